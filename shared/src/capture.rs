@@ -1,0 +1,58 @@
+//! What user space may set while the probes run: the capture filter.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Which tests of [`Capture`] are in force ([`Capture::tests`]).
+pub mod test {
+    /// The process must be a key of the map `CAPTURE_PIDS`.
+    pub const PID: u32 = 1;
+    /// The real user must be a key of the map `CAPTURE_UIDS`.
+    pub const UID: u32 = 2;
+    /// The thread's name must match [`super::CommGlobs`].
+    pub const COMM: u32 = 4;
+    /// The event must have failed: `ret < 0`, or an exit with a signal or a code other than 0.
+    pub const FAILED: u32 = 8;
+}
+
+/// Most pids that `--pid` takes in the kernel.
+pub const MAX_PIDS: u32 = 1024;
+/// Most users that `--uid` takes in the kernel.
+pub const MAX_UIDS: u32 = 256;
+
+/// The value of the map `CAPTURE` (one element). All zero lets no kind through.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Capture {
+    /// Set of [`crate::kind::Kind::bit`]s that are wanted.
+    pub kinds: u32,
+    /// Set of [`test`] bits; all that are set must hold.
+    pub tests: u32,
+    /// The globs of `--comm`, when [`test::COMM`] is set.
+    pub comm: CommGlobs,
+}
+
+/// Globs over a thread's name as a bit-parallel automaton of up to 64 positions (Shift-And with self-loops): all globs
+/// side by side, one position for each character and one accepting position for each glob.
+///
+/// Start with `states = start`. For each byte `b` of the name: `states = ((states & advance[b]) << 1) | (states & stay)`,
+/// then close over stars: `states |= (states & skip) << 1`, where user space laid stars out so that once is enough.
+/// The name matches when `states & accept != 0`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CommGlobs {
+    /// Positions alive before the first byte, stars closed over.
+    pub start: u64,
+    /// Positions that mean a match when alive after the last byte.
+    pub accept: u64,
+    /// Positions of `*`: they stay alive on any byte.
+    pub stay: u64,
+    /// Positions of `*`: the next position is alive with them, no byte needed.
+    pub skip: u64,
+    /// For each byte, the positions that it moves on by one.
+    pub advance: [u64; 256],
+}
+
+impl CommGlobs {
+    /// No glob: matches nothing.
+    pub const NONE: CommGlobs = CommGlobs { start: 0, accept: 0, stay: 0, skip: 0, advance: [0; 256] };
+}

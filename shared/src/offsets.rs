@@ -1,0 +1,162 @@
+//! The kernel fields that the probes read. User space finds their offsets in the running kernel's BTF and writes them
+//! into the probes' frozen read-only data before the load ([`OFFSETS_SYMBOL`]); the verifier then sees constants.
+
+/// An offset that the kernel does not have. Reads of it are dead code to the verifier.
+pub const ABSENT: u32 = u32::MAX;
+
+/// The name of the probes' array of offsets, indexed by [`Field`].
+pub const OFFSETS_SYMBOL: &str = "OFFSETS";
+
+/// Where a field is found: the first member path that the kernel has, of the first structure that has one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FieldSpec {
+    /// The field's name in this table.
+    pub name: &'static str,
+    /// The structure (`struct` or `union`) in the kernel's BTF.
+    pub structure: &'static str,
+    /// Member paths (`a.b`), searched through anonymous members; later ones are other names in other kernels.
+    pub members: &'static [&'static str],
+}
+
+macro_rules! fields {
+    ($($field:ident = $structure:literal $($member:literal)|+ ;)*) => {
+        /// A kernel field; the index into the probes' array of offsets.
+        #[allow(missing_docs)]
+        #[repr(usize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Field { $($field,)* }
+
+        /// Every field, in the order of [`Field`].
+        pub const FIELDS: &[(Field, FieldSpec)] = &[
+            $((Field::$field, FieldSpec { name: stringify!($field), structure: $structure, members: &[$($member),+] }),)*
+        ];
+    };
+}
+
+fields! {
+    TaskStatus = "task_struct" "thread_info.status";
+    TaskTgid = "task_struct" "tgid";
+    TaskPid = "task_struct" "pid";
+    TaskComm = "task_struct" "comm";
+    TaskCred = "task_struct" "cred";
+    TaskRealParent = "task_struct" "real_parent";
+    TaskGroupLeader = "task_struct" "group_leader";
+    TaskStartBoottime = "task_struct" "start_boottime";
+    TaskExitCode = "task_struct" "exit_code";
+    TaskFiles = "task_struct" "files";
+    TaskFs = "task_struct" "fs";
+    TaskMm = "task_struct" "mm";
+    TaskSignal = "task_struct" "signal";
+    TaskNsproxy = "task_struct" "nsproxy";
+    TaskThreadPid = "task_struct" "thread_pid";
+    TaskCgroups = "task_struct" "cgroups";
+    CredUid = "cred" "uid";
+    CredGid = "cred" "gid";
+    CredEuid = "cred" "euid";
+    CredEgid = "cred" "egid";
+    SignalLive = "signal_struct" "live.counter";
+    SignalFlags = "signal_struct" "flags";
+    SignalGroupExitCode = "signal_struct" "group_exit_code";
+    MmArgStart = "mm_struct" "arg_start";
+    MmArgEnd = "mm_struct" "arg_end";
+    MmExeFile = "mm_struct" "exe_file";
+    BprmFilename = "linux_binprm" "filename";
+    BprmInterp = "linux_binprm" "interp";
+    BprmArgc = "linux_binprm" "argc";
+    FilesFdt = "files_struct" "fdt";
+    FdtableFd = "fdtable" "fd";
+    FdtableMaxFds = "fdtable" "max_fds";
+    FilePath = "file" "f_path" | "__f_path";
+    FileFlags = "file" "f_flags";
+    FilePrivate = "file" "private_data";
+    PathMnt = "path" "mnt";
+    PathDentry = "path" "dentry";
+    DentryParent = "dentry" "d_parent";
+    DentryName = "dentry" "d_name.name" | "__d_name.name";
+    DentryNameLen = "dentry" "d_name.len" | "__d_name.len";
+    DentryInline = "dentry" "d_shortname" | "d_iname";
+    DentryHashPprev = "dentry" "d_hash.pprev";
+    MountMnt = "mount" "mnt";
+    MountParent = "mount" "mnt_parent";
+    MountMountpoint = "mount" "mnt_mountpoint";
+    VfsmountRoot = "vfsmount" "mnt_root";
+    FsRoot = "fs_struct" "root";
+    FsPwd = "fs_struct" "pwd";
+    NsproxyMntNs = "nsproxy" "mnt_ns";
+    MntNsInum = "mnt_namespace" "ns.inum";
+    MntNsRoot = "mnt_namespace" "root";
+    PidLevel = "pid" "level";
+    PidNumbers = "pid" "numbers";
+    UpidNr = "upid" "nr";
+    UpidNs = "upid" "ns";
+    PidNsInum = "pid_namespace" "ns.inum";
+    CssSetDflCgrp = "css_set" "dfl_cgrp";
+    CgroupKn = "cgroup" "kn";
+    KernfsNodeId = "kernfs_node" "id";
+    ProgType = "bpf_prog" "type";
+    ProgExpectedAttachType = "bpf_prog" "expected_attach_type";
+    ProgTag = "bpf_prog" "tag" | "digest";
+    ProgAux = "bpf_prog" "aux";
+    AuxId = "bpf_prog_aux" "id";
+    AuxName = "bpf_prog_aux" "name";
+    AuxProg = "bpf_prog_aux" "prog";
+    AuxUser = "bpf_prog_aux" "user";
+    AuxAttachFuncName = "bpf_prog_aux" "attach_func_name";
+    UserUid = "user_struct" "uid";
+    LinkId = "bpf_link" "id";
+    LinkType = "bpf_link" "type";
+    LinkProg = "bpf_link" "prog";
+    RawTpLinkBtp = "bpf_raw_tp_link" "btp";
+    RawEventMapTp = "bpf_raw_event_map" "tp";
+    PerfLinkFile = "bpf_perf_link" "perf_file";
+    PerfEventProg = "perf_event" "prog";
+    PerfEventTpEvent = "perf_event" "tp_event";
+    PerfEventAttrType = "perf_event" "attr.type";
+    PerfEventAttrConfig = "perf_event" "attr.config";
+    TraceCallClass = "trace_event_call" "class";
+    TraceCallName = "trace_event_call" "name";
+    TraceCallFlags = "trace_event_call" "flags";
+    TraceClassSystem = "trace_event_class" "system";
+    TracepointName = "tracepoint" "name";
+}
+
+/// How many fields there are.
+pub const FIELD_COUNT: usize = FIELDS.len();
+
+/// The name of the probes' array of constants, indexed by [`Const`].
+pub const CONSTS_SYMBOL: &str = "CONSTS";
+
+/// Constants other than offsets that user space settles before the load.
+#[repr(usize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Const {
+    /// tracetui's own process (tgid in the initial pid namespace).
+    SelfTgid,
+    /// 1: `current` is read as a typed pointer (`bpf_get_current_task_btf`, 5.11+), else by `bpf_probe_read_kernel`.
+    TypedTask,
+    /// 1: `sched_process_exit` tells whether the group is dead (6.16+).
+    ExitHasGroupDead,
+    /// Bytes of the ring.
+    RingSize,
+    /// Ring fill above which opens are refused.
+    OpenLimit,
+    /// Bytes that a CPU may write before it asks how full the ring is.
+    Credit,
+    /// Bytes after which a CPU wakes the consumer.
+    WakeBytes,
+    /// Bytes of an inline name in `struct dentry` (`d_shortname`: 40, earlier 32 or 36).
+    InlineNameLen,
+    /// `TRACE_EVENT_FL_TRACEPOINT`: 16 up to 6.1, 8 later.
+    TraceFlagTracepoint,
+    /// `BPF_LINK_TYPE_PERF_EVENT`.
+    LinkTypePerf,
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    LinkTypeRawTp,
+}
+
+/// How many constants there are.
+pub const CONST_COUNT: usize = Const::LinkTypeRawTp as usize + 1;
+
+/// Nanoseconds after which a CPU wakes the consumer for any event; the consumer polls for a little longer than this
+/// after a wake, then sleeps, so nothing waits on an idle machine and a storm does not wake per event.
+pub const WAKE_NS: u64 = 10_000_000;

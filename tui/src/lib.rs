@@ -1,0 +1,19 @@
+//! tracetui as a library: the binary and the tests are made of it.
+//!
+//! The modules in the order in which data flows:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`source`] | brings frames: from the kernel ([`source::live`]), from the host ([`source::host`]), from memory ([`source::synthetic`]) |
+//! | [`frame`] | frames as bytes: batches, references, host frames |
+//! | [`event`] | decodes a frame into an event; describes every field of every kind |
+//! | [`enrich`] | folds events and host frames into what is known of processes, users, cgroups and clocks |
+//! | [`filter`] | the filter language, and what of it the kernel decides |
+//! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
+//! | [`store`] | the events that are kept, bounded by bytes |
+//! | [`sink`] | events as text, JSON and CSV |
+//! | [`app`] | the dashboard's state and what keys do |
+//! | [`view`] | draws that state |
+//! | [`cli`], [`command`] | arguments, and one file a subcommand |
+pub mod frame;
+pub mod source;

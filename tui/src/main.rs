@@ -1,0 +1,2 @@
+//! The `tracetui` binary.
+fn main() {}

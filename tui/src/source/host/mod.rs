@@ -1,0 +1,2 @@
+//! What is learned from the host beside the probes.
+pub mod btf;

@@ -1,0 +1,2 @@
+//! Where frames come from.
+pub mod host;
