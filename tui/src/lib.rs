@@ -15,5 +15,10 @@
 //! | [`app`] | the dashboard's state and what keys do |
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
+pub mod account;
+pub mod enrich;
+pub mod event;
 pub mod frame;
+pub mod limits;
+pub mod pipeline;
 pub mod source;

@@ -1,2 +1,352 @@
 //! Host frames: what user space learned from the host, as frames, so that enrichment needs no I/O and a replay on
 //! another machine shows the same.
+//!
+//! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. The payload
+//! is the fields of the struct in order: integers little-endian, bytes and lists with a `u32` length before them.
+//! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
+
+use super::{Batch, FrameRef};
+use tracetui_shared::counters::CpuState;
+use tracetui_shared::header::{FrameHeader, VERSION};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Kinds from here on are host frames.
+pub const FIRST_KIND: u16 = 64;
+
+/// A value with one way to stand in a payload.
+trait Wire: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes the value from the front; `None` when the bytes end within it.
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+macro_rules! wire_int {
+    ($($int:ty)*) => { $(
+        impl Wire for $int {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let (head, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                Some(Self::from_le_bytes(*head))
+            }
+        }
+    )* };
+}
+wire_int!(u8 u16 u32 u64 i64);
+
+macro_rules! wire_id {
+    ($($id:ident)*) => { $(
+        impl Wire for $id {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.0.put(out);
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Wire::take(bytes).map($id)
+            }
+        }
+    )* };
+}
+wire_id!(CgroupId Gid NsInum ProgId Tgid Uid BootNanos);
+
+impl Wire for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        u8::from(*self).put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        u8::take(bytes).map(|b| b != 0)
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(|b| String::from_utf8_lossy(b).into_owned())
+    }
+}
+
+impl Wire for Vec<u8> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(<[u8]>::to_vec)
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        if bool::take(bytes)? { T::take(bytes).map(Some) } else { Some(None) }
+    }
+}
+
+impl Wire for CpuState {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        CpuState::read_from_bytes(take_bytes(bytes)?).ok()
+    }
+}
+
+/// A list whose elements each say their own length.
+macro_rules! wire_list {
+    ($($element:ty)*) => { $(
+        impl Wire for Vec<$element> {
+            fn put(&self, out: &mut Vec<u8>) {
+                (self.len() as u32).put(out);
+                self.iter().for_each(|element| element.put(out));
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let count = u32::take(bytes)?;
+                // Not reserved ahead: the count is untrusted, every element takes at least a byte of what is there.
+                let mut list = Vec::new();
+                for _ in 0..count {
+                    list.push(<$element>::take(bytes)?);
+                }
+                Some(list)
+            }
+        }
+    )* };
+}
+wire_list!(CpuState ProgramSkips u16);
+
+fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
+    (value.len() as u32).put(out);
+    out.extend_from_slice(value);
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = u32::take(bytes)? as usize;
+    let (value, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(value)
+}
+
+macro_rules! wire_struct {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Some($name { $($field: if bytes.is_empty() { Default::default() } else { Wire::take(bytes)? },)* })
+            }
+        }
+    )* };
+}
+
+wire_struct! {
+    /// A process that was there before the trace, or was met in the process scan.
+    ProcessSeed {
+        /// Process.
+        tgid: Tgid,
+        /// Its start; see `start_exact`.
+        start: BootNanos,
+        /// Whether `start` is the kernel's own value; else it is cut to the clock tick that /proc knows
+        /// (`tick_ns` long).
+        start_exact: bool,
+        /// Nanoseconds of a clock tick (`1e9 / sysconf(_SC_CLK_TCK)`).
+        tick_ns: u64,
+        /// Parent process; 0 for none.
+        ppid: Tgid,
+        /// Real user.
+        uid: Uid,
+        /// Real group.
+        gid: Gid,
+        /// The leader's name.
+        comm: Vec<u8>,
+        /// What /proc/PID/exe links to; empty when not readable (kernel threads have none).
+        exe: Vec<u8>,
+        /// /proc/PID/cmdline: arguments, each followed by NUL.
+        argv: Vec<u8>,
+        /// What /proc/PID/cwd links to; empty when not readable.
+        cwd: Vec<u8>,
+        /// The v2 cgroup, or where that is only the root the name=systemd one, from /proc/PID/cgroup.
+        cgroup: Vec<u8>,
+        /// Whether this is a kernel thread (PF_KTHREAD).
+        kernel_thread: bool,
+    }
+
+    /// A user's name.
+    User {
+        /// User.
+        uid: Uid,
+        /// Name.
+        name: String,
+    }
+
+    /// A group's name.
+    Group {
+        /// Group.
+        gid: Gid,
+        /// Name.
+        name: String,
+    }
+
+    /// The offset between the clocks from now on.
+    Clock {
+        /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds.
+        offset_ns: i64,
+    }
+
+    /// A cgroup's path.
+    Cgroup {
+        /// The v2 cgroup (`kernfs_node.id`).
+        id: CgroupId,
+        /// Its path from the root of the v2 hierarchy, as /proc/PID/cgroup writes it.
+        path: Vec<u8>,
+    }
+
+    /// How often the kernel skipped a program instead of running it (`bpf_prog_info.recursion_misses`).
+    ProgramSkips {
+        /// The program.
+        program: String,
+        /// The [`tracetui_shared::kind::Slot`]s that it fills.
+        slots: Vec<u16>,
+        /// Skips since the load.
+        skips: u64,
+    }
+
+    /// What the probes have counted so far.
+    Counters {
+        /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+        last: bool,
+        /// One element a possible CPU.
+        cpus: Vec<CpuState>,
+        /// One element a program.
+        programs: Vec<ProgramSkips>,
+        /// Bytes of the ring that wait for the consumer.
+        ring_used: u64,
+        /// Bytes of the ring.
+        ring_size: u64,
+    }
+
+    /// A probe, and what became of it.
+    Probe {
+        /// Name of the program.
+        name: String,
+        /// The [`tracetui_shared::kind::Kind`]s that it serves.
+        kinds: Vec<u16>,
+        /// Whether it is attached.
+        attached: bool,
+        /// How: type and attach point.
+        how: String,
+        /// Why not.
+        why: Option<String>,
+        /// What is then not seen.
+        missing: String,
+        /// What to do about it.
+        remedy: Option<String>,
+    }
+
+    /// The machine.
+    Host {
+        /// Name (`uname -n`).
+        name: String,
+        /// /proc/sys/kernel/random/boot_id.
+        boot_id: String,
+        /// `uname -r`.
+        kernel: String,
+        /// `uname -m`.
+        arch: String,
+        /// tracetui's own pid namespace: ids in it are not shown twice.
+        pid_ns: NsInum,
+        /// tracetui's own process, in the initial pid namespace.
+        self_tgid: Tgid,
+        /// Possible CPUs.
+        cpus: u32,
+    }
+}
+
+macro_rules! host_frames {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal;)*) => {
+        /// A host frame, decoded.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum HostFrame { $($(#[$doc])* $name($name),)* }
+
+        impl HostFrame {
+            /// Reads a frame. `None` when it is none of the host's, or of a later kind.
+            pub fn decode(frame: &FrameRef<'_>) -> Option<HostFrame> {
+                let mut payload = frame.payload;
+                match frame.header.kind {
+                    $($kind => $name::take(&mut payload).map(HostFrame::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Appends the frame, as learned at `time`.
+            pub fn push(&self, time: BootNanos, batch: &mut Batch) {
+                let mut payload = Vec::new();
+                let kind = match self {
+                    $(HostFrame::$name(frame) => {
+                        frame.put(&mut payload);
+                        $kind
+                    })*
+                };
+                batch.push(FrameHeader { kind, time, version: VERSION, ..FrameHeader::default() }, &payload);
+            }
+        }
+    };
+}
+
+host_frames! {
+    /// The machine.
+    Host = 64;
+    /// The offset between the clocks.
+    Clock = 65;
+    /// A process from the scan.
+    ProcessSeed = 66;
+    /// A user's name.
+    User = 67;
+    /// A group's name.
+    Group = 68;
+    /// A cgroup's path.
+    Cgroup = 69;
+    /// What the probes have counted.
+    Counters = 70;
+    /// A probe's state.
+    Probe = 71;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_frame_comes_back_as_it_was() {
+        let seed = HostFrame::ProcessSeed(ProcessSeed {
+            tgid: Tgid(7),
+            start: BootNanos(9),
+            argv: b"a\0b\0".to_vec(),
+            ..ProcessSeed::default()
+        });
+        let mut batch = Batch::default();
+        seed.push(BootNanos(1), &mut batch);
+        let frame = batch.frames().next().expect("one frame");
+        assert_eq!(HostFrame::decode(&frame), Some(seed));
+    }
+
+    #[test]
+    fn a_payload_that_ends_early_reads_as_defaults() {
+        let mut batch = Batch::default();
+        batch.push(FrameHeader { kind: 67, ..FrameHeader::default() }, &5u32.to_le_bytes());
+        let frame = batch.frames().next().expect("one frame");
+        assert_eq!(HostFrame::decode(&frame), Some(HostFrame::User(User { uid: Uid(5), name: String::new() })));
+    }
+}

@@ -6,6 +6,7 @@
 pub mod host;
 
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes of a header.
@@ -17,12 +18,38 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Records that came but are no frames: shorter than a header, or lying about their length.
     unreadable: u64,
+    drained_at: Option<BootNanos>,
 }
 
 impl Batch {
     /// An empty batch with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Batch {
-        Batch { bytes: Vec::with_capacity(bytes), unreadable: 0 }
+        Batch { bytes: Vec::with_capacity(bytes), ..Batch::default() }
+    }
+
+    /// Says that nothing waited in the ring at `time`, when this batch was read from it.
+    pub fn set_drained_at(&mut self, time: BootNanos) {
+        self.drained_at = Some(time);
+    }
+
+    /// When nothing more waited in the ring; `None` when something may have.
+    pub fn drained_at(&self) -> Option<BootNanos> {
+        self.drained_at
+    }
+
+    /// The frame at a byte offset that [`Batch::frames_with_offsets`] gave.
+    pub fn frame_at(&self, offset: usize) -> Option<FrameRef<'_>> {
+        FrameRef::first(self.bytes.get(offset..)?).map(|(frame, _)| frame)
+    }
+
+    /// The frames, each with its byte offset.
+    pub fn frames_with_offsets(&self) -> impl Iterator<Item = (usize, FrameRef<'_>)> {
+        let mut offset = 0;
+        self.frames().map(move |frame| {
+            let here = offset;
+            offset += frame.bytes.len().next_multiple_of(8);
+            (here, frame)
+        })
     }
 
     /// Appends a record as it came from the ring. One that is no frame is counted instead.
@@ -63,9 +90,9 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Whether there is neither a frame nor an unreadable record.
+    /// Whether it tells nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.unreadable == 0
+        self.bytes.is_empty() && self.unreadable == 0 && self.drained_at.is_none()
     }
 
     /// Records that came but are no frames.
@@ -77,6 +104,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.unreadable = 0;
+        self.drained_at = None;
     }
 }
 

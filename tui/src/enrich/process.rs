@@ -1,0 +1,397 @@
+//! The process table: who is who, keyed by (tgid, start), fed by every fork, exec and exit before any filter.
+//!
+//! Entries are immutable: an exec makes a new one, so what an event showed does not change under it. Only fork, a
+//! successful exec and exit change the table; what a thread does never changes its leader's entry.
+
+use crate::event::{Body, Event, Names, exec::Exec};
+use crate::frame::host::ProcessSeed;
+use crate::limits;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{Gid, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
+
+/// A process's identity. A pid alone is none: it is used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// The process id.
+    pub tgid: Tgid,
+    /// Its start.
+    pub start: BootNanos,
+}
+
+/// How a process came into the table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Origin {
+    /// It was there before the trace: the process scan found it.
+    Seed,
+    /// Its fork was seen.
+    Fork,
+    /// Neither: the first event that it made brought it in.
+    FirstSeen,
+}
+
+/// What a process runs; shared between the entries of a process and its children until one execs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The program's file; empty when not known.
+    pub exe: Box<[u8]>,
+    /// The arguments, each followed by NUL; kept up to [`limits::KEPT_ARGV`] bytes.
+    pub argv: Box<[u8]>,
+    /// The working directory at the exec; empty when not known.
+    pub cwd: Box<[u8]>,
+}
+
+/// A process as it is between two of its execs. Never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Identity.
+    pub key: ProcessKey,
+    /// The parent at the fork (or in the process scan); kept when the parent ends.
+    pub parent: Option<ProcessKey>,
+    /// The leader's name.
+    pub comm: Box<[u8]>,
+    /// What it runs.
+    pub image: Arc<Image>,
+    /// Real user.
+    pub uid: Uid,
+    /// Real group.
+    pub gid: Gid,
+    /// The cgroup from the process scan or inherited from there: for hosts where the v2 hierarchy is not in use.
+    pub cgroup: Arc<[u8]>,
+    /// How it came into the table.
+    pub origin: Origin,
+    /// How often an exec was seen.
+    pub execs: u32,
+}
+
+/// A process that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When.
+    pub time: BootNanos,
+    /// The status as wait(2) reports it.
+    pub status: u32,
+}
+
+/// A place in the table.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// As it is now.
+    pub process: Arc<Process>,
+    /// Set when it ended.
+    pub end: Option<End>,
+    /// Events of it that were no fork, exec or exit.
+    pub others: u64,
+}
+
+/// What did not pair up. Counters, never log lines, never a silent correction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pairing {
+    /// An exit of a process whose start was neither seen nor found in the process scan.
+    pub unpaired_exit: u64,
+    /// A fork of a process that was in the table already.
+    pub repeated_start: u64,
+    /// A successful exec, an exit or a fork's child whose thread id is not its process id.
+    pub tid_not_pid: u64,
+    /// A process id whose start changed though no exit was seen between.
+    pub start_mismatch: u64,
+    /// An exec of a process that had ended.
+    pub exit_before_exec: u64,
+    /// An exit of a process that had ended.
+    pub exit_twice: u64,
+}
+
+impl Pairing {
+    /// Names and counts, in the order of the account.
+    pub fn each(&self) -> [(&'static str, u64); 6] {
+        [
+            ("unpaired_exit", self.unpaired_exit),
+            ("repeated_start", self.repeated_start),
+            ("tid_not_pid", self.tid_not_pid),
+            ("start_mismatch", self.start_mismatch),
+            ("exit_before_exec", self.exit_before_exec),
+            ("exit_twice", self.exit_twice),
+        ]
+    }
+}
+
+/// All processes that were met: those that live, and the latest [`limits::DEAD_PROCESSES`] that ended.
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    entries: FxHashMap<ProcessKey, Entry>,
+    /// The entry that a process id stands for now.
+    current: FxHashMap<Tgid, ProcessKey>,
+    /// Seeds whose start is only known to the clock tick: by process id.
+    inexact: FxHashMap<Tgid, u64>,
+    /// Ended processes, oldest first.
+    dead: VecDeque<ProcessKey>,
+    pairing: Pairing,
+}
+
+impl ProcessTable {
+    /// What did not pair up so far.
+    pub fn pairing(&self) -> Pairing {
+        self.pairing
+    }
+
+    /// Every entry, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The entry of an identity.
+    pub fn get(&self, key: ProcessKey) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    /// The entry that a process id stands for now (or stood for last).
+    pub fn by_tgid(&self, tgid: Tgid) -> Option<&Entry> {
+        self.current.get(&tgid).and_then(|key| self.entries.get(key))
+    }
+
+    /// The ancestors of a process, nearest first, as far as the table knows them.
+    pub fn ancestors(&self, process: &Process) -> impl Iterator<Item = &Arc<Process>> {
+        let mut next = process.parent;
+        // Bounded: a parent started before its child, so the chain cannot turn back on itself.
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(&next?)?;
+            next = entry.process.parent.filter(|parent| parent.start <= entry.process.key.start);
+            Some(&entry.process)
+        })
+    }
+
+    /// Whether a process is `root` or descends from it, by the parents at the forks.
+    pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
+        process.key.tgid == root
+            || process.parent.is_some_and(|parent| parent.tgid == root)
+            || self.ancestors(process).any(|p| p.key.tgid == root)
+    }
+
+    /// Takes a process from the process scan. One that an event brought in before keeps what the event said.
+    pub fn seed(&mut self, seed: &ProcessSeed) {
+        let key = ProcessKey { tgid: seed.tgid, start: seed.start };
+        let known = self.current.get(&seed.tgid).copied();
+        if let Some(known) = known {
+            let same = if seed.start_exact { known.start == seed.start } else { same_tick(known.start, seed) };
+            if same {
+                let seeded = Arc::new(self.seeded(known, seed));
+                if let Some(entry) = self.entries.get_mut(&known)
+                    && entry.process.origin == Origin::FirstSeen
+                {
+                    entry.process = seeded;
+                }
+                return;
+            }
+            if known.start >= seed.start {
+                return;
+            }
+        }
+        let process = Arc::new(self.seeded(key, seed));
+        self.insert(process);
+        if !seed.start_exact {
+            self.inexact.insert(seed.tgid, seed.tick_ns);
+        }
+    }
+
+    fn seeded(&self, key: ProcessKey, seed: &ProcessSeed) -> Process {
+        Process {
+            key,
+            parent: self.current.get(&seed.ppid).copied().filter(|_| seed.ppid.0 != 0),
+            comm: seed.comm.as_slice().into(),
+            image: Arc::new(Image {
+                exe: seed.exe.as_slice().into(),
+                argv: kept(&seed.argv).into(),
+                cwd: seed.cwd.as_slice().into(),
+            }),
+            uid: seed.uid,
+            gid: seed.gid,
+            cgroup: seed.cgroup.as_slice().into(),
+            origin: Origin::Seed,
+            execs: 0,
+        }
+    }
+
+    /// Folds an event in, and gives the process that made it, as it was then (exec: as it is after it).
+    /// `None` for a row that is of no process.
+    pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        match &event.body {
+            Body::Lost(_) => None,
+            Body::Fork(fork) => {
+                let parent = self.met(&event.header);
+                self.forked(&event.header, &fork.record, &parent);
+                Some(parent)
+            }
+            Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
+            Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
+            Body::Exec(_) | Body::Open(_) | Body::Bpf(_) => {
+                let process = self.met(&event.header);
+                if let Some(entry) = self.entries.get_mut(&process.key) {
+                    entry.others += 1;
+                }
+                Some(process)
+            }
+        }
+    }
+
+    /// The process of a header; brought in when the table does not have it.
+    fn met(&mut self, header: &FrameHeader) -> Arc<Process> {
+        let key = ProcessKey { tgid: header.tgid, start: header.start };
+        if let Some(entry) = self.entries.get(&key) {
+            return Arc::clone(&entry.process);
+        }
+        if let Some(process) = self.settle_seed(key) {
+            return process;
+        }
+        let process = Arc::new(self.first_seen(key, header));
+        self.insert(Arc::clone(&process));
+        process
+    }
+
+    /// A seed whose start is known to the tick takes the exact value when the process is first met.
+    fn settle_seed(&mut self, key: ProcessKey) -> Option<Arc<Process>> {
+        let tick = self.inexact.get(&key.tgid).copied()?;
+        let seeded = self.current.get(&key.tgid).copied()?;
+        if tick == 0 || key.start.0 / tick != seeded.start.0 / tick {
+            return None;
+        }
+        self.inexact.remove(&key.tgid);
+        let mut entry = self.entries.remove(&seeded)?;
+        entry.process = Arc::new(Process { key, ..(*entry.process).clone() });
+        let process = Arc::clone(&entry.process);
+        self.entries.insert(key, entry);
+        self.current.insert(key.tgid, key);
+        Some(process)
+    }
+
+    fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
+        let parent = self.current.get(&header.ppid).copied().filter(|parent| parent.start <= key.start);
+        Process {
+            key,
+            parent: parent.filter(|_| header.ppid.0 != 0),
+            comm: header.comm().into(),
+            image: Arc::default(),
+            uid: header.uid,
+            gid: header.gid,
+            cgroup: parent
+                .and_then(|p| self.entries.get(&p))
+                .map(|e| Arc::clone(&e.process.cgroup))
+                .unwrap_or_default(),
+            origin: Origin::FirstSeen,
+            execs: 0,
+        }
+    }
+
+    fn forked(&mut self, header: &FrameHeader, fork: &tracetui_shared::record::fork::ForkRecord, caller: &Process) {
+        if fork.child.0 != fork.child_tid {
+            self.pairing.tid_not_pid += 1;
+        }
+        let key = ProcessKey { tgid: fork.child, start: fork.child_start };
+        let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
+        if let Some(known) = self.entries.get(&key) {
+            // The process scan may have found it between its fork and the reading of the ring.
+            if known.process.origin == Origin::Fork {
+                self.pairing.repeated_start += 1;
+            }
+            return;
+        }
+        if self.settle_seed(key).is_some() {
+            return;
+        }
+        self.insert(Arc::new(Process {
+            key,
+            parent: Some(parent),
+            comm: header.comm().into(),
+            image: Arc::clone(&caller.image),
+            uid: header.uid,
+            gid: header.gid,
+            cgroup: Arc::clone(&caller.cgroup),
+            origin: Origin::Fork,
+            execs: 0,
+        }));
+    }
+
+    fn execed(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
+        if header.tid.0 != header.tgid.0 {
+            self.pairing.tid_not_pid += 1;
+        }
+        let before = self.met(header);
+        let after = Arc::new(Process {
+            comm: header.comm().into(),
+            image: Arc::new(Image { exe: path(exec.exe), argv: kept(exec.argv).into(), cwd: path(exec.cwd) }),
+            uid: header.uid,
+            gid: header.gid,
+            execs: before.execs + 1,
+            ..(*before).clone()
+        });
+        if let Some(entry) = self.entries.get_mut(&before.key) {
+            if entry.end.is_some() {
+                self.pairing.exit_before_exec += 1;
+            }
+            entry.process = Arc::clone(&after);
+        }
+        after
+    }
+
+    fn exited(&mut self, header: &FrameHeader, status: u32) -> Arc<Process> {
+        if header.tid.0 != header.tgid.0 {
+            self.pairing.tid_not_pid += 1;
+        }
+        let process = self.met(header);
+        let Some(entry) = self.entries.get_mut(&process.key) else { return process };
+        if entry.end.is_some() {
+            self.pairing.exit_twice += 1;
+            return process;
+        }
+        if process.origin == Origin::FirstSeen {
+            self.pairing.unpaired_exit += 1;
+        }
+        entry.end = Some(End { time: header.time, status });
+        self.bury(process.key);
+        process
+    }
+
+    fn insert(&mut self, process: Arc<Process>) {
+        let key = process.key;
+        if let Some(before) = self.current.insert(key.tgid, key) {
+            let living = self.entries.get(&before).is_some_and(|entry| entry.end.is_none());
+            if living && before != key {
+                // Its exit was lost, or is yet to come.
+                self.pairing.start_mismatch += 1;
+                self.bury(before);
+            }
+        }
+        self.inexact.remove(&key.tgid);
+        self.entries.insert(key, Entry { process, end: None, others: 0 });
+    }
+
+    fn bury(&mut self, key: ProcessKey) {
+        self.dead.push_back(key);
+        if self.dead.len() > limits::DEAD_PROCESSES
+            && let Some(oldest) = self.dead.pop_front()
+        {
+            self.entries.remove(&oldest);
+            if self.current.get(&oldest.tgid) == Some(&oldest) {
+                self.current.remove(&oldest.tgid);
+            }
+        }
+    }
+}
+
+fn same_tick(start: BootNanos, seed: &ProcessSeed) -> bool {
+    seed.tick_ns != 0 && start.0 / seed.tick_ns == seed.start.0 / seed.tick_ns
+}
+
+fn kept(argv: &[u8]) -> &[u8] {
+    argv.get(..limits::KEPT_ARGV).unwrap_or(argv)
+}
+
+fn path(names: Names<'_>) -> Box<[u8]> {
+    let mut out = Vec::new();
+    if names.absent().is_none() && !names.bytes.is_empty() {
+        names.write(&mut out);
+    }
+    out.into()
+}

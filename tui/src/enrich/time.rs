@@ -1,0 +1,147 @@
+//! Times and durations as text.
+
+/// Nanoseconds in a second.
+const SECOND: i128 = 1_000_000_000;
+
+/// A civil date from days since 1970-01-01 (proleptic Gregorian): year, month, day.
+fn civil(days: i64) -> (i64, u32, u32) {
+    // Eras of 400 years that begin on 1 March 0000, so that leap days end a year.
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * shifted + 2) / 5 + 1) as u32;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 } as u32;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
+fn two(n: u32, out: &mut Vec<u8>) {
+    out.push(b'0' + (n / 10 % 10) as u8);
+    out.push(b'0' + (n % 10) as u8);
+}
+
+/// Appends `digits` digits of a number, leading zeros kept.
+fn padded(mut n: u64, digits: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + digits, b'0');
+    for slot in out[start..].iter_mut().rev() {
+        *slot = b'0' + (n % 10) as u8;
+        n /= 10;
+    }
+}
+
+/// Appends `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
+pub fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
+    date_time(unix_ns.div_euclid(SECOND) as i64, out);
+    out.push(b'.');
+    padded(unix_ns.rem_euclid(SECOND) as u64, 9, out);
+    out.push(b'Z');
+}
+
+/// Appends `YYYY-MM-DDTHH:MM:SS` of a second.
+fn date_time(seconds: i64, out: &mut Vec<u8>) {
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    padded(year.unsigned_abs(), 4, out);
+    out.push(b'-');
+    two(month, out);
+    out.push(b'-');
+    two(day, out);
+    out.push(b'T');
+    clock(seconds.rem_euclid(86_400) as u32, out);
+}
+
+fn clock(second_of_day: u32, out: &mut Vec<u8>) {
+    two(second_of_day / 3600, out);
+    out.push(b':');
+    two(second_of_day / 60 % 60, out);
+    out.push(b':');
+    two(second_of_day % 60, out);
+}
+
+/// Appends RFC 3339 times one after another, remembering the text of the second: events come many to a second.
+#[derive(Debug, Default)]
+pub struct Rfc3339 {
+    second: Option<i64>,
+    text: Vec<u8>,
+}
+
+impl Rfc3339 {
+    /// Appends as [`rfc3339`] does.
+    pub fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
+        let second = unix_ns.div_euclid(SECOND) as i64;
+        if self.second != Some(second) {
+            self.text.clear();
+            date_time(second, &mut self.text);
+            self.second = Some(second);
+        }
+        out.extend_from_slice(&self.text);
+        out.push(b'.');
+        padded(unix_ns.rem_euclid(SECOND) as u64, 9, out);
+        out.push(b'Z');
+    }
+}
+
+/// Appends `HH:MM:SS.mmm`, UTC plus `zone_s` seconds.
+pub fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
+    let local = unix_ns + i128::from(zone_s) * SECOND;
+    clock(local.div_euclid(SECOND).rem_euclid(86_400) as u32, out);
+    out.push(b'.');
+    padded((local.rem_euclid(SECOND) / 1_000_000) as u64, 3, out);
+}
+
+/// Appends a duration in the unit that suits it: `850 us`, `33 ms`, `4.2 s`, `3m 20s`, `5h 02m`, `2d 03h`.
+pub fn short_duration(ns: u64, out: &mut Vec<u8>) {
+    let (us, ms, s) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
+    let text = match s {
+        _ if us < 1 => format!("{ns} ns"),
+        _ if ms < 1 => format!("{us} us"),
+        0 => format!("{ms} ms"),
+        1..60 => format!("{s}.{} s", ms / 100 % 10),
+        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d {:02}h", s / 86_400, s / 3600 % 24),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_rfc3339(ns: i128, text: &str) {
+        let mut out = Vec::new();
+        rfc3339(ns, &mut out);
+        assert_eq!(String::from_utf8(out).expect("ASCII"), text);
+        let mut cached = Vec::new();
+        Rfc3339::default().write(ns, &mut cached);
+        assert_eq!(String::from_utf8(cached).expect("ASCII"), text);
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        check_rfc3339(0, "1970-01-01T00:00:00.000000000Z");
+        check_rfc3339(951_782_399_999_999_999, "2000-02-28T23:59:59.999999999Z");
+        check_rfc3339(951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z");
+        check_rfc3339(1_795_168_031_482_000_001, "2026-11-20T09:47:11.482000001Z");
+        check_rfc3339(-1, "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn durations_take_the_unit_that_suits() {
+        for (ns, text) in [
+            (999, "999 ns"),
+            (1_500, "1 us"),
+            (33_000_000, "33 ms"),
+            (4_200_000_000, "4.2 s"),
+            (200_000_000_000, "3m 20s"),
+            (18_120_000_000_000, "5h 02m"),
+        ] {
+            let mut out = Vec::new();
+            short_duration(ns, &mut out);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), text);
+        }
+    }
+}

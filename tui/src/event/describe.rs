@@ -1,0 +1,297 @@
+//! What every field is called, what it means and how it is had. Filter fields, JSON keys, CSV columns, the detail pane
+//! and the documentation all follow from these tables.
+
+use super::{Names, Seen};
+use crate::enrich::time;
+use std::borrow::Cow;
+
+/// Why a field has no value, or not all of it. Spelled in JSON as `<field>_why`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Why {
+    /// The call failed, so there is none.
+    Failed,
+    /// Another thread was faster than the look behind the descriptor.
+    Raced,
+    /// The memory could not be read.
+    Fault,
+    /// It did not fit.
+    Cut,
+    /// It cannot be reached from the caller's root.
+    Unreachable,
+    /// It was gone before it could be asked for.
+    Vanished,
+    /// The running kernel has no such field.
+    NoField,
+    /// tracetui may not read it.
+    NotPermitted,
+    /// It was not asked for.
+    NotCollected,
+}
+
+impl Why {
+    /// The word for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Failed => "failed",
+            Why::Raced => "raced",
+            Why::Fault => "fault",
+            Why::Cut => "cut",
+            Why::Unreachable => "unreachable",
+            Why::Vanished => "vanished",
+            Why::NoField => "no_field",
+            Why::NotPermitted => "not_permitted",
+            Why::NotCollected => "not_collected",
+        }
+    }
+}
+
+/// A field's value, not yet text.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// It does not apply.
+    Null,
+    /// It applies but is not known.
+    Unknown(Why),
+    /// Text that could not be read: empty, with the reason.
+    Unread(Why),
+    /// An integer.
+    Int(i64),
+    /// An integer that is never negative.
+    Uint(u64),
+    /// Yes or no.
+    Bool(bool),
+    /// A word of ours: ASCII, nothing to escape.
+    Word(&'static str),
+    /// Text from outside: any bytes.
+    Bytes(&'a [u8]),
+    /// Two texts from outside with a colon between them.
+    Pair(&'a [u8], &'a [u8]),
+    /// A path as components.
+    Path(Names<'a>),
+    /// Open flags by name.
+    Flags(u64),
+    /// Arguments, each followed by NUL.
+    Args(&'a [u8]),
+    /// An address.
+    Addr(u64),
+    /// A program's tag.
+    Tag([u8; 8]),
+    /// Nanoseconds since 1970-01-01 UTC.
+    Time(i128),
+    /// Words of ours.
+    Words(&'a [&'static str]),
+    /// Fields of its own ([`Field::sub`]).
+    Object,
+}
+
+impl<'a> Value<'a> {
+    /// Why it is not known, if it is not.
+    pub fn why(&self) -> Option<Why> {
+        match self {
+            Value::Unknown(why) | Value::Unread(why) => Some(*why),
+            _ => None,
+        }
+    }
+
+    /// The value as bytes, as filters compare it and screens show it (before escaping). `None` when absent.
+    /// Arguments are joined by spaces.
+    pub fn text(&self) -> Option<Cow<'a, [u8]>> {
+        let mut out = Vec::new();
+        match self {
+            Value::Null | Value::Unknown(_) | Value::Object => return None,
+            Value::Unread(_) => return Some(Cow::Borrowed(b"")),
+            Value::Word(word) => return Some(Cow::Borrowed(word.as_bytes())),
+            Value::Bytes(bytes) => return Some(Cow::Borrowed(bytes)),
+            Value::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),
+            Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
+            Value::Path(names) => names.write(&mut out),
+            Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
+            Value::Args(args) => join_args(args, &mut out),
+            Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
+            Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
+            Value::Time(ns) => time::rfc3339(*ns, &mut out),
+            Value::Words(words) => out.extend_from_slice(words.join(",").as_bytes()),
+        }
+        Some(Cow::Owned(out))
+    }
+
+    /// The value as a number, where it is one.
+    pub fn number(&self) -> Option<i128> {
+        match self {
+            Value::Int(n) => Some(i128::from(*n)),
+            Value::Uint(n) | Value::Addr(n) => Some(i128::from(*n)),
+            Value::Time(ns) => Some(*ns),
+            _ => None,
+        }
+    }
+}
+
+/// The arguments in an argument area: each up to its NUL.
+pub fn args(area: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = area.strip_suffix(b"\0").unwrap_or(area);
+    let empty = area.is_empty();
+    whole.split(|b| *b == 0).filter(move |_| !empty)
+}
+
+fn join_args(area: &[u8], out: &mut Vec<u8>) {
+    for (i, arg) in args(area).enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(arg);
+    }
+}
+
+/// What can be done with a field in a filter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shape {
+    /// Text: globs and regexes.
+    Text,
+    /// An integer: ordered.
+    Number,
+    /// Nanoseconds: ordered, written like `2s`.
+    Duration,
+    /// A user id: a number or a name.
+    User,
+    /// A group id: a number or a name.
+    Group,
+    /// `true` or `false`.
+    Bool,
+    /// A list of texts: a term holds if it holds for any.
+    List,
+    /// The fields in it are named `field.sub`.
+    Object,
+}
+
+/// A field of an event.
+pub struct Field {
+    /// Its name in JSON and filters.
+    pub name: &'static str,
+    /// What can be done with it in a filter.
+    pub shape: Shape,
+    /// What it is, and where in the kernel it comes from.
+    pub doc: &'static str,
+    /// Takes it from an event.
+    pub get: for<'a> fn(&Seen<'a>) -> Value<'a>,
+    /// The fields in it, for [`Shape::Object`].
+    pub sub: &'static [Field],
+}
+
+impl Field {
+    pub(crate) const fn new(
+        name: &'static str,
+        shape: Shape,
+        doc: &'static str,
+        get: for<'a> fn(&Seen<'a>) -> Value<'a>,
+    ) -> Field {
+        Field { name, shape, doc, get, sub: &[] }
+    }
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The value of a process field: null on a row that is of no process.
+fn of_process<'a>(seen: &Seen<'a>, value: Value<'a>) -> Value<'a> {
+    if seen.process.is_some() { value } else { Value::Null }
+}
+
+fn uint<'a>(seen: &Seen<'a>, value: u64) -> Value<'a> {
+    of_process(seen, Value::Uint(value))
+}
+
+/// A value that the probe could not read when it is 0.
+fn nonzero<'a>(seen: &Seen<'a>, value: u32) -> Value<'a> {
+    of_process(seen, if value == 0 { Value::Unknown(Why::NoField) } else { Value::Uint(u64::from(value)) })
+}
+
+/// The fields that every event has, in the order of the JSON object.
+pub const COMMON: &[Field] = &[
+    Field::new("kind", Shape::Text, "What happened.", |s| Value::Word(s.event.kind().name())),
+    Field::new(
+        "time",
+        Shape::Text,
+        "When, by the wall clock (RFC 3339, UTC): `ns` and the clock offset in force then.",
+        |s| Value::Time(s.unix_nanos()),
+    ),
+    Field::new("ns", Shape::Number, "When, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe.", |s| {
+        Value::Uint(s.event.header.time.0)
+    }),
+    Field::new(
+        "cpu",
+        Shape::Number,
+        "The CPU on which it happened: bpf_get_smp_processor_id in the probe.",
+        |s| match s.event.body {
+            super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
+            _ => Value::Uint(u64::from(s.event.header.cpu)),
+        },
+    ),
+    Field::new("pid", Shape::Number, "The process (thread group): task_struct.tgid.", |s| {
+        uint(s, u64::from(s.event.header.tgid.0))
+    }),
+    Field::new("tid", Shape::Number, "The thread: task_struct.pid.", |s| uint(s, u64::from(s.event.header.tid.0))),
+    Field::new("ppid", Shape::Number, "The parent process: task_struct.real_parent->tgid.", |s| {
+        uint(s, u64::from(s.event.header.ppid.0))
+    }),
+    Field::new("comm", Shape::Text, "The calling thread's name: task_struct.comm. Exit: the leader's.", |s| {
+        // The header is copied into the event, so its bytes live as long as the event does.
+        of_process(s, Value::Bytes(s.event.header.comm()))
+    }),
+    Field::new("uid", Shape::User, "The real user: task_struct.cred->uid.", |s| {
+        uint(s, u64::from(s.event.header.uid.0))
+    }),
+    Field::new("gid", Shape::Group, "The real group: task_struct.cred->gid.", |s| {
+        uint(s, u64::from(s.event.header.gid.0))
+    }),
+    Field::new(
+        "cgroup",
+        Shape::Text,
+        "The cgroup's path in the v2 hierarchy (task_struct.cgroups->dfl_cgrp->kn->id); where that is only the root, the name=systemd one.",
+        |s| match s.process {
+            None => Value::Null,
+            Some(process) => match s.world.cgroup(s.event.header.cgroup, process) {
+                Some(path) => Value::Bytes(path),
+                None => Value::Unknown(Why::Vanished),
+            },
+        },
+    ),
+    Field::new(
+        "start_ns",
+        Shape::Number,
+        "When the process started, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. With pid its identity.",
+        |s| uint(s, s.event.header.start.0),
+    ),
+    Field::new("mnt_ns", Shape::Number, "The mount namespace: nsproxy->mnt_ns->ns.inum.", |s| {
+        nonzero(s, s.event.header.mnt_ns.0)
+    }),
+    Field::new("pid_ns", Shape::Number, "The pid namespace: thread_pid->numbers[level].ns->ns.inum.", |s| {
+        nonzero(s, s.event.header.pid_ns.0)
+    }),
+    Field::new(
+        "ns_pid",
+        Shape::Number,
+        "The process's id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in tracetui's own.",
+        |s| {
+            let header = &s.event.header;
+            if s.process.is_none() || header.pid_ns == s.world.host().pid_ns {
+                return Value::Null;
+            }
+            nonzero(s, header.ns_pid.0)
+        },
+    ),
+];
+
+/// All fields of a kind, in the order of the JSON object: the common ones and its own.
+pub fn fields(kind: tracetui_shared::kind::Kind) -> impl Iterator<Item = &'static Field> {
+    COMMON.iter().chain(super::fields_of(kind))
+}
+
+/// A −errno as a field.
+pub(crate) fn err_value(ret: i32) -> Value<'static> {
+    super::names::err(ret).map_or(Value::Null, Value::Word)
+}

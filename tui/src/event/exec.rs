@@ -1,0 +1,124 @@
+//! `exec`: a program was started, or failed to start.
+
+use super::describe::{Field, Shape, Value, Why, err_value};
+use super::{Body, Names, Parts, Seen, names};
+use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::mark;
+
+/// An `exec`, its continuations put together.
+#[derive(Clone, Copy, Debug)]
+pub struct Exec<'a> {
+    /// The fixed part.
+    pub record: ExecRecord,
+    /// The file as asked.
+    pub filename: &'a [u8],
+    /// The interpreter; empty unless a script.
+    pub interp: &'a [u8],
+    /// The file as loaded.
+    pub exe: Names<'a>,
+    /// The working directory.
+    pub cwd: Names<'a>,
+    /// The arguments, each followed by NUL.
+    pub argv: &'a [u8],
+}
+
+impl<'a> Exec<'a> {
+    pub(super) fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
+        let (record, mut parts) = Parts::fixed::<ExecRecord>(payload)?;
+        let filename = parts.next(record.filename_len.into())?;
+        let interp = parts.next(record.interp_len.into())?;
+        let exe = Names { bytes: parts.next(record.exe_len.into())?, marks: record.exe_marks };
+        let cwd = Names { bytes: parts.next(record.cwd_len.into())?, marks: record.cwd_marks };
+        Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
+    }
+
+    /// Whether arguments are missing.
+    pub fn cut(&self) -> bool {
+        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & mark::CUT != 0
+    }
+
+    /// How many arguments the program has; `None` when not known.
+    pub fn argc(&self) -> Option<u32> {
+        match self.record.argc {
+            u32::MAX if self.cut() || self.record.argv_marks & mark::FAULT != 0 => None,
+            u32::MAX => Some(super::describe::args(self.argv).count() as u32),
+            argc => Some(argc),
+        }
+    }
+
+    pub(super) fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(names::err(self.record.ret).unwrap_or("ok").as_bytes());
+    }
+
+    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+        if self.argv.is_empty() {
+            out.extend_from_slice(self.filename);
+        } else {
+            out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
+        }
+        if self.cut() {
+            out.extend_from_slice(b" ...");
+        }
+    }
+}
+
+fn exec<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Exec(exec) => get(exec),
+        _ => Value::Null,
+    }
+}
+
+fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
+    match names.absent() {
+        Some(why) => Value::Unknown(why),
+        None if failed => Value::Unknown(Why::Failed),
+        None if len == 0 && names.marks & mark::PSEUDO != 0 => Value::Unknown(Why::NoField),
+        None => Value::Path(names),
+    }
+}
+
+/// What an `exec` has beside the common fields.
+pub const FIELDS: &[Field] = &[
+    Field::new("filename", Shape::Text, "The file as asked: linux_binprm.filename.", |s| {
+        exec(s, |e| {
+            if e.record.filename_marks & mark::FAULT != 0 {
+                Value::Unread(Why::Fault)
+            } else {
+                Value::Bytes(e.filename)
+            }
+        })
+    }),
+    Field::new("exe", Shape::Text, "The file as loaded, absolute: the path of mm->exe_file.", |s| {
+        exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
+    }),
+    Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
+        exec(s, |e| if e.interp.is_empty() { Value::Null } else { Value::Bytes(e.interp) })
+    }),
+    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| exec(s, |e| Value::Args(e.argv))),
+    Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {
+        exec(s, |e| e.argc().map_or(Value::Unknown(Why::NoField), |n| Value::Uint(n.into())))
+    }),
+    Field::new("cut", Shape::Bool, "Whether arguments are missing from argv.", |s| exec(s, |e| Value::Bool(e.cut()))),
+    Field::new("cwd", Shape::Text, "The working directory: the path of fs->pwd.", |s| {
+        exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
+    }),
+    Field::new("ret", Shape::Number, "0, or −errno of the system call.", |s| {
+        exec(s, |e| Value::Int(e.record.ret.into()))
+    }),
+    Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
+        exec(s, |e| err_value(e.record.ret))
+    }),
+    Field::new(
+        "old_tid",
+        Shape::Number,
+        "The calling thread when it was not the leader: old_pid of sched_process_exec.",
+        |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) }),
+    ),
+    Field::new("euid", Shape::User, "The effective user after it: cred->euid.", |s| {
+        exec(s, |e| Value::Uint(e.record.euid.into()))
+    }),
+    Field::new("egid", Shape::Group, "The effective group after it: cred->egid.", |s| {
+        exec(s, |e| Value::Uint(e.record.egid.into()))
+    }),
+];

@@ -1,0 +1,93 @@
+//! `exit`: a process ended.
+
+use super::describe::{Field, Shape, Value};
+use super::{Body, Parts, Seen, names};
+use crate::enrich::time;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::record::exit::ExitRecord;
+
+/// An `exit`.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// All of it.
+    pub record: ExitRecord,
+}
+
+/// How a process ended, as wait(2) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By exit(2) with this code.
+    Code(u8),
+    /// By this signal.
+    Signal(u32),
+}
+
+impl Exit {
+    pub(super) fn decode(payload: &[u8]) -> Option<Exit> {
+        Parts::fixed::<ExitRecord>(payload).map(|(record, _)| Exit { record })
+    }
+
+    /// How the process ended: WIFEXITED, WEXITSTATUS, WTERMSIG.
+    pub fn ended(&self) -> Ended {
+        match self.record.status & 0x7f {
+            0 => Ended::Code((self.record.status >> 8) as u8),
+            signal => Ended::Signal(signal),
+        }
+    }
+
+    /// Whether a core was dumped: WCOREDUMP.
+    pub fn core(&self) -> bool {
+        self.record.status & 0x80 != 0
+    }
+
+    pub(super) fn result(&self, out: &mut Vec<u8>) {
+        match self.ended() {
+            Ended::Code(code) => out.extend_from_slice(code.to_string().as_bytes()),
+            Ended::Signal(signal) => match names::signal(signal) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => out.extend_from_slice(format!("signal {signal}").as_bytes()),
+            },
+        }
+    }
+
+    pub(super) fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"ran ");
+        time::short_duration(header.time.since(header.start), out);
+        if self.core() {
+            out.extend_from_slice(b", core dumped");
+        }
+    }
+}
+
+fn exit<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Exit(exit) => get(exit),
+        _ => Value::Null,
+    }
+}
+
+/// What an `exit` has beside the common fields.
+pub const FIELDS: &[Field] = &[
+    Field::new(
+        "exit_code",
+        Shape::Number,
+        "The code passed to exit(2), as wait(2) reports it; null when a signal ended it.",
+        |s| {
+            exit(s, |e| match e.ended() {
+                Ended::Code(code) => Value::Uint(code.into()),
+                Ended::Signal(_) => Value::Null,
+            })
+        },
+    ),
+    Field::new("signal", Shape::Text, "The signal that ended it; null when it exited.", |s| {
+        exit(s, |e| match e.ended() {
+            Ended::Code(_) => Value::Null,
+            Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
+        })
+    }),
+    Field::new("core", Shape::Bool, "Whether a core was dumped: WCOREDUMP.", |s| exit(s, |e| Value::Bool(e.core()))),
+    Field::new("dur_ns", Shape::Duration, "How long the process lived, in nanoseconds: ns − start_ns.", |s| {
+        let header = &s.event.header;
+        exit(s, |_| Value::Uint(header.time.since(header.start)))
+    }),
+];

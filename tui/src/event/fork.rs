@@ -1,0 +1,44 @@
+//! `fork`: a process was created.
+
+use super::describe::{Field, Shape, Value};
+use super::{Body, Parts, Seen};
+use tracetui_shared::record::fork::ForkRecord;
+
+/// A `fork`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fork {
+    /// All of it.
+    pub record: ForkRecord,
+}
+
+impl Fork {
+    pub(super) fn decode(payload: &[u8]) -> Option<Fork> {
+        Parts::fixed::<ForkRecord>(payload).map(|(record, _)| Fork { record })
+    }
+
+    pub(super) fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record.child.0.to_string().as_bytes());
+    }
+
+    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"child ");
+        self.result(out);
+    }
+}
+
+fn fork<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Fork(fork) => get(fork),
+        _ => Value::Null,
+    }
+}
+
+/// What a `fork` has beside the common fields.
+pub const FIELDS: &[Field] = &[
+    Field::new("child_pid", Shape::Number, "The new process: child->tgid of sched_process_fork.", |s| {
+        fork(s, |f| Value::Uint(f.record.child.0.into()))
+    }),
+    Field::new("child_start_ns", Shape::Number, "When it started: child->start_boottime.", |s| {
+        fork(s, |f| Value::Uint(f.record.child_start.0))
+    }),
+];

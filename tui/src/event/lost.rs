@@ -1,0 +1,117 @@
+//! `lost`: events are missing here. Made in user space from the numbers and counters of the probes.
+
+use super::describe::{Field, Shape, Value};
+use super::{Body, Parts, Seen};
+use tracetui_shared::kind::Kind;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// All of `lost`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct LostRecord {
+    /// [`Kind`] of the missing events; 0 when one program serves several.
+    pub of: u16,
+    /// [`Cause`].
+    pub cause: u16,
+    /// The CPU where they are missing; `u32::MAX` when not known.
+    pub cpu: u32,
+    /// How many.
+    pub count: u64,
+    /// The last event of the same stream before them (CLOCK_BOOTTIME, ns); 0 when there is none.
+    pub from_ns: u64,
+    /// The first one after them, or when they were counted.
+    pub to_ns: u64,
+}
+
+/// Why events are missing.
+#[repr(u16)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// The kernel's ring had no room.
+    Ring = 1,
+    /// The kernel skipped the program.
+    Probe = 2,
+    /// The record arrived but could not be decoded.
+    Read = 3,
+}
+
+impl Cause {
+    /// The word for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Ring => "ring",
+            Cause::Probe => "probe",
+            Cause::Read => "read",
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Cause::Ring => "kernel ring full",
+            Cause::Probe => "the kernel skipped the probe",
+            Cause::Read => "not decodable",
+        }
+    }
+}
+
+/// A `lost`.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// All of it.
+    pub record: LostRecord,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl Lost {
+    pub(super) fn decode(payload: &[u8]) -> Option<Lost> {
+        let (record, _) = Parts::fixed::<LostRecord>(payload)?;
+        let cause = [Cause::Ring, Cause::Probe, Cause::Read].into_iter().find(|c| *c as u16 == record.cause)?;
+        Some(Lost { record, cause })
+    }
+
+    /// The kind of the missing events.
+    pub fn of(&self) -> Option<Kind> {
+        Kind::try_from(self.record.of).ok()
+    }
+
+    pub(super) fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record.count.to_string().as_bytes());
+    }
+
+    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+        let of = self.of().map_or("", Kind::name);
+        let text = format!("{} {of} events lost here: {}", self.record.count, self.cause.sentence());
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn lost<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Lost(lost) => get(lost),
+        _ => Value::Null,
+    }
+}
+
+/// What a `lost` has beside the common fields.
+pub const FIELDS: &[Field] = &[
+    Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
+        lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))
+    }),
+    Field::new(
+        "cause",
+        Shape::Text,
+        "ring (no room), probe (the kernel skipped the program), read (not decodable).",
+        |s| lost(s, |l| Value::Word(l.cause.word())),
+    ),
+    Field::new("count", Shape::Number, "How many are missing.", |s| lost(s, |l| Value::Uint(l.record.count))),
+    Field::new(
+        "from_ns",
+        Shape::Number,
+        "The last event of the same stream before the gap, CLOCK_BOOTTIME in nanoseconds.",
+        |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) }),
+    ),
+    Field::new("to_ns", Shape::Number, "The first event after the gap, or when it was counted.", |s| {
+        lost(s, |l| Value::Uint(l.record.to_ns))
+    }),
+];

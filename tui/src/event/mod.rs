@@ -1,0 +1,238 @@
+//! Events: a frame decoded, still pointing into the frame's bytes.
+//!
+//! This is the only place that matches over kinds; each kind has a file of its own with its decoding, its table of
+//! fields ([`describe::Field`]) and its two columns (result and detail).
+
+pub mod bpf;
+pub mod describe;
+pub mod exec;
+pub mod exit;
+pub mod fork;
+pub mod lost;
+pub mod names;
+pub mod open;
+
+use crate::enrich::World;
+use crate::enrich::process::Process;
+use crate::frame::FrameRef;
+use describe::{Field, Why};
+use std::sync::Arc;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::record::mark;
+use zerocopy::FromBytes;
+
+/// An event: who, when and where in [`header`](Self::header), what in [`body`](Self::body).
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// As the kernel captured it.
+    pub header: FrameHeader,
+    /// What is particular to the kind.
+    pub body: Body<'a>,
+}
+
+/// What is particular to a kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// A program was started, or failed to start.
+    Exec(exec::Exec<'a>),
+    /// A process ended.
+    Exit(exit::Exit),
+    /// A file was opened, or failed to open.
+    Open(open::Open<'a>),
+    /// A process was created.
+    Fork(fork::Fork),
+    /// A BPF program was loaded or attached, or failed to.
+    Bpf(bpf::Bpf<'a>),
+    /// Events are missing here.
+    Lost(lost::Lost),
+}
+
+/// Why a frame is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The kind is not one of an event.
+    #[error("frame of unknown kind {}", .0.0)]
+    Kind(UnknownKind),
+    /// The payload ends before its fixed part or one of the parts that it gives the lengths of.
+    #[error("{} record ends early", .0.name())]
+    Short(Kind),
+}
+
+impl<'a> Event<'a> {
+    /// Decodes a whole frame (an `exec` with its continuations put together).
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the kind is unknown or the payload is shorter than it says.
+    pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
+        let kind = Kind::try_from(frame.header.kind).map_err(DecodeError::Kind)?;
+        let body = match kind {
+            Kind::Exec => exec::Exec::decode(frame.payload).map(Body::Exec),
+            Kind::Exit => exit::Exit::decode(frame.payload).map(Body::Exit),
+            Kind::Open => open::Open::decode(frame.payload).map(Body::Open),
+            Kind::Fork => fork::Fork::decode(frame.payload).map(Body::Fork),
+            Kind::Bpf => bpf::Bpf::decode(frame.payload).map(Body::Bpf),
+            Kind::Lost => lost::Lost::decode(frame.payload).map(Body::Lost),
+        };
+        Ok(Event { header: frame.header, body: body.ok_or(DecodeError::Short(kind))? })
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        match self.body {
+            Body::Exec(_) => Kind::Exec,
+            Body::Exit(_) => Kind::Exit,
+            Body::Open(_) => Kind::Open,
+            Body::Fork(_) => Kind::Fork,
+            Body::Bpf(_) => Kind::Bpf,
+            Body::Lost(_) => Kind::Lost,
+        }
+    }
+
+    /// Whether it failed: the call returned an error, or the process ended by a signal or with a code other than 0.
+    pub fn failed(&self) -> bool {
+        match &self.body {
+            Body::Exec(exec) => exec.record.ret < 0,
+            Body::Exit(exit) => exit.record.status != 0,
+            Body::Open(open) => open.record.ret < 0,
+            Body::Bpf(bpf) => bpf.record.ret < 0,
+            Body::Fork(_) | Body::Lost(_) => false,
+        }
+    }
+
+    /// Whether a field came cut short.
+    pub fn cut(&self) -> bool {
+        match &self.body {
+            Body::Exec(exec) => exec.cut(),
+            Body::Open(open) => open.cut(),
+            _ => false,
+        }
+    }
+}
+
+/// The fields that are particular to a kind, in the order of the JSON object.
+pub fn fields_of(kind: Kind) -> &'static [Field] {
+    match kind {
+        Kind::Exec => exec::FIELDS,
+        Kind::Exit => exit::FIELDS,
+        Kind::Open => open::FIELDS,
+        Kind::Fork => fork::FIELDS,
+        Kind::Bpf => bpf::FIELDS,
+        Kind::Lost => lost::FIELDS,
+    }
+}
+
+/// An event with what is known around it: what sinks, filters and views look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The event.
+    pub event: &'a Event<'a>,
+    /// The tables: users, cgroups, processes.
+    pub world: &'a World,
+    /// The process as it was at the event; `None` for `lost`.
+    pub process: Option<&'a Arc<Process>>,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds, in force at the event.
+    pub clock_offset: i64,
+}
+
+impl Seen<'_> {
+    /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
+    pub fn result(&self, out: &mut Vec<u8>) {
+        match &self.event.body {
+            Body::Exec(exec) => exec.result(out),
+            Body::Exit(exit) => exit.result(out),
+            Body::Open(open) => open.result(out),
+            Body::Fork(fork) => fork.result(out),
+            Body::Bpf(bpf) => bpf.result(out),
+            Body::Lost(lost) => lost.result(out),
+        }
+    }
+
+    /// The DETAIL column. Raw bytes, not escaped.
+    pub fn detail(&self, out: &mut Vec<u8>) {
+        match &self.event.body {
+            Body::Exec(exec) => exec.detail(out),
+            Body::Exit(exit) => exit.detail(&self.event.header, out),
+            Body::Open(open) => open.detail(out),
+            Body::Fork(fork) => fork.detail(out),
+            Body::Bpf(bpf) => bpf.detail(out),
+            Body::Lost(lost) => lost.detail(out),
+        }
+    }
+
+    /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.
+    pub fn unix_nanos(&self) -> i128 {
+        i128::from(self.event.header.time.0) + i128::from(self.clock_offset)
+    }
+}
+
+/// An absolute path as a probe walked it: components leaf first, each followed by NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// The components.
+    pub bytes: &'a [u8],
+    /// [`mark`]s.
+    pub marks: u8,
+}
+
+impl<'a> Names<'a> {
+    /// Why there is no path, if there is none.
+    pub fn absent(&self) -> Option<Why> {
+        match self.marks {
+            m if m & mark::RACED != 0 => Some(Why::Raced),
+            m if m & mark::FAULT != 0 => Some(Why::Fault),
+            m if m & mark::CUT != 0 => Some(Why::Cut),
+            m if m & mark::PSEUDO != 0 => None,
+            m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
+            _ => None,
+        }
+    }
+
+    /// Whether the file had no name any more.
+    pub fn deleted(&self) -> bool {
+        self.marks & mark::DELETED != 0
+    }
+
+    /// Appends the path: `/` and the components, root first. A file outside the directory tree is its bare name
+    /// (`pipe:`, `memfd:x`).
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let names = self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes);
+        if self.marks & mark::PSEUDO != 0 {
+            return out.extend_from_slice(names);
+        }
+        if names.is_empty() {
+            return out.push(b'/');
+        }
+        for name in names.rsplit(|b| *b == 0) {
+            out.push(b'/');
+            out.extend_from_slice(name);
+        }
+    }
+
+    /// The last component.
+    pub fn leaf(&self) -> &'a [u8] {
+        self.bytes.split(|b| *b == 0).next().unwrap_or(&[])
+    }
+}
+
+/// Reads a record's fixed part, then the parts that it gives the lengths of.
+pub(crate) struct Parts<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn fixed<T: FromBytes>(payload: &'a [u8]) -> Option<(T, Parts<'a>)> {
+        let (record, rest) = T::read_from_prefix(payload).ok()?;
+        Some((record, Parts { rest }))
+    }
+
+    pub(crate) fn next(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (part, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(part)
+    }
+
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+}

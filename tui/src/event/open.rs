@@ -1,0 +1,152 @@
+//! `open`: a file was opened, or failed to open.
+
+use super::describe::{Field, Shape, Value, Why, err_value};
+use super::{Body, Names, Parts, Seen, names};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{OpenRecord, abi, via};
+
+/// An `open`.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    /// The fixed part.
+    pub record: OpenRecord,
+    /// The opened file, or when there is none the caller's root.
+    pub names: Names<'a>,
+    /// The path as asked.
+    pub path: &'a [u8],
+}
+
+impl<'a> Open<'a> {
+    pub(super) fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
+        let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
+        let names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
+        let path = parts.next(record.path_len.into())?;
+        Some(Open { record, names, path })
+    }
+
+    /// Whether a path came cut short.
+    pub fn cut(&self) -> bool {
+        (self.record.names_marks | self.record.path_marks) & mark::CUT != 0
+    }
+
+    /// The caller's root, when it is not the root of its mount namespace.
+    pub fn root(&self) -> Option<Names<'a>> {
+        let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
+        Some(Names { bytes: above, marks: 0 })
+    }
+
+    pub(super) fn result(&self, out: &mut Vec<u8>) {
+        match names::err(self.record.ret) {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => out.extend_from_slice(self.record.ret.to_string().as_bytes()),
+        }
+    }
+
+    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+        let access = names::access_letters(self.record.flags);
+        out.extend_from_slice(access.as_bytes());
+        out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
+        if self.record.ret >= 0 && self.names.absent().is_none() {
+            self.names.write(out);
+        } else {
+            out.extend_from_slice(self.path);
+        }
+        if self.record.ret >= 0 && self.names.deleted() {
+            out.extend_from_slice(b"  (deleted)");
+        }
+    }
+
+    fn has_mode(&self) -> bool {
+        let flags = self.record.flags;
+        flags & names::O_CREAT != 0 || flags & names::O_TMPFILE == names::O_TMPFILE
+    }
+}
+
+fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
+    match &seen.event.body {
+        Body::Open(open) => get(open),
+        _ => Value::Null,
+    }
+}
+
+/// A value that was read from `how` of openat2.
+fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
+    if open.record.how_marks & mark::FAULT != 0 { Value::Unknown(Why::Fault) } else { value }
+}
+
+/// What an `open` has beside the common fields.
+pub const FIELDS: &[Field] = &[
+    Field::new("path", Shape::Text, "The path as asked, from the caller's memory after the call.", |s| {
+        open(
+            s,
+            |o| if o.record.path_marks & mark::FAULT != 0 { Value::Unread(Why::Fault) } else { Value::Bytes(o.path) },
+        )
+    }),
+    Field::new(
+        "abs_path",
+        Shape::Text,
+        "The opened file's path up to the root of the caller's mount namespace: dentries and mounts from files->fdt->fd[ret]->f_path.",
+        |s| {
+            open(s, |o| match o.names.absent() {
+                _ if o.record.ret < 0 => Value::Unknown(Why::Failed),
+                Some(why) => Value::Unknown(why),
+                None => Value::Path(o.names),
+            })
+        },
+    ),
+    Field::new(
+        "deleted",
+        Shape::Bool,
+        "Whether the opened file had no name any more: dentry.d_hash.pprev is null.",
+        |s| open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted())),
+    ),
+    Field::new("root", Shape::Text, "The caller's root directory when it is not /: fs->root.", |s| {
+        open(s, |o| o.root().map_or(Value::Null, Value::Path))
+    }),
+    Field::new("dirfd", Shape::Number, "The directory descriptor as passed; −100 is AT_FDCWD.", |s| {
+        open(s, |o| Value::Int(o.record.dirfd.into()))
+    }),
+    Field::new("flags", Shape::Text, "The flags as passed, by name, access mode first.", |s| {
+        open(s, |o| of_how(o, Value::Flags(o.record.flags)))
+    }),
+    Field::new("flags_raw", Shape::Number, "The flags as passed.", |s| {
+        open(s, |o| of_how(o, Value::Uint(o.record.flags)))
+    }),
+    Field::new("mode", Shape::Number, "The mode as passed; null without O_CREAT or O_TMPFILE.", |s| {
+        open(s, |o| of_how(o, if o.has_mode() { Value::Uint(o.record.mode.into()) } else { Value::Null }))
+    }),
+    Field::new("resolve", Shape::Number, "how.resolve of openat2; null for the other calls.", |s| {
+        open(s, |o| of_how(o, if o.record.via == via::OPENAT2 { Value::Uint(o.record.resolve) } else { Value::Null }))
+    }),
+    Field::new("ret", Shape::Number, "The descriptor, or −errno.", |s| open(s, |o| Value::Int(o.record.ret.into()))),
+    Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
+        open(s, |o| err_value(o.record.ret))
+    }),
+    Field::new("via", Shape::Text, "The call: open openat openat2 creat open_by_handle_at io_uring other.", |s| {
+        open(s, |o| {
+            Value::Word(match o.record.via {
+                via::OPEN => "open",
+                via::OPENAT => "openat",
+                via::OPENAT2 => "openat2",
+                via::CREAT => "creat",
+                via::OPEN_BY_HANDLE_AT => "open_by_handle_at",
+                via::IO_URING => "io_uring",
+                _ => "other",
+            })
+        })
+    }),
+    Field::new(
+        "abi",
+        Shape::Text,
+        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number).",
+        |s| {
+            open(s, |o| {
+                Value::Word(match o.record.abi {
+                    abi::I386 => "i386",
+                    abi::X32 => "x32",
+                    _ => "x86_64",
+                })
+            })
+        },
+    ),
+];

@@ -1,0 +1,220 @@
+//! The way of an event through user space, on one page: frames come in as batches, are checked for gaps, put together,
+//! put in order, decoded and folded into the [`World`]; what is left goes to the sink or the store.
+//!
+//! The pipeline does no I/O and looks at no clock: what it does is a function of the frames that it was fed.
+
+mod assemble;
+mod gaps;
+mod order;
+
+use crate::account::{Account, ByKind};
+use crate::enrich::World;
+use crate::event::lost::{Cause, LostRecord};
+use crate::event::{Event, Seen};
+use crate::frame::host::{FIRST_KIND, HostFrame};
+use crate::frame::{Batch, FrameRef};
+use crate::limits;
+use assemble::Assembler;
+use gaps::Gaps;
+use order::Order;
+use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// What the receiver of an event did with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// Printed, recorded or kept.
+    Delivered,
+    /// Rejected by a filter.
+    Filtered,
+}
+
+/// Frames in, events out.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    world: World,
+    gaps: Gaps,
+    assembler: Assembler,
+    order: Order,
+    counted: ByKind,
+    asked: u32,
+    unframed: u64,
+}
+
+impl Pipeline {
+    /// A pipeline for these kinds ([`Kind::bit`]s); what else arrives only keeps the process table true.
+    pub fn new(asked: u32) -> Pipeline {
+        Pipeline { asked, ..Pipeline::default() }
+    }
+
+    /// What is known around the events that were released so far.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The account as of the counters that were last fed.
+    pub fn account(&self) -> Account {
+        Account::of(self.world.counters(), &self.counted, self.world.processes.pairing(), self.asked)
+    }
+
+    /// Records that came but were no frames.
+    pub fn unframed(&self) -> u64 {
+        self.unframed
+    }
+
+    /// Takes a batch in. Events of it wait until [`release`](Self::release).
+    pub fn feed(&mut self, batch: Batch) {
+        self.unframed += batch.unreadable();
+        let mut made = Batch::default();
+        let mut index = self.order.begin(&batch);
+        for (offset, frame) in batch.frames_with_offsets() {
+            if frame.header.kind >= FIRST_KIND {
+                self.host(&frame, &mut made);
+                continue;
+            }
+            if let Some(gap) = self.gaps.check(&frame.header) {
+                self.count_gap(&gap);
+                push_lost(&gap, &mut made);
+            }
+            if self.assembler.whole(&frame, &mut made) {
+                index.add(frame.header.time, offset);
+            }
+        }
+        self.order.end(index, batch);
+        self.order.add_made(made);
+    }
+
+    fn host(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
+        let Some(host) = HostFrame::decode(frame) else { return };
+        if let HostFrame::Counters(counters) = &host {
+            let time = frame.header.time;
+            for lost in self.gaps.skips(self.world.counters(), counters, time) {
+                push_lost(&lost, made);
+            }
+            if counters.last {
+                self.assembler.give_up(BootNanos(u64::MAX), made);
+                for lost in self.gaps.tail(counters, time) {
+                    self.count_gap(&lost);
+                    push_lost(&lost, made);
+                }
+            }
+        }
+        self.world.apply_host(host);
+    }
+
+    fn count_gap(&mut self, gap: &LostRecord) {
+        if let Some(counted) = Kind::try_from(gap.of).ok().and_then(|kind| self.counted.of(kind)) {
+            counted.gaps += gap.count;
+        }
+    }
+
+    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one.
+    pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+        let until = self.order.settled();
+        self.release_until(until, to);
+    }
+
+    /// Hands on everything that is left, in order of time.
+    pub fn finish(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+        let mut made = Batch::default();
+        self.assembler.give_up(BootNanos(u64::MAX), &mut made);
+        self.order.add_made(made);
+        self.release_until(BootNanos(u64::MAX), to);
+    }
+
+    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+        let mut made = Batch::default();
+        self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
+        self.order.add_made(made);
+        let Pipeline { world, order, counted, asked, .. } = self;
+        order.release(until, |frame| release_one(frame, world, counted, *asked, to));
+    }
+
+    /// Batches whose events have all been released, for the reader to fill again.
+    pub fn spare(&mut self) -> Option<Batch> {
+        self.order.spare()
+    }
+
+    /// Whether events wait for their order to settle.
+    pub fn waiting(&self) -> bool {
+        self.order.waiting()
+    }
+}
+
+fn release_one(
+    frame: &FrameRef<'_>,
+    world: &mut World,
+    counted: &mut ByKind,
+    asked: u32,
+    to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
+) {
+    let event = match Event::decode(frame) {
+        Ok(event) => event,
+        Err(_) => return unread(frame, world, counted, to),
+    };
+    let kind = event.kind();
+    let process = world.apply(&event);
+    if frame.header.has(flag::BOOKKEEPING) {
+        return;
+    }
+    if kind != Kind::Lost && asked & kind.bit() == 0 {
+        if let Some(counted) = counted.of(kind) {
+            counted.filtered += 1;
+        }
+        return;
+    }
+    let seen = Seen { event: &event, world, process: process.as_ref(), clock_offset: world.clock_offset() };
+    let taken = to(&seen, frame);
+    if let Some(counted) = counted.of(kind) {
+        match taken {
+            Taken::Delivered => {
+                counted.delivered += 1;
+                counted.cut += u64::from(event.cut());
+            }
+            Taken::Filtered => counted.filtered += 1,
+        }
+    }
+}
+
+/// A frame that is no event: counted, and a `lost` row stands where it was.
+fn unread(
+    frame: &FrameRef<'_>,
+    world: &mut World,
+    counted: &mut ByKind,
+    to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
+) {
+    if let Some(counted) = Kind::try_from(frame.header.kind).ok().and_then(|kind| counted.of(kind)) {
+        counted.unread += 1;
+    }
+    let ns = frame.header.time.0;
+    let record = LostRecord {
+        of: frame.header.kind,
+        cause: Cause::Read as u16,
+        cpu: frame.header.cpu,
+        count: 1,
+        from_ns: ns,
+        to_ns: ns,
+    };
+    let mut batch = Batch::default();
+    push_lost(&record, &mut batch);
+    for frame in batch.frames() {
+        if let Ok(event) = Event::decode(&frame) {
+            let seen = Seen { event: &event, world, process: None, clock_offset: world.clock_offset() };
+            to(&seen, &frame);
+        }
+    }
+}
+
+/// Makes the frame of a `lost` row; it stands at `to_ns`, before the event of that time.
+fn push_lost(record: &LostRecord, out: &mut Batch) {
+    let header = FrameHeader {
+        kind: Kind::Lost as u16,
+        version: VERSION,
+        cpu: record.cpu,
+        time: BootNanos(record.to_ns),
+        ..FrameHeader::default()
+    };
+    out.push(header, record.as_bytes());
+}
