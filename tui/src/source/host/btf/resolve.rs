@@ -24,6 +24,8 @@ pub struct Place {
     pub bit_offset: u32,
     /// Bits of the field, when it is a bitfield.
     pub width: Option<u8>,
+    /// Bytes of the last member's type; `None` where it has no size.
+    pub size: Option<u32>,
 }
 
 /// One member on the way to a field.
@@ -154,7 +156,7 @@ impl Btf {
         let mut value = || values.next().flatten();
         KernelConsts {
             exit_has_group_dead: self.tracepoint_args(EXIT_TRACEPOINT).map(|args| args >= 2),
-            inline_name_len: inline.and_then(|place| self.size_of(place.type_id)),
+            inline_name_len: inline.and_then(|place| place.size),
             trace_flag_tracepoint: value(),
             link_type_perf: value(),
             link_type_raw_tp: value(),
@@ -178,7 +180,8 @@ impl Btf {
 
     /// `None`: there is no such member.
     fn path(&self, structure: u32, path: &str, alternate: usize) -> Result<Option<Place>, Damaged> {
-        let mut place = Place { alternate, steps: Vec::new(), type_id: structure, bit_offset: 0, width: None };
+        let mut place =
+            Place { alternate, steps: Vec::new(), type_id: structure, bit_offset: 0, width: None, size: None };
         for name in path.split('.') {
             let structure = self.peel(place.type_id)?;
             let mut search = Search { btf: self, name, budget: MOST_MEMBERS };
@@ -186,6 +189,7 @@ impl Btf {
                 return Ok(None);
             }
         }
+        place.size = self.size_of(place.type_id);
         Ok(Some(place))
     }
 }
