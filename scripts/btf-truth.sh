@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what the offset tests compare with, from the BTFs of some kernels:
 #
-#   tui/tests/data/offsets.tsv      kernel, field or constant, byte offset or value (`-`: the kernel has none), bytes of the field
+#   tui/tests/data/offsets.tsv      kernel, field or constant, byte offset or value, bytes of the field (`-`: there is none)
 #   tui/tests/data/btf/NAME.btf     the part of each BTF that the resolution needs
 #
 # usage: scripts/btf-truth.sh DIR     DIR holds NAME.btf or NAME.btf.zst: copies of /sys/kernel/btf/vmlinux
@@ -20,25 +20,28 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# `Field structure alternate path`, one line for each member path.
+# `Field structure path`, one line for each member path.
 paths() {
-    sed -n 's/^    \([A-Z][A-Za-z]*\) = "\([a-z_]*\)" \(".*"\);$/\1 \2 \3/p' shared/src/offsets.rs |
-        awk '{ field = $1; structure = $2; n = 0
-               for (i = 3; i <= NF; i++) if ($i != "|") { gsub(/"/, "", $i); print field, structure, n++, $i } }'
+    sed -n 's/^    \([A-Z][A-Za-z0-9]*\) = "\([a-z0-9_]*\)" \(".*"\);$/\1 \2 \3/p' shared/src/offsets.rs |
+        awk '{ field = $1; structure = $2
+               for (i = 3; i <= NF; i++) if ($i != "|") { gsub(/"/, "", $i); print field, structure, $i } }'
 }
 
 # One line of C for each thing to know; the first that compiles for a name counts.
 rows() {
-    paths | while read -r field structure _ path; do
-        echo "{ \"$field\", __builtin_offsetof(struct $structure, $path), sizeof(((struct $structure *)0)->$path) },"
+    paths | while read -r field structure path; do
+        offset="__builtin_offsetof(struct $structure, $path)"
+        echo "{ \"$field\", $offset, sizeof(((struct $structure *)0)->$path) },"
+        # An array without a length has no size for gcc.
+        echo "{ \"$field\", $offset, 0 },"
     done
-    echo '{ "ExitHasGroupDead", exit_has_group_dead },'
+    echo '{ "ExitHasGroupDead", exit_has_group_dead, -1 },'
     for name in d_shortname d_iname; do
-        echo "{ \"InlineNameLen\", sizeof(((struct dentry *)0)->$name) },"
+        echo "{ \"InlineNameLen\", sizeof(((struct dentry *)0)->$name), -1 },"
     done
-    echo '{ "TraceFlagTracepoint", TRACE_EVENT_FL_TRACEPOINT },'
-    echo '{ "LinkTypePerf", BPF_LINK_TYPE_PERF_EVENT },'
-    echo '{ "LinkTypeRawTp", BPF_LINK_TYPE_RAW_TRACEPOINT },'
+    echo '{ "TraceFlagTracepoint", TRACE_EVENT_FL_TRACEPOINT, -1 },'
+    echo '{ "LinkTypePerf", BPF_LINK_TYPE_PERF_EVENT, -1 },'
+    echo '{ "LinkTypeRawTp", BPF_LINK_TYPE_RAW_TRACEPOINT, -1 },'
 }
 
 program() {
@@ -70,7 +73,14 @@ truth() {
             exit 1
         fi
     done
-    flags="-std=gnu11 -w -fno-builtin"
+    # From 6.19 on the kernel has `struct ns_tree;` as an anonymous member, which is nothing at all without the extension.
+    flags="-std=gnu11 -w -fno-builtin -fms-extensions"
+    # A header that means something else than the BTF should not compile: all structures must have their sizes.
+    bpftool btf dump file "$1" format raw >"$work/raw"
+    for structure in $(paths | cut -d' ' -f2 | sort -u); do
+        size=$(sed -n "s/^\[[0-9]*\] STRUCT '$structure' size=\([0-9]*\) .*/\1/p" "$work/raw")
+        [ -z "$size" ] || echo "_Static_assert(sizeof(struct $structure) == $size, \"$structure\");"
+    done >>"$work/vmlinux.h"
     first=$(program /dev/null | grep -n ' rows\[\]' | cut -d: -f1)
     program "$work/rows" >"$work/try.c"
     # shellcheck disable=SC2086
@@ -102,7 +112,7 @@ for file in "$dir"/*.btf "$dir"/*.btf.zst; do
     esac
     truth "$work/$name.btf" >"$work/values"
     awk -v kernel="$name" 'BEGIN { OFS = "\t" }
-        NR == FNR { if (!($1 in value)) { value[$1] = $2; size[$1] = $3 ? $3 : "-" } next }
+        NR == FNR { if (!($1 in value)) { value[$1] = $2; size[$1] = $3 < 0 ? "-" : $3 } next }
         { print kernel, $1, ($1 in value) ? value[$1] : "-", ($1 in size) ? size[$1] : "-" }' "$work/values" "$work/names" >>"$work/table"
     "$example" "$work/$name.btf" "tui/tests/data/btf/$name.btf"
     rm "$work/$name.btf"

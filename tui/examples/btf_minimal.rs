@@ -10,18 +10,15 @@ fn main() -> anyhow::Result<()> {
     let mut args = std::env::args_os().skip(1);
     let input = args.next().context("usage: btf_minimal IN.btf [OUT.btf]")?;
     let start = Instant::now();
-    let data = std::fs::read(&input)?;
+    let data = std::fs::read(&input).with_context(|| input.display().to_string())?;
     let read = start.elapsed();
     let btf = Btf::parse(data)?;
     let parsed = start.elapsed();
     let resolved = btf.resolve();
     let all = start.elapsed();
     let absent = resolved.decisions.iter().filter(|decision| decision.place.is_err()).count();
-    println!(
-        "{}: {} types, {absent} fields absent, read in {read:.2?} parsed at {parsed:.2?}, all in {all:.2?}",
-        input.display(),
-        btf.len()
-    );
+    println!("{}: {} types, {absent} fields absent", input.display(), btf.len());
+    println!("read in {read:.2?}, parsed in {:.2?}, resolved in {:.2?}: {all:.2?}", parsed - read, all - parsed);
     if let Some(output) = args.next() {
         std::fs::write(&output, btf.minimal(&resolved)).with_context(|| output.display().to_string())?;
     }

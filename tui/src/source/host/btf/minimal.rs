@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Btf;
+use super::raw::{Kind, Type, enumerator_at};
 use super::resolve::{ENUMERATORS, EXIT_TRACEPOINT, Resolved};
 use super::write::{Head, Writer};
-use super::{Btf, Kind, Type, enumerator_at};
 
 impl Btf {
     /// A BTF from which the same is resolved.
@@ -117,7 +118,7 @@ impl Kept<'_> {
                 (indices.len(), indices.iter().flat_map(enumerator).flatten().collect())
             }
             Kind::FuncProto => {
-                let parameter = |index| [renamed(ty.tail + 8 * index), new(word(8 * index + 4))];
+                let parameter = |index| [0, new(word(8 * index + 4))];
                 (ty.count, (0..ty.count).flat_map(parameter).collect())
             }
             _ => (0, Vec::new()),

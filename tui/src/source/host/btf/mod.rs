@@ -11,6 +11,7 @@
 
 pub mod minimal;
 mod names;
+mod raw;
 pub mod resolve;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use names::Names;
+use raw::{Group, Index, Kind, Member, Type, check_magic, enumerator_at, header_len, section, word};
 
 /// The running kernel's BTF; there since 5.4 when the kernel was built with `CONFIG_DEBUG_INFO_BTF`.
 pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
@@ -34,9 +36,6 @@ const LONGEST_CHAIN: usize = 32;
 
 /// Bytes of a name that are copied; the kernel's names are shorter (`KSYM_NAME_LEN`).
 const LONGEST_NAME: usize = 512;
-
-const MAGIC: [u8; 2] = [0x9f, 0xeb];
-const HEADER: usize = 24;
 
 /// Why a BTF was refused.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +63,9 @@ pub enum BtfError {
     /// A later format.
     #[error("BTF version {0}, where only version 1 is known")]
     Version(u8),
+    /// The header says that it is shorter than its fields.
+    #[error("damaged BTF: its header claims {0} bytes")]
+    Header(u32),
     /// The header, or a section that it announces, does not lie within the file.
     #[error("damaged BTF: its {part} ends at byte {end} of {have}")]
     Truncated {
@@ -98,98 +100,6 @@ pub enum BtfError {
 #[error("the BTF is damaged here")]
 pub struct Damaged;
 
-/// What a type is. The numbers are `BTF_KIND_*`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Kind {
-    Int = 1,
-    Ptr = 2,
-    Array = 3,
-    Struct = 4,
-    Union = 5,
-    Enum = 6,
-    Fwd = 7,
-    Typedef = 8,
-    Volatile = 9,
-    Const = 10,
-    Restrict = 11,
-    Func = 12,
-    FuncProto = 13,
-    Var = 14,
-    Datasec = 15,
-    Float = 16,
-    DeclTag = 17,
-    TypeTag = 18,
-    Enum64 = 19,
-}
-
-/// In the order of their numbers, from 1.
-const KINDS: [Kind; 19] = {
-    use Kind::*;
-    [
-        Int, Ptr, Array, Struct, Union, Enum, Fwd, Typedef, Volatile, Const, Restrict, Func, FuncProto, Var, Datasec,
-        Float, DeclTag, TypeTag, Enum64,
-    ]
-};
-
-impl TryFrom<u32> for Kind {
-    type Error = u32;
-    fn try_from(number: u32) -> Result<Kind, u32> {
-        (number as usize).checked_sub(1).and_then(|i| KINDS.get(i)).copied().ok_or(number)
-    }
-}
-
-impl Kind {
-    /// Bytes that follow the three words of a type with `count` members, enumerators or parameters.
-    fn tail(self, count: usize) -> usize {
-        match self {
-            Kind::Int | Kind::Var | Kind::DeclTag => 4,
-            Kind::Array => 12,
-            Kind::Struct | Kind::Union | Kind::Datasec | Kind::Enum64 => 12 * count,
-            Kind::Enum | Kind::FuncProto => 8 * count,
-            _ => 0,
-        }
-    }
-
-    fn is_composite(self) -> bool {
-        matches!(self, Kind::Struct | Kind::Union)
-    }
-
-    /// Whether this only names or qualifies another type.
-    fn is_modifier(self) -> bool {
-        matches!(self, Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag)
-    }
-}
-
-/// The three words of a type, taken apart.
-#[derive(Clone, Copy, Debug)]
-struct Type {
-    /// Offset of the name in the strings.
-    name: u32,
-    kind: Kind,
-    /// Members, enumerators or parameters.
-    count: usize,
-    /// Members of structures: bitfields are marked. Enumerations: signed.
-    flag: bool,
-    /// Bytes, or the id of the type that this one refers to.
-    word: u32,
-    /// Offset of what follows the three words, in the file.
-    tail: usize,
-}
-
-/// A member of a structure.
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    /// Offset of the name in the strings; the name is empty for an anonymous member.
-    name: u32,
-    /// The id of its type.
-    ty: u32,
-    /// Bits from the start of the structure.
-    bit_offset: u32,
-    /// Bits of a bitfield.
-    width: Option<u8>,
-}
-
 /// A kernel's types.
 pub struct Btf {
     data: Vec<u8>,
@@ -197,33 +107,14 @@ pub struct Btf {
     index: Index,
 }
 
-/// What the parse writes down.
-struct Index {
-    /// Where each type starts in the data, by id; id 0 is `void`, which is nowhere.
-    starts: Vec<u32>,
-    /// The ids of the kinds that are looked up by name, ascending.
-    groups: [Vec<u32>; Group::Enums as usize + 1],
-}
-
-/// Kinds that are looked up together.
+/// Where an enumerator is, and what it is.
 #[derive(Clone, Copy)]
-enum Group {
-    Structures,
-    Typedefs,
-    Funcs,
-    Enums,
-}
-
-impl Group {
-    fn of(kind: Kind) -> Option<Group> {
-        match kind {
-            Kind::Struct | Kind::Union => Some(Group::Structures),
-            Kind::Typedef => Some(Group::Typedefs),
-            Kind::Func => Some(Group::Funcs),
-            Kind::Enum | Kind::Enum64 => Some(Group::Enums),
-            _ => None,
-        }
-    }
+struct Enumerator {
+    /// The id of its enumeration.
+    ty: u32,
+    /// Which of the enumeration.
+    index: usize,
+    value: i64,
 }
 
 impl Btf {
@@ -237,7 +128,7 @@ impl Btf {
         }
     }
 
-    /// The types in a file of raw BTF: a copy of [`RUNNING`], or what `bpftool btf dump` reads.
+    /// The types in a file of raw BTF: a copy of [`RUNNING`], of whichever machine.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Btf, BtfError> {
         let path = path.as_ref();
         Btf::parse(read(path).map_err(|source| BtfError::Read { path: path.to_owned(), source })?)
@@ -246,7 +137,7 @@ impl Btf {
     /// The types in `data`, whose headers are all checked here: one pass, at most 8 bytes kept for each type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
         check_magic(&data)?;
-        let header = word(&data, 4) as usize;
+        let header = header_len(&data)?;
         let types = section("type section", &data, header, 8)?;
         let strings = section("string section", &data, header, 16)?;
         if !matches!(data[strings.clone()], [0] | [0, .., 0]) {
@@ -389,16 +280,7 @@ impl Btf {
     /// The type `id`; `None` for `void` and for ids that there are not.
     fn get(&self, id: u32) -> Option<Type> {
         let at = *self.index.starts.get(id as usize).filter(|_| id != 0)?;
-        Some(self.decode(at))
-    }
-
-    /// `at` comes from [`Index::new`], which has checked that the type lies within the data and is of a known kind.
-    fn decode(&self, at: u32) -> Type {
-        let at = at as usize;
-        let info = self.word(at + 4);
-        let kind = Kind::try_from(kind_of(info)).unwrap_or(Kind::Fwd);
-        let (name, word) = (self.word(at), self.word(at + 8));
-        Type { name, kind, count: count_of(info), flag: info >> 31 != 0, word, tail: at + 12 }
+        Some(Type::at(&self.data, at as usize))
     }
 
     /// `id` without its typedefs and qualifiers; 0 is `void`.
@@ -445,16 +327,6 @@ impl Btf {
     }
 }
 
-/// Where an enumerator is, and what it is.
-#[derive(Clone, Copy)]
-struct Enumerator {
-    /// The id of its enumeration.
-    ty: u32,
-    /// Which of the enumeration.
-    index: usize,
-    value: i64,
-}
-
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let expected = file.metadata()?.len().min(LARGEST as u64) as usize;
@@ -462,80 +334,4 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     // One byte more than allowed tells that it is too much, even where a file has no size (a device).
     file.take(LARGEST as u64 + 1).read_to_end(&mut data)?;
     Ok(data)
-}
-
-fn check_magic(data: &[u8]) -> Result<(), BtfError> {
-    let (have, end) = (data.len(), HEADER as u64);
-    match data {
-        _ if have > LARGEST => Err(BtfError::TooLarge),
-        [0xeb, 0x9f, ..] => Err(BtfError::BigEndian),
-        _ if !data.starts_with(&MAGIC) => Err(BtfError::NotBtf(data[..have.min(2)].to_vec())),
-        _ if have < HEADER => Err(BtfError::Truncated { part: "header", end, have }),
-        [_, _, 1, ..] => Ok(()),
-        _ => Err(BtfError::Version(data[2])),
-    }
-}
-
-/// The section whose offset (after the header) and length are the words at `at` of the header.
-fn section(part: &'static str, data: &[u8], header: usize, at: usize) -> Result<Range<usize>, BtfError> {
-    let start = header as u64 + u64::from(word(data, at));
-    let end = start + u64::from(word(data, at + 4));
-    if header < HEADER || end > data.len() as u64 {
-        return Err(BtfError::Truncated { part, end, have: data.len() });
-    }
-    Ok(start as usize..end as usize)
-}
-
-impl Index {
-    /// Walks the types in `section` of the data, with names within `strings` bytes.
-    fn new(data: &[u8], section: Range<usize>, strings: usize) -> Result<Index, BtfError> {
-        // A type takes 12 bytes or more, 24 or so on average: the vector hardly grows, and never past a third of the data.
-        let mut index = Index { starts: Vec::with_capacity(section.len() / 20 + 1), groups: Default::default() };
-        index.starts.push(0);
-        let (types, mut at) = (&data[..section.end], section.start);
-        while at < types.len() {
-            at = index.add(types, at, strings)?;
-        }
-        Ok(index)
-    }
-
-    /// Adds the type at `at` and tells where the next one starts.
-    fn add(&mut self, types: &[u8], at: usize, strings: usize) -> Result<usize, BtfError> {
-        let truncated = |end: usize| BtfError::Truncated { part: "last type", end: end as u64, have: types.len() };
-        let id = self.starts.len() as u32;
-        let head: &[u8; 12] = types[at..].first_chunk().ok_or_else(|| truncated(at + 12))?;
-        let (name, info) = (word(head, 0), word(head, 4));
-        let kind = Kind::try_from(kind_of(info)).map_err(|kind| BtfError::UnknownKind { id, kind })?;
-        let end = at + head.len() + kind.tail(count_of(info));
-        if end > types.len() {
-            return Err(truncated(end));
-        }
-        if name as usize >= strings {
-            return Err(BtfError::Name { id });
-        }
-        self.starts.push(at as u32);
-        if let Some(group) = Group::of(kind) {
-            self.groups[group as usize].push(id);
-        }
-        Ok(end)
-    }
-}
-
-/// Bits 29 and 30 are unused: read with the kind, so that a use of them is refused and not misread.
-fn kind_of(info: u32) -> u32 {
-    info >> 24 & 0x7f
-}
-
-/// Bits 16 to 23 are unused: read with the count, for the same reason.
-fn count_of(info: u32) -> usize {
-    (info & 0xff_ffff) as usize
-}
-
-fn enumerator_at(ty: Type, index: usize) -> usize {
-    ty.tail + index * if ty.kind == Kind::Enum64 { 12 } else { 8 }
-}
-
-/// The little-endian word at `at`; callers have checked that it is there.
-fn word(data: &[u8], at: usize) -> u32 {
-    data.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }

@@ -2,7 +2,8 @@
 
 use tracetui_shared::offsets::{ABSENT, Const, FIELD_COUNT, FIELDS, Field, FieldSpec};
 
-use super::{Btf, Damaged, Type};
+use super::raw::Type;
+use super::{Btf, Damaged};
 
 /// How deep anonymous members may nest in one another; the kernel has 4.
 const DEEPEST: usize = 16;
@@ -194,7 +195,8 @@ impl Btf {
     }
 }
 
-/// The search for one member through anonymous members.
+/// The search for one member through anonymous members. Those may have a type with a name: `struct ns_tree;` in
+/// `struct ns_common` (6.19, built with `-fms-extensions`).
 struct Search<'a> {
     btf: &'a Btf,
     name: &'a str,

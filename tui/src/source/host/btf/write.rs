@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{HEADER, Kind, MAGIC};
+use super::raw::{HEADER, Kind, MAGIC};
 
 /// Makes a BTF type by type.
 #[derive(Default)]
