@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what the offset tests compare with, from the BTFs of some kernels:
 #
-#   tui/tests/data/offsets.tsv      kernel, field or constant, byte offset or value, bytes of the field (`-`: there is none)
+#   tui/tests/data/offsets.tsv      kernel, field or constant, byte offset or value, bytes of the field (`-`: none)
 #   tui/tests/data/btf/NAME.btf     the part of each BTF that the resolution needs
 #
 # usage: scripts/btf-truth.sh DIR     DIR holds NAME.btf or NAME.btf.zst: copies of /sys/kernel/btf/vmlinux
@@ -73,7 +73,7 @@ truth() {
             exit 1
         fi
     done
-    # From 6.19 on the kernel has `struct ns_tree;` as an anonymous member, which is nothing at all without the extension.
+    # From 6.19 on the kernel has `struct ns_tree;` as an anonymous member: nothing at all without the extension.
     flags="-std=gnu11 -w -fno-builtin -fms-extensions"
     # A header that means something else than the BTF should not compile: all structures must have their sizes.
     bpftool btf dump file "$1" format raw >"$work/raw"
@@ -97,8 +97,7 @@ truth() {
 rows >"$work/rows"
 { paths | cut -d' ' -f1 | uniq; sed -n 's/^{ "\([A-Z][A-Za-z]*\)", [^_].*/\1/p' "$work/rows" | uniq; } >"$work/names"
 [ -s "$work/names" ]
-mkdir -p tui/tests/data/btf
-rm -f tui/tests/data/btf/*.btf
+mkdir "$work/minimal"
 cargo build --quiet --release --package tracetui --example btf_minimal
 example=${CARGO_TARGET_DIR:-target}/release/examples/btf_minimal
 
@@ -113,8 +112,14 @@ for file in "$dir"/*.btf "$dir"/*.btf.zst; do
     truth "$work/$name.btf" >"$work/values"
     awk -v kernel="$name" 'BEGIN { OFS = "\t" }
         NR == FNR { if (!($1 in value)) { value[$1] = $2; size[$1] = $3 < 0 ? "-" : $3 } next }
-        { print kernel, $1, ($1 in value) ? value[$1] : "-", ($1 in size) ? size[$1] : "-" }' "$work/values" "$work/names" >>"$work/table"
-    "$example" "$work/$name.btf" "tui/tests/data/btf/$name.btf"
+        { print kernel, $1, ($1 in value) ? value[$1] : "-", ($1 in size) ? size[$1] : "-" }' \
+        "$work/values" "$work/names" >>"$work/table"
+    "$example" "$work/$name.btf" "$work/minimal/$name.btf"
     rm "$work/$name.btf"
 done
+
+# Nothing is replaced unless all went well.
+mkdir -p tui/tests/data/btf
+rm -f tui/tests/data/btf/*.btf
+cp "$work"/minimal/*.btf tui/tests/data/btf/
 cp "$work/table" tui/tests/data/offsets.tsv

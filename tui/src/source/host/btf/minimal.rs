@@ -12,8 +12,8 @@ impl Btf {
     /// A BTF from which the same is resolved.
     ///
     /// Structures keep their size and, of their members, those that lead to a field, with their bit offsets.
-    /// Enumerations keep the enumerators that are looked for. Typedefs and qualifiers before members are dropped; what is
-    /// pointed to becomes `void` unless it is kept itself. Types stay in their order.
+    /// Enumerations keep the enumerators that are looked for. Typedefs and qualifiers before members are dropped; what
+    /// is pointed to becomes `void` unless it is kept itself. Types stay in their order.
     pub fn minimal(&self, resolved: &Resolved) -> Vec<u8> {
         let mut kept = Kept { btf: self, types: BTreeMap::new() };
         kept.fields(resolved);

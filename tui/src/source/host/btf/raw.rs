@@ -141,7 +141,7 @@ impl Group {
 impl Index {
     /// Walks the types in `section` of the data, with names within `strings` bytes.
     pub(super) fn new(data: &[u8], section: Range<usize>, strings: usize) -> Result<Index, BtfError> {
-        // A type takes 12 bytes or more, 24 or so on average: the vector hardly grows, and never past a third of the data.
+        // A type takes 12 bytes or more, 24 or so on average: the vector hardly grows.
         let mut index = Index { starts: Vec::with_capacity(section.len() / 20 + 1), groups: Default::default() };
         index.starts.push(0);
         let (types, mut at) = (&data[..section.end], section.start);
