@@ -115,12 +115,13 @@ fn an_anonymous_member_may_have_a_type_with_a_name() {
 fn the_way_to_a_member_names_each_step() {
     let mut b = Builder::new();
     let int = b.int(4);
+    let decoy = b.composite(Kind::Struct, "", 8, &[("c", int, 0), ("d", int, 32)]);
     let inner = b.composite(Kind::Struct, "", 8, &[("a", int, 0), ("b", int, 32)]);
-    let outer = b.composite(Kind::Struct, "outer", 16, &[("x", int, 0), ("", inner, 64)]);
+    let outer = b.composite(Kind::Struct, "outer", 24, &[("x", int, 0), ("", decoy, 64), ("", inner, 128)]);
     let place = b.finish().first_path(outer, &["b"]).expect("there");
     let steps: Vec<(u32, usize)> = place.steps.iter().map(|step| (step.structure, step.member)).collect();
-    assert_eq!(steps, [(outer, 1), (inner, 1)]);
-    assert_eq!((place.type_id, place.byte_offset()), (int, 12));
+    assert_eq!(steps, [(outer, 2), (inner, 1)]);
+    assert_eq!((place.type_id, place.byte_offset()), (int, 20));
 }
 
 #[test]
@@ -320,6 +321,18 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn an_endless_file_is_too_large() {
     assert!(matches!(Btf::from_file("/dev/zero"), Err(BtfError::TooLarge)));
+}
+
+#[test]
+fn a_name_at_the_end_of_the_strings_is_outside() {
+    let mut b = Builder::new();
+    b.int(4);
+    let mut data = b.0.finish();
+    let strings = b"\0int\0".len() as u8;
+    data[HEADER] = strings - 1;
+    assert!(Btf::parse(data.clone()).is_ok());
+    data[HEADER] = strings;
+    check_refused(&data, "type 1 has its name outside");
 }
 
 #[test]
