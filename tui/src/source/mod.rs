@@ -1,2 +1,3 @@
 //! Where frames come from.
 pub mod host;
+pub mod live;
