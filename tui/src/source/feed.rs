@@ -5,7 +5,7 @@
 
 use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
-use super::live::{Live, Stopper};
+use super::live::{Live, Stop};
 use crate::frame::Batch;
 use crate::frame::host::{Clock, Counters, HostFrame, ProgramSkips};
 use crate::limits;
@@ -34,7 +34,7 @@ pub struct Feed {
     pub batches: mpsc::Receiver<Batch>,
     spare: std_mpsc::Sender<Batch>,
     control: std_mpsc::Sender<Control>,
-    stopper: Stopper,
+    stopper: Stop,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -91,7 +91,7 @@ impl Feed {
     fn command(&self, command: Control) {
         // The reader may have ended: then there is nothing left to change.
         let _ = self.control.send(command);
-        self.stopper.wake();
+        self.stopper.stop();
     }
 }
 
