@@ -1,6 +1,6 @@
 //! Where frames come from.
 
-//pub mod feed;
+pub mod feed;
 pub mod host;
 pub mod live;
 
