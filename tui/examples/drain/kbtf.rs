@@ -83,6 +83,7 @@ impl Btf {
         }
         None
     }
+    pub fn structure(&self, name: &str) -> Option<u32> { self.by_name.get(&(STRUCT, name.as_bytes().into())).copied() }
     pub fn func(&self, name: &str) -> Option<u32> { self.by_name.get(&(FUNC, name.as_bytes().into())).copied() }
     pub fn func_args(&self, name: &str) -> Option<usize> { Some(self.kind(self.ty(self.func(name)?)).1) }
     /// number of arguments of a tracepoint (btf_trace_<name> is ptr -> proto with a leading void*)

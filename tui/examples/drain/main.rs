@@ -9,11 +9,11 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracetui::frame::{Batch, FrameRef};
-use tracetui::source::live::{CaptureFilter, KernelFacts, Live, LiveOptions};
+use tracetui::source::live::{CaptureFilter, Cast, KernelFacts, Live, LiveOptions};
 use tracetui_shared::capture::{Capture, CommGlobs, test};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::offsets::{ABSENT, FIELD_COUNT, FIELDS};
+use tracetui_shared::offsets::{ABSENT, FIELD_COUNT, FIELDS, TYPES};
 use tracetui_shared::record::{bpf::BpfRecord, exec::*, exit::ExitRecord, fork::ForkRecord, open::OpenRecord};
 use zerocopy::FromBytes;
 
@@ -34,11 +34,15 @@ fn facts() -> Result<KernelFacts> {
     }
     Ok(KernelFacts {
         offsets,
-        typed_task: btf.func("bpf_get_current_task_btf").is_some() || btf.enumerator("BPF_FUNC_get_current_task_btf").is_some(),
+        typed_task: std::env::var_os("NO_TYPED").is_none() && btf.func("bpf_get_current_task_btf").is_some(),
         exit_has_group_dead: btf.tp_args("sched_process_exit") == Some(2),
         inline_name_len: btf.array_len("dentry", "d_shortname").or(btf.array_len("dentry", "d_iname")).unwrap_or(0),
         trace_flag_tracepoint: btf.enumerator("TRACE_EVENT_FL_TRACEPOINT").unwrap_or(0),
         link_type_perf: btf.enumerator("BPF_LINK_TYPE_PERF_EVENT").unwrap_or(ABSENT),
+        may_goto: std::env::var_os("NO_MAYGOTO").is_none() && btf.off("bpf_verifier_state", "may_goto_depth").is_some(),
+        cast: (std::env::var_os("NO_CAST").is_none())
+            .then(|| btf.func("bpf_rdonly_cast").map(|function| Cast { function, types: std::array::from_fn(|i| btf.structure(TYPES[i]).unwrap_or(0)) }))
+            .flatten(),
         link_type_raw_tp: btf.enumerator("BPF_LINK_TYPE_RAW_TRACEPOINT").unwrap_or(ABSENT),
     })
 }
