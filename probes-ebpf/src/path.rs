@@ -2,16 +2,18 @@
 //!
 //! The kernel's own walk is `prepend_path` (fs/d_path.c), under `rename_lock` and `mount_lock`; ours takes no lock, so a
 //! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
-//! the loop look alike to the verifier; one helper call reads what a level needs.
+//! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
-use crate::read::{get, has, konst, ld_at, offset, rd, read_kernel, set, store_word, typed};
-use tracetui_shared::offsets::{Const, Field};
+use crate::read::{casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as};
+use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
 
 /// Most bytes of names, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
-/// Levels (names and mount crossings) that are walked; beyond them the path is marked cut.
-pub const DEPTH: u32 = 64;
+/// Levels (names and mount crossings) that are walked; beyond them the path is marked cut. No path has as many.
+const TURNS: u64 = 4096;
+/// The same for kernels where the verifier walks through every turn (before 6.9).
+const DEPTH: u32 = 48;
 /// Room that must lie behind the last place where a name may start: a name of 255 bytes and its NUL.
 pub const NAME_SLACK: usize = 256 + 8;
 /// Bytes of a dentry that one read takes: all fields in use lie in them.
@@ -40,6 +42,7 @@ pub struct Walk {
     /// Nothing was taken yet.
     at_leaf: u64,
     marks: u64,
+    turns: u64,
     scratch: [u64; DENTRY / 8],
 }
 
@@ -109,6 +112,10 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     let low = if path < flags { path } else { flags };
     // SAFETY: `w` is ours; the distances are constants to the verifier, which checks them against the scratch.
     unsafe {
+        if casts() {
+            let file = typed_as(file, Type::File);
+            return FileView { path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) }, flags: typed(file, flags) };
+        }
         let bytes = (&raw mut (*w).scratch).cast::<u8>();
         if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
             read_kernel(bytes, FILE as u64, file.wrapping_add(low));
@@ -124,23 +131,16 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
 /// be a root that is mounted over it (after `switch_root`).
 #[inline(always)]
 pub unsafe fn root_is_namespace_root(task: u64, root: Place) -> bool {
-    use crate::read::ld;
+    if !has(Field::MntNsRoot) {
+        return false;
+    }
     // SAFETY: `task` is typed where the kernel can.
     unsafe {
-        let proxy: u64 = ld(task, Field::TaskNsproxy);
-        if proxy == 0 || root.mnt == 0 || !has(Field::MntNsRoot) {
-            return false;
-        }
-        let ns: u64 = ld(proxy, Field::NsproxyMntNs);
-        if ns == 0 {
-            return false;
-        }
+        let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
         let mount: u64 = ld(ns, Field::MntNsRoot);
-        if mount == 0 {
-            return false;
-        }
-        let mnt_root: u64 = ld_at(mount, offset(Field::MountMnt) + offset(Field::VfsmountRoot));
-        mount.wrapping_add(offset(Field::MountMnt)) == root.mnt && mnt_root == root.dentry
+        let mnt = offset(Field::MountMnt);
+        let mnt_root: u64 = ld_at(mount, mnt + offset(Field::VfsmountRoot));
+        mount.wrapping_add(mnt) == root.mnt && mnt_root == root.dentry
     }
 }
 
@@ -160,9 +160,10 @@ pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from
         set(&raw mut (*w).at_leaf, 1);
         set(&raw mut (*w).marks, u64::from(mark::CUT));
         enter_mount(w, from.mnt);
-        let mut level = 0;
-        while level < DEPTH {
-            level += 1;
+        set(&raw mut (*w).turns, 0);
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, DEPTH);
             if !step::<MASK>(w, buf) {
                 break;
             }
@@ -187,11 +188,11 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
         if dentry == get(&raw const (*w).root_dentry) && vfsmount == get(&raw const (*w).root_mnt) {
             set(&raw mut (*w).root_off, off);
         }
-        let bytes = (&raw mut (*w).scratch).cast::<u8>();
-        if dentry == get(&raw const (*w).mount_root) {
+        let turns = get(&raw const (*w).turns);
+        set(&raw mut (*w).turns, turns + 1);
+        if dentry == get(&raw const (*w).mount_root) && turns < TURNS {
             if get(&raw const (*w).at_leaf) != 0 {
-                read_kernel(bytes, DENTRY as u64, dentry);
-                look_at_leaf(w, dentry);
+                look_at_leaf(w, view_dentry(w, dentry), dentry);
             }
             let parent = get(&raw const (*w).mount_parent);
             if parent.wrapping_add(offset(Field::MountMnt)) == vfsmount || parent == 0 {
@@ -202,37 +203,48 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
             enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
             return true;
         }
-        if off >= get(&raw const (*w).limit) {
+        if off >= get(&raw const (*w).limit) || turns >= TURNS {
             return false;
         }
-        read_kernel(bytes, DENTRY as u64, dentry);
-        let parent: u64 = typed(bytes as u64, offset(Field::DentryParent));
-        let orphan = parent == dentry || parent == 0;
-        if get(&raw const (*w).at_leaf) != 0 {
-            look_at_leaf(w, dentry);
-            if orphan {
+        let view = view_dentry(w, dentry);
+        let parent: u64 = typed(view, offset(Field::DentryParent));
+        let at_leaf = get(&raw const (*w).at_leaf) != 0;
+        if at_leaf {
+            look_at_leaf(w, view, dentry);
+        }
+        if parent == dentry || parent == 0 {
+            unmark(w, mark::CUT);
+            if at_leaf {
                 mark_as(w, mark::PSEUDO);
+                take_name::<MASK>(w, buf, view, dentry, off);
             }
-        } else if orphan {
-            unmark(w, mark::CUT);
             return false;
         }
-        take_name::<MASK>(w, buf, dentry, off);
-        if orphan {
-            unmark(w, mark::CUT);
-            return false;
-        }
+        take_name::<MASK>(w, buf, view, dentry, off);
         set(&raw mut (*w).dentry, parent);
         true
     }
 }
 
-/// Appends the name of the dentry whose bytes are in the scratch.
+/// What [`typed`] takes to read a dentry's fields: the dentry, cast, or a copy of its first bytes.
 #[inline(always)]
-unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, dentry: u64, off: u64) {
+unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
+    if casts() {
+        return typed_as(dentry, Type::Dentry);
+    }
+    // SAFETY: see `walk`.
+    unsafe {
+        let bytes = (&raw mut (*w).scratch).cast::<u8>();
+        read_kernel(bytes, DENTRY as u64, dentry);
+        bytes as u64
+    }
+}
+
+/// Appends a dentry's name.
+#[inline(always)]
+unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) {
     // SAFETY: see `walk`; a name is at most 255 bytes, and NAME_SLACK bytes lie behind any masked place.
     unsafe {
-        let bytes = (&raw mut (*w).scratch) as u64;
         let name: u64 = typed(bytes, offset(Field::DentryName));
         let len = u64::from(typed::<u32>(bytes, offset(Field::DentryNameLen)) & 0xff);
         let inline = offset(Field::DentryInline);
@@ -278,7 +290,12 @@ unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
     // SAFETY: see `walk`.
     unsafe {
         set(&raw mut (*w).vfsmount, vfsmount);
-        if point == parent + 8 && root == parent + 16 {
+        if casts() {
+            let mount = typed_as(mount, Type::Mount);
+            set(&raw mut (*w).mount_parent, typed(mount, parent));
+            set(&raw mut (*w).mountpoint, typed(mount, point));
+            set(&raw mut (*w).mount_root, typed(mount, root));
+        } else if point == parent + 8 && root == parent + 16 {
             let bytes = (&raw mut (*w).scratch).cast::<u64>();
             read_kernel(bytes.cast(), 24, mount.wrapping_add(parent));
             set(&raw mut (*w).mount_parent, get(bytes));
@@ -294,11 +311,10 @@ unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
 
 /// Marks a deleted leaf: `d_unlinked`, which is unhashed and not the root of its own tree.
 #[inline(always)]
-unsafe fn look_at_leaf(w: *mut Walk, dentry: u64) {
-    // SAFETY: see `walk`; the dentry's bytes are in the scratch.
+unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
+    // SAFETY: see `walk`.
     unsafe {
         set(&raw mut (*w).at_leaf, 0);
-        let bytes = (&raw mut (*w).scratch) as u64;
         let pprev: u64 = typed(bytes, offset(Field::DentryHashPprev));
         let parent: u64 = typed(bytes, offset(Field::DentryParent));
         if pprev == 0 && parent != dentry {

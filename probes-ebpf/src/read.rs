@@ -1,13 +1,23 @@
 //! Reads of kernel and user memory, and the constants that user space settled before the load.
 //!
-//! Two ways lead to a kernel field. [`ld`] takes a pointer that the verifier knows the type of (an argument of a BTF
-//! tracepoint, `bpf_get_current_task_btf`, and whatever was loaded from one): a plain load, about a nanosecond, which
-//! yields 0 where it faults. [`rd`] takes any number as an address and costs a helper call, 25–50 ns. Offsets stand in
-//! frozen read-only data, so to the verifier they are constants and the way not taken is dead code.
+//! Three ways lead to a kernel field; which one is a constant ([`Const::Cast`], [`Const::TypedTask`]), and since constants
+//! stand in frozen read-only data, the ways not taken are dead code to the verifier.
+//!
+//! - 6.2 and later: [`typed_as`] makes a typed pointer of any address (`bpf_rdonly_cast`, a move), and a field of one is a
+//!   plain load, about a nanosecond, 0 where it faults. A pointer loaded from one is again of that sort. The arguments of
+//!   BTF tracepoints are cast too: the verifier *trusts* them, and to find out whether a pointer loaded from a trusted one
+//!   is trusted it searches all of the kernel's BTF by name, a millisecond each time.
+//! - 5.11 to 6.1: what comes from a BTF tracepoint's arguments or `bpf_get_current_task_btf` is loaded plainly; anything
+//!   else is read by helper, 25–50 ns a call.
+//! - before: everything is read by helper.
+//!
+//! In none of them does a null pointer need a test: it reads as zeros.
 
 use core::mem::{MaybeUninit, size_of, transmute};
 use core::ptr::{read_volatile, write_volatile};
-use tracetui_shared::offsets::{ABSENT, CONST_COUNT, Const, FIELD_COUNT, Field};
+#[cfg(target_arch = "bpf")]
+use tracetui_shared::offsets::CAST_PLACEHOLDER;
+use tracetui_shared::offsets::{ABSENT, CONST_COUNT, Const, FIELD_COUNT, Field, TYPE_COUNT, Type};
 
 /// Offsets of kernel fields, indexed by [`Field`]; written by user space before the load.
 #[unsafe(no_mangle)]
@@ -16,6 +26,10 @@ static OFFSETS: [u32; FIELD_COUNT] = [ABSENT; FIELD_COUNT];
 /// Constants, indexed by [`Const`]; written by user space before the load.
 #[unsafe(no_mangle)]
 static CONSTS: [u32; CONST_COUNT] = [0; CONST_COUNT];
+
+/// BTF type ids, indexed by [`Type`]; written by user space before the load.
+#[unsafe(no_mangle)]
+static TYPES: [u32; TYPE_COUNT] = [0; TYPE_COUNT];
 
 /// Where a field stands in its structure.
 #[inline(always)]
@@ -35,6 +49,51 @@ pub fn has(field: Field) -> bool {
 pub fn konst(constant: Const) -> u64 {
     // SAFETY: as in `offset`.
     u64::from(unsafe { read_volatile((&raw const CONSTS).cast::<u32>().add(constant as usize)) })
+}
+
+/// Whether any address can be made a typed pointer.
+#[inline(always)]
+pub fn casts() -> bool {
+    konst(Const::Cast) != 0
+}
+
+/// A typed pointer to a structure at any address, where [`casts`]; else what was given.
+#[inline(always)]
+pub fn typed_as(address: u64, structure: Type) -> u64 {
+    if !casts() {
+        return address;
+    }
+    // SAFETY: as in `offset`.
+    let id = u64::from(unsafe { read_volatile((&raw const TYPES).cast::<u32>().add(structure as usize)) });
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: user space makes this a call of `bpf_rdonly_cast(address, id)`, which touches what a call may touch.
+    unsafe {
+        let pointer: u64;
+        core::arch::asm!(
+            "call {placeholder}",
+            placeholder = const CAST_PLACEHOLDER,
+            inlateout("r1") address => _,
+            inlateout("r2") id => _,
+            lateout("r0") pointer,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(pure, nomem, nostack),
+        );
+        pointer
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = id;
+        address
+    }
+}
+
+/// A field of a structure at any address.
+#[inline(always)]
+pub unsafe fn any<T: Copy>(address: u64, structure: Type, at: u64) -> T {
+    // SAFETY: a cast pointer may be loaded from at any place in its structure; a helper fails softly.
+    unsafe { if casts() { typed(typed_as(address, structure), at) } else { rd(address.wrapping_add(at)) } }
 }
 
 /// A volatile load from a map value or the stack: keeps the verifier from learning values across loop turns, so that
@@ -93,6 +152,27 @@ pub unsafe fn rd_field<T: Copy>(base: u64, field: Field) -> T {
     // SAFETY: see `rd`; zeros are a value of every T in use.
     unsafe { if has(field) { rd(base.wrapping_add(offset(field))) } else { MaybeUninit::zeroed().assume_init() } }
 }
+
+/// Stands at the head of a `loop` and leaves it when it may not turn any more.
+///
+/// On 6.9 and later that is the instruction `may_goto`: the kernel counts the turns (8 million) and the verifier checks the
+/// body only until it meets nothing new, so the loop must end by itself, by what it finds in memory. Before, the verifier
+/// walks through every turn, so they are few: `$most`, counted in `$turn`. Where the kernel does not know `may_goto`, user
+/// space makes it a plain jump, which is dead code then.
+macro_rules! may_turn {
+    ($turn:ident, $most:expr) => {
+        if $crate::read::konst(tracetui_shared::offsets::Const::MayGoto) != 0 {
+            #[cfg(target_arch = "bpf")]
+            core::arch::asm!("may_goto {end}", end = label { break }, options(nostack));
+        } else {
+            if $turn >= $most {
+                break;
+            }
+            $turn += 1;
+        }
+    };
+}
+pub(crate) use may_turn;
 
 macro_rules! readers {
     ($($(#[$doc:meta])* $name:ident = $id:literal;)*) => { $(

@@ -1,10 +1,10 @@
 //! Who did it: the calling thread's identity, and the header of its records.
 
-use crate::read::{has, konst, ld, ld_at, offset, rd};
+use crate::read::{any, casts, has, konst, ld, ld_at, offset, typed_as};
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
-use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::time::BootNanos;
 
 /// Bytes of `struct upid`, the element of `pid.numbers`: an int and a pointer.
@@ -28,9 +28,13 @@ pub struct Who {
 /// The calling thread: typed where the kernel can (5.11+).
 #[inline(always)]
 pub fn current() -> u64 {
-    // SAFETY: helpers without arguments; the one not taken is dead code to the verifier.
+    // SAFETY: helpers without arguments; those not taken are dead code to the verifier.
     unsafe {
-        if konst(Const::TypedTask) != 0 { bpf_get_current_task_btf() as u64 } else { bpf_get_current_task() }
+        if konst(Const::TypedTask) != 0 && !casts() {
+            bpf_get_current_task_btf() as u64
+        } else {
+            typed_as(bpf_get_current_task(), Type::Task)
+        }
     }
 }
 
@@ -41,13 +45,12 @@ impl Who {
         // SAFETY: `task` is the current task, typed where the kernel can.
         unsafe {
             let cred: u64 = ld(task, Field::TaskCred);
-            let uid = if cred != 0 { ld(cred, Field::CredUid) } else { u32::MAX };
             let comm = offset(Field::TaskComm);
             Who {
                 task,
                 cred,
                 tgid: ld(task, Field::TaskTgid),
-                uid,
+                uid: ld(cred, Field::CredUid),
                 comm: [ld_at(task, comm), ld_at(task, comm + 8)],
             }
         }
@@ -58,10 +61,7 @@ impl Who {
 #[inline(always)]
 pub unsafe fn start_of(task: u64) -> u64 {
     // SAFETY: `task` is a task, typed where the kernel can.
-    unsafe {
-        let leader: u64 = ld(task, Field::TaskGroupLeader);
-        if leader == 0 { 0 } else { ld(leader, Field::TaskStartBoottime) }
-    }
+    unsafe { ld(ld(task, Field::TaskGroupLeader), Field::TaskStartBoottime) }
 }
 
 /// Writes every field of a header but `len`, `flags` and `seq`.
@@ -76,21 +76,14 @@ pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
         (*header).tgid = Tgid(who.tgid);
         (*header).tid = Tid(ld(task, Field::TaskPid));
         (*header).uid = Uid(who.uid);
-        (*header).gid = Gid(if who.cred != 0 { ld(who.cred, Field::CredGid) } else { u32::MAX });
+        (*header).gid = Gid(ld(who.cred, Field::CredGid));
         let comm = (&raw mut (*header).comm).cast::<u64>();
         comm.write(who.comm[0]);
         comm.add(1).write(who.comm[1]);
-        let parent: u64 = ld(task, Field::TaskRealParent);
-        (*header).ppid = Tgid(if parent != 0 { ld(parent, Field::TaskTgid) } else { 0 });
+        (*header).ppid = Tgid(ld(ld(task, Field::TaskRealParent), Field::TaskTgid));
         let leader: u64 = ld(task, Field::TaskGroupLeader);
-        if leader != 0 {
-            (*header).start = BootNanos(ld(leader, Field::TaskStartBoottime));
-            pid_view(header, leader);
-        } else {
-            (*header).start = BootNanos(0);
-            (*header).pid_ns = NsInum(0);
-            (*header).ns_pid = Tgid(0);
-        }
+        (*header).start = BootNanos(ld(leader, Field::TaskStartBoottime));
+        pid_view(header, leader);
         (*header).mnt_ns = NsInum(mnt_ns(task));
         (*header).cgroup = CgroupId(cgroup(task));
     }
@@ -101,12 +94,8 @@ pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
 unsafe fn mnt_ns(task: u64) -> u32 {
     // SAFETY: as in `fill`.
     unsafe {
-        let proxy: u64 = ld(task, Field::TaskNsproxy);
-        if proxy == 0 {
-            return 0;
-        }
-        let ns: u64 = ld(proxy, Field::NsproxyMntNs);
-        if ns == 0 { 0 } else { ld(ns, Field::MntNsInum) }
+        let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
+        ld(ns, Field::MntNsInum)
     }
 }
 
@@ -118,16 +107,8 @@ unsafe fn cgroup(task: u64) -> u64 {
         if !(has(Field::TaskCgroups) && has(Field::CssSetDflCgrp) && has(Field::CgroupKn) && has(Field::KernfsNodeId)) {
             return 0;
         }
-        let set: u64 = ld(task, Field::TaskCgroups);
-        if set == 0 {
-            return 0;
-        }
-        let cgroup: u64 = ld(set, Field::CssSetDflCgrp);
-        if cgroup == 0 {
-            return 0;
-        }
-        let node: u64 = ld(cgroup, Field::CgroupKn);
-        if node == 0 { 0 } else { ld(node, Field::KernfsNodeId) }
+        let cgroup: u64 = ld(ld(task, Field::TaskCgroups), Field::CssSetDflCgrp);
+        ld(ld(cgroup, Field::CgroupKn), Field::KernfsNodeId)
     }
 }
 
@@ -137,24 +118,17 @@ unsafe fn pid_view(header: *mut FrameHeader, leader: u64) {
     // SAFETY: as in `fill`. Only the first element of `numbers` stands at a constant distance.
     unsafe {
         let pid: u64 = ld(leader, Field::TaskThreadPid);
-        let (mut ns_pid, mut inum) = (0u32, 0u32);
-        if pid != 0 {
-            let level: u32 = ld(pid, Field::PidLevel);
-            let numbers = offset(Field::PidNumbers);
-            if level == 0 {
-                ns_pid = ld_at(pid, numbers + offset(Field::UpidNr));
-                let ns: u64 = ld_at(pid, numbers + offset(Field::UpidNs));
-                if ns != 0 {
-                    inum = ld(ns, Field::PidNsInum);
-                }
-            } else {
-                let upid = pid.wrapping_add(numbers).wrapping_add(u64::from(level) * UPID);
-                ns_pid = rd(upid.wrapping_add(offset(Field::UpidNr)));
-                let ns: u64 = rd(upid.wrapping_add(offset(Field::UpidNs)));
-                inum = rd(ns.wrapping_add(offset(Field::PidNsInum)));
-            }
+        let level: u32 = ld(pid, Field::PidLevel);
+        let numbers = offset(Field::PidNumbers);
+        let ns: u64;
+        if level == 0 {
+            (*header).ns_pid = Tgid(ld_at(pid, numbers + offset(Field::UpidNr)));
+            ns = ld_at(pid, numbers + offset(Field::UpidNs));
+        } else {
+            let upid = pid.wrapping_add(numbers).wrapping_add(u64::from(level) * UPID);
+            (*header).ns_pid = Tgid(any(upid, Type::Upid, offset(Field::UpidNr)));
+            ns = any(upid, Type::Upid, offset(Field::UpidNs));
         }
-        (*header).ns_pid = Tgid(ns_pid);
-        (*header).pid_ns = NsInum(inum);
+        (*header).pid_ns = NsInum(any(ns, Type::PidNs, offset(Field::PidNsInum)));
     }
 }

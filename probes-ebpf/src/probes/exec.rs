@@ -4,7 +4,7 @@ use super::field;
 use crate::emit::{Event, Frame};
 use crate::maps::{EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
-use crate::read::{get, ld, read_kernel_str, read_user, set};
+use crate::read::{get, ld, may_turn, read_kernel_str, read_user, set, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
@@ -12,7 +12,7 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::Field;
+use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
 
@@ -49,11 +49,11 @@ struct Exec {
 /// point of no return: credentials, memory and name are the new program's.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
-    let bprm: u64 = ctx.arg(2);
+    let bprm = typed_as(ctx.arg(2), Type::Bprm);
     // SAFETY: the arguments are the tracepoint's; `p` is the current task.
     unsafe {
         let exec = Exec {
-            task: ctx.arg(0),
+            task: typed_as(ctx.arg(0), Type::Task),
             old_tid: ctx.arg::<u64>(1) as u32,
             filename: ld(bprm, Field::BprmFilename),
             interp: ld(bprm, Field::BprmInterp),
@@ -91,8 +91,8 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
         (*record).ret = 0;
         (*record).argc = exec.argc;
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
-        (*record).euid = if who.cred != 0 { ld(who.cred, Field::CredEuid) } else { u32::MAX };
-        (*record).egid = if who.cred != 0 { ld(who.cred, Field::CredEgid) } else { u32::MAX };
+        (*record).euid = ld(who.cred, Field::CredEuid);
+        (*record).egid = ld(who.cred, Field::CredEgid);
         set(&raw mut (*s).off, 0);
         (*record).filename_len = string(s, exec.filename);
         (*record).filename_marks = if (*record).filename_len == 0 { mark::FAULT } else { 0 };
@@ -122,24 +122,10 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     // SAFETY: see `emit`.
     unsafe {
         let record = &raw mut (*s).frame.record;
-        let mut root = Place::NONE;
-        let mut places = [Place::NONE; 2];
         let fs: u64 = ld(task, Field::TaskFs);
-        if fs != 0 {
-            root = path::root_of(fs);
-            places[1] = path::cwd_of(fs);
-        }
-        places[0] = exe_of(s, task);
-        (*record).exe_len = 0;
-        (*record).exe_marks = mark::UNREACHABLE;
-        if places[0].dentry != 0 {
-            ((*record).exe_len, (*record).exe_marks) = names(s, places[0], root);
-        }
-        (*record).cwd_len = 0;
-        (*record).cwd_marks = mark::UNREACHABLE;
-        if places[1].dentry != 0 {
-            ((*record).cwd_len, (*record).cwd_marks) = names(s, places[1], root);
-        }
+        let root = path::root_of(fs);
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root);
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
     }
 }
 
@@ -148,12 +134,8 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
 unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
     // SAFETY: see `emit`.
     unsafe {
-        let mm: u64 = ld(task, Field::TaskMm);
-        if mm == 0 {
-            return Place::NONE;
-        }
-        let file: u64 = ld(mm, Field::MmExeFile);
-        if file == 0 { Place::NONE } else { path::view_file(file, &raw mut (*s).walk).path }
+        let file: u64 = ld(ld(task, Field::TaskMm), Field::MmExeFile);
+        path::view_file(file, &raw mut (*s).walk).path
     }
 }
 
@@ -177,11 +159,8 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     unsafe {
         let record = &raw mut (*s).frame.record;
         let mm: u64 = ld(task, Field::TaskMm);
-        let (mut from, mut total) = (0u64, 0u64);
-        if mm != 0 {
-            from = ld(mm, Field::MmArgStart);
-            total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
-        }
+        let from: u64 = ld(mm, Field::MmArgStart);
+        let total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
         let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
         let first = if carried < u64::from(ARGV_FIRST) { carried } else { u64::from(ARGV_FIRST) };
         (*record).argv_total = total as u32;
@@ -204,9 +183,9 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
         let header = &raw mut (*s).chunk.header;
         copy_header(header, &raw const (*s).frame.header);
         set(&raw mut (*s).off, u64::from(ARGV_FIRST));
-        let mut i = 0;
-        while i < CHUNKS {
-            i += 1;
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, CHUNKS);
             let at = get(&raw const (*s).off);
             if at >= carried {
                 break;

@@ -3,13 +3,13 @@
 use super::field;
 use crate::emit::{Event, Frame};
 use crate::maps::first_exit;
-use crate::read::{konst, ld};
+use crate::read::{konst, ld, typed_as};
 use crate::task::{Who, current, start_of};
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use core::mem::MaybeUninit;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exit::ExitRecord;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags`.
@@ -20,7 +20,7 @@ const GROUP_DEAD_AT: usize = 32;
 /// Up to 6.15 `sched_process_exit(struct task_struct *p)`, then `(struct task_struct *p, bool group_dead)`.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
-    let task: u64 = ctx.arg(0);
+    let task = typed_as(ctx.arg(0), Type::Task);
     let told = konst(Const::ExitHasGroupDead) != 0;
     let dead = told && ctx.arg::<u64>(1) & 1 != 0;
     // SAFETY: `task` is the tracepoint's argument, the current task.
@@ -47,7 +47,7 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
             return;
         }
         let signal: u64 = ld(task, Field::TaskSignal);
-        if signal == 0 || !told && ld::<u32>(signal, Field::SignalLive) != 0 {
+        if !told && ld::<u32>(signal, Field::SignalLive) != 0 {
             return;
         }
         let who = Who::of(task);
@@ -70,13 +70,10 @@ unsafe fn status(task: u64, signal: u64) -> ExitRecord {
     // SAFETY: as in `exit`.
     unsafe {
         let signal_flags: u32 = ld(signal, Field::SignalFlags);
-        let leader: u64 = ld(task, Field::TaskGroupLeader);
         let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
             ld(signal, Field::SignalGroupExitCode)
-        } else if leader != 0 {
-            ld(leader, Field::TaskExitCode)
         } else {
-            0
+            ld(ld(task, Field::TaskGroupLeader), Field::TaskExitCode)
         };
         ExitRecord { status, signal_flags }
     }

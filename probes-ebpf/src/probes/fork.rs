@@ -1,14 +1,14 @@
 //! `fork`: a process was created.
 
 use crate::emit::{Event, Frame};
-use crate::read::ld;
+use crate::read::{ld, typed_as};
 use crate::task::{Who, start_of};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use core::mem::MaybeUninit;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::Field;
+use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::time::BootNanos;
 
@@ -17,7 +17,7 @@ use tracetui_shared::time::BootNanos;
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: both are the tracepoint's arguments.
-    unsafe { fork(Slot::ForkBtf, ctx.arg(0), ctx.arg(1)) };
+    unsafe { fork(Slot::ForkBtf, typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task)) };
     0
 }
 
@@ -33,11 +33,6 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         let who = Who::of(parent);
         let Some(event) = Event::begin(slot, &who, false) else { return };
         let real_parent: u64 = ld(child, Field::TaskRealParent);
-        let (mut parent_tgid, mut parent_start) = (0, 0);
-        if real_parent != 0 {
-            parent_tgid = ld(real_parent, Field::TaskTgid);
-            parent_start = start_of(real_parent);
-        }
         let mut frame = MaybeUninit::<Frame<ForkRecord>>::uninit();
         let frame = frame.as_mut_ptr();
         event.head(&raw mut (*frame).header, &who);
@@ -45,9 +40,9 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
             child: Tgid(tgid),
             child_tid: tid,
             child_start: BootNanos(ld(child, Field::TaskStartBoottime)),
-            child_parent: Tgid(parent_tgid),
+            child_parent: Tgid(ld(real_parent, Field::TaskTgid)),
             reserved: 0,
-            child_parent_start: BootNanos(parent_start),
+            child_parent_start: BootNanos(start_of(real_parent)),
         });
         event.send(frame.cast(), size_of::<Frame<ForkRecord>>() as u64);
     }

@@ -3,11 +3,11 @@
 use super::sys_exit::Call;
 use crate::emit::{Event, Frame};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{ld, rd, read_user, read_user_str};
+use crate::read::{any, ld, offset, read_user, read_user_str};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::Field;
+use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, PATH_MAX, via};
 
@@ -94,7 +94,7 @@ unsafe fn resolved(s: *mut OpenScratch, call: &Call) -> u64 {
     unsafe {
         let record = &raw mut (*s).frame.record;
         let fs: u64 = ld(call.task, Field::TaskFs);
-        let root = if fs != 0 { path::root_of(fs) } else { Place::NONE };
+        let root = path::root_of(fs);
         let mut marks = 0;
         let from;
         if call.ret >= 0 {
@@ -141,16 +141,13 @@ unsafe fn opened(s: *mut OpenScratch, call: &Call) -> (Place, u8) {
 pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
     // SAFETY: `task` is the current task, typed where the kernel can.
     unsafe {
-        let files: u64 = ld(task, Field::TaskFiles);
-        if files == 0 {
-            return 0;
-        }
-        let table: u64 = ld(files, Field::FilesFdt);
-        if table == 0 || fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
+        let table: u64 = ld(ld(task, Field::TaskFiles), Field::FilesFdt);
+        if fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
             return 0;
         }
         let slots: u64 = ld(table, Field::FdtableFd);
-        rd(slots.wrapping_add(fd << 3))
+        // Any structure that starts with a pointer will do for the cast.
+        any(slots.wrapping_add(fd << 3), Type::Path, offset(Field::PathMnt))
     }
 }
 

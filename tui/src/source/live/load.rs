@@ -8,7 +8,10 @@ use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::fs;
 use std::io;
-use tracetui_shared::offsets::{ABSENT, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field, OFFSETS_SYMBOL};
+use tracetui_shared::offsets::{
+    ABSENT, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field, OFFSETS_SYMBOL, TYPE_COUNT,
+    TYPES_SYMBOL,
+};
 
 /// The probes, built by `scripts/build-probes.sh`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
@@ -41,6 +44,19 @@ pub struct KernelFacts {
     pub link_type_perf: u32,
     /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
     pub link_type_raw_tp: u32,
+    /// The instruction `may_goto` exists (6.9+): `bpf_verifier_state.may_goto_depth` does.
+    pub may_goto: bool,
+    /// How addresses become typed pointers; `None` before 6.2.
+    pub cast: Option<Cast>,
+}
+
+/// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The function's BTF id.
+    pub function: u32,
+    /// The BTF ids of [`tracetui_shared::offsets::TYPES`].
+    pub types: [u32; TYPE_COUNT],
 }
 
 impl KernelFacts {
@@ -122,11 +138,11 @@ impl From<MapError> for StartError {
 
 /// Why one program could not be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(super) struct Failure {
     /// What the kernel said, with the verifier's last words.
-    pub why: String,
+    pub(super) why: String,
     /// What to do about it, where something can be.
-    pub remedy: Option<String>,
+    pub(super) remedy: Option<String>,
 }
 
 /// Whether the verifier writes a log. Off at first: with a log, aya reports a refusal for size as another error, and the
@@ -178,6 +194,7 @@ pub(super) fn object(
     }
     let cpus = possible_cpus()?;
     let constants = constants(options, facts, cpus);
+    let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
     // `EbpfLoader::new` parses the kernel's BTF, and so must we for the programs: side by side.
     let (mut loader, btf) = std::thread::scope(|scope| {
         let btf = scope.spawn(Btf::from_sys_fs);
@@ -193,6 +210,7 @@ pub(super) fn object(
         })
         .override_global(OFFSETS_SYMBOL, &facts.offsets[..], true)
         .override_global(CONSTS_SYMBOL, &constants[..], true)
+        .override_global(TYPES_SYMBOL, &types[..], true)
         .map_max_entries("RING", options.ring_size);
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
@@ -200,9 +218,47 @@ pub(super) fn object(
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
-    let object = loader.load(OBJECT)?;
+    let object = loader.load(&for_this_kernel(facts))?;
     drop(loader);
     Ok((object, btf))
+}
+
+/// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and
+/// `may_goto` made a plain jump where it is not known (it is dead code there). Programs are
+/// arrays of 8-byte instructions in 8-aligned sections; the placeholder's number is no helper's.
+fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
+    const CALL: u8 = 0x85;
+    const KERNEL_FUNCTION: u8 = 0x20;
+    /// `r0 = r1`.
+    const MOVE: [u8; 8] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
+    let placeholder = instruction(CALL, 0, CAST_PLACEHOLDER);
+    let cast = facts.cast.as_ref();
+    let wanted = cast.map_or(MOVE, |cast| instruction(CALL, KERNEL_FUNCTION, cast.function.cast_signed()));
+    let mut object = OBJECT.to_vec();
+    for slot in object.chunks_exact_mut(8) {
+        if *slot == placeholder {
+            slot.copy_from_slice(&wanted);
+        } else if !facts.may_goto && is_may_goto(slot) {
+            slot[0] = JUMP;
+        }
+    }
+    object
+}
+
+/// Whether these 8 bytes are the instruction `may_goto`, forward. In the rest of the object nothing looks like it: a test
+/// counts them.
+fn is_may_goto(slot: &[u8]) -> bool {
+    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0) && *high < 0x80)
+}
+
+/// `BPF_JMP | BPF_JCOND`.
+const MAY_GOTO: u8 = 0xe5;
+/// `BPF_JMP | BPF_JA`.
+const JUMP: u8 = 0x05;
+
+fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_le_bytes();
+    [code, registers, 0, 0, a, b, c, d]
 }
 
 fn possible_cpus() -> Result<u32, StartError> {
@@ -218,6 +274,8 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
     put(Const::SelfTgid, own_tgid());
     put(Const::TypedTask, u32::from(facts.typed_task));
+    put(Const::MayGoto, u32::from(facts.may_goto));
+    put(Const::Cast, u32::from(facts.cast.is_some()));
     put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
     put(Const::RingSize, ring);
     put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });

@@ -16,7 +16,8 @@ mod loss;
 mod ring;
 
 pub use attach::ProbeStatus;
-pub use load::{Failure, KernelFacts, StartError};
+pub use load::{Cast, KernelFacts, StartError};
+pub use loss::Runs;
 pub use ring::Stop;
 
 pub use super::CaptureFilter;
@@ -163,7 +164,7 @@ impl Live {
     }
 
     /// How often each program ran and for how many nanoseconds, where `kernel.bpf_stats_enabled` is set.
-    pub fn runs(&self) -> Vec<loss::Runs> {
+    pub fn runs(&self) -> Vec<Runs> {
         loss::runs(&self.programs)
     }
 
