@@ -8,7 +8,7 @@ use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, h
 use zerocopy::{FromBytes, Unalign};
 
 /// A `bpf`, where it stands in its frame: it is large and rare.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Bpf<'a> {
     bytes: &'a Unalign<BpfRecord>,
     /// The program's name.
@@ -24,6 +24,12 @@ mod prog {
     pub(super) const KPROBE: u32 = 2;
     pub(super) const TRACEPOINT: u32 = 5;
     pub(super) const EXT: u32 = 28;
+}
+
+impl std::fmt::Debug for Bpf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bpf").field(&self.record()).finish()
+    }
 }
 
 impl<'a> Bpf<'a> {

@@ -9,8 +9,8 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::fs;
 use std::io;
 use tracetui_shared::offsets::{
-    ABSENT, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field, OFFSETS_SYMBOL, TYPE_COUNT,
-    TYPES_SYMBOL,
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field,
+    OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
@@ -59,6 +59,18 @@ pub struct Cast {
     pub types: [u32; TYPE_COUNT],
 }
 
+impl Cast {
+    fn of(btf: &btf::Btf) -> Option<Cast> {
+        let function = btf.func(CAST_FUNCTION)?;
+        let found = btf.structures(TYPES);
+        let mut types = [0; TYPE_COUNT];
+        for (id, found) in types.iter_mut().zip(found) {
+            *id = found?;
+        }
+        Some(Cast { function, types })
+    }
+}
+
 impl KernelFacts {
     /// Takes them from a kernel's BTF.
     pub fn of(btf: &btf::Btf) -> KernelFacts {
@@ -72,6 +84,9 @@ impl KernelFacts {
             trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
             link_type_perf: known(consts.link_type_perf),
             link_type_raw_tp: known(consts.link_type_raw_tp),
+            may_goto: btf.structures(&["bpf_verifier_state"])[0]
+                .is_some_and(|state| btf.has_member(state, "may_goto_depth")),
+            cast: Cast::of(btf),
         }
     }
 
