@@ -95,7 +95,15 @@ pub const FIELDS: &[Field] = &[
     Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
         exec(s, |e| if e.interp.is_empty() { Value::Null } else { Value::Bytes(e.interp) })
     }),
-    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| exec(s, |e| Value::Args(e.argv))),
+    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
+        exec(s, |e| {
+            if e.argv.is_empty() && e.record.argv_marks & mark::FAULT != 0 {
+                Value::Unread(Why::Fault)
+            } else {
+                Value::Args(e.argv)
+            }
+        })
+    }),
     Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {
         exec(s, |e| e.argc().map_or(Value::Unknown(Why::NoField), |n| Value::Uint(n.into())))
     }),

@@ -1,0 +1,3 @@
+//! One file a subcommand: wiring only, what they wire is elsewhere.
+
+pub mod print;
