@@ -1,3 +1,4 @@
 //! One file a subcommand: wiring only, what they wire is elsewhere.
 
 pub mod print;
+pub mod trace;

@@ -161,7 +161,7 @@ impl Reader {
         let mut batch = self.batch();
         let before = clock::now_boot();
         let more = self.live.drain(&mut batch, limits::BATCH);
-        let any = batch.len() > 0;
+        let any = batch.frames().next().is_some();
         self.name_cgroups(&mut batch);
         if !more {
             batch.set_drained_at(before);
