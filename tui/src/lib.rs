@@ -16,6 +16,7 @@
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
+pub mod command;
 pub mod enrich;
 pub mod event;
 pub mod frame;

@@ -1,0 +1,2 @@
+//! One file a subcommand: wiring only.
+pub mod doctor;
