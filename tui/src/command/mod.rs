@@ -1,2 +1,4 @@
-//! One file a subcommand: wiring only.
+//! One file a subcommand: wiring only, what they wire is elsewhere.
+
 pub mod doctor;
+pub mod print;
