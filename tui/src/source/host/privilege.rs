@@ -149,7 +149,7 @@ fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
     if !facts.initial_pid_ns {
         causes.push(partial(
             "/proc does not show the machine's processes: those that started before the trace stay unknown",
-            "run it in the initial pid namespace (docker run --pid=host, or: sudo nsenter -t 1 -p -m tracetui)",
+            "run it on the machine itself, or in a container with its process ids: docker run --pid=host",
         ));
     }
 }

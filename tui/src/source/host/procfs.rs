@@ -5,7 +5,7 @@
 //! during the scan are left out without a word: whoever watches sees their exit. What may not be read (hidepid, another
 //! user's process without CAP_SYS_PTRACE) is left empty.
 
-use super::{clock, decimal};
+use super::{clock, decimal, read_bounded};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
 use rustc_hash::FxHashMap;
@@ -40,24 +40,29 @@ pub enum Unusable {
     #[error("/proc is not mounted, or is of a pid namespace that tracetui is not in")]
     NotMounted,
     /// The ids in /proc are not the ones that the probes see.
-    #[error("/proc shows the process ids of pid namespace {shown}, not those of the initial one")]
+    #[error("tracetui is in pid namespace {ours}, and /proc does not show the processes of the initial one")]
     Foreign {
-        /// Its inum; our own where that of /proc may not be read.
-        shown: u32,
+        /// The inum of our own pid namespace.
+        ours: u32,
     },
 }
 
 /// Checks that /proc shows the initial pid namespace, and gives our own process id there.
 ///
 /// Whoever is in the initial pid namespace finds itself only in a /proc of that namespace. Whoever is in another one
-/// may still have been given the /proc of the initial one: then its process 1 is the machine's init, which the link
-/// shows to who may trace it.
+/// may still have been given the /proc of the initial one: only there process 2 is a kernel thread, the parent of all
+/// others, since the kernel never makes one in another namespace. (`/proc/1/ns/pid` would tell too, but only to those
+/// who may trace init.)
 pub fn initial_self() -> Result<Tgid, Unusable> {
     let me = fs::read_link("/proc/self").map_err(|_| Unusable::NotMounted)?;
     let me = decimal(me.as_os_str().as_bytes()).map(Tgid).ok_or(Unusable::NotMounted)?;
     let ours = pid_namespace("/proc/self/ns/pid").ok_or(Unusable::NotMounted)?;
-    let shown = pid_namespace("/proc/1/ns/pid").unwrap_or(ours);
-    if ours == INITIAL_PID_NS || shown == INITIAL_PID_NS { Ok(me) } else { Err(Unusable::Foreign { shown: shown.0 }) }
+    let second = || read_bounded("/proc/2/stat", FIELDS_MAX as u64).ok().and_then(|text| Stat::parse(&text));
+    if ours == INITIAL_PID_NS || second().is_some_and(|stat| stat.kernel_thread) {
+        Ok(me)
+    } else {
+        Err(Unusable::Foreign { ours: ours.0 })
+    }
 }
 
 /// The pid namespace that a `/proc/PID/ns/pid` link shows (`pid:[INUM]`).
@@ -386,9 +391,15 @@ mod tests {
         assert_eq!(scanner.start(50, None), (BootNanos(400), false));
     }
 
-    /// `None`, said aloud, where /proc is of no use here.
+    /// `None`, said aloud, where the ids that we know of ourselves are not those in /proc.
     fn scanner() -> Option<Scanner> {
-        Scanner::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()
+        let scanner = Scanner::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()?;
+        let ours = pid_namespace("/proc/self/ns/pid");
+        if ours != Some(INITIAL_PID_NS) {
+            eprintln!("did nothing: our ids are those of pid namespace {ours:?}");
+            return None;
+        }
+        Some(scanner)
     }
 
     #[test]
