@@ -16,9 +16,13 @@
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
+pub mod cli;
+pub mod command;
 pub mod enrich;
 pub mod event;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
+pub mod sink;
 pub mod source;
+pub mod view;

@@ -135,7 +135,7 @@ fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
 }
 
 fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
-    let mut payload = ExecChunk { offset, len }.as_bytes().to_vec();
+    let mut payload = ExecChunk { offset, len, ..ExecChunk::default() }.as_bytes().to_vec();
     payload.resize(payload.len() + len as usize, b'y');
     let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
     batch.push(header, &payload);

@@ -5,9 +5,9 @@
 
 use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
-use super::live::{Live, Stopper};
+use super::live::{Live, Stop};
 use crate::frame::Batch;
-use crate::frame::host::{Clock, Counters, HostFrame, ProgramSkips};
+use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::WAKE_NS;
-use tracetui_shared::time::BootNanos;
 
 /// How long the ring is looked at again after it was found empty: a little longer than the probes go without waking.
 const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
@@ -34,7 +33,7 @@ pub struct Feed {
     pub batches: mpsc::Receiver<Batch>,
     spare: std_mpsc::Sender<Batch>,
     control: std_mpsc::Sender<Control>,
-    stopper: Stopper,
+    stopper: Stop,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,7 +51,7 @@ impl Feed {
     pub fn start(
         live: Live,
         first: Batch,
-        cgroups: CgroupResolver,
+        cgroups: Option<CgroupResolver>,
         scan: impl FnOnce() -> Batch + Send + 'static,
     ) -> std::io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
@@ -91,7 +90,7 @@ impl Feed {
     fn command(&self, command: Control) {
         // The reader may have ended: then there is nothing left to change.
         let _ = self.control.send(command);
-        self.stopper.wake();
+        self.stopper.stop();
     }
 }
 
@@ -119,7 +118,7 @@ struct Reader {
     out: mpsc::Sender<Batch>,
     spares: std_mpsc::Receiver<Batch>,
     commands: std_mpsc::Receiver<Control>,
-    cgroups: CgroupResolver,
+    cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
     clock_offset: i64,
 }
@@ -162,7 +161,7 @@ impl Reader {
         let mut batch = self.batch();
         let before = clock::now_boot();
         let more = self.live.drain(&mut batch, limits::BATCH);
-        let any = batch.len() > 0;
+        let any = batch.frames().next().is_some();
         self.name_cgroups(&mut batch);
         if !more {
             batch.set_drained_at(before);
@@ -215,7 +214,7 @@ impl Reader {
             let id = frame.header.cgroup;
             if id != self.last_cgroup && id.0 != 0 {
                 self.last_cgroup = id;
-                found.extend(self.cgroups.look_up(id));
+                found.extend(self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id)));
             }
         }
         for cgroup in found {
@@ -224,10 +223,10 @@ impl Reader {
     }
 
     fn clock(&mut self, batch: &mut Batch) {
-        let offset_ns = clock::offset();
-        if offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
-            self.clock_offset = offset_ns;
-            HostFrame::Clock(Clock { offset_ns }).push(clock::now_boot(), batch);
+        let clock = clock::sample();
+        if clock.offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
+            self.clock_offset = clock.offset_ns;
+            HostFrame::Clock(clock).push(clock::now_boot(), batch);
         }
     }
 
@@ -241,6 +240,6 @@ impl Reader {
         });
         let (ring_used, ring_size) = self.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
-        HostFrame::Counters(counters).push(BootNanos(clock::now_boot().0), batch);
+        HostFrame::Counters(counters).push(clock::now_boot(), batch);
     }
 }

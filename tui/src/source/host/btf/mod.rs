@@ -220,7 +220,7 @@ impl Btf {
 
     /// The largest `struct` or `union` of each name, and of equals the first: a kernel may have several of a name
     /// (headers of a driver), and the core's are the large ones. Forward declarations have another kind.
-    fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {
+    pub fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {
         let mut found: Vec<Option<(u32, u32)>> = vec![None; names.len()];
         self.each_named(Group::Structures, names, |index, id, ty| {
             if found[index].is_none_or(|(size, _)| ty.word > size) {

@@ -170,6 +170,11 @@ impl Btf {
     }
 
     /// The first of the member paths that the structure has.
+    /// Whether a structure has a member, be it through anonymous ones.
+    pub fn has_member(&self, structure: u32, member: &str) -> bool {
+        self.first_path(structure, &[member]).is_ok()
+    }
+
     pub(super) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
         for (alternate, path) in paths.iter().enumerate() {
             if let Some(place) = self.path(structure, path, alternate)? {
