@@ -166,11 +166,11 @@ impl Storm {
 
     /// Each event of the storm's opens stands for one open that was not seen before; how many opens have none.
     fn check_opens(&self, run: &Run) -> usize {
-        let mut open: HashMap<(i64, &str), (&Attempt, i32)> = HashMap::new();
+        let mut open: HashMap<(i64, String), (&Attempt, i32)> = HashMap::new();
         for opener in &self.openers {
             for attempt in &opener.attempts {
                 let path = attempt.path.to_str().expect("UTF-8");
-                open.insert((opener.tid.into(), path), (attempt, opener.dir.as_raw_fd()));
+                open.insert((opener.tid.into(), path.to_owned()), (attempt, opener.dir.as_raw_fd()));
             }
         }
         let ours = |e: &Value| e["kind"] == "open" && e["pid"] == sys::pid();
@@ -179,7 +179,7 @@ impl Storm {
             if path.starts_with('/') && !path.starts_with(self.dir.path().to_str().expect("UTF-8")) {
                 continue;
             }
-            let found = open.remove(&(tid, path));
+            let found = open.remove(&(tid, path.to_owned()));
             let (attempt, dirfd) = found.unwrap_or_else(|| panic!("once, and as it was asked for: {event}"));
             attempt.check(&event, dirfd);
         }

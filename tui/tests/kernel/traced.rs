@@ -19,7 +19,7 @@ pub(crate) const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
 pub(crate) const KINDS: [&str; 5] = ["exec", "exit", "open", "fork", "bpf"];
 
 /// Longer than any start or end takes, also on a busy machine without optimisation.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One tracer at a time: a storm of one test would be noise in another. Tests that want two start both under one guard.
 static ALONE: Mutex<()> = Mutex::new(());
