@@ -16,9 +16,13 @@
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
+pub mod app;
+pub mod command;
 pub mod enrich;
 pub mod event;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
 pub mod source;
+pub mod store;
+pub mod view;

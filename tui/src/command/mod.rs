@@ -1,0 +1,4 @@
+//! One file a subcommand: wiring only.
+
+pub mod dashboard;
+mod terminal;
