@@ -28,7 +28,8 @@ pub struct Areas {
 impl Areas {
     /// What lies between the filter and the status line: where overlays stand.
     pub fn body(&self) -> Rect {
-        self.titles.union(self.list).union(self.detail)
+        let parts = [self.titles, self.list, self.detail].into_iter().filter(|part| !part.is_empty());
+        parts.reduce(Rect::union).unwrap_or_default()
     }
 }
 

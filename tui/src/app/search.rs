@@ -119,6 +119,8 @@ impl Search {
         } else {
             self.history.add(&text);
             self.last = text;
+            // Once more, so that it is said when there is no match.
+            self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
         }
     }
 

@@ -6,12 +6,13 @@ use crate::enrich::World;
 use crate::event::lost::LostRecord;
 use crate::event::{Body, Event, Seen};
 use crate::frame::Batch;
+use crate::frame::host::{Clock, HostFrame};
 use crate::pipeline::Pipeline;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::open::OpenRecord;
@@ -24,14 +25,14 @@ pub(crate) const CLOCK_OFFSET: i64 = 1_795_183_331_000_000_000 - 100_000_000_000
 /// Makes frames one after another, a millisecond apart.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    batch: Batch,
+    pub(crate) batch: Batch,
     ns: u64,
-    seq: u64,
+    seqs: [u64; SLOTS],
 }
 
 impl Default for Feed {
     fn default() -> Feed {
-        Feed { batch: Batch::default(), ns: 100_000_000_000, seq: 0 }
+        Feed { batch: Batch::default(), ns: 100_000_000_000, seqs: [0; SLOTS] }
     }
 }
 
@@ -49,7 +50,7 @@ impl Feed {
             kind: kind as u16,
             slot: slot as u16,
             version: VERSION,
-            seq: self.seq,
+            seq: self.seqs[slot as usize],
             time: BootNanos(self.ns),
             start: BootNanos(90_000_000_000 + u64::from(pid)),
             tgid: Tgid(pid),
@@ -59,7 +60,7 @@ impl Feed {
             gid: Gid(1000),
             ..FrameHeader::default()
         };
-        self.seq += 1;
+        self.seqs[slot as usize] += u64::from(kind != Kind::Lost);
         let len = comm.len().min(15);
         header.comm[..len].copy_from_slice(&comm.as_bytes()[..len]);
         self.batch.push(header, payload);
@@ -111,7 +112,7 @@ impl Feed {
     }
 
     /// A host frame.
-    pub(crate) fn host(&mut self, frame: &crate::frame::host::HostFrame) {
+    pub(crate) fn host(&mut self, frame: &HostFrame) {
         frame.push(BootNanos(self.ns), &mut self.batch);
     }
 }
@@ -163,6 +164,9 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
         Settings { memory, kinds: KINDS_AT_START, zone_s: 0, capture: "all".to_owned(), filter: String::new(), parse };
     let mut app = App::new(Pipeline::new(kinds), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
+    let mut clock = Feed::default();
+    clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
+    app.update(Input::Batch(clock.batch()));
     app
 }
 

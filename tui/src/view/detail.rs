@@ -68,7 +68,8 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
         .iter()
         .map(|tab| if *tab == app.detail().tab { format!("[{}]", tab.title()) } else { format!(" {} ", tab.title()) })
         .collect();
-    let tabs = format!("{}- Tab -", tabs.concat());
+    let key = if width >= 70 { "- Tab -" } else { "-" };
+    let tabs = format!("{}{key}", tabs.concat());
     let who = text::cut(&who.unwrap_or_default(), width.saturating_sub(text::width(&tabs) + 6), theme.charset);
     let dashes = width.saturating_sub(text::width(&who) + text::width(&tabs) + 5);
     Line::styled(format!("-- {who} {} {tabs}", "-".repeat(dashes)), theme.title())

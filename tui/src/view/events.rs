@@ -20,10 +20,10 @@ fn columns(width: u16) -> Widths {
     if width >= 100 {
         columns.push((Column::Ppid, 7));
     }
-    if width >= 105 {
+    if width >= 100 {
         columns.push((Column::User, 8));
     }
-    columns.push((Column::Comm, 15));
+    columns.push((Column::Comm, if (100..110).contains(&width) { 11 } else { 15 }));
     columns.push((Column::Result, if width >= 130 { 10 } else { 7 }));
     let fixed: usize = columns.iter().map(|(_, cells)| cells + 1).sum::<usize>() + 1;
     let extra = if width >= 190 { 50 } else { 25 };
@@ -140,16 +140,22 @@ fn cell(column: Column, cells: usize, raw: &[u8], seen: &Seen<'_>, base: &TimeBa
     }
 }
 
-/// DETAIL: cut in the middle where it is one long path, else at its end; or scrolled sideways.
+/// DETAIL: scrolled sideways, or a long path in it cut in its middle so that its name and what follows are seen.
 fn detail(raw: &[u8], cells: usize, sideways: usize, theme: Theme) -> String {
     let text = text::escape_in(raw, theme.charset, 4096.max(sideways + cells));
     if sideways > 0 {
         return text::left(text::skip(&text, sideways), cells, theme.charset);
     }
-    let path =
-        text.find('/').filter(|slash| *slash <= 3 && !text.trim_end().get(*slash..).unwrap_or_default().contains(' '));
-    match path {
-        Some(_) => text::left(&text::cut_middle(&text, cells, theme.charset), cells, theme.charset),
-        None => text::left(&text, cells, theme.charset),
-    }
+    text::left(&squeezed(&text, cells, theme), cells, theme.charset)
+}
+
+/// The path at the front cut in its middle, as far as that is needed.
+fn squeezed(text: &str, cells: usize, theme: Theme) -> String {
+    let start = text.find('/').filter(|slash| *slash <= 3).unwrap_or(text.len());
+    let (before, rest) = text.split_at(start);
+    let (path, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+    let room = cells.saturating_sub(text::width(before) + text::width(after));
+    // Of long arguments no more is seen for a path of which nothing is left.
+    let room = room.max(text::width(path).min(cells / 2));
+    format!("{before}{}{after}", text::cut_middle(path, room, theme.charset))
 }

@@ -46,11 +46,11 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The kinds as chips: `[E]xec` when it is shown, ` e xec`-less otherwise, and `[e]failed`.
+/// The kinds as chips: `[E]xec` when it is shown, ` E xec` when it is not.
 fn chips(app: &App, theme: Theme) -> Vec<Piece> {
     let on = |kind: Kind, letter: &str, rest: &str| match app.shows_kind(kind) {
         true => format!("[{letter}]{rest}"),
-        false => format!("-{letter}-{}", " ".repeat(rest.len())),
+        false => format!(" {letter} {rest}"),
     };
     let mut text =
         [on(Kind::Exec, "E", "xec"), on(Kind::Exit, "X", "it"), on(Kind::Open, "O", "pen"), on(Kind::Bpf, "B", "pf")]

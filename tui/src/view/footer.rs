@@ -11,14 +11,29 @@ use ratatui::text::{Line, Span};
 
 /// Draws the status line; a message takes its place for a moment.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    let right = [offer(app, theme), place(app)];
     let left = match app.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
             Piece::new(format!(" {message}"), theme.title())
         }
-        None => Piece::plain(format!(" {}", figures(app, area.width).join(" | "))),
+        None => Piece::plain(fitting(&figures(app, area.width), usize::from(area.width), super::width_of(&right))),
     };
-    ends(frame, area, &[left], &[offer(app, theme), place(app)], theme);
+    ends(frame, area, &[left], &right, theme);
+}
+
+/// As many whole figures as fit.
+fn fitting(figures: &[String], width: usize, right: usize) -> String {
+    let mut line = String::new();
+    for figure in figures {
+        let bar = if line.is_empty() { " " } else { " | " };
+        if text::width(&line) + text::width(figure) + bar.len() + right > width {
+            break;
+        }
+        line.push_str(bar);
+        line.push_str(figure);
+    }
+    line
 }
 
 fn figures(app: &App, width: u16) -> Vec<String> {
@@ -109,11 +124,15 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Failures | Action::LossReport => !open,
         _ => true,
     };
-    let detail_first = KEYS.iter().filter(|b| open && b.scope == Scope::Detail);
     let rest = KEYS.iter().filter(|b| b.scope == Scope::Everywhere);
     let rest = rest.filter(|b| b.keys.first().and_then(|key| keymap::lookup(*key, open)) == Some(b.action));
-    detail_first
-        .chain(rest)
+    // While the pane is open its own keys come first.
+    let of_pane = |b: &&keymap::Binding| {
+        open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
+    };
+    let first = KEYS.iter().filter(of_pane);
+    first
+        .chain(rest.filter(|b| !of_pane(b)))
         .filter(|b| !b.label.is_empty() && shown(b.action))
         .filter_map(|b| Some((b.keys.first()?.name(), label(b.action, b.label, app))))
         .collect()
@@ -124,6 +143,7 @@ fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Pause if app.list().paused() => "go on".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
+        Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),
         _ => label.to_owned(),
     }

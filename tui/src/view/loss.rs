@@ -9,17 +9,19 @@ use ratatui::text::Line;
 use tracetui_shared::kind::{Kind, Slot};
 
 /// Its lines.
-pub(super) fn lines(app: &App, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let room = usize::from(width).saturating_sub(2);
+    let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
     let account = app.account();
     let counters = app.world().counters();
     let mut lines = vec![Line::styled(" LOST EVENTS", theme.title())];
     lines.extend(by_kind(&account).into_iter().map(Line::raw));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
-    lines.extend(ring(counters).into_iter().map(Line::raw));
-    lines.extend(apart(app, &account).into_iter().map(Line::raw));
+    lines.extend(ring(counters).into_iter().flat_map(said));
+    lines.extend(apart(app, &account).into_iter().flat_map(said));
     lines.push(Line::default());
     lines.push(Line::styled(" What to do", theme.title()));
-    lines.extend(advice(&account, counters).into_iter().map(|line| Line::raw(format!("  {line}"))));
+    lines.extend(advice(&account, counters).into_iter().flat_map(said));
     lines
 }
 
@@ -68,22 +70,28 @@ fn by_cpu(counters: &Counters) -> Vec<String> {
 
 fn ring(counters: &Counters) -> Vec<String> {
     let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return vec![] };
-    vec![String::new(), format!("  ring    {} KiB, {percent}% full when last asked", counters.ring_size >> 10)]
+    vec![
+        String::new(),
+        format!(
+            "ring: {} KiB, {percent}% full when last asked; counters are asked once a second",
+            counters.ring_size >> 10
+        ),
+    ]
 }
 
 /// What is never counted as lost, and what else is missing.
 fn apart(app: &App, account: &Account) -> Vec<String> {
     let skips = (account.unattributed_skips > 0).then(|| {
         format!(
-            "  skips   {} of programs that serve several kinds: of which, the kernel does not tell",
+            "skips: {} of programs that serve several kinds: of which, the kernel does not tell",
             grouped(account.unattributed_skips)
         )
     });
     let books = (account.bookkeeping_lost > 0).then(|| {
-        format!("  process table: {} records lost; parents and names may be missing", grouped(account.bookkeeping_lost))
+        format!("process table: {} records lost; parents and names may be missing", grouped(account.bookkeeping_lost))
     });
     let others = format!(
-        "  apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
+        "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
         grouped(app.hidden()),
         grouped(app.store().evicted()),
         grouped(account.cut),
@@ -107,9 +115,8 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     }
     if lost.probe + account.unattributed_skips > 0 {
         advice.push(
-            "skipped: another tracer's program ran in the probe's place, or the probe interrupted itself; ".to_owned(),
+            "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
         );
-        advice.push("end the other tracer, if there is one.".to_owned());
     }
     if lost.read > 0 {
         advice.push("unreadable: a defect of tracetui, or probes of another version. Please report it.".to_owned());
@@ -117,5 +124,5 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     if advice.is_empty() {
         advice.push("nothing: no event was lost.".to_owned());
     }
-    advice.into_iter().map(|line| text::escape(line.as_bytes())).collect()
+    advice
 }

@@ -28,7 +28,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(overlay) => {
             let lines = match overlay.kind {
                 OverlayKind::Help => help::lines(areas.body().width, theme),
-                OverlayKind::Loss => loss::lines(app, theme),
+                OverlayKind::Loss => loss::lines(app, areas.body().width, theme),
             };
             extent.overlay = page(frame, areas.body(), lines, overlay.scroll);
         }

@@ -131,6 +131,7 @@ pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     // Better whole names at the end than half of one.
     let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 3).unwrap_or(end);
     let begin = head(text, cells - 1 - width(end));
+    let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
     format!("{begin}{}{end}", charset.ellipsis())
 }
 
@@ -201,7 +202,7 @@ mod tests {
         assert_eq!(right("7", 3, u), "  7");
         assert_eq!(cut("abc", 0, u), "");
         assert_eq!(cut("abcd", 3, Charset::Ascii), "ab~");
-        assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/local…/include-fixed");
+        assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/local/…/include-fixed");
         assert_eq!(skip("漢字x", 3), "字x");
     }
 
