@@ -68,7 +68,18 @@ fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && probe.kinds.contains(kind));
     let asked = Kind::PROBED.iter().filter(|kind| options.kinds & kind.bit() != 0);
     let kinds: Vec<&str> = asked.filter(|kind| works(kind)).map(|kind| kind.name()).collect();
-    format!("tracing: {}; ring {}", kinds.join(" "), crate::cli::size::ByteSize(options.ring_size.into()))
+    format!(
+        "tracing: {}; ring {}",
+        kinds.join(" "),
+        spaced(&crate::cli::size::ByteSize(options.ring_size.into()).to_string())
+    )
+}
+
+/// `16MiB` as `16 MiB`.
+fn spaced(size: &str) -> String {
+    let unit = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
+    let (number, unit) = size.split_at(unit);
+    format!("{number} {unit}").trim_end().to_owned()
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {
