@@ -18,6 +18,7 @@
 pub mod account;
 pub mod enrich;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
