@@ -20,6 +20,7 @@ pub mod cli;
 pub mod command;
 pub mod enrich;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
