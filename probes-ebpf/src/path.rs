@@ -127,20 +127,29 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     }
 }
 
-/// Whether the task's root is the root of its mount namespace, as far as can be told without a walk: `false` may also
-/// be a root that is mounted over it (after `switch_root`).
+/// Whether nothing leads from the task's root up: it is the root of its mount namespace, or of a mount that covers that
+/// (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
 #[inline(always)]
-pub unsafe fn root_is_namespace_root(task: u64, root: Place) -> bool {
+pub unsafe fn is_top(task: u64, place: Place) -> bool {
     if !has(Field::MntNsRoot) {
         return false;
     }
-    // SAFETY: `task` is typed where the kernel can.
+    // SAFETY: `task` is typed where the kernel can, and so are mounts that are cast.
     unsafe {
+        let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
         let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
-        let mount: u64 = ld(ns, Field::MntNsRoot);
-        let mnt = offset(Field::MountMnt);
-        let mnt_root: u64 = ld_at(mount, mnt + offset(Field::VfsmountRoot));
-        mount.wrapping_add(mnt) == root.mnt && mnt_root == root.dentry
+        let top: u64 = ld(ns, Field::MntNsRoot);
+        let mount = place.mnt.wrapping_sub(mnt);
+        if mount == top {
+            return ld_at::<u64>(top, root) == place.dentry;
+        }
+        if !casts() {
+            return false;
+        }
+        let mount = typed_as(mount, Type::Mount);
+        typed::<u64>(mount, offset(Field::MountParent)) == top
+            && typed::<u64>(mount, root) == place.dentry
+            && typed::<u64>(mount, offset(Field::MountMountpoint)) == ld_at::<u64>(top, root)
     }
 }
 

@@ -99,7 +99,7 @@ unsafe fn resolved(s: *mut OpenScratch, call: &Call) -> u64 {
         let from;
         if call.ret >= 0 {
             (from, marks) = opened(s, call);
-        } else if path::root_is_namespace_root(call.task, root) {
+        } else if path::is_top(call.task, root) {
             from = Place::NONE;
         } else {
             from = root;

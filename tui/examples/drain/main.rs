@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracetui::frame::{Batch, FrameRef};
-use tracetui::source::live::{CaptureFilter, Cast, KernelFacts, Live, LiveOptions};
+use tracetui::source::live::{CaptureFilter, Cast, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{Capture, CommGlobs, test};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::{Kind, Slot};
@@ -216,6 +216,7 @@ fn main() -> Result<()> {
         ring_size: value("--ring").unwrap_or("16777216").parse()?,
         kinds: capture.kinds,
         capture: CaptureFilter { capture, pids, uids: vec![] },
+        way: if given("--classic") { Way::Classic } else if given("--typed") { Way::Typed } else { Way::Auto },
     };
     let mut live = Live::start(&options, &facts).context("start")?;
     eprintln!("started in {:?}", started.elapsed());

@@ -176,8 +176,8 @@ impl Group {
     /// Both ways, the better one first. From 7.0 on tracepoint programs can be preempted, and then other tasks' events
     /// on that CPU are skipped; the classic tracepoints of the scheduler lost none (and those of system calls were the
     /// only ones to lose less).
-    fn ways(&self, preemptible: bool) -> Vec<&'static [Probe]> {
-        let ways = if preemptible { [self.classic, self.typed] } else { [self.typed, self.classic] };
+    fn ways(&self, classic_first: bool) -> Vec<&'static [Probe]> {
+        let ways = if classic_first { [self.classic, self.typed] } else { [self.typed, self.classic] };
         ways.into_iter().filter(|way| !way.is_empty()).collect()
     }
 }
@@ -213,15 +213,15 @@ pub(super) fn all(
     btf: &Btf,
     kinds: u32,
     facts: &KernelFacts,
-    preemptible: bool,
+    classic_first: bool,
     again: Again<'_>,
 ) -> Attached {
-    with_tracefs(preemptible, || {
+    with_tracefs(classic_first, || {
         let mut attached = Attached::default();
         let always = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Fork.bit();
         let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, kinds | always, preemptible);
+            attacher.group(group, kinds | always, classic_first);
         }
         attached
     })
@@ -244,9 +244,9 @@ struct Outcome {
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: u32, preemptible: bool) {
+    fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
         let mut best: Vec<Outcome> = Vec::new();
-        for way in group.ways(preemptible) {
+        for way in group.ways(classic_first) {
             let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
             if wanted.is_empty() {
                 return;
