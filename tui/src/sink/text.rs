@@ -102,7 +102,6 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use super::*;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::id::Tgid;
