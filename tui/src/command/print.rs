@@ -1,12 +1,99 @@
 //! `tracetui print`: live events as lines.
 
+use super::trace::{self, Signals, TraceOptions};
 use crate::account::Account;
+use crate::cli;
 use crate::event::Seen;
 use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
-use crate::sink::Sink;
+use crate::sink::{self, FormatName, Sink};
+use crate::source::feed::Feed;
+use crate::source::host::clock;
+use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
+use std::process::ExitCode;
 use tracetui_shared::kind::Kind;
+
+/// `128 + SIGINT`: the second signal ends at once.
+const INTERRUPTED: i32 = 130;
+
+/// Prints live events until a signal, until the output is closed, or until there are as many as were asked for.
+///
+/// # Errors
+/// When nothing can be traced, or the output cannot be written.
+pub async fn run(args: &cli::Print) -> Result<ExitCode> {
+    let kinds = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Open.bit() | Kind::Bpf.bit();
+    let options = TraceOptions {
+        ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
+        kinds,
+        capture: crate::source::CaptureFilter {
+            capture: tracetui_shared::capture::Capture {
+                kinds,
+                tests: 0,
+                comm: tracetui_shared::capture::CommGlobs::NONE,
+            },
+            pids: Vec::new(),
+            uids: Vec::new(),
+        },
+    };
+    let mut signals = Signals::take().context("cannot handle signals")?;
+    if let Some(note) = args.trace.ring_size.note() {
+        eprintln!("{note}");
+    }
+    let session = trace::start(&options)?;
+    session.notes.iter().for_each(|note| eprintln!("{note}"));
+    let sink = sink::to_writer(args.format, io::stdout());
+    let mut printer = Printer::new(Pipeline::new(kinds), sink, Box::new(|_| true), args.count);
+    printer.set_zone(zone());
+    eprintln!("{}", session.ready);
+    let printed = pump(session.feed, &mut printer, &mut signals).await;
+    let account = printer.account();
+    if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+        eprintln!("{text}");
+    }
+    match args.format {
+        FormatName::Json => eprintln!("{}", account.json()),
+        FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
+    }
+    printed.context("cannot write the output").map(|()| ExitCode::SUCCESS)
+}
+
+/// How far local time is ahead of UTC now, seconds.
+fn zone() -> i32 {
+    let unix_s = (clock::now_boot().0 as i64 + clock::sample().offset_ns) / 1_000_000_000;
+    clock::local_offset_s(unix_s)
+}
+
+/// Feeds the printer until the source has ended, which the first signal or the last wanted line asks it to.
+async fn pump<S: Sink>(mut feed: Feed, printer: &mut Printer<S>, signals: &mut Signals) -> io::Result<()> {
+    let mut result = Ok(());
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                if ending {
+                    std::process::exit(INTERRUPTED);
+                }
+                ending = true;
+                feed.stop();
+            }
+            batch = feed.batches.recv() => {
+                let Some(batch) = batch else { break };
+                let flow = printer.feed(batch);
+                while let Some(spare) = printer.spare() {
+                    feed.recycle(spare);
+                }
+                if !matches!(flow, Ok(Flow::Continue)) && !ending {
+                    ending = true;
+                    feed.stop();
+                }
+                result = result.and(flow.map(|_| ()));
+            }
+        }
+    }
+    result.and(printer.finish().map(|_| ()))
+}
 
 /// Whether an event (or a `lost` row: the filter language says when those are hidden) is to be printed.
 pub type Predicate = Box<dyn FnMut(&Seen<'_>) -> bool>;
@@ -152,21 +239,6 @@ impl<S: Sink> Lines<S> {
     }
 }
 
-/// Feeds batches until there are no more or no more are wanted. The caller then detaches the probes, feeds what the
-/// ring still held and the last counters, and calls [`Printer::finish`].
-///
-/// # Errors
-/// As [`Printer::feed`].
-pub fn run<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
-    for batch in batches {
-        let flow = printer.feed(batch)?;
-        if flow != Flow::Continue {
-            return Ok(flow);
-        }
-    }
-    Ok(Flow::Continue)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +250,16 @@ mod tests {
     use tracetui_shared::counters::{CpuState, SlotCounters};
     use tracetui_shared::kind::{SLOTS, Slot};
     use tracetui_shared::time::BootNanos;
+
+    fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
+        for batch in batches {
+            let flow = printer.feed(batch)?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Continue)
+    }
 
     /// An output that can be looked at, and fails after some writes.
     #[derive(Clone, Default)]
@@ -285,7 +367,7 @@ mod tests {
         let out = Out::default();
         let mut printer = printer(FormatName::Text, Some(3), &out);
         assert_eq!(
-            run([drained(opens(0, 10, None), 100), opens(10, 20, None)], &mut printer).expect("written"),
+            feed_all([drained(opens(0, 10, None), 100), opens(10, 20, None)], &mut printer).expect("written"),
             Flow::Done
         );
         assert_eq!(out.lines(), 3);

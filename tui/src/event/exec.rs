@@ -34,13 +34,13 @@ impl<'a> Exec<'a> {
 
     /// Whether arguments are missing.
     pub fn cut(&self) -> bool {
-        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & mark::CUT != 0
+        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
 
     /// How many arguments the program has; `None` when not known.
     pub fn argc(&self) -> Option<u32> {
         match self.record.argc {
-            u32::MAX if self.cut() || self.record.argv_marks & mark::FAULT != 0 => None,
+            u32::MAX if self.cut() => None,
             u32::MAX => Some(super::describe::args(self.argv).count() as u32),
             argc => Some(argc),
         }
