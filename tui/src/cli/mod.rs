@@ -32,6 +32,7 @@ pub struct Cli {
 
 /// What can be done beside the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 pub enum Command {
     /// Print live events as lines on stdout
     Print(Print),
@@ -42,23 +43,23 @@ pub enum Command {
 /// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
-    /// What to trace, and how.
-    #[command(flatten)]
-    pub trace: TraceOptions,
-    /// Memory for kept events; the oldest are evicted, and counted
+    /// Memory for events; the oldest are evicted
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
     pub memory: ByteSize,
     /// How to draw.
     #[command(flatten)]
     pub screen: ScreenOptions,
+    /// What to trace, and how.
+    #[command(flatten)]
+    pub trace: TraceOptions,
 }
 
 /// `tracetui print`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
-    /// How to write events
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to write events: text, json (one object a line) or csv
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: FormatName,
     /// End after N events; rows about lost events do not count
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -79,8 +80,8 @@ impl From<Dashboard> for Print {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DOCTOR)]
 pub struct Doctor {
-    /// How to write the report
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to write the report: text or json
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
 }
 
@@ -97,12 +98,13 @@ pub enum ReportFormat {
 /// What everything that traces takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceOptions {
+    /// The kernel's ring, rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
+    pub ring_size: RingSize,
+    // Last: its heading would stand above what follows.
     /// Which events.
     #[command(flatten)]
     pub filters: FilterOptions,
-    /// The kernel's ring for events: rounded up to a power of two, 64 KiB to 1 GiB
-    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
-    pub ring_size: RingSize,
 }
 
 /// Which events: as typed, not yet understood.
@@ -130,7 +132,7 @@ pub struct FilterOptions {
     /// Only what failed: an error, a signal, an exit code other than 0
     #[arg(long)]
     pub failed: bool,
-    /// An expression, see below; commas in it mean nothing
+    /// An expression, see below; not split at commas
     #[arg(long, value_name = "EXPR")]
     pub filter: Vec<String>,
 }
@@ -138,8 +140,8 @@ pub struct FilterOptions {
 /// What everything with a screen takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ScreenOptions {
-    /// Whether to use colour; auto heeds NO_COLOR
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    /// Use colour: auto (heeds NO_COLOR), always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub color: Color,
     /// Capture the mouse
     #[arg(long)]
@@ -260,7 +262,7 @@ mod tests {
         let help = parse("tracetui --help").expect_err("help");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         let text = help.to_string();
-        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "[default: 16MiB]"] {
+        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
