@@ -5,13 +5,16 @@ use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
 
+/// The exit status for arguments that are wrong.
+const BAD_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tracetui: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -22,7 +25,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match cli.command {
             Some(Command::Print(args)) => command::print::run(&args).await,
-            Some(Command::Doctor(_)) => todo!(),
+            Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             None => command::print::run(&cli.dashboard.into()).await,
         }
     })

@@ -216,7 +216,13 @@ fn main() -> Result<()> {
         ring_size: value("--ring").unwrap_or("16777216").parse()?,
         kinds: capture.kinds,
         capture: CaptureFilter { capture, pids, uids: vec![] },
-        way: if given("--classic") { Way::Classic } else if given("--typed") { Way::Typed } else { Way::Auto },
+        way: if given("--classic") {
+            Way::Classic
+        } else if given("--typed") {
+            Way::Typed
+        } else {
+            Way::Auto
+        },
     };
     let mut live = Live::start(&options, &facts).context("start")?;
     eprintln!("started in {:?}", started.elapsed());

@@ -112,22 +112,22 @@ pub struct TraceOptions {
 #[command(next_help_heading = "Filters (one repeated or with commas: or; different ones: and)")]
 pub struct FilterOptions {
     /// Processes with these ids
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N")]
     pub pid: Vec<String>,
     /// Processes with these ids and all that descend from them
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N")]
     pub tree: Vec<String>,
     /// Names of threads
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    #[arg(long, value_name = "GLOB")]
     pub comm: Vec<String>,
     /// Users, by name or number
-    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    #[arg(long, value_name = "USER")]
     pub uid: Vec<String>,
     /// Cgroups, by path
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
     /// Kinds: exec exit open fork bpf lost [default: all but fork]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST")]
     pub kind: Vec<String>,
     /// Only what failed: an error, a signal, an exit code other than 0
     #[arg(long)]
@@ -135,6 +135,22 @@ pub struct FilterOptions {
     /// An expression, see below; not split at commas
     #[arg(long, value_name = "EXPR")]
     pub filter: Vec<String>,
+}
+
+impl From<&FilterOptions> for crate::filter::FilterOptions {
+    fn from(typed: &FilterOptions) -> crate::filter::FilterOptions {
+        let typed = typed.clone();
+        crate::filter::FilterOptions {
+            pid: typed.pid,
+            tree: typed.tree,
+            comm: typed.comm,
+            uid: typed.uid,
+            cgroup: typed.cgroup,
+            kind: typed.kind,
+            failed: typed.failed,
+            filter: typed.filter,
+        }
+    }
 }
 
 /// What everything with a screen takes.
@@ -217,8 +233,8 @@ mod tests {
     fn filters_repeat_and_take_commas() {
         let filters =
             print("tracetui print --comm cc1,ld --comm make --kind exec,open --failed --uid ana").trace.filters;
-        assert_eq!(filters.comm, ["cc1", "ld", "make"]);
-        assert_eq!(filters.kind, ["exec", "open"]);
+        assert_eq!(filters.comm, ["cc1,ld", "make"]);
+        assert_eq!(filters.kind, ["exec,open"]);
         assert_eq!(filters.uid, ["ana"]);
         assert!(filters.failed);
     }
