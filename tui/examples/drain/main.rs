@@ -1,6 +1,7 @@
 //! Drains the probes: a line a frame, counters at the end. For trying the probes out, not for users.
 //!
 //! `drain [--ring BYTES] [--kinds exec,open] [--secs N] [--quiet] [--comm NAME] [--pid N] [--failed] [--slow MS]`
+#[rustfmt::skip]
 mod kbtf;
 
 use anyhow::{Context, Result};
@@ -41,7 +42,12 @@ fn facts() -> Result<KernelFacts> {
         link_type_perf: btf.enumerator("BPF_LINK_TYPE_PERF_EVENT").unwrap_or(ABSENT),
         may_goto: std::env::var_os("NO_MAYGOTO").is_none() && btf.off("bpf_verifier_state", "may_goto_depth").is_some(),
         cast: (std::env::var_os("NO_CAST").is_none())
-            .then(|| btf.func("bpf_rdonly_cast").map(|function| Cast { function, types: std::array::from_fn(|i| btf.structure(TYPES[i]).unwrap_or(0)) }))
+            .then(|| {
+                btf.func("bpf_rdonly_cast").map(|function| Cast {
+                    function,
+                    types: std::array::from_fn(|i| btf.structure(TYPES[i]).unwrap_or(0)),
+                })
+            })
             .flatten(),
         link_type_raw_tp: btf.enumerator("BPF_LINK_TYPE_RAW_TRACEPOINT").unwrap_or(ABSENT),
     })
@@ -64,7 +70,19 @@ fn describe(frame: &FrameRef) -> String {
     let head = format!(
         "{}{} cpu={} seq={} pid={} tid={} ppid={} uid={} gid={} mnt={} pidns={} nspid={} cg={} start={} comm={}",
         if h.has(flag::BOOKKEEPING) { "(bk) " } else { "" },
-        kind.name(), h.cpu, h.seq, h.tgid.0, h.tid.0, h.ppid.0, h.uid.0, h.gid.0, h.mnt_ns.0, h.pid_ns.0, h.ns_pid.0, h.cgroup.0, h.start.0,
+        kind.name(),
+        h.cpu,
+        h.seq,
+        h.tgid.0,
+        h.tid.0,
+        h.ppid.0,
+        h.uid.0,
+        h.gid.0,
+        h.mnt_ns.0,
+        h.pid_ns.0,
+        h.ns_pid.0,
+        h.cgroup.0,
+        h.start.0,
         text(&h.comm)
     );
     let p = frame.payload;
@@ -79,11 +97,28 @@ fn describe(frame: &FrameRef) -> String {
             let (interp, rest) = rest.split_at(r.interp_len as usize);
             let (exe, rest) = rest.split_at(r.exe_len as usize);
             let (cwd, argv) = rest.split_at(r.cwd_len as usize);
-            let args: Vec<_> = argv.split(|b| *b == 0).take(12).map(|a| String::from_utf8_lossy(&a[..a.len().min(60)]).into_owned()).collect();
+            let args: Vec<_> = argv
+                .split(|b| *b == 0)
+                .take(12)
+                .map(|a| String::from_utf8_lossy(&a[..a.len().min(60)]).into_owned())
+                .collect();
             format!(
                 "old={} euid={} argc={} argv={}/{}({} here) marks={:x},{:x},{:x},{:x} file={} interp={} exe={} cwd={} argv={:?}",
-                r.old_tid, r.euid, r.argc as i32, r.argv_len, r.argv_total, argv.len(), r.exe_marks, r.cwd_marks, r.argv_marks, r.filename_marks,
-                String::from_utf8_lossy(file), String::from_utf8_lossy(interp), path(exe), path(cwd), args
+                r.old_tid,
+                r.euid,
+                r.argc as i32,
+                r.argv_len,
+                r.argv_total,
+                argv.len(),
+                r.exe_marks,
+                r.cwd_marks,
+                r.argv_marks,
+                r.filename_marks,
+                String::from_utf8_lossy(file),
+                String::from_utf8_lossy(interp),
+                path(exe),
+                path(cwd),
+                args
             )
         }
         Kind::Exit => {
@@ -92,7 +127,10 @@ fn describe(frame: &FrameRef) -> String {
         }
         Kind::Fork => {
             let (r, _) = ForkRecord::read_from_prefix(p).unwrap();
-            format!("child={} tid={} start={} parent={} pstart={}", r.child.0, r.child_tid, r.child_start.0, r.child_parent.0, r.child_parent_start.0)
+            format!(
+                "child={} tid={} start={} parent={} pstart={}",
+                r.child.0, r.child_tid, r.child_start.0, r.child_parent.0, r.child_parent_start.0
+            )
         }
         Kind::Open => {
             let (r, rest) = OpenRecord::read_from_prefix(p).unwrap();
@@ -100,17 +138,46 @@ fn describe(frame: &FrameRef) -> String {
             let asked = &rest[..r.path_len as usize];
             format!(
                 "ret={} via={} abi={} dirfd={} flags={:#x} mode={:o} resolve={:x} root_off={} marks={:x},{:x},{:x} len={} path={} names={}",
-                r.ret, r.via, r.abi, r.dirfd, r.flags, r.mode, r.resolve, r.root_off as i16, r.names_marks, r.path_marks, r.how_marks, r.path_len,
-                String::from_utf8_lossy(asked), path(names)
+                r.ret,
+                r.via,
+                r.abi,
+                r.dirfd,
+                r.flags,
+                r.mode,
+                r.resolve,
+                r.root_off as i16,
+                r.names_marks,
+                r.path_marks,
+                r.how_marks,
+                r.path_len,
+                String::from_utf8_lossy(asked),
+                path(names)
             )
         }
         Kind::Bpf => {
             let (r, _) = BpfRecord::read_from_prefix(p).unwrap();
             format!(
                 "ret={} cmd={} call={} has={:x} prog={}:{}:{} type={} eat={} puid={} link={}:{} at={} fd={} cookie={:x} callflags={:x} perf={}:{} target={} target2={}",
-                r.ret, r.cmd, r.call, r.has, r.prog_id, text(&r.name), r.tag.iter().map(|b| format!("{b:02x}")).collect::<String>(), r.prog_type,
-                r.expected_attach_type, r.prog_uid as i32, r.link_id, r.link_type, r.attach_type, r.target_fd, r.cookie, r.call_flags, r.perf_type,
-                r.perf_config, text(&r.target), text(&r.target2)
+                r.ret,
+                r.cmd,
+                r.call,
+                r.has,
+                r.prog_id,
+                text(&r.name),
+                r.tag.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+                r.prog_type,
+                r.expected_attach_type,
+                r.prog_uid as i32,
+                r.link_id,
+                r.link_type,
+                r.attach_type,
+                r.target_fd,
+                r.cookie,
+                r.call_flags,
+                r.perf_type,
+                r.perf_config,
+                text(&r.target),
+                text(&r.target2)
             )
         }
         Kind::Lost => String::new(),
@@ -150,7 +217,13 @@ fn main() -> Result<()> {
         ring_size: value("--ring").unwrap_or("16777216").parse()?,
         kinds: capture.kinds,
         capture: CaptureFilter { capture, pids, uids: vec![] },
-        way: if given("--classic") { Way::Classic } else if given("--typed") { Way::Typed } else { Way::Auto },
+        way: if given("--classic") {
+            Way::Classic
+        } else if given("--typed") {
+            Way::Typed
+        } else {
+            Way::Auto
+        },
     };
     let mut live = Live::start(&options, &facts).context("start")?;
     eprintln!("started in {:?}", started.elapsed());
@@ -158,7 +231,14 @@ fn main() -> Result<()> {
         eprintln!("  {what}: {took:?}");
     }
     for probe in live.probes() {
-        eprintln!("  {} {} {} why={:?} remedy={:?}", probe.name, if probe.attached { "attached" } else { "-" }, probe.how, probe.why, probe.remedy);
+        eprintln!(
+            "  {} {} {} why={:?} remedy={:?}",
+            probe.name,
+            if probe.attached { "attached" } else { "-" },
+            probe.how,
+            probe.why,
+            probe.remedy
+        );
     }
     for runs in live.runs() {
         eprintln!("  {} verified {}", runs.program, runs.verified);
@@ -209,7 +289,9 @@ fn main() -> Result<()> {
     take(&mut live, &mut out)?;
     let cpus = live.counters()?;
     for slot in Slot::ALL {
-        let sum = |f: fn(&tracetui_shared::counters::SlotCounters) -> u64| cpus.iter().map(|c| f(&c.slots[slot as usize])).sum::<u64>();
+        let sum = |f: fn(&tracetui_shared::counters::SlotCounters) -> u64| {
+            cpus.iter().map(|c| f(&c.slots[slot as usize])).sum::<u64>()
+        };
         let count = |bk, cont| got.get(&(slot as u16, bk, cont)).copied().unwrap_or(0);
         let (wanted, bk) = (sum(|s| s.wanted), sum(|s| s.bookkeeping));
         if wanted + bk + sum(|s| s.filtered) + sum(|s| s.own) == 0 {
@@ -218,8 +300,17 @@ fn main() -> Result<()> {
         let (lost, lost_bk) = (sum(|s| s.lost_ring), sum(|s| s.lost_bookkeeping));
         eprintln!(
             "{slot:?}: wanted={wanted} delivered={} lost={lost} | bookkeeping={bk} delivered={} lost={lost_bk} | filtered={} own={} chunks={} lost_chunks={} {}",
-            count(false, false), count(true, false), sum(|s| s.filtered), sum(|s| s.own), count(false, true), sum(|s| s.lost_chunks),
-            if wanted == count(false, false) + lost && bk == count(true, false) + lost_bk { "BALANCED" } else { "MISMATCH" }
+            count(false, false),
+            count(true, false),
+            sum(|s| s.filtered),
+            sum(|s| s.own),
+            count(false, true),
+            sum(|s| s.lost_chunks),
+            if wanted == count(false, false) + lost && bk == count(true, false) + lost_bk {
+                "BALANCED"
+            } else {
+                "MISMATCH"
+            }
         );
     }
     for runs in live.runs() {
@@ -227,13 +318,19 @@ fn main() -> Result<()> {
             eprintln!("{}: {} runs, {:.0} ns each", runs.program, runs.runs, runs.nanos as f64 / runs.runs as f64);
         }
     }
-    eprintln!("skips {:?} unreadable={unreadable} waits={waits} found={found} fullest={fullest} detach={detached:?}", live.skips());
+    eprintln!(
+        "skips {:?} unreadable={unreadable} waits={waits} found={found} fullest={fullest} detach={detached:?}",
+        live.skips()
+    );
     // SAFETY: zeros are a valid rusage, and the call fills it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
         usage
     };
-    eprintln!("user {}.{:06} sys {}.{:06} maxrss {} KiB", usage.ru_utime.tv_sec, usage.ru_utime.tv_usec, usage.ru_stime.tv_sec, usage.ru_stime.tv_usec, usage.ru_maxrss);
+    eprintln!(
+        "user {}.{:06} sys {}.{:06} maxrss {} KiB",
+        usage.ru_utime.tv_sec, usage.ru_utime.tv_usec, usage.ru_stime.tv_sec, usage.ru_stime.tv_usec, usage.ru_maxrss
+    );
     Ok(())
 }

@@ -51,13 +51,42 @@ struct Probe {
 
 /// What every record's header is made of (`task.rs`). The cgroup is optional.
 const HEADER: &[Field] = &[
-    TaskTgid, TaskPid, TaskComm, TaskCred, TaskRealParent, TaskGroupLeader, TaskStartBoottime, TaskNsproxy, TaskThreadPid,
-    CredUid, CredGid, NsproxyMntNs, MntNsInum, PidLevel, PidNumbers, UpidNr, UpidNs, PidNsInum,
+    TaskTgid,
+    TaskPid,
+    TaskComm,
+    TaskCred,
+    TaskRealParent,
+    TaskGroupLeader,
+    TaskStartBoottime,
+    TaskNsproxy,
+    TaskThreadPid,
+    CredUid,
+    CredGid,
+    NsproxyMntNs,
+    MntNsInum,
+    PidLevel,
+    PidNumbers,
+    UpidNr,
+    UpidNs,
+    PidNsInum,
 ];
 /// What a walk from a file to the root is made of (`path.rs`).
 const WALK: &[Field] = &[
-    TaskFs, FsRoot, FsPwd, PathMnt, PathDentry, FilePath, FileFlags, DentryParent, DentryName, DentryNameLen,
-    DentryHashPprev, MountMnt, MountParent, MountMountpoint, VfsmountRoot,
+    TaskFs,
+    FsRoot,
+    FsPwd,
+    PathMnt,
+    PathDentry,
+    FilePath,
+    FileFlags,
+    DentryParent,
+    DentryName,
+    DentryNameLen,
+    DentryHashPprev,
+    MountMnt,
+    MountParent,
+    MountMountpoint,
+    VfsmountRoot,
 ];
 /// From a descriptor to its file.
 const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
@@ -214,6 +243,13 @@ struct Outcome {
     took: Duration,
 }
 
+/// A program that runs, and a note on places where it does not.
+struct Running {
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    note: Option<String>,
+}
+
 impl Attacher<'_> {
     fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
         let mut best: Vec<Outcome> = Vec::new();
@@ -258,11 +294,11 @@ impl Attacher<'_> {
             took: Duration::ZERO,
         };
         match self.load_and_attach(probe) {
-            Ok((links, program, note)) => {
+            Ok(running) => {
                 outcome.status.attached = true;
-                outcome.status.why = note;
-                outcome.links = links;
-                outcome.program = program;
+                outcome.status.why = running.note;
+                outcome.links = running.links;
+                outcome.program = running.program;
             }
             Err(failure) => {
                 outcome.status.why = Some(failure.why);
@@ -273,7 +309,7 @@ impl Attacher<'_> {
         outcome
     }
 
-    fn load_and_attach(&mut self, probe: &Probe) -> Result<(Vec<Link>, Option<OwnedFd>, Option<String>), Failure> {
+    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
         if let Some(field) = self.facts.lacks(probe.needs) {
             return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
         }
@@ -282,7 +318,7 @@ impl Attacher<'_> {
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
         let fd = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place)?;
-        Ok((links, fd, note))
+        Ok(Running { links, program: fd, note })
     }
 
     /// Loads once more, for the verifier's last words.
@@ -293,8 +329,9 @@ impl Attacher<'_> {
         let log = verifier_log.to_string();
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        let remedy = (io_error.raw_os_error() == Some(libc::EPERM))
-            .then(|| "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string());
+        let remedy = (io_error.raw_os_error() == Some(libc::EPERM)).then(|| {
+            "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string()
+        });
         Failure { why: format!("{}: {io_error}\n{tail}", probe.name), remedy }
     }
 }
@@ -371,7 +408,8 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 /// Runs `work` where tracefs can be seen. Where it is not mounted this is a thread with a mount namespace of its own:
 /// nothing on the system changes.
 fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
-    let seen = || ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"].iter().any(|p| Path::new(p).exists());
+    let seen =
+        || ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"].iter().any(|p| Path::new(p).exists());
     if !needed || seen() {
         return work();
     }

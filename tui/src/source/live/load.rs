@@ -7,8 +7,8 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::fs;
 use std::io;
 use tracetui_shared::offsets::{
-    ABSENT, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field, OFFSETS_SYMBOL, TYPE_COUNT,
-    TYPES_SYMBOL,
+    ABSENT, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field, OFFSETS_SYMBOL,
+    TYPE_COUNT, TYPES_SYMBOL,
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
@@ -70,13 +70,17 @@ impl KernelFacts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Capabilities are missing.
-    #[error("not allowed to load BPF programs: {missing} missing; run as root (sudo tracetui), or give the binary the capabilities: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep $(command -v tracetui)")]
+    #[error(
+        "not allowed to load BPF programs: {missing} missing; run as root (sudo tracetui), or give the binary the capabilities: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep $(command -v tracetui)"
+    )]
     Privilege {
         /// The capabilities that are missing.
         missing: String,
     },
     /// Kernel lockdown forbids reading kernel memory.
-    #[error("kernel lockdown (confidentiality) forbids BPF programs to read kernel memory; boot with lockdown=integrity or without secure boot's lockdown")]
+    #[error(
+        "kernel lockdown (confidentiality) forbids BPF programs to read kernel memory; boot with lockdown=integrity or without secure boot's lockdown"
+    )]
     Lockdown,
     /// The kernel has no BTF.
     #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
@@ -293,6 +297,7 @@ pub(super) fn give_memory_back() {
 
 /// The error for a start that attached nothing.
 pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
-    let lines = probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
+    let lines =
+        probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
     StartError::Refused(lines.collect::<Vec<_>>().join("\n"))
 }
