@@ -5,10 +5,10 @@
 //! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
 //! update there costs a question or a wake-up, never an event.
 
+use crate::capture;
 use crate::maps::{RING, this_cpu};
 use crate::read::konst;
 use crate::task::{self, Who};
-use crate::capture;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
 use tracetui_shared::counters::{CpuState, SlotCounters};
@@ -142,7 +142,7 @@ impl Event {
             (*self.state).reserved_for_rare = 0;
             let left = limit - fill;
             let grant = if left < konst(Const::Credit) { left } else { konst(Const::Credit) };
-            (*self.state).credit = if grant > need { grant - need } else { 0 };
+            (*self.state).credit = grant.saturating_sub(need);
             true
         }
     }
@@ -154,8 +154,7 @@ impl Event {
         // SAFETY: `state` is this CPU's element of the map; the verifier checks `len` bytes at `frame`.
         unsafe {
             let unwoken = (*self.state).unwoken + len + RING_HEADER;
-            let wake =
-                self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
+            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
             let flags = if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
             if bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) != 0 {
                 return false;

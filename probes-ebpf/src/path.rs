@@ -4,7 +4,9 @@
 //! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
-use crate::read::{casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as};
+use crate::read::{
+    casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
+};
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
 
@@ -114,7 +116,10 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     unsafe {
         if casts() {
             let file = typed_as(file, Type::File);
-            return FileView { path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) }, flags: typed(file, flags) };
+            return FileView {
+                path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) },
+                flags: typed(file, flags),
+            };
         }
         let bytes = (&raw mut (*w).scratch).cast::<u8>();
         if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
@@ -260,7 +265,7 @@ unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, den
         let dst = buf.add((off & MASK) as usize);
         let room = konst(Const::InlineNameLen);
         if has(Field::DentryInline)
-            && inline % 8 == 0
+            && inline.is_multiple_of(8)
             && inline + room <= DENTRY as u64
             && name == dentry.wrapping_add(inline)
         {

@@ -153,7 +153,13 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         if what == IS_IOCTL && args[1] & 0xffff_ffff != SET_BPF {
             return None;
         }
-        let abi = if compat { abi::I386 } else if nr & X32 != 0 { abi::X32 } else { abi::X86_64 };
+        let abi = if compat {
+            abi::I386
+        } else if nr & X32 != 0 {
+            abi::X32
+        } else {
+            abi::X86_64
+        };
         Some((what, Call { task, args, ret, abi }))
     }
 }

@@ -1,6 +1,7 @@
 //! Drains the probes: a line a frame, counters at the end. For trying the probes out, not for users.
 //!
 //! `drain [--ring BYTES] [--kinds exec,open] [--secs N] [--quiet] [--comm NAME] [--pid N] [--failed] [--slow MS]`
+#[rustfmt::skip]
 mod kbtf;
 
 use anyhow::{Context, Result};

@@ -11,11 +11,11 @@ use crate::source::CaptureFilter;
 use crate::source::feed::Feed;
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
-use crate::source::host::clock;
 use crate::source::host::machine::Machine;
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
+use crate::source::host::{clock, confine};
 use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus, Way};
 use anyhow::{Context, Result, bail};
 use tracetui_shared::kind::Kind;
@@ -111,6 +111,8 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
     let live = attach(options)?;
+    // Before the threads that read what others wrote.
+    confine::confine(confine::KEPT).context("cannot give up privileges")?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);

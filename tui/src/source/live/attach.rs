@@ -243,6 +243,13 @@ struct Outcome {
     took: Duration,
 }
 
+/// A program that runs, and a note on places where it does not.
+struct Running {
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    note: Option<String>,
+}
+
 impl Attacher<'_> {
     fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
         let mut best: Vec<Outcome> = Vec::new();
@@ -287,11 +294,11 @@ impl Attacher<'_> {
             took: Duration::ZERO,
         };
         match self.load_and_attach(probe) {
-            Ok((links, program, note)) => {
+            Ok(running) => {
                 outcome.status.attached = true;
-                outcome.status.why = note;
-                outcome.links = links;
-                outcome.program = program;
+                outcome.status.why = running.note;
+                outcome.links = running.links;
+                outcome.program = running.program;
             }
             Err(failure) => {
                 outcome.status.why = Some(failure.why);
@@ -302,7 +309,7 @@ impl Attacher<'_> {
         outcome
     }
 
-    fn load_and_attach(&mut self, probe: &Probe) -> Result<(Vec<Link>, Option<OwnedFd>, Option<String>), Failure> {
+    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
         if let Some(field) = self.facts.lacks(probe.needs) {
             return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
         }
@@ -311,7 +318,7 @@ impl Attacher<'_> {
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
         let fd = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place)?;
-        Ok((links, fd, note))
+        Ok(Running { links, program: fd, note })
     }
 
     /// Loads once more, for the verifier's last words.
