@@ -449,10 +449,11 @@ fn number(test: &Test) -> Result<i128, FilterError> {
 fn duration(test: &Test) -> Result<i128, FilterError> {
     let text = String::from_utf8_lossy(&test.value);
     let plain = text.strip_prefix('-').unwrap_or(&text);
-    if test.field.ends_with("_ns") && plain.chars().all(|c| c.is_ascii_hexdigit() || c == 'x') {
-        if let Ok(n) = number(test) {
-            return Ok(n);
-        }
+    if test.field.ends_with("_ns")
+        && plain.chars().all(|c| c.is_ascii_hexdigit() || c == 'x')
+        && let Ok(n) = number(test)
+    {
+        return Ok(n);
     }
     let parsed: Result<Duration, _> = humantime::parse_duration(&text);
     parsed.map(|d| d.as_nanos() as i128).map_err(|error| {

@@ -178,7 +178,7 @@ impl<'t> Lexer<'t> {
         match bare_len(rest) {
             0 => Err(FilterError::new(self.pos..self.pos, format!("a value is missing after `{name}{op}`"))
                 .hint(format!("no blanks around the operator; an empty value is written {name}{op}\"\""))),
-            len => Ok((rest[..len].as_bytes().to_vec(), self.take(len))),
+            len => Ok((rest.as_bytes()[..len].to_vec(), self.take(len))),
         }
     }
 }
