@@ -253,10 +253,8 @@ fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
         Expr::Any(parts) => parts.as_slice(),
         part => std::slice::from_ref(part),
     };
-    fn test(part: &Expr) -> Option<&Test> {
-        if let Expr::Test(test) = part { Some(test) } else { None }
-    }
-    let tests = parts.iter().map(test).collect::<Option<Vec<&Test>>>()?;
+    let tests = parts.iter().map(|part| if let Expr::Test(test) = part { Some(test) } else { None });
+    let tests = tests.collect::<Option<Vec<&Test>>>()?;
     let field = tests.first()?.field.as_str();
     tests.iter().all(|test| test.field == field && test.op == Op::Eq).then_some((field, tests))
 }

@@ -118,18 +118,19 @@ pub(super) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n st
     }
     let lower = written.to_lowercase();
     let most = if lower.len() <= 3 { 1 } else { 2 };
-    let mut near: Vec<(usize, &str)> = names
-        .map(|name| (distance(&lower, &name.to_lowercase()), name))
-        .map(
-            |(d, name)| if lower.len() >= 3 && name.to_lowercase().starts_with(&lower) { (1, name) } else { (d, name) },
-        )
-        .filter(|(d, _)| *d <= most)
-        .collect();
+    let mut near: Vec<(usize, &str)> =
+        names.map(|name| (nearness(&lower, &name.to_lowercase()), name)).filter(|(d, _)| *d <= most).collect();
     near.sort_unstable();
     near.dedup();
     let Some((best, _)) = near.first().copied() else { return String::new() };
     let names: Vec<String> = near.iter().filter(|(d, _)| *d == best).take(3).map(|(_, n)| format!("`{n}`")).collect();
     format!("did you mean {}?", names.join(" or "))
+}
+
+/// Edits between what was written and a name; the beginning of a name is near it.
+fn nearness(written: &str, name: &str) -> usize {
+    let edits = distance(written, name);
+    if written.len() >= 3 && name.starts_with(written) { edits.min(1) } else { edits }
 }
 
 /// Edits between two words: insert, delete, replace, swap neighbours.

@@ -439,7 +439,8 @@ fn number(test: &Test) -> Result<i128, FilterError> {
         return Err(refuse("not a number"));
     }
     if test.field == "mode" && radix == 10 && digits.len() > 1 && digits.starts_with('0') {
-        return Err(refuse("taken as decimal").hint(format!("octal is written 0o{}", digits.trim_start_matches('0'))));
+        return Err(refuse("ambiguous: numbers are decimal")
+            .hint(format!("octal is written 0o{}", digits.trim_start_matches('0'))));
     }
     let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large a number"))?;
     Ok(if negative { -n } else { n })
@@ -448,10 +449,11 @@ fn number(test: &Test) -> Result<i128, FilterError> {
 fn duration(test: &Test) -> Result<i128, FilterError> {
     let text = String::from_utf8_lossy(&test.value);
     let plain = text.strip_prefix('-').unwrap_or(&text);
-    if test.field.ends_with("_ns") && plain.chars().all(|c| c.is_ascii_hexdigit() || c == 'x') {
-        if let Ok(n) = number(test) {
-            return Ok(n);
-        }
+    if test.field.ends_with("_ns")
+        && plain.chars().all(|c| c.is_ascii_hexdigit() || c == 'x')
+        && let Ok(n) = number(test)
+    {
+        return Ok(n);
     }
     let parsed: Result<Duration, _> = humantime::parse_duration(&text);
     parsed.map(|d| d.as_nanos() as i128).map_err(|error| {
@@ -474,6 +476,7 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
             let name = u32::try_from(number(test)?).ok().and_then(names::signal);
             Glob::new(name.ok_or_else(|| at_value(test, "no signal has that number"))?.as_bytes())
         }
+        "err" => Glob::new(second_name(&test.value)),
         _ => Glob::new(&test.value),
     };
     let glob = glob.map_err(|why| at_value(test, format!("bad glob: {why}")))?;
@@ -481,7 +484,8 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
         && !set.iter().any(|word| glob.matches(word.as_bytes()))
     {
         let text = String::from_utf8_lossy(&test.value);
-        let near = did_you_mean(&text, set.iter().copied());
+        let signal = set.iter().find(|name| name.strip_prefix("SIG") == Some(&text.to_uppercase()));
+        let near = did_you_mean(signal.map_or(&text, |name| *name), set.iter().copied());
         let all = if set.len() <= Kind::ALL.len() { format!("one of {}", set.join(" ")) } else { String::new() };
         return Err(at_value(test, format!("`{}` is never `{text}`", test.field)).hint(if near.is_empty() {
             all
@@ -494,6 +498,16 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
             .hint("the kernel cuts longer names: end it with `*` earlier, or use exe="));
     }
     Ok(Check::Glob(glob))
+}
+
+/// The name that the kernel's tables have for an error with two.
+fn second_name(name: &[u8]) -> &[u8] {
+    match name {
+        b"EWOULDBLOCK" => b"EAGAIN",
+        b"EDEADLOCK" => b"EDEADLK",
+        b"ENOTSUP" => b"EOPNOTSUPP",
+        name => name,
+    }
 }
 
 /// Bytes of a thread's name.

@@ -4,7 +4,7 @@
 //! neither. In double quotes `\"`, `\\` and `\xNN` are escapes; any other backslash stays, so that `"a b\.c"` is
 //! the regex that it looks like. Upper-case AND, OR and NOT are keywords too.
 
-use super::ast::{Op, Spots, Test};
+use super::ast::{Op, Spots, Test, value_text};
 use super::error::FilterError;
 use super::fields;
 use std::ops::Range;
@@ -38,12 +38,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
 /// Whether a text, written as it is, is one bare word.
 pub(super) fn is_word(text: &str) -> bool {
     matches!(tokens(text).as_deref(), Ok([(Token::Word(word), at)])
-        if word == text.as_bytes() && *at == (0..text.len()) && !text.starts_with('"'))
+        if word == text.as_bytes() && *at == (0..text.len()) && !text.starts_with('"') && ends_itself(text))
 }
 
 /// Whether a value, written after an operator as it is, reads back the same.
 pub(super) fn stands_bare(value: &str) -> bool {
-    !value.is_empty() && !value.starts_with(NEEDS_QUOTES) && bare_len(value) == value.len()
+    !value.is_empty() && !value.starts_with(NEEDS_QUOTES) && ends_itself(value)
+}
+
+/// Whether what follows, even a `)`, is no part of it.
+fn ends_itself(text: &str) -> bool {
+    bare_len(&format!("{text})")) == text.len()
 }
 
 /// What a value may only begin with in quotes.
@@ -164,13 +169,16 @@ impl<'t> Lexer<'t> {
             return Err(match (op, first) {
                 ("=", "=") => error.hint(format!("equality is one `=`: {name}=...")),
                 ("=", "~") => error.hint(format!("a regex is asked for by `~`: {name}~...")),
-                _ => error.hint(format!("write {name}{op}\"{first}...\"")),
+                _ => {
+                    let value = rest.as_bytes().get(..bare_len(rest)).unwrap_or_default();
+                    error.hint(format!("write {name}{op}{}", value_text(value)))
+                }
             });
         }
         match bare_len(rest) {
             0 => Err(FilterError::new(self.pos..self.pos, format!("a value is missing after `{name}{op}`"))
                 .hint(format!("no blanks around the operator; an empty value is written {name}{op}\"\""))),
-            len => Ok((rest[..len].as_bytes().to_vec(), self.take(len))),
+            len => Ok((rest.as_bytes()[..len].to_vec(), self.take(len))),
         }
     }
 }
