@@ -513,11 +513,14 @@ fn second_name(name: &[u8]) -> &[u8] {
 /// Bytes of a thread's name.
 pub(super) const COMM_MAX: usize = tracetui_shared::header::COMM_LEN - 1;
 
+/// Beyond this no error has a name of its own.
+const ERRNO_MAX: i32 = 600;
+
 /// All values that a field can have, where they are few words.
 fn closed_set(field: &str) -> Option<Vec<&'static str>> {
     match field {
         "kind" => Some(Kind::ALL.map(Kind::name).to_vec()),
-        "err" => Some((1..4096).filter_map(|errno| names::err(-errno)).collect()),
+        "err" => Some((1..=ERRNO_MAX).filter_map(|errno| names::err(-errno)).collect()),
         "signal" => Some((1..=64).filter_map(names::signal).chain(["SIGUNKNOWN"]).collect()),
         _ => None,
     }

@@ -126,6 +126,7 @@ impl<'t> Lexer<'t> {
             return Err(self.colon(name, after));
         }
         let bare = &rest[..bare_len(rest)];
+        self.refuse_hyphens(bare)?;
         let at = self.take(bare.len());
         match bare {
             "&&" | "||" => {
@@ -135,6 +136,19 @@ impl<'t> Lexer<'t> {
             }
             _ => Ok((Token::Word(bare.as_bytes().to_vec()), at)),
         }
+    }
+
+    /// `exit-code=1` would be a word that is found nowhere.
+    fn refuse_hyphens(&self, bare: &str) -> Result<(), FilterError> {
+        let Some(end) = bare.find(['=', '~', '<', '>', '!']).filter(|end| operator(&bare[*end..]).is_some()) else {
+            return Ok(());
+        };
+        let (written, name) = (&bare[..end], bare[..end].replace('-', "_"));
+        if written == name || !fields::known(&name) {
+            return Ok(());
+        }
+        Err(FilterError::new(self.pos..self.pos + end, format!("no field is called `{written}`"))
+            .hint(format!("did you mean `{name}`? to search for the text, put it in double quotes")))
     }
 
     fn colon(&self, name: &str, after: &str) -> FilterError {

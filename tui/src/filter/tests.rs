@@ -351,7 +351,16 @@ fn execs_and_their_lists() {
     );
     let failed = exec(40, b"sh", -2, b"");
     check_all(&failed, &[("err", true), ("err=ENOENT", true), ("err=2", true), ("err=-2", true), ("err=13", false)]);
-    check_all(&failed, &[("(err=ENOENT or err=EACCES)", true), ("err!=2", false), ("argv=*", false), ("exe=*", false)]);
+    check_all(
+        &failed,
+        &[
+            ("(err=ENOENT or err=EACCES)", true),
+            ("err!=2", false),
+            ("err!=EWOULDBLOCK", true),
+            ("argv=*", false),
+            ("exe=*", false),
+        ],
+    );
 }
 
 #[test]
@@ -497,6 +506,15 @@ fn errors_show_the_place_and_the_remedy() {
 
 /// What is refused, and the whole report.
 const ERRORS: &[(&str, &str)] = &[
+    (
+        "a exit-code=1",
+        r#"
+filter: no field is called `exit-code`
+    a exit-code=1
+      ^^^^^^^^^
+hint: did you mean `exit_code`? to search for the text, put it in double quotes
+"#,
+    ),
     (
         r#"comn=cc1"#,
         r#"
