@@ -8,8 +8,8 @@ use std::io::Read as _;
 const CELL: (usize, usize) = (8, 17);
 /// The 16 colours, as a dark terminal shows them.
 const COLOURS: [&str; 16] = [
-    "#1d1f21", "#cc6666", "#b5bd68", "#f0c674", "#81a2be", "#b294bb", "#8abeb7", "#c5c8c6", "#666666", "#d54e53", "#b9ca4a",
-    "#e7c547", "#7aa6da", "#c397d8", "#70c0b1", "#eaeaea",
+    "#1d1f21", "#cc6666", "#b5bd68", "#f0c674", "#81a2be", "#b294bb", "#8abeb7", "#c5c8c6", "#666666", "#d54e53",
+    "#b9ca4a", "#e7c547", "#7aa6da", "#c397d8", "#70c0b1", "#eaeaea",
 ];
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -81,7 +81,10 @@ fn svg(screen: &str) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     writeln!(out, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}">"#)?;
     writeln!(out, r#"<rect width="{w}" height="{h}" rx="6" fill="{}"/>"#, COLOURS[0])?;
-    writeln!(out, r#"<g font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="13" xml:space="preserve">"#)?;
+    writeln!(
+        out,
+        r#"<g font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="13" xml:space="preserve">"#
+    )?;
     for (row, line) in lines.iter().enumerate() {
         for (at, style, text) in line {
             let (fore, back) = style.colours();

@@ -16,6 +16,7 @@
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
+pub mod app;
 pub mod cli;
 pub mod command;
 pub mod enrich;
@@ -26,4 +27,5 @@ pub mod limits;
 pub mod pipeline;
 pub mod sink;
 pub mod source;
+pub mod store;
 pub mod view;
