@@ -1,6 +1,7 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
@@ -26,6 +27,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match cli.command {
             Some(Command::Print(args)) => command::print::run(&args).await,
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
+            None if std::io::stdout().is_terminal() => command::live::run(&cli.dashboard).await,
             None => command::print::run(&cli.dashboard.into()).await,
         }
     })

@@ -2,6 +2,7 @@
 
 pub mod dashboard;
 pub mod doctor;
+pub mod live;
 pub mod print;
 mod terminal;
 pub mod trace;

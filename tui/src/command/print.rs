@@ -40,7 +40,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut scratch = Scratch::default();
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(Pipeline::new(kinds), sink, wanted, args.count);
-    printer.set_zone(zone());
+    printer.set_zone(clock::local_offset_now_s());
     eprintln!("{}", session.ready);
     let printed = pump(session.feed, &mut printer, &mut signals).await;
     let account = printer.account();
@@ -52,12 +52,6 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
     }
     printed.context("cannot write the output").map(|()| ExitCode::SUCCESS)
-}
-
-/// How far local time is ahead of UTC now, seconds.
-fn zone() -> i32 {
-    let unix_s = (clock::now_boot().0 as i64 + clock::sample().offset_ns) / 1_000_000_000;
-    clock::local_offset_s(unix_s)
 }
 
 /// Feeds the printer until the source has ended, which the first signal or the last wanted line asks it to.
@@ -72,17 +66,17 @@ async fn pump<S: Sink>(mut feed: Feed, printer: &mut Printer<S>, signals: &mut S
                     std::process::exit(INTERRUPTED);
                 }
                 ending = true;
-                feed.stop();
+                feed.handle.stop();
             }
             batch = feed.batches.recv() => {
                 let Some(batch) = batch else { break };
                 let flow = printer.feed(batch);
                 while let Some(spare) = printer.spare() {
-                    feed.recycle(spare);
+                    feed.handle.recycle(spare);
                 }
                 if !matches!(flow, Ok(Flow::Continue)) && !ending {
                     ending = true;
-                    feed.stop();
+                    feed.handle.stop();
                 }
                 result = result.and(flow.map(|_| ()));
             }
