@@ -132,7 +132,7 @@ pub const CONSTS_SYMBOL: &str = "CONSTS";
 pub enum Const {
     /// tracetui's own process (tgid in the initial pid namespace).
     SelfTgid,
-    /// 1: `current` is read as a typed pointer (`bpf_get_current_task_btf`, 5.11+), else by `bpf_probe_read_kernel`.
+    /// 1: tasks are read as typed pointers (5.11+), else by `bpf_probe_read_kernel`.
     TypedTask,
     /// 1: `sched_process_exit` tells whether the group is dead (6.16+).
     ExitHasGroupDead,
@@ -152,10 +152,52 @@ pub enum Const {
     LinkTypePerf,
     /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
     LinkTypeRawTp,
+    /// 1: addresses are read as typed pointers made by the kernel function [`CAST_FUNCTION`] (6.2+), else by
+    /// `bpf_probe_read_kernel`. Then [`Const::TypedTask`] is 1 too.
+    Cast,
+    /// 1: loops are bounded by the instruction `may_goto` (6.9+), else by counters that the verifier follows.
+    MayGoto,
 }
 
 /// How many constants there are.
-pub const CONST_COUNT: usize = Const::LinkTypeRawTp as usize + 1;
+pub const CONST_COUNT: usize = Const::MayGoto as usize + 1;
+
+/// The kernel function that makes a typed pointer of an address; to the machine it is a move.
+pub const CAST_FUNCTION: &str = "bpf_rdonly_cast";
+
+/// The name of the probes' array of BTF type ids, indexed by [`Type`].
+pub const TYPES_SYMBOL: &str = "TYPES";
+
+macro_rules! types {
+    ($($name:ident = $structure:literal;)*) => {
+        /// A structure that the probes cast addresses to; the index into the probes' array of type ids.
+        #[allow(missing_docs)]
+        #[repr(usize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Type { $($name,)* }
+
+        /// The kernel's name of each [`Type`], in order.
+        pub const TYPES: &[&str] = &[$($structure,)*];
+    };
+}
+
+types! {
+    Task = "task_struct";
+    Bprm = "linux_binprm";
+    File = "file";
+    Path = "path";
+    Dentry = "dentry";
+    Mount = "mount";
+    Upid = "upid";
+    PidNs = "pid_namespace";
+}
+
+/// How many types there are.
+pub const TYPE_COUNT: usize = TYPES.len();
+
+/// The immediate of the probes' placeholder for a call of [`CAST_FUNCTION`], which user space makes a call of the kernel
+/// function, or where there is none `r0 = r1`.
+pub const CAST_PLACEHOLDER: i32 = 0x7e57_0003;
 
 /// Nanoseconds after which a CPU wakes the consumer for any event; the consumer polls for a little longer than this
 /// after a wake, then sleeps, so nothing waits on an idle machine and a storm does not wake per event.

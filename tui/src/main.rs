@@ -1,2 +1,34 @@
-//! The `tracetui` binary.
-fn main() {}
+//! The `tracetui` binary: arguments in, exit status out.
+
+use clap::Parser;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracetui::cli::{Cli, Command};
+use tracetui::command;
+
+/// The exit status for arguments that are wrong.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tracetui: {error:#}");
+            if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// One thread drives everything; the ring has a thread of its own.
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Some(Command::Print(args)) => command::print::run(&args).await,
+            Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
+            None if std::io::stdout().is_terminal() => command::live::run(&cli.dashboard).await,
+            None => command::print::run(&cli.dashboard.into()).await,
+        }
+    })
+}

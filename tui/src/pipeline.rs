@@ -6,6 +6,8 @@
 mod assemble;
 mod gaps;
 mod order;
+#[cfg(test)]
+mod tests;
 
 use crate::account::{Account, ByKind};
 use crate::enrich::World;

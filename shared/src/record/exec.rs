@@ -10,7 +10,8 @@ pub const ARGV_FIRST: u32 = 8 << 10;
 pub const ARGV_CHUNK: u32 = 16 << 10;
 
 /// Fixed part of `exec`. Then: filename, interp, exe names, cwd names (lengths below), then as much of argv as the
-/// first record takes; continuations ([`ExecChunk`]) carry the rest up to `argv_len`.
+/// first record takes; continuations ([`ExecChunk`]) carry the rest up to `argv_len`. A bookkeeping record has none: its
+/// `argv_len` is what the first record takes.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecRecord {
@@ -56,4 +57,10 @@ pub struct ExecChunk {
     pub offset: u32,
     /// How many they are.
     pub len: u32,
+    /// [`super::mark`]s of these bytes: `FAULT` when they could not be read and are zeros.
+    pub marks: u32,
+    /// Not used; 0.
+    pub reserved: u32,
 }
+
+const _: () = assert!(size_of::<ExecChunk>() == 16);

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod filter;
 pub mod input;
 pub mod keymap;
+pub mod language;
 pub mod layout;
 pub mod list;
 pub mod rates;

@@ -289,18 +289,6 @@ fn usage() -> Option<Usage> {
     Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
 }
 
-/// Seconds east of UTC, now.
-pub fn zone_s() -> i32 {
-    // SAFETY: time takes a null pointer; localtime_r reads and fills live locals, for which zeroes are valid.
-    let offset = unsafe {
-        let now = libc::time(std::ptr::null_mut());
-        let mut local: libc::tm = std::mem::zeroed();
-        libc::localtime_r(&now, &mut local);
-        local.tm_gmtoff
-    };
-    i32::try_from(offset).unwrap_or_default()
-}
-
 /// What the locale lets the screen show.
 pub fn charset() -> view::text::Charset {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

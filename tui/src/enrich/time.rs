@@ -33,11 +33,20 @@ fn padded(mut n: u64, digits: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Seconds and the nanoseconds in the last one. 64 bits reach to the year 2262, and divide ten times as fast.
+fn split(unix_ns: i128) -> (i64, u64) {
+    match u64::try_from(unix_ns) {
+        Ok(ns) => ((ns / 1_000_000_000) as i64, ns % 1_000_000_000),
+        Err(_) => (unix_ns.div_euclid(SECOND) as i64, unix_ns.rem_euclid(SECOND) as u64),
+    }
+}
+
 /// Appends `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
 pub fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
-    date_time(unix_ns.div_euclid(SECOND) as i64, out);
+    let (second, ns) = split(unix_ns);
+    date_time(second, out);
     out.push(b'.');
-    padded(unix_ns.rem_euclid(SECOND) as u64, 9, out);
+    padded(ns, 9, out);
     out.push(b'Z');
 }
 
@@ -71,7 +80,7 @@ pub struct Rfc3339 {
 impl Rfc3339 {
     /// Appends as [`rfc3339`] does.
     pub fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
-        let second = unix_ns.div_euclid(SECOND) as i64;
+        let (second, ns) = split(unix_ns);
         if self.second != Some(second) {
             self.text.clear();
             date_time(second, &mut self.text);
@@ -79,17 +88,17 @@ impl Rfc3339 {
         }
         out.extend_from_slice(&self.text);
         out.push(b'.');
-        padded(unix_ns.rem_euclid(SECOND) as u64, 9, out);
+        padded(ns, 9, out);
         out.push(b'Z');
     }
 }
 
 /// Appends `HH:MM:SS.mmm`, UTC plus `zone_s` seconds.
 pub fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
-    let local = unix_ns + i128::from(zone_s) * SECOND;
-    clock(local.div_euclid(SECOND).rem_euclid(86_400) as u32, out);
+    let (second, ns) = split(unix_ns);
+    clock((second + i64::from(zone_s)).rem_euclid(86_400) as u32, out);
     out.push(b'.');
-    padded((local.rem_euclid(SECOND) / 1_000_000) as u64, 3, out);
+    padded(ns / 1_000_000, 3, out);
 }
 
 /// Appends a duration in the unit that suits it: `850 us`, `33 ms`, `4.2 s`, `3m 20s`, `5h 02m`, `2d 03h`.

@@ -1,15 +1,16 @@
 //! `bpf`: a BPF program was loaded or attached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
-use super::{Body, Parts, Seen, names};
+use super::{Body, Seen, names};
+use std::mem::offset_of;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
+use zerocopy::{FromBytes, Unalign};
 
-/// A `bpf`.
-#[derive(Clone, Copy, Debug)]
+/// A `bpf`, where it stands in its frame: it is large and rare.
+#[derive(Clone, Copy)]
 pub struct Bpf<'a> {
-    /// The numbers. Its texts are left out; they stand in the frame, below.
-    pub record: BpfRecord,
+    bytes: &'a Unalign<BpfRecord>,
     /// The program's name.
     pub name: &'a [u8],
     /// Where the program hangs, part one.
@@ -18,9 +19,6 @@ pub struct Bpf<'a> {
     pub target2: &'a [u8],
 }
 
-/// Bytes of the record before its texts.
-const NUMBERS: usize = size_of::<BpfRecord>() - NAME_LEN - 2 * TARGET_LEN;
-
 /// `BPF_PROG_TYPE_*` that decide what a perf event link means.
 mod prog {
     pub(super) const KPROBE: u32 = 2;
@@ -28,33 +26,46 @@ mod prog {
     pub(super) const EXT: u32 = 28;
 }
 
+impl std::fmt::Debug for Bpf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bpf").field(&self.record()).finish()
+    }
+}
+
 impl<'a> Bpf<'a> {
     pub(super) fn decode(payload: &'a [u8]) -> Option<Bpf<'a>> {
-        let (record, _) = Parts::fixed::<BpfRecord>(payload)?;
-        let texts = payload.get(NUMBERS..)?;
-        let (name, texts) = texts.split_at_checked(NAME_LEN)?;
-        let (target, texts) = texts.split_at_checked(TARGET_LEN)?;
-        let (target2, _) = texts.split_at_checked(TARGET_LEN)?;
-        Some(Bpf { record, name: until_nul(name), target: until_nul(target), target2: until_nul(target2) })
+        let (bytes, _) = Unalign::<BpfRecord>::ref_from_prefix(payload).ok()?;
+        let text = |at: usize, len: usize| payload.get(at..at + len).map(until_nul);
+        Some(Bpf {
+            bytes,
+            name: text(offset_of!(BpfRecord, name), NAME_LEN)?,
+            target: text(offset_of!(BpfRecord, target), TARGET_LEN)?,
+            target2: text(offset_of!(BpfRecord, target2), TARGET_LEN)?,
+        })
+    }
+
+    /// All of it.
+    pub fn record(&self) -> BpfRecord {
+        self.bytes.get()
     }
 
     fn has(&self, bit: u8) -> bool {
-        self.record.has & bit != 0
+        self.record().has & bit != 0
     }
 
     /// What was done.
     pub fn op(&self) -> &'static str {
-        if self.record.call == call::BPF && self.record.cmd == cmd::PROG_LOAD { "load" } else { "attach" }
+        if self.record().call == call::BPF && self.record().cmd == cmd::PROG_LOAD { "load" } else { "attach" }
     }
 
     /// Why something that is read from the kernel's objects is not there.
     fn why_missing(&self) -> Why {
-        if self.record.ret < 0 { Why::Failed } else { Why::Raced }
+        if self.record().ret < 0 { Why::Failed } else { Why::Raced }
     }
 
     /// Which mechanism attached it; `None` for a load.
     fn via(&self) -> Option<&'static str> {
-        match (self.record.call, self.record.cmd) {
+        match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => Some("ioctl"),
             (_, cmd::PROG_ATTACH) => Some("prog_attach"),
             (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) => Some("link"),
@@ -64,24 +75,24 @@ impl<'a> Bpf<'a> {
 
     /// What the program hangs on, whatever the mechanism; `None` when it cannot be told.
     pub fn attach_kind(&self) -> Option<&'static str> {
-        match (self.record.call, self.record.cmd) {
+        match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => self.perf_kind(),
             (_, cmd::RAW_TRACEPOINT_OPEN) if !self.has(has::LINK) => Some("raw_tracepoint"),
             (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if self.has(has::LINK) => self.link_kind(),
-            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH) => attach_type_kind(self.record.attach_type),
+            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH) => attach_type_kind(self.record().attach_type),
             _ => None,
         }
     }
 
     /// A link's type where it says enough, else the program's attach type.
     fn link_kind(&self) -> Option<&'static str> {
-        let attach_type = match self.record.expected_attach_type {
-            0 => self.record.attach_type,
+        let attach_type = match self.record().expected_attach_type {
+            0 => self.record().attach_type,
             expected => expected,
         };
-        match names::link_type(self.record.link_type)? {
+        match names::link_type(self.record().link_type)? {
             "perf_event" => self.perf_kind(),
-            "tracing" if self.record.prog_type == prog::EXT => Some("freplace"),
+            "tracing" if self.record().prog_type == prog::EXT => Some("freplace"),
             "tracing" | "netns" | "tracing_multi" => attach_type_kind(attach_type),
             "kprobe_multi" => Some("kprobe"),
             "uprobe_multi" => Some("uprobe"),
@@ -93,7 +104,7 @@ impl<'a> Bpf<'a> {
     /// What a program on a perf event hangs on: the event's call tells, `kprobes` and `uprobes` are the systems of
     /// events made for one perf descriptor (trace_kprobe.c, trace_uprobe.c).
     fn perf_kind(&self) -> Option<&'static str> {
-        match self.record.prog_type {
+        match self.record().prog_type {
             prog::TRACEPOINT => Some("tracepoint"),
             prog::KPROBE if self.target == b"uprobes" => Some("uprobe"),
             prog::KPROBE => Some("kprobe"),
@@ -111,20 +122,20 @@ impl<'a> Bpf<'a> {
     }
 
     pub(super) fn result(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(names::err(self.record.ret).unwrap_or("ok").as_bytes());
+        out.extend_from_slice(names::err(self.record().ret).unwrap_or("ok").as_bytes());
     }
 
     pub(super) fn detail(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
-        let kind = if self.op() == "load" { names::prog_type(self.record.prog_type) } else { self.attach_kind() };
+        let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };
         out.extend_from_slice(kind.unwrap_or("program").as_bytes());
         if !self.target.is_empty() {
             out.push(b' ');
             self.target_text(out);
         }
         if self.has(has::PROG) {
-            out.extend_from_slice(format!(" prog#{}", self.record.prog_id).as_bytes());
+            out.extend_from_slice(format!(" prog#{}", self.record().prog_id).as_bytes());
         }
         if !self.name.is_empty() {
             out.push(b' ');
@@ -181,7 +192,7 @@ fn attach_not_collected<'a>(seen: &Seen<'a>) -> Value<'a> {
 }
 
 const PROG: &[Field] = &[
-    Field::new("id", Shape::Number, "bpf_prog_aux.id.", |s| of_prog(s, |b| Value::Uint(b.record.prog_id.into()))),
+    Field::new("id", Shape::Number, "bpf_prog_aux.id.", |s| of_prog(s, |b| Value::Uint(b.record().prog_id.into()))),
     Field::new("name", Shape::Text, "bpf_prog_aux.name; of a failed load the name as asked.", |s| {
         bpf(s, |b| {
             if b.has(has::PROG) || !b.name.is_empty() { Value::Bytes(b.name) } else { Value::Unknown(b.why_missing()) }
@@ -190,22 +201,22 @@ const PROG: &[Field] = &[
     Field::new("type", Shape::Text, "bpf_prog.type; of a failed load the type as asked.", |s| {
         bpf(s, |b| {
             if b.has(has::PROG) || b.op() == "load" {
-                Value::Word(names::prog_type(b.record.prog_type).unwrap_or("unknown"))
+                Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
             } else {
                 Value::Unknown(b.why_missing())
             }
         })
     }),
     Field::new("attach_type", Shape::Text, "bpf_prog.expected_attach_type.", |s| {
-        of_prog(s, |b| names::attach_type(b.record.expected_attach_type).map_or(Value::Null, Value::Word))
+        of_prog(s, |b| names::attach_type(b.record().expected_attach_type).map_or(Value::Null, Value::Word))
     }),
-    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_prog(s, |b| Value::Tag(b.record.tag))),
+    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_prog(s, |b| Value::Tag(b.record().tag))),
     Field::new("uid", Shape::User, "Who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_prog(s, |b| {
-            if b.record.prog_uid == u32::MAX {
+            if b.record().prog_uid == u32::MAX {
                 Value::Unknown(Why::NoField)
             } else {
-                Value::Uint(b.record.prog_uid.into())
+                Value::Uint(b.record().prog_uid.into())
             }
         })
     }),
@@ -241,14 +252,14 @@ const ATTACH: &[Field] = &[
     Field::new("module", Shape::Text, "The module that it is in.", attach_not_collected),
     Field::new("multi", Shape::Number, "How many places one link has.", attach_not_collected),
     Field::new("link_id", Shape::Number, "bpf_link.id; null when there is no link.", |s| {
-        of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record.link_id.into()) } else { Value::Null })
+        of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null })
     }),
     Field::new("cookie", Shape::Number, "bpf_cookie as passed; null when 0.", |s| {
-        of_attach(s, |b| if b.record.cookie == 0 { Value::Null } else { Value::Uint(b.record.cookie) })
+        of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }),
     Field::new("ifindex", Shape::Number, "The network interface.", |s| {
         of_attach(s, |b| match b.attach_kind() {
-            Some("xdp" | "tcx" | "netkit") if b.record.target_fd > 0 => Value::Int(b.record.target_fd.into()),
+            Some("xdp" | "tcx" | "netkit") if b.record().target_fd > 0 => Value::Int(b.record().target_fd.into()),
             _ => Value::Null,
         })
     }),
@@ -258,10 +269,10 @@ const ATTACH: &[Field] = &[
 pub const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "What was done: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
     Field::new("ret", Shape::Number, "A descriptor or 0, or −errno.", |s| {
-        bpf(s, |b| Value::Int(b.record.ret.into()))
+        bpf(s, |b| Value::Int(b.record().ret.into()))
     }),
     Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
-        bpf(s, |b| err_value(b.record.ret))
+        bpf(s, |b| err_value(b.record().ret))
     }),
     Field {
         name: "prog",

@@ -34,13 +34,13 @@ impl<'a> Exec<'a> {
 
     /// Whether arguments are missing.
     pub fn cut(&self) -> bool {
-        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & mark::CUT != 0
+        (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
 
     /// How many arguments the program has; `None` when not known.
     pub fn argc(&self) -> Option<u32> {
         match self.record.argc {
-            u32::MAX if self.cut() || self.record.argv_marks & mark::FAULT != 0 => None,
+            u32::MAX if self.cut() => None,
             u32::MAX => Some(super::describe::args(self.argv).count() as u32),
             argc => Some(argc),
         }
@@ -95,7 +95,15 @@ pub const FIELDS: &[Field] = &[
     Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
         exec(s, |e| if e.interp.is_empty() { Value::Null } else { Value::Bytes(e.interp) })
     }),
-    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| exec(s, |e| Value::Args(e.argv))),
+    Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
+        exec(s, |e| {
+            if e.argv.is_empty() && e.record.argv_marks & mark::FAULT != 0 {
+                Value::Unread(Why::Fault)
+            } else {
+                Value::Args(e.argv)
+            }
+        })
+    }),
     Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {
         exec(s, |e| e.argc().map_or(Value::Unknown(Why::NoField), |n| Value::Uint(n.into())))
     }),

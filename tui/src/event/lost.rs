@@ -45,7 +45,7 @@ impl Cause {
         }
     }
 
-    fn sentence(self) -> &'static str {
+    fn clause(self) -> &'static str {
         match self {
             Cause::Ring => "kernel ring full",
             Cause::Probe => "the kernel skipped the probe",
@@ -80,9 +80,30 @@ impl Lost {
     }
 
     pub(super) fn detail(&self, out: &mut Vec<u8>) {
-        let of = self.of().map_or("", Kind::name);
-        let text = format!("{} {of} events lost here: {}", self.record.count, self.cause.sentence());
-        out.extend_from_slice(text.as_bytes());
+        self.sentence(out);
+    }
+
+    /// What a row about it says: `1,204 open events lost here: kernel ring full`.
+    pub fn sentence(&self, out: &mut Vec<u8>) {
+        grouped(self.record.count, out);
+        if let Some(of) = self.of() {
+            out.push(b' ');
+            out.extend_from_slice(of.name().as_bytes());
+        }
+        out.extend_from_slice(if self.record.count == 1 { b" event" } else { b" events" });
+        out.extend_from_slice(b" lost here: ");
+        out.extend_from_slice(self.cause.clause().as_bytes());
+    }
+}
+
+/// Appends a number with a comma between each three digits.
+fn grouped(n: u64, out: &mut Vec<u8>) {
+    let digits = n.to_string();
+    for (i, digit) in digits.bytes().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(b',');
+        }
+        out.push(digit);
     }
 }
 

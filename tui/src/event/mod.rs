@@ -95,7 +95,7 @@ impl<'a> Event<'a> {
             Body::Exec(exec) => exec.record.ret < 0,
             Body::Exit(exit) => exit.record.status != 0,
             Body::Open(open) => open.record.ret < 0,
-            Body::Bpf(bpf) => bpf.record.ret < 0,
+            Body::Bpf(bpf) => bpf.record().ret < 0,
             Body::Fork(_) | Body::Lost(_) => false,
         }
     }

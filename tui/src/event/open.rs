@@ -38,7 +38,7 @@ impl<'a> Open<'a> {
     pub(super) fn result(&self, out: &mut Vec<u8>) {
         match names::err(self.record.ret) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => out.extend_from_slice(self.record.ret.to_string().as_bytes()),
+            None => out.extend_from_slice(itoa::Buffer::new().format(self.record.ret).as_bytes()),
         }
     }
 

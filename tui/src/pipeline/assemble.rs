@@ -5,6 +5,7 @@
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
+use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
@@ -101,6 +102,10 @@ impl Waiting {
         }
         let Some(bytes) = bytes.get(..chunk.len as usize) else { return false };
         self.payload.extend_from_slice(bytes);
+        // What is wrong with a piece is wrong with the whole.
+        if let Some(marks) = self.payload.get_mut(offset_of!(ExecRecord, argv_marks)) {
+            *marks |= chunk.marks as u8;
+        }
         self.have += chunk.len;
         true
     }

@@ -1,15 +1,27 @@
 //! Where frames come from.
-pub mod host;
 
-use tracetui_shared::capture::Capture;
+pub mod feed;
+pub mod host;
+pub mod live;
+
+use tracetui_shared::capture::{Capture, CommGlobs};
 
 /// What the kernel side is to let through: the capture filter with its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureFilter {
-    /// Kinds and tests.
+    /// Kinds, tests and globs.
     pub capture: Capture,
-    /// Processes, for `capture::test::PID`.
+    /// Processes that [`tracetui_shared::capture::test::PID`] lets through.
     pub pids: Vec<u32>,
-    /// Users, for `capture::test::UID`.
+    /// Users that [`tracetui_shared::capture::test::UID`] lets through.
     pub uids: Vec<u32>,
+}
+
+impl CaptureFilter {
+    /// Lets nothing through.
+    pub const NOTHING: CaptureFilter = CaptureFilter {
+        capture: Capture { kinds: 0, tests: 0, comm: CommGlobs::NONE },
+        pids: Vec::new(),
+        uids: Vec::new(),
+    };
 }

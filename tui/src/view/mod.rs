@@ -1,6 +1,7 @@
 //! Draws the dashboard's state. It changes nothing; lines are made for visible rows only.
 
 mod detail;
+pub mod escape;
 mod events;
 mod filterline;
 mod footer;

@@ -1,0 +1,175 @@
+//! From an event to the ring: own or not, wanted or not, numbered, and sent or counted as lost.
+//!
+//! An event takes its number before the ring is asked for room, so a number that never arrives is a lost event. The
+//! counters take plain increments: a program never runs twice at once on one CPU, and each slot belongs to one program.
+//! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
+//! update there costs a question or a wake-up, never an event.
+
+use crate::capture;
+use crate::maps::{RING, this_cpu};
+use crate::read::konst;
+use crate::task::{self, Who};
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::offsets::{Const, WAKE_NS};
+
+/// Bytes that the ring adds to a record (`BPF_RINGBUF_HDR_SZ`).
+const RING_HEADER: u64 = 8;
+
+/// A header and a record of fixed length.
+#[repr(C)]
+pub struct Frame<T> {
+    /// The head.
+    pub header: FrameHeader,
+    /// The rest.
+    pub record: T,
+}
+
+/// An event that has its number.
+pub struct Event {
+    state: *mut CpuState,
+    counters: *mut SlotCounters,
+    time: u64,
+    cpu: u32,
+    slot: Slot,
+    seq: u64,
+    /// The capture filter rejected it: it is sent for the process table only.
+    pub bookkeeping: bool,
+}
+
+impl Event {
+    /// Counts an event and gives it its number. `None` when it is not to be sent.
+    #[inline(always)]
+    pub unsafe fn begin(slot: Slot, who: &Who, failed: bool) -> Option<Event> {
+        let (cpu, state) = this_cpu()?;
+        let kind = slot.kind();
+        // SAFETY: `state` is this CPU's element of the map.
+        unsafe {
+            let counters = (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize);
+            if u64::from(who.tgid) == konst(Const::SelfTgid) {
+                (*counters).own += 1;
+                return None;
+            }
+            let bookkeeping = !capture::wanted(kind, who, failed);
+            let seq;
+            if !bookkeeping {
+                seq = (*counters).wanted;
+                (*counters).wanted = seq + 1;
+            } else if matches!(kind, Kind::Exec | Kind::Exit | Kind::Fork) {
+                seq = (*counters).bookkeeping;
+                (*counters).bookkeeping = seq + 1;
+            } else {
+                (*counters).filtered += 1;
+                return None;
+            }
+            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping })
+        }
+    }
+
+    /// The CPU that the program runs on.
+    #[inline(always)]
+    pub fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// Writes the header, all but its length.
+    #[inline(always)]
+    pub unsafe fn head(&self, header: *mut FrameHeader, who: &Who) {
+        // SAFETY: `header` is ours (map value or stack).
+        unsafe {
+            (*header).kind = self.slot.kind() as u16;
+            (*header).slot = self.slot as u16;
+            (*header).flags = if self.bookkeeping { flag::BOOKKEEPING } else { 0 };
+            (*header).seq = self.seq;
+            task::fill(header, who, self.cpu, self.time);
+        }
+    }
+
+    /// Sends `len` bytes, or counts the event as lost.
+    #[inline(always)]
+    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64) -> bool {
+        // SAFETY: `frame` has `len` bytes, which the verifier checks.
+        unsafe {
+            (*frame).len = len as u32;
+            if (!matches!(self.slot.kind(), Kind::Open) || self.has_credit(len)) && self.output(frame, len) {
+                return true;
+            }
+            if self.bookkeeping {
+                (*self.counters).lost_bookkeeping += 1;
+            } else {
+                (*self.counters).lost_ring += 1;
+            }
+            false
+        }
+    }
+
+    /// Sends a continuation of this event, or counts it as lost.
+    #[inline(always)]
+    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64) -> bool {
+        // SAFETY: as in `send`.
+        unsafe {
+            (*frame).len = len as u32;
+            (*frame).flags |= flag::CONTINUES;
+            let sent = self.output(frame, len);
+            if !sent {
+                (*self.counters).lost_chunks += 1;
+            }
+            sent
+        }
+    }
+
+    /// Whether an open may still have `len` bytes of the ring. The ring is asked only when what it granted last is used
+    /// up, since the question costs about as much as the answer is worth (50 ns).
+    #[inline(always)]
+    unsafe fn has_credit(&self, len: u64) -> bool {
+        let need = len + RING_HEADER + 7;
+        // SAFETY: `state` is this CPU's element of the map.
+        unsafe {
+            let credit = (*self.state).credit;
+            if credit >= need {
+                (*self.state).credit = credit - need;
+                return true;
+            }
+            let fill = bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA));
+            let limit = konst(Const::OpenLimit);
+            if fill + need > limit {
+                (*self.state).reserved_for_rare = 1;
+                return false;
+            }
+            (*self.state).reserved_for_rare = 0;
+            let left = limit - fill;
+            let grant = if left < konst(Const::Credit) { left } else { konst(Const::Credit) };
+            (*self.state).credit = grant.saturating_sub(need);
+            true
+        }
+    }
+
+    /// Copies into the ring, and wakes the consumer when it was not woken from this CPU lately. An event on an idle
+    /// machine wakes at once; in a storm wake-ups are rare.
+    #[inline(always)]
+    unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
+        // SAFETY: `state` is this CPU's element of the map; the verifier checks `len` bytes at `frame`.
+        unsafe {
+            let unwoken = (*self.state).unwoken + len + RING_HEADER;
+            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
+            let flags = if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+            if bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) != 0 {
+                return false;
+            }
+            if wake {
+                (*self.state).unwoken = 0;
+                (*self.state).woken_ns = self.time;
+            } else {
+                (*self.state).unwoken = unwoken;
+            }
+            true
+        }
+    }
+}
+
+fn ring() -> *mut core::ffi::c_void {
+    (&raw const RING).cast_mut().cast()
+}

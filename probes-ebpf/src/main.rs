@@ -1,0 +1,32 @@
+//! The kernel half: BPF programs that write the records of `tracetui-shared` into a ring buffer.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`probes`] | one file a kind: what the kernel shows at each tracepoint, into a record |
+//! | [`emit`] | own or not, wanted or not, numbered, and sent or counted as lost |
+//! | [`capture`] | the capture filter |
+//! | [`task`] | who did it: the header of a record |
+//! | [`path`] | names from a dentry up to the root |
+//! | [`read`] | reads of kernel and user memory; offsets and constants |
+//! | [`maps`] | the maps |
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod capture;
+mod emit;
+mod maps;
+mod path;
+mod probes;
+mod read;
+mod task;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,350 @@
+//! From a dentry to the root of the mount namespace: names, leaf first.
+//!
+//! The kernel's own walk is `prepend_path` (fs/d_path.c), under `rename_lock` and `mount_lock`; ours takes no lock, so a
+//! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
+//! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
+
+use crate::read::{
+    casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
+};
+use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::record::mark;
+
+/// Most bytes of names, each with its NUL.
+pub const NAMES_MAX: u64 = 4096;
+/// Levels (names and mount crossings) that are walked; beyond them the path is marked cut. No path has as many.
+const TURNS: u64 = 4096;
+/// The same for kernels where the verifier walks through every turn (before 6.9).
+const DEPTH: u32 = 48;
+/// Room that must lie behind the last place where a name may start: a name of 255 bytes and its NUL.
+pub const NAME_SLACK: usize = 256 + 8;
+/// Bytes of a dentry that one read takes: all fields in use lie in them.
+const DENTRY: usize = 96;
+/// Bytes of a file that one read takes when path and flags lie close enough.
+const FILE: usize = 64;
+
+/// A walk's state.
+#[repr(C)]
+pub struct Walk {
+    /// Where in the buffer the next name goes.
+    pub off: u64,
+    /// Where no name may start any more.
+    limit: u64,
+    dentry: u64,
+    vfsmount: u64,
+    /// Of the mount that the walk is in: root, parent, place in the parent.
+    mount_root: u64,
+    mount_parent: u64,
+    mountpoint: u64,
+    /// The caller's root.
+    root_dentry: u64,
+    root_mnt: u64,
+    /// Where in the buffer the caller's root was met.
+    root_off: u64,
+    /// Nothing was taken yet.
+    at_leaf: u64,
+    marks: u64,
+    turns: u64,
+    scratch: [u64; DENTRY / 8],
+}
+
+/// `root_off` before the caller's root was met.
+const NOT_MET: u64 = u64::MAX;
+
+/// A place in the tree: `struct path`.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// `vfsmount`.
+    pub mnt: u64,
+    /// `dentry`.
+    pub dentry: u64,
+}
+
+impl Place {
+    /// Nowhere.
+    pub const NONE: Place = Place { mnt: 0, dentry: 0 };
+}
+
+/// How a walk ended.
+pub struct Names {
+    /// Where in the buffer the names end.
+    pub end: u64,
+    /// Where in the buffer the caller's root was met; `None` when it was not.
+    pub root: Option<u64>,
+    /// [`mark`]s.
+    pub marks: u8,
+}
+
+/// `fs->root` of a task.
+#[inline(always)]
+pub unsafe fn root_of(fs: u64) -> Place {
+    // SAFETY: `fs` is typed where the kernel can.
+    unsafe { place_in(fs, offset(Field::FsRoot)) }
+}
+
+/// `fs->pwd` of a task.
+#[inline(always)]
+pub unsafe fn cwd_of(fs: u64) -> Place {
+    // SAFETY: `fs` is typed where the kernel can.
+    unsafe { place_in(fs, offset(Field::FsPwd)) }
+}
+
+#[inline(always)]
+unsafe fn place_in(base: u64, at: u64) -> Place {
+    // SAFETY: `base` is typed where the kernel can.
+    unsafe {
+        Place { mnt: ld_at(base, at + offset(Field::PathMnt)), dentry: ld_at(base, at + offset(Field::PathDentry)) }
+    }
+}
+
+/// What is asked of an open file.
+#[derive(Clone, Copy)]
+pub struct FileView {
+    /// `f_path`.
+    pub path: Place,
+    /// `f_flags`.
+    pub flags: u32,
+}
+
+/// Reads path and flags of `struct file` at any address: one helper call where they lie close together, as everywhere.
+#[inline(always)]
+pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
+    let (path, flags) = (offset(Field::FilePath), offset(Field::FileFlags));
+    let (mnt, dentry) = (path + offset(Field::PathMnt), path + offset(Field::PathDentry));
+    let low = if path < flags { path } else { flags };
+    // SAFETY: `w` is ours; the distances are constants to the verifier, which checks them against the scratch.
+    unsafe {
+        if casts() {
+            let file = typed_as(file, Type::File);
+            return FileView {
+                path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) },
+                flags: typed(file, flags),
+            };
+        }
+        let bytes = (&raw mut (*w).scratch).cast::<u8>();
+        if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
+            read_kernel(bytes, FILE as u64, file.wrapping_add(low));
+            let place = Place { mnt: typed(bytes as u64, mnt - low), dentry: typed(bytes as u64, dentry - low) };
+            return FileView { path: place, flags: typed(bytes as u64, flags - low) };
+        }
+        let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
+        FileView { path: place, flags: rd(file.wrapping_add(flags)) }
+    }
+}
+
+/// Whether nothing leads from the task's root up: it is the root of its mount namespace, or of a mount that covers that
+/// (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
+#[inline(always)]
+pub unsafe fn is_top(task: u64, place: Place) -> bool {
+    if !has(Field::MntNsRoot) {
+        return false;
+    }
+    // SAFETY: `task` is typed where the kernel can, and so are mounts that are cast.
+    unsafe {
+        let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
+        let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
+        let top: u64 = ld(ns, Field::MntNsRoot);
+        let mount = place.mnt.wrapping_sub(mnt);
+        if mount == top {
+            return ld_at::<u64>(top, root) == place.dentry;
+        }
+        if !casts() {
+            return false;
+        }
+        let mount = typed_as(mount, Type::Mount);
+        typed::<u64>(mount, offset(Field::MountParent)) == top
+            && typed::<u64>(mount, root) == place.dentry
+            && typed::<u64>(mount, offset(Field::MountMountpoint)) == ld_at::<u64>(top, root)
+    }
+}
+
+/// Walks from `from` up to the root of the mount namespace and puts the names into `buf` from `start` on. `MASK` is the
+/// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
+#[inline(always)]
+pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from: Place, root: Place) -> Names {
+    // SAFETY: `w` and `buf` are in one map value; the verifier checks every place in them. Kernel addresses are only
+    // read by helper, which fails softly.
+    unsafe {
+        set(&raw mut (*w).off, start);
+        set(&raw mut (*w).limit, start + NAMES_MAX - NAME_SLACK as u64);
+        set(&raw mut (*w).dentry, from.dentry);
+        set(&raw mut (*w).root_dentry, root.dentry);
+        set(&raw mut (*w).root_mnt, root.mnt);
+        set(&raw mut (*w).root_off, NOT_MET);
+        set(&raw mut (*w).at_leaf, 1);
+        set(&raw mut (*w).marks, u64::from(mark::CUT));
+        enter_mount(w, from.mnt);
+        set(&raw mut (*w).turns, 0);
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, DEPTH);
+            if !step::<MASK>(w, buf) {
+                break;
+            }
+        }
+        let root = get(&raw const (*w).root_off);
+        let mut marks = get(&raw const (*w).marks) as u8;
+        if root == NOT_MET && marks & (mark::CUT | mark::PSEUDO) == 0 {
+            marks |= mark::UNREACHABLE;
+        }
+        Names { end: get(&raw const (*w).off), root: if root == NOT_MET { None } else { Some(root) }, marks }
+    }
+}
+
+/// Takes one name or crosses one mount; `false` at the end of the walk.
+#[inline(always)]
+unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
+    // SAFETY: see `walk`.
+    unsafe {
+        let dentry = get(&raw const (*w).dentry);
+        let vfsmount = get(&raw const (*w).vfsmount);
+        let off = get(&raw const (*w).off);
+        if dentry == get(&raw const (*w).root_dentry) && vfsmount == get(&raw const (*w).root_mnt) {
+            set(&raw mut (*w).root_off, off);
+        }
+        let turns = get(&raw const (*w).turns);
+        set(&raw mut (*w).turns, turns + 1);
+        if dentry == get(&raw const (*w).mount_root) && turns < TURNS {
+            if get(&raw const (*w).at_leaf) != 0 {
+                look_at_leaf(w, view_dentry(w, dentry), dentry);
+            }
+            let parent = get(&raw const (*w).mount_parent);
+            if parent.wrapping_add(offset(Field::MountMnt)) == vfsmount || parent == 0 {
+                unmark(w, mark::CUT);
+                return false;
+            }
+            set(&raw mut (*w).dentry, get(&raw const (*w).mountpoint));
+            enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
+            return true;
+        }
+        if off >= get(&raw const (*w).limit) || turns >= TURNS {
+            return false;
+        }
+        let view = view_dentry(w, dentry);
+        let parent: u64 = typed(view, offset(Field::DentryParent));
+        let at_leaf = get(&raw const (*w).at_leaf) != 0;
+        if at_leaf {
+            look_at_leaf(w, view, dentry);
+        }
+        if parent == dentry || parent == 0 {
+            unmark(w, mark::CUT);
+            if at_leaf {
+                mark_as(w, mark::PSEUDO);
+                take_name::<MASK>(w, buf, view, dentry, off);
+            }
+            return false;
+        }
+        take_name::<MASK>(w, buf, view, dentry, off);
+        set(&raw mut (*w).dentry, parent);
+        true
+    }
+}
+
+/// What [`typed`] takes to read a dentry's fields: the dentry, cast, or a copy of its first bytes.
+#[inline(always)]
+unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
+    if casts() {
+        return typed_as(dentry, Type::Dentry);
+    }
+    // SAFETY: see `walk`.
+    unsafe {
+        let bytes = (&raw mut (*w).scratch).cast::<u8>();
+        read_kernel(bytes, DENTRY as u64, dentry);
+        bytes as u64
+    }
+}
+
+/// Appends a dentry's name.
+#[inline(always)]
+unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) {
+    // SAFETY: see `walk`; a name is at most 255 bytes, and NAME_SLACK bytes lie behind any masked place.
+    unsafe {
+        let name: u64 = typed(bytes, offset(Field::DentryName));
+        let len = u64::from(typed::<u32>(bytes, offset(Field::DentryNameLen)) & 0xff);
+        let inline = offset(Field::DentryInline);
+        let dst = buf.add((off & MASK) as usize);
+        let room = konst(Const::InlineNameLen);
+        if has(Field::DentryInline)
+            && inline.is_multiple_of(8)
+            && inline + room <= DENTRY as u64
+            && name == dentry.wrapping_add(inline)
+        {
+            store_word(dst, typed(bytes, inline));
+            if len >= 8 {
+                copy_word(dst, bytes, inline, room, 8);
+                copy_word(dst, bytes, inline, room, 16);
+                copy_word(dst, bytes, inline, room, 24);
+                copy_word(dst, bytes, inline, room, 32);
+            }
+        } else {
+            read_kernel(dst, len, name);
+        }
+        *dst.add(len as usize) = 0;
+        set(&raw mut (*w).off, off + len + 1);
+    }
+}
+
+/// Copies the word of the inline name at `at`, when it has one there. The last one may lie across its end.
+#[inline(always)]
+unsafe fn copy_word(dst: *mut u8, bytes: u64, inline: u64, room: u64, at: u64) {
+    // SAFETY: see `take_name`.
+    unsafe {
+        if at < room && inline + at + 8 <= DENTRY as u64 {
+            store_word(dst.add(at as usize), typed(bytes, inline + at));
+        }
+    }
+}
+
+/// Loads what the walk needs of a mount. Its four fields are neighbours on every kernel known; then one read does.
+#[inline(always)]
+unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
+    let (mnt, parent, point) = (offset(Field::MountMnt), offset(Field::MountParent), offset(Field::MountMountpoint));
+    let root = mnt + offset(Field::VfsmountRoot);
+    let mount = vfsmount.wrapping_sub(mnt);
+    // SAFETY: see `walk`.
+    unsafe {
+        set(&raw mut (*w).vfsmount, vfsmount);
+        if casts() {
+            let mount = typed_as(mount, Type::Mount);
+            set(&raw mut (*w).mount_parent, typed(mount, parent));
+            set(&raw mut (*w).mountpoint, typed(mount, point));
+            set(&raw mut (*w).mount_root, typed(mount, root));
+        } else if point == parent + 8 && root == parent + 16 {
+            let bytes = (&raw mut (*w).scratch).cast::<u64>();
+            read_kernel(bytes.cast(), 24, mount.wrapping_add(parent));
+            set(&raw mut (*w).mount_parent, get(bytes));
+            set(&raw mut (*w).mountpoint, get(bytes.add(1)));
+            set(&raw mut (*w).mount_root, get(bytes.add(2)));
+        } else {
+            set(&raw mut (*w).mount_parent, rd(mount.wrapping_add(parent)));
+            set(&raw mut (*w).mountpoint, rd(mount.wrapping_add(point)));
+            set(&raw mut (*w).mount_root, rd(mount.wrapping_add(root)));
+        }
+    }
+}
+
+/// Marks a deleted leaf: `d_unlinked`, which is unhashed and not the root of its own tree.
+#[inline(always)]
+unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
+    // SAFETY: see `walk`.
+    unsafe {
+        set(&raw mut (*w).at_leaf, 0);
+        let pprev: u64 = typed(bytes, offset(Field::DentryHashPprev));
+        let parent: u64 = typed(bytes, offset(Field::DentryParent));
+        if pprev == 0 && parent != dentry {
+            mark_as(w, mark::DELETED);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn mark_as(w: *mut Walk, bit: u8) {
+    // SAFETY: see `walk`.
+    unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) | u64::from(bit)) }
+}
+
+#[inline(always)]
+unsafe fn unmark(w: *mut Walk, bit: u8) {
+    // SAFETY: see `walk`.
+    unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) & !u64::from(bit)) }
+}

@@ -1,0 +1,336 @@
+//! `bpf`: a BPF program was loaded or attached, or failed to.
+
+use super::open::file_at;
+use super::sys_exit::Call;
+use crate::emit::{Event, Frame};
+use crate::read::{
+    has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_user, read_user_str, set,
+};
+use crate::task::Who;
+use aya_ebpf::maps::Array;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
+
+/// Bytes of `union bpf_attr` that are read: all that is in use lies in them.
+const ATTR: u64 = 128;
+
+/// Where `bpf` is put together.
+#[repr(C)]
+pub struct BpfScratch {
+    frame: Frame<BpfRecord>,
+    /// `union bpf_attr` as passed, zeros behind it.
+    attr: [u8; ATTR as usize],
+}
+
+// Places in `union bpf_attr` (UAPI).
+mod attr {
+    pub(super) mod prog_load {
+        pub(in super::super) const PROG_TYPE: usize = 0;
+        pub(in super::super) const PROG_NAME: usize = 48;
+        pub(in super::super) const EXPECTED_ATTACH_TYPE: usize = 68;
+    }
+    pub(super) mod link_create {
+        pub(in super::super) const PROG_FD: usize = 0;
+        pub(in super::super) const TARGET_FD: usize = 4;
+        pub(in super::super) const ATTACH_TYPE: usize = 8;
+        pub(in super::super) const PERF_COOKIE: usize = 16;
+        pub(in super::super) const TRACING_COOKIE: usize = 24;
+    }
+    pub(super) mod raw_tracepoint {
+        pub(in super::super) const NAME: usize = 0;
+        pub(in super::super) const PROG_FD: usize = 8;
+        pub(in super::super) const COOKIE: usize = 16;
+    }
+    pub(super) mod prog_attach {
+        pub(in super::super) const TARGET_FD: usize = 0;
+        pub(in super::super) const ATTACH_BPF_FD: usize = 4;
+        pub(in super::super) const ATTACH_TYPE: usize = 8;
+    }
+}
+
+// `enum bpf_attach_type` (UAPI) whose links take a cookie.
+const BPF_TRACE_RAW_TP: u32 = 23;
+const BPF_LSM_MAC: u32 = 27;
+const BPF_PERF_EVENT: u32 = 41;
+
+/// Tells of a bpf(2) or `PERF_EVENT_IOC_SET_BPF` that ended; `how` is [`call`].
+#[inline(always)]
+pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8) {
+    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
+    // own map.
+    unsafe {
+        let command = call.args[0] as u16;
+        let tells = matches!(command, cmd::PROG_LOAD | cmd::PROG_ATTACH | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_CREATE);
+        if how == call::BPF && !tells {
+            return;
+        }
+        let who = Who::of(call.task);
+        let Some(event) = Event::begin(slot, &who, call.ret < 0) else { return };
+        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        clear(s);
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        (*record).ret = call.ret as i32;
+        (*record).call = how;
+        (*record).prog_uid = u32::MAX;
+        (*record).target_fd = -1;
+        if how == call::PERF_IOCTL {
+            perf_ioctl(s, call);
+        } else {
+            (*record).cmd = command;
+            read_attr(s, call);
+            match command {
+                cmd::PROG_LOAD => prog_load(s, call),
+                cmd::LINK_CREATE => link_create(s, call),
+                cmd::RAW_TRACEPOINT_OPEN => raw_tracepoint_open(s, call),
+                _ => prog_attach(s, call),
+            }
+        }
+        event.send((&raw mut (*s).frame).cast(), size_of::<Frame<BpfRecord>>() as u64);
+    }
+}
+
+#[inline(always)]
+unsafe fn clear(s: *mut BpfScratch) {
+    let mut i = 0;
+    while i < size_of::<BpfRecord>() / 8 {
+        // SAFETY: see `bpf`; a record is a whole number of words.
+        unsafe { set((&raw mut (*s).frame.record).cast::<u64>().add(i), 0) };
+        i += 1;
+    }
+}
+
+/// Reads `union bpf_attr`; a program that knows a shorter one passes fewer bytes.
+#[inline(always)]
+unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        let attr = (&raw mut (*s).attr).cast::<u8>();
+        let mut i = 0;
+        while i < ATTR as usize / 8 {
+            set(attr.cast::<u64>().add(i), 0);
+            i += 1;
+        }
+        let size = call.args[2] & 0xffff_ffff;
+        let size = if size < ATTR { size } else { ATTR };
+        if size > 0 && read_user(attr, size, call.args[1]) == 0 {
+            (*s).frame.record.has |= has::ATTR;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn attr_at<T: Copy>(s: *mut BpfScratch, at: usize) -> T {
+    // SAFETY: `at` is one of the places above, inside of the attributes.
+    unsafe { (&raw const (*s).attr).cast::<u8>().add(at).cast::<T>().read() }
+}
+
+#[inline(always)]
+unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        if call.ret >= 0 {
+            return program_at(s, call.task, call.ret as u64);
+        }
+        let record = &raw mut (*s).frame.record;
+        (*record).prog_type = attr_at(s, attr::prog_load::PROG_TYPE);
+        (*record).expected_attach_type = attr_at(s, attr::prog_load::EXPECTED_ATTACH_TYPE);
+        let name = (&raw mut (*record).name).cast::<u64>();
+        name.write(attr_at(s, attr::prog_load::PROG_NAME));
+        name.add(1).write(attr_at(s, attr::prog_load::PROG_NAME + 8));
+        (*record).name[NAME_LEN - 1] = 0;
+    }
+}
+
+#[inline(always)]
+unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let attach_type: u32 = attr_at(s, attr::link_create::ATTACH_TYPE);
+        (*record).attach_type = attach_type;
+        (*record).target_fd = attr_at(s, attr::link_create::TARGET_FD);
+        if attach_type == BPF_PERF_EVENT {
+            (*record).cookie = attr_at(s, attr::link_create::PERF_COOKIE);
+        } else if (BPF_TRACE_RAW_TP..=BPF_LSM_MAC).contains(&attach_type) {
+            (*record).cookie = attr_at(s, attr::link_create::TRACING_COOKIE);
+        }
+        link_or_program(s, call, attr_at(s, attr::link_create::PROG_FD));
+    }
+}
+
+#[inline(always)]
+unsafe fn raw_tracepoint_open(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        (*record).cookie = attr_at(s, attr::raw_tracepoint::COOKIE);
+        link_or_program(s, call, attr_at(s, attr::raw_tracepoint::PROG_FD));
+        let name: u64 = attr_at(s, attr::raw_tracepoint::NAME);
+        if (*record).has & has::RAW_TP == 0 && name != 0 {
+            read_user_str((&raw mut (*record).target).cast(), TARGET_LEN as u64, name);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn prog_attach(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
+        (*record).target_fd = attr_at(s, attr::prog_attach::TARGET_FD);
+        program_at(s, call.task, u64::from(attr_at::<u32>(s, attr::prog_attach::ATTACH_BPF_FD)));
+    }
+}
+
+/// ioctl(perf event, `PERF_EVENT_IOC_SET_BPF`, program).
+#[inline(always)]
+unsafe fn perf_ioctl(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        (*s).frame.record.target_fd = call.args[0] as i32;
+        let event = private_of(file_at(call.task, call.args[0] & 0xffff_ffff));
+        if call.ret >= 0 && event != 0 {
+            program(s, rd_field(event, Field::PerfEventProg));
+            perf_event(s, event);
+        }
+        if (*s).frame.record.has & has::PROG == 0 {
+            program_at(s, call.task, call.args[2] & 0xffff_ffff);
+        }
+    }
+}
+
+/// The link behind the new descriptor, or when there is none the program that was passed.
+#[inline(always)]
+unsafe fn link_or_program(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
+    // SAFETY: see `bpf`.
+    unsafe {
+        if call.ret >= 0 {
+            link(s, private_of(file_at(call.task, call.ret as u64)));
+        }
+        if (*s).frame.record.has & has::PROG == 0 {
+            program_at(s, call.task, u64::from(prog_fd));
+        }
+    }
+}
+
+/// `file->private_data`.
+#[inline(always)]
+unsafe fn private_of(file: u64) -> u64 {
+    // SAFETY: a read by helper, which fails softly.
+    unsafe { if file == 0 { 0 } else { rd_field(file, Field::FilePrivate) } }
+}
+
+#[inline(always)]
+unsafe fn program_at(s: *mut BpfScratch, task: u64, fd: u64) {
+    // SAFETY: see `bpf`.
+    unsafe { program(s, private_of(file_at(task, fd))) }
+}
+
+/// Writes a program's fields. What is taken for one may be anything that a descriptor stands for; a `bpf_prog` is known
+/// by `aux->prog` pointing back at it.
+#[inline(always)]
+unsafe fn program(s: *mut BpfScratch, prog: u64) {
+    // SAFETY: see `bpf`; kernel memory is read by helper, which fails softly.
+    unsafe {
+        if prog == 0 {
+            return;
+        }
+        let aux: u64 = rd_field(prog, Field::ProgAux);
+        if aux == 0 || rd_field::<u64>(aux, Field::AuxProg) != prog {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        (*record).has |= has::PROG;
+        (*record).prog_type = rd_field(prog, Field::ProgType);
+        (*record).expected_attach_type = rd_field(prog, Field::ProgExpectedAttachType);
+        (*record).tag = rd_field(prog, Field::ProgTag);
+        (*record).prog_id = rd_field(aux, Field::AuxId);
+        if exists(Field::AuxName) {
+            read_kernel((&raw mut (*record).name).cast(), NAME_LEN as u64, aux.wrapping_add(offset(Field::AuxName)));
+            (*record).name[NAME_LEN - 1] = 0;
+        }
+        let user: u64 = rd_field(aux, Field::AuxUser);
+        if user != 0 && exists(Field::UserUid) {
+            (*record).prog_uid = rd_field(user, Field::UserUid);
+        }
+    }
+}
+
+/// Writes a link's fields, its program's, and where it hangs. A link is known by its program.
+#[inline(always)]
+unsafe fn link(s: *mut BpfScratch, link: u64) {
+    // SAFETY: see `program`.
+    unsafe {
+        if link == 0 {
+            return;
+        }
+        let prog: u64 = rd_field(link, Field::LinkProg);
+        program(s, prog);
+        let record = &raw mut (*s).frame.record;
+        if (*record).has & has::PROG == 0 {
+            return;
+        }
+        (*record).has |= has::LINK;
+        (*record).link_id = rd_field(link, Field::LinkId);
+        let link_type: u32 = rd_field(link, Field::LinkType);
+        (*record).link_type = link_type;
+        if u64::from(link_type) == konst(Const::LinkTypePerf) {
+            perf_event(s, private_of(rd_field(link, Field::PerfLinkFile)));
+        } else if u64::from(link_type) == konst(Const::LinkTypeRawTp) {
+            let btp: u64 = rd_field(link, Field::RawTpLinkBtp);
+            if tracepoint(&raw mut (*record).target, rd_field(btp, Field::RawEventMapTp)) {
+                (*record).has |= has::RAW_TP;
+            }
+        } else {
+            let aux: u64 = rd_field(prog, Field::ProgAux);
+            string(&raw mut (*record).target, rd_field(aux, Field::AuxAttachFuncName));
+        }
+    }
+}
+
+/// Writes what a perf event counts: the class's system and the event's name.
+#[inline(always)]
+unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
+    // SAFETY: see `program`.
+    unsafe {
+        if event == 0 {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        (*record).has |= has::PERF;
+        (*record).perf_type = rd_field(event, Field::PerfEventAttrType);
+        (*record).perf_config = rd_field(event, Field::PerfEventAttrConfig);
+        let tp_event: u64 = rd_field(event, Field::PerfEventTpEvent);
+        if tp_event == 0 {
+            return;
+        }
+        let flags: u32 = rd_field(tp_event, Field::TraceCallFlags);
+        (*record).call_flags = flags;
+        let class: u64 = rd_field(tp_event, Field::TraceCallClass);
+        string(&raw mut (*record).target, rd_field(class, Field::TraceClassSystem));
+        // A union: the tracepoint, or the event's own name.
+        let name: u64 = rd_field(tp_event, Field::TraceCallName);
+        if u64::from(flags) & konst(Const::TraceFlagTracepoint) != 0 {
+            tracepoint(&raw mut (*record).target2, name);
+        } else {
+            string(&raw mut (*record).target2, name);
+        }
+    }
+}
+
+/// `tracepoint->name`; whether there is one.
+#[inline(always)]
+unsafe fn tracepoint(to: *mut [u8; TARGET_LEN], tracepoint: u64) -> bool {
+    // SAFETY: see `program`.
+    unsafe { tracepoint != 0 && string(to, rd_field(tracepoint, Field::TracepointName)) }
+}
+
+/// A kernel string; whether there is one. Its place is never the map value's first byte (see `read_kernel_str`).
+#[inline(always)]
+unsafe fn string(to: *mut [u8; TARGET_LEN], from: u64) -> bool {
+    // SAFETY: see `program`.
+    unsafe { from != 0 && read_kernel_str(to.cast(), TARGET_LEN as u64, from) > 1 }
+}

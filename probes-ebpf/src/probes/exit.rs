@@ -1,0 +1,80 @@
+//! `exit`: the last thread of a process ended.
+
+use super::field;
+use crate::emit::{Event, Frame};
+use crate::maps::first_exit;
+use crate::read::{konst, ld, typed_as};
+use crate::task::{Who, current, start_of};
+use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use core::mem::MaybeUninit;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::record::exit::ExitRecord;
+
+/// `SIGNAL_GROUP_EXIT` of `signal_struct.flags`.
+const SIGNAL_GROUP_EXIT: u32 = 4;
+/// `group_dead` in the record of the classic tracepoint, from 6.16 on: after comm[16], pid and prio.
+const GROUP_DEAD_AT: usize = 32;
+
+/// Up to 6.15 `sched_process_exit(struct task_struct *p)`, then `(struct task_struct *p, bool group_dead)`.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
+    let task = typed_as(ctx.arg(0), Type::Task);
+    let told = konst(Const::ExitHasGroupDead) != 0;
+    let dead = told && ctx.arg::<u64>(1) & 1 != 0;
+    // SAFETY: `task` is the tracepoint's argument, the current task.
+    unsafe { exit(Slot::ExitBtf, task, told, dead) };
+    0
+}
+
+/// `sched:sched_process_exit`: comm[16], pid, prio, and from 6.16 on group_dead.
+#[tracepoint(category = "sched", name = "sched_process_exit")]
+pub fn exit_tp(ctx: TracePointContext) -> u32 {
+    let told = konst(Const::ExitHasGroupDead) != 0;
+    // SAFETY: the record has the field where the constant says so.
+    let dead = told && unsafe { field::<u8>(&ctx, GROUP_DEAD_AT) } & 1 != 0;
+    // SAFETY: as in `exit_btf`.
+    unsafe { exit(Slot::ExitTp, current(), told, dead) };
+    0
+}
+
+#[inline(always)]
+unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
+    // SAFETY: `task` is the current task, typed where the kernel can.
+    unsafe {
+        if told && !dead {
+            return;
+        }
+        let signal: u64 = ld(task, Field::TaskSignal);
+        if !told && ld::<u32>(signal, Field::SignalLive) != 0 {
+            return;
+        }
+        let who = Who::of(task);
+        if !told && !first_exit(who.tgid, start_of(task)) {
+            return;
+        }
+        let record = status(task, signal);
+        let Some(event) = Event::begin(slot, &who, record.status != 0) else { return };
+        let mut frame = MaybeUninit::<Frame<ExitRecord>>::uninit();
+        let frame = frame.as_mut_ptr();
+        event.head(&raw mut (*frame).header, &who);
+        (&raw mut (*frame).record).write(record);
+        event.send(frame.cast(), size_of::<Frame<ExitRecord>>() as u64);
+    }
+}
+
+/// The status that wait(2) reports (`wait_task_zombie`).
+#[inline(always)]
+unsafe fn status(task: u64, signal: u64) -> ExitRecord {
+    // SAFETY: as in `exit`.
+    unsafe {
+        let signal_flags: u32 = ld(signal, Field::SignalFlags);
+        let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
+            ld(signal, Field::SignalGroupExitCode)
+        } else {
+            ld(ld(task, Field::TaskGroupLeader), Field::TaskExitCode)
+        };
+        ExitRecord { status, signal_flags }
+    }
+}

@@ -1,0 +1,49 @@
+//! `fork`: a process was created.
+
+use crate::emit::{Event, Frame};
+use crate::read::{ld, typed_as};
+use crate::task::{Who, start_of};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use core::mem::MaybeUninit;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::time::BootNanos;
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in `kernel_clone`, before the child
+/// first runs. `parent` is the current task.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: both are the tracepoint's arguments.
+    unsafe { fork(Slot::ForkBtf, typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task)) };
+    0
+}
+
+#[inline(always)]
+unsafe fn fork(slot: Slot, parent: u64, child: u64) {
+    // SAFETY: the tasks are typed by the tracepoint.
+    unsafe {
+        let tgid: u32 = ld(child, Field::TaskTgid);
+        let tid: u32 = ld(child, Field::TaskPid);
+        if tgid != tid {
+            return;
+        }
+        let who = Who::of(parent);
+        let Some(event) = Event::begin(slot, &who, false) else { return };
+        let real_parent: u64 = ld(child, Field::TaskRealParent);
+        let mut frame = MaybeUninit::<Frame<ForkRecord>>::uninit();
+        let frame = frame.as_mut_ptr();
+        event.head(&raw mut (*frame).header, &who);
+        (&raw mut (*frame).record).write(ForkRecord {
+            child: Tgid(tgid),
+            child_tid: tid,
+            child_start: BootNanos(ld(child, Field::TaskStartBoottime)),
+            child_parent: Tgid(ld(real_parent, Field::TaskTgid)),
+            reserved: 0,
+            child_parent_start: BootNanos(start_of(real_parent)),
+        });
+        event.send(frame.cast(), size_of::<Frame<ForkRecord>>() as u64);
+    }
+}

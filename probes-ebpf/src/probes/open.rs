@@ -1,0 +1,175 @@
+//! `open`: a file was opened, or failed to open.
+
+use super::sys_exit::Call;
+use crate::emit::{Event, Frame};
+use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
+use crate::read::{any, ld, offset, read_user, read_user_str};
+use crate::task::Who;
+use aya_ebpf::maps::Array;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{OpenRecord, PATH_MAX, via};
+
+/// Highest place in the buffer where a name may start.
+const MASK: u64 = NAMES_MAX - 1;
+/// Bytes asked for when a path is read: one more than fits, so that a path that fits is told from one that does not.
+const ASK: u64 = PATH_MAX as u64 + 1;
+
+const AT_FDCWD: i32 = -100;
+/// What creat(2) stands for: `O_CREAT | O_WRONLY | O_TRUNC`.
+const CREAT_FLAGS: u64 = 0x241;
+const O_ACCMODE: u64 = 3;
+const O_PATH: u64 = 0x20_0000;
+
+/// Where `open` is put together.
+#[repr(C)]
+pub struct OpenScratch {
+    frame: Frame<OpenRecord>,
+    buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK],
+    walk: Walk,
+    /// `struct open_how`: flags, mode, resolve.
+    how: [u64; 3],
+}
+
+/// Tells of an open that ended; `via` is how it was asked for.
+#[inline(always)]
+pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u8) {
+    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
+    // own map.
+    unsafe {
+        let who = Who::of(call.task);
+        let Some(event) = Event::begin(slot, &who, call.ret < 0) else { return };
+        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        (*record).ret = call.ret as i32;
+        (*record).via = via;
+        (*record).abi = call.abi;
+        (*record).reserved = 0;
+        let path = request(s, call, via);
+        let end = resolved(s, call) & MASK;
+        let path_len = as_asked(s, end, path);
+        event.send((&raw mut (*s).frame).cast(), size_of::<Frame<OpenRecord>>() as u64 + end + path_len);
+    }
+}
+
+/// Writes what was asked for; the address of the path.
+#[inline(always)]
+unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
+    let [a, b, c, d] = call.args;
+    // SAFETY: see `open`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        (*record).how_marks = 0;
+        (*record).resolve = 0;
+        if via == via::OPENAT {
+            (*record).dirfd = a as i32;
+            (*record).flags = c & 0xffff_ffff;
+            (*record).mode = d as u32;
+            b
+        } else if via == via::OPENAT2 {
+            (*record).dirfd = a as i32;
+            let how = &raw mut (*s).how;
+            let fault = read_user(how.cast(), size_of::<[u64; 3]>() as u64, c) != 0;
+            (*record).how_marks = if fault { mark::FAULT } else { 0 };
+            (*record).flags = (*how)[0];
+            (*record).mode = (*how)[1] as u32;
+            (*record).resolve = (*how)[2];
+            b
+        } else {
+            let creat = via == via::CREAT;
+            (*record).dirfd = AT_FDCWD;
+            (*record).flags = if creat { CREAT_FLAGS } else { b & 0xffff_ffff };
+            (*record).mode = if creat { b as u32 } else { c as u32 };
+            a
+        }
+    }
+}
+
+/// Appends the names of the opened file, or of the caller's root when nothing was opened; where they end.
+#[inline(always)]
+unsafe fn resolved(s: *mut OpenScratch, call: &Call) -> u64 {
+    // SAFETY: see `open`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let fs: u64 = ld(call.task, Field::TaskFs);
+        let root = path::root_of(fs);
+        let mut marks = 0;
+        let from;
+        if call.ret >= 0 {
+            (from, marks) = opened(s, call);
+        } else if path::is_top(call.task, root) {
+            from = Place::NONE;
+        } else {
+            from = root;
+        }
+        (*record).names_len = 0;
+        (*record).root_off = if call.ret >= 0 || root.dentry == 0 { u16::MAX } else { 0 };
+        if from.dentry == 0 {
+            (*record).names_marks = marks;
+            return 0;
+        }
+        let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), 0, from, root);
+        (*record).names_len = names.end as u16;
+        if call.ret >= 0 {
+            (*record).root_off = names.root.map_or(u16::MAX, |at| at as u16);
+        }
+        (*record).names_marks = names.marks | marks;
+        names.end
+    }
+}
+
+/// The file behind the new descriptor. Another thread may have closed or reused it by now.
+#[inline(always)]
+unsafe fn opened(s: *mut OpenScratch, call: &Call) -> (Place, u8) {
+    // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
+    unsafe {
+        let file = file_at(call.task, call.ret as u64);
+        if file == 0 {
+            return (Place::NONE, mark::RACED);
+        }
+        let view = path::view_file(file, &raw mut (*s).walk);
+        let asked = (*s).frame.record.flags;
+        let same = asked & O_PATH != 0 || (asked ^ u64::from(view.flags)) & O_ACCMODE == 0;
+        (view.path, if same { 0 } else { mark::RACED })
+    }
+}
+
+/// The file behind a descriptor of the current task; 0 when there is none.
+#[inline(always)]
+pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
+    // SAFETY: `task` is the current task, typed where the kernel can.
+    unsafe {
+        let table: u64 = ld(ld(task, Field::TaskFiles), Field::FilesFdt);
+        if fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
+            return 0;
+        }
+        let slots: u64 = ld(table, Field::FdtableFd);
+        // Any structure that starts with a pointer will do for the cast.
+        any(slots.wrapping_add(fd << 3), Type::Path, offset(Field::PathMnt))
+    }
+}
+
+/// Appends the path as asked, without its NUL; its length.
+#[inline(always)]
+unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
+    // SAFETY: see `open`; ASK bytes lie behind any masked place.
+    unsafe {
+        let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
+        let n = read_user_str(dst, ASK, path);
+        let record = &raw mut (*s).frame.record;
+        (*record).path_marks = if n < 0 {
+            mark::FAULT
+        } else if n == ASK as i64 {
+            mark::CUT
+        } else {
+            0
+        };
+        let longest = u64::from(PATH_MAX) - 1;
+        let len = if n <= 0 { 0 } else { n as u64 - 1 };
+        let len = if len > longest { longest } else { len };
+        (*record).path_len = len as u16;
+        len
+    }
+}

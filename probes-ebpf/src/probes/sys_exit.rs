@@ -1,0 +1,191 @@
+//! The end of every system call: tells the calls that make events from all others, and lays their arguments out.
+
+use super::{bpf, field, open};
+use crate::maps::{BPF_BTF_SCRATCH, BPF_TP_SCRATCH, OPEN_BTF_SCRATCH, OPEN_TP_SCRATCH};
+use crate::read::{ld, typed};
+use crate::task::current;
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
+use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::Field;
+use tracetui_shared::record::bpf::call;
+use tracetui_shared::record::open::{abi, via};
+
+// Where registers stand in `struct pt_regs` of x86-64 (ABI: ptrace shows the same).
+const R10: u64 = 56;
+const BX: u64 = 40;
+const CX: u64 = 88;
+const DX: u64 = 96;
+const SI: u64 = 104;
+const DI: u64 = 112;
+const ORIG_AX: u64 = 120;
+
+/// `__X32_SYSCALL_BIT`.
+const X32: u32 = 0x4000_0000;
+/// `TS_COMPAT` of `thread_info.status`: the system call came through the 32-bit table.
+const TS_COMPAT: u32 = 2;
+/// `PERF_EVENT_IOC_SET_BPF`.
+const SET_BPF: u64 = 0x4004_2408;
+
+/// System call numbers of the 64-bit table (x32 has the same, and its own ioctl).
+mod nr64 {
+    pub(super) const OPEN: u32 = 2;
+    pub(super) const IOCTL: u32 = 16;
+    pub(super) const CREAT: u32 = 85;
+    pub(super) const OPENAT: u32 = 257;
+    pub(super) const BPF: u32 = 321;
+    pub(super) const IOCTL_X32: u32 = 514;
+}
+
+/// System call numbers of the i386 table.
+mod nr32 {
+    pub(super) const OPEN: u32 = 5;
+    pub(super) const CREAT: u32 = 8;
+    pub(super) const IOCTL: u32 = 54;
+    pub(super) const OPENAT: u32 = 295;
+    pub(super) const BPF: u32 = 357;
+}
+
+/// openat2 has one number in every table.
+const OPENAT2: u32 = 437;
+
+/// A system call that ended.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// The current task.
+    pub task: u64,
+    /// Its first four arguments.
+    pub args: [u64; 4],
+    /// Its result.
+    pub ret: i64,
+    /// [`abi`].
+    pub abi: u8,
+}
+
+/// What a number stands for: [`via`], or one of these.
+const IS_BPF: u8 = 0x10;
+const IS_IOCTL: u8 = 0x11;
+const IS_OTHER: u8 = 0xff;
+
+/// `sys_exit(struct pt_regs *regs, long ret)`: after every system call of every table.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
+    let regs: u64 = ctx.arg(0);
+    // SAFETY: `regs` is typed by the tracepoint.
+    unsafe {
+        let Some((what, call)) = select(regs, ctx.arg(1)) else { return 0 };
+        if what < IS_BPF {
+            open::open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, &call, what);
+        } else {
+            bpf::bpf(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(what));
+        }
+    }
+    0
+}
+
+/// `syscalls:sys_exit_{open,openat,openat2,creat}`: nr, ret. Never for calls of the 32-bit table.
+#[tracepoint]
+pub fn open_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: see `registers`.
+    unsafe {
+        if let Some((what, call)) = select(registers(), field(&ctx, RET))
+            && what < IS_BPF
+        {
+            open::open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call, what);
+        }
+    }
+    0
+}
+
+/// `syscalls:sys_exit_{bpf,ioctl}`: nr, ret.
+#[tracepoint]
+pub fn bpf_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: see `registers`.
+    unsafe {
+        if let Some((what, call)) = select(registers(), field(&ctx, RET))
+            && what >= IS_BPF
+        {
+            bpf::bpf(Slot::BpfTp, &BPF_TP_SCRATCH, &call, how_called(what));
+        }
+    }
+    0
+}
+
+/// Where the result stands in the record of a `sys_exit_*` tracepoint: after the common fields and the number.
+const RET: usize = 16;
+
+/// The registers with which the current task entered the kernel (5.15+).
+#[inline(always)]
+unsafe fn registers() -> u64 {
+    // SAFETY: the helper takes the current task, which is typed on every kernel that has the helper.
+    unsafe { bpf_task_pt_regs(aya_ebpf::helpers::generated::bpf_get_current_task_btf()) as u64 }
+}
+
+fn how_called(what: u8) -> u8 {
+    if what == IS_IOCTL { call::PERF_IOCTL } else { call::BPF }
+}
+
+/// The call, when it is one that makes events. Most are not: they leave after a look at the number.
+#[inline(always)]
+unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
+    // SAFETY: `regs` is typed: by the tracepoint, or by `bpf_task_pt_regs`.
+    unsafe {
+        let nr = typed::<u64>(regs, ORIG_AX) as u32;
+        let n = nr & !X32;
+        match n {
+            nr64::OPENAT | nr64::OPEN | nr64::CREAT | nr64::BPF | OPENAT2 => {}
+            nr64::IOCTL | nr64::IOCTL_X32 if typed::<u64>(regs, SI) & 0xffff_ffff == SET_BPF => {}
+            nr32::OPEN | nr32::CREAT | nr32::IOCTL | nr32::OPENAT | nr32::BPF => {}
+            _ => return None,
+        }
+        let task = current();
+        let compat = ld::<u32>(task, Field::TaskStatus) & TS_COMPAT != 0;
+        let what = if compat { what32(n) } else { what64(n) };
+        if what == IS_OTHER {
+            return None;
+        }
+        let args = if compat {
+            [typed(regs, BX), typed(regs, CX), typed(regs, DX), typed(regs, SI)]
+        } else {
+            [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
+        };
+        if what == IS_IOCTL && args[1] & 0xffff_ffff != SET_BPF {
+            return None;
+        }
+        let abi = if compat {
+            abi::I386
+        } else if nr & X32 != 0 {
+            abi::X32
+        } else {
+            abi::X86_64
+        };
+        Some((what, Call { task, args, ret, abi }))
+    }
+}
+
+#[inline(always)]
+fn what64(n: u32) -> u8 {
+    match n {
+        nr64::OPENAT => via::OPENAT,
+        nr64::OPEN => via::OPEN,
+        nr64::CREAT => via::CREAT,
+        OPENAT2 => via::OPENAT2,
+        nr64::BPF => IS_BPF,
+        nr64::IOCTL | nr64::IOCTL_X32 => IS_IOCTL,
+        _ => IS_OTHER,
+    }
+}
+
+#[inline(always)]
+fn what32(n: u32) -> u8 {
+    match n {
+        nr32::OPENAT => via::OPENAT,
+        nr32::OPEN => via::OPEN,
+        nr32::CREAT => via::CREAT,
+        OPENAT2 => via::OPENAT2,
+        nr32::BPF => IS_BPF,
+        nr32::IOCTL => IS_IOCTL,
+        _ => IS_OTHER,
+    }
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs every test. Those that need the kernel run as root (sudo when you are not); where that is refused they say so.
+# usage: scripts/test.sh        TRACETUI_REQUIRE_KERNEL=1: fail when the kernel tests cannot run
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo test --workspace --locked
+
+echo "== tests that need the kernel"
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if command -v sudo >/dev/null; then
+    as_root=(sudo --preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR)
+  else
+    echo "neither root nor sudo: they will say what they could not check"
+  fi
+fi
+# The optimised binary: the account must also hold where a slow reader would hide a fast kernel.
+test_binary=$(cargo test --locked --release -p tracetui --test kernel --no-run --message-format=json-render-diagnostics |
+  sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
+"${as_root[@]}" "$test_binary" --test-threads=1

@@ -1,0 +1,285 @@
+//! Arguments, checked: what is wrong with them is said here, with exit code 2, before anything is opened.
+//!
+//! One struct a subcommand; what several share is flattened into them ([`TraceOptions`], [`ScreenOptions`]). A new
+//! subcommand is a variant of [`Command`] here and a file in [`crate::command`].
+
+mod help;
+pub mod size;
+
+use crate::limits;
+use crate::sink::FormatName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use size::{ByteSize, RingSize};
+
+/// The command line.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "tracetui",
+    version,
+    about = "Shows live what a Linux machine executes, how processes end, which files are opened and which BPF programs are attached",
+    override_usage = "tracetui [OPTIONS] [FILTERS]\n       tracetui <COMMAND>",
+    after_help = help::MAIN,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of showing the dashboard.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The dashboard's options.
+    #[command(flatten)]
+    pub dashboard: Dashboard,
+}
+
+/// What can be done beside the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
+pub enum Command {
+    /// Print live events as lines on stdout
+    Print(Print),
+    /// Say per probe how it attaches, or why not and what to do about it
+    Doctor(Doctor),
+}
+
+/// `tracetui`: the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Dashboard {
+    /// Memory for events; the oldest are evicted
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
+    pub memory: ByteSize,
+    /// How to draw.
+    #[command(flatten)]
+    pub screen: ScreenOptions,
+    /// What to trace, and how.
+    #[command(flatten)]
+    pub trace: TraceOptions,
+}
+
+/// `tracetui print`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::PRINT)]
+pub struct Print {
+    /// How to write events: text, json (one object a line) or csv
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub format: FormatName,
+    /// End after N events; rows about lost events do not count
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// What to trace, and how.
+    #[command(flatten)]
+    pub trace: TraceOptions,
+}
+
+impl From<Dashboard> for Print {
+    /// The dashboard without a terminal.
+    fn from(dashboard: Dashboard) -> Print {
+        Print { format: FormatName::Text, count: None, trace: dashboard.trace }
+    }
+}
+
+/// `tracetui doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::DOCTOR)]
+pub struct Doctor {
+    /// How to write the report: text or json
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub format: ReportFormat,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// What everything that traces takes.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct TraceOptions {
+    /// The kernel's ring, rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
+    pub ring_size: RingSize,
+    // Last: its heading would stand above what follows.
+    /// Which events.
+    #[command(flatten)]
+    pub filters: FilterOptions,
+}
+
+/// Which events: as typed, not yet understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Filters (one repeated or with commas: or; different ones: and)")]
+pub struct FilterOptions {
+    /// Processes with these ids
+    #[arg(long, value_name = "N")]
+    pub pid: Vec<String>,
+    /// Processes with these ids and all that descend from them
+    #[arg(long, value_name = "N")]
+    pub tree: Vec<String>,
+    /// Names of threads
+    #[arg(long, value_name = "GLOB")]
+    pub comm: Vec<String>,
+    /// Users, by name or number
+    #[arg(long, value_name = "USER")]
+    pub uid: Vec<String>,
+    /// Cgroups, by path
+    #[arg(long, value_name = "GLOB")]
+    pub cgroup: Vec<String>,
+    /// Kinds: exec exit open fork bpf lost [default: all but fork]
+    #[arg(long, value_name = "LIST")]
+    pub kind: Vec<String>,
+    /// Only what failed: an error, a signal, an exit code other than 0
+    #[arg(long)]
+    pub failed: bool,
+    /// An expression, see below; not split at commas
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Vec<String>,
+}
+
+impl From<&FilterOptions> for crate::filter::FilterOptions {
+    fn from(typed: &FilterOptions) -> crate::filter::FilterOptions {
+        let typed = typed.clone();
+        crate::filter::FilterOptions {
+            pid: typed.pid,
+            tree: typed.tree,
+            comm: typed.comm,
+            uid: typed.uid,
+            cgroup: typed.cgroup,
+            kind: typed.kind,
+            failed: typed.failed,
+            filter: typed.filter,
+        }
+    }
+}
+
+/// What everything with a screen takes.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ScreenOptions {
+    /// Use colour: auto (heeds NO_COLOR), always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    pub color: Color,
+    /// Capture the mouse
+    #[arg(long)]
+    pub mouse: bool,
+}
+
+/// Whether to use colour.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum Color {
+    /// Where the terminal has it and NO_COLOR is not set.
+    #[default]
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[track_caller]
+    fn print(line: &str) -> Print {
+        match parse(line).expect("good usage").command {
+            Some(Command::Print(print)) => print,
+            other => panic!("{other:?} is not print"),
+        }
+    }
+
+    #[track_caller]
+    fn check_bad(line: &str, part: &str) {
+        let error = parse(line).expect_err("bad usage");
+        assert_eq!(error.exit_code(), 2, "{line}");
+        let text = error.to_string();
+        assert!(text.contains(part), "{text}");
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_subcommand_it_is_the_dashboard() {
+        let cli = parse("tracetui --pid 1 --mouse --color never --memory 64MiB").expect("good usage");
+        assert_eq!(cli.command, None);
+        assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
+        assert_eq!(cli.dashboard.memory, ByteSize(64 << 20));
+        assert_eq!(cli.dashboard.screen, ScreenOptions { color: Color::Never, mouse: true });
+        let plain = parse("tracetui").expect("good usage").dashboard;
+        assert_eq!(plain.memory, ByteSize(limits::MEMORY_DEFAULT));
+        assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);
+    }
+
+    #[test]
+    fn print_takes_format_count_and_filters() {
+        let plain = print("tracetui print");
+        assert_eq!((plain.format, plain.count), (FormatName::Text, None));
+        let all = print("tracetui print --format json -n 5 --kind open --ring-size 1MiB");
+        assert_eq!((all.format, all.count), (FormatName::Json, Some(5)));
+        assert_eq!(all.trace.ring_size.bytes(), 1 << 20);
+        assert_eq!(print("tracetui print --count=7").count, Some(7));
+    }
+
+    #[test]
+    fn filters_repeat_and_take_commas() {
+        let filters =
+            print("tracetui print --comm cc1,ld --comm make --kind exec,open --failed --uid ana").trace.filters;
+        assert_eq!(filters.comm, ["cc1,ld", "make"]);
+        assert_eq!(filters.kind, ["exec,open"]);
+        assert_eq!(filters.uid, ["ana"]);
+        assert!(filters.failed);
+    }
+
+    #[test]
+    fn an_expression_keeps_its_commas_and_spaces() {
+        let cli = Cli::try_parse_from(["tracetui", "print", "--filter", "path~a{1,2} err"]).expect("good usage");
+        let Some(Command::Print(print)) = cli.command else { panic!("not print") };
+        assert_eq!(print.trace.filters.filter, ["path~a{1,2} err"]);
+    }
+
+    #[test]
+    fn doctor_reports_as_text_or_json() {
+        let cli = parse("tracetui doctor --format json").expect("good usage");
+        assert_eq!(cli.command, Some(Command::Doctor(Doctor { format: ReportFormat::Json })));
+        check_bad("tracetui doctor --format csv", "csv");
+    }
+
+    #[test]
+    fn bad_usage_says_what_is_wrong() {
+        check_bad("tracetui frobnicate", "frobnicate");
+        check_bad("tracetui --frobnicate", "--frobnicate");
+        check_bad("tracetui --pid 1 print", "print");
+        check_bad("tracetui print --format yaml", "yaml");
+        check_bad("tracetui print -n 0", "0");
+        check_bad("tracetui print -n -1", "-1");
+        check_bad("tracetui print --ring-size 16MB", "16MiB");
+        check_bad("tracetui --memory lots", "lots");
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_not_offered() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["record", "replay", "export", "--btf", "--stack", "--write"] {
+            assert!(!help.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn help_shows_the_subcommands_and_the_filter_language() {
+        let help = parse("tracetui --help").expect_err("help");
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+        let text = help.to_string();
+        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

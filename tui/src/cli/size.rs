@@ -1,0 +1,187 @@
+//! Sizes: bytes, or a number of KiB, MiB or GiB.
+
+use crate::limits;
+use std::fmt;
+use std::str::FromStr;
+
+/// Units, the largest first.
+const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+/// Bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ByteSize(pub u64);
+
+/// Why a text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// No number before the unit.
+    #[error("a size is a whole number of bytes, or of KiB, MiB or GiB, such as 16MiB")]
+    NoNumber,
+    /// A unit, but none of ours.
+    #[error("{given:?} is no unit; write {number}{meant}")]
+    Unit {
+        /// The number before it.
+        number: u64,
+        /// As typed.
+        given: String,
+        /// The unit that looks like it.
+        meant: &'static str,
+    },
+    /// It does not fit.
+    #[error("that is more than any memory: 2^64 bytes or more")]
+    TooLarge,
+    /// It must not be zero.
+    #[error("must be more than 0")]
+    Zero,
+    /// More than the ring can have.
+    #[error("the ring can have {} at most", ByteSize(limits::RING_MAX))]
+    Ring,
+}
+
+impl FromStr for ByteSize {
+    type Err = SizeError;
+    fn from_str(text: &str) -> Result<ByteSize, SizeError> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        if number.is_empty() {
+            return Err(SizeError::NoNumber);
+        }
+        let number: u64 = number.parse().map_err(|_| SizeError::TooLarge)?;
+        let bytes = number.checked_mul(unit_bytes(number, unit.trim())?).ok_or(SizeError::TooLarge)?;
+        if bytes == 0 { Err(SizeError::Zero) } else { Ok(ByteSize(bytes)) }
+    }
+}
+
+fn unit_bytes(number: u64, unit: &str) -> Result<u64, SizeError> {
+    if unit.is_empty() {
+        return Ok(1);
+    }
+    if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+        return Ok(*bytes);
+    }
+    let first = unit.chars().next().unwrap_or_default();
+    let alike = UNITS.iter().find(|(name, _)| name.chars().next().is_some_and(|c| c.eq_ignore_ascii_case(&first)));
+    match alike {
+        Some((meant, _)) => Err(SizeError::Unit { number, given: unit.to_owned(), meant }),
+        None => Err(SizeError::NoNumber),
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// In the largest unit that needs no fraction: `16MiB`; it can be typed back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes)) {
+            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// The ring's size: as asked, and as the kernel takes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RingSize {
+    asked: ByteSize,
+    used: u64,
+}
+
+impl RingSize {
+    /// What it is unless said otherwise.
+    pub const DEFAULT: RingSize = RingSize { asked: ByteSize(limits::RING_DEFAULT), used: limits::RING_DEFAULT };
+
+    /// Bytes: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].
+    pub fn bytes(self) -> u64 {
+        self.used
+    }
+
+    /// What to tell the user when it is not what was asked for: a line for stderr.
+    pub fn note(self) -> Option<String> {
+        let RingSize { asked, used } = self;
+        let why = if asked.0 < limits::RING_MIN { "the smallest ring" } else { "a power of two" };
+        (asked.0 != used).then(|| format!("ring size {asked} rounded up to {}, {why}", ByteSize(used)))
+    }
+}
+
+impl FromStr for RingSize {
+    type Err = SizeError;
+    fn from_str(text: &str) -> Result<RingSize, SizeError> {
+        let asked: ByteSize = text.parse()?;
+        if asked.0 > limits::RING_MAX {
+            return Err(SizeError::Ring);
+        }
+        Ok(RingSize { asked, used: asked.0.max(limits::RING_MIN).next_power_of_two() })
+    }
+}
+
+impl fmt::Display for RingSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.asked.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check_size(text: &str, bytes: u64) {
+        assert_eq!(text.parse(), Ok(ByteSize(bytes)));
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, message: &str) {
+        assert_eq!(text.parse::<ByteSize>().expect_err("no size").to_string(), message);
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_binary_unit() {
+        check_size("1", 1);
+        check_size("65536", 65536);
+        check_size("64KiB", 65536);
+        check_size("16MiB", 16 << 20);
+        check_size("16 mib", 16 << 20);
+        check_size("2GiB", 2 << 30);
+    }
+
+    #[test]
+    fn what_is_no_size_says_why() {
+        check_error("16MB", "\"MB\" is no unit; write 16MiB");
+        check_error("4g", "\"g\" is no unit; write 4GiB");
+        for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
+            check_error(text, "a size is a whole number of bytes, or of KiB, MiB or GiB, such as 16MiB");
+        }
+        check_error("0", "must be more than 0");
+        check_error("0MiB", "must be more than 0");
+        check_error("99999999999999999999", "that is more than any memory: 2^64 bytes or more");
+        check_error("18446744073709551615GiB", "that is more than any memory: 2^64 bytes or more");
+    }
+
+    #[track_caller]
+    fn check_ring(text: &str, bytes: u64, note: Option<&str>) {
+        let ring: RingSize = text.parse().expect("a size");
+        assert_eq!((ring.bytes(), ring.note().as_deref()), (bytes, note));
+    }
+
+    #[test]
+    fn a_ring_is_rounded_up_and_says_so() {
+        check_ring("16MiB", 16 << 20, None);
+        check_ring("10MiB", 16 << 20, Some("ring size 10MiB rounded up to 16MiB, a power of two"));
+        check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128KiB, a power of two"));
+        check_ring("4096", 64 << 10, Some("ring size 4KiB rounded up to 64KiB, the smallest ring"));
+        check_ring("1GiB", 1 << 30, None);
+        assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
+        assert_eq!(SizeError::Ring.to_string(), "the ring can have 1GiB at most");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_can_be_typed(bytes in 1u64..) {
+            prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
+        }
+
+        #[test]
+        fn any_text_is_a_size_or_an_error(text in ".*") {
+            let _ = text.parse::<RingSize>();
+        }
+    }
+}

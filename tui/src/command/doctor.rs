@@ -1,0 +1,327 @@
+//! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
+
+use super::trace;
+use crate::cli::{self, ReportFormat};
+use crate::frame::host::Probe;
+use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
+use crate::source::host::privilege::{Cause, Severity};
+use std::fmt::{self, Write};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use tracetui_shared::kind::Kind;
+
+/// Attaches every probe, says how that went, and detaches them.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
+    let machine = Machine::read();
+    let (causes, probes) = trace::examine(&machine);
+    let report = Report {
+        kernel: &machine.uname.release,
+        arch: &machine.uname.machine,
+        lockdown: machine.lockdown,
+        capabilities: machine.capabilities,
+        causes: &causes,
+        probes: &probes,
+    };
+    let text = match args.format {
+        ReportFormat::Text => report.text(),
+        ReportFormat::Json => report.json() + "\n",
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::from(report.exit_status()))
+}
+
+/// What `doctor` found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report<'a> {
+    /// `uname -r`.
+    pub kernel: &'a str,
+    /// `uname -m`.
+    pub arch: &'a str,
+    /// `None` when not known.
+    pub lockdown: Option<Lockdown>,
+    /// Effective capabilities; `None` when not known.
+    pub capabilities: Option<Capabilities>,
+    /// What stands in the way whatever the probe; only the text has it, the rows of the probes say it too.
+    pub causes: &'a [Cause],
+    /// The probes, in the order in which they were tried.
+    pub probes: &'a [Probe],
+}
+
+impl Report<'_> {
+    /// The kinds of events that no attached probe makes.
+    pub fn kinds_without_probe(&self) -> Vec<Kind> {
+        let served =
+            |kind: Kind| self.probes.iter().any(|probe| probe.attached && probe.kinds.contains(&(kind as u16)));
+        Kind::PROBED.into_iter().filter(|kind| !served(*kind)).collect()
+    }
+
+    /// The status to exit with: 0 if every kind has a working probe, else 1.
+    pub fn exit_status(&self) -> u8 {
+        u8::from(!self.kinds_without_probe().is_empty())
+    }
+
+    /// The report for people: the machine, what stands in the way, a line a probe with its reasons below, the verdict.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing into a String does not fail.
+        let _ = self.write_text(&mut out);
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "kernel        {} {}", Plain(self.kernel), Plain(self.arch))?;
+        writeln!(out, "lockdown      {}", self.lockdown.map_or("not known", Lockdown::name))?;
+        writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
+        for cause in self.causes {
+            let weight = match cause.severity {
+                Severity::Fatal => "cannot trace",
+                Severity::Partial => "in part",
+            };
+            writeln!(out, "\n{weight}: {}", Plain(&cause.what))?;
+            below(out, 4, "remedy", &cause.remedy)?;
+        }
+        if !self.probes.is_empty() {
+            out.push('\n');
+        }
+        let kinds: Vec<String> = self.probes.iter().map(|probe| kinds(probe).replace(',', " ")).collect();
+        let name_width = self.probes.iter().map(|probe| probe.name.chars().count()).max().unwrap_or(0);
+        let kinds_width = kinds.iter().map(String::len).max().unwrap_or(0);
+        for (probe, kinds) in self.probes.iter().zip(&kinds) {
+            write_probe(out, probe, name_width, kinds, kinds_width)?;
+        }
+        let without: Vec<_> = self.kinds_without_probe().into_iter().map(Kind::name).collect();
+        match without.as_slice() {
+            [] => writeln!(out, "\nevery kind has a working probe"),
+            without => writeln!(out, "\nno working probe for: {}", without.join(" ")),
+        }
+    }
+
+    /// The report for programs: one object, on one line.
+    pub fn json(&self) -> String {
+        let list = |items: Vec<String>| format!("[{}]", items.join(","));
+        let capabilities = self.capabilities.map(|held| list(held.names().map(quoted).collect()));
+        let probes = self.probes.iter().map(probe_json).collect();
+        format!(
+            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"probes\":{}}}",
+            quoted(self.kernel),
+            quoted(self.arch),
+            quoted_or_null(self.lockdown.map(Lockdown::name)),
+            capabilities.as_deref().unwrap_or("null"),
+            list(probes),
+        )
+    }
+}
+
+fn write_probe(out: &mut String, probe: &Probe, name_width: usize, kinds: &str, kinds_width: usize) -> fmt::Result {
+    let state = if probe.attached { "attached    " } else { "not attached" };
+    let name = Plain(&probe.name).to_string();
+    let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", Plain(&probe.how));
+    writeln!(out, "{}", line.trim_end())?;
+    let reason = name_width + 2;
+    if let Some(why) = &probe.why {
+        below(out, reason, "why", why)?;
+    }
+    if !probe.attached && !probe.missing.is_empty() {
+        below(out, reason, "missing", &probe.missing)?;
+    }
+    match &probe.remedy {
+        Some(remedy) => below(out, reason, "remedy", remedy),
+        None => Ok(()),
+    }
+}
+
+/// A labelled reason below a line; the kernel's own words can be several lines.
+fn below(out: &mut String, indent: usize, label: &str, text: &str) -> fmt::Result {
+    let mut label = format!("{label}:");
+    for line in text.trim().lines() {
+        writeln!(out, "{:indent$}{label:8} {}", "", Plain(line))?;
+        label.clear();
+    }
+    Ok(())
+}
+
+fn probe_json(probe: &Probe) -> String {
+    let missing = (!probe.attached && !probe.missing.is_empty()).then_some(probe.missing.as_str());
+    format!(
+        "{{\"name\":{},\"kind\":{},\"attached\":{},\"how\":{},\"why\":{},\"missing\":{},\"remedy\":{}}}",
+        quoted(&probe.name),
+        quoted(&kinds(probe)),
+        probe.attached,
+        quoted(&probe.how),
+        quoted_or_null(probe.why.as_deref()),
+        quoted_or_null(missing),
+        quoted_or_null(probe.remedy.as_deref()),
+    )
+}
+
+/// The names of a probe's kinds, joined by commas; a kind that we do not know is its number.
+fn kinds(probe: &Probe) -> String {
+    let name = |kind: &u16| Kind::try_from(*kind).map_or_else(|unknown| unknown.0.to_string(), |k| k.name().to_owned());
+    probe.kinds.iter().map(name).collect::<Vec<_>>().join(",")
+}
+
+/// All, all but a few, or those that are held.
+fn capabilities(held: Option<Capabilities>) -> String {
+    let Some(held) = held else { return "not known".to_owned() };
+    let names: Vec<_> = held.names().collect();
+    let lacked: Vec<_> = Capability::ALL.iter().filter(|c| !held.has(**c)).map(|c| c.name()).collect();
+    match (names.len(), lacked.len()) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => "all".to_owned(),
+        (held, lacked_count) if lacked_count < held => format!("all but {}", lacked.join(" ")),
+        _ => names.join(" "),
+    }
+}
+
+/// Text in which control characters are escaped: reasons quote the kernel.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if c.is_control() => write!(f, "{}", c.escape_default()),
+            c => f.write_char(c),
+        })
+    }
+}
+
+fn quoted_or_null(text: Option<&str>) -> String {
+    text.map_or_else(|| "null".to_owned(), quoted)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn attached(name: &str, kinds: &[Kind]) -> Probe {
+        Probe {
+            name: name.to_owned(),
+            kinds: kinds.iter().map(|kind| *kind as u16).collect(),
+            attached: true,
+            how: "BTF tracepoint sched_process_exec".to_owned(),
+            missing: "execs".to_owned(),
+            ..Probe::default()
+        }
+    }
+
+    fn refused(name: &str, kinds: &[Kind]) -> Probe {
+        Probe {
+            attached: false,
+            how: "BTF tracepoint sys_exit".to_owned(),
+            why: Some("the verifier refused it:\nR1 \x1b[31mtype\n".to_owned()),
+            missing: "opens, attaches".to_owned(),
+            remedy: Some("sudo tracetui".to_owned()),
+            ..attached(name, kinds)
+        }
+    }
+
+    fn report(probes: &[Probe]) -> Report<'_> {
+        Report {
+            kernel: "6.12.1-amd64",
+            arch: "x86_64",
+            lockdown: Some(Lockdown::Integrity),
+            capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
+            causes: &[],
+            probes,
+        }
+    }
+
+    #[test]
+    fn a_line_a_probe_with_its_reasons_below() {
+        let cause = Cause {
+            severity: Severity::Fatal,
+            what: "missing CAP_BPF: programs cannot be loaded".to_owned(),
+            missing: Some(Capability::Bpf),
+            remedy: "run it as root: sudo tracetui".to_owned(),
+        };
+        let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
+        let text = Report { causes: &[cause], ..report(&probes) }.text();
+        let expected = "\
+kernel        6.12.1-amd64 x86_64
+lockdown      integrity
+capabilities  CAP_PERFMON CAP_BPF
+
+cannot trace: missing CAP_BPF: programs cannot be loaded
+    remedy:  run it as root: sudo tracetui
+
+exec_btf      exec      attached      BTF tracepoint sched_process_exec
+sys_exit_btf  open bpf  not attached  BTF tracepoint sys_exit
+              why:     the verifier refused it:
+                       R1 \\u{1b}[31mtype
+              missing: opens, attaches
+              remedy:  sudo tracetui
+
+no working probe for: exit open fork bpf
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_object_has_the_keys_of_the_contract() {
+        let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
+        let json = report(&probes).json();
+        let expected = concat!(
+            r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
+            r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
+            r#""why":null,"missing":null,"remedy":null},"#,
+            r#"{"name":"sys_exit_btf","kind":"open,bpf","attached":false,"how":"BTF tracepoint sys_exit","#,
+            r#""why":"the verifier refused it:\u000aR1 \u001b[31mtype\u000a","missing":"opens, attaches","#,
+            r#""remedy":"sudo tracetui"}]}"#,
+        );
+        assert_eq!(json, expected);
+        let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
+        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"probes":[]"#), "{unknown}");
+    }
+
+    #[test]
+    fn it_succeeds_if_every_kind_has_a_working_probe() {
+        let serving = |kinds: &[Kind]| [refused("spare", &[Kind::Exec]), attached("all", kinds)];
+        assert_eq!(report(&serving(&Kind::PROBED)).exit_status(), 0);
+        assert_eq!(report(&serving(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf])).exit_status(), 1);
+        assert_eq!(report(&[]).exit_status(), 1);
+    }
+
+    #[test]
+    fn capabilities_are_said_the_short_way() {
+        let all = Capabilities(u64::MAX);
+        assert_eq!(capabilities(Some(all)), "all");
+        let but = Capabilities(!(1 << Capability::SysResource as u8));
+        assert_eq!(capabilities(Some(but)), "all but CAP_SYS_RESOURCE");
+        assert_eq!(capabilities(Some(Capabilities(0))), "none");
+        assert_eq!(capabilities(None), "not known");
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_make_json_and_harmless_text(name: String, why: String, kind: u16) {
+            let probe = Probe { kinds: vec![kind], why: Some(why.clone()), ..refused(&name, &[]) };
+            let probes = [probe];
+            let report = report(&probes);
+            let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+            prop_assert_eq!(json["probes"][0]["name"].as_str(), Some(name.as_str()));
+            prop_assert_eq!(json["probes"][0]["why"].as_str(), Some(why.as_str()));
+            prop_assert!(!report.text().chars().any(|c| c.is_control() && c != '\n'));
+        }
+    }
+}

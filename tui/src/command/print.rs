@@ -1,0 +1,414 @@
+//! `tracetui print`: live events as lines.
+
+use super::trace::{self, Signals, TraceOptions};
+use crate::account::Account;
+use crate::cli;
+use crate::event::Seen;
+use crate::filter::Scratch;
+use crate::frame::Batch;
+use crate::pipeline::{Pipeline, Taken};
+use crate::sink::{self, FormatName, Sink};
+use crate::source::feed::Feed;
+use crate::source::host::clock;
+use anyhow::{Context, Result};
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+use tracetui_shared::kind::Kind;
+
+/// `128 + SIGINT`: the second signal ends at once.
+const INTERRUPTED: i32 = 130;
+
+/// Prints live events until a signal, until the output is closed, or until there are as many as were asked for.
+///
+/// # Errors
+/// When nothing can be traced, or the output cannot be written.
+pub async fn run(args: &cli::Print) -> Result<ExitCode> {
+    let filters = trace::compile(&args.trace.filters)?;
+    let kinds = filters.kinds;
+    let options = TraceOptions {
+        ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
+        kinds,
+        capture: filters.capture.clone(),
+    };
+    let mut signals = Signals::take().context("cannot handle signals")?;
+    if let Some(note) = args.trace.ring_size.note() {
+        eprintln!("{note}");
+    }
+    let session = trace::start(&options)?;
+    session.notes.iter().for_each(|note| eprintln!("{note}"));
+    let sink = sink::to_writer(args.format, io::stdout());
+    let mut scratch = Scratch::default();
+    let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
+    let mut printer = Printer::new(Pipeline::new(kinds), sink, wanted, args.count);
+    printer.set_zone(clock::local_offset_now_s());
+    eprintln!("{}", session.ready);
+    let printed = pump(session.feed, &mut printer, &mut signals).await;
+    let account = printer.account();
+    if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+        eprintln!("{text}");
+    }
+    match args.format {
+        FormatName::Json => eprintln!("{}", account.json()),
+        FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
+    }
+    printed.context("cannot write the output").map(|()| ExitCode::SUCCESS)
+}
+
+/// Feeds the printer until the source has ended, which the first signal or the last wanted line asks it to.
+async fn pump<S: Sink>(mut feed: Feed, printer: &mut Printer<S>, signals: &mut Signals) -> io::Result<()> {
+    let mut result = Ok(());
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                if ending {
+                    std::process::exit(INTERRUPTED);
+                }
+                ending = true;
+                feed.handle.stop();
+            }
+            batch = feed.batches.recv() => {
+                let Some(batch) = batch else { break };
+                let flow = printer.feed(batch);
+                while let Some(spare) = printer.spare() {
+                    feed.handle.recycle(spare);
+                }
+                if !matches!(flow, Ok(Flow::Continue)) && !ending {
+                    ending = true;
+                    feed.handle.stop();
+                }
+                result = result.and(flow.map(|_| ()));
+            }
+        }
+    }
+    result.and(printer.finish().map(|_| ()))
+}
+
+/// Whether an event (or a `lost` row: the filter language says when those are hidden) is to be printed.
+pub type Predicate = Box<dyn FnMut(&Seen<'_>) -> bool>;
+
+/// Whether to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// More is wanted.
+    Continue,
+    /// As many events are printed as were asked for.
+    Done,
+    /// Nobody reads the output any more.
+    Closed,
+}
+
+/// Batches in, lines out.
+///
+/// After the last line that is wanted, batches can be (and for a true account must be) fed on: their events count as
+/// filtered. The same holds once the output is closed; lines that still waited in the buffer then count as delivered,
+/// as those do that wait in a pipe.
+#[derive(Debug)]
+pub struct Printer<S> {
+    pipeline: Pipeline,
+    lines: Lines<S>,
+}
+
+struct Lines<S> {
+    sink: S,
+    wanted: Predicate,
+    /// How many events may still be printed.
+    left: Option<u64>,
+    error: Option<io::Error>,
+    closed: bool,
+}
+
+impl<S> std::fmt::Debug for Lines<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("left", &self.left).field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sink> Printer<S> {
+    /// A printer of what `pipeline` gives and `wanted` keeps, `count` events of it at most.
+    pub fn new(pipeline: Pipeline, sink: S, wanted: Predicate, count: Option<u64>) -> Printer<S> {
+        Printer { pipeline, lines: Lines { sink, wanted, left: count, error: None, closed: false } }
+    }
+
+    /// Takes a batch, and prints what its arrival settles the order of. When nothing more waits at the source
+    /// ([`Batch::drained_at`]) the lines are written at once, else when there are enough of them.
+    ///
+    /// # Errors
+    /// When the output cannot be written, other than because nobody reads it: that is [`Flow::Closed`].
+    pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
+        let drained = batch.drained_at().is_some();
+        self.pipeline.feed(batch);
+        let Printer { pipeline, lines } = self;
+        pipeline.release(&mut |seen, _| lines.take(seen));
+        if drained || lines.left == Some(0) {
+            lines.flush();
+        }
+        lines.outcome()
+    }
+
+    /// Prints all that is left, and draws up the account as of the counters that were last fed.
+    ///
+    /// # Errors
+    /// When the output cannot be written; [`account`](Self::account) still stands then.
+    pub fn finish(&mut self) -> io::Result<Account> {
+        let Printer { pipeline, lines } = self;
+        pipeline.finish(&mut |seen, _| lines.take(seen));
+        lines.finish();
+        lines.outcome()?;
+        Ok(self.account())
+    }
+
+    /// The account as of the counters that were last fed.
+    pub fn account(&self) -> Account {
+        self.pipeline.account()
+    }
+
+    /// The pipeline: what is known of the host, and whether events wait for their order to settle.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// A batch to fill again.
+    pub fn spare(&mut self) -> Option<Batch> {
+        self.pipeline.spare()
+    }
+
+    /// Says how many seconds the reader's wall clock is ahead of UTC from now on.
+    pub fn set_zone(&mut self, seconds: i32) {
+        self.lines.sink.set_zone(seconds);
+    }
+}
+
+impl<S: Sink> Lines<S> {
+    fn take(&mut self, seen: &Seen<'_>) -> Taken {
+        if self.closed || self.left == Some(0) || !(self.wanted)(seen) {
+            return Taken::Filtered;
+        }
+        let written = self.sink.event(seen);
+        self.check(written);
+        if self.closed {
+            return Taken::Filtered;
+        }
+        if seen.event.kind() != Kind::Lost {
+            self.left = self.left.map(|left| left.saturating_sub(1));
+        }
+        Taken::Delivered
+    }
+
+    fn flush(&mut self) {
+        if !self.closed {
+            let flushed = self.sink.flush();
+            self.check(flushed);
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.closed {
+            let finished = self.sink.finish();
+            self.check(finished);
+        }
+    }
+
+    /// After an error nothing more is written: a line would be missing in the middle.
+    fn check(&mut self, written: io::Result<()>) {
+        let Err(error) = written else { return };
+        self.closed = true;
+        if error.kind() != ErrorKind::BrokenPipe {
+            self.error = Some(error);
+        }
+    }
+
+    fn outcome(&mut self) -> io::Result<Flow> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None if self.closed => Ok(Flow::Closed),
+            None if self.left == Some(0) => Ok(Flow::Done),
+            None => Ok(Flow::Continue),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::host::{Counters, HostFrame};
+    use crate::sink::{FormatName, sample, to_writer};
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::rc::Rc;
+    use tracetui_shared::counters::{CpuState, SlotCounters};
+    use tracetui_shared::kind::{SLOTS, Slot};
+    use tracetui_shared::time::BootNanos;
+
+    fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
+        for batch in batches {
+            let flow = printer.feed(batch)?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// An output that can be looked at, and fails after some writes.
+    #[derive(Clone, Default)]
+    struct Out {
+        bytes: Rc<RefCell<Vec<u8>>>,
+        fails: Option<(usize, ErrorKind)>,
+    }
+
+    impl Out {
+        fn text(&self) -> String {
+            String::from_utf8(self.bytes.borrow().clone()).expect("UTF-8")
+        }
+
+        fn lines(&self) -> usize {
+            self.text().lines().count()
+        }
+    }
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match &mut self.fails {
+                Some((0, kind)) => return Err((*kind).into()),
+                Some((left, _)) => *left -= 1,
+                None => {}
+            }
+            self.bytes.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const START: u64 = 3_731_500_000_000;
+    const MS: u64 = 1_000_000;
+
+    /// Opens numbered `from..to`, one a millisecond, of which the number in `missing` is not there.
+    fn opens(from: u64, to: u64, missing: Option<u64>) -> Batch {
+        let mut batch = Batch::default();
+        for seq in (from..to).filter(|seq| Some(*seq) != missing) {
+            let header = sample::header(Kind::Open);
+            let time = BootNanos(START + seq * MS);
+            let header = tracetui_shared::header::FrameHeader { seq, time, slot: Slot::OpenTp as u16, ..header };
+            batch.push(header, &sample::opened(format!("/tmp/{seq}").as_bytes()));
+        }
+        batch
+    }
+
+    fn drained(mut batch: Batch, ms: u64) -> Batch {
+        batch.set_drained_at(BootNanos(START + ms * MS));
+        batch
+    }
+
+    fn last_counters(opens: u64, lost_ring: u64) -> Batch {
+        let mut slots = [SlotCounters::default(); SLOTS];
+        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::default() };
+        let idle = CpuState {
+            slots: [SlotCounters::default(); SLOTS],
+            credit: 0,
+            unwoken: 0,
+            woken_ns: 0,
+            reserved_for_rare: 0,
+        };
+        let cpus = vec![idle, CpuState { slots, ..idle }];
+        let counters = Counters { last: true, cpus, ..Counters::default() };
+        let mut batch = Batch::default();
+        HostFrame::Counters(counters).push(BootNanos(START + 10_000 * MS), &mut batch);
+        batch
+    }
+
+    fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
+        let mut printer = Printer::new(
+            Pipeline::new(Kind::Open.bit()),
+            to_writer(format, out.clone()),
+            Box::new(|_: &Seen<'_>| true) as Predicate,
+            count,
+        );
+        assert_eq!(printer.feed(sample::host()).expect("nothing to write"), Flow::Continue);
+        printer
+    }
+
+    #[test]
+    fn lines_appear_when_nothing_waits() {
+        let out = Out::default();
+        let mut printer = printer(FormatName::Json, None, &out);
+        assert_eq!(printer.feed(opens(0, 100, None)).expect("written"), Flow::Continue);
+        assert_eq!(out.lines(), 0, "more may wait");
+        assert_eq!(printer.feed(drained(Batch::default(), 200)).expect("written"), Flow::Continue);
+        assert_eq!(out.lines(), 100);
+        printer.feed(last_counters(100, 0)).expect("written");
+        let account = printer.finish().expect("written");
+        assert_eq!(account.line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
+    }
+
+    #[test]
+    fn large_amounts_are_written_before_anything_is_drained() {
+        let out = Out::default();
+        let mut printer = printer(FormatName::Json, None, &out);
+        printer.feed(opens(0, 1000, None)).expect("written");
+        assert!(out.bytes.borrow().len() >= 64 << 10);
+    }
+
+    #[test]
+    fn after_the_count_events_are_filtered_and_the_account_adds_up() {
+        let out = Out::default();
+        let mut printer = printer(FormatName::Text, Some(3), &out);
+        assert_eq!(
+            feed_all([drained(opens(0, 10, None), 100), opens(10, 20, None)], &mut printer).expect("written"),
+            Flow::Done
+        );
+        assert_eq!(out.lines(), 3);
+        assert_eq!(printer.feed(opens(10, 20, None)).expect("written"), Flow::Done);
+        printer.feed(last_counters(20, 0)).expect("written");
+        let account = printer.finish().expect("written");
+        assert_eq!(out.lines(), 3);
+        assert_eq!(account.sum().off_by(), 0);
+        assert_eq!(account.line(), "account: seen 20 delivered 3 filtered 17 lost 0 cut 0 (open 3)");
+    }
+
+    #[test]
+    fn rows_about_lost_events_do_not_count() {
+        let out = Out::default();
+        let mut printer = printer(FormatName::Text, Some(5), &out);
+        printer.feed(opens(0, 10_000, Some(2))).expect("written");
+        printer.feed(last_counters(10_000, 1)).expect("written");
+        let account = printer.finish().expect("written");
+        let text = out.text();
+        assert_eq!(text.matches(" OPEN ").count(), 5, "{text}");
+        assert_eq!(text.matches("1 open event lost here").count(), 1, "{text}");
+        assert_eq!((account.sum().delivered, account.sum().lost.sum(), account.sum().off_by()), (5, 1, 0));
+    }
+
+    #[test]
+    fn what_the_filter_rejects_is_counted() {
+        let out = Out::default();
+        let even = |seen: &Seen<'_>| seen.event.header.seq.is_multiple_of(2);
+        let sink = to_writer(FormatName::Text, out.clone());
+        let mut printer = Printer::new(Pipeline::new(Kind::Open.bit()), sink, Box::new(even), None);
+        printer.feed(opens(0, 10, None)).expect("written");
+        printer.feed(last_counters(10, 0)).expect("written");
+        let sum = printer.finish().expect("written").sum();
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (5, 5, 0));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_apart_from_a_failure() {
+        let out = Out { fails: Some((1, ErrorKind::BrokenPipe)), ..Out::default() };
+        let mut closed = printer(FormatName::Text, None, &out);
+        assert_eq!(closed.feed(drained(opens(0, 10, None), 100)).expect("written"), Flow::Continue);
+        assert_eq!(closed.feed(drained(opens(10, 20, None), 200)).expect("closed"), Flow::Closed);
+        assert_eq!(closed.feed(drained(opens(20, 30, None), 300)).expect("closed"), Flow::Closed);
+        closed.feed(last_counters(30, 0)).expect("closed");
+        let account = closed.finish().expect("a closed pipe is no failure");
+        assert_eq!((account.sum().filtered, account.sum().off_by()), (10, 0));
+
+        let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
+        let mut full = printer(FormatName::Csv, None, &out);
+        let error = full.feed(drained(opens(0, 10, None), 100)).expect_err("full");
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert!(full.finish().is_ok(), "told once");
+    }
+}

@@ -1,0 +1,225 @@
+//! What every command that traces does first: look at the machine, attach the probes, start the thread that empties
+//! the ring.
+
+use crate::cli;
+use crate::enrich::World;
+use crate::filter::{self, Compiled};
+use crate::frame::Batch;
+use crate::frame::host::{HostFrame, Probe};
+use crate::limits;
+use crate::source::CaptureFilter;
+use crate::source::feed::Feed;
+use crate::source::host::btf::Btf;
+use crate::source::host::cgroup::CgroupResolver;
+use crate::source::host::machine::Machine;
+use crate::source::host::privilege::{self, Cause, Facts, Severity};
+use crate::source::host::procfs::Scanner;
+use crate::source::host::users::Names;
+use crate::source::host::{clock, confine};
+use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus, Way};
+use anyhow::{Context, Result, bail};
+use tracetui_shared::kind::Kind;
+
+/// What to trace.
+#[derive(Clone, Debug)]
+pub struct TraceOptions {
+    /// Bytes of the ring, a power of two.
+    pub ring_size: u32,
+    /// Kinds that are wanted ([`Kind::bit`]s).
+    pub kinds: u32,
+    /// What the kernel side lets through.
+    pub capture: CaptureFilter,
+}
+
+/// The filter options are wrong: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadUsage(String);
+
+/// Reads the filter options.
+///
+/// # Errors
+/// [`BadUsage`], with a caret under the place.
+pub fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
+    struct HostNames(Names);
+    impl filter::Names for HostNames {
+        fn uid(&self, name: &str) -> Option<u32> {
+            self.0.uid(name).ok().map(|uid| uid.0)
+        }
+        fn gid(&self, name: &str) -> Option<u32> {
+            self.0.gid(name).ok().map(|gid| gid.0)
+        }
+    }
+    let options = filter::FilterOptions::from(filters);
+    options.compile(&HostNames(Names::read())).map_err(|error| BadUsage(error.render()))
+}
+
+/// A trace that runs.
+#[derive(Debug)]
+pub struct Session {
+    /// Where its frames come from.
+    pub feed: Feed,
+    /// The line that says that everything is attached.
+    pub ready: String,
+    /// What is not seen, and why: a line a probe, and what the machine keeps from us.
+    pub notes: Vec<String>,
+}
+
+/// Tries every probe, for `doctor`: what stands in the way, and what became of each.
+pub fn examine(machine: &Machine) -> (Vec<Cause>, Vec<Probe>) {
+    let mut causes = privilege::verdict(&Facts::of(machine, false));
+    if privilege::is_fatal(&causes) {
+        return (causes, Vec::new());
+    }
+    let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
+    let options = TraceOptions { ring_size: limits::RING_MIN as u32, kinds, capture: CaptureFilter::NOTHING };
+    match attach(&options) {
+        Ok(live) => (causes, live.probes().iter().map(probe_frame).collect()),
+        Err(error) => {
+            causes.push(Cause {
+                severity: Severity::Fatal,
+                what: format!("{error:#}"),
+                missing: None,
+                remedy: "this kernel refuses the probes: please report it with this text".into(),
+            });
+            (causes, Vec::new())
+        }
+    }
+}
+
+/// Loads and attaches the probes.
+fn attach(options: &TraceOptions) -> Result<Live> {
+    let facts = KernelFacts::of(&Btf::running().context("the kernel's BTF")?);
+    let live_options = LiveOptions {
+        ring_size: options.ring_size,
+        kinds: options.kinds,
+        capture: options.capture.clone(),
+        way: Way::Auto,
+    };
+    Ok(Live::start(&live_options, &facts)?)
+}
+
+/// Attaches the probes and starts reading.
+///
+/// # Errors
+/// When nothing can be traced: every cause with its remedy, a line each.
+pub fn start(options: &TraceOptions) -> Result<Session> {
+    let machine = Machine::read();
+    let causes = privilege::verdict(&Facts::of(&machine, false));
+    if privilege::is_fatal(&causes) {
+        let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
+        bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    let live = attach(options)?;
+    // Before the threads that read what others wrote.
+    confine::confine(confine::KEPT).context("cannot give up privileges")?;
+    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    notes.extend(live.probes().iter().filter_map(note));
+    let ready = ready_line(live.probes(), options);
+    let cgroups = CgroupResolver::new().ok();
+    let first = first_batch(&machine, live.probes(), cgroups.as_ref());
+    let feed = Feed::start(live, first, cgroups, process_scan).context("cannot start a thread")?;
+    Ok(Session { feed, ready, notes })
+}
+
+/// `tracing: exec exit open bpf; ring 16 MiB`: the kinds that were asked for and have a working probe.
+fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
+    let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && probe.kinds.contains(kind));
+    let asked = Kind::PROBED.iter().filter(|kind| options.kinds & kind.bit() != 0);
+    let kinds: Vec<&str> = asked.filter(|kind| works(kind)).map(|kind| kind.name()).collect();
+    format!(
+        "tracing: {}; ring {}",
+        kinds.join(" "),
+        spaced(&crate::cli::size::ByteSize(options.ring_size.into()).to_string())
+    )
+}
+
+/// `16MiB` as `16 MiB`.
+fn spaced(size: &str) -> String {
+    let unit = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
+    let (number, unit) = size.split_at(unit);
+    format!("{number} {unit}").trim_end().to_owned()
+}
+
+fn note(probe: &ProbeStatus) -> Option<String> {
+    let why = probe.why.as_ref().filter(|_| !probe.attached)?;
+    let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+    Some(format!("{}: {why}; not seen: {}{remedy}", probe.name, probe.missing))
+}
+
+/// What the pipeline needs to know before the first event.
+fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Option<&CgroupResolver>) -> Batch {
+    let mut batch = Batch::default();
+    let now = clock::now_boot();
+    let names = Names::read();
+    let host = [HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
+    let probes = probes.iter().map(|probe| HostFrame::Probe(probe_frame(probe)));
+    let users = names.users().into_iter().map(HostFrame::User);
+    let groups = names.groups().into_iter().map(HostFrame::Group);
+    let cgroups = cgroups.map(CgroupResolver::seed).unwrap_or_default().into_iter().map(HostFrame::Cgroup);
+    for frame in host.into_iter().chain(probes).chain(users).chain(groups).chain(cgroups) {
+        frame.push(now, &mut batch);
+    }
+    batch
+}
+
+/// A probe's state as a frame.
+pub fn probe_frame(probe: &ProbeStatus) -> Probe {
+    Probe {
+        name: probe.name.to_owned(),
+        kinds: probe.kinds.iter().map(|kind| *kind as u16).collect(),
+        attached: probe.attached,
+        how: probe.how.clone(),
+        why: probe.why.clone(),
+        missing: probe.missing.clone(),
+        remedy: probe.remedy.clone(),
+    }
+}
+
+/// The processes that are there already. After the attach, so that none is missed in between.
+fn process_scan() -> Batch {
+    let mut batch = Batch::default();
+    let seeds = Scanner::new().ok().and_then(|scanner| scanner.scan(|_| None).ok());
+    for seed in seeds.unwrap_or_default() {
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+    }
+    batch
+}
+
+/// The first signal asks a trace to end, the second ends the process.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes SIGINT, SIGTERM and SIGHUP.
+    ///
+    /// # Errors
+    /// When a handler cannot be set.
+    pub fn take() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// What `account` should say, printed on stderr when it does not add up: never in silence.
+pub fn discrepancy(world: &World, account: &crate::account::Account) -> Option<String> {
+    let off = account.sum().off_by();
+    (off != 0 && world.counters().last).then(|| format!("the account is off by {off}: please report it"))
+}

@@ -1,0 +1,262 @@
+//! The pipeline over frames made by hand: order, gaps, continuations, identity, the account.
+
+use super::*;
+use crate::event::Body;
+use crate::frame::host::{Counters, ProcessSeed, ProgramSkips};
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::id::{Tgid, Tid};
+use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::open::OpenRecord;
+
+const ALL: u32 = u32::MAX;
+const MS: u64 = 1_000_000;
+
+fn header(slot: Slot, cpu: u32, seq: u64, ms: u64) -> FrameHeader {
+    FrameHeader {
+        kind: slot.kind() as u16,
+        slot: slot as u16,
+        version: VERSION,
+        cpu,
+        seq,
+        time: BootNanos(ms * MS),
+        start: BootNanos(5),
+        tgid: Tgid(100),
+        tid: Tid(100),
+        ppid: Tgid(1),
+        ..FrameHeader::default()
+    }
+}
+
+fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
+    let record = OpenRecord { ret: -2, path_len: path.len() as u16, ..OpenRecord::default() };
+    let mut payload = record.as_bytes().to_vec();
+    payload.extend_from_slice(path);
+    batch.push(header(Slot::OpenSysExit, cpu, seq, ms), &payload);
+}
+
+/// What came out, one word an event.
+fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut to = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+        out.push(match &seen.event.body {
+            Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
+            Body::Lost(lost) => format!("lost {} {}", lost.record.count, lost.cause.word()),
+            Body::Exec(exec) => format!("exec {} of {} cut {}", exec.argv.len(), exec.record.argv_total, exec.cut()),
+            Body::Exit(_) => format!("exit {}", seen.process.map_or(0, |p| p.key.tgid.0)),
+            other => format!("{other:?}"),
+        });
+        Taken::Delivered
+    };
+    if end {
+        pipeline.finish(&mut to)
+    } else {
+        pipeline.release(&mut to)
+    }
+    out
+}
+
+fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
+    let state = |c: &SlotCounters| {
+        let mut slots = [SlotCounters::default(); SLOTS];
+        slots[slot as usize] = *c;
+        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0 }
+    };
+    Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
+}
+
+#[test]
+fn events_of_two_cpus_come_in_order_of_time() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 100, b"a");
+    open(&mut batch, 0, 1, 103, b"c");
+    open(&mut batch, 1, 0, 102, b"b");
+    open(&mut batch, 0, 2, 110, b"late");
+    pipeline.feed(batch);
+    // Nothing is older than the window yet.
+    assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
+    let mut batch = Batch::default();
+    open(&mut batch, 1, 1, 101, b"ab");
+    open(&mut batch, 1, 2, 125, b"z");
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["a", "ab", "b", "c"]);
+    let mut batch = Batch::default();
+    batch.set_drained_at(BootNanos(140 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["late"]);
+    assert_eq!(run(&mut pipeline, true), ["z"]);
+}
+
+#[test]
+fn a_missing_number_is_a_row_where_it_is_missing() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 10, b"a");
+    open(&mut batch, 1, 0, 11, b"b");
+    open(&mut batch, 0, 4, 12, b"c");
+    HostFrame::Counters(counters(
+        Slot::OpenSysExit,
+        &[
+            SlotCounters { wanted: 7, lost_ring: 5, ..SlotCounters::default() },
+            SlotCounters { wanted: 1, ..SlotCounters::default() },
+        ],
+    ))
+    .push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["a", "b", "lost 3 ring", "c", "lost 2 ring"]);
+    let account = pipeline.account();
+    assert_eq!(account.sum().off_by(), 0);
+    assert_eq!(account.kind(Kind::Open).lost.ring, 5);
+    assert_eq!(account.kind(Kind::Open).lost.read, 0);
+}
+
+#[test]
+fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, skips) in [(1000, 0), (2000, 3), (3000, 3)] {
+        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
+    assert_eq!(pipeline.account().kind(Kind::Open).lost.probe, 3);
+    assert_eq!(pipeline.account().sum().off_by(), 0);
+}
+
+fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
+    let record = ExecRecord { argv_total: total, argv_len: total, argc: 1, ..ExecRecord::default() };
+    let mut payload = record.as_bytes().to_vec();
+    payload.resize(payload.len() + first, b'x');
+    batch.push(header(Slot::ExecBtf, 0, seq, ms), &payload);
+}
+
+fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
+    let mut payload = ExecChunk { offset, len, ..ExecChunk::default() }.as_bytes().to_vec();
+    payload.resize(payload.len() + len as usize, b'y');
+    let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
+    batch.push(header, &payload);
+}
+
+#[test]
+fn an_exec_in_pieces_is_one_event() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    exec(&mut batch, 0, 10, 30, 10);
+    chunk(&mut batch, 0, 10, 10, 15);
+    pipeline.feed(batch);
+    let mut batch = Batch::default();
+    chunk(&mut batch, 0, 10, 25, 5);
+    exec(&mut batch, 1, 11, 8, 8);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exec 30 of 30 cut false", "exec 8 of 8 cut false"]);
+}
+
+#[test]
+fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    exec(&mut batch, 0, 10, 30, 10);
+    chunk(&mut batch, 0, 10, 10, 5);
+    exec(&mut batch, 1, 11, 30, 10);
+    chunk(&mut batch, 1, 11, 20, 5);
+    exec(&mut batch, 2, 12, 30, 10);
+    pipeline.feed(batch);
+    assert_eq!(
+        run(&mut pipeline, true),
+        ["exec 15 of 30 cut true", "exec 10 of 30 cut true", "exec 10 of 30 cut true"]
+    );
+    assert_eq!(pipeline.account().cut, 3);
+}
+
+#[test]
+fn a_record_that_is_no_event_is_a_row_and_counted() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    batch.push(header(Slot::OpenSysExit, 0, 0, 10), b"short");
+    batch.push_raw(b"no frame");
+    let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
+    HostFrame::Counters(counters(Slot::OpenSysExit, &wanted)).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
+    assert_eq!(pipeline.unframed(), 1);
+    assert_eq!(pipeline.account().kind(Kind::Open).lost.read, 1);
+    assert_eq!(pipeline.account().sum().off_by(), 0);
+}
+
+#[test]
+fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
+    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut batch = Batch::default();
+    let child = ForkRecord {
+        child: Tgid(200),
+        child_tid: 200,
+        child_start: BootNanos(9),
+        child_parent: Tgid(100),
+        child_parent_start: BootNanos(5),
+        ..ForkRecord::default()
+    };
+    let fork = FrameHeader { flags: flag::BOOKKEEPING, ..header(Slot::ForkBtf, 0, 0, 10) };
+    batch.push(fork, child.as_bytes());
+    let exit = FrameHeader { tgid: Tgid(200), tid: Tid(200), start: BootNanos(9), ..header(Slot::ExitBtf, 0, 0, 12) };
+    batch.push(exit, ExitRecord { status: 0x100, signal_flags: 4 }.as_bytes());
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exit 200"]);
+    let table = &pipeline.world().processes;
+    let child = table.by_tgid(Tgid(200)).expect("known");
+    assert_eq!(child.end.map(|end| end.status), Some(0x100));
+    assert!(table.in_tree(&child.process, Tgid(100)));
+    assert_eq!(table.pairing(), Default::default());
+}
+
+#[test]
+fn a_seed_known_to_the_tick_takes_the_exact_start() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    let seed = ProcessSeed {
+        tgid: Tgid(100),
+        start: BootNanos(0),
+        tick_ns: 10,
+        exe: b"/bin/x".to_vec(),
+        ..ProcessSeed::default()
+    };
+    HostFrame::ProcessSeed(seed).push(BootNanos(1), &mut batch);
+    open(&mut batch, 0, 0, 10, b"a");
+    batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
+    batch.push(header(Slot::ExitBtf, 0, 1, 13), ExitRecord::default().as_bytes());
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    let table = &pipeline.world().processes;
+    let entry = table.by_tgid(Tgid(100)).expect("known");
+    assert_eq!((entry.process.key.start, &*entry.process.image.exe), (BootNanos(5), b"/bin/x".as_slice()));
+    assert_eq!(table.pairing().exit_twice, 1);
+    assert_eq!(table.pairing().unpaired_exit, 0);
+}
+
+#[test]
+fn what_does_not_pair_up_is_counted() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    let status = ExitRecord::default();
+    batch.push(FrameHeader { tid: Tid(101), ..header(Slot::ExitBtf, 0, 0, 10) }, status.as_bytes());
+    exec(&mut batch, 0, 11, 0, 0);
+    batch.push(
+        FrameHeader { start: BootNanos(6), ..header(Slot::OpenSysExit, 0, 0, 12) },
+        OpenRecord::default().as_bytes(),
+    );
+    batch.push(
+        FrameHeader { start: BootNanos(7), ..header(Slot::OpenSysExit, 0, 1, 13) },
+        OpenRecord::default().as_bytes(),
+    );
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    let pairing = pipeline.world().processes.pairing();
+    assert_eq!(
+        pairing.each().map(|(_, n)| n),
+        // unpaired_exit, repeated_start, tid_not_pid, start_mismatch, exit_before_exec, exit_twice
+        [1, 0, 1, 1, 1, 0]
+    );
+}

@@ -1,0 +1,538 @@
+//! Events as JSON, one object a line. Which keys there are and in what order, the tables of [`describe`] say.
+//!
+//! A key is always there. `null` is followed by `<key>_why` when it applies but is not known. Text that is not UTF-8
+//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`] would escape on a screen is written as `\uXXXX`: to
+//! a program it is the same, and a terminal is safe from it.
+
+use super::{Format, integer};
+use crate::enrich::time::Rfc3339;
+use crate::event::Seen;
+use crate::event::describe::{self, Field, Shape, Value, Why, args};
+use crate::event::names;
+use crate::view::escape::{deceives, hex_digit, printable_len};
+use tracetui_shared::kind::Kind;
+
+/// Sets of open flags whose names are remembered: there are a dozen in use on a machine.
+const FLAG_SETS: usize = 32;
+
+/// Makes JSON lines.
+#[derive(Debug)]
+pub struct Json {
+    /// By the number of the kind.
+    plans: Vec<Vec<Step>>,
+    values: Values,
+}
+
+/// A key with what stands before it, and where its value comes from.
+#[derive(Debug)]
+struct Step {
+    key: Box<[u8]>,
+    field: &'static Field,
+    sub: Vec<Step>,
+}
+
+impl Default for Json {
+    fn default() -> Json {
+        Json::new()
+    }
+}
+
+impl Json {
+    /// A maker of lines.
+    pub fn new() -> Json {
+        let mut plans = Vec::new();
+        for kind in Kind::ALL {
+            let at = usize::from(kind as u16);
+            if plans.len() <= at {
+                plans.resize_with(at + 1, Vec::new);
+            }
+            plans[at] = plan(describe::fields(kind));
+        }
+        Json { plans, values: Values::default() }
+    }
+
+    /// Appends the event's object.
+    pub fn object(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+        let Json { plans, values } = self;
+        if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {
+            values.object(steps, seen, out);
+        }
+    }
+}
+
+impl Format for Json {
+    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+        self.object(seen, out);
+        out.push(b'\n');
+    }
+}
+
+fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
+    let step = |(i, field): (usize, &'static Field)| {
+        let before = if i == 0 { '{' } else { ',' };
+        let key = format!("{before}\"{}\":", field.name).into_bytes().into();
+        Step { key, field, sub: plan(field.sub.iter()) }
+    };
+    fields.enumerate().map(step).collect()
+}
+
+/// Writes values, with what is remembered from one to the next.
+#[derive(Debug, Default)]
+struct Values {
+    time: Rfc3339,
+    flags: Flags,
+    /// A text that has something to escape, put aside.
+    aside: Vec<u8>,
+}
+
+impl Values {
+    fn object(&mut self, steps: &[Step], seen: &Seen<'_>, out: &mut Vec<u8>) {
+        for step in steps {
+            out.extend_from_slice(&step.key);
+            self.value(step, seen, out);
+        }
+        out.push(b'}');
+    }
+
+    fn value(&mut self, step: &Step, seen: &Seen<'_>, out: &mut Vec<u8>) {
+        let name = step.field.name;
+        match (step.field.get)(seen) {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Unknown(why) => because(b"null", name, why, out),
+            Value::Unread(why) if step.field.shape == Shape::List => because(b"[]", name, why, out),
+            Value::Unread(why) => because(b"\"\"", name, why, out),
+            Value::Int(n) => integer(n, out),
+            Value::Uint(n) => integer(n, out),
+            Value::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
+            Value::Word(word) => word_in_quotes(word, out),
+            Value::Bytes(bytes) => self.text(name, out, |out| out.extend_from_slice(bytes)),
+            Value::Pair(a, b) => self.text(name, out, |out| {
+                out.extend_from_slice(a);
+                out.push(b':');
+                out.extend_from_slice(b);
+            }),
+            Value::Path(names) => self.text(name, out, |out| names.write(out)),
+            Value::Flags(flags) => self.flags.write(flags, out),
+            Value::Args(area) => self.args(name, area, out),
+            Value::Addr(addr) => {
+                out.extend_from_slice(b"\"0x");
+                hex(&addr.to_be_bytes(), out);
+                out.push(b'"');
+            }
+            Value::Tag(tag) => {
+                out.push(b'"');
+                hex(&tag, out);
+                out.push(b'"');
+            }
+            Value::Time(ns) => {
+                out.push(b'"');
+                self.time.write(ns, out);
+                out.push(b'"');
+            }
+            Value::Words(words) => list(words, out, |word, out| word_in_quotes(word, out)),
+            Value::Object => self.object(&step.sub, seen, out),
+        }
+    }
+
+    /// A text, and its bytes in hex when it is not UTF-8.
+    fn text(&mut self, name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.quoted(out, write) == Utf8::Invalid {
+            member(name, "_hex", out);
+            out.push(b'"');
+            hex(&self.aside, out);
+            out.push(b'"');
+        }
+    }
+
+    /// A text in quotes. It is written where it belongs; only when something in it must be escaped it is put aside
+    /// (and stays there until the next).
+    fn quoted(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
+        out.push(b'"');
+        let start = out.len();
+        write(out);
+        let written = out.get(start..).unwrap_or_default();
+        let plain = json_plain_len(written);
+        let mut utf8 = Utf8::Valid;
+        if plain < written.len() {
+            self.aside.clear();
+            self.aside.extend_from_slice(written);
+            out.truncate(start + plain);
+            utf8 = escape_json(self.aside.get(plain..).unwrap_or_default(), out);
+        }
+        out.push(b'"');
+        utf8
+    }
+
+    fn args(&mut self, name: &str, area: &[u8], out: &mut Vec<u8>) {
+        let mut utf8 = Utf8::Valid;
+        list(args(area), out, |arg, out| {
+            if self.quoted(out, |out| out.extend_from_slice(arg)) == Utf8::Invalid {
+                utf8 = Utf8::Invalid;
+            }
+        });
+        if utf8 == Utf8::Invalid {
+            member(name, "_hex", out);
+            list(args(area), out, |arg, out| match str::from_utf8(arg) {
+                Ok(_) => out.extend_from_slice(b"null"),
+                Err(_) => {
+                    out.push(b'"');
+                    hex(arg, out);
+                    out.push(b'"');
+                }
+            });
+        }
+    }
+}
+
+/// Whether a text was UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Utf8 {
+    Valid,
+    Invalid,
+}
+
+fn list<T>(elements: impl IntoIterator<Item = T>, out: &mut Vec<u8>, mut write: impl FnMut(T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (i, element) in elements.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(element, out);
+    }
+    out.push(b']');
+}
+
+/// Appends `,"<name><suffix>":`.
+fn member(name: &str, suffix: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(suffix.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn because(value: &[u8], name: &str, why: Why, out: &mut Vec<u8>) {
+    out.extend_from_slice(value);
+    member(name, "_why", out);
+    word_in_quotes(why.word(), out);
+}
+
+fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
+    }
+}
+
+fn json_plain_len(bytes: &[u8]) -> usize {
+    printable_len(bytes, [b'"', b'\\'])
+}
+
+/// Appends a text between its quotes.
+fn escape_json(bytes: &[u8], out: &mut Vec<u8>) -> Utf8 {
+    let mut utf8 = Utf8::Valid;
+    for chunk in bytes.utf8_chunks() {
+        escape_json_str(chunk.valid(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+            utf8 = Utf8::Invalid;
+        }
+    }
+    utf8
+}
+
+fn escape_json_str(mut text: &str, out: &mut Vec<u8>) {
+    while !text.is_empty() {
+        let (plain, rest) = text.split_at(json_plain_len(text.as_bytes()));
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = rest.chars();
+        if let Some(c) = chars.next() {
+            escape_json_char(c, out);
+        }
+        text = chars.as_str();
+    }
+}
+
+fn escape_json_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\u{8}' => out.extend_from_slice(b"\\b"),
+        '\u{c}' => out.extend_from_slice(b"\\f"),
+        _ if c < ' ' || c == '\u{7f}' || deceives(c) => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(b"\\u");
+                hex(&unit.to_be_bytes(), out);
+            }
+        }
+        _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// Names of sets of open flags, in quotes. A set has one place; another set that wants it takes it.
+#[derive(Debug, Default)]
+struct Flags {
+    sets: Vec<(u64, Vec<u8>)>,
+}
+
+impl Flags {
+    fn write(&mut self, flags: u64, out: &mut Vec<u8>) {
+        if self.sets.is_empty() {
+            self.sets.resize_with(FLAG_SETS, Default::default);
+        }
+        // Fibonacci hashing: the top five bits of the product.
+        let at = (flags.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize;
+        let Some((set, text)) = self.sets.get_mut(at) else { return };
+        if *set != flags || text.is_empty() {
+            *set = flags;
+            text.clear();
+            text.push(b'"');
+            names::open_flags(flags, text);
+            text.push(b'"');
+        }
+        out.extend_from_slice(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FormatName, sample};
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::id::{NsInum, Tgid};
+    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::mark;
+    use tracetui_shared::record::open::OpenRecord;
+
+    fn object_of(header: FrameHeader, payload: &[u8]) -> Json {
+        let line = sample::line(FormatName::Json, header, payload);
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert_eq!(line.matches('\n').count(), 1);
+        let terminal_safe = line.trim_end().chars().all(|c| !c.is_control() && !deceives(c));
+        assert!(terminal_safe, "{line:?}");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    fn object(kind: Kind, payload: &[u8]) -> Json {
+        object_of(sample::header(kind), payload)
+    }
+
+    #[track_caller]
+    fn check_line(kind: Kind, payload: &[u8], own: &str) {
+        let line = sample::line(FormatName::Json, sample::header(kind), payload);
+        let common = format!(
+            r#"{{"kind":"{}","time":"2026-11-20T10:02:11.500000001Z","ns":3731500000001,"cpu":1,"pid":48214,"tid":48215,"ppid":48213,"comm":"cc","uid":1000,"gid":1001,"cgroup":"/user.slice/app.scope","start_ns":3731419000000,"mnt_ns":4026531841,"pid_ns":4026531836,"ns_pid":null,"#,
+            kind.name()
+        );
+        assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{common}{own}}}\n"));
+    }
+
+    #[test]
+    fn every_kind_has_its_line() {
+        check_line(
+            Kind::Open,
+            &sample::opened(b"/usr/include/stdio.h"),
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","deleted":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
+        );
+        check_line(
+            Kind::Exec,
+            &sample::execed(b"cc\0-O2\0\0main.c\0"),
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
+        );
+        check_line(
+            Kind::Exit,
+            &sample::exit(0x7f00),
+            r#""exit_code":127,"signal":null,"core":false,"dur_ns":81000001"#,
+        );
+        check_line(
+            Kind::Exit,
+            &sample::exit(0x8b),
+            r#""exit_code":null,"signal":"SIGSEGV","core":true,"dur_ns":81000001"#,
+        );
+        check_line(Kind::Fork, &sample::fork(48_300), r#""child_pid":48300,"child_start_ns":3731499000000"#);
+        check_line(
+            Kind::Bpf,
+            &sample::attached(),
+            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"symbol_why":"not_collected","offset":null,"offset_why":"not_collected","addr":null,"addr_why":"not_collected","module":null,"module_why":"not_collected","multi":null,"multi_why":"not_collected","link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected""#,
+        );
+    }
+
+    #[test]
+    fn a_lost_row_has_every_key_and_no_process() {
+        let row = object(Kind::Lost, &sample::lost(Some(Kind::Open), 1204, 0));
+        assert_eq!(row["kind"], "lost");
+        for key in ["pid", "tid", "ppid", "comm", "uid", "gid", "cgroup", "start_ns", "mnt_ns", "pid_ns", "ns_pid"] {
+            assert_eq!(row.get(key), Some(&Json::Null), "{key}");
+            assert_eq!(row.get(format!("{key}_why")), None);
+        }
+        assert_eq!((&row["of"], &row["cause"], &row["count"]), (&json!("open"), &json!("ring"), &json!(1204)));
+        assert_eq!((&row["cpu"], &row["from_ns"]), (&json!(1), &Json::Null));
+    }
+
+    #[test]
+    fn every_key_of_a_kind_is_there() {
+        let payloads = [
+            (Kind::Exec, sample::execed(b"")),
+            (Kind::Exit, sample::exit(9)),
+            (Kind::Open, sample::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"")),
+            (Kind::Fork, sample::fork(1)),
+            (Kind::Bpf, sample::failed_load()),
+            (Kind::Lost, sample::lost(None, 1, 5)),
+        ];
+        for (kind, payload) in payloads {
+            let object = object(kind, &payload);
+            for field in describe::fields(kind) {
+                assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_says_why() {
+        let failed = object(Kind::Open, &sample::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"/nope"));
+        assert_eq!(failed["abs_path"], Json::Null);
+        assert_eq!((&failed["abs_path_why"], &failed["err"]), (&json!("failed"), &json!("ENOENT")));
+
+        let record = OpenRecord { ret: -14, path_marks: mark::FAULT, ..OpenRecord::default() };
+        let unread = object(Kind::Open, &sample::open(record, b"", b""));
+        assert_eq!((&unread["path"], &unread["path_why"]), (&json!(""), &json!("fault")));
+
+        let record = ExecRecord { argv_marks: mark::FAULT, argc: u32::MAX, ..ExecRecord::default() };
+        let unread = object(Kind::Exec, &sample::exec(record, b"/x", b"x\0", b"", b""));
+        assert_eq!((&unread["argv"], &unread["argv_why"]), (&json!([]), &json!("fault")));
+        assert_eq!((&unread["argc"], &unread["argc_why"]), (&Json::Null, &json!("no_field")));
+
+        let header = FrameHeader { mnt_ns: NsInum(0), cgroup: Default::default(), ..sample::header(Kind::Fork) };
+        let fork = object_of(header, &sample::fork(1));
+        assert_eq!((&fork["mnt_ns"], &fork["mnt_ns_why"]), (&Json::Null, &json!("no_field")));
+        assert_eq!((&fork["cgroup"], &fork["cgroup_why"]), (&Json::Null, &json!("vanished")));
+
+        let load = object(Kind::Bpf, &sample::failed_load());
+        assert_eq!((&load["attach"], load.get("attach_why")), (&Json::Null, None));
+        assert_eq!((&load["prog"]["id"], &load["prog"]["id_why"]), (&Json::Null, &json!("failed")));
+        assert_eq!(load["prog"]["type"], "kprobe");
+    }
+
+    #[test]
+    fn a_process_in_another_namespace_has_its_id_there() {
+        let header = FrameHeader { pid_ns: NsInum(77), ns_pid: Tgid(1), ..sample::header(Kind::Exit) };
+        assert_eq!(object_of(header, &sample::exit(0))["ns_pid"], 1);
+    }
+
+    #[test]
+    fn hostile_names_come_back_as_they_were() {
+        let name = "/tmp/\"q\" \\b\\ \n\t\r\x08\x0c\x1b[2J\x7f \u{9b}31m\u{202e}fdp \u{e0041} é 中 \u{2028}";
+        assert_eq!(object(Kind::Open, &sample::opened(name.as_bytes()))["path"], name);
+        let comm = "a\"\n\u{301}é\\";
+        assert_eq!(object_of(sample::named(Kind::Exit, comm.as_bytes()), &sample::exit(0))["comm"], comm);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_there_in_hex() {
+        let open = object(Kind::Open, &sample::opened(b"/tmp/caf\xe9/\"x"));
+        assert_eq!(
+            (&open["path"], &open["path_hex"]),
+            (&json!("/tmp/caf\u{fffd}/\"x"), &json!("2f746d702f636166e92f2278"))
+        );
+        assert_eq!((&open["abs_path"], &open["abs_path_hex"]), (&open["path"], &open["path_hex"]));
+
+        let exec = object(Kind::Exec, &sample::execed(b"cc\0\xff\xfe\0\0e\n\0"));
+        assert_eq!(exec["argv"], json!(["cc", "\u{fffd}\u{fffd}", "", "e\n"]));
+        assert_eq!(exec["argv_hex"], json!([null, "fffe", null, null]));
+
+        let exit = object_of(sample::named(Kind::Exit, b"\xc3\"a"), &sample::exit(0));
+        assert_eq!((&exit["comm"], &exit["comm_hex"]), (&json!("\u{fffd}\"a"), &json!("c32261")));
+    }
+
+    #[test]
+    fn hex_is_only_there_when_it_is_needed() {
+        let exec = object(Kind::Exec, &sample::execed("cc\0é\0".as_bytes()));
+        assert_eq!((exec.get("argv_hex"), &exec["argv"]), (None, &json!(["cc", "é"])));
+        assert_eq!(object(Kind::Open, &sample::opened("/é".as_bytes())).get("path_hex"), None);
+    }
+
+    #[test]
+    fn no_arguments_and_only_empty_ones_are_told_apart() {
+        assert_eq!(object(Kind::Exec, &sample::execed(b""))["argv"], json!([]));
+        assert_eq!(object(Kind::Exec, &sample::execed(b"\0"))["argv"], json!([""]));
+        assert_eq!(object(Kind::Exec, &sample::execed(b"\0\0"))["argv"], json!(["", ""]));
+        let cut = ExecRecord { argv_total: 900, ..ExecRecord::default() };
+        let cut = object(Kind::Exec, &sample::exec(cut, b"/x", b"x\0", b"", b"x\0lon"));
+        assert_eq!((&cut["argv"], &cut["cut"]), (&json!(["x", "lon"]), &json!(true)));
+    }
+
+    #[test]
+    fn the_longest_path_is_whole() {
+        let path = [b"/", "d/".repeat(2047).as_bytes()].concat();
+        assert_eq!(path.len(), 4095);
+        let open = object(Kind::Open, &sample::opened(&path));
+        assert_eq!(open["path"].as_str().map(str::len), Some(4095));
+        assert_eq!(open["abs_path"].as_str().map(str::len), Some(4094));
+    }
+
+    /// Values that no field has today.
+    const RARE: &[Field] = &[
+        Field::new("addr", Shape::Text, "", |_| Value::Addr(0xffff_ffff_81c3_a1f0)),
+        Field::new("low", Shape::Text, "", |_| Value::Addr(0x1000)),
+        Field::new("words", Shape::List, "", |_| Value::Words(&["a", "b"])),
+        Field::new("none", Shape::List, "", |_| Value::Words(&[])),
+        Field::new("pair", Shape::Text, "", |_| Value::Pair(b"sched", b"x\"\xff")),
+        Field::new("least", Shape::Number, "", |_| Value::Int(i64::MIN)),
+        Field::new("most", Shape::Number, "", |_| Value::Uint(u64::MAX)),
+    ];
+
+    #[test]
+    fn rare_values_are_written_as_promised() {
+        let mut out = Vec::new();
+        let steps = plan(RARE.iter());
+        sample::with_seen(sample::header(Kind::Exit), &sample::exit(0), |seen| {
+            Values::default().object(&steps, seen, &mut out);
+        });
+        let text = r#"{"addr":"0xffffffff81c3a1f0","low":"0x0000000000001000","words":["a","b"],"none":[],"pair":"sched:x\"?","pair_hex":"73636865643a7822ff","least":-9223372036854775808,"most":18446744073709551615}"#;
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), text.replace('?', "\u{fffd}"));
+    }
+
+    #[test]
+    fn sets_of_flags_are_told_apart_though_remembered() {
+        let mut values = Values::default();
+        let mut out = Vec::new();
+        for flags in [0o2000000, 0, 0o2000000, 0o1101, 0] {
+            values.flags.write(flags, &mut out);
+        }
+        let text = r#""O_RDONLY|O_CLOEXEC""O_RDONLY""O_RDONLY|O_CLOEXEC""O_WRONLY|O_CREAT|O_TRUNC""O_RDONLY""#;
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_json_that_gives_them_back(
+            path in prop::collection::vec(1u8.., 0..60),
+            argv in prop::collection::vec(prop::collection::vec(1u8.., 0..12), 0..6),
+        ) {
+            let open = object(Kind::Open, &sample::opened(&path));
+            prop_assert_eq!(open["path"].as_str(), Some(&*String::from_utf8_lossy(&path)));
+            prop_assert_eq!(open.get("path_hex").is_some(), str::from_utf8(&path).is_err());
+
+            let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_slice(), b"\0"].concat()).collect();
+            let exec = object(Kind::Exec, &sample::execed(&area));
+            let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+            prop_assert_eq!(&exec["argv"], &json!(lossy));
+            let hex = |arg: &Vec<u8>| {
+                let digits: String = arg.iter().map(|b| format!("{b:02x}")).collect();
+                if str::from_utf8(arg).is_ok() { Json::Null } else { json!(digits) }
+            };
+            let hexes: Vec<Json> = argv.iter().map(hex).collect();
+            let some = hexes.iter().any(|hex| !hex.is_null());
+            prop_assert_eq!(exec.get("argv_hex").cloned(), some.then_some(Json::Array(hexes)));
+        }
+    }
+}

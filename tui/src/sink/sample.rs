@@ -1,0 +1,179 @@
+//! Events for the tests of sinks and of what prints through them.
+
+use super::{FormatName, Sink, to_writer};
+use crate::enrich::World;
+use crate::event::lost::{Cause, LostRecord};
+use crate::event::{Event, Seen};
+use crate::frame::Batch;
+use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
+use tracetui_shared::header::{FrameHeader, VERSION};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
+use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::time::BootNanos;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// When the machine was started, by the wall clock: 2026-11-20T09:00:00Z.
+pub(crate) const BOOT_UNIX_NS: i64 = 1_795_165_200_000_000_000;
+
+/// A batch with what the host tells.
+pub(crate) fn host() -> Batch {
+    let mut batch = Batch::default();
+    let frames = [
+        HostFrame::Host(Host { pid_ns: NsInum(4_026_531_836), ..Host::default() }),
+        HostFrame::Clock(Clock { offset_ns: BOOT_UNIX_NS }),
+        HostFrame::Cgroup(Cgroup { id: CgroupId(42), path: b"/user.slice/app.scope".to_vec() }),
+    ];
+    frames.into_iter().for_each(|frame| frame.push(BootNanos(0), &mut batch));
+    batch
+}
+
+/// The head of an event by `cc` at 0.5 s past 14:02:11 of a zone four hours east.
+pub(crate) fn header(kind: Kind) -> FrameHeader {
+    let mut comm = [0; 16];
+    comm[..2].copy_from_slice(b"cc");
+    FrameHeader {
+        kind: kind as u16,
+        version: VERSION,
+        slot: Slot::ALL.iter().find(|slot| slot.kind() == kind).map_or(0, |slot| *slot as u16),
+        cpu: 1,
+        time: BootNanos(3_731_500_000_001),
+        start: BootNanos(3_731_419_000_000),
+        cgroup: CgroupId(42),
+        tgid: Tgid(48_214),
+        tid: Tid(48_215),
+        ppid: Tgid(48_213),
+        uid: Uid(1000),
+        gid: Gid(1001),
+        mnt_ns: NsInum(4_026_531_841),
+        pid_ns: NsInum(4_026_531_836),
+        ns_pid: Tgid(48_214),
+        comm,
+        ..FrameHeader::default()
+    }
+}
+
+pub(crate) fn named(kind: Kind, comm: &[u8]) -> FrameHeader {
+    let mut header = header(kind);
+    header.comm = [0; 16];
+    header.comm[..comm.len()].copy_from_slice(comm);
+    header
+}
+
+/// An open of `path`; `names` leaf first.
+pub(crate) fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
+    let record =
+        OpenRecord { names_len: names.len() as u16, root_off: u16::MAX, path_len: path.len() as u16, ..record };
+    [record.as_bytes(), names, path].concat()
+}
+
+pub(crate) fn opened(path: &[u8]) -> Vec<u8> {
+    let record = OpenRecord { ret: 3, dirfd: -100, flags: 0o2000000, via: 1, ..OpenRecord::default() };
+    let names: Vec<u8> =
+        path.rsplit(|b| *b == b'/').filter(|n| !n.is_empty()).flat_map(|n| [n, b"\0"].concat()).collect();
+    open(record, &names, path)
+}
+
+pub(crate) fn exec(record: ExecRecord, filename: &[u8], exe: &[u8], cwd: &[u8], argv: &[u8]) -> Vec<u8> {
+    let record = ExecRecord {
+        filename_len: filename.len() as u16,
+        exe_len: exe.len() as u16,
+        cwd_len: cwd.len() as u16,
+        argv_len: argv.len() as u32,
+        argv_total: argv.len().max(record.argv_total as usize) as u32,
+        ..record
+    };
+    [record.as_bytes(), filename, exe, cwd, argv].concat()
+}
+
+/// A successful exec with these arguments.
+pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
+    let record = ExecRecord { argc: u32::MAX, euid: 1000, egid: 1001, ..ExecRecord::default() };
+    exec(record, b"/usr/bin/cc", b"cc\0bin\0usr\0", b"app\0ana\0home\0", argv)
+}
+
+pub(crate) fn exit(status: u32) -> Vec<u8> {
+    ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
+}
+
+pub(crate) fn fork(child: u32) -> Vec<u8> {
+    let record = ForkRecord {
+        child: Tgid(child),
+        child_tid: child,
+        child_start: BootNanos(3_731_499_000_000),
+        ..ForkRecord::default()
+    };
+    record.as_bytes().to_vec()
+}
+
+/// A program of type tracing attached by a link to `tcp_connect`.
+pub(crate) fn attached() -> Vec<u8> {
+    let mut record = BpfRecord::new_zeroed();
+    record.ret = 9;
+    record.cmd = cmd::LINK_CREATE;
+    record.call = call::BPF;
+    record.has = has::PROG | has::LINK | has::ATTR;
+    record.prog_id = 88;
+    record.prog_type = 26;
+    record.expected_attach_type = 24;
+    record.tag = [0x9f, 0x3a, 0x61, 0xc0, 0x7b, 0x21, 0, 1];
+    record.link_id = 7;
+    record.link_type = 2;
+    record.target_fd = -1;
+    record.name[..10].copy_from_slice(b"on_connect");
+    record.target[..11].copy_from_slice(b"tcp_connect");
+    record.as_bytes().to_vec()
+}
+
+pub(crate) fn failed_load() -> Vec<u8> {
+    let mut record = BpfRecord::new_zeroed();
+    record.ret = -1;
+    record.cmd = cmd::PROG_LOAD;
+    record.prog_type = 2;
+    record.prog_uid = u32::MAX;
+    record.as_bytes().to_vec()
+}
+
+pub(crate) fn lost(of: Option<Kind>, count: u64, from_ns: u64) -> Vec<u8> {
+    let record = LostRecord {
+        of: of.map_or(0, |kind| kind as u16),
+        cause: Cause::Ring as u16,
+        cpu: 1,
+        count,
+        from_ns,
+        to_ns: 3_731_500_000_001,
+    };
+    record.as_bytes().to_vec()
+}
+
+/// What a sink makes of one event.
+pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut sink = to_writer(format, &mut out);
+    sink.set_zone(4 * 3600);
+    with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    out
+}
+
+/// Shows one event with the host around it.
+pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&Seen<'_>)) {
+    let mut batch = host();
+    batch.push(header, payload);
+    let mut world = World::default();
+    for frame in batch.frames() {
+        if frame.header.kind >= FIRST_KIND {
+            world.apply_host(HostFrame::decode(&frame).expect("a host frame"));
+            continue;
+        }
+        let event = Event::decode(&frame).expect("an event");
+        let process = world.apply(&event);
+        let clock_offset = world.clock_offset();
+        f(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset });
+    }
+}

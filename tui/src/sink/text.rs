@@ -1,0 +1,191 @@
+//! Events as aligned columns, one line an event, the columns of the dashboard: time, kind, pid, comm, result, detail.
+//!
+//! Lines are never cut and a line is one event whatever is in it: names are escaped ([`Mode::Reversible`]). The time
+//! is the wall clock of the zone that the caller told.
+
+use super::{Format, integer};
+use crate::enrich::time::clock_millis;
+use crate::event::lost::Lost;
+use crate::event::{Body, Seen};
+use crate::view::escape::{Mode, escape, width};
+
+/// Cells of the columns, as far as they are padded.
+mod cells {
+    pub(super) const KIND: usize = 4;
+    pub(super) const PID: usize = 7;
+    pub(super) const COMM: usize = 15;
+    pub(super) const RESULT: usize = 7;
+    /// A row about lost events is filled with dashes up to here.
+    pub(super) const LOST: usize = 80;
+}
+
+/// Makes text lines.
+#[derive(Debug, Default)]
+pub struct Text {
+    zone_s: i32,
+    raw: Vec<u8>,
+}
+
+impl Text {
+    fn escaped(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.raw.clear();
+        write(&mut self.raw);
+        escape(&self.raw, Mode::Reversible, out);
+    }
+
+    fn row(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+        clock_millis(seen.unix_nanos(), self.zone_s, out);
+        out.push(b' ');
+        column(cells::KIND, out, |out| out.extend(seen.event.kind().name().bytes().map(|b| b.to_ascii_uppercase())));
+        pid(seen.event.header.tgid.0, out);
+        column(cells::COMM, out, |out| escape(seen.event.header.comm(), Mode::Reversible, out));
+        column(cells::RESULT, out, |out| self.escaped(out, |raw| seen.result(raw)));
+        let detail = out.len();
+        self.escaped(out, |raw| seen.detail(raw));
+        if out.len() == detail {
+            let end = out.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
+            out.truncate(end);
+        }
+    }
+
+    fn lost(&mut self, seen: &Seen<'_>, lost: &Lost, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(b"-------- ");
+        lost.sentence(out);
+        out.extend_from_slice(b", ");
+        if lost.record.from_ns != 0 {
+            clock_millis(unix(lost.record.from_ns, seen), self.zone_s, out);
+            out.push(b' ');
+        }
+        out.extend_from_slice(b".. ");
+        clock_millis(unix(lost.record.to_ns, seen), self.zone_s, out);
+        out.push(b' ');
+        let end = (start + cells::LOST).max(out.len() + 6);
+        out.resize(end, b'-');
+    }
+}
+
+impl Format for Text {
+    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+        match &seen.event.body {
+            Body::Lost(lost) => self.lost(seen, lost, out),
+            _ => self.row(seen, out),
+        }
+        out.push(b'\n');
+    }
+
+    fn set_zone(&mut self, seconds: i32) {
+        self.zone_s = seconds;
+    }
+}
+
+fn unix(boot_ns: u64, seen: &Seen<'_>) -> i128 {
+    i128::from(boot_ns) + i128::from(seen.clock_offset)
+}
+
+/// A column and the space after it, padded to `cells`.
+fn column(cells: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    let taken = out.get(start..).and_then(|text| str::from_utf8(text).ok()).map_or(0, width);
+    out.resize(out.len() + cells.saturating_sub(taken) + 1, b' ');
+}
+
+/// The process, at the right of its column.
+fn pid(pid: u32, out: &mut Vec<u8>) {
+    let digits = pid.checked_ilog10().map_or(1, |log| log as usize + 1);
+    out.resize(out.len() + cells::PID.saturating_sub(digits), b' ');
+    integer(pid, out);
+    out.push(b' ');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FormatName, sample};
+    use proptest::prelude::*;
+    use tracetui_shared::header::FrameHeader;
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
+    use tracetui_shared::record::open::OpenRecord;
+
+    #[track_caller]
+    fn check_line(header: FrameHeader, payload: &[u8], expected: &str) {
+        let line = sample::line(FormatName::Text, header, payload);
+        assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{expected}\n"));
+    }
+
+    #[test]
+    fn every_kind_has_its_row() {
+        let check = |kind, payload: &[u8], expected| check_line(sample::header(kind), payload, expected);
+        let missing = sample::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        check(
+            Kind::Open,
+            &sample::opened(b"/usr/include/stdio.h"),
+            "14:02:11.500 OPEN   48214 cc              3       r  /usr/include/stdio.h",
+        );
+        check(Kind::Open, &missing, "14:02:11.500 OPEN   48214 cc              ENOENT  rw x");
+        check(
+            Kind::Exec,
+            &sample::execed(b"cc\0-c\0main.c\0"),
+            "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c",
+        );
+        check(Kind::Exit, &sample::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
+        check(
+            Kind::Exit,
+            &sample::exit(0x86),
+            "14:02:11.500 EXIT   48214 cc              SIGABRT ran 81 ms, core dumped",
+        );
+        check(Kind::Fork, &sample::fork(48_300), "14:02:11.500 FORK   48214 cc              48300   child 48300");
+        check(
+            Kind::Bpf,
+            &sample::attached(),
+            "14:02:11.500 BPF    48214 cc              ok      attach fentry tcp_connect prog#88 on_connect",
+        );
+        check(Kind::Bpf, &sample::failed_load(), "14:02:11.500 BPF    48214 cc              EPERM   load kprobe");
+    }
+
+    #[test]
+    fn a_gap_stands_as_a_dashed_row() {
+        let header = sample::header(Kind::Lost);
+        check_line(
+            header,
+            &sample::lost(Some(Kind::Open), 1204, 3_731_464_000_000),
+            "-------- 1,204 open events lost here: kernel ring full, 14:02:11.464 .. 14:02:11.500 ------",
+        );
+        check_line(
+            header,
+            &sample::lost(None, 1, 0),
+            "-------- 1 event lost here: kernel ring full, .. 14:02:11.500 ------------------",
+        );
+    }
+
+    #[test]
+    fn whatever_is_in_a_name_an_event_is_one_line() {
+        check_line(
+            sample::named(Kind::Exec, b"ev\nil\x1b[1m"),
+            &sample::execed(b"a\\b\0\n\xff\0 \xe2\x80\xae\0"),
+            r"14:02:11.500 EXEC   48214 ev\nil\x1b[1m   ok      a\\b \n\xff  \u{202e}",
+        );
+    }
+
+    #[test]
+    fn columns_are_measured_in_cells_and_never_cut() {
+        let header = FrameHeader { tgid: Tgid(4_194_304), ..sample::named(Kind::Exit, "中文".as_bytes()) };
+        check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
+        let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
+        check_line(header, &sample::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_one_line_of_harmless_text(
+            comm in prop::collection::vec(1u8.., 0..16),
+            argv in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            let line = String::from_utf8(line).expect("UTF-8");
+            let text = line.strip_suffix('\n').expect("a line end");
+            prop_assert!(!text.chars().any(|c| c.is_control() || crate::view::escape::deceives(c)), "{text:?}");
+        }
+    }
+}

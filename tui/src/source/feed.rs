@@ -1,0 +1,242 @@
+//! The thread that empties the kernel's ring: batches of frames go out, and beside them what the host tells about them.
+//!
+//! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow,
+//! the thread waits, and the kernel's ring is the one place that loses events.
+
+use super::CaptureFilter;
+use super::host::{cgroup::CgroupResolver, clock};
+use super::live::{Live, Stop};
+use crate::frame::Batch;
+use crate::frame::host::{Counters, HostFrame, ProgramSkips};
+use crate::limits;
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tracetui_shared::id::CgroupId;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::WAKE_NS;
+
+/// How long the ring is looked at again after it was found empty: a little longer than the probes go without waking.
+const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
+
+/// How often the counters are read, and the clock offset is compared.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// A change of the clock offset that is worth a frame, nanoseconds.
+const CLOCK_STEP: u64 = 1_000_000;
+
+/// A running source: its batches come from [`batches`](Self::batches) until it has ended. It ends by itself when nobody
+/// listens any more.
+#[derive(Debug)]
+pub struct Feed {
+    /// Frames, in the order of the ring. Closed after the last counters.
+    pub batches: mpsc::Receiver<Batch>,
+    /// What can be asked of it.
+    pub handle: Handle,
+}
+
+/// What can be asked of a running source.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    spare: std_mpsc::Sender<Batch>,
+    control: std_mpsc::Sender<Control>,
+    stopper: Stop,
+}
+
+#[derive(Debug)]
+enum Control {
+    Capture(Box<CaptureFilter>),
+    Stop,
+}
+
+impl Feed {
+    /// Starts to empty the ring. `first` goes out before anything else; `scan` runs beside, once.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        live: Live,
+        first: Batch,
+        cgroups: Option<CgroupResolver>,
+        scan: impl FnOnce() -> Batch + Send + 'static,
+    ) -> std::io::Result<Feed> {
+        let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
+        let (spare, spares) = std_mpsc::channel();
+        let (control, commands) = std_mpsc::channel();
+        let stopper = live.stopper();
+        let scanned = out.clone();
+        std::thread::Builder::new().name("scan".into()).spawn(move || {
+            let batch = scan();
+            if !batch.is_empty() {
+                // The receiver may be gone: then nobody wants it.
+                let _ = scanned.blocking_send(batch);
+            }
+        })?;
+        let reader = Reader { live, out, spares, commands, cgroups, last_cgroup: CgroupId(0), clock_offset: i64::MIN };
+        std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
+        Ok(Feed { batches, handle: Handle { spare, control, stopper } })
+    }
+}
+
+impl Handle {
+    /// Gives back a batch whose events are done with, to be filled again.
+    pub fn recycle(&self, batch: Batch) {
+        // The reader may have ended: then the batch is dropped.
+        let _ = self.spare.send(batch);
+    }
+
+    /// Changes what the kernel side lets through, while it runs.
+    pub fn set_capture(&self, filter: CaptureFilter) {
+        self.command(Control::Capture(Box::new(filter)));
+    }
+
+    /// Asks it to end: probes are detached, the ring is emptied, the last counters are read, and `batches` closes.
+    pub fn stop(&self) {
+        self.command(Control::Stop);
+    }
+
+    fn command(&self, command: Control) {
+        // The reader may have ended: then there is nothing left to change.
+        let _ = self.control.send(command);
+        self.stopper.stop();
+    }
+}
+
+/// What a read of the ring found.
+enum Read {
+    Nothing,
+    All,
+    More,
+    NobodyListens,
+}
+
+struct Reader {
+    live: Live,
+    out: mpsc::Sender<Batch>,
+    spares: std_mpsc::Receiver<Batch>,
+    commands: std_mpsc::Receiver<Control>,
+    cgroups: Option<CgroupResolver>,
+    last_cgroup: CgroupId,
+    clock_offset: i64,
+}
+
+impl Reader {
+    fn run(mut self, mut first: Batch) {
+        self.count(false, &mut first);
+        if !self.send(first) {
+            return;
+        }
+        let mut counted = Instant::now();
+        // Until when the ring is looked at again without being woken.
+        let mut poll_until = Instant::now();
+        while !self.stopped() {
+            let now = Instant::now();
+            let nap = if now < poll_until { POLL } else { (counted + COUNT).saturating_duration_since(now) };
+            // A failed wait is no reason to stop reading: the next turn reads whatever is there.
+            let _ = self.live.wait(Some(nap));
+            match self.read() {
+                Read::NobodyListens => return,
+                Read::Nothing => {}
+                // Two looks that find nothing: the order of all that came is settled by then.
+                Read::More | Read::All => poll_until = Instant::now() + 2 * POLL,
+            }
+            if counted.elapsed() >= COUNT {
+                counted = Instant::now();
+                let mut batch = self.batch();
+                self.clock(&mut batch);
+                self.count(false, &mut batch);
+                if !self.send(batch) {
+                    return;
+                }
+            }
+        }
+        self.end();
+    }
+
+    /// Reads one batch from the ring and sends it.
+    fn read(&mut self) -> Read {
+        let mut batch = self.batch();
+        let before = clock::now_boot();
+        let more = self.live.drain(&mut batch, limits::BATCH);
+        let any = batch.frames().next().is_some();
+        self.name_cgroups(&mut batch);
+        if !more {
+            batch.set_drained_at(before);
+        }
+        match self.send(batch) {
+            false => Read::NobodyListens,
+            true if more => Read::More,
+            true if any => Read::All,
+            true => Read::Nothing,
+        }
+    }
+
+    fn end(mut self) {
+        self.live.detach();
+        loop {
+            match self.read() {
+                Read::More => {}
+                Read::All | Read::Nothing => break,
+                Read::NobodyListens => return,
+            }
+        }
+        let mut batch = self.batch();
+        self.count(true, &mut batch);
+        self.send(batch);
+    }
+
+    fn stopped(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Control::Stop => return true,
+                // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
+                Control::Capture(filter) => drop(self.live.set_capture(&filter)),
+            }
+        }
+        self.out.is_closed()
+    }
+
+    fn batch(&self) -> Batch {
+        self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(limits::BATCH))
+    }
+
+    fn send(&self, batch: Batch) -> bool {
+        batch.is_empty() || self.out.blocking_send(batch).is_ok()
+    }
+
+    /// Adds the path of each cgroup that was not met before.
+    fn name_cgroups(&mut self, batch: &mut Batch) {
+        let mut found = Vec::new();
+        for frame in batch.frames() {
+            let id = frame.header.cgroup;
+            if id != self.last_cgroup && id.0 != 0 {
+                self.last_cgroup = id;
+                found.extend(self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id)));
+            }
+        }
+        for cgroup in found {
+            HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
+        }
+    }
+
+    fn clock(&mut self, batch: &mut Batch) {
+        let clock = clock::sample();
+        if clock.offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
+            self.clock_offset = clock.offset_ns;
+            HostFrame::Clock(clock).push(clock::now_boot(), batch);
+        }
+    }
+
+    fn count(&mut self, last: bool, batch: &mut Batch) {
+        let Ok(cpus) = self.live.counters() else { return };
+        let skips = self.live.skips();
+        let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
+            program: program.into(),
+            slots: Slot::ALL.iter().filter(|slot| slot.program() == program).map(|slot| *slot as u16).collect(),
+            skips,
+        });
+        let (ring_used, ring_size) = self.live.fill();
+        let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
+        HostFrame::Counters(counters).push(clock::now_boot(), batch);
+    }
+}

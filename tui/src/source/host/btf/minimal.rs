@@ -1,0 +1,127 @@
+//! Writes the part of a BTF that the resolution needs: some KiB instead of some MB, small enough to keep one for each
+//! kernel as a test, or to bring one home from a machine where something was not found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Btf;
+use super::raw::{Kind, Type, enumerator_at};
+use super::resolve::{ENUMERATORS, EXIT_TRACEPOINT, Resolved};
+use super::write::{Head, Writer};
+
+impl Btf {
+    /// A BTF from which the same is resolved.
+    ///
+    /// Structures keep their size and, of their members, those that lead to a field, with their bit offsets.
+    /// Enumerations keep the enumerators that are looked for. Typedefs and qualifiers before members are dropped; what
+    /// is pointed to becomes `void` unless it is kept itself. Types stay in their order.
+    pub fn minimal(&self, resolved: &Resolved) -> Vec<u8> {
+        let mut kept = Kept { btf: self, types: BTreeMap::new() };
+        kept.fields(resolved);
+        kept.enumerators();
+        kept.tracepoint(EXIT_TRACEPOINT);
+        kept.write()
+    }
+}
+
+/// What is kept: types by id, and of each the members or enumerators, by index.
+struct Kept<'a> {
+    btf: &'a Btf,
+    types: BTreeMap<u32, BTreeSet<usize>>,
+}
+
+impl Kept<'_> {
+    fn fields(&mut self, resolved: &Resolved) {
+        for decision in &resolved.decisions {
+            // A structure without the member stays, so that it is still the member that is missing.
+            decision.structure.into_iter().for_each(|id| self.add(id));
+            let Ok(place) = &decision.place else { continue };
+            for step in &place.steps {
+                self.types.entry(step.structure).or_default().insert(step.member);
+            }
+            self.add(place.type_id);
+        }
+    }
+
+    fn enumerators(&mut self) {
+        for place in self.btf.enumerator_places(&ENUMERATORS).into_iter().flatten() {
+            self.types.entry(place.ty).or_default().insert(place.index);
+        }
+    }
+
+    fn tracepoint(&mut self, name: &str) {
+        let Some(typedef) = self.btf.typedef(&format!("btf_trace_{name}")) else { return };
+        self.types.entry(typedef).or_default();
+        let Some(pointer) = self.btf.get(typedef).and_then(|ty| self.shape(ty.word)) else { return };
+        self.types.entry(pointer).or_default();
+        let Some(proto) = self.btf.get(pointer).and_then(|ty| self.shape(ty.word)) else { return };
+        let Some(ty) = self.btf.get(proto).filter(|ty| ty.kind == Kind::FuncProto) else { return };
+        self.types.entry(proto).or_default();
+        (0..ty.count).for_each(|index| self.add(self.btf.word(ty.tail + 8 * index + 4)));
+    }
+
+    /// Keeps a type for its size: an array with its elements, a structure without members.
+    fn add(&mut self, id: u32) {
+        let mut waiting = vec![id];
+        while let Some(id) = waiting.pop() {
+            let Some(id) = self.shape(id).filter(|id| !self.types.contains_key(id)) else { continue };
+            self.types.entry(id).or_default();
+            let array = self.btf.get(id).filter(|ty| ty.kind == Kind::Array);
+            // The element and the index.
+            waiting.extend(array.iter().flat_map(|ty| [self.btf.word(ty.tail), self.btf.word(ty.tail + 4)]));
+        }
+    }
+
+    /// The id without typedefs and qualifiers, of types that can be kept.
+    fn shape(&self, id: u32) -> Option<u32> {
+        let id = self.btf.peel(id).ok()?;
+        self.btf.get(id).filter(|ty| !matches!(ty.kind, Kind::Func | Kind::Fwd | Kind::Var | Kind::Datasec)).map(|_| id)
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let ids: BTreeMap<u32, u32> = self.types.keys().copied().zip(1..).collect();
+        let new = |id: u32| self.shape(id).and_then(|id| ids.get(&id)).copied().unwrap_or(0);
+        let mut writer = Writer::new();
+        for (id, indices) in &self.types {
+            let Some(ty) = self.btf.get(*id) else { continue };
+            let (count, tail) = self.tail(&mut writer, ty, indices, &new);
+            let word =
+                if matches!(ty.kind, Kind::Ptr | Kind::Typedef | Kind::FuncProto) { new(ty.word) } else { ty.word };
+            writer.push(Head { name: self.btf.string(ty.name), kind: ty.kind, flag: ty.flag, word }, count, &tail);
+        }
+        writer.finish()
+    }
+
+    /// How many members or the like are left of a type, and the words that follow its head.
+    fn tail(
+        &self,
+        writer: &mut Writer,
+        ty: Type,
+        indices: &BTreeSet<usize>,
+        new: &impl Fn(u32) -> u32,
+    ) -> (usize, Vec<u32>) {
+        let word = |at: usize| self.btf.word(ty.tail + at);
+        let mut renamed = |at: usize| writer.string(self.btf.string(self.btf.word(at)));
+        match ty.kind {
+            Kind::Int => (0, vec![word(0)]),
+            Kind::Array => (0, vec![new(word(0)), new(word(4)), word(8)]),
+            Kind::Struct | Kind::Union => {
+                let member =
+                    |index: &usize| [renamed(ty.tail + 12 * index), new(word(12 * index + 4)), word(12 * index + 8)];
+                (indices.len(), indices.iter().flat_map(member).collect())
+            }
+            Kind::Enum | Kind::Enum64 => {
+                let wide = ty.kind == Kind::Enum64;
+                let enumerator = |index: &usize| {
+                    let at = enumerator_at(ty, *index);
+                    [Some(renamed(at)), Some(self.btf.word(at + 4)), wide.then(|| self.btf.word(at + 8))]
+                };
+                (indices.len(), indices.iter().flat_map(enumerator).flatten().collect())
+            }
+            Kind::FuncProto => {
+                let parameter = |index| [0, new(word(8 * index + 4))];
+                (ty.count, (0..ty.count).flat_map(parameter).collect())
+            }
+            _ => (0, Vec::new()),
+        }
+    }
+}

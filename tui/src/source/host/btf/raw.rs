@@ -1,0 +1,221 @@
+//! The format of BTF: headers and types as they lie in the file, and the one pass that checks them.
+
+use std::ops::Range;
+
+use super::{BtfError, LARGEST};
+
+pub(super) const MAGIC: [u8; 2] = [0x9f, 0xeb];
+pub(super) const HEADER: usize = 24;
+
+/// What a type is. The numbers are `BTF_KIND_*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Int = 1,
+    Ptr = 2,
+    Array = 3,
+    Struct = 4,
+    Union = 5,
+    Enum = 6,
+    Fwd = 7,
+    Typedef = 8,
+    Volatile = 9,
+    Const = 10,
+    Restrict = 11,
+    Func = 12,
+    FuncProto = 13,
+    Var = 14,
+    Datasec = 15,
+    Float = 16,
+    DeclTag = 17,
+    TypeTag = 18,
+    Enum64 = 19,
+}
+
+/// In the order of their numbers, from 1.
+const KINDS: [Kind; 19] = {
+    use Kind::*;
+    [
+        Int, Ptr, Array, Struct, Union, Enum, Fwd, Typedef, Volatile, Const, Restrict, Func, FuncProto, Var, Datasec,
+        Float, DeclTag, TypeTag, Enum64,
+    ]
+};
+
+impl TryFrom<u32> for Kind {
+    type Error = u32;
+    fn try_from(number: u32) -> Result<Kind, u32> {
+        (number as usize).checked_sub(1).and_then(|i| KINDS.get(i)).copied().ok_or(number)
+    }
+}
+
+impl Kind {
+    /// Bytes that follow the three words of a type with `count` members, enumerators or parameters.
+    fn tail(self, count: usize) -> usize {
+        match self {
+            Kind::Int | Kind::Var | Kind::DeclTag => 4,
+            Kind::Array => 12,
+            Kind::Struct | Kind::Union | Kind::Datasec | Kind::Enum64 => 12 * count,
+            Kind::Enum | Kind::FuncProto => 8 * count,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn is_composite(self) -> bool {
+        matches!(self, Kind::Struct | Kind::Union)
+    }
+
+    /// Whether this only names or qualifies another type.
+    pub(super) fn is_modifier(self) -> bool {
+        matches!(self, Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag)
+    }
+}
+
+/// The three words of a type, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Type {
+    /// Offset of the name in the strings.
+    pub(super) name: u32,
+    pub(super) kind: Kind,
+    /// Members, enumerators or parameters.
+    pub(super) count: usize,
+    /// Members of structures: bitfields are marked. Enumerations: signed.
+    pub(super) flag: bool,
+    /// Bytes, or the id of the type that this one refers to.
+    pub(super) word: u32,
+    /// Offset of what follows the three words, in the file.
+    pub(super) tail: usize,
+}
+
+impl Type {
+    /// The type at `at`, where [`Index::new`] has found one: it lies within the data and is of a known kind.
+    pub(super) fn at(data: &[u8], at: usize) -> Type {
+        let info = word(data, at + 4);
+        let kind = Kind::try_from(kind_of(info)).unwrap_or(Kind::Fwd);
+        let (name, word) = (word(data, at), word(data, at + 8));
+        Type { name, kind, count: count_of(info), flag: info >> 31 != 0, word, tail: at + 12 }
+    }
+}
+
+/// A member of a structure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    /// Offset of the name in the strings; the name is empty for an anonymous member.
+    pub(super) name: u32,
+    /// The id of its type.
+    pub(super) ty: u32,
+    /// Bits from the start of the structure.
+    pub(super) bit_offset: u32,
+    /// Bits of a bitfield.
+    pub(super) width: Option<u8>,
+}
+
+/// What the parse writes down.
+pub(super) struct Index {
+    /// Where each type starts in the data, by id; id 0 is `void`, which is nowhere.
+    pub(super) starts: Vec<u32>,
+    /// The ids of the kinds that are looked up by name, ascending.
+    pub(super) groups: [Vec<u32>; Group::Enums as usize + 1],
+}
+
+/// Kinds that are looked up together.
+#[derive(Clone, Copy)]
+pub(super) enum Group {
+    Structures,
+    Typedefs,
+    Funcs,
+    Enums,
+}
+
+impl Group {
+    fn of(kind: Kind) -> Option<Group> {
+        match kind {
+            Kind::Struct | Kind::Union => Some(Group::Structures),
+            Kind::Typedef => Some(Group::Typedefs),
+            Kind::Func => Some(Group::Funcs),
+            Kind::Enum | Kind::Enum64 => Some(Group::Enums),
+            _ => None,
+        }
+    }
+}
+
+impl Index {
+    /// Walks the types in `section` of the data, with names within `strings` bytes.
+    pub(super) fn new(data: &[u8], section: Range<usize>, strings: usize) -> Result<Index, BtfError> {
+        // A type takes 12 bytes or more, 24 or so on average: the vector hardly grows.
+        let mut index = Index { starts: Vec::with_capacity(section.len() / 20 + 1), groups: Default::default() };
+        index.starts.push(0);
+        let (types, mut at) = (&data[..section.end], section.start);
+        while at < types.len() {
+            at = index.add(types, at, strings)?;
+        }
+        Ok(index)
+    }
+
+    /// Adds the type at `at` and tells where the next one starts.
+    fn add(&mut self, types: &[u8], at: usize, strings: usize) -> Result<usize, BtfError> {
+        let truncated = |end: usize| BtfError::Truncated { part: "last type", end: end as u64, have: types.len() };
+        let id = self.starts.len() as u32;
+        let head: &[u8; 12] = types[at..].first_chunk().ok_or_else(|| truncated(at + 12))?;
+        let (name, info) = (word(head, 0), word(head, 4));
+        let kind = Kind::try_from(kind_of(info)).map_err(|kind| BtfError::UnknownKind { id, kind })?;
+        let end = at + head.len() + kind.tail(count_of(info));
+        if end > types.len() {
+            return Err(truncated(end));
+        }
+        if name as usize >= strings {
+            return Err(BtfError::Name { id });
+        }
+        self.starts.push(at as u32);
+        if let Some(group) = Group::of(kind) {
+            self.groups[group as usize].push(id);
+        }
+        Ok(end)
+    }
+}
+
+pub(super) fn check_magic(data: &[u8]) -> Result<(), BtfError> {
+    let (have, end) = (data.len(), HEADER as u64);
+    match data {
+        _ if have > LARGEST => Err(BtfError::TooLarge),
+        [0xeb, 0x9f, ..] => Err(BtfError::BigEndian),
+        _ if !data.starts_with(&MAGIC) => Err(BtfError::NotBtf(data[..have.min(2)].to_vec())),
+        _ if have < HEADER => Err(BtfError::Truncated { part: "header", end, have }),
+        [_, _, 1, ..] => Ok(()),
+        _ => Err(BtfError::Version(data[2])),
+    }
+}
+
+/// Bytes of the header; later kernels may append to it.
+pub(super) fn header_len(data: &[u8]) -> Result<usize, BtfError> {
+    let len = word(data, 4);
+    if (len as usize) < HEADER { Err(BtfError::Header(len)) } else { Ok(len as usize) }
+}
+
+/// The section whose offset (after the header) and length are the words at `at` of the header.
+pub(super) fn section(part: &'static str, data: &[u8], header: usize, at: usize) -> Result<Range<usize>, BtfError> {
+    let start = header as u64 + u64::from(word(data, at));
+    let end = start + u64::from(word(data, at + 4));
+    if end > data.len() as u64 {
+        return Err(BtfError::Truncated { part, end, have: data.len() });
+    }
+    Ok(start as usize..end as usize)
+}
+
+/// Bits 29 and 30 are unused: read with the kind, so that a use of them is refused and not misread.
+fn kind_of(info: u32) -> u32 {
+    info >> 24 & 0x7f
+}
+
+/// Bits 16 to 23 are unused: read with the count, for the same reason.
+fn count_of(info: u32) -> usize {
+    (info & 0xff_ffff) as usize
+}
+
+pub(super) fn enumerator_at(ty: Type, index: usize) -> usize {
+    ty.tail + index * if ty.kind == Kind::Enum64 { 12 } else { 8 }
+}
+
+/// The little-endian word at `at`; callers have checked that it is there.
+pub(super) fn word(data: &[u8], at: usize) -> u32 {
+    data.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}

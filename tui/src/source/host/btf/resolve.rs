@@ -1,0 +1,248 @@
+//! Settles, for one kernel, where the fields are that the probes read, with the reason of each decision.
+
+use tracetui_shared::offsets::{ABSENT, Const, FIELD_COUNT, FIELDS, Field, FieldSpec};
+
+use super::raw::Type;
+use super::{Btf, Damaged};
+
+/// How deep anonymous members may nest in one another; the kernel has 4.
+const DEEPEST: usize = 16;
+
+/// How many members may be looked at to find one; `task_struct` has 300. Anonymous members may repeat a large structure
+/// or contain themselves in a BTF that was made to.
+const MOST_MEMBERS: u32 = 16_384;
+
+/// Where a field is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Which of the field's member paths was taken ([`FieldSpec::members`]).
+    pub alternate: usize,
+    /// The members on the way, anonymous ones too, outermost first.
+    pub steps: Vec<Step>,
+    /// The id of the last member's type, as declared.
+    pub type_id: u32,
+    /// Bits from the start of the structure.
+    pub bit_offset: u32,
+    /// Bits of the field, when it is a bitfield.
+    pub width: Option<u8>,
+    /// Bytes of the last member's type; `None` where it has no size.
+    pub size: Option<u32>,
+}
+
+/// One member on the way to a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The id of the `struct` or `union`.
+    pub structure: u32,
+    /// Which of its members, from 0.
+    pub member: usize,
+}
+
+impl Place {
+    /// Bytes from the start of the structure to the byte in which the field starts.
+    pub fn byte_offset(&self) -> u32 {
+        self.bit_offset / 8
+    }
+}
+
+/// Why a field was not found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Absence {
+    /// The kernel has no such structure, or only its name (a forward declaration).
+    #[error("the kernel has no such structure")]
+    NoStructure,
+    /// The structure has none of the members.
+    #[error("the structure has no such member")]
+    NoMember,
+    /// The BTF contradicts itself on the way.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+/// What was decided for one field.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The field.
+    pub field: Field,
+    /// What was looked for.
+    pub spec: FieldSpec,
+    /// The id of the structure that was searched: the largest of its name.
+    pub structure: Option<u32>,
+    /// Where the field is, or why it is nowhere.
+    pub place: Result<Place, Absence>,
+}
+
+impl Decision {
+    /// The member path that was taken.
+    pub fn path(&self) -> Option<&'static str> {
+        self.place.as_ref().ok().and_then(|place| self.spec.members.get(place.alternate)).copied()
+    }
+
+    /// Bytes from the start of the structure, or [`ABSENT`].
+    pub fn offset(&self) -> u32 {
+        self.place.as_ref().map_or(ABSENT, Place::byte_offset)
+    }
+}
+
+/// The constants that a kernel's BTF settles; `None` is what the kernel does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelConsts {
+    /// [`Const::ExitHasGroupDead`]: `sched_process_exit` passes a second argument (6.16+).
+    pub exit_has_group_dead: Option<bool>,
+    /// [`Const::InlineNameLen`]: bytes of the name within `struct dentry`.
+    pub inline_name_len: Option<u32>,
+    /// [`Const::TraceFlagTracepoint`]: the flag, as a mask.
+    pub trace_flag_tracepoint: Option<u32>,
+    /// [`Const::LinkTypePerf`] (5.15+).
+    pub link_type_perf: Option<u32>,
+    /// [`Const::LinkTypeRawTp`].
+    pub link_type_raw_tp: Option<u32>,
+}
+
+impl KernelConsts {
+    /// The constants with their values, those that BTF settles.
+    pub fn all(&self) -> [(Const, Option<u32>); 5] {
+        [
+            (Const::ExitHasGroupDead, self.exit_has_group_dead.map(u32::from)),
+            (Const::InlineNameLen, self.inline_name_len),
+            (Const::TraceFlagTracepoint, self.trace_flag_tracepoint),
+            (Const::LinkTypePerf, self.link_type_perf),
+            (Const::LinkTypeRawTp, self.link_type_raw_tp),
+        ]
+    }
+}
+
+/// The tracepoint whose arguments are counted.
+pub(super) const EXIT_TRACEPOINT: &str = "sched_process_exit";
+
+/// The enumerators that are looked for, in the order of [`KernelConsts`].
+pub(super) const ENUMERATORS: [&str; 3] =
+    ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT"];
+
+/// Everything that the probes must know about a kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolved {
+    /// Byte offsets, or [`ABSENT`], indexed by [`Field`]: what the probes get.
+    pub offsets: [u32; FIELD_COUNT],
+    /// Why, indexed by [`Field`].
+    pub decisions: Vec<Decision>,
+    /// The constants.
+    pub consts: KernelConsts,
+}
+
+impl Resolved {
+    /// Which of `needed` the kernel does not have.
+    pub fn missing(&self, needed: &[Field]) -> Vec<Field> {
+        needed.iter().copied().filter(|field| self.offsets[*field as usize] == ABSENT).collect()
+    }
+}
+
+impl Btf {
+    /// Finds every field of [`FIELDS`] and every constant of [`KernelConsts`].
+    pub fn resolve(&self) -> Resolved {
+        let names: Vec<&str> = FIELDS.iter().map(|(_, spec)| spec.structure).collect();
+        let structures = self.structures(&names);
+        let decisions: Vec<Decision> =
+            FIELDS.iter().zip(structures).map(|((field, spec), id)| self.decide(*field, *spec, id)).collect();
+        let mut offsets = [ABSENT; FIELD_COUNT];
+        for (offset, decision) in offsets.iter_mut().zip(&decisions) {
+            *offset = decision.offset();
+        }
+        Resolved { offsets, consts: self.consts(&decisions), decisions }
+    }
+
+    fn consts(&self, decisions: &[Decision]) -> KernelConsts {
+        let inline = decisions[Field::DentryInline as usize].place.as_ref().ok();
+        let mut values = self.enumerators(&ENUMERATORS).into_iter().map(|value| u32::try_from(value?).ok());
+        let mut value = || values.next().flatten();
+        KernelConsts {
+            exit_has_group_dead: self.tracepoint_args(EXIT_TRACEPOINT).map(|args| args >= 2),
+            inline_name_len: inline.and_then(|place| place.size),
+            trace_flag_tracepoint: value(),
+            link_type_perf: value(),
+            link_type_raw_tp: value(),
+        }
+    }
+
+    fn decide(&self, field: Field, spec: FieldSpec, structure: Option<u32>) -> Decision {
+        let place = structure.ok_or(Absence::NoStructure).and_then(|id| self.first_path(id, spec.members));
+        Decision { field, spec, structure, place }
+    }
+
+    /// The first of the member paths that the structure has.
+    /// Whether a structure has a member, be it through anonymous ones.
+    pub fn has_member(&self, structure: u32, member: &str) -> bool {
+        self.first_path(structure, &[member]).is_ok()
+    }
+
+    pub(super) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
+        for (alternate, path) in paths.iter().enumerate() {
+            if let Some(place) = self.path(structure, path, alternate)? {
+                return Ok(place);
+            }
+        }
+        Err(Absence::NoMember)
+    }
+
+    /// `None`: there is no such member.
+    fn path(&self, structure: u32, path: &str, alternate: usize) -> Result<Option<Place>, Damaged> {
+        let mut place =
+            Place { alternate, steps: Vec::new(), type_id: structure, bit_offset: 0, width: None, size: None };
+        for name in path.split('.') {
+            let structure = self.peel(place.type_id)?;
+            let mut search = Search { btf: self, name, budget: MOST_MEMBERS };
+            if !search.enter(structure, 0, &mut place)? {
+                return Ok(None);
+            }
+        }
+        place.size = self.size_of(place.type_id);
+        Ok(Some(place))
+    }
+}
+
+/// The search for one member through anonymous members. Those may have a type with a name: `struct ns_tree;` in
+/// `struct ns_common` (6.19, built with `-fms-extensions`).
+struct Search<'a> {
+    btf: &'a Btf,
+    name: &'a str,
+    /// Members that may still be looked at.
+    budget: u32,
+}
+
+impl Search<'_> {
+    /// Walks into `structure`; when the member is there, `place` is moved on to it, else it stays.
+    fn enter(&mut self, structure: u32, depth: usize, place: &mut Place) -> Result<bool, Damaged> {
+        let Some(ty) = self.btf.get(structure).filter(|ty| ty.kind.is_composite()) else { return Ok(false) };
+        if depth > DEEPEST {
+            return Err(Damaged);
+        }
+        for index in 0..ty.count {
+            if self.try_member(Step { structure, member: index }, ty, depth, place)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn try_member(&mut self, step: Step, ty: Type, depth: usize, place: &mut Place) -> Result<bool, Damaged> {
+        self.budget = self.budget.checked_sub(1).ok_or(Damaged)?;
+        let member = self.btf.member(ty, step.member);
+        let anonymous = self.btf.is_named(member.name, "");
+        if !anonymous && !self.btf.is_named(member.name, self.name) {
+            return Ok(false);
+        }
+        let before = (place.steps.len(), place.bit_offset);
+        place.steps.push(step);
+        place.bit_offset = place.bit_offset.checked_add(member.bit_offset).ok_or(Damaged)?;
+        if !anonymous {
+            (place.type_id, place.width) = (member.ty, member.width);
+            return Ok(true);
+        }
+        let found = self.enter(self.btf.peel(member.ty)?, depth + 1, place)?;
+        if !found {
+            place.steps.truncate(before.0);
+            place.bit_offset = before.1;
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,415 @@
+//! Paths of cgroups: the tree of the v2 hierarchy as it is at the start, and single look-ups for those made later.
+//!
+//! A cgroup's id is `kernfs_node.id`, which a 64-bit kernel gives as the inode number of its directory, and it is never
+//! used again. A file handle that holds the id opens the directory without a search (kernfs, 5.5+); whoever lacks
+//! CAP_DAC_READ_SEARCH for that walks the tree again, once a second at most.
+
+use super::read_bounded;
+use crate::frame::host::Cgroup;
+use crate::limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tracetui_shared::id::CgroupId;
+
+/// The id of the hierarchy's root: the first that kernfs gives.
+const ROOT_ID: u64 = 1;
+
+/// Bytes of /proc/self/mountinfo that are read.
+const MOUNTS_MAX: u64 = 16 << 20;
+
+/// Ids that were asked for in vain and are remembered. The oldest is forgotten, and would be asked for again.
+const VANISHED: usize = 8192;
+
+/// How long a walk of the tree counts as news.
+const WALK_EVERY: Duration = Duration::from_secs(1);
+
+/// `FILEID_KERNFS`: a handle that holds a `kernfs_node.id`.
+const FILEID_KERNFS: i32 = 0xfe;
+
+/// Why cgroups have no paths.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHierarchy {
+    /// Nowhere mounted.
+    #[error("no cgroup v2 hierarchy is mounted")]
+    NotMounted,
+    /// The mounts could not be listed.
+    #[error("cannot list mounts: {0}")]
+    Mounts(io::Error),
+    /// Mounted, but out of reach.
+    #[error("cannot open the cgroup v2 hierarchy at {point:?}: {why}")]
+    Unreachable {
+        /// Where it is mounted.
+        point: PathBuf,
+        /// What the kernel said.
+        why: io::Error,
+    },
+}
+
+/// Finds paths of cgroups.
+#[derive(Debug)]
+pub struct CgroupResolver {
+    mount: Mount,
+    dir: File,
+    /// Whether handles may be opened; until the kernel says no.
+    by_handle: Access,
+    walked: Option<Instant>,
+    /// What the last walk found, kept only where handles may not be opened.
+    found: FxHashMap<CgroupId, Vec<u8>>,
+    vanished: Vanished,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Granted,
+    Refused,
+}
+
+impl CgroupResolver {
+    /// Finds the mount of the v2 hierarchy (/sys/fs/cgroup, /sys/fs/cgroup/unified, or wherever). Of several that
+    /// which shows the hierarchy from its root is taken.
+    ///
+    /// From there, paths are those of the initial cgroup namespace, whichever we are in. A mount that shows less (made
+    /// in a cgroup namespace, or a bind mount) gives paths as /proc/PID/cgroup writes them to us, below its root only.
+    pub fn new() -> Result<CgroupResolver, NoHierarchy> {
+        let text = read_bounded("/proc/self/mountinfo", MOUNTS_MAX).map_err(NoHierarchy::Mounts)?;
+        let mut refused = NoHierarchy::NotMounted;
+        let mut partial = None;
+        for mount in mounts(&text) {
+            match CgroupResolver::at(mount) {
+                Ok(resolver) if resolver.mount.root.is_empty() => return Ok(resolver),
+                Ok(resolver) => partial = partial.or(Some(resolver)),
+                Err(error) => refused = error,
+            }
+        }
+        partial.ok_or(refused)
+    }
+
+    fn at(mut mount: Mount) -> Result<CgroupResolver, NoHierarchy> {
+        // No O_PATH: a descriptor of that sort is no mount to open_by_handle_at(2).
+        let opened = File::open(&mount.point).and_then(|dir| Ok((dir.metadata()?.ino(), dir)));
+        let (id, dir) = opened.map_err(|why| NoHierarchy::Unreachable { point: mount.point.clone(), why })?;
+        if id == ROOT_ID || mount.root == b"/" {
+            mount.root.clear();
+        }
+        Ok(CgroupResolver {
+            mount,
+            dir,
+            by_handle: Access::Granted,
+            walked: None,
+            found: FxHashMap::default(),
+            vanished: Vanished::default(),
+        })
+    }
+
+    /// Every cgroup, from the root down, [`limits::CGROUPS`] at most. What may not be listed is left out.
+    pub fn seed(&self) -> Vec<Cgroup> {
+        let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
+        let mut found: Vec<_> = root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b"") }).collect();
+        let mut waiting = VecDeque::from([Vec::new()]);
+        while let Some(parent) = waiting.pop_front() {
+            for (id, path) in children(&self.mount.point, &parent) {
+                if found.len() >= limits::CGROUPS {
+                    return found;
+                }
+                found.push(Cgroup { id, path: self.mount.path_of(&path) });
+                waiting.push_back(path);
+            }
+        }
+        found
+    }
+
+    /// The cgroup of an id that an event brought and that is not known yet. `None` when it is gone; such ids are
+    /// remembered, so that the events that still bring them cost nothing.
+    pub fn look_up(&mut self, id: CgroupId) -> Option<Cgroup> {
+        if self.vanished.contains(id) {
+            return None;
+        }
+        let path = match self.by_handle {
+            Access::Granted => self.open(id),
+            Access::Refused => self.walk(id),
+        };
+        if path.is_none() {
+            self.vanished.insert(id);
+        }
+        path.map(|path| Cgroup { id, path })
+    }
+
+    /// By handle; by a walk from the first refusal on.
+    fn open(&mut self, id: CgroupId) -> Option<Vec<u8>> {
+        match open_by_id(&self.dir, id) {
+            Ok(cgroup) => {
+                let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
+                // Either it was removed since it was opened, or somebody made one of such a name.
+                let named_so = fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
+                let link = link.as_os_str().as_bytes();
+                self.mount.path_at(if named_so { link } else { link.strip_suffix(b" (deleted)").unwrap_or(link) })
+            }
+            // EOPNOTSUPP, EINVAL: no handles of kernfs (before 5.5), or none of this kind.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EINVAL)) => {
+                self.by_handle = Access::Refused;
+                self.walk(id)
+            }
+            // ESTALE: it is gone.
+            Err(_) => None,
+        }
+    }
+
+    fn walk(&mut self, id: CgroupId) -> Option<Vec<u8>> {
+        let stale = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
+        if stale && !self.found.contains_key(&id) {
+            self.found = self.seed().into_iter().map(|cgroup| (cgroup.id, cgroup.path)).collect();
+            self.walked = Some(Instant::now());
+        }
+        self.found.get(&id).cloned()
+    }
+}
+
+/// The cgroups right below one, with their paths below the mount. The entries' inode numbers are the ids.
+fn children(mount: &Path, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
+    let dir = if parent.is_empty() {
+        mount.to_owned()
+    } else {
+        mount.join(OsString::from_vec(parent.strip_prefix(b"/").unwrap_or(parent).to_vec()))
+    };
+    // Gone meanwhile, or not ours to list.
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let entries = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().as_bytes()].concat())).collect()
+}
+
+/// A mount of the v2 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    point: PathBuf,
+    /// What stands before the paths below it: the cgroup that it shows at its root; empty for the hierarchy's root.
+    root: Vec<u8>,
+}
+
+impl Mount {
+    /// The path of the cgroup at `below` the mount (`/a/b`, or nothing).
+    fn path_of(&self, below: &[u8]) -> Vec<u8> {
+        let path = [&self.root, below].concat();
+        if path.is_empty() { b"/".to_vec() } else { path }
+    }
+
+    /// The path of the cgroup whose directory is at `absolute`; `None` when that is not below the mount.
+    fn path_at(&self, absolute: &[u8]) -> Option<Vec<u8>> {
+        let point = self.point.as_os_str().as_bytes();
+        let below = absolute.strip_prefix(point.strip_suffix(b"/").unwrap_or(point))?;
+        matches!(below, b"" | [b'/', ..]).then(|| self.path_of(if below == b"/" { b"" } else { below }))
+    }
+}
+
+/// The v2 hierarchy's mounts in /proc/self/mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
+    text.split(|b| *b == b'\n').filter_map(|line| {
+        let mut fields = line.split(|b| *b == b' ');
+        let root = unescape(fields.nth(3)?);
+        let point = unescape(fields.next()?);
+        fields.find(|field| *field == b"-")?;
+        let kind = fields.next()?;
+        (kind == b"cgroup2").then(|| Mount { point: PathBuf::from(OsString::from_vec(point)), root })
+    })
+}
+
+/// mountinfo writes white space and backslashes as `\` and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.first_chunk::<3>().filter(|_| *first == b'\\').and_then(|digits| {
+            let value = digits
+                .iter()
+                .try_fold(0u32, |value, d| matches!(d, b'0'..=b'7').then(|| value * 8 + u32::from(d - b'0')));
+            value.and_then(|value| u8::try_from(value).ok())
+        });
+        out.push(octal.unwrap_or(*first));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    out
+}
+
+/// `struct file_handle` with the 8 bytes of a kernfs id.
+#[repr(C)]
+struct KernfsHandle {
+    handle_bytes: u32,
+    handle_type: i32,
+    id: [u8; 8],
+}
+
+fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
+    let mut handle = KernfsHandle { handle_bytes: 8, handle_type: FILEID_KERNFS, id: id.0.to_ne_bytes() };
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the handle is laid out as `struct file_handle`, as long as it says, and lives through the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &mut handle, flags) };
+    match i32::try_from(fd) {
+        // SAFETY: the descriptor was just opened and belongs to nobody else.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ids asked for in vain, [`VANISHED`] at most.
+#[derive(Debug, Default)]
+struct Vanished {
+    ids: FxHashSet<CgroupId>,
+    oldest_first: VecDeque<CgroupId>,
+}
+
+impl Vanished {
+    fn contains(&self, id: CgroupId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    fn insert(&mut self, id: CgroupId) {
+        if !self.ids.insert(id) {
+            return;
+        }
+        self.oldest_first.push_back(id);
+        if self.oldest_first.len() > VANISHED
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check_mounts(text: &str, expected: &[(&str, &str)]) {
+        let found: Vec<_> = mounts(text.as_bytes()).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(point, root)| Mount { point: PathBuf::from(point), root: root.as_bytes().to_vec() })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_mounts_of_v2_are_found() {
+        check_mounts(
+            "40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
+             41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n\
+             99 1 0:38 /../.. /mnt/a\\040b\\134 rw - cgroup2 none rw,nsdelegate\n\
+             50 1 0:9 / /cgroup2 rw - tmpfs cgroup2 rw\nbad\n1 2 3 / /x rw cgroup2\n",
+            &[("/sys/fs/cgroup/unified", "/"), ("/mnt/a b\\", "/../..")],
+        );
+    }
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        for (text, plain) in
+            [("a\\040b", "a b"), ("\\04", "\\04"), ("\\999", "\\999"), ("\\777x", "\\777x"), ("\\", "\\")]
+        {
+            assert_eq!(unescape(text.as_bytes()), plain.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_directory_below_the_mount_has_a_path() {
+        let mount = |point: &str, root: &str| Mount { point: point.into(), root: root.as_bytes().to_vec() };
+        let whole = mount("/sys/fs/cgroup", "");
+        for (dir, path) in [
+            ("/sys/fs/cgroup", Some("/")),
+            ("/sys/fs/cgroup/a.slice/b", Some("/a.slice/b")),
+            ("/sys/fs/cgroups/a", None),
+            ("/", None),
+        ] {
+            assert_eq!(whole.path_at(dir.as_bytes()), path.map(|path| path.as_bytes().to_vec()), "{dir}");
+        }
+        assert_eq!(mount("/mnt", "/a/b").path_at(b"/mnt/c"), Some(b"/a/b/c".to_vec()));
+        assert_eq!(mount("/mnt", "/a/b").path_at(b"/mnt"), Some(b"/a/b".to_vec()));
+        assert_eq!(mount("/", "").path_at(b"/a"), Some(b"/a".to_vec()));
+    }
+
+    #[test]
+    fn ids_asked_in_vain_are_remembered_up_to_a_bound() {
+        let mut vanished = Vanished::default();
+        for id in 0..=VANISHED as u64 {
+            vanished.insert(CgroupId(id));
+        }
+        vanished.insert(CgroupId(5));
+        assert!(!vanished.contains(CgroupId(0)) && vanished.contains(CgroupId(1)));
+        assert_eq!((vanished.ids.len(), vanished.oldest_first.len()), (VANISHED, VANISHED));
+    }
+
+    /// `None`, said aloud, where there is no v2 hierarchy here.
+    fn resolver() -> Option<CgroupResolver> {
+        CgroupResolver::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()
+    }
+
+    #[test]
+    fn the_tree_has_its_root_first_and_each_id_once() {
+        let Some(resolver) = resolver() else { return };
+        let tree = resolver.seed();
+        let ids: FxHashSet<_> = tree.iter().map(|cgroup| cgroup.id).collect();
+        assert_eq!(ids.len(), tree.len());
+        assert_eq!(tree[0].path, resolver.mount.path_of(b""));
+    }
+
+    #[test]
+    fn an_id_that_never_was_is_asked_once() {
+        let Some(mut resolver) = resolver() else { return };
+        let never = CgroupId(u64::MAX);
+        assert_eq!(resolver.look_up(never), None);
+        assert!(resolver.vanished.contains(never));
+    }
+
+    /// A cgroup of our own, gone at the end. `None`, said aloud, without the right to make one.
+    struct Made(PathBuf);
+
+    impl Made {
+        fn new(resolver: &CgroupResolver, name: &str) -> Option<Made> {
+            let path = resolver.mount.point.join(format!("{}-{name}", std::process::id()));
+            let made = fs::create_dir(&path);
+            made.inspect_err(|why| eprintln!("did nothing: cannot make a cgroup: {why}")).ok().map(|()| Made(path))
+        }
+
+        fn id(&self) -> CgroupId {
+            CgroupId(fs::metadata(&self.0).expect("just made").ino())
+        }
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_cgroup_made_later_is_found_until_it_is_gone() {
+        let Some(mut resolver) = resolver() else { return };
+        let name = "tracetui test (deleted)";
+        for access in [Access::Granted, Access::Refused] {
+            let Some(made) = Made::new(&resolver, name) else { return };
+            let id = made.id();
+            let path = resolver.mount.path_at(made.0.as_os_str().as_bytes()).expect("below the mount");
+            resolver.by_handle = access;
+            resolver.walked = None;
+            assert_eq!(resolver.look_up(id), Some(Cgroup { id, path: path.clone() }), "{access:?}");
+            assert!(resolver.seed().contains(&Cgroup { id, path }));
+            drop(made);
+            resolver.found.clear();
+            assert_eq!(resolver.look_up(id), None, "{access:?}");
+            assert!(resolver.vanished.contains(id));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_mountinfo_is_read(text in "([0-9 /\\\\:a-z-]|cgroup2|\n){0,200}", bytes: Vec<u8>) {
+            let _ = (mounts(text.as_bytes()).count(), mounts(&bytes).count());
+        }
+    }
+}

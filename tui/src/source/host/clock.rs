@@ -1,0 +1,123 @@
+//! The clocks: what CLOCK_BOOTTIME says now, and how far the wall clock and local time are from it.
+
+use super::{decimal, read_bounded};
+use crate::frame::host::Clock;
+use std::sync::OnceLock;
+use tracetui_shared::time::BootNanos;
+
+/// `PROC_TIME_INIT_INO`: the inum of the initial time namespace.
+const INITIAL_TIME_NS: &str = "time:[4026531834]";
+
+/// Samples that are taken; the tightest one counts. One suffices unless the machine takes the CPU away in it.
+const SAMPLES: usize = 8;
+
+/// CLOCK_BOOTTIME as the probes stamp it: of the initial time namespace, whichever we are in.
+pub fn now_boot() -> BootNanos {
+    BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
+}
+
+/// The offset between the clocks now: CLOCK_REALTIME is sampled between two reads of CLOCK_BOOTTIME, a few times, and
+/// the pair that lies closest together counts. It is off by half their distance at most (tens of nanoseconds).
+pub fn sample() -> Clock {
+    let (_, offset) = (0..SAMPLES)
+        .map(|_| {
+            let before = boot_ns();
+            let real = read_clock(libc::CLOCK_REALTIME);
+            let width = boot_ns() - before;
+            (width, real - (before + width / 2))
+        })
+        .min_by_key(|(width, _)| *width)
+        .unwrap_or_default();
+    Clock { offset_ns: offset + namespace_offset_ns() }
+}
+
+/// Seconds that local time is ahead of UTC at a time (seconds since 1970), by TZ or /etc/localtime as they are now.
+/// 0 when the C library cannot tell.
+pub fn local_offset_s(unix_s: i64) -> i32 {
+    unsafe extern "C" {
+        fn tzset();
+    }
+    // SAFETY: tzset(3) takes nothing; it reads the environment, which tracetui never changes.
+    unsafe { tzset() };
+    // SAFETY: all bytes zero is a valid `tm`: integers and a pointer that is not followed.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to values that live through the call.
+    let told = unsafe { libc::localtime_r(&unix_s, &mut local) };
+    if told.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+}
+
+/// Seconds that local time is ahead of UTC now; see [`local_offset_s`].
+pub fn local_offset_now_s() -> i32 {
+    local_offset_s(read_clock(libc::CLOCK_REALTIME) / 1_000_000_000)
+}
+
+/// What our time namespace adds to CLOCK_BOOTTIME, and to the start times in /proc; the probes do not see it. Read
+/// once: a process changes its own time namespace only on purpose, and this one does not.
+pub(super) fn namespace_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        // No such link: a kernel without time namespaces (before 5.6).
+        match std::fs::read_link("/proc/self/ns/time") {
+            Ok(link) if link.as_os_str() != INITIAL_TIME_NS => {
+                parse_offsets(&read_bounded("/proc/self/timens_offsets", 4096).unwrap_or_default()).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    })
+}
+
+/// The boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`, in nanoseconds.
+fn parse_offsets(text: &[u8]) -> Option<i64> {
+    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"boottime"))?;
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let seconds: i64 = decimal(fields.next()?)?;
+    let nanos: i64 = decimal(fields.next()?)?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+fn boot_ns() -> i64 {
+    read_clock(libc::CLOCK_BOOTTIME)
+}
+
+fn read_clock(clock: libc::clockid_t) -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a value that lives through the call. It fails for clocks that the kernel lacks only,
+    // and it has had both since 2.6.39.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    #[test]
+    fn boot_time_and_the_offset_make_the_wall_clock() {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64;
+        let ours = now_boot().0 as i64 + sample().offset_ns;
+        assert!((ours - wall).abs() < 1_000_000_000, "{ours} is not {wall}");
+    }
+
+    #[test]
+    fn two_samples_hardly_differ() {
+        let differ = (sample().offset_ns - sample().offset_ns).abs();
+        assert!(differ < 50_000_000, "{differ} ns");
+    }
+
+    #[test]
+    fn the_namespace_offset_is_read_to_the_nanosecond() {
+        assert_eq!(
+            parse_offsets(b"monotonic           7         8\nboottime          -2         5\n"),
+            Some(-1_999_999_995)
+        );
+        assert_eq!(parse_offsets(b"boottime 99999999999999999 0\n"), None);
+        assert_eq!(parse_offsets(b"boottime"), None);
+        assert_eq!(parse_offsets(b""), None);
+    }
+
+    #[test]
+    fn local_time_is_within_a_day_of_utc() {
+        assert!(local_offset_s(1_700_000_000).abs() < 86_400);
+    }
+}

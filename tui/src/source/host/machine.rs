@@ -1,0 +1,412 @@
+//! The machine: its name and kernel, and what of it decides whether and how tracing works.
+
+use super::procfs::{self, Unusable};
+use super::{decimal, read_bounded, trimmed};
+use crate::frame::host::Host;
+use std::ffi::CStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use tracetui_shared::id::{NsInum, Tgid};
+
+/// Bytes of a file that holds one value.
+const VALUE_MAX: u64 = 4096;
+
+/// Bytes of a line of /proc/kallsyms: address, type, name (512 at most), module.
+const SYMBOL_LINE_MAX: usize = 1024;
+
+/// `PROC_USER_INIT_INO`: the initial user namespace, whose capabilities are the only ones that count for BPF.
+const INITIAL_USER_NS: &str = "user:[4026531837]";
+
+/// What uname(2) says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uname {
+    /// The machine's name (`uname -n`).
+    pub node: String,
+    /// The kernel's release (`uname -r`).
+    pub release: String,
+    /// The architecture (`uname -m`).
+    pub machine: String,
+}
+
+impl Uname {
+    /// Asks the kernel.
+    pub fn read() -> Uname {
+        // SAFETY: all bytes zero is a valid `utsname`: arrays of characters.
+        let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a value that lives through the call.
+        if unsafe { libc::uname(&mut name) } != 0 {
+            return Uname::default();
+        }
+        let text = |field: &[libc::c_char]| {
+            let bytes: Vec<u8> = field.iter().map(|c| c.cast_unsigned()).collect();
+            CStr::from_bytes_until_nul(&bytes).unwrap_or_default().to_string_lossy().into_owned()
+        };
+        Uname { node: text(&name.nodename), release: text(&name.release), machine: text(&name.machine) }
+    }
+}
+
+/// A kernel's version, as far as it is compared: `6.18` of `6.18.44-generic`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    /// The first number.
+    pub major: u32,
+    /// The second.
+    pub minor: u32,
+}
+
+impl Release {
+    /// A version.
+    pub const fn new(major: u32, minor: u32) -> Release {
+        Release { major, minor }
+    }
+
+    /// Reads the beginning of `uname -r`.
+    pub fn parse(text: &str) -> Option<Release> {
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        Some(Release { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// How far the kernel keeps even root out of itself (/sys/kernel/security/lockdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lockdown {
+    /// Not at all.
+    None,
+    /// The kernel may not be changed: `bpf_probe_write_user` is refused.
+    Integrity,
+    /// Nor read: every program that reads kernel memory is refused.
+    Confidentiality,
+}
+
+impl Lockdown {
+    /// The kernel's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lockdown::None => "none",
+            Lockdown::Integrity => "integrity",
+            Lockdown::Confidentiality => "confidentiality",
+        }
+    }
+
+    /// Reads the file's text: all names, that in force in brackets.
+    fn parse(text: &[u8]) -> Option<Lockdown> {
+        let text = str::from_utf8(text).ok()?;
+        let name = text.split_once('[')?.1.split_once(']')?.0;
+        [Lockdown::None, Lockdown::Integrity, Lockdown::Confidentiality].into_iter().find(|l| l.name() == name)
+    }
+}
+
+macro_rules! capabilities {
+    ($($variant:ident = $number:literal $name:literal;)*) => {
+        /// A capability; the discriminant is the kernel's number.
+        #[allow(missing_docs)]
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Capability { $($variant = $number,)* }
+
+        impl Capability {
+            /// Every capability, by number.
+            pub const ALL: &[Capability] = &[$(Capability::$variant,)*];
+
+            /// Its name (`CAP_BPF`).
+            pub const fn name(self) -> &'static str {
+                match self { $(Capability::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+capabilities! {
+    Chown = 0 "CAP_CHOWN";
+    DacOverride = 1 "CAP_DAC_OVERRIDE";
+    DacReadSearch = 2 "CAP_DAC_READ_SEARCH";
+    Fowner = 3 "CAP_FOWNER";
+    Fsetid = 4 "CAP_FSETID";
+    Kill = 5 "CAP_KILL";
+    Setgid = 6 "CAP_SETGID";
+    Setuid = 7 "CAP_SETUID";
+    Setpcap = 8 "CAP_SETPCAP";
+    LinuxImmutable = 9 "CAP_LINUX_IMMUTABLE";
+    NetBindService = 10 "CAP_NET_BIND_SERVICE";
+    NetBroadcast = 11 "CAP_NET_BROADCAST";
+    NetAdmin = 12 "CAP_NET_ADMIN";
+    NetRaw = 13 "CAP_NET_RAW";
+    IpcLock = 14 "CAP_IPC_LOCK";
+    IpcOwner = 15 "CAP_IPC_OWNER";
+    SysModule = 16 "CAP_SYS_MODULE";
+    SysRawio = 17 "CAP_SYS_RAWIO";
+    SysChroot = 18 "CAP_SYS_CHROOT";
+    SysPtrace = 19 "CAP_SYS_PTRACE";
+    SysPacct = 20 "CAP_SYS_PACCT";
+    SysAdmin = 21 "CAP_SYS_ADMIN";
+    SysBoot = 22 "CAP_SYS_BOOT";
+    SysNice = 23 "CAP_SYS_NICE";
+    SysResource = 24 "CAP_SYS_RESOURCE";
+    SysTime = 25 "CAP_SYS_TIME";
+    SysTtyConfig = 26 "CAP_SYS_TTY_CONFIG";
+    Mknod = 27 "CAP_MKNOD";
+    Lease = 28 "CAP_LEASE";
+    AuditWrite = 29 "CAP_AUDIT_WRITE";
+    AuditControl = 30 "CAP_AUDIT_CONTROL";
+    Setfcap = 31 "CAP_SETFCAP";
+    MacOverride = 32 "CAP_MAC_OVERRIDE";
+    MacAdmin = 33 "CAP_MAC_ADMIN";
+    Syslog = 34 "CAP_SYSLOG";
+    WakeAlarm = 35 "CAP_WAKE_ALARM";
+    BlockSuspend = 36 "CAP_BLOCK_SUSPEND";
+    AuditRead = 37 "CAP_AUDIT_READ";
+    Perfmon = 38 "CAP_PERFMON";
+    Bpf = 39 "CAP_BPF";
+    CheckpointRestore = 40 "CAP_CHECKPOINT_RESTORE";
+}
+
+/// A set of capabilities: bit n is the kernel's number n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// Whether one is in it.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & (1 << capability as u8) != 0
+    }
+
+    /// The set with one more.
+    #[must_use]
+    pub const fn with(self, capability: Capability) -> Capabilities {
+        Capabilities(self.0 | 1 << capability as u8)
+    }
+
+    /// Names of those in it, by number; later ones than [`Capability::ALL`] have none.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Capability::ALL.iter().filter(move |capability| self.has(**capability)).map(|capability| capability.name())
+    }
+
+    /// The `CapEff` line of /proc/PID/status.
+    fn parse(status: &[u8]) -> Option<Capabilities> {
+        let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
+        u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
+    }
+}
+
+/// Everything that is asked of the machine before a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Names and versions.
+    pub uname: Uname,
+    /// `uname.release` as numbers; `None` when it does not begin with two.
+    pub release: Option<Release>,
+    /// /proc/sys/kernel/random/boot_id; empty when not readable.
+    pub boot_id: String,
+    /// Possible CPUs: how many values a per-CPU map has.
+    pub cpus: u32,
+    /// Our own pid namespace; 0 when not known.
+    pub pid_ns: NsInum,
+    /// Our own process in the initial pid namespace, or why it is not known (and /proc of no use).
+    pub own: Result<Tgid, Unusable>,
+    /// Whether we are in the initial user namespace; where that cannot be told, yes.
+    pub initial_user_ns: bool,
+    /// Effective capabilities; `None` without /proc.
+    pub capabilities: Option<Capabilities>,
+    /// `None` where securityfs is not mounted or the kernel has no lockdown.
+    pub lockdown: Option<Lockdown>,
+    /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
+    pub has_btf: bool,
+    /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2 (then symbols have no addresses, for root neither).
+    pub kptr_restrict: Option<i32>,
+    /// /proc/sys/kernel/perf_event_paranoid.
+    pub perf_event_paranoid: Option<i32>,
+    /// /proc/sys/kernel/unprivileged_bpf_disabled.
+    pub unprivileged_bpf_disabled: Option<i32>,
+}
+
+impl Machine {
+    /// Asks. What cannot be read is absent, never guessed.
+    pub fn read() -> Machine {
+        let uname = Uname::read();
+        let value = |path: &str| read_bounded(path, VALUE_MAX).ok();
+        let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
+        Machine {
+            release: Release::parse(&uname.release),
+            boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
+            cpus: possible_cpus(),
+            pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
+            own: procfs::initial_self(),
+            initial_user_ns: std::fs::read_link("/proc/self/ns/user")
+                .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
+            capabilities: value("/proc/self/status").and_then(|text| Capabilities::parse(&text)),
+            lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
+            has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
+            perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
+            unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
+            uname,
+        }
+    }
+
+    /// The host frame. An own process id that is not known is 0.
+    pub fn host(&self) -> Host {
+        Host {
+            name: self.uname.node.clone(),
+            boot_id: self.boot_id.clone(),
+            kernel: self.uname.release.clone(),
+            arch: self.uname.machine.clone(),
+            pid_ns: self.pid_ns,
+            self_tgid: self.own.clone().unwrap_or_default(),
+            cpus: self.cpus,
+        }
+    }
+
+    /// Whether tracepoint programs can be preempted (7.0), so that another task's event on that CPU skips the program.
+    ///
+    /// A release of 7.0 tells. A kernel before may have the change backported: then it has the symbol
+    /// `tracepoint_srcu`, which an unchanged kernel lost in 6.13 (until then it stood for something else) and regains
+    /// with the change. A kernel without CONFIG_KALLSYMS_ALL does not show it, and goes by its release.
+    pub fn preemptible_tracepoints(&self) -> bool {
+        match self.release {
+            Some(release) if release >= Release::new(7, 0) => true,
+            Some(release) if release >= Release::new(6, 15) => has_symbol("tracepoint_srcu"),
+            _ => false,
+        }
+    }
+}
+
+/// How many CPUs the machine may ever have: what `num_possible_cpus()` is in the kernel.
+pub fn possible_cpus() -> u32 {
+    let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| count_cpus(&text));
+    listed.unwrap_or_else(|| {
+        // SAFETY: sysconf(3) takes a number and touches no memory of ours.
+        let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+        u32::try_from(configured).unwrap_or(1).max(1)
+    })
+}
+
+/// Whether /proc/kallsyms lists a symbol of the kernel itself or of a module (addresses are not looked at). Some tens
+/// of milliseconds: 120,000 lines.
+pub fn has_symbol(name: &str) -> bool {
+    File::open("/proc/kallsyms").is_ok_and(|file| lists_symbol(BufReader::with_capacity(64 << 10, file), name))
+}
+
+fn lists_symbol(mut lines: impl BufRead, name: &str) -> bool {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match std::io::Read::take(&mut lines, SYMBOL_LINE_MAX as u64).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) if line.split(u8::is_ascii_whitespace).nth(2) == Some(name.as_bytes()) => return true,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A list of CPUs: `0-3,8,10-11`.
+fn count_cpus(text: &[u8]) -> Option<u32> {
+    let mut count = 0u32;
+    for range in text.trim_ascii().split(|b| *b == b',') {
+        let mut ends = range.splitn(2, |b| *b == b'-');
+        let first: u32 = decimal(ends.next()?)?;
+        let last: u32 = ends.next().map_or(Some(first), decimal)?;
+        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn releases_compare_by_number() {
+        for (text, release) in [
+            ("6.18.44-generic", Some(Release::new(6, 18))),
+            ("5.10.0-8-amd64", Some(Release::new(5, 10))),
+            ("7.0-rc1", Some(Release::new(7, 0))),
+            ("6.12+", Some(Release::new(6, 12))),
+            ("6", None),
+            ("", None),
+            ("99999999999.1", None),
+        ] {
+            assert_eq!(Release::parse(text), release, "{text}");
+        }
+        assert!(Release::new(5, 10) > Release::new(5, 8) && Release::new(7, 0) > Release::new(6, 19));
+    }
+
+    #[test]
+    fn the_lockdown_in_force_is_in_brackets() {
+        assert_eq!(Lockdown::parse(b"none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
+        assert_eq!(Lockdown::parse(b"[none] integrity confidentiality\n"), Some(Lockdown::None));
+        assert_eq!(Lockdown::parse(b"none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
+        assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
+        assert_eq!(Lockdown::parse(b"none\n"), None);
+    }
+
+    #[test]
+    fn the_capabilities_are_the_effective_ones() {
+        let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
+        let capabilities = Capabilities::parse(status).expect("well formed");
+        assert_eq!(capabilities.names().collect::<Vec<_>>(), ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
+        assert_eq!(Capabilities::parse(b"CapEff:\tnone\n"), None);
+    }
+
+    #[test]
+    fn capabilities_stand_at_their_number() {
+        for (number, capability) in Capability::ALL.iter().enumerate() {
+            assert_eq!(*capability as usize, number);
+        }
+    }
+
+    #[test]
+    fn cpus_are_counted_by_range() {
+        for (text, count) in [
+            (&b"0\n"[..], Some(1)),
+            (b"0-1\n", Some(2)),
+            (b"0-3,8,10-11\n", Some(7)),
+            (b"3-1\n", None),
+            (b"0-\n", None),
+            (b"0-4294967295\n", None),
+            (b"\n", None),
+        ] {
+            assert_eq!(count_cpus(text), count, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn symbols_are_found_by_their_whole_name() {
+        let list = b"0000000000000000 T tracepoint_srcu_x\n0 b tracepoint_srcu\t[m]\nshort\n";
+        assert!(lists_symbol(&list[..], "tracepoint_srcu"));
+        assert!(!lists_symbol(&list[..], "tracepoint"));
+        assert!(!lists_symbol(&list[..], "0"));
+    }
+
+    #[test]
+    fn this_machine_is_what_it_says() {
+        let machine = Machine::read();
+        assert_eq!(machine.uname.machine, std::env::consts::ARCH);
+        assert!(machine.release.is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
+        assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
+        let host = machine.host();
+        assert_eq!(host.boot_id.len(), 36);
+        match machine.own {
+            Ok(own) if machine.pid_ns == procfs::INITIAL_PID_NS => assert_eq!(own.0, std::process::id()),
+            Ok(own) => assert_ne!(own.0, 0),
+            Err(why) => eprintln!("own id not compared: {why}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
+            let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), count_cpus(&bytes));
+            let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), count_cpus(text.as_bytes()));
+            let _ = lists_symbol(&bytes[..], "x");
+        }
+    }
+}

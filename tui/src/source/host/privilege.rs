@@ -1,0 +1,295 @@
+//! Whether this machine and this user's privileges allow tracing, and what to do where they do not. Pure: facts in,
+//! causes out; every command that traces says them before it starts, and `doctor` always.
+
+use super::machine::{Capabilities, Capability, Lockdown, Machine, Release};
+
+/// Where the probes' offsets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BtfSource {
+    /// The kernel's own BTF.
+    Kernel,
+    /// A file (`--btf`): the kernel has none of its own.
+    File,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// What the verdict rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether the architecture is one that the syscall tables cover.
+    pub arch_known: bool,
+    /// The kernel; `None` when not known.
+    pub release: Option<Release>,
+    /// Effective capabilities; `None` when not known.
+    pub capabilities: Option<Capabilities>,
+    /// Whether we are in the initial user namespace.
+    pub initial_user_ns: bool,
+    /// Whether /proc tells of the initial pid namespace's processes, ourselves among them.
+    pub initial_pid_ns: bool,
+    /// `None` when not known.
+    pub lockdown: Option<Lockdown>,
+    /// Where offsets come from.
+    pub btf: BtfSource,
+    /// /proc/sys/kernel/kptr_restrict; `None` when not known.
+    pub kptr_restrict: Option<i32>,
+}
+
+impl Facts {
+    /// The facts of a machine; `btf_file`: whether the user named a BTF.
+    pub fn of(machine: &Machine, btf_file: bool) -> Facts {
+        Facts {
+            arch_known: machine.uname.machine == "x86_64",
+            release: machine.release,
+            capabilities: machine.capabilities,
+            initial_user_ns: machine.initial_user_ns,
+            initial_pid_ns: machine.own.is_ok(),
+            lockdown: machine.lockdown,
+            btf: match (machine.has_btf, btf_file) {
+                (true, _) => BtfSource::Kernel,
+                (false, true) => BtfSource::File,
+                (false, false) => BtfSource::Nowhere,
+            },
+            kptr_restrict: machine.kptr_restrict,
+        }
+    }
+}
+
+/// How much a cause takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing can be traced.
+    Fatal,
+    /// Events are traced; something about them is not learned.
+    Partial,
+}
+
+/// Something that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// How much.
+    pub severity: Severity,
+    /// What, and what comes of it, in one line.
+    pub what: String,
+    /// The capability that is missing (`CAP_BPF`), if it is one.
+    pub missing: Option<Capability>,
+    /// What to do, to be typed where possible.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Cause {
+    /// One line: what stands in the way, and what to do.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+/// The causes, the fatal ones first; none on a machine where everything works. Probes may still fail one by one: that
+/// only trying tells.
+pub fn verdict(facts: &Facts) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    kernel(facts, &mut causes);
+    namespaces(facts, &mut causes);
+    capabilities(facts, &mut causes);
+    symbols(facts, &mut causes);
+    causes.sort_by_key(|cause| cause.severity);
+    causes
+}
+
+/// Whether nothing can be traced.
+pub fn is_fatal(causes: &[Cause]) -> bool {
+    causes.iter().any(|cause| cause.severity == Severity::Fatal)
+}
+
+const AS_ROOT: &str = "run it as root: sudo tracetui";
+const SETCAP: &str =
+    "run it as root (sudo tracetui), or grant it: sudo setcap cap_bpf,cap_perfmon=ep \"$(command -v tracetui)\"";
+
+fn fatal(what: impl Into<String>, remedy: &str) -> Cause {
+    Cause { severity: Severity::Fatal, what: what.into(), missing: None, remedy: remedy.to_owned() }
+}
+
+fn partial(what: &str, remedy: &str) -> Cause {
+    Cause { severity: Severity::Partial, ..fatal(what, remedy) }
+}
+
+fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
+    if !facts.arch_known {
+        causes.push(fatal("tracing knows x86-64 only", "trace on an x86-64 machine; recordings can be read here"));
+    }
+    if let Some(release) = facts.release.filter(|release| *release < Release::new(5, 8)) {
+        causes.push(fatal(format!("kernel {release} has no BPF ring buffer"), "boot a kernel from 5.8 on"));
+    }
+    if facts.lockdown == Some(Lockdown::Confidentiality) {
+        causes.push(fatal(
+            "the kernel is locked down (confidentiality): no program may read its memory",
+            "boot without lockdown=confidentiality (lockdown=integrity is fine)",
+        ));
+    }
+    match facts.btf {
+        BtfSource::Kernel => {}
+        BtfSource::File => causes.push(partial(
+            "the kernel has no BTF of its own: the probes that need it cannot attach, the classic ones do",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+        )),
+        BtfSource::Nowhere => causes.push(fatal(
+            "the kernel has no BTF (/sys/kernel/btf/vmlinux): where its fields lie is not known",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or name the BTF of this very kernel: --btf FILE",
+        )),
+    }
+}
+
+fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
+    if !facts.initial_user_ns {
+        causes.push(fatal(
+            "in a user namespace of its own, capabilities do not count for BPF",
+            "run it as root of the machine, outside of rootless containers",
+        ));
+    }
+    if !facts.initial_pid_ns {
+        causes.push(partial(
+            "/proc does not show the machine's processes: those that started before the trace stay unknown",
+            "run it on the machine itself, or in a container with its process ids: docker run --pid=host",
+        ));
+    }
+}
+
+fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
+    // Not known: then trying tells. In another user namespace: they say nothing.
+    let Some(held) = facts.capabilities.filter(|_| facts.initial_user_ns) else { return };
+    let mut lacks = |wanted: Capability, severity, why: &str, remedy: &str| {
+        if !held.has(wanted) {
+            let what = format!("missing {}: {why}", wanted.name());
+            causes.push(Cause { severity, what, missing: Some(wanted), remedy: remedy.to_owned() });
+        }
+    };
+    // CAP_SYS_ADMIN contains both (bpf_capable(), perfmon_capable()).
+    if !held.has(Capability::SysAdmin) {
+        lacks(Capability::Bpf, Severity::Fatal, "programs cannot be loaded", SETCAP);
+        lacks(Capability::Perfmon, Severity::Fatal, "programs cannot read the kernel's memory or be attached", SETCAP);
+        let facts_of_programs = "what BPF programs and links are loaded is not listed";
+        lacks(Capability::SysAdmin, Severity::Partial, facts_of_programs, AS_ROOT);
+    }
+    let files_of_others = "the executable and the directory of other users' earlier processes are not read";
+    lacks(Capability::SysPtrace, Severity::Partial, files_of_others, AS_ROOT);
+    let cgroups = "cgroups made later are searched for, once a second at most";
+    lacks(Capability::DacReadSearch, Severity::Partial, cgroups, AS_ROOT);
+    // From 5.11 on BPF memory is charged to the cgroup instead.
+    if facts.release.is_some_and(|release| release < Release::new(5, 11)) {
+        let memlock = "the limit of locked memory may be too low for the ring";
+        lacks(Capability::SysResource, Severity::Partial, memlock, "raise it first: ulimit -l unlimited");
+    }
+}
+
+fn symbols(facts: &Facts, causes: &mut Vec<Cause>) {
+    let restricted = facts.kptr_restrict.unwrap_or(0);
+    let syslog = facts.capabilities.is_none_or(|held| held.has(Capability::Syslog));
+    if restricted >= 2 {
+        causes.push(partial(
+            "kernel.kptr_restrict is 2: addresses in the kernel have no names",
+            "sudo sysctl kernel.kptr_restrict=1",
+        ));
+    } else if !syslog && facts.initial_user_ns {
+        causes.push(Cause {
+            missing: Some(Capability::Syslog),
+            ..partial("missing CAP_SYSLOG: addresses in the kernel have no names", AS_ROOT)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Facts = Facts {
+        arch_known: true,
+        release: Some(Release::new(6, 12)),
+        capabilities: Some(Capabilities(u64::MAX)),
+        initial_user_ns: true,
+        initial_pid_ns: true,
+        lockdown: Some(Lockdown::Integrity),
+        btf: BtfSource::Kernel,
+        kptr_restrict: Some(1),
+    };
+
+    fn missing(facts: &Facts, severity: Severity) -> Vec<&'static str> {
+        let causes = verdict(facts).into_iter().filter(|cause| cause.severity == severity);
+        causes.map(|cause| cause.missing.map_or("-", Capability::name)).collect()
+    }
+
+    fn check_fatal(facts: Facts, says: &str) {
+        let causes = verdict(&facts);
+        assert!(is_fatal(&causes) && causes[0].to_string().contains(says), "{causes:?}");
+    }
+
+    #[test]
+    fn root_on_a_usual_machine_has_nothing_in_its_way() {
+        assert_eq!(verdict(&ROOT), []);
+    }
+
+    #[test]
+    fn what_is_not_known_stands_in_nobodys_way() {
+        let facts = Facts { release: None, capabilities: None, lockdown: None, kptr_restrict: None, ..ROOT };
+        assert_eq!(verdict(&facts), []);
+    }
+
+    #[test]
+    fn a_plain_user_is_told_of_each_capability() {
+        let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
+        assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(
+            missing(&facts, Severity::Partial),
+            ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_SYSLOG"]
+        );
+        check_fatal(facts, "CAP_BPF");
+        check_fatal(facts, "setcap cap_bpf,cap_perfmon=ep");
+    }
+
+    #[test]
+    fn the_two_granted_capabilities_suffice_to_trace() {
+        let held = Capabilities::default().with(Capability::Bpf).with(Capability::Perfmon);
+        assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
+        let held = Capabilities::default().with(Capability::SysAdmin);
+        assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
+    }
+
+    #[test]
+    fn unfit_kernels_are_refused_with_a_remedy() {
+        check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
+        check_fatal(Facts { release: Some(Release::new(5, 4)), ..ROOT }, "5.8");
+        check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
+        check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
+        check_fatal(Facts { initial_user_ns: false, capabilities: Some(Capabilities(0)), ..ROOT }, "user namespace");
+    }
+
+    #[test]
+    fn lesser_causes_leave_tracing_possible() {
+        let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, kptr_restrict: Some(2), ..ROOT };
+        let causes = verdict(&lesser);
+        assert!(causes.len() == 3 && !is_fatal(&causes), "{causes:?}");
+    }
+
+    #[test]
+    fn locked_memory_counts_before_5_11_only() {
+        let held = Some(Capabilities(!(1 << Capability::SysResource as u8)));
+        assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
+        let old = Facts { capabilities: held, release: Some(Release::new(5, 10)), ..ROOT };
+        assert_eq!(missing(&old, Severity::Partial), ["CAP_SYS_RESOURCE"]);
+    }
+
+    #[test]
+    fn every_cause_is_one_line() {
+        let worst = Facts {
+            arch_known: false,
+            release: Some(Release::new(4, 19)),
+            capabilities: Some(Capabilities(0)),
+            initial_pid_ns: false,
+            lockdown: Some(Lockdown::Confidentiality),
+            btf: BtfSource::Nowhere,
+            ..ROOT
+        };
+        let causes = verdict(&worst);
+        assert!(causes.iter().all(|cause| !cause.to_string().contains('\n') && !cause.remedy.is_empty()));
+        assert!(causes.is_sorted_by_key(|cause| cause.severity));
+    }
+}

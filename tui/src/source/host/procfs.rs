@@ -1,0 +1,496 @@
+//! The process scan: what runs already, from /proc.
+//!
+//! A process is read through one descriptor of its /proc directory, so that all fields are of the same process even
+//! when its id is used again meanwhile: reads then fail (ESRCH) instead of telling of another. Processes that end
+//! during the scan are left out without a word: whoever watches sees their exit. What may not be read (hidepid, another
+//! user's process without CAP_SYS_PTRACE) is left empty.
+
+use super::{clock, decimal, read_bounded};
+use crate::frame::host::ProcessSeed;
+use crate::limits;
+use rustc_hash::FxHashMap;
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
+
+/// `PROC_PID_INIT_INO`: the inum of the initial pid namespace, whose ids the probes give.
+pub const INITIAL_PID_NS: NsInum = NsInum(4_026_531_836);
+
+/// `PF_KTHREAD` of `task_struct.flags`.
+const PF_KTHREAD: u64 = 0x0020_0000;
+
+/// Bytes of /proc/PID/stat and /proc/PID/status that are read: all fields in use lie within.
+const FIELDS_MAX: usize = 4096;
+
+/// Bytes of /proc/PID/cgroup: a line a hierarchy (13 at most), each a path.
+const CGROUPS_MAX: usize = 64 << 10;
+
+/// Bytes of a link. The kernel gives a page at most.
+const LINK_MAX: usize = 4096;
+
+/// Why /proc cannot tell of the processes that the probes see.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// No /proc/self.
+    #[error("/proc is not mounted, or is of a pid namespace that tracetui is not in")]
+    NotMounted,
+    /// The ids in /proc are not the ones that the probes see.
+    #[error("tracetui is in pid namespace {ours}, and /proc does not show the processes of the initial one")]
+    Foreign {
+        /// The inum of our own pid namespace.
+        ours: u32,
+    },
+}
+
+/// Checks that /proc shows the initial pid namespace, and gives our own process id there.
+///
+/// Whoever is in the initial pid namespace finds itself only in a /proc of that namespace. Whoever is in another one
+/// may still have been given the /proc of the initial one: only there process 2 is a kernel thread, the parent of all
+/// others, since the kernel never makes one in another namespace. (`/proc/1/ns/pid` would tell too, but only to those
+/// who may trace init.)
+pub fn initial_self() -> Result<Tgid, Unusable> {
+    let me = fs::read_link("/proc/self").map_err(|_| Unusable::NotMounted)?;
+    let me = decimal(me.as_os_str().as_bytes()).map(Tgid).ok_or(Unusable::NotMounted)?;
+    let ours = pid_namespace("/proc/self/ns/pid").ok_or(Unusable::NotMounted)?;
+    let second = || read_bounded("/proc/2/stat", FIELDS_MAX as u64).ok().and_then(|text| Stat::parse(&text));
+    if ours == INITIAL_PID_NS || second().is_some_and(|stat| stat.kernel_thread) {
+        Ok(me)
+    } else {
+        Err(Unusable::Foreign { ours: ours.0 })
+    }
+}
+
+/// The pid namespace that a `/proc/PID/ns/pid` link shows (`pid:[INUM]`).
+pub fn pid_namespace(link: &str) -> Option<NsInum> {
+    let link = fs::read_link(link).ok()?;
+    let inum = link.as_os_str().as_bytes().strip_prefix(b"pid:[")?.strip_suffix(b"]")?;
+    decimal(inum).map(NsInum)
+}
+
+/// Reads processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanner {
+    own: Tgid,
+    tick_ns: u64,
+    /// What our time namespace adds to the start times in /proc. Where that is no whole number of ticks, starts are
+    /// off their tick, and only the exact ones of the hook fit what the probes see.
+    boot_offset_ns: i64,
+}
+
+impl Scanner {
+    /// A scanner, if /proc is of use ([`initial_self`]).
+    pub fn new() -> Result<Scanner, Unusable> {
+        let own = initial_self()?;
+        // SAFETY: sysconf(3) takes a number and touches no memory of ours.
+        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        let tick_ns = 1_000_000_000 / u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100);
+        Ok(Scanner { own, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+    }
+
+    /// Our own process, in the initial pid namespace.
+    pub fn own(&self) -> Tgid {
+        self.own
+    }
+
+    /// Every process, parents before their children. `exact` may know the start of a process to the nanosecond
+    /// (`start_boottime` of its leader); where it does not, or tells of another process of that id, the start is that
+    /// of /proc, cut to the clock tick.
+    pub fn scan(&self, exact: impl Fn(u32) -> Option<u64>) -> io::Result<Vec<ProcessSeed>> {
+        let mut seeds = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            // The listing can fail midway only if /proc is unmounted under us: what was read still counts.
+            let Ok(entry) = entry else { break };
+            if let Some(tgid) = decimal(entry.file_name().as_bytes()) {
+                seeds.extend(self.process(Tgid(tgid), &exact));
+            }
+        }
+        Ok(parents_first(seeds))
+    }
+
+    /// One process. `None` when there is none of that id, or it has ended and only waits for its parent's wait(2).
+    pub fn process(&self, tgid: Tgid, exact: impl Fn(u32) -> Option<u64>) -> Option<ProcessSeed> {
+        let dir = ProcessDir::open(tgid).ok()?;
+        let exact = exact(tgid.0).map(BootNanos);
+        let stat = match dir.read(c"stat", FIELDS_MAX) {
+            Ok(text) => Some(Stat::parse(&text).filter(|stat| !stat.ended())?),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(_) => return None,
+        };
+        let (start, start_exact) = match &stat {
+            Some(stat) => self.start(stat.start_ticks, exact),
+            // Without a start it is nobody: nothing could ever be told of this very process.
+            None => (exact?, true),
+        };
+        let stat = stat.unwrap_or_default();
+        let (uid, gid) = dir.owners();
+        Some(ProcessSeed {
+            tgid,
+            start,
+            start_exact,
+            tick_ns: self.tick_ns,
+            ppid: stat.ppid,
+            uid,
+            gid,
+            comm: stat.comm,
+            exe: dir.link(c"exe"),
+            argv: arguments(dir.read(c"cmdline", limits::KEPT_ARGV).unwrap_or_default()),
+            cwd: dir.link(c"cwd"),
+            cgroup: dir.read(c"cgroup", CGROUPS_MAX).map(|text| cgroup(&text).to_vec()).unwrap_or_default(),
+            kernel_thread: stat.kernel_thread,
+        })
+    }
+
+    fn start(&self, ticks: u64, exact: Option<BootNanos>) -> (BootNanos, bool) {
+        let cut = ticks.saturating_mul(self.tick_ns).saturating_add_signed(self.boot_offset_ns.saturating_neg());
+        match exact {
+            Some(exact) if exact.0.wrapping_sub(cut) < self.tick_ns => (exact, true),
+            _ => (BootNanos(cut), false),
+        }
+    }
+}
+
+/// What is used of /proc/PID/stat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stat {
+    /// The leader's name; of kernel workers the longer one with what they do.
+    comm: Vec<u8>,
+    state: u8,
+    ppid: Tgid,
+    threads: u64,
+    /// Since boot, in ticks of `_SC_CLK_TCK`.
+    start_ticks: u64,
+    kernel_thread: bool,
+}
+
+impl Stat {
+    /// Fields are counted from 1 in proc(5), and the name (2) may hold anything, `)` and newlines too: it ends at the
+    /// last `)`, since all after it are numbers and one letter.
+    fn parse(text: &[u8]) -> Option<Stat> {
+        let open = text.iter().position(|b| *b == b'(')?;
+        let close = text.iter().rposition(|b| *b == b')')?;
+        let comm = text.get(open + 1..close)?.to_vec();
+        let rest: Vec<&[u8]> = text.get(close + 1..)?.trim_ascii().split(|b| *b == b' ').collect();
+        let field = |number: usize| rest.get(number - 3).copied();
+        let flags: u64 = decimal(field(9)?)?;
+        Some(Stat {
+            comm,
+            state: *field(3)?.first()?,
+            ppid: Tgid(decimal(field(4)?)?),
+            threads: decimal(field(20)?)?,
+            start_ticks: decimal(field(22)?)?,
+            kernel_thread: flags & PF_KTHREAD != 0,
+        })
+    }
+
+    /// Whether its exit was told already. A leader that ended before its other threads is a zombie too, but its
+    /// process lives.
+    fn ended(&self) -> bool {
+        self.state == b'X' || (self.state == b'Z' && self.threads <= 1)
+    }
+}
+
+/// The real ids of the lines `Uid:` and `Gid:` of /proc/PID/status: real, effective, saved, file system.
+fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
+    let first = |name: &[u8]| {
+        let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
+        decimal(line.split(u8::is_ascii_whitespace).find(|field| !field.is_empty())?)
+    };
+    Some((Uid(first(b"Uid:")?), Gid(first(b"Gid:")?)))
+}
+
+/// The v2 cgroup (line `0::PATH`); where that is only the root, the one of name=systemd, if there is any.
+fn cgroup(text: &[u8]) -> &[u8] {
+    let lines = || text.split(|b| *b == b'\n');
+    let unified = lines().find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
+    if !matches!(unified, b"" | b"/") {
+        return unified;
+    }
+    let named = lines().find_map(|line| {
+        let (_, rest) = line.split_at_checked(line.iter().position(|b| *b == b':')?)?;
+        rest.strip_prefix(b":name=systemd:")
+    });
+    named.unwrap_or(unified)
+}
+
+/// Each argument is followed by NUL, also when the process has written over its arguments, or they are cut.
+fn arguments(mut cmdline: Vec<u8>) -> Vec<u8> {
+    if cmdline.last().is_some_and(|last| *last != 0) {
+        cmdline.push(0);
+    }
+    cmdline
+}
+
+/// Sorts by start, and where that does not tell (one tick, ids that began again at the bottom) by who begot whom.
+fn parents_first(mut seeds: Vec<ProcessSeed>) -> Vec<ProcessSeed> {
+    seeds.sort_by_key(|seed| (seed.start, seed.tgid));
+    let place: FxHashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
+    let mut order = Vec::with_capacity(seeds.len());
+    let mut placed = vec![false; seeds.len()];
+    let mut line = Vec::new();
+    for first in 0..seeds.len() {
+        let mut next = Some(first);
+        // Marked on the way up: ids that changed hands during the scan can make it a circle.
+        while let Some(here) = next.filter(|here| !std::mem::replace(&mut placed[*here], true)) {
+            line.push(here);
+            next = place.get(&seeds[here].ppid).copied();
+        }
+        order.extend(line.drain(..).rev());
+    }
+    order.into_iter().map(|i| std::mem::take(&mut seeds[i])).collect()
+}
+
+/// A process's directory in /proc, held open.
+struct ProcessDir(File);
+
+impl ProcessDir {
+    fn open(tgid: Tgid) -> io::Result<ProcessDir> {
+        let path = format!("/proc/{}", tgid.0);
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        Ok(ProcessDir(File::options().read(true).custom_flags(flags).open(&path)?))
+    }
+
+    /// A file's first `most` bytes. Files of /proc give all they have in one read; a short one is the last.
+    fn read(&self, name: &CStr, most: usize) -> io::Result<Vec<u8>> {
+        // SAFETY: the name ends with NUL; the result is a descriptor or negative.
+        let fd = unsafe { libc::openat(self.0.as_raw_fd(), name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just opened and belongs to nobody else.
+        let mut file = unsafe { File::from_raw_fd(fd) };
+        let mut bytes = vec![0; most.min(FIELDS_MAX)];
+        let mut len = 0;
+        loop {
+            match file.read(&mut bytes[len..]) {
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if len < bytes.len() || len == most {
+                bytes.truncate(len);
+                return Ok(bytes);
+            }
+            bytes.resize(most.min(len * 2), 0);
+        }
+    }
+
+    /// What a link shows, as the kernel says it (a file that is gone ends with ` (deleted)`); empty when not readable.
+    fn link(&self, name: &CStr) -> Vec<u8> {
+        let mut target = vec![0u8; LINK_MAX];
+        // SAFETY: the name ends with NUL, and the room is as long as said.
+        let len =
+            unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+        target.truncate(usize::try_from(len).unwrap_or(0));
+        target
+    }
+
+    /// The real user and group. Where they may not be read, the directory's owner: the effective ones, or root for
+    /// who may not be traced.
+    fn owners(&self) -> (Uid, Gid) {
+        let told = self.read(c"status", FIELDS_MAX).ok().and_then(|text| real_ids(&text));
+        told.unwrap_or_else(|| match self.0.metadata() {
+            Ok(owned) => (Uid(owned.uid()), Gid(owned.gid())),
+            Err(_) => (Uid::default(), Gid::default()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::process::{Command, Stdio};
+
+    const STAT: &str = "S 7 42 42 0 -1 4194560 105 0 0 0 1 2 0 0 20 0 3 0 8837 9551872 512 18446744073709551615";
+
+    fn check_stat(comm: &[u8]) {
+        let text = [b"42 (", comm, b") ", STAT.as_bytes(), b"\n"].concat();
+        let stat = Stat::parse(&text).expect("well formed");
+        assert_eq!(stat.comm, comm);
+        assert_eq!((stat.state, stat.ppid, stat.threads, stat.start_ticks), (b'S', Tgid(7), 3, 8837));
+        assert!(!stat.kernel_thread);
+    }
+
+    #[test]
+    fn the_name_ends_at_the_last_parenthesis() {
+        for comm in [&b"cc1"[..], b"", b"a b", b") R 1 1", b"((x)", b"(sd-pam)", b"a\nb) Z 0", b"\xff\xfe"] {
+            check_stat(comm);
+        }
+    }
+
+    #[test]
+    fn stat_that_is_cut_or_odd_is_none() {
+        for text in [&b""[..], b"42", b"42 (x", b"42 x)", b")(", b"42 (x)", b"42 (x) S 1 2 3", b"1 (x) S a b c d e f"] {
+            assert_eq!(Stat::parse(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_dead_leader_of_living_threads_has_not_ended() {
+        let stat = |state, threads| Stat { state, threads, ..Stat::default() };
+        assert!(stat(b'Z', 1).ended() && stat(b'X', 0).ended());
+        assert!(!stat(b'Z', 2).ended() && !stat(b'S', 1).ended());
+    }
+
+    #[test]
+    fn the_ids_are_the_real_ones() {
+        let status = b"Name:\tUid:\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\n";
+        assert_eq!(real_ids(status), Some((Uid(1000), Gid(100))));
+        assert_eq!(real_ids(b"Uid:\t\nGid:\t1\n"), None);
+        assert_eq!(real_ids(b"Uid:\t1\t1\n"), None);
+    }
+
+    #[test]
+    fn the_cgroup_is_of_v2_or_else_of_systemd() {
+        for (text, path) in [
+            (&b"0::/user.slice/a.scope\n"[..], &b"/user.slice/a.scope"[..]),
+            (b"9:name=systemd:/init.scope\n4:memory:/x\n0::/\n", b"/init.scope"),
+            (b"9:name=systemd:/a\n0::/b\n", b"/b"),
+            (b"4:memory:/x\n0::/\n", b"/"),
+            (b"1:name=systemd:/c:d\n", b"/c:d"),
+            (b"0::/a:b c (deleted)\n", b"/a:b c (deleted)"),
+            (b"\n:\n::\n", b""),
+        ] {
+            assert_eq!(cgroup(text), path, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_argument_is_followed_by_nul() {
+        assert_eq!(arguments(b"a\0b\0".to_vec()), b"a\0b\0");
+        assert_eq!(arguments(b"nginx: worker".to_vec()), b"nginx: worker\0");
+        assert_eq!(arguments(Vec::new()), b"");
+    }
+
+    #[test]
+    fn parents_come_first_also_within_a_tick() {
+        let seed = |tgid, ppid, start| ProcessSeed {
+            tgid: Tgid(tgid),
+            ppid: Tgid(ppid),
+            start: BootNanos(start),
+            ..ProcessSeed::default()
+        };
+        let order = |seeds: Vec<ProcessSeed>| parents_first(seeds).iter().map(|s| s.tgid.0).collect::<Vec<_>>();
+        assert_eq!(order(vec![seed(9, 5, 3), seed(5, 1, 2), seed(1, 0, 1)]), [1, 5, 9]);
+        // 301 was forked by 30000 after the ids began again, in the same tick.
+        assert_eq!(order(vec![seed(301, 30000, 5), seed(30000, 1, 5), seed(1, 0, 1)]), [1, 30000, 301]);
+        assert_eq!(order(vec![seed(2, 3, 1), seed(3, 2, 1), seed(4, 4, 1)]), [3, 2, 4]);
+    }
+
+    #[test]
+    fn the_exact_start_counts_only_within_the_tick() {
+        let scanner = Scanner { own: Tgid(1), tick_ns: 10, boot_offset_ns: 100 };
+        assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
+        assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
+        assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
+        assert_eq!(scanner.start(50, None), (BootNanos(400), false));
+    }
+
+    /// `None`, said aloud, where the ids that we know of ourselves are not those in /proc.
+    fn scanner() -> Option<Scanner> {
+        let scanner = Scanner::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()?;
+        let ours = pid_namespace("/proc/self/ns/pid");
+        if ours != Some(INITIAL_PID_NS) {
+            eprintln!("did nothing: our ids are those of pid namespace {ours:?}");
+            return None;
+        }
+        Some(scanner)
+    }
+
+    #[test]
+    fn our_own_process_is_found_as_it_is() {
+        let Some(scanner) = scanner() else { return };
+        let seeds = scanner.scan(|_| None).expect("/proc is listed");
+        let own = seeds.iter().find(|seed| seed.tgid == scanner.own()).expect("we run");
+        assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
+        // SAFETY: these take nothing and cannot fail.
+        let ids = unsafe { (libc::getuid(), libc::getgid()) };
+        assert_eq!((own.uid.0, own.gid.0), ids);
+        assert_eq!(own.exe, std::env::current_exe().expect("readable").as_os_str().as_bytes());
+        assert_eq!(own.cwd, std::env::current_dir().expect("readable").as_os_str().as_bytes());
+        assert!(own.argv.starts_with(std::env::args().next().expect("a name").as_bytes()));
+        assert!(own.start < clock::now_boot() && !own.start_exact && !own.kernel_thread);
+        assert!(own.start.0.is_multiple_of(own.tick_ns));
+    }
+
+    #[test]
+    fn a_child_starts_in_the_tick_in_which_it_was_made() {
+        let Some(scanner) = scanner() else { return };
+        let before = clock::now_boot();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep runs");
+        let after = clock::now_boot();
+        let seed = scanner.process(Tgid(child.id()), |_| None);
+        let exact = scanner.process(Tgid(child.id()), |_| Some(seed.as_ref().expect("it lives").start.0 + 1));
+        child.kill().expect("ours to kill");
+        let dying = std::time::Instant::now();
+        let mut zombie = seed.clone();
+        while zombie.is_some() && dying.elapsed().as_secs() < 10 {
+            zombie = scanner.process(Tgid(child.id()), |_| None);
+        }
+        child.wait().expect("ours to wait for");
+        let gone = scanner.process(Tgid(child.id()), |_| None);
+        let seed = seed.expect("it lived");
+        assert!(seed.start.0 / seed.tick_ns >= before.0 / seed.tick_ns && seed.start <= after, "{seed:?}");
+        assert_eq!(seed.ppid, scanner.own());
+        assert!(exact.expect("it lived").start_exact);
+        assert_eq!((zombie, gone), (None, None));
+    }
+
+    #[test]
+    fn on_this_machine_parents_come_first() {
+        let Some(scanner) = scanner() else { return };
+        let seeds = scanner.scan(|_| None).expect("/proc is listed");
+        let place: FxHashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
+        for (i, seed) in seeds.iter().enumerate() {
+            assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "measures"]
+    fn measure_a_scan() {
+        let Some(scanner) = scanner() else { return };
+        let idle = || Command::new("sleep").arg("60").spawn().expect("sleep runs");
+        let mut children: Vec<_> = (0..300).map(|_| idle()).collect();
+        let mut runs: Vec<_> = (0..15)
+            .map(|_| {
+                let begun = std::time::Instant::now();
+                (scanner.scan(|_| None).map(|seeds| seeds.len()).unwrap_or(0), begun.elapsed())
+            })
+            .collect();
+        for child in &mut children {
+            child.kill().expect("ours to kill");
+            child.wait().expect("ours to wait for");
+        }
+        runs.sort_by_key(|(_, took)| *took);
+        eprintln!("processes and time: best {:?}, median {:?}, worst {:?}", runs[0], runs[7], runs[14]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed(text: Vec<u8>) {
+            let _ = (Stat::parse(&text), real_ids(&text), cgroup(&text));
+        }
+
+        #[test]
+        fn any_fields_are_parsed(text in "[0-9]{0,3}( ?[()A-Z0-9:/\n-]{0,6}){0,40}") {
+            let _ = (Stat::parse(text.as_bytes()), real_ids(text.as_bytes()), cgroup(text.as_bytes()));
+        }
+
+        #[test]
+        fn ordering_loses_no_one(links in proptest::collection::vec((0u32..20, 0u32..20, 0u64..4), 0..30)) {
+            let seed = |(tgid, ppid, start)| ProcessSeed {
+                tgid: Tgid(tgid), ppid: Tgid(ppid), start: BootNanos(start), ..ProcessSeed::default()
+            };
+            let ordered = parents_first(links.iter().copied().map(seed).collect());
+            let sorted = |mut ids: Vec<_>| { ids.sort_unstable(); ids };
+            let ids = sorted(ordered.iter().map(|s| (s.tgid.0, s.ppid.0, s.start.0)).collect());
+            prop_assert_eq!(ids, sorted(links));
+        }
+    }
+}

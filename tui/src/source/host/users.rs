@@ -1,0 +1,180 @@
+//! Names of users and groups, from /etc/passwd and /etc/group: read once, at the start, and without the name service,
+//! whose modules may ask the network and block. Only a name that the user typed and that is not there goes to it.
+
+use super::{decimal, read_bounded};
+use crate::frame::host::{Group, User};
+use std::ffi::{CStr, CString};
+use std::io;
+use tracetui_shared::id::{Gid, Uid};
+
+/// Bytes of /etc/passwd and of /etc/group that are read; accounts beyond show their number.
+const FILE_MAX: u64 = 16 << 20;
+
+/// Bytes of a name that is kept. useradd allows 32, the name service 256.
+const NAME_MAX: usize = 256;
+
+/// Bytes that an account's record of the name service may take.
+const RECORD_MAX: usize = 1 << 20;
+
+/// Why a name has no id.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// There is no such user.
+    #[error("no user is called {0:?}")]
+    NoUser(String),
+    /// There is no such group.
+    #[error("no group is called {0:?}")]
+    NoGroup(String),
+    /// The name service failed.
+    #[error("the name service could not look up {0:?}: {1}")]
+    Service(String, io::Error),
+}
+
+/// The accounts of /etc/passwd and /etc/group, in the files' order.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    users: Vec<User>,
+    groups: Vec<Group>,
+}
+
+impl Names {
+    /// Reads both files. One that is not there or not readable has no accounts: numbers are shown then.
+    pub fn read() -> Names {
+        Names::parse(
+            &read_bounded("/etc/passwd", FILE_MAX).unwrap_or_default(),
+            &read_bounded("/etc/group", FILE_MAX).unwrap_or_default(),
+        )
+    }
+
+    /// Takes the texts of the files. Lines that are no accounts are skipped.
+    pub fn parse(passwd: &[u8], group: &[u8]) -> Names {
+        Names {
+            users: accounts(passwd).map(|(uid, name)| User { uid: Uid(uid), name }).collect(),
+            groups: accounts(group).map(|(gid, name)| Group { gid: Gid(gid), name }).collect(),
+        }
+    }
+
+    /// Users, each id once: where names share an id, the first is its name, as for getpwuid(3).
+    pub fn users(&self) -> Vec<User> {
+        first_of_each(&self.users, |user| user.uid)
+    }
+
+    /// Groups, each id once.
+    pub fn groups(&self) -> Vec<Group> {
+        first_of_each(&self.groups, |group| group.gid)
+    }
+
+    /// A user's id by name; by the name service (which may block) if /etc/passwd does not have it.
+    pub fn uid(&self, name: &str) -> Result<Uid, NameError> {
+        if let Some(user) = self.users.iter().find(|user| user.name == name) {
+            return Ok(user.uid);
+        }
+        match CString::new(name).map(|text| uid_by_service(&text)) {
+            Ok(Ok(Some(uid))) => Ok(uid),
+            Ok(Err(error)) => Err(NameError::Service(name.to_owned(), error)),
+            Ok(Ok(None)) | Err(_) => Err(NameError::NoUser(name.to_owned())),
+        }
+    }
+
+    /// A group's id by name; by the name service (which may block) if /etc/group does not have it.
+    pub fn gid(&self, name: &str) -> Result<Gid, NameError> {
+        if let Some(group) = self.groups.iter().find(|group| group.name == name) {
+            return Ok(group.gid);
+        }
+        match CString::new(name).map(|text| gid_by_service(&text)) {
+            Ok(Ok(Some(gid))) => Ok(gid),
+            Ok(Err(error)) => Err(NameError::Service(name.to_owned(), error)),
+            Ok(Ok(None)) | Err(_) => Err(NameError::NoGroup(name.to_owned())),
+        }
+    }
+}
+
+/// `name:password:id:…` of each line, in both files. Lines of NIS (`+…`, `-…`) and comments are none.
+fn accounts(text: &[u8]) -> impl Iterator<Item = (u32, String)> {
+    text.split(|b| *b == b'\n').filter_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        let name = fields.next().filter(|name| !matches!(name.first(), None | Some(b'+' | b'-' | b'#')))?;
+        let id = decimal(fields.nth(1)?)?;
+        (name.len() <= NAME_MAX).then(|| Some((id, str::from_utf8(name).ok()?.to_owned())))?
+    })
+}
+
+fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = std::collections::BTreeSet::new();
+    accounts.iter().filter(|account| seen.insert(key(account))).cloned().collect()
+}
+
+fn uid_by_service(name: &CStr) -> io::Result<Option<Uid>> {
+    with_room(|room| {
+        // SAFETY: all bytes zero is a valid `passwd`: integers and pointers that are not followed.
+        let mut record: libc::passwd = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the name ends with NUL, the room is as long as said, and all of them live through the call.
+        let errno =
+            unsafe { libc::getpwnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
+        (errno, (!found.is_null()).then_some(Uid(record.pw_uid)))
+    })
+}
+
+fn gid_by_service(name: &CStr) -> io::Result<Option<Gid>> {
+    with_room(|room| {
+        // SAFETY: all bytes zero is a valid `group`: integers and pointers that are not followed.
+        let mut record: libc::group = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the name ends with NUL, the room is as long as said, and all of them live through the call.
+        let errno =
+            unsafe { libc::getgrnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
+        (errno, (!found.is_null()).then_some(Gid(record.gr_gid)))
+    })
+}
+
+/// Asks with more and more room until the record fits.
+fn with_room<T>(ask: impl Fn(&mut [u8]) -> (libc::c_int, Option<T>)) -> io::Result<Option<T>> {
+    let mut room = vec![0; 4096];
+    loop {
+        match ask(&mut room) {
+            (_, Some(found)) => return Ok(Some(found)),
+            // getpwnam(3): not found is 0, or one of these, by the module that was asked.
+            (0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM, None) => return Ok(None),
+            (libc::ERANGE, None) if room.len() < RECORD_MAX => room.resize(room.len() * 4, 0),
+            (errno, None) => return Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n# note\n+@nis::::::\n\
+        short:x\nnot:x:number:5\n\xff\xfe:x:7:7:::\nlast:x:4294967294:1:::/bin/false";
+
+    #[test]
+    fn accounts_are_read_and_odd_lines_are_skipped() {
+        let names = Names::parse(PASSWD, b"wheel:x:10:ana,ben\n");
+        let users: Vec<_> = names.users().into_iter().map(|user| (user.uid.0, user.name)).collect();
+        assert_eq!(users, [(0, "root".to_owned()), (4_294_967_294, "last".to_owned())]);
+        assert_eq!(names.groups(), [Group { gid: Gid(10), name: "wheel".to_owned() }]);
+        assert_eq!(names.uid("toor").expect("a second name of root"), Uid(0));
+        assert_eq!(names.gid("wheel").expect("in the file"), Gid(10));
+    }
+
+    #[test]
+    fn the_name_service_is_asked_for_names_that_the_files_lack() {
+        let none = Names::default();
+        assert_eq!(none.uid("root").expect("everywhere"), Uid(0));
+        assert_eq!(none.gid("root").expect("everywhere"), Gid(0));
+        assert!(matches!(none.uid("no such user here"), Err(NameError::NoUser(_))));
+        assert!(matches!(none.uid("nul\0in it"), Err(NameError::NoUser(_))));
+        assert!(matches!(none.gid("no such group here"), Err(NameError::NoGroup(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(passwd: Vec<u8>, group in "[a:0-9\n+#]{0,200}") {
+            let names = Names::parse(&passwd, group.as_bytes());
+            prop_assert!(names.users().len() + names.groups().len() <= passwd.len() + group.len());
+        }
+    }
+}

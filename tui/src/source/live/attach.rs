@@ -1,0 +1,437 @@
+//! The table of programs: where each attaches, what it needs, what is missed without it; and the attaching itself.
+
+use super::load::{Failure, KernelFacts, StartError};
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::offsets::Field::{self, *};
+
+/// A probe as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// The program in the probe object.
+    pub name: &'static str,
+    /// The kinds of events that it makes.
+    pub kinds: Vec<Kind>,
+    /// Whether it runs.
+    pub attached: bool,
+    /// Where it hangs, or would: `tp_btf sys_exit`.
+    pub how: String,
+    /// Why it does not run, or why not at all of its places.
+    pub why: Option<String>,
+    /// What is not seen when it does not run.
+    pub missing: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// A place where a program attaches.
+enum Place {
+    /// A tracepoint with typed arguments.
+    Btf(&'static str),
+    /// Tracepoints of a category in tracefs; the first must be there.
+    Classic(&'static str, &'static [&'static str]),
+}
+
+/// A program of the object.
+struct Probe {
+    name: &'static str,
+    kinds: &'static [Kind],
+    place: Place,
+    /// Fields without which the verifier would refuse it, or it would tell nothing.
+    needs: &'static [&'static [Field]],
+    missing: &'static str,
+}
+
+/// What every record's header is made of (`task.rs`). The cgroup is optional.
+const HEADER: &[Field] = &[
+    TaskTgid,
+    TaskPid,
+    TaskComm,
+    TaskCred,
+    TaskRealParent,
+    TaskGroupLeader,
+    TaskStartBoottime,
+    TaskNsproxy,
+    TaskThreadPid,
+    CredUid,
+    CredGid,
+    NsproxyMntNs,
+    MntNsInum,
+    PidLevel,
+    PidNumbers,
+    UpidNr,
+    UpidNs,
+    PidNsInum,
+];
+/// What a walk from a file to the root is made of (`path.rs`).
+const WALK: &[Field] = &[
+    TaskFs,
+    FsRoot,
+    FsPwd,
+    PathMnt,
+    PathDentry,
+    FilePath,
+    FileFlags,
+    DentryParent,
+    DentryName,
+    DentryNameLen,
+    DentryHashPprev,
+    MountMnt,
+    MountParent,
+    MountMountpoint,
+    VfsmountRoot,
+];
+/// From a descriptor to its file.
+const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
+const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
+const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
+const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
+const SYSCALL: &[Field] = &[TaskStatus];
+const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
+
+const EXECS: &str = "programs that are started";
+const EXITS: &str = "processes that end";
+const FORKS: &str = "processes that are created: parents of new processes are learned at their first event";
+const OPENS: &str = "files that are opened";
+const BPFS: &str = "BPF programs that are loaded or attached";
+
+const EXEC_BTF: Probe = Probe {
+    name: "exec_btf",
+    kinds: &[Kind::Exec],
+    place: Place::Btf("sched_process_exec"),
+    needs: &[HEADER, WALK, EXEC, BPRM],
+    missing: EXECS,
+};
+const EXEC_TP: Probe = Probe {
+    name: "exec_tp",
+    kinds: &[Kind::Exec],
+    place: Place::Classic("sched", &["sched_process_exec"]),
+    needs: &[HEADER, WALK, EXEC],
+    missing: EXECS,
+};
+const EXIT_BTF: Probe = Probe {
+    name: "exit_btf",
+    kinds: &[Kind::Exit],
+    place: Place::Btf("sched_process_exit"),
+    needs: &[HEADER, EXIT],
+    missing: EXITS,
+};
+const EXIT_TP: Probe = Probe {
+    name: "exit_tp",
+    kinds: &[Kind::Exit],
+    place: Place::Classic("sched", &["sched_process_exit"]),
+    needs: &[HEADER, EXIT],
+    missing: EXITS,
+};
+const FORK_BTF: Probe = Probe {
+    name: "fork_btf",
+    kinds: &[Kind::Fork],
+    place: Place::Btf("sched_process_fork"),
+    needs: &[HEADER],
+    missing: FORKS,
+};
+const SYS_EXIT_BTF: Probe = Probe {
+    name: "sys_exit_btf",
+    kinds: &[Kind::Open, Kind::Bpf],
+    place: Place::Btf("sys_exit"),
+    needs: &[HEADER, WALK, FILES, SYSCALL, BPF],
+    missing: "files that are opened, and BPF programs that are loaded or attached",
+};
+const OPEN_TP: Probe = Probe {
+    name: "open_tp",
+    kinds: &[Kind::Open],
+    place: Place::Classic("syscalls", &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat"]),
+    needs: &[HEADER, WALK, FILES, SYSCALL],
+    missing: OPENS,
+};
+const BPF_TP: Probe = Probe {
+    name: "bpf_tp",
+    kinds: &[Kind::Bpf],
+    place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"]),
+    needs: &[HEADER, FILES, SYSCALL, BPF],
+    missing: BPFS,
+};
+
+/// Two ways to the same events; one of them is used.
+struct Group {
+    typed: &'static [Probe],
+    classic: &'static [Probe],
+}
+
+const GROUPS: [Group; 4] = [
+    Group { typed: &[FORK_BTF], classic: &[] },
+    Group { typed: &[EXEC_BTF], classic: &[EXEC_TP] },
+    Group { typed: &[EXIT_BTF], classic: &[EXIT_TP] },
+    Group { typed: &[SYS_EXIT_BTF], classic: &[OPEN_TP, BPF_TP] },
+];
+
+impl Group {
+    /// Both ways, the better one first. From 7.0 on tracepoint programs can be preempted, and then other tasks' events
+    /// on that CPU are skipped; the classic tracepoints of the scheduler lost none (and those of system calls were the
+    /// only ones to lose less).
+    fn ways(&self, classic_first: bool) -> Vec<&'static [Probe]> {
+        let ways = if classic_first { [self.classic, self.typed] } else { [self.typed, self.classic] };
+        ways.into_iter().filter(|way| !way.is_empty()).collect()
+    }
+}
+
+/// An attached program; detaches when dropped.
+pub(super) enum Link {
+    Btf(#[allow(dead_code)] BtfTracePointLink),
+    Classic(#[allow(dead_code)] TracePointLink),
+}
+
+/// What attaching came to.
+#[derive(Default)]
+pub(super) struct Attached {
+    pub(super) links: Vec<Link>,
+    pub(super) programs: Vec<(&'static str, OwnedFd)>,
+    pub(super) probes: Vec<ProbeStatus>,
+    pub(super) timings: Vec<(&'static str, Duration)>,
+}
+
+/// Loads the object anew with the verifier's log on.
+type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Btf), StartError> + Sync);
+
+/// Whether tracepoint programs can be preempted: from 7.0 on. (`tracepoint_srcu` in kallsyms would tell the same, but a
+/// symbol of that name also existed before 6.x for another purpose, and reading kallsyms takes 40 ms.)
+pub(super) fn tracepoints_are_preemptible() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
+}
+
+/// Attaches what is wanted, each group by the best way that works.
+pub(super) fn all(
+    object: &mut Ebpf,
+    btf: &Btf,
+    kinds: u32,
+    facts: &KernelFacts,
+    classic_first: bool,
+    again: Again<'_>,
+) -> Attached {
+    with_tracefs(classic_first, || {
+        let mut attached = Attached::default();
+        let always = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Fork.bit();
+        let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
+        for group in &GROUPS {
+            attacher.group(group, kinds | always, classic_first);
+        }
+        attached
+    })
+}
+
+struct Attacher<'a> {
+    object: &'a mut Ebpf,
+    btf: &'a Btf,
+    facts: &'a KernelFacts,
+    again: Again<'a>,
+    into: &'a mut Attached,
+}
+
+/// One program's links and what to tell of it.
+struct Outcome {
+    status: ProbeStatus,
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    took: Duration,
+}
+
+/// A program that runs, and a note on places where it does not.
+struct Running {
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    note: Option<String>,
+}
+
+impl Attacher<'_> {
+    fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
+        let mut best: Vec<Outcome> = Vec::new();
+        for way in group.ways(classic_first) {
+            let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
+            if wanted.is_empty() {
+                return;
+            }
+            let outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
+            let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
+            let whole = works(&outcomes) == outcomes.len();
+            if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
+                // The other way's links close here, so no event is told twice.
+                best = outcomes;
+            }
+            if whole {
+                break;
+            }
+        }
+        for outcome in best {
+            self.into.links.extend(outcome.links);
+            self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
+            self.into.timings.push((outcome.status.name, outcome.took));
+            self.into.probes.push(outcome.status);
+        }
+    }
+
+    fn probe(&mut self, probe: &Probe) -> Outcome {
+        let since = Instant::now();
+        let mut outcome = Outcome {
+            status: ProbeStatus {
+                name: probe.name,
+                kinds: probe.kinds.to_vec(),
+                attached: false,
+                how: probe.place.name(),
+                why: None,
+                missing: probe.missing.to_string(),
+                remedy: None,
+            },
+            links: Vec::new(),
+            program: None,
+            took: Duration::ZERO,
+        };
+        match self.load_and_attach(probe) {
+            Ok(running) => {
+                outcome.status.attached = true;
+                outcome.status.why = running.note;
+                outcome.links = running.links;
+                outcome.program = running.program;
+            }
+            Err(failure) => {
+                outcome.status.why = Some(failure.why);
+                outcome.status.remedy = failure.remedy;
+            }
+        }
+        outcome.took = since.elapsed();
+        outcome
+    }
+
+    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
+        if let Some(field) = self.facts.lacks(probe.needs) {
+            return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
+        }
+        let loaded = load(self.object, self.btf, probe);
+        loaded.map_err(|error| self.refused(probe, &error))?;
+        let program = program(self.object, probe).map_err(|error| plain(&error))?;
+        let fd = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
+        let (links, note) = attach(program, &probe.place)?;
+        Ok(Running { links, program: fd, note })
+    }
+
+    /// Loads once more, for the verifier's last words.
+    fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
+        let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, &btf, probe).err());
+        let error = logged.as_ref().unwrap_or(error);
+        let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+        let remedy = (io_error.raw_os_error() == Some(libc::EPERM)).then(|| {
+            "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string()
+        });
+        Failure { why: format!("{}: {io_error}\n{tail}", probe.name), remedy }
+    }
+}
+
+/// Lines of the verifier's log that are shown.
+const LOG_LINES: usize = 6;
+
+fn plain(error: &ProgramError) -> Failure {
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !why.contains(&text) {
+            why = format!("{why}: {text}");
+        }
+        cause = error.source();
+    }
+    Failure { why, remedy: None }
+}
+
+fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, ProgramError> {
+    object.program_mut(probe.name).ok_or_else(|| ProgramError::InvalidName { name: probe.name.to_string() })
+}
+
+fn load(object: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
+    match (program(object, probe)?, &probe.place) {
+        (Program::BtfTracePoint(program), Place::Btf(name)) => program.load(name, btf),
+        (Program::TracePoint(program), Place::Classic(..)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Attaches a loaded program; the links, and a note on places that are not there.
+fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Link>, Option<String>), Failure> {
+    match (program, place) {
+        (Program::BtfTracePoint(program), Place::Btf(_)) => {
+            let id = program.attach().map_err(|error| plain(&error))?;
+            let link = program.take_link(id).map_err(|error| plain(&error))?;
+            Ok((vec![Link::Btf(link)], None))
+        }
+        (Program::TracePoint(program), Place::Classic(category, names)) => {
+            let (mut links, mut notes) = (Vec::new(), Vec::new());
+            for name in *names {
+                let link = program.attach(category, name).and_then(|id| program.take_link(id));
+                match link {
+                    Ok(link) => links.push(Link::Classic(link)),
+                    Err(error) if links.is_empty() => return Err(no_tracefs(plain(&error))),
+                    Err(error) => notes.push(format!("{name}: {}", plain(&error).why)),
+                }
+            }
+            Ok((links, (!notes.is_empty()).then(|| notes.join("; "))))
+        }
+        _ => Err(plain(&ProgramError::UnexpectedProgramType)),
+    }
+}
+
+fn no_tracefs(failure: Failure) -> Failure {
+    let remedy = "classic tracepoints need a readable tracefs: mount -t tracefs tracefs /sys/kernel/tracing";
+    Failure { remedy: Some(remedy.to_string()), ..failure }
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match self {
+            Place::Btf(name) => format!("tp_btf {name}"),
+            Place::Classic(category, [name]) => format!("tracepoint {category}:{name}"),
+            Place::Classic(category, names) => format!("tracepoint {category}:{{{}}}", names.join(",")),
+        }
+    }
+}
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Runs `work` where tracefs can be seen. Where it is not mounted this is a thread with a mount namespace of its own:
+/// nothing on the system changes.
+fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
+    let seen =
+        || ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"].iter().any(|p| Path::new(p).exists());
+    if !needed || seen() {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            // Where this is not allowed, attaching says what is missing.
+            let _ = mount_tracefs();
+            work()
+        });
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Gives the calling thread a mount namespace and mounts tracefs in it.
+fn mount_tracefs() -> std::io::Result<()> {
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+    let target = std::ffi::CString::new(TRACEFS).unwrap_or_default();
+    // SAFETY: every pointer is to a NUL-terminated string or null where the call allows it.
+    unsafe {
+        check(libc::unshare(libc::CLONE_NEWNS))?;
+        let none = std::ptr::null();
+        check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()))?;
+        check(libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()))
+    }
+}

@@ -1,0 +1,335 @@
+//! The probe object into the kernel: offsets, constants, map sizes; and what to say when the kernel refuses.
+
+use super::attach::ProbeStatus;
+use super::{CaptureError, LiveOptions};
+use crate::source::host::btf;
+use crate::source::host::btf::resolve::Resolved;
+use aya::maps::{Map, MapError};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use std::fs;
+use std::io;
+use tracetui_shared::offsets::{
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field,
+    OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
+};
+
+/// The probes, built by `scripts/build-probes.sh`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
+
+/// Maps with one element a possible CPU.
+const PER_CPU: [&str; 7] = [
+    "CPUS",
+    "EXEC_BTF_SCRATCH",
+    "EXEC_TP_SCRATCH",
+    "OPEN_BTF_SCRATCH",
+    "BPF_BTF_SCRATCH",
+    "OPEN_TP_SCRATCH",
+    "BPF_TP_SCRATCH",
+];
+
+/// What the running kernel's BTF says, as far as the probes ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// The offset of each field in bytes, [`ABSENT`] for those that the kernel lacks.
+    pub offsets: [u32; FIELD_COUNT],
+    /// `bpf_get_current_task_btf` exists (5.11+).
+    pub typed_task: bool,
+    /// `btf_trace_sched_process_exit` has two arguments beside the context (6.16+).
+    pub exit_has_group_dead: bool,
+    /// Bytes of `dentry.d_shortname` (`d_iname` before).
+    pub inline_name_len: u32,
+    /// `TRACE_EVENT_FL_TRACEPOINT`.
+    pub trace_flag_tracepoint: u32,
+    /// `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
+    pub link_type_perf: u32,
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    pub link_type_raw_tp: u32,
+    /// The instruction `may_goto` exists (6.9+): `bpf_verifier_state.may_goto_depth` does.
+    pub may_goto: bool,
+    /// How addresses become typed pointers; `None` before 6.2.
+    pub cast: Option<Cast>,
+}
+
+/// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The function's BTF id.
+    pub function: u32,
+    /// The BTF ids of [`tracetui_shared::offsets::TYPES`].
+    pub types: [u32; TYPE_COUNT],
+}
+
+impl Cast {
+    fn of(btf: &btf::Btf) -> Option<Cast> {
+        let function = btf.func(CAST_FUNCTION)?;
+        let found = btf.structures(TYPES);
+        let mut types = [0; TYPE_COUNT];
+        for (id, found) in types.iter_mut().zip(found) {
+            *id = found?;
+        }
+        Some(Cast { function, types })
+    }
+}
+
+impl KernelFacts {
+    /// Takes them from a kernel's BTF.
+    pub fn of(btf: &btf::Btf) -> KernelFacts {
+        let Resolved { offsets, consts, .. } = btf.resolve();
+        let known = |value: Option<u32>| value.unwrap_or(ABSENT);
+        KernelFacts {
+            offsets,
+            typed_task: btf.enumerator("BPF_FUNC_get_current_task_btf").is_some(),
+            exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
+            inline_name_len: known(consts.inline_name_len),
+            trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
+            link_type_perf: known(consts.link_type_perf),
+            link_type_raw_tp: known(consts.link_type_raw_tp),
+            may_goto: btf.structures(&["bpf_verifier_state"])[0]
+                .is_some_and(|state| btf.has_member(state, "may_goto_depth")),
+            cast: Cast::of(btf),
+        }
+    }
+
+    /// The first of `fields` that the kernel lacks, as `structure.member`.
+    pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
+        let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
+        let (_, spec) = FIELDS[*field as usize];
+        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
+    }
+}
+
+/// Why no event can be had from the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Capabilities are missing.
+    #[error(
+        "not allowed to load BPF programs: {missing} missing; run as root (sudo tracetui), or give the binary the capabilities: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep $(command -v tracetui)"
+    )]
+    Privilege {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// Kernel lockdown forbids reading kernel memory.
+    #[error(
+        "kernel lockdown (confidentiality) forbids BPF programs to read kernel memory; boot with lockdown=integrity or without secure boot's lockdown"
+    )]
+    Lockdown,
+    /// The kernel has no BTF.
+    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
+    NoBtf(String),
+    /// The size of the ring is not one that the kernel takes.
+    #[error("{0} is no size for the ring: it takes a power of two, 4096 at least")]
+    RingSize(u32),
+    /// The object or its maps were refused.
+    #[error("cannot load the probes: {0}")]
+    Object(Box<dyn std::error::Error + Send + Sync>),
+    /// Every program was refused.
+    #[error("no probe could be attached:\n{0}")]
+    Refused(String),
+    /// The capture filter was refused.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A system call failed.
+    #[error("{call}: {error}")]
+    System {
+        /// What was called.
+        call: &'static str,
+        /// Its error.
+        error: io::Error,
+    },
+}
+
+impl From<EbpfError> for StartError {
+    fn from(error: EbpfError) -> StartError {
+        StartError::Object(error.into())
+    }
+}
+
+impl From<MapError> for StartError {
+    fn from(error: MapError) -> StartError {
+        StartError::Object(error.into())
+    }
+}
+
+/// Why one program could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What the kernel said, with the verifier's last words.
+    pub(super) why: String,
+    /// What to do about it, where something can be.
+    pub(super) remedy: Option<String>,
+}
+
+/// Whether the verifier writes a log. Off at first: with a log, aya reports a refusal for size as another error, and the
+/// log costs time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verbosity {
+    Quiet,
+    Log,
+}
+
+/// Refuses early where the kernel would later, with less to say.
+pub(super) fn check_privilege() -> Result<(), StartError> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    const NEEDED: [(u32, &str); 2] = [(38, "CAP_PERFMON"), (39, "CAP_BPF")];
+    let held = effective_capabilities().unwrap_or(u64::MAX);
+    if held & 1 << CAP_SYS_ADMIN == 0 {
+        let missing: Vec<_> = NEEDED.iter().filter(|(bit, _)| held & 1 << bit == 0).map(|(_, name)| *name).collect();
+        if !missing.is_empty() {
+            return Err(StartError::Privilege { missing: missing.join(" and ") });
+        }
+    }
+    if fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|text| text.contains("[confidentiality]")) {
+        return Err(StartError::Lockdown);
+    }
+    Ok(())
+}
+
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Before 5.11 maps count against this limit. Not being allowed to raise it is harmless later.
+pub(super) fn raise_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is to a whole rlimit.
+    let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// Parses the object, creates the maps, and fills in what the probes know of this kernel.
+pub(super) fn object(
+    options: &LiveOptions,
+    facts: &KernelFacts,
+    verbosity: Verbosity,
+) -> Result<(Ebpf, Btf), StartError> {
+    if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
+        return Err(StartError::RingSize(options.ring_size));
+    }
+    let cpus = possible_cpus()?;
+    let constants = constants(options, facts, cpus);
+    let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
+    // `EbpfLoader::new` parses the kernel's BTF, and so must we for the programs: side by side.
+    let (mut loader, btf) = std::thread::scope(|scope| {
+        let btf = scope.spawn(Btf::from_sys_fs);
+        (EbpfLoader::new(), btf.join())
+    });
+    let btf = btf.map_err(|_| StartError::NoBtf("parser died".into()))?;
+    let btf = btf.map_err(|error| StartError::NoBtf(error.to_string()))?;
+    loader
+        .btf(Some(&btf))
+        .verifier_log_level(match verbosity {
+            Verbosity::Quiet => VerifierLogLevel::DISABLE,
+            Verbosity::Log => VerifierLogLevel::DEBUG,
+        })
+        .override_global(OFFSETS_SYMBOL, &facts.offsets[..], true)
+        .override_global(CONSTS_SYMBOL, &constants[..], true)
+        .override_global(TYPES_SYMBOL, &types[..], true)
+        .map_max_entries("RING", options.ring_size);
+    for map in PER_CPU {
+        loader.map_max_entries(map, cpus);
+    }
+    if facts.exit_has_group_dead {
+        loader.map_max_entries("EXITED", 1);
+    }
+    let object = loader.load(&for_this_kernel(facts))?;
+    drop(loader);
+    Ok((object, btf))
+}
+
+/// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and
+/// `may_goto` made a plain jump where it is not known (it is dead code there). Programs are
+/// arrays of 8-byte instructions in 8-aligned sections; the placeholder's number is no helper's.
+fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
+    const CALL: u8 = 0x85;
+    const KERNEL_FUNCTION: u8 = 0x20;
+    /// `r0 = r1`.
+    const MOVE: [u8; 8] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
+    let placeholder = instruction(CALL, 0, CAST_PLACEHOLDER);
+    let cast = facts.cast.as_ref();
+    let wanted = cast.map_or(MOVE, |cast| instruction(CALL, KERNEL_FUNCTION, cast.function.cast_signed()));
+    let mut object = OBJECT.to_vec();
+    for slot in object.chunks_exact_mut(8) {
+        if *slot == placeholder {
+            slot.copy_from_slice(&wanted);
+        } else if !facts.may_goto && is_may_goto(slot) {
+            slot[0] = JUMP;
+        }
+    }
+    object
+}
+
+/// Whether these 8 bytes are the instruction `may_goto`, forward. In the rest of the object nothing looks like it: a test
+/// counts them.
+fn is_may_goto(slot: &[u8]) -> bool {
+    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0) && *high < 0x80)
+}
+
+/// `BPF_JMP | BPF_JCOND`.
+const MAY_GOTO: u8 = 0xe5;
+/// `BPF_JMP | BPF_JA`.
+const JUMP: u8 = 0x05;
+
+fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_le_bytes();
+    [code, registers, 0, 0, a, b, c, d]
+}
+
+fn possible_cpus() -> Result<u32, StartError> {
+    let cpus = aya::util::nr_cpus().map_err(|(call, error)| StartError::System { call, error })?;
+    Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
+}
+
+/// The probes' constants. All sizes are bytes.
+fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CONST_COUNT] {
+    const MIB: u32 = 1 << 20;
+    let ring = options.ring_size;
+    let mut constants = [0; CONST_COUNT];
+    let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
+    put(Const::SelfTgid, own_tgid());
+    put(Const::TypedTask, u32::from(facts.typed_task));
+    put(Const::MayGoto, u32::from(facts.may_goto));
+    put(Const::Cast, u32::from(facts.cast.is_some()));
+    put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
+    put(Const::RingSize, ring);
+    put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
+    // All CPUs together may overdraw the limit by 1/32 of the ring.
+    put(Const::Credit, (ring / (32 * cpus)).max(512));
+    // All CPUs together wake before a quarter of the ring is full.
+    put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
+    put(Const::InlineNameLen, facts.inline_name_len);
+    put(Const::TraceFlagTracepoint, facts.trace_flag_tracepoint);
+    put(Const::LinkTypePerf, facts.link_type_perf);
+    put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
+    constants
+}
+
+/// Our own process as the kernel's initial pid namespace numbers it, which is what the probes see.
+fn own_tgid() -> u32 {
+    // In a container `NSpid` starts with the number in the namespace of the mounted procfs, usually the same as ours.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let outer = status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().next()?.parse().ok());
+    outer.unwrap_or_else(std::process::id)
+}
+
+/// Takes a map out of the object.
+pub(super) fn map(object: &mut Ebpf, name: &str) -> Result<Map, StartError> {
+    object.take_map(name).ok_or_else(|| StartError::Object(format!("the object has no map {name}").into()))
+}
+
+/// Gives back what parsing BTF took: some 30 MB.
+pub(super) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The error for a start that attached nothing.
+pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
+    let lines =
+        probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
+    StartError::Refused(lines.collect::<Vec<_>>().join("\n"))
+}

@@ -1,0 +1,100 @@
+//! What the kernel side counted: events met, lost, skipped.
+
+use super::Plain;
+use aya::maps::{Array, MapData};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+use tracetui_shared::counters::CpuState;
+
+/// How often one program ran, and for how long; zeros unless `kernel.bpf_stats_enabled` is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// The program in the probe object.
+    pub program: &'static str,
+    /// How often it ran.
+    pub runs: u64,
+    /// For how long, together.
+    pub nanos: u64,
+    /// Instructions that the verifier looked at (5.16+).
+    pub verified: u32,
+}
+
+/// Every CPU's counters. Programs may run meanwhile, so CPUs are not seen at one instant.
+pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
+    (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
+}
+
+/// `bpf_prog_info.recursion_misses` of each program.
+pub(super) fn skips(programs: &[(&'static str, OwnedFd)]) -> Vec<(&'static str, u64)> {
+    programs.iter().filter_map(|(name, fd)| Some((*name, info(fd)?.recursion_misses))).collect()
+}
+
+/// Run counts of each program.
+pub(super) fn runs(programs: &[(&'static str, OwnedFd)]) -> Vec<Runs> {
+    let one = |(name, fd): &(&'static str, OwnedFd)| {
+        let info = info(fd)?;
+        Some(Runs { program: name, runs: info.run_cnt, nanos: info.run_time_ns, verified: info.verified_insns })
+    };
+    programs.iter().filter_map(one).collect()
+}
+
+/// `struct bpf_prog_info` (UAPI) up to 5.16's last field. aya does not show `recursion_misses`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgInfo {
+    before: [u64; 24],
+    run_time_ns: u64,
+    run_cnt: u64,
+    recursion_misses: u64,
+    verified_insns: u32,
+    attach_btf_obj_id: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(ProgInfo, recursion_misses) == 208);
+
+/// The `info` member of `union bpf_attr`.
+#[repr(C)]
+struct InfoAttr {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// Asks the kernel; fields that it does not know stay 0.
+fn info(program: &OwnedFd) -> Option<ProgInfo> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    let mut info = ProgInfo::default();
+    let mut attr = InfoAttr {
+        fd: u32::try_from(program.as_raw_fd()).ok()?,
+        len: u32::try_from(size_of::<ProgInfo>()).ok()?,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `attr` is as the command wants it, and `info` has as many bytes as it says. The info must be zeros where
+    // it asks for arrays, and is.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<InfoAttr>()) };
+    (result == 0).then_some(info)
+}
+
+/// Returns when no program of ours runs any more, after all were detached. A program is inside of an RCU read section,
+/// and membarrier(2) waits for all that were there. Where programs can be preempted they are guarded by another kind of
+/// RCU that user space cannot wait for: there the counters must stand still for a while.
+pub(super) fn settle(cpus: &Array<MapData, Plain<CpuState>>, preemptible: bool) {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    const STILL: Duration = Duration::from_millis(20);
+    const TRIES: u32 = 50;
+    // SAFETY: takes no pointers.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if !preemptible {
+        return;
+    }
+    let mut last = counters(cpus).ok();
+    for _ in 0..TRIES {
+        std::thread::sleep(STILL);
+        let now = counters(cpus).ok();
+        if now == last {
+            return;
+        }
+        last = now;
+    }
+}

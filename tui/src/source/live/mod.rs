@@ -1,0 +1,250 @@
+//! Frames from the running kernel: loads the probes, attaches them, and drains their ring.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`load`] | the probe object into the kernel: offsets, constants, map sizes |
+//! | [`attach`] | the table of programs: where each attaches, what it needs, what is missed without it |
+//! | [`ring`] | reads the ring, waits for it |
+//! | [`loss`] | what the kernel counted: events met, lost, skipped |
+//!
+//! The only users of aya are these files. Nothing here makes a thread that outlives [`Live::start`]; the caller decides
+//! where [`Live::wait`] and [`Live::drain`] run.
+
+mod attach;
+mod load;
+mod loss;
+mod ring;
+
+pub use attach::ProbeStatus;
+pub use load::{Cast, KernelFacts, StartError};
+pub use loss::Runs;
+pub use ring::Stop;
+
+pub use super::CaptureFilter;
+use crate::frame::Batch;
+use aya::maps::{Array, HashMap, MapData, MapError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use tracetui_shared::capture::Capture;
+use tracetui_shared::counters::CpuState;
+
+/// What the kernel side should do.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Bytes of the ring: a power of two, at least a page.
+    pub ring_size: u32,
+    /// Set of [`tracetui_shared::kind::Kind::bit`]s that are wanted. Programs for opens and bpf attach only when wanted;
+    /// those for exec, exit and fork always do, for the process table.
+    pub kinds: u32,
+    /// Which events are wanted.
+    pub capture: CaptureFilter,
+    /// Which sort of tracepoints is tried first.
+    pub way: Way,
+}
+
+/// Two sorts of tracepoints show the same events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// What loses least on this kernel: typed up to 6.19, classic from 7.0 on, where programs can be preempted.
+    #[default]
+    Auto,
+    /// BTF tracepoints: need no tracefs, see 32-bit callers.
+    Typed,
+    /// Classic tracepoints of tracefs.
+    Classic,
+}
+
+/// The capture filter could not be set.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set the capture filter: {0}")]
+pub struct CaptureError(#[from] MapError);
+
+/// A value of a map, as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Plain<T>(T);
+
+// SAFETY: `Capture` is `repr(C)`, without padding (zerocopy's `IntoBytes`), and any bytes are one.
+unsafe impl aya::Pod for Plain<Capture> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<CpuState> {}
+
+/// The probes, running.
+pub struct Live {
+    ring: ring::Ring,
+    cpus: Array<MapData, Plain<CpuState>>,
+    capture: Array<MapData, Plain<Capture>>,
+    pids: HashMap<MapData, u32, u8>,
+    uids: HashMap<MapData, u32, u8>,
+    links: Vec<attach::Link>,
+    /// Programs stay in the kernel, for their counters, until this is dropped.
+    programs: Vec<(&'static str, OwnedFd)>,
+    probes: Vec<ProbeStatus>,
+    preemptible: bool,
+    timings: Vec<(&'static str, Duration)>,
+}
+
+impl Live {
+    /// Loads the probes and attaches them. A probe that cannot be had does not fail the start; [`Live::probes`] says
+    /// what is missed without it. The capture filter is in force before the first program is attached.
+    pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
+        let mut clock = Clock::new();
+        load::check_privilege()?;
+        load::raise_memlock();
+        let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
+        clock.lap("load the object");
+        let mut capture = Array::try_from(load::map(&mut object, "CAPTURE")?)?;
+        let mut pids = HashMap::try_from(load::map(&mut object, "CAPTURE_PIDS")?)?;
+        let mut uids = HashMap::try_from(load::map(&mut object, "CAPTURE_UIDS")?)?;
+        let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
+        let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
+        put_capture(&mut capture, &mut pids, &mut uids, &options.capture)?;
+        clock.lap("maps");
+        let preemptible = attach::tracepoints_are_preemptible();
+        let again = || load::object(options, facts, load::Verbosity::Log);
+        let classic_first = match options.way {
+            Way::Auto => preemptible,
+            Way::Typed => false,
+            Way::Classic => true,
+        };
+        let attached = attach::all(&mut object, &btf, options.kinds, facts, classic_first, &again);
+        clock.lap("load and attach the programs");
+        if attached.links.is_empty() {
+            return Err(load::why_nothing_attached(&attached.probes));
+        }
+        drop((object, btf));
+        load::give_memory_back();
+        clock.lap("drop what is not needed");
+        let mut timings = clock.laps;
+        timings.extend(attached.timings);
+        Ok(Live {
+            ring,
+            cpus,
+            capture,
+            pids,
+            uids,
+            links: attached.links,
+            programs: attached.programs,
+            probes: attached.probes,
+            preemptible,
+            timings,
+        })
+    }
+
+    /// Every probe: attached or not, and why not.
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
+    }
+
+    /// How long the pieces of the start took, then each program's load and attach.
+    pub fn timings(&self) -> &[(&'static str, Duration)] {
+        &self.timings
+    }
+
+    /// Replaces the capture filter. Events in between may meet the old one, the new one, or pids of both.
+    pub fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
+        put_capture(&mut self.capture, &mut self.pids, &mut self.uids, filter)
+    }
+
+    /// Waits until the ring has records (`true`), or `timeout` is over or [`Stop::stop`] was called (`false`).
+    ///
+    /// The probes wake a sleeping reader at once, but one that was woken less than [`tracetui_shared::offsets::WAKE_NS`]
+    /// ago only now and then; so after records were found the wait is cut to a little more than that, until nothing is
+    /// found any more.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.ring.wait(timeout)
+    }
+
+    /// A handle that ends a [`Live::wait`] from another thread.
+    pub fn stopper(&self) -> Stop {
+        self.ring.stopper()
+    }
+
+    /// Moves records into `batch`, `max_bytes` at most (and one record more); `true` when more waits.
+    pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
+        self.ring.drain(batch, max_bytes)
+    }
+
+    /// How full the ring is: bytes used, bytes in all.
+    pub fn fill(&self) -> (u64, u64) {
+        self.ring.fill()
+    }
+
+    /// The counters of every possible CPU.
+    pub fn counters(&self) -> io::Result<Vec<CpuState>> {
+        loss::counters(&self.cpus)
+    }
+
+    /// How often the kernel did not run a program because it was running on that CPU already (preempted in it): events
+    /// that no counter of the probes can see. Also after [`Live::detach`].
+    pub fn skips(&self) -> Vec<(&'static str, u64)> {
+        loss::skips(&self.programs)
+    }
+
+    /// How often each program ran and for how many nanoseconds, where `kernel.bpf_stats_enabled` is set.
+    pub fn runs(&self) -> Vec<Runs> {
+        loss::runs(&self.programs)
+    }
+
+    /// Detaches every program, and returns when none runs any more: the counters are final then.
+    pub fn detach(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        self.links.clear();
+        loss::settle(&self.cpus, self.preemptible);
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// Writes a capture filter: what is newly let through first, what no longer is last, so that nothing wanted by both the
+/// old filter and the new one is missed in between.
+fn put_capture(
+    capture: &mut Array<MapData, Plain<Capture>>,
+    pids: &mut HashMap<MapData, u32, u8>,
+    uids: &mut HashMap<MapData, u32, u8>,
+    filter: &CaptureFilter,
+) -> Result<(), CaptureError> {
+    let (old_pids, old_uids) = (keys(pids), keys(uids));
+    for pid in &filter.pids {
+        pids.insert(pid, 1, 0)?;
+    }
+    for uid in &filter.uids {
+        uids.insert(uid, 1, 0)?;
+    }
+    capture.set(0, Plain(filter.capture), 0)?;
+    for pid in old_pids.iter().filter(|pid| !filter.pids.contains(pid)) {
+        pids.remove(pid)?;
+    }
+    for uid in old_uids.iter().filter(|uid| !filter.uids.contains(uid)) {
+        uids.remove(uid)?;
+    }
+    Ok(())
+}
+
+fn keys(map: &HashMap<MapData, u32, u8>) -> Vec<u32> {
+    map.keys().filter_map(Result::ok).collect()
+}
+
+/// Measures the pieces of the start.
+struct Clock {
+    since: Instant,
+    laps: Vec<(&'static str, Duration)>,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { since: Instant::now(), laps: Vec::new() }
+    }
+
+    fn lap(&mut self, what: &'static str) {
+        self.laps.push((what, self.since.elapsed()));
+        self.since = Instant::now();
+    }
+}

@@ -1,0 +1,449 @@
+//! The only place where bytes become screen text.
+//!
+//! Everything that a traced process names is hostile: a file name can hold escape sequences, turn the direction of the
+//! text round or hide letters. Here each such byte or character becomes visible ASCII, and widths are measured after it.
+//!
+//! | what | becomes |
+//! |---|---|
+//! | newline, tab, carriage return | `\n` `\t` `\r` |
+//! | other control bytes, DEL | `\x1b` |
+//! | bytes that are not UTF-8 | `\xff`, each |
+//! | C1 controls, and characters that turn, join or hide text | `\u{202e}` |
+//! | a combining mark with nothing to stand on, or one too many | `\u{301}` |
+//! | a backslash, in [`Mode::Reversible`] | `\\` |
+
+use std::borrow::Cow;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// For whom text is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// A screen: a backslash stays as it is, because there are more paths with backslashes than readers who undo escapes.
+    Screen,
+    /// A screen whose locale is not UTF-8: like [`Mode::Screen`], and every character beyond ASCII is escaped.
+    Ascii,
+    /// Lines for people and programs: a backslash becomes two, so the bytes can be had back.
+    Reversible,
+}
+
+/// How many combining marks may stand on one character. Natural text needs four; heaps of them hide other lines.
+const MARKS_MAX: u8 = 8;
+
+/// What text can be appended to.
+pub trait Text {
+    /// Appends.
+    fn put(&mut self, text: &str);
+}
+
+impl Text for String {
+    fn put(&mut self, text: &str) {
+        self.push_str(text);
+    }
+}
+
+impl Text for Vec<u8> {
+    fn put(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends `bytes` as text that controls nothing, hides nothing and is what it looks like.
+pub fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
+    let plain = plain_len(bytes, mode);
+    if plain == bytes.len()
+        && let Ok(text) = str::from_utf8(bytes)
+    {
+        return out.put(text);
+    }
+    let mut escaper = Escaper { mode, marks: 0, out };
+    for chunk in bytes.utf8_chunks() {
+        escaper.text(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| escaper.byte(*byte));
+    }
+}
+
+/// The same as a text of its own; borrowed when nothing is escaped.
+pub fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
+    if plain_len(bytes, mode) == bytes.len()
+        && let Ok(text) = str::from_utf8(bytes)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 16);
+    escape(bytes, mode, &mut out);
+    Cow::Owned(out)
+}
+
+struct Escaper<'a, T> {
+    mode: Mode,
+    /// How many combining marks may still follow.
+    marks: u8,
+    out: &'a mut T,
+}
+
+impl<T: Text> Escaper<'_, T> {
+    fn text(&mut self, mut text: &str) {
+        while !text.is_empty() {
+            let (plain, rest) = text.split_at(plain_len(text.as_bytes(), self.mode));
+            if !plain.is_empty() {
+                self.out.put(plain);
+                self.marks = MARKS_MAX;
+            }
+            let mut chars = rest.chars();
+            if let Some(c) = chars.next() {
+                self.char(c);
+            }
+            text = chars.as_str();
+        }
+    }
+
+    fn char(&mut self, c: char) {
+        match c {
+            '\n' => self.escape("\\n"),
+            '\t' => self.escape("\\t"),
+            '\r' => self.escape("\\r"),
+            '\\' => self.escape("\\\\"),
+            '\0'..='\u{7f}' => self.byte(c as u8),
+            _ if self.mode == Mode::Ascii || deceives(c) => self.code_point(c),
+            _ => match (c.width(), self.marks) {
+                (None | Some(0), 0) => self.code_point(c),
+                (None | Some(0), marks) => self.put(c, marks - 1),
+                _ => self.put(c, MARKS_MAX),
+            },
+        }
+    }
+
+    fn put(&mut self, c: char, marks: u8) {
+        self.out.put(c.encode_utf8(&mut [0; 4]));
+        self.marks = marks;
+    }
+
+    fn byte(&mut self, byte: u8) {
+        let digits = [b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte)];
+        self.escape(str::from_utf8(&digits).unwrap_or_default());
+    }
+
+    fn code_point(&mut self, c: char) {
+        c.escape_unicode().for_each(|c| self.out.put(c.encode_utf8(&mut [0; 4])));
+        self.marks = 0;
+    }
+
+    fn escape(&mut self, text: &str) {
+        self.out.put(text);
+        // A mark must not stand on an escape: it would change what the escape looks like.
+        self.marks = 0;
+    }
+}
+
+/// The lower-case hex digit of the low four bits.
+pub(crate) fn hex_digit(n: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(n & 15)]
+}
+
+/// Whether a character beyond ASCII steers, hides or joins text instead of showing something: controls (C1), format
+/// characters (Cf), what Unicode calls default-ignorable (joiners, fillers, variation selectors, tags), line and
+/// paragraph separators. Letters that look like others are not among them.
+pub fn deceives(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
+        | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Bytes at the start that stay as they are.
+fn plain_len(bytes: &[u8], mode: Mode) -> usize {
+    match mode {
+        Mode::Screen | Mode::Ascii => printable_len::<0>(bytes, []),
+        Mode::Reversible => printable_len(bytes, [b'\\']),
+    }
+}
+
+/// How many bytes at the start are printable ASCII and none of `except`. Eight at a time: almost every name is plain.
+pub(crate) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let found = special(u64::from_le_bytes(*word), except);
+        if found != 0 {
+            return i * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |b: &u8| !(0x20..0x7f).contains(b) || except.contains(b);
+    words.len() * 8 + tail.iter().position(is_special).unwrap_or(tail.len())
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The high bit of each byte that is not printable ASCII, or is one of `except`. The lowest bit set is exact; above it
+/// a borrow may set more.
+fn special<const N: usize>(word: u64, except: [u8; N]) -> u64 {
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let mut found = below_space | word | equal(word, 0x7f);
+    for byte in except {
+        found |= equal(word, byte);
+    }
+    found & HIGHS
+}
+
+fn equal(word: u64, byte: u8) -> u64 {
+    let differs = word ^ (ONES * u64::from(byte));
+    differs.wrapping_sub(ONES) & !differs
+}
+
+/// How many terminal cells a text takes, once it is escaped.
+pub fn width(text: &str) -> usize {
+    if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
+}
+
+/// The sign that something is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ellipsis {
+    /// `…`
+    Sign,
+    /// `...`, where the locale is not UTF-8.
+    Dots,
+}
+
+impl Ellipsis {
+    /// As much of the sign as fits.
+    fn fit(self, cells: usize) -> &'static str {
+        match self {
+            Ellipsis::Sign if cells > 0 => "…",
+            Ellipsis::Sign => "",
+            Ellipsis::Dots => "...".get(..cells.min(3)).unwrap_or_default(),
+        }
+    }
+}
+
+/// The text in at most `cells` cells: its start, and the sign when something is left out.
+pub fn truncate_end(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
+    if head(text, cells).len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    let sign = ellipsis.fit(cells);
+    Cow::Owned([head(text, cells - width(sign)), sign].concat())
+}
+
+/// The text in at most `cells` cells: its start and its end, and the sign between them when something is left out.
+/// Of an odd cell the end has it: a path's end says more.
+pub fn truncate_middle(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
+    if head(text, cells).len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    let sign = ellipsis.fit(cells);
+    let left = cells - width(sign);
+    let start = head(text, left / 2);
+    let end = tail(text, left - width(start));
+    Cow::Owned([start, sign, end].concat())
+}
+
+/// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
+/// the text takes as a whole.
+fn head(text: &str, cells: usize) -> &str {
+    let mut left = cells;
+    for (at, c) in text.char_indices() {
+        match left.checked_sub(c.width().unwrap_or(0)) {
+            Some(rest) => left = rest,
+            None => return text.get(..at).unwrap_or_default(),
+        }
+    }
+    text
+}
+
+/// The longest end that takes at most `cells` cells and does not start with a combining mark.
+fn tail(text: &str, cells: usize) -> &str {
+    let mut left = cells;
+    let mut start = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let width = c.width().unwrap_or(0);
+        match left.checked_sub(width) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        if width > 0 {
+            start = at;
+        }
+    }
+    text.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check_escape(bytes: impl AsRef<[u8]>, text: &str) {
+        assert_eq!(escaped(bytes.as_ref(), Mode::Screen), text);
+        let mut out = Vec::new();
+        escape(bytes.as_ref(), Mode::Screen, &mut out);
+        assert_eq!(out, text.as_bytes());
+    }
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        check_escape("", "");
+        check_escape("/usr/include/stdio.h", "/usr/include/stdio.h");
+        check_escape("/home/ana/Über été/中文.txt", "/home/ana/Über été/中文.txt");
+        check_escape("C:\\n", "C:\\n");
+        assert!(matches!(escaped(b"/usr/include/stdio.h", Mode::Screen), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn controls_become_visible() {
+        check_escape("a\nb\tc\rd", r"a\nb\tc\rd");
+        check_escape("\x1b]0;pwned\x07", r"\x1b]0;pwned\x07");
+        check_escape("\0\x08\x7f", r"\x00\x08\x7f");
+        check_escape("x\u{9b}31m\u{85}", r"x\u{9b}31m\u{85}");
+        check_escape(b"x\x9b31m", r"x\x9b31m");
+    }
+
+    #[test]
+    fn what_turns_or_hides_text_becomes_visible() {
+        check_escape("a\u{202e}fdp.exe", r"a\u{202e}fdp.exe");
+        check_escape("\u{61c}\u{200e}\u{200f}\u{2066}\u{2069}", r"\u{61c}\u{200e}\u{200f}\u{2066}\u{2069}");
+        check_escape("pass\u{200b}wd\u{feff}\u{ad}", r"pass\u{200b}wd\u{feff}\u{ad}");
+        check_escape("a\u{2028}b\u{2029}", r"a\u{2028}b\u{2029}");
+        check_escape("x\u{fe0f}\u{e0041}\u{fff9}", r"x\u{fe0f}\u{e0041}\u{fff9}");
+        check_escape("\u{3164}\u{115f}\u{ffa0}", r"\u{3164}\u{115f}\u{ffa0}");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_become_visible() {
+        check_escape(b"a\xff\xfeb", r"a\xff\xfeb");
+        check_escape(b"\xc3", r"\xc3");
+        check_escape(b"\xe4\xb8", r"\xe4\xb8");
+        check_escape(b"\xed\xa0\x80", r"\xed\xa0\x80");
+    }
+
+    #[test]
+    fn marks_need_a_character_to_stand_on() {
+        check_escape("e\u{301}", "e\u{301}");
+        check_escape("\u{301}e", r"\u{301}e");
+        check_escape("\n\u{301}", r"\n\u{301}");
+        check_escape(b"\xff\xcc\x81", r"\xff\u{301}");
+        let heap = format!("e{}", "\u{301}".repeat(9));
+        check_escape(&heap, &format!("e{}\\u{{301}}", "\u{301}".repeat(8)));
+    }
+
+    #[test]
+    fn the_modes_differ_in_backslashes_and_beyond_ascii() {
+        assert_eq!(escaped(b"a\\n\n", Mode::Reversible), r"a\\n\n");
+        assert_eq!(escaped(b"a\\n\n", Mode::Screen), r"a\n\n");
+        assert_eq!(escaped("é\\".as_bytes(), Mode::Ascii), r"\u{e9}\");
+    }
+
+    #[track_caller]
+    fn check_truncate(text: &str, cells: usize, end: &str, middle: &str) {
+        assert_eq!(truncate_end(text, cells, Ellipsis::Sign), end);
+        assert_eq!(truncate_middle(text, cells, Ellipsis::Sign), middle);
+    }
+
+    #[test]
+    fn long_texts_are_cut_to_their_cells() {
+        check_truncate("abcdef", 6, "abcdef", "abcdef");
+        check_truncate("abcdef", 5, "abcd…", "ab…ef");
+        check_truncate("abcdef", 4, "abc…", "a…ef");
+        check_truncate("abcdef", 1, "…", "…");
+        check_truncate("abcdef", 0, "", "");
+        check_truncate("中文文件", 5, "中文…", "中…件");
+        check_truncate("中文文件", 4, "中…", "…件");
+        check_truncate("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…", "a…de\u{301}");
+        assert_eq!(truncate_end("abcdef", 5, Ellipsis::Dots), "ab...");
+        assert_eq!(truncate_end("abcdef", 2, Ellipsis::Dots), "..");
+        assert_eq!(truncate_middle("abcdefgh", 7, Ellipsis::Dots), "ab...gh");
+    }
+
+    /// Undoes [`Mode::Reversible`].
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('\\') {
+            out.extend_from_slice(&rest.as_bytes()[..at]);
+            let (escape, after) = rest[at + 1..].split_at(1);
+            rest = after;
+            match escape {
+                "n" => out.push(b'\n'),
+                "t" => out.push(b'\t'),
+                "r" => out.push(b'\r'),
+                "\\" => out.push(b'\\'),
+                "x" => {
+                    out.push(u8::from_str_radix(&rest[..2], 16).expect("hex"));
+                    rest = &rest[2..];
+                }
+                _ => {
+                    let (code, after) = rest[1..].split_once('}').expect("braces");
+                    let c = char::from_u32(u32::from_str_radix(code, 16).expect("hex")).expect("a character");
+                    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest = after;
+                }
+            }
+        }
+        out.extend_from_slice(rest.as_bytes());
+        out
+    }
+
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let nasty = prop::sample::select(vec![
+            "\x1b[2J",
+            "\n",
+            "\\",
+            "\u{9b}",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{301}",
+            "中",
+            "👩\u{200d}💻",
+            "\u{fe0f}",
+            "é",
+            "\u{1f1e9}\u{1f1ea}",
+            "لا",
+            "\u{1100}\u{1161}\u{11a8}",
+            "👍\u{1f3fd}",
+            "\u{e0041}",
+            "plain/path",
+        ]);
+        let piece = prop_oneof![
+            nasty.prop_map(|s| s.as_bytes().to_vec()),
+            any::<char>().prop_map(|c| c.to_string().into_bytes()),
+            prop::collection::vec(any::<u8>(), 0..12),
+        ];
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_deceives_is_left(bytes in hostile()) {
+            for mode in [Mode::Screen, Mode::Ascii, Mode::Reversible] {
+                let text = escaped(&bytes, mode);
+                prop_assert!(!text.chars().any(|c| c.is_control() || deceives(c)), "{text:?}");
+                prop_assert!(text.chars().next().is_none_or(|c| c.width() != Some(0)), "{text:?}");
+                prop_assert!(mode != Mode::Ascii || text.is_ascii());
+            }
+        }
+
+        #[test]
+        fn the_bytes_can_be_had_back(bytes in hostile()) {
+            prop_assert_eq!(unescape(&escaped(&bytes, Mode::Reversible)), bytes);
+        }
+
+        #[test]
+        fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
+            let text = escaped(&bytes, Mode::Screen);
+            for ellipsis in [Ellipsis::Sign, Ellipsis::Dots] {
+                prop_assert!(width(&truncate_end(&text, cells, ellipsis)) <= cells);
+                prop_assert!(width(&truncate_middle(&text, cells, ellipsis)) <= cells);
+            }
+        }
+
+        #[test]
+        fn eight_bytes_at_a_time_find_what_one_at_a_time_finds(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let slow = bytes.iter().position(|b| !(0x20..0x7f).contains(b) || *b == b'"').unwrap_or(bytes.len());
+            prop_assert_eq!(printable_len(&bytes, [b'"']), slow);
+        }
+    }
+}

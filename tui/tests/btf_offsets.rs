@@ -1,0 +1,125 @@
+//! The offsets that are resolved from the BTFs of many kernels are those that gcc finds (`tests/data/offsets.tsv`).
+//!
+//! The reduced BTFs in `tests/data/btf` are always compared. The full ones, 4 to 6 MB each, are not in the repository:
+//! set `TRACETUI_BTF_DIR` to a directory of `NAME.btf` or `NAME.btf.zst` to compare them too. `scripts/btf-truth.sh`
+//! makes the table and the reduced BTFs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use tracetui::source::host::btf::Btf;
+use tracetui::source::host::btf::resolve::Resolved;
+use tracetui_shared::offsets::FIELDS;
+
+/// Value and size of each name, as they stand in the table.
+type Row = BTreeMap<String, (String, String)>;
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+/// The table, by kernel.
+fn truth() -> BTreeMap<String, Row> {
+    let text = fs::read_to_string(data().join("offsets.tsv")).expect("offsets.tsv is readable");
+    let mut kernels = BTreeMap::<String, Row>::new();
+    for line in text.lines().skip(1) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [kernel, name, value, size] = columns[..] else { panic!("not four columns: {line:?}") };
+        kernels.entry(kernel.to_owned()).or_default().insert(name.to_owned(), (value.to_owned(), size.to_owned()));
+    }
+    kernels
+}
+
+/// What was resolved, in the table's form.
+fn row(resolved: &Resolved) -> Row {
+    let text = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
+    let fields = resolved.decisions.iter().map(|decision| {
+        let place = decision.place.as_ref().ok();
+        let offset = text(place.map(|place| place.byte_offset()));
+        (decision.spec.name.to_owned(), (offset, text(place.and_then(|place| place.size))))
+    });
+    let consts = resolved.consts.all();
+    let consts = consts.iter().map(|(name, value)| (format!("{name:?}"), (text(*value), text(None))));
+    fields.chain(consts).collect()
+}
+
+/// The BTFs of a directory, by name, decompressed.
+fn btfs(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut found = BTreeMap::new();
+    for path in entries.map(|entry| entry.expect("the directory is readable").path()) {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = || fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if let Some(name) = file.strip_suffix(".btf") {
+            found.insert(name.to_owned(), bytes());
+        } else if let Some(name) = file.strip_suffix(".btf.zst") {
+            found.insert(name.to_owned(), decompressed(&bytes()));
+        }
+    }
+    found
+}
+
+fn decompressed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut decoder = ruzstd::decoding::StreamingDecoder::new(bytes).expect("zstd");
+    decoder.read_to_end(&mut out).expect("zstd");
+    out
+}
+
+fn check_kernel(kernel: &str, btf: &Btf, truth: &BTreeMap<String, Row>) -> Resolved {
+    let resolved = btf.resolve();
+    let expected =
+        truth.get(kernel).unwrap_or_else(|| panic!("{kernel} is not in offsets.tsv: run scripts/btf-truth.sh"));
+    let found = row(&resolved);
+    let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let wrong: Vec<String> = names
+        .into_iter()
+        .filter(|name| expected.get(*name) != found.get(*name))
+        .map(|name| format!("{name}: gcc says {:?}, we say {:?}", expected.get(name), found.get(name)))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{kernel} (after a change of the fields, run scripts/btf-truth.sh):\n{}",
+        wrong.join("\n")
+    );
+    resolved
+}
+
+#[test]
+fn reduced_btfs_resolve_to_what_gcc_says() {
+    let (truth, reduced) = (truth(), btfs(&data().join("btf")));
+    assert!(truth.keys().eq(reduced.keys()), "{:?} in the table, {:?} beside it", truth.keys(), reduced.keys());
+    for (kernel, bytes) in reduced {
+        check_kernel(&kernel, &Btf::parse(bytes).expect(&kernel), &truth);
+    }
+}
+
+#[test]
+fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
+    let Some(dir) = std::env::var_os("TRACETUI_BTF_DIR") else {
+        eprintln!("TRACETUI_BTF_DIR is not set: NOT CHECKED against full BTFs, only against the reduced ones");
+        return;
+    };
+    let (truth, reduced, full) = (truth(), btfs(&data().join("btf")), btfs(Path::new(&dir)));
+    assert!(!full.is_empty(), "{} holds no NAME.btf or NAME.btf.zst", dir.display());
+    for (kernel, bytes) in full {
+        let btf = Btf::parse(bytes).expect(&kernel);
+        let resolved = check_kernel(&kernel, &btf, &truth);
+        assert!(
+            reduced.get(&kernel) == Some(&btf.minimal(&resolved)),
+            "{kernel}.btf was made by another version: run scripts/btf-truth.sh"
+        );
+        eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
+    }
+}
+
+/// Nothing is known of this kernel, but it must be readable where it has a BTF.
+#[test]
+fn the_running_kernel_is_readable() {
+    match Btf::running() {
+        Ok(btf) => assert!(btf.resolve().missing(&[tracetui_shared::offsets::Field::TaskTgid]).is_empty()),
+        Err(error) => eprintln!("NOT CHECKED against the running kernel: {error}"),
+    }
+}

@@ -1,0 +1,53 @@
+//! The generated pages of docs/ say what the tables say. `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use tracetui::event::describe::{COMMON, Field, Shape};
+use tracetui::event::fields_of;
+use tracetui_shared::kind::Kind;
+
+fn check_fresh(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).expect("docs/ is writable");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, text, "docs/{name} is stale: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+fn shape(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Text => "text",
+        Shape::Number => "number",
+        Shape::Duration => "duration",
+        Shape::User => "user",
+        Shape::Group => "group",
+        Shape::Bool => "yes/no",
+        Shape::List => "list",
+        Shape::Object => "object",
+    }
+}
+
+fn table(fields: &[Field], prefix: &str, out: &mut String) {
+    for field in fields {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| `{prefix}{}` | {} | {} |", field.name, shape(field.shape), field.doc);
+        table(field.sub, &format!("{prefix}{}.", field.name), out);
+    }
+}
+
+#[test]
+fn events_page_is_fresh() {
+    let mut page = String::from(
+        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`; a test keeps it fresh. Every key of a kind is always present in JSON; where a\nvalue is not known, `<field>_why` says why.\n",
+    );
+    let head = "| field | in filters | what it is, and where in the kernel it comes from |\n|---|---|---|\n";
+    page.push_str("\n## Every event\n\n");
+    page.push_str(head);
+    table(COMMON, "", &mut page);
+    for kind in Kind::ALL {
+        let _ = write!(page, "\n## `{}`\n\n{head}", kind.name());
+        table(fields_of(kind), "", &mut page);
+    }
+    check_fresh("EVENTS.md", &page);
+}
