@@ -7,7 +7,7 @@
 
 use crate::capture;
 use crate::maps::{RING, this_cpu};
-use crate::read::konst;
+use crate::read::{at_most, konst};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
@@ -88,9 +88,10 @@ impl Event {
         }
     }
 
-    /// Sends `len` bytes, or counts the event as lost.
+    /// Sends `len` bytes, or counts the event as lost. `most` is what the frame has room for.
     #[inline(always)]
-    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64) -> bool {
+    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+        let len = at_most(len, most);
         // SAFETY: `frame` has `len` bytes, which the verifier checks.
         unsafe {
             (*frame).len = len as u32;
@@ -108,7 +109,8 @@ impl Event {
 
     /// Sends a continuation of this event, or counts it as lost.
     #[inline(always)]
-    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64) -> bool {
+    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+        let len = at_most(len, most);
         // SAFETY: as in `send`.
         unsafe {
             (*frame).len = len as u32;

@@ -228,10 +228,10 @@ fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     object
 }
 
-/// Whether these 8 bytes are the instruction `may_goto`, forward. In the rest of the object nothing looks like it: a test
+/// Whether these 8 bytes are the instruction `may_goto`. In the rest of the object nothing looks like it: a test
 /// counts them.
 fn is_may_goto(slot: &[u8]) -> bool {
-    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0) && *high < 0x80)
+    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0))
 }
 
 /// `BPF_JMP | BPF_JCOND`.
