@@ -172,7 +172,7 @@ pub fn at_most(length: u64, most: u64) -> u64 {
 /// On 6.9 and later that is the instruction `may_goto`: the kernel counts the turns (8 million) and the verifier checks the
 /// body only until it meets nothing new, so the loop must end by itself, by what it finds in memory. Before, the verifier
 /// walks through every turn, so they are few: `$most`, counted in `$turn`. Where the kernel does not know `may_goto`, user
-/// space makes it a plain jump, which is dead code then.
+/// space makes it a jump that is never taken.
 macro_rules! may_turn {
     ($turn:ident, $most:expr) => {
         if $crate::read::konst(tracetui_shared::offsets::Const::MayGoto) != 0 {
