@@ -87,7 +87,8 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
                 _ => prog_attach(s, call),
             }
         }
-        event.send((&raw mut (*s).frame).cast(), size_of::<Frame<BpfRecord>>() as u64);
+        const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
+        event.send((&raw mut (*s).frame).cast(), LEN, LEN);
     }
 }
 
