@@ -5,10 +5,10 @@
 //! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
 //! update there costs a question or a wake-up, never an event.
 
-use crate::maps::{RING, this_cpu};
-use crate::read::konst;
-use crate::task::{self, Who};
 use crate::capture;
+use crate::maps::{RING, this_cpu};
+use crate::read::{at_most, get, konst};
+use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
 use tracetui_shared::counters::{CpuState, SlotCounters};
@@ -88,13 +88,14 @@ impl Event {
         }
     }
 
-    /// Sends `len` bytes, or counts the event as lost.
+    /// Sends `len` bytes, or counts the event as lost. `most` is what the frame has room for.
     #[inline(always)]
-    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64) -> bool {
+    pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+        let len = at_most(len, most);
         // SAFETY: `frame` has `len` bytes, which the verifier checks.
         unsafe {
             (*frame).len = len as u32;
-            if (!matches!(self.slot.kind(), Kind::Open) || self.has_credit(len)) && self.output(frame, len) {
+            if (!matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame)) && self.output(frame, len) {
                 return true;
             }
             if self.bookkeeping {
@@ -108,7 +109,8 @@ impl Event {
 
     /// Sends a continuation of this event, or counts it as lost.
     #[inline(always)]
-    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64) -> bool {
+    pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+        let len = at_most(len, most);
         // SAFETY: as in `send`.
         unsafe {
             (*frame).len = len as u32;
@@ -124,10 +126,10 @@ impl Event {
     /// Whether an open may still have `len` bytes of the ring. The ring is asked only when what it granted last is used
     /// up, since the question costs about as much as the answer is worth (50 ns).
     #[inline(always)]
-    unsafe fn has_credit(&self, len: u64) -> bool {
-        let need = len + RING_HEADER + 7;
+    unsafe fn has_credit(&self, frame: *const FrameHeader) -> bool {
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
+            let need = room(frame);
             let credit = (*self.state).credit;
             if credit >= need {
                 (*self.state).credit = credit - need;
@@ -142,7 +144,7 @@ impl Event {
             (*self.state).reserved_for_rare = 0;
             let left = limit - fill;
             let grant = if left < konst(Const::Credit) { left } else { konst(Const::Credit) };
-            (*self.state).credit = if grant > need { grant - need } else { 0 };
+            (*self.state).credit = grant.saturating_sub(need);
             true
         }
     }
@@ -153,9 +155,8 @@ impl Event {
     unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
         // SAFETY: `state` is this CPU's element of the map; the verifier checks `len` bytes at `frame`.
         unsafe {
-            let unwoken = (*self.state).unwoken + len + RING_HEADER;
-            let wake =
-                self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
+            let unwoken = (*self.state).unwoken + room(frame);
+            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
             let flags = if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
             if bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) != 0 {
                 return false;
@@ -169,6 +170,14 @@ impl Event {
             true
         }
     }
+}
+
+/// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds
+/// of a number when a sum made of it is compared.
+#[inline(always)]
+unsafe fn room(frame: *const FrameHeader) -> u64 {
+    // SAFETY: the frame is ours.
+    u64::from(unsafe { get(&raw const (*frame).len) }) + RING_HEADER + 7
 }
 
 fn ring() -> *mut core::ffi::c_void {

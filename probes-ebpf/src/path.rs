@@ -4,7 +4,9 @@
 //! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
-use crate::read::{casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as};
+use crate::read::{
+    casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
+};
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
 
@@ -114,7 +116,10 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     unsafe {
         if casts() {
             let file = typed_as(file, Type::File);
-            return FileView { path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) }, flags: typed(file, flags) };
+            return FileView {
+                path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) },
+                flags: typed(file, flags),
+            };
         }
         let bytes = (&raw mut (*w).scratch).cast::<u8>();
         if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
@@ -127,20 +132,29 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     }
 }
 
-/// Whether the task's root is the root of its mount namespace, as far as can be told without a walk: `false` may also
-/// be a root that is mounted over it (after `switch_root`).
+/// Whether nothing leads from the task's root up: it is the root of its mount namespace, or of a mount that covers that
+/// (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
 #[inline(always)]
-pub unsafe fn root_is_namespace_root(task: u64, root: Place) -> bool {
+pub unsafe fn is_top(task: u64, place: Place) -> bool {
     if !has(Field::MntNsRoot) {
         return false;
     }
-    // SAFETY: `task` is typed where the kernel can.
+    // SAFETY: `task` is typed where the kernel can, and so are mounts that are cast.
     unsafe {
+        let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
         let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
-        let mount: u64 = ld(ns, Field::MntNsRoot);
-        let mnt = offset(Field::MountMnt);
-        let mnt_root: u64 = ld_at(mount, mnt + offset(Field::VfsmountRoot));
-        mount.wrapping_add(mnt) == root.mnt && mnt_root == root.dentry
+        let top: u64 = ld(ns, Field::MntNsRoot);
+        let mount = place.mnt.wrapping_sub(mnt);
+        if mount == top {
+            return ld_at::<u64>(top, root) == place.dentry;
+        }
+        if !casts() {
+            return false;
+        }
+        let mount = typed_as(mount, Type::Mount);
+        typed::<u64>(mount, offset(Field::MountParent)) == top
+            && typed::<u64>(mount, root) == place.dentry
+            && typed::<u64>(mount, offset(Field::MountMountpoint)) == ld_at::<u64>(top, root)
     }
 }
 
@@ -251,7 +265,7 @@ unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, den
         let dst = buf.add((off & MASK) as usize);
         let room = konst(Const::InlineNameLen);
         if has(Field::DentryInline)
-            && inline % 8 == 0
+            && inline.is_multiple_of(8)
             && inline + room <= DENTRY as u64
             && name == dentry.wrapping_add(inline)
         {

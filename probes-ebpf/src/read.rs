@@ -153,12 +153,26 @@ pub unsafe fn rd_field<T: Copy>(base: u64, field: Field) -> T {
     unsafe { if has(field) { rd(base.wrapping_add(offset(field))) } else { MaybeUninit::zeroed().assume_init() } }
 }
 
+/// A length that the verifier knows to be at most `most`; beyond it, `most`. The compiler must not see through it: it
+/// would drop the test that it can prove useless, which older verifiers cannot prove.
+#[inline(always)]
+pub fn at_most(length: u64, most: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let length = {
+        let mut length = length;
+        // SAFETY: no instruction at all.
+        unsafe { core::arch::asm!("/* {0} */", inlateout(reg) length, options(pure, nomem, nostack)) };
+        length
+    };
+    if length > most { most } else { length }
+}
+
 /// Stands at the head of a `loop` and leaves it when it may not turn any more.
 ///
 /// On 6.9 and later that is the instruction `may_goto`: the kernel counts the turns (8 million) and the verifier checks the
 /// body only until it meets nothing new, so the loop must end by itself, by what it finds in memory. Before, the verifier
 /// walks through every turn, so they are few: `$most`, counted in `$turn`. Where the kernel does not know `may_goto`, user
-/// space makes it a plain jump, which is dead code then.
+/// space makes it a jump that is never taken.
 macro_rules! may_turn {
     ($turn:ident, $most:expr) => {
         if $crate::read::konst(tracetui_shared::offsets::Const::MayGoto) != 0 {

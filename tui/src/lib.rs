@@ -16,13 +16,16 @@
 //! | [`view`] | draws that state |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
+pub mod app;
 pub mod cli;
 pub mod command;
 pub mod enrich;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
 pub mod sink;
 pub mod source;
+pub mod store;
 pub mod view;

@@ -42,3 +42,9 @@ pub const FILTER_MAX: usize = 64 << 10;
 
 /// Depth of parentheses and `not` in a filter expression.
 pub const FILTER_DEPTH: usize = 64;
+
+/// Regexes and bare words in a filter expression. One with more is refused.
+pub const FILTER_REGEXES: usize = 128;
+
+/// Bytes of a compiled regex, and of its cache. A larger one is refused; a fuller cache is emptied.
+pub const FILTER_REGEX_SIZE: usize = 1 << 20;

@@ -1,9 +1,13 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
+
+/// The exit status for arguments that are wrong.
+const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -11,7 +15,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tracetui: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -22,7 +26,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match cli.command {
             Some(Command::Print(args)) => command::print::run(&args).await,
-            Some(Command::Doctor(_)) => todo!(),
+            Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
+            None if std::io::stdout().is_terminal() => command::live::run(&cli.dashboard).await,
             None => command::print::run(&cli.dashboard.into()).await,
         }
     })

@@ -3,7 +3,9 @@
 use super::open::file_at;
 use super::sys_exit::Call;
 use crate::emit::{Event, Frame};
-use crate::read::{has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_user, read_user_str, set};
+use crate::read::{
+    has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_user, read_user_str, set,
+};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
@@ -85,7 +87,8 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
                 _ => prog_attach(s, call),
             }
         }
-        event.send((&raw mut (*s).frame).cast(), size_of::<Frame<BpfRecord>>() as u64);
+        const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
+        event.send((&raw mut (*s).frame).cast(), LEN, LEN);
     }
 }
 
@@ -151,7 +154,7 @@ unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
         (*record).target_fd = attr_at(s, attr::link_create::TARGET_FD);
         if attach_type == BPF_PERF_EVENT {
             (*record).cookie = attr_at(s, attr::link_create::PERF_COOKIE);
-        } else if attach_type >= BPF_TRACE_RAW_TP && attach_type <= BPF_LSM_MAC {
+        } else if (BPF_TRACE_RAW_TP..=BPF_LSM_MAC).contains(&attach_type) {
             (*record).cookie = attr_at(s, attr::link_create::TRACING_COOKIE);
         }
         link_or_program(s, call, attr_at(s, attr::link_create::PROG_FD));

@@ -4,7 +4,7 @@ use super::field;
 use crate::emit::{Event, Frame};
 use crate::maps::{EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
-use crate::read::{get, ld, may_turn, read_kernel_str, read_user, set, typed_as};
+use crate::read::{at_most, get, ld, may_turn, read_kernel_str, read_user, set, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
@@ -162,13 +162,15 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let from: u64 = ld(mm, Field::MmArgStart);
         let total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
         let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
-        let first = if carried < u64::from(ARGV_FIRST) { carried } else { u64::from(ARGV_FIRST) };
+        let first = at_most(carried, u64::from(ARGV_FIRST));
         (*record).argv_total = total as u32;
         (*record).argv_len = if event.bookkeeping { first as u32 } else { carried as u32 };
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
         (*record).argv_marks = if read_user(dst, first, from) != 0 { mark::FAULT } else { 0 };
-        let sent = event.send((&raw mut (*s).frame).cast(), size_of::<Frame<ExecRecord>>() as u64 + off + first);
+        const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
+        let sent =
+            event.send((&raw mut (*s).frame).cast(), FIXED + off + first, FIXED + MASK + 1 + ARGV_FIRST as u64);
         if sent && !event.bookkeeping && carried > first {
             chunks(s, event, from, carried);
         }
@@ -191,12 +193,13 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
                 break;
             }
             let left = carried - at;
-            let len = if left < u64::from(ARGV_CHUNK) { left } else { u64::from(ARGV_CHUNK) };
+            let len = at_most(left, u64::from(ARGV_CHUNK));
             let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
             let fault = read_user(dst, len, from.wrapping_add(at)) != 0;
             let marks = if fault { u32::from(mark::FAULT) } else { 0 };
             (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks, reserved: 0 };
-            if !event.send_more(header, size_of::<Frame<ExecChunk>>() as u64 + len) {
+            const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
+            if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
                 break;
             }
             set(&raw mut (*s).off, at + len);

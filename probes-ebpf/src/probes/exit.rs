@@ -60,7 +60,8 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
         let frame = frame.as_mut_ptr();
         event.head(&raw mut (*frame).header, &who);
         (&raw mut (*frame).record).write(record);
-        event.send(frame.cast(), size_of::<Frame<ExitRecord>>() as u64);
+        const LEN: u64 = size_of::<Frame<ExitRecord>>() as u64;
+        event.send(frame.cast(), LEN, LEN);
     }
 }
 

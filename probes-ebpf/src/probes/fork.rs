@@ -44,6 +44,7 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
             reserved: 0,
             child_parent_start: BootNanos(start_of(real_parent)),
         });
-        event.send(frame.cast(), size_of::<Frame<ForkRecord>>() as u64);
+        const LEN: u64 = size_of::<Frame<ForkRecord>>() as u64;
+        event.send(frame.cast(), LEN, LEN);
     }
 }

@@ -50,7 +50,8 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
         let path = request(s, call, via);
         let end = resolved(s, call) & MASK;
         let path_len = as_asked(s, end, path);
-        event.send((&raw mut (*s).frame).cast(), size_of::<Frame<OpenRecord>>() as u64 + end + path_len);
+        const FIXED: u64 = size_of::<Frame<OpenRecord>>() as u64;
+        event.send((&raw mut (*s).frame).cast(), FIXED + end + path_len, FIXED + NAMES_MAX + ASK);
     }
 }
 
@@ -99,7 +100,7 @@ unsafe fn resolved(s: *mut OpenScratch, call: &Call) -> u64 {
         let from;
         if call.ret >= 0 {
             (from, marks) = opened(s, call);
-        } else if path::root_is_namespace_root(call.task, root) {
+        } else if path::is_top(call.task, root) {
             from = Place::NONE;
         } else {
             from = root;

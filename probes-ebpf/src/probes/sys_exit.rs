@@ -70,6 +70,7 @@ const IS_OTHER: u8 = 0xff;
 
 /// `sys_exit(struct pt_regs *regs, long ret)`: after every system call of every table.
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
     let regs: u64 = ctx.arg(0);
     // SAFETY: `regs` is typed by the tracepoint.
@@ -86,6 +87,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat}`: nr, ret. Never for calls of the 32-bit table.
 #[tracepoint]
+#[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
@@ -100,6 +102,7 @@ pub fn open_tp(ctx: TracePointContext) -> u32 {
 
 /// `syscalls:sys_exit_{bpf,ioctl}`: nr, ret.
 #[tracepoint]
+#[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
@@ -153,7 +156,13 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         if what == IS_IOCTL && args[1] & 0xffff_ffff != SET_BPF {
             return None;
         }
-        let abi = if compat { abi::I386 } else if nr & X32 != 0 { abi::X32 } else { abi::X86_64 };
+        let abi = if compat {
+            abi::I386
+        } else if nr & X32 != 0 {
+            abi::X32
+        } else {
+            abi::X86_64
+        };
         Some((what, Call { task, args, ret, abi }))
     }
 }

@@ -1,6 +1,7 @@
 //! Drains the probes: a line a frame, counters at the end. For trying the probes out, not for users.
 //!
 //! `drain [--ring BYTES] [--kinds exec,open] [--secs N] [--quiet] [--comm NAME] [--pid N] [--failed] [--slow MS]`
+#[rustfmt::skip]
 mod kbtf;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracetui::frame::{Batch, FrameRef};
-use tracetui::source::live::{CaptureFilter, Cast, KernelFacts, Live, LiveOptions};
+use tracetui::source::live::{CaptureFilter, Cast, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{Capture, CommGlobs, test};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::{Kind, Slot};
@@ -216,6 +217,13 @@ fn main() -> Result<()> {
         ring_size: value("--ring").unwrap_or("16777216").parse()?,
         kinds: capture.kinds,
         capture: CaptureFilter { capture, pids, uids: vec![] },
+        way: if given("--classic") {
+            Way::Classic
+        } else if given("--typed") {
+            Way::Typed
+        } else {
+            Way::Auto
+        },
     };
     let mut live = Live::start(&options, &facts).context("start")?;
     eprintln!("started in {:?}", started.elapsed());

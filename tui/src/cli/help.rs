@@ -3,9 +3,9 @@
 macro_rules! filters {
     () => {
         "\
-Filter expressions: terms side by side are and; or, not, ( ) as usual.
-  comm=cc1 path~\\.h$     err uid=1000     tree=48213     not comm=bash     kind=exit dur>2s
-  = is a glob, ~ a regex; ! negates; < > compare; a bare word is found in any column; err: failed"
+Filter expressions: terms side by side mean and; or, not and ( ) as usual.
+  comm=cc1 path~\\.h$    err uid=1000    tree=48213    not comm=bash    dur>2s
+  = globs, ~ regexes, != !~ < > <= >=; a bare word: in any column; err: failed"
     };
 }
 
@@ -19,7 +19,8 @@ Examples:
   sudo tracetui --comm 'cc*' --failed    what fails in a build
   sudo tracetui print --kind exec        programs as they start, one a line
 
-Exit codes: 0 done, 1 failed, 2 bad usage. Tracing needs root; tracetui doctor says what is missing."
+Exit codes: 0 done, 1 failed, 2 bad usage. Tracing needs root:
+`tracetui doctor` says what is missing."
 );
 
 /// After `tracetui print --help`.
@@ -32,7 +33,8 @@ Examples:
   sudo tracetui print --format json --filter 'path=/etc/* err' | jq .path
   sudo tracetui print --format csv -n 1000 >events.csv
 
-Data goes to stdout, messages to stderr: `tracing: ...` when every probe is attached, the account at the end."
+Data goes to stdout. To stderr go messages, a line that starts with `tracing`
+when every probe is attached, and the account at the end."
 );
 
 /// After `tracetui doctor --help`.

@@ -32,6 +32,7 @@ pub struct Cli {
 
 /// What can be done beside the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 pub enum Command {
     /// Print live events as lines on stdout
     Print(Print),
@@ -42,23 +43,23 @@ pub enum Command {
 /// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
-    /// What to trace, and how.
-    #[command(flatten)]
-    pub trace: TraceOptions,
-    /// Memory for kept events; the oldest are evicted, and counted
+    /// Memory for events; the oldest are evicted
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
     pub memory: ByteSize,
     /// How to draw.
     #[command(flatten)]
     pub screen: ScreenOptions,
+    /// What to trace, and how.
+    #[command(flatten)]
+    pub trace: TraceOptions,
 }
 
 /// `tracetui print`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
-    /// How to write events
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to write events: text, json (one object a line) or csv
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: FormatName,
     /// End after N events; rows about lost events do not count
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -79,8 +80,8 @@ impl From<Dashboard> for Print {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DOCTOR)]
 pub struct Doctor {
-    /// How to write the report
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to write the report: text or json
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
 }
 
@@ -97,12 +98,13 @@ pub enum ReportFormat {
 /// What everything that traces takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceOptions {
+    /// The kernel's ring, rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
+    pub ring_size: RingSize,
+    // Last: its heading would stand above what follows.
     /// Which events.
     #[command(flatten)]
     pub filters: FilterOptions,
-    /// The kernel's ring for events: rounded up to a power of two, 64 KiB to 1 GiB
-    #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
-    pub ring_size: RingSize,
 }
 
 /// Which events: as typed, not yet understood.
@@ -110,36 +112,52 @@ pub struct TraceOptions {
 #[command(next_help_heading = "Filters (one repeated or with commas: or; different ones: and)")]
 pub struct FilterOptions {
     /// Processes with these ids
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N")]
     pub pid: Vec<String>,
     /// Processes with these ids and all that descend from them
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N")]
     pub tree: Vec<String>,
     /// Names of threads
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    #[arg(long, value_name = "GLOB")]
     pub comm: Vec<String>,
     /// Users, by name or number
-    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    #[arg(long, value_name = "USER")]
     pub uid: Vec<String>,
     /// Cgroups, by path
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
     /// Kinds: exec exit open fork bpf lost [default: all but fork]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST")]
     pub kind: Vec<String>,
     /// Only what failed: an error, a signal, an exit code other than 0
     #[arg(long)]
     pub failed: bool,
-    /// An expression, see below; commas in it mean nothing
+    /// An expression, see below; not split at commas
     #[arg(long, value_name = "EXPR")]
     pub filter: Vec<String>,
+}
+
+impl From<&FilterOptions> for crate::filter::FilterOptions {
+    fn from(typed: &FilterOptions) -> crate::filter::FilterOptions {
+        let typed = typed.clone();
+        crate::filter::FilterOptions {
+            pid: typed.pid,
+            tree: typed.tree,
+            comm: typed.comm,
+            uid: typed.uid,
+            cgroup: typed.cgroup,
+            kind: typed.kind,
+            failed: typed.failed,
+            filter: typed.filter,
+        }
+    }
 }
 
 /// What everything with a screen takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ScreenOptions {
-    /// Whether to use colour; auto heeds NO_COLOR
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    /// Use colour: auto (heeds NO_COLOR), always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub color: Color,
     /// Capture the mouse
     #[arg(long)]
@@ -215,8 +233,8 @@ mod tests {
     fn filters_repeat_and_take_commas() {
         let filters =
             print("tracetui print --comm cc1,ld --comm make --kind exec,open --failed --uid ana").trace.filters;
-        assert_eq!(filters.comm, ["cc1", "ld", "make"]);
-        assert_eq!(filters.kind, ["exec", "open"]);
+        assert_eq!(filters.comm, ["cc1,ld", "make"]);
+        assert_eq!(filters.kind, ["exec,open"]);
         assert_eq!(filters.uid, ["ana"]);
         assert!(filters.failed);
     }
@@ -260,7 +278,7 @@ mod tests {
         let help = parse("tracetui --help").expect_err("help");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         let text = help.to_string();
-        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "[default: 16MiB]"] {
+        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -1,10 +1,37 @@
 //! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
 
+use super::trace;
+use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
-use crate::source::host::machine::{Capabilities, Capability, Lockdown};
+use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
 use crate::source::host::privilege::{Cause, Severity};
 use std::fmt::{self, Write};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use tracetui_shared::kind::Kind;
+
+/// Attaches every probe, says how that went, and detaches them.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
+    let machine = Machine::read();
+    let (causes, probes) = trace::examine(&machine);
+    let report = Report {
+        kernel: &machine.uname.release,
+        arch: &machine.uname.machine,
+        lockdown: machine.lockdown,
+        capabilities: machine.capabilities,
+        causes: &causes,
+        probes: &probes,
+    };
+    let text = match args.format {
+        ReportFormat::Text => report.text(),
+        ReportFormat::Json => report.json() + "\n",
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::from(report.exit_status()))
+}
 
 /// What `doctor` found.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use super::trace::{self, Signals, TraceOptions};
 use crate::account::Account;
 use crate::cli;
 use crate::event::Seen;
+use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
@@ -22,19 +23,12 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 /// When nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
-    let kinds = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Open.bit() | Kind::Bpf.bit();
+    let filters = trace::compile(&args.trace.filters)?;
+    let kinds = filters.kinds;
     let options = TraceOptions {
         ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
         kinds,
-        capture: crate::source::CaptureFilter {
-            capture: tracetui_shared::capture::Capture {
-                kinds,
-                tests: 0,
-                comm: tracetui_shared::capture::CommGlobs::NONE,
-            },
-            pids: Vec::new(),
-            uids: Vec::new(),
-        },
+        capture: filters.capture.clone(),
     };
     let mut signals = Signals::take().context("cannot handle signals")?;
     if let Some(note) = args.trace.ring_size.note() {
@@ -43,8 +37,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let session = trace::start(&options)?;
     session.notes.iter().for_each(|note| eprintln!("{note}"));
     let sink = sink::to_writer(args.format, io::stdout());
-    let mut printer = Printer::new(Pipeline::new(kinds), sink, Box::new(|_| true), args.count);
-    printer.set_zone(zone());
+    let mut scratch = Scratch::default();
+    let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
+    let mut printer = Printer::new(Pipeline::new(kinds), sink, wanted, args.count);
+    printer.set_zone(clock::local_offset_now_s());
     eprintln!("{}", session.ready);
     let printed = pump(session.feed, &mut printer, &mut signals).await;
     let account = printer.account();
@@ -56,12 +52,6 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
     }
     printed.context("cannot write the output").map(|()| ExitCode::SUCCESS)
-}
-
-/// How far local time is ahead of UTC now, seconds.
-fn zone() -> i32 {
-    let unix_s = (clock::now_boot().0 as i64 + clock::sample().offset_ns) / 1_000_000_000;
-    clock::local_offset_s(unix_s)
 }
 
 /// Feeds the printer until the source has ended, which the first signal or the last wanted line asks it to.
@@ -76,17 +66,17 @@ async fn pump<S: Sink>(mut feed: Feed, printer: &mut Printer<S>, signals: &mut S
                     std::process::exit(INTERRUPTED);
                 }
                 ending = true;
-                feed.stop();
+                feed.handle.stop();
             }
             batch = feed.batches.recv() => {
                 let Some(batch) = batch else { break };
                 let flow = printer.feed(batch);
                 while let Some(spare) = printer.spare() {
-                    feed.recycle(spare);
+                    feed.handle.recycle(spare);
                 }
                 if !matches!(flow, Ok(Flow::Continue)) && !ending {
                     ending = true;
-                    feed.stop();
+                    feed.handle.stop();
                 }
                 result = result.and(flow.map(|_| ()));
             }

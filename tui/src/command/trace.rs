@@ -1,19 +1,22 @@
 //! What every command that traces does first: look at the machine, attach the probes, start the thread that empties
 //! the ring.
 
+use crate::cli;
 use crate::enrich::World;
+use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Probe};
+use crate::limits;
 use crate::source::CaptureFilter;
 use crate::source::feed::Feed;
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
-use crate::source::host::clock;
 use crate::source::host::machine::Machine;
-use crate::source::host::privilege::{self, Facts, Severity};
+use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
-use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus};
+use crate::source::host::{clock, confine};
+use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus, Way};
 use anyhow::{Context, Result, bail};
 use tracetui_shared::kind::Kind;
 
@@ -28,6 +31,29 @@ pub struct TraceOptions {
     pub capture: CaptureFilter,
 }
 
+/// The filter options are wrong: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadUsage(String);
+
+/// Reads the filter options.
+///
+/// # Errors
+/// [`BadUsage`], with a caret under the place.
+pub fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
+    struct HostNames(Names);
+    impl filter::Names for HostNames {
+        fn uid(&self, name: &str) -> Option<u32> {
+            self.0.uid(name).ok().map(|uid| uid.0)
+        }
+        fn gid(&self, name: &str) -> Option<u32> {
+            self.0.gid(name).ok().map(|gid| gid.0)
+        }
+    }
+    let options = filter::FilterOptions::from(filters);
+    options.compile(&HostNames(Names::read())).map_err(|error| BadUsage(error.render()))
+}
+
 /// A trace that runs.
 #[derive(Debug)]
 pub struct Session {
@@ -37,6 +63,40 @@ pub struct Session {
     pub ready: String,
     /// What is not seen, and why: a line a probe, and what the machine keeps from us.
     pub notes: Vec<String>,
+}
+
+/// Tries every probe, for `doctor`: what stands in the way, and what became of each.
+pub fn examine(machine: &Machine) -> (Vec<Cause>, Vec<Probe>) {
+    let mut causes = privilege::verdict(&Facts::of(machine, false));
+    if privilege::is_fatal(&causes) {
+        return (causes, Vec::new());
+    }
+    let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
+    let options = TraceOptions { ring_size: limits::RING_MIN as u32, kinds, capture: CaptureFilter::NOTHING };
+    match attach(&options) {
+        Ok(live) => (causes, live.probes().iter().map(probe_frame).collect()),
+        Err(error) => {
+            causes.push(Cause {
+                severity: Severity::Fatal,
+                what: format!("{error:#}"),
+                missing: None,
+                remedy: "this kernel refuses the probes: please report it with this text".into(),
+            });
+            (causes, Vec::new())
+        }
+    }
+}
+
+/// Loads and attaches the probes.
+fn attach(options: &TraceOptions) -> Result<Live> {
+    let facts = KernelFacts::of(&Btf::running().context("the kernel's BTF")?);
+    let live_options = LiveOptions {
+        ring_size: options.ring_size,
+        kinds: options.kinds,
+        capture: options.capture.clone(),
+        way: Way::Auto,
+    };
+    Ok(Live::start(&live_options, &facts)?)
 }
 
 /// Attaches the probes and starts reading.
@@ -50,10 +110,9 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
-    let facts = KernelFacts::of(&Btf::running().context("the kernel's BTF")?);
-    let live_options =
-        LiveOptions { ring_size: options.ring_size, kinds: options.kinds, capture: options.capture.clone() };
-    let live = Live::start(&live_options, &facts)?;
+    let live = attach(options)?;
+    // Before the threads that read what others wrote.
+    confine::confine(confine::KEPT).context("cannot give up privileges")?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
@@ -68,7 +127,18 @@ fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && probe.kinds.contains(kind));
     let asked = Kind::PROBED.iter().filter(|kind| options.kinds & kind.bit() != 0);
     let kinds: Vec<&str> = asked.filter(|kind| works(kind)).map(|kind| kind.name()).collect();
-    format!("tracing: {}; ring {}", kinds.join(" "), crate::cli::size::ByteSize(options.ring_size.into()))
+    format!(
+        "tracing: {}; ring {}",
+        kinds.join(" "),
+        spaced(&crate::cli::size::ByteSize(options.ring_size.into()).to_string())
+    )
+}
+
+/// `16MiB` as `16 MiB`.
+fn spaced(size: &str) -> String {
+    let unit = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
+    let (number, unit) = size.split_at(unit);
+    format!("{number} {unit}").trim_end().to_owned()
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {

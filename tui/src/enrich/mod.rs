@@ -76,6 +76,16 @@ impl World {
         self.groups.get(&gid).map(String::as_str)
     }
 
+    /// The user of a name; of several the lowest.
+    pub fn user_id(&self, name: &str) -> Option<Uid> {
+        self.users.iter().filter(|(_, known)| *known == name).map(|(uid, _)| *uid).min()
+    }
+
+    /// The group of a name; of several the lowest.
+    pub fn group_id(&self, name: &str) -> Option<Gid> {
+        self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
+    }
+
     /// The cgroup of an event: the v2 path; where that is only the root, the name=systemd one.
     pub fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
         match self.cgroups.get(&id) {

@@ -100,7 +100,7 @@ impl Lost {
 fn grouped(n: u64, out: &mut Vec<u8>) {
     let digits = n.to_string();
     for (i, digit) in digits.bytes().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(b',');
         }
         out.push(digit);

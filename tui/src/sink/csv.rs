@@ -115,6 +115,7 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
+    use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
 
@@ -176,5 +177,19 @@ mod tests {
         assert_eq!((&json["comm"], &json["path"]), (&"a\",\r\nb".into(), &"/tmp/\"x\",\n\u{fffd}".into()));
         let (_, row) = read(sample::named(Kind::Exit, b"\xffx"), &sample::exit(0));
         assert_eq!(row[7], "\u{fffd}x");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_one_row(
+            comm in prop::collection::vec(1u8.., 0..16),
+            argv in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let (_, row) = read(sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            prop_assert_eq!(row.len(), 14);
+            prop_assert_eq!(row[7].as_str(), String::from_utf8_lossy(&comm));
+            let json: serde_json::Value = serde_json::from_str(&row[13]).expect("JSON");
+            prop_assert_eq!(json["comm"].as_str(), Some(row[7].as_str()));
+        }
     }
 }

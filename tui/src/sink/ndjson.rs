@@ -305,6 +305,7 @@ impl Flags {
 mod tests {
     use super::super::{FormatName, sample};
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::id::{NsInum, Tgid};
@@ -478,8 +479,30 @@ mod tests {
         assert_eq!(open["abs_path"].as_str().map(str::len), Some(4094));
     }
 
+    /// Values that no field has today.
+    const RARE: &[Field] = &[
+        Field::new("addr", Shape::Text, "", |_| Value::Addr(0xffff_ffff_81c3_a1f0)),
+        Field::new("low", Shape::Text, "", |_| Value::Addr(0x1000)),
+        Field::new("words", Shape::List, "", |_| Value::Words(&["a", "b"])),
+        Field::new("none", Shape::List, "", |_| Value::Words(&[])),
+        Field::new("pair", Shape::Text, "", |_| Value::Pair(b"sched", b"x\"\xff")),
+        Field::new("least", Shape::Number, "", |_| Value::Int(i64::MIN)),
+        Field::new("most", Shape::Number, "", |_| Value::Uint(u64::MAX)),
+    ];
+
     #[test]
-    fn addresses_and_flags_are_text() {
+    fn rare_values_are_written_as_promised() {
+        let mut out = Vec::new();
+        let steps = plan(RARE.iter());
+        sample::with_seen(sample::header(Kind::Exit), &sample::exit(0), |seen| {
+            Values::default().object(&steps, seen, &mut out);
+        });
+        let text = r#"{"addr":"0xffffffff81c3a1f0","low":"0x0000000000001000","words":["a","b"],"none":[],"pair":"sched:x\"?","pair_hex":"73636865643a7822ff","least":-9223372036854775808,"most":18446744073709551615}"#;
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), text.replace('?', "\u{fffd}"));
+    }
+
+    #[test]
+    fn sets_of_flags_are_told_apart_though_remembered() {
         let mut values = Values::default();
         let mut out = Vec::new();
         for flags in [0o2000000, 0, 0o2000000, 0o1101, 0] {
@@ -487,5 +510,29 @@ mod tests {
         }
         let text = r#""O_RDONLY|O_CLOEXEC""O_RDONLY""O_RDONLY|O_CLOEXEC""O_WRONLY|O_CREAT|O_TRUNC""O_RDONLY""#;
         assert_eq!(String::from_utf8(out).expect("UTF-8"), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_json_that_gives_them_back(
+            path in prop::collection::vec(1u8.., 0..60),
+            argv in prop::collection::vec(prop::collection::vec(1u8.., 0..12), 0..6),
+        ) {
+            let open = object(Kind::Open, &sample::opened(&path));
+            prop_assert_eq!(open["path"].as_str(), Some(&*String::from_utf8_lossy(&path)));
+            prop_assert_eq!(open.get("path_hex").is_some(), str::from_utf8(&path).is_err());
+
+            let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_slice(), b"\0"].concat()).collect();
+            let exec = object(Kind::Exec, &sample::execed(&area));
+            let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+            prop_assert_eq!(&exec["argv"], &json!(lossy));
+            let hex = |arg: &Vec<u8>| {
+                let digits: String = arg.iter().map(|b| format!("{b:02x}")).collect();
+                if str::from_utf8(arg).is_ok() { Json::Null } else { json!(digits) }
+            };
+            let hexes: Vec<Json> = argv.iter().map(hex).collect();
+            let some = hexes.iter().any(|hex| !hex.is_null());
+            prop_assert_eq!(exec.get("argv_hex").cloned(), some.then_some(Json::Array(hexes)));
+        }
     }
 }

@@ -152,11 +152,19 @@ pub(crate) fn lost(of: Option<Kind>, count: u64, from_ns: u64) -> Vec<u8> {
 
 /// What a sink makes of one event.
 pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
-    let mut batch = host();
-    batch.push(header, payload);
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
     sink.set_zone(4 * 3600);
+    with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    out
+}
+
+/// Shows one event with the host around it.
+pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&Seen<'_>)) {
+    let mut batch = host();
+    batch.push(header, payload);
     let mut world = World::default();
     for frame in batch.frames() {
         if frame.header.kind >= FIRST_KIND {
@@ -166,10 +174,6 @@ pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> V
         let event = Event::decode(&frame).expect("an event");
         let process = world.apply(&event);
         let clock_offset = world.clock_offset();
-        let seen = Seen { event: &event, world: &world, process: process.as_ref(), clock_offset };
-        sink.event(&seen).expect("a vector takes all");
+        f(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
-    sink.finish().expect("a vector takes all");
-    drop(sink);
-    out
 }

@@ -8,7 +8,6 @@ use crate::enrich::time::clock_millis;
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
 use crate::view::escape::{Mode, escape, width};
-use tracetui_shared::kind::Kind;
 
 /// Cells of the columns, as far as they are padded.
 mod cells {
@@ -37,7 +36,7 @@ impl Text {
     fn row(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
         clock_millis(seen.unix_nanos(), self.zone_s, out);
         out.push(b' ');
-        column(cells::KIND, out, |out| out.extend_from_slice(upper(seen.event.kind()).as_bytes()));
+        column(cells::KIND, out, |out| out.extend(seen.event.kind().name().bytes().map(|b| b.to_ascii_uppercase())));
         pid(seen.event.header.tgid.0, out);
         column(cells::COMM, out, |out| escape(seen.event.header.comm(), Mode::Reversible, out));
         column(cells::RESULT, out, |out| self.escaped(out, |raw| seen.result(raw)));
@@ -84,18 +83,6 @@ fn unix(boot_ns: u64, seen: &Seen<'_>) -> i128 {
     i128::from(boot_ns) + i128::from(seen.clock_offset)
 }
 
-/// A kind as rows show it.
-pub fn upper(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Exec => "EXEC",
-        Kind::Exit => "EXIT",
-        Kind::Open => "OPEN",
-        Kind::Fork => "FORK",
-        Kind::Bpf => "BPF",
-        Kind::Lost => "LOST",
-    }
-}
-
 /// A column and the space after it, padded to `cells`.
 fn column(cells: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
@@ -115,9 +102,10 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use super::*;
+    use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::id::Tgid;
+    use tracetui_shared::kind::Kind;
     use tracetui_shared::record::open::OpenRecord;
 
     #[track_caller]
@@ -186,5 +174,18 @@ mod tests {
         check_line(header, &sample::exit(0), "14:02:11.500 EXIT 4194304 中文            0       ran 81 ms");
         let header = sample::named(Kind::Exit, b"\x01\x02\x03\x04\x05\x06");
         check_line(header, &sample::exit(0), r"14:02:11.500 EXIT   48214 \x01\x02\x03\x04\x05\x06 0       ran 81 ms");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_one_line_of_harmless_text(
+            comm in prop::collection::vec(1u8.., 0..16),
+            argv in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
+            let line = String::from_utf8(line).expect("UTF-8");
+            let text = line.strip_suffix('\n').expect("a line end");
+            prop_assert!(!text.chars().any(|c| c.is_control() || crate::view::escape::deceives(c)), "{text:?}");
+        }
     }
 }

@@ -10,7 +10,6 @@ use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
 use std::sync::mpsc as std_mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracetui_shared::id::CgroupId;
@@ -26,15 +25,22 @@ const COUNT: Duration = Duration::from_secs(1);
 /// A change of the clock offset that is worth a frame, nanoseconds.
 const CLOCK_STEP: u64 = 1_000_000;
 
-/// A running source: its batches come from [`batches`](Self::batches) until it has ended.
+/// A running source: its batches come from [`batches`](Self::batches) until it has ended. It ends by itself when nobody
+/// listens any more.
 #[derive(Debug)]
 pub struct Feed {
     /// Frames, in the order of the ring. Closed after the last counters.
     pub batches: mpsc::Receiver<Batch>,
+    /// What can be asked of it.
+    pub handle: Handle,
+}
+
+/// What can be asked of a running source.
+#[derive(Clone, Debug)]
+pub struct Handle {
     spare: std_mpsc::Sender<Batch>,
     control: std_mpsc::Sender<Control>,
     stopper: Stop,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -67,10 +73,12 @@ impl Feed {
             }
         })?;
         let reader = Reader { live, out, spares, commands, cgroups, last_cgroup: CgroupId(0), clock_offset: i64::MIN };
-        let thread = std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
-        Ok(Feed { batches, spare, control, stopper, thread: Some(thread) })
+        std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
+        Ok(Feed { batches, handle: Handle { spare, control, stopper } })
     }
+}
 
+impl Handle {
     /// Gives back a batch whose events are done with, to be filled again.
     pub fn recycle(&self, batch: Batch) {
         // The reader may have ended: then the batch is dropped.
@@ -91,17 +99,6 @@ impl Feed {
         // The reader may have ended: then there is nothing left to change.
         let _ = self.control.send(command);
         self.stopper.stop();
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.stop();
-        self.batches.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the reader has been reported by the panic hook.
-            let _ = thread.join();
-        }
     }
 }
 

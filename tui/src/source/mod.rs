@@ -4,7 +4,7 @@ pub mod feed;
 pub mod host;
 pub mod live;
 
-use tracetui_shared::capture::Capture;
+use tracetui_shared::capture::{Capture, CommGlobs};
 
 /// What the kernel side is to let through: the capture filter with its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +15,13 @@ pub struct CaptureFilter {
     pub pids: Vec<u32>,
     /// Users that [`tracetui_shared::capture::test::UID`] lets through.
     pub uids: Vec<u32>,
+}
+
+impl CaptureFilter {
+    /// Lets nothing through.
+    pub const NOTHING: CaptureFilter = CaptureFilter {
+        capture: Capture { kinds: 0, tests: 0, comm: CommGlobs::NONE },
+        pids: Vec::new(),
+        uids: Vec::new(),
+    };
 }

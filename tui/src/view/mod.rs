@@ -1,3 +1,136 @@
-//! What is drawn.
+//! Draws the dashboard's state. It changes nothing; lines are made for visible rows only.
 
+mod detail;
 pub mod escape;
+mod events;
+mod filterline;
+mod footer;
+mod gap;
+mod header;
+mod help;
+mod loss;
+pub mod text;
+pub mod theme;
+
+use crate::app::{App, Extent, OverlayKind};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use theme::Theme;
+
+/// Draws everything; tells how far the panes can be scrolled.
+pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
+    let areas = app.areas();
+    header::draw(frame, areas.header, app, theme);
+    filterline::draw(frame, areas.filter, app, theme);
+    let mut extent = Extent::default();
+    match app.overlay() {
+        Some(overlay) => {
+            let lines = match overlay.kind {
+                OverlayKind::Help => help::lines(areas.body().width, theme),
+                OverlayKind::Loss => loss::lines(app, areas.body().width, theme),
+            };
+            extent.overlay = page(frame, areas.body(), lines, overlay.scroll);
+        }
+        None => {
+            events::draw(frame, areas.titles, areas.list, app, theme);
+            extent.detail = detail::draw(frame, areas.detail, app, theme);
+        }
+    }
+    footer::status(frame, areas.status, app, theme);
+    footer::keys(frame, areas.footer, app, theme);
+    extent
+}
+
+/// Draws lines from `scroll` on; tells how far they can be scrolled.
+fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) -> usize {
+    let most = lines.len().saturating_sub(usize::from(area.height));
+    let visible = lines.into_iter().skip(scroll.min(most)).take(area.height.into());
+    for (y, line) in (area.y..).zip(visible) {
+        put(frame, Rect { y, height: 1, ..area }, line);
+    }
+    most
+}
+
+/// Puts a line into an area of one row; what is outside of the screen is left out.
+fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
+    let area = area.intersection(frame.area());
+    if !area.is_empty() {
+        frame.render_widget(line, area);
+    }
+}
+
+/// A text with a style: already escaped.
+#[derive(Clone, Debug, Default)]
+struct Piece {
+    text: String,
+    style: Style,
+}
+
+impl Piece {
+    fn new(text: String, style: Style) -> Piece {
+        Piece { text, style }
+    }
+
+    fn plain(text: String) -> Piece {
+        Piece::new(text, Style::new())
+    }
+
+    fn width(&self) -> usize {
+        text::width(&self.text)
+    }
+}
+
+impl From<Piece> for Span<'static> {
+    fn from(piece: Piece) -> Span<'static> {
+        Span::styled(piece.text, piece.style)
+    }
+}
+
+/// Cells that pieces take with the spaces after them.
+fn width_of(pieces: &[Piece]) -> usize {
+    pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()
+}
+
+/// Pieces given by importance as they stand side by side: as many as there is room for.
+fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u16) -> Vec<Piece> {
+    let mut room = usize::from(width);
+    let mut fits = [false; N];
+    for (piece, fits) in pieces.iter().zip(&mut fits) {
+        *fits = piece.width() + 1 <= room;
+        if !*fits {
+            break;
+        }
+        room = room.saturating_sub(piece.width() + 2);
+    }
+    let kept = order.iter().filter(|at| fits.get(**at).copied().unwrap_or_default());
+    kept.filter_map(|at| pieces.get(*at).cloned()).collect()
+}
+
+/// A line with pieces at its left end and pieces at its right end; the right ones stay when there is no room for all.
+fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
+    let right: Vec<_> = right.iter().filter(|piece| !piece.text.is_empty()).collect();
+    let right_width: usize = right.iter().map(|piece| piece.width()).sum::<usize>() + right.len().saturating_sub(1) * 2;
+    let mut room = usize::from(area.width).saturating_sub(right_width + 1 + usize::from(right_width > 0));
+    let mut line = Line::default();
+    let mut used = 0;
+    for piece in left.iter().filter(|piece| !piece.text.is_empty()) {
+        let gap = usize::from(used > 0);
+        if room <= gap {
+            break;
+        }
+        let cut = text::cut(&piece.text, room - gap, theme.charset);
+        let width = text::width(&cut) + gap;
+        line.push_span(" ".repeat(gap));
+        line.push_span(Span::styled(cut, piece.style));
+        (used, room) = (used + width, room - width);
+    }
+    let fill = usize::from(area.width).saturating_sub(used + right_width + usize::from(right_width > 0 && used > 0));
+    line.push_span(" ".repeat(fill));
+    for (at, piece) in right.into_iter().enumerate() {
+        line.push_span(if at > 0 { "  " } else { "" });
+        line.push_span(Span::styled(piece.text.clone(), piece.style));
+    }
+    put(frame, area, line);
+}

@@ -46,6 +46,11 @@ pub fn local_offset_s(unix_s: i64) -> i32 {
     if told.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
 }
 
+/// Seconds that local time is ahead of UTC now; see [`local_offset_s`].
+pub fn local_offset_now_s() -> i32 {
+    local_offset_s(read_clock(libc::CLOCK_REALTIME) / 1_000_000_000)
+}
+
 /// What our time namespace adds to CLOCK_BOOTTIME, and to the start times in /proc; the probes do not see it. Read
 /// once: a process changes its own time namespace only on purpose, and this one does not.
 pub(super) fn namespace_offset_ns() -> i64 {

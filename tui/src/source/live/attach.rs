@@ -176,8 +176,8 @@ impl Group {
     /// Both ways, the better one first. From 7.0 on tracepoint programs can be preempted, and then other tasks' events
     /// on that CPU are skipped; the classic tracepoints of the scheduler lost none (and those of system calls were the
     /// only ones to lose less).
-    fn ways(&self, preemptible: bool) -> Vec<&'static [Probe]> {
-        let ways = if preemptible { [self.classic, self.typed] } else { [self.typed, self.classic] };
+    fn ways(&self, classic_first: bool) -> Vec<&'static [Probe]> {
+        let ways = if classic_first { [self.classic, self.typed] } else { [self.typed, self.classic] };
         ways.into_iter().filter(|way| !way.is_empty()).collect()
     }
 }
@@ -213,15 +213,15 @@ pub(super) fn all(
     btf: &Btf,
     kinds: u32,
     facts: &KernelFacts,
-    preemptible: bool,
+    classic_first: bool,
     again: Again<'_>,
 ) -> Attached {
-    with_tracefs(preemptible, || {
+    with_tracefs(classic_first, || {
         let mut attached = Attached::default();
         let always = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Fork.bit();
         let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, kinds | always, preemptible);
+            attacher.group(group, kinds | always, classic_first);
         }
         attached
     })
@@ -243,10 +243,17 @@ struct Outcome {
     took: Duration,
 }
 
+/// A program that runs, and a note on places where it does not.
+struct Running {
+    links: Vec<Link>,
+    program: Option<OwnedFd>,
+    note: Option<String>,
+}
+
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: u32, preemptible: bool) {
+    fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
         let mut best: Vec<Outcome> = Vec::new();
-        for way in group.ways(preemptible) {
+        for way in group.ways(classic_first) {
             let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
             if wanted.is_empty() {
                 return;
@@ -287,11 +294,11 @@ impl Attacher<'_> {
             took: Duration::ZERO,
         };
         match self.load_and_attach(probe) {
-            Ok((links, program, note)) => {
+            Ok(running) => {
                 outcome.status.attached = true;
-                outcome.status.why = note;
-                outcome.links = links;
-                outcome.program = program;
+                outcome.status.why = running.note;
+                outcome.links = running.links;
+                outcome.program = running.program;
             }
             Err(failure) => {
                 outcome.status.why = Some(failure.why);
@@ -302,7 +309,7 @@ impl Attacher<'_> {
         outcome
     }
 
-    fn load_and_attach(&mut self, probe: &Probe) -> Result<(Vec<Link>, Option<OwnedFd>, Option<String>), Failure> {
+    fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
         if let Some(field) = self.facts.lacks(probe.needs) {
             return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
         }
@@ -311,7 +318,7 @@ impl Attacher<'_> {
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
         let fd = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place)?;
-        Ok((links, fd, note))
+        Ok(Running { links, program: fd, note })
     }
 
     /// Loads once more, for the verifier's last words.

@@ -239,7 +239,7 @@ pub(super) fn object(
 }
 
 /// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and
-/// `may_goto` made a plain jump where it is not known (it is dead code there). Programs are
+/// `may_goto` made a jump that is never taken where it is not known. Programs are
 /// arrays of 8-byte instructions in 8-aligned sections; the placeholder's number is no helper's.
 fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     const CALL: u8 = 0x85;
@@ -254,22 +254,22 @@ fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
         if *slot == placeholder {
             slot.copy_from_slice(&wanted);
         } else if !facts.may_goto && is_may_goto(slot) {
-            slot[0] = JUMP;
+            [slot[0], slot[1]] = NEVER;
         }
     }
     object
 }
 
-/// Whether these 8 bytes are the instruction `may_goto`, forward. In the rest of the object nothing looks like it: a test
+/// Whether these 8 bytes are the instruction `may_goto`. In the rest of the object nothing looks like it: a test
 /// counts them.
 fn is_may_goto(slot: &[u8]) -> bool {
-    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0) && *high < 0x80)
+    matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0))
 }
 
 /// `BPF_JMP | BPF_JCOND`.
 const MAY_GOTO: u8 = 0xe5;
-/// `BPF_JMP | BPF_JA`.
-const JUMP: u8 = 0x05;
+/// `if r10 == 0 goto`, which keeps both ways open for the check of the control flow.
+const NEVER: [u8; 2] = [0x15, 0x0a];
 
 fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
     let [a, b, c, d] = immediate.to_le_bytes();

@@ -39,6 +39,20 @@ pub struct LiveOptions {
     pub kinds: u32,
     /// Which events are wanted.
     pub capture: CaptureFilter,
+    /// Which sort of tracepoints is tried first.
+    pub way: Way,
+}
+
+/// Two sorts of tracepoints show the same events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// What loses least on this kernel: typed up to 6.19, classic from 7.0 on, where programs can be preempted.
+    #[default]
+    Auto,
+    /// BTF tracepoints: need no tracefs, see 32-bit callers.
+    Typed,
+    /// Classic tracepoints of tracefs.
+    Classic,
 }
 
 /// The capture filter could not be set.
@@ -89,7 +103,12 @@ impl Live {
         clock.lap("maps");
         let preemptible = attach::tracepoints_are_preemptible();
         let again = || load::object(options, facts, load::Verbosity::Log);
-        let attached = attach::all(&mut object, &btf, options.kinds, facts, preemptible, &again);
+        let classic_first = match options.way {
+            Way::Auto => preemptible,
+            Way::Typed => false,
+            Way::Classic => true,
+        };
+        let attached = attach::all(&mut object, &btf, options.kinds, facts, classic_first, &again);
         clock.lap("load and attach the programs");
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));

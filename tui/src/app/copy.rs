@@ -1,0 +1,168 @@
+//! Copying: text for the terminal's clipboard (OSC 52), and commands that a shell takes as they were.
+
+use crate::enrich::process::Process;
+use crate::event::describe::args;
+use crate::event::{Body, Seen};
+
+/// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
+pub const MOST: usize = 74_994;
+
+/// Whether the terminal is behind tmux, which passes on only what is wrapped for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wrap {
+    /// It is.
+    Tmux,
+    /// It is not.
+    None,
+}
+
+/// The sequence that puts `text` into the clipboard.
+pub fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
+    let mut sequence = b"\x1b]52;c;".to_vec();
+    base64(text, &mut sequence);
+    sequence.push(0x07);
+    match wrap {
+        Wrap::None => sequence,
+        // Every ESC is doubled inside; there is only the first.
+        Wrap::Tmux => [b"\x1bPtmux;\x1b".as_slice(), &sequence, b"\x1b\\"].concat(),
+    }
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let value = (bits >> (18 - 6 * digit)) as usize & 63;
+            out.push(if digit <= chunk.len() { DIGITS[value] } else { b'=' });
+        }
+    }
+}
+
+/// The command that the event's process runs (of an exec: that was asked for), as a shell takes it. `None` when it is
+/// not known.
+pub fn command(seen: &Seen<'_>) -> Option<String> {
+    let mut exe = Vec::new();
+    let area = match &seen.event.body {
+        Body::Exec(exec) => {
+            if exec.record.ret == 0 && exec.exe.absent().is_none() && !exec.exe.bytes.is_empty() {
+                exec.exe.write(&mut exe);
+            } else {
+                exe.extend_from_slice(exec.filename);
+            }
+            exec.argv
+        }
+        _ => return command_of(seen.process?),
+    };
+    shell_words(area, &exe)
+}
+
+/// The command that a process runs. `None` when it is not known.
+pub fn command_of(process: &Process) -> Option<String> {
+    shell_words(&process.image.argv, &process.image.exe)
+}
+
+/// An argument area as shell words; `exe` stands for a first word that is missing or would be taken for something else.
+fn shell_words(area: &[u8], exe: &[u8]) -> Option<String> {
+    let mut words = args(area);
+    let first = words.next().filter(|word| !word.is_empty() && !word.starts_with(b"-")).unwrap_or(exe);
+    let first = match first {
+        b"" => return None,
+        dashed if dashed.starts_with(b"-") => [b"./", dashed].concat(),
+        plain => plain.to_vec(),
+    };
+    let mut out =
+        if is_reserved(&first) { format!("'{}'", String::from_utf8_lossy(&first)) } else { shell_word(&first) };
+    for word in words {
+        out.push(' ');
+        out.push_str(&shell_word(word));
+    }
+    Some(out)
+}
+
+fn is_reserved(word: &[u8]) -> bool {
+    const RESERVED: &[&str] = &[
+        "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then",
+        "time", "until", "while",
+    ];
+    RESERVED.iter().any(|reserved| reserved.as_bytes() == word)
+}
+
+/// One word, quoted so that the shell takes it as it is and the terminal sees no control characters.
+fn shell_word(word: &[u8]) -> String {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
+    if !word.is_empty() && word.iter().all(plain) {
+        return String::from_utf8_lossy(word).into_owned();
+    }
+    // An option like `--std=c17` reads better as it is; `=` only means something in a first word without a dash.
+    if word.starts_with(b"-") && word.iter().all(|b| plain(b) || *b == b'=') {
+        return String::from_utf8_lossy(word).into_owned();
+    }
+    match std::str::from_utf8(word) {
+        Ok(text) if !text.chars().any(needs_escape) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => ansi_c(word),
+    }
+}
+
+fn needs_escape(letter: char) -> bool {
+    letter.is_control() || crate::view::text::is_hidden(letter)
+}
+
+/// `$'…'`: the only quotes in which every byte can be written in ASCII.
+fn ansi_c(word: &[u8]) -> String {
+    let mut out = String::from("$'");
+    for byte in word {
+        match byte {
+            b'\n' => out.push_str("\\n"),
+            b'\t' => out.push_str("\\t"),
+            b'\'' => out.push_str("\\'"),
+            b'\\' => out.push_str("\\\\"),
+            b' '..=b'~' => out.push(char::from(*byte)),
+            // Octal has at most three digits, so what follows is never taken in.
+            other => out.push_str(&format!("\\{other:03o}")),
+        }
+    }
+    out.push('\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_command(area: &[u8], exe: &[u8], want: &str) {
+        assert_eq!(shell_words(area, exe).as_deref(), Some(want));
+    }
+
+    #[test]
+    fn a_command_is_what_the_shell_was_given() {
+        check_command(b"cc\0-O2\0-std=c17\0a b.c\0", b"/usr/bin/cc", "cc -O2 -std=c17 'a b.c'");
+        check_command(b"sh\0-c\0echo $HOME; rm -rf 'x'\0", b"/bin/sh", r"sh -c 'echo $HOME; rm -rf '\''x'\'''");
+        check_command(b"printf\0\0~\0", b"", "printf '' '~'");
+        check_command(b"A=b\0if\0", b"", "'A=b' if");
+        check_command(b"if\0", b"", "'if'");
+    }
+
+    #[test]
+    fn a_leading_dash_is_never_the_first_thing_pasted() {
+        check_command(b"-bash\0", b"/usr/bin/bash", "/usr/bin/bash");
+        check_command(b"-x\0-y\0", b"-rf", "./-rf -y");
+        check_command(b"\0a\0", b"/bin/true", "/bin/true a");
+        assert_eq!(shell_words(b"", b""), None);
+    }
+
+    #[test]
+    fn what_is_pasted_has_no_control_bytes() {
+        check_command(b"echo\0a\nb\x1b[2J\xff'\0", b"", r"echo $'a\nb\033[2J\377\''");
+        check_command("echo\0a\u{202e}b\0".as_bytes(), b"", r"echo $'a\342\200\256b'");
+        check_command("echo\0é\0".as_bytes(), b"", "echo 'é'");
+    }
+
+    #[test]
+    fn the_clipboard_gets_base64_and_tmux_gets_it_wrapped() {
+        assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
+        assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
+        assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
+    }
+}

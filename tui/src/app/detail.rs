@@ -1,0 +1,191 @@
+//! The detail pane: what it is about, which of its tabs is open, and the files of its process.
+
+use crate::enrich::process::ProcessKey;
+use crate::store::index::{Answer, Index};
+use crate::store::{Id, Store, Stored};
+use tracetui_shared::kind::Kind;
+
+/// How much of the screen the pane takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Size {
+    /// The lower half, or the right side of a wide screen.
+    Part,
+    /// All of the body.
+    Full,
+}
+
+/// The tabs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Tab {
+    /// The event and its process.
+    #[default]
+    Info,
+    /// The files that the process opened.
+    Files,
+    /// The processes that it comes from.
+    Parents,
+}
+
+impl Tab {
+    /// Every tab, in order.
+    pub const ALL: [Tab; 3] = [Tab::Info, Tab::Files, Tab::Parents];
+
+    /// What stands on it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Tab::Info => "Info",
+            Tab::Files => "Files",
+            Tab::Parents => "Parents",
+        }
+    }
+
+    /// The tab that is this many further on.
+    pub fn step(self, by: usize) -> Tab {
+        let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
+        Tab::ALL[(at + by) % Tab::ALL.len()]
+    }
+}
+
+/// What the pane is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// An event and its process.
+    Event(Id),
+    /// A process, reached from the event.
+    Process(ProcessKey),
+}
+
+/// The pane.
+#[derive(Debug, Default)]
+pub struct Detail {
+    size: Option<Size>,
+    /// The open tab.
+    pub tab: Tab,
+    /// Lines that are scrolled away.
+    pub scroll: usize,
+    /// The event whose process was left for a parent, and that parent.
+    climbed: Option<(Id, ProcessKey)>,
+    files: Option<Files>,
+}
+
+impl Detail {
+    /// How much of the screen it takes; `None` when it is closed.
+    pub fn size(&self) -> Option<Size> {
+        self.size
+    }
+
+    /// Opens it; once more gives it the whole body.
+    pub fn open(&mut self) {
+        self.size = Some(if self.size.is_some() { Size::Full } else { Size::Part });
+        self.scroll = 0;
+    }
+
+    /// One step back; `false` when it is closed.
+    pub fn back(&mut self) -> bool {
+        if self.climbed.take().is_some() {
+            return true;
+        }
+        let was_open = self.size.is_some();
+        self.size = match self.size {
+            Some(Size::Full) => Some(Size::Part),
+            _ => None,
+        };
+        if self.size.is_none() {
+            self.files = None;
+        }
+        was_open
+    }
+
+    /// Closes it.
+    pub fn close(&mut self) {
+        *self = Detail { tab: self.tab, ..Detail::default() };
+    }
+
+    /// What it is about, when this event is selected.
+    pub fn subject(&self, selected: Id) -> Subject {
+        match self.climbed {
+            Some((from, process)) if from == selected => Subject::Process(process),
+            _ => Subject::Event(selected),
+        }
+    }
+
+    /// Goes to a process that the event's process comes from.
+    pub fn climb(&mut self, selected: Id, to: ProcessKey) {
+        self.climbed = Some((selected, to));
+        self.scroll = 0;
+    }
+
+    /// The files of the process that it is about.
+    pub fn files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
+    /// Sees to it that the files are those of this process.
+    pub fn about(&mut self, process: Option<ProcessKey>, store: &Store) {
+        let wanted = process.filter(|_| self.size.is_some());
+        if self.files.as_ref().map(|files| files.process) == wanted {
+            return;
+        }
+        self.scroll = 0;
+        self.files = wanted.map(|process| Files { process, index: Index::new(store) });
+    }
+
+    /// Takes an event that was just kept.
+    pub fn append(&mut self, stored: &Stored<'_>) {
+        if let Some(files) = &mut self.files {
+            files.index.append(stored.id, opened(files.process, stored));
+        }
+    }
+
+    /// Goes on looking for files.
+    pub fn scan(&mut self, store: &Store, budget: usize) {
+        if let Some(files) = &mut self.files {
+            files.index.evict(store);
+            let process = files.process;
+            files.index.scan(store, budget, |stored| opened(process, stored));
+        }
+    }
+
+    /// Whether it is still looking.
+    pub fn scanning(&self, store: &Store) -> bool {
+        self.files.as_ref().is_some_and(|files| files.index.scanning(store))
+    }
+}
+
+/// The opens of a process, as far as they are kept; failed ones are marked.
+#[derive(Debug)]
+pub struct Files {
+    process: ProcessKey,
+    index: Index,
+}
+
+impl Files {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// How many failed.
+    pub fn failed(&self) -> usize {
+        self.index.marked()
+    }
+
+    /// The event of one, the newest first.
+    pub fn newest(&self, at: usize) -> Option<Id> {
+        self.index.len().checked_sub(at + 1).and_then(|at| self.index.get(at))
+    }
+}
+
+fn opened(process: ProcessKey, stored: &Stored<'_>) -> Answer {
+    let its = stored.kind == Kind::Open && stored.process.is_some_and(|p| p.key == process);
+    match (its, stored.failed) {
+        (false, _) => Answer::No,
+        (true, false) => Answer::Yes,
+        (true, true) => Answer::Marked,
+    }
+}

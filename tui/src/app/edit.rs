@@ -1,0 +1,186 @@
+//! A line of text that is being typed, with the lines that were typed before.
+
+use super::keymap::Press;
+use crossterm::event::KeyCode;
+
+/// Lines that are remembered.
+const HISTORY: usize = 100;
+
+/// Characters of a line that is typed.
+const LINE: usize = 4096;
+
+/// A line with a cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// What stands left of the cursor.
+    before: String,
+    /// What stands right of it.
+    after: String,
+    /// How far back in the history it came from; 0 is not from there.
+    back: usize,
+    /// What was typed before going back in the history.
+    typed: String,
+}
+
+/// What a key did to a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edited {
+    /// The text is another.
+    Changed,
+    /// The text is the same.
+    Same,
+    /// The line is finished.
+    Done,
+    /// It is to be as if nothing was typed.
+    Cancelled,
+}
+
+impl Line {
+    /// A line that holds `text`, the cursor at its end.
+    pub fn new(text: &str) -> Line {
+        Line { before: text.to_owned(), ..Line::default() }
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.before, self.after)
+    }
+
+    /// What stands left and right of the cursor.
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.before, &self.after)
+    }
+
+    /// Takes a key.
+    pub fn key(&mut self, press: Press, history: &History) -> Edited {
+        match press.code {
+            KeyCode::Enter => return Edited::Done,
+            KeyCode::Esc => return Edited::Cancelled,
+            KeyCode::Char('c') if press.ctrl => return Edited::Cancelled,
+            _ => {}
+        }
+        let before = self.text();
+        match press.code {
+            KeyCode::Char(letter) if press.ctrl => self.ctrl(letter),
+            KeyCode::Char(letter) if self.before.len() + self.after.len() < LINE => self.before.push(letter),
+            KeyCode::Up => self.recall(self.back + 1, history),
+            KeyCode::Down => self.recall(self.back.saturating_sub(1), history),
+            other => self.moved(other),
+        }
+        if self.text() == before { Edited::Same } else { Edited::Changed }
+    }
+
+    fn ctrl(&mut self, letter: char) {
+        match letter {
+            'a' => self.moved(KeyCode::Home),
+            'e' => self.moved(KeyCode::End),
+            'h' => self.moved(KeyCode::Backspace),
+            'u' => self.before.clear(),
+            'k' => self.after.clear(),
+            'w' => self.drop_word(),
+            _ => {}
+        }
+    }
+
+    fn moved(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Backspace => {
+                self.before.pop();
+            }
+            KeyCode::Delete if !self.after.is_empty() => {
+                self.after.remove(0);
+            }
+            KeyCode::Left => {
+                if let Some(letter) = self.before.pop() {
+                    self.after.insert(0, letter);
+                }
+            }
+            KeyCode::Right if !self.after.is_empty() => self.before.push(self.after.remove(0)),
+            KeyCode::Home => {
+                self.after.insert_str(0, &self.before);
+                self.before.clear();
+            }
+            KeyCode::End => self.before.push_str(&std::mem::take(&mut self.after)),
+            _ => {}
+        }
+    }
+
+    fn drop_word(&mut self) {
+        let words = self.before.trim_end();
+        let keep = words.rfind(' ').map_or(0, |space| space + 1);
+        self.before.truncate(keep);
+    }
+
+    fn recall(&mut self, back: usize, history: &History) {
+        if back > history.lines.len() {
+            return;
+        }
+        if self.back == 0 {
+            self.typed = self.text();
+        }
+        let text = if back == 0 { self.typed.clone() } else { history.nth_back(back).to_owned() };
+        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed) };
+    }
+}
+
+/// Lines that were typed, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    lines: Vec<String>,
+}
+
+impl History {
+    /// Remembers a line, unless it is empty or was the last one.
+    pub fn add(&mut self, line: &str) {
+        if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        if self.lines.len() == HISTORY {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+    }
+
+    fn nth_back(&self, back: usize) -> &str {
+        self.lines.len().checked_sub(back).and_then(|at| self.lines.get(at)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_typed(start: &str, keys: &[KeyCode], want: (&str, &str)) {
+        let mut history = History::default();
+        history.add("first");
+        history.add("second");
+        let mut line = Line::new(start);
+        for code in keys {
+            line.key(Press { code: *code, ctrl: false }, &history);
+        }
+        assert_eq!(line.parts(), want);
+    }
+
+    #[test]
+    fn a_line_is_edited_at_its_cursor() {
+        use KeyCode::*;
+        check_typed("äb", &[Left, Left, Char('x'), Right, Delete], ("xä", ""));
+        check_typed("ab", &[Home, Backspace, Char('x')], ("x", "ab"));
+        check_typed("ab", &[Home, End, Backspace], ("a", ""));
+    }
+
+    #[test]
+    fn up_and_down_go_through_what_was_typed_before() {
+        use KeyCode::*;
+        check_typed("now", &[Up], ("second", ""));
+        check_typed("now", &[Up, Up, Up], ("first", ""));
+        check_typed("now", &[Up, Up, Down, Down, Down], ("now", ""));
+    }
+
+    #[test]
+    fn ctrl_w_drops_a_word() {
+        let mut line = Line::new("pid=1 comm=x ");
+        line.key(Press { code: KeyCode::Char('w'), ctrl: true }, &History::default());
+        assert_eq!(line.text(), "pid=1 ");
+    }
+}

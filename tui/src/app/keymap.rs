@@ -1,0 +1,251 @@
+//! The one table of keys: what they do, the footer, the help overlay and the documentation all come from it.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)] // The table's help text says what each one is.
+pub enum Action {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    HalfUp,
+    HalfDown,
+    Start,
+    End,
+    Left,
+    Right,
+    Follow,
+    Pause,
+    Enter,
+    Back,
+    Search,
+    Next,
+    Previous,
+    EditFilter,
+    OnlyPid,
+    OnlyComm,
+    OnlyUser,
+    NotComm,
+    Execs,
+    Exits,
+    Opens,
+    Bpfs,
+    Forks,
+    Failures,
+    NextTab,
+    PreviousTab,
+    ToParent,
+    TimeMode,
+    CopyLine,
+    CopyCommand,
+    LossReport,
+    Help,
+    Reset,
+    Redraw,
+    Suspend,
+    Quit,
+}
+
+/// Where a key means what it means.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scope {
+    /// Everywhere but where text is typed.
+    Everywhere,
+    /// While the detail pane is open; goes before [`Scope::Everywhere`].
+    Detail,
+}
+
+/// The headings of the help overlay.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)] // Named by `title`.
+pub enum Section {
+    Move,
+    Find,
+    Filter,
+    Selected,
+    Detail,
+    View,
+}
+
+impl Section {
+    /// Every section, in the order of the help overlay.
+    pub const ALL: [Section; 6] =
+        [Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Section::Move => "Move",
+            Section::Find => "Find",
+            Section::Filter => "Filter",
+            Section::Selected => "From the selected row",
+            Section::Detail => "In the detail pane",
+            Section::View => "View",
+        }
+    }
+}
+
+/// A key, with Ctrl or without. Shift is in the letter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Press {
+    /// The key.
+    pub code: KeyCode,
+    /// Whether Ctrl is held.
+    pub ctrl: bool,
+}
+
+/// A line of the table.
+#[derive(Debug)]
+pub struct Binding {
+    /// The keys; the first one is the one that is shown where room is scarce.
+    pub keys: &'static [Press],
+    /// What they do.
+    pub action: Action,
+    /// A word or two for the footer; empty when it never stands there.
+    pub label: &'static str,
+    /// A line for the help overlay; keys with the same one stand on one line.
+    pub help: &'static str,
+    /// Under which heading.
+    pub section: Section,
+    /// Where.
+    pub scope: Scope,
+}
+
+const fn key(letter: char) -> Press {
+    Press { code: KeyCode::Char(letter), ctrl: false }
+}
+
+const fn ctrl(letter: char) -> Press {
+    Press { code: KeyCode::Char(letter), ctrl: true }
+}
+
+const fn code(code: KeyCode) -> Press {
+    Press { code, ctrl: false }
+}
+
+const fn f(n: u8) -> Press {
+    code(KeyCode::F(n))
+}
+
+const fn bind(
+    section: Section,
+    keys: &'static [Press],
+    action: Action,
+    label: &'static str,
+    help: &'static str,
+) -> Binding {
+    let scope = if matches!(section, Section::Detail) { Scope::Detail } else { Scope::Everywhere };
+    Binding { keys, action, label, help, section, scope }
+}
+
+/// All keys. The footer takes its labels in this order.
+pub const KEYS: &[Binding] = &[
+    bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
+    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; never hides"),
+    bind(Section::Find, &[key('n')], Action::Next, "", "next, previous match"),
+    bind(Section::Find, &[key('N')], Action::Previous, "", "next, previous match"),
+    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applied as typed"),
+    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only this pid, comm, user"),
+    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only this pid, comm, user"),
+    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "not this comm"),
+    bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent process"),
+    bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "next, previous tab"),
+    bind(Section::Detail, &[code(KeyCode::BackTab)], Action::PreviousTab, "", "next, previous tab"),
+    bind(Section::Move, &[code(KeyCode::Enter)], Action::Enter, "detail", "details; again: all of it"),
+    bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause the view only"),
+    bind(Section::Move, &[key('F')], Action::Follow, "follow", "follow the newest"),
+    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "failures only"),
+    bind(Section::View, &[key('t')], Action::TimeMode, "time", "time: clock, start, delta"),
+    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only this pid, comm, user"),
+    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line"),
+    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy as a shell command"),
+    bind(Section::Filter, &[key('E')], Action::Execs, "", "kinds on, off; K forks"),
+    bind(Section::Filter, &[key('X')], Action::Exits, "", "kinds on, off; K forks"),
+    bind(Section::Filter, &[key('O')], Action::Opens, "", "kinds on, off; K forks"),
+    bind(Section::Filter, &[key('B')], Action::Bpfs, "", "kinds on, off; K forks"),
+    bind(Section::Filter, &[key('K')], Action::Forks, "", "kinds on, off; K forks"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "report on lost events"),
+    bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
+    bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "back; removes filter parts"),
+    bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down, up"),
+    bind(Section::Move, &[key('k'), code(KeyCode::Up)], Action::Up, "", "down, up"),
+    bind(Section::Move, &[code(KeyCode::PageDown)], Action::PageDown, "", "a page"),
+    bind(Section::Move, &[code(KeyCode::PageUp)], Action::PageUp, "", "a page"),
+    bind(Section::Move, &[ctrl('d')], Action::HalfDown, "", "half a page"),
+    bind(Section::Move, &[ctrl('u')], Action::HalfUp, "", "half a page"),
+    bind(Section::Move, &[key('g'), code(KeyCode::Home)], Action::Start, "", "to the oldest"),
+    bind(Section::Move, &[key('G'), code(KeyCode::End)], Action::End, "", "to the newest; follow"),
+    bind(Section::Move, &[key('h'), code(KeyCode::Left)], Action::Left, "", "scroll DETAIL sideways"),
+    bind(Section::Move, &[key('l'), code(KeyCode::Right)], Action::Right, "", "scroll DETAIL sideways"),
+    bind(Section::View, &[ctrl('r')], Action::Reset, "", "reset the view"),
+    bind(Section::View, &[ctrl('l')], Action::Redraw, "", "redraw the screen"),
+    bind(Section::View, &[ctrl('z')], Action::Suspend, "", "suspend"),
+];
+
+/// The key that was pressed, as the table writes it.
+pub fn pressed(event: &KeyEvent) -> Press {
+    Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
+}
+
+/// What a key does; keys of the detail pane go first while it is open.
+pub fn lookup(press: Press, detail: bool) -> Option<Action> {
+    let find = |scope| KEYS.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
+    let of_detail = if detail { find(Scope::Detail) } else { None };
+    of_detail.or_else(|| find(Scope::Everywhere))
+}
+
+impl Press {
+    /// What the key is called.
+    pub fn name(self) -> String {
+        let name = match self.code {
+            KeyCode::Char(' ') => "Space".to_owned(),
+            KeyCode::Char(letter) if self.ctrl => format!("Ctrl-{}", letter.to_ascii_uppercase()),
+            KeyCode::Char(letter) => letter.to_string(),
+            KeyCode::PageDown => "PgDn".to_owned(),
+            KeyCode::PageUp => "PgUp".to_owned(),
+            KeyCode::BackTab => "Shift-Tab".to_owned(),
+            other => return other.to_string(),
+        };
+        name
+    }
+}
+
+impl Binding {
+    /// Its keys' names, separated by spaces.
+    pub fn names(&self) -> String {
+        self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_key_means_two_things_in_one_place() {
+        for scope in [Scope::Everywhere, Scope::Detail] {
+            let keys: Vec<_> = KEYS.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys).collect();
+            assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
+        }
+    }
+
+    #[test]
+    fn keys_of_the_detail_pane_go_first_while_it_is_open() {
+        assert_eq!(lookup(key('u'), false), Some(Action::OnlyUser));
+        assert_eq!(lookup(key('u'), true), Some(Action::ToParent));
+        assert_eq!(lookup(key('j'), true), Some(Action::Down));
+        assert_eq!(lookup(f(2), false), None);
+        assert_eq!(lookup(f(9), false), None);
+    }
+
+    #[test]
+    fn keys_have_the_names_that_are_printed_on_them() {
+        let names = |action| KEYS.iter().find(|b| b.action == action).map(Binding::names);
+        assert_eq!(names(Action::Quit).as_deref(), Some("q F10 Ctrl-C"));
+        assert_eq!(names(Action::PageDown).as_deref(), Some("PgDn"));
+        assert_eq!(names(Action::Pause).as_deref(), Some("Space"));
+    }
+}

@@ -1,0 +1,38 @@
+//! The filter language as the dashboard's display filter.
+
+use super::filter::{DisplayFilter, FilterError};
+use crate::enrich::World;
+use crate::event::Seen;
+use crate::filter::{Filter, Scratch};
+use std::cell::RefCell;
+
+/// A filter with the room that its evaluation needs.
+#[derive(Debug)]
+struct Language {
+    filter: Filter,
+    scratch: RefCell<Scratch>,
+}
+
+impl DisplayFilter for Language {
+    fn matches(&self, seen: &Seen<'_>) -> bool {
+        self.filter.matches(seen, &mut self.scratch.borrow_mut())
+    }
+
+    // The language itself lets gap rows through unless kinds are named without them.
+    fn names_kinds(&self) -> bool {
+        true
+    }
+}
+
+/// Reads an expression of the filter language.
+///
+/// # Errors
+/// [`FilterError`] says what is wrong, where, and what to write instead.
+pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterError> {
+    let filter = Filter::parse(text, world).map_err(|error| FilterError {
+        at: error.at,
+        message: error.message,
+        hint: error.hint,
+    })?;
+    Ok(Box::new(Language { filter, scratch: RefCell::default() }))
+}

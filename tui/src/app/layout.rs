@@ -1,0 +1,88 @@
+//! Which rows and columns of the screen belong to what: for drawing, and for moving by a page.
+
+use super::detail::Size;
+use ratatui::layout::Rect;
+
+/// Columns from which the detail pane stands at the right.
+const SIDE_BY_SIDE: u16 = 140;
+
+/// The screen, divided. What has no room is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Areas {
+    /// Live or not, how fast, how much is lost.
+    pub header: Rect,
+    /// The filter and the kinds.
+    pub filter: Rect,
+    /// The titles of the columns.
+    pub titles: Rect,
+    /// The events.
+    pub list: Rect,
+    /// The detail pane with its title.
+    pub detail: Rect,
+    /// Memory, ring, what is hidden.
+    pub status: Rect,
+    /// Keys.
+    pub footer: Rect,
+}
+
+impl Areas {
+    /// What lies between the filter and the status line: where overlays stand.
+    pub fn body(&self) -> Rect {
+        let parts = [self.titles, self.list, self.detail].into_iter().filter(|part| !part.is_empty());
+        parts.reduce(Rect::union).unwrap_or_default()
+    }
+}
+
+/// Divides a screen of this many columns and rows.
+pub fn areas(width: u16, height: u16, detail: Option<Size>) -> Areas {
+    let mut rest = Rect::new(0, 0, width, height);
+    let header = take_top(&mut rest, 1);
+    let filter = if height >= 3 { take_top(&mut rest, 1) } else { Rect::default() };
+    let footer = if height >= 5 { take_bottom(&mut rest, 1) } else { Rect::default() };
+    let status = if height >= 4 { take_bottom(&mut rest, 1) } else { Rect::default() };
+    let pane = detail.map_or(Rect::default(), |size| take_detail(&mut rest, size));
+    let titles = if rest.height >= 3 { take_top(&mut rest, 1) } else { Rect::default() };
+    Areas { header, filter, titles, list: rest, detail: pane, status, footer }
+}
+
+fn take_top(rest: &mut Rect, rows: u16) -> Rect {
+    let rows = rows.min(rest.height);
+    let taken = Rect { height: rows, ..*rest };
+    *rest = Rect { y: rest.y + rows, height: rest.height - rows, ..*rest };
+    taken
+}
+
+fn take_bottom(rest: &mut Rect, rows: u16) -> Rect {
+    let rows = rows.min(rest.height);
+    rest.height -= rows;
+    Rect { y: rest.y + rest.height, height: rows, ..*rest }
+}
+
+fn take_detail(rest: &mut Rect, size: Size) -> Rect {
+    match size {
+        Size::Part if rest.width >= SIDE_BY_SIDE => {
+            let columns = rest.width * 3 / 8;
+            rest.width -= columns;
+            Rect { x: rest.x + rest.width, width: columns, ..*rest }
+        }
+        Size::Part if rest.height >= 8 => take_bottom(rest, rest.height.div_ceil(2)),
+        _ => take_bottom(rest, rest.height),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_is_divided_without_overlap() {
+        for (width, height) in [(1, 1), (1, 2), (2, 3), (10, 4), (40, 10), (80, 24), (160, 50), (500, 200), (0, 0)] {
+            for detail in [None, Some(Size::Part), Some(Size::Full)] {
+                let a = areas(width, height, detail);
+                let all = [a.header, a.filter, a.titles, a.list, a.detail, a.status, a.footer];
+                let cells: u32 = all.iter().map(|area| area.area()).sum();
+                assert_eq!(cells, u32::from(width) * u32::from(height), "{width}x{height} {detail:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The event list: which events it shows, which one is selected, what of it is on the screen.
+
+use super::filter::DisplayFilter;
+use crate::enrich::World;
+use crate::event::Seen;
+use crate::store::index::{Answer, Index};
+use crate::store::{Id, Store, Stored};
+use tracetui_shared::kind::Kind;
+
+/// What is shown: kinds, failures, and the filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// As [`Kind::bit`]s.
+    pub kinds: u32,
+    /// Only what failed.
+    pub failures: bool,
+    /// The filter.
+    pub filter: Option<&'a dyn DisplayFilter>,
+}
+
+impl Shown<'_> {
+    /// Whether an event is shown. Gap rows are, unless the filter asks for kinds and `lost` is none of them.
+    pub fn answer(&self, seen: &Seen<'_>) -> Answer {
+        let kind = seen.event.kind();
+        let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
+        if kind == Kind::Lost {
+            let hidden = self.filter.is_some_and(|filter| filter.names_kinds() && !filter.matches(seen));
+            return if hidden { Answer::No } else { Answer::Marked };
+        }
+        let belongs = self.cheap(kind, seen.event.failed()) && self.filter.is_none_or(passes);
+        if belongs { Answer::Yes } else { Answer::No }
+    }
+
+    /// The same about a kept event; decoded only when the filter has to see it.
+    pub fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
+        match (stored.kind, self.filter) {
+            (Kind::Lost, None) => Answer::Marked,
+            (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
+            (kind, Some(_)) if kind == Kind::Lost || self.cheap(kind, stored.failed) => {
+                stored.with(world, |seen| self.answer(seen)).unwrap_or(Answer::No)
+            }
+            _ => Answer::No,
+        }
+    }
+
+    fn cheap(&self, kind: Kind, failed: bool) -> bool {
+        self.kinds & kind.bit() != 0 && (failed || !self.failures)
+    }
+}
+
+/// The list.
+#[derive(Debug, Default)]
+pub struct List {
+    index: Index,
+    /// The selected event; when it is hidden or gone, the row nearest to it is selected.
+    selected: Option<Id>,
+    /// The first row on the screen.
+    top: Id,
+    follow: bool,
+    /// Events from here on came after the view was paused.
+    frozen: Option<Id>,
+    /// Events from here on came after following ended.
+    unseen: Id,
+    /// Cells of DETAIL that are scrolled away.
+    sideways: usize,
+}
+
+impl List {
+    /// An empty list that follows the newest.
+    pub fn new() -> List {
+        List { follow: true, ..List::default() }
+    }
+
+    /// Takes an event that was just kept.
+    pub fn append(&mut self, id: Id, answer: Answer) {
+        self.index.append(id, answer);
+    }
+
+    /// Forgets what the store no longer keeps.
+    pub fn evict(&mut self, store: &Store) {
+        self.index.evict(store);
+    }
+
+    /// Asks about everything again, the newest first.
+    pub fn restart(&mut self, store: &Store) {
+        self.index = Index::new(store);
+    }
+
+    /// Goes on asking.
+    pub fn scan(&mut self, store: &Store, budget: usize, ask: impl FnMut(&Stored<'_>) -> Answer) {
+        self.index.scan(store, budget, ask);
+    }
+
+    /// Whether it is still asking.
+    pub fn scanning(&self, store: &Store) -> bool {
+        self.index.scanning(store)
+    }
+
+    /// Rows: of a paused view those that were there when it was paused.
+    pub fn rows(&self) -> usize {
+        self.frozen.map_or(self.index.len(), |frozen| self.index.place(frozen))
+    }
+
+    /// Rows that are events.
+    pub fn events(&self) -> u64 {
+        let gaps = self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen));
+        (self.rows() - gaps) as u64
+    }
+
+    /// Events that are shown, or would be if the view were not paused.
+    pub fn shown(&self) -> u64 {
+        (self.index.len() - self.index.marked()) as u64
+    }
+
+    /// The event of a row.
+    pub fn row(&self, at: usize) -> Option<Id> {
+        self.index.get(at).filter(|_| at < self.rows())
+    }
+
+    /// The place of the first row that is not older than `id`.
+    pub fn place(&self, id: Id) -> usize {
+        self.index.place(id)
+    }
+
+    /// The selected row.
+    pub fn cursor(&self) -> Option<usize> {
+        let last = self.rows().checked_sub(1)?;
+        match self.selected {
+            Some(id) if !self.follow => Some(self.index.place(id).min(last)),
+            _ => Some(last),
+        }
+    }
+
+    /// The selected event.
+    pub fn selected(&self) -> Option<Id> {
+        self.cursor().and_then(|at| self.row(at))
+    }
+
+    /// The first row on a screen of `height` rows.
+    pub fn first_row(&self, height: usize) -> usize {
+        let most = self.rows().saturating_sub(height);
+        if self.follow { most } else { self.index.place(self.top).min(most) }
+    }
+
+    /// Whether it follows the newest.
+    pub fn follows(&self) -> bool {
+        self.follow
+    }
+
+    /// Whether the view is paused.
+    pub fn paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Rows that came since the view was paused, or since following ended.
+    pub fn unseen(&self) -> usize {
+        match self.frozen {
+            Some(frozen) => self.index.len() - self.index.place(frozen),
+            None if self.follow => 0,
+            None => self.index.len() - self.index.place(self.unseen),
+        }
+    }
+
+    /// Cells of DETAIL that are scrolled away.
+    pub fn sideways(&self) -> usize {
+        self.sideways
+    }
+
+    /// Scrolls DETAIL.
+    pub fn scroll_sideways(&mut self, cells: isize) {
+        self.sideways = self.sideways.saturating_add_signed(cells).min(1 << 16);
+    }
+
+    /// Freezes the view, or lets it go on.
+    pub fn pause(&mut self, store: &Store) {
+        self.frozen = match self.frozen {
+            Some(_) => None,
+            None => {
+                self.unseen = store.next_id();
+                Some(store.next_id())
+            }
+        };
+    }
+
+    /// Follows the newest, from now on.
+    pub fn follow(&mut self) {
+        self.frozen = None;
+        self.follow = true;
+    }
+
+    /// Stays where it is, on this event.
+    pub fn select(&mut self, id: Id, height: usize, store: &Store) {
+        if self.follow {
+            self.top = self.row(self.first_row(height)).unwrap_or_default();
+            self.follow = false;
+            self.unseen = store.next_id();
+        }
+        self.selected = Some(id);
+        self.reveal(height);
+    }
+
+    /// Stays where it is, on the row that is selected.
+    pub fn stay(&mut self, height: usize, store: &Store) {
+        if let Some(id) = self.selected().filter(|_| self.follow) {
+            self.select(id, height, store);
+        }
+    }
+
+    /// Selects the row that is `rows` further down.
+    pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {
+        let Some(at) = self.cursor() else { return };
+        if self.follow && rows > 0 {
+            return;
+        }
+        let to = at.saturating_add_signed(rows).min(self.rows().saturating_sub(1));
+        if let Some(id) = self.row(to) {
+            self.select(id, height, store);
+        }
+    }
+
+    /// Selects the oldest row.
+    pub fn to_start(&mut self, height: usize, store: &Store) {
+        if let Some(id) = self.row(0) {
+            self.select(id, height, store);
+        }
+    }
+
+    /// Selects the newest row, and follows unless paused.
+    pub fn to_end(&mut self, height: usize, store: &Store) {
+        match self.frozen {
+            None => self.follow = true,
+            Some(_) => {
+                if let Some(id) = self.rows().checked_sub(1).and_then(|last| self.row(last)) {
+                    self.select(id, height, store);
+                }
+            }
+        }
+    }
+
+    /// Scrolls so that the selected row is on a screen of `height` rows.
+    pub fn reveal(&mut self, height: usize) {
+        let Some(at) = self.cursor().filter(|_| !self.follow) else { return };
+        let first = self.first_row(height);
+        let want = first.clamp((at + 1).saturating_sub(height.max(1)), at);
+        if want != first {
+            self.top = self.row(want).unwrap_or(self.top);
+        }
+    }
+}

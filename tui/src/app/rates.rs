@@ -1,0 +1,81 @@
+//! How fast events come, over the last seconds.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+use tracetui_shared::kind::Kind;
+
+/// Seconds that are remembered.
+const SECONDS: usize = 10;
+
+/// Opens a second above which hiding them is offered, and for how many seconds in a row.
+const MANY_OPENS: (u64, usize) = (2_000, 3);
+
+/// Events a second, by kind.
+#[derive(Clone, Debug, Default)]
+pub struct Rates {
+    /// Since the last full second, by [`Kind::PROBED`].
+    counting: [u64; Kind::PROBED.len()],
+    /// Per second, newest last.
+    seconds: VecDeque<[u64; Kind::PROBED.len()]>,
+    since: Duration,
+    /// CLOCK_BOOTTIME of the first event, ns.
+    start_ns: Option<u64>,
+}
+
+impl Rates {
+    /// When the first event was, CLOCK_BOOTTIME in nanoseconds.
+    pub fn start_ns(&self) -> Option<u64> {
+        self.start_ns
+    }
+
+    /// Counts an event.
+    pub fn count(&mut self, kind: Kind, boot_ns: u64) {
+        self.start_ns.get_or_insert(boot_ns);
+        let at = Kind::PROBED.iter().position(|known| *known == kind);
+        if let Some(count) = at.and_then(|at| self.counting.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
+    /// Takes the time; `true` when a second went by.
+    pub fn tick(&mut self, now: Duration) -> bool {
+        let passed = now.saturating_sub(self.since);
+        // Ticks come a little early or late.
+        if passed < Duration::from_millis(900) {
+            return false;
+        }
+        let per_second = self.counting.map(|count| (count as f64 / passed.as_secs_f64()).round() as u64);
+        self.counting = Default::default();
+        self.since = now;
+        if self.seconds.len() == SECONDS {
+            self.seconds.pop_front();
+        }
+        self.seconds.push_back(per_second);
+        true
+    }
+
+    /// Events of a kind in the last second.
+    pub fn of(&self, kind: Kind) -> u64 {
+        let at = Kind::PROBED.iter().position(|known| *known == kind).unwrap_or_default();
+        self.seconds.back().and_then(|second| second.get(at)).copied().unwrap_or_default()
+    }
+
+    /// Events in the last second.
+    pub fn all(&self) -> u64 {
+        self.seconds.back().map_or(0, |second| second.iter().sum())
+    }
+
+    /// Events in each of the last seconds, newest last.
+    pub fn history(&self) -> impl Iterator<Item = u64> {
+        self.seconds.iter().map(|second| second.iter().sum())
+    }
+
+    /// Whether opens have been many for a while.
+    pub fn many_opens(&self) -> bool {
+        let (many, for_seconds) = MANY_OPENS;
+        let at = Kind::PROBED.iter().position(|known| *known == Kind::Open).unwrap_or_default();
+        let opens =
+            self.seconds.iter().rev().take(for_seconds).map(|second| second.get(at).copied().unwrap_or_default());
+        self.seconds.len() >= for_seconds && opens.min().is_some_and(|least| least > many)
+    }
+}

@@ -1,0 +1,205 @@
+//! Search: selects rows, never hides any. Long lists are searched in slices.
+
+use super::edit::{Edited, History, Line};
+use super::keymap::Press;
+use super::list::List;
+use super::row;
+use crate::enrich::World;
+use crate::store::{Id, Store};
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Which way to search.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Way {
+    /// To newer rows.
+    Down,
+    /// To older rows.
+    Up,
+}
+
+/// A search that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Hunt {
+    /// The row looked at next is the first one from here on (down) or the last one before (up).
+    at: Id,
+    way: Way,
+    /// Whether it went round the end.
+    wrapped: bool,
+    /// Where it began.
+    from: Id,
+}
+
+/// What a slice of a search found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nothing yet, or nothing is searched for.
+    Nothing,
+    /// This row.
+    Row(Id, Wrapped),
+    /// There is none.
+    None,
+}
+
+/// Whether a search went round the end of the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wrapped {
+    /// It did.
+    Yes,
+    /// It did not.
+    No,
+}
+
+/// What is searched for.
+#[derive(Debug, Default)]
+pub struct Search {
+    pattern: Option<Regex>,
+    error: Option<String>,
+    line: Option<Line>,
+    /// Where the line was opened.
+    origin: Id,
+    history: History,
+    hunt: Option<Hunt>,
+    last: String,
+}
+
+impl Search {
+    /// The line that is being typed.
+    pub fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
+    /// What is wrong with it.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The pattern in force.
+    pub fn pattern(&self) -> Option<&Regex> {
+        self.pattern.as_ref()
+    }
+
+    /// Opens the line; a search starts at the row of `origin`.
+    pub fn edit(&mut self, origin: Id) {
+        self.line = Some(Line::default());
+        self.origin = origin;
+    }
+
+    /// Forgets the pattern; `false` when there was none.
+    pub fn clear(&mut self) -> bool {
+        self.hunt = None;
+        self.error = None;
+        self.pattern.take().is_some()
+    }
+
+    /// Takes a key of the line.
+    pub fn key(&mut self, press: Press) {
+        let Some(line) = &mut self.line else { return };
+        match line.key(press, &self.history) {
+            Edited::Same => {}
+            Edited::Changed => {
+                let text = line.text();
+                self.set(&text);
+                self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
+            }
+            Edited::Done => self.done(),
+            Edited::Cancelled => {
+                self.line = None;
+                self.clear();
+            }
+        }
+    }
+
+    /// An empty line searches for what was searched for before.
+    fn done(&mut self) {
+        let text = self.line.take().map(|line| line.text()).unwrap_or_default();
+        if text.is_empty() {
+            let last = self.last.clone();
+            self.set(&last);
+            self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin + 1, Way::Down));
+        } else {
+            self.history.add(&text);
+            self.last = text;
+            // Once more, so that it is said when there is no match.
+            self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
+        }
+    }
+
+    /// Case counts when the pattern has a capital letter.
+    fn set(&mut self, text: &str) {
+        let smart = !text.chars().any(char::is_uppercase);
+        self.error = None;
+        self.pattern = None;
+        match RegexBuilder::new(text).case_insensitive(smart).size_limit(1 << 20).build() {
+            _ if text.is_empty() => {}
+            Ok(pattern) => self.pattern = Some(pattern),
+            Err(error) => self.error = error.to_string().lines().last().map(str::to_owned),
+        }
+    }
+
+    /// Goes to the next match from the selected row.
+    pub fn next(&mut self, selected: Id, way: Way) {
+        let at = if way == Way::Down { selected + 1 } else { selected };
+        self.hunt = self.pattern.is_some().then(|| Hunt::new(at, way));
+    }
+
+    /// Whether a search is under way.
+    pub fn hunting(&self) -> bool {
+        self.hunt.is_some()
+    }
+
+    /// Looks at up to `budget` rows.
+    pub fn hunt(&mut self, list: &List, store: &Store, world: &World, budget: usize) -> Found {
+        let (Some(hunt), Some(pattern)) = (&mut self.hunt, &self.pattern) else { return Found::Nothing };
+        let mut text = Vec::new();
+        for _ in 0..budget {
+            let Some(id) = hunt.step(list) else {
+                self.hunt = None;
+                return Found::None;
+            };
+            text.clear();
+            store.get(id).and_then(|stored| stored.with(world, |seen| row::searched(seen, &mut text)));
+            if pattern.is_match(&text) {
+                let wrapped = if hunt.wrapped { Wrapped::Yes } else { Wrapped::No };
+                self.hunt = None;
+                return Found::Row(id, wrapped);
+            }
+        }
+        Found::Nothing
+    }
+}
+
+impl Hunt {
+    fn new(at: Id, way: Way) -> Hunt {
+        Hunt { at, way, wrapped: false, from: at }
+    }
+
+    /// The next row to look at; `None` when all were.
+    fn step(&mut self, list: &List) -> Option<Id> {
+        let id = self.beside(list).or_else(|| self.wrap(list))?;
+        let past = match self.way {
+            Way::Down => id >= self.from,
+            Way::Up => id < self.from,
+        };
+        if self.wrapped && past {
+            return None;
+        }
+        self.at = if self.way == Way::Down { id + 1 } else { id };
+        Some(id)
+    }
+
+    fn beside(&self, list: &List) -> Option<Id> {
+        let place = list.place(self.at);
+        match self.way {
+            Way::Down => list.row(place),
+            Way::Up => list.row(place.min(list.rows()).checked_sub(1)?),
+        }
+    }
+
+    fn wrap(&mut self, list: &List) -> Option<Id> {
+        if std::mem::replace(&mut self.wrapped, true) {
+            return None;
+        }
+        self.at = if self.way == Way::Down { 0 } else { Id::MAX };
+        self.beside(list)
+    }
+}

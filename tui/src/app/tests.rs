@@ -1,0 +1,407 @@
+//! The dashboard as a user meets it: inputs in, screens out.
+
+use super::testing::{Feed, app, feed, keys, work};
+use super::{App, Effect, Input, SourceState, Tick, Usage};
+use crate::frame::host::{Counters, HostFrame};
+use crate::view;
+use crate::view::theme::{Colours, Theme};
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use std::time::Duration;
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::kind::{SLOTS, Slot};
+
+const MEMORY: u64 = 64 << 20;
+
+fn drawn(app: &mut App, theme: Theme) -> Buffer {
+    let (width, height) = app.screen();
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
+    let mut extent = super::Extent::default();
+    terminal.draw(|frame| extent = view::draw(frame, app, theme)).expect("draws");
+    app.drew(extent);
+    terminal.backend().buffer().clone()
+}
+
+/// The screen as lines, without spaces at their ends.
+fn screen(app: &mut App) -> Vec<String> {
+    let buffer = drawn(app, Theme::default());
+    let rows = buffer.content().chunks(usize::from(buffer.area.width.max(1)));
+    rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()).collect()
+}
+
+fn check_screen(app: &mut App, want: &[&str]) {
+    let screen = screen(app);
+    for (row, (got, want)) in screen.iter().zip(want).enumerate() {
+        assert_eq!(got, want, "row {row} of\n{}", screen.join("\n"));
+    }
+    assert_eq!(screen.len(), want.len());
+}
+
+/// A small compiler run.
+fn build() -> Feed {
+    let mut made = Feed::default();
+    made.exec(48_213, "make", &["make", "-j8", "all"], 0);
+    made.open(48_213, "make", "/home/ana/app/Makefile", 3);
+    made.exec(48_214, "cc", &["cc", "-O2", "-c", "main.c"], 0);
+    made.open(48_214, "cc", "/usr/local/lib/gcc/x86_64-linux-gnu/12/include-fixed/include-fixed", -2);
+    made.lost(1204);
+    made.exit(48_214, "cc", 0);
+    made.exec(48_217, "ld", &["ld", "main.o"], -13);
+    made.exit(48_217, "ld", 127 << 8);
+    made
+}
+
+/// An app that was fed opens of `/f/0`, `/f/1`, ….
+fn opens(count: usize, memory: u64) -> App {
+    let mut app = app(80, 24, memory);
+    more_opens(&mut app, &mut Feed::default(), 0..count);
+    app
+}
+
+fn more_opens(app: &mut App, made: &mut Feed, which: std::ops::Range<usize>) {
+    for i in which {
+        made.open(100 + (i % 3) as u32, ["cat", "dog", "a b"][i % 3], &format!("/f/{i}"), 3);
+    }
+    feed(app, made);
+}
+
+/// The line of the selected row.
+fn selected(app: &mut App) -> String {
+    screen(app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default()
+}
+
+#[test]
+fn the_main_screen_at_80_columns() {
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut build());
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    let mut want = vec![
+        " tracetui                                      LIVE  7 ev/s           !  LOST 0",
+        " filter>                                      [E]xec [X]it [O]pen [B]pf  7 of 7",
+        "      TIME KIND     PID COMM            RESULT  DETAIL",
+        " 02:11.001 EXEC   48213 make            ok      make -j8 all",
+        " 02:11.002 OPEN   48213 make            3       r  /home/ana/app/Makefile",
+        " 02:11.003 EXEC   48214 cc              ok      cc -O2 -c main.c",
+        " 02:11.004 OPEN   48214 cc              ENOENT  r  /usr/local/…/include-fixed",
+        " -------- 1,204 open events lost here: kernel ring full, 02:10.968 .. 02:11.005",
+        " 02:11.006 EXIT   48214 cc              0       ran 10.0 s",
+        " 02:11.007 EXEC   48217 ld              EACCES  ld main.o",
+        ">02:11.008 EXIT   48217 ld              127     ran 10.0 s",
+    ];
+    want.extend([""; 11]);
+    want.push(" kept 7, 4 of 64 MiB | hidden 0                                       following");
+    want.push(" ?:help /:find f:filter p:pid c:comm x:hide Enter:detail Space:pause q:quit");
+    let shown = screen(&mut app);
+    assert!(shown[7].contains("-- 1,204 open events lost here: kernel ring full"), "{}", shown[7]);
+    want[7] = &shown[7];
+    want[22] = &shown[22];
+    assert!(shown[22].contains("hidden 0") && shown[22].ends_with("following"));
+    want[6] = &shown[6];
+    assert!(
+        shown[6].starts_with(" 02:11.004 OPEN   48214 cc              ENOENT  r  /usr/")
+            && shown[6].ends_with("/include-fixed")
+    );
+    check_screen(&mut app, &want);
+}
+
+#[test]
+fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
+    let mut app = app(160, 50, MEMORY);
+    feed(&mut app, &mut build());
+    assert!(screen(&mut app)[2].starts_with("         TIME KIND     PID    PPID USER     COMM"));
+    keys(&mut app, "k\n");
+    let shown = screen(&mut app);
+    assert!(shown[2].contains("|-- 48217 ld  EXEC 14:02:11.007"), "{}", shown[2]);
+    assert!(
+        shown.iter().any(|line| line.contains("| cmd       ld main.o   (2 of 2 args, none cut)")),
+        "{}",
+        shown.join("\n")
+    );
+}
+
+#[test]
+fn every_size_can_be_drawn_in_every_state() {
+    for (width, height) in
+        [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 6), (40, 10), (80, 24), (139, 7), (160, 50), (500, 200)]
+    {
+        for typed in ["", "\n", "\n\n", "\n\t", "\n\t\t", "?", "!", "fcomm=", "f(", "/x", "kkku", "et", " ", "llll"] {
+            let mut app = app(width, height, MEMORY);
+            feed(&mut app, &mut build());
+            keys(&mut app, typed);
+            let shown = screen(&mut app);
+            assert_eq!(shown.len(), usize::from(height), "{width}x{height} after {typed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_small_screen_keeps_what_matters() {
+    let mut app = app(40, 10, MEMORY);
+    feed(&mut app, &mut build());
+    let shown = screen(&mut app);
+    assert!(shown[0].ends_with("LOST 0") && shown[0].contains("LIVE"), "{}", shown[0]);
+    assert!(shown[7].starts_with(">02:11.008 EXIT"), "{}", shown.join("\n"));
+}
+
+#[test]
+fn lost_is_plain_at_zero_and_reversed_above() {
+    use ratatui::style::Modifier;
+    let reversed = |app: &mut App| {
+        let buffer = drawn(app, Theme::default());
+        buffer.content()[78].modifier.contains(Modifier::REVERSED)
+    };
+    let mut app = app(80, 24, MEMORY);
+    assert!(!reversed(&mut app));
+    let mut slots = [SlotCounters::default(); SLOTS];
+    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::default() };
+    let cpu = CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0 };
+    let mut made = Feed::default();
+    made.host(&HostFrame::Counters(Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }));
+    feed(&mut app, &mut made);
+    assert!(reversed(&mut app));
+    assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
+    keys(&mut app, "!");
+    let report = screen(&mut app).join("\n");
+    assert!(report.contains("open         1,300           0           0       1,204"), "{report}");
+    assert!(report.contains("--ring-size 64MiB"), "{report}");
+}
+
+#[test]
+fn colours_never_carry_meaning_alone() {
+    use ratatui::style::Color;
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut build());
+    let theme = Theme { colours: Colours::None, ..Theme::default() };
+    let buffer = drawn(&mut app, theme);
+    assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+}
+
+#[test]
+fn names_from_outside_never_reach_the_terminal_as_they_are() {
+    let mut made = Feed::default();
+    let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
+    made.exec(7, hostile, &[hostile, hostile], 0);
+    made.open(7, hostile, hostile, -2);
+    made.open(7, "a", &hostile.repeat(100), 3);
+    for typed in ["", "\n", "\n\n", "\n\t", "\n\t\t", "c", "x", "fx\u{202e}", "/x\u{200b}", "kp\n"] {
+        let mut app = app(100, 30, MEMORY);
+        app.update(Input::Batch(made.batch.clone()));
+        app.update(Input::SourceEnded);
+        keys(&mut app, typed);
+        let buffer = drawn(&mut app, Theme::default());
+        let clean = |symbol: &str| symbol.chars().all(|letter| !view::text::is_hidden(letter));
+        assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "after {typed:?}");
+    }
+}
+
+#[test]
+fn the_selected_event_stays_selected_when_rows_come_and_go() {
+    let mut made = Feed::default();
+    let mut app = app(80, 24, 1 << 20);
+    more_opens(&mut app, &mut made, 0..1000);
+    keys(&mut app, "kkkkk");
+    assert!(selected(&mut app).ends_with("/f/994"));
+    let place = |app: &mut App| screen(app).iter().position(|line| line.starts_with('>'));
+    let before = place(&mut app);
+    more_opens(&mut app, &mut made, 1000..3000);
+    assert!(selected(&mut app).ends_with("/f/994"));
+    assert_eq!(place(&mut app), before, "the row does not move on the screen");
+    // A filter that hides it selects the nearest row, and gives it back when it is gone.
+    keys(&mut app, "fcomm=cat\n");
+    assert!(selected(&mut app).ends_with("/f/996"));
+    keys(&mut app, "\x1b");
+    assert!(selected(&mut app).ends_with("/f/994"));
+    more_opens(&mut app, &mut made, 3000..20_000);
+    assert!(app.store().evicted() > 1000);
+    let oldest = app.store().first_id();
+    assert!(selected(&mut app).ends_with(&format!("/f/{oldest}")), "the nearest row that is left");
+}
+
+#[test]
+fn a_paused_view_stays_and_counts_what_came() {
+    let mut made = Feed::default();
+    let mut app = app(80, 24, MEMORY);
+    more_opens(&mut app, &mut made, 0..100);
+    keys(&mut app, " ");
+    let before = screen(&mut app);
+    more_opens(&mut app, &mut made, 100..3310);
+    let after = screen(&mut app);
+    assert_eq!(before[3..22], after[3..22]);
+    assert!(after[22].ends_with("+3,210 new"), "{}", after[22]);
+    assert!(after[0].contains("PAUSED"));
+    // A filter applies to what is frozen.
+    keys(&mut app, "fcomm=cat\n");
+    assert!(selected(&mut app).ends_with("/f/99"));
+    assert!(screen(&mut app)[1].contains("34 of 3,310"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "\x1b ");
+    assert!(selected(&mut app).ends_with("/f/3309"), "it follows again");
+}
+
+#[test]
+fn moving_up_ends_following_and_the_end_begins_it() {
+    let mut made = Feed::default();
+    let mut app = app(80, 24, MEMORY);
+    more_opens(&mut app, &mut made, 0..100);
+    keys(&mut app, "k");
+    more_opens(&mut app, &mut made, 100..137);
+    assert!(selected(&mut app).ends_with("/f/98"));
+    assert!(screen(&mut app)[22].ends_with("follow off, 37 new"));
+    keys(&mut app, "g");
+    assert!(selected(&mut app).ends_with("/f/0"));
+    keys(&mut app, "G");
+    more_opens(&mut app, &mut made, 137..200);
+    assert!(selected(&mut app).ends_with("/f/199"));
+    keys(&mut app, "kF");
+    assert!(selected(&mut app).ends_with("/f/199"));
+}
+
+#[test]
+fn escape_peels_the_filter_part_by_part() {
+    let mut app = opens(9, MEMORY);
+    keys(&mut app, "p");
+    assert_eq!(app.filter().text(), "pid=102");
+    keys(&mut app, "xx");
+    assert_eq!(app.filter().text(), "pid=102 not comm=\"a b\"");
+    keys(&mut app, "\x1b\x1b\x1b");
+    assert_eq!(app.filter().text(), "");
+    keys(&mut app, "kcu");
+    assert_eq!(app.filter().text(), "comm=dog uid=1000");
+    assert_eq!(app.list().events(), 3);
+    assert_eq!((app.hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
+    keys(&mut app, "\x12");
+    assert_eq!((app.filter().text(), app.hidden()), (String::new(), 0));
+}
+
+#[test]
+fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
+    let mut app = opens(9, MEMORY);
+    keys(&mut app, "fcomm=cat (");
+    assert_eq!(app.list().events(), 3, "the last good one is in force");
+    let line = screen(&mut app)[1].clone();
+    assert!(line.starts_with(" filter> comm=cat (") && line.ends_with("column 10: expected a term"), "{line}");
+    keys(&mut app, "\n");
+    assert!(app.filter().line().is_some(), "it cannot be kept");
+    keys(&mut app, "\x1b");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("", 9), "as before");
+    keys(&mut app, "fcomm=dog\nf\u{2191}");
+    assert!(screen(&mut app)[1].starts_with(" filter> comm=dog"));
+}
+
+#[test]
+fn kinds_and_failures_are_turned_on_and_off() {
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut build());
+    keys(&mut app, "O");
+    assert_eq!(app.list().events(), 5);
+    assert!(screen(&mut app)[1].contains("[E]xec [X]it  O pen [B]pf"));
+    keys(&mut app, "e");
+    assert_eq!(app.list().events(), 2);
+    assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
+    keys(&mut app, "eO");
+    assert_eq!(app.list().events(), 7);
+}
+
+#[test]
+fn search_selects_and_never_hides() {
+    let mut app = opens(100, MEMORY);
+    keys(&mut app, "g/f/[45]7\n");
+    assert!(selected(&mut app).ends_with("/f/47"));
+    assert_eq!(app.list().events(), 100);
+    keys(&mut app, "n");
+    assert!(selected(&mut app).ends_with("/f/57"));
+    keys(&mut app, "n");
+    assert!(selected(&mut app).ends_with("/f/47"), "round the end");
+    keys(&mut app, "N");
+    assert!(selected(&mut app).ends_with("/f/57"), "and back");
+    keys(&mut app, "/nothing\n");
+    assert!(selected(&mut app).ends_with("/f/57"));
+    assert!(screen(&mut app)[22].contains("no match"));
+}
+
+#[test]
+fn the_detail_pane_goes_to_the_parents_and_back() {
+    let mut app = app(80, 30, MEMORY);
+    let mut made = Feed::default();
+    made.exec(1, "init", &["init"], 0);
+    made.exec(7, "cat", &["cat", "x"], 0);
+    made.open(7, "cat", "/f/1", -2);
+    made.open(7, "cat", "/f/2", 3);
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("2 files, 1 failed"), "{shown}");
+    assert!(shown.contains("parents   1 init"), "{shown}");
+    keys(&mut app, "\t");
+    assert!(screen(&mut app).join("\n").contains("ENOENT   r  /f/1"));
+    keys(&mut app, "\t\tu");
+    assert!(screen(&mut app).iter().any(|line| line.starts_with("-- 1 init")), "{}", screen(&mut app).join("\n"));
+    keys(&mut app, "\x1b");
+    assert!(screen(&mut app).iter().any(|line| line.starts_with("-- 7 cat")));
+    keys(&mut app, "\x1b");
+    assert!(app.detail().size().is_none());
+}
+
+#[test]
+fn copies_go_out_as_effects() {
+    let press = |app: &mut App, letter| app.update(Input::Key(KeyEvent::from(KeyCode::Char(letter))));
+    let copied = |effects: Vec<Effect>| {
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Copy(text) => String::from_utf8(text).ok(),
+            _ => None,
+        })
+    };
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Feed::default();
+    made.exec(7, "cc", &["cc", "a b.c", "\x1b"], 0);
+    feed(&mut app, &mut made);
+    assert_eq!(copied(press(&mut app, 'Y')).as_deref(), Some(r"cc 'a b.c' $'\033'"));
+    assert_eq!(copied(press(&mut app, 'y')).as_deref(), Some(r"14:02:11.001 EXEC 7 cc ok cc a b.c \x1b"));
+    made.exec(8, "cc", &["cc", &"x".repeat(80_000)], 0);
+    feed(&mut app, &mut made);
+    assert_eq!(copied(press(&mut app, 'Y')), None);
+    assert!(screen(&mut app)[22].contains("too long for the clipboard: 78 KiB"));
+}
+
+#[test]
+fn the_status_line_offers_to_hide_opens_while_they_are_many() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = Feed::default();
+    for second in 1..=3 {
+        assert!(!screen(&mut app)[22].contains("O:hide opens"));
+        more_opens(&mut app, &mut made, 0..2500);
+        let usage = Usage { cpu: Duration::from_millis(20 * second), resident: 38_000_000 };
+        app.update(Input::Tick(Tick { now: Duration::from_secs(second), usage: Some(usage) }));
+    }
+    let status = screen(&mut app)[22].clone();
+    assert!(status.contains("O:hide opens"), "{status}");
+    assert_eq!(app.usage().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
+    keys(&mut app, "O");
+    assert!(!screen(&mut app)[22].contains("O:hide opens"));
+}
+
+#[test]
+fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
+    let mut app = opens(3, MEMORY);
+    app.update(Input::SourceEnded);
+    assert_eq!(app.source(), SourceState::Ended);
+    assert!(screen(&mut app)[0].contains("ENDED"));
+    assert_eq!(app.exit_line().to_string(), "3 events, 0 lost");
+    for code in [KeyCode::Char('q'), KeyCode::F(10)] {
+        assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
+    }
+    assert_eq!(app.update(Input::Signal(super::Signal::End)), [Effect::Quit]);
+}
+
+#[test]
+fn the_help_fits_a_screen_of_80_by_24() {
+    let mut app = app(80, 24, MEMORY);
+    keys(&mut app, "?");
+    let shown = screen(&mut app);
+    assert!(shown[20].contains("LOST") || shown[21].contains("LOST"), "{}", shown.join("\n"));
+    assert!(shown.iter().any(|line| line.contains("E X O B K")), "{}", shown.join("\n"));
+    keys(&mut app, "\x1b");
+    work(&mut app);
+    assert!(app.overlay().is_none());
+}

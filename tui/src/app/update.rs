@@ -1,0 +1,431 @@
+//! What each input does to the state.
+
+use super::keymap::{self, Action, Press};
+use super::search::{Found, Way, Wrapped};
+use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Signal, SourceState, Tick, Usage};
+use super::{copy, filter, row};
+use crate::app::detail::{Size, Subject};
+use crate::app::filter::{Change, FilterError};
+use crate::app::list::Shown;
+use crate::event::Seen;
+use crate::frame::Batch;
+use crate::frame::FrameRef;
+use crate::pipeline::{Pipeline, Taken};
+use crate::view::text;
+use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent, MouseEventKind};
+use std::time::Duration;
+use tracetui_shared::kind::Kind;
+
+/// What the pipeline hands events to.
+type Receiver<'a> = dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken + 'a;
+
+/// Kept events that a slice asks the filter about, and rows that a slice of a search looks at.
+const SLICE: usize = 4_000;
+
+/// How long a message stands.
+const MESSAGE: Duration = Duration::from_secs(4);
+
+/// Cells that a step sideways scrolls.
+const SIDEWAYS: isize = 8;
+
+impl App {
+    /// Takes an input; says what is to be done.
+    pub fn update(&mut self, input: Input) -> Effects {
+        let effects = match input {
+            Input::Batch(batch) => self.batch(batch),
+            Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
+            Input::Key(key) => self.key(&key),
+            Input::Mouse(mouse) => self.mouse(&mouse),
+            Input::Resize(width, height) => self.resize(width, height),
+            Input::Tick(tick) => self.tick(tick),
+            Input::Signal(signal) => signalled(signal),
+            Input::SourceEnded => self.ended(),
+        };
+        self.settle();
+        effects
+    }
+
+    /// Keeps the selected row on the screen and the detail pane on its process.
+    fn settle(&mut self) {
+        self.list.reveal(self.list_height());
+        let process = self.subject_process().map(|process| process.key);
+        self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
+    }
+
+    fn batch(&mut self, batch: Batch) -> Effects {
+        self.pipeline.feed(batch);
+        self.take(Pipeline::release)
+    }
+
+    /// Keeps what the pipeline hands on.
+    fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
+        let App { pipeline, store, list, detail, rates, filter, view, .. } = self;
+        let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
+        let before = store.next_id();
+        hand_on(pipeline, &mut |seen, frame| {
+            rates.count(seen.event.kind(), frame.header.time.0);
+            let id = store.push(seen, frame);
+            list.append(id, shown.answer(seen));
+            if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
+                detail.append(&stored);
+            }
+            Taken::Delivered
+        });
+        list.evict(store);
+        if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
+    }
+
+    fn ended(&mut self) -> Effects {
+        self.source = SourceState::Ended;
+        self.take(Pipeline::finish);
+        vec![Effect::Redraw]
+    }
+
+    /// Takes what was found out by drawing: how far the panes can be scrolled.
+    pub fn drew(&mut self, extent: Extent) {
+        self.extent = extent;
+    }
+
+    fn resize(&mut self, width: u16, height: u16) -> Effects {
+        (self.view.width, self.view.height) = (width, height);
+        vec![Effect::Redraw]
+    }
+
+    fn tick(&mut self, tick: Tick) -> Effects {
+        self.now = tick.now;
+        let second = self.rates.tick(tick.now);
+        let expired = self.view.message.take_if(|(_, until)| *until <= tick.now).is_some();
+        if let Some(usage) = tick.usage {
+            self.measure(tick.now, usage);
+        }
+        let released = !self.take(Pipeline::release).is_empty();
+        let worked = self.work();
+        if second || expired || released || worked { vec![Effect::Redraw] } else { Vec::new() }
+    }
+
+    fn measure(&mut self, now: Duration, usage: Usage) {
+        if let Some((then, before)) = self.usage.last {
+            let passed = now.saturating_sub(then).as_secs_f64();
+            let spent = usage.cpu.saturating_sub(before.cpu).as_secs_f64();
+            self.usage.cpu_percent = (passed > 0.0).then(|| 100.0 * spent / passed);
+        }
+        self.usage.last = Some((now, usage));
+    }
+
+    /// Goes on with what takes long; `false` when nothing is left.
+    fn work(&mut self) -> bool {
+        let busy = self.busy();
+        let App { pipeline, store, list, detail, filter, view, search, .. } = self;
+        let world = pipeline.world();
+        let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
+        list.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
+        detail.scan(store, SLICE * 4);
+        let found = search.hunt(list, store, world, SLICE);
+        self.found(found);
+        busy
+    }
+
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Nothing => {}
+            Found::None => self.say("no match"),
+            Found::Row(id, wrapped) => {
+                self.list.select(id, self.list_height(), &self.store);
+                if wrapped == Wrapped::Yes {
+                    self.say("search went round the end");
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.view.message = Some((text.into(), self.now + MESSAGE));
+    }
+
+    fn mouse(&mut self, mouse: &MouseEvent) -> Effects {
+        let rows = match mouse.kind {
+            MouseEventKind::ScrollUp => -3,
+            MouseEventKind::ScrollDown => 3,
+            _ => return Vec::new(),
+        };
+        self.move_by(rows);
+        vec![Effect::Redraw]
+    }
+
+    fn key(&mut self, key: &KeyEvent) -> Effects {
+        let press = keymap::pressed(key);
+        self.view.message = None;
+        if self.filter.line().is_some() {
+            let change = self.filter.key(press, self.pipeline.world());
+            self.changed(Ok(change));
+            return vec![Effect::Redraw];
+        }
+        if self.search.line().is_some() {
+            self.search.key(press);
+            self.work();
+            return vec![Effect::Redraw];
+        }
+        match keymap::lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
+            Some(action) if self.view.overlay.is_some() => self.act_on_overlay(action),
+            Some(action) => self.act(action),
+            None => self.unbound(press),
+        }
+    }
+
+    fn unbound(&mut self, press: Press) -> Effects {
+        self.say(format!("{} does nothing here; ? shows the keys", text::escape(press.name().as_bytes())));
+        vec![Effect::Redraw]
+    }
+
+    /// The keys that move in an overlay or close it; the others work as without it, once it is closed.
+    fn act_on_overlay(&mut self, action: Action) -> Effects {
+        let page = isize::from(self.areas().body().height as i16).max(1);
+        let Some(overlay) = &mut self.view.overlay else { return Vec::new() };
+        let by = match action {
+            Action::Up => -1,
+            Action::Down => 1,
+            Action::PageUp | Action::HalfUp => -page / 2,
+            Action::PageDown | Action::HalfDown => page / 2,
+            Action::Start => isize::MIN,
+            Action::End => 1 << 16,
+            Action::Quit | Action::Redraw | Action::Suspend | Action::Pause => return self.act(action),
+            Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
+            Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
+            _ => {
+                self.view.overlay = None;
+                return vec![Effect::Redraw];
+            }
+        };
+        overlay.scroll = overlay.scroll.saturating_add_signed(by).min(self.extent.overlay);
+        vec![Effect::Redraw]
+    }
+
+    fn act(&mut self, action: Action) -> Effects {
+        match action {
+            Action::Quit => return vec![Effect::Quit],
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Redraw => return vec![Effect::Clear],
+            Action::CopyLine => return self.copy_line(),
+            Action::CopyCommand => return self.copy_command(),
+            Action::Help => self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
+            Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
+            Action::Pause => self.list.pause(&self.store),
+            Action::TimeMode => self.next_time_mode(),
+            Action::Reset => self.reset(),
+            Action::Back => self.back(),
+            Action::Search => self.search.edit(self.list.selected().unwrap_or_default()),
+            Action::Next => self.search_on(Way::Down),
+            Action::Previous => self.search_on(Way::Up),
+            _ => self.act_on_rows(action),
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn act_on_rows(&mut self, action: Action) {
+        match action {
+            Action::Enter | Action::NextTab | Action::PreviousTab | Action::ToParent => self.act_on_detail(action),
+            Action::EditFilter => self.filter.edit(),
+            Action::OnlyPid | Action::OnlyComm | Action::OnlyUser | Action::NotComm => self.add_part(action),
+            Action::Execs => self.toggle(Kind::Exec),
+            Action::Exits => self.toggle(Kind::Exit),
+            Action::Opens => self.toggle(Kind::Open),
+            Action::Bpfs => self.toggle(Kind::Bpf),
+            Action::Forks => self.toggle(Kind::Fork),
+            Action::Failures => {
+                self.view.failures = !self.view.failures;
+                self.refilter();
+            }
+            _ => self.act_on_place(action),
+        }
+    }
+
+    fn act_on_place(&mut self, action: Action) {
+        let page = isize::try_from(self.list_height()).unwrap_or(isize::MAX);
+        match action {
+            Action::Up => self.move_by(-1),
+            Action::Down => self.move_by(1),
+            Action::PageUp => self.page(-page),
+            Action::PageDown => self.page(page),
+            Action::HalfUp => self.page(-(page + 1) / 2),
+            Action::HalfDown => self.page((page + 1) / 2),
+            Action::Start => self.list.to_start(self.list_height(), &self.store),
+            Action::End => self.list.to_end(self.list_height(), &self.store),
+            Action::Follow if self.list.follows() && !self.list.paused() => {
+                self.list.stay(self.list_height(), &self.store);
+            }
+            Action::Follow => self.list.follow(),
+            Action::Left => self.list.scroll_sideways(-SIDEWAYS),
+            Action::Right => self.list.scroll_sideways(SIDEWAYS),
+            _ => {}
+        }
+    }
+
+    fn move_by(&mut self, rows: isize) {
+        self.list.move_by(rows, self.list_height(), &self.store);
+    }
+
+    /// A page in the list; where the detail pane takes all the room, in that.
+    fn page(&mut self, rows: isize) {
+        if self.detail.size() != Some(Size::Full) {
+            return self.move_by(rows);
+        }
+        let page = isize::from(self.areas().detail.height as i16) / 2;
+        let to = self.detail.scroll.saturating_add_signed(rows.signum() * page.max(1));
+        self.detail.scroll = to.min(self.extent.detail);
+    }
+
+    fn act_on_detail(&mut self, action: Action) {
+        match action {
+            Action::Enter if self.selected().is_some() => {
+                // What is looked at stays.
+                self.list.stay(self.list_height(), &self.store);
+                self.detail.open();
+            }
+            Action::NextTab => self.step_tab(1),
+            Action::PreviousTab => self.step_tab(2),
+            Action::ToParent => self.to_parent(),
+            _ => {}
+        }
+    }
+
+    fn step_tab(&mut self, by: usize) {
+        self.detail.tab = self.detail.tab.step(by);
+        self.detail.scroll = 0;
+    }
+
+    fn to_parent(&mut self) {
+        let parent = self.subject_process().and_then(|process| process.parent);
+        let known = parent.filter(|key| self.world().processes.get(*key).is_some());
+        match (self.list.selected(), known) {
+            (Some(selected), Some(parent)) => {
+                self.list.stay(self.list_height(), &self.store);
+                self.detail.climb(selected, parent);
+            }
+            _ => self.say("its parent is not known"),
+        }
+    }
+
+    fn search_on(&mut self, way: Way) {
+        if self.search.pattern().is_none() {
+            return self.say("nothing is searched for; / does");
+        }
+        let from = self.list.selected().unwrap_or_default();
+        self.search.next(from, way);
+        self.work();
+    }
+
+    fn next_time_mode(&mut self) {
+        self.view.time = self.view.time.next();
+        self.say(format!("time: {}", self.view.time.name()));
+    }
+
+    fn reset(&mut self) {
+        self.filter.clear();
+        self.search.clear();
+        self.detail.close();
+        self.list.follow();
+        self.list.scroll_sideways(isize::MIN);
+        self.view.kinds = self.settings.kinds;
+        self.view.failures = false;
+        self.view.time = row::TimeMode::default();
+        self.refilter();
+    }
+
+    /// One step back: detail pane, search, the newest part of the filter.
+    fn back(&mut self) {
+        if self.detail.back() || self.search.clear() {
+            return;
+        }
+        let peeled = self.filter.peel(self.pipeline.world());
+        self.changed(peeled);
+    }
+
+    fn changed(&mut self, change: Result<Change, FilterError>) {
+        match change {
+            Ok(Change::Applied) => self.refilter(),
+            Ok(Change::None) => {}
+            Err(error) => self.say(format!("filter: {}", error.message)),
+        }
+    }
+
+    fn toggle(&mut self, kind: Kind) {
+        self.view.kinds ^= kind.bit();
+        self.refilter();
+    }
+
+    /// Asks about every kept event again, the newest slice at once.
+    fn refilter(&mut self) {
+        self.list.restart(&self.store);
+        self.work();
+    }
+
+    fn add_part(&mut self, action: Action) {
+        let part = self.selected().filter(|stored| stored.kind != Kind::Lost).and_then(|stored| {
+            let header = &stored.frame.header;
+            match action {
+                Action::OnlyPid => Some(format!("pid={}", header.tgid.0)),
+                Action::OnlyUser => Some(format!("uid={}", header.uid.0)),
+                Action::OnlyComm => Some(filter::equals("comm", header.comm())),
+                Action::NotComm => Some(format!("not {}", filter::equals("comm", header.comm()))),
+                _ => None,
+            }
+        });
+        match part {
+            Some(part) => {
+                let added = self.filter.add(part, self.pipeline.world());
+                self.changed(added);
+            }
+            None => self.say("no event is selected"),
+        }
+    }
+
+    fn copy_line(&mut self) -> Effects {
+        let base = self.time_base(0);
+        let line = self.selected().and_then(|stored| {
+            stored.with(self.world(), |seen| {
+                let mut out = Vec::new();
+                row::line(seen, &base, &mut out);
+                text::escape(&out)
+            })
+        });
+        self.copy(line, "line")
+    }
+
+    fn copy_command(&mut self) -> Effects {
+        let command = match self.subject() {
+            Some(Subject::Event(id)) => {
+                self.store.get(id).and_then(|stored| stored.with(self.world(), copy::command)).flatten()
+            }
+            Some(Subject::Process(_)) => self.subject_process().and_then(|process| copy::command_of(&process)),
+            None => None,
+        };
+        self.copy(command, "command")
+    }
+
+    fn copy(&mut self, text: Option<String>, what: &str) -> Effects {
+        let effect = match text {
+            None => {
+                self.say(format!("there is no {what} to copy"));
+                None
+            }
+            // Half a command is another command, so what is too long is not cut.
+            Some(text) if text.len() > copy::MOST => {
+                self.say(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10));
+                None
+            }
+            Some(text) => {
+                self.say(format!("copied the {what}: {}", super::grouped(text.len() as u64) + " bytes"));
+                Some(Effect::Copy(text.into_bytes()))
+            }
+        };
+        effect.into_iter().chain([Effect::Redraw]).collect()
+    }
+}
+
+fn signalled(signal: Signal) -> Effects {
+    match signal {
+        Signal::End => vec![Effect::Quit],
+        Signal::Suspend => vec![Effect::Suspend],
+        Signal::Continue => vec![Effect::Clear],
+    }
+}

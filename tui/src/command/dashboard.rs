@@ -1,0 +1,301 @@
+//! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
+
+pub use super::terminal::Mouse;
+use super::terminal::{self, Screen};
+use crate::app::copy::{self, Wrap};
+use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::frame::Batch;
+use crate::view;
+use crate::view::theme::Theme;
+use crossterm::event::{Event, EventStream};
+use futures_core::Stream;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// The least time between two screens.
+const FRAME: Duration = Duration::from_millis(33);
+
+/// The time between two ticks when nothing is to be gone on with.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Batches that are taken before the screen is drawn and keys are looked at.
+const BATCHES: usize = 4;
+
+/// How the screen is to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Look {
+    /// Colours and charset.
+    pub theme: Theme,
+    /// Whether the mouse is taken.
+    pub mouse: Mouse,
+}
+
+/// Shows the dashboard until the user leaves it. Emptied batches go to `recycle`. When the screen is left, `stop` is
+/// called, and what the source still sends until it closes the channel is taken in: so the account is exact. A second
+/// signal ends that at once.
+///
+/// # Errors
+/// When the terminal fails, and when a thread panicked (the terminal is given back and the panic told about by then).
+pub async fn run(
+    app: App,
+    look: Look,
+    batches: mpsc::Receiver<Batch>,
+    recycle: impl Fn(Batch),
+    stop: impl FnOnce(),
+) -> io::Result<ExitLine> {
+    let mut signals = AllSignals::listen()?;
+    let screen = Screen::take(look.mouse)?;
+    let mut dashboard =
+        Loop { app, look, batches, recycle, open: true, started: Instant::now(), next_tick: Duration::ZERO };
+    let left = dashboard.show(screen, &mut signals).await;
+    stop();
+    dashboard.drain(&mut signals).await;
+    left?;
+    match terminal::panicked() {
+        true => Err(io::Error::other("a thread panicked")),
+        false => Ok(dashboard.app.exit_line()),
+    }
+}
+
+struct Loop<R> {
+    app: App,
+    look: Look,
+    batches: mpsc::Receiver<Batch>,
+    recycle: R,
+    /// Whether the source still sends.
+    open: bool,
+    started: Instant,
+    next_tick: Duration,
+}
+
+/// What is left to do when inputs were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    Go,
+    Leave,
+}
+
+impl<R: Fn(Batch)> Loop<R> {
+    async fn show(&mut self, mut screen: Screen, signals: &mut AllSignals) -> io::Result<()> {
+        let mut keys = EventStream::new();
+        let (width, height) = screen.size()?;
+        self.app.update(Input::Resize(width, height));
+        let mut dirty = true;
+        let mut drawn = None::<Instant>;
+        loop {
+            let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
+            if dirty && due.is_zero() {
+                self.draw(&mut screen)?;
+                (dirty, drawn) = (false, Some(Instant::now()));
+            }
+            let input = self.input(&mut keys, signals, dirty.then_some(due)).await?;
+            let Some(input) = input else { continue };
+            let mut effects = self.take(input);
+            effects.extend(self.take_waiting(&mut keys).await?);
+            match self.perform(effects, &mut screen, &mut dirty)? {
+                Next::Go if !terminal::panicked() => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
+        let mut extent = Default::default();
+        // A screen that changed its size is told about first, so that what is drawn fits.
+        let size = screen.size()?;
+        if size != self.app.screen() {
+            self.app.update(Input::Resize(size.0, size.1));
+        }
+        screen.draw(|frame| extent = view::draw(frame, &self.app, self.look.theme))?;
+        self.app.drew(extent);
+        Ok(())
+    }
+
+    /// Waits for an input; `None` when it is time to draw.
+    async fn input(
+        &mut self,
+        keys: &mut EventStream,
+        signals: &mut AllSignals,
+        draw_in: Option<Duration>,
+    ) -> io::Result<Option<Input>> {
+        let until_tick = match self.app.busy() {
+            true => Duration::ZERO,
+            false => self.next_tick.saturating_sub(self.started.elapsed()),
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => Ok(Some(Input::Signal(signal))),
+            key = next_key(keys) => key.map(of_terminal),
+            () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
+            batch = self.batches.recv(), if self.open => Ok(Some(self.of_source(batch))),
+            () = tokio::time::sleep(draw_in.unwrap_or(SECOND)), if draw_in.is_some() => Ok(None),
+        }
+    }
+
+    /// Takes everything that waits already, so that the next screen shows all of it.
+    async fn take_waiting(&mut self, keys: &mut EventStream) -> io::Result<Effects> {
+        let mut effects = Vec::new();
+        while let Some(event) = waiting_key(keys).await {
+            if let Some(input) = of_terminal(event?) {
+                effects.extend(self.take(input));
+            }
+        }
+        for _ in 0..BATCHES {
+            let Ok(batch) = self.batches.try_recv() else { break };
+            effects.extend(self.take(Input::Batch(batch)));
+        }
+        Ok(effects)
+    }
+
+    fn take(&mut self, input: Input) -> Effects {
+        let effects = self.app.update(input);
+        while let Some(batch) = self.app.spare() {
+            (self.recycle)(batch);
+        }
+        effects
+    }
+
+    fn of_source(&mut self, batch: Option<Batch>) -> Input {
+        self.open = batch.is_some();
+        batch.map_or(Input::SourceEnded, Input::Batch)
+    }
+
+    fn tick(&mut self) -> Input {
+        let now = self.started.elapsed();
+        let second = now >= self.next_tick;
+        if second {
+            self.next_tick = now + SECOND;
+        }
+        Input::Tick(Tick { now, usage: if second { usage() } else { None } })
+    }
+
+    fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
+        for effect in effects {
+            match effect {
+                Effect::Quit => return Ok(Next::Leave),
+                Effect::Redraw => *dirty = true,
+                Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
+                Effect::Suspend => {
+                    screen.suspend()?;
+                    *dirty = true;
+                }
+                Effect::Clear => {
+                    screen.resume()?;
+                    *dirty = true;
+                }
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    /// Takes what the source still sends.
+    async fn drain(&mut self, signals: &mut AllSignals) {
+        while self.open {
+            let batch = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::End => return,
+                    _ => continue,
+                },
+                batch = self.batches.recv() => batch,
+            };
+            let input = self.of_source(batch);
+            self.take(input);
+        }
+    }
+}
+
+async fn next_key(keys: &mut EventStream) -> io::Result<Event> {
+    // The stream ends when the terminal is gone.
+    let gone = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    poll_fn(|context| Pin::new(&mut *keys).poll_next(context)).await.unwrap_or_else(gone)
+}
+
+/// A key that waits already.
+async fn waiting_key(keys: &mut EventStream) -> Option<io::Result<Event>> {
+    tokio::select! {
+        biased;
+        key = next_key(keys) => Some(key),
+        () = std::future::ready(()) => None,
+    }
+}
+
+fn of_terminal(event: Event) -> Option<Input> {
+    match event {
+        Event::Key(key) => Some(Input::Key(key)),
+        Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
+        Event::Resize(width, height) => Some(Input::Resize(width, height)),
+        Event::FocusGained | Event::FocusLost | Event::Paste(_) => None,
+    }
+}
+
+fn wrap() -> Wrap {
+    if std::env::var_os("TMUX").is_some() { Wrap::Tmux } else { Wrap::None }
+}
+
+/// The signals that the dashboard answers.
+struct AllSignals {
+    ends: [Signals; 4],
+    stop: Signals,
+    go: Signals,
+}
+
+impl AllSignals {
+    fn listen() -> io::Result<AllSignals> {
+        Ok(AllSignals {
+            ends: [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+                signal(SignalKind::quit())?,
+                signal(SignalKind::interrupt())?,
+            ],
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            go: signal(SignalKind::from_raw(libc::SIGCONT))?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        let [term, hup, quit, int] = &mut self.ends;
+        tokio::select! {
+            _ = term.recv() => Signal::End,
+            _ = hup.recv() => Signal::End,
+            _ = quit.recv() => Signal::End,
+            _ = int.recv() => Signal::End,
+            _ = self.stop.recv() => Signal::Suspend,
+            _ = self.go.recv() => Signal::Continue,
+        }
+    }
+}
+
+/// Processor time and resident bytes of this process.
+fn usage() -> Option<Usage> {
+    // SAFETY: getrusage fills the struct that the pointer is to; it is plain numbers, for which zeroes are valid.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        (libc::getrusage(libc::RUSAGE_SELF, &mut used) == 0).then_some(used)
+    }?;
+    let of = |time: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_usec).ok()?);
+        Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
+    };
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: sysconf takes a number and gives one.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+    Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
+}
+
+/// What the locale lets the screen show.
+pub fn charset() -> view::text::Charset {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+    let locale = locale.to_ascii_lowercase();
+    match locale.contains("utf-8") || locale.contains("utf8") {
+        true => view::text::Charset::Utf8,
+        false => view::text::Charset::Ascii,
+    }
+}

@@ -1,0 +1,190 @@
+//! An expression as it was written, and its canonical text.
+
+use super::error::hostile;
+use super::lex;
+use std::fmt::{self, Display, Formatter, Write as _};
+use std::ops::Range;
+
+/// An expression. `Display` writes text that parses to the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expr {
+    /// All hold; none at all: everything passes.
+    All(Vec<Expr>),
+    /// At least one holds.
+    Any(Vec<Expr>),
+    /// It does not hold.
+    Not(Box<Expr>),
+    /// `field op value`.
+    Test(Test),
+    /// A bare word.
+    Word(Vec<u8>),
+    /// `err`.
+    Failed,
+}
+
+impl Expr {
+    /// Several that must all hold, without a level for a single one and with those that stand at the top apart.
+    pub(super) fn all(parts: Vec<Expr>) -> Expr {
+        let flat: Vec<Expr> = parts.into_iter().flat_map(Expr::into_parts).collect();
+        single(flat).unwrap_or_else(Expr::All)
+    }
+
+    /// Several of which one must hold, without a level for a single one.
+    pub(super) fn any(parts: Vec<Expr>) -> Expr {
+        single(parts).unwrap_or_else(Expr::Any)
+    }
+
+    /// The parts that are ANDed at the top.
+    pub(super) fn into_parts(self) -> Vec<Expr> {
+        match self {
+            Expr::All(parts) => parts.into_iter().flat_map(Expr::into_parts).collect(),
+            part => vec![part],
+        }
+    }
+}
+
+/// The only one of a list, or the list.
+fn single(mut list: Vec<Expr>) -> Result<Expr, Vec<Expr>> {
+    match (list.len(), list.pop()) {
+        (1, Some(only)) => Ok(only),
+        (_, None) => Err(list),
+        (_, Some(last)) => {
+            list.push(last);
+            Err(list)
+        }
+    }
+}
+
+/// `field op value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Test {
+    /// The field as written.
+    pub(super) field: String,
+    /// The comparison.
+    pub(super) op: Op,
+    /// The value, without its quotes.
+    pub(super) value: Vec<u8>,
+    /// Where it stands.
+    pub(super) spots: Spots,
+}
+
+/// Where the pieces of a term stand in the text. No part of what the term says, so all compare equal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spots {
+    pub(super) field: Range<usize>,
+    pub(super) op: Range<usize>,
+    pub(super) value: Range<usize>,
+}
+
+impl PartialEq for Spots {
+    fn eq(&self, _: &Spots) -> bool {
+        true
+    }
+}
+
+impl Eq for Spots {}
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Eq,
+    Ne,
+    Like,
+    NotLike,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Op {
+    /// Each with its text; one that begins another comes after it.
+    pub(super) const ALL: [(&'static str, Op); 8] = [
+        ("!=", Op::Ne),
+        ("!~", Op::NotLike),
+        ("<=", Op::Le),
+        (">=", Op::Ge),
+        ("=", Op::Eq),
+        ("~", Op::Like),
+        ("<", Op::Lt),
+        (">", Op::Gt),
+    ];
+
+    pub(super) fn text(self) -> &'static str {
+        Op::ALL.iter().find(|(_, op)| *op == self).map_or("=", |(text, _)| text)
+    }
+}
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Expr::All(parts) => join(f, parts, " ", |e| matches!(e, Expr::All(_) | Expr::Any(_))),
+            Expr::Any(parts) => join(f, parts, " or ", |e| matches!(e, Expr::Any(_))),
+            Expr::Not(inner) => {
+                f.write_str("not ")?;
+                grouped(f, inner, matches!(**inner, Expr::All(_) | Expr::Any(_)))
+            }
+            Expr::Test(test) => test.fmt(f),
+            Expr::Word(word) => f.write_str(&word_text(word)),
+            Expr::Failed => f.write_str("err"),
+        }
+    }
+}
+
+fn join(f: &mut Formatter<'_>, parts: &[Expr], between: &str, group: impl Fn(&Expr) -> bool) -> fmt::Result {
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            f.write_str(between)?;
+        }
+        grouped(f, part, group(part))?;
+    }
+    Ok(())
+}
+
+fn grouped(f: &mut Formatter<'_>, expr: &Expr, group: bool) -> fmt::Result {
+    if group { write!(f, "({expr})") } else { expr.fmt(f) }
+}
+
+impl Display for Test {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.field, self.op.text(), value_text(&self.value))
+    }
+}
+
+/// A value as it is written: as it is where that reads back the same, else in quotes.
+pub(super) fn value_text(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) if !text.contains(hostile) && lex::stands_bare(text) => text.to_owned(),
+        _ => quoted(value),
+    }
+}
+
+fn word_text(word: &[u8]) -> String {
+    match std::str::from_utf8(word) {
+        Ok(text) if !text.contains(hostile) && lex::is_word(text) => text.to_owned(),
+        _ => quoted(word),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                c if hostile(c) => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out),
+                c => out.push(c),
+            }
+        }
+        hex(chunk.invalid(), &mut out);
+    }
+    out.push('"');
+    out
+}
+
+fn hex(bytes: &[u8], out: &mut String) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}

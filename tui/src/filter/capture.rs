@@ -1,0 +1,396 @@
+//! The filter options together, and what of them the kernel side can decide.
+//!
+//! Lowered is what means the same in the kernel: `--pid`, `--comm`, `--uid`, `--kind`, `--failed`, and of an expression
+//! the parts `pid=N`, `comm=GLOB`, `uid=USER` (or several of one, joined by `or`), `err` and any part about `kind` alone
+//! that are ANDed at the top. Everything else stays in [`Compiled::rest`], also lists and globs that are too long.
+
+use super::ast::{Expr, Op, Spots, Test};
+use super::eval::{COMM_MAX, Check, Compiler, Node};
+use super::fields;
+use super::glob::{Glob, Piece};
+use super::{Filter, FilterError, Names, Scratch};
+use crate::event::{Body, Seen};
+use crate::source::CaptureFilter;
+use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_UIDS, test};
+use tracetui_shared::kind::Kind;
+
+/// Positions of a [`CommGlobs`].
+const POSITIONS: usize = 64;
+
+/// The kinds that are shown when none are named.
+pub const DEFAULT_KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+
+/// The filter options as they were written. Each value of one option, or piece between commas, is an alternative;
+/// different options must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterOptions {
+    /// `--pid N`.
+    pub pid: Vec<String>,
+    /// `--tree N`.
+    pub tree: Vec<String>,
+    /// `--comm GLOB`. A comma that is part of it has a backslash before it.
+    pub comm: Vec<String>,
+    /// `--uid USER`.
+    pub uid: Vec<String>,
+    /// `--cgroup GLOB`.
+    pub cgroup: Vec<String>,
+    /// `--kind LIST`.
+    pub kind: Vec<String>,
+    /// `--failed`.
+    pub failed: bool,
+    /// `--filter EXPR`. Commas are part of it.
+    pub filter: Vec<String>,
+}
+
+/// The filter options, made ready.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// For the kernel side.
+    pub capture: CaptureFilter,
+    /// The kinds asked for, as [`Kind::bit`]s, without `lost`.
+    pub kinds: u32,
+    /// What the kernel side cannot decide. It knows nothing of `kinds` and `show_lost`.
+    pub rest: Filter,
+    /// Everything, as text too: for recordings and the dashboard. It knows nothing of the kinds that are shown by
+    /// default, so `kinds` is to be asked beside it.
+    pub whole: Filter,
+    /// Whether `lost` rows are shown: unless kinds are named without it.
+    pub show_lost: bool,
+}
+
+impl Compiled {
+    /// Whether an event that the kernel side let through passes.
+    pub fn passes(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+        let shown = match seen.event.body {
+            Body::Lost(_) => self.show_lost,
+            _ => self.kinds & seen.event.kind().bit() != 0,
+        };
+        shown && self.rest.matches(seen, scratch)
+    }
+
+    /// Whether an event from a recording passes, for which no kernel side decided anything.
+    pub fn passes_whole(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+        let shown = matches!(seen.event.body, Body::Lost(_)) || self.kinds & seen.event.kind().bit() != 0;
+        shown && self.whole.matches(seen, scratch)
+    }
+}
+
+impl FilterOptions {
+    /// Reads all options, and splits off what the kernel side can decide.
+    ///
+    /// # Errors
+    /// [`FilterError`], with the option whose value is wrong.
+    pub fn compile(&self, names: &dyn Names) -> Result<Compiled, FilterError> {
+        let expr = self.expr(names)?;
+        let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
+        let mut lowered = Lowered::new(self.kind.is_empty(), &expr, names);
+        let mut rest = Vec::new();
+        for part in expr.into_parts() {
+            if !lowered.take(&part)? {
+                rest.push(part);
+            }
+        }
+        let rest = Expr::all(rest);
+        let rest = Filter::of(rest.clone(), rest.to_string(), names)?;
+        let probed = Kind::PROBED.into_iter().map(Kind::bit).sum::<u32>();
+        let kinds = lowered.kinds & probed;
+        let show_lost = lowered.kinds & Kind::Lost.bit() != 0;
+        Ok(Compiled { capture: lowered.capture(kinds), kinds, rest, whole, show_lost })
+    }
+
+    /// All options as one expression.
+    fn expr(&self, names: &dyn Names) -> Result<Expr, FilterError> {
+        let lists = [
+            ("--kind", "kind", &self.kind),
+            ("--pid", "pid", &self.pid),
+            ("--tree", "tree", &self.tree),
+            ("--comm", "comm", &self.comm),
+            ("--uid", "uid", &self.uid),
+            ("--cgroup", "cgroup", &self.cgroup),
+        ];
+        let mut parts = Vec::new();
+        for (option, field, values) in lists {
+            let items: Vec<&str> = values.iter().flat_map(|value| split(value)).collect();
+            let tests = items.into_iter().map(|item| option_test(option, field, item, names));
+            let tests = tests.collect::<Result<Vec<_>, _>>()?;
+            if !tests.is_empty() {
+                parts.push(Expr::any(tests));
+            }
+        }
+        if self.failed {
+            parts.push(Expr::Failed);
+        }
+        let filters = self.filter.iter().map(|text| expression(text, names)).collect::<Result<Vec<_>, _>>()?;
+        if !filters.is_empty() {
+            parts.push(Expr::any(filters));
+        }
+        Ok(Expr::all(parts))
+    }
+}
+
+/// Splits at commas that have no backslash before them.
+fn split(value: &str) -> Vec<&str> {
+    let (mut items, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (i, c) in value.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                items.push(&value[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&value[start..]);
+    items
+}
+
+fn option_test(option: &'static str, field: &str, item: &str, names: &dyn Names) -> Result<Expr, FilterError> {
+    let of_option = |error: FilterError| FilterError { option: Some(option), ..error.within(item) };
+    if item.is_empty() {
+        return Err(of_option(FilterError::new(0..0, "a value is missing")));
+    }
+    let spots = Spots { field: 0..item.len(), op: 0..item.len(), value: 0..item.len() };
+    let test = Test { field: field.to_owned(), op: Op::Eq, value: item.as_bytes().to_vec(), spots };
+    Compiler::new(names).test(&test).map_err(of_option)?;
+    Ok(Expr::Test(test))
+}
+
+fn expression(text: &str, names: &dyn Names) -> Result<Expr, FilterError> {
+    let of_option = |error: FilterError| FilterError { option: Some("--filter"), ..error };
+    Filter::parse(text, names).map(|filter| filter.expr).map_err(of_option)
+}
+
+/// What was taken over by the kernel side so far.
+struct Lowered<'n> {
+    names: &'n dyn Names,
+    /// With [`Kind::Lost`]'s bit.
+    kinds: u32,
+    tests: u32,
+    pids: Option<Vec<u32>>,
+    uids: Option<Vec<u32>>,
+    comm: Option<CommGlobs>,
+}
+
+impl<'n> Lowered<'n> {
+    /// `by_default`: no `--kind` was given, so forks are shown only if the expression asks for them.
+    fn new(by_default: bool, expr: &Expr, names: &'n dyn Names) -> Lowered<'n> {
+        let mut kinds = Kind::ALL.into_iter().map(Kind::bit).sum::<u32>();
+        if by_default && !asks_for_forks(expr, true, names) {
+            kinds = DEFAULT_KINDS.into_iter().map(Kind::bit).sum::<u32>() | Kind::Lost.bit();
+        }
+        Lowered { names, kinds, tests: 0, pids: None, uids: None, comm: None }
+    }
+
+    /// Takes a part over; `false` when it has to stay.
+    fn take(&mut self, part: &Expr) -> Result<bool, FilterError> {
+        if *part == Expr::Failed {
+            self.tests |= test::FAILED;
+            return Ok(true);
+        }
+        if let Some(kinds) = kinds_of(part, self.names) {
+            self.kinds &= kinds;
+            return Ok(true);
+        }
+        let Some((field, tests)) = alternatives(part) else { return Ok(false) };
+        Ok(match field {
+            "pid" => self.take_ids(tests, MAX_PIDS, test::PID)?,
+            "uid" => self.take_ids(tests, MAX_UIDS, test::UID)?,
+            "comm" => self.take_comm(&tests),
+            _ => false,
+        })
+    }
+
+    fn take_ids(&mut self, tests: Vec<&Test>, most: u32, bit: u32) -> Result<bool, FilterError> {
+        let mut compiler = Compiler::new(self.names);
+        let mut ids = Vec::new();
+        for test in tests {
+            if let Node::Field(field) = compiler.test(test)?
+                && let Check::Number(_, n) = field.check
+            {
+                // An id beyond u32 is nobody's.
+                ids.extend(u32::try_from(n));
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() > most as usize {
+            return Ok(false);
+        }
+        let list = if bit == test::PID { &mut self.pids } else { &mut self.uids };
+        *list = Some(match list.take() {
+            None => ids,
+            Some(before) => before.into_iter().filter(|id| ids.contains(id)).collect(),
+        });
+        self.tests |= bit;
+        Ok(true)
+    }
+
+    /// Takes globs over; `false` when they have to stay, even if the kernel side asks for them roughly.
+    fn take_comm(&mut self, tests: &[&Test]) -> bool {
+        let globs: Option<Vec<Glob>> = tests.iter().map(|test| Glob::new(&test.value).ok()).collect();
+        let Some((comm, exactly)) = globs.filter(|_| self.comm.is_none()).and_then(|globs| comm_globs(&globs)) else {
+            return false;
+        };
+        self.comm = Some(comm);
+        self.tests |= test::COMM;
+        exactly == Exactly::Yes
+    }
+
+    fn capture(self, kinds: u32) -> CaptureFilter {
+        CaptureFilter {
+            capture: Capture { kinds, tests: self.tests, comm: self.comm.unwrap_or(CommGlobs::NONE) },
+            pids: self.pids.unwrap_or_default(),
+            uids: self.uids.unwrap_or_default(),
+        }
+    }
+}
+
+/// A part that is `field=value`, or several of one field joined by `or`.
+fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
+    let parts = match part {
+        Expr::Any(parts) => parts.as_slice(),
+        part => std::slice::from_ref(part),
+    };
+    let tests = parts.iter().map(|part| if let Expr::Test(test) = part { Some(test) } else { None });
+    let tests = tests.collect::<Option<Vec<&Test>>>()?;
+    let field = tests.first()?.field.as_str();
+    tests.iter().all(|test| test.field == field && test.op == Op::Eq).then_some((field, tests))
+}
+
+/// The kinds for which a part holds that is about the kind alone; `None` for any other part.
+fn kinds_of(part: &Expr, names: &dyn Names) -> Option<u32> {
+    let all = Kind::ALL.into_iter().map(Kind::bit).sum::<u32>();
+    match part {
+        Expr::All(parts) if !parts.is_empty() => {
+            parts.iter().try_fold(all, |kinds, p| Some(kinds & kinds_of(p, names)?))
+        }
+        Expr::Any(parts) => parts.iter().try_fold(0, |kinds, p| Some(kinds | kinds_of(p, names)?)),
+        Expr::Not(inner) => Some(all & !kinds_of(inner, names)?),
+        Expr::Test(test) if test.field == "kind" => {
+            let Ok(Node::Field(field)) = Compiler::new(names).test(test) else { return None };
+            let kinds = Kind::ALL.into_iter().filter(|kind| match &field.check {
+                Check::Glob(glob) => glob.matches(kind.name().as_bytes()),
+                Check::Regex(regex) => regex.is_match(kind.name().as_bytes()),
+                Check::Number(..) | Check::Bool(_) => false,
+            });
+            let kinds = kinds.map(Kind::bit).sum::<u32>();
+            Some(if matches!(test.op, Op::Ne | Op::NotLike) { all & !kinds } else { kinds })
+        }
+        _ => None,
+    }
+}
+
+/// Whether an expression names forks among what it wants, by their kind or by a field that only they have.
+fn asks_for_forks(expr: &Expr, wanted: bool, names: &dyn Names) -> bool {
+    match expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for_forks(part, wanted, names)),
+        Expr::Not(inner) => asks_for_forks(inner, !wanted, names),
+        Expr::Test(test) if matches!(test.op, Op::Ne | Op::NotLike) == wanted => false,
+        Expr::Test(test) => {
+            let positive = Test { op: if test.op == Op::NotLike { Op::Like } else { Op::Eq }, ..test.clone() };
+            let test = if matches!(test.op, Op::Ne | Op::NotLike) { positive } else { test.clone() };
+            let only_forks = fields::look(&test.field).is_some_and(|look| look.kinds() == Kind::Fork.bit());
+            only_forks || kinds_of(&Expr::Test(test), names).is_some_and(|kinds| kinds & Kind::Fork.bit() != 0)
+        }
+        Expr::Word(_) | Expr::Failed => false,
+    }
+}
+
+/// Whether an automaton matches the same names as the globs that it was made of, or perhaps more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exactly {
+    /// The same.
+    Yes,
+    /// More: it works on bytes, so where a glob asks for one character that may have several bytes, it takes any
+    /// number of bytes from one on.
+    Roughly,
+}
+
+/// The automaton for globs over thread names, any of which may match. `None` when they need more than 64 positions.
+pub fn comm_globs(globs: &[Glob]) -> Option<(CommGlobs, Exactly)> {
+    let mut built = CommGlobs::NONE;
+    let (mut next, mut exactly) = (0, Exactly::Yes);
+    // What is longer than every name needs no positions.
+    for glob in globs.iter().filter(|glob| glob.min_len() <= COMM_MAX) {
+        let (steps, same) = steps(glob);
+        if next + steps.len() + 1 > POSITIONS {
+            return None;
+        }
+        if same == Exactly::Roughly {
+            exactly = same;
+        }
+        built.start |= 1 << next;
+        if steps.first().is_some_and(|step| *step == Step::Star) {
+            built.start |= 1 << (next + 1);
+        }
+        for step in steps {
+            lay(&mut built, next, step);
+            next += 1;
+        }
+        built.accept |= 1 << next;
+        next += 1;
+    }
+    Some((built, exactly))
+}
+
+/// What a position of the automaton does with a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step<'g> {
+    Byte(u8),
+    One,
+    Star,
+    Class(&'g super::glob::Class),
+}
+
+/// A glob as steps over bytes. Two stars never stand side by side, so that closing over them once is enough.
+fn steps(glob: &Glob) -> (Vec<Step<'_>>, Exactly) {
+    let literal: Vec<u8> = glob.pieces().iter().map(|p| if let Piece::Byte(b) = p { *b } else { 0 }).collect();
+    // A literal that begins within a character is found there by bytes, but not by characters.
+    let mut exactly = if std::str::from_utf8(&literal).is_ok() { Exactly::Yes } else { Exactly::Roughly };
+    let mut steps = Vec::new();
+    for piece in glob.pieces() {
+        match piece {
+            Piece::Byte(byte) => steps.push(Step::Byte(*byte)),
+            Piece::Star if steps.last() != Some(&Step::Star) => steps.push(Step::Star),
+            Piece::Star => {}
+            Piece::Class(class) if class.is_ascii() => steps.push(Step::Class(class)),
+            Piece::One | Piece::Class(_) => {
+                exactly = Exactly::Roughly;
+                steps.extend([Step::One, Step::Star]);
+            }
+        }
+    }
+    (steps, exactly)
+}
+
+fn lay(built: &mut CommGlobs, position: usize, step: Step<'_>) {
+    let bit = 1u64 << position;
+    for (byte, advance) in built.advance.iter_mut().enumerate() {
+        let moves = match step {
+            Step::Byte(wanted) => byte == usize::from(wanted),
+            Step::One => true,
+            Step::Star => false,
+            Step::Class(class) => byte < 128 && class.has(byte as u32),
+        };
+        if moves {
+            *advance |= bit;
+        }
+    }
+    if step == Step::Star {
+        built.stay |= bit;
+        built.skip |= bit;
+    }
+}
+
+/// What the kernel side does with a name: the step that [`CommGlobs`] documents.
+pub fn comm_matches(globs: &CommGlobs, comm: &[u8]) -> bool {
+    let mut states = globs.start;
+    for byte in comm {
+        let advance = globs.advance.get(usize::from(*byte)).copied().unwrap_or(0);
+        states = ((states & advance) << 1) | (states & globs.stay);
+        states |= (states & globs.skip) << 1;
+    }
+    states & globs.accept != 0
+}

@@ -1,0 +1,153 @@
+//! What is wrong with an expression, and where.
+
+use std::ops::Range;
+use unicode_width::UnicodeWidthChar;
+
+/// Terminal cells of the expression that an error shows at most.
+const SHOWN: usize = 100;
+
+/// Why a filter is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FilterError {
+    /// The place in [`text`](Self::text), in bytes. May be empty, and may stand at the end.
+    pub at: Range<usize>,
+    /// What is wrong, one line, safe to show on a terminal.
+    pub message: String,
+    /// What to write instead, one line, safe to show on a terminal.
+    pub hint: Option<String>,
+    /// The expression, or the option's value, as it was written. Any bytes: show it with [`render`](Self::render).
+    pub text: String,
+    /// The option whose value it is; `None` for an expression.
+    pub option: Option<&'static str>,
+}
+
+impl FilterError {
+    pub(super) fn new(at: Range<usize>, message: impl AsRef<str>) -> FilterError {
+        FilterError { at, message: escape(message.as_ref()), hint: None, text: String::new(), option: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl AsRef<str>) -> FilterError {
+        self.hint = Some(escape(hint.as_ref())).filter(|hint| !hint.is_empty());
+        self
+    }
+
+    pub(super) fn within(mut self, text: &str) -> FilterError {
+        self.text = text.to_owned();
+        self
+    }
+
+    /// The whole report, safe to show on a terminal: what is wrong, the expression with carets under the place, and
+    /// the hint. Lines without a newline at the end.
+    pub fn render(&self) -> String {
+        let (line, before, under) = excerpt(&self.text, &self.at);
+        let mut out = format!("{}: {}\n", self.option.unwrap_or("filter"), self.message);
+        out.push_str(&format!("    {line}\n    {}{}", " ".repeat(before), "^".repeat(under)));
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!("\nhint: {hint}"));
+        }
+        out
+    }
+}
+
+/// Whether a terminal would not show a character as itself: controls, and marks that turn or hide text.
+pub(super) fn hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn escape_char(c: char, out: &mut String) {
+    if hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+}
+
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| escape_char(c, &mut out));
+    out
+}
+
+fn cells(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// The part of an expression around a place, the cells before the place, and the cells of the place (at least one).
+fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
+    let start = floor(text, at.start);
+    let end = floor(text, at.end).max(start);
+    let before = escape(&text[..start]);
+    let place = escape(&text[start..end]);
+    let after = escape(&text[end..]);
+    let head = tail_cells(&before, SHOWN / 2);
+    let under = head_cells(&place, SHOWN - cells(head));
+    let rest = if under.len() < place.len() { "" } else { head_cells(&after, SHOWN - cells(head) - cells(under)) };
+    let dots_before = if head.len() < before.len() { "..." } else { "" };
+    let dots_after = if under.len() < place.len() || rest.len() < after.len() { "..." } else { "" };
+    let line = format!("{dots_before}{head}{under}{rest}{dots_after}");
+    (line, dots_before.len() + cells(head), cells(under).max(1))
+}
+
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
+}
+
+fn head_cells(text: &str, most: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > most
+    });
+    end.and_then(|(i, _)| text.get(..i)).unwrap_or(text)
+}
+
+fn tail_cells(text: &str, most: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().rev().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > most
+    });
+    end.and_then(|(i, c)| text.get(i + c.len_utf8()..)).unwrap_or(text)
+}
+
+/// "did you mean `a` or `b`?": the names nearest to what was written; empty when none is near.
+pub(super) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
+    // Longer ones are no typing mistakes, and distances cost their product.
+    if written.len() > 64 {
+        return String::new();
+    }
+    let lower = written.to_lowercase();
+    let most = if lower.len() <= 3 { 1 } else { 2 };
+    let mut near: Vec<(usize, &str)> =
+        names.map(|name| (nearness(&lower, &name.to_lowercase()), name)).filter(|(d, _)| *d <= most).collect();
+    near.sort_unstable();
+    near.dedup();
+    let Some((best, _)) = near.first().copied() else { return String::new() };
+    let names: Vec<String> = near.iter().filter(|(d, _)| *d == best).take(3).map(|(_, n)| format!("`{n}`")).collect();
+    format!("did you mean {}?", names.join(" or "))
+}
+
+/// Edits between what was written and a name; the beginning of a name is near it.
+fn nearness(written: &str, name: &str) -> usize {
+    let edits = distance(written, name);
+    if written.len() >= 3 && name.starts_with(written) { edits.min(1) } else { edits }
+}
+
+/// Edits between two words: insert, delete, replace, swap neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let same = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + same);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}

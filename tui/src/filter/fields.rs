@@ -1,0 +1,117 @@
+//! Which fields a name in a filter stands for. The names come from the tables of [`describe`](crate::event::describe);
+//! only aliases stand here.
+
+use super::error::{FilterError, did_you_mean};
+use crate::event::Seen;
+use crate::event::describe::{self, Field, Shape, Value};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use tracetui_shared::kind::Kind;
+
+/// Takes a value from an event.
+pub(super) type Get = for<'a> fn(&Seen<'a>) -> Value<'a>;
+
+/// A field that only filters have: the process is this one or descends from it.
+pub(super) const TREE: &str = "tree";
+
+/// How many slots an array by kind needs: kinds are numbered from 1.
+const KINDS: usize = Kind::ALL.len() + 1;
+
+/// The fields that a name stands for, by kind.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub(super) shape: Shape,
+    /// A term holds if it holds for any of them; none: the kind has no such field.
+    by_kind: [Vec<Get>; KINDS],
+}
+
+impl Look {
+    pub(super) fn of(&self, kind: Kind) -> &[Get] {
+        self.by_kind.get(kind as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The kinds that have the field, as [`Kind::bit`]s.
+    pub(super) fn kinds(&self) -> u32 {
+        Kind::ALL.into_iter().filter(|kind| !self.of(*kind).is_empty()).map(Kind::bit).sum()
+    }
+}
+
+/// What a name means for a kind, where that is not the field of the same name.
+fn meaning(name: &str, kind: Kind) -> Option<&'static [&'static str]> {
+    Some(match (name, kind) {
+        // Of an exec: the file as loaded, or as asked. Of an open: as asked, or as opened.
+        ("path", Kind::Exec) => &["exe", "filename"],
+        ("path", Kind::Open) => &["path", "abs_path"],
+        ("arg", _) => &["argv"],
+        ("dur", _) => &["dur_ns"],
+        ("prog", _) => &["prog.name"],
+        _ => return None,
+    })
+}
+
+/// Names beside those of the tables.
+const ALIASES: [(&str, Shape); 3] = [("arg", Shape::List), ("dur", Shape::Duration), (TREE, Shape::Number)];
+
+fn field(kind: Kind, name: &str) -> Option<&'static Field> {
+    match name.split_once('.') {
+        Some((outer, inner)) => field(kind, outer)?.sub.iter().find(|field| field.name == inner),
+        None => describe::fields(kind).find(|field| field.name == name),
+    }
+}
+
+/// The fields that a name stands for; `None` when no kind has it.
+pub(super) fn look(name: &str) -> Option<Look> {
+    let mut by_kind = [const { Vec::new() }; KINDS];
+    let mut shape = None;
+    for kind in Kind::ALL {
+        let names = meaning(name, kind).unwrap_or(std::slice::from_ref(&name));
+        let fields: Vec<&Field> = names.iter().filter_map(|name| field(kind, name)).collect();
+        shape = shape.or(fields.first().map(|field| field.shape));
+        if let Some(slot) = by_kind.get_mut(kind as usize) {
+            *slot = fields.into_iter().map(|field| field.get).collect();
+        }
+    }
+    shape.map(|shape| Look { shape, by_kind })
+}
+
+/// Whether a filter may name it.
+pub(super) fn known(name: &str) -> bool {
+    name == TREE
+        || Kind::ALL.into_iter().any(|kind| {
+            meaning(name, kind).unwrap_or(std::slice::from_ref(&name)).iter().any(|name| field(kind, name).is_some())
+        })
+}
+
+/// Every name that a filter may use, with what can be done with it: for completion and documentation.
+pub fn names() -> BTreeMap<String, Shape> {
+    let mut names: BTreeMap<String, Shape> = ALIASES.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();
+    for field in Kind::ALL.into_iter().flat_map(describe::fields) {
+        if field.shape != Shape::Object {
+            names.insert(field.name.to_owned(), field.shape);
+        }
+        for sub in field.sub {
+            names.insert(format!("{}.{}", field.name, sub.name), sub.shape);
+        }
+    }
+    names.insert("prog".to_owned(), Shape::Text);
+    names
+}
+
+/// Refuses a name.
+pub(super) fn unknown(name: &str, at: Range<usize>) -> FilterError {
+    let names = names();
+    let near = did_you_mean(name, names.keys().map(String::as_str));
+    let quoted = "to search for the text, put it in double quotes";
+    FilterError::new(at, format!("no field is called `{name}`")).hint(if near.is_empty() {
+        quoted.to_owned()
+    } else {
+        format!("{near} {quoted}")
+    })
+}
+
+/// Refuses the name of an object, naming what is in it.
+pub(super) fn object(name: &str, at: Range<usize>) -> FilterError {
+    let prefix = format!("{name}.");
+    let inner: Vec<String> = names().into_keys().filter(|field| field.starts_with(&prefix)).collect();
+    FilterError::new(at, format!("`{name}` holds several fields")).hint(format!("one of {}", inner.join(" ")))
+}

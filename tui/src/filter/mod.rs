@@ -1,0 +1,141 @@
+//! The filter language: which events a user wants to see.
+//!
+//! ```text
+//! comm=cc1 path~\.h$      err uid=1000      tree=48213      not comm=bash      kind=exit dur>2s      (err=ENOENT or err=EACCES)
+//! ```
+//!
+//! Terms side by side (or with `and`) must all hold; `or` binds weaker, `not` and `!` bind stronger. A term is
+//! `field op value` with `= != ~ !~ < > <= >=`, a bare word (searched for in the columns, smart case), or `err` alone (it
+//! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
+//! but `a!=b` is `not a=b`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
+//!
+//! Text becomes tokens (`lex`), an expression (`ast`, `parse`), then something to evaluate (`eval`); [`capture`] takes
+//! out what the kernel side can decide.
+
+mod ast;
+pub mod capture;
+mod error;
+mod eval;
+mod fields;
+mod glob;
+mod lex;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use capture::{Compiled, FilterOptions};
+pub use error::FilterError;
+pub use eval::Scratch;
+pub use fields::names;
+pub use glob::Glob;
+
+use crate::enrich::World;
+use crate::event::{Body, Seen};
+use ast::Expr;
+use eval::{Compiler, Node};
+
+/// Turns names of users and groups into ids, once, when a filter is read.
+pub trait Names {
+    /// The user of that name.
+    fn uid(&self, name: &str) -> Option<u32>;
+    /// The group of that name.
+    fn gid(&self, name: &str) -> Option<u32>;
+}
+
+/// Knows no names; filters then take numbers only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn uid(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn gid(&self, _: &str) -> Option<u32> {
+        None
+    }
+}
+
+/// The names that the recording, or the host, told.
+impl Names for World {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.user_id(name).map(|uid| uid.0)
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.group_id(name).map(|gid| gid.0)
+    }
+}
+
+/// A filter, ready to use.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    text: String,
+    expr: Expr,
+    node: Node,
+    kind_named: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Filter {
+        Filter { text: String::new(), expr: Expr::All(Vec::new()), node: Node::All(Vec::new()), kind_named: false }
+    }
+}
+
+impl Filter {
+    /// Reads an expression. An empty one lets everything pass.
+    ///
+    /// # Errors
+    /// [`FilterError`] says what is wrong, where, and what to write instead.
+    pub fn parse(text: &str, names: &dyn Names) -> Result<Filter, FilterError> {
+        let expr = parse::parse(text).map_err(|error| error.within(text))?;
+        Filter::of(expr, text.to_owned(), names)
+    }
+
+    fn of(expr: Expr, text: String, names: &dyn Names) -> Result<Filter, FilterError> {
+        let mut compiler = Compiler::new(names);
+        match compiler.node(&expr) {
+            Ok(node) => Ok(Filter { text, expr, node, kind_named: compiler.kind_named }),
+            Err(error) => Err(error.within(&text)),
+        }
+    }
+
+    /// The source text. Parsing it again gives the same filter.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it lets everything pass.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.expr, Expr::All(parts) if parts.is_empty())
+    }
+
+    /// The parts that are ANDed at the top, each as text: joined by blanks they are the filter again.
+    pub fn parts(&self) -> Vec<String> {
+        let text = |part: Expr| if matches!(part, Expr::Any(_)) { format!("({part})") } else { part.to_string() };
+        match self.expr.clone().into_parts() {
+            mut one if one.len() == 1 => one.pop().map(|part| part.to_string()).into_iter().collect(),
+            parts => parts.into_iter().map(text).collect(),
+        }
+    }
+
+    /// Whether an event passes.
+    ///
+    /// A `lost` row passes unless the filter names kinds and, whatever the missing events were, excludes it by that:
+    /// `comm=x` and `kind!=fork comm=x` show it, `kind=open` hides it.
+    pub fn matches(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+        scratch.begin();
+        match seen.event.body {
+            Body::Lost(_) => !self.kind_named || self.node.may(seen, scratch).0,
+            _ => self.node.holds(seen, scratch),
+        }
+    }
+}
+
+/// The text of a term that holds for exactly this value: for filters that are made from an event.
+pub fn exactly(field: &str, value: &[u8]) -> String {
+    let text = fields::look(field).is_some_and(|look| {
+        use crate::event::describe::Shape;
+        matches!(look.shape, Shape::Text | Shape::List)
+    });
+    let value = if text { glob::escape(value) } else { value.to_vec() };
+    format!("{field}={}", ast::value_text(&value))
+}

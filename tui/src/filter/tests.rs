@@ -1,0 +1,1213 @@
+//! The language against events made by hand, through the real decoder.
+
+use super::ast::{Expr, Op, Spots, Test};
+use super::capture::{Exactly, FilterOptions, comm_globs, comm_matches};
+use super::{Compiled, Filter, FilterError, Glob, Names, Scratch, exactly, fields, parse};
+use crate::enrich::World;
+use crate::event::lost::{Cause, LostRecord};
+use crate::event::{Event, Seen};
+use crate::frame::Batch;
+use crate::frame::host::{Cgroup, HostFrame, User};
+use crate::limits;
+use proptest::prelude::*;
+use tracetui_shared::capture::{CommGlobs, test};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
+use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{OpenRecord, via};
+use tracetui_shared::time::BootNanos;
+use zerocopy::{FromZeros, IntoBytes};
+
+// ------------------------------------------------------------------------------------------------------------ samples
+
+struct Known;
+
+impl Names for Known {
+    fn uid(&self, name: &str) -> Option<u32> {
+        [("root", 0), ("alice", 1000), ("1st", 77)].iter().find(|(n, _)| *n == name).map(|(_, id)| *id)
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        (name == "wheel").then_some(10)
+    }
+}
+
+fn fixed<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out[..text.len()].copy_from_slice(text);
+    out
+}
+
+fn header(kind: Kind, pid: u32, comm: &[u8]) -> FrameHeader {
+    FrameHeader {
+        kind: kind as u16,
+        version: VERSION,
+        cpu: 3,
+        time: BootNanos(10_000_000_000),
+        start: BootNanos(u64::from(pid) * 1_000_000),
+        cgroup: CgroupId(7),
+        tgid: Tgid(pid),
+        tid: Tid(pid),
+        ppid: Tgid(1),
+        uid: Uid(1000),
+        gid: Gid(10),
+        mnt_ns: NsInum(0xf000_0001),
+        pid_ns: NsInum(0xf000_0002),
+        ns_pid: Tgid(5),
+        comm: fixed::<COMM_LEN>(comm),
+        ..FrameHeader::default()
+    }
+}
+
+type Sample = (FrameHeader, Vec<u8>);
+
+fn exec(pid: u32, comm: &[u8], ret: i32, argv: &[u8]) -> Sample {
+    let (filename, exe, cwd) = (b"./cc1", b"cc1\0bin\0usr\0".as_slice(), b"src\0home\0");
+    let exe = if ret < 0 { b"" } else { exe };
+    let record = ExecRecord {
+        ret,
+        argc: argv.iter().filter(|b| **b == 0).count() as u32,
+        argv_total: argv.len() as u32,
+        argv_len: argv.len() as u32,
+        euid: 0,
+        egid: 10,
+        filename_len: filename.len() as u16,
+        exe_len: exe.len() as u16,
+        cwd_len: cwd.len() as u16,
+        ..ExecRecord::default()
+    };
+    (header(Kind::Exec, pid, comm), [record.as_bytes(), filename, exe, cwd, argv].concat())
+}
+
+fn exit(pid: u32, comm: &[u8], status: u32) -> Sample {
+    (header(Kind::Exit, pid, comm), ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec())
+}
+
+fn open(pid: u32, comm: &[u8], ret: i32, path: &[u8], names: &[u8]) -> Sample {
+    let record = OpenRecord {
+        ret,
+        dirfd: -100,
+        flags: 0o101,
+        mode: 0o644,
+        names_len: names.len() as u16,
+        root_off: u16::MAX,
+        path_len: path.len() as u16,
+        via: via::OPENAT,
+        ..OpenRecord::default()
+    };
+    (header(Kind::Open, pid, comm), [record.as_bytes(), names, path].concat())
+}
+
+fn unread_open() -> Sample {
+    let record = OpenRecord { ret: -14, path_marks: mark::FAULT, how_marks: mark::FAULT, ..OpenRecord::default() };
+    (header(Kind::Open, 40, b"bad"), record.as_bytes().to_vec())
+}
+
+fn fork(pid: u32, child: u32) -> Sample {
+    let record = ForkRecord {
+        child: Tgid(child),
+        child_tid: child,
+        child_start: BootNanos(u64::from(child) * 1_000_000),
+        child_parent: Tgid(pid),
+        reserved: 0,
+        child_parent_start: BootNanos(u64::from(pid) * 1_000_000),
+    };
+    (header(Kind::Fork, pid, b"make"), record.as_bytes().to_vec())
+}
+
+fn bpf() -> Sample {
+    let mut record = BpfRecord::new_zeroed();
+    record.call = call::PERF_IOCTL;
+    record.cmd = cmd::PROG_ATTACH;
+    record.has = has::PROG | has::PERF;
+    record.prog_id = 41;
+    record.prog_type = 5;
+    record.name = fixed(b"on_switch");
+    record.target = fixed(b"sched");
+    record.target2 = fixed(b"sched_switch");
+    record.tag = [0xab; 8];
+    (header(Kind::Bpf, 50, b"bpftool"), record.as_bytes().to_vec())
+}
+
+fn lost() -> Sample {
+    let record =
+        LostRecord { of: Kind::Open as u16, cause: Cause::Ring as u16, cpu: 3, count: 9, from_ns: 0, to_ns: 5 };
+    let header = FrameHeader { kind: Kind::Lost as u16, version: VERSION, cpu: 3, ..FrameHeader::default() };
+    (header, record.as_bytes().to_vec())
+}
+
+fn world() -> World {
+    let mut world = World::default();
+    world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }));
+    world.apply_host(HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec() }));
+    world
+}
+
+/// Folds in what came before, then asks about the sample as the pipeline would.
+fn with_seen<T>(before: &[Sample], sample: &Sample, ask: impl FnOnce(&Seen<'_>) -> T) -> T {
+    let mut world = world();
+    let mut batch = Batch::default();
+    for (header, payload) in before.iter().chain([sample]) {
+        batch.push(*header, payload);
+    }
+    let events: Vec<Event<'_>> = batch.frames().map(|frame| Event::decode(&frame).expect("a sample decodes")).collect();
+    let (event, before) = events.split_last().expect("a sample");
+    before.iter().for_each(|event| drop(world.apply(event)));
+    let process = world.apply(event);
+    ask(&Seen { event, world: &world, process: process.as_ref(), clock_offset: 1_700_000_000_000_000_000 })
+}
+
+fn holds(text: &str, before: &[Sample], sample: &Sample) -> bool {
+    let filter = Filter::parse(text, &Known).unwrap_or_else(|error| panic!("{}", error.render()));
+    let again = Filter::parse(&filter.expr.to_string(), &Known).expect("canonical text");
+    let parts = Filter::parse(&filter.parts().join(" "), &Known).expect("parts");
+    with_seen(before, sample, |seen| {
+        let mut scratch = Scratch::default();
+        let holds = filter.matches(seen, &mut scratch);
+        assert_eq!(again.matches(seen, &mut scratch), holds, "{text} as canonical text");
+        assert_eq!(parts.matches(seen, &mut scratch), holds, "{text} as parts");
+        holds
+    })
+}
+
+fn check_all(sample: &Sample, cases: &[(&str, bool)]) {
+    for (text, wanted) in cases {
+        assert_eq!(holds(text, &[], sample), *wanted, "{text}");
+    }
+}
+
+fn header_open() -> Sample {
+    open(40, b"cc1", 3, b"../include/stdio.h", b"stdio.h\0include\0usr\0")
+}
+
+// ----------------------------------------------------------------------------------------------------------- language
+
+#[test]
+fn opens() {
+    check_all(
+        &header_open(),
+        &[
+            ("", true),
+            ("comm=cc1 path~\\.h$", true),
+            ("comm=cc1 path~\\.c$", false),
+            ("comm=CC1", false),
+            ("comm=c*", true),
+            ("comm=c", false),
+            ("comm!=c", true),
+            ("comm~^c", true),
+            ("comm~c1", true),
+            ("comm!~c1", false),
+            ("path=/usr/include/stdio.h", true),
+            ("path=../include/stdio.h", true),
+            ("path!=/usr/include/stdio.h", false),
+            ("abs_path=/usr/include/*", true),
+            ("abs_path=../*", false),
+            ("pid=40", true),
+            ("pid=0x28", true),
+            ("pid!=40", false),
+            ("pid>39 pid<41 pid>=40 pid<=40", true),
+            ("pid>40", false),
+            ("ret=3", true),
+            ("ret<0", false),
+            ("dirfd=-100", true),
+            ("cpu=3", true),
+            ("uid=alice", true),
+            ("uid=1000", true),
+            ("uid=root", false),
+            ("uid>=1000", true),
+            ("uid=1st", false),
+            ("gid=wheel", true),
+            ("kind=open", true),
+            ("kind=o*", true),
+            ("kind=exec or kind=open", true),
+            ("kind!=open", false),
+            ("deleted=false", true),
+            ("deleted=yes", false),
+            ("flags~O_CREAT", true),
+            ("flags=O_WRONLY|O_CREAT", true),
+            ("mode=0o644", true),
+            ("mode=420", true),
+            ("via=openat", true),
+            ("cgroup=/user.slice/*", true),
+            ("mnt_ns=0xf0000001", true),
+            ("time~^2023-", true),
+            ("err", false),
+            ("not err", true),
+            ("err!=ENOENT", true),
+            ("err~E", false),
+        ],
+    );
+}
+
+#[test]
+fn absent_fields_compare_false_but_for_the_negated_operators() {
+    check_all(
+        &header_open(),
+        &[
+            ("exit_code=0", false),
+            ("exit_code!=0", true),
+            ("exit_code<100", false),
+            ("not exit_code=0", true),
+            ("signal~.", false),
+            ("signal!~.", true),
+            ("argv=*", false),
+            ("argv!=*", true),
+            ("root=*", false),
+            ("prog.id=0", false),
+            ("core=false", false),
+        ],
+    );
+    check_all(&unread_open(), &[("path=\"\"", true), ("flags=*", false), ("abs_path=*", false), ("err=EFAULT", true)]);
+}
+
+#[test]
+fn precedence() {
+    check_all(
+        &header_open(),
+        &[
+            ("comm=x comm=x or comm=cc1", true),
+            ("comm=cc1 or comm=x comm=x", true),
+            ("(comm=cc1 or comm=x) comm=x", false),
+            ("comm=cc1 and comm=x or comm=cc1 and pid=40", true),
+            ("not comm=x comm=x", false),
+            ("not (comm=x comm=x)", true),
+            ("not comm=x or comm=x", true),
+            ("!comm=x", true),
+            ("! comm=x", true),
+            ("!!comm=cc1", true),
+            ("not not not comm=cc1", false),
+            ("!(comm=x)", true),
+            ("not(comm=x)and(comm=cc1)or(comm=y)", true),
+            ("NOT comm=x AND comm=cc1", true),
+            ("((comm=cc1))", true),
+        ],
+    );
+}
+
+#[test]
+fn values_end_at_white_space_or_an_unbalanced_parenthesis() {
+    let sample = open(40, b"cc1", 3, b"/a b/x(1).h", b"x(1).h\0a b\0");
+    check_all(
+        &sample,
+        &[
+            ("(path=*x(1).h)", true),
+            ("path~x\\((1|2)\\)\\.h$", true),
+            ("(path~1\\))", true),
+            ("path=\"/a b/*\"", true),
+            ("path~\"a\\x20b\"", true),
+            ("path=\"/a\\x20b/x(1)\\x2eh\"", true),
+            ("path~\"(x|y)\\(1\"", true),
+            ("comm=\"cc1\"", true),
+            ("comm=\"\"", false),
+            ("x(1)", true),
+            ("(x(1))", true),
+            ("\"a b\"", true),
+            ("\"A b\"", false),
+        ],
+    );
+    let sample = open(40, b"\xff\"\\", 3, b"=x", b"");
+    check_all(
+        &sample,
+        &[("comm=\"\\xff\\\"\\\\\\\\\"", true), ("comm=\"?\\\"\\\\\\\\\"", true), ("path=\"=x\"", true)],
+    );
+    check_all(&sample, &[("comm~\"^\\xff\"", true), ("\"\\xff\"", true), ("\"\\xfe\"", false), ("\"\\x00\"", false)]);
+}
+
+#[test]
+fn execs_and_their_lists() {
+    let sample = exec(40, b"cc1", 0, b"cc1\0-O2\0-o\0a b\0");
+    check_all(
+        &sample,
+        &[
+            ("path=./cc1", true),
+            ("path=/usr/bin/cc1", true),
+            ("path=/usr/bin/cc2", false),
+            ("exe=/usr/bin/cc1", true),
+            ("exe=./cc1", false),
+            ("filename=./cc1", true),
+            ("argv=-O2", true),
+            ("arg=-O2", true),
+            ("arg=-O", false),
+            ("arg~^-O", true),
+            ("arg=-O2 arg=\"a b\"", true),
+            ("argv!=-O2", false),
+            ("argv!=-O3", true),
+            ("argc=4", true),
+            ("cwd=/home/src", true),
+            ("euid=root", true),
+            ("egid=wheel", true),
+            ("cut=false", true),
+            ("interp=*", false),
+            ("ret=0", true),
+            ("err", false),
+            ("-o2", true),
+            ("-O2", true),
+            ("-O3", false),
+        ],
+    );
+    let failed = exec(40, b"sh", -2, b"");
+    check_all(&failed, &[("err", true), ("err=ENOENT", true), ("err=2", true), ("err=-2", true), ("err=13", false)]);
+    check_all(
+        &failed,
+        &[
+            ("(err=ENOENT or err=EACCES)", true),
+            ("err!=2", false),
+            ("err!=EWOULDBLOCK", true),
+            ("argv=*", false),
+            ("exe=*", false),
+        ],
+    );
+}
+
+#[test]
+fn exits_forks_and_programs() {
+    let ended = exit(40, b"sleep", 3 << 8);
+    check_all(
+        &ended,
+        &[
+            ("kind=exit dur>2s", true),
+            ("dur>9960ms", false),
+            ("dur=9960ms", true),
+            ("dur_ns=9960000000", true),
+            ("dur>\"9s 959ms\"", true),
+            ("dur<1h", true),
+            ("exit_code=3", true),
+            ("exit_code>0", true),
+            ("signal=*", false),
+            ("err", true),
+            ("core=true", false),
+        ],
+    );
+    check_all(&exit(40, b"x", 0), &[("err", false), ("exit_code=0", true)]);
+    check_all(
+        &exit(40, b"x", 0x8b),
+        &[("err", true), ("signal=SIGSEGV", true), ("signal=11", true), ("core=yes", true)],
+    );
+    check_all(&fork(40, 41), &[("child_pid=41", true), ("pid=41", false), ("kind=fork", true), ("err", false)]);
+    check_all(
+        &bpf(),
+        &[
+            ("prog=on_switch", true),
+            ("prog.name~switch", true),
+            ("prog.id=41", true),
+            ("prog.type=tracepoint", true),
+            ("prog.tag=abababababababab", true),
+            ("attach.type=tracepoint", true),
+            ("attach.target=sched:sched_switch", true),
+            ("attach.via=ioctl", true),
+            ("attach.link_id=0", false),
+            ("op=attach", true),
+        ],
+    );
+}
+
+#[test]
+fn trees_follow_the_parents_at_the_forks() {
+    let before = [fork(10, 11), fork(11, 12), exit(11, b"make", 0)];
+    let sample = open(12, b"cc1", 3, b"a", b"a\0");
+    for (text, wanted) in
+        [("tree=10", true), ("tree=11", true), ("tree=12", true), ("tree=13", false), ("tree!=10", false)]
+    {
+        assert_eq!(holds(text, &before, &sample), wanted, "{text}");
+    }
+}
+
+#[test]
+fn bare_words_search_the_columns() {
+    check_all(
+        &header_open(),
+        &[
+            ("stdio", true),
+            ("STDIO", false),
+            ("Stdio", false),
+            ("alice", true),
+            ("a.service", true),
+            ("openat", false),
+            ("CC1", false),
+            ("cc1", true),
+            ("2023-11", true),
+            ("2024-", false),
+            ("\"err\"", false),
+            ("not nothing", true),
+            ("/usr/include", true),
+            ("../include", false),
+        ],
+    );
+    check_all(&open(1, "É".as_bytes(), 3, b"a", b"a\0"), &[("é", true), ("É", true)]);
+}
+
+#[test]
+fn lost_rows_are_hidden_only_by_naming_kinds_without_them() {
+    check_all(
+        &lost(),
+        &[
+            ("", true),
+            ("comm=x", true),
+            ("err", true),
+            ("not nothing", true),
+            ("kind=open", false),
+            ("kind=open comm=x", false),
+            ("kind=exec or kind=open", false),
+            ("kind=lost", true),
+            ("kind=lost count>5", true),
+            ("kind=lost count>50", false),
+            ("kind!=lost", false),
+            ("kind!=fork comm=x", true),
+            ("kind!=fork not comm=x", true),
+            ("tree=48213 or kind=bpf", true),
+            ("not (kind=open comm=x)", true),
+            ("kind=lost cause=ring of=open", true),
+        ],
+    );
+}
+
+#[test]
+fn a_term_made_from_a_value_holds_for_it() {
+    for comm in [b"cc1".as_slice(), b"a*[b]?\\", b"x y\"", b"\xffz", b"", b"(sd-pam)", b"=", "é\u{202e}".as_bytes()] {
+        let text = exactly("comm", comm);
+        assert!(holds(&text, &[], &open(1, comm, 0, b"a", b"a\0")), "{text}");
+        assert!(!holds(&text, &[], &open(1, b"other", 0, b"a", b"a\0")), "{text}");
+    }
+    assert_eq!(exactly("pid", b"12"), "pid=12");
+    assert_eq!(exactly("comm", b"a b*"), "comm=\"a b\\\\*\"");
+}
+
+#[test]
+fn every_field_has_one_shape() {
+    for (name, shape) in fields::names() {
+        for kind in Kind::ALL {
+            let own = crate::event::describe::fields(kind).find(|field| field.name == name);
+            assert!(own.is_none_or(|f| f.shape == shape || name == "prog"), "{name} of {}", kind.name());
+        }
+        assert!(fields::known(&name), "{name}");
+    }
+    for name in ["path", "pid", "prog.name", "attach.type", "cause", "child_pid", "tree", "arg", "dur"] {
+        assert!(fields::names().contains_key(name), "{name}");
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- errors
+
+fn check_error(text: &str, report: &str) {
+    let error = Filter::parse(text, &Known).err().unwrap_or_else(|| panic!("{text} should be refused"));
+    assert_eq!(format!("{}\n", error.render()), report.strip_prefix('\n').unwrap_or(report), "{text}");
+}
+
+#[test]
+fn errors_show_the_place_and_the_remedy() {
+    for (text, report) in ERRORS {
+        check_error(text, report);
+    }
+}
+
+/// What is refused, and the whole report.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "a exit-code=1",
+        r#"
+filter: no field is called `exit-code`
+    a exit-code=1
+      ^^^^^^^^^
+hint: did you mean `exit_code`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"comn=cc1"#,
+        r#"
+filter: no field is called `comn`
+    comn=cc1
+    ^^^^
+hint: did you mean `comm`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"comm:bash"#,
+        r#"
+filter: a field and its value have `=` between them
+    comm:bash
+        ^
+hint: write comm=bash; to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"kind=exec prog.nam=x"#,
+        r#"
+filter: no field is called `prog.nam`
+    kind=exec prog.nam=x
+              ^^^^^^^^
+hint: did you mean `prog.name`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"flag=1"#,
+        r#"
+filter: no field is called `flag`
+    flag=1
+    ^^^^
+hint: did you mean `flags` or `flags_raw`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#""a=b" foo=x"#,
+        r#"
+filter: no field is called `foo`
+    "a=b" foo=x
+          ^^^
+hint: to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"comm<b"#,
+        r#"
+filter: `<` does not fit `comm`, a text
+    comm<b
+        ^
+hint: `comm` takes = != ~ !~
+"#,
+    ),
+    (
+        r#"pid~1"#,
+        r#"
+filter: `~` does not fit `pid`, a number
+    pid~1
+       ^
+hint: `pid` takes = != < > <= >=
+"#,
+    ),
+    (
+        r#"argv>1"#,
+        r#"
+filter: `>` does not fit `argv`, a list of texts
+    argv>1
+        ^
+hint: `argv` takes = != ~ !~
+"#,
+    ),
+    (
+        r#"deleted~x"#,
+        r#"
+filter: `~` does not fit `deleted`, true or false
+    deleted~x
+           ^
+hint: `deleted` takes = !=
+"#,
+    ),
+    (
+        r#"tree>1"#,
+        r#"
+filter: `>` does not fit `tree`, a process and those that descend from it
+    tree>1
+        ^
+hint: `tree` takes = !=
+"#,
+    ),
+    (
+        r#"path~a(b"#,
+        r#"
+filter: bad regex: unclosed group
+    path~a(b
+          ^
+hint: one that holds white space or an unbalanced `)` stands in double quotes
+"#,
+    ),
+    (
+        r#"path~a[b"#,
+        r#"
+filter: bad regex: unclosed character class
+    path~a[b
+          ^
+hint: one that holds white space or an unbalanced `)` stands in double quotes
+"#,
+    ),
+    (
+        r#"path~"x{2""#,
+        r#"
+filter: bad regex: unclosed counted repetition
+    path~"x{2"
+         ^^^^^
+hint: one that holds white space or an unbalanced `)` stands in double quotes
+"#,
+    ),
+    (
+        r#"comm=a[b"#,
+        r#"
+filter: bad glob: `[` is never closed; the character itself is written \[
+    comm=a[b
+         ^^^
+"#,
+    ),
+    (
+        r#"pid=abc"#,
+        r#"
+filter: `abc` is not a number
+    pid=abc
+        ^^^
+hint: numbers are decimal, or hex like 0x1f
+"#,
+    ),
+    (
+        r#"uid=bob"#,
+        r#"
+filter: no user is called `bob`
+    uid=bob
+        ^^^
+hint: a number can be written instead
+"#,
+    ),
+    (
+        r#"dur>2"#,
+        r#"
+filter: `2` is no duration: time unit needed, for example 2sec or 2ms
+    dur>2
+        ^
+hint: durations have units, like 2s, 1h5m or 250ms
+"#,
+    ),
+    (
+        r#"dur>2x"#,
+        r#"
+filter: `2x` is no duration: unknown time unit "x", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
+    dur>2x
+        ^^
+hint: durations have units, like 2s, 1h5m or 250ms
+"#,
+    ),
+    (
+        r#"pid=99999999999999999999999999999999999999999"#,
+        r#"
+filter: `99999999999999999999999999999999999999999` is too large a number
+    pid=99999999999999999999999999999999999999999
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+hint: numbers are decimal, or hex like 0x1f
+"#,
+    ),
+    (
+        r#"mode=0644"#,
+        r#"
+filter: `0644` is ambiguous: numbers are decimal
+    mode=0644
+         ^^^^
+hint: octal is written 0o644
+"#,
+    ),
+    (
+        r#"comm==bash"#,
+        r#"
+filter: a value that starts with `=` stands in double quotes
+    comm==bash
+         ^
+hint: equality is one `=`: comm=...
+"#,
+    ),
+    (
+        r#"comm=~b"#,
+        r#"
+filter: a value that starts with `~` stands in double quotes
+    comm=~b
+         ^
+hint: a regex is asked for by `~`: comm~...
+"#,
+    ),
+    (
+        r#"comm = bash"#,
+        r#"
+filter: `=` without a field right before it
+    comm = bash
+         ^
+hint: field, operator and value stand together, like comm=cc1; a word that starts so stands in double quotes
+"#,
+    ),
+    (
+        r#"path~(a|b)"#,
+        r#"
+filter: a value that starts with `(` stands in double quotes
+    path~(a|b)
+         ^
+hint: write path~"(a|b)"
+"#,
+    ),
+    (
+        r#"comm="#,
+        r#"
+filter: a value is missing after `comm=`
+    comm=
+         ^
+hint: no blanks around the operator; an empty value is written comm=""
+"#,
+    ),
+    (
+        r#"a or"#,
+        r#"
+filter: a term is missing after `or`
+    a or
+        ^
+"#,
+    ),
+    (
+        r#"or a"#,
+        r#"
+filter: a term is missing before this `or`
+    or a
+    ^^
+hint: to search for the word, write "or"
+"#,
+    ),
+    (
+        r#"a and or b"#,
+        r#"
+filter: a term is missing after `and` before this `or`
+    a and or b
+          ^^
+hint: to search for the word, write "or"
+"#,
+    ),
+    (
+        r#"(a"#,
+        r#"
+filter: this `(` is never closed
+    (a
+    ^
+hint: a word that starts with one stands in double quotes
+"#,
+    ),
+    (
+        r#"a)"#,
+        r#"
+filter: this `)` closes nothing
+    a)
+     ^
+hint: a value that holds one stands in double quotes
+"#,
+    ),
+    (
+        r#"()"#,
+        r#"
+filter: a term is missing before this `)`
+    ()
+     ^
+"#,
+    ),
+    (
+        r#"not"#,
+        r#"
+filter: a term is missing after `not`
+    not
+       ^
+"#,
+    ),
+    (
+        r#"a && b"#,
+        r#"
+filter: `&&` is written `and`
+    a && b
+      ^^
+hint: in double quotes it is searched for
+"#,
+    ),
+    (
+        r#""abc"#,
+        r#"
+filter: the quote is never closed
+    "abc
+    ^
+hint: a quote inside double quotes is written \"
+"#,
+    ),
+    (
+        r#""a\xg""#,
+        r#"
+filter: `\x` takes two hex digits
+    "a\xg"
+      ^^
+hint: a backslash is written \\
+"#,
+    ),
+    (
+        r#""a"b"#,
+        r#"
+filter: a blank is missing after the closing quote
+    "a"b
+       ^
+hint: a quote inside double quotes is written \"
+"#,
+    ),
+    (
+        r#"kind=exce"#,
+        r#"
+filter: `kind` is never `exce`
+    kind=exce
+         ^^^^
+hint: did you mean `exec`?
+"#,
+    ),
+    (
+        r#"err=ENOENTT"#,
+        r#"
+filter: `err` is never `ENOENTT`
+    err=ENOENTT
+        ^^^^^^^
+hint: did you mean `ENOENT`?
+"#,
+    ),
+    (
+        r#"err=0"#,
+        r#"
+filter: 0 is no error
+    err=0
+        ^
+hint: what did not fail is `not err`
+"#,
+    ),
+    (
+        r#"signal=KILL"#,
+        r#"
+filter: `signal` is never `KILL`
+    signal=KILL
+           ^^^^
+hint: did you mean `SIGKILL`?
+"#,
+    ),
+    (
+        r#"signal=99"#,
+        r#"
+filter: no signal has that number
+    signal=99
+           ^^
+"#,
+    ),
+    (
+        r#"attach=x"#,
+        r#"
+filter: `attach` holds several fields
+    attach=x
+    ^^^^^^
+hint: one of attach.addr attach.cookie attach.ifindex attach.link_id attach.module attach.multi attach.offset attach.symbol attach.target attach.type attach.via
+"#,
+    ),
+    (
+        r#"deleted=maybe"#,
+        r#"
+filter: `deleted` is true or false
+    deleted=maybe
+            ^^^^^
+"#,
+    ),
+    (
+        r#"comm=0123456789abcdefgh"#,
+        r#"
+filter: names of threads have at most 15 bytes, so this never matches
+    comm=0123456789abcdefgh
+         ^^^^^^^^^^^^^^^^^^
+hint: the kernel cuts longer names: end it with `*` earlier, or use exe=
+"#,
+    ),
+    (
+        r#"é path:ü"#,
+        r#"
+filter: a field and its value have `=` between them
+    é path:ü
+          ^
+hint: write path=ü; to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"kind=mmap"#,
+        r#"
+filter: `kind` is never `mmap`
+    kind=mmap
+         ^^^^
+hint: one of exec exit open fork bpf lost
+"#,
+    ),
+];
+
+#[test]
+fn hostile_text_is_escaped_in_errors() {
+    let error = Filter::parse("\u{1b}[2J \u{202e}x pid=\u{1b}y\u{200b}", &Known).expect_err("no number");
+    let report = error.render();
+    assert!(!report.contains(|c: char| super::error::hostile(c) && c != '\n'), "{report:?}");
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[1], "    \\u{1b}[2J \\u{202e}x pid=\\u{1b}y\\u{200b}");
+    assert_eq!(lines[1].find("pid=").map(|i| i + 4), lines[2].find('^'), "{report}");
+}
+
+#[test]
+fn long_text_is_shown_around_the_place() {
+    let text = format!("{} pid=x {}", "cpu=1 ".repeat(300), "cpu=2 ".repeat(300));
+    let report = Filter::parse(&text, &Known).expect_err("no number").render();
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(lines[1].len() < 120 && lines[1].starts_with("    ...") && lines[1].ends_with("..."), "{report}");
+    assert_eq!(lines[1].find("=x").map(|i| i + 1), lines[2].find('^'), "{report}");
+}
+
+#[test]
+fn bounds_are_kept() {
+    let nested = |n: usize| format!("{}err{}", "(".repeat(n), ")".repeat(n));
+    assert!(Filter::parse(&nested(limits::FILTER_DEPTH), &Known).is_ok());
+    assert!(Filter::parse(&nested(limits::FILTER_DEPTH + 1), &Known).is_err());
+    assert!(Filter::parse(&format!("{}err", "!".repeat(60_000)), &Known).is_err());
+    assert!(Filter::parse(&"(".repeat(60_000), &Known).is_err());
+    assert!(Filter::parse(&"x".repeat(limits::FILTER_MAX + 1), &Known).is_err());
+    assert!(Filter::parse(&"pid=1 or ".repeat(7_000), &Known).is_err());
+    assert!(Filter::parse(&"word ".repeat(limits::FILTER_REGEXES + 1), &Known).is_err());
+    assert!(Filter::parse("path~\\w{5000}", &Known).is_err());
+    let many = vec!["pid=1"; 10_000].join(" or ");
+    assert!(many.len() > limits::FILTER_MAX || Filter::parse(&many, &Known).is_ok());
+}
+
+// ------------------------------------------------------------------------------------------------------------ options
+
+fn strings(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+fn compiled(options: &FilterOptions) -> Compiled {
+    options.compile(&Known).unwrap_or_else(|error: FilterError| panic!("{}", error.render()))
+}
+
+fn expression(text: &str) -> Compiled {
+    compiled(&FilterOptions { filter: strings(&[text]), ..FilterOptions::default() })
+}
+
+fn bits(kinds: &[Kind]) -> u32 {
+    kinds.iter().map(|kind| kind.bit()).sum()
+}
+
+#[test]
+fn options_are_ored_within_and_anded_between() {
+    let options = FilterOptions {
+        pid: strings(&["1,2", "3"]),
+        tree: strings(&["7"]),
+        comm: strings(&["cc*,ld"]),
+        uid: strings(&["alice"]),
+        cgroup: strings(&["/user.slice/*"]),
+        kind: strings(&["exec,open"]),
+        failed: true,
+        filter: strings(&["path~\\.h$ uid=1000 ret<0"]),
+    };
+    let compiled = compiled(&options);
+    assert_eq!(
+        compiled.whole.text(),
+        "(kind=exec or kind=open) (pid=1 or pid=2 or pid=3) tree=7 (comm=cc* or comm=ld) uid=alice \
+         cgroup=/user.slice/* err path~\\.h$ uid=1000 ret<0"
+    );
+    assert_eq!(compiled.rest.text(), "tree=7 cgroup=/user.slice/* path~\\.h$ ret<0");
+    assert_eq!(compiled.kinds, bits(&[Kind::Exec, Kind::Open]));
+    assert!(!compiled.show_lost);
+    assert_eq!(compiled.capture.capture.tests, test::PID | test::UID | test::COMM | test::FAILED);
+    assert_eq!(
+        (compiled.capture.pids.as_slice(), compiled.capture.uids.as_slice()),
+        ([1, 2, 3].as_slice(), [1000].as_slice())
+    );
+    assert!(
+        comm_matches(&compiled.capture.capture.comm, b"cc1") && comm_matches(&compiled.capture.capture.comm, b"ld")
+    );
+    assert!(!comm_matches(&compiled.capture.capture.comm, b"ldd"));
+}
+
+#[test]
+fn nothing_asked_shows_all_but_forks() {
+    let compiled = compiled(&FilterOptions::default());
+    assert_eq!(compiled.kinds, bits(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]));
+    assert!(compiled.show_lost && compiled.rest.is_empty() && compiled.whole.is_empty());
+    assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds));
+    assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);
+}
+
+#[test]
+fn kinds_are_lowered_and_forks_shown_when_asked_for() {
+    let all = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+    for (text, kinds, lost, rest) in [
+        ("kind=fork", bits(&[Kind::Fork]), false, ""),
+        ("kind!=open", bits(&[Kind::Exec, Kind::Exit, Kind::Bpf]), true, ""),
+        ("kind=ex* comm=x", bits(&[Kind::Exec, Kind::Exit]), false, ""),
+        ("(kind=exec or kind=lost) pid=2", bits(&[Kind::Exec]), true, ""),
+        ("not (kind=exec or kind=exit)", bits(&[Kind::Open, Kind::Bpf]), true, ""),
+        ("tree=1 or kind=fork", bits(&all) | Kind::Fork.bit(), true, "tree=1 or kind=fork"),
+        ("tree=1 or kind!=fork", bits(&all), true, "tree=1 or kind!=fork"),
+        ("not kind!=fork", bits(&[Kind::Fork]), false, ""),
+        ("child_pid>5", bits(&all) | Kind::Fork.bit(), true, "child_pid>5"),
+        ("kind~^f", bits(&[Kind::Fork]), false, ""),
+    ] {
+        let compiled = expression(text);
+        assert_eq!((compiled.kinds, compiled.show_lost, compiled.rest.text()), (kinds, lost, rest), "{text}");
+    }
+    let named =
+        FilterOptions { kind: strings(&["exec,fork"]), filter: strings(&["kind!=exec"]), ..FilterOptions::default() };
+    assert_eq!(compiled(&named).kinds, Kind::Fork.bit());
+}
+
+#[test]
+fn what_does_not_fit_the_kernel_side_stays() {
+    for (text, rest) in [
+        ("pid=1 or comm=x", "pid=1 or comm=x"),
+        ("(pid=1 or pid=2) x", "x"),
+        ("pid!=1", "pid!=1"),
+        ("not pid=1", "not pid=1"),
+        ("pid>1", "pid>1"),
+        ("comm=a comm=a*", "comm=a*"),
+        ("comm=a?", "comm=a?"),
+        ("comm=[!a]", "comm=[!a]"),
+        ("comm=[a-z]*", ""),
+        ("comm~a", "comm~a"),
+        ("err=ENOENT", "err=ENOENT"),
+        ("((err) (uid=root))", ""),
+        ("euid=root", "euid=root"),
+    ] {
+        assert_eq!(expression(text).rest.text(), rest, "{text}");
+    }
+    let many: Vec<String> = (1..=1025).map(|pid| format!("{pid}")).collect();
+    let long = compiled(&FilterOptions { pid: many.clone(), ..FilterOptions::default() });
+    assert_eq!((long.capture.capture.tests, long.capture.pids.len()), (0, 0));
+    assert!(!long.rest.is_empty());
+    let both =
+        FilterOptions { pid: strings(&["1,2"]), filter: strings(&["pid=2 or pid=3"]), ..FilterOptions::default() };
+    assert_eq!(compiled(&both).capture.pids, [2]);
+    let wide = FilterOptions {
+        comm: strings(&["aaaaaaaaaaaaaaa,bbbbbbbbbbbbbbb,ccccccccccccccc,ddddddddddddddd*"]),
+        ..FilterOptions::default()
+    };
+    assert!(!compiled(&wide).rest.is_empty());
+    let twice = FilterOptions { filter: strings(&["pid=1", "comm=x"]), ..FilterOptions::default() };
+    assert_eq!(compiled(&twice).rest.text(), "pid=1 or comm=x");
+}
+
+#[test]
+fn errors_name_their_option() {
+    for (options, report) in [
+        (
+            FilterOptions { pid: strings(&["1,x2"]), ..FilterOptions::default() },
+            "--pid: `x2` is not a number\n    x2\n    ^^\nhint: numbers are decimal, or hex like 0x1f",
+        ),
+        (
+            FilterOptions { kind: strings(&["exce"]), ..FilterOptions::default() },
+            "--kind: `kind` is never `exce`\n    exce\n    ^^^^\nhint: did you mean `exec`?",
+        ),
+        (
+            FilterOptions { uid: strings(&["bob"]), ..FilterOptions::default() },
+            "--uid: no user is called `bob`\n    bob\n    ^^^\nhint: a number can be written instead",
+        ),
+        (FilterOptions { comm: strings(&[""]), ..FilterOptions::default() }, "--comm: a value is missing\n    \n    ^"),
+        (
+            FilterOptions { filter: strings(&["pid:3"]), ..FilterOptions::default() },
+            "--filter: a field and its value have `=` between them\n    pid:3\n       ^\nhint: write pid=3; to search for the text, put it in double quotes",
+        ),
+    ] {
+        assert_eq!(options.compile(&Known).expect_err("refused").render(), report);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------- generated
+
+fn glob_text() -> impl Strategy<Value = String> {
+    let piece =
+        prop::sample::select(vec!["a", "b", "*", "?", "[ab]", "[!a]", "[a-c]", "é", "[é]", "\\*", "**", "c1", "-"]);
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+fn comm_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let piece =
+        prop::sample::select(vec![b"a".as_slice(), b"b", b"c", b"c1", b"*", b"-", "é".as_bytes(), b"\xc3", b"\xa9"]);
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| {
+        let mut bytes = pieces.concat();
+        bytes.truncate(15);
+        bytes
+    })
+}
+
+/// What a glob means, without any cleverness.
+fn plain(glob: &[char], value: &[char]) -> bool {
+    match glob {
+        [] => value.is_empty(),
+        ['*', rest @ ..] => (0..=value.len()).any(|i| plain(rest, &value[i..])),
+        ['?', rest @ ..] => !value.is_empty() && plain(rest, &value[1..]),
+        ['\\', c, rest @ ..] | [c, rest @ ..] => value.first() == Some(c) && plain(rest, &value[1..]),
+    }
+}
+
+fn expr() -> impl Strategy<Value = Expr> {
+    let value = prop_oneof![
+        "[a-z/.]{1,6}".prop_map(String::into_bytes),
+        any::<String>().prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..6),
+        "[ ()\"\\\\=!x]{0,6}".prop_map(String::into_bytes),
+    ];
+    let ops = [Op::Eq, Op::Ne, Op::Like, Op::NotLike, Op::Lt, Op::Le, Op::Gt, Op::Ge];
+    let field = prop::sample::select(vec!["pid", "comm", "path", "prog.name", "dur", "tree"]);
+    let word = prop_oneof![
+        value.clone(),
+        prop::sample::select(vec!["err", "not", "or", "OR", "and", "pid=1", "pid:1", "a:b", "&&", "err)"])
+            .prop_map(|w| w.as_bytes().to_vec())
+    ];
+    let leaf = prop_oneof![
+        (field, prop::sample::select(ops.to_vec()), value).prop_map(|(field, op, value)| Expr::Test(Test {
+            field: field.to_owned(),
+            op,
+            value,
+            spots: Spots::default()
+        })),
+        word.prop_map(Expr::Word),
+        Just(Expr::Failed),
+    ];
+    leaf.prop_recursive(6, 40, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::All),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::Any),
+            inner.prop_map(|e| Expr::Not(Box::new(e))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in any::<String>()) {
+        if let Err(error) = Filter::parse(&text, &Known) {
+            error.render();
+        }
+    }
+
+    #[test]
+    fn text_like_filters_is_read_or_refused(text in "([a-z]{1,4}|pid|comm|path|dur|err|not|or|and|[=!~<>()\" \\\\:*?\\[\\]x0-9é]){0,24}") {
+        match Filter::parse(&text, &Known) {
+            Err(error) => drop(error.render()),
+            Ok(filter) => {
+                let again = parse::parse(&filter.expr.to_string()).map_err(|e| TestCaseError::fail(e.render()))?;
+                prop_assert_eq!(again, filter.expr);
+            }
+        }
+    }
+
+    #[test]
+    fn written_expressions_read_back_the_same(expr in expr()) {
+        let text = expr.to_string();
+        prop_assert_eq!(parse::parse(&text).map_err(|e| TestCaseError::fail(e.render()))?, expr, "{}", text);
+    }
+
+    #[test]
+    fn globs_mean_what_they_say(glob in "[ab*?é\\\\]{0,8}", value in "[abé]{0,8}") {
+        if let Ok(ready) = Glob::new(glob.as_bytes()) {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(ready.matches(value.as_bytes()), plain(&chars(&glob), &chars(&value)));
+        }
+    }
+
+    #[test]
+    fn the_automaton_matches_what_the_globs_match(
+        texts in prop::collection::vec(glob_text(), 0..4),
+        comms in prop::collection::vec(comm_bytes(), 1..16),
+    ) {
+        let globs: Vec<Glob> = texts.iter().filter_map(|text| Glob::new(text.as_bytes()).ok()).collect();
+        let Some((automaton, exactly)) = comm_globs(&globs) else { return Ok(()) };
+        for comm in comms {
+            let wanted = globs.iter().any(|glob| glob.matches(&comm));
+            let is = comm_matches(&automaton, &comm);
+            prop_assert!(is == wanted || exactly == Exactly::Roughly && is, "{:?} on {:?}", texts, comm);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Gives up what a running trace does not need: it reads hostile bytes for as long as it runs.
+
+use super::machine::{Capabilities, Capability};
+use std::io;
+
+/// What is kept: BPF commands on maps and programs (`CAP_BPF`, `CAP_PERFMON`), symbols (`CAP_SYSLOG`), /proc of other users
+/// (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, the latter also for cgroups by handle), and to take back CPU time that
+/// was lent (`CAP_SYS_NICE`).
+pub const KEPT: Capabilities = Capabilities(0)
+    .with(Capability::DacReadSearch)
+    .with(Capability::SysPtrace)
+    .with(Capability::SysNice)
+    .with(Capability::Syslog)
+    .with(Capability::Perfmon)
+    .with(Capability::Bpf);
+
+/// `_LINUX_CAPABILITY_VERSION_3`, include/uapi/linux/capability.h: two words a set.
+const VERSION: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Word {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Keeps of the calling thread's capabilities only those in `kept`, for good, and forbids gaining any by an exec
+/// (`PR_SET_NO_NEW_PRIVS`). Threads started afterwards inherit that; those that run already do not.
+///
+/// # Errors
+/// What the kernel says; then nothing was given up.
+pub fn confine(kept: Capabilities) -> io::Result<()> {
+    let mut words = [Word::default(); 2];
+    let mut header = Header { version: VERSION, pid: 0 };
+    // SAFETY: capget(2) writes two words, as version 3 says; both pointers live through the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) })?;
+    for (word, kept) in words.iter_mut().zip([kept.0 as u32, (kept.0 >> 32) as u32]) {
+        word.effective &= kept;
+        word.permitted &= kept;
+        word.inheritable = 0;
+    }
+    // SAFETY: capset(2) reads two words, as version 3 says; both pointers live through the call.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, words.as_ptr()) })?;
+    // SAFETY: prctl(2) with plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host::machine::Machine;
+
+    #[test]
+    fn a_confined_thread_has_only_what_is_kept() {
+        // In a thread of its own: it is for good.
+        let left = std::thread::spawn(|| {
+            confine(KEPT).expect("capabilities can always be given up");
+            std::fs::read_to_string("/proc/thread-self/status").expect("readable")
+        });
+        let status = left.join().expect("no panic");
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            u64::from_str_radix(line.trim(), 16).expect("hex")
+        };
+        let had = Machine::read().capabilities.expect("readable").0;
+        assert_eq!(value("CapEff:"), had & KEPT.0);
+        assert_eq!(value("CapPrm:") & !KEPT.0, 0);
+        assert_eq!(value("CapInh:"), 0);
+        assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"));
+    }
+}

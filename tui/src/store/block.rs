@@ -1,0 +1,97 @@
+//! A run of kept events: their frames one after another, and a line about each.
+
+use super::{Id, Stored};
+use crate::enrich::process::Process;
+use crate::event::Seen;
+use crate::frame::FrameRef;
+use std::sync::Arc;
+use tracetui_shared::kind::Kind;
+
+/// What is kept beside a frame.
+#[derive(Debug)]
+struct Meta {
+    process: Option<Arc<Process>>,
+    clock_offset: i64,
+    offset: u32,
+    kind: Kind,
+    failed: bool,
+}
+
+/// What an event costs beside its frame: its line, and its place in the indexes of the list and the detail pane.
+const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
+
+/// Events that follow one another. Only the newest block grows.
+#[derive(Debug)]
+pub(super) struct Block {
+    first: Id,
+    bytes: Vec<u8>,
+    metas: Vec<Meta>,
+    lost_rows: u64,
+    /// Bytes of what its events keep alive, as far as no newer block does too.
+    pub(super) charged: usize,
+}
+
+impl Block {
+    /// An empty block for `size` bytes of frames.
+    pub(super) fn new(first: Id, size: usize) -> Block {
+        Block { first, bytes: Vec::with_capacity(size), metas: Vec::new(), lost_rows: 0, charged: 0 }
+    }
+
+    pub(super) fn has_room(&self, frame: usize) -> bool {
+        self.bytes.capacity() - self.bytes.len() >= frame
+    }
+
+    pub(super) fn push(&mut self, seen: &Seen<'_>, frame: &FrameRef<'_>) {
+        let kind = seen.event.kind();
+        self.lost_rows += u64::from(kind == Kind::Lost);
+        self.metas.push(Meta {
+            process: seen.process.cloned(),
+            clock_offset: seen.clock_offset,
+            // A block is no larger than the largest frame or 1 MiB.
+            offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
+            kind,
+            failed: seen.event.failed(),
+        });
+        self.bytes.extend_from_slice(frame.bytes);
+    }
+
+    pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {
+        let meta = self.metas.get(usize::try_from(id.checked_sub(self.first)?).ok()?)?;
+        let (frame, _) = FrameRef::first(self.bytes.get(meta.offset as usize..)?)?;
+        Some(Stored {
+            id,
+            frame,
+            process: meta.process.as_ref(),
+            clock_offset: meta.clock_offset,
+            failed: meta.failed,
+            kind: meta.kind,
+        })
+    }
+
+    /// Gives back what it has not filled.
+    pub(super) fn seal(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.metas.shrink_to_fit();
+    }
+
+    pub(super) fn first_id(&self) -> Id {
+        self.first
+    }
+
+    pub(super) fn next_id(&self) -> Id {
+        self.first + self.metas.len() as u64
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.metas.len() as u64 - self.lost_rows
+    }
+
+    pub(super) fn lost_rows(&self) -> u64 {
+        self.lost_rows
+    }
+
+    /// Bytes of all of it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.charged
+    }
+}

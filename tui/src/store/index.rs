@@ -1,0 +1,102 @@
+//! Which kept events answer a question: built from the newest to the oldest in slices, so that the screen fills at
+//! once and keys are never kept waiting, and kept up to date as events come and go.
+
+use super::{Id, Store, Stored};
+use std::collections::VecDeque;
+
+/// The answer about one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It does not belong.
+    No,
+    /// It belongs.
+    Yes,
+    /// It belongs and is counted apart (a gap row in the list, a failure among the files).
+    Marked,
+}
+
+/// The events that belong, oldest first.
+#[derive(Debug, Default)]
+pub struct Index {
+    ids: VecDeque<Id>,
+    marked: VecDeque<Id>,
+    /// Events from here on have been asked about.
+    from: Id,
+}
+
+impl Index {
+    /// An index of nothing, that will be asked about everything.
+    pub fn new(store: &Store) -> Index {
+        Index { from: store.next_id(), ..Index::default() }
+    }
+
+    /// Takes the answer about an event that was just kept.
+    pub fn append(&mut self, id: Id, answer: Answer) {
+        match answer {
+            Answer::No => return,
+            Answer::Yes => {}
+            Answer::Marked => self.marked.push_back(id),
+        }
+        self.ids.push_back(id);
+    }
+
+    /// Asks about up to `budget` older events; the newest of them first.
+    pub fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
+        let until = self.from.saturating_sub(budget as u64).max(store.first_id());
+        while self.from > until {
+            self.from -= 1;
+            let Some(stored) = store.get(self.from) else { continue };
+            match ask(&stored) {
+                Answer::No => continue,
+                Answer::Yes => {}
+                Answer::Marked => self.marked.push_front(self.from),
+            }
+            self.ids.push_front(self.from);
+        }
+    }
+
+    /// Whether older events are left to be asked about.
+    pub fn scanning(&self, store: &Store) -> bool {
+        self.from > store.first_id()
+    }
+
+    /// Forgets what the store no longer keeps.
+    pub fn evict(&mut self, store: &Store) {
+        let first = store.first_id();
+        self.from = self.from.max(first);
+        for ids in [&mut self.ids, &mut self.marked] {
+            let gone = ids.partition_point(|id| *id < first);
+            ids.drain(..gone);
+        }
+    }
+
+    /// How many belong.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether none belongs.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// How many of them are marked.
+    pub fn marked(&self) -> usize {
+        self.marked.len()
+    }
+
+    /// The event at a place.
+    pub fn get(&self, at: usize) -> Option<Id> {
+        self.ids.get(at).copied()
+    }
+
+    /// The place of the first event that is not older than `id`.
+    pub fn place(&self, id: Id) -> usize {
+        self.ids.partition_point(|known| *known < id)
+    }
+
+    /// How many marked ones are older than `id`.
+    pub fn marked_before(&self, id: Id) -> usize {
+        self.marked.partition_point(|known| *known < id)
+    }
+}

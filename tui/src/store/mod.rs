@@ -1,0 +1,266 @@
+//! The kept events: raw frames in blocks, the oldest block dropped when the bound is reached.
+//!
+//! An event is kept as its frame's bytes and decoded again when it is looked at; of the world only its process and the
+//! clock offset are kept beside it, because those change. Ids are numbers that never change and are never used again.
+
+mod block;
+pub mod index;
+
+use crate::enrich::World;
+use crate::enrich::process::Process;
+use crate::event::{DecodeError, Event, Seen};
+use crate::frame::FrameRef;
+use block::Block;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tracetui_shared::kind::Kind;
+
+/// A kept event's number: counts up from 0 and sticks to the event.
+pub type Id = u64;
+
+/// Bytes of a block, unless the bound is too small for several of them.
+const BLOCK: usize = 1 << 20;
+
+/// Blocks that a small bound is divided into, so that eviction takes a part and not everything.
+const BLOCKS_MIN: usize = 16;
+
+/// What a table entry for a charged object takes, roughly: key, value and the table's slack.
+const CHARGE: usize = 48;
+
+/// The kept events.
+#[derive(Debug)]
+pub struct Store {
+    blocks: VecDeque<Block>,
+    /// The number of the first block in `blocks`.
+    first_block: u64,
+    bound: usize,
+    /// Bytes of all blocks but the newest.
+    sealed: usize,
+    /// What is kept alive by the blocks, charged to the newest block that refers to it.
+    charges: FxHashMap<usize, Charge>,
+    evicted: u64,
+    /// `lost` rows among the kept.
+    lost_rows: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Charge {
+    block: u64,
+    bytes: usize,
+}
+
+/// A kept event, before its frame is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// Its number.
+    pub id: Id,
+    /// Its frame.
+    pub frame: FrameRef<'a>,
+    /// The process as it was at the event.
+    pub process: Option<&'a Arc<Process>>,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
+    pub clock_offset: i64,
+    /// Whether it failed.
+    pub failed: bool,
+    /// The kind.
+    pub kind: Kind,
+}
+
+impl<'a> Stored<'a> {
+    /// Decodes the frame.
+    ///
+    /// # Errors
+    /// As [`Event::decode`]; what was pushed had been decoded, so it does not happen.
+    pub fn event(&self) -> Result<Event<'a>, DecodeError> {
+        Event::decode(&self.frame)
+    }
+
+    /// Looks at the event with what is known around it.
+    pub fn with<R>(&self, world: &World, look: impl FnOnce(&Seen<'_>) -> R) -> Option<R> {
+        let event = self.event().ok()?;
+        Some(look(&Seen { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
+    }
+}
+
+impl Store {
+    /// An empty store that keeps at most about `bound` bytes; the newest event is kept whatever its size.
+    pub fn new(bound: u64) -> Store {
+        Store {
+            blocks: VecDeque::new(),
+            first_block: 0,
+            bound: usize::try_from(bound).unwrap_or(usize::MAX),
+            sealed: 0,
+            charges: FxHashMap::default(),
+            evicted: 0,
+            lost_rows: 0,
+        }
+    }
+
+    /// Keeps an event, and drops the oldest ones when that is too much.
+    pub fn push(&mut self, seen: &Seen<'_>, frame: &FrameRef<'_>) -> Id {
+        if !self.blocks.back().is_some_and(|block| block.has_room(frame.bytes.len())) {
+            self.open_block(frame.bytes.len());
+        }
+        if let Some(process) = seen.process {
+            self.charge_process(process);
+        }
+        self.lost_rows += u64::from(seen.event.kind() == Kind::Lost);
+        let id = self.next_id();
+        if let Some(block) = self.blocks.back_mut() {
+            block.push(seen, frame);
+        }
+        self.evict();
+        id
+    }
+
+    /// The event of a number; `None` when it was evicted or is yet to come.
+    pub fn get(&self, id: Id) -> Option<Stored<'_>> {
+        let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
+        self.blocks.get(at)?.get(id)
+    }
+
+    /// The number of the oldest kept event.
+    pub fn first_id(&self) -> Id {
+        self.blocks.front().map_or(0, Block::first_id)
+    }
+
+    /// The number that the next event will have.
+    pub fn next_id(&self) -> Id {
+        self.blocks.back().map_or(0, Block::next_id)
+    }
+
+    /// Kept events; `lost` rows are none.
+    pub fn kept(&self) -> u64 {
+        self.next_id() - self.first_id() - self.lost_rows
+    }
+
+    /// Events that were dropped for want of room.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes that are kept, with everything that they keep alive (processes: estimated).
+    pub fn bytes(&self) -> usize {
+        self.sealed + self.blocks.back().map_or(0, Block::bytes) + self.charges.len() * CHARGE
+    }
+
+    /// The most bytes that are kept.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
+    fn open_block(&mut self, frame: usize) {
+        let first = self.next_id();
+        if let Some(full) = self.blocks.back_mut() {
+            full.seal();
+            self.sealed += full.bytes();
+        }
+        let size = BLOCK.min(self.bound / BLOCKS_MIN).max(frame);
+        self.blocks.push_back(Block::new(first, size));
+    }
+
+    fn charge_process(&mut self, process: &Arc<Process>) {
+        let own = size_of::<Process>() + process.comm.len() + 16;
+        self.charge(Arc::as_ptr(process) as usize, own);
+        let image = &process.image;
+        let texts = image.exe.len() + image.argv.len() + image.cwd.len();
+        self.charge(Arc::as_ptr(image) as usize, size_of_val(&**image) + texts + 16);
+    }
+
+    /// Moves the cost of an object to the newest block: it lives as long as that does.
+    fn charge(&mut self, object: usize, bytes: usize) {
+        let newest = self.first_block + self.blocks.len().saturating_sub(1) as u64;
+        match self.charges.insert(object, Charge { block: newest, bytes }) {
+            Some(before) if before.block == newest => return,
+            Some(before) => self.discharge(before),
+            None => {}
+        }
+        if let Some(block) = self.blocks.back_mut() {
+            block.charged += bytes;
+        }
+    }
+
+    fn discharge(&mut self, charge: Charge) {
+        let at = charge.block.checked_sub(self.first_block).and_then(|at| usize::try_from(at).ok());
+        if let Some(block) = at.and_then(|at| self.blocks.get_mut(at)) {
+            block.charged = block.charged.saturating_sub(charge.bytes);
+            self.sealed = self.sealed.saturating_sub(charge.bytes);
+        }
+    }
+
+    fn evict(&mut self) {
+        while self.blocks.len() > 1 && self.bytes() > self.bound {
+            let Some(oldest) = self.blocks.pop_front() else { return };
+            self.sealed = self.sealed.saturating_sub(oldest.bytes());
+            self.evicted += oldest.events();
+            self.lost_rows -= oldest.lost_rows();
+            self.first_block += 1;
+            let first = self.first_block;
+            self.charges.retain(|_, charge| charge.block >= first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{Feed, open_path};
+
+    /// Ids and paths of what is kept after pushing `count` opens into `bound` bytes.
+    fn filled(count: u32, bound: u64) -> (Store, World) {
+        let mut feed = Feed::default();
+        for i in 0..count {
+            feed.open(100 + i % 7, "cat", &format!("/some/where/file-{i}"), 3);
+        }
+        let (mut store, mut world) = (Store::new(bound), World::default());
+        for frame in feed.batch().frames() {
+            let event = Event::decode(&frame).expect("an open");
+            let process = world.apply(&event);
+            store.push(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset: 5 }, &frame);
+        }
+        (store, world)
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was() {
+        let (store, world) = filled(1000, 64 << 20);
+        let stored = store.get(777).expect("kept");
+        let path = stored.with(&world, |seen| open_path(seen.event)).expect("decodes");
+        assert_eq!(path, "/some/where/file-777");
+        assert_eq!((stored.kind, stored.failed, stored.clock_offset), (Kind::Open, false, 5));
+        assert!(stored.process.is_some());
+        assert_eq!((store.kept(), store.evicted()), (1000, 0));
+    }
+
+    #[test]
+    fn the_oldest_go_when_it_is_full_and_are_counted() {
+        let (store, world) = filled(20_000, 1 << 20);
+        assert!(store.bytes() <= 1 << 20);
+        assert!(store.kept() > 1000);
+        assert_eq!(store.kept() + store.evicted(), 20_000);
+        assert!(store.get(0).is_none());
+        assert!(store.get(store.first_id() - 1).is_none());
+        for id in [store.first_id(), 19_999] {
+            let path = store.get(id).and_then(|s| s.with(&world, |seen| open_path(seen.event)));
+            assert_eq!(path, Some(format!("/some/where/file-{id}")));
+        }
+        assert!(store.get(20_000).is_none());
+    }
+
+    #[test]
+    fn what_is_charged_is_let_go_again() {
+        let (store, _) = filled(20_000, 1 << 20);
+        let charged: usize = store.blocks.iter().map(|block| block.charged).sum();
+        let listed: usize = store.charges.values().map(|charge| charge.bytes).sum();
+        assert_eq!(charged, listed);
+        let sealed: usize = store.blocks.iter().rev().skip(1).map(Block::bytes).sum();
+        assert_eq!(store.sealed, sealed);
+    }
+
+    #[test]
+    fn the_newest_event_is_kept_whatever_its_size() {
+        let (store, _) = filled(10, 0);
+        assert_eq!((store.kept(), store.evicted()), (1, 9));
+    }
+}

@@ -1,0 +1,379 @@
+//! The detail pane: the selected event and its process.
+
+use super::text::{self, Charset};
+use super::theme::Theme;
+use super::{page, put};
+use crate::app::App;
+use crate::app::detail::{Subject, Tab};
+use crate::app::row::{TimeMode, time_text};
+use crate::enrich::process::{Entry, Process};
+use crate::enrich::time::short_duration;
+use crate::event::describe::{COMMON, Field, Value, args};
+use crate::event::exit::{Ended, Exit};
+use crate::event::{Body, Seen, fields_of, names};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::ExitRecord;
+
+/// Cells of a field's name.
+const NAME: usize = 9;
+
+/// Children that are named.
+const CHILDREN: usize = 100;
+
+/// Draws it; tells how far it can be scrolled.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
+    if area.is_empty() {
+        return 0;
+    }
+    let at_side = area.x > 0;
+    let area = if at_side { border(frame, area) } else { area };
+    let Some(subject) = app.subject() else { return 0 };
+    put(frame, Rect { height: 1, ..area }, title(app, subject, area.width.into(), theme));
+    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let page_of = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
+    let (lines, more) = match app.detail().tab {
+        Tab::Info => (page_of.info(subject), 0),
+        Tab::Files => page_of.files(),
+        Tab::Parents => (page_of.parents(), 0),
+    };
+    match app.detail().tab {
+        Tab::Files => page(frame, body, lines, 0) + more,
+        _ => page(frame, body, lines, app.detail().scroll),
+    }
+}
+
+/// The line between the list and a pane at its right.
+fn border(frame: &mut Frame<'_>, area: Rect) -> Rect {
+    for y in area.y..area.bottom() {
+        put(frame, Rect { y, width: 1, height: 1, ..area }, Line::raw("|"));
+    }
+    Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area }
+}
+
+/// Who it is about, and the tabs.
+fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'static> {
+    let who = match subject {
+        Subject::Event(id) => {
+            app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
+        }
+        Subject::Process(_) => {
+            app.subject_process().map(|p| format!("{} {} (its parent)", p.key.tgid.0, safe(&p.comm, theme)))
+        }
+    };
+    let tabs: Vec<String> = Tab::ALL
+        .iter()
+        .map(|tab| if *tab == app.detail().tab { format!("[{}]", tab.title()) } else { format!(" {} ", tab.title()) })
+        .collect();
+    let key = if width >= 70 { "- Tab -" } else { "-" };
+    let tabs = format!("{}{key}", tabs.concat());
+    let who = text::cut(&who.unwrap_or_default(), width.saturating_sub(text::width(&tabs) + 6), theme.charset);
+    let dashes = width.saturating_sub(text::width(&who) + text::width(&tabs) + 5);
+    Line::styled(format!("-- {who} {} {tabs}", "-".repeat(dashes)), theme.title())
+}
+
+fn event_title(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
+    let header = &seen.event.header;
+    let kind = seen.event.kind().name().to_ascii_uppercase();
+    let who = seen.process.map(|_| format!("{} {}  ", header.tgid.0, safe(header.comm(), theme))).unwrap_or_default();
+    format!("{who}{kind} {}", clock(header.time.0, seen.clock_offset, app))
+}
+
+fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
+    let base = crate::app::row::TimeBase { mode: TimeMode::Clock, ..app.time_base(0) };
+    time_text(boot_ns, offset, &base)
+}
+
+fn safe(bytes: &[u8], theme: Theme) -> String {
+    // More than any screen holds is never looked at.
+    text::escape_in(bytes, theme.charset, 1 << 17)
+}
+
+fn duration(ns: u64) -> String {
+    let mut out = Vec::new();
+    short_duration(ns, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// How a process ended.
+fn ended(status: u32) -> String {
+    let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
+    let core = if exit.core() { ", core dumped" } else { "" };
+    match exit.ended() {
+        Ended::Code(code) => format!("exit {code}{core}"),
+        Ended::Signal(signal) => format!("{}{core}", names::signal(signal).unwrap_or("signal")),
+    }
+}
+
+/// What a process runs, in a line.
+fn command(process: &Process, theme: Theme) -> String {
+    let image = &process.image;
+    let command = Value::Args(&image.argv).text().unwrap_or_default();
+    match (command.is_empty(), image.exe.is_empty()) {
+        (false, _) => safe(&command, theme),
+        (true, false) => safe(&image.exe, theme),
+        (true, true) => format!("[{}]", safe(&process.comm, theme)),
+    }
+}
+
+struct Page<'a> {
+    app: &'a App,
+    theme: Theme,
+    width: usize,
+    height: usize,
+}
+
+impl Page<'_> {
+    fn charset(&self) -> Charset {
+        self.theme.charset
+    }
+
+    /// A named text on as many lines as it takes.
+    fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
+        let lines = text::wrap(text, self.width.saturating_sub(NAME + 2));
+        let mut first = format!(" {} ", text::left(name, NAME.max(name.len()).min(self.width), self.charset()));
+        let mut out = Vec::new();
+        for line in lines {
+            out.push(Line::from(vec![Span::styled(first, self.theme.key()), Span::styled(line, style)]));
+            first = " ".repeat(NAME + 2);
+        }
+        out
+    }
+
+    fn info(&self, subject: Subject) -> Vec<Line<'static>> {
+        let process = self.app.subject_process();
+        let mut lines = match subject {
+            Subject::Event(id) => {
+                let stored = self.app.store().get(id);
+                stored.and_then(|s| s.with(self.app.world(), |seen| self.of_event(seen))).unwrap_or_default()
+            }
+            Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
+        };
+        if let Some(process) = process {
+            lines.extend(self.of_process(&process));
+        }
+        if let Subject::Event(id) = subject
+            && let Some(stored) = self.app.store().get(id)
+        {
+            lines.extend(stored.with(self.app.world(), |seen| self.all_fields(seen)).unwrap_or_default());
+        }
+        lines
+    }
+
+    /// The command, the file, and how it went.
+    fn of_event(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+        let plain = Style::new();
+        let mut lines = match &seen.event.body {
+            Body::Exec(exec) => {
+                let count = args(exec.argv).count();
+                let all = exec.argc().map_or_else(|| "?".to_owned(), |argc| argc.to_string());
+                let cut = if exec.cut() { "the rest cut" } else { "none cut" };
+                let command = safe(&Value::Args(exec.argv).text().unwrap_or_default(), self.theme);
+                let mut lines = self.named("cmd", &format!("{command}   ({count} of {all} args, {cut})"), plain);
+                lines.extend(self.of_exe(seen));
+                lines
+            }
+            Body::Lost(_) => Vec::new(),
+            _ => {
+                let mut detail = Vec::new();
+                seen.detail(&mut detail);
+                let mut lines = self.named(seen.event.kind().name(), &safe(&detail, self.theme), plain);
+                lines.extend(seen.process.map(|p| self.of_image(p)).unwrap_or_default());
+                lines
+            }
+        };
+        let mut result = Vec::new();
+        seen.result(&mut result);
+        let style = if seen.event.failed() { self.theme.failure() } else { plain };
+        lines.extend(self.named("result", &safe(&result, self.theme), style));
+        lines
+    }
+
+    fn of_exe(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+        let of = |name| {
+            let value = crate::app::row::field(seen, name);
+            value_text(&value, self.theme)
+        };
+        let argv0 = match &seen.event.body {
+            Body::Exec(exec) => {
+                args(exec.argv).next().map(|first| format!("   argv[0] \"{}\"", safe(first, self.theme)))
+            }
+            _ => None,
+        };
+        let mut lines = self.named("exe", &format!("{}{}", of("exe"), argv0.unwrap_or_default()), Style::new());
+        lines.extend(self.named("cwd", &of("cwd"), Style::new()));
+        lines
+    }
+
+    /// What a process runs.
+    fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
+        let mut lines = self.named("cmd", &command(process, self.theme), Style::new());
+        let known = |bytes: &[u8]| if bytes.is_empty() { "(not known)".to_owned() } else { safe(bytes, self.theme) };
+        let exe = format!("{}   cwd {}", known(&process.image.exe), known(&process.image.cwd));
+        lines.extend(self.named("exe", &exe, Style::new()));
+        lines
+    }
+
+    fn of_process(&self, process: &Process) -> Vec<Line<'static>> {
+        let world = self.app.world();
+        let entry = world.processes.get(process.key);
+        let mut lines = self.named("process", &self.state(process, entry), Style::new());
+        let user = world.user(process.uid).unwrap_or("?");
+        let group = world.group(process.gid).unwrap_or("?");
+        let cgroup = if process.cgroup.is_empty() {
+            String::new()
+        } else {
+            format!("  cgroup {}", safe(&process.cgroup, self.theme))
+        };
+        let who = format!("{user}({}):{group}({}){cgroup}", process.uid.0, process.gid.0);
+        lines.extend(self.named("who", &text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()));
+        let mut parents: Vec<_> = world.processes.ancestors(process).map(|p| self.short_name(p)).collect();
+        parents.reverse();
+        lines.extend(self.named("parents", &parents.join(" > "), Style::new()));
+        lines.extend(self.named("children", &self.children(process), Style::new()));
+        lines.extend(self.named("opened", &self.opened(), Style::new()));
+        lines
+    }
+
+    fn short_name(&self, process: &Process) -> String {
+        format!("{} {}", process.key.tgid.0, safe(&process.comm, self.theme))
+    }
+
+    fn state(&self, process: &Process, entry: Option<&Entry>) -> String {
+        let offset = self.app.world().clock_offset();
+        let started = format!("started {}", clock(process.key.start.0, offset, self.app));
+        match entry.map(|entry| entry.end) {
+            None => format!("{started}, ended long ago"),
+            Some(None) => format!("{started}, running"),
+            Some(Some(end)) => {
+                let ran = duration(end.time.since(process.key.start));
+                format!("{started}, ended {}  {}  ran {ran}", clock(end.time.0, offset, self.app), ended(end.status))
+            }
+        }
+    }
+
+    /// The children that the table knows, the oldest first.
+    fn children(&self, process: &Process) -> String {
+        let entries = self.app.world().processes.entries();
+        let mut children: Vec<&Entry> = entries.filter(|e| e.process.parent == Some(process.key)).collect();
+        children.sort_by_key(|entry| entry.process.key);
+        let more = children.len().saturating_sub(CHILDREN);
+        let mut names: Vec<_> = children.iter().take(CHILDREN).map(|entry| self.child(entry)).collect();
+        if more > 0 {
+            names.push(format!("and {more} more"));
+        }
+        if names.is_empty() { "none known".to_owned() } else { names.join("   ") }
+    }
+
+    fn child(&self, entry: &Entry) -> String {
+        let name = self.short_name(&entry.process);
+        match entry.end {
+            None => format!("{name} (running)"),
+            Some(end) => {
+                format!("{name} ({}, {})", ended(end.status), duration(end.time.since(entry.process.key.start)))
+            }
+        }
+    }
+
+    fn opened(&self) -> String {
+        let Some(files) = self.app.detail().files() else { return String::new() };
+        let looking = if self.app.detail().scanning(self.app.store()) { " so far" } else { "" };
+        let evicted = if self.app.store().evicted() > 0 { ", of the kept events" } else { "" };
+        let (all, failed) = (crate::app::grouped(files.len() as u64), crate::app::grouped(files.failed() as u64));
+        format!("{all} files, {failed} failed{evicted}{looking}")
+    }
+
+    /// Every field of the event, as filters name them.
+    fn all_fields(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+        let kind = seen.event.kind();
+        let own = fields_of(kind).iter();
+        let listed: Vec<&Field> =
+            if kind == Kind::Lost { own.collect() } else { own.chain(rest_of_common()).collect() };
+        let mut lines = vec![Line::styled(" -- fields --", self.theme.title())];
+        for field in listed {
+            match (field.get)(seen) {
+                Value::Object => lines.extend(
+                    field
+                        .sub
+                        .iter()
+                        .flat_map(|sub| self.field(&format!("{}.{}", field.name, sub.name), &(sub.get)(seen))),
+                ),
+                value => lines.extend(self.field(field.name, &value)),
+            }
+        }
+        lines
+    }
+
+    fn field(&self, name: &str, value: &Value<'_>) -> Vec<Line<'static>> {
+        match value {
+            Value::Null => Vec::new(),
+            value => self.named(name, &value_text(value, self.theme), Style::new()),
+        }
+    }
+
+    /// The files, the newest first; only those that are on the screen are looked at.
+    fn files(&self) -> (Vec<Line<'static>>, usize) {
+        let Some(files) = self.app.detail().files() else { return (Vec::new(), 0) };
+        let room = self.height.saturating_sub(1);
+        let most = files.len().saturating_sub(room);
+        let first = self.app.detail().scroll.min(most);
+        let mut lines = vec![Line::raw(format!(" {}, the newest first", self.opened()))];
+        let ids = (first..files.len()).take(room).filter_map(|at| files.newest(at));
+        lines.extend(ids.filter_map(|id| self.app.store().get(id)?.with(self.app.world(), |seen| self.file(seen))));
+        (lines, most)
+    }
+
+    fn file(&self, seen: &Seen<'_>) -> Line<'static> {
+        let (mut result, mut detail) = (Vec::new(), Vec::new());
+        seen.result(&mut result);
+        seen.detail(&mut detail);
+        let time = clock(seen.event.header.time.0, seen.clock_offset, self.app);
+        let room = self.width.saturating_sub(24);
+        let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
+        Line::from(vec![
+            Span::raw(format!(" {time} ")),
+            Span::styled(text::left(&safe(&result, self.theme), 8, self.charset()), style),
+            Span::raw(format!(" {}", text::cut_middle(&safe(&detail, self.theme), room, self.charset()))),
+        ])
+    }
+
+    /// The processes that it comes from, the oldest first, and itself.
+    fn parents(&self) -> Vec<Line<'static>> {
+        let Some(process) = self.app.subject_process() else { return Vec::new() };
+        let world = self.app.world();
+        let mut chain: Vec<_> = world.processes.ancestors(&process).cloned().collect();
+        chain.reverse();
+        chain.push(process);
+        let last = chain.len() - 1;
+        let line = |(depth, process): (usize, &std::sync::Arc<Process>)| {
+            let state = match world.processes.get(process.key).map(|entry| entry.end) {
+                None => "gone".to_owned(),
+                Some(None) => "running".to_owned(),
+                Some(Some(end)) => ended(end.status),
+            };
+            let indent = " ".repeat(depth.min(20));
+            let text = format!(" {:>7} {state:<10} {indent}{}", process.key.tgid.0, command(process, self.theme));
+            let style = if depth == last { self.theme.title() } else { Style::new() };
+            Line::styled(text::cut(&text, self.width, self.charset()), style)
+        };
+        chain.iter().enumerate().map(line).collect()
+    }
+}
+
+/// The common fields that stand nowhere else in the pane.
+fn rest_of_common() -> impl Iterator<Item = &'static Field> {
+    const STANDS_ABOVE: [&str; 5] = ["kind", "comm", "uid", "gid", "pid"];
+    COMMON.iter().filter(|field| !STANDS_ABOVE.contains(&field.name))
+}
+
+/// A value as text, or why there is none.
+fn value_text(value: &Value<'_>, theme: Theme) -> String {
+    match (value.why(), value.text()) {
+        (Some(why), _) => format!("({})", why.word().replace('_', " ")),
+        (None, Some(text)) => safe(&text, theme),
+        (None, None) => "-".to_owned(),
+    }
+}

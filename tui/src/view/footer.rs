@@ -1,0 +1,150 @@
+//! The last two lines: how full things are and what is hidden; and the keys that matter now.
+
+use super::text::{self, short};
+use super::theme::Theme;
+use super::{Piece, ends, put};
+use crate::app::keymap::{self, Action, KEYS, Scope};
+use crate::app::{App, OverlayKind};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+/// Draws the status line; a message takes its place for a moment.
+pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    let right = [offer(app, theme), place(app)];
+    let left = match app.message() {
+        Some(message) => {
+            let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
+            Piece::new(format!(" {message}"), theme.title())
+        }
+        None => Piece::plain(fitting(&figures(app, area.width), usize::from(area.width), super::width_of(&right))),
+    };
+    ends(frame, area, &[left], &right, theme);
+}
+
+/// As many whole figures as fit.
+fn fitting(figures: &[String], width: usize, right: usize) -> String {
+    let mut line = String::new();
+    for figure in figures {
+        let bar = if line.is_empty() { " " } else { " | " };
+        if text::width(&line) + text::width(figure) + bar.len() + right > width {
+            break;
+        }
+        line.push_str(bar);
+        line.push_str(figure);
+    }
+    line
+}
+
+fn figures(app: &App, width: u16) -> Vec<String> {
+    let counters = app.world().counters();
+    let mut figures = Vec::new();
+    if let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) {
+        let size = if width >= 130 { format!(" of {}", bytes(counters.ring_size)) } else { String::new() };
+        figures.push(format!("ring {percent}%{size}"));
+    }
+    let store = app.store();
+    figures.push(format!("kept {}, {} of {} MiB", short(store.kept()), store.bytes() >> 20, store.bound() >> 20));
+    if store.evicted() > 0 {
+        figures.push(format!("evicted {}", short(store.evicted())));
+    }
+    match app.hidden() {
+        _ if app.list().scanning(store) => figures.push("filtering...".to_owned()),
+        hidden => figures.push(format!("hidden {}", short(hidden))),
+    }
+    if let Some((cpu, resident)) = app.usage() {
+        figures.push(format!("self {cpu:.1}% cpu {} MB", resident / 1_000_000));
+    }
+    figures
+}
+
+/// Bytes in the unit that suits them.
+fn bytes(count: u64) -> String {
+    match count {
+        0..0x10_0000 => format!("{} KiB", count >> 10),
+        _ => format!("{} MiB", count >> 20),
+    }
+}
+
+fn offer(app: &App, theme: Theme) -> Piece {
+    let many = app.rates().many_opens() && app.shows_kind(tracetui_shared::kind::Kind::Open);
+    if many { Piece::new("O:hide opens".to_owned(), theme.title()) } else { Piece::default() }
+}
+
+/// Where in the list one is, and what came since.
+fn place(app: &App) -> Piece {
+    let list = app.list();
+    let unseen = crate::app::grouped(list.unseen() as u64);
+    Piece::plain(match (list.paused(), list.follows()) {
+        (true, _) => format!("+{unseen} new"),
+        (false, true) => "following".to_owned(),
+        (false, false) => format!("follow off, {unseen} new"),
+    })
+}
+
+/// Draws the keys: as many of the table's labels as there is room for, the way out always.
+pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    let labels = labels(app);
+    let mut line = Line::from(" ");
+    let mut room = usize::from(area.width).saturating_sub(1);
+    let last = labels.last().cloned().unwrap_or_default();
+    let last_width = text::width(&last.0) + text::width(&last.1) + 2;
+    for (at, (key, label)) in labels.iter().enumerate() {
+        let width = text::width(key) + text::width(label) + 2;
+        let reserve = if at + 1 == labels.len() { 0 } else { last_width };
+        if width + reserve > room + 1 {
+            continue;
+        }
+        line.push_span(Span::styled(key.clone(), theme.key()));
+        line.push_span(format!(":{label} "));
+        room = room.saturating_sub(width);
+    }
+    put(frame, area, line);
+}
+
+fn labels(app: &App) -> Vec<(String, String)> {
+    let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
+    if app.filter().line().is_some() {
+        return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "empty"), ("Esc", "as before")]);
+    }
+    if app.search().line().is_some() {
+        return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
+    }
+    match app.overlay().map(|overlay| overlay.kind) {
+        Some(OverlayKind::Help) => own(&[("j k", "scroll"), ("!", "report on lost events"), ("Esc", "close")]),
+        Some(OverlayKind::Loss) => own(&[("j k", "scroll"), ("?", "help"), ("Esc", "close")]),
+        None => of_table(app),
+    }
+}
+
+fn of_table(app: &App) -> Vec<(String, String)> {
+    let open = app.detail().size().is_some();
+    let shown = |action| match action {
+        Action::Back => open || app.search().pattern().is_some() || !app.filter().text().is_empty(),
+        Action::Failures | Action::LossReport => !open,
+        _ => true,
+    };
+    let rest = KEYS.iter().filter(|b| b.scope == Scope::Everywhere);
+    let rest = rest.filter(|b| b.keys.first().and_then(|key| keymap::lookup(*key, open)) == Some(b.action));
+    // While the pane is open its own keys come first.
+    let of_pane = |b: &&keymap::Binding| {
+        open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
+    };
+    let first = KEYS.iter().filter(of_pane);
+    first
+        .chain(rest.filter(|b| !of_pane(b)))
+        .filter(|b| !b.label.is_empty() && shown(b.action))
+        .filter_map(|b| Some((b.keys.first()?.name(), label(b.action, b.label, app))))
+        .collect()
+}
+
+/// The table's label, or what the key does now.
+fn label(action: Action, label: &str, app: &App) -> String {
+    match action {
+        Action::Pause if app.list().paused() => "go on".to_owned(),
+        Action::Enter if app.detail().size().is_some() => "full".to_owned(),
+        Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
+        Action::Back if app.detail().size().is_some() => "close".to_owned(),
+        _ => label.to_owned(),
+    }
+}

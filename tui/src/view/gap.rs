@@ -1,0 +1,44 @@
+//! A gap row: how many events are missing here, why, and between when and when.
+
+use super::text;
+use super::theme::Theme;
+use crate::app::row::{TimeBase, TimeMode, time_text};
+use crate::event::lost::Lost;
+use crate::event::{Body, Seen};
+
+/// The row as a dashed line of `width` cells.
+pub(super) fn text(seen: &Seen<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
+    let mut detail = Vec::new();
+    seen.detail(&mut detail);
+    let detail = text::escape_in(&detail, theme.charset, width);
+    let said = match &seen.event.body {
+        Body::Lost(lost) => format!("{}{}", grouped(lost, &detail), bounds(lost, seen, base, width)),
+        _ => detail,
+    };
+    let said = text::cut(&said, width.saturating_sub(4), theme.charset);
+    let dashes = width.saturating_sub(text::width(&said) + 2);
+    let before = dashes.min(8).min(dashes / 2);
+    format!("{} {said} {}", "-".repeat(before), "-".repeat(dashes - before))
+}
+
+/// The sentence with commas in its number.
+fn grouped(lost: &Lost, detail: &str) -> String {
+    let count = lost.record.count.to_string();
+    match detail.strip_prefix(&count) {
+        Some(rest) => format!("{}{}", crate::app::grouped(lost.record.count), rest.replace("  ", " ")),
+        None => detail.to_owned(),
+    }
+}
+
+fn bounds(lost: &Lost, seen: &Seen<'_>, base: &TimeBase, width: usize) -> String {
+    let mode = if base.mode == TimeMode::Delta { TimeMode::Clock } else { base.mode };
+    let time = |ns| {
+        let text = time_text(ns, seen.clock_offset, &TimeBase { mode, ..*base });
+        let short = if width < 90 && mode == TimeMode::Clock { text.get(3..).map(str::to_owned) } else { None };
+        short.unwrap_or(text)
+    };
+    match lost.record.from_ns {
+        0 => format!(", before {}", time(lost.record.to_ns)),
+        from => format!(", {} .. {}", time(from), time(lost.record.to_ns)),
+    }
+}

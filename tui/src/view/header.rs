@@ -1,0 +1,81 @@
+//! The first line: is it live, how fast do events come, is anything lost.
+
+use super::text::{self, short};
+use super::theme::Theme;
+use super::{Piece, ends};
+use crate::app::{App, SourceState, grouped};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use tracetui_shared::kind::Kind;
+
+/// Columns from which the host and the rate of each kind are shown.
+const WIDE: u16 = 130;
+
+/// Draws it. What is lost comes first when there is no room for all.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    let account = app.account();
+    let lost = account.sum().lost.sum();
+    let skips = match account.unattributed_skips {
+        0 => String::new(),
+        skips => format!("+{} skips", grouped(skips)),
+    };
+    let style = if lost + account.unattributed_skips > 0 { theme.alarm() } else { theme.title() };
+    let lost = Piece::new(format!("LOST {}{skips}", grouped(lost)), style);
+    let state = Piece::new(state(app), if app.list().paused() { theme.alarm() } else { theme.title() });
+    let rates =
+        Piece::plain(if area.width >= WIDE { rates(app) } else { format!("{} ev/s", short(app.rates().all())) });
+    let spark = Piece::plain(sparkline(app));
+    let right = [lost, state, rates, spark];
+    // By importance above, as they stand below.
+    let order = [1, 2, 3, 0];
+    let left = vec![Piece::new(" tracetui".to_owned(), theme.title()), Piece::plain(host(app, area.width, theme))];
+    ends(frame, area, &left, &super::by_importance(right, order, area.width), theme);
+}
+
+fn state(app: &App) -> String {
+    match (app.list().paused(), app.source()) {
+        (true, _) => "PAUSED".to_owned(),
+        (false, SourceState::Live) => "LIVE".to_owned(),
+        (false, SourceState::Ended) => "ENDED".to_owned(),
+    }
+}
+
+fn host(app: &App, width: u16, theme: Theme) -> String {
+    if width < WIDE {
+        return String::new();
+    }
+    let host = app.world().host();
+    let capture = match app.capture() {
+        "" => String::new(),
+        capture => format!("capture: {capture}"),
+    };
+    let parts = [host.name.as_str(), host.kernel.as_str(), capture.as_str()];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    text::escape_in(parts.join("  ").as_bytes(), theme.charset, usize::from(width))
+}
+
+fn rates(app: &App) -> String {
+    let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+    let rates: Vec<_> =
+        kinds.iter().map(|kind| format!("{} {}/s", kind.name(), short(app.rates().of(*kind)))).collect();
+    rates.join(" ")
+}
+
+/// The last ten seconds; the tallest is the fastest of them.
+fn sparkline(app: &App) -> String {
+    let seconds: Vec<u64> = app.rates().history().collect();
+    let most = seconds.iter().max().copied().unwrap_or_default();
+    let line: String = seconds.iter().map(|count| bar(*count, most)).collect();
+    format!("{line:>10}")
+}
+
+/// A bar of four heights; none for nothing.
+fn bar(count: u64, most: u64) -> char {
+    match (count * 4).checked_div(most) {
+        _ if count == 0 => ' ',
+        None | Some(0) => '.',
+        Some(1) => ':',
+        Some(2) => '|',
+        Some(_) => '!',
+    }
+}

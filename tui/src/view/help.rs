@@ -1,0 +1,68 @@
+//! The help overlay: made of the table of keys, so it cannot lie.
+
+use super::text;
+use super::theme::Theme;
+use crate::app::keymap::{Binding, KEYS, Section};
+use ratatui::text::{Line, Span};
+
+/// Columns from which the sections stand in two columns.
+const TWO_COLUMNS: u16 = 70;
+
+/// Its lines.
+pub(super) fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let (left, right): (&[Section], &[Section]) = match width >= TWO_COLUMNS {
+        true => {
+            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
+        }
+        false => (&Section::ALL, &[]),
+    };
+    let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
+    let mut lines = Vec::new();
+    let (left, right) = (column(left, half, theme), column(right, usize::from(width) - half, theme));
+    for at in 0..left.len().max(right.len()) {
+        let mut line = left.get(at).cloned().unwrap_or_default();
+        let fill = half.saturating_sub(line.width());
+        line.push_span(" ".repeat(fill));
+        line.spans.extend(right.get(at).cloned().unwrap_or_default().spans);
+        lines.push(line);
+    }
+    lines.extend(LANGUAGE.map(Line::raw));
+    lines
+}
+
+/// The filter language in a few lines.
+const LANGUAGE: [&str; 3] = [
+    " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >",
+    " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash",
+    "         a bare word: in any column   LOST: what found no room; ! says what to do",
+];
+
+fn column(sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {
+    sections.iter().flat_map(|section| section_lines(*section, width, theme)).collect()
+}
+
+fn section_lines(section: Section, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let rows = rows(section);
+    let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
+    let mut lines = vec![Line::styled(format!(" {}", section.title()), theme.title())];
+    for (names, help) in rows {
+        let room = width.saturating_sub(keys + 4);
+        lines.push(Line::from(vec![
+            Span::styled(format!("  {} ", text::left(&names, keys, theme.charset)), theme.key()),
+            Span::raw(text::cut(help, room, theme.charset)),
+        ]));
+    }
+    lines
+}
+
+/// Keys and what they do; those that do the same together.
+fn rows(section: Section) -> Vec<(String, &'static str)> {
+    let mut rows: Vec<(String, &'static str)> = Vec::new();
+    for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
+        if rows.iter().all(|(_, known)| known != help) {
+            let same = KEYS.iter().filter(|other| other.section == section && other.help == *help);
+            rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
+        }
+    }
+    rows
+}

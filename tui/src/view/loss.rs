@@ -1,0 +1,128 @@
+//! The report on lost events: how many, of what, where, and what to do about it.
+
+use super::text;
+use super::theme::Theme;
+use crate::account::Account;
+use crate::app::{App, grouped};
+use crate::frame::host::Counters;
+use ratatui::text::Line;
+use tracetui_shared::kind::{Kind, Slot};
+
+/// Its lines.
+pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let room = usize::from(width).saturating_sub(2);
+    let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
+    let account = app.account();
+    let counters = app.world().counters();
+    let mut lines = vec![Line::styled(" LOST EVENTS", theme.title())];
+    lines.extend(by_kind(&account).into_iter().map(Line::raw));
+    lines.extend(by_cpu(counters).into_iter().map(Line::raw));
+    lines.extend(ring(counters).into_iter().flat_map(said));
+    lines.extend(apart(app, &account).into_iter().flat_map(said));
+    lines.push(Line::default());
+    lines.push(Line::styled(" What to do", theme.title()));
+    lines.extend(advice(&account, counters).into_iter().flat_map(said));
+    lines
+}
+
+fn row(cells: [String; 7]) -> String {
+    let mut line = format!("  {:<6}", cells[0]);
+    for cell in cells.iter().skip(1) {
+        line.push_str(&format!("{cell:>12}"));
+    }
+    line
+}
+
+fn by_kind(account: &Account) -> Vec<String> {
+    let titles = ["KIND", "SEEN", "DELIVERED", "FILTERED", "RING FULL", "SKIPPED", "UNREADABLE"];
+    let mut lines = vec![row(titles.map(str::to_owned))];
+    let line = |name: &str, k: &crate::account::KindAccount| {
+        let counts = [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped);
+        let [seen, delivered, filtered, ring, probe, read] = counts;
+        row([name.to_owned(), seen, delivered, filtered, ring, probe, read])
+    };
+    lines.extend(Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))));
+    lines.push(line("all", &account.sum()));
+    lines
+}
+
+/// CPUs that lost something, by kind: only the ring's losses are known by CPU.
+fn by_cpu(counters: &Counters) -> Vec<String> {
+    let losers = counters.cpus.iter().enumerate().filter_map(|(cpu, state)| {
+        let of = |kind: Kind| {
+            let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+            slots.filter_map(|slot| state.slots.get(slot as usize)).map(|slot| slot.lost_ring).sum::<u64>()
+        };
+        let counts = Kind::PROBED.map(of);
+        let all: u64 = counts.iter().sum();
+        (all > 0).then(|| {
+            let [exec, exit, open, fork, bpf] = counts.map(grouped);
+            row([cpu.to_string(), grouped(all), exec, exit, open, fork, bpf])
+        })
+    });
+    let losers: Vec<_> = losers.collect();
+    if losers.is_empty() {
+        return vec![];
+    }
+    let titles = ["CPU", "RING FULL", "EXEC", "EXIT", "OPEN", "FORK", "BPF"];
+    [String::new(), row(titles.map(str::to_owned))].into_iter().chain(losers).collect()
+}
+
+fn ring(counters: &Counters) -> Vec<String> {
+    let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return vec![] };
+    vec![
+        String::new(),
+        format!(
+            "ring: {} KiB, {percent}% full when last asked; counters are asked once a second",
+            counters.ring_size >> 10
+        ),
+    ]
+}
+
+/// What is never counted as lost, and what else is missing.
+fn apart(app: &App, account: &Account) -> Vec<String> {
+    let skips = (account.unattributed_skips > 0).then(|| {
+        format!(
+            "skips: {} of programs that serve several kinds: of which, the kernel does not tell",
+            grouped(account.unattributed_skips)
+        )
+    });
+    let books = (account.bookkeeping_lost > 0).then(|| {
+        format!("process table: {} records lost; parents and names may be missing", grouped(account.bookkeeping_lost))
+    });
+    let others = format!(
+        "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
+        grouped(app.hidden()),
+        grouped(app.store().evicted()),
+        grouped(account.cut),
+        grouped(account.own)
+    );
+    skips.into_iter().chain(books).chain([others]).collect()
+}
+
+fn advice(account: &Account, counters: &Counters) -> Vec<String> {
+    let lost = account.sum().lost;
+    let mut advice = Vec::new();
+    if lost.ring > 0 {
+        let larger = (counters.ring_size.max(1 << 20) * 4).min(crate::limits::RING_MAX) >> 20;
+        advice.push(format!(
+            "ring full: start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup."
+        ));
+        advice.push(
+            "A display filter hides only; it does not make the ring emptier. A gap row stands where the loss was."
+                .to_owned(),
+        );
+    }
+    if lost.probe + account.unattributed_skips > 0 {
+        advice.push(
+            "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
+        );
+    }
+    if lost.read > 0 {
+        advice.push("unreadable: a defect of tracetui, or probes of another version. Please report it.".to_owned());
+    }
+    if advice.is_empty() {
+        advice.push("nothing: no event was lost.".to_owned());
+    }
+    advice
+}

@@ -1,0 +1,80 @@
+//! Colours: only the terminal's own 16, bold and reverse. None of them says anything that the text does not say too.
+
+use super::text::Charset;
+use ratatui::style::{Color, Modifier, Style};
+use tracetui_shared::kind::Kind;
+
+/// How the screen is painted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Theme {
+    /// Whether there are colours.
+    pub colours: Colours,
+    /// What the terminal can show.
+    pub charset: Charset,
+}
+
+/// Whether colours are used; bold and reverse always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Colours {
+    /// The terminal's own.
+    #[default]
+    Sixteen,
+    /// None: NO_COLOR or `--color never`.
+    None,
+}
+
+impl Theme {
+    fn paint(self, colour: Color) -> Style {
+        match self.colours {
+            Colours::Sixteen => Style::new().fg(colour),
+            Colours::None => Style::new(),
+        }
+    }
+
+    /// Titles and tabs.
+    pub fn title(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// What must be seen.
+    pub fn alarm(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
+    }
+
+    /// The selected row.
+    pub fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// What is wrong.
+    pub fn failure(self) -> Style {
+        self.paint(Color::Red)
+    }
+
+    /// Gap rows.
+    pub fn gap(self) -> Style {
+        self.paint(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    /// What a search matched.
+    pub fn found(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+    }
+
+    /// Keys in the footer, names of fields.
+    pub fn key(self) -> Style {
+        self.paint(Color::Cyan)
+    }
+
+    /// A kind.
+    pub fn kind(self, kind: Kind) -> Style {
+        match kind {
+            Kind::Exec => self.paint(Color::Green),
+            Kind::Exit => self.paint(Color::Magenta),
+            Kind::Open => Style::new(),
+            Kind::Fork => self.paint(Color::Blue),
+            Kind::Bpf => self.paint(Color::Yellow),
+            Kind::Lost => self.gap(),
+        }
+    }
+}
