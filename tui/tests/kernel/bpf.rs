@@ -17,6 +17,9 @@ const BPF_PERF_EVENT: u32 = 41;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
 
+/// A link's cookie.
+const COOKIE: u64 = 0x1234_5678_9abc;
+
 /// `mov64 r0, 0`.
 const MOV_R0: u64 = 0xb7;
 /// `exit`.
@@ -156,26 +159,29 @@ fn both_ways_onto_a_tracepoint_are_told() {
     let tracefs = dir.dir("tracefs");
     let acted = trace(move || {
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
-        let prog = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_tp", &[MOV_R0, EXIT]));
+        // One program hangs on a tracepoint only once, so two.
+        let [linked, set] =
+            ["tt_linked", "tt_set"].map(|name| sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT])));
         let (first, second) = (perf_event(tracepoint), perf_event(tracepoint));
-        let link = sys::owned(link_create(&prog, sys::raw(&first), 0x1234_5678_9abc));
-        let by_ioctl = [sys::raw(&second) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(&prog) as u64, 0, 0];
+        let link = sys::owned(link_create(&linked, sys::raw(&first), COOKIE));
+        let by_ioctl = [sys::raw(&second) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(&set) as u64, 0, 0];
         let by_ioctl = sys::call(libc::SYS_ioctl, by_ioctl);
-        let [id, tag] = id_and_tag(&prog);
-        vec![id, tag, by_ioctl, link_id(&link)]
+        [&id_and_tag(&linked)[..], &id_and_tag(&set), &[by_ioctl, link_id(&link)]].concat()
     });
     let Some((run, pid, numbers)) = acted else { return };
-    assert_eq!(numbers[2], 0, "the ioctl itself");
-    for via in ["link", "ioctl"] {
-        let event = run.one("bpf", pid, |e| e["attach"]["via"] == via);
-        check_prog(&event, "tt_tp", "tracepoint", &numbers);
+    assert_eq!(numbers[4], 0, "the ioctl itself");
+    let by_link = run.one("bpf", pid, |e| e["attach"]["via"] == "link");
+    let by_ioctl = run.one("bpf", pid, |e| e["attach"]["via"] == "ioctl");
+    check_prog(&by_link, "tt_linked", "tracepoint", &numbers[..2]);
+    check_prog(&by_ioctl, "tt_set", "tracepoint", &numbers[2..4]);
+    for event in [&by_link, &by_ioctl] {
         let attach = &event["attach"];
         assert_eq!((&event["op"], &attach["type"]), (&"attach".into(), &"tracepoint".into()), "{event}");
         assert_eq!(attach["target"], "sched:sched_process_exit", "{event}");
     }
-    let by_link = run.one("bpf", pid, |e| e["attach"]["via"] == "link");
-    assert_eq!(by_link["attach"]["link_id"], numbers[3], "{by_link}");
-    assert_eq!(by_link["attach"]["cookie"], 0x1234_5678_9abc_i64, "{by_link}");
+    assert_eq!(by_link["attach"]["link_id"], numbers[5], "{by_link}");
+    assert_eq!(by_link["attach"]["cookie"], COOKIE, "{by_link}");
+    assert_eq!(by_ioctl["attach"]["link_id"], Value::Null, "{by_ioctl}");
 }
 
 #[test]
