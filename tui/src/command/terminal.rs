@@ -34,8 +34,9 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
         restore_on_panic();
-        enter(mouse)?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let terminal = enter(mouse).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        // Half taken is given back too.
+        let terminal = terminal.inspect_err(|_| restore())?;
         Ok(Screen { terminal, mouse })
     }
 
