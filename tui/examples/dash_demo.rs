@@ -7,11 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tracetui::app::filter::{DisplayFilter, FilterError};
-use tracetui::app::{App, KINDS_AT_START, Settings};
+use tracetui::app::{App, KINDS_AT_START, Settings, language};
 use tracetui::command::dashboard::{self, Look};
-use tracetui::enrich::World;
-use tracetui::event::Seen;
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Clock, Counters, Host, HostFrame, ProcessSeed, User};
 use tracetui::limits;
@@ -30,36 +27,6 @@ use zerocopy::IntoBytes;
 
 const BOOT: u64 = 100_000_000_000;
 const DAY: i64 = 1_795_183_331_000_000_000;
-
-/// All words have to stand in a column; `not` before a word, `field=value`.
-#[derive(Debug)]
-struct Words(Vec<String>);
-
-impl DisplayFilter for Words {
-    fn matches(&self, seen: &Seen<'_>) -> bool {
-        let mut row = Vec::new();
-        tracetui::app::row::searched(seen, &mut row);
-        let row = String::from_utf8_lossy(&row);
-        let mut negated = false;
-        self.0.iter().all(|word| {
-            if word == "not" {
-                negated = true;
-                return true;
-            }
-            let field = |(field, value): (&str, &str)| {
-                tracetui::app::row::field(seen, field).text().is_some_and(|text| text == value.as_bytes())
-            };
-            word.split_once('=').map_or_else(|| row.contains(word.as_str()), field) != std::mem::take(&mut negated)
-        })
-    }
-}
-
-fn parse(text: &str, _: &World) -> Result<Box<dyn DisplayFilter>, FilterError> {
-    match text.find('(') {
-        Some(at) => Err(FilterError { at: at..at + 1, message: "expected a term".into(), hint: None }),
-        None => Ok(Box::new(Words(text.split_whitespace().map(str::to_owned).collect()))),
-    }
-}
 
 /// Makes events.
 struct Machine {
@@ -251,7 +218,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         zone_s: 0,
         capture: "all".into(),
         filter: String::new(),
-        parse,
+        parse: language::parse,
     };
     let app = App::new(Pipeline::new(kinds), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };

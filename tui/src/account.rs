@@ -37,7 +37,7 @@ pub struct LostBy {
 impl LostBy {
     /// All causes.
     pub fn sum(&self) -> u64 {
-        self.ring + self.probe + self.read
+        self.ring.saturating_add(self.probe).saturating_add(self.read)
     }
 }
 
@@ -79,6 +79,11 @@ pub struct Account {
     pub pairing: Pairing,
 }
 
+/// A sum of figures that a damaged recording may have made up.
+fn add(a: u64, b: u64) -> u64 {
+    a.saturating_add(b)
+}
+
 fn index(kind: Kind) -> Option<usize> {
     Kind::PROBED.iter().position(|k| *k == kind)
 }
@@ -106,11 +111,12 @@ impl Account {
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
                 if let (Some(c), Some(kind)) = (cpu.slots.get(slot as usize), account.kind_mut(slot.kind())) {
-                    kind.seen += c.wanted + c.bookkeeping + c.filtered + c.own;
-                    kind.filtered += c.bookkeeping + c.filtered + c.own;
-                    kind.lost.ring += c.lost_ring;
-                    account.own += c.own;
-                    account.bookkeeping_lost += c.lost_bookkeeping;
+                    let rejected = add(c.bookkeeping, add(c.filtered, c.own));
+                    kind.seen = add(kind.seen, add(c.wanted, rejected));
+                    kind.filtered = add(kind.filtered, rejected);
+                    kind.lost.ring = add(kind.lost.ring, c.lost_ring);
+                    account.own = add(account.own, c.own);
+                    account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping);
                 }
             }
         }
@@ -122,9 +128,9 @@ impl Account {
             account.cut += c.cut;
             if let Some(k) = account.kind_mut(kind) {
                 k.delivered = c.delivered;
-                k.filtered += c.filtered;
+                k.filtered = add(k.filtered, c.filtered);
                 // A record that was no frame at all leaves a missing number that the ring's counter does not know.
-                k.lost.read = c.unread + c.gaps.saturating_sub(k.lost.ring);
+                k.lost.read = add(c.unread, c.gaps.saturating_sub(k.lost.ring));
             }
         }
         account
@@ -133,10 +139,10 @@ impl Account {
     fn skipped(&mut self, slots: &[u16], skips: u64) {
         match single_kind(slots).and_then(|kind| self.kind_mut(kind)) {
             Some(kind) => {
-                kind.seen += skips;
-                kind.lost.probe += skips;
+                kind.seen = add(kind.seen, skips);
+                kind.lost.probe = add(kind.lost.probe, skips);
             }
-            None => self.unattributed_skips += skips,
+            None => self.unattributed_skips = add(self.unattributed_skips, skips),
         }
     }
 
@@ -152,13 +158,13 @@ impl Account {
     /// All kinds together.
     pub fn sum(&self) -> KindAccount {
         self.kinds.iter().fold(KindAccount::default(), |sum, k| KindAccount {
-            seen: sum.seen + k.seen,
-            delivered: sum.delivered + k.delivered,
-            filtered: sum.filtered + k.filtered,
+            seen: add(sum.seen, k.seen),
+            delivered: add(sum.delivered, k.delivered),
+            filtered: add(sum.filtered, k.filtered),
             lost: LostBy {
-                ring: sum.lost.ring + k.lost.ring,
-                probe: sum.lost.probe + k.lost.probe,
-                read: sum.lost.read + k.lost.read,
+                ring: add(sum.lost.ring, k.lost.ring),
+                probe: add(sum.lost.probe, k.lost.probe),
+                read: add(sum.lost.read, k.lost.read),
             },
         })
     }

@@ -108,7 +108,8 @@ impl Pipeline {
 
     fn count_gap(&mut self, gap: &LostRecord) {
         if let Some(counted) = Kind::try_from(gap.of).ok().and_then(|kind| self.counted.of(kind)) {
-            counted.gaps += gap.count;
+            // A recording's numbers may be anything.
+            counted.gaps = counted.gaps.saturating_add(gap.count);
         }
     }
 

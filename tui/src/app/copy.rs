@@ -3,6 +3,7 @@
 use crate::enrich::process::Process;
 use crate::event::describe::args;
 use crate::event::{Body, Seen};
+use crate::view::escape::deceives;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
 pub const MOST: usize = 74_994;
@@ -106,7 +107,7 @@ fn shell_word(word: &[u8]) -> String {
 }
 
 fn needs_escape(letter: char) -> bool {
-    letter.is_control() || crate::view::text::is_hidden(letter)
+    letter.is_control() || deceives(letter)
 }
 
 /// `$'…'`: the only quotes in which every byte can be written in ASCII.

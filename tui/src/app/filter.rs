@@ -17,6 +17,9 @@ pub trait DisplayFilter: fmt::Debug {
     fn names_kinds(&self) -> bool {
         false
     }
+
+    /// The parts that all have to hold; joined by spaces they are the filter again.
+    fn parts(&self) -> Vec<String>;
 }
 
 /// Why a text is no filter.
@@ -41,8 +44,8 @@ pub struct FilterState {
     applied: Option<Box<dyn DisplayFilter>>,
     error: Option<FilterError>,
     line: Option<Line>,
-    /// The parts as they were before the line was opened.
-    before: Vec<String>,
+    /// The text as it was before the line was opened.
+    before: String,
     history: History,
 }
 
@@ -64,7 +67,7 @@ impl FilterState {
             applied: None,
             error: None,
             line: None,
-            before: Vec::new(),
+            before: String::new(),
             history: History::default(),
         }
     }
@@ -76,7 +79,7 @@ impl FilterState {
 
     /// The text of the filter in force.
     pub fn text(&self) -> String {
-        join(&self.parts)
+        self.parts.join(" ")
     }
 
     /// The line that is being typed.
@@ -96,34 +99,36 @@ impl FilterState {
     pub fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         self.applied = match text.trim() {
             "" => None,
-            text => Some((self.parse)(text, world)?),
+            _ => Some((self.parse)(text, world)?),
         };
-        self.parts = split(text);
+        self.parts = self.applied.as_ref().map(|filter| filter.parts()).unwrap_or_default();
         Ok(())
     }
 
     /// Adds a part, unless it is there.
-    pub fn add(&mut self, part: String, world: &World) -> Result<Change, FilterError> {
-        if self.parts.contains(&part) {
+    pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
+        if self.parts.iter().any(|known| known == part) {
             return Ok(Change::None);
         }
-        let mut parts = self.parts.clone();
-        parts.push(part);
-        self.take(parts, world)
+        let text = match self.parts.as_slice() {
+            [] => part.to_owned(),
+            // It may be alternatives, which a part beside them would tear apart.
+            [one] => format!("({one}) {part}"),
+            several => format!("{} {part}", several.join(" ")),
+        };
+        self.take(&text, world)
     }
 
     /// Takes the newest part away.
     pub fn peel(&mut self, world: &World) -> Result<Change, FilterError> {
-        let mut parts = self.parts.clone();
-        match parts.pop() {
-            Some(_) => self.take(parts, world),
+        match self.parts.split_last() {
+            Some((_, older)) => self.take(&older.join(" "), world),
             None => Ok(Change::None),
         }
     }
 
-    fn take(&mut self, parts: Vec<String>, world: &World) -> Result<Change, FilterError> {
-        self.set(&join(&parts), world)?;
-        self.parts = parts;
+    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterError> {
+        self.set(text, world)?;
         self.history.add(&self.text());
         Ok(Change::Applied)
     }
@@ -138,8 +143,8 @@ impl FilterState {
 
     /// Opens the line.
     pub fn edit(&mut self) {
-        self.before = self.parts.clone();
         let text = self.text();
+        self.before = text.clone();
         let space = if text.is_empty() { "" } else { " " };
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
@@ -162,7 +167,7 @@ impl FilterState {
                 self.error = None;
                 let before = std::mem::take(&mut self.before);
                 // It was in force before, so it is a filter.
-                self.take(before, world).unwrap_or(Change::None)
+                self.set(&before, world).map_or(Change::None, |()| Change::Applied)
             }
         }
     }
@@ -180,146 +185,5 @@ impl FilterState {
                 Change::None
             }
         }
-    }
-}
-
-/// A value as a filter writes it: quoted when it has to be.
-pub fn quoted(value: &[u8]) -> String {
-    let text = std::str::from_utf8(value).ok();
-    let plain = text.filter(|text| !text.is_empty() && !text.contains(special) && !starts_as_operator(text));
-    if let Some(plain) = plain {
-        return plain.to_owned();
-    }
-    let mut out = String::from("\"");
-    for byte in value {
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b' '..=b'~' => out.push(char::from(*byte)),
-            _ => out.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Characters that end a value, or that mean something in one.
-fn special(letter: char) -> bool {
-    letter.is_whitespace() || letter.is_control() || !letter.is_ascii() || matches!(letter, '"' | '\\' | '(' | ')')
-}
-
-fn starts_as_operator(text: &str) -> bool {
-    text.starts_with(['=', '~', '<', '>', '!', '('])
-}
-
-/// The term that a text field is this value and nothing else. What would mean something in a glob becomes a regex.
-pub fn equals(field: &str, value: &[u8]) -> String {
-    if !value.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')) {
-        return format!("{field}={}", quoted(value));
-    }
-    let mut regex = String::from("^");
-    for byte in value {
-        match byte {
-            b' '..=b'~' => regex.push_str(&regex::escape(char::from(*byte).encode_utf8(&mut [0; 4]))),
-            _ => regex.push_str(&format!("(?-u:\\x{byte:02x})")),
-        }
-    }
-    regex.push('$');
-    format!("{field}~{}", quoted(regex.as_bytes()))
-}
-
-/// The parts as one text: all of them have to hold.
-fn join(parts: &[String]) -> String {
-    match parts {
-        [one] => one.clone(),
-        several => several.iter().map(|part| enclosed(part)).collect::<Vec<_>>().join(" "),
-    }
-}
-
-/// A part as it stands among others.
-fn enclosed(part: &str) -> String {
-    if words(part).iter().any(|word| word.eq_ignore_ascii_case("or")) { format!("({part})") } else { part.to_owned() }
-}
-
-/// A text's parts: what stands side by side in it, unless there is an `or` between.
-fn split(text: &str) -> Vec<String> {
-    let words = words(text);
-    if words.iter().any(|word| word == "or") {
-        return vec![text.trim().to_owned()];
-    }
-    let mut parts: Vec<String> = Vec::new();
-    let mut open = false;
-    for word in words.into_iter().filter(|word| word != "and") {
-        let operator = word.starts_with(['=', '~', '<', '>']) || word.starts_with("!=") || word.starts_with("!~");
-        let ends_open = word == "not" || word.ends_with(['=', '~', '<', '>', '!']);
-        match parts.last_mut() {
-            Some(last) if open || operator => {
-                last.push(' ');
-                last.push_str(&word);
-            }
-            _ => parts.push(word),
-        }
-        open = ends_open;
-    }
-    parts
-}
-
-/// What white space outside of quotes and parentheses separates.
-fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let (mut quoted, mut escaped, mut depth) = (false, false, 0u32);
-    for letter in text.chars() {
-        let ends = letter.is_whitespace() && !quoted && depth == 0;
-        match letter {
-            '"' if !escaped => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        escaped = quoted && letter == '\\' && !escaped;
-        match words.last_mut() {
-            Some(word) if !ends => word.push(letter),
-            _ => words.push(String::new()),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check_split(text: &str, parts: &[&str]) {
-        assert_eq!(split(text), parts, "{text}");
-    }
-
-    #[test]
-    fn a_text_falls_into_the_parts_that_all_have_to_hold() {
-        check_split("", &[]);
-        check_split(" comm=cc1  path~\\.h$ ", &["comm=cc1", "path~\\.h$"]);
-        check_split("not comm=bash and pid=3", &["not comm=bash", "pid=3"]);
-        check_split("pid = 3 comm = x", &["pid = 3", "comm = x"]);
-        check_split("comm=\"a b\" (err=1 or err=2) x", &["comm=\"a b\"", "(err=1 or err=2)", "x"]);
-        check_split("pid=1 or pid=2", &["pid=1 or pid=2"]);
-        check_split("comm=\"a \\\" or b\" x", &["comm=\"a \\\" or b\"", "x"]);
-    }
-
-    #[test]
-    fn alternatives_stand_in_parentheses_among_other_parts() {
-        assert_eq!(join(&["pid=1 or pid=2".to_owned(), "comm=x".to_owned()]), "(pid=1 or pid=2) comm=x");
-        assert_eq!(join(&["pid=1 or pid=2".to_owned()]), "pid=1 or pid=2");
-    }
-
-    #[test]
-    fn values_are_quoted_when_they_have_to_be() {
-        assert_eq!(quoted(b"cc1"), "cc1");
-        assert_eq!(quoted(b""), "\"\"");
-        assert_eq!(quoted(b"a b"), "\"a b\"");
-        assert_eq!(quoted(b"=x"), "\"=x\"");
-        assert_eq!(quoted(b"(sd-pam)"), "\"(sd-pam)\"");
-        assert_eq!(quoted(b"a\"\\\x1b\xff"), "\"a\\\"\\\\\\x1b\\xff\"");
-        assert_eq!(equals("comm", b"a b"), "comm=\"a b\"");
-        assert_eq!(equals("comm", b"a*"), "comm~\"^a\\\\*$\"");
     }
 }

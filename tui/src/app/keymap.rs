@@ -199,16 +199,15 @@ pub fn lookup(press: Press, detail: bool) -> Option<Action> {
 impl Press {
     /// What the key is called.
     pub fn name(self) -> String {
-        let name = match self.code {
+        match self.code {
             KeyCode::Char(' ') => "Space".to_owned(),
             KeyCode::Char(letter) if self.ctrl => format!("Ctrl-{}", letter.to_ascii_uppercase()),
             KeyCode::Char(letter) => letter.to_string(),
             KeyCode::PageDown => "PgDn".to_owned(),
             KeyCode::PageUp => "PgUp".to_owned(),
             KeyCode::BackTab => "Shift-Tab".to_owned(),
-            other => return other.to_string(),
-        };
-        name
+            other => other.to_string(),
+        }
     }
 }
 

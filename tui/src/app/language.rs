@@ -22,6 +22,10 @@ impl DisplayFilter for Language {
     fn names_kinds(&self) -> bool {
         true
     }
+
+    fn parts(&self) -> Vec<String> {
+        self.filter.parts()
+    }
 }
 
 /// Reads an expression of the filter language.

@@ -1,10 +1,8 @@
 //! Frames made by hand, for tests.
 
-use super::filter::{DisplayFilter, FilterError};
-use super::{App, Input, KINDS_AT_START, Settings, Tick};
-use crate::enrich::World;
+use super::{App, Input, KINDS_AT_START, Settings, Tick, language};
 use crate::event::lost::LostRecord;
-use crate::event::{Body, Event, Seen};
+use crate::event::{Body, Event};
 use crate::frame::Batch;
 use crate::frame::host::{Clock, HostFrame};
 use crate::pipeline::Pipeline;
@@ -125,43 +123,17 @@ pub(crate) fn open_path(event: &Event<'_>) -> String {
     }
 }
 
-/// Terms `field=value`, `not` before them, or words that a column has to hold; a lone `(` is an error.
-#[derive(Debug)]
-struct Words(Vec<String>);
-
-impl DisplayFilter for Words {
-    fn matches(&self, seen: &Seen<'_>) -> bool {
-        let mut row = Vec::new();
-        super::row::searched(seen, &mut row);
-        let row = String::from_utf8_lossy(&row).into_owned();
-        let mut negated = false;
-        self.0.iter().all(|word| {
-            if word == "not" {
-                negated = true;
-                return true;
-            }
-            let holds = match word.split_once('=') {
-                Some((field, value)) => super::row::field(seen, field).text().is_some_and(|v| v == value.as_bytes()),
-                None => row.contains(word.as_str()),
-            };
-            holds != std::mem::take(&mut negated)
-        })
-    }
-}
-
-/// A stand-in for the filter language.
-pub(crate) fn parse(text: &str, _: &World) -> Result<Box<dyn DisplayFilter>, FilterError> {
-    match text.find('(') {
-        Some(at) => Err(FilterError { at: at..at + 1, message: "expected a term".to_owned(), hint: None }),
-        None => Ok(Box::new(Words(text.split_whitespace().map(str::to_owned).collect()))),
-    }
-}
-
 /// A dashboard of this size.
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
-    let settings =
-        Settings { memory, kinds: KINDS_AT_START, zone_s: 0, capture: "all".to_owned(), filter: String::new(), parse };
+    let settings = Settings {
+        memory,
+        kinds: KINDS_AT_START,
+        zone_s: 0,
+        capture: "all".to_owned(),
+        filter: String::new(),
+        parse: language::parse,
+    };
     let mut app = App::new(Pipeline::new(kinds), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
     let mut clock = Feed::default();

@@ -3,11 +3,12 @@
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Way, Wrapped};
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Signal, SourceState, Tick, Usage};
-use super::{copy, filter, row};
+use super::{copy, row};
 use crate::app::detail::{Size, Subject};
 use crate::app::filter::{Change, FilterError};
 use crate::app::list::Shown;
 use crate::event::Seen;
+use crate::filter;
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Pipeline, Taken};
@@ -283,7 +284,7 @@ impl App {
             }
             Action::NextTab => self.step_tab(1),
             Action::PreviousTab => self.step_tab(2),
-            Action::ToParent => self.to_parent(),
+            Action::ToParent => self.climb_to_parent(),
             _ => {}
         }
     }
@@ -293,7 +294,7 @@ impl App {
         self.detail.scroll = 0;
     }
 
-    fn to_parent(&mut self) {
+    fn climb_to_parent(&mut self) {
         let parent = self.subject_process().and_then(|process| process.parent);
         let known = parent.filter(|key| self.world().processes.get(*key).is_some());
         match (self.list.selected(), known) {
@@ -365,14 +366,14 @@ impl App {
             match action {
                 Action::OnlyPid => Some(format!("pid={}", header.tgid.0)),
                 Action::OnlyUser => Some(format!("uid={}", header.uid.0)),
-                Action::OnlyComm => Some(filter::equals("comm", header.comm())),
-                Action::NotComm => Some(format!("not {}", filter::equals("comm", header.comm()))),
+                Action::OnlyComm => Some(filter::exactly("comm", header.comm())),
+                Action::NotComm => Some(format!("not {}", filter::exactly("comm", header.comm()))),
                 _ => None,
             }
         });
         match part {
             Some(part) => {
-                let added = self.filter.add(part, self.pipeline.world());
+                let added = self.filter.add(&part, self.pipeline.world());
                 self.changed(added);
             }
             None => self.say("no event is selected"),

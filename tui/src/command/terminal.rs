@@ -34,8 +34,9 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
         restore_on_panic();
-        enter(mouse)?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let terminal = enter(mouse).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        // Half taken is given back too.
+        let terminal = terminal.inspect_err(|_| restore())?;
         Ok(Screen { terminal, mouse })
     }
 
@@ -52,9 +53,12 @@ impl Screen {
         self.terminal.size().map(|size| (size.width, size.height))
     }
 
-    /// Has everything drawn anew.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+    /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
+    /// would go to the stream of keys.
+    fn clear(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), terminal::Clear(terminal::ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// Hands a sequence to the terminal.

@@ -210,7 +210,7 @@ pub enum Ellipsis {
 
 impl Ellipsis {
     /// As much of the sign as fits.
-    fn fit(self, cells: usize) -> &'static str {
+    pub(super) fn fit(self, cells: usize) -> &'static str {
         match self {
             Ellipsis::Sign if cells > 0 => "…",
             Ellipsis::Sign => "",
@@ -243,7 +243,7 @@ pub fn truncate_middle(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, 
 
 /// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
 /// the text takes as a whole.
-fn head(text: &str, cells: usize) -> &str {
+pub(super) fn head(text: &str, cells: usize) -> &str {
     let mut left = cells;
     for (at, c) in text.char_indices() {
         match left.checked_sub(c.width().unwrap_or(0)) {
@@ -255,7 +255,7 @@ fn head(text: &str, cells: usize) -> &str {
 }
 
 /// The longest end that takes at most `cells` cells and does not start with a combining mark.
-fn tail(text: &str, cells: usize) -> &str {
+pub(super) fn tail(text: &str, cells: usize) -> &str {
     let mut left = cells;
     let mut start = text.len();
     for (at, c) in text.char_indices().rev() {

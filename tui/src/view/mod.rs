@@ -98,7 +98,7 @@ fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u
     let mut room = usize::from(width);
     let mut fits = [false; N];
     for (piece, fits) in pieces.iter().zip(&mut fits) {
-        *fits = piece.width() + 1 <= room;
+        *fits = piece.width() < room;
         if !*fits {
             break;
         }

@@ -1,6 +1,6 @@
-//! Bytes become screen text here, and text is made to fit.
+//! Text made to fit: cut, filled, wrapped; counts made short. Bytes become text in [`super::escape`].
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use super::escape::{self, Ellipsis, Mode, head, tail};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,87 +13,38 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// What stands for what was left out.
-    pub fn ellipsis(self) -> &'static str {
+    fn ellipsis(self) -> Ellipsis {
         match self {
-            Charset::Utf8 => "…",
-            Charset::Ascii => "~",
+            Charset::Utf8 => Ellipsis::Sign,
+            Charset::Ascii => Ellipsis::Dots,
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Screen,
+            Charset::Ascii => Mode::Ascii,
         }
     }
 }
 
-/// Whether a character is one that is not seen, or that changes how others are: control, bidi, zero width.
-pub fn is_hidden(letter: char) -> bool {
-    let bidi =
-        matches!(letter, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let odd =
-        matches!(letter, '\u{00ad}' | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
-    bidi || odd || letter.width().unwrap_or(0) == 0
-}
+/// Bytes that one cell is made of at most: a character with all the marks that may stand on it.
+const BYTES_PER_CELL: usize = 40;
 
-/// Bytes from outside as text that is safe to show; nothing is hidden, nothing moves the cursor.
+/// Bytes from outside as text that is safe to show.
 pub fn escape(bytes: &[u8]) -> String {
     escape_in(bytes, Charset::Utf8, usize::MAX)
 }
 
-/// The same for a charset, up to the first character that lies beyond `cells`.
+/// The same for a charset; of what lies beyond `cells` only so much that it is seen to be cut.
 pub fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
-    let mut out = String::new();
-    let mut width = 0;
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            width += push_char(letter, charset, &mut out);
-            if width > cells {
-                return out;
-            }
-        }
-        for byte in chunk.invalid() {
-            width += push_byte(*byte, &mut out);
-            if width > cells {
-                return out;
-            }
-        }
-    }
-    out
-}
-
-fn push_char(letter: char, charset: Charset, out: &mut String) -> usize {
-    let before = out.len();
-    match letter {
-        '\n' => out.push_str("\\n"),
-        '\t' => out.push_str("\\t"),
-        '\r' => out.push_str("\\r"),
-        ' '..='~' => out.push(letter),
-        _ if letter.is_ascii() => return push_byte(letter as u8, out),
-        _ if is_hidden(letter) || charset == Charset::Ascii => out.push_str(&format!("\\u{{{:x}}}", u32::from(letter))),
-        _ => {
-            out.push(letter);
-            return letter.width().unwrap_or(0);
-        }
-    }
-    out.len() - before
-}
-
-fn push_byte(byte: u8, out: &mut String) -> usize {
-    out.push_str(&format!("\\x{byte:02x}"));
-    4
+    let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
+    escape::escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
 }
 
 /// How many cells a text takes.
 pub fn width(text: &str) -> usize {
-    text.width()
-}
-
-/// The first `cells` cells of a text.
-fn head(text: &str, cells: usize) -> &str {
-    let mut used = 0;
-    for (at, letter) in text.char_indices() {
-        used += letter.width().unwrap_or(0);
-        if used > cells {
-            return text.get(..at).unwrap_or_default();
-        }
-    }
-    text
+    escape::width(text)
 }
 
 /// What is left of a text without its first `cells` cells.
@@ -101,25 +52,9 @@ pub fn skip(text: &str, cells: usize) -> &str {
     text.get(head(text, cells).len()..).unwrap_or_default()
 }
 
-/// The last `cells` cells of a text.
-fn tail(text: &str, cells: usize) -> &str {
-    let mut used = 0;
-    for (at, letter) in text.char_indices().rev() {
-        used += letter.width().unwrap_or(0);
-        if used > cells {
-            return text.get(at + letter.len_utf8()..).unwrap_or_default();
-        }
-    }
-    text
-}
-
 /// A text cut at its end to `cells` cells.
 pub fn cut(text: &str, cells: usize, charset: Charset) -> String {
-    match width(text) <= cells {
-        true => text.to_owned(),
-        false if cells == 0 => String::new(),
-        false => format!("{}{}", head(text, cells - 1), charset.ellipsis()),
-    }
+    escape::truncate_end(text, cells, charset.ellipsis()).into_owned()
 }
 
 /// A text cut in its middle to `cells` cells: of a path, the beginning and the name stay.
@@ -127,12 +62,14 @@ pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     if width(text) <= cells || cells < 8 {
         return cut(text, cells, charset);
     }
-    let end = tail(text, (cells - 1) * 2 / 3);
+    let sign = charset.ellipsis().fit(cells);
+    let room = cells - width(sign);
+    let end = tail(text, room * 2 / 3);
     // Better whole names at the end than half of one.
     let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 3).unwrap_or(end);
-    let begin = head(text, cells - 1 - width(end));
+    let begin = head(text, room - width(end));
     let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
-    format!("{begin}{}{end}", charset.ellipsis())
+    format!("{begin}{sign}{end}")
 }
 
 /// A text cut or filled with spaces to exactly `cells` cells.
@@ -186,22 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_stays_hidden() {
-        assert_eq!(escape(b"a\x1b[2J\x07\n\t\x7f"), r"a\x1b[2J\x07\n\t\x7f");
-        assert_eq!(escape("\u{9b}31m\u{202e}x\u{200b}é漢".as_bytes()), r"\u{9b}31m\u{202e}x\u{200b}é漢");
-        assert_eq!(escape(b"a\xff\xc3"), r"a\xff\xc3");
-        assert_eq!(escape_in("é".as_bytes(), Charset::Ascii, 80), r"\u{e9}");
-        assert_eq!(escape_in(b"abcdef", Charset::Utf8, 3), "abcd");
-    }
-
-    #[test]
     fn texts_fit_by_cells() {
         let u = Charset::Utf8;
         assert_eq!(left("漢字", 3, u), "漢…");
         assert_eq!(left("漢字", 2, u), "… ");
         assert_eq!(right("7", 3, u), "  7");
         assert_eq!(cut("abc", 0, u), "");
-        assert_eq!(cut("abcd", 3, Charset::Ascii), "ab~");
+        assert_eq!(cut("abcde", 4, Charset::Ascii), "a...");
         assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/local/…/include-fixed");
         assert_eq!(skip("漢字x", 3), "字x");
     }
