@@ -8,7 +8,7 @@ use crate::view::escape::deceives;
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
 pub const MOST: usize = 74_994;
 
-/// Whether the terminal is behind tmux, which passes on only what is wrapped for it.
+/// Whether the terminal is behind tmux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wrap {
     /// It is.
@@ -24,8 +24,9 @@ pub fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     sequence.push(0x07);
     match wrap {
         Wrap::None => sequence,
-        // Every ESC is doubled inside; there is only the first.
-        Wrap::Tmux => [b"\x1bPtmux;\x1b".as_slice(), &sequence, b"\x1b\\"].concat(),
+        // tmux takes the plain sequence with `set-clipboard on`, and hands the wrapped one on with `allow-passthrough on`;
+        // it drops the other. Every ESC is doubled inside; there is only the first.
+        Wrap::Tmux => [&sequence, b"\x1bPtmux;\x1b".as_slice(), &sequence, b"\x1b\\"].concat(),
     }
 }
 
@@ -164,6 +165,6 @@ mod tests {
     fn the_clipboard_gets_base64_and_tmux_gets_it_wrapped() {
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");
-        assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
+        assert_eq!(osc52(b"hel", Wrap::Tmux), b"\x1b]52;c;aGVs\x07\x1bPtmux;\x1b\x1b]52;c;aGVs\x07\x1b\\");
     }
 }

@@ -56,7 +56,6 @@ impl Line {
         match press.code {
             KeyCode::Enter => return Edited::Done,
             KeyCode::Esc => return Edited::Cancelled,
-            KeyCode::Char('c') if press.ctrl => return Edited::Cancelled,
             _ => {}
         }
         let before = self.text();

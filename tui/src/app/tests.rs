@@ -5,7 +5,7 @@ use super::{App, Effect, Input, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, HostFrame};
 use crate::view;
 use crate::view::theme::{Colours, Theme};
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -114,11 +114,7 @@ fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
     keys(&mut app, "k\n");
     let shown = screen(&mut app);
     assert!(shown[2].contains("|-- 48217 ld  EXEC 14:02:11.007"), "{}", shown[2]);
-    assert!(
-        shown.iter().any(|line| line.contains("| cmd       ld main.o   (2 of 2 args, none cut)")),
-        "{}",
-        shown.join("\n")
-    );
+    assert!(shown.iter().any(|line| line.contains("| cmd       ld main.o")), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -279,8 +275,9 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "fcomm=cat (");
     assert_eq!(app.list().events(), 3, "the last good one is in force");
-    let line = screen(&mut app)[1].clone();
-    assert!(line.starts_with(" filter> comm=cat (") && line.contains("column 1"), "{line}");
+    let shown = screen(&mut app);
+    assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
+    assert!(shown[22].starts_with(" column 1"), "{}", shown[22]);
     keys(&mut app, "\n");
     assert!(app.filter().line().is_some(), "it cannot be kept");
     keys(&mut app, "\x1b");
@@ -392,6 +389,12 @@ fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
         assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
     }
     assert_eq!(app.update(Input::Signal(super::Signal::End)), [Effect::Quit]);
+    keys(&mut app, "f");
+    let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
+    app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
+    assert!(app.filter().line().is_none(), "Esc and a key right after it");
+    assert!(selected(&mut app).ends_with("/f/1"));
 }
 
 #[test]

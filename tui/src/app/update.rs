@@ -13,7 +13,7 @@ use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Pipeline, Taken};
 use crate::view::text;
-use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
 
@@ -156,21 +156,38 @@ impl App {
     fn key(&mut self, key: &KeyEvent) -> Effects {
         let press = keymap::pressed(key);
         self.view.message = None;
-        if self.filter.line().is_some() {
-            let change = self.filter.key(press, self.pipeline.world());
-            self.changed(Ok(change));
-            return vec![Effect::Redraw];
-        }
-        if self.search.line().is_some() {
-            self.search.key(press);
-            self.work();
-            return vec![Effect::Redraw];
-        }
+        // Esc and a key right after it arrive as that key with Alt, with which none is bound.
+        let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
+            true => self.press(Press { code: KeyCode::Esc, ctrl: false }),
+            false => Vec::new(),
+        };
+        effects.extend(self.press(press));
+        effects
+    }
+
+    fn press(&mut self, press: Press) -> Effects {
+        let typing = self.filter.line().is_some() || self.search.line().is_some();
         match keymap::lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
+            // What is no text works while text is typed too.
+            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
+                self.act(action)
+            }
+            _ if typing => self.typed(press),
             Some(action) if self.view.overlay.is_some() => self.act_on_overlay(action),
             Some(action) => self.act(action),
             None => self.unbound(press),
         }
+    }
+
+    fn typed(&mut self, press: Press) -> Effects {
+        if self.filter.line().is_some() {
+            let change = self.filter.key(press, self.pipeline.world());
+            self.changed(Ok(change));
+        } else {
+            self.search.key(press);
+            self.work();
+        }
+        vec![Effect::Redraw]
     }
 
     fn unbound(&mut self, press: Press) -> Effects {

@@ -4,7 +4,7 @@ use super::text::{self, Charset};
 use super::theme::Theme;
 use super::{page, put};
 use crate::app::App;
-use crate::app::detail::{Subject, Tab};
+use crate::app::detail::{Size, Subject, Tab};
 use crate::app::row::{TimeMode, time_text};
 use crate::enrich::process::{Entry, Process};
 use crate::enrich::time::short_duration;
@@ -143,6 +143,18 @@ impl Page<'_> {
         out
     }
 
+    /// A command; of a long one only the beginning, unless the pane has the whole screen.
+    fn command(&self, command: &str) -> Vec<Line<'static>> {
+        let most = if self.app.detail().size() == Some(Size::Full) { usize::MAX } else { (self.height / 4).max(2) };
+        let mut lines = self.named("cmd", command, Style::new());
+        if lines.len() > most {
+            let left_out = lines.len() + 1 - most;
+            lines.truncate(most - 1);
+            lines.extend(self.named("", &format!("({left_out} more lines; Enter: full screen)"), Style::new()));
+        }
+        lines
+    }
+
     fn info(&self, subject: Subject) -> Vec<Line<'static>> {
         let process = self.app.subject_process();
         let mut lines = match subject {
@@ -172,7 +184,8 @@ impl Page<'_> {
                 let all = exec.argc().map_or_else(|| "?".to_owned(), |argc| argc.to_string());
                 let cut = if exec.cut() { "the rest cut" } else { "none cut" };
                 let command = safe(&Value::Args(exec.argv).text().unwrap_or_default(), self.theme);
-                let mut lines = self.named("cmd", &format!("{command}   ({count} of {all} args, {cut})"), plain);
+                let mut lines = self.command(&command);
+                lines.extend(self.named("args", &format!("{count} of {all}, {cut}"), plain));
                 lines.extend(self.of_exe(seen));
                 lines
             }
@@ -210,7 +223,7 @@ impl Page<'_> {
 
     /// What a process runs.
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
-        let mut lines = self.named("cmd", &command(process, self.theme), Style::new());
+        let mut lines = self.command(&command(process, self.theme));
         let known = |bytes: &[u8]| if bytes.is_empty() { "(not known)".to_owned() } else { safe(bytes, self.theme) };
         let exe = format!("{}   cwd {}", known(&process.image.exe), known(&process.image.cwd));
         lines.extend(self.named("exe", &exe, Style::new()));
@@ -221,14 +234,12 @@ impl Page<'_> {
         let world = self.app.world();
         let entry = world.processes.get(process.key);
         let mut lines = self.named("process", &self.state(process, entry), Style::new());
-        let user = world.user(process.uid).unwrap_or("?");
-        let group = world.group(process.gid).unwrap_or("?");
-        let cgroup = if process.cgroup.is_empty() {
-            String::new()
-        } else {
-            format!("  cgroup {}", safe(&process.cgroup, self.theme))
+        let cgroup = match process.cgroup.is_empty() {
+            true => String::new(),
+            false => format!("  cgroup {}", safe(&process.cgroup, self.theme)),
         };
-        let who = format!("{user}({}):{group}({}){cgroup}", process.uid.0, process.gid.0);
+        let user = named_id(world.user(process.uid), process.uid.0);
+        let who = format!("{user}:{}{cgroup}", named_id(world.group(process.gid), process.gid.0));
         lines.extend(self.named("who", &text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()));
         let mut parents: Vec<_> = world.processes.ancestors(process).map(|p| self.short_name(p)).collect();
         parents.reverse();
@@ -367,6 +378,11 @@ impl Page<'_> {
 fn rest_of_common() -> impl Iterator<Item = &'static Field> {
     const STANDS_ABOVE: [&str; 5] = ["kind", "comm", "uid", "gid", "pid"];
     COMMON.iter().filter(|field| !STANDS_ABOVE.contains(&field.name))
+}
+
+/// A user or a group: its name, if it has one, and its number.
+fn named_id(name: Option<&str>, id: u32) -> String {
+    name.map_or_else(|| id.to_string(), |name| format!("{name}({id})"))
 }
 
 /// A value as text, or why there is none.

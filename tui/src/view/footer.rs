@@ -2,16 +2,20 @@
 
 use super::text::{self, short};
 use super::theme::Theme;
-use super::{Piece, ends, put};
+use super::{Piece, ends, filterline, put};
 use crate::app::keymap::{self, Action, KEYS, Scope};
 use crate::app::{App, OverlayKind};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-/// Draws the status line; a message takes its place for a moment.
+/// Draws the status line. What is wrong with what is typed takes its place, or a message for a moment.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app)];
+    if let Some(error) = filterline::error(app) {
+        let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
+        return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
+    }
     let left = match app.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));

@@ -34,7 +34,7 @@ pub(super) fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
 const LANGUAGE: [&str; 3] = [
     " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >",
     " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash",
-    "         a bare word: in any column   LOST: what found no room; ! says what to do",
+    "         a bare word: in any column      LOST: found no room, see !",
 ];
 
 fn column(sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {

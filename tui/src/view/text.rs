@@ -64,11 +64,11 @@ pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     }
     let sign = charset.ellipsis().fit(cells);
     let room = cells - width(sign);
-    let end = tail(text, room * 2 / 3);
-    // Better whole names at the end than half of one.
-    let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 3).unwrap_or(end);
-    let begin = head(text, room - width(end));
+    let begin = head(text, room / 3);
     let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
+    let end = tail(text, room - width(begin));
+    // Better whole names at the end than a bit more and half of one.
+    let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 2).unwrap_or(end);
     format!("{begin}{sign}{end}")
 }
 
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(right("7", 3, u), "  7");
         assert_eq!(cut("abc", 0, u), "");
         assert_eq!(cut("abcde", 4, Charset::Ascii), "a...");
-        assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/local/…/include-fixed");
+        assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/…/12/include-fixed");
         assert_eq!(skip("漢字x", 3), "字x");
     }
 
