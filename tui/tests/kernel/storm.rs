@@ -89,7 +89,7 @@ impl Opener {
 
 impl Attempt {
     fn new(dir: &str, number: usize) -> Attempt {
-        let there = number % 2 == 0;
+        let there = number.is_multiple_of(2);
         let name = format!("{}{number}", if there { "there" } else { "missing" });
         let full = format!("{dir}/{name}");
         if there {
