@@ -8,7 +8,7 @@
 //! own beside which the traced ones stand.
 
 use std::error::Error;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -324,7 +324,30 @@ struct Row {
     error: Option<String>,
 }
 
+/// The peers want tracefs where it usually is. If it is not there, it is mounted for this process and its children only.
+fn have_tracefs() -> Result<()> {
+    let at = c"/sys/kernel/tracing";
+    if Path::new("/sys/kernel/tracing/events").is_dir() {
+        return Ok(());
+    }
+    let mount = |what: &CStr, to: &CStr, flags| {
+        // SAFETY: C strings that outlive the call.
+        let ret = unsafe { libc::mount(what.as_ptr(), to.as_ptr(), what.as_ptr(), flags, std::ptr::null()) };
+        if ret == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: an integer only; this process has no other thread yet.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+    mount(c"tracefs", at, 0)?;
+    Ok(())
+}
+
 fn compare(options: &Options) -> Result<()> {
+    if let Err(error) = have_tracefs() {
+        println!("no tracefs for the peers: {error}");
+    }
     let place = Place::new()?;
     let mut rows: Vec<Row> = Vec::new();
     for tool in &options.tools {
