@@ -169,8 +169,7 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
         (*record).argv_marks = if read_user(dst, first, from) != 0 { mark::FAULT } else { 0 };
         const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
-        let sent =
-            event.send((&raw mut (*s).frame).cast(), FIXED + off + first, FIXED + MASK + 1 + ARGV_FIRST as u64);
+        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + first, FIXED + MASK + 1 + ARGV_FIRST as u64);
         if sent && !event.bookkeeping && carried > first {
             chunks(s, event, from, carried);
         }

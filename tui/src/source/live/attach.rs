@@ -174,8 +174,8 @@ const GROUPS: [Group; 4] = [
 
 impl Group {
     /// Both ways, the better one first. From 7.0 on tracepoint programs can be preempted, and then other tasks' events
-    /// on that CPU are skipped; the classic tracepoints of the scheduler lost none (and those of system calls were the
-    /// only ones to lose less).
+    /// on that CPU are skipped. The classic tracepoints of the scheduler lost none, and those of system calls run for
+    /// fewer calls than `sys_exit`, so fewer meet one that is running.
     fn ways(&self, classic_first: bool) -> Vec<&'static [Probe]> {
         let ways = if classic_first { [self.classic, self.typed] } else { [self.typed, self.classic] };
         ways.into_iter().filter(|way| !way.is_empty()).collect()
@@ -201,7 +201,7 @@ pub(super) struct Attached {
 type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Btf), StartError> + Sync);
 
 /// Whether tracepoint programs can be preempted: from 7.0 on. (`tracepoint_srcu` in kallsyms would tell the same, but a
-/// symbol of that name also existed before 6.x for another purpose, and reading kallsyms takes 40 ms.)
+/// symbol of that name also exists in 5.10, for another purpose, and reading kallsyms takes 40 ms.)
 pub(super) fn tracepoints_are_preemptible() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)

@@ -333,3 +333,91 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
         probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
     StartError::Refused(lines.collect::<Vec<_>>().join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
+        KernelFacts {
+            offsets: [0; FIELD_COUNT],
+            typed_task: true,
+            exit_has_group_dead: true,
+            inline_name_len: 40,
+            trace_flag_tracepoint: 8,
+            link_type_perf: 7,
+            link_type_raw_tp: 1,
+            may_goto,
+            cast,
+        }
+    }
+
+    /// The file ranges of the object's executable sections (ELF64, little-endian).
+    fn code(object: &[u8]) -> Vec<std::ops::Range<usize>> {
+        let u16_at = |at: usize| u16::from_le_bytes(object[at..at + 2].try_into().unwrap()) as usize;
+        let u64_at = |at: usize| u64::from_le_bytes(object[at..at + 8].try_into().unwrap()) as usize;
+        let (table, size, count) = (u64_at(0x28), u16_at(0x3a), u16_at(0x3c));
+        let sections = (0..count).map(|i| table + i * size).filter(|at| u64_at(at + 8) & 4 != 0);
+        sections.map(|at| u64_at(at + 24)..u64_at(at + 24) + u64_at(at + 32)).collect()
+    }
+
+    fn changed(object: &[u8]) -> Vec<usize> {
+        let pairs = OBJECT.chunks_exact(8).zip(object.chunks_exact(8)).enumerate();
+        pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| i * 8).collect()
+    }
+
+    #[test]
+    fn only_instructions_are_changed() {
+        for facts in [facts(None, false), facts(Some(Cast { function: 7, types: [1; TYPE_COUNT] }), true)] {
+            let object = for_this_kernel(&facts);
+            let (changed, code) = (changed(&object), code(OBJECT));
+            assert!(!changed.is_empty());
+            for at in changed {
+                assert!(code.iter().any(|section| section.contains(&at)), "{at:#x} is no instruction");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_that_an_old_kernel_does_not_know() {
+        let object = for_this_kernel(&facts(None, false));
+        let left = object.chunks_exact(8).filter(|i| is_may_goto(i) || **i == instruction(0x85, 0, CAST_PLACEHOLDER));
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn opens_leave_room_for_rare_events() {
+        let options = |ring_size| LiveOptions {
+            ring_size,
+            kinds: 0,
+            capture: crate::source::live::CaptureFilter {
+                capture: tracetui_shared::capture::Capture {
+                    kinds: 0,
+                    tests: 0,
+                    comm: tracetui_shared::capture::CommGlobs::NONE,
+                },
+                pids: Vec::new(),
+                uids: Vec::new(),
+            },
+            way: crate::source::live::Way::Auto,
+        };
+        for shift in 12..28 {
+            for cpus in [1, 2, 64, 512] {
+                let ring = 1 << shift;
+                let constants = constants(&options(ring), &facts(None, true), cpus);
+                let of = |constant: Const| u64::from(constants[constant as usize]);
+                assert!(of(Const::OpenLimit) < u64::from(ring));
+                assert!(of(Const::Credit) >= 512 && of(Const::WakeBytes) >= 1024);
+                assert!(of(Const::WakeBytes) <= u64::from(ring));
+            }
+        }
+    }
+
+    #[test]
+    fn a_lacking_field_is_named() {
+        let mut facts = facts(None, true);
+        facts.offsets[Field::MmExeFile as usize] = ABSENT;
+        assert_eq!(facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(), Some("mm_struct.exe_file"));
+        assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
+    }
+}
