@@ -165,6 +165,8 @@ struct Running {
     child: Child,
     tool: Tool,
     ready_after: Duration,
+    /// Processor time until it was ready.
+    start_cpu: Duration,
     output: PathBuf,
     errors: PathBuf,
 }
@@ -174,7 +176,7 @@ struct Running {
 struct Measured {
     storm: Duration,
     ready_after: Duration,
-    /// User and system time of the tracer.
+    /// User and system time of the tracer, after it was ready.
     cpu: Duration,
     rss_anon_kib: u64,
     delivered: Option<u64>,
@@ -193,9 +195,11 @@ impl Running {
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
         let began = Instant::now();
         let child = command.spawn()?;
-        let mut running = Running { child, tool, ready_after: Duration::ZERO, output, errors };
+        let mut running =
+            Running { child, tool, ready_after: Duration::ZERO, start_cpu: Duration::ZERO, output, errors };
         running.wait_until_ready(place)?;
         running.ready_after = began.elapsed();
+        running.start_cpu = cpu_so_far(running.child.id());
         Ok(running)
     }
 
@@ -230,7 +234,7 @@ impl Running {
     fn end(mut self) -> Result<Measured> {
         // SAFETY: integers only; the child has not been waited for, so its id is still its own.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
-        let cpu = cpu_of(&mut self.child)?;
+        let cpu = cpu_of(&mut self.child)?.saturating_sub(self.start_cpu);
         let account = self.account();
         let count = |key: &str| account.as_ref().and_then(|account| account["account"][key].as_u64());
         let (delivered, lost) = (count("delivered"), count("lost"));
@@ -265,6 +269,13 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processor time of all threads of a process, from /proc/PID/task/TID/schedstat; zero where the kernel has none.
+fn cpu_so_far(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ran = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    Duration::from_nanos(ran.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 /// Waits for a child; its processor time.
@@ -376,27 +387,29 @@ fn print_table(options: &Options, untraced: &[Duration], rows: &[Row]) {
     let total = THREADS * options.opens;
     let base = median(untraced.iter().map(Duration::as_secs_f64));
     println!("{THREADS} threads x {} opens, half of them ENOENT; {} interleaved rounds", options.opens, options.rounds);
-    println!("untraced: {:.1} ms, {:.0} ns per open of one thread", base * 1e3, base * 1e9 / options.opens as f64);
+    let (fastest, load) = (least(untraced.iter().copied()), fs::read_to_string("/proc/loadavg").unwrap_or_default());
+    println!("untraced: median {:.1} ms, fastest {:.1} ms", base * 1e3, fastest * 1e3);
+    println!("load of the machine: {} (above {THREADS} others ran too, and ratios say little)", load.trim());
     println!("{HEADER}");
     for row in rows {
         if row.rounds.is_empty() {
             println!("{:<10} not measured: {}", row.tool.name(), row.error.as_deref().unwrap_or("no rounds"));
             continue;
         }
-        println!("{}", row.line(base, total));
+        println!("{}", row.line(base, fastest, total));
     }
     compare_slowdowns(base, rows);
 }
 
 const HEADER: &str =
-    "tool       storm ms  ratio  slowdown ms  ready ms  cpu ms  us/event  RssAnon MiB  delivered      lost";
+    "tool       storm ms  ratio  of fastest  slowdown ms  ready ms  cpu ms  us/event  RssAnon MiB  delivered      lost";
 
 impl Row {
     fn ratio(&self, base: f64) -> f64 {
         median(self.rounds.iter().map(|m| m.storm.as_secs_f64())) / base
     }
 
-    fn line(&self, base: f64, total: usize) -> String {
+    fn line(&self, base: f64, fastest: f64, total: usize) -> String {
         let middle = |of: fn(&Measured) -> f64| median(self.rounds.iter().map(of));
         let events = match middle(|m| m.delivered.unwrap_or(0) as f64) {
             0.0 => total as f64,
@@ -408,10 +421,11 @@ impl Row {
             self.rounds.iter().filter_map(of).max().map_or("not told".to_owned(), |n| n.to_string())
         };
         format!(
-            "{:<10} {:>8.1} {:>6.2} {:>12.1} {:>9.1} {:>7.1} {:>9.2} {:>12.1} {:>10} {:>9}",
+            "{:<10} {:>8.1} {:>6.2} {:>11.2} {:>12.1} {:>9.1} {:>7.1} {:>9.2} {:>12.1} {:>10} {:>9}",
             self.tool.name(),
             storm * 1e3,
             self.ratio(base),
+            least(self.rounds.iter().map(|m| m.storm)) / fastest,
             (storm - base) * 1e3,
             middle(|m| m.ready_after.as_secs_f64()) * 1e3,
             cpu * 1e3,
@@ -438,6 +452,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest, in seconds.
+fn least(values: impl Iterator<Item = Duration>) -> f64 {
+    values.min().map_or(f64::NAN, |value| value.as_secs_f64())
 }
 
 /// Switches the kernel's statistics of programs on, and back as they were.
