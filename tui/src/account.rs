@@ -15,6 +15,8 @@ pub struct Counted {
     pub delivered: u64,
     /// Rejected by a filter in user space.
     pub filtered: u64,
+    /// tracetui's own, among those that were filtered: its COMMAND before the first exec.
+    pub own: u64,
     /// Arrived, not decodable.
     pub unread: u64,
     /// Missing numbers of wanted events.
@@ -126,6 +128,7 @@ impl Account {
         for kind in Kind::PROBED {
             let c = counted.get(kind);
             account.cut += c.cut;
+            account.own = add(account.own, c.own);
             if let Some(k) = account.kind_mut(kind) {
                 k.delivered = c.delivered;
                 k.filtered = add(k.filtered, c.filtered);

@@ -218,6 +218,18 @@ impl Binding {
     }
 }
 
+/// The keys of a section and what they do; those that do the same together.
+pub fn rows(section: Section) -> Vec<(String, &'static str)> {
+    let mut rows: Vec<(String, &'static str)> = Vec::new();
+    for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
+        if rows.iter().all(|(_, known)| known != help) {
+            let same = KEYS.iter().filter(|other| other.section == section && other.help == *help);
+            rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
+        }
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

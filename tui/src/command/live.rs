@@ -24,7 +24,13 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let mut capture = filters.capture.clone();
     capture.capture.kinds = kinds;
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
-    let session = trace::start(&TraceOptions { ring_size, kinds, capture })?;
+    let session = trace::start(&TraceOptions {
+        ring_size,
+        kinds,
+        capture,
+        btf: args.trace.btf.file.clone(),
+        command: None,
+    })?;
     let settings = Settings {
         memory: args.memory.0,
         kinds: if named { filters.kinds } else { KINDS_AT_START },
