@@ -261,7 +261,8 @@ mod tests {
             ..Counters::default()
         };
         let mut counted = ByKind::default();
-        *counted.of(Kind::Open).expect("probed") = Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2 };
+        *counted.of(Kind::Open).expect("probed") =
+            Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2, own: 0 };
         let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
         assert_eq!(account.kind(Kind::Open).off_by(), 0);
         assert_eq!(account.sum().off_by(), 0);

@@ -328,7 +328,10 @@ mod tests {
     #[test]
     fn doctor_reports_as_text_or_json() {
         let cli = parse("tracetui doctor --format json").expect("good usage");
-        assert_eq!(cli.command, Some(Command::Doctor(Doctor { format: ReportFormat::Json, btf: BtfOption::default() })));
+        assert_eq!(
+            cli.command,
+            Some(Command::Doctor(Doctor { format: ReportFormat::Json, btf: BtfOption::default() }))
+        );
         check_bad("tracetui doctor --format csv", "csv");
     }
 

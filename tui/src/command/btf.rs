@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    Absence, Decision, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS,
+    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
 };
 use crate::source::live::{typed_tracepoints, users_of};
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use tracetui_shared::offsets::{ABSENT, TYPES};
+use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
 /// Prints the decisions, and writes the minimal BTF if one is wanted.
 ///
@@ -71,7 +71,7 @@ fn field(decision: &Decision) -> Row {
     let spec = &decision.spec;
     let names = spec.members.len();
     let id = decision.structure.map_or("-".to_owned(), |id| id.to_string());
-    let used_by = users_of(decision.field).join(" ");
+    let used_by = used_by(users_of(decision.field));
     let mut cells = match &decision.place {
         Ok(place) => {
             let path = decision.path().unwrap_or_default();
@@ -101,15 +101,39 @@ fn field(decision: &Decision) -> Row {
     cells
 }
 
+/// The programs, or that it is all of them.
+fn used_by(programs: Vec<&'static str>) -> String {
+    // Every header has it.
+    match programs.len() == users_of(Field::TaskTgid).len() {
+        true => "all".to_owned(),
+        false => programs.join(" "),
+    }
+}
+
+/// Which field's users a constant has.
+fn user_of(constant: Const) -> Vec<&'static str> {
+    match constant {
+        Const::ExitHasGroupDead => {
+            typed_tracepoints().filter(|(at, _)| *at == EXIT_TRACEPOINT).map(|(_, p)| p).collect()
+        }
+        Const::InlineNameLen => users_of(Field::DentryInline),
+        Const::TraceFlagTracepoint => users_of(Field::TraceCallFlags),
+        Const::LinkTypePerf | Const::LinkTypeRawTp => users_of(Field::LinkType),
+        _ => Vec::new(),
+    }
+}
+
 /// Constants, the enumerators among them.
 fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
-    let mut rows = vec![row(["CONSTANT", "VALUE"])];
+    let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
     for (name, value) in resolved.consts.all() {
-        rows.push(vec![format!("{name:?}"), value.map_or("absent".to_owned(), |value| value.to_string())]);
+        let value = value.map_or("absent".to_owned(), |value| value.to_string());
+        rows.push(vec![format!("{name:?}"), value, used_by(user_of(name))]);
     }
     for (name, value) in ENUMERATORS.iter().zip(btf.enumerators(&ENUMERATORS)) {
         let value = value.map_or("absent: no such enumerator".to_owned(), |value| value.to_string());
-        rows.push(vec![format!("enumerator {name}"), value]);
+        let user = if *name == TASK_HELPER { "all" } else { "the constant above" };
+        rows.push(vec![format!("enumerator {name}"), value, user.to_owned()]);
     }
     rows
 }
@@ -143,7 +167,8 @@ fn by_id(btf: &Btf) -> Vec<Row> {
 /// Writes rows with aligned columns, and an empty line. The names in them are ours or numbers: nothing of the file's.
 fn table(out: &mut String, rows: Vec<Row>) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
     let widths: Vec<_> = (0..columns).map(width).collect();
     for row in &rows {
         let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();

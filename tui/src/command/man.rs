@@ -71,8 +71,14 @@ mod tests {
     #[test]
     fn it_tells_of_subcommands_keys_and_filters() {
         let page = String::from_utf8(text().expect("in memory")).expect("UTF-8");
-        for part in [".TH tracetui 1", "TRACETUI PRINT", "TRACETUI BTF", "KEYS OF THE DASHBOARD", "Ctrl\\-Z", "\\-\\-ring\\-size"]
-        {
+        for part in [
+            ".TH tracetui 1",
+            "TRACETUI PRINT",
+            "TRACETUI BTF",
+            "KEYS OF THE DASHBOARD",
+            "Ctrl\\-Z",
+            "\\-\\-ring\\-size",
+        ] {
             assert!(page.contains(part), "{part} in\n{page}");
         }
         // A line that starts with a dot would be a command to man(1).

@@ -179,9 +179,7 @@ impl Prepared {
                         *place = file;
                     }
                     // SAFETY: as above.
-                    unsafe {
-                        libc::execve(SHELL.as_ptr(), self.by_shell.as_ptr(), self.environment.pointers.as_ptr())
-                    };
+                    unsafe { libc::execve(SHELL.as_ptr(), self.by_shell.as_ptr(), self.environment.pointers.as_ptr()) };
                     return Failed::last(Stage::Exec);
                 }
                 libc::EACCES => errno_of = libc::EACCES,

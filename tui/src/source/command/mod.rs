@@ -23,7 +23,7 @@ pub enum Streams {
     StdoutToStderr,
     /// As they are.
     Untouched,
-    /// stdin is /dev/null, stdout and stderr are [`Running::output`]: the screen is taken.
+    /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
     Captured,
 }
 
@@ -50,9 +50,19 @@ struct Process {
 #[derive(Debug)]
 pub struct Running {
     process: Process,
-    pidfd: AsyncFd<RawFd>,
+    pidfd: AsyncFd<OwnedFd>,
     output: Option<AsyncFd<PipeReader>>,
     ended: Option<Ended>,
+    told: bool,
+}
+
+/// What happens to a COMMAND.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It, or what it started, wrote.
+    Wrote(Vec<u8>),
+    /// It ended; what it started may still write.
+    Ended(Ended),
 }
 
 /// How a COMMAND ended.
@@ -125,10 +135,10 @@ impl Held {
     pub fn release(mut self) -> io::Result<Running> {
         let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let output = process.output.take().map(nonblocking).transpose()?;
-        let pidfd = AsyncFd::with_interest(process.pidfd.as_raw_fd(), Interest::READABLE)?;
+        let pidfd = watched(process.pidfd.try_clone()?)?;
         // Killed meanwhile? Then waiting for it tells.
         let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
-        Ok(Running { process, pidfd, output, ended: None })
+        Ok(Running { process, pidfd, output, ended: None, told: false })
     }
 }
 
@@ -156,15 +166,19 @@ impl Running {
 
     /// Waits until it has ended, and reaps it; at once when it has. Can be given up and called again.
     pub async fn ended(&mut self) -> Ended {
-        loop {
-            if let Some(ended) = &self.ended {
-                return ended.clone();
-            }
-            // That fails only when the event loop ends.
-            let Ok(mut ready) = self.pidfd.readable().await else { continue };
-            match self.process.reap(libc::WNOHANG) {
-                Some(ended) => self.ended = Some(ended),
-                None => ready.clear_ready_matching(Ready::READABLE),
+        ended(&self.process, &self.pidfd, &mut self.ended).await
+    }
+
+    /// Waits for the next thing that happens to it; for ever when it has ended and nobody can write any more. Can be given
+    /// up and called again.
+    pub async fn next(&mut self) -> Happened {
+        let Running { process, pidfd, output, ended: end, told } = self;
+        tokio::select! {
+            biased;
+            bytes = written(output) => Happened::Wrote(bytes),
+            end = ended(process, pidfd, end), if !*told => {
+                *told = true;
+                Happened::Ended(end)
             }
         }
     }
@@ -176,19 +190,6 @@ impl Running {
         }
     }
 
-    /// Waits for output, and gives what there is; nothing any more when everybody closed it. Of [`Streams::Captured`] only:
-    /// else this waits for ever.
-    pub async fn output(&mut self) -> Vec<u8> {
-        let Some(output) = &mut self.output else { return std::future::pending().await };
-        let mut bytes = vec![0; OUTPUT_READ];
-        let read = output.async_io_mut(Interest::READABLE, |pipe| pipe.read(&mut bytes)).await;
-        bytes.truncate(read.unwrap_or(0));
-        if bytes.is_empty() {
-            self.output = None;
-        }
-        bytes
-    }
-
     /// What output there is, without waiting.
     pub fn output_left(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
@@ -198,6 +199,36 @@ impl Running {
         }
         all
     }
+}
+
+async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Ended {
+    loop {
+        if let Some(ended) = ended {
+            return ended.clone();
+        }
+        // That fails only when the event loop ends.
+        let Ok(mut ready) = pidfd.readable().await else { continue };
+        match process.reap(libc::WNOHANG) {
+            Some(end) => *ended = Some(end),
+            None => ready.clear_ready_matching(Ready::READABLE),
+        }
+    }
+}
+
+/// Waits for output; when everybody closed it, or it is not ours to read, for ever.
+async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
+    while let Some(pipe) = output {
+        let mut bytes = vec![0; OUTPUT_READ];
+        let read = pipe.async_io_mut(Interest::READABLE, |pipe| pipe.read(&mut bytes)).await;
+        match read {
+            Ok(0) | Err(_) => *output = None,
+            Ok(read) => {
+                bytes.truncate(read);
+                return bytes;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Bytes of output that are read at once.
@@ -227,7 +258,8 @@ impl Process {
             (Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
             _ => 126,
         };
-        let error = io::Error::from_raw_os_error(errno);
+        let error = io::Error::from_raw_os_error(errno).to_string();
+        let error = error.split(" (os error").next().unwrap_or_default();
         Some(Ended::NotRun(format!("cannot run {}: {}{error}", self.name.display(), stage.prefix()), status))
     }
 }
@@ -253,12 +285,17 @@ fn initial_tgid(pid: libc::pid_t) -> Tgid {
     Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }
 
+fn watched<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what can become an `OwnedFd` owns its descriptor, which stays the same until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
 fn nonblocking(pipe: PipeReader) -> io::Result<AsyncFd<PipeReader>> {
     // SAFETY: takes no pointers; the descriptor is ours.
     if unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    AsyncFd::with_interest(pipe, Interest::READABLE)
+    watched(pipe)
 }
 
 #[cfg(test)]
@@ -276,14 +313,13 @@ mod tests {
         runtime.block_on(async {
             let mut running = held.release().expect("released");
             let mut all = Vec::new();
-            loop {
-                let bytes = running.output().await;
-                if bytes.is_empty() {
-                    break;
+            let ended = loop {
+                match running.next().await {
+                    Happened::Wrote(bytes) => all.extend(bytes),
+                    Happened::Ended(ended) => break ended,
                 }
-                all.extend(bytes);
-            }
-            let ended = running.ended().await;
+            };
+            all.extend(running.output_left());
             assert_eq!(running.ended().await, ended, "told again");
             (ended, String::from_utf8(all).expect("UTF-8"))
         })

@@ -72,8 +72,7 @@ fn account(uid: u32) -> Option<(OsString, OsString)> {
         // SAFETY: all zeros are a `passwd` of null pointers.
         let mut account: libc::passwd = unsafe { std::mem::zeroed() };
         // SAFETY: the pointers are to live locals, and the length is the buffer's.
-        let error =
-            unsafe { libc::getpwuid_r(uid, &raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found) };
+        let error = unsafe { libc::getpwuid_r(uid, &raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found) };
         if error == libc::ERANGE && bytes.len() < ACCOUNT_MAX {
             bytes.resize(bytes.len() * 2, 0);
             continue;

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Btf;
 use super::raw::{Kind, Type, enumerator_at};
 use super::resolve::{ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS};
-use tracetui_shared::offsets::TYPES;
 use super::write::{Head, Writer};
+use tracetui_shared::offsets::TYPES;
 
 impl Btf {
     /// A BTF from which the same is resolved.
@@ -111,8 +111,11 @@ impl Kept<'_> {
         for (id, indices) in &self.types {
             let Some(ty) = self.btf.get(*id) else { continue };
             let (count, tail) = self.tail(&mut writer, ty, indices, &new);
-            let word =
-                if matches!(ty.kind, Kind::Ptr | Kind::Typedef | Kind::Func | Kind::FuncProto) { new(ty.word) } else { ty.word };
+            let word = if matches!(ty.kind, Kind::Ptr | Kind::Typedef | Kind::Func | Kind::FuncProto) {
+                new(ty.word)
+            } else {
+                ty.word
+            };
             writer.push(Head { name: self.btf.string(ty.name), kind: ty.kind, flag: ty.flag, word }, count, &tail);
         }
         writer.finish()

@@ -113,7 +113,7 @@ impl KernelConsts {
 }
 
 /// The tracepoint whose arguments are counted.
-pub(super) const EXIT_TRACEPOINT: &str = "sched_process_exit";
+pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
 /// The tracepoints that programs attach to by type id.
 pub const TRACEPOINTS: [&str; 4] = ["sched_process_fork", "sched_process_exec", EXIT_TRACEPOINT, "sys_exit"];
