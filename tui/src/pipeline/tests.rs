@@ -377,3 +377,17 @@ fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["ld.so.cache", "exit 100"]);
 }
+
+#[test]
+fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    HostFrame::Host(Default::default()).push(BootNanos(6), &mut batch);
+    batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger =
+        FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::ExitBtf, 0, 1, 13) };
+    batch.push(younger, ExitRecord::default().as_bytes());
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
+}
