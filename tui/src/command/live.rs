@@ -56,7 +56,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let recycle = move |batch| recycling.recycle(batch);
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
-    session.notes.iter().for_each(|note| eprintln!("{note}"));
+    args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
     if let Some(text) = trace::doubtful_btf(&options, &line.account) {
         eprintln!("{text}");
     }

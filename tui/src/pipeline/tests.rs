@@ -360,3 +360,20 @@ fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["ld.so.cache", "exit 100"]);
 }
+
+#[test]
+fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, skips) in [(1000, 0), (2000, 3)] {
+        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 500, b"read late");
+    batch.set_drained_at(BootNanos(2100 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["read late", "lost 3 probe"]);
+}

@@ -161,7 +161,7 @@ fn a_process_ended_from_outside_says_so() {
     let began = Instant::now();
     let signals = [libc::SIGKILL, libc::SIGTERM, libc::SIGRTMIN() + 3];
     let ended = signals.map(|signal| {
-        let actor = Actor::new(|| vec![]);
+        let actor = Actor::new(Vec::new);
         let pid = actor.pid;
         sys::kill(pid, signal);
         let (status, _) = actor.end();
