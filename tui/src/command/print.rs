@@ -73,6 +73,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
         eprintln!("{text}");
     }
+    if let Some(text) = trace::doubtful_btf(&options, &account) {
+        eprintln!("{text}");
+    }
     match args.format {
         FormatName::Json => eprintln!("{}", account.json()),
         FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),

@@ -80,6 +80,7 @@ pub struct Session {
 /// of each.
 pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>) {
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
+    causes.extend(foreign_btf(btf));
     if privilege::is_fatal(&causes) {
         return (causes, Vec::new());
     }
@@ -109,7 +110,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>
 fn attach(options: &TraceOptions) -> Result<Live> {
     let facts = match &options.btf {
         None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
-        Some(file) => KernelFacts::of(&Btf::from_file(file).context("--btf")?, BtfOrigin::File),
+        Some(file) => file_facts(file)?,
     };
     let live_options = LiveOptions {
         ring_size: options.ring_size,
@@ -120,13 +121,40 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     Ok(Live::start(&live_options, &facts)?)
 }
 
+fn file_facts(file: &Path) -> Result<KernelFacts> {
+    Ok(KernelFacts::of(&Btf::from_file(file).context("--btf")?, BtfOrigin::File))
+}
+
+/// What is wrong with a BTF file, as far as the kernel's own tells: of another kernel, probes attach and show nonsense or
+/// nothing.
+fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
+    let facts = file_facts(file?).ok()?;
+    let own = KernelFacts::of(&Btf::running().ok()?, BtfOrigin::File);
+    let field = facts.differs_from(&own)?;
+    Some(Cause {
+        severity: Severity::Partial,
+        what: format!(
+            "the BTF given is not this kernel's, {field} is elsewhere: what is shown may be wrong or nothing"
+        ),
+        missing: None,
+        remedy: "leave --btf out: this kernel has a BTF of its own".to_owned(),
+    })
+}
+
+/// What to say when offsets from a file found nothing that tracetui does itself, though it opens files all the time.
+pub fn doubtful_btf(options: &TraceOptions, account: &crate::account::Account) -> Option<&'static str> {
+    let doubtful = options.btf.is_some() && options.kinds & Kind::Open.bit() != 0 && account.own == 0;
+    doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
+}
+
 /// Attaches the probes and starts reading.
 ///
 /// # Errors
 /// When nothing can be traced: every cause with its remedy, a line each.
 pub fn start(options: &TraceOptions) -> Result<Session> {
     let machine = Machine::read();
-    let causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    causes.extend(foreign_btf(options.btf.as_deref()));
     if privilege::is_fatal(&causes) {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));

@@ -100,6 +100,13 @@ impl KernelFacts {
         }
     }
 
+    /// The first field that is elsewhere by other facts.
+    pub fn differs_from(&self, other: &KernelFacts) -> Option<String> {
+        let (_, spec) =
+            FIELDS.iter().find(|(field, _)| self.offsets[*field as usize] != other.offsets[*field as usize])?;
+        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
+    }
+
     /// The first of `fields` that the kernel lacks, as `structure.member`.
     pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
         let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
