@@ -6,6 +6,7 @@
 
 mod bpf;
 mod endings;
+mod execs;
 mod exits;
 mod filters;
 mod formats;
@@ -14,3 +15,5 @@ mod paths;
 mod storm;
 mod sys;
 mod traced;
+mod trees;
+mod uring;
