@@ -5,7 +5,7 @@
 
 use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
-use super::live::{Live, Stop};
+use super::live::{CaptureError, Live, Stop};
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
@@ -215,10 +215,18 @@ impl Reader {
             match command {
                 Control::Stop => return true,
                 // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
-                Control::Capture(filter) => drop(self.live.set_capture(&filter)),
+                Control::Capture(filter) => drop(self.set_capture(&filter)),
             }
         }
         self.out.is_closed()
+    }
+
+    fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
+        self.live.set_capture(filter)?;
+        match &self.cgroups {
+            Some(cgroups) if self.live.asks_for_cgroups() => self.live.name_all_cgroups(&cgroups.seed()),
+            _ => Ok(()),
+        }
     }
 
     fn batch(&self) -> Batch {
@@ -246,6 +254,10 @@ impl Reader {
             }
         }
         for cgroup in found {
+            if self.live.asks_for_cgroups() {
+                // Refused: the filter lets less through than it could, and the display filter hides nothing of it.
+                let _ = self.live.name_cgroup(&cgroup);
+            }
             HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
         }
     }

@@ -7,6 +7,7 @@
 mod bpf;
 mod command;
 mod endings;
+mod execs;
 mod exits;
 mod filters;
 mod formats;
@@ -15,3 +16,5 @@ mod paths;
 mod storm;
 mod sys;
 mod traced;
+mod trees;
+mod uring;

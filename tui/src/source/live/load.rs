@@ -16,8 +16,12 @@ use tracetui_shared::offsets::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// Maps with one element a possible CPU.
-const PER_CPU: [&str; 7] = [
+const PER_CPU: [&str; 11] = [
     "CPUS",
+    "URING_SUBMIT_SCRATCH",
+    "URING_COMPLETE_SCRATCH",
+    "EXEC_SYS_SCRATCH",
+    "EXEC_FAIL_TP_SCRATCH",
     "EXEC_BTF_SCRATCH",
     "EXEC_TP_SCRATCH",
     "OPEN_BTF_SCRATCH",
@@ -378,15 +382,7 @@ mod tests {
         let options = |ring_size| LiveOptions {
             ring_size,
             kinds: 0,
-            capture: crate::source::live::CaptureFilter {
-                capture: tracetui_shared::capture::Capture {
-                    kinds: 0,
-                    tests: 0,
-                    comm: tracetui_shared::capture::CommGlobs::NONE,
-                },
-                pids: Vec::new(),
-                uids: Vec::new(),
-            },
+            capture: crate::source::live::CaptureFilter::NOTHING,
             way: crate::source::live::Way::Auto,
         };
         for shift in 12..28 {
