@@ -204,7 +204,7 @@ mod tests {
         for decision in &resolved.decisions {
             assert!(report.lines().any(|line| line.starts_with(&format!("{} ", decision.spec.name))), "{decision:?}");
         }
-        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", "exec_btf exec_tp sys_exit_btf open_tp"]);
+        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", "exec_btf"]);
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
         check_line(&report, &["sched_process_exit", "1", "exit_btf"]);
         check_line(&report, &["function bpf_rdonly_cast", "absent"]);
