@@ -6,7 +6,7 @@ use crate::source::host::btf::resolve::{
     Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
 };
 use crate::source::live::{typed_tracepoints, users_of};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,7 +22,8 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
         true => Btf::from_reader(io::stdin().lock()),
         false => Btf::from_file(&args.from),
     };
-    let btf = btf.with_context(|| format!("--from {}", args.from.display()))?;
+    // Its text tells the whole cause.
+    let btf = btf.map_err(|error| anyhow!("--from {}: {error}", args.from.display()))?;
     let resolved = btf.resolve();
     let report = report(&btf, &resolved);
     match &args.minimal {
