@@ -114,6 +114,10 @@ impl Pipeline {
                 }
             }
         }
+        if let HostFrame::Host(_) = &host {
+            // The first frame of a trace, right after the attach.
+            self.world.processes.traced_since(frame.header.time);
+        }
         self.world.apply_host(host);
     }
 

@@ -29,7 +29,9 @@ pub enum Origin {
     Seed,
     /// Its fork was seen.
     Fork,
-    /// Neither: the first event that it made brought it in.
+    /// It is older than the trace, and ended, or made an event, before the process scan came to it.
+    Older,
+    /// None of these: the first event that it made brought it in. Its fork was lost.
     FirstSeen,
 }
 
@@ -134,9 +136,16 @@ pub struct ProcessTable {
     pairing: Pairing,
     /// The COMMAND, until its end: later its process id may be another's.
     command: Option<Tgid>,
+    /// When the probes were attached.
+    since: BootNanos,
 }
 
 impl ProcessTable {
+    /// Says when the probes were attached: processes that started before are older than the trace.
+    pub fn traced_since(&mut self, time: BootNanos) {
+        self.since = time;
+    }
+
     /// What did not pair up so far.
     pub fn pairing(&self) -> Pairing {
         self.pairing
@@ -189,7 +198,7 @@ impl ProcessTable {
             if same {
                 let seeded = Arc::new(self.seeded(known, seed));
                 if let Some(entry) = self.entries.get_mut(&known)
-                    && entry.process.origin == Origin::FirstSeen
+                    && matches!(entry.process.origin, Origin::FirstSeen | Origin::Older)
                 {
                     entry.process = seeded;
                 }
@@ -292,7 +301,7 @@ impl ProcessTable {
                 .and_then(|p| self.entries.get(&p))
                 .map(|e| Arc::clone(&e.process.cgroup))
                 .unwrap_or_default(),
-            origin: Origin::FirstSeen,
+            origin: if key.start < self.since { Origin::Older } else { Origin::FirstSeen },
             execs: 0,
         }
     }

@@ -261,6 +261,23 @@ fn what_does_not_pair_up_is_counted() {
     );
 }
 
+#[test]
+fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, skips) in [(1000, 0), (2000, 3)] {
+        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 500, b"read late");
+    batch.set_drained_at(BootNanos(2100 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["read late", "lost 3 probe"]);
+}
+
 const COMMAND: u32 = 100;
 
 /// An event of a process whose parent is another, with its payload.
@@ -362,18 +379,15 @@ fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
 }
 
 #[test]
-fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
     let mut pipeline = Pipeline::new(ALL);
     let mut batch = Batch::default();
-    for (ms, skips) in [(1000, 0), (2000, 3)] {
-        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
-        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
-    }
+    HostFrame::Host(Default::default()).push(BootNanos(6), &mut batch);
+    batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger =
+        FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::ExitBtf, 0, 1, 13) };
+    batch.push(younger, ExitRecord::default().as_bytes());
     pipeline.feed(batch);
-    assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
-    let mut batch = Batch::default();
-    open(&mut batch, 0, 0, 500, b"read late");
-    batch.set_drained_at(BootNanos(2100 * MS));
-    pipeline.feed(batch);
-    assert_eq!(run(&mut pipeline, false), ["read late", "lost 3 probe"]);
+    run(&mut pipeline, true);
+    assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
 }
