@@ -18,7 +18,7 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Way};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -123,7 +123,8 @@ fn attach(options: &TraceOptions) -> Result<Live> {
 }
 
 fn file_facts(file: &Path) -> Result<KernelFacts> {
-    Ok(KernelFacts::of(&Btf::from_file(file).context("--btf")?, BtfOrigin::File))
+    let btf = Btf::from_file(file).map_err(|error| anyhow!("--btf {}: {error}", file.display()))?;
+    Ok(KernelFacts::of(&btf, BtfOrigin::File))
 }
 
 /// What is wrong with a BTF file, as far as the kernel's own tells: of another kernel, probes attach and show nonsense or
