@@ -4,8 +4,8 @@
 //! parent is in, the exit probe takes it out once its exit was judged, so orphans stay. What is left to do here is to find
 //! those that descend from a root already when the filter is set, while they fork and end: from the moment on that the
 //! roots are in the map, new processes are noted with their parents (`CAPTURE_KIN`), *before* the fork probe looks whether
-//! the parent is in. So whoever is not let in by the probe is found in the notes or in /proc, and after a look that lets
-//! nobody in, nobody is missing. Not found is who lost its parent before the filter was set: /proc tells no more than init.
+//! the parent is in. So whoever is not let in by the probe is found in the notes or in one scan of /proc, and after a look
+//! at the notes that lets nobody in, nobody is missing ([`Family::look`]). Not found is who lost its parent before the filter was set: /proc tells no more than init.
 
 use super::{CaptureError, CaptureFilter, Plain, load};
 use crate::frame::host::Cgroup;
@@ -14,7 +14,7 @@ use crate::source::host::procfs;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tracetui_shared::capture::{Capture, test, tree};
 
 /// Cgroups that are always let through to user space: those of which the number alone does not tell the path. 0 is not
@@ -87,25 +87,20 @@ impl CaptureMaps {
         if capture.tests & test::KIN == 0 {
             return Ok(());
         }
-        let roots: FxHashSet<u32> = self.roots.iter().copied().collect();
-        let mut members = FxHashSet::default();
-        let mut scanned = FxHashMap::default();
-        loop {
+        let mut family = Family::new(&self.roots);
+        let scanned = procfs::parents().unwrap_or_default();
+        let scanned: Vec<(u32, u32)> = scanned.into_iter().map(|(child, parent)| (child.0, parent.0)).collect();
+        for look in 1..=LOOKS {
             // Before the notes are read: whoever is in by then was noted before.
             let inside = keys(&self.tree);
-            scanned
-                .extend(procfs::parents().unwrap_or_default().into_iter().map(|(child, parent)| (child.0, parent.0)));
-            let mut parents = scanned.clone();
-            parents.extend(self.kin.iter().filter_map(Result::ok));
-            let found = descendants(&parents, &roots);
-            let new: Vec<u32> = found.iter().copied().filter(|tgid| !members.contains(tgid)).collect();
-            if new.is_empty() {
-                let strangers = inside.iter().filter(|tgid| !found.contains(tgid) && !roots.contains(tgid));
+            let notes = self.kin.iter().filter_map(Result::ok);
+            let to_admit = family.look(look, scanned.iter().copied().chain(notes));
+            if to_admit.is_empty() || look == LOOKS {
+                let strangers = inside.iter().filter(|tgid| !family.has(**tgid));
                 remove(&mut self.tree, strangers)?;
                 break;
             }
-            for tgid in new {
-                members.insert(tgid);
+            for tgid in to_admit {
                 self.admit(tgid)?;
             }
         }
@@ -158,22 +153,52 @@ impl CaptureMaps {
     }
 }
 
-/// Everybody who descends from a root, by a table of parents. Roots are not among them unless they descend from another.
-fn descendants(parents: &FxHashMap<u32, u32>, roots: &FxHashSet<u32>) -> FxHashSet<u32> {
-    let mut children: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-    for (child, parent) in parents {
-        children.entry(*parent).or_default().push(*child);
+/// Looks at the notes, each well below a millisecond, before it is enough. Only a line of descent that goes on by a
+/// generation between any two looks needs more than a few.
+const LOOKS: i32 = 100;
+
+/// The descendants of some roots, as they are found look by look.
+struct Family {
+    /// By number: the look at which it was let in.
+    found: FxHashMap<u32, i32>,
+}
+
+impl Family {
+    /// Let in by the fork probe, and so are all its children.
+    const INHERITED: i32 = i32::MIN / 2;
+
+    fn new(roots: &[u32]) -> Family {
+        Family { found: roots.iter().map(|root| (*root, 0)).collect() }
     }
-    let mut found = FxHashSet::default();
-    let mut waiting: Vec<u32> = roots.iter().copied().collect();
-    while let Some(parent) = waiting.pop() {
-        for child in children.get(&parent).into_iter().flatten() {
-            if !roots.contains(child) && found.insert(*child) {
-                waiting.push(*child);
+
+    fn has(&self, tgid: u32) -> bool {
+        self.found.contains_key(&tgid)
+    }
+
+    /// Takes everybody's parents, of which those of the processes that were born since the roots were let in are complete.
+    /// Gives whom the probe may not have let in: those whose parent was let in after the look before the last, since a
+    /// child that nobody had noted at a look after that was born later still.
+    fn look(&mut self, look: i32, parents: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
+        let mut children: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for (child, parent) in parents.filter(|(child, _)| !self.has(*child)) {
+            children.entry(parent).or_default().push(child);
+        }
+        let mut admit = Vec::new();
+        let mut waiting: Vec<u32> = self.found.keys().copied().collect();
+        while let Some(parent) = waiting.pop() {
+            let since = self.found.get(&parent).copied().unwrap_or(look);
+            for child in children.remove(&parent).unwrap_or_default() {
+                if self.has(child) {
+                    continue;
+                }
+                let inherited = look >= since.saturating_add(2);
+                self.found.insert(child, if inherited { Family::INHERITED } else { look });
+                admit.extend((!inherited).then_some(child));
+                waiting.push(child);
             }
         }
+        admit
     }
-    found
 }
 
 fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Vec<K> {
@@ -199,18 +224,34 @@ fn remove<'a, K: aya::Pod + 'a, V: aya::Pod>(
 mod tests {
     use super::*;
 
+    fn sorted(mut found: Vec<u32>) -> Vec<u32> {
+        found.sort_unstable();
+        found
+    }
+
     #[test]
     fn descendants_are_found_whatever_the_order() {
-        let parents = FxHashMap::from_iter([(2, 1), (3, 2), (4, 3), (5, 1), (6, 99), (7, 7), (9, 8), (8, 9)]);
-        let of = |roots: &[u32]| {
-            let mut found: Vec<u32> = descendants(&parents, &roots.iter().copied().collect()).into_iter().collect();
-            found.sort_unstable();
-            found
-        };
+        let parents = [(2, 1), (4, 3), (3, 2), (5, 1), (6, 99), (7, 7), (9, 8), (8, 9)];
+        let of = |roots: &[u32]| sorted(Family::new(roots).look(1, parents.into_iter()));
         assert_eq!(of(&[1]), [2, 3, 4, 5]);
         assert_eq!(of(&[3]), [4]);
         assert_eq!(of(&[2, 3]), [4], "a root is none");
         assert_eq!(of(&[7, 8]), [9], "a circle ends");
         assert_eq!(of(&[42]), [0; 0]);
+    }
+
+    #[test]
+    fn a_storm_of_forks_comes_to_an_end() {
+        // Every look finds a new child of 2, and a child of each of those.
+        let mut family = Family::new(&[1]);
+        let mut parents = vec![(2, 1)];
+        let mut admitted = Vec::new();
+        for look in 1..=6 {
+            admitted.push(sorted(family.look(look, parents.iter().copied())));
+            let next = 10 * look.unsigned_abs();
+            parents.extend([(next, 2), (next + 1, next)]);
+        }
+        assert_eq!(admitted, [vec![2], vec![10, 11], vec![], vec![], vec![], vec![]]);
+        assert!(family.has(51), "let in by the probe");
     }
 }
