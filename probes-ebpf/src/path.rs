@@ -5,7 +5,7 @@
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
 use crate::read::{
-    casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
+    any, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
 };
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
@@ -129,6 +129,20 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
         }
         let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
         FileView { path: place, flags: rd(file.wrapping_add(flags)) }
+    }
+}
+
+/// Whether a file is referred to more than once. One that was just opened is not, unless another thread was at its
+/// descriptor already: then it may as well have been put there from elsewhere.
+#[inline(always)]
+pub unsafe fn is_shared(file: u64) -> bool {
+    // SAFETY: cast pointers may be loaded from, and helpers fail softly. `f_ref` (6.13) counts from 0, `f_count` from 1.
+    unsafe {
+        if has(Field::FileRef) {
+            any::<u64>(file, Type::File, offset(Field::FileRef)) != 0
+        } else {
+            has(Field::FileCount) && any::<u64>(file, Type::File, offset(Field::FileCount)) > 1
+        }
     }
 }
 

@@ -69,6 +69,8 @@ fields! {
     FilePath = "file" "f_path" | "__f_path";
     FileFlags = "file" "f_flags";
     FilePrivate = "file" "private_data";
+    FileCount = "file" "f_count";
+    FileRef = "file" "f_ref";
     PathMnt = "path" "mnt";
     PathDentry = "path" "dentry";
     DentryParent = "dentry" "d_parent";

@@ -21,6 +21,9 @@ const AT_FDCWD: i32 = -100;
 /// What creat(2) stands for: `O_CREAT | O_WRONLY | O_TRUNC`.
 const CREAT_FLAGS: u64 = 0x241;
 const O_ACCMODE: u64 = 3;
+/// Flags that an open file keeps as they were asked for: `O_DIRECTORY`, `O_NOFOLLOW`, `O_PATH`. (fcntl(2) changes others,
+/// `do_dentry_open` takes those away that only matter to the opening.)
+const KEPT: u64 = 0x1_0000 | 0x2_0000 | O_PATH;
 const O_PATH: u64 = 0x20_0000;
 
 /// Where `open` is put together.
@@ -152,7 +155,9 @@ pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -
     }
 }
 
-/// The file behind the new descriptor. Another thread may have closed or reused it by now.
+/// The file behind the new descriptor. Another thread may have closed or reused it by now, which is told by the empty
+/// place, by flags other than asked for, and by a file that is referred to from elsewhere too (`dup2`, or a descriptor
+/// that was received). A file that the other thread opened afresh, with the same flags, looks like ours.
 #[inline(always)]
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
@@ -163,8 +168,11 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         }
         let view = path::view_file(file, &raw mut (*s).walk);
         let asked = (*s).frame.record.flags;
-        let same = asked & O_PATH != 0 || (asked ^ u64::from(view.flags)) & O_ACCMODE == 0;
-        (view.path, if same { 0 } else { mark::RACED })
+        let differ = asked ^ u64::from(view.flags);
+        let same = differ & KEPT == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
+        // Looked at again, for a second reference that went away meanwhile.
+        let kept = !path::is_shared(file) && file_at(task, fd as u64) == file;
+        (view.path, if same && kept { 0 } else { mark::RACED })
     }
 }
 

@@ -223,3 +223,51 @@ fn an_exec_by_the_leader_has_no_other_thread() {
     assert!(n(&exit["dur_ns"]) >= 50_000_000, "{exit}");
     assert_eq!(exit["comm"], "sleep");
 }
+
+/// A memory cgroup of the v1 hierarchy, removed with the value.
+struct Memory(String);
+
+impl Memory {
+    /// `None` where there is no such hierarchy, or nothing may be made in it.
+    fn limited_to(bytes: u64) -> Option<Memory> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        let of_memory = |line: &&str| {
+            let mut fields = line.split(' ').skip(2);
+            fields.next() == Some("cgroup") && fields.next().is_some_and(|o| o.split(',').any(|o| o == "memory"))
+        };
+        let line = mounts.lines().find(of_memory)?;
+        let memory = Memory(format!("{}/tracetui-{}", line.split(' ').nth(1)?, sys::pid()));
+        std::fs::create_dir(&memory.0).ok()?;
+        std::fs::write(format!("{}/memory.limit_in_bytes", memory.0), bytes.to_string()).ok()?;
+        Some(memory)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_runs_out_of_memory_is_killed() {
+    let _alone = alone();
+    let Some(memory) = Memory::limited_to(16 << 20) else {
+        return crate::traced::cannot_run("no memory cgroup can be made here");
+    };
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let procs = format!("{}/cgroup.procs", memory.0);
+    let ended = watch(move || {
+        std::fs::write(procs, "0").expect("a process may move itself");
+        let pages = sys::Pages::new(64 << 8, 0);
+        (0..64 << 8).for_each(|page| drop(pages.put(page * sys::PAGE, b"x")));
+        vec![]
+    });
+    let run = traced.stop();
+    run.check();
+    if ended.status.code() == Some(0) {
+        return crate::traced::cannot_run("the memory cgroup does not limit");
+    }
+    assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
+    check_exit(&run, &ended);
+}

@@ -13,6 +13,7 @@ mod filters;
 mod formats;
 mod hostile;
 mod paths;
+mod races;
 mod storm;
 mod sys;
 mod traced;

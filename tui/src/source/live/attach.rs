@@ -478,6 +478,7 @@ impl Probe {
         match field {
             TaskCgroups | CssSetDflCgrp | CgroupKn | KernfsNodeId => true,
             DentryInline | MntNsRoot => self.needs.contains(&WALK),
+            FileCount | FileRef => self.kinds.contains(&Kind::Open),
             _ => self.kinds.contains(&Kind::Bpf),
         }
     }
@@ -498,8 +499,8 @@ const TASK_STARTS: (&str, &str) = ("task_starts", "task");
 
 /// The start of every process that runs, to the nanosecond, by its number. Empty where the kernel has no such iterator
 /// (before 5.8) or refuses it: then /proc knows starts to the clock tick.
-pub(super) fn task_starts(object: &mut Ebpf, btf: &Btf) -> FxHashMap<u32, u64> {
-    read_task_starts(object, btf).unwrap_or_default()
+pub(super) fn task_starts(object: &mut Ebpf, btf: Option<&Btf>) -> FxHashMap<u32, u64> {
+    btf.and_then(|btf| read_task_starts(object, btf)).unwrap_or_default()
 }
 
 fn read_task_starts(object: &mut Ebpf, btf: &Btf) -> Option<FxHashMap<u32, u64>> {

@@ -115,7 +115,7 @@ impl Live {
         }
         capture.grow()?;
         clock.lap("find the descendants");
-        let task_starts = btf.as_ref().map(|btf| attach::task_starts(&mut object, btf)).unwrap_or_default();
+        let task_starts = attach::task_starts(&mut object, btf.as_ref());
         clock.lap("list the processes");
         drop((object, btf));
         load::give_memory_back();
