@@ -118,6 +118,9 @@ pub struct Doctor {
     /// How to write the report: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
+    /// Make an event of each kind, and say whether it came through each probe
+    #[arg(long)]
+    pub probe: bool,
     /// Where the kernel's BTF is from.
     #[command(flatten)]
     pub btf: BtfOption,
@@ -347,7 +350,7 @@ mod tests {
         let cli = parse("tracetui doctor --format json").expect("good usage");
         assert_eq!(
             cli.command,
-            Some(Command::Doctor(Doctor { format: ReportFormat::Json, btf: BtfOption::default() }))
+            Some(Command::Doctor(Doctor { format: ReportFormat::Json, probe: false, btf: BtfOption::default() }))
         );
         check_bad("tracetui doctor --format csv", "csv");
     }

@@ -1,6 +1,6 @@
 //! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
 
-use super::trace;
+use super::trace::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
@@ -16,7 +16,8 @@ use tracetui_shared::kind::{Kind, shows_most};
 /// When stdout cannot be written.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
-    let (causes, probes) = trace::examine(&machine, args.btf.file.as_deref());
+    let proof = if args.probe { Proof::Event } else { Proof::Attach };
+    let Examined { causes, probes, seen } = trace::examine(&machine, args.btf.file.as_deref(), proof);
     let report = Report {
         kernel: &machine.uname.release,
         arch: &machine.uname.machine,
@@ -24,6 +25,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         capabilities: machine.capabilities,
         causes: &causes,
         probes: &probes,
+        seen: seen.as_deref(),
     };
     let text = match args.format {
         ReportFormat::Text => report.text(),
@@ -48,14 +50,22 @@ pub struct Report<'a> {
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
     pub probes: &'a [Probe],
+    /// The programs through which an event that was made on purpose came; `None` when none was made.
+    pub seen: Option<&'a [&'static str]>,
 }
 
 impl Report<'_> {
     /// The kinds of events that no attached probe makes.
     pub fn kinds_without_probe(&self) -> Vec<Kind> {
         let serves = |probe: &Probe, kind: Kind| probe.kinds.contains(&(kind as u16)) && shows_most(&probe.name, kind);
-        let served = |kind: Kind| self.probes.iter().any(|probe| probe.attached && serves(probe, kind));
+        let works = |probe: &Probe| probe.attached && self.saw(probe) != Some(false);
+        let served = |kind: Kind| self.probes.iter().any(|probe| works(probe) && serves(probe, kind));
         Kind::PROBED.into_iter().filter(|kind| !served(*kind)).collect()
+    }
+
+    /// Whether an event came through a probe, where one was to.
+    fn saw(&self, probe: &Probe) -> Option<bool> {
+        self.seen.map(|seen| seen.contains(&probe.name.as_str()))
     }
 
     /// The status to exit with: 0 if every kind has a working probe, else 1.
@@ -90,7 +100,13 @@ impl Report<'_> {
         let name_width = self.probes.iter().map(|probe| probe.name.chars().count()).max().unwrap_or(0);
         let kinds_width = kinds.iter().map(String::len).max().unwrap_or(0);
         for (probe, kinds) in self.probes.iter().zip(&kinds) {
-            write_probe(out, probe, name_width, kinds, kinds_width)?;
+            let state = match (probe.attached, self.saw(probe)) {
+                (false, _) => "not attached",
+                (true, None) => "attached    ",
+                (true, Some(true)) => "seen        ",
+                (true, Some(false)) => "not seen    ",
+            };
+            write_probe(out, probe, state, name_width, kinds, kinds_width)?;
         }
         let without: Vec<_> = self.kinds_without_probe().into_iter().map(Kind::name).collect();
         match without.as_slice() {
@@ -103,7 +119,7 @@ impl Report<'_> {
     pub fn json(&self) -> String {
         let list = |items: Vec<String>| format!("[{}]", items.join(","));
         let capabilities = self.capabilities.map(|held| list(held.names().map(quoted).collect()));
-        let probes = self.probes.iter().map(probe_json).collect();
+        let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
             "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"probes\":{}}}",
             quoted(self.kernel),
@@ -115,8 +131,14 @@ impl Report<'_> {
     }
 }
 
-fn write_probe(out: &mut String, probe: &Probe, name_width: usize, kinds: &str, kinds_width: usize) -> fmt::Result {
-    let state = if probe.attached { "attached    " } else { "not attached" };
+fn write_probe(
+    out: &mut String,
+    probe: &Probe,
+    state: &str,
+    name_width: usize,
+    kinds: &str,
+    kinds_width: usize,
+) -> fmt::Result {
     let name = Plain(&probe.name).to_string();
     let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", Plain(&probe.how));
     writeln!(out, "{}", line.trim_end())?;
@@ -143,10 +165,11 @@ fn below(out: &mut String, indent: usize, label: &str, text: &str) -> fmt::Resul
     Ok(())
 }
 
-fn probe_json(probe: &Probe) -> String {
+fn probe_json(probe: &Probe, seen: Option<bool>) -> String {
+    let seen = seen.map(|seen| format!(",\"seen\":{seen}")).unwrap_or_default();
     let missing = (!probe.attached && !probe.missing.is_empty()).then_some(probe.missing.as_str());
     format!(
-        "{{\"name\":{},\"kind\":{},\"attached\":{},\"how\":{},\"why\":{},\"missing\":{},\"remedy\":{}}}",
+        "{{\"name\":{},\"kind\":{},\"attached\":{},\"how\":{},\"why\":{},\"missing\":{},\"remedy\":{}{seen}}}",
         quoted(&probe.name),
         quoted(&kinds(probe)),
         probe.attached,
@@ -244,6 +267,7 @@ mod tests {
             capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
             causes: &[],
             probes,
+            seen: None,
         }
     }
 
@@ -300,6 +324,20 @@ no working probe for: exit open fork bpf
         assert_eq!(report(&serving(&Kind::PROBED)).exit_status(), 0);
         assert_eq!(report(&serving(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf])).exit_status(), 1);
         assert_eq!(report(&[]).exit_status(), 1);
+    }
+
+    #[test]
+    fn a_probe_that_shows_nothing_does_not_work() {
+        let probes = [attached("exec_btf", &[Kind::Exec]), attached("all", &Kind::PROBED[1..])];
+        let of = |seen: &'static [&'static str]| Report { seen: Some(seen), ..report(&probes) };
+        assert_eq!(of(&["exec_btf", "all"]).exit_status(), 0);
+        assert_eq!(of(&["all"]).kinds_without_probe(), [Kind::Exec]);
+        assert!(
+            of(&["all"]).text().contains("exec_btf  exec                not seen      BTF"),
+            "{}",
+            of(&["all"]).text()
+        );
+        assert!(of(&["all"]).json().contains(r#""remedy":null,"seen":false}"#));
     }
 
     #[test]

@@ -18,11 +18,13 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Way};
+use crate::source::provoke::Provoker;
 use anyhow::{Context, Result, anyhow, bail};
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use tracetui_shared::capture::test;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, shows_most};
 
@@ -38,8 +40,8 @@ pub struct TraceOptions {
     /// Where offsets are from, if not from the kernel's own BTF.
     pub btf: Option<PathBuf>,
     /// The COMMAND that is held until all is attached. The pipeline keeps to its tree
-    /// ([`only_command`](crate::pipeline::Pipeline::only_command)); the kernel side does not know trees yet, and is to be
-    /// told of it here when it does.
+    /// ([`only_command`](crate::pipeline::Pipeline::only_command)), and so does the kernel side, unless it is told to keep
+    /// to another one.
     pub command: Option<Tgid>,
 }
 
@@ -77,34 +79,64 @@ pub struct Session {
     pub notes: Vec<String>,
 }
 
+/// What `doctor` takes for a proof that a probe works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// That it attaches.
+    Attach,
+    /// That an event made on purpose comes through it.
+    Event,
+}
+
+/// What became of the probes.
+#[derive(Debug)]
+pub struct Examined {
+    /// What stands in the way, whatever the probe.
+    pub causes: Vec<Cause>,
+    /// Each probe.
+    pub probes: Vec<Probe>,
+    /// The programs through which an event came; `None` when none was made.
+    pub seen: Option<Vec<&'static str>>,
+}
+
 /// Tries every probe, for `doctor`, with offsets from a BTF file if there is one: what stands in the way, and what became
 /// of each.
-pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>) {
+pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined {
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     causes.extend(foreign_btf(btf));
-    if privilege::is_fatal(&causes) {
-        return (causes, Vec::new());
+    let mut examined = Examined { causes, probes: Vec::new(), seen: None };
+    if privilege::is_fatal(&examined.causes) {
+        return examined;
     }
+    // Forked before anything is attached, which would count its fork as ours.
+    let provoker = if proof == Proof::Event { Provoker::new().ok() } else { None };
+    let mut capture = CaptureFilter::NOTHING;
     let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
+    if let Some(provoker) = &provoker {
+        capture.capture.kinds = kinds;
+        capture.capture.tests = test::TREE;
+        capture.trees = vec![provoker.pid()];
+    }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
         kinds,
-        capture: CaptureFilter::NOTHING,
+        capture,
         btf: btf.map(Path::to_owned),
         command: None,
     };
     match attach(&options) {
-        Ok(live) => (causes, live.probes().iter().map(probe_frame).collect()),
-        Err(error) => {
-            causes.push(Cause {
-                severity: Severity::Fatal,
-                what: format!("{error:#}"),
-                missing: None,
-                remedy: "this kernel refuses the probes: please report it with this text".into(),
-            });
-            (causes, Vec::new())
+        Ok(mut live) => {
+            examined.probes = live.probes().iter().map(probe_frame).collect();
+            examined.seen = provoker.map(|provoker| provoker.seen(&mut live));
         }
+        Err(error) => examined.causes.push(Cause {
+            severity: Severity::Fatal,
+            what: format!("{error:#}"),
+            missing: None,
+            remedy: "this kernel refuses the probes: please report it with this text".into(),
+        }),
     }
+    examined
 }
 
 /// Loads and attaches the probes.
@@ -113,12 +145,12 @@ fn attach(options: &TraceOptions) -> Result<Live> {
         None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
         Some(file) => file_facts(file)?,
     };
-    let live_options = LiveOptions {
-        ring_size: options.ring_size,
-        kinds: options.kinds,
-        capture: options.capture.clone(),
-        way: Way::Auto,
-    };
+    let mut capture = options.capture.clone();
+    if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
+        capture.capture.tests |= test::TREE;
+        capture.trees = vec![command.0];
+    }
+    let live_options = LiveOptions { ring_size: options.ring_size, kinds: options.kinds, capture, way: Way::Auto };
     Ok(Live::start(&live_options, &facts)?)
 }
 

@@ -4,6 +4,7 @@ pub mod command;
 pub mod feed;
 pub mod host;
 pub mod live;
+pub mod provoke;
 
 use std::sync::Arc;
 use tracetui_shared::capture::{Capture, CommGlobs};

@@ -6,6 +6,7 @@
 
 mod bpf;
 mod command;
+mod doctor;
 mod endings;
 mod execs;
 mod exits;

@@ -1,0 +1,166 @@
+//! One event of each kind, made on purpose by a process of our own: what comes through the probes then shows that they
+//! work, which a successful attach does not.
+//!
+//! The process is forked before the probes look and held until they do. It calls the kernel and nothing else: it is the
+//! copy of a process that may have threads.
+
+use crate::event::{Body, Event};
+use crate::frame::Batch;
+use crate::source::live::Live;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+use tracetui_shared::kind::Slot;
+use tracetui_shared::record::mark;
+
+/// How long the events may take to come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The process, held.
+#[derive(Debug)]
+pub struct Provoker {
+    pid: libc::pid_t,
+    /// Held by us alone: closing it lets the process go.
+    gate: Option<OwnedFd>,
+}
+
+impl Provoker {
+    /// Forks it.
+    ///
+    /// # Errors
+    /// When there is no room for a process or a descriptor.
+    pub fn new() -> io::Result<Provoker> {
+        let mut ends = [0; 2];
+        // SAFETY: a place for two descriptors.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: both are new, and nobody else's.
+        let [wait, gate] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        // SAFETY: the child calls the kernel only, and never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => act(&wait, &gate),
+            pid => Ok(Provoker { pid, gate: Some(gate) }),
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Lets it act, and gives the programs of which all came that it provoked. The capture filter must let its tree
+    /// through.
+    pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
+        self.release();
+        let (mut seen, mut asked) = (Vec::new(), false);
+        let began = Instant::now();
+        let mut batch = Batch::default();
+        loop {
+            // A failed wait is no reason not to look.
+            let _ = live.wait(Some(Duration::from_millis(50)));
+            batch.clear();
+            live.drain(&mut batch, 1 << 20);
+            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.pid()) {
+                seen.extend(Slot::try_from(frame.header.slot));
+                // The completion alone cannot tell what was asked for.
+                if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame) {
+                    asked |= frame.header.slot == Slot::OpenUring as u16 && open.record.path_marks & mark::FAULT == 0;
+                }
+            }
+            let over = seen.iter().any(|slot| matches!(slot, Slot::ExitBtf | Slot::ExitTp));
+            if over || began.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
+        let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
+        programs.dedup();
+        programs.extend(asked.then_some("uring_submit_btf"));
+        programs
+    }
+
+    fn release(&mut self) {
+        self.gate = None;
+        // SAFETY: a child of ours; no place for a status.
+        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+    }
+}
+
+impl Drop for Provoker {
+    fn drop(&mut self) {
+        if self.gate.is_some() {
+            self.release();
+        }
+    }
+}
+
+/// The life of the process. Results do not matter: what failed is an event as well.
+fn act(wait: &OwnedFd, gate: &OwnedFd) -> ! {
+    let root = c"/".as_ptr();
+    let argv = [c"tracetui".as_ptr(), c"--version".as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
+    let no_attributes = [0u64; 16];
+    let mut byte = 0u8;
+    // SAFETY: strings that end with NUL, lists that end with null, a place for a byte, and zeros as the attributes of a
+    // BPF_PROG_LOAD, which the kernel refuses. `gate` is not used any more: here it must not stay open.
+    unsafe {
+        libc::close(gate.as_raw_fd());
+        libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1);
+        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for fd in 0..3 {
+            libc::dup2(nothing, fd);
+        }
+        libc::execve(root, argv.as_ptr(), environment.as_ptr());
+        libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
+        open_by_ring(root);
+        match libc::fork() {
+            0 => libc::_exit(0),
+            child => libc::waitpid(child, std::ptr::null_mut(), 0),
+        };
+        libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr());
+        libc::_exit(1)
+    }
+}
+
+/// Opens a file through io_uring, where there is one.
+///
+/// # Safety
+/// The path ends with NUL.
+unsafe fn open_by_ring(path: *const libc::c_char) {
+    // Words of `struct io_uring_params` (UAPI): offsets within the mapped ring.
+    const SQ_TAIL: usize = 11;
+    const SQ_ARRAY: usize = 16;
+    const SQES: libc::off_t = 0x1000_0000;
+    const PAGE: usize = 4096;
+    const OPENAT: u64 = 18;
+    const GET_EVENTS: u64 = 1;
+    let mut params = [0u32; 30];
+    // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
+    // says that its tail and its array are; a request is 64 bytes, of which opcode, dirfd and path are set.
+    unsafe {
+        let ring = libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr());
+        let Ok(fd) = libc::c_int::try_from(ring) else { return };
+        if fd < 0 {
+            return;
+        }
+        let map = |at| {
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(std::ptr::null_mut(), PAGE, prot, libc::MAP_SHARED, fd, at)
+        };
+        let (queue, requests) = (map(0), map(SQES));
+        if queue == libc::MAP_FAILED || requests == libc::MAP_FAILED {
+            return;
+        }
+        let request = requests.cast::<u64>();
+        let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
+        request.write_volatile(OPENAT | at_cwd << 32);
+        request.add(2).write_volatile(path as u64);
+        let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
+        word(SQ_ARRAY).write_volatile(0);
+        word(SQ_TAIL).write_volatile(1);
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        libc::syscall(libc::SYS_io_uring_enter, fd, 1, 1, GET_EVENTS, 0, 0);
+    }
+}
