@@ -4,7 +4,7 @@ use crate::probes::bpf::BpfScratch;
 use crate::probes::exec::ExecScratch;
 use crate::probes::open::OpenScratch;
 use crate::probes::uring::UringOpen;
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
@@ -31,21 +31,23 @@ pub static CAPTURE_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_PIDS, 
 #[map]
 pub static CAPTURE_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_UIDS, 0);
 
+// Preallocated: up to 6.0 the kernel warns of classic tracepoint programs that allocate while they run.
+
 /// The processes of the trees that the capture filter lets through: [`tree`](tracetui_shared::capture::tree) values.
 #[map]
-pub static CAPTURE_TREE: HashMap<u32, u8> = HashMap::with_max_entries(MAX_TREE, BPF_F_NO_PREALLOC);
+pub static CAPTURE_TREE: HashMap<u32, u8> = HashMap::with_max_entries(MAX_TREE, 0);
 
 /// New processes and their parents, while user space looks for the descendants of a tree's root.
 #[map]
-pub static CAPTURE_KIN: HashMap<u32, u32> = HashMap::with_max_entries(MAX_KIN, BPF_F_NO_PREALLOC);
+pub static CAPTURE_KIN: HashMap<u32, u32> = HashMap::with_max_entries(MAX_KIN, 0);
 
 /// The cgroups that the capture filter lets through.
 #[map]
-pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGROUPS, BPF_F_NO_PREALLOC);
+pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);
 
 /// Opens that were submitted to io_uring and did not complete yet, by the address of their request.
 #[map]
-pub static URING_OPENS: HashMap<u64, UringOpen> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+pub static URING_OPENS: HashMap<u64, UringOpen> = HashMap::with_max_entries(256, 0);
 
 // Where records are put together: one map for each program and one element for each CPU. From 7.0 on a program can be
 // preempted and another program run on the same CPU, so no two programs share one; the same program cannot (the kernel
@@ -95,7 +97,7 @@ struct ExitKey {
 /// Processes whose exit was told lately. Before 6.16 two threads that end at once may both see `signal->live == 0`;
 /// the second comes within microseconds, so forgetting the oldest is harmless.
 #[map]
-static EXITED: LruHashMap<ExitKey, u8> = LruHashMap::with_max_entries(4096, 0);
+static EXITED: LruHashMap<ExitKey, u8> = LruHashMap::with_max_entries(256, 0);
 
 /// The CPU that the program runs on, and what it counts. Programs may be preempted but never migrate.
 #[inline(always)]

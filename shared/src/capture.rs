@@ -34,11 +34,11 @@ pub const MAX_PIDS: u32 = 1024;
 /// Most roots that `--tree` takes in the kernel.
 pub const MAX_ROOTS: u32 = 256;
 /// Most processes of all trees that live at once.
-pub const MAX_TREE: u32 = 1 << 18;
+pub const MAX_TREE: u32 = 1 << 16;
 /// Most processes that are born while user space looks for descendants.
-pub const MAX_KIN: u32 = 1 << 16;
+pub const MAX_KIN: u32 = 1 << 14;
 /// Most cgroups that `--cgroup` takes in the kernel.
-pub const MAX_CGROUPS: u32 = 1 << 14;
+pub const MAX_CGROUPS: u32 = 1 << 12;
 /// Most users that `--uid` takes in the kernel.
 pub const MAX_UIDS: u32 = 256;
 
