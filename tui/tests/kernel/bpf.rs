@@ -1,0 +1,239 @@
+//! bpf(2), compared with what the kernel tells of the objects.
+
+use crate::sys::{self, Actor, c};
+use crate::traced::{Dir, Run, Traced, alone};
+use serde_json::Value;
+use std::os::fd::OwnedFd;
+
+const BPF_PROG_LOAD: u64 = 5;
+const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
+const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
+const BPF_LINK_CREATE: u64 = 28;
+
+const BPF_PROG_TYPE_TRACEPOINT: u32 = 5;
+const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+const BPF_PERF_EVENT: u32 = 41;
+
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
+
+/// A link's cookie.
+const COOKIE: u64 = 0x1234_5678_9abc;
+
+/// `mov64 r0, 0`.
+const MOV_R0: u64 = 0xb7;
+/// `exit`.
+const EXIT: u64 = 0x95;
+
+/// `union bpf_attr`, or an info about an object.
+struct Attr([u8; 128]);
+
+impl Attr {
+    fn new() -> Attr {
+        Attr([0; 128])
+    }
+
+    fn put(mut self, at: usize, bytes: &[u8]) -> Attr {
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    fn u32(self, at: usize, value: u32) -> Attr {
+        self.put(at, &value.to_le_bytes())
+    }
+
+    fn u64(self, at: usize, value: u64) -> Attr {
+        self.put(at, &value.to_le_bytes())
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    /// bpf(2); what the attributes point to must still be there.
+    fn call(&mut self, command: u64) -> i64 {
+        sys::call(libc::SYS_bpf, [command, self.0.as_mut_ptr() as u64, 128, 0, 0])
+    }
+}
+
+fn load(prog_type: u32, name: &str, insns: &[u64]) -> i64 {
+    let licence = c("GPL");
+    let mut attr = Attr::new()
+        .u32(0, prog_type)
+        .u32(4, insns.len() as u32)
+        .u64(8, insns.as_ptr() as u64)
+        .u64(16, licence.as_ptr() as u64)
+        .put(48, name.as_bytes());
+    attr.call(BPF_PROG_LOAD)
+}
+
+fn raw_tracepoint_open(prog: &OwnedFd, name: &str) -> i64 {
+    let name = c(name);
+    Attr::new().u64(0, name.as_ptr() as u64).u32(8, sys::raw(prog) as u32).call(BPF_RAW_TRACEPOINT_OPEN)
+}
+
+fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
+    let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target as u32).u32(8, BPF_PERF_EVENT);
+    attr.u64(16, cookie).call(BPF_LINK_CREATE)
+}
+
+/// What the kernel tells of a program or a link.
+fn info(fd: &OwnedFd) -> Attr {
+    let mut info = Attr::new();
+    let mut attr = Attr::new().u32(0, sys::raw(fd) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
+    assert_eq!(attr.call(BPF_OBJ_GET_INFO_BY_FD), 0);
+    info
+}
+
+/// A program's id and tag.
+fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
+    let info = info(prog);
+    let tag = i64::from_be_bytes(info.0[8..16].try_into().expect("eight bytes"));
+    [info.number(4).into(), tag]
+}
+
+/// A link's id.
+fn link_id(link: &OwnedFd) -> i64 {
+    info(link).number(4).into()
+}
+
+/// A perf event on a tracepoint, for programs to hang on.
+fn perf_event(tracepoint: u64) -> OwnedFd {
+    let mut attr = Attr::new().u32(0, PERF_TYPE_TRACEPOINT).u32(4, 128).u64(8, tracepoint);
+    let all = u64::from(u32::MAX);
+    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, all | !0, 0, !0, 8]))
+}
+
+/// The number of a tracepoint, from a tracefs of the caller's own.
+fn tracepoint_id(dir: &str, name: &str) -> u64 {
+    sys::own_mounts();
+    sys::mount("tracefs", dir, "tracefs", 0);
+    let id = std::fs::read_to_string(format!("{dir}/events/{name}/id")).expect("a tracepoint");
+    id.trim().parse().expect("a number")
+}
+
+fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", "bpf"])?;
+    let actor = Actor::new(act);
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
+}
+
+/// The program's fields are those of the kernel's object.
+fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
+    let prog = &event["prog"];
+    assert_eq!((&prog["id"], &prog["name"]), (&id_and_tag[0].into(), &name.into()), "{event}");
+    assert_eq!((&prog["type"], &prog["uid"]), (&prog_type.into(), &0.into()), "{event}");
+    assert_eq!(prog["tag"], format!("{:016x}", id_and_tag[1]), "{event}");
+    assert_eq!(event["err"], Value::Null, "{event}");
+}
+
+#[test]
+fn a_load_and_a_raw_tracepoint_are_told_as_the_kernel_has_them() {
+    let _alone = alone();
+    let acted = trace(|| {
+        let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
+        let link = sys::owned(raw_tracepoint_open(&prog, "sched_process_exit"));
+        let [id, tag] = id_and_tag(&prog);
+        vec![id, tag, sys::raw(&prog).into(), sys::raw(&link).into(), link_id(&link)]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let loaded = run.one("bpf", pid, |e| e["op"] == "load");
+    check_prog(&loaded, "tt_raw", "raw_tracepoint", &numbers);
+    assert_eq!((&loaded["ret"], &loaded["attach"]), (&numbers[2].into(), &Value::Null), "{loaded}");
+    let attached = run.one("bpf", pid, |e| e["op"] == "attach");
+    check_prog(&attached, "tt_raw", "raw_tracepoint", &numbers);
+    let attach = &attached["attach"];
+    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{attached}");
+    assert_eq!(attach["target"], "sched_process_exit", "{attached}");
+    assert_eq!((&attach["link_id"], &attached["ret"]), (&numbers[4].into(), &numbers[3].into()), "{attached}");
+}
+
+#[test]
+fn both_ways_onto_a_tracepoint_are_told() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let tracefs = dir.dir("tracefs");
+    let acted = trace(move || {
+        let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
+        // One program hangs on a tracepoint only once, so two.
+        let [linked, set] =
+            ["tt_linked", "tt_set"].map(|name| sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT])));
+        let (first, second) = (perf_event(tracepoint), perf_event(tracepoint));
+        let link = sys::owned(link_create(&linked, sys::raw(&first), COOKIE));
+        let by_ioctl = [sys::raw(&second) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(&set) as u64, 0, 0];
+        let by_ioctl = sys::call(libc::SYS_ioctl, by_ioctl);
+        [&id_and_tag(&linked)[..], &id_and_tag(&set), &[by_ioctl, link_id(&link)]].concat()
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    assert_eq!(numbers[4], 0, "the ioctl itself");
+    let by_link = run.one("bpf", pid, |e| e["attach"]["via"] == "link");
+    let by_ioctl = run.one("bpf", pid, |e| e["attach"]["via"] == "ioctl");
+    check_prog(&by_link, "tt_linked", "tracepoint", &numbers[..2]);
+    check_prog(&by_ioctl, "tt_set", "tracepoint", &numbers[2..4]);
+    for event in [&by_link, &by_ioctl] {
+        let attach = &event["attach"];
+        assert_eq!((&event["op"], &attach["type"]), (&"attach".into(), &"tracepoint".into()), "{event}");
+        assert_eq!(attach["target"], "sched:sched_process_exit", "{event}");
+    }
+    assert_eq!(by_link["attach"]["link_id"], numbers[5], "{by_link}");
+    assert_eq!(by_link["attach"]["cookie"], COOKIE, "{by_link}");
+    assert_eq!(by_ioctl["attach"]["link_id"], Value::Null, "{by_ioctl}");
+}
+
+#[test]
+fn a_system_call_tracepoint_names_its_call() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let tracefs = dir.dir("tracefs");
+    let acted = trace(move || {
+        let tracepoint = tracepoint_id(&tracefs, "syscalls/sys_enter_nanosleep");
+        let prog = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_sys", &[MOV_R0, EXIT]));
+        let event = perf_event(tracepoint);
+        let _link = sys::owned(link_create(&prog, sys::raw(&event), 0));
+        id_and_tag(&prog).to_vec()
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let event = run.one("bpf", pid, |e| e["op"] == "attach");
+    check_prog(&event, "tt_sys", "tracepoint", &numbers);
+    assert_eq!(event["attach"]["target"], "syscalls:sys_enter_nanosleep", "{event}");
+    assert_eq!(event["attach"]["cookie"], Value::Null, "{event}");
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_with_its_error() {
+    let _alone = alone();
+    let acted = trace(|| {
+        // No value in r0 at exit; an instruction that there is not.
+        let unset = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unset", &[EXIT]);
+        let unknown = load(BPF_PROG_TYPE_TRACEPOINT, "tt_unknown", &[0xff, EXIT]);
+        let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_good", &[MOV_R0, EXIT]));
+        let nowhere = raw_tracepoint_open(&prog, "no_such_tracepoint");
+        let no_event = link_create(&prog, 9999, 0);
+        let [id, tag] = id_and_tag(&prog);
+        vec![id, tag, unset, unknown, nowhere, no_event]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let failed: Vec<Value> = run.kind_of("bpf", pid).into_iter().filter(|e| e["err"] != Value::Null).collect();
+    let rets: Vec<_> = failed.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
+    assert_eq!(rets, numbers[2..], "{failed:#?}");
+    for (event, (name, prog_type)) in failed.iter().zip([("tt_unset", "raw_tracepoint"), ("tt_unknown", "tracepoint")])
+    {
+        let prog = &event["prog"];
+        assert_eq!(
+            (&event["op"], &prog["name"], &prog["type"]),
+            (&"load".into(), &name.into(), &prog_type.into()),
+            "{event}"
+        );
+        assert_eq!((&prog["id"], &prog["id_why"]), (&Value::Null, &"failed".into()), "{event}");
+    }
+    for event in &failed[2..] {
+        assert_eq!((&event["op"], &event["prog"]["id"]), (&"attach".into(), &numbers[0].into()), "{event}");
+        assert_eq!(event["attach"]["link_id"], Value::Null, "{event}");
+    }
+    assert_eq!(failed[2]["attach"]["target"], "no_such_tracepoint");
+    assert_eq!((&failed[0]["err"], &failed[2]["err"]), (&"EACCES".into(), &"ENOENT".into()));
+}

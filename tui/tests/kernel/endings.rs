@@ -1,0 +1,159 @@
+//! Starting, ending, and standing beside another one.
+
+use crate::sys;
+use crate::traced::{Dir, TRACETUI, Traced, alone, cannot_run, may_trace, n, wait_at_most};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Something for the tracer to print.
+fn open_some(dir: &Dir, count: usize) {
+    (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
+}
+
+#[test]
+fn the_ready_line_names_the_kinds_and_the_ring() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--ring-size", "1MiB"]) else { return };
+    assert_eq!(traced.ready, "tracing: exec exit open bpf; ring 1 MiB");
+    traced.stop().check();
+    let Some(traced) = Traced::start(&["--kind", "open,fork", "--ring-size", "100000"]) else { return };
+    assert_eq!(traced.ready, "tracing: open fork; ring 128 KiB");
+    traced.stop().check();
+}
+
+#[test]
+fn a_number_of_events_ends_it() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["-n", "5"]) else { return };
+    open_some(&dir, 100);
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    assert_eq!(run.lines().filter(|e| e["kind"] != "lost").count(), 5);
+    assert_eq!(n(&run.check()["delivered"]), 5);
+}
+
+#[test]
+fn a_closed_pipe_ends_it() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
+    let mut stdout = BufReader::new(traced.take_stdout());
+    open_some(&dir, 1);
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    serde_json::from_str::<Value>(&line).expect("JSON");
+    drop(stdout);
+    open_some(&dir, 10);
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    assert!(run.account().is_object(), "it ends with the account: {:?}", run.stderr);
+}
+
+#[test]
+fn sigterm_ends_it_as_sigint_does() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&[]) else { return };
+    open_some(&dir, 1_000);
+    traced.signal(libc::SIGTERM);
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    run.check();
+    let last = dir.at("missing-999");
+    run.open(sys::pid(), &last);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let _alone = alone();
+    let dir = Dir::new();
+    // Nobody reads: after the first signal it cannot hand on what it has drained.
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
+    let _stdout = traced.take_stdout();
+    open_some(&dir, 20_000);
+    std::thread::sleep(Duration::from_millis(300));
+    traced.signal(libc::SIGINT);
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    traced.signal(libc::SIGINT);
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(130), "{:?}", run.stderr);
+    assert!(began.elapsed() < Duration::from_secs(2), "at once: {:?}", began.elapsed());
+}
+
+#[test]
+fn two_at_once_see_each_other_and_do_not_disturb_each_other() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(first) = Traced::start(&[]) else { return };
+    let Some(second) = Traced::start(&[]) else { return };
+    let pids = [first.pid(), second.pid()];
+    open_some(&dir, 1_000);
+    let second = second.stop();
+    open_some(&dir, 1);
+    let first = first.stop();
+    for run in [&first, &second] {
+        assert_eq!(n(&run.check()["lost"]), 0);
+        run.open(sys::pid(), &dir.at("missing-999"));
+    }
+    let of_second = |kind: &str| first.kind_of(kind, pids[1]).len();
+    assert_eq!((of_second("exec"), of_second("exit")), (1, 1), "the first one sees the second one start and end");
+    assert!(of_second("open") > 0 && of_second("bpf") > 0, "and what it opens, loads and attaches");
+    assert_eq!(first.of(pids[0]), Vec::<Value>::new(), "its own events are not shown");
+    assert_eq!(second.of(pids[1]), Vec::<Value>::new(), "its own events are not shown");
+    assert!(n(&first.account()["own"]) > 0, "but counted: {}", first.account());
+}
+
+#[test]
+fn a_line_comes_soon_after_its_event() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--pid", &sys::pid().to_string()]) else { return };
+    let mut output = std::fs::File::open(traced.output()).expect("the output");
+    let mut took: Vec<Duration> = (0..20)
+        .map(|number| {
+            // Waiting apart, so that no line is pushed out by the next.
+            std::thread::sleep(Duration::from_millis(60));
+            let path = dir.at(&format!("soon-{number}\""));
+            let began = Instant::now();
+            sys::open_path(&path);
+            wait_for(&mut output, &format!("soon-{number}\\"));
+            began.elapsed()
+        })
+        .collect();
+    traced.stop().check();
+    took.sort();
+    println!("latency: median {:?}, most {:?}", took[took.len() / 2], took[took.len() - 1]);
+    assert!(took[took.len() - 1] < Duration::from_secs(1), "{took:?}");
+}
+
+fn wait_for(output: &mut std::fs::File, text: &str) {
+    let began = Instant::now();
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        output.read_to_string(&mut seen).expect("the output");
+        assert!(began.elapsed() < Duration::from_secs(10), "no line with {text}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn without_privilege_it_names_what_is_missing() {
+    if !may_trace() {
+        return;
+    }
+    let mut command = Command::new(TRACETUI);
+    command.arg("print").uid(65_534).gid(65_534).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        return cannot_run("the program does not lie where any user may execute it");
+    };
+    assert_eq!(wait_at_most(&mut child, Duration::from_secs(20)).code(), Some(1));
+    let output = child.wait_with_output().expect("its output");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("CAP_") && said.contains("sudo"), "the capability and the remedy: {said}");
+    assert!(output.stdout.is_empty(), "nothing on stdout");
+}

@@ -1,0 +1,222 @@
+//! How processes end, compared with what waitpid(2) says.
+
+use crate::sys::{self, Actor, Status, c};
+use crate::traced::{Dir, Run, Traced, alone, n};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// Ends the calling thread only.
+fn exit_thread(code: i32) -> ! {
+    // SAFETY: an integer; does not return.
+    unsafe { libc::syscall(libc::SYS_exit, code) };
+    unreachable!("exit does not return");
+}
+
+/// Ends the process at once.
+fn exit_process(code: i32) -> ! {
+    // SAFETY: an integer; does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// A process that was watched: its id, how it ended, how long it took from before its fork to its end.
+struct Ended {
+    pid: i32,
+    status: Status,
+    within: Duration,
+}
+
+fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
+    let began = Instant::now();
+    let mut actor = Actor::new(act);
+    actor.go();
+    let pid = actor.pid;
+    let (status, _) = actor.end();
+    Ended { pid, status, within: began.elapsed() }
+}
+
+/// The one exit of a process says what waitpid said.
+fn check_exit(run: &Run, ended: &Ended) -> Value {
+    let exit = run.one("exit", ended.pid, |_| true);
+    assert_eq!(exit["exit_code"].as_i64().map(|c| c as i32), ended.status.code(), "{exit}");
+    assert_eq!(exit["signal"].as_str().map(number_of), ended.status.signal(), "{exit}");
+    assert_eq!(exit["core"], ended.status.core(), "{exit}");
+    assert_eq!(exit["tid"], ended.pid, "{exit}");
+    let lived = n(&exit["dur_ns"]);
+    assert_eq!(lived, n(&exit["ns"]) - n(&exit["start_ns"]), "{exit}");
+    assert!(u128::from(lived) <= ended.within.as_nanos(), "{exit} within {:?}", ended.within);
+    exit
+}
+
+fn number_of(signal: &str) -> i32 {
+    let known = [
+        ("SIGKILL", libc::SIGKILL),
+        ("SIGSEGV", libc::SIGSEGV),
+        ("SIGABRT", libc::SIGABRT),
+        ("SIGTERM", libc::SIGTERM),
+        ("SIGRTMIN+3", libc::SIGRTMIN() + 3),
+    ];
+    known.iter().find(|(name, _)| *name == signal).unwrap_or_else(|| panic!("a signal: {signal}")).1
+}
+
+#[test]
+fn exit_codes_are_those_of_wait() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let codes = [0, 1, 42, 255, 256, -1];
+    let ended = codes.map(|code| watch(move || exit_process(code)));
+    let run = traced.stop();
+    run.check();
+    for (ended, code) in ended.iter().zip(codes) {
+        assert_eq!(check_exit(&run, ended)["exit_code"], code & 0xff);
+    }
+}
+
+#[test]
+fn signals_and_core_dumps_are_those_of_wait() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let by = |signal: i32| {
+        let place = c(dir.at(""));
+        watch(move || {
+            let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+            // SAFETY: a C string, a place for the limit, and integers; the signal ends this child.
+            unsafe {
+                libc::chdir(place.as_ptr());
+                libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+            vec![]
+        })
+    };
+    let ended = [libc::SIGKILL, libc::SIGSEGV, libc::SIGABRT, libc::SIGTERM].map(by);
+    let run = traced.stop();
+    run.check();
+    for ended in &ended {
+        assert!(ended.status.signal().is_some(), "the child itself: {:?}", ended.status);
+        check_exit(&run, ended);
+    }
+    println!("SIGSEGV dumped a core: {}", ended[1].status.core());
+}
+
+#[test]
+fn a_leader_that_ends_before_its_thread_ends_no_process() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let ended = watch(|| {
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(60));
+            exit_thread(5);
+        });
+        exit_thread(7)
+    });
+    let run = traced.stop();
+    run.check();
+    let exit = check_exit(&run, &ended);
+    assert!(n(&exit["dur_ns"]) >= 60_000_000, "it lived until its last thread ended: {exit}");
+}
+
+#[test]
+fn threads_that_end_are_no_exits() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
+    let ended = watch(|| {
+        let threads: Vec<_> = (0..20).map(|i| std::thread::spawn(move || i)).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).collect()
+    });
+    let run = traced.stop();
+    run.check();
+    check_exit(&run, &ended);
+    assert_eq!(run.kind_of("fork", ended.pid), Vec::<Value>::new(), "threads are no processes");
+}
+
+#[test]
+fn all_threads_ending_at_once_make_one_exit() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let race = || {
+        watch(|| {
+            for _ in 0..4 {
+                std::thread::spawn(|| exit_thread(3));
+            }
+            exit_thread(4)
+        })
+    };
+    let ended: Vec<Ended> = (0..50).map(|_| race()).collect();
+    let run = traced.stop();
+    run.check();
+    ended.iter().for_each(|ended| {
+        check_exit(&run, ended);
+    });
+}
+
+#[test]
+fn a_process_ended_from_outside_says_so() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
+    let began = Instant::now();
+    let signals = [libc::SIGKILL, libc::SIGTERM, libc::SIGRTMIN() + 3];
+    let ended = signals.map(|signal| {
+        let actor = Actor::new(|| vec![]);
+        let pid = actor.pid;
+        sys::kill(pid, signal);
+        let (status, _) = actor.end();
+        Ended { pid, status, within: began.elapsed() }
+    });
+    let run = traced.stop();
+    run.check();
+    ended.iter().for_each(|ended| {
+        check_exit(&run, ended);
+    });
+}
+
+#[test]
+fn an_exec_by_a_thread_that_is_not_the_leader_keeps_the_process() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
+    let (mut tids, tids_in) = std::io::pipe().expect("a pipe");
+    let ended = watch(move || {
+        std::thread::spawn(move || {
+            use std::io::Write as _;
+            (&tids_in).write_all(&sys::tid().to_le_bytes()).expect("the test listens");
+            let path = c("/bin/sh");
+            let args = [c("sh"), c("-c"), c("exit 9")];
+            let argv = [args[0].as_ptr(), args[1].as_ptr(), args[2].as_ptr(), std::ptr::null()];
+            // SAFETY: C strings and a null-terminated list of them, all alive.
+            unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
+        });
+        loop {
+            std::thread::park();
+        }
+    });
+    let mut tid = [0; 4];
+    std::io::Read::read_exact(&mut tids, &mut tid).expect("the thread's id");
+    let tid = i32::from_le_bytes(tid);
+    let run = traced.stop();
+    run.check();
+    assert_eq!(ended.status.code(), Some(9));
+    let exit = check_exit(&run, &ended);
+    let exec = run.one("exec", ended.pid, |_| true);
+    assert_ne!(tid, ended.pid);
+    assert_eq!(exec["old_tid"], tid, "{exec}");
+    assert_eq!(exec["tid"], ended.pid, "{exec}");
+    assert_eq!(exec["start_ns"], exit["start_ns"], "the same process: {exec} {exit}");
+    assert_eq!(exec["argv"], serde_json::json!(["sh", "-c", "exit 9"]));
+}
+
+#[test]
+fn an_exec_by_the_leader_has_no_other_thread() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
+    let began = Instant::now();
+    let mut child = std::process::Command::new("/bin/sleep").arg("0.05").spawn().expect("a child");
+    child.wait().expect("a status");
+    let ended = Ended { pid: child.id() as i32, status: Status(0), within: began.elapsed() };
+    let run = traced.stop();
+    run.check();
+    assert_eq!(run.one("exec", ended.pid, |_| true)["old_tid"], Value::Null);
+    let exit = check_exit(&run, &ended);
+    assert!(n(&exit["dur_ns"]) >= 50_000_000, "{exit}");
+    assert_eq!(exit["comm"], "sleep");
+}

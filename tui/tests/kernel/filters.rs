@@ -1,0 +1,198 @@
+//! Filters: of what a run without any shows, one with a filter shows exactly what satisfies it.
+
+use crate::sys::{self, Actor, Status};
+use crate::traced::{Dir, Run, TRACETUI, Traced, alone, n};
+use serde_json::Value;
+use std::process::Command;
+
+/// `nobody`, on every distribution.
+const NOBODY: u32 = 65_534;
+
+/// Two processes that do the same under different names and users, and end differently.
+struct Cast {
+    dir: Dir,
+    /// `tt-alpha`, root, exits with 0.
+    alpha: Actor,
+    /// `tt-beta`, nobody, exits with 3.
+    beta: Actor,
+}
+
+impl Cast {
+    fn new() -> Cast {
+        let dir = Dir::new();
+        dir.file("there");
+        let (alpha_dir, beta_dir) = (dir.at(""), dir.at(""));
+        let alpha = Actor::new(move || act(&alpha_dir, b"tt-alpha", 0, 0));
+        let beta = Actor::new(move || act(&beta_dir, b"tt-beta", NOBODY, 3));
+        Cast { dir, alpha, beta }
+    }
+
+    fn pids(&self) -> [i32; 2] {
+        [self.alpha.pid, self.beta.pid]
+    }
+
+    fn act(mut self) -> Dir {
+        self.alpha.go();
+        self.beta.go();
+        assert_eq!(self.alpha.end().0.code(), Some(0));
+        assert_eq!(self.beta.end().0.code(), Some(3));
+        self.dir
+    }
+}
+
+fn act(dir: &str, comm: &[u8], uid: u32, code: i32) -> Vec<i64> {
+    sys::set_comm(comm);
+    // SAFETY: integers only. The system call itself: glibc's wrapper would signal to other threads.
+    unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    sys::close(sys::open_path(&format!("{dir}there")));
+    sys::open_path(&format!("{dir}missing"));
+    if code != 0 {
+        // SAFETY: ends this child.
+        unsafe { libc::_exit(code) };
+    }
+    vec![]
+}
+
+/// What tells an event apart in two runs; its time is not the same in both.
+fn essence(event: &Value) -> Value {
+    let keys = ["kind", "pid", "tid", "comm", "uid", "path", "abs_path", "ret", "exit_code", "signal", "start_ns"];
+    keys.iter().map(|key| event[key].clone()).collect()
+}
+
+fn cast_events(run: &Run, pids: &[i32], holds: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let of_cast = |e: &Value| pids.iter().any(|pid| e["pid"] == *pid);
+    run.lines().filter(|e| of_cast(e) && holds(e)).map(|e| essence(&e)).collect()
+}
+
+/// Runs without a filter and with one side by side; `{alpha}` and `{beta}` in arguments stand for the cast's pids.
+fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
+    let _alone = alone();
+    let cast = Cast::new();
+    let pids = cast.pids();
+    let fill = |arg: &&str| arg.replace("{alpha}", &pids[0].to_string()).replace("{beta}", &pids[1].to_string());
+    let args: Vec<String> = args.iter().map(fill).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let Some(all) = Traced::start(&[]) else { return };
+    let Some(some) = Traced::start(&args) else { return };
+    let _dir = cast.act();
+    let (some, all) = (some.stop(), all.stop());
+    let account = some.check();
+    all.check();
+    for event in some.lines().filter(|e| e["kind"] != "lost") {
+        assert!(holds(&event), "{args:?} shows {event}");
+    }
+    let (expected, shown) = (cast_events(&all, &pids, &holds), cast_events(&some, &pids, |_| true));
+    assert_eq!(cast_events(&all, &pids, |_| true).len(), 6, "two opens and an exit each");
+    assert_eq!(shown, expected, "{args:?}");
+    let hidden = 6 - shown.len() as u64;
+    assert!(n(&account["filtered"]) >= hidden, "{args:?}: {account}");
+    assert_eq!(n(&account["lost"]), 0, "{args:?}: {account}");
+}
+
+fn is(event: &Value, key: &str, values: &[&str]) -> bool {
+    event[key].as_str().is_some_and(|value| values.contains(&value))
+}
+
+fn failed(event: &Value) -> bool {
+    event["ret"].as_i64().is_some_and(|ret| ret < 0)
+        || event["kind"] == "exit" && (event["exit_code"] != 0 || event["signal"] != Value::Null)
+}
+
+#[test]
+fn pid_lets_only_that_process_through() {
+    let pid = |e: &Value, of: &Value| e["pid"] == *of;
+    let first: std::cell::OnceCell<Value> = std::cell::OnceCell::new();
+    // All that is shown is of one process, and of the cast it is alpha: comm after its start is its name.
+    check_filter(&["--pid", "{alpha}"], |e| {
+        pid(e, first.get_or_init(|| e["pid"].clone())) && is(e, "comm", &["tt-alpha"])
+    });
+}
+
+#[test]
+fn several_pids_are_either() {
+    check_filter(&["--pid", "{alpha},{beta}"], |e| is(e, "comm", &["tt-alpha", "tt-beta"]));
+    check_filter(&["--pid", "{alpha}", "--pid", "{beta}"], |e| is(e, "comm", &["tt-alpha", "tt-beta"]));
+}
+
+#[test]
+fn comm_is_a_glob_on_the_whole_name() {
+    check_filter(&["--comm", "tt-al*"], |e| is(e, "comm", &["tt-alpha"]));
+    check_filter(&["--comm", "tt-?eta,nothing"], |e| is(e, "comm", &["tt-beta"]));
+    check_filter(&["--comm", "*-[ab]*ta"], |e| is(e, "comm", &["tt-beta"]));
+    check_filter(&["--comm", "tt"], |_| false);
+}
+
+#[test]
+fn uid_takes_a_number_or_a_name() {
+    let nobodys = |e: &Value| e["uid"] == NOBODY;
+    check_filter(&["--uid", "nobody"], nobodys);
+    check_filter(&["--uid", "65534"], nobodys);
+}
+
+#[test]
+fn kind_is_a_list() {
+    check_filter(&["--kind", "open"], |e| is(e, "kind", &["open"]));
+    check_filter(&["--kind", "exit,exec"], |e| is(e, "kind", &["exit", "exec"]));
+}
+
+#[test]
+fn failed_is_an_error_a_signal_or_a_code() {
+    check_filter(&["--failed"], failed);
+}
+
+#[test]
+fn expressions_hold_for_what_they_show() {
+    let cast = |e: &Value| is(e, "comm", &["tt-alpha", "tt-beta"]);
+    let missing = |e: &Value| e["path"].as_str().is_some_and(|path| path.ends_with("missing"));
+    check_filter(&["--filter", "err=ENOENT"], |e| is(e, "err", &["ENOENT"]));
+    check_filter(&["--filter", "comm=tt-* path~missing$"], |e| cast(e) && missing(e));
+    check_filter(&["--filter", "kind=exit dur>1ns exit_code=3"], |e| e["exit_code"] == 3);
+    check_filter(&["--filter", "kind=exit dur>1h"], |e| e["dur_ns"].as_u64().is_some_and(|ns| ns > 3_600_000_000_000));
+    check_filter(&["--filter", "not comm=tt-alpha comm~^tt-"], |e| is(e, "comm", &["tt-beta"]));
+    check_filter(&["--filter", "err"], failed);
+    check_filter(&["--filter", "(err=ENOENT or kind=exit) uid=nobody"], |e| {
+        e["uid"] == NOBODY && (is(e, "err", &["ENOENT"]) || is(e, "kind", &["exit"]))
+    });
+}
+
+#[test]
+fn different_options_must_all_hold() {
+    check_filter(&["--comm", "tt-*", "--uid", "nobody", "--failed"], |e| {
+        e["uid"] == NOBODY && failed(e) && is(e, "comm", &["tt-beta"])
+    });
+    check_filter(&["--pid", "{alpha}", "--kind", "open", "--filter", "err=ENOENT"], |e| {
+        is(e, "comm", &["tt-alpha"]) && is(e, "err", &["ENOENT"]) && is(e, "kind", &["open"])
+    });
+    check_filter(&["--pid", "{alpha}", "--uid", "nobody"], |_| false);
+}
+
+#[test]
+fn a_bad_filter_names_the_place() {
+    for bad in ["pid:3", "comm=", "(err", "nosuchfield=3", "path~("] {
+        let output = Command::new(TRACETUI).args(["print", "--filter", bad]).output().expect("tracetui starts");
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(said.lines().any(|line| line.trim() == "^"), "a caret under the place: {said}");
+    }
+}
+
+#[test]
+fn the_status_of_a_filtered_process_is_not_mistaken() {
+    // A process of another name takes part of the pid filter's work: only its own events are shown, none of its children's.
+    let _alone = alone();
+    let mut parent = Actor::new(|| {
+        let child = Actor::new(|| vec![sys::open_path("/nowhere/child")]);
+        let pid = child.pid;
+        assert_eq!(child.run(), [-i64::from(libc::ENOENT)]);
+        vec![pid.into(), sys::open_path("/nowhere/parent")]
+    });
+    let pid = parent.pid;
+    let Some(traced) = Traced::start(&["--pid", &pid.to_string()]) else { return };
+    parent.go();
+    let (status, numbers) = parent.end();
+    assert_eq!(status, Status(0));
+    let run = traced.stop();
+    run.check();
+    run.open(pid, "/nowhere/parent");
+    assert_eq!(run.of(numbers[0] as i32), Vec::<Value>::new(), "--pid is one process, not its tree");
+}

@@ -1,0 +1,65 @@
+//! Text and CSV: that they can be read back.
+
+use crate::sys;
+use crate::traced::{Dir, Traced, alone};
+use serde_json::Value;
+
+/// Events whose values want quoting, and more than one kind.
+fn act(dir: &Dir) -> usize {
+    let names = ["plain", "comma,", "\"quoted\"", "line\nend", "carriage\r\nreturn"];
+    names.iter().for_each(|name| sys::close(sys::open_path(&dir.at(name))));
+    std::process::Command::new("/bin/true").arg("a,\"b\"\n").status().expect("a child");
+    names.len()
+}
+
+/// Rows of RFC 4180, the header among them.
+fn rows(csv: &[u8]) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(csv);
+    reader.deserialize().collect::<Result<_, _>>().expect("CSV in UTF-8, rows of one length")
+}
+
+#[test]
+fn csv_has_one_row_an_event_and_the_json_in_its_last_column() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start_as("csv", &[]) else { return };
+    let opens = act(&dir);
+    let run = traced.stop();
+    let rows = rows(&run.raw);
+    let header = "time,ns,kind,cpu,pid,tid,ppid,comm,uid,gid,cgroup,result,detail,json";
+    assert_eq!(rows[0].join(","), header);
+    let column = |name: &str| header.split(',').position(|column| column == name).expect("a column");
+    let mut ours = 0;
+    for row in &rows[1..] {
+        assert_eq!(row.len(), rows[0].len(), "{row:?}");
+        let json: Value = serde_json::from_str(&row[column("json")]).expect("JSON");
+        for key in ["ns", "cpu", "pid", "tid"] {
+            assert_eq!(row[column(key)], json[key].to_string(), "{row:?}");
+        }
+        assert_eq!(row[column("kind")], json["kind"].as_str().expect("a kind"));
+        ours += usize::from(
+            json["kind"] == "open"
+                && json["pid"] == sys::pid()
+                && json["path"].as_str().is_some_and(|p| p.starts_with(&dir.at(""))),
+        );
+    }
+    assert_eq!(ours, opens);
+}
+
+#[test]
+fn text_has_one_aligned_line_an_event() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start_as("text", &[]) else { return };
+    let opens = act(&dir);
+    let run = traced.stop();
+    let text = std::str::from_utf8(&run.raw).expect("UTF-8");
+    let ours: Vec<&str> = text.lines().filter(|line| line.contains(&dir.at(""))).collect();
+    assert_eq!(ours.len(), opens, "{text}");
+    let pid = format!(" {} ", sys::pid());
+    let places: Vec<_> =
+        ours.iter().map(|line| ["OPEN", pid.as_str(), dir.at("").as_str()].map(|word| line.find(word))).collect();
+    assert!(places.iter().all(|p| *p == places[0] && p.iter().all(Option::is_some)), "{ours:#?}");
+    let last = run.stderr.last().expect("the account");
+    assert!(last.starts_with("account: seen ") && last.contains(" lost 0 cut 0 (exec "), "{last}");
+}

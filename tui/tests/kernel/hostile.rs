@@ -1,0 +1,278 @@
+//! Names made to break a terminal, a parser or a probe: whole in JSON, harmless in text.
+
+use crate::sys::{self, Actor, PAGE, Pages, c};
+use crate::traced::{Dir, Traced, alone, n};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Parts of names: escape sequences, line ends, quotes, bytes that are no UTF-8, marks that turn text round, nothing to
+/// see. None holds a slash or NUL, so each can be a file's name.
+const HOSTILE: [&[u8]; 14] = [
+    b"\x1b[2J\x1b[1;1H",
+    b"\x1b]0;title\x07",
+    b"\x1bP1$r\x1b\\",
+    b"line\nend\r\n",
+    b"tab\there\x0b\x0c\x08\x7f",
+    b"\"quoted\" 'and' `so` \\",
+    b"comma, semicolon; $HOME",
+    b"\xff\xfe\x80",
+    b"cut \xe2\x82",
+    b"\xed\xa0\x80 surrogate",
+    "\u{202e}gnp.exe \u{2066}isolate\u{2069}".as_bytes(),
+    "zero\u{200b}width\u{200d}\u{feff}\u{2060}".as_bytes(),
+    "\u{9b}31m C1 \u{85}".as_bytes(),
+    "\u{1f600} wide \u{4e2d}\u{6587} e\u{301}".as_bytes(),
+];
+
+/// A text field that holds these bytes: as they are, or replaced where they are no UTF-8, with the whole in hex beside.
+fn check_text(event: &Value, field: &str, bytes: &[u8]) {
+    assert_eq!(event[field], String::from_utf8_lossy(bytes).as_ref(), "{field} of {event}");
+    let hex = if std::str::from_utf8(bytes).is_ok() { Value::Null } else { hex(bytes).into() };
+    assert_eq!(event[format!("{field}_hex")], hex, "{field}_hex of {event}");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Opens every hostile name in a directory: the odd ones are there.
+fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
+    let mut opened = Vec::new();
+    for (number, name) in HOSTILE.iter().enumerate() {
+        let path = [dir.path().as_os_str().as_bytes(), b"/", name].concat();
+        let flags = if number % 2 == 1 { libc::O_RDWR | libc::O_CREAT } else { libc::O_RDONLY };
+        let ret = sys::openat(libc::AT_FDCWD, &c(path.clone()), flags, 0o600);
+        sys::close(ret);
+        opened.push((path, ret));
+    }
+    opened
+}
+
+#[test]
+fn hostile_paths_come_out_whole_in_json() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let opened = open_hostile(&dir);
+    let run = traced.stop();
+    run.check();
+    let prefix = dir.at("");
+    let events: Vec<Value> =
+        run.of(sys::pid()).into_iter().filter(|e| e["path"].as_str().is_some_and(|p| p.starts_with(&prefix))).collect();
+    assert_eq!(events.len(), opened.len(), "{events:#?}");
+    for (event, (path, ret)) in events.iter().zip(opened) {
+        check_text(event, "path", &path);
+        assert_eq!(event["ret"], ret, "{event}");
+        if ret >= 0 {
+            check_text(event, "abs_path", &path);
+        }
+    }
+}
+
+#[test]
+fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let program = [dir.path().as_os_str().as_bytes(), b"/", HOSTILE[0], HOSTILE[7]].concat();
+    std::fs::copy("/bin/true", OsStr::from_bytes(&program)).expect("a program");
+    let Some(traced) = Traced::start(&[]) else { return };
+    let mut child = Command::new(OsStr::from_bytes(&program));
+    child.arg0(OsStr::from_bytes(HOSTILE[10])).args(HOSTILE.map(OsStr::from_bytes));
+    let mut child = child.spawn().expect("a child");
+    child.wait().expect("a status");
+    let path = dir.at("by a strange thread");
+    let comms: [&[u8]; 4] = [b"two words", b"\x1b[31m\nred", b"\xff\xfe", b"fifteen bytes.."];
+    let actors = comms.map(|comm| {
+        let path = path.clone();
+        let mut actor = Actor::new(move || {
+            sys::set_comm(comm);
+            vec![sys::open_path(&path)]
+        });
+        actor.go();
+        let pid = actor.pid;
+        assert_eq!(actor.end().1, [-i64::from(libc::ENOENT)]);
+        (pid, comm)
+    });
+    let run = traced.stop();
+    run.check();
+    let exec = run.one("exec", child.id() as i32, |_| true);
+    check_text(&exec, "filename", &program);
+    check_text(&exec, "exe", &program);
+    check_argv(&exec, &[&[HOSTILE[10]], HOSTILE.as_slice()].concat());
+    for (pid, comm) in actors {
+        check_text(&run.open(pid, &path), "comm", comm);
+        check_text(&run.one("exit", pid, |_| true), "comm", comm);
+    }
+}
+
+/// The arguments, and in hex those that are no UTF-8.
+fn check_argv(exec: &Value, argv: &[&[u8]]) {
+    let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+    assert_eq!(exec["argv"], serde_json::json!(lossy), "{exec}");
+    assert_eq!(exec["argc"], argv.len(), "{exec}");
+    let in_hex: Vec<Value> =
+        argv.iter().map(|arg| if std::str::from_utf8(arg).is_ok() { Value::Null } else { hex(arg).into() }).collect();
+    let expected = if in_hex.iter().all(Value::is_null) { Value::Null } else { in_hex.into() };
+    assert_eq!(exec["argv_hex"], expected, "{exec}");
+}
+
+#[test]
+fn text_output_is_free_of_control_bidi_and_zero_width_characters() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start_as("text", &[]) else { return };
+    let opened = open_hostile(&dir);
+    let mut child = Command::new("/bin/true").args(HOSTILE.map(OsStr::from_bytes)).spawn().expect("a child");
+    child.wait().expect("a status");
+    sys::set_comm(b"\x1b]0;x\x07\n\xff");
+    let actor = Actor::new(|| vec![sys::open_path("/nowhere")]);
+    sys::set_comm(b"kernel");
+    assert_eq!(actor.run(), [-i64::from(libc::ENOENT)]);
+    let run = traced.stop();
+    let text = std::str::from_utf8(&run.raw).expect("UTF-8");
+    let harmless = |ch: char| ch == '\n' || !(ch.is_control() || invisible(ch));
+    assert_eq!(text.chars().find(|ch| !harmless(*ch)), None, "harmless");
+    let lines = text.lines().filter(|line| line.contains(&dir.at(""))).count();
+    assert_eq!(lines, opened.len(), "one line an open, whatever its name holds");
+}
+
+/// Characters that turn text round or cannot be seen.
+fn invisible(ch: char) -> bool {
+    matches!(ch, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[test]
+fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("file");
+    let dots = |len: usize| {
+        let name = if (len - file.len()) % 2 == 0 { "/file" } else { "//file" };
+        let fill = "/.".repeat((len - dir.path().as_os_str().len() - name.len()) / 2);
+        format!("{}{fill}{name}", dir.at("").trim_end_matches('/'))
+    };
+    let (longest, too_long) = (dots(4095), dots(4096));
+    assert_eq!((longest.len(), too_long.len()), (4095, 4096));
+    let deep = deepest(&dir);
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let actor = Actor::new(|| [&longest, &deep, &too_long].map(|path| sys::open_path(path)).to_vec());
+    let pid = actor.pid;
+    let rets = actor.run();
+    let run = traced.stop();
+    let account = run.check();
+    assert!(rets[0] >= 0 && rets[1] >= 0, "{rets:?}");
+    assert_eq!(rets[2], -i64::from(libc::ENAMETOOLONG));
+    assert_eq!(run.open(pid, &longest)["abs_path"], file);
+    assert_eq!(run.open(pid, &deep)["abs_path"], deep, "{account}");
+    let refused = run.one("open", pid, |e| e["err"] == "ENAMETOOLONG");
+    assert_eq!(refused["path"], too_long[..4095], "its first 4095 bytes");
+    assert_eq!(n(&account["cut"]), 1, "{account}");
+}
+
+/// Directories with the longest names, and a file whose whole path has 4095 bytes.
+fn deepest(dir: &Dir) -> String {
+    let mut path = dir.at("deep");
+    while path.len() < 4095 {
+        std::fs::create_dir(&path).expect("a directory");
+        let left = 4095 - path.len() - 1;
+        // The last but one leaves room for a slash and a name.
+        let name = if left <= 255 { left } else { 255.min(left - 2) };
+        path = format!("{path}/{}", "d".repeat(name));
+    }
+    std::fs::write(&path, b"").expect("a file");
+    path
+}
+
+#[test]
+fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("at the border of a page");
+    let bytes = c(path.clone()).into_bytes_with_nul();
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let actor = Actor::new(|| {
+        let across = Pages::new(2, 0);
+        let mut before = Pages::new(2, 0);
+        let edge = before.put(PAGE - bytes.len(), &bytes);
+        before.unmap_from(1);
+        let places = [across.put(PAGE - 7, &bytes), across.put(PAGE - bytes.len() + 1, &bytes), edge];
+        places.map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
+    });
+    let pid = actor.pid;
+    assert!(actor.run().iter().all(|ret| *ret >= 0));
+    let run = traced.stop();
+    run.check();
+    let paths: Vec<Value> = run.kind_of("open", pid).into_iter().map(|e| e["path"].clone()).collect();
+    assert_eq!(paths, vec![Value::from(path); 3]);
+}
+
+#[test]
+fn a_path_that_cannot_be_read_is_empty_and_says_so() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let actor = Actor::new(|| {
+        let mut open_ended = Pages::new(2, 0);
+        let edge = open_ended.put(PAGE - 3, b"/no");
+        open_ended.unmap_from(1);
+        let kernel = 0xffff_8000_0000_0000_u64 as *const u8;
+        let places = [std::ptr::null(), std::ptr::without_provenance(1), kernel, edge];
+        places.map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
+    });
+    let pid = actor.pid;
+    assert_eq!(actor.run(), [-i64::from(libc::EFAULT); 4]);
+    let run = traced.stop();
+    run.check();
+    let events = run.kind_of("open", pid);
+    assert_eq!(events.len(), 4, "{events:#?}");
+    for event in events {
+        assert_eq!((&event["path"], &event["path_why"]), (&"".into(), &"fault".into()), "{event}");
+        assert_eq!(event["err"], "EFAULT", "{event}");
+    }
+}
+
+#[test]
+fn empty_arguments_are_arguments() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+    let start = |argv: &[&str]| {
+        let mut command = Command::new("/bin/true");
+        let mut child = command.arg0(argv[0]).args(&argv[1..]).spawn().expect("a child");
+        child.wait().expect("a status");
+        child.id() as i32
+    };
+    let cases: [&[&str]; 5] = [&["true", "", "", "x", ""], &[""], &["", ""], &["-login"], &["not its name", "a b"]];
+    let pids = cases.map(start);
+    let run = traced.stop();
+    run.check();
+    for (pid, argv) in pids.into_iter().zip(cases) {
+        let exec = run.one("exec", pid, |_| true);
+        check_argv(&exec, &argv.iter().map(|arg| arg.as_bytes()).collect::<Vec<_>>());
+        assert_eq!(exec["filename"], "/bin/true", "{exec}");
+    }
+}
+
+#[test]
+fn megabytes_of_arguments_are_whole() {
+    let _alone = alone();
+    // A quarter of the stack's limit of 8 MiB is what the kernel takes, its pointers and the environment included.
+    let argv: Vec<String> =
+        (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000 + usize::from(i))).collect();
+    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+    let mut command = Command::new("/bin/true");
+    let mut child = command.env_clear().args(&argv).spawn().expect("a child");
+    child.wait().expect("a status");
+    let run = traced.stop();
+    let account = run.check();
+    let exec = run.one("exec", child.id() as i32, |_| true);
+    let got = exec["argv"].as_array().expect("a list");
+    let lens: Vec<usize> = got.iter().map(|arg| arg.as_str().expect("text").len()).collect();
+    let whole = got.iter().skip(1).zip(&argv).all(|(got, arg)| got == arg.as_str());
+    assert!(whole && got.len() == argv.len() + 1, "lengths {lens:?}, cut {}", exec["cut"]);
+    assert_eq!(exec["cut"], false);
+    assert_eq!(exec["argc"], argv.len() + 1);
+    assert_eq!(n(&account["kinds"]["exec"]["lost"]["ring"]), 0, "{account}");
+}

@@ -1,0 +1,16 @@
+//! What the program shows of a running kernel, compared with what the system calls returned: nothing is mocked.
+//!
+//! Every test acts itself, or by children whose ids it knows, and looks for exactly that in the output; whatever else
+//! runs on the machine may stand beside it. They need root and a kernel that takes our BPF programs; where that is
+//! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
+
+mod bpf;
+mod endings;
+mod exits;
+mod filters;
+mod formats;
+mod hostile;
+mod paths;
+mod storm;
+mod sys;
+mod traced;

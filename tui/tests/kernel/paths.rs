@@ -1,0 +1,311 @@
+//! Where a file really was: the path as asked and the path that the kernel found.
+
+use crate::sys::{self, Actor, Pages, c};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use serde_json::Value;
+use std::os::fd::AsRawFd as _;
+
+/// Lets a child act under the tracer; its process id and the numbers that it handed over.
+fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", "open,exit"])?;
+    let actor = Actor::new(act);
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
+}
+
+fn chdir(path: &str) {
+    std::env::set_current_dir(path).expect("a directory");
+}
+
+fn symlink(to: &str, at: &str) {
+    std::os::unix::fs::symlink(to, at).expect("a symbolic link");
+}
+
+/// An open that went well, of this path as asked and as found.
+fn check_open(run: &Run, pid: i32, ret: i64, path: &str, abs_path: &str) -> Value {
+    let event = run.open(pid, path);
+    assert!(ret >= 0, "the open itself: {ret} {event}");
+    assert_eq!((&event["ret"], &event["err"]), (&ret.into(), &Value::Null), "{event}");
+    assert_eq!(event["abs_path"], abs_path, "{event}");
+    event
+}
+
+#[test]
+fn a_relative_path_is_found_from_where_it_starts() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let deep = dir.dir("deep");
+    dir.file("deep/relative");
+    dir.file("up");
+    let (there, base) = (deep.clone(), dir.path().to_path_buf());
+    let acted = trace(move || {
+        chdir(&there);
+        let dirfd = std::fs::File::open(base).expect("a directory");
+        let by_dirfd = sys::openat(dirfd.as_raw_fd(), &c("deep/./relative"), libc::O_RDONLY, 0);
+        vec![sys::open_path("relative"), sys::open_path("../up"), by_dirfd, dirfd.as_raw_fd().into()]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    check_open(&run, pid, rets[0], "relative", &format!("{deep}/relative"));
+    check_open(&run, pid, rets[1], "../up", &dir.at("up"));
+    let event = check_open(&run, pid, rets[2], "deep/./relative", &format!("{deep}/relative"));
+    assert_eq!(event["dirfd"], rets[3], "{event}");
+}
+
+#[test]
+fn a_symbolic_link_shows_where_it_leads() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let target = dir.file("target");
+    let (link, looped) = (dir.at("link"), dir.at("loop"));
+    symlink(&target, &link);
+    symlink(&looped, &looped);
+    let (to_open, to_loop) = (link.clone(), looped.clone());
+    let acted = trace(move || {
+        let nofollow = sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_RDONLY | libc::O_NOFOLLOW, 0);
+        let itself = sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_PATH | libc::O_NOFOLLOW, 0);
+        vec![sys::open_path(&to_open), nofollow, itself, sys::open_path(&to_loop)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let events = run.kind_of("open", pid);
+    let of_link: Vec<_> = events.iter().filter(|e| e["path"] == link.as_str()).collect();
+    let found: Vec<_> = of_link.iter().map(|e| (e["abs_path"].clone(), e["err"].clone())).collect();
+    let expected =
+        [(Value::Null, "ELOOP".into()), (link.as_str().into(), Value::Null), (target.as_str().into(), Value::Null)];
+    assert_eq!(found, expected, "{rets:?}");
+    assert_eq!(run.open(pid, &looped)["err"], "ELOOP");
+    assert_eq!(of_link[1]["flags"], "O_RDONLY|O_NOFOLLOW|O_PATH", "{}", of_link[1]);
+}
+
+#[test]
+fn mounts_are_crossed_up_to_the_root_of_the_namespace() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (source, bound, fresh) = (dir.dir("source"), dir.dir("bound"), dir.dir("fresh"));
+    dir.file("source/file");
+    let (in_bound, in_fresh, over) = (format!("{bound}/file"), format!("{fresh}/sub/file"), format!("{fresh}/sub"));
+    let (b, f) = (in_bound.clone(), in_fresh.clone());
+    let acted = trace(move || {
+        sys::own_mounts();
+        sys::mount(&source, &bound, "none", libc::MS_BIND);
+        sys::mount("tmpfs", &fresh, "tmpfs", 0);
+        std::fs::create_dir(&over).expect("a directory");
+        // A mount on a mount on a mount.
+        sys::mount("tmpfs", &over, "tmpfs", 0);
+        std::fs::write(&f, b"").expect("a file");
+        let file = sys::openat(libc::AT_FDCWD, &c(f), libc::O_RDWR, 0);
+        vec![sys::open_path(&b), file, inode_of("/proc/self/ns/mnt")]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let event = check_open(&run, pid, numbers[0], &in_bound, &in_bound);
+    assert_eq!(event["mnt_ns"], numbers[2], "{event}");
+    assert_ne!(event["mnt_ns"], inode_of("/proc/self/ns/mnt"), "{event}");
+    assert_eq!(event["root"], Value::Null, "{event}");
+    let event = run.one("open", pid, |e| e["path"] == in_fresh.as_str() && e["flags"] == "O_RDWR");
+    assert_eq!(event["abs_path"], in_fresh, "{event}");
+}
+
+fn inode_of(path: &str) -> i64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).expect("a file").ino() as i64
+}
+
+#[test]
+fn a_changed_root_is_named_and_not_left_out_of_the_path() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let root = dir.dir("new root");
+    dir.dir("new root/etc");
+    dir.file("new root/etc/file");
+    let place = root.clone();
+    let acted = trace(move || {
+        let path = c(place);
+        // SAFETY: a C string that outlives the call.
+        assert_eq!(unsafe { libc::chroot(path.as_ptr()) }, 0);
+        chdir("/");
+        let outside = sys::open_path("/etc/file");
+        vec![outside, sys::open_path("etc/../../../etc/file"), sys::open_path("/nowhere")]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let inside = format!("{root}/etc/file");
+    for (path, ret) in [("/etc/file", rets[0]), ("etc/../../../etc/file", rets[1])] {
+        assert_eq!(check_open(&run, pid, ret, path, &inside)["root"], root);
+    }
+    let failed = run.open(pid, "/nowhere");
+    assert_eq!((&failed["abs_path"], &failed["root"]), (&Value::Null, &root.into()), "{failed}");
+}
+
+#[test]
+fn deleted_and_unnamed_files_are_told_from_others() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let gone = dir.file("gone");
+    let (to_open, place) = (gone.clone(), dir.at(""));
+    let acted = trace(move || {
+        let file = sys::open_path(&to_open);
+        std::fs::remove_file(&to_open).expect("a file");
+        let memfd = {
+            let name = c("a memfd");
+            // SAFETY: a C string that outlives the call.
+            i64::from(unsafe { libc::memfd_create(name.as_ptr(), 0) })
+        };
+        let again = sys::open_path(&format!("/proc/self/fd/{file}"));
+        let of_memory = sys::open_path(&format!("/proc/self/fd/{memfd}"));
+        let unnamed = sys::openat(libc::AT_FDCWD, &c(place), libc::O_TMPFILE | libc::O_RDWR, 0o640);
+        vec![file, again, memfd, of_memory, unnamed]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let before = check_open(&run, pid, rets[0], &gone, &gone);
+    assert_eq!(before["deleted"], false, "{before}");
+    let after = check_open(&run, pid, rets[1], &format!("/proc/self/fd/{}", rets[0]), &gone);
+    assert_eq!(after["deleted"], true, "{after}");
+    let memory = run.open(pid, &format!("/proc/self/fd/{}", rets[2]));
+    assert_eq!((&memory["abs_path"], &memory["ret"]), (&"memfd:a memfd".into(), &rets[3].into()), "{memory}");
+    if rets[4] < 0 {
+        return println!("the temporary directory knows no O_TMPFILE: {}", rets[4]);
+    }
+    let unnamed = run.open(pid, &dir.at(""));
+    assert_eq!(unnamed["deleted"], true, "{unnamed}");
+    assert_eq!((&unnamed["mode"], &unnamed["flags"]), (&0o640.into(), &"O_RDWR|O_TMPFILE".into()), "{unnamed}");
+    let shown = unnamed["abs_path"].as_str().expect("a path");
+    assert!(shown.starts_with(&dir.at("#")), "the kernel calls it by its number: {unnamed}");
+}
+
+#[test]
+fn descriptors_beyond_the_first_table_are_followed() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let paths = ["first", "second", "third"].map(|name| dir.file(name));
+    let to_open = paths.clone();
+    let acted = trace(move || {
+        let mut rets = vec![];
+        for (path, fill) in to_open.iter().zip([0, 100, 1000]) {
+            // SAFETY: integers only; the copies end with this child.
+            while unsafe { libc::dup(2) } < fill {}
+            rets.push(sys::open_path(path));
+        }
+        rets
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert!(rets[1] > 64 && rets[2] > 256, "{rets:?}");
+    for (path, ret) in paths.iter().zip(rets) {
+        check_open(&run, pid, ret, path, path);
+    }
+}
+
+#[test]
+fn flags_modes_and_resolve_are_as_passed() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let names = ["created", "by openat2", "by creat", "by open"].map(|name| dir.at(name));
+    let [created, by_openat2, by_creat, by_open] = names.clone();
+    let acted = trace(move || {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
+        let how = [(libc::O_CREAT | libc::O_RDWR) as u64, 0o604, libc::RESOLVE_NO_SYMLINKS];
+        let append = libc::O_RDWR | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK;
+        vec![
+            sys::openat(libc::AT_FDCWD, &c(created), flags, 0o640),
+            sys::openat2(libc::AT_FDCWD, &c(by_openat2), how),
+            sys::creat(&c(by_creat), 0o444),
+            sys::open(&c(by_open), append, 0o1777),
+        ]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let expected = [
+        ("openat", "O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC", 0o640, Value::Null),
+        ("openat2", "O_RDWR|O_CREAT", 0o604, libc::RESOLVE_NO_SYMLINKS.into()),
+        ("creat", "O_WRONLY|O_CREAT|O_TRUNC", 0o444, Value::Null),
+        ("open", "O_RDWR|O_CREAT|O_APPEND|O_NONBLOCK", 0o1777, Value::Null),
+    ];
+    for ((path, ret), (via, flags, mode, resolve)) in names.iter().zip(rets).zip(expected) {
+        let event = check_open(&run, pid, ret, path, path);
+        assert_eq!((&event["via"], &event["flags"]), (&via.into(), &flags.into()), "{event}");
+        assert_eq!((&event["mode"], &event["resolve"]), (&mode.into(), &resolve), "{event}");
+    }
+}
+
+#[test]
+fn namespaces_are_those_of_proc_and_ids_are_the_initial_ones() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&[]) else { return };
+    let outer = Actor::new(|| {
+        sys::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS);
+        let inner = Actor::new(|| {
+            sys::open_path("/nowhere/inside");
+            vec![i64::from(sys::pid()), inode_of("/proc/self/ns/mnt"), inode_of("/proc/self/ns/pid")]
+        });
+        let pid = inner.pid;
+        [vec![pid.into()], inner.run()].concat()
+    });
+    let outer_pid = outer.pid;
+    let numbers = outer.run();
+    let run = traced.stop();
+    run.check();
+    let [pid, _, mnt_ns, pid_ns] = numbers[..] else { panic!("four numbers: {numbers:?}") };
+    for event in [run.open(pid as i32, "/nowhere/inside"), run.one("exit", pid as i32, |_| true)] {
+        assert_eq!((&event["mnt_ns"], &event["pid_ns"]), (&mnt_ns.into(), &pid_ns.into()), "{event}");
+        assert_eq!((&event["ns_pid"], &event["ppid"]), (&1.into(), &outer_pid.into()), "{event}");
+    }
+    let outside = run.one("exit", outer_pid, |_| true);
+    assert_eq!((&outside["ns_pid"], &outside["mnt_ns"]), (&Value::Null, &mnt_ns.into()), "{outside}");
+    assert_eq!(outside["pid_ns"], inode_of("/proc/self/ns/pid"), "{outside}");
+}
+
+#[test]
+fn a_32_bit_call_is_seen_as_one() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("by a 32-bit call");
+    let bytes = c(path.clone()).into_bytes_with_nul();
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let low = Pages::new(1, libc::MAP_32BIT);
+    let mut actor = Actor::new(|| {
+        let at = low.put(0, &bytes) as usize as u32;
+        // The numbers of open and openat for i386.
+        let opened = int80(5, [at, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]);
+        let at_cwd = int80(295, [libc::AT_FDCWD as u32, at, 0, 0]);
+        let missing = int80(5, [low.put(2048, b"/nowhere/32\0") as usize as u32, 0, 0, 0]);
+        vec![opened, at_cwd, missing]
+    });
+    actor.go();
+    let pid = actor.pid;
+    let (status, rets) = actor.end();
+    let run = traced.stop();
+    run.check();
+    if status.code() != Some(0) || rets[0] == -i64::from(libc::ENOSYS) {
+        return cannot_run("this kernel takes no 32-bit calls");
+    }
+    let events = run.kind_of("open", pid);
+    let told: Vec<_> = events.iter().map(|e| (&e["abi"], &e["via"], &e["path"], &e["ret"])).collect();
+    let i386 = Value::from("i386");
+    let (open, openat) = (Value::from("open"), Value::from("openat"));
+    let (there, nowhere) = (Value::from(path.as_str()), Value::from("/nowhere/32"));
+    let [a, b, missing] = [0, 1, 2].map(|i| Value::from(rets[i]));
+    assert_eq!(told, [(&i386, &open, &there, &a), (&i386, &openat, &there, &b), (&i386, &open, &nowhere, &missing)]);
+    assert_eq!(events[0]["abs_path"], path);
+    assert_eq!(events[0]["flags"], "O_RDWR|O_CLOEXEC");
+    assert_eq!(events[2]["err"], "ENOENT");
+}
+
+/// A system call of the 32-bit table.
+fn int80(number: u32, args: [u32; 4]) -> i64 {
+    let ret: i32;
+    // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
+    // put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {ebx:r}",
+            "int 0x80",
+            "xchg rbx, {ebx:r}",
+            ebx = inout(reg) u64::from(args[0]) => _,
+            inlateout("eax") number => ret,
+            in("ecx") args[1],
+            in("edx") args[2],
+            in("esi") args[3],
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    ret.into()
+}

@@ -1,0 +1,338 @@
+//! Storms whose every event is known.
+
+use crate::sys;
+use crate::traced::{Dir, KINDS, Run, Traced, alone, n};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Fewer without optimisation: there a slow reader would lose some, rightly.
+const SHARE: usize = if cfg!(debug_assertions) { 10 } else { 1 };
+const OPENS: usize = 200_000 / SHARE;
+const EXECS: usize = 2_000 / SHARE;
+/// Threads that open, and as many that execute.
+const THREADS: usize = 2;
+
+/// How a file is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Absolute,
+    Relative,
+    Openat2,
+    Creat,
+    Open,
+}
+
+impl Way {
+    /// Most by openat(2), as programs do; some by each of the others. The file is there when the number is even.
+    fn of(number: usize) -> Way {
+        match number % 100 {
+            10 | 11 => Way::Relative,
+            20 | 21 => Way::Openat2,
+            30 => Way::Creat,
+            40 | 41 => Way::Open,
+            _ => Way::Absolute,
+        }
+    }
+
+    fn via(self) -> &'static str {
+        match self {
+            Way::Absolute | Way::Relative => "openat",
+            Way::Openat2 => "openat2",
+            Way::Creat => "creat",
+            Way::Open => "open",
+        }
+    }
+}
+
+/// One open: what is asked for, and what came of it.
+struct Attempt {
+    path: CString,
+    way: Way,
+    full: String,
+    ret: i64,
+}
+
+/// The opens of one thread.
+struct Opener {
+    dir: std::fs::File,
+    attempts: Vec<Attempt>,
+    tid: i32,
+}
+
+impl Opener {
+    /// Half of the files are there.
+    fn new(dir: &Dir, thread: usize) -> Opener {
+        let dir = dir.dir(&format!("t{thread}"));
+        let attempts = (0..OPENS / THREADS).map(|number| Attempt::new(&dir, number)).collect();
+        Opener { dir: std::fs::File::open(dir).expect("a directory"), attempts, tid: 0 }
+    }
+
+    fn run(&mut self) {
+        self.tid = sys::tid();
+        let dirfd = self.dir.as_raw_fd();
+        for attempt in &mut self.attempts {
+            attempt.ret = match attempt.way {
+                Way::Absolute => sys::openat(libc::AT_FDCWD, &attempt.path, libc::O_RDONLY, 0),
+                Way::Relative => sys::openat(dirfd, &attempt.path, libc::O_RDONLY, 0),
+                Way::Openat2 => sys::openat2(libc::AT_FDCWD, &attempt.path, [libc::O_RDONLY as u64, 0, 0]),
+                Way::Creat => sys::creat(&attempt.path, 0o600),
+                Way::Open => sys::open(&attempt.path, libc::O_RDONLY, 0),
+            };
+            sys::close(attempt.ret);
+        }
+    }
+}
+
+impl Attempt {
+    fn new(dir: &str, number: usize) -> Attempt {
+        let there = number % 2 == 0;
+        let name = format!("{}{number}", if there { "there" } else { "missing" });
+        let full = format!("{dir}/{name}");
+        if there {
+            std::fs::write(&full, b"").expect("a file");
+        }
+        let way = Way::of(number);
+        let path = sys::c(if way == Way::Relative { name } else { full.clone() });
+        Attempt { path, way, full, ret: 0 }
+    }
+
+    fn check(&self, event: &Value, dirfd: i32) {
+        let there = self.ret >= 0;
+        assert_eq!(there, self.full.contains("/there"), "the storm itself: {} {}", self.full, self.ret);
+        assert_eq!(event["ret"], self.ret, "{event}");
+        assert_eq!(event["err"], if there { Value::Null } else { "ENOENT".into() }, "{event}");
+        assert_eq!(event["abs_path"], if there { self.full.as_str().into() } else { Value::Null }, "{event}");
+        assert_eq!(event["abs_path_why"], if there { Value::Null } else { "failed".into() }, "{event}");
+        assert_eq!(event["via"], self.way.via(), "{event}");
+        assert_eq!(event["abi"], "x86_64", "{event}");
+        let expected = if self.way == Way::Relative { dirfd } else { libc::AT_FDCWD };
+        assert_eq!(event["dirfd"], expected, "{event}");
+        assert_eq!(event["resolve"], if self.way == Way::Openat2 { 0.into() } else { Value::Null }, "{event}");
+        assert_eq!(event["mode"], if self.way == Way::Creat { 0o600.into() } else { Value::Null }, "{event}");
+    }
+}
+
+/// One child: what it executes, and how it ended.
+struct Started {
+    pid: i32,
+    argv: Vec<String>,
+    code: i32,
+}
+
+/// Executes one program after the other, each with an argument of its own.
+fn execute(worker: usize) -> Vec<Started> {
+    (0..EXECS / THREADS).map(|number| start(format!("argument-{worker}-{number}"), number)).collect()
+}
+
+fn start(own: String, number: usize) -> Started {
+    let exit = format!("exit {}", number % 256);
+    let argv = match number % 10 {
+        0 => vec!["/bin/sh".to_owned(), "-c".to_owned(), exit, own],
+        _ => vec!["/bin/true".to_owned(), own],
+    };
+    let mut child = Command::new(&argv[0]).args(&argv[1..]).spawn().expect("a child");
+    let status = child.wait().expect("a status");
+    Started { pid: child.id() as i32, argv, code: status.code().expect("no signal") }
+}
+
+/// Everything that was done.
+struct Storm {
+    dir: Dir,
+    openers: Vec<Opener>,
+    started: Vec<Started>,
+}
+
+impl Storm {
+    fn new() -> Storm {
+        let dir = Dir::new();
+        let openers = (0..THREADS).map(|thread| Opener::new(&dir, thread)).collect();
+        Storm { dir, openers, started: Vec::new() }
+    }
+
+    fn rage(&mut self) {
+        let started = std::thread::scope(|scope| {
+            let executors: Vec<_> = (0..THREADS).map(|worker| scope.spawn(move || execute(worker))).collect();
+            for opener in &mut self.openers {
+                scope.spawn(|| opener.run());
+            }
+            executors.into_iter().flat_map(|e| e.join().expect("no panic")).collect()
+        });
+        self.started = started;
+    }
+
+    /// Each event of the storm's opens stands for one open that was not seen before; how many opens have none.
+    fn check_opens(&self, run: &Run) -> usize {
+        let mut open: HashMap<(i64, String), (&Attempt, i32)> = HashMap::new();
+        for opener in &self.openers {
+            for attempt in &opener.attempts {
+                let path = attempt.path.to_str().expect("UTF-8");
+                open.insert((opener.tid.into(), path.to_owned()), (attempt, opener.dir.as_raw_fd()));
+            }
+        }
+        let ours = |e: &Value| e["kind"] == "open" && e["pid"] == sys::pid();
+        for event in run.lines().filter(ours) {
+            let (tid, path) = (event["tid"].as_i64().expect("a number"), event["path"].as_str().expect("text"));
+            if path.starts_with('/') && !path.starts_with(self.dir.path().to_str().expect("UTF-8")) {
+                continue;
+            }
+            let found = open.remove(&(tid, path.to_owned()));
+            let (attempt, dirfd) = found.unwrap_or_else(|| panic!("once, and as it was asked for: {event}"));
+            attempt.check(&event, dirfd);
+        }
+        open.len()
+    }
+
+    /// Each child has exactly one exec and one exit, as they were.
+    fn check_processes(&self, run: &Run) {
+        let mut execs = by_pid(run, "exec");
+        let mut exits = by_pid(run, "exit");
+        let exe = |program: &str| std::fs::canonicalize(program).expect("installed");
+        let exes: HashMap<&str, PathBuf> = ["/bin/sh", "/bin/true"].map(|p| (p, exe(p))).into();
+        for started in &self.started {
+            let exec = only(execs.remove(&started.pid.into()), started);
+            assert_eq!(exec["argv"], Value::from(started.argv.clone()), "{exec}");
+            assert_eq!(exec["argc"], started.argv.len(), "{exec}");
+            assert_eq!(exec["filename"], started.argv[0], "{exec}");
+            assert_eq!(exec["exe"], exes[started.argv[0].as_str()].to_str().expect("UTF-8"), "{exec}");
+            assert_eq!((&exec["ret"], &exec["err"]), (&0.into(), &Value::Null), "{exec}");
+            assert_eq!(exec["ppid"], sys::pid(), "{exec}");
+            let exit = only(exits.remove(&started.pid.into()), started);
+            assert_eq!(exit["exit_code"], started.code, "{exit}");
+            assert_eq!(exit["signal"], Value::Null, "{exit}");
+            assert_eq!(exit["tid"], exit["pid"], "{exit}");
+            assert_eq!(exit["start_ns"], exec["start_ns"], "{exec} {exit}");
+        }
+    }
+}
+
+fn by_pid(run: &Run, kind: &str) -> HashMap<i64, Vec<Value>> {
+    let mut by_pid: HashMap<i64, Vec<Value>> = HashMap::new();
+    for event in run.lines().filter(|e| e["kind"] == kind) {
+        by_pid.entry(event["pid"].as_i64().expect("a number")).or_default().push(event);
+    }
+    by_pid
+}
+
+fn only(events: Option<Vec<Value>>, started: &Started) -> Value {
+    let mut events = events.unwrap_or_default();
+    assert_eq!(events.len(), 1, "one of process {} {:?}: {events:#?}", started.pid, started.argv);
+    events.remove(0)
+}
+
+#[test]
+fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
+    let _alone = alone();
+    let mut storm = Storm::new();
+    let Some(traced) = Traced::start(&[]) else { return };
+    storm.rage();
+    let run = traced.stop();
+    let account = run.check();
+    assert_eq!(n(&account["lost"]), 0, "{account}");
+    assert_eq!(n(&account["unattributed_skips"]), 0, "{account}");
+    assert_eq!(n(&account["bookkeeping_lost"]), 0, "{account}");
+    assert_eq!(storm.check_opens(&run), 0, "every open is there");
+    storm.check_processes(&run);
+    println!("storm: {account}");
+}
+
+#[test]
+fn a_small_ring_loses_opens_and_says_how_many_where() {
+    let _alone = alone();
+    let mut storm = Storm::new();
+    let Some(traced) = Traced::start(&["--ring-size", "64KiB"]) else { return };
+    storm.rage();
+    let run = traced.stop();
+    let account = run.check();
+    println!("small ring: {account}");
+    let opens = &account["kinds"]["open"];
+    assert!(n(&opens["lost"]["ring"]) > OPENS as u64 / 100, "so small a ring loses many: {account}");
+    check_gaps(&run);
+    let missing = storm.check_opens(&run);
+    assert!(missing as u64 <= n(&opens["lost"]["ring"]), "what is missing was counted: {missing} {account}");
+    for kind in ["exec", "exit", "bpf"] {
+        assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
+    }
+    storm.check_processes(&run);
+    assert!(execs_among_opens(&run) >= EXECS / 20, "programs were started while the opens stormed");
+}
+
+/// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.
+fn check_gaps(run: &Run) {
+    let mut last: HashMap<(String, u64), u64> = HashMap::new();
+    let mut after: HashMap<(String, u64), Value> = HashMap::new();
+    let mut rows = 0;
+    for line in run.lines() {
+        let kind = line["kind"].as_str().expect("a kind");
+        if KINDS.contains(&kind) {
+            let stream = (kind.to_owned(), n(&line["cpu"]));
+            if let Some(row) = after.remove(&stream) {
+                assert_eq!(row["to_ns"], line["ns"], "up to the first event after it: {row} {line}");
+            }
+            last.insert(stream, n(&line["ns"]));
+            continue;
+        }
+        assert_eq!((&line["cause"], &line["pid"]), (&"ring".into(), &Value::Null), "{line}");
+        assert!(n(&line["count"]) > 0, "{line}");
+        let stream = (line["of"].as_str().expect("a kind").to_owned(), n(&line["cpu"]));
+        assert_eq!(line["from_ns"].as_u64(), last.get(&stream).copied(), "from the last event before it: {line}");
+        assert!(n(&line["ns"]) <= n(&line["to_ns"]), "{line}");
+        let twice = after.insert(stream, line);
+        assert!(twice.is_none(), "one row a gap: {twice:?}");
+        rows += 1;
+    }
+    println!("gaps: {rows}");
+}
+
+fn execs_among_opens(run: &Run) -> usize {
+    let opens = run.kind_of("open", sys::pid());
+    let (Some(first), Some(last)) = (opens.first(), opens.last()) else { return 0 };
+    let among = n(&first["ns"])..n(&last["ns"]);
+    run.lines().filter(|e| e["kind"] == "exec" && among.contains(&n(&e["ns"]))).count()
+}
+
+#[test]
+fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit,fork"]) else { return };
+    let pids: Vec<i32> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..10).map(|worker| scope.spawn(move || fifty_at_once(worker))).collect();
+        workers.into_iter().flat_map(|w| w.join().expect("no panic")).collect()
+    });
+    let run = traced.stop();
+    let account = run.check();
+    assert_eq!(n(&account["lost"]), 0, "{account}");
+    let mut execs = by_pid(&run, "exec");
+    let mut exits = by_pid(&run, "exit");
+    let mut forks: HashMap<i64, Vec<Value>> = HashMap::new();
+    for fork in run.kind_of("fork", sys::pid()) {
+        forks.entry(fork["child_pid"].as_i64().expect("a number")).or_default().push(fork);
+    }
+    for pid in pids.into_iter().map(i64::from) {
+        let of = |events: &mut HashMap<i64, Vec<Value>>| {
+            let mut events = events.remove(&pid).unwrap_or_default();
+            assert_eq!(events.len(), 1, "one of each kind for {pid}: {events:#?}");
+            events.remove(0)
+        };
+        let (fork, exec, exit) = (of(&mut forks), of(&mut execs), of(&mut exits));
+        assert_eq!(fork["child_start_ns"], exec["start_ns"], "{fork} {exec}");
+        assert_eq!(exit["start_ns"], exec["start_ns"], "{exit} {exec}");
+        let [born, ran, ended] = [&fork, &exec, &exit].map(|e| n(&e["ns"]));
+        assert!(born <= ran && ran <= ended, "{fork} {exec} {exit}");
+    }
+    assert!(run.lines().all(|e| e["kind"] != "open" && e["kind"] != "bpf"), "only the kinds asked for");
+}
+
+fn fifty_at_once(worker: usize) -> Vec<i32> {
+    let own = |number: usize| format!("short-{worker}-{number}");
+    let children: Vec<_> =
+        (0..50).map(|number| Command::new("/bin/true").arg(own(number)).spawn().expect("a child")).collect();
+    let wait = |mut child: std::process::Child| {
+        assert!(child.wait().expect("a status").success());
+        child.id() as i32
+    };
+    children.into_iter().map(wait).collect()
+}
