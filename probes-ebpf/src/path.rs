@@ -28,7 +28,7 @@ const FILE: usize = 64;
 pub struct Walk {
     /// Where in the buffer the next name goes.
     pub off: u64,
-    /// Where no name may start any more.
+    /// Where no name may end any more.
     limit: u64,
     dentry: u64,
     vfsmount: u64,
@@ -166,7 +166,7 @@ pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from
     // read by helper, which fails softly.
     unsafe {
         set(&raw mut (*w).off, start);
-        set(&raw mut (*w).limit, start + NAMES_MAX - NAME_SLACK as u64);
+        set(&raw mut (*w).limit, start + NAMES_MAX);
         set(&raw mut (*w).dentry, from.dentry);
         set(&raw mut (*w).root_dentry, root.dentry);
         set(&raw mut (*w).root_mnt, root.mnt);
@@ -217,7 +217,7 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
             enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
             return true;
         }
-        if off >= get(&raw const (*w).limit) || turns >= TURNS {
+        if turns >= TURNS {
             return false;
         }
         let view = view_dentry(w, dentry);
@@ -234,7 +234,9 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
             }
             return false;
         }
-        take_name::<MASK>(w, buf, view, dentry, off);
+        if !take_name::<MASK>(w, buf, view, dentry, off) {
+            return false;
+        }
         set(&raw mut (*w).dentry, parent);
         true
     }
@@ -254,13 +256,16 @@ unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
     }
 }
 
-/// Appends a dentry's name.
+/// Appends a dentry's name; `false` when there is no room for it.
 #[inline(always)]
-unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) {
+unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) -> bool {
     // SAFETY: see `walk`; a name is at most 255 bytes, and NAME_SLACK bytes lie behind any masked place.
     unsafe {
         let name: u64 = typed(bytes, offset(Field::DentryName));
         let len = u64::from(typed::<u32>(bytes, offset(Field::DentryNameLen)) & 0xff);
+        if off + len >= get(&raw const (*w).limit) - 1 {
+            return false;
+        }
         let inline = offset(Field::DentryInline);
         let dst = buf.add((off & MASK) as usize);
         let room = konst(Const::InlineNameLen);
@@ -281,6 +286,7 @@ unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, den
         }
         *dst.add(len as usize) = 0;
         set(&raw mut (*w).off, off + len + 1);
+        true
     }
 }
 

@@ -45,16 +45,17 @@ impl Who {
         // SAFETY: `task` is the current task, typed where the kernel can.
         unsafe {
             let cred: u64 = ld(task, Field::TaskCred);
-            let comm = offset(Field::TaskComm);
-            Who {
-                task,
-                cred,
-                tgid: ld(task, Field::TaskTgid),
-                uid: ld(cred, Field::CredUid),
-                comm: [ld_at(task, comm), ld_at(task, comm + 8)],
-            }
+            Who { task, cred, tgid: ld(task, Field::TaskTgid), uid: ld(cred, Field::CredUid), comm: comm_of(task) }
         }
     }
+}
+
+/// A thread's name, as two words.
+#[inline(always)]
+pub unsafe fn comm_of(task: u64) -> [u64; 2] {
+    let comm = offset(Field::TaskComm);
+    // SAFETY: `task` is a task, typed where the kernel can.
+    unsafe { [ld_at(task, comm), ld_at(task, comm + 8)] }
 }
 
 /// The start of a process: its leader's `start_boottime`.

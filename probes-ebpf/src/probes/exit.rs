@@ -4,10 +4,11 @@ use super::field;
 use crate::emit::{Event, Frame};
 use crate::maps::first_exit;
 use crate::read::{konst, ld, typed_as};
-use crate::task::{Who, current, start_of};
+use crate::task::{Who, comm_of, current, start_of};
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use core::mem::MaybeUninit;
+use tracetui_shared::id::Tid;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exit::ExitRecord;
@@ -50,7 +51,9 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
         if !told && ld::<u32>(signal, Field::SignalLive) != 0 {
             return;
         }
-        let who = Who::of(task);
+        let leader: u64 = ld(task, Field::TaskGroupLeader);
+        // The process ended, whichever of its threads was the last: the event bears the leader's name and number.
+        let who = Who { comm: comm_of(leader), ..Who::of(task) };
         if !told && !first_exit(who.tgid, start_of(task)) {
             return;
         }
@@ -59,6 +62,7 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
         let mut frame = MaybeUninit::<Frame<ExitRecord>>::uninit();
         let frame = frame.as_mut_ptr();
         event.head(&raw mut (*frame).header, &who);
+        (*frame).header.tid = Tid(who.tgid);
         (&raw mut (*frame).record).write(record);
         const LEN: u64 = size_of::<Frame<ExitRecord>>() as u64;
         event.send(frame.cast(), LEN, LEN);

@@ -31,6 +31,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         capture: filters.capture.clone(),
     };
     let mut signals = Signals::take().context("cannot handle signals")?;
+    Signals::second_ends(INTERRUPTED).context("cannot handle signals")?;
     if let Some(note) = args.trace.ring_size.note() {
         eprintln!("{note}");
     }

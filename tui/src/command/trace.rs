@@ -18,6 +18,7 @@ use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
 use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus, Way};
 use anyhow::{Context, Result, bail};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tracetui_shared::kind::Kind;
 
 /// What to trace.
@@ -206,6 +207,26 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// From now on the second signal ends the process at once, with this status, wherever it stands: also in a write
+    /// to a reader that does not read, where nobody waits for [`next`](Self::next).
+    ///
+    /// # Errors
+    /// When a handler cannot be set.
+    pub fn second_ends(status: i32) -> std::io::Result<()> {
+        static TAKEN: AtomicU32 = AtomicU32::new(0);
+        let count = move || {
+            if TAKEN.fetch_add(1, Ordering::Relaxed) > 0 {
+                // SAFETY: ends the process; nothing of it runs any more.
+                unsafe { libc::_exit(status) };
+            }
+        };
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: the handler touches an atomic number and calls _exit: both are safe in a signal handler.
+            unsafe { signal_hook_registry::register(signal, count) }?;
+        }
+        Ok(())
     }
 
     /// Waits for the next one.

@@ -105,7 +105,9 @@ fn a_leader_that_ends_before_its_thread_ends_no_process() {
     let _alone = alone();
     let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
     let ended = watch(|| {
+        sys::set_comm(b"the leader");
         std::thread::spawn(|| {
+            sys::set_comm(b"the last one");
             std::thread::sleep(Duration::from_millis(60));
             exit_thread(5);
         });
@@ -114,6 +116,7 @@ fn a_leader_that_ends_before_its_thread_ends_no_process() {
     let run = traced.stop();
     run.check();
     let exit = check_exit(&run, &ended);
+    assert_eq!(exit["comm"], "the leader", "{exit}");
     assert!(n(&exit["dur_ns"]) >= 60_000_000, "it lived until its last thread ended: {exit}");
 }
 

@@ -195,12 +195,12 @@ fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
     let bytes = c(path.clone()).into_bytes_with_nul();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let actor = Actor::new(|| {
-        let across = Pages::new(2, 0);
+        let across = [7, bytes.len() - 1].map(|before| (Pages::new(2, 0), PAGE - before));
         let mut before = Pages::new(2, 0);
         let edge = before.put(PAGE - bytes.len(), &bytes);
         before.unmap_from(1);
-        let places = [across.put(PAGE - 7, &bytes), across.put(PAGE - bytes.len() + 1, &bytes), edge];
-        places.map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
+        let [seven, all_but_nul] = across.each_ref().map(|(pages, at)| pages.put(*at, &bytes));
+        [seven, all_but_nul, edge].map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
     });
     let pid = actor.pid;
     assert!(actor.run().iter().all(|ret| *ret >= 0));

@@ -148,7 +148,7 @@ struct Storm {
 
 impl Storm {
     fn new() -> Storm {
-        let dir = Dir::new();
+        let dir = Dir::in_memory();
         let openers = (0..THREADS).map(|thread| Opener::new(&dir, thread)).collect();
         Storm { dir, openers, started: Vec::new() }
     }

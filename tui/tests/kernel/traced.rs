@@ -307,9 +307,19 @@ pub(crate) struct Dir(PathBuf);
 impl Dir {
     /// A new one.
     pub(crate) fn new() -> Dir {
+        Dir::under(&std::env::temp_dir())
+    }
+
+    /// A new one in memory where the machine has such a place: for many files.
+    pub(crate) fn in_memory() -> Dir {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Dir::under(memory) } else { Dir::new() }
+    }
+
+    fn under(place: &Path) -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tracetui-kernel-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::fs::canonicalize(std::env::temp_dir()).expect("a temporary directory").join(name);
+        let path = std::fs::canonicalize(place).expect("a place for temporary files").join(name);
         // Open to all: some actors are no longer root when they look into it.
         std::fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
         Dir(path)
