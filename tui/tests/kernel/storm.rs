@@ -9,10 +9,18 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Fewer without optimisation: there a slow reader would lose some, rightly.
-const SHARE: usize = if cfg!(debug_assertions) { 10 } else { 1 };
-const OPENS: usize = 200_000 / SHARE;
-const EXECS: usize = 2_000 / SHARE;
+/// How many opens a storm has: what `TRACETUI_STORM` says. Fewer without optimisation: there a slow reader would lose some,
+/// rightly.
+fn storm_opens() -> usize {
+    let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
+    told.unwrap_or(if cfg!(debug_assertions) { 20_000 } else { 200_000 })
+}
+
+/// How many programs are executed meanwhile.
+fn storm_execs() -> usize {
+    storm_opens() / 100
+}
+
 /// Threads that open, and as many that execute.
 const THREADS: usize = 2;
 
@@ -67,7 +75,7 @@ impl Opener {
     /// Half of the files are there.
     fn new(dir: &Dir, thread: usize) -> Opener {
         let dir = dir.dir(&format!("t{thread}"));
-        let attempts = (0..OPENS / THREADS).map(|number| Attempt::new(&dir, number)).collect();
+        let attempts = (0..storm_opens() / THREADS).map(|number| Attempt::new(&dir, number)).collect();
         Opener { dir: std::fs::File::open(dir).expect("a directory"), attempts, tid: 0 }
     }
 
@@ -125,7 +133,7 @@ struct Started {
 
 /// Executes one program after the other, each with an argument of its own.
 fn execute(worker: usize) -> Vec<Started> {
-    (0..EXECS / THREADS).map(|number| start(format!("argument-{worker}-{number}"), number)).collect()
+    (0..storm_execs() / THREADS).map(|number| start(format!("argument-{worker}-{number}"), number)).collect()
 }
 
 fn start(own: String, number: usize) -> Started {
@@ -249,7 +257,7 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     let account = run.check();
     println!("small ring: {account}");
     let opens = &account["kinds"]["open"];
-    assert!(n(&opens["lost"]["ring"]) > OPENS as u64 / 100, "so small a ring loses many: {account}");
+    assert!(n(&opens["lost"]["ring"]) > storm_opens() as u64 / 100, "so small a ring loses many: {account}");
     check_gaps(&run);
     let missing = storm.check_opens(&run);
     assert!(missing as u64 <= n(&opens["lost"]["ring"]), "what is missing was counted: {missing} {account}");
@@ -257,7 +265,7 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
         assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
     }
     storm.check_processes(&run);
-    assert!(execs_among_opens(&run) >= EXECS / 20, "programs were started while the opens stormed");
+    assert!(execs_among_opens(&run) >= storm_execs() / 20, "programs were started while the opens stormed");
 }
 
 /// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.

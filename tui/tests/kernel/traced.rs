@@ -13,13 +13,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The program under test.
-pub(crate) const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
+/// The program under test: what `TRACETUI_BIN` names, or the one that was built beside the tests.
+pub(crate) fn tracetui() -> Command {
+    Command::new(std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into()))
+}
+
+/// Whether an emulated processor runs this (`TRACETUI_EMULATED`): everything takes many times longer there.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("TRACETUI_EMULATED").is_some()
+}
+
 /// The kinds that probes make.
 pub(crate) const KINDS: [&str; 5] = ["exec", "exit", "open", "fork", "bpf"];
 
-/// Longer than any start or end takes, also on a busy machine without optimisation.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any start or end takes, also on a busy machine without optimisation, and on an emulated one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One tracer at a time: a storm of one test would be noise in another. Tests that want two start both under one guard.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -77,7 +85,7 @@ impl Traced {
         if !may_trace() {
             return None;
         }
-        let mut command = Command::new(TRACETUI);
+        let mut command = tracetui();
         command.args(["print", "--format", format]).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracetui starts");
