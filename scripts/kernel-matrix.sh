@@ -123,7 +123,7 @@ boot() {
   shift 2
   timeout -k 5 "${TRACETUI_BOOT_LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -m 1024 -smp 2 -no-reboot \
     -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$kernel" -initrd "$work/initramfs.gz" \
-    -append "console=ttyS0 panic=-1 quiet clock=$(date +%s) $*" </dev/null 2>&1 | tr -d '\r' >"$log" || true
+    -append "console=ttyS0 panic=-1 quiet clock=$(date +%s) $*" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
   local checks failed
   checks=$(grep -c '^CHECK ' "$log" || true)
   failed=$(grep -c '^CHECK [^ ]* fail' "$log" || true)

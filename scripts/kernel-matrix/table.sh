@@ -48,7 +48,8 @@ awk -v absent="$absent" '
     for (i = 1; i <= n; i++) { header = header " " labels[i] (runs[i] == "default" ? "" : " " runs[i]) " |"; line = line "---|" }
     print header; print line
     for (c = 1; c <= checks; c++) {
-      row = "| " order[c] " |"
+      title = order[c]; sub(/::/, ": ", title); gsub(/_/, " ", title)
+      row = "| " title " |"
       for (i = 1; i <= n; i++) row = row " " mark(results[order[c], i]) " |"
       print row
     }
