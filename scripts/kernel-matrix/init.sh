@@ -5,7 +5,7 @@
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
 # Kernel command line: checks=all|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
 # shellcheck shell=dash
-checks=all clock=0 storm=2000
+checks=all clock=0 storm=20000
 export PATH=/bin HOME=/root TMPDIR=/tmp TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -55,7 +55,7 @@ run_test() {
   elif grep -q '^cannot run: ' /tmp/said; then
     check "$2" cannot "$(sed -n 's/^cannot run: //p' /tmp/said | head -1 | one_line)"
   else
-    grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
+    grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' -e 'crowd: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
     check "$2" pass
   fi
 }
@@ -105,7 +105,7 @@ else
   doctor
   while read -r name; do
     case "$checks:$name" in
-      storm:storm::* | storm:exits::* | storm:endings::two_* | all:*) run_test /tests/kernel "$name" ;;
+      storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | all:*) run_test /tests/kernel "$name" ;;
     esac
   done </tests/names
   mounts

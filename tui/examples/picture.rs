@@ -70,7 +70,8 @@ fn runs(line: &str, style: &mut Style) -> Vec<(usize, Style, String)> {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    // Blanks that no viewer folds.
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}")
 }
 
 fn svg(screen: &str) -> Result<String, std::fmt::Error> {

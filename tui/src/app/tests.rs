@@ -262,7 +262,9 @@ fn escape_peels_the_filter_part_by_part() {
     assert_eq!(app.filter().text(), "pid=102 not comm=\"a b\"");
     keys(&mut app, "\x1b\x1b\x1b");
     assert_eq!(app.filter().text(), "");
-    keys(&mut app, "kcu");
+    keys(&mut app, "P");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=102", 3));
+    keys(&mut app, "\x1bkcu");
     assert_eq!(app.filter().text(), "comm=dog uid=1000");
     assert_eq!(app.list().events(), 3);
     assert_eq!((app.hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
@@ -407,4 +409,30 @@ fn the_help_fits_a_screen_of_80_by_24() {
     keys(&mut app, "\x1b");
     work(&mut app);
     assert!(app.overlay().is_none());
+}
+
+#[test]
+fn alternatives_stay_together_when_a_part_is_added() {
+    let mut app = opens(9, MEMORY);
+    keys(&mut app, "fpid=100 or pid=101\n");
+    assert_eq!(app.list().events(), 6);
+    keys(&mut app, "c");
+    let text = app.filter().text();
+    assert!(text.starts_with("(pid=100 or pid=101) comm="), "{text}");
+    assert_eq!(app.list().events(), 3);
+    keys(&mut app, "\x1b");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("pid=100 or pid=101", 6));
+}
+
+#[test]
+fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
+    let mut app = opens(20_000, MEMORY);
+    for letter in "fcomm=cat".chars() {
+        app.update(Input::Key(KeyEvent::from(KeyCode::Char(letter))));
+    }
+    assert!(app.busy());
+    assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
+    assert!(screen(&mut app)[22].contains("filtering..."));
+    work(&mut app);
+    assert_eq!((app.list().events(), app.hidden()), (6_667, 13_333));
 }

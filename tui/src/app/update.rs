@@ -243,7 +243,9 @@ impl App {
         match action {
             Action::Enter | Action::NextTab | Action::PreviousTab | Action::ToParent => self.act_on_detail(action),
             Action::EditFilter => self.filter.edit(),
-            Action::OnlyPid | Action::OnlyComm | Action::OnlyUser | Action::NotComm => self.add_part(action),
+            Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::NotComm => {
+                self.add_part(action)
+            }
             Action::Execs => self.toggle(Kind::Exec),
             Action::Exits => self.toggle(Kind::Exit),
             Action::Opens => self.toggle(Kind::Open),
@@ -382,6 +384,7 @@ impl App {
             let header = &stored.frame.header;
             match action {
                 Action::OnlyPid => Some(format!("pid={}", header.tgid.0)),
+                Action::OnlyTree => Some(format!("tree={}", header.tgid.0)),
                 Action::OnlyUser => Some(format!("uid={}", header.uid.0)),
                 Action::OnlyComm => Some(filter::exactly("comm", header.comm())),
                 Action::NotComm => Some(format!("not {}", filter::exactly("comm", header.comm()))),

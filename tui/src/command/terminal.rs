@@ -40,9 +40,9 @@ impl Screen {
         Ok(Screen { terminal, mouse })
     }
 
-    /// Draws, unless a panic gave the terminal back.
+    /// Draws, unless a panic gave the terminal back or the terminal is another job's.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
-        if !panicked() {
+        if !panicked() && in_foreground() {
             self.terminal.draw(draw)?;
         }
         Ok(())
@@ -75,8 +75,12 @@ impl Screen {
         self.resume()
     }
 
-    /// Takes the terminal again, in whatever state somebody else left it.
+    /// Takes the terminal again, in whatever state somebody else left it. A job that goes on in the background waits
+    /// until it is brought to the front, which continues it once more.
     pub(super) fn resume(&mut self) -> io::Result<()> {
+        if !in_foreground() {
+            return Ok(());
+        }
         enter(self.mouse)?;
         self.clear()
     }
@@ -94,13 +98,23 @@ pub(super) fn panicked() -> bool {
 }
 
 fn enter(mouse: Mouse) -> io::Result<()> {
-    TAKEN.store(true, Ordering::SeqCst);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        // Crossterm believes that the mode is raw still, and would leave it as a shell set it.
+        disable_raw_mode()?;
+    }
     enable_raw_mode()?;
     execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)?;
     if mouse == Mouse::Taken {
         execute!(io::stdout(), crossterm::event::EnableMouseCapture)?;
     }
     Ok(())
+}
+
+/// Whether the terminal is this job's. One that cannot tell is.
+fn in_foreground() -> bool {
+    // SAFETY: both take numbers and give numbers.
+    let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
+    front < 0 || front == own
 }
 
 /// Gives the terminal back if it is ours. What fails cannot be helped: it may be gone.

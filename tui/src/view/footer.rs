@@ -3,6 +3,7 @@
 use super::text::{self, short};
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
+use crate::app::detail::Size;
 use crate::app::keymap::{self, Action, KEYS, Scope};
 use crate::app::{App, OverlayKind};
 use ratatui::Frame;
@@ -126,6 +127,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     let shown = |action| match action {
         Action::Back => open || app.search().pattern().is_some() || !app.filter().text().is_empty(),
         Action::Failures | Action::LossReport => !open,
+        Action::Enter => app.detail().size() != Some(Size::Full),
         _ => true,
     };
     let rest = KEYS.iter().filter(|b| b.scope == Scope::Everywhere);

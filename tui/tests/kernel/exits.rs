@@ -164,7 +164,7 @@ fn a_process_ended_from_outside_says_so() {
     let began = Instant::now();
     let signals = [libc::SIGKILL, libc::SIGTERM, REAL_TIME];
     let ended = signals.map(|signal| {
-        let actor = Actor::new(|| vec![]);
+        let actor = Actor::new(Vec::new);
         let pid = actor.pid;
         sys::kill(pid, signal);
         let (status, _) = actor.end();

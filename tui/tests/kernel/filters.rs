@@ -30,10 +30,11 @@ impl Cast {
         [self.alpha.pid, self.beta.pid]
     }
 
+    /// One after the other: of two at once, two tracers may see different ones first.
     fn act(mut self) -> Dir {
         self.alpha.go();
-        self.beta.go();
         assert_eq!(self.alpha.end().0.code(), Some(0));
+        self.beta.go();
         assert_eq!(self.beta.end().0.code(), Some(3));
         self.dir
     }

@@ -151,7 +151,7 @@ fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
     let dir = Dir::new();
     let file = dir.file("file");
     let dots = |len: usize| {
-        let name = if (len - file.len()) % 2 == 0 { "/file" } else { "//file" };
+        let name = if (len - file.len()).is_multiple_of(2) { "/file" } else { "//file" };
         let fill = "/.".repeat((len - dir.path().as_os_str().len() - name.len()) / 2);
         format!("{}{fill}{name}", dir.at("").trim_end_matches('/'))
     };

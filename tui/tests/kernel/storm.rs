@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// How many opens a storm has: what `TRACETUI_STORM` says. Fewer without optimisation: there a slow reader would lose some,
 /// rightly.
@@ -97,7 +98,7 @@ impl Opener {
 
 impl Attempt {
     fn new(dir: &str, number: usize) -> Attempt {
-        let there = number % 2 == 0;
+        let there = number.is_multiple_of(2);
         let name = format!("{}{number}", if there { "there" } else { "missing" });
         let full = format!("{dir}/{name}");
         if there {
@@ -131,9 +132,34 @@ struct Started {
     code: i32,
 }
 
+/// How many programs are executed, and how long each worker rests after one.
+#[derive(Clone, Copy)]
+struct Pace {
+    execs: usize,
+    rest: Duration,
+}
+
+impl Pace {
+    /// As fast as it goes.
+    fn all() -> Pace {
+        Pace { execs: storm_execs(), rest: Duration::ZERO }
+    }
+
+    /// So few at a time that they alone do not fill what a small ring reserves for them, also where the reader has to
+    /// wait for its turn.
+    fn few() -> Pace {
+        Pace { execs: storm_execs() / 10, rest: Duration::from_millis(3) }
+    }
+}
+
 /// Executes one program after the other, each with an argument of its own.
-fn execute(worker: usize) -> Vec<Started> {
-    (0..storm_execs() / THREADS).map(|number| start(format!("argument-{worker}-{number}"), number)).collect()
+fn execute(worker: usize, pace: Pace) -> Vec<Started> {
+    let one = |number| {
+        let started = start(format!("argument-{worker}-{number}"), number);
+        std::thread::sleep(pace.rest);
+        started
+    };
+    (0..pace.execs / THREADS).map(one).collect()
 }
 
 fn start(own: String, number: usize) -> Started {
@@ -161,9 +187,9 @@ impl Storm {
         Storm { dir, openers, started: Vec::new() }
     }
 
-    fn rage(&mut self) {
+    fn rage(&mut self, pace: Pace) {
         let started = std::thread::scope(|scope| {
-            let executors: Vec<_> = (0..THREADS).map(|worker| scope.spawn(move || execute(worker))).collect();
+            let executors: Vec<_> = (0..THREADS).map(|worker| scope.spawn(move || execute(worker, pace))).collect();
             for opener in &mut self.openers {
                 scope.spawn(|| opener.run());
             }
@@ -236,7 +262,7 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
     let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&[]) else { return };
-    storm.rage();
+    storm.rage(Pace::all());
     let run = traced.stop();
     let account = run.check();
     assert_eq!(n(&account["lost"]), 0, "{account}");
@@ -252,7 +278,7 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&["--ring-size", "64KiB"]) else { return };
-    storm.rage();
+    storm.rage(Pace::few());
     let run = traced.stop();
     let account = run.check();
     println!("small ring: {account}");
@@ -265,7 +291,7 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
         assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
     }
     storm.check_processes(&run);
-    assert!(execs_among_opens(&run) >= storm_execs() / 20, "programs were started while the opens stormed");
+    assert!(execs_among_opens(&run) >= Pace::few().execs / 10, "programs were started while the opens stormed");
 }
 
 /// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.

@@ -2,11 +2,10 @@
 
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
-use crate::source::host::btf;
 use crate::source::host::btf::resolve::Resolved;
+use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use std::fs;
 use std::io;
 use tracetui_shared::offsets::{
     ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field,
@@ -101,19 +100,6 @@ impl KernelFacts {
 /// Why no event can be had from the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Capabilities are missing.
-    #[error(
-        "not allowed to load BPF programs: {missing} missing; run as root (sudo tracetui), or give the binary the capabilities: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep $(command -v tracetui)"
-    )]
-    Privilege {
-        /// The capabilities that are missing.
-        missing: String,
-    },
-    /// Kernel lockdown forbids reading kernel memory.
-    #[error(
-        "kernel lockdown (confidentiality) forbids BPF programs to read kernel memory; boot with lockdown=integrity or without secure boot's lockdown"
-    )]
-    Lockdown,
     /// The kernel has no BTF.
     #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
     NoBtf(String),
@@ -166,29 +152,6 @@ pub(super) struct Failure {
 pub(super) enum Verbosity {
     Quiet,
     Log,
-}
-
-/// Refuses early where the kernel would later, with less to say.
-pub(super) fn check_privilege() -> Result<(), StartError> {
-    const CAP_SYS_ADMIN: u32 = 21;
-    const NEEDED: [(u32, &str); 2] = [(38, "CAP_PERFMON"), (39, "CAP_BPF")];
-    let held = effective_capabilities().unwrap_or(u64::MAX);
-    if held & 1 << CAP_SYS_ADMIN == 0 {
-        let missing: Vec<_> = NEEDED.iter().filter(|(bit, _)| held & 1 << bit == 0).map(|(_, name)| *name).collect();
-        if !missing.is_empty() {
-            return Err(StartError::Privilege { missing: missing.join(" and ") });
-        }
-    }
-    if fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|text| text.contains("[confidentiality]")) {
-        return Err(StartError::Lockdown);
-    }
-    Ok(())
-}
-
-fn effective_capabilities() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
 }
 
 /// Before 5.11 maps count against this limit. Not being allowed to raise it is harmless later.
@@ -305,12 +268,9 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     constants
 }
 
-/// Our own process as the kernel's initial pid namespace numbers it, which is what the probes see.
+/// Our own process as the probes see it; 0, which is nobody's, where that is not known.
 fn own_tgid() -> u32 {
-    // In a container `NSpid` starts with the number in the namespace of the mounted procfs, usually the same as ours.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let outer = status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().next()?.parse().ok());
-    outer.unwrap_or_else(std::process::id)
+    procfs::initial_self().map_or(0, |tgid| tgid.0)
 }
 
 /// Takes a map out of the object.

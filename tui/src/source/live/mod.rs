@@ -90,7 +90,6 @@ impl Live {
     /// what is missed without it. The capture filter is in force before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         let mut clock = Clock::new();
-        load::check_privilege()?;
         load::raise_memlock();
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         clock.lap("load the object");

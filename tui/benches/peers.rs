@@ -1,0 +1,521 @@
+//! What tracing costs, beside other tracers: a storm of opens under each of them in turn, on the running kernel.
+//!
+//! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table. With arguments after
+//! `--`: `--rounds N`, `--opens N` (each thread's), `--tools tracetui,bpftrace,opensnoop,strace`, or `cost`: what the
+//! kernel says each of tracetui's programs takes per run (bpftool prog show, kernel.bpf_stats_enabled=1).
+//!
+//! Only ratios within one run mean something: the base of two runs differs, so each round has an untraced storm of its
+//! own beside which the traced ones stand.
+
+use std::error::Error;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
+const THREADS: usize = 2;
+/// Longer than any tool needs to attach or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BPFTRACE: &str = r#"tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); }"#;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["storm", dir, opens] => storm(Path::new(dir), opens.parse()?),
+        ["cost", rest @ ..] => cost(&Options::read(rest)?),
+        rest => compare(&Options::read(rest)?),
+    }
+}
+
+/// What was asked for on the command line.
+struct Options {
+    rounds: usize,
+    opens: usize,
+    tools: Vec<Tool>,
+}
+
+impl Options {
+    fn read(words: &[&str]) -> Result<Options> {
+        let mut options = Options { rounds: 5, opens: 100_000, tools: Tool::DEFAULT.to_vec() };
+        for pair in words.chunks(2) {
+            match pair {
+                ["--rounds", n] => options.rounds = n.parse()?,
+                ["--opens", n] => options.opens = n.parse()?,
+                ["--tools", names] => options.tools = names.split(',').map(Tool::named).collect::<Result<_>>()?,
+                other => return Err(format!("not understood: {}", other.join(" ")).into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A tracer to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tool {
+    Tracetui,
+    Bpftrace,
+    Opensnoop,
+    Strace,
+}
+
+impl Tool {
+    /// strace takes a hundred times as long: only when asked for.
+    const DEFAULT: [Tool; 3] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop];
+    const ALL: [Tool; 4] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop, Tool::Strace];
+
+    fn name(self) -> &'static str {
+        match self {
+            Tool::Tracetui => "tracetui",
+            Tool::Bpftrace => "bpftrace",
+            Tool::Opensnoop => "opensnoop",
+            Tool::Strace => "strace",
+        }
+    }
+
+    fn named(name: &str) -> Result<Tool> {
+        Tool::ALL.into_iter().find(|tool| tool.name() == name).ok_or_else(|| format!("no tool {name}").into())
+    }
+
+    /// Where it is installed, under whichever of its names.
+    fn program(self) -> Option<PathBuf> {
+        let names: &[&str] = match self {
+            Tool::Tracetui => return Some(TRACETUI.into()),
+            Tool::Bpftrace => &["bpftrace"],
+            Tool::Opensnoop => &["opensnoop", "libbpf-opensnoop", "opensnoop-libbpf", "opensnoop-bpfcc"],
+            Tool::Strace => &["strace"],
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places: Vec<PathBuf> =
+            std::env::split_paths(&path).chain(["/usr/sbin", "/usr/share/bcc/tools"].map(PathBuf::from)).collect();
+        names.iter().flat_map(|name| places.iter().map(move |place| place.join(name))).find(|program| program.is_file())
+    }
+}
+
+/// Opens files, half of which are not there, and closes those that are. Prints how many nanoseconds it took.
+fn storm(dir: &Path, opens: usize) -> Result<()> {
+    let paths: Vec<[CString; 2]> = (0..THREADS)
+        .map(|thread| ["there", "missing"].map(|name| dir.join(format!("{name}{thread}"))))
+        .map(|paths| paths.map(|path| CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL")))
+        .collect();
+    let start = std::sync::Barrier::new(THREADS + 1);
+    let took = std::thread::scope(|scope| {
+        let threads: Vec<_> = paths.iter().map(|paths| scope.spawn(|| open_all(paths, opens, &start))).collect();
+        start.wait();
+        let began = Instant::now();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        began.elapsed()
+    });
+    println!("{}", took.as_nanos());
+    Ok(())
+}
+
+fn open_all([there, missing]: &[CString; 2], opens: usize, start: &std::sync::Barrier) {
+    start.wait();
+    for _ in 0..opens / 2 {
+        // SAFETY: C strings that outlive the calls; the descriptor is closed right where it was opened.
+        unsafe {
+            let fd = libc::openat(libc::AT_FDCWD, there.as_ptr(), libc::O_RDONLY);
+            assert!(fd >= 0, "the file is there");
+            libc::close(fd);
+            libc::openat(libc::AT_FDCWD, missing.as_ptr(), libc::O_RDONLY);
+        }
+    }
+}
+
+/// A directory with the storm's files, and where tools write to.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Place> {
+        let dir = std::env::temp_dir().join(format!("tracetui-peers-{}", std::process::id()));
+        fs::create_dir(&dir)?;
+        (0..THREADS).try_for_each(|thread| File::create(dir.join(format!("there{thread}"))).map(drop))?;
+        Ok(Place(dir))
+    }
+
+    fn output(&self) -> PathBuf {
+        self.0.join("output")
+    }
+
+    /// Runs the storm as a process of its own.
+    fn storm(&self, opens: usize) -> Result<Duration> {
+        let program = std::env::current_exe()?;
+        let output = Command::new(program).arg("storm").arg(&self.0).arg(opens.to_string()).output()?;
+        if !output.status.success() {
+            return Err(format!("the storm failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        Ok(Duration::from_nanos(String::from_utf8(output.stdout)?.trim().parse()?))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A tracer that runs.
+struct Running {
+    child: Child,
+    tool: Tool,
+    ready_after: Duration,
+    /// Processor time until it was ready.
+    start_cpu: Duration,
+    output: PathBuf,
+    errors: PathBuf,
+}
+
+/// What a round under a tool gave.
+#[derive(Default, Clone)]
+struct Measured {
+    storm: Duration,
+    ready_after: Duration,
+    /// User and system time of the tracer, after it was ready.
+    cpu: Duration,
+    rss_anon_kib: u64,
+    delivered: Option<u64>,
+    lost: Option<u64>,
+}
+
+impl Running {
+    fn start(tool: Tool, program: &Path, place: &Place) -> Result<Running> {
+        let (output, errors) = (place.output(), place.0.join("errors"));
+        let mut command = Command::new(program);
+        match tool {
+            Tool::Tracetui => command.args(["print", "--format", "json"]),
+            Tool::Bpftrace => command.args(["-e", BPFTRACE]),
+            Tool::Opensnoop | Tool::Strace => &mut command,
+        };
+        command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
+        let began = Instant::now();
+        let child = command.spawn()?;
+        let mut running =
+            Running { child, tool, ready_after: Duration::ZERO, start_cpu: Duration::ZERO, output, errors };
+        running.wait_until_ready(place)?;
+        running.ready_after = began.elapsed();
+        running.start_cpu = cpu_so_far(running.child.id());
+        Ok(running)
+    }
+
+    /// tracetui says so itself. Of the others an open is seen in the output once they are attached.
+    fn wait_until_ready(&mut self, place: &Place) -> Result<()> {
+        let probe = place.0.join("are-you-ready");
+        let began = Instant::now();
+        loop {
+            let ready = match self.tool {
+                Tool::Tracetui => fs::read_to_string(&self.errors)?.lines().any(|line| line.starts_with("tracing")),
+                _ => {
+                    let _ = File::open(&probe);
+                    fs::read_to_string(&self.output).unwrap_or_default().contains("are-you-ready")
+                }
+            };
+            if ready {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("ended ({status}): {}", fs::read_to_string(&self.errors)?.trim()).into());
+            }
+            if began.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return Err("does not become ready".into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends it as Ctrl-C does.
+    fn end(mut self) -> Result<Measured> {
+        // SAFETY: integers only; the child has not been waited for, so its id is still its own.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
+        let cpu = cpu_of(&mut self.child)?.saturating_sub(self.start_cpu);
+        let account = self.account();
+        let count = |key: &str| account.as_ref().and_then(|account| account["account"][key].as_u64());
+        let (delivered, lost) = (count("delivered"), count("lost"));
+        Ok(Measured { ready_after: self.ready_after, cpu, delivered, lost, ..Measured::default() })
+    }
+
+    /// The most anonymous memory that it had until the storm was over. Asked for seldom: the storm has all processors.
+    fn most_rss_anon_kib(&self, over: &AtomicBool) -> u64 {
+        let mut most = self.rss_anon_kib();
+        while !over.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+            most = most.max(self.rss_anon_kib());
+        }
+        most
+    }
+
+    fn rss_anon_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    fn account(&self) -> Option<serde_json::Value> {
+        let errors = fs::read_to_string(&self.errors).ok()?;
+        serde_json::from_str(errors.lines().last()?).ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After an error in between nothing goes on tracing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processor time of all threads of a process, from /proc/PID/task/TID/schedstat; zero where the kernel has none.
+fn cpu_so_far(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ran = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    Duration::from_nanos(ran.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+/// Waits for a child; its processor time.
+fn cpu_of(child: &mut Child) -> Result<Duration> {
+    // SAFETY: all zeros is a value of this struct of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut status = 0;
+    let pid = child.id() as i32;
+    let began = Instant::now();
+    loop {
+        // SAFETY: places for the status and the usage.
+        let got = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
+        if got == pid {
+            return Ok(duration(usage.ru_utime) + duration(usage.ru_stime));
+        }
+        if got < 0 || began.elapsed() > PATIENCE {
+            return Err("it does not end".into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+}
+
+/// The storm under a tool.
+fn under(tool: Tool, program: &Path, place: &Place, opens: usize) -> Result<Measured> {
+    if tool == Tool::Strace {
+        return under_strace(program, place, opens);
+    }
+    let running = Running::start(tool, program, place)?;
+    let over = AtomicBool::new(false);
+    let (storm, rss_anon_kib) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| running.most_rss_anon_kib(&over));
+        let storm = place.storm(opens);
+        over.store(true, Ordering::Relaxed);
+        storm.map(|storm| (storm, watch.join().expect("no panic")))
+    })?;
+    Ok(Measured { storm, rss_anon_kib, ..running.end()? })
+}
+
+/// strace starts what it traces.
+fn under_strace(program: &Path, place: &Place, opens: usize) -> Result<Measured> {
+    let mut command = Command::new(program);
+    command.args(["-f", "-e", "trace=openat", "-o"]).arg(place.output());
+    let output = command.arg(std::env::current_exe()?).arg("storm").arg(&place.0).arg(opens.to_string()).output()?;
+    let storm = Duration::from_nanos(String::from_utf8(output.stdout)?.trim().parse()?);
+    Ok(Measured { storm, ..Measured::default() })
+}
+
+/// All rounds of a tool.
+struct Row {
+    tool: Tool,
+    program: PathBuf,
+    rounds: Vec<Measured>,
+    error: Option<String>,
+}
+
+/// The peers want tracefs where it usually is. If it is not there, it is mounted for this process and its children only.
+fn have_tracefs() -> Result<()> {
+    let at = c"/sys/kernel/tracing";
+    if Path::new("/sys/kernel/tracing/events").is_dir() {
+        return Ok(());
+    }
+    let mount = |what: &CStr, to: &CStr, flags| {
+        // SAFETY: C strings that outlive the call.
+        let ret = unsafe { libc::mount(what.as_ptr(), to.as_ptr(), what.as_ptr(), flags, std::ptr::null()) };
+        if ret == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: an integer only; this process has no other thread yet.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+    mount(c"tracefs", at, 0)?;
+    Ok(())
+}
+
+fn compare(options: &Options) -> Result<()> {
+    if let Err(error) = have_tracefs() {
+        println!("no tracefs for the peers: {error}");
+    }
+    let place = Place::new()?;
+    let mut rows: Vec<Row> = Vec::new();
+    for tool in &options.tools {
+        match tool.program() {
+            Some(program) => rows.push(Row { tool: *tool, program, rounds: Vec::new(), error: None }),
+            None => println!("{}: not installed, not measured", tool.name()),
+        }
+    }
+    // The first one warms caches and clocks.
+    place.storm(options.opens)?;
+    let mut untraced = Vec::new();
+    for _ in 0..options.rounds {
+        untraced.push(place.storm(options.opens)?);
+        for row in &mut rows {
+            match under(row.tool, &row.program, &place, options.opens) {
+                Ok(measured) => row.rounds.push(measured),
+                Err(error) => row.error = Some(error.to_string()),
+            }
+        }
+    }
+    print_table(options, &untraced, &rows);
+    Ok(())
+}
+
+fn print_table(options: &Options, untraced: &[Duration], rows: &[Row]) {
+    let total = THREADS * options.opens;
+    let base = median(untraced.iter().map(Duration::as_secs_f64));
+    println!("{THREADS} threads x {} opens, half of them ENOENT; {} interleaved rounds", options.opens, options.rounds);
+    let (fastest, load) = (least(untraced.iter().copied()), fs::read_to_string("/proc/loadavg").unwrap_or_default());
+    println!("untraced: median {:.1} ms, fastest {:.1} ms", base * 1e3, fastest * 1e3);
+    println!("load of the machine: {} (above {THREADS} others ran too, and ratios say little)", load.trim());
+    println!("{HEADER}");
+    for row in rows {
+        if row.rounds.is_empty() {
+            println!("{:<10} not measured: {}", row.tool.name(), row.error.as_deref().unwrap_or("no rounds"));
+            continue;
+        }
+        println!("{}", row.line(base, fastest, total));
+    }
+    compare_slowdowns(base, rows);
+}
+
+const HEADER: &str =
+    "tool       storm ms  ratio  of fastest  slowdown ms  ready ms  cpu ms  us/event  RssAnon MiB  delivered      lost";
+
+impl Row {
+    fn ratio(&self, base: f64) -> f64 {
+        median(self.rounds.iter().map(|m| m.storm.as_secs_f64())) / base
+    }
+
+    fn line(&self, base: f64, fastest: f64, total: usize) -> String {
+        let middle = |of: fn(&Measured) -> f64| median(self.rounds.iter().map(of));
+        let events = match middle(|m| m.delivered.unwrap_or(0) as f64) {
+            0.0 => total as f64,
+            delivered => delivered,
+        };
+        let storm = middle(|m| m.storm.as_secs_f64());
+        let cpu = middle(|m| m.cpu.as_secs_f64());
+        let counted = |of: fn(&Measured) -> Option<u64>| {
+            self.rounds.iter().filter_map(of).max().map_or("not told".to_owned(), |n| n.to_string())
+        };
+        format!(
+            "{:<10} {:>8.1} {:>6.2} {:>11.2} {:>12.1} {:>9.1} {:>7.1} {:>9.2} {:>12.1} {:>10} {:>9}",
+            self.tool.name(),
+            storm * 1e3,
+            self.ratio(base),
+            least(self.rounds.iter().map(|m| m.storm)) / fastest,
+            (storm - base) * 1e3,
+            middle(|m| m.ready_after.as_secs_f64()) * 1e3,
+            cpu * 1e3,
+            cpu * 1e6 / events,
+            self.rounds.iter().map(|m| m.rss_anon_kib).max().unwrap_or(0) as f64 / 1024.0,
+            counted(|m| m.delivered),
+            counted(|m| m.lost),
+        )
+    }
+}
+
+/// How tracetui's slowdown stands to the others'.
+fn compare_slowdowns(base: f64, rows: &[Row]) {
+    let measured = |row: &&Row| !row.rounds.is_empty();
+    let Some(ours) = rows.iter().filter(measured).find(|row| row.tool == Tool::Tracetui) else { return };
+    for row in rows.iter().filter(measured).filter(|row| row.tool != Tool::Tracetui) {
+        let part = (ours.ratio(base) - 1.0) / (row.ratio(base) - 1.0);
+        println!("tracetui slows the storm down by {part:.3} of what {} does", row.tool.name());
+    }
+}
+
+/// The middle one; of an even number the lower of the two.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest, in seconds.
+fn least(values: impl Iterator<Item = Duration>) -> f64 {
+    values.min().map_or(f64::NAN, |value| value.as_secs_f64())
+}
+
+/// Switches the kernel's statistics of programs on, and back as they were.
+struct Stats(String);
+
+const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl Stats {
+    fn on() -> Result<Stats> {
+        let before = fs::read_to_string(STATS)?;
+        fs::write(STATS, "1")?;
+        Ok(Stats(before))
+    }
+}
+
+impl Drop for Stats {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(STATS, &self.0) {
+            eprintln!("{STATS} stays on: {error}");
+        }
+    }
+}
+
+/// What each program of tracetui takes per run, as the kernel counts it.
+fn cost(options: &Options) -> Result<()> {
+    let place = Place::new()?;
+    let _stats = Stats::on()?;
+    let before = programs()?;
+    let running = Running::start(Tool::Tracetui, Path::new(TRACETUI), &place)?;
+    let was_there = |program: &Program| before.iter().any(|other| other.id == program.id);
+    let idle = programs()?;
+    place.storm(options.opens)?;
+    println!("program            runs  ns/run");
+    for program in programs()?.into_iter().filter(|program| !was_there(program)) {
+        let earlier = idle.iter().find(|other| other.id == program.id);
+        let runs = program.runs - earlier.map_or(0, |p| p.runs);
+        let ns = program.ns - earlier.map_or(0, |p| p.ns);
+        println!("{:<15} {runs:>7} {:>7.0}", program.name, ns as f64 / runs.max(1) as f64);
+    }
+    running.end().map(drop)
+}
+
+/// A program that the kernel has loaded.
+struct Program {
+    id: u64,
+    name: String,
+    runs: u64,
+    ns: u64,
+}
+
+fn programs() -> Result<Vec<Program>> {
+    let output = Command::new("bpftool").args(["-j", "prog", "show"]).output()?;
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let number = |program: &serde_json::Value, key: &str| program[key].as_u64().unwrap_or(0);
+    let program = |p: &serde_json::Value| Program {
+        id: number(p, "id"),
+        name: p["name"].as_str().unwrap_or("-").to_owned(),
+        runs: number(p, "run_cnt"),
+        ns: number(p, "run_time_ns"),
+    };
+    Ok(list.as_array().map(|list| list.iter().map(program).collect()).unwrap_or_default())
+}
