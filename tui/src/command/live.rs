@@ -42,7 +42,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let line =
         dashboard::run(app, look(&args.screen), batches, move |batch| recycling.recycle(batch), || handle.stop());
     let line = line.await?;
-    session.notes.iter().for_each(|note| eprintln!("{note}"));
+    args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
     eprintln!("{line}");
     eprintln!("{}", line.account.line());
     Ok(ExitCode::SUCCESS)

@@ -79,8 +79,7 @@ impl Order {
         index.places.rotate_left(index.before);
         index.before = 0;
         let count = made.frames().count();
-        let latest = made.frames().map(|frame| frame.header.time).max().unwrap_or_default();
-        self.latest = self.latest.max(latest);
+        // Their times say nothing about how far the ring was read: `latest` stays.
         self.places = index.places;
         self.held.push_back(Held { batch: made, left: count });
     }

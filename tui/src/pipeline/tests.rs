@@ -260,3 +260,20 @@ fn what_does_not_pair_up_is_counted() {
         [1, 0, 1, 1, 1, 0]
     );
 }
+
+#[test]
+fn a_row_made_here_waits_for_what_the_ring_still_holds() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, skips) in [(1000, 0), (2000, 3)] {
+        let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
+        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 500, b"read late");
+    batch.set_drained_at(BootNanos(2100 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["read late", "lost 3 probe"]);
+}

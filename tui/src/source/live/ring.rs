@@ -28,12 +28,12 @@ pub(super) struct Ring {
     busy: Cell<bool>,
 }
 
-/// Ends a wait on the ring, from any thread.
+/// Ends one wait on the ring, the present one or the next, from any thread.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<OwnedFd>);
 
 impl Stop {
-    /// Ends the present wait, and every later one at once.
+    /// Ends the present wait, or the next one at once.
     pub fn stop(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes, as an eventfd takes them. It cannot fail but by overflow, which also means stopped.
@@ -62,6 +62,7 @@ impl Ring {
             let now = left.map_or(longest, |left| left.min(longest));
             poll(&mut fds, now)?;
             if fds[1].revents != 0 {
+                self.take_wake_up();
                 return Ok(false);
             }
             // The kernel looks at the positions whatever the wake-ups were.
@@ -77,6 +78,13 @@ impl Ring {
                 return Ok(false);
             }
         }
+    }
+
+    /// Resets the eventfd: a wake-up ends one wait.
+    fn take_wake_up(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: eight bytes, as an eventfd gives them; it does not block, since it was found readable.
+        let _ = unsafe { libc::read(self.stop.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 
     pub(super) fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
