@@ -103,11 +103,18 @@ initramfs() {
 # The runs: label of the kernel, name of the run, words for the kernel's command line. Preemption models that a kernel
 # lacks are found out by booting: it says so, and the run is dropped.
 runs() {
-  local kernel
+  local kernel checks
   for kernel in "${kernels[@]}"; do
     [ -s "$kernel_dir/$kernel" ] || continue
-    echo "$kernel default checks=${quick:+storm}"
-  done | sed 's/checks=$/checks=all/'
+    # What user space alone decides is checked on the first and the last kernel only.
+    checks=most
+    if [ -n "$quick" ]; then
+      checks=storm
+    elif [ "$kernel" = "${kernels[0]}" ] || [ "$kernel" = "${kernels[-1]}" ]; then
+      checks=all
+    fi
+    echo "$kernel default checks=$checks"
+  done
   [ -z "$quick" ] || return 0
   for kernel in "${kernels[@]}"; do
     [ -s "$kernel_dir/$kernel" ] || continue

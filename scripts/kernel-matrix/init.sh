@@ -3,7 +3,7 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: checks=all|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# Kernel command line: checks=all|most|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
 # shellcheck shell=dash
 checks=all clock=0 storm=20000
 export PATH=/bin HOME=/root TMPDIR=/tmp TERM=dumb
@@ -36,16 +36,17 @@ one_line() { tr -s '\n\t ' '   ' | cut -c1-300; }
 
 # Why a test failed: what its first panic said.
 reason() {
-  sed -n '/panicked at/,/^note: run with\|^stack backtrace/{/panicked at\|^note: run with/!p}' "$1" | head -3 | one_line
+  sed -n '/panicked at/,/^note: run with\|^stack backtrace/{/panicked at\|^note: run with/!p;}' "$1" | head -3 | one_line
 }
 
-# Runs one test: program, name.
+# Runs one test: program, name. Where it failed and the kernel had skipped probes meanwhile (7.0 and later, counted by
+# tracetui), it may have looked for an event that was skipped: then it is run again.
 run_test() {
-  before=$(cut -d. -f1 /proc/uptime)
-  timeout -s KILL "${limit:-120}" "$1" --exact "$2" --nocapture --test-threads=1 </dev/null >/tmp/said 2>&1
-  status=$?
-  took=$(($(cut -d. -f1 /proc/uptime) - before))
-  echo "TOOK $2 ${took}s"
+  for try in 1 2 3 4 5; do
+    try_test "$1" "$2"
+    [ $status != 0 ] || break
+    grep -q 'the kernel skipped [0-9]* events' /tmp/said || break
+  done
   if [ $status = 137 ]; then
     sed 's/^/| /' /tmp/said | tail -40
     check "$2" fail "did not end within ${limit:-120}s"
@@ -56,8 +57,17 @@ run_test() {
     check "$2" cannot "$(sed -n 's/^cannot run: //p' /tmp/said | head -1 | one_line)"
   else
     grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' -e 'crowd: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
-    check "$2" pass
+    again=
+    [ "$try" = 1 ] || again="at try $try: in those before the kernel skipped probes, as tracetui counted"
+    check "$2" pass "$again"
   fi
+}
+
+try_test() {
+  before=$(cut -d. -f1 /proc/uptime)
+  timeout -s KILL "${limit:-120}" "$1" --exact "$2" --nocapture --test-threads=1 </dev/null >/tmp/said 2>&1
+  status=$?
+  echo "TOOK $2 $(($(cut -d. -f1 /proc/uptime) - before))s"
 }
 
 # The text of doctor, and whether every kind has a probe that works.
@@ -105,7 +115,11 @@ else
   doctor
   while read -r name; do
     case "$checks:$name" in
-      storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | all:*) run_test /tests/kernel "$name" ;;
+      # What user space alone decides.
+      most:filters::expressions_* | most:filters::different_* | most:filters::several_* | most:formats::*) ;;
+      storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | most:* | all:*)
+        run_test /tests/kernel "$name"
+        ;;
     esac
   done </tests/names
   mounts

@@ -31,7 +31,7 @@ awk -v absent="$absent" '
     check = $2; result = $3
     if (!(check in known)) { known[check] = 1; order[++checks] = check }
     results[check, n] = result; count[n, result]++
-    if (result != "pass") {
+    if (result != "pass" || NF > 3) {
       reason = $0; sub(/^CHECK [^ ]+ [^ ]+ ?/, "", reason); gsub(/\|/, "\\|", reason); gsub(/</, "\\&lt;", reason)
       reasons = reasons "| " label " " run " | " check " | " mark(result) " | " reason " |\n"
     }

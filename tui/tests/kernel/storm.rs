@@ -1,7 +1,7 @@
 //! Storms whose every event is known.
 
 use crate::sys;
-use crate::traced::{Dir, KINDS, Run, Traced, alone, n};
+use crate::traced::{Dir, KINDS, Run, Traced, alone, check_nothing_lost, n, skipped};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -265,10 +265,8 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
     storm.rage(Pace::all());
     let run = traced.stop();
     let account = run.check();
-    assert_eq!(n(&account["lost"]), 0, "{account}");
-    assert_eq!(n(&account["unattributed_skips"]), 0, "{account}");
-    assert_eq!(n(&account["bookkeeping_lost"]), 0, "{account}");
-    assert_eq!(storm.check_opens(&run), 0, "every open is there");
+    let skipped = check_nothing_lost(&account, "open");
+    assert!(storm.check_opens(&run) as u64 <= skipped, "every open is there that was not skipped: {account}");
     storm.check_processes(&run);
     println!("storm: {account}");
 }
@@ -286,7 +284,8 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     assert!(n(&opens["lost"]["ring"]) > storm_opens() as u64 / 100, "so small a ring loses many: {account}");
     check_gaps(&run);
     let missing = storm.check_opens(&run);
-    assert!(missing as u64 <= n(&opens["lost"]["ring"]), "what is missing was counted: {missing} {account}");
+    let counted = n(&opens["lost"]["ring"]) + skipped(&account);
+    assert!(missing as u64 <= counted, "what is missing was counted: {missing} {account}");
     for kind in ["exec", "exit", "bpf"] {
         assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
     }
@@ -309,7 +308,11 @@ fn check_gaps(run: &Run) {
             last.insert(stream, n(&line["ns"]));
             continue;
         }
-        assert_eq!((&line["cause"], &line["pid"]), (&"ring".into(), &Value::Null), "{line}");
+        assert_eq!(line["pid"], Value::Null, "{line}");
+        if line["cause"] == "probe" {
+            continue;
+        }
+        assert_eq!(line["cause"], "ring", "{line}");
         assert!(n(&line["count"]) > 0, "{line}");
         let stream = (line["of"].as_str().expect("a kind").to_owned(), n(&line["cpu"]));
         assert_eq!(line["from_ns"].as_u64(), last.get(&stream).copied(), "from the last event before it: {line}");
@@ -338,7 +341,7 @@ fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
     });
     let run = traced.stop();
     let account = run.check();
-    assert_eq!(n(&account["lost"]), 0, "{account}");
+    let mut skipped = check_nothing_lost(&account, "fork");
     let mut execs = by_pid(&run, "exec");
     let mut exits = by_pid(&run, "exit");
     let mut forks: HashMap<i64, Vec<Value>> = HashMap::new();
@@ -351,9 +354,15 @@ fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
             assert_eq!(events.len(), 1, "one of each kind for {pid}: {events:#?}");
             events.remove(0)
         };
-        let (fork, exec, exit) = (of(&mut forks), of(&mut execs), of(&mut exits));
-        assert_eq!(fork["child_start_ns"], exec["start_ns"], "{fork} {exec}");
+        let (exec, exit) = (of(&mut execs), of(&mut exits));
         assert_eq!(exit["start_ns"], exec["start_ns"], "{exit} {exec}");
+        if !forks.contains_key(&pid) {
+            let counted = skipped.checked_sub(1);
+            skipped = counted.unwrap_or_else(|| panic!("a fork is missing that was not skipped: {pid} {account}"));
+            continue;
+        }
+        let fork = of(&mut forks);
+        assert_eq!(fork["child_start_ns"], exec["start_ns"], "{fork} {exec}");
         let [born, ran, ended] = [&fork, &exec, &exit].map(|e| n(&e["ns"]));
         assert!(born <= ran && ran <= ended, "{fork} {exec} {exit}");
     }

@@ -23,7 +23,7 @@ pub struct ProbeStatus {
     pub attached: bool,
     /// Where it hangs, or would: `tp_btf sys_exit`.
     pub how: String,
-    /// Why it does not run, or why not at all of its places.
+    /// Why it does not run, or not at all of its places, or what it does not see.
     pub why: Option<String>,
     /// What is not seen when it does not run.
     pub missing: String,
@@ -47,6 +47,8 @@ struct Probe {
     /// Fields without which the verifier would refuse it, or it would tell nothing.
     needs: &'static [&'static [Field]],
     missing: &'static str,
+    /// What it does not see of its kinds, though it runs.
+    blind: Option<&'static str>,
 }
 
 /// What every record's header is made of (`task.rs`). The cgroup is optional.
@@ -102,12 +104,15 @@ const FORKS: &str = "processes that are created: parents of new processes are le
 const OPENS: &str = "files that are opened";
 const BPFS: &str = "BPF programs that are loaded or attached";
 
+const NOT_COMPAT: &str = "the tracepoints of system calls are not reached by calls of 32-bit programs";
+
 const EXEC_BTF: Probe = Probe {
     name: "exec_btf",
     kinds: &[Kind::Exec],
     place: Place::Btf("sched_process_exec"),
     needs: &[HEADER, WALK, EXEC, BPRM],
     missing: EXECS,
+    blind: None,
 };
 const EXEC_TP: Probe = Probe {
     name: "exec_tp",
@@ -115,6 +120,7 @@ const EXEC_TP: Probe = Probe {
     place: Place::Classic("sched", &["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
+    blind: None,
 };
 const EXIT_BTF: Probe = Probe {
     name: "exit_btf",
@@ -122,6 +128,7 @@ const EXIT_BTF: Probe = Probe {
     place: Place::Btf("sched_process_exit"),
     needs: &[HEADER, EXIT],
     missing: EXITS,
+    blind: None,
 };
 const EXIT_TP: Probe = Probe {
     name: "exit_tp",
@@ -129,6 +136,7 @@ const EXIT_TP: Probe = Probe {
     place: Place::Classic("sched", &["sched_process_exit"]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
+    blind: None,
 };
 const FORK_BTF: Probe = Probe {
     name: "fork_btf",
@@ -136,6 +144,7 @@ const FORK_BTF: Probe = Probe {
     place: Place::Btf("sched_process_fork"),
     needs: &[HEADER],
     missing: FORKS,
+    blind: None,
 };
 const SYS_EXIT_BTF: Probe = Probe {
     name: "sys_exit_btf",
@@ -143,6 +152,7 @@ const SYS_EXIT_BTF: Probe = Probe {
     place: Place::Btf("sys_exit"),
     needs: &[HEADER, WALK, FILES, SYSCALL, BPF],
     missing: "files that are opened, and BPF programs that are loaded or attached",
+    blind: None,
 };
 const OPEN_TP: Probe = Probe {
     name: "open_tp",
@@ -150,6 +160,7 @@ const OPEN_TP: Probe = Probe {
     place: Place::Classic("syscalls", &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat"]),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
+    blind: Some(NOT_COMPAT),
 };
 const BPF_TP: Probe = Probe {
     name: "bpf_tp",
@@ -157,6 +168,7 @@ const BPF_TP: Probe = Probe {
     place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"]),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
+    blind: Some(NOT_COMPAT),
 };
 
 /// Two ways to the same events; one of them is used.
@@ -296,7 +308,8 @@ impl Attacher<'_> {
         match self.load_and_attach(probe) {
             Ok(running) => {
                 outcome.status.attached = true;
-                outcome.status.why = running.note;
+                let notes = [running.note, probe.blind.map(str::to_owned)].into_iter().flatten();
+                outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
                 outcome.links = running.links;
                 outcome.program = running.program;
             }
