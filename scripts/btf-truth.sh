@@ -98,8 +98,8 @@ rows >"$work/rows"
 { paths | cut -d' ' -f1 | uniq; sed -n 's/^{ "\([A-Z][A-Za-z]*\)", [^_].*/\1/p' "$work/rows" | uniq; } >"$work/names"
 [ -s "$work/names" ]
 mkdir "$work/minimal"
-cargo build --quiet --release --package tracetui --example btf_minimal
-example=${CARGO_TARGET_DIR:-target}/release/examples/btf_minimal
+cargo build --quiet --release --package tracetui
+tracetui=${CARGO_TARGET_DIR:-target}/release/tracetui
 
 printf 'kernel\tname\tvalue\tsize\n' >"$work/table"
 for file in "$dir"/*.btf "$dir"/*.btf.zst; do
@@ -114,7 +114,7 @@ for file in "$dir"/*.btf "$dir"/*.btf.zst; do
         NR == FNR { if (!($1 in value)) { value[$1] = $2; size[$1] = $3 < 0 ? "-" : $3 } next }
         { print kernel, $1, ($1 in value) ? value[$1] : "-", ($1 in size) ? size[$1] : "-" }' \
         "$work/values" "$work/names" >>"$work/table"
-    "$example" "$work/$name.btf" "$work/minimal/$name.btf"
+    "$tracetui" btf --from "$work/$name.btf" --minimal "$work/minimal/$name.btf" >/dev/null
     rm "$work/$name.btf"
 done
 

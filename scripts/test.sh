@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# All but the kernel tests, which come below.
 cargo test --workspace --locked
 
 echo "== tests that need the kernel"

@@ -234,12 +234,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let line = runtime.block_on(async {
         let panics = std::env::var("DASH_PANIC").is_ok_and(|who| who == "main");
-        let show = dashboard::run(app, look, batches, recycle, || stop.store(true, Ordering::Relaxed));
+        let show = dashboard::run(app, look, None, batches, recycle, || stop.store(true, Ordering::Relaxed));
         tokio::select! {
             line = show => line,
             () = tokio::time::sleep(Duration::from_secs(2)), if panics => panic!("the demo panics"),
         }
     })?;
-    println!("{line}\n{}", line.account.line());
+    println!("{}\n{}", line.line, line.line.account.line());
     Ok(())
 }

@@ -15,6 +15,8 @@ pub struct Counted {
     pub delivered: u64,
     /// Rejected by a filter in user space.
     pub filtered: u64,
+    /// tracetui's own, among those that were filtered: its COMMAND before the first exec.
+    pub own: u64,
     /// Arrived, not decodable.
     pub unread: u64,
     /// Missing numbers of wanted events.
@@ -126,6 +128,7 @@ impl Account {
         for kind in Kind::PROBED {
             let c = counted.get(kind);
             account.cut += c.cut;
+            account.own = add(account.own, c.own);
             if let Some(k) = account.kind_mut(kind) {
                 k.delivered = c.delivered;
                 k.filtered = add(k.filtered, c.filtered);
@@ -258,7 +261,8 @@ mod tests {
             ..Counters::default()
         };
         let mut counted = ByKind::default();
-        *counted.of(Kind::Open).expect("probed") = Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2 };
+        *counted.of(Kind::Open).expect("probed") =
+            Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2, own: 0 };
         let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
         assert_eq!(account.kind(Kind::Open).off_by(), 0);
         assert_eq!(account.sum().off_by(), 0);

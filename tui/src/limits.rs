@@ -37,6 +37,9 @@ pub const RING_MAX: u64 = 1 << 30;
 /// The default of `--memory`, bytes of kept events. The oldest are evicted, and counted.
 pub const MEMORY_DEFAULT: u64 = 256 << 20;
 
+/// Bytes that are kept of what a COMMAND writes while the dashboard has the screen. The oldest lines are dropped, and counted.
+pub const COMMAND_OUTPUT: usize = 1 << 20;
+
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;
 

@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
+            // Nobody reads any more: that ends it without a word.
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
             eprintln!("tracetui: {error:#}");
             if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
@@ -27,6 +31,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match cli.command {
             Some(Command::Print(args)) => command::print::run(&args).await,
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
+            Some(Command::Btf(args)) => command::btf::run(&args),
+            Some(Command::Completions { shell }) => command::completions::run(shell),
+            Some(Command::Man) => command::man::run(),
+            Some(Command::Keys) => command::keys::run(),
             None if std::io::stdout().is_terminal() => command::live::run(&cli.dashboard).await,
             None => command::print::run(&cli.dashboard.into()).await,
         }

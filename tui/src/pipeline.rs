@@ -4,6 +4,7 @@
 //! The pipeline does no I/O and looks at no clock: what it does is a function of the frames that it was fed.
 
 mod assemble;
+mod command;
 mod gaps;
 mod order;
 #[cfg(test)]
@@ -17,9 +18,11 @@ use crate::frame::host::{FIRST_KIND, HostFrame};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
+use command::{CommandTree, Whose};
 use gaps::Gaps;
 use order::Order;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -43,12 +46,20 @@ pub struct Pipeline {
     counted: ByKind,
     asked: u32,
     unframed: u64,
+    command: Option<CommandTree>,
 }
 
 impl Pipeline {
     /// A pipeline for these kinds ([`Kind::bit`]s); what else arrives only keeps the process table true.
     pub fn new(asked: u32) -> Pipeline {
         Pipeline { asked, ..Pipeline::default() }
+    }
+
+    /// Delivers only what the process `command`, which tracetui started and holds until the probes are attached, and its
+    /// descendants do. Before the first batch.
+    pub fn only_command(&mut self, command: Tgid) {
+        self.world.set_command(command);
+        self.command = Some(CommandTree::new(command));
     }
 
     /// What is known around the events that were released so far.
@@ -103,6 +114,10 @@ impl Pipeline {
                 }
             }
         }
+        if let HostFrame::Host(_) = &host {
+            // The first frame of a trace, right after the attach.
+            self.world.processes.traced_since(frame.header.time);
+        }
         self.world.apply_host(host);
     }
 
@@ -131,8 +146,8 @@ impl Pipeline {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
         self.order.add_made(made);
-        let Pipeline { world, order, counted, asked, .. } = self;
-        order.release(until, |frame| release_one(frame, world, counted, *asked, to));
+        let Pipeline { world, order, counted, asked, command, .. } = self;
+        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to));
     }
 
     /// Batches whose events have all been released, for the reader to fill again.
@@ -151,6 +166,7 @@ fn release_one(
     world: &mut World,
     counted: &mut ByKind,
     asked: u32,
+    command: Option<&mut CommandTree>,
     to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
 ) {
     let event = match Event::decode(frame) {
@@ -159,10 +175,14 @@ fn release_one(
     };
     let kind = event.kind();
     let process = world.apply(&event);
+    let whose = command.map_or(Whose::Commands, |tree| tree.whose(&event, process.as_deref()));
+    if let Some(counted) = counted.of(kind).filter(|_| whose == Whose::Own) {
+        counted.own += 1;
+    }
     if frame.header.has(flag::BOOKKEEPING) {
         return;
     }
-    if kind != Kind::Lost && asked & kind.bit() == 0 {
+    if whose != Whose::Commands || kind != Kind::Lost && asked & kind.bit() == 0 {
         if let Some(counted) = counted.of(kind) {
             counted.filtered += 1;
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tracetui::source::host::btf::Btf;
 use tracetui::source::host::btf::resolve::Resolved;
+use tracetui::source::live::{BtfOrigin, KernelFacts};
 use tracetui_shared::offsets::FIELDS;
 
 /// Value and size of each name, as they stand in the table.
@@ -111,8 +112,21 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
             reduced.get(&kernel) == Some(&btf.minimal(&resolved)),
             "{kernel}.btf was made by another version: run scripts/btf-truth.sh"
         );
+        let minimal = Btf::parse(btf.minimal(&resolved)).expect(&kernel);
+        check_same_facts(&btf, &minimal);
         eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
     }
+}
+
+/// All that the probes are told is the same, but for type ids: by a file's those are not used.
+fn check_same_facts(full: &Btf, minimal: &Btf) {
+    assert_eq!(KernelFacts::of(full, BtfOrigin::File), KernelFacts::of(minimal, BtfOrigin::File));
+    assert_eq!(KernelFacts::of(minimal, BtfOrigin::File).cast, None);
+    let without_ids = |btf: &Btf| {
+        let facts = KernelFacts::of(btf, BtfOrigin::Kernel);
+        (facts.cast.is_some(), KernelFacts { cast: None, ..facts })
+    };
+    assert_eq!(without_ids(full), without_ids(minimal));
 }
 
 /// Nothing is known of this kernel, but it must be readable where it has a BTF.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use tracetui::command::keys;
 use tracetui::event::describe::{COMMON, Field, Shape};
 use tracetui::event::fields_of;
 use tracetui_shared::kind::Kind;
@@ -50,4 +51,9 @@ fn events_page_is_fresh() {
         table(fields_of(kind), "", &mut page);
     }
     check_fresh("EVENTS.md", &page);
+}
+
+#[test]
+fn keys_page_is_fresh() {
+    check_fresh("KEYS.md", &keys::markdown());
 }

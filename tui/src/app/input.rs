@@ -19,6 +19,10 @@ pub enum Input {
     Tick(Tick),
     /// The process was told something.
     Signal(Signal),
+    /// The COMMAND wrote.
+    Output(Vec<u8>),
+    /// The COMMAND ended, like this.
+    CommandEnded(String),
     /// No more frames will come.
     SourceEnded,
 }

@@ -42,6 +42,7 @@ pub enum Action {
     CopyLine,
     CopyCommand,
     LossReport,
+    Output,
     Help,
     Reset,
     Redraw,
@@ -168,7 +169,8 @@ pub const KEYS: &[Binding] = &[
     bind(Section::Filter, &[key('O')], Action::Opens, "", "kinds on, off; K forks"),
     bind(Section::Filter, &[key('B')], Action::Bpfs, "", "kinds on, off; K forks"),
     bind(Section::Filter, &[key('K')], Action::Forks, "", "kinds on, off; K forks"),
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "report on lost events"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; COMMAND's output"),
+    bind(Section::View, &[key('o')], Action::Output, "", "losses; COMMAND's output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "back; removes filters"),
     bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down, up"),
@@ -218,6 +220,18 @@ impl Binding {
     pub fn names(&self) -> String {
         self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The keys of a section and what they do; those that do the same together.
+pub fn rows(section: Section) -> Vec<(String, &'static str)> {
+    let mut rows: Vec<(String, &'static str)> = Vec::new();
+    for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
+        if rows.iter().all(|(_, known)| known != help) {
+            let same = KEYS.iter().filter(|other| other.section == section && other.help == *help);
+            rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
+        }
+    }
+    rows
 }
 
 #[cfg(test)]

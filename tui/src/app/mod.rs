@@ -10,6 +10,7 @@ pub mod keymap;
 pub mod language;
 pub mod layout;
 pub mod list;
+pub mod output;
 pub mod rates;
 pub mod row;
 pub mod search;
@@ -30,6 +31,7 @@ use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
 use layout::Areas;
 use list::List;
+use output::Output;
 use rates::Rates;
 use row::{TimeBase, TimeMode};
 use search::Search;
@@ -71,6 +73,10 @@ pub struct App {
     settings: Settings,
     source: SourceState,
     usage: UsageState,
+    /// The COMMAND, if one was started.
+    output: Option<Output>,
+    /// Quitting was asked for while the COMMAND runs, which the next press makes true.
+    asked_to_quit: bool,
     extent: Extent,
     now: Duration,
 }
@@ -112,6 +118,8 @@ pub enum OverlayKind {
     Help,
     /// The report on lost events.
     Loss,
+    /// What the COMMAND wrote.
+    Output,
 }
 
 /// Whether frames still come.
@@ -170,6 +178,8 @@ impl App {
             settings,
             source: SourceState::default(),
             usage: UsageState::default(),
+            output: None,
+            asked_to_quit: false,
             extent: Extent::default(),
             now: Duration::ZERO,
             pipeline,
@@ -209,6 +219,16 @@ impl App {
     /// The detail pane.
     pub fn detail(&self) -> &Detail {
         &self.detail
+    }
+
+    /// Says that a COMMAND was started.
+    pub fn set_command(&mut self, name: impl Into<String>) {
+        self.output = Some(Output::new(name));
+    }
+
+    /// The COMMAND and what it wrote.
+    pub fn output(&self) -> Option<&Output> {
+        self.output.as_ref()
     }
 
     /// How fast events come.

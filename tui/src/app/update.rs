@@ -40,6 +40,8 @@ impl App {
             Input::Resize(width, height) => self.resize(width, height),
             Input::Tick(tick) => self.tick(tick),
             Input::Signal(signal) => signalled(signal),
+            Input::Output(bytes) => self.wrote(&bytes),
+            Input::CommandEnded(how) => self.command_ended(how),
             Input::SourceEnded => self.ended(),
         };
         self.settle();
@@ -80,6 +82,44 @@ impl App {
         self.source = SourceState::Ended;
         self.take(Pipeline::finish);
         vec![Effect::Redraw]
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) -> Effects {
+        if let Some(output) = &mut self.output {
+            output.push(bytes);
+        }
+        match self.view.overlay {
+            Some(Overlay { kind: OverlayKind::Output, .. }) => vec![Effect::Redraw],
+            _ => Vec::new(),
+        }
+    }
+
+    fn command_ended(&mut self, how: String) -> Effects {
+        if let Some(output) = &mut self.output {
+            output.end(how.clone());
+            let said = format!("{} ended: {how}; o shows its output", output.name());
+            self.say(said);
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Quits; while the COMMAND runs, which then is told to end, only when asked twice.
+    fn quit(&mut self) -> Effects {
+        let running = self.output.as_ref().filter(|output| output.ended().is_none());
+        let Some(name) = running.map(|output| output.name().to_owned()).filter(|_| !self.asked_to_quit) else {
+            return vec![Effect::Quit];
+        };
+        self.asked_to_quit = true;
+        self.say(format!("{name} still runs; once more ends it and quits"));
+        vec![Effect::Redraw]
+    }
+
+    /// The newest of the COMMAND's output, and what comes.
+    fn show_output(&mut self) {
+        match self.output {
+            Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
+            None => self.say("no command was started: tracetui -- COMMAND"),
+        }
     }
 
     /// Takes what was found out by drawing: how far the panes can be scrolled.
@@ -156,12 +196,15 @@ impl App {
     fn key(&mut self, key: &KeyEvent) -> Effects {
         let press = keymap::pressed(key);
         self.view.message = None;
+        let asked = self.asked_to_quit;
         // Esc and a key right after it arrive as that key with Alt, with which none is bound.
         let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
             true => self.press(Press { code: KeyCode::Esc, ctrl: false }),
             false => Vec::new(),
         };
         effects.extend(self.press(press));
+        // Any other key takes it back.
+        self.asked_to_quit &= !asked;
         effects
     }
 
@@ -205,28 +248,36 @@ impl App {
             Action::PageUp | Action::HalfUp => -page / 2,
             Action::PageDown | Action::HalfDown => page / 2,
             Action::Start => isize::MIN,
+            Action::End if overlay.kind == OverlayKind::Output => isize::MAX,
             Action::End => 1 << 16,
             Action::Quit | Action::Redraw | Action::Suspend | Action::Pause => return self.act(action),
             Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
             Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
+            Action::Output if overlay.kind != OverlayKind::Output => return self.act(action),
             _ => {
                 self.view.overlay = None;
                 return vec![Effect::Redraw];
             }
         };
-        overlay.scroll = overlay.scroll.saturating_add_signed(by).min(self.extent.overlay);
+        let most = self.extent.overlay;
+        overlay.scroll = match (overlay.scroll.min(most).saturating_add_signed(by), overlay.kind) {
+            // At its end output is followed.
+            (to, OverlayKind::Output) if to >= most => usize::MAX,
+            (to, _) => to.min(most),
+        };
         vec![Effect::Redraw]
     }
 
     fn act(&mut self, action: Action) -> Effects {
         match action {
-            Action::Quit => return vec![Effect::Quit],
+            Action::Quit => return self.quit(),
             Action::Suspend => return vec![Effect::Suspend],
             Action::Redraw => return vec![Effect::Clear],
             Action::CopyLine => return self.copy_line(),
             Action::CopyCommand => return self.copy_command(),
             Action::Help => self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
             Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
+            Action::Output => self.show_output(),
             Action::Pause => self.list.pause(&self.store),
             Action::TimeMode => self.next_time_mode(),
             Action::Reset => self.reset(),

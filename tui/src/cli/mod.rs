@@ -10,6 +10,8 @@ use crate::limits;
 use crate::sink::FormatName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// The command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -17,7 +19,9 @@ use size::{ByteSize, RingSize};
     name = "tracetui",
     version,
     about = "Shows live what a Linux machine executes, how processes end, which files are opened and which BPF programs are attached",
-    override_usage = "tracetui [OPTIONS] [FILTERS]\n       tracetui <COMMAND>",
+    override_usage = "tracetui [OPTIONS] [FILTERS] [-- COMMAND [ARG]...]\n       tracetui <SUBCOMMAND>",
+    subcommand_value_name = "SUBCOMMAND",
+    subcommand_help_heading = "Subcommands",
     after_help = help::MAIN,
     args_conflicts_with_subcommands = true
 )]
@@ -38,6 +42,18 @@ pub enum Command {
     Print(Print),
     /// Say per probe how it attaches, or why not and what to do about it
     Doctor(Doctor),
+    /// Show where the kernel's fields are by a BTF, decision by decision
+    Btf(BtfArgs),
+    /// Write completions for a shell to stdout
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page to stdout
+    Man,
+    /// List the dashboard's keys
+    Keys,
 }
 
 /// `tracetui`: the dashboard.
@@ -52,6 +68,9 @@ pub struct Dashboard {
     /// What to trace, and how.
     #[command(flatten)]
     pub trace: TraceOptions,
+    /// What to run.
+    #[command(flatten)]
+    pub run: Run,
 }
 
 /// `tracetui print`.
@@ -67,12 +86,15 @@ pub struct Print {
     /// What to trace, and how.
     #[command(flatten)]
     pub trace: TraceOptions,
+    /// What to run.
+    #[command(flatten)]
+    pub run: Run,
 }
 
 impl From<Dashboard> for Print {
     /// The dashboard without a terminal.
     fn from(dashboard: Dashboard) -> Print {
-        Print { format: FormatName::Text, count: None, trace: dashboard.trace }
+        Print { format: FormatName::Text, count: None, trace: dashboard.trace, run: dashboard.run }
     }
 }
 
@@ -83,6 +105,37 @@ pub struct Doctor {
     /// How to write the report: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
+    /// Where the kernel's BTF is from.
+    #[command(flatten)]
+    pub btf: BtfOption,
+}
+
+/// `tracetui btf`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::BTF)]
+pub struct BtfArgs {
+    /// The BTF: a copy of a machine's /sys/kernel/btf/vmlinux; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Write the part of it that is needed; - is stdout, then the decisions go to stderr
+    #[arg(long, value_name = "OUT")]
+    pub minimal: Option<PathBuf>,
+}
+
+/// The COMMAND that is started, and traced with all that descends from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Run {
+    /// Run this as the user who typed sudo, and trace only it and what it starts
+    #[arg(last = true, value_name = "COMMAND [ARG]")]
+    pub command: Vec<OsString>,
+}
+
+/// A BTF beside the kernel's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct BtfOption {
+    /// Take the kernel's offsets from this BTF, for a kernel that has none
+    #[arg(long = "btf", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// How a report is written.
@@ -101,6 +154,9 @@ pub struct TraceOptions {
     /// The kernel's ring, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
     pub ring_size: RingSize,
+    /// Where the kernel's BTF is from.
+    #[command(flatten)]
+    pub btf: BtfOption,
     // Last: its heading would stand above what follows.
     /// Which events.
     #[command(flatten)]
@@ -247,9 +303,35 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_two_hyphens_is_a_command() {
+        let command = |line: &str| match parse(line).expect("good usage") {
+            Cli { command: Some(Command::Print(print)), .. } => print.run.command,
+            Cli { command: None, dashboard } => dashboard.run.command,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(command("tracetui print -n 5 -- make -n 7 --kind open"), ["make", "-n", "7", "--kind", "open"]);
+        assert_eq!(command("tracetui -- print --help"), ["print", "--help"]);
+        assert_eq!(command("tracetui --comm x -- sh -- y"), ["sh", "--", "y"]);
+        assert_eq!(command("tracetui print"), Vec::<OsString>::new());
+        check_bad("tracetui print make", "make");
+    }
+
+    #[test]
+    fn btf_reads_a_file() {
+        let cli = parse("tracetui btf --from - --minimal out").expect("good usage");
+        let args = BtfArgs { from: "-".into(), minimal: Some("out".into()) };
+        assert_eq!(cli.command, Some(Command::Btf(args)));
+        check_bad("tracetui btf", "--from");
+        assert_eq!(print("tracetui print --btf x").trace.btf.file, Some("x".into()));
+    }
+
+    #[test]
     fn doctor_reports_as_text_or_json() {
         let cli = parse("tracetui doctor --format json").expect("good usage");
-        assert_eq!(cli.command, Some(Command::Doctor(Doctor { format: ReportFormat::Json })));
+        assert_eq!(
+            cli.command,
+            Some(Command::Doctor(Doctor { format: ReportFormat::Json, btf: BtfOption::default() }))
+        );
         check_bad("tracetui doctor --format csv", "csv");
     }
 
@@ -268,7 +350,7 @@ mod tests {
     #[test]
     fn what_does_not_work_yet_is_not_offered() {
         let help = Cli::command().render_long_help().to_string();
-        for word in ["record", "replay", "export", "--btf", "--stack", "--write"] {
+        for word in ["record", "replay", "export", "--stack", "--write"] {
             assert!(!help.contains(word), "{word}");
         }
     }

@@ -4,13 +4,15 @@ pub use super::terminal::Mouse;
 use super::terminal::{self, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::event::names;
 use crate::frame::Batch;
+use crate::source::command::{Ended, Happened, Running};
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
 use futures_core::Stream;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -34,7 +36,17 @@ pub struct Look {
     pub mouse: Mouse,
 }
 
-/// Shows the dashboard until the user leaves it. Emptied batches go to `recycle`. When the screen is left, `stop` is
+/// What the dashboard left behind.
+#[derive(Debug)]
+pub struct Left {
+    /// What to say.
+    pub line: ExitLine,
+    /// How the COMMAND ended, if it did so by itself.
+    pub command: Option<Ended>,
+}
+
+/// Shows the dashboard until the user leaves it; then a COMMAND that still runs is told to end, and what it wrote is written
+/// to stdout. Emptied batches go to `recycle`. When the screen is left, `stop` is
 /// called, and what the source still sends until it closes the channel is taken in: so the account is exact. A second
 /// signal ends that at once.
 ///
@@ -43,27 +55,32 @@ pub struct Look {
 pub async fn run(
     app: App,
     look: Look,
+    command: Option<Running>,
     batches: mpsc::Receiver<Batch>,
     recycle: impl Fn(Batch),
     stop: impl FnOnce(),
-) -> io::Result<ExitLine> {
+) -> io::Result<Left> {
     let mut signals = AllSignals::listen()?;
     let screen = Screen::take(look.mouse)?;
     let mut dashboard =
-        Loop { app, look, batches, recycle, open: true, started: Instant::now(), next_tick: Duration::ZERO };
+        Loop { app, look, command, batches, recycle, open: true, started: Instant::now(), next_tick: Duration::ZERO };
     let left = dashboard.show(screen, &mut signals).await;
     stop();
     dashboard.drain(&mut signals).await;
+    let command = dashboard.command.as_ref().and_then(Running::end).cloned();
+    dashboard.end_command(&mut signals).await;
     left?;
+    dashboard.write_output()?;
     match terminal::panicked() {
         true => Err(io::Error::other("a thread panicked")),
-        false => Ok(dashboard.app.exit_line()),
+        false => Ok(Left { line: dashboard.app.exit_line(), command }),
     }
 }
 
 struct Loop<R> {
     app: App,
     look: Look,
+    command: Option<Running>,
     batches: mpsc::Receiver<Batch>,
     recycle: R,
     /// Whether the source still sends.
@@ -131,6 +148,7 @@ impl<R: Fn(Batch)> Loop<R> {
             signal = signals.next() => Ok(Some(Input::Signal(signal))),
             key = next_key(keys) => key.map(of_terminal),
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
+            happened = next_of(&mut self.command) => Ok(Some(of_command(happened))),
             batch = self.batches.recv(), if self.open => Ok(Some(self.of_source(batch))),
             () = tokio::time::sleep(draw_in.unwrap_or(SECOND)), if draw_in.is_some() => Ok(None),
         }
@@ -206,6 +224,59 @@ impl<R: Fn(Batch)> Loop<R> {
             let input = self.of_source(batch);
             self.take(input);
         }
+    }
+}
+
+impl<R: Fn(Batch)> Loop<R> {
+    /// Tells a COMMAND that still runs to end, and waits for that; a signal ends the waiting.
+    async fn end_command(&mut self, signals: &mut AllSignals) {
+        let Some(running) = &mut self.command else { return };
+        if running.end().is_none() {
+            eprintln!("telling {} to end", running.name().display());
+            running.signal(libc::SIGTERM);
+        }
+        while running.end().is_none() {
+            let happened = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::End => return,
+                    _ => continue,
+                },
+                happened = running.next() => happened,
+            };
+            self.app.update(of_command(happened));
+        }
+        self.app.update(Input::Output(running.output_left()));
+    }
+
+    /// Writes what the COMMAND wrote, as it came: the screen is the shell's again.
+    fn write_output(&self) -> io::Result<()> {
+        let Some(output) = self.app.output() else { return Ok(()) };
+        if output.dropped() > 0 {
+            eprintln!("the first {} bytes that {} wrote were dropped", output.dropped(), output.name());
+        }
+        let mut out = io::stdout().lock();
+        output.lines().iter().try_for_each(|line| out.write_all(line))?;
+        out.flush()
+    }
+}
+
+/// Waits for what happens to a COMMAND; for ever if there is none.
+async fn next_of(command: &mut Option<Running>) -> Happened {
+    match command {
+        Some(running) => running.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn of_command(happened: Happened) -> Input {
+    match happened {
+        Happened::Wrote(bytes) => Input::Output(bytes),
+        Happened::Ended(Ended::Killed(signal)) => {
+            let name = names::signal(u32::from(signal)).map(str::to_owned);
+            Input::CommandEnded(name.unwrap_or_else(|| format!("signal {signal}")))
+        }
+        Happened::Ended(ended) => Input::CommandEnded(ended.to_string()),
     }
 }
 

@@ -16,7 +16,7 @@ use tracetui_shared::kind::Kind;
 /// When stdout cannot be written.
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
-    let (causes, probes) = trace::examine(&machine);
+    let (causes, probes) = trace::examine(&machine, args.btf.file.as_deref());
     let report = Report {
         kernel: &machine.uname.release,
         arch: &machine.uname.machine,

@@ -1,14 +1,16 @@
 //! `tracetui`: the dashboard over the running kernel.
 
-use super::dashboard::{self, Look, Mouse};
+use super::dashboard::{self, Left, Look, Mouse};
 use super::trace::{self, TraceOptions};
 use crate::app::{App, KINDS_AT_START, Settings, language};
 use crate::cli;
 use crate::pipeline::Pipeline;
+use crate::source::command::{Held, Streams};
 use crate::source::feed::Feed;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
 use anyhow::{Context, Result, anyhow};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use tracetui_shared::kind::Kind;
 
@@ -18,34 +20,57 @@ use tracetui_shared::kind::Kind;
 /// When nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let filters = trace::compile(&args.trace.filters)?;
+    // First: it is to have what the shell gave us.
+    let held = match args.run.command.as_slice() {
+        [] => None,
+        argv => Some(Held::start(argv, Streams::Captured).context("cannot start the command")?),
+    };
+    let command = held.as_ref().map(Held::tgid);
     // Forks are collected too, unless kinds were named, so that a key can show those that were.
     let named = !args.trace.filters.kind.is_empty();
     let kinds = if named { filters.kinds } else { filters.kinds | Kind::Fork.bit() };
     let mut capture = filters.capture.clone();
     capture.capture.kinds = kinds;
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
-    let session = trace::start(&TraceOptions { ring_size, kinds, capture })?;
+    let session = trace::start(&TraceOptions { ring_size, kinds, capture, btf: args.trace.btf.file.clone(), command })?;
     let settings = Settings {
         memory: args.memory.0,
         kinds: if named { filters.kinds } else { KINDS_AT_START },
         zone_s: clock::local_offset_now_s(),
-        capture: match filters.whole.text() {
-            "" => "all".to_owned(),
-            text => text.to_owned(),
-        },
+        capture: capture_text(filters.whole.text(), &args.run.command),
         filter: filters.rest.text().to_owned(),
         parse: language::parse,
     };
-    let app = App::new(Pipeline::new(kinds), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
+    let mut pipeline = Pipeline::new(kinds);
+    if let Some(command) = command {
+        pipeline.only_command(command);
+    }
+    let mut app = App::new(pipeline, settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let Feed { batches, handle } = session.feed;
     let recycling = handle.clone();
-    let line =
-        dashboard::run(app, look(&args.screen), batches, move |batch| recycling.recycle(batch), || handle.stop());
-    let line = line.await?;
+    let running = held.map(Held::release).transpose().context("cannot start the command")?;
+    if let Some(running) = &running {
+        app.set_command(running.name().to_string_lossy());
+    }
+    let recycle = move |batch| recycling.recycle(batch);
+    let Left { line, command } =
+        dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
     args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
     eprintln!("{line}");
     eprintln!("{}", line.account.line());
-    Ok(ExitCode::SUCCESS)
+    // One that was told to end has not failed.
+    Ok(command.map_or(ExitCode::SUCCESS, |ended| trace::exit_code(&ended)))
+}
+
+/// What is captured, in words.
+fn capture_text(filter: &str, command: &[OsString]) -> String {
+    let tree = command.first().map(|name| format!("{} and what it starts", name.display()));
+    match (tree, filter) {
+        (None, "") => "all".to_owned(),
+        (None, filter) => filter.to_owned(),
+        (Some(tree), "") => tree,
+        (Some(tree), filter) => format!("{tree}, {filter}"),
+    }
 }
 
 fn look(screen: &cli::ScreenOptions) -> Look {

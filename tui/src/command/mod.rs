@@ -1,8 +1,12 @@
 //! One file a subcommand: wiring only, what they wire is elsewhere.
 
+pub mod btf;
+pub mod completions;
 pub mod dashboard;
 pub mod doctor;
+pub mod keys;
 pub mod live;
+pub mod man;
 pub mod print;
 mod terminal;
 pub mod trace;

@@ -8,6 +8,7 @@ use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
+use crate::source::command::{Ended, Held, Running, Streams};
 use crate::source::feed::Feed;
 use crate::source::host::clock;
 use anyhow::{Context, Result};
@@ -18,20 +19,29 @@ use tracetui_shared::kind::Kind;
 /// `128 + SIGINT`: the second signal ends at once.
 const INTERRUPTED: i32 = 130;
 
-/// Prints live events until a signal, until the output is closed, or until there are as many as were asked for.
+/// Prints live events until a signal, until the output is closed, until there are as many as were asked for, or until the
+/// COMMAND has ended.
 ///
 /// # Errors
 /// When nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let filters = trace::compile(&args.trace.filters)?;
     let kinds = filters.kinds;
+    // First: it is to have what the shell gave us, and handlers would run in it too until its exec.
+    let held = match args.run.command.as_slice() {
+        [] => None,
+        argv => Some(Held::start(argv, Streams::StdoutToStderr).context("cannot start the command")?),
+    };
     let options = TraceOptions {
         ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
         kinds,
         capture: filters.capture.clone(),
+        btf: args.trace.btf.file.clone(),
+        command: held.as_ref().map(Held::tgid),
     };
     let mut signals = Signals::take().context("cannot handle signals")?;
     Signals::second_ends(INTERRUPTED).context("cannot handle signals")?;
+    trace::watch_senders().context("cannot handle signals")?;
     if let Some(note) = args.trace.ring_size.note() {
         eprintln!("{note}");
     }
@@ -40,10 +50,17 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let sink = sink::to_writer(args.format, io::stdout());
     let mut scratch = Scratch::default();
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
-    let mut printer = Printer::new(Pipeline::new(kinds), sink, wanted, args.count);
+    let mut pipeline = Pipeline::new(kinds);
+    if let Some(command) = options.command {
+        pipeline.only_command(command);
+    }
+    let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     eprintln!("{}", session.ready);
-    let printed = pump(session.feed, &mut printer, &mut signals).await;
+    let running = held.map(Held::release).transpose().context("cannot start the command")?;
+    let mut pump = Pump { feed: session.feed, printer: &mut printer, signals: &mut signals, running, stopped: None };
+    let printed = pump.run().await;
+    let code = pump.outcome().await;
     let account = printer.account();
     if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
         eprintln!("{text}");
@@ -52,38 +69,104 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         FormatName::Json => eprintln!("{}", account.json()),
         FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
     }
-    printed.context("cannot write the output").map(|()| ExitCode::SUCCESS)
+    printed.context("cannot write the output").map(|()| code)
 }
 
-/// Feeds the printer until the source has ended, which the first signal or the last wanted line asks it to.
-async fn pump<S: Sink>(mut feed: Feed, printer: &mut Printer<S>, signals: &mut Signals) -> io::Result<()> {
-    let mut result = Ok(());
-    let mut ending = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = signals.next() => {
-                if ending {
-                    std::process::exit(INTERRUPTED);
+/// Feeds a printer until the source has ended.
+struct Pump<'a, S> {
+    feed: Feed,
+    printer: &'a mut Printer<S>,
+    signals: &'a mut Signals,
+    running: Option<Running>,
+    /// Why the source was asked to end.
+    stopped: Option<Because>,
+}
+
+/// Why a trace ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Because {
+    /// Of a signal, and there is no COMMAND that would have to end first.
+    Signal,
+    /// All that was wanted is printed, or nothing more can be.
+    Printed,
+    /// The COMMAND has ended.
+    Command,
+}
+
+impl<S: Sink> Pump<'_, S> {
+    async fn run(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => self.signalled(signal),
+                _ = ended(&mut self.running), if self.stopped.is_none() => self.stop(Because::Command),
+                batch = self.feed.batches.recv() => {
+                    let Some(batch) = batch else { break };
+                    result = result.and(self.print(batch));
                 }
-                ending = true;
-                feed.handle.stop();
-            }
-            batch = feed.batches.recv() => {
-                let Some(batch) = batch else { break };
-                let flow = printer.feed(batch);
-                while let Some(spare) = printer.spare() {
-                    feed.handle.recycle(spare);
-                }
-                if !matches!(flow, Ok(Flow::Continue)) && !ending {
-                    ending = true;
-                    feed.handle.stop();
-                }
-                result = result.and(flow.map(|_| ()));
             }
         }
+        result.and(self.printer.finish().map(|_| ()))
     }
-    result.and(printer.finish().map(|_| ()))
+
+    fn print(&mut self, batch: Batch) -> io::Result<()> {
+        let flow = self.printer.feed(batch);
+        while let Some(spare) = self.printer.spare() {
+            self.feed.handle.recycle(spare);
+        }
+        if !matches!(flow, Ok(Flow::Continue)) {
+            self.stop(Because::Printed);
+        }
+        flow.map(|_| ())
+    }
+
+    /// Ends the trace; a COMMAND ends it by its own end, so that is told, unless it was by the terminal. The second signal
+    /// ends the process ([`Signals::second_ends`]).
+    fn signalled(&mut self, signal: libc::c_int) {
+        match &self.running {
+            Some(running) if trace::sent_by_process() => running.signal(signal),
+            Some(_) => {}
+            None => self.stop(Because::Signal),
+        }
+    }
+
+    fn stop(&mut self, because: Because) {
+        if self.stopped.is_none() {
+            self.stopped = Some(because);
+            self.feed.handle.stop();
+        }
+    }
+
+    /// The status to exit with. A COMMAND that still runs is told to end: nobody would see any more what it does.
+    async fn outcome(&mut self) -> ExitCode {
+        let because = self.stopped;
+        let Some(running) = &mut self.running else { return ExitCode::SUCCESS };
+        if running.end().is_none() {
+            eprintln!("telling {} to end", running.name().display());
+            running.signal(libc::SIGTERM);
+        }
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = running.ended() => break ended,
+                signal = self.signals.next() => if trace::sent_by_process() { running.signal(signal) },
+            }
+        };
+        match because {
+            // That it was told to end is no failure of its own.
+            Some(Because::Printed) => ExitCode::SUCCESS,
+            _ => trace::exit_code(&ended),
+        }
+    }
+}
+
+/// Waits for the end of a COMMAND; for ever if there is none.
+async fn ended(running: &mut Option<Running>) -> Ended {
+    match running {
+        Some(running) => running.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether an event (or a `lost` row: the filter language says when those are hidden) is to be printed.

@@ -8,17 +8,21 @@ use crate::frame::Batch;
 use crate::frame::host::{HostFrame, Probe};
 use crate::limits;
 use crate::source::CaptureFilter;
+use crate::source::command::Ended;
 use crate::source::feed::Feed;
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
-use crate::source::host::machine::Machine;
+use crate::source::host::machine::{Capability, Machine};
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
-use crate::source::live::{KernelFacts, Live, LiveOptions, ProbeStatus, Way};
+use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Way};
 use anyhow::{Context, Result, bail};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 
 /// What to trace.
@@ -30,6 +34,12 @@ pub struct TraceOptions {
     pub kinds: u32,
     /// What the kernel side lets through.
     pub capture: CaptureFilter,
+    /// Where offsets are from, if not from the kernel's own BTF.
+    pub btf: Option<PathBuf>,
+    /// The COMMAND that is held until all is attached. The pipeline keeps to its tree
+    /// ([`only_command`](crate::pipeline::Pipeline::only_command)); the kernel side does not know trees yet, and is to be
+    /// told of it here when it does.
+    pub command: Option<Tgid>,
 }
 
 /// The filter options are wrong: exit status 2.
@@ -66,14 +76,21 @@ pub struct Session {
     pub notes: Vec<String>,
 }
 
-/// Tries every probe, for `doctor`: what stands in the way, and what became of each.
-pub fn examine(machine: &Machine) -> (Vec<Cause>, Vec<Probe>) {
-    let mut causes = privilege::verdict(&Facts::of(machine, false));
+/// Tries every probe, for `doctor`, with offsets from a BTF file if there is one: what stands in the way, and what became
+/// of each.
+pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>) {
+    let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     if privilege::is_fatal(&causes) {
         return (causes, Vec::new());
     }
     let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
-    let options = TraceOptions { ring_size: limits::RING_MIN as u32, kinds, capture: CaptureFilter::NOTHING };
+    let options = TraceOptions {
+        ring_size: limits::RING_MIN as u32,
+        kinds,
+        capture: CaptureFilter::NOTHING,
+        btf: btf.map(Path::to_owned),
+        command: None,
+    };
     match attach(&options) {
         Ok(live) => (causes, live.probes().iter().map(probe_frame).collect()),
         Err(error) => {
@@ -90,7 +107,10 @@ pub fn examine(machine: &Machine) -> (Vec<Cause>, Vec<Probe>) {
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {
-    let facts = KernelFacts::of(&Btf::running().context("the kernel's BTF")?);
+    let facts = match &options.btf {
+        None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
+        Some(file) => KernelFacts::of(&Btf::from_file(file).context("--btf")?, BtfOrigin::File),
+    };
     let live_options = LiveOptions {
         ring_size: options.ring_size,
         kinds: options.kinds,
@@ -106,14 +126,16 @@ fn attach(options: &TraceOptions) -> Result<Live> {
 /// When nothing can be traced: every cause with its remedy, a line each.
 pub fn start(options: &TraceOptions) -> Result<Session> {
     let machine = Machine::read();
-    let causes = privilege::verdict(&Facts::of(&machine, false));
+    let causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
     if privilege::is_fatal(&causes) {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
     let live = attach(options)?;
     // Before the threads that read what others wrote.
-    confine::confine(confine::KEPT).context("cannot give up privileges")?;
+    // A COMMAND of another user is told to end when tracetui is.
+    let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
+    confine::confine(kept).context("cannot give up privileges")?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
@@ -229,14 +251,44 @@ impl Signals {
         Ok(())
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) {
+    /// Waits for the next one, and gives its number.
+    pub async fn next(&mut self) -> libc::c_int {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.hangup.recv() => libc::SIGHUP,
         }
     }
+}
+
+/// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
+static BY_PROCESS: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`sent_by_process`] knows.
+///
+/// # Errors
+/// When a handler cannot be set.
+pub fn watch_senders() -> std::io::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
+        let note = |info: &libc::siginfo_t| BY_PROCESS.store(info.si_code <= 0, Ordering::Relaxed);
+        // SAFETY: the handler stores an atomic flag, which is safe in a signal handler.
+        unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
+    }
+    Ok(())
+}
+
+/// Whether the latest signal was sent to tracetui alone, so that its COMMAND has to be told.
+pub fn sent_by_process() -> bool {
+    BY_PROCESS.load(Ordering::Relaxed)
+}
+
+/// The status to exit with after a COMMAND; says why when it never ran.
+pub fn exit_code(ended: &Ended) -> ExitCode {
+    if let Ended::NotRun(why, _) = ended {
+        eprintln!("tracetui: {why}");
+    }
+    ExitCode::from(ended.status())
 }
 
 /// What `account` should say, printed on stderr when it does not add up: never in silence.

@@ -9,7 +9,7 @@ use crate::limits;
 use process::{Process, ProcessTable};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tracetui_shared::id::{CgroupId, Gid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
 
 /// All tables. Only frames change them.
 #[derive(Debug, Default)]
@@ -54,6 +54,11 @@ impl World {
     /// Takes an event, and gives its process as it was then.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         self.processes.apply(event)
+    }
+
+    /// Says which process is the COMMAND that tracetui started.
+    pub fn set_command(&mut self, command: Tgid) {
+        self.processes.set_command(command);
     }
 
     /// The machine.

@@ -29,7 +29,9 @@ pub enum Origin {
     Seed,
     /// Its fork was seen.
     Fork,
-    /// Neither: the first event that it made brought it in.
+    /// It is older than the trace, and ended, or made an event, before the process scan came to it.
+    Older,
+    /// None of these: the first event that it made brought it in. Its fork was lost.
     FirstSeen,
 }
 
@@ -65,6 +67,9 @@ pub struct Process {
     pub origin: Origin,
     /// How often an exec was seen.
     pub execs: u32,
+    /// Whether it is the COMMAND that tracetui started, or descends from it. Inherited at the fork, so it outlives the
+    /// parents, and their places in the table.
+    pub of_command: bool,
 }
 
 /// A process that ended.
@@ -129,12 +134,26 @@ pub struct ProcessTable {
     /// Ended processes, oldest first.
     dead: VecDeque<ProcessKey>,
     pairing: Pairing,
+    /// The COMMAND, until its end: later its process id may be another's.
+    command: Option<Tgid>,
+    /// When the probes were attached.
+    since: BootNanos,
 }
 
 impl ProcessTable {
+    /// Says when the probes were attached: processes that started before are older than the trace.
+    pub fn traced_since(&mut self, time: BootNanos) {
+        self.since = time;
+    }
+
     /// What did not pair up so far.
     pub fn pairing(&self) -> Pairing {
         self.pairing
+    }
+
+    /// Says which process is the COMMAND that tracetui started; before it is met.
+    pub fn set_command(&mut self, command: Tgid) {
+        self.command = Some(command);
     }
 
     /// Every entry, in no order.
@@ -179,7 +198,7 @@ impl ProcessTable {
             if same {
                 let seeded = Arc::new(self.seeded(known, seed));
                 if let Some(entry) = self.entries.get_mut(&known)
-                    && entry.process.origin == Origin::FirstSeen
+                    && matches!(entry.process.origin, Origin::FirstSeen | Origin::Older)
                 {
                     entry.process = seeded;
                 }
@@ -197,9 +216,11 @@ impl ProcessTable {
     }
 
     fn seeded(&self, key: ProcessKey, seed: &ProcessSeed) -> Process {
+        let parent = self.current.get(&seed.ppid).copied().filter(|_| seed.ppid.0 != 0);
         Process {
             key,
-            parent: self.current.get(&seed.ppid).copied().filter(|_| seed.ppid.0 != 0),
+            parent,
+            of_command: self.is_of_command(key, parent),
             comm: seed.comm.as_slice().into(),
             image: Arc::new(Image {
                 exe: seed.exe.as_slice().into(),
@@ -270,6 +291,7 @@ impl ProcessTable {
         let parent = self.current.get(&header.ppid).copied().filter(|parent| parent.start <= key.start);
         Process {
             key,
+            of_command: self.is_of_command(key, parent),
             parent: parent.filter(|_| header.ppid.0 != 0),
             comm: header.comm().into(),
             image: Arc::default(),
@@ -279,9 +301,16 @@ impl ProcessTable {
                 .and_then(|p| self.entries.get(&p))
                 .map(|e| Arc::clone(&e.process.cgroup))
                 .unwrap_or_default(),
-            origin: Origin::FirstSeen,
+            origin: if key.start < self.since { Origin::Older } else { Origin::FirstSeen },
             execs: 0,
         }
+    }
+
+    /// Whether a process whose fork was not seen is of the COMMAND: that itself, which was forked before any probe was
+    /// attached, or a child whose fork was lost.
+    fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
+        self.command == Some(key.tgid)
+            || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
     }
 
     fn forked(&mut self, header: &FrameHeader, fork: &tracetui_shared::record::fork::ForkRecord, caller: &Process) {
@@ -295,10 +324,10 @@ impl ProcessTable {
             if known.process.origin == Origin::Fork {
                 self.pairing.repeated_start += 1;
             }
-            return;
+            return self.inherit(key, caller);
         }
         if self.settle_seed(key).is_some() {
-            return;
+            return self.inherit(key, caller);
         }
         self.insert(Arc::new(Process {
             key,
@@ -310,7 +339,19 @@ impl ProcessTable {
             cgroup: Arc::clone(&caller.cgroup),
             origin: Origin::Fork,
             execs: 0,
+            // By the caller: a thread's clone(CLONE_PARENT) makes a sibling, which is the command's all the same.
+            of_command: caller.of_command,
         }));
+    }
+
+    /// A child that the process scan found before its fork was read is the COMMAND's if its parent is.
+    fn inherit(&mut self, child: ProcessKey, parent: &Process) {
+        if let Some(entry) = self.entries.get_mut(&child)
+            && parent.of_command
+            && !entry.process.of_command
+        {
+            entry.process = Arc::new(Process { of_command: true, ..(*entry.process).clone() });
+        }
     }
 
     fn execed(&mut self, header: &FrameHeader, exec: &Exec<'_>) -> Arc<Process> {
@@ -349,6 +390,9 @@ impl ProcessTable {
             self.pairing.unpaired_exit += 1;
         }
         entry.end = Some(End { time: header.time, status });
+        if self.command == Some(process.key.tgid) {
+            self.command = None;
+        }
         self.bury(process.key);
         process
     }

@@ -277,3 +277,117 @@ fn a_row_made_here_waits_for_what_the_ring_still_holds() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, false), ["read late", "lost 3 probe"]);
 }
+
+const COMMAND: u32 = 100;
+
+/// An event of a process whose parent is another, with its payload.
+fn by(pid: u32, slot: Slot, seq: u64, ms: u64) -> FrameHeader {
+    let start = BootNanos(u64::from(pid));
+    FrameHeader { tgid: Tgid(pid), tid: Tid(pid), start, ..header(slot, 0, seq, ms) }
+}
+
+fn fork(batch: &mut Batch, parent: u32, child: u32, seq: u64, ms: u64) {
+    let record = ForkRecord {
+        child: Tgid(child),
+        child_tid: child,
+        child_start: BootNanos(u64::from(child)),
+        child_parent: Tgid(parent),
+        child_parent_start: BootNanos(u64::from(parent)),
+        ..ForkRecord::default()
+    };
+    let head = FrameHeader { flags: flag::BOOKKEEPING, ..by(parent, Slot::ForkBtf, seq, ms) };
+    batch.push(head, record.as_bytes());
+}
+
+fn open_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, path: &[u8]) {
+    let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
+    batch.push(by(pid, Slot::OpenSysExit, seq, ms), &[record.as_bytes(), path].concat());
+}
+
+fn exec_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64, ret: i32) {
+    let record = ExecRecord { ret, ..ExecRecord::default() };
+    batch.push(by(pid, Slot::ExecBtf, seq, ms), record.as_bytes());
+}
+
+fn exit_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64) {
+    batch.push(by(pid, Slot::ExitBtf, seq, ms), ExitRecord::default().as_bytes());
+}
+
+fn of_command() -> Pipeline {
+    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    pipeline.only_command(Tgid(COMMAND));
+    pipeline
+}
+
+#[test]
+fn of_a_command_only_its_tree_is_delivered_and_orphans_stay_in_it() {
+    let mut pipeline = of_command();
+    let mut batch = Batch::default();
+    open_by(&mut batch, 7, 0, 1, b"stranger");
+    exec_by(&mut batch, COMMAND, 0, 2, -2);
+    exec_by(&mut batch, COMMAND, 1, 3, 0);
+    open_by(&mut batch, COMMAND, 1, 4, b"command");
+    fork(&mut batch, COMMAND, 200, 0, 5);
+    fork(&mut batch, 200, 300, 1, 6);
+    exit_by(&mut batch, 200, 0, 7);
+    open_by(&mut batch, 300, 2, 8, b"orphan");
+    fork(&mut batch, 7, 400, 2, 9);
+    open_by(&mut batch, 400, 3, 10, b"stranger's child");
+    exit_by(&mut batch, COMMAND, 1, 11);
+    fork(&mut batch, 7, COMMAND, 3, 12);
+    pipeline.feed(batch);
+    let got = run(&mut pipeline, true);
+    assert_eq!(got, ["exec 0 of 0 cut false", "command", "exit 200", "orphan", "exit 100"]);
+    assert_eq!(pipeline.counted.get(Kind::Exec).own, 1);
+    let filtered = [Kind::Exec, Kind::Open].map(|kind| pipeline.counted.get(kind).filtered);
+    assert_eq!(filtered, [1, 2]);
+}
+
+#[test]
+fn a_number_that_is_used_again_is_not_the_command() {
+    let mut pipeline = of_command();
+    let mut batch = Batch::default();
+    exec_by(&mut batch, COMMAND, 0, 1, 0);
+    exit_by(&mut batch, COMMAND, 0, 2);
+    let again = FrameHeader { start: BootNanos(5 * MS), ..by(COMMAND, Slot::OpenSysExit, 0, 6) };
+    let record = OpenRecord { ret: 3, path_len: 1, ..OpenRecord::default() };
+    batch.push(again, &[record.as_bytes(), b"x"].concat());
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exec 0 of 0 cut false", "exit 100"]);
+}
+
+#[test]
+fn a_command_that_never_ran_is_our_own() {
+    let mut pipeline = of_command();
+    let mut batch = Batch::default();
+    exec_by(&mut batch, COMMAND, 0, 1, -2);
+    exec_by(&mut batch, COMMAND, 1, 2, -13);
+    exit_by(&mut batch, COMMAND, 0, 3);
+    pipeline.feed(batch);
+    assert!(run(&mut pipeline, true).is_empty());
+    assert_eq!((pipeline.counted.get(Kind::Exec).own, pipeline.counted.get(Kind::Exit).own), (2, 1));
+}
+
+#[test]
+fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
+    let mut pipeline = of_command();
+    let mut batch = Batch::default();
+    open_by(&mut batch, COMMAND, 0, 1, b"ld.so.cache");
+    exit_by(&mut batch, COMMAND, 0, 2);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["ld.so.cache", "exit 100"]);
+}
+
+#[test]
+fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    HostFrame::Host(Default::default()).push(BootNanos(6), &mut batch);
+    batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
+    let younger =
+        FrameHeader { tgid: Tgid(101), tid: Tid(101), start: BootNanos(7), ..header(Slot::ExitBtf, 0, 1, 13) };
+    batch.push(younger, ExitRecord::default().as_bytes());
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
+}

@@ -1,5 +1,6 @@
 //! Where frames come from.
 
+pub mod command;
 pub mod feed;
 pub mod host;
 pub mod live;

@@ -118,6 +118,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.overlay().map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => own(&[("j k", "scroll"), ("!", "report on lost events"), ("Esc", "close")]),
         Some(OverlayKind::Loss) => own(&[("j k", "scroll"), ("?", "help"), ("Esc", "close")]),
+        Some(OverlayKind::Output) => own(&[("j k", "scroll"), ("G", "newest"), ("Esc", "close")]),
         None => of_table(app),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::text;
 use super::theme::Theme;
-use crate::app::keymap::{Binding, KEYS, Section};
+use crate::app::keymap::{Section, rows};
 use ratatui::text::{Line, Span};
 
 /// Columns from which the sections stand in two columns.
@@ -53,16 +53,4 @@ fn section_lines(section: Section, width: usize, theme: Theme) -> Vec<Line<'stat
         ]));
     }
     lines
-}
-
-/// Keys and what they do; those that do the same together.
-fn rows(section: Section) -> Vec<(String, &'static str)> {
-    let mut rows: Vec<(String, &'static str)> = Vec::new();
-    for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
-        if rows.iter().all(|(_, known)| known != help) {
-            let same = KEYS.iter().filter(|other| other.section == section && other.help == *help);
-            rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
-        }
-    }
-    rows
 }

@@ -9,6 +9,7 @@ mod gap;
 mod header;
 mod help;
 mod loss;
+mod output;
 pub mod text;
 pub mod theme;
 
@@ -27,11 +28,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     let mut extent = Extent::default();
     match app.overlay() {
         Some(overlay) => {
-            let lines = match overlay.kind {
-                OverlayKind::Help => help::lines(areas.body().width, theme),
-                OverlayKind::Loss => loss::lines(app, areas.body().width, theme),
+            let (body, scroll) = (areas.body(), overlay.scroll);
+            extent.overlay = match overlay.kind {
+                OverlayKind::Help => page(frame, body, help::lines(body.width, theme), scroll),
+                OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
+                OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };
-            extent.overlay = page(frame, areas.body(), lines, overlay.scroll);
         }
         None => {
             events::draw(frame, areas.titles, areas.list, app, theme);

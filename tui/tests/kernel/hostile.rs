@@ -276,3 +276,21 @@ fn megabytes_of_arguments_are_whole() {
     assert_eq!(exec["argc"], argv.len() + 1);
     assert_eq!(n(&account["kinds"]["exec"]["lost"]["ring"]), 0, "{account}");
 }
+
+#[test]
+fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
+    let _alone = alone();
+    let argv: Vec<String> = (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000)).collect();
+    let Some(traced) = Traced::start(&["--kind", "exec", "--ring-size", "64KiB"]) else { return };
+    let mut child = Command::new("/bin/true").env_clear().args(&argv).spawn().expect("a child");
+    child.wait().expect("a status");
+    let run = traced.stop();
+    let account = run.check();
+    let exec = run.one("exec", child.id() as i32, |_| true);
+    assert_eq!(exec["argc"], argv.len() + 1);
+    assert_eq!(exec["cut"], true, "1.9 MiB went through 64 KiB?");
+    assert_eq!((n(&account["cut"]), n(&account["kinds"]["exec"]["lost"]["ring"])), (1, 0), "{account}");
+    let got = exec["argv"].as_array().expect("a list");
+    let prefix = got.iter().skip(1).zip(&argv).all(|(got, arg)| arg.starts_with(got.as_str().expect("text")));
+    assert!(prefix && got.len() > 1, "what is there is the beginning: {} arguments", got.len());
+}

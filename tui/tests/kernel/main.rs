@@ -5,6 +5,7 @@
 //! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
 
 mod bpf;
+mod command;
 mod crowd;
 mod endings;
 mod exits;

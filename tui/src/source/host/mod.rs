@@ -3,6 +3,7 @@ pub mod btf;
 pub mod cgroup;
 pub mod clock;
 pub mod confine;
+pub mod invoker;
 pub mod machine;
 pub mod privilege;
 pub mod procfs;

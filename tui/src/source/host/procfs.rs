@@ -65,6 +65,13 @@ pub fn initial_self() -> Result<Tgid, Unusable> {
     }
 }
 
+/// A process's id in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
+pub fn outer_tgid(pid: i32) -> Option<u32> {
+    let status = read_bounded(format!("/proc/{pid}/status"), FIELDS_MAX as u64).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NStgid:"))?;
+    line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
+}
+
 /// The pid namespace that a `/proc/PID/ns/pid` link shows (`pid:[INUM]`).
 pub fn pid_namespace(link: &str) -> Option<NsInum> {
     let link = fs::read_link(link).ok()?;

@@ -1,6 +1,7 @@
 //! The table of programs: where each attaches, what it needs, what is missed without it; and the attaching itself.
 
 use super::load::{Failure, KernelFacts, StartError};
+use crate::source::host::btf::RUNNING;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{Program, ProgramError};
@@ -210,7 +211,7 @@ pub(super) struct Attached {
 }
 
 /// Loads the object anew with the verifier's log on.
-type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Btf), StartError> + Sync);
+type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Option<Btf>), StartError> + Sync);
 
 /// Whether tracepoint programs can be preempted: from 7.0 on. (`tracepoint_srcu` in kallsyms would tell the same, but a
 /// symbol of that name also exists in 5.10, for another purpose, and reading kallsyms takes 40 ms.)
@@ -222,13 +223,13 @@ pub(super) fn tracepoints_are_preemptible() -> bool {
 /// Attaches what is wanted, each group by the best way that works.
 pub(super) fn all(
     object: &mut Ebpf,
-    btf: &Btf,
+    btf: Option<&Btf>,
     kinds: u32,
     facts: &KernelFacts,
     classic_first: bool,
     again: Again<'_>,
 ) -> Attached {
-    with_tracefs(classic_first, || {
+    with_tracefs(classic_first || btf.is_none(), || {
         let mut attached = Attached::default();
         let always = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Fork.bit();
         let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
@@ -241,7 +242,7 @@ pub(super) fn all(
 
 struct Attacher<'a> {
     object: &'a mut Ebpf,
-    btf: &'a Btf,
+    btf: Option<&'a Btf>,
     facts: &'a KernelFacts,
     again: Again<'a>,
     into: &'a mut Attached,
@@ -326,6 +327,12 @@ impl Attacher<'_> {
         if let Some(field) = self.facts.lacks(probe.needs) {
             return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
         }
+        if self.btf.is_none() && matches!(probe.place, Place::Btf(_)) {
+            return Err(Failure {
+                why: format!("{RUNNING} does not exist, and this attaches by the kernel's own type ids"),
+                remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
+            });
+        }
         let loaded = load(self.object, self.btf, probe);
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
@@ -336,7 +343,7 @@ impl Attacher<'_> {
 
     /// Loads once more, for the verifier's last words.
     fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
-        let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, &btf, probe).err());
+        let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, btf.as_ref(), probe).err());
         let error = logged.as_ref().unwrap_or(error);
         let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
         let log = verifier_log.to_string();
@@ -369,10 +376,10 @@ fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, P
     object.program_mut(probe.name).ok_or_else(|| ProgramError::InvalidName { name: probe.name.to_string() })
 }
 
-fn load(object: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
-    match (program(object, probe)?, &probe.place) {
-        (Program::BtfTracePoint(program), Place::Btf(name)) => program.load(name, btf),
-        (Program::TracePoint(program), Place::Classic(..)) => program.load(),
+fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
+    match (program(object, probe)?, &probe.place, btf) {
+        (Program::BtfTracePoint(program), Place::Btf(name), Some(btf)) => program.load(name, btf),
+        (Program::TracePoint(program), Place::Classic(..), _) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -404,6 +411,37 @@ fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Link>, Option<Str
 fn no_tracefs(failure: Failure) -> Failure {
     let remedy = "classic tracepoints need a readable tracefs: mount -t tracefs tracefs /sys/kernel/tracing";
     Failure { remedy: Some(remedy.to_string()), ..failure }
+}
+
+/// Which programs need a field, or use it where the kernel has it.
+pub fn users_of(field: Field) -> Vec<&'static str> {
+    let probes = || GROUPS.iter().flat_map(|group| group.typed.iter().chain(group.classic));
+    let needing: Vec<_> =
+        probes().filter(|p| p.needs.iter().any(|fields| fields.contains(&field))).map(|p| p.name).collect();
+    match needing.is_empty() {
+        true => probes().filter(|p| p.may_use(field)).map(|p| p.name).collect(),
+        false => needing,
+    }
+}
+
+/// The tracepoints that programs attach to by type id.
+pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GROUPS.iter().flat_map(|group| group.typed).filter_map(|probe| match probe.place {
+        Place::Btf(tracepoint) => Some((tracepoint, probe.name)),
+        Place::Classic(..) => None,
+    })
+}
+
+impl Probe {
+    /// Whether it reads a field that it can do without: the cgroup goes into every header, short names into paths, the
+    /// rest tells what a BPF program hangs on.
+    fn may_use(&self, field: Field) -> bool {
+        match field {
+            TaskCgroups | CssSetDflCgrp | CgroupKn | KernfsNodeId => true,
+            DentryInline | MntNsRoot => self.needs.contains(&WALK),
+            _ => self.kinds.contains(&Kind::Bpf),
+        }
+    }
 }
 
 impl Place {

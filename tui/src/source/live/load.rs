@@ -2,7 +2,7 @@
 
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
-use crate::source::host::btf::resolve::Resolved;
+use crate::source::host::btf::resolve::{MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -26,6 +26,16 @@ const PER_CPU: [&str; 7] = [
     "BPF_TP_SCRATCH",
 ];
 
+/// Whose a BTF is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BtfOrigin {
+    /// The running kernel's own.
+    Kernel,
+    /// A file's. The type ids in it are its own: a minimal BTF numbers its types anew, and even a whole one need not be of
+    /// this very build. So nothing that the kernel finds by type id is taken from it; offsets and values are.
+    File,
+}
+
 /// What the running kernel's BTF says, as far as the probes ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
@@ -45,7 +55,7 @@ pub struct KernelFacts {
     pub link_type_raw_tp: u32,
     /// The instruction `may_goto` exists (6.9+): `bpf_verifier_state.may_goto_depth` does.
     pub may_goto: bool,
-    /// How addresses become typed pointers; `None` before 6.2.
+    /// How addresses become typed pointers; `None` before 6.2, and with a BTF from a file: it goes by type ids.
     pub cast: Option<Cast>,
 }
 
@@ -71,21 +81,22 @@ impl Cast {
 }
 
 impl KernelFacts {
-    /// Takes them from a kernel's BTF.
-    pub fn of(btf: &btf::Btf) -> KernelFacts {
+    /// Takes them from a BTF.
+    pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
         let Resolved { offsets, consts, .. } = btf.resolve();
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         KernelFacts {
             offsets,
-            typed_task: btf.enumerator("BPF_FUNC_get_current_task_btf").is_some(),
+            // The helper's result has a type of the kernel's own BTF.
+            typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
             inline_name_len: known(consts.inline_name_len),
             trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
             link_type_perf: known(consts.link_type_perf),
             link_type_raw_tp: known(consts.link_type_raw_tp),
-            may_goto: btf.structures(&["bpf_verifier_state"])[0]
-                .is_some_and(|state| btf.has_member(state, "may_goto_depth")),
-            cast: Cast::of(btf),
+            may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
+                .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
+            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
         }
     }
 
@@ -166,7 +177,7 @@ pub(super) fn object(
     options: &LiveOptions,
     facts: &KernelFacts,
     verbosity: Verbosity,
-) -> Result<(Ebpf, Btf), StartError> {
+) -> Result<(Ebpf, Option<Btf>), StartError> {
     if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
         return Err(StartError::RingSize(options.ring_size));
     }
@@ -179,9 +190,14 @@ pub(super) fn object(
         (EbpfLoader::new(), btf.join())
     });
     let btf = btf.map_err(|_| StartError::NoBtf("parser died".into()))?;
-    let btf = btf.map_err(|error| StartError::NoBtf(error.to_string()))?;
+    // Where the kernel has none, offsets are from a file, and what needs its type ids does not attach.
+    let btf = match btf {
+        Ok(btf) => Some(btf),
+        Err(_) if !kernel_has_btf() => None,
+        Err(error) => return Err(StartError::NoBtf(error.to_string())),
+    };
     loader
-        .btf(Some(&btf))
+        .btf(btf.as_ref())
         .verifier_log_level(match verbosity {
             Verbosity::Quiet => VerifierLogLevel::DISABLE,
             Verbosity::Log => VerifierLogLevel::DEBUG,
@@ -199,6 +215,11 @@ pub(super) fn object(
     let object = loader.load(&for_this_kernel(facts))?;
     drop(loader);
     Ok((object, btf))
+}
+
+/// Whether the kernel has BTF of its own.
+fn kernel_has_btf() -> bool {
+    std::path::Path::new(btf::RUNNING).exists()
 }
 
 /// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and

@@ -15,8 +15,8 @@ mod load;
 mod loss;
 mod ring;
 
-pub use attach::ProbeStatus;
-pub use load::{Cast, KernelFacts, StartError};
+pub use attach::{ProbeStatus, typed_tracepoints, users_of};
+pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use loss::Runs;
 pub use ring::Stop;
 
@@ -107,7 +107,7 @@ impl Live {
             Way::Typed => false,
             Way::Classic => true,
         };
-        let attached = attach::all(&mut object, &btf, options.kinds, facts, classic_first, &again);
+        let attached = attach::all(&mut object, btf.as_ref(), options.kinds, facts, classic_first, &again);
         clock.lap("load and attach the programs");
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));

@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Btf;
 use super::raw::{Kind, Type, enumerator_at};
-use super::resolve::{ENUMERATORS, EXIT_TRACEPOINT, Resolved};
+use super::resolve::{ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS};
 use super::write::{Head, Writer};
+use tracetui_shared::offsets::TYPES;
 
 impl Btf {
     /// A BTF from which the same is resolved.
     ///
     /// Structures keep their size and, of their members, those that lead to a field, with their bit offsets.
-    /// Enumerations keep the enumerators that are looked for. Typedefs and qualifiers before members are dropped; what
-    /// is pointed to becomes `void` unless it is kept itself. Types stay in their order.
+    /// Enumerations keep the enumerators that are looked for, functions and tracepoints their arguments' number. Typedefs and qualifiers before members are dropped; what
+    /// is pointed to becomes `void` unless it is kept itself. Types stay in their order, but not with their ids: what the
+    /// kernel finds by type id cannot be taken from here.
     pub fn minimal(&self, resolved: &Resolved) -> Vec<u8> {
         let mut kept = Kept { btf: self, types: BTreeMap::new() };
         kept.fields(resolved);
         kept.enumerators();
-        kept.tracepoint(EXIT_TRACEPOINT);
+        kept.structures();
+        TRACEPOINTS.iter().for_each(|name| kept.tracepoint(name));
+        self.funcs(&FUNCTIONS).into_iter().flatten().for_each(|id| kept.function(id));
         kept.write()
     }
 }
@@ -48,12 +52,35 @@ impl Kept<'_> {
         }
     }
 
+    /// Structures of which more is asked than offsets.
+    fn structures(&mut self) {
+        self.btf.structures(TYPES).into_iter().flatten().for_each(|id| self.add(id));
+        let (structure, member) = MAY_GOTO_MEMBER;
+        let Some(id) = self.btf.structures(&[structure])[0] else { return };
+        self.add(id);
+        let Ok(place) = self.btf.first_path(id, &[member]) else { return };
+        for step in &place.steps {
+            self.types.entry(step.structure).or_default().insert(step.member);
+        }
+        self.add(place.type_id);
+    }
+
+    fn function(&mut self, id: u32) {
+        self.types.entry(id).or_default();
+        let proto = self.btf.get(id).and_then(|ty| self.shape(ty.word));
+        proto.into_iter().for_each(|proto| self.proto(proto));
+    }
+
     fn tracepoint(&mut self, name: &str) {
         let Some(typedef) = self.btf.typedef(&format!("btf_trace_{name}")) else { return };
         self.types.entry(typedef).or_default();
         let Some(pointer) = self.btf.get(typedef).and_then(|ty| self.shape(ty.word)) else { return };
         self.types.entry(pointer).or_default();
-        let Some(proto) = self.btf.get(pointer).and_then(|ty| self.shape(ty.word)) else { return };
+        let proto = self.btf.get(pointer).and_then(|ty| self.shape(ty.word));
+        proto.into_iter().for_each(|proto| self.proto(proto));
+    }
+
+    fn proto(&mut self, proto: u32) {
         let Some(ty) = self.btf.get(proto).filter(|ty| ty.kind == Kind::FuncProto) else { return };
         self.types.entry(proto).or_default();
         (0..ty.count).for_each(|index| self.add(self.btf.word(ty.tail + 8 * index + 4)));
@@ -84,8 +111,11 @@ impl Kept<'_> {
         for (id, indices) in &self.types {
             let Some(ty) = self.btf.get(*id) else { continue };
             let (count, tail) = self.tail(&mut writer, ty, indices, &new);
-            let word =
-                if matches!(ty.kind, Kind::Ptr | Kind::Typedef | Kind::FuncProto) { new(ty.word) } else { ty.word };
+            let word = if matches!(ty.kind, Kind::Ptr | Kind::Typedef | Kind::Func | Kind::FuncProto) {
+                new(ty.word)
+            } else {
+                ty.word
+            };
             writer.push(Head { name: self.btf.string(ty.name), kind: ty.kind, flag: ty.flag, word }, count, &tail);
         }
         writer.finish()
@@ -121,6 +151,8 @@ impl Kept<'_> {
                 let parameter = |index| [0, new(word(8 * index + 4))];
                 (ty.count, (0..ty.count).flat_map(parameter).collect())
             }
+            // Where others have a count, a function says how it is linked.
+            Kind::Func => (ty.count, Vec::new()),
             _ => (0, Vec::new()),
         }
     }

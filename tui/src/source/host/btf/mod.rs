@@ -134,6 +134,14 @@ impl Btf {
         Btf::parse(read(path).map_err(|source| BtfError::Read { path: path.to_owned(), source })?)
     }
 
+    /// The types in what a reader gives: a pipe.
+    pub fn from_reader(reader: impl Read) -> Result<Btf, BtfError> {
+        let mut data = Vec::new();
+        let read = reader.take(LARGEST as u64 + 1).read_to_end(&mut data);
+        read.map_err(|source| BtfError::Read { path: PathBuf::from("-"), source })?;
+        Btf::parse(data)
+    }
+
     /// The types in `data`, whose headers are all checked here: one pass, at most 8 bytes kept for each type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
         check_magic(&data)?;

@@ -1,6 +1,6 @@
 //! Settles, for one kernel, where the fields are that the probes read, with the reason of each decision.
 
-use tracetui_shared::offsets::{ABSENT, Const, FIELD_COUNT, FIELDS, Field, FieldSpec};
+use tracetui_shared::offsets::{ABSENT, CAST_FUNCTION, Const, FIELD_COUNT, FIELDS, Field, FieldSpec};
 
 use super::raw::Type;
 use super::{Btf, Damaged};
@@ -113,11 +113,23 @@ impl KernelConsts {
 }
 
 /// The tracepoint whose arguments are counted.
-pub(super) const EXIT_TRACEPOINT: &str = "sched_process_exit";
+pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
-/// The enumerators that are looked for, in the order of [`KernelConsts`].
-pub(super) const ENUMERATORS: [&str; 3] =
-    ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT"];
+/// The tracepoints that programs attach to by type id.
+pub const TRACEPOINTS: [&str; 4] = ["sched_process_fork", "sched_process_exec", EXIT_TRACEPOINT, "sys_exit"];
+
+/// The enumerators that are looked for: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
+pub const ENUMERATORS: [&str; 4] =
+    ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT", TASK_HELPER];
+
+/// The helper that gives the current task as a typed pointer (5.11+).
+pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
+
+/// The functions that are looked for.
+pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
+
+/// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
+pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
 
 /// Everything that the probes must know about a kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,12 +181,12 @@ impl Btf {
         Decision { field, spec, structure, place }
     }
 
-    /// The first of the member paths that the structure has.
     /// Whether a structure has a member, be it through anonymous ones.
     pub fn has_member(&self, structure: u32, member: &str) -> bool {
         self.first_path(structure, &[member]).is_ok()
     }
 
+    /// The first of the member paths that the structure has.
     pub(super) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
         for (alternate, path) in paths.iter().enumerate() {
             if let Some(place) = self.path(structure, path, alternate)? {

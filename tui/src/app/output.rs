@@ -1,0 +1,106 @@
+//! What the COMMAND wrote while the dashboard has the screen: kept as it came, in lines, bounded.
+
+use crate::limits;
+use std::collections::VecDeque;
+
+/// Bytes of a line that are kept together; a longer one is several rows.
+const LINE: usize = 4096;
+
+/// A COMMAND, its output, and whether it runs.
+#[derive(Debug, Default)]
+pub struct Output {
+    name: String,
+    /// Each with its line end, if it has one: joined, they are what was written.
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    dropped: u64,
+    ended: Option<String>,
+}
+
+impl Output {
+    /// A COMMAND that runs and has written nothing.
+    pub fn new(name: impl Into<String>) -> Output {
+        Output { name: name.into(), ..Output::default() }
+    }
+
+    /// The COMMAND's name, as it was typed.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it ended, in words; `None` while it runs.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// It ended, like this.
+    pub fn end(&mut self, how: String) {
+        self.ended = Some(how);
+    }
+
+    /// The lines, oldest first, with their line ends.
+    pub fn lines(&self) -> &VecDeque<Vec<u8>> {
+        &self.lines
+    }
+
+    /// Bytes that found no room any more.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes what was written.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for piece in part.chunks(LINE) {
+                self.push_piece(piece);
+            }
+        }
+        while self.bytes > limits::COMMAND_OUTPUT
+            && let Some(line) = self.lines.pop_front()
+        {
+            self.bytes -= line.len();
+            self.dropped += line.len() as u64;
+        }
+    }
+
+    fn push_piece(&mut self, piece: &[u8]) {
+        self.bytes += piece.len();
+        match self.lines.back_mut() {
+            Some(last) if last.last() != Some(&b'\n') && last.len() + piece.len() <= LINE => last.extend(piece),
+            _ => self.lines.push_back(piece.to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_joined(writes: &[&[u8]]) -> Output {
+        let mut output = Output::new("make");
+        writes.iter().for_each(|bytes| output.push(bytes));
+        let joined: Vec<u8> = output.lines().iter().flatten().copied().collect();
+        assert_eq!(joined, writes.concat());
+        output
+    }
+
+    #[test]
+    fn lines_come_together_however_they_were_written() {
+        let output = check_joined(&[b"a", b"b\nc", b"", b"\n\nd"]);
+        assert_eq!(output.lines(), &[&b"ab\n"[..], b"c\n", b"\n", b"d"]);
+        assert_eq!(check_joined(&[&[b'x'; 3 * LINE + 1]]).lines().len(), 4);
+    }
+
+    #[test]
+    fn the_oldest_lines_go_first_and_are_counted() {
+        let mut output = Output::new("yes");
+        let line = [&[b'y'; 99][..], b"\n"].concat();
+        let count = limits::COMMAND_OUTPUT / line.len() + 10;
+        for _ in 0..count {
+            output.push(&line);
+        }
+        let kept: usize = output.lines().iter().map(Vec::len).sum();
+        assert!(kept <= limits::COMMAND_OUTPUT);
+        assert_eq!(kept as u64 + output.dropped(), (count * line.len()) as u64);
+    }
+}

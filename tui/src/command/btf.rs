@@ -1,0 +1,238 @@
+//! `tracetui btf`: where the kernel's fields are by a BTF, every decision with its reason. Needs no privileges and no kernel.
+
+use crate::cli;
+use crate::source::host::btf::Btf;
+use crate::source::host::btf::resolve::{
+    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
+};
+use crate::source::live::{typed_tracepoints, users_of};
+use anyhow::{Context, Result};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
+
+/// Prints the decisions, and writes the minimal BTF if one is wanted.
+///
+/// # Errors
+/// When the BTF is none, or something cannot be written.
+pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
+    let btf = match is_stream(&args.from) {
+        true => Btf::from_reader(io::stdin().lock()),
+        false => Btf::from_file(&args.from),
+    };
+    let btf = btf.with_context(|| format!("--from {}", args.from.display()))?;
+    let resolved = btf.resolve();
+    let report = report(&btf, &resolved);
+    match &args.minimal {
+        Some(out) if is_stream(out) => {
+            io::stderr().write_all(report.as_bytes())?;
+            io::stdout().write_all(&btf.minimal(&resolved))?;
+        }
+        Some(out) => {
+            fs::write(out, btf.minimal(&resolved)).with_context(|| out.display().to_string())?;
+            io::stdout().write_all(report.as_bytes())?;
+        }
+        None => io::stdout().write_all(report.as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Every decision, in aligned tables: fields, constants, tracepoints, functions and types.
+pub fn report(btf: &Btf, resolved: &Resolved) -> String {
+    let mut out = String::new();
+    table(&mut out, fields(resolved));
+    table(&mut out, constants(btf, resolved));
+    table(&mut out, tracepoints(btf));
+    table(&mut out, by_id(btf));
+    let absent = resolved.decisions.iter().filter(|decision| decision.offset() == ABSENT).count();
+    out.push_str(&format!("{} types, {} fields, {absent} absent\n", btf.len(), resolved.decisions.len()));
+    out
+}
+
+type Row = Vec<String>;
+
+fn row<const N: usize>(cells: [&str; N]) -> Row {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// A field a line. Ids are those of this BTF.
+fn fields(resolved: &Resolved) -> Vec<Row> {
+    let titles = row(["FIELD", "MEMBER", "NAME", "STRUCT ID", "TYPE ID", "BYTE", "BIT", "SIZE", "USED BY"]);
+    std::iter::once(titles).chain(resolved.decisions.iter().map(field)).collect()
+}
+
+fn field(decision: &Decision) -> Row {
+    let spec = &decision.spec;
+    let names = spec.members.len();
+    let id = decision.structure.map_or("-".to_owned(), |id| id.to_string());
+    let used_by = used_by(users_of(decision.field));
+    let mut cells = match &decision.place {
+        Ok(place) => {
+            let path = decision.path().unwrap_or_default();
+            let width = place.width.map(|bits| format!(":{bits}")).unwrap_or_default();
+            vec![
+                format!("{}.{path}", spec.structure),
+                format!("{} of {names}", place.alternate + 1),
+                id,
+                place.type_id.to_string(),
+                place.byte_offset().to_string(),
+                format!("{}{width}", place.bit_offset),
+                place.size.map_or("-".to_owned(), |size| size.to_string()),
+            ]
+        }
+        Err(absence) => {
+            let why = match absence {
+                Absence::NoStructure => "no such structure",
+                Absence::NoMember => "no such member",
+                Absence::Damaged(_) => "the BTF is damaged here",
+            };
+            let member = format!("{}.{}", spec.structure, spec.members.join("|"));
+            vec![member, format!("absent: {why}"), id, "-".into(), "-".into(), "-".into(), "-".into()]
+        }
+    };
+    cells.insert(0, spec.name.to_owned());
+    cells.push(used_by);
+    cells
+}
+
+/// The programs, or that it is all of them.
+fn used_by(programs: Vec<&'static str>) -> String {
+    // Every header has it.
+    match programs.len() == users_of(Field::TaskTgid).len() {
+        true => "all".to_owned(),
+        false => programs.join(" "),
+    }
+}
+
+/// Which field's users a constant has.
+fn user_of(constant: Const) -> Vec<&'static str> {
+    match constant {
+        Const::ExitHasGroupDead => {
+            typed_tracepoints().filter(|(at, _)| *at == EXIT_TRACEPOINT).map(|(_, p)| p).collect()
+        }
+        Const::InlineNameLen => users_of(Field::DentryInline),
+        Const::TraceFlagTracepoint => users_of(Field::TraceCallFlags),
+        Const::LinkTypePerf | Const::LinkTypeRawTp => users_of(Field::LinkType),
+        _ => Vec::new(),
+    }
+}
+
+/// Constants, the enumerators among them.
+fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
+    let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
+    for (name, value) in resolved.consts.all() {
+        let value = value.map_or("absent".to_owned(), |value| value.to_string());
+        rows.push(vec![format!("{name:?}"), value, used_by(user_of(name))]);
+    }
+    for (name, value) in ENUMERATORS.iter().zip(btf.enumerators(&ENUMERATORS)) {
+        let value = value.map_or("absent: no such enumerator".to_owned(), |value| value.to_string());
+        let user = if *name == TASK_HELPER { "all" } else { "the constant above" };
+        rows.push(vec![format!("enumerator {name}"), value, user.to_owned()]);
+    }
+    rows
+}
+
+fn tracepoints(btf: &Btf) -> Vec<Row> {
+    let mut rows = vec![row(["TRACEPOINT", "ARGUMENTS", "USED BY"])];
+    for name in TRACEPOINTS {
+        let arguments = btf.tracepoint_args(name).map_or("absent".to_owned(), |count| count.to_string());
+        let users: Vec<_> = typed_tracepoints().filter(|(at, _)| *at == name).map(|(_, program)| program).collect();
+        rows.push(vec![name.to_owned(), arguments, users.join(" ")]);
+    }
+    rows
+}
+
+/// What the kernel is told by id, and what only has to exist.
+fn by_id(btf: &Btf) -> Vec<Row> {
+    let id = |found: Option<u32>| found.map_or("absent".to_owned(), |id| id.to_string());
+    let mut rows = vec![row(["FOUND BY NAME", "ID", "USED FOR"])];
+    for (name, found) in FUNCTIONS.iter().zip(btf.funcs(&FUNCTIONS)) {
+        rows.push(vec![format!("function {name}"), id(found), "typed reads".into()]);
+    }
+    for (name, found) in TYPES.iter().zip(btf.structures(TYPES)) {
+        rows.push(vec![format!("struct {name}"), id(found), "typed reads".into()]);
+    }
+    let (structure, member) = MAY_GOTO_MEMBER;
+    let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
+    rows.push(vec![format!("{structure}.{member}"), id(found), "loops by may_goto".into()]);
+    rows
+}
+
+/// Writes rows with aligned columns, and an empty line. The names in them are ours or numbers: nothing of the file's.
+fn table(out: &mut String, rows: Vec<Row>) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for row in &rows {
+        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(kernel: &str) -> Btf {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/btf/{kernel}.btf"));
+        Btf::from_file(path).expect("committed")
+    }
+
+    #[track_caller]
+    fn check_line(report: &str, words: &[&str]) {
+        let found = report.lines().any(|line| {
+            let mut cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            words.iter().all(|word| cells.any(|cell| cell == *word))
+        });
+        assert!(found, "{words:?} in\n{report}");
+    }
+
+    #[test]
+    fn every_decision_is_a_line() {
+        let btf = committed("5.10");
+        let resolved = btf.resolve();
+        let report = report(&btf, &resolved);
+        for decision in &resolved.decisions {
+            assert!(report.lines().any(|line| line.starts_with(&format!("{} ", decision.spec.name))), "{decision:?}");
+        }
+        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", "exec_btf exec_tp sys_exit_btf open_tp"]);
+        check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
+        check_line(&report, &["sched_process_exit", "1", "exit_btf"]);
+        check_line(&report, &["function bpf_rdonly_cast", "absent"]);
+        check_line(&report, &["enumerator BPF_FUNC_get_current_task_btf", "absent: no such enumerator"]);
+    }
+
+    #[test]
+    fn newer_kernels_have_what_older_ones_lack() {
+        let btf = committed("7.1");
+        let report = report(&btf, &btf.resolve());
+        check_line(&report, &["sched_process_exit", "2", "exit_btf"]);
+        for there in ["function bpf_rdonly_cast", "struct dentry", "bpf_verifier_state.may_goto_depth"] {
+            assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_user() {
+        let btf = committed("7.1");
+        for decision in btf.resolve().decisions {
+            assert!(!users_of(decision.field).is_empty(), "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn every_tracepoint_that_is_attached_to_is_looked_for() {
+        for (tracepoint, program) in typed_tracepoints() {
+            assert!(TRACEPOINTS.contains(&tracepoint), "{program}");
+        }
+    }
+}

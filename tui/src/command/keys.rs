@@ -1,0 +1,58 @@
+//! `tracetui keys`, and docs/KEYS.md: the dashboard's keys, from the table that they are looked up in.
+
+use crate::app::keymap::{KEYS, Section, rows};
+use anyhow::Result;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Writes the keys to stdout.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run() -> Result<ExitCode> {
+    io::stdout().write_all(text().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The keys in aligned columns, a heading before each section.
+pub fn text() -> String {
+    let width = Section::ALL.iter().flat_map(|section| rows(*section)).map(|(keys, _)| keys.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for section in Section::ALL {
+        out.push_str(if out.is_empty() { "" } else { "\n" });
+        out.push_str(&format!("{}\n", section.title()));
+        for (keys, help) in rows(section) {
+            out.push_str(&format!("  {keys:width$}  {help}\n"));
+        }
+    }
+    out
+}
+
+/// The page of docs/.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, which the footer and the help (`?`) come from too; `tracetui keys`\nprints it. A test keeps it fresh.\n",
+    );
+    for section in Section::ALL {
+        out.push_str(&format!("\n## {}\n\n| key | what it does |\n|---|---|\n", section.title()));
+        for binding in KEYS.iter().filter(|binding| binding.section == section) {
+            let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{}`", key.name())).collect();
+            out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.help));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_there() {
+        let (text, page) = (text(), markdown());
+        for key in KEYS.iter().flat_map(|binding| binding.keys) {
+            assert!(text.split_whitespace().any(|word| word == key.name()), "{key:?}");
+            assert!(page.contains(&format!("`{}`", key.name())), "{key:?}");
+        }
+    }
+}

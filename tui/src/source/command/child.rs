@@ -1,0 +1,289 @@
+//! Between the fork and the exec. Other threads may have held any lock at the fork, so nothing here allocates, locks or
+//! panics: it makes system calls over what was made ready before.
+
+use crate::source::host::invoker::Invoker;
+use std::env;
+use std::ffi::{CString, OsStr, OsString, c_char};
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
+
+/// The byte that releases it.
+pub(super) const GO: u8 = 1;
+
+/// Bytes of a report on a failure: the stage, then errno.
+pub(super) const REPORT: usize = 5;
+
+/// Where to look when there is no `PATH`: as execvp(3) of both C libraries does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+/// What failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// Becoming the user.
+    User = 1,
+    /// The standard streams.
+    Streams = 2,
+    /// The exec.
+    Exec = 3,
+}
+
+impl Stage {
+    /// What to say before the error.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Stage::User => "cannot become the user who typed sudo: ",
+            Stage::Streams => "its standard streams: ",
+            Stage::Exec => "",
+        }
+    }
+}
+
+/// Why there was no exec.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Failed {
+    pub(super) stage: Stage,
+    pub(super) errno: i32,
+}
+
+impl Failed {
+    fn last(stage: Stage) -> Failed {
+        Failed { stage, errno: errno() }
+    }
+
+    fn write(self) -> [u8; REPORT] {
+        let [a, b, c, d] = self.errno.to_ne_bytes();
+        [self.stage as u8, a, b, c, d]
+    }
+
+    pub(super) fn read([stage, a, b, c, d]: [u8; REPORT]) -> Failed {
+        let stage = match stage {
+            1 => Stage::User,
+            2 => Stage::Streams,
+            _ => Stage::Exec,
+        };
+        Failed { stage, errno: i32::from_ne_bytes([a, b, c, d]) }
+    }
+}
+
+/// Strings and the pointers to them, as exec takes them.
+struct Strings {
+    /// Owns what the pointers are to.
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    fn new(strings: Vec<CString>) -> Strings {
+        let pointers = strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+        Strings { _strings: strings, pointers }
+    }
+}
+
+/// Everything that the child needs.
+pub(super) struct Prepared {
+    /// The files to try, in order.
+    files: Strings,
+    argv: Strings,
+    /// `sh FILE ARG…`, for a file that is no program; the file is filled in.
+    by_shell: Vec<*const c_char>,
+    environment: Strings,
+    user: Option<(u32, u32, Vec<u32>)>,
+    /// What becomes stdin, stdout and stderr.
+    streams: [RawFd; 3],
+}
+
+impl Prepared {
+    /// Makes ready to become `argv`.
+    pub(super) fn new(argv: &[OsString], user: Option<&Invoker>, streams: [RawFd; 3]) -> io::Result<Prepared> {
+        let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
+        let argv = Strings::new(argv.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?);
+        let arguments = argv.pointers.iter().skip(1).copied();
+        let by_shell = [SHELL.as_ptr(), ptr::null()].into_iter().chain(arguments).collect();
+        Ok(Prepared {
+            files: Strings::new(files(name)?),
+            by_shell,
+            argv,
+            environment: Strings::new(environment(user)?),
+            user: user.map(|user| (user.uid.0, user.gid.0, user.groups.clone())),
+            streams,
+        })
+    }
+
+    /// Forks. The child waits at `hold`, of which `go` is the other end, and reports on `report` when it cannot exec.
+    pub(super) fn fork(mut self, hold: RawFd, go: RawFd, report: RawFd) -> io::Result<libc::pid_t> {
+        // SAFETY: the child only does what `run` does, which ends in an exec or the end of the process.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: this is the child of the fork.
+            0 => unsafe { self.run(hold, go, report) },
+            pid => Ok(pid),
+        }
+    }
+
+    /// The child.
+    unsafe fn run(&mut self, hold: RawFd, go: RawFd, report: RawFd) -> ! {
+        // SAFETY: only async-signal-safe calls, over memory that was made ready before the fork.
+        unsafe {
+            libc::close(go);
+            // Rust ignores it; a command expects to be ended by it. Handlers end with the exec by themselves.
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            let failed = match self.change() {
+                Ok(()) if wait(hold) => self.exec(),
+                // Nobody will ever release it.
+                Ok(()) => libc::_exit(0),
+                Err(failed) => failed,
+            };
+            let bytes = failed.write();
+            libc::write(report, bytes.as_ptr().cast(), bytes.len());
+            libc::_exit(126)
+        }
+    }
+
+    /// Becomes the user, with the streams. Early, so that nothing waits with privileges that it will not have.
+    unsafe fn change(&self) -> Result<(), Failed> {
+        // SAFETY: the pointer and the length are the vector's; else only numbers. The raw calls: those of the C library
+        // would tell other threads, of which the child has none.
+        unsafe {
+            if let Some((uid, gid, groups)) = &self.user {
+                let done = libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) == 0
+                    && libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) == 0
+                    && libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) == 0;
+                if !done {
+                    return Err(Failed::last(Stage::User));
+                }
+            }
+            for (from, to) in self.streams.iter().zip(0..) {
+                // What stands already is left alone. Descriptors of ours are above 2, and closed by the exec.
+                if *from != to && libc::dup2(*from, to) < 0 {
+                    return Err(Failed::last(Stage::Streams));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries each file, as execvp(3) does: one that may not be executed is told about only if no other is found.
+    unsafe fn exec(&mut self) -> Failed {
+        let mut errno_of = libc::ENOENT;
+        for file in self.files.pointers.iter().copied().filter(|file| !file.is_null()) {
+            // SAFETY: strings that end with NUL, and arrays of such that end with null.
+            unsafe { libc::execve(file, self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr()) };
+            match errno() {
+                libc::ENOEXEC => {
+                    if let Some(place) = self.by_shell.get_mut(1) {
+                        *place = file;
+                    }
+                    // SAFETY: as above.
+                    unsafe { libc::execve(SHELL.as_ptr(), self.by_shell.as_ptr(), self.environment.pointers.as_ptr()) };
+                    return Failed::last(Stage::Exec);
+                }
+                libc::EACCES => errno_of = libc::EACCES,
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                other => return Failed { stage: Stage::Exec, errno: other },
+            }
+        }
+        Failed { stage: Stage::Exec, errno: errno_of }
+    }
+}
+
+/// Waits for the release; `false` when the other end is closed.
+unsafe fn wait(hold: RawFd) -> bool {
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: one byte, to a live local.
+        match unsafe { libc::read(hold, (&raw mut byte).cast(), 1) } {
+            1 => return byte == GO,
+            -1 if errno() == libc::EINTR => {}
+            _ => return false,
+        }
+    }
+}
+
+/// errno of the last call. (`io::Error` would do too; this is only a load.)
+fn errno() -> i32 {
+    // SAFETY: the C library's place for errno is always there.
+    unsafe { *libc::__errno_location() }
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| io::Error::other("the command holds a zero byte"))
+}
+
+/// The files that a name may mean: itself if it holds a slash, else one for each directory of `PATH`.
+fn files(name: &OsStr) -> io::Result<Vec<CString>> {
+    if name.is_empty() || name.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(name)?]);
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let directories = path.as_bytes().split(|byte| *byte == b':');
+    let file = |directory: &[u8]| {
+        // An empty one is the working directory.
+        let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+        c_string(OsStr::from_bytes(&[directory, slash, name.as_bytes()].concat()))
+    };
+    directories.map(file).collect()
+}
+
+/// Our environment, made that of the user: as if it had been typed without sudo.
+fn environment(user: Option<&Invoker>) -> io::Result<Vec<CString>> {
+    let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
+    if let Some(user) = user {
+        let replaced = |name: &OsStr| {
+            name.as_bytes().starts_with(b"SUDO_") || ["HOME", "USER", "LOGNAME"].iter().any(|own| name == *own)
+        };
+        variables.retain(|(name, _)| !replaced(name));
+        variables.extend([
+            ("HOME".into(), user.home.clone()),
+            ("USER".into(), user.name.clone()),
+            ("LOGNAME".into(), user.name.clone()),
+        ]);
+    }
+    let line = |(name, value): &(OsString, OsString)| {
+        c_string(&OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat()))
+    };
+    variables.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::id::{Gid, Uid};
+
+    #[test]
+    fn a_name_with_a_slash_is_a_file_and_others_are_looked_for() {
+        assert_eq!(files(OsStr::new("./a")).expect("no NUL"), [c"./a".to_owned()]);
+        let found = files(OsStr::new("a")).expect("no NUL");
+        assert!(!found.is_empty() && found.iter().all(|file| file.as_bytes().ends_with(b"a")));
+        assert!(files(OsStr::from_bytes(b"a\0b")).is_err());
+    }
+
+    #[test]
+    fn the_environment_is_the_users() {
+        let user = Invoker {
+            uid: Uid(1000),
+            gid: Gid(1000),
+            groups: vec![1000],
+            name: "ana".into(),
+            home: "/home/ana".into(),
+        };
+        let all = environment(Some(&user)).expect("no NUL");
+        for wanted in [c"HOME=/home/ana", c"USER=ana", c"LOGNAME=ana"] {
+            assert_eq!(all.iter().filter(|line| line.as_c_str() == wanted).count(), 1);
+        }
+        assert!(!all.iter().any(|line| line.as_bytes().starts_with(b"SUDO_")));
+        assert_eq!(environment(None).expect("no NUL").len(), env::vars_os().count());
+    }
+
+    #[test]
+    fn a_report_comes_back_as_it_was_sent() {
+        for stage in [Stage::User, Stage::Streams, Stage::Exec] {
+            let failed = Failed { stage, errno: libc::EACCES };
+            assert_eq!(Failed::read(failed.write()), failed);
+        }
+    }
+}

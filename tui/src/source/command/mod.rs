@@ -1,0 +1,378 @@
+//! The COMMAND whose tree is traced: forked first of all, held until every probe is attached, then released to its exec,
+//! which so is the first thing that is seen of it.
+//!
+//! It is forked before tracetui gives up privileges and raises limits, so it has what the shell would have given it. What
+//! happens between the fork and the exec is in [`child`]; everything that this needs is made ready before the fork.
+
+mod child;
+
+use super::host::invoker::Invoker;
+use crate::source::host::procfs;
+use child::{Failed, Prepared, Stage};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+use tracetui_shared::id::Tgid;
+
+/// Where the COMMAND's standard streams lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Streams {
+    /// stdout to our stderr: ours holds the events.
+    StdoutToStderr,
+    /// As they are.
+    Untouched,
+    /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
+    Captured,
+}
+
+/// A COMMAND that waits for its release. Dropped instead, it ends without having run.
+#[derive(Debug)]
+pub struct Held {
+    process: Option<Process>,
+    go: Option<PipeWriter>,
+}
+
+/// The process, wherever it stands.
+#[derive(Debug)]
+struct Process {
+    pid: libc::pid_t,
+    tgid: Tgid,
+    name: OsString,
+    pidfd: OwnedFd,
+    /// Says why there was no exec; closed by one.
+    failure: PipeReader,
+    output: Option<PipeReader>,
+}
+
+/// A COMMAND that was released.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    pidfd: AsyncFd<OwnedFd>,
+    output: Option<AsyncFd<PipeReader>>,
+    ended: Option<Ended>,
+    told: bool,
+}
+
+/// What happens to a COMMAND.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It, or what it started, wrote.
+    Wrote(Vec<u8>),
+    /// It ended; what it started may still write.
+    Ended(Ended),
+}
+
+/// How a COMMAND ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+    /// It never ran: a line that says why, and the status that a shell would give it.
+    NotRun(String, u8),
+}
+
+impl Ended {
+    /// The status to exit with: the command's, 128 and the signal's number, 127 for not found, 126 for not executable.
+    pub fn status(&self) -> u8 {
+        match self {
+            Ended::Exited(status) | Ended::NotRun(_, status) => *status,
+            Ended::Killed(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Exited(status) => write!(f, "exit {status}"),
+            Ended::Killed(signal) => write!(f, "killed by signal {signal}"),
+            Ended::NotRun(why, _) => f.write_str(why),
+        }
+    }
+}
+
+impl Held {
+    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo.
+    ///
+    /// # Errors
+    /// When that user is not known, or the system has no room for a process.
+    pub fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
+        let user = Invoker::of_sudo()?;
+        let (hold, go) = io::pipe()?;
+        let (failure, report) = io::pipe()?;
+        let captured = match streams {
+            Streams::Captured => Some((io::pipe()?, std::fs::File::open("/dev/null")?)),
+            _ => None,
+        };
+        let fds = match (&captured, streams) {
+            (Some(((_, output), null)), _) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
+            (None, Streams::StdoutToStderr) => [0, 2, 2],
+            (None, _) => [0, 1, 2],
+        };
+        let prepared = Prepared::new(argv, user.as_ref(), fds)?;
+        let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
+        let output = captured.map(|((output, _), _)| output);
+        let name = argv.first().cloned().unwrap_or_default();
+        // A process that cannot be waited for ends when `go` closes.
+        let process = Process { pid, tgid: initial_tgid(pid), name, pidfd: pidfd(pid)?, failure, output };
+        Ok(Held { process: Some(process), go: Some(go) })
+    }
+
+    /// Its process id, as the probes see it.
+    pub fn tgid(&self) -> Tgid {
+        self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
+    }
+
+    /// Lets it run.
+    ///
+    /// # Errors
+    /// When the event loop does not take its descriptors.
+    pub fn release(mut self) -> io::Result<Running> {
+        let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        let output = process.output.take().map(nonblocking).transpose()?;
+        let pidfd = watched(process.pidfd.try_clone()?)?;
+        // Killed meanwhile? Then waiting for it tells.
+        let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
+        Ok(Running { process, pidfd, output, ended: None, told: false })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            // Where we may not kill it, the closed pipe ends it.
+            drop(self.go.take());
+            process.signal(libc::SIGKILL);
+            let _ = process.reap(0);
+        }
+    }
+}
+
+impl Running {
+    /// The name that was typed.
+    pub fn name(&self) -> &OsStr {
+        &self.process.name
+    }
+
+    /// How it ended, once that is known.
+    pub fn end(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// Waits until it has ended, and reaps it; at once when it has. Can be given up and called again.
+    pub async fn ended(&mut self) -> Ended {
+        ended(&self.process, &self.pidfd, &mut self.ended).await
+    }
+
+    /// Waits for the next thing that happens to it; for ever when it has ended and nobody can write any more. Can be given
+    /// up and called again.
+    pub async fn next(&mut self) -> Happened {
+        let Running { process, pidfd, output, ended: end, told } = self;
+        tokio::select! {
+            biased;
+            bytes = written(output) => Happened::Wrote(bytes),
+            end = ended(process, pidfd, end), if !*told => {
+                *told = true;
+                Happened::Ended(end)
+            }
+        }
+    }
+
+    /// Sends it a signal, unless it has ended.
+    pub fn signal(&self, signal: libc::c_int) {
+        if self.ended.is_none() {
+            self.process.signal(signal);
+        }
+    }
+
+    /// What output there is, without waiting.
+    pub fn output_left(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if let Some(output) = &mut self.output {
+            // What was written before the end is read; that the pipe is still open elsewhere is no error.
+            let _ = output.get_mut().take(crate::limits::COMMAND_OUTPUT as u64).read_to_end(&mut all);
+        }
+        all
+    }
+}
+
+async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<Ended>) -> Ended {
+    loop {
+        if let Some(ended) = ended {
+            return ended.clone();
+        }
+        // That fails only when the event loop ends.
+        let Ok(mut ready) = pidfd.readable().await else { continue };
+        match process.reap(libc::WNOHANG) {
+            Some(end) => *ended = Some(end),
+            None => ready.clear_ready_matching(Ready::READABLE),
+        }
+    }
+}
+
+/// Waits for output; when everybody closed it, or it is not ours to read, for ever.
+async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
+    while let Some(pipe) = output {
+        let mut bytes = vec![0; OUTPUT_READ];
+        let read = pipe.async_io_mut(Interest::READABLE, |pipe| pipe.read(&mut bytes)).await;
+        match read {
+            Ok(0) | Err(_) => *output = None,
+            Ok(read) => {
+                bytes.truncate(read);
+                return bytes;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Bytes of output that are read at once.
+const OUTPUT_READ: usize = 16 << 10;
+
+impl Process {
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: takes no pointers; the descriptor is ours. By it no other process can be met.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, 0, 0) };
+    }
+
+    /// Takes its end from the kernel; `None` when it has not ended.
+    fn reap(&self, flags: libc::c_int) -> Option<Ended> {
+        let mut status = 0;
+        // SAFETY: the pointer is to a live local.
+        let pid = unsafe { libc::waitpid(self.pid, &raw mut status, flags) };
+        (pid == self.pid).then(|| self.not_run().unwrap_or_else(|| of_wait(status)))
+    }
+
+    /// What the child said when there was no exec.
+    fn not_run(&self) -> Option<Ended> {
+        let mut bytes = [0; child::REPORT];
+        // It has ended, so this does not wait.
+        (&self.failure).read_exact(&mut bytes).ok()?;
+        let Failed { stage, errno } = Failed::read(bytes);
+        let status = match (stage, errno) {
+            (Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
+            _ => 126,
+        };
+        let error = io::Error::from_raw_os_error(errno).to_string();
+        let error = error.split(" (os error").next().unwrap_or_default();
+        Some(Ended::NotRun(format!("cannot run {}: {}{error}", self.name.display(), stage.prefix()), status))
+    }
+}
+
+fn of_wait(status: libc::c_int) -> Ended {
+    let byte = |number: libc::c_int| u8::try_from(number).unwrap_or(u8::MAX);
+    match libc::WIFSIGNALED(status) {
+        true => Ended::Killed(byte(libc::WTERMSIG(status))),
+        false => Ended::Exited(byte(libc::WEXITSTATUS(status))),
+    }
+}
+
+fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A child's process id in the initial namespace, which is what the probes see.
+fn initial_tgid(pid: libc::pid_t) -> Tgid {
+    Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
+}
+
+fn watched<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what can become an `OwnedFd` owns its descriptor, which stays the same until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+fn nonblocking(pipe: PipeReader) -> io::Result<AsyncFd<PipeReader>> {
+    // SAFETY: takes no pointers; the descriptor is ours.
+    if unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    watched(pipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    /// Runs a command to its end; how it ended, and its output.
+    fn run(words: &[&str]) -> (Ended, String) {
+        let held = Held::start(&argv(words), Streams::Captured).expect("room for a process");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            let mut all = Vec::new();
+            let ended = loop {
+                match running.next().await {
+                    Happened::Wrote(bytes) => all.extend(bytes),
+                    Happened::Ended(ended) => break ended,
+                }
+            };
+            all.extend(running.output_left());
+            assert_eq!(running.ended().await, ended, "told again");
+            (ended, String::from_utf8(all).expect("UTF-8"))
+        })
+    }
+
+    #[test]
+    fn the_end_is_the_commands() {
+        assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
+        let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
+        assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
+    }
+
+    #[test]
+    fn stdin_is_empty_and_a_closed_pipe_kills_again() {
+        assert_eq!(run(&["cat"]), (Ended::Exited(0), String::new()));
+        let (ended, said) = run(&["sh", "-c", "grep SigIgn /proc/self/status"]);
+        let ignored = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        assert_eq!((ended, ignored.expect("hex") >> (libc::SIGPIPE - 1) & 1), (Ended::Exited(0), 0));
+    }
+
+    #[track_caller]
+    fn check_not_run(word: &str, status: u8, says: &str) {
+        let (ended, _) = run(&[word, "argument"]);
+        assert_eq!(ended.status(), status, "{ended}");
+        assert!(matches!(&ended, Ended::NotRun(why, _) if why.contains(word) && why.contains(says)), "{ended}");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_told_as_a_shell_tells_it() {
+        check_not_run("no-such-command-anywhere", 127, "No such file");
+        check_not_run("/no/such/command", 127, "No such file");
+        check_not_run("/etc/passwd", 126, "denied");
+        check_not_run("/", 126, "denied");
+        check_not_run("", 127, "No such file");
+    }
+
+    #[test]
+    fn a_script_without_a_first_line_is_run_by_the_shell() {
+        let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
+        std::fs::write(&path, "echo \"$0 $1 $2\"\n").expect("a script");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let name = path.to_str().expect("UTF-8");
+        let (ended, said) = run(&[name, "a b", "c"]);
+        let _ = std::fs::remove_file(&path);
+        assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
+    }
+
+    #[test]
+    fn one_that_is_not_released_ends_without_having_run() {
+        let held = Held::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
+        let pid = held.process.as_ref().expect("held").pid;
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+        drop(held);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "reaped");
+    }
+}

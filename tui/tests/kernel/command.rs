@@ -1,0 +1,193 @@
+//! `-- COMMAND`: who runs, when, what is seen of it, and how it ends.
+
+use crate::traced::{Dir, Run, TRACETUI, alone, may_trace, n};
+use serde_json::Value;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
+/// `print ARGS -- WORDS` to its end. `None`, and said why, when it may not trace.
+fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Option<Run> {
+    if !may_trace() {
+        return None;
+    }
+    let dir = Dir::new();
+    let out = dir.at("out");
+    let mut command = Command::new(TRACETUI);
+    command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file")).stderr(Stdio::piped());
+    change(&mut command);
+    let done = command.spawn().and_then(std::process::Child::wait_with_output).expect("tracetui runs");
+    let stderr: Vec<String> = String::from_utf8_lossy(&done.stderr).lines().map(str::to_owned).collect();
+    if !stderr.iter().any(|line| line.starts_with("tracing")) {
+        assert_eq!(done.status.code(), Some(1), "{stderr:?}");
+        crate::traced::cannot_run(&stderr.join("; "));
+        return None;
+    }
+    Some(Run { status: done.status, stderr, raw: std::fs::read(&out).expect("the output") })
+}
+
+fn run(words: &[&str]) -> Option<Run> {
+    let _alone = alone();
+    print(&[], words, |_| {})
+}
+
+fn pids(run: &Run) -> Vec<u64> {
+    let mut pids: Vec<u64> = run.lines().filter(|e| e["kind"] != "lost").map(|e| n(&e["pid"])).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+fn names(run: &Run, kind: &str) -> Vec<String> {
+    let of = |e: Value| e["comm"].as_str().expect("a name").to_owned();
+    run.lines().filter(|e| e["kind"] == kind).map(of).collect()
+}
+
+#[test]
+fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
+    let Some(run) = run(&["sh", "-c", "true; /bin/true; cat /etc/hostname >/dev/null; exit 3"]) else { return };
+    run.check();
+    assert_eq!(run.status.code(), Some(3));
+    let lines: Vec<Value> = run.lines().filter(|e| e["kind"] != "lost").collect();
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!(
+        (&first["kind"], &first["argv"][2]),
+        (&"exec".into(), &"true; /bin/true; cat /etc/hostname >/dev/null; exit 3".into())
+    );
+    assert_eq!((&last["kind"], &last["exit_code"]), (&"exit".into(), &3.into()));
+    assert_eq!(first["pid"], last["pid"]);
+    assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
+    assert_eq!(names(&run, "exit").len(), 3);
+    assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
+}
+
+#[test]
+fn only_its_tree_is_seen() {
+    let _alone = alone();
+    let mut stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
+    let run = print(
+        &[],
+        &["sh", "-c", "for i in 1 2 3 4 5; do /bin/true; done; (sleep 0.1; cat /etc/passwd) | wc -l"],
+        |_| {},
+    );
+    stranger.kill().expect("it runs");
+    stranger.wait().expect("it ended");
+    let Some(run) = run else { return };
+    let account = run.check();
+    let tree = pids(&run);
+    let root = tree[0];
+    for event in run.lines().filter(|e| e["kind"] != "lost") {
+        let (pid, parent) = (n(&event["pid"]), n(&event["ppid"]));
+        assert!(pid == root || tree.contains(&parent), "{event}");
+    }
+    assert_eq!(names(&run, "exec").iter().filter(|name| *name == "true").count(), 5);
+    assert!(n(&account["filtered"]) > 0, "the stranger's: {account}");
+}
+
+#[test]
+fn its_stdout_goes_to_our_stderr_and_its_stdin_is_ours() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let input = dir.file("in");
+    File::create(&input).and_then(|mut file| file.write_all(b"from stdin\n")).expect("a file");
+    let run = print(&[], &["sh", "-c", "echo to stdout; cat; echo to stderr >&2"], |command| {
+        command.stdin(File::open(&input).expect("a file"));
+    });
+    let Some(run) = run else { return };
+    run.check();
+    for said in ["to stdout", "from stdin", "to stderr"] {
+        assert_eq!(run.stderr.iter().filter(|line| *line == said).count(), 1, "{:?}", run.stderr);
+    }
+    let ready = run.stderr.iter().position(|line| line.starts_with("tracing"));
+    assert!(ready < run.stderr.iter().position(|line| line == "to stdout"), "held until all is attached");
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    let Some(killed) = run(&["sh", "-c", "kill -KILL $$"]) else { return };
+    assert_eq!(killed.status.code(), Some(137));
+    assert_eq!(killed.lines().find(|e| e["kind"] == "exit").expect("its end")["signal"], "SIGKILL");
+    for (word, status) in [("no-such-command-anywhere", 127), ("/no/such/command", 127), ("/etc/passwd", 126)] {
+        let run = run(&[word]).expect("it ran before");
+        assert_eq!(run.status.code(), Some(status), "{:?}", run.stderr);
+        assert!(run.stderr.iter().any(|line| line.contains(word)), "{:?}", run.stderr);
+        assert_eq!(run.raw, b"", "all of it was tracetui's own");
+        let account = run.account();
+        assert!(n(&account["own"]) >= 1, "{account}");
+    }
+}
+
+#[test]
+fn it_runs_as_the_user_who_typed_sudo() {
+    let _alone = alone();
+    let script = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME ${SUDO_UID-none}; grep -E 'CapEff|NoNewPrivs' /proc/self/status";
+    let nobody = |command: &mut Command| {
+        command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody").env("HOME", "/root");
+    };
+    let Some(run) = print(&[], &["sh", "-c", script], nobody) else { return };
+    let ready = run.stderr.iter().position(|line| line.starts_with("tracing")).expect("ready");
+    let said: Vec<&str> = run.stderr[ready + 1..].iter().map(String::as_str).collect();
+    assert_eq!(said[..3], ["65534"; 3], "{said:?}");
+    assert!(said[3].ends_with(" nobody nobody none") && !said[3].starts_with("/root"), "{said:?}");
+    assert_eq!(said[4..6], ["CapEff:\t0000000000000000", "NoNewPrivs:\t0"], "{said:?}");
+    assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
+}
+
+#[test]
+fn sudo_variables_that_make_no_sense_are_refused() {
+    if !may_trace() {
+        return;
+    }
+    let mut command = Command::new(TRACETUI);
+    let done = command.args(["print", "--", "id"]).env("SUDO_UID", "ana").output().expect("tracetui runs");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("SUDO_UID") && done.stdout.is_empty());
+}
+
+#[test]
+fn after_the_wanted_events_it_is_told_to_end() {
+    let _alone = alone();
+    let words = ["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"];
+    let Some(run) = print(&["-n", "5"], &words, |_| {}) else { return };
+    assert_eq!((run.status.code(), run.lines().count()), (Some(0), 5));
+    run.check();
+}
+
+#[test]
+fn a_signal_from_a_process_is_passed_on() {
+    let _alone = alone();
+    for (signal, status) in [(libc::SIGTERM, 143), (libc::SIGINT, 130)] {
+        // The shell tells whose child it is: tracetui's.
+        let script = format!("trap 'exit {status}' TERM INT; kill -{signal} $PPID; while :; do sleep 0.05; done");
+        let Some(run) = print(&["--kind", "exit"], &["sh", "-c", &script], |_| {}) else { return };
+        assert_eq!((run.status.code(), run.status.signal()), (Some(status), None), "{:?}", run.stderr);
+        run.check();
+    }
+}
+
+#[test]
+fn a_command_of_another_user_is_told_too() {
+    let _alone = alone();
+    let script = "while :; do /bin/true; done";
+    let nobody = |command: &mut Command| {
+        command.env("SUDO_UID", "65534").env("SUDO_GID", "65534");
+    };
+    let Some(run) = print(&["-n", "3"], &["sh", "-c", script], nobody) else { return };
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+}
+
+#[test]
+fn children_that_outlive_it_are_not_waited_for() {
+    let Some(run) = run(&["sh", "-c", "sleep 30 >/dev/null 2>&1 & exit 0"]) else { return };
+    run.check();
+    let sleeper = run.lines().find(|e| e["kind"] == "exec" && e["comm"] == "sleep").map(|e| n(&e["pid"]));
+    assert!(!run.lines().any(|e| e["kind"] == "exit" && e["comm"] == "sleep"));
+    if let Some(pid) = sleeper {
+        crate::sys::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL);
+    }
+}
