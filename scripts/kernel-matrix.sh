@@ -92,6 +92,7 @@ initramfs() {
   cp "$work/bin/kernel-tests" "$tree/tests/kernel"
   "$work/bin/kernel-tests" --list 2>/dev/null | sed -n 's/: test$//p' >"$tree/tests/names"
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"
+  echo machine >"$tree/etc/hostname"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
   cp "$parts/init.sh" "$tree/init"
   chmod 755 "$tree/init"

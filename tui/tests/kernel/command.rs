@@ -1,6 +1,6 @@
 //! `-- COMMAND`: who runs, when, what is seen of it, and how it ends.
 
-use crate::traced::{Dir, Run, TRACETUI, alone, may_trace, n};
+use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Op
     }
     let dir = Dir::new();
     let out = dir.at("out");
-    let mut command = Command::new(TRACETUI);
+    let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
     for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
         command.env_remove(variable);
@@ -143,7 +143,7 @@ fn sudo_variables_that_make_no_sense_are_refused() {
     if !may_trace() {
         return;
     }
-    let mut command = Command::new(TRACETUI);
+    let mut command = tracetui();
     let done = command.args(["print", "--", "id"]).env("SUDO_UID", "ana").output().expect("tracetui runs");
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("SUDO_UID") && done.stdout.is_empty());
