@@ -208,16 +208,23 @@ impl Storm {
             }
         }
         let ours = |e: &Value| e["kind"] == "open" && e["pid"] == sys::pid();
+        let mut unread = 0;
         for event in run.lines().filter(ours) {
             let (tid, path) = (event["tid"].as_i64().expect("a number"), event["path"].as_str().expect("text"));
             if path.starts_with('/') && !path.starts_with(self.dir.path().to_str().expect("UTF-8")) {
+                continue;
+            }
+            // A page may be gone for a moment when the probe looks, as when the kernel makes one huge page of many.
+            if event["path_why"] == "fault" {
+                unread += 1;
                 continue;
             }
             let found = open.remove(&(tid, path.to_owned()));
             let (attempt, dirfd) = found.unwrap_or_else(|| panic!("once, and as it was asked for: {event}"));
             attempt.check(&event, dirfd);
         }
-        open.len()
+        assert!(unread <= storm_opens() / 1000, "{unread} paths could not be read");
+        open.len() - unread
     }
 
     /// Each child has exactly one exec and one exit, as they were.
