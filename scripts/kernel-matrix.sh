@@ -159,11 +159,13 @@ boot_all() {
 
 step "packages"
 install_needs
-step "kernels"
-"$parts/fetch.sh" "$kernel_dir" "${kernels[@]}"
-step "build"
+step "build, and kernels meanwhile"
+"$parts/fetch.sh" "$kernel_dir" "${kernels[@]}" >"$work/fetch.log" 2>&1 &
+fetching=$!
 build
 initramfs
+wait "$fetching" || true
+cat "$work/fetch.log"
 step "machines, $jobs at once"
 boot_all
 step "table"

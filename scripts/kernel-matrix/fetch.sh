@@ -45,7 +45,7 @@ X
   apt-get -qq update || echo "some suites cannot be had" >&2
 }
 
-# Packages of a label, the newest version first, signed ones before unsigned.
+# Packages of a label, the newest version first; of one version the signed one first.
 packages() {
   apt-cache search --names-only "$(pattern "$1")" | awk '{ print $1 }' |
     sed -E 's/^(linux-(image|binary)(-unsigned)?-)(.*)$/\4 \1\4/' | sort -k1,1rV -k2,2 | awk '{ print $2 }' |
@@ -57,7 +57,7 @@ get() {
   for package in $(packages "$label" || true); do
     (cd "$dir/apt/download" && apt-get -qq download "$package" 2>/dev/null) || continue
     dpkg-deb --fsys-tarfile "$dir"/apt/download/*.deb |
-      tar -xO --wildcards './boot/vmlinuz*' './usr/lib/modules/*/vmlinuz' >"$dir/$label.part" 2>/dev/null || true
+      tar -xO --wildcards './boot/vmlinuz*' './usr/lib/modules/*/vmlinuz*' >"$dir/$label.part" 2>/dev/null || true
     rm -f "$dir"/apt/download/*.deb
     if [ -s "$dir/$label.part" ]; then
       mv "$dir/$label.part" "$dir/$label"
