@@ -157,41 +157,47 @@ boot_all() {
   wait
 }
 
-step "packages"
-install_needs
-step "build, and kernels meanwhile"
-"$parts/fetch.sh" "$kernel_dir" "${kernels[@]}" >"$work/fetch.log" 2>&1 &
-fetching=$!
-build
-initramfs
-wait "$fetching" || true
-cat "$work/fetch.log"
-step "machines, $jobs at once"
-boot_all
-step "table"
-logs=()
-while read -r kernel run _; do
-  logs+=("$work/$kernel.$run.log")
-done < <(runs)
-absent=()
-for kernel in "${kernels[@]}"; do
-  [ -s "$kernel_dir/$kernel" ] || absent+=("$kernel")
-done
-"$parts/table.sh" "${absent[*]}" "${logs[@]}" >"$work/table.md"
-if [ -n "$out" ]; then
-  cp "$work/table.md" "$out"
-  echo "written to $out"
-else
-  cat "$work/table.md"
-fi
-step "done"
+# All in one function, read whole before it runs: the file may change meanwhile.
+main() {
+  step "packages"
+  install_needs
+  step "build, and kernels meanwhile"
+  "$parts/fetch.sh" "$kernel_dir" "${kernels[@]}" >"$work/fetch.log" 2>&1 &
+  fetching=$!
+  build
+  initramfs
+  wait "$fetching" || true
+  cat "$work/fetch.log"
+  step "machines, $jobs at once"
+  boot_all
+  step "table"
+  logs=()
+  while read -r kernel run _; do
+    logs+=("$work/$kernel.$run.log")
+  done < <(runs)
+  absent=()
+  for kernel in "${kernels[@]}"; do
+    [ -s "$kernel_dir/$kernel" ] || absent+=("$kernel")
+  done
+  "$parts/table.sh" "${absent[*]}" "${logs[@]}" >"$work/table.md"
+  if [ -n "$out" ]; then
+    cp "$work/table.md" "$out"
+    echo "written to $out"
+  else
+    cat "$work/table.md"
+  fi
+  step "done"
 
-ran=$(grep -lx END "$work"/*.default.log | wc -l)
-wanted=$((${#kernels[@]} < 3 ? ${#kernels[@]} : 3))
-if [ "$ran" -lt "$wanted" ]; then
-  echo "only $ran kernels ran" >&2
-  exit 1
-fi
-if grep -H '^CHECK [^ ]* fail' "$work"/*.log | sed "s|^$work/||; s|\.log:CHECK| |" >&2; then
-  exit 1
-fi
+  ran=$(grep -lx END "$work"/*.default.log | wc -l || true)
+  wanted=$((${#kernels[@]} < 3 ? ${#kernels[@]} : 3))
+  if [ "$ran" -lt "$wanted" ]; then
+    echo "only $ran kernels ran" >&2
+    exit 1
+  fi
+  if grep -H '^CHECK [^ ]* fail' "$work"/*.log | sed "s|^$work/||; s|\.log:CHECK| |" >&2; then
+    exit 1
+  fi
+}
+
+main
+exit

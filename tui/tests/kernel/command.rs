@@ -50,14 +50,14 @@ fn names(run: &Run, kind: &str) -> Vec<String> {
 
 #[test]
 fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
-    let Some(run) = run(&["sh", "-c", "true; /bin/true; cat /etc/hostname >/dev/null; exit 3"]) else { return };
+    let Some(run) = run(&["sh", "-c", "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3"]) else { return };
     run.check();
     assert_eq!(run.status.code(), Some(3));
     let lines: Vec<Value> = run.lines().filter(|e| e["kind"] != "lost").collect();
     let (first, last) = (&lines[0], &lines[lines.len() - 1]);
     assert_eq!(
         (&first["kind"], &first["argv"][2]),
-        (&"exec".into(), &"true; /bin/true; cat /etc/hostname >/dev/null; exit 3".into())
+        (&"exec".into(), &"true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3".into())
     );
     assert_eq!((&last["kind"], &last["exit_code"]), (&"exit".into(), &3.into()));
     assert_eq!(first["pid"], last["pid"]);
