@@ -1,9 +1,9 @@
 //! The capture filter: which events are wanted.
 
-use crate::maps::{CAPTURE, CAPTURE_PIDS, CAPTURE_UIDS};
+use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS};
 use crate::read::get;
-use crate::task::Who;
-use tracetui_shared::capture::{Capture, CommGlobs, test};
+use crate::task::{Who, cgroup};
+use tracetui_shared::capture::{Capture, CommGlobs, test, tree};
 use tracetui_shared::header::COMM_LEN;
 use tracetui_shared::kind::Kind;
 
@@ -27,8 +27,41 @@ unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -
     unsafe {
         !(tests & test::FAILED != 0 && !failed
             || tests & test::PID != 0 && CAPTURE_PIDS.get(who.tgid).is_none()
+            || tests & test::TREE != 0 && CAPTURE_TREE.get(who.tgid).is_none()
+            || tests & test::CGROUP != 0 && CAPTURE_CGROUPS.get(cgroup(who.task)).is_none()
             || tests & test::UID != 0 && CAPTURE_UIDS.get(who.uid).is_none()
             || tests & test::COMM != 0 && !matches(&raw const (*capture).comm, who.comm))
+    }
+}
+
+/// Lets a new process into its parent's tree. The order of the two maps matters: user space puts a parent into the tree
+/// first and looks at who was born after that, so that a child that is in neither is nobody's.
+#[inline(always)]
+pub unsafe fn inherit(parent: u32, child: u32) {
+    let Some(capture) = CAPTURE.get_ptr(0) else { return };
+    // SAFETY: as in `wanted`; keys and values are on the stack. A full map is user space's to notice.
+    unsafe {
+        let tests = get(&raw const (*capture).tests);
+        if tests & test::KIN != 0 {
+            let _ = CAPTURE_KIN.insert(child, parent, 0);
+        }
+        if tests & test::TREE != 0 && CAPTURE_TREE.get(parent).is_some() && CAPTURE_TREE.get(child).is_none() {
+            let _ = CAPTURE_TREE.insert(child, tree::MEMBER, 0);
+        }
+    }
+}
+
+/// Takes a process that ended out of its tree; its children stay.
+#[inline(always)]
+pub unsafe fn forget(process: u32) {
+    let Some(capture) = CAPTURE.get_ptr(0) else { return };
+    // SAFETY: as in `inherit`.
+    unsafe {
+        if get(&raw const (*capture).tests) & test::TREE != 0
+            && CAPTURE_TREE.get_ptr(process).is_some_and(|value| get(value) == tree::MEMBER)
+        {
+            let _ = CAPTURE_TREE.remove(process);
+        }
     }
 }
 

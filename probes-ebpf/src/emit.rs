@@ -15,6 +15,7 @@ use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{Const, WAKE_NS};
+use tracetui_shared::time::BootNanos;
 
 /// Bytes that the ring adds to a record (`BPF_RINGBUF_HDR_SZ`).
 const RING_HEADER: u64 = 8;
@@ -58,7 +59,7 @@ impl Event {
             if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if matches!(kind, Kind::Exec | Kind::Exit | Kind::Fork) {
+            } else if keeps_the_table(slot) {
                 seq = (*counters).bookkeeping;
                 (*counters).bookkeeping = seq + 1;
             } else {
@@ -80,11 +81,22 @@ impl Event {
     pub unsafe fn head(&self, header: *mut FrameHeader, who: &Who) {
         // SAFETY: `header` is ours (map value or stack).
         unsafe {
+            self.stamp(header);
+            task::fill(header, who, self.cpu, self.time);
+        }
+    }
+
+    /// Writes what is the event's own into a header that tells already who did it.
+    #[inline(always)]
+    pub unsafe fn stamp(&self, header: *mut FrameHeader) {
+        // SAFETY: as in `head`.
+        unsafe {
             (*header).kind = self.slot.kind() as u16;
             (*header).slot = self.slot as u16;
             (*header).flags = if self.bookkeeping { flag::BOOKKEEPING } else { 0 };
             (*header).seq = self.seq;
-            task::fill(header, who, self.cpu, self.time);
+            (*header).cpu = self.cpu;
+            (*header).time = BootNanos(self.time);
         }
     }
 
@@ -170,6 +182,12 @@ impl Event {
             true
         }
     }
+}
+
+/// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
+/// exec changes nothing.
+const fn keeps_the_table(slot: Slot) -> bool {
+    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork) && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp)
 }
 
 /// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds

@@ -3,11 +3,12 @@
 use crate::probes::bpf::BpfScratch;
 use crate::probes::exec::ExecScratch;
 use crate::probes::open::OpenScratch;
-use aya_ebpf::bindings::BPF_NOEXIST;
+use crate::probes::uring::UringOpen;
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
-use tracetui_shared::capture::{Capture, MAX_PIDS, MAX_UIDS};
+use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS};
 use tracetui_shared::counters::CpuState;
 
 /// The way to user space. Its size is set by user space.
@@ -30,6 +31,22 @@ pub static CAPTURE_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_PIDS, 
 #[map]
 pub static CAPTURE_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_UIDS, 0);
 
+/// The processes of the trees that the capture filter lets through: [`tree`](tracetui_shared::capture::tree) values.
+#[map]
+pub static CAPTURE_TREE: HashMap<u32, u8> = HashMap::with_max_entries(MAX_TREE, BPF_F_NO_PREALLOC);
+
+/// New processes and their parents, while user space looks for the descendants of a tree's root.
+#[map]
+pub static CAPTURE_KIN: HashMap<u32, u32> = HashMap::with_max_entries(MAX_KIN, BPF_F_NO_PREALLOC);
+
+/// The cgroups that the capture filter lets through.
+#[map]
+pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGROUPS, BPF_F_NO_PREALLOC);
+
+/// Opens that were submitted to io_uring and did not complete yet, by the address of their request.
+#[map]
+pub static URING_OPENS: HashMap<u64, UringOpen> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
 // Where records are put together: one map for each program and one element for each CPU. From 7.0 on a program can be
 // preempted and another program run on the same CPU, so no two programs share one; the same program cannot (the kernel
 // skips it and counts that). Arrays indexed by CPU rather than per-CPU arrays: their lookup is inlined on every kernel,
@@ -41,6 +58,12 @@ pub static EXEC_BTF_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
 /// Records of `exec_tp`.
 #[map]
 pub static EXEC_TP_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
+/// Records of `exec` of `sys_exit_btf`.
+#[map]
+pub static EXEC_SYS_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
+/// Records of `exec_fail_tp`.
+#[map]
+pub static EXEC_FAIL_TP_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
 /// Records of `open` of `sys_exit_btf`.
 #[map]
 pub static OPEN_BTF_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
@@ -53,6 +76,13 @@ pub static OPEN_TP_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
 /// Records of `bpf_tp`.
 #[map]
 pub static BPF_TP_SCRATCH: Array<BpfScratch> = Array::with_max_entries(1, 0);
+
+/// What `uring_submit_btf` puts into [`URING_OPENS`].
+#[map]
+pub static URING_SUBMIT_SCRATCH: Array<UringOpen> = Array::with_max_entries(1, 0);
+/// Records of `uring_complete_btf`.
+#[map]
+pub static URING_COMPLETE_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
 
 /// A process, for [`first_exit`].
 #[repr(C)]

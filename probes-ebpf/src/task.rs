@@ -100,9 +100,9 @@ unsafe fn mnt_ns(task: u64) -> u32 {
     }
 }
 
-/// The cgroup of the v2 hierarchy.
+/// The cgroup of the v2 hierarchy; 0 when not known.
 #[inline(always)]
-unsafe fn cgroup(task: u64) -> u64 {
+pub unsafe fn cgroup(task: u64) -> u64 {
     // SAFETY: as in `fill`.
     unsafe {
         if !(has(Field::TaskCgroups) && has(Field::CssSetDflCgrp) && has(Field::CgroupKn) && has(Field::KernfsNodeId)) {

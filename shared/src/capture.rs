@@ -12,10 +12,33 @@ pub mod test {
     pub const COMM: u32 = 4;
     /// The event must have failed: `ret < 0`, or an exit with a signal or a code other than 0.
     pub const FAILED: u32 = 8;
+    /// The process must be a key of the map `CAPTURE_TREE`, which new processes inherit.
+    pub const TREE: u32 = 16;
+    /// The process's cgroup (v2) must be a key of the map `CAPTURE_CGROUPS`.
+    pub const CGROUP: u32 = 32;
+    /// No test: new processes are noted in the map `CAPTURE_KIN` with their parents, for the one who looks for the
+    /// descendants of a tree's root.
+    pub const KIN: u32 = 64;
+}
+
+/// Values of the map `CAPTURE_TREE`.
+pub mod tree {
+    /// A descendant: taken out when it ends.
+    pub const MEMBER: u8 = 1;
+    /// A root: the filter names its number, which stays whatever becomes of the process.
+    pub const ROOT: u8 = 2;
 }
 
 /// Most pids that `--pid` takes in the kernel.
 pub const MAX_PIDS: u32 = 1024;
+/// Most roots that `--tree` takes in the kernel.
+pub const MAX_ROOTS: u32 = 256;
+/// Most processes of all trees that live at once.
+pub const MAX_TREE: u32 = 1 << 18;
+/// Most processes that are born while user space looks for descendants.
+pub const MAX_KIN: u32 = 1 << 16;
+/// Most cgroups that `--cgroup` takes in the kernel.
+pub const MAX_CGROUPS: u32 = 1 << 14;
 /// Most users that `--uid` takes in the kernel.
 pub const MAX_UIDS: u32 = 256;
 

@@ -72,10 +72,16 @@ pub enum Slot {
     OpenSysExit = 5,
     /// `bpf` from the BTF tracepoint `sys_exit`.
     BpfSysExit = 6,
-    /// `open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat}`.
+    /// `open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.
     OpenTp = 7,
     /// `bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.
     BpfTp = 8,
+    /// Failed `exec` from the BTF tracepoint `sys_exit`.
+    ExecSysExit = 9,
+    /// Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.
+    ExecFailTp = 10,
+    /// `open` through io_uring, from the BTF tracepoint `io_uring_complete`.
+    OpenUring = 11,
 }
 
 /// How many slots the counters have room for.
@@ -83,7 +89,7 @@ pub const SLOTS: usize = 16;
 
 impl Slot {
     /// Every slot.
-    pub const ALL: [Slot; 9] = [
+    pub const ALL: [Slot; 12] = [
         Slot::ExecBtf,
         Slot::ExecTp,
         Slot::ExitBtf,
@@ -93,15 +99,18 @@ impl Slot {
         Slot::BpfSysExit,
         Slot::OpenTp,
         Slot::BpfTp,
+        Slot::ExecSysExit,
+        Slot::ExecFailTp,
+        Slot::OpenUring,
     ];
 
     /// The kind of event that this slot makes.
     pub const fn kind(self) -> Kind {
         match self {
-            Slot::ExecBtf | Slot::ExecTp => Kind::Exec,
+            Slot::ExecBtf | Slot::ExecTp | Slot::ExecSysExit | Slot::ExecFailTp => Kind::Exec,
             Slot::ExitBtf | Slot::ExitTp => Kind::Exit,
             Slot::ForkBtf => Kind::Fork,
-            Slot::OpenSysExit | Slot::OpenTp => Kind::Open,
+            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenUring => Kind::Open,
             Slot::BpfSysExit | Slot::BpfTp => Kind::Bpf,
         }
     }
@@ -114,11 +123,21 @@ impl Slot {
             Slot::ExitBtf => "exit_btf",
             Slot::ExitTp => "exit_tp",
             Slot::ForkBtf => "fork_btf",
-            Slot::OpenSysExit | Slot::BpfSysExit => "sys_exit_btf",
+            Slot::OpenSysExit | Slot::BpfSysExit | Slot::ExecSysExit => "sys_exit_btf",
+            Slot::ExecFailTp => "exec_fail_tp",
+            Slot::OpenUring => "uring_complete_btf",
             Slot::OpenTp => "open_tp",
             Slot::BpfTp => "bpf_tp",
         }
     }
+}
+
+/// Whether a program shows most of a kind, or only some ways to make it that another program does not see.
+pub fn shows_most(program: &str, kind: Kind) -> bool {
+    !matches!(
+        (program, kind),
+        ("sys_exit_btf", Kind::Exec) | ("exec_fail_tp" | "uring_submit_btf" | "uring_complete_btf", _)
+    )
 }
 
 impl TryFrom<u16> for Slot {

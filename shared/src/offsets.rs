@@ -118,6 +118,13 @@ fields! {
     TraceCallFlags = "trace_event_call" "flags";
     TraceClassSystem = "trace_event_class" "system";
     TracepointName = "tracepoint" "name";
+    KiocbOpcode = "io_kiocb" "opcode";
+    KiocbCqeRes = "io_kiocb" "cqe.res";
+    IoOpenDfd = "io_open" "dfd";
+    IoOpenFileSlot = "io_open" "file_slot";
+    IoOpenFilename = "io_open" "filename";
+    IoOpenHow = "io_open" "how";
+    FilenameName = "filename" "name";
 }
 
 /// How many fields there are.

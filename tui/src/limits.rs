@@ -27,7 +27,7 @@ pub const BATCH: usize = 1 << 20;
 
 /// Batches that wait between the ring's reader and the pipeline. Then the reader stops reading, and the kernel's ring
 /// is the one place that loses events.
-pub const BATCHES_QUEUED: usize = 8;
+pub const BATCHES_QUEUED: usize = 16;
 
 /// The default of `--ring-size`, bytes.
 pub const RING_DEFAULT: u64 = 16 << 20;
@@ -43,6 +43,9 @@ pub const MEMORY_DEFAULT: u64 = 256 << 20;
 
 /// Bytes that are kept of what a COMMAND writes while the dashboard has the screen. The oldest lines are dropped, and counted.
 pub const COMMAND_OUTPUT: usize = 1 << 20;
+
+/// Bytes of a line of a COMMAND's output that are one row. A longer line is several.
+pub const COMMAND_LINE: usize = 4096;
 
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
@@ -11,6 +11,10 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.lacks_command(std::env::args_os().last().as_deref()) {
+        let text = "no COMMAND follows --: without one, everything is traced";
+        Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, text).exit();
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -1,20 +1,22 @@
-//! `exec`: a program was started.
+//! `exec`: a program was started, or failed to start.
 
 use super::field;
+use super::open::copy_header;
+use super::sys_exit::Call;
 use crate::emit::{Event, Frame};
 use crate::maps::{EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
-use crate::read::{at_most, get, ld, may_turn, read_kernel_str, read_user, set, typed_as};
+use crate::read::{at_most, get, ld, may_turn, read_kernel_str, read_user, read_user_str, set, store_word, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
+use tracetui_shared::record::open::abi;
 
 /// Most bytes of filename and of interp, each with its NUL: `PATH_MAX`.
 const STRING_MAX: u64 = 4096;
@@ -23,6 +25,12 @@ const MASK: u64 = (1 << 14) - 1;
 const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
 /// Most continuations of one event.
 const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
+/// Most arguments of a failed exec that are counted.
+const ARGC_MAX: u64 = 4096;
+/// The same for kernels where the verifier walks through every turn (before 6.9).
+const ARGC_FEW: u32 = 48;
+/// Bytes asked for when an argument of a failed exec is read.
+const ARG_ASK: u64 = ARGV_FIRST as u64;
 
 /// Where `exec` is put together.
 #[repr(C)]
@@ -34,6 +42,13 @@ pub struct ExecScratch {
     chunk_buf: [u8; ARGV_CHUNK as usize],
     /// Where in `buf` the next part goes.
     off: u64,
+    /// Of a failed exec: the next pointer in its caller's `argv[]`, and how many were passed.
+    pointer: u64,
+    count: u64,
+    /// Not 0 when no more arguments are taken, only counted.
+    full: u64,
+    /// One pointer, or one byte, of the caller's memory.
+    word: u64,
 }
 
 /// What the tracepoints differ in.
@@ -206,12 +221,206 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
     }
 }
 
+const AT_FDCWD: i32 = -100;
+/// `/dev/fd/` as a word.
+const DEV_FD: u64 = u64::from_le_bytes(*b"/dev/fd/");
+
+/// What a failed exec was asked for.
+pub struct Asked {
+    /// The directory descriptor; `AT_FDCWD` for execve.
+    pub dirfd: i32,
+    /// The address of the path.
+    pub path: u64,
+    /// The address of `argv[]`.
+    pub argv: u64,
+}
+
+/// Tells of an exec that failed. Path and arguments are read from the caller's memory after the call; what the kernel did
+/// not touch before it failed may lie in a page that is not there, which is marked and not guessed.
+///
+/// After the point of no return the caller's memory is gone and the new program's has no arguments yet
+/// (`mm->arg_end == 0`): the kernel ends the process then (`bprm_execve` forces SIGSEGV), and what is left to tell is
+/// the file.
 #[inline(always)]
-unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
-    let mut i = 0;
-    while i < size_of::<FrameHeader>() / 8 {
-        // SAFETY: both are headers in this CPU's element; a header is a whole number of words.
-        unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
-        i += 1;
+pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
+    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
+    // own map.
+    unsafe {
+        let who = Who::of(call.task);
+        let Some(event) = Event::begin(slot, &who, true) else { return };
+        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        (*record).ret = call.ret as i32;
+        (*record).old_tid = 0;
+        (*record).euid = ld(who.cred, Field::CredEuid);
+        (*record).egid = ld(who.cred, Field::CredEgid);
+        (*record).interp_len = 0;
+        set(&raw mut (*s).off, 0);
+        asked_path(s, asked);
+        let fs: u64 = ld(call.task, Field::TaskFs);
+        let root = path::root_of(fs);
+        let gone = ld::<u64>(ld(call.task, Field::TaskMm), Field::MmArgEnd) == 0;
+        let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root);
+        if !gone {
+            (*record).exe_marks = 0;
+        }
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
+        let start = get(&raw const (*s).off);
+        asked_arguments(s, asked.argv, call.abi != abi::X86_64, gone);
+        let end = get(&raw const (*s).off);
+        (*record).argv_total = (end - start) as u32;
+        (*record).argv_len = (end - start) as u32;
+        const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
+        event.send((&raw mut (*s).frame).cast(), FIXED + end, FIXED + MASK + 1 + ARGV_FIRST as u64);
+    }
+}
+
+/// Appends the path as the kernel would call it (`alloc_bprm`): `/dev/fd/N/PATH` when it starts at a descriptor.
+#[inline(always)]
+unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
+    // SAFETY: see `failed`; a masked place has room for a string behind it.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let word = (&raw mut (*s).word).cast::<u8>();
+        read_user(word, 1, asked.path);
+        let first = get(word);
+        if asked.dirfd != AT_FDCWD && first != b'/' {
+            store_word((&raw mut (*s).buf).cast(), DEV_FD);
+            set(&raw mut (*s).off, 8);
+            decimal(s, asked.dirfd);
+            if first != 0 {
+                put(s, b'/');
+            }
+        }
+        let off = get(&raw const (*s).off);
+        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
+        let n = read_user_str(dst, STRING_MAX, asked.path);
+        let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
+        (*record).filename_marks = if n < 0 { mark::FAULT } else { 0 };
+        (*record).filename_len = (off + len) as u16;
+        set(&raw mut (*s).off, off + len);
+    }
+}
+
+#[inline(always)]
+unsafe fn put(s: *mut ExecScratch, byte: u8) {
+    // SAFETY: see `failed`.
+    unsafe {
+        let off = get(&raw const (*s).off);
+        set((&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize), byte);
+        set(&raw mut (*s).off, off + 1);
+    }
+}
+
+/// Appends a number.
+#[inline(always)]
+unsafe fn decimal(s: *mut ExecScratch, number: i32) {
+    // SAFETY: see `failed`.
+    unsafe {
+        if number < 0 {
+            put(s, b'-');
+        }
+        // State in memory, so that the turns look alike to the verifier.
+        set(&raw mut (*s).word, u64::from(number.unsigned_abs()));
+        set(&raw mut (*s).full, 0);
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            let left = get(&raw const (*s).word);
+            set(&raw mut (*s).word, left % unit);
+            let digit = left / unit;
+            if digit != 0 || unit == 1 || get(&raw const (*s).full) != 0 {
+                set(&raw mut (*s).full, 1);
+                put(s, b'0' + digit as u8);
+            }
+            unit /= 10;
+        }
+    }
+}
+
+/// Appends the strings that the caller's `argv[]` points to, each with its NUL, as many as there is room for: 16 KiB at
+/// least. The rest is counted.
+#[inline(always)]
+unsafe fn asked_arguments(s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
+    // SAFETY: see `failed`; ARG_ASK bytes lie behind any masked place.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        (*record).argv_marks = mark::CUT;
+        set(&raw mut (*s).pointer, argv);
+        set(&raw mut (*s).count, 0);
+        set(&raw mut (*s).full, 0);
+        if argv == 0 || gone {
+            (*record).argc = if gone { u32::MAX } else { 0 };
+            (*record).argv_marks = if gone { mark::FAULT } else { 0 };
+            return;
+        }
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, ARGC_FEW);
+            if !asked_argument(s, narrow) {
+                break;
+            }
+        }
+        let whole = get(&raw const (*record).argv_marks) & mark::CUT == 0;
+        (*record).argc = if whole { get(&raw const (*s).count) as u32 } else { u32::MAX };
+        if get(&raw const (*s).full) != 0 {
+            (*record).argv_marks |= get(&raw const (*s).full) as u8;
+        }
+    }
+}
+
+/// Takes one argument; `false` at the end, where the mark `CUT` goes when it is the caller's own end.
+#[inline(always)]
+unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
+    // SAFETY: as in `asked_arguments`.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let at = get(&raw const (*s).pointer);
+        let count = get(&raw const (*s).count);
+        let size = if narrow { 4 } else { 8 };
+        set(&raw mut (*s).word, 0);
+        if count >= ARGC_MAX {
+            return false;
+        }
+        if read_user((&raw mut (*s).word).cast(), size, at) != 0 {
+            set(&raw mut (*s).full, u64::from(mark::FAULT));
+            return false;
+        }
+        let string = get(&raw const (*s).word);
+        if string == 0 {
+            set(&raw mut (*record).argv_marks, 0);
+            return false;
+        }
+        set(&raw mut (*s).pointer, at + size);
+        set(&raw mut (*s).count, count + 1);
+        if get(&raw const (*s).full) == 0 {
+            take_argument(s, string);
+        }
+        true
+    }
+}
+
+#[inline(always)]
+unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
+    // SAFETY: as in `asked_arguments`.
+    unsafe {
+        let off = get(&raw const (*s).off);
+        if off > MASK {
+            return set(&raw mut (*s).full, u64::from(mark::CUT));
+        }
+        let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
+        let n = read_user_str(dst, ARG_ASK, string);
+        if n < 0 {
+            return set(&raw mut (*s).full, u64::from(mark::FAULT));
+        }
+        set(&raw mut (*s).off, off + (n as u64 & (2 * ARG_ASK - 1)));
+        if n == ARG_ASK as i64 {
+            // As long as there was room for: whole only if its NUL is where ours was put.
+            let word = (&raw mut (*s).word).cast::<u8>();
+            if read_user(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
+                set(&raw mut (*s).full, u64::from(mark::CUT));
+            }
+        }
     }
 }

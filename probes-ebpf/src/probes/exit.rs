@@ -1,6 +1,7 @@
 //! `exit`: the last thread of a process ended.
 
 use super::field;
+use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::maps::first_exit;
 use crate::read::{konst, ld, typed_as};
@@ -58,7 +59,9 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
             return;
         }
         let record = status(task, signal);
-        let Some(event) = Event::begin(slot, &who, record.status != 0) else { return };
+        let event = Event::begin(slot, &who, record.status != 0);
+        capture::forget(who.tgid);
+        let Some(event) = event else { return };
         let mut frame = MaybeUninit::<Frame<ExitRecord>>::uninit();
         let frame = frame.as_mut_ptr();
         event.head(&raw mut (*frame).header, &who);

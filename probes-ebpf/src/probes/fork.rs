@@ -1,5 +1,6 @@
 //! `fork`: a process was created.
 
+use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::read::{ld, typed_as};
 use crate::task::{Who, start_of};
@@ -30,9 +31,11 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         if tgid != tid {
             return;
         }
+        // The child's parent, not the caller: they differ with CLONE_PARENT.
+        let real_parent: u64 = ld(child, Field::TaskRealParent);
+        capture::inherit(ld(real_parent, Field::TaskTgid), tgid);
         let who = Who::of(parent);
         let Some(event) = Event::begin(slot, &who, false) else { return };
-        let real_parent: u64 = ld(child, Field::TaskRealParent);
         let mut frame = MaybeUninit::<Frame<ForkRecord>>::uninit();
         let frame = frame.as_mut_ptr();
         event.head(&raw mut (*frame).header, &who);

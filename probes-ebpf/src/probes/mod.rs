@@ -6,6 +6,8 @@ pub mod exit;
 pub mod fork;
 pub mod open;
 mod sys_exit;
+mod tasks;
+pub mod uring;
 
 use aya_ebpf::EbpfContext;
 use core::ptr::read_volatile;

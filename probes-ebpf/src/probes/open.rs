@@ -3,9 +3,10 @@
 use super::sys_exit::Call;
 use crate::emit::{Event, Frame};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, ld, offset, read_user, read_user_str};
+use crate::read::{any, get, ld, offset, read_user, read_user_str, set};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
@@ -25,8 +26,10 @@ const O_PATH: u64 = 0x20_0000;
 /// Where `open` is put together.
 #[repr(C)]
 pub struct OpenScratch {
-    frame: Frame<OpenRecord>,
-    buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK],
+    /// What is sent.
+    pub frame: Frame<OpenRecord>,
+    /// What follows the fixed part: names, then the path as asked.
+    pub buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK],
     walk: Walk,
     /// `struct open_how`: flags, mode, resolve.
     how: [u64; 3],
@@ -46,13 +49,31 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
         (*record).ret = call.ret as i32;
         (*record).via = via;
         (*record).abi = call.abi;
-        (*record).reserved = 0;
+        (*record).uring = 0;
         let path = request(s, call, via);
-        let end = resolved(s, call) & MASK;
+        let end = resolved(s, call.task, call.ret, Reach::Here);
         let path_len = as_asked(s, end, path);
-        const FIXED: u64 = size_of::<Frame<OpenRecord>>() as u64;
-        event.send((&raw mut (*s).frame).cast(), FIXED + end + path_len, FIXED + NAMES_MAX + ASK);
+        send(s, &event, end, path_len);
     }
+}
+
+/// Sends what was put together.
+#[inline(always)]
+pub unsafe fn send(s: *mut OpenScratch, event: &Event, end: u64, path_len: u64) {
+    const FIXED: u64 = size_of::<Frame<OpenRecord>>() as u64;
+    // SAFETY: see `open`.
+    unsafe { event.send((&raw mut (*s).frame).cast(), FIXED + end + path_len, FIXED + NAMES_MAX + ASK) };
+}
+
+/// Where the opened file can be found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In the current task's descriptor table.
+    Here,
+    /// In the table of a process that is not the current one.
+    OtherTable,
+    /// In no descriptor table: a direct descriptor of io_uring.
+    NoDescriptor,
 }
 
 /// Writes what was asked for; the address of the path.
@@ -78,6 +99,12 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
             (*record).mode = (*how)[1] as u32;
             (*record).resolve = (*how)[2];
             b
+        } else if via == via::OPEN_BY_HANDLE_AT {
+            // `mount_fd, handle, flags`: there is no path, and the descriptor only names the file system.
+            (*record).dirfd = a as i32;
+            (*record).flags = c & 0xffff_ffff;
+            (*record).mode = 0;
+            0
         } else {
             let creat = via == via::CREAT;
             (*record).dirfd = AT_FDCWD;
@@ -88,45 +115,49 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
     }
 }
 
-/// Appends the names of the opened file, or of the caller's root when nothing was opened; where they end.
+/// Appends the names of the opened file, or of the caller's root when nothing was opened; where they end, which is at
+/// most [`MASK`].
 #[inline(always)]
-unsafe fn resolved(s: *mut OpenScratch, call: &Call) -> u64 {
+pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -> u64 {
     // SAFETY: see `open`.
     unsafe {
         let record = &raw mut (*s).frame.record;
-        let fs: u64 = ld(call.task, Field::TaskFs);
+        let fs: u64 = ld(task, Field::TaskFs);
         let root = path::root_of(fs);
         let mut marks = 0;
         let from;
-        if call.ret >= 0 {
-            (from, marks) = opened(s, call);
-        } else if path::is_top(call.task, root) {
+        if ret >= 0 && reach == Reach::Here {
+            (from, marks) = opened(s, task, ret);
+        } else if ret >= 0 {
+            from = Place::NONE;
+            marks = if reach == Reach::NoDescriptor { mark::NOT_COLLECTED } else { mark::RACED };
+        } else if path::is_top(task, root) {
             from = Place::NONE;
         } else {
             from = root;
         }
         (*record).names_len = 0;
-        (*record).root_off = if call.ret >= 0 || root.dentry == 0 { u16::MAX } else { 0 };
+        (*record).root_off = if ret >= 0 || root.dentry == 0 { u16::MAX } else { 0 };
         if from.dentry == 0 {
             (*record).names_marks = marks;
             return 0;
         }
         let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), 0, from, root);
         (*record).names_len = names.end as u16;
-        if call.ret >= 0 {
+        if ret >= 0 {
             (*record).root_off = names.root.map_or(u16::MAX, |at| at as u16);
         }
         (*record).names_marks = names.marks | marks;
-        names.end
+        names.end & MASK
     }
 }
 
 /// The file behind the new descriptor. Another thread may have closed or reused it by now.
 #[inline(always)]
-unsafe fn opened(s: *mut OpenScratch, call: &Call) -> (Place, u8) {
+unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
     unsafe {
-        let file = file_at(call.task, call.ret as u64);
+        let file = file_at(task, fd as u64);
         if file == 0 {
             return (Place::NONE, mark::RACED);
         }
@@ -160,7 +191,9 @@ unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
         let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
         let n = read_user_str(dst, ASK, path);
         let record = &raw mut (*s).frame.record;
-        (*record).path_marks = if n < 0 {
+        (*record).path_marks = if (*record).via == via::OPEN_BY_HANDLE_AT {
+            0
+        } else if n < 0 {
             mark::FAULT
         } else if n == ASK as i64 {
             mark::CUT
@@ -172,5 +205,16 @@ unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
         let len = if len > longest { longest } else { len };
         (*record).path_len = len as u16;
         len
+    }
+}
+
+/// Copies a header word by word.
+#[inline(always)]
+pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
+    let mut i = 0;
+    while i < size_of::<FrameHeader>() / 8 {
+        // SAFETY: both are headers in map values of ours; a header is a whole number of words.
+        unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
+        i += 1;
     }
 }

@@ -1,11 +1,14 @@
 //! The end of every system call: tells the calls that make events from all others, and lays their arguments out.
 
-use super::{bpf, field, open};
-use crate::maps::{BPF_BTF_SCRATCH, BPF_TP_SCRATCH, OPEN_BTF_SCRATCH, OPEN_TP_SCRATCH};
+use super::{bpf, exec, field, open};
+use crate::maps::{
+    BPF_BTF_SCRATCH, BPF_TP_SCRATCH, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, OPEN_BTF_SCRATCH, OPEN_TP_SCRATCH,
+};
 use crate::read::{ld, typed};
 use crate::task::current;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::Field;
@@ -14,6 +17,7 @@ use tracetui_shared::record::open::{abi, via};
 
 // Where registers stand in `struct pt_regs` of x86-64 (ABI: ptrace shows the same).
 const R10: u64 = 56;
+const R8: u64 = 72;
 const BX: u64 = 40;
 const CX: u64 = 88;
 const DX: u64 = 96;
@@ -28,23 +32,31 @@ const TS_COMPAT: u32 = 2;
 /// `PERF_EVENT_IOC_SET_BPF`.
 const SET_BPF: u64 = 0x4004_2408;
 
-/// System call numbers of the 64-bit table (x32 has the same, and its own ioctl).
+/// System call numbers of the 64-bit table (x32 has the same, and its own ioctl and execs).
 mod nr64 {
     pub(super) const OPEN: u32 = 2;
     pub(super) const IOCTL: u32 = 16;
     pub(super) const CREAT: u32 = 85;
+    pub(super) const EXECVE: u32 = 59;
     pub(super) const OPENAT: u32 = 257;
+    pub(super) const OPEN_BY_HANDLE_AT: u32 = 304;
     pub(super) const BPF: u32 = 321;
+    pub(super) const EXECVEAT: u32 = 322;
     pub(super) const IOCTL_X32: u32 = 514;
+    pub(super) const EXECVE_X32: u32 = 520;
+    pub(super) const EXECVEAT_X32: u32 = 545;
 }
 
 /// System call numbers of the i386 table.
 mod nr32 {
     pub(super) const OPEN: u32 = 5;
     pub(super) const CREAT: u32 = 8;
+    pub(super) const EXECVE: u32 = 11;
     pub(super) const IOCTL: u32 = 54;
     pub(super) const OPENAT: u32 = 295;
+    pub(super) const OPEN_BY_HANDLE_AT: u32 = 342;
     pub(super) const BPF: u32 = 357;
+    pub(super) const EXECVEAT: u32 = 358;
 }
 
 /// openat2 has one number in every table.
@@ -61,11 +73,15 @@ pub struct Call {
     pub ret: i64,
     /// [`abi`].
     pub abi: u8,
+    /// The registers.
+    regs: u64,
 }
 
 /// What a number stands for: [`via`], or one of these.
 const IS_BPF: u8 = 0x10;
 const IS_IOCTL: u8 = 0x11;
+const IS_EXECVE: u8 = 0x20;
+const IS_EXECVEAT: u8 = 0x21;
 const IS_OTHER: u8 = 0xff;
 
 /// `sys_exit(struct pt_regs *regs, long ret)`: after every system call of every table.
@@ -78,6 +94,8 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
         let Some((what, call)) = select(regs, ctx.arg(1)) else { return 0 };
         if what < IS_BPF {
             open::open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, &call, what);
+        } else if what >= IS_EXECVE {
+            failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, &call, what);
         } else {
             bpf::bpf(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(what));
         }
@@ -85,7 +103,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `syscalls:sys_exit_{open,openat,openat2,creat}`: nr, ret. Never for calls of the 32-bit table.
+/// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`: nr, ret. Never for calls of the 32-bit table.
 #[tracepoint]
 #[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
@@ -108,11 +126,48 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
     unsafe {
         if let Some((what, call)) = select(registers(), field(&ctx, RET))
             && what >= IS_BPF
+            && what < IS_EXECVE
         {
             bpf::bpf(Slot::BpfTp, &BPF_TP_SCRATCH, &call, how_called(what));
         }
     }
     0
+}
+
+/// `syscalls:sys_exit_{execve,execveat}`: nr, ret. Those that succeed are told by `sched_process_exec`.
+#[tracepoint]
+#[inline(always)]
+pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: see `registers`.
+    unsafe {
+        if let Some((what, call)) = select(registers(), field(&ctx, RET))
+            && what >= IS_EXECVE
+        {
+            failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call, what);
+        }
+    }
+    0
+}
+
+/// Tells of a failed exec, unless it only asked whether one would be allowed (`AT_EXECVE_CHECK`, 6.14+).
+#[inline(always)]
+unsafe fn failed_exec(slot: Slot, scratch: &Array<exec::ExecScratch>, call: &Call, what: u8) {
+    const AT_EXECVE_CHECK: u64 = 0x10000;
+    const AT_FDCWD: i32 = -100;
+    let [a, b, c, _] = call.args;
+    // SAFETY: `call.regs` is typed.
+    unsafe {
+        let asked = if what == IS_EXECVEAT {
+            let flags: u64 = typed(call.regs, if call.abi == abi::I386 { DI } else { R8 });
+            if flags & AT_EXECVE_CHECK != 0 {
+                return;
+            }
+            exec::Asked { dirfd: a as i32, path: b, argv: c }
+        } else {
+            exec::Asked { dirfd: AT_FDCWD, path: a, argv: b }
+        };
+        exec::failed(slot, scratch, call, &asked);
+    }
 }
 
 /// Where the result stands in the record of a `sys_exit_*` tracepoint: after the common fields and the number.
@@ -137,14 +192,16 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         let nr = typed::<u64>(regs, ORIG_AX) as u32;
         let n = nr & !X32;
         match n {
-            nr64::OPENAT | nr64::OPEN | nr64::CREAT | nr64::BPF | OPENAT2 => {}
+            nr64::OPENAT | nr64::OPEN | nr64::CREAT | nr64::BPF | OPENAT2 | nr64::OPEN_BY_HANDLE_AT => {}
+            nr64::EXECVE | nr64::EXECVEAT | nr64::EXECVE_X32 | nr64::EXECVEAT_X32 if ret < 0 => {}
+            nr32::EXECVE | nr32::EXECVEAT if ret < 0 => {}
             nr64::IOCTL | nr64::IOCTL_X32 if typed::<u64>(regs, SI) & 0xffff_ffff == SET_BPF => {}
-            nr32::OPEN | nr32::CREAT | nr32::IOCTL | nr32::OPENAT | nr32::BPF => {}
+            nr32::OPEN | nr32::CREAT | nr32::IOCTL | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
             _ => return None,
         }
         let task = current();
         let compat = ld::<u32>(task, Field::TaskStatus) & TS_COMPAT != 0;
-        let what = if compat { what32(n) } else { what64(n) };
+        let what = if compat { what32(n) } else { what64(n, nr & X32 != 0) };
         if what == IS_OTHER {
             return None;
         }
@@ -163,12 +220,12 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         } else {
             abi::X86_64
         };
-        Some((what, Call { task, args, ret, abi }))
+        Some((what, Call { task, args, ret, abi, regs }))
     }
 }
 
 #[inline(always)]
-fn what64(n: u32) -> u8 {
+fn what64(n: u32, x32: bool) -> u8 {
     match n {
         nr64::OPENAT => via::OPENAT,
         nr64::OPEN => via::OPEN,
@@ -176,6 +233,11 @@ fn what64(n: u32) -> u8 {
         OPENAT2 => via::OPENAT2,
         nr64::BPF => IS_BPF,
         nr64::IOCTL | nr64::IOCTL_X32 => IS_IOCTL,
+        nr64::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
+        nr64::EXECVE if !x32 => IS_EXECVE,
+        nr64::EXECVEAT if !x32 => IS_EXECVEAT,
+        nr64::EXECVE_X32 if x32 => IS_EXECVE,
+        nr64::EXECVEAT_X32 if x32 => IS_EXECVEAT,
         _ => IS_OTHER,
     }
 }
@@ -189,6 +251,9 @@ fn what32(n: u32) -> u8 {
         OPENAT2 => via::OPENAT2,
         nr32::BPF => IS_BPF,
         nr32::IOCTL => IS_IOCTL,
+        nr32::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
+        nr32::EXECVE => IS_EXECVE,
+        nr32::EXECVEAT => IS_EXECVEAT,
         _ => IS_OTHER,
     }
 }

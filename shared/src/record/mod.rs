@@ -10,6 +10,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod open;
+pub mod task;
 
 /// What is wrong with a walk from a dentry to the root, or with the read of a string. Bits of `*_marks` fields.
 pub mod mark {
@@ -25,4 +26,6 @@ pub mod mark {
     pub const RACED: u8 = 16;
     /// The file's path is not in the directory tree (pipe, socket, memfd, anonymous inode).
     pub const PSEUDO: u8 = 32;
+    /// There is nothing to walk from: a direct descriptor of io_uring is in no table of the process.
+    pub const NOT_COLLECTED: u8 = 64;
 }

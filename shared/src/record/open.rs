@@ -33,6 +33,14 @@ pub mod abi {
     pub const X32: u8 = 2;
 }
 
+/// What is particular to opens through io_uring ([`OpenRecord::uring`]).
+pub mod uring {
+    /// Into a slot of the ring's own table of files (`file_index`): the result is no descriptor.
+    pub const DIRECT: u8 = 1;
+    /// By `IORING_OP_OPENAT2`.
+    pub const OPENAT2: u8 = 2;
+}
+
 /// Fixed part of `open`. Then: names of the opened file (of which those from `root_off` on lead from the caller's root
 /// to the root of its mount namespace), names of the caller's root when there is no opened file, and the path as asked.
 #[repr(C)]
@@ -64,8 +72,8 @@ pub struct OpenRecord {
     pub path_marks: u8,
     /// [`super::mark`]s of `how` (openat2).
     pub how_marks: u8,
-    /// Not used; 0.
-    pub reserved: u8,
+    /// [`uring`] bits.
+    pub uring: u8,
 }
 
 const _: () = assert!(size_of::<OpenRecord>() == 40);

@@ -216,7 +216,7 @@ fn main() -> Result<()> {
     let options = LiveOptions {
         ring_size: value("--ring").unwrap_or("16777216").parse()?,
         kinds: capture.kinds,
-        capture: CaptureFilter { capture, pids, uids: vec![] },
+        capture: CaptureFilter { capture, pids, ..CaptureFilter::NOTHING },
         way: if given("--classic") {
             Way::Classic
         } else if given("--typed") {

@@ -1,10 +1,7 @@
 //! What the COMMAND wrote while the dashboard has the screen: kept as it came, in lines, bounded.
 
-use crate::limits;
+use crate::limits::{self, COMMAND_LINE as LINE};
 use std::collections::VecDeque;
-
-/// Bytes of a line that are kept together; a longer one is several rows.
-const LINE: usize = 4096;
 
 /// A COMMAND, its output, and whether it runs.
 #[derive(Debug, Default)]

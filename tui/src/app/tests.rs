@@ -436,3 +436,37 @@ fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
     work(&mut app);
     assert_eq!((app.list().events(), app.hidden()), (6_667, 13_333));
 }
+
+#[test]
+fn the_commands_output_is_shown_and_followed() {
+    let mut app = app(80, 12, MEMORY);
+    keys(&mut app, "o");
+    assert!(screen(&mut app).join("\n").contains("no command was started"));
+    app.set_command("make");
+    app.update(Input::Output((0..30).map(|i| format!("line {i}\x1b[1m\n")).collect::<String>().into_bytes()));
+    keys(&mut app, "o");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("OUTPUT of make (running)") && shown.contains("line 29\\x1b[1m"), "{shown}");
+    app.update(Input::Output(b"newest\n".to_vec()));
+    assert!(screen(&mut app).join("\n").contains("newest"), "it is followed");
+    keys(&mut app, "g");
+    assert!(screen(&mut app).join("\n").contains("line 0"));
+    app.update(Input::CommandEnded("exit 2".into()));
+    assert!(screen(&mut app).join("\n").contains("make ended: exit 2"));
+}
+
+#[test]
+fn quitting_ends_a_running_command_only_when_asked_twice() {
+    let press =
+        |app: &mut super::App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    let mut app = app(80, 24, MEMORY);
+    app.set_command("make");
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit));
+    assert!(screen(&mut app).join("\n").contains("make still runs"));
+    press(&mut app, 'j');
+    assert!(!press(&mut app, 'q').contains(&Effect::Quit), "another key took it back");
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+    app.update(Input::CommandEnded("exit 0".into()));
+    press(&mut app, 'j');
+    assert!(press(&mut app, 'q').contains(&Effect::Quit));
+}

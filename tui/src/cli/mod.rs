@@ -10,7 +10,7 @@ use crate::limits;
 use crate::sink::FormatName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The command line.
@@ -32,6 +32,19 @@ pub struct Cli {
     /// The dashboard's options.
     #[command(flatten)]
     pub dashboard: Dashboard,
+}
+
+impl Cli {
+    /// Whether the last argument is a `--` that no COMMAND follows, which clap lets pass: a variable was empty, and what was
+    /// meant to trace one command would trace everything.
+    pub fn lacks_command(&self, last: Option<&OsStr>) -> bool {
+        let run = match &self.command {
+            None => &self.dashboard.run,
+            Some(Command::Print(print)) => &print.run,
+            Some(_) => return false,
+        };
+        run.command.is_empty() && last == Some(OsStr::new("--"))
+    }
 }
 
 /// What can be done beside the dashboard.
@@ -314,6 +327,10 @@ mod tests {
         assert_eq!(command("tracetui --comm x -- sh -- y"), ["sh", "--", "y"]);
         assert_eq!(command("tracetui print"), Vec::<OsString>::new());
         check_bad("tracetui print make", "make");
+        let lacks =
+            |line: &str| parse(line).expect("good usage").lacks_command(line.split(' ').next_back().map(OsStr::new));
+        assert!(lacks("tracetui print --") && lacks("tracetui --"));
+        assert!(!lacks("tracetui print") && !lacks("tracetui -- grep --"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::source::host::btf::resolve::{
     Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
 };
 use crate::source::live::{typed_tracepoints, users_of};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,7 +22,8 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
         true => Btf::from_reader(io::stdin().lock()),
         false => Btf::from_file(&args.from),
     };
-    let btf = btf.with_context(|| format!("--from {}", args.from.display()))?;
+    // Its text tells the whole cause.
+    let btf = btf.map_err(|error| anyhow!("--from {}: {error}", args.from.display()))?;
     let resolved = btf.resolve();
     let report = report(&btf, &resolved);
     match &args.minimal {
@@ -204,7 +205,15 @@ mod tests {
         for decision in &resolved.decisions {
             assert!(report.lines().any(|line| line.starts_with(&format!("{} ", decision.spec.name))), "{decision:?}");
         }
-        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", "exec_btf exec_tp sys_exit_btf open_tp"]);
+        check_line(
+            &report,
+            &[
+                "DentryInline",
+                "dentry.d_iname",
+                "2 of 2",
+                "exec_btf exec_tp sys_exit_btf open_tp exec_fail_tp uring_complete_btf",
+            ],
+        );
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
         check_line(&report, &["sched_process_exit", "1", "exit_btf"]);
         check_line(&report, &["function bpf_rdonly_cast", "absent"]);

@@ -8,7 +8,7 @@ use crate::source::host::privilege::{Cause, Severity};
 use std::fmt::{self, Write};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, shows_most};
 
 /// Attaches every probe, says how that went, and detaches them.
 ///
@@ -53,8 +53,8 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// The kinds of events that no attached probe makes.
     pub fn kinds_without_probe(&self) -> Vec<Kind> {
-        let served =
-            |kind: Kind| self.probes.iter().any(|probe| probe.attached && probe.kinds.contains(&(kind as u16)));
+        let serves = |probe: &Probe, kind: Kind| probe.kinds.contains(&(kind as u16)) && shows_most(&probe.name, kind);
+        let served = |kind: Kind| self.probes.iter().any(|probe| probe.attached && serves(probe, kind));
         Kind::PROBED.into_iter().filter(|kind| !served(*kind)).collect()
     }
 

@@ -32,7 +32,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let mut capture = filters.capture.clone();
     capture.capture.kinds = kinds;
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
-    let session = trace::start(&TraceOptions { ring_size, kinds, capture, btf: args.trace.btf.file.clone(), command })?;
+    let options = TraceOptions { ring_size, kinds, capture, btf: args.trace.btf.file.clone(), command };
+    let session = trace::start(&options)?;
     let settings = Settings {
         memory: args.memory.0,
         kinds: if named { filters.kinds } else { KINDS_AT_START },
@@ -56,6 +57,9 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
     args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
+    if let Some(text) = trace::doubtful_btf(&options, &line.account) {
+        eprintln!("{text}");
+    }
     eprintln!("{line}");
     eprintln!("{}", line.account.line());
     // One that was told to end has not failed.

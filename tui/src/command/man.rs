@@ -55,7 +55,8 @@ fn subcommand(command: &clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
     roff.text([bold(name), roman(format!(": {about}."))]);
     for argument in command.get_arguments().filter(|argument| !argument.is_hide_set() && argument.get_id() != "help") {
         roff.control("TP", []);
-        roff.text([bold(argument.to_string())]);
+        let short = argument.get_short().map(|letter| format!("-{letter}, ")).unwrap_or_default();
+        roff.text([bold(format!("{short}{argument}"))]);
         roff.text([roman(argument.get_help().map(ToString::to_string).unwrap_or_default())]);
     }
     if let Some(after) = command.get_after_help() {

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod keys;
 pub mod live;
 pub mod man;
+mod pace;
 pub mod print;
 mod terminal;
 pub mod trace;

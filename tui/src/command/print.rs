@@ -1,5 +1,6 @@
 //! `tracetui print`: live events as lines.
 
+use super::pace::Pace;
 use super::trace::{self, Signals, TraceOptions};
 use crate::account::Account;
 use crate::cli;
@@ -58,11 +59,21 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     printer.set_zone(clock::local_offset_now_s());
     eprintln!("{}", session.ready);
     let running = held.map(Held::release).transpose().context("cannot start the command")?;
-    let mut pump = Pump { feed: session.feed, printer: &mut printer, signals: &mut signals, running, stopped: None };
+    let mut pump = Pump {
+        feed: session.feed,
+        printer: &mut printer,
+        signals: &mut signals,
+        running,
+        stopped: None,
+        pace: Pace::new(),
+    };
     let printed = pump.run().await;
     let code = pump.outcome().await;
     let account = printer.account();
     if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+        eprintln!("{text}");
+    }
+    if let Some(text) = trace::doubtful_btf(&options, &account) {
         eprintln!("{text}");
     }
     match args.format {
@@ -80,6 +91,7 @@ struct Pump<'a, S> {
     running: Option<Running>,
     /// Why the source was asked to end.
     stopped: Option<Because>,
+    pace: Pace,
 }
 
 /// Why a trace ends.
@@ -111,6 +123,9 @@ impl<S: Sink> Pump<'_, S> {
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
+        if self.stopped.is_none() {
+            self.pace.keep(self.feed.batches.len());
+        }
         let flow = self.printer.feed(batch);
         while let Some(spare) = self.printer.spare() {
             self.feed.handle.recycle(spare);
@@ -133,6 +148,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
+            self.pace.keep(usize::MAX);
             self.stopped = Some(because);
             self.feed.handle.stop();
         }

@@ -5,7 +5,7 @@ use crate::cli;
 use crate::enrich::World;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{HostFrame, Probe};
+use crate::frame::host::{Cgroup, HostFrame, Probe};
 use crate::limits;
 use crate::source::CaptureFilter;
 use crate::source::command::Ended;
@@ -18,12 +18,13 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Way};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, shows_most};
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub struct Session {
 /// of each.
 pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>) {
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
+    causes.extend(foreign_btf(btf));
     if privilege::is_fatal(&causes) {
         return (causes, Vec::new());
     }
@@ -109,7 +111,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>) -> (Vec<Cause>, Vec<Probe>
 fn attach(options: &TraceOptions) -> Result<Live> {
     let facts = match &options.btf {
         None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
-        Some(file) => KernelFacts::of(&Btf::from_file(file).context("--btf")?, BtfOrigin::File),
+        Some(file) => file_facts(file)?,
     };
     let live_options = LiveOptions {
         ring_size: options.ring_size,
@@ -120,18 +122,46 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     Ok(Live::start(&live_options, &facts)?)
 }
 
+fn file_facts(file: &Path) -> Result<KernelFacts> {
+    let btf = Btf::from_file(file).map_err(|error| anyhow!("--btf {}: {error}", file.display()))?;
+    Ok(KernelFacts::of(&btf, BtfOrigin::File))
+}
+
+/// What is wrong with a BTF file, as far as the kernel's own tells: of another kernel, probes attach and show nonsense or
+/// nothing.
+fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
+    let facts = file_facts(file?).ok()?;
+    let own = KernelFacts::of(&Btf::running().ok()?, BtfOrigin::File);
+    let field = facts.differs_from(&own)?;
+    Some(Cause {
+        severity: Severity::Partial,
+        what: format!(
+            "the BTF given is not this kernel's, {field} is elsewhere: what is shown may be wrong or nothing"
+        ),
+        missing: None,
+        remedy: "leave --btf out: this kernel has a BTF of its own".to_owned(),
+    })
+}
+
+/// What to say when offsets from a file found nothing that tracetui does itself, though it opens files all the time.
+pub fn doubtful_btf(options: &TraceOptions, account: &crate::account::Account) -> Option<&'static str> {
+    let doubtful = options.btf.is_some() && options.kinds & Kind::Open.bit() != 0 && account.own == 0;
+    doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
+}
+
 /// Attaches the probes and starts reading.
 ///
 /// # Errors
 /// When nothing can be traced: every cause with its remedy, a line each.
 pub fn start(options: &TraceOptions) -> Result<Session> {
     let machine = Machine::read();
-    let causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    causes.extend(foreign_btf(options.btf.as_deref()));
     if privilege::is_fatal(&causes) {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
-    let live = attach(options)?;
+    let mut live = attach(options)?;
     // Before the threads that read what others wrote.
     // A COMMAND of another user is told to end when tracetui is.
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
@@ -140,14 +170,20 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
     let cgroups = CgroupResolver::new().ok();
-    let first = first_batch(&machine, live.probes(), cgroups.as_ref());
-    let feed = Feed::start(live, first, cgroups, process_scan).context("cannot start a thread")?;
+    let known = cgroups.as_ref().map(CgroupResolver::seed).unwrap_or_default();
+    if live.asks_for_cgroups() {
+        live.name_all_cgroups(&known).context("--cgroup")?;
+    }
+    let first = first_batch(&machine, live.probes(), known);
+    let starts = live.take_task_starts();
+    let feed = Feed::start(live, first, cgroups, move || process_scan(&starts)).context("cannot start a thread")?;
     Ok(Session { feed, ready, notes })
 }
 
 /// `tracing: exec exit open bpf; ring 16 MiB`: the kinds that were asked for and have a working probe.
 fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
-    let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && probe.kinds.contains(kind));
+    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(&kind) && shows_most(probe.name, kind);
+    let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
     let asked = Kind::PROBED.iter().filter(|kind| options.kinds & kind.bit() != 0);
     let kinds: Vec<&str> = asked.filter(|kind| works(kind)).map(|kind| kind.name()).collect();
     format!(
@@ -171,7 +207,7 @@ fn note(probe: &ProbeStatus) -> Option<String> {
 }
 
 /// What the pipeline needs to know before the first event.
-fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Option<&CgroupResolver>) -> Batch {
+fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) -> Batch {
     let mut batch = Batch::default();
     let now = clock::now_boot();
     let names = Names::read();
@@ -179,7 +215,7 @@ fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Option<&Cgrou
     let probes = probes.iter().map(|probe| HostFrame::Probe(probe_frame(probe)));
     let users = names.users().into_iter().map(HostFrame::User);
     let groups = names.groups().into_iter().map(HostFrame::Group);
-    let cgroups = cgroups.map(CgroupResolver::seed).unwrap_or_default().into_iter().map(HostFrame::Cgroup);
+    let cgroups = cgroups.into_iter().map(HostFrame::Cgroup);
     for frame in host.into_iter().chain(probes).chain(users).chain(groups).chain(cgroups) {
         frame.push(now, &mut batch);
     }
@@ -200,9 +236,9 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
 }
 
 /// The processes that are there already. After the attach, so that none is missed in between.
-fn process_scan() -> Batch {
+fn process_scan(starts: &FxHashMap<u32, u64>) -> Batch {
     let mut batch = Batch::default();
-    let seeds = Scanner::new().ok().and_then(|scanner| scanner.scan(|_| None).ok());
+    let seeds = Scanner::new().ok().and_then(|scanner| scanner.scan(|tgid| starts.get(&tgid).copied()).ok());
     for seed in seeds.unwrap_or_default() {
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
     }

@@ -72,7 +72,7 @@ fn exec<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Val
 fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
     match names.absent() {
         Some(why) => Value::Unknown(why),
-        None if failed => Value::Unknown(Why::Failed),
+        None if failed && len == 0 => Value::Unknown(Why::Failed),
         None if len == 0 && names.marks & mark::PSEUDO != 0 => Value::Unknown(Why::NoField),
         None => Value::Path(names),
     }
@@ -105,7 +105,11 @@ pub const FIELDS: &[Field] = &[
         })
     }),
     Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {
-        exec(s, |e| e.argc().map_or(Value::Unknown(Why::NoField), |n| Value::Uint(n.into())))
+        exec(s, |e| {
+            e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
+                Value::Uint(n.into())
+            })
+        })
     }),
     Field::new("cut", Shape::Bool, "Whether arguments are missing from argv.", |s| exec(s, |e| Value::Bool(e.cut()))),
     Field::new("cwd", Shape::Text, "The working directory: the path of fs->pwd.", |s| {

@@ -182,6 +182,7 @@ impl<'a> Names<'a> {
             m if m & mark::RACED != 0 => Some(Why::Raced),
             m if m & mark::FAULT != 0 => Some(Why::Fault),
             m if m & mark::CUT != 0 => Some(Why::Cut),
+            m if m & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
             m if m & mark::PSEUDO != 0 => None,
             m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
             _ => None,

@@ -3,7 +3,7 @@
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::{Body, Names, Parts, Seen, names};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{OpenRecord, abi, via};
+use tracetui_shared::record::open::{OpenRecord, abi, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,10 @@ impl<'a> Open<'a> {
         if self.record.ret >= 0 && self.names.deleted() {
             out.extend_from_slice(b"  (deleted)");
         }
+    }
+
+    fn by_openat2(&self) -> bool {
+        self.record.via == via::OPENAT2 || self.record.uring & uring::OPENAT2 != 0
     }
 
     fn has_mode(&self) -> bool {
@@ -116,9 +120,14 @@ pub const FIELDS: &[Field] = &[
         open(s, |o| of_how(o, if o.has_mode() { Value::Uint(o.record.mode.into()) } else { Value::Null }))
     }),
     Field::new("resolve", Shape::Number, "how.resolve of openat2; null for the other calls.", |s| {
-        open(s, |o| of_how(o, if o.record.via == via::OPENAT2 { Value::Uint(o.record.resolve) } else { Value::Null }))
+        open(s, |o| of_how(o, if o.by_openat2() { Value::Uint(o.record.resolve) } else { Value::Null }))
     }),
-    Field::new("ret", Shape::Number, "The descriptor, or −errno.", |s| open(s, |o| Value::Int(o.record.ret.into()))),
+    Field::new(
+        "ret",
+        Shape::Number,
+        "The descriptor (of a direct open by io_uring the completion's result), or −errno.",
+        |s| open(s, |o| Value::Int(o.record.ret.into())),
+    ),
     Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
         open(s, |o| err_value(o.record.ret))
     }),

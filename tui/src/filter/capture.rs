@@ -1,8 +1,13 @@
 //! The filter options together, and what of them the kernel side can decide.
 //!
-//! Lowered is what means the same in the kernel: `--pid`, `--comm`, `--uid`, `--kind`, `--failed`, and of an expression
-//! the parts `pid=N`, `comm=GLOB`, `uid=USER` (or several of one, joined by `or`), `err` and any part about `kind` alone
-//! that are ANDed at the top. Everything else stays in [`Compiled::rest`], also lists and globs that are too long.
+//! Lowered is what means the same in the kernel: `--pid`, `--tree`, `--comm`, `--uid`, `--kind`, `--failed`, and of an
+//! expression the parts `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one, joined by `or`), `err` and any part
+//! about `kind` alone that are ANDed at the top. Everything else stays in [`Compiled::rest`], also lists and globs that are
+//! too long.
+//!
+//! `--cgroup` is lowered roughly and stays as well: the kernel side goes by numbers, and the number of the v2 hierarchy's
+//! root tells nothing of a process that is named by another hierarchy. A cgroup that is made while the trace runs is let
+//! through from when it is named, some 10 ms after its first process was seen.
 
 use super::ast::{Expr, Op, Spots, Test};
 use super::eval::{COMM_MAX, Check, Compiler, Node};
@@ -10,8 +15,8 @@ use super::fields;
 use super::glob::{Glob, Piece};
 use super::{Filter, FilterError, Names, Scratch};
 use crate::event::{Body, Seen};
-use crate::source::CaptureFilter;
-use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_UIDS, test};
+use crate::source::{CaptureFilter, CgroupTest};
+use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::Kind;
 
 /// Positions of a [`CommGlobs`].
@@ -170,6 +175,8 @@ struct Lowered<'n> {
     tests: u32,
     pids: Option<Vec<u32>>,
     uids: Option<Vec<u32>>,
+    trees: Option<Vec<u32>>,
+    cgroups: Vec<CgroupTest>,
     comm: Option<CommGlobs>,
 }
 
@@ -180,7 +187,7 @@ impl<'n> Lowered<'n> {
         if by_default && !asks_for_forks(expr, true, names) {
             kinds = DEFAULT_KINDS.into_iter().map(Kind::bit).sum::<u32>() | Kind::Lost.bit();
         }
-        Lowered { names, kinds, tests: 0, pids: None, uids: None, comm: None }
+        Lowered { names, kinds, tests: 0, pids: None, uids: None, trees: None, cgroups: Vec::new(), comm: None }
     }
 
     /// Takes a part over; `false` when it has to stay.
@@ -198,6 +205,8 @@ impl<'n> Lowered<'n> {
             "pid" => self.take_ids(tests, MAX_PIDS, test::PID)?,
             "uid" => self.take_ids(tests, MAX_UIDS, test::UID)?,
             "comm" => self.take_comm(&tests),
+            "tree" => self.take_trees(tests)?,
+            "cgroup" => self.take_cgroups(&tests),
             _ => false,
         })
     }
@@ -227,6 +236,36 @@ impl<'n> Lowered<'n> {
         Ok(true)
     }
 
+    /// Takes the roots of trees over, one list of them: who is in two lists of trees at once is not asked in the kernel.
+    fn take_trees(&mut self, tests: Vec<&Test>) -> Result<bool, FilterError> {
+        let mut compiler = Compiler::new(self.names);
+        let mut roots = Vec::new();
+        for test in tests {
+            if let Node::Tree(root) = compiler.test(test)? {
+                roots.push(root.0);
+            }
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        if self.trees.is_some() || roots.len() > MAX_ROOTS as usize {
+            return Ok(false);
+        }
+        self.trees = Some(roots);
+        self.tests |= test::TREE;
+        Ok(true)
+    }
+
+    /// Takes globs over cgroups over, as far as the kernel can: they stay too.
+    fn take_cgroups(&mut self, tests: &[&Test]) -> bool {
+        let globs: Option<Vec<Glob>> = tests.iter().map(|test| Glob::new(&test.value).ok()).collect();
+        if let Some(globs) = globs.filter(|_| self.cgroups.is_empty()) {
+            let named = globs.into_iter().zip(tests);
+            self.cgroups = named.map(|(glob, test)| CgroupTest::new(&test.value, move |p| glob.matches(p))).collect();
+            self.tests |= test::CGROUP;
+        }
+        false
+    }
+
     /// Takes globs over; `false` when they have to stay, even if the kernel side asks for them roughly.
     fn take_comm(&mut self, tests: &[&Test]) -> bool {
         let globs: Option<Vec<Glob>> = tests.iter().map(|test| Glob::new(&test.value).ok()).collect();
@@ -243,6 +282,8 @@ impl<'n> Lowered<'n> {
             capture: Capture { kinds, tests: self.tests, comm: self.comm.unwrap_or(CommGlobs::NONE) },
             pids: self.pids.unwrap_or_default(),
             uids: self.uids.unwrap_or_default(),
+            trees: self.trees.unwrap_or_default(),
+            cgroups: self.cgroups,
         }
     }
 }

@@ -995,10 +995,14 @@ fn options_are_ored_within_and_anded_between() {
         "(kind=exec or kind=open) (pid=1 or pid=2 or pid=3) tree=7 (comm=cc* or comm=ld) uid=alice \
          cgroup=/user.slice/* err path~\\.h$ uid=1000 ret<0"
     );
-    assert_eq!(compiled.rest.text(), "tree=7 cgroup=/user.slice/* path~\\.h$ ret<0");
+    assert_eq!(compiled.rest.text(), "cgroup=/user.slice/* path~\\.h$ ret<0");
     assert_eq!(compiled.kinds, bits(&[Kind::Exec, Kind::Open]));
     assert!(!compiled.show_lost);
-    assert_eq!(compiled.capture.capture.tests, test::PID | test::UID | test::COMM | test::FAILED);
+    let lists = test::PID | test::UID | test::COMM | test::TREE | test::CGROUP;
+    assert_eq!(compiled.capture.capture.tests, lists | test::FAILED);
+    assert_eq!(compiled.capture.trees, [7]);
+    let cgroups = &compiled.capture.cgroups;
+    assert!(cgroups.len() == 1 && cgroups[0].holds(b"/user.slice/x") && !cgroups[0].holds(b"/user.slice"));
     assert_eq!(
         (compiled.capture.pids.as_slice(), compiled.capture.uids.as_slice()),
         ([1, 2, 3].as_slice(), [1000].as_slice())
@@ -1052,6 +1056,12 @@ fn what_does_not_fit_the_kernel_side_stays() {
         ("comm=a comm=a*", "comm=a*"),
         ("comm=a?", "comm=a?"),
         ("comm=[!a]", "comm=[!a]"),
+        ("tree=1", ""),
+        ("(tree=1 or tree=2) x", "x"),
+        ("tree=1 tree=2", "tree=2"),
+        ("tree!=1", "tree!=1"),
+        ("tree=1 or pid=2", "tree=1 or pid=2"),
+        ("cgroup=/a*", "cgroup=/a*"),
         ("comm=[a-z]*", ""),
         ("comm~a", "comm~a"),
         ("err=ENOENT", "err=ENOENT"),

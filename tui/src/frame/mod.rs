@@ -85,6 +85,11 @@ impl Batch {
         Frames { rest: &self.bytes }
     }
 
+    /// The frames from a byte offset on, which must be where one starts.
+    pub fn frames_from(&self, offset: usize) -> Frames<'_> {
+        Frames { rest: self.bytes.get(offset..).unwrap_or(&[]) }
+    }
+
     /// Bytes of all frames with their padding.
     pub fn len(&self) -> usize {
         self.bytes.len()

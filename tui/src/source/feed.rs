@@ -5,10 +5,11 @@
 
 use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
-use super::live::{Live, Stop};
+use super::live::{CaptureError, Live, Stop};
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
+use rustc_hash::FxHashSet;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -75,7 +76,17 @@ impl Feed {
                 let _ = scanned.blocking_send(batch);
             }
         })?;
-        let reader = Reader { live, out, spares, commands, cgroups, last_cgroup: CgroupId(0), clock_offset: i64::MIN };
+        let reader = Reader {
+            live,
+            out,
+            spares,
+            commands,
+            cgroups,
+            last_cgroup: CgroupId(0),
+            known_cgroups: FxHashSet::default(),
+            clock_offset: i64::MIN,
+            held: None,
+        };
         std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
         Ok(Feed { batches, handle: Handle { spare, control, stopper } })
     }
@@ -120,7 +131,10 @@ struct Reader {
     commands: std_mpsc::Receiver<Control>,
     cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
+    known_cgroups: FxHashSet<CgroupId>,
     clock_offset: i64,
+    /// What was read but not sent yet.
+    held: Option<Batch>,
 }
 
 impl Reader {
@@ -161,15 +175,22 @@ impl Reader {
         self.end();
     }
 
-    /// Reads one batch from the ring and sends it.
+    /// Reads from the ring, and sends what was read; while the pipeline is busy, more is put into the same batch, so that
+    /// the queue holds full ones.
     fn read(&mut self) -> Read {
-        let mut batch = self.batch();
+        let mut batch = self.held.take().unwrap_or_else(|| self.batch());
+        let held = batch.len();
         let before = clock::now_boot();
-        let more = self.live.drain(&mut batch, limits::BATCH);
-        let any = batch.frames().next().is_some();
-        self.name_cgroups(&mut batch);
+        let more = self.live.drain(&mut batch, limits::BATCH.saturating_sub(held));
+        let any = batch.len() > held;
+        self.name_cgroups(held, &mut batch);
         if !more {
             batch.set_drained_at(before);
+        }
+        let busy = self.out.capacity() < self.out.max_capacity();
+        if busy && (1..limits::BATCH).contains(&batch.len()) {
+            self.held = Some(batch);
+            return Read::All;
         }
         match self.send(batch) {
             false => Read::NobodyListens,
@@ -188,7 +209,7 @@ impl Reader {
                 Read::NobodyListens => return,
             }
         }
-        let mut batch = self.batch();
+        let mut batch = self.held.take().unwrap_or_else(|| self.batch());
         self.count(true, &mut batch);
         self.send(batch);
     }
@@ -198,10 +219,18 @@ impl Reader {
             match command {
                 Control::Stop => return true,
                 // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
-                Control::Capture(filter) => drop(self.live.set_capture(&filter)),
+                Control::Capture(filter) => drop(self.set_capture(&filter)),
             }
         }
         self.out.is_closed()
+    }
+
+    fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
+        self.live.set_capture(filter)?;
+        match &self.cgroups {
+            Some(cgroups) if self.live.asks_for_cgroups() => self.live.name_all_cgroups(&cgroups.seed()),
+            _ => Ok(()),
+        }
     }
 
     fn batch(&self) -> Batch {
@@ -212,17 +241,27 @@ impl Reader {
         batch.is_empty() || self.out.blocking_send(batch).is_ok()
     }
 
-    /// Adds the path of each cgroup that was not met before.
-    fn name_cgroups(&mut self, batch: &mut Batch) {
+    /// Adds the path of each cgroup that was not met before, from the frames at a byte offset on.
+    fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
-        for frame in batch.frames() {
+        for frame in batch.frames_from(from) {
             let id = frame.header.cgroup;
+            // Most frames are of the same cgroup as the one before.
             if id != self.last_cgroup && id.0 != 0 {
                 self.last_cgroup = id;
-                found.extend(self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id)));
+                if self.known_cgroups.len() >= limits::CGROUPS {
+                    self.known_cgroups.clear();
+                }
+                if self.known_cgroups.insert(id) {
+                    found.extend(self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id)));
+                }
             }
         }
         for cgroup in found {
+            if self.live.asks_for_cgroups() {
+                // Refused: the filter lets less through than it could, and the display filter hides nothing of it.
+                let _ = self.live.name_cgroup(&cgroup);
+            }
             HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
         }
     }

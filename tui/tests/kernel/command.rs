@@ -191,3 +191,25 @@ fn children_that_outlive_it_are_not_waited_for() {
         crate::sys::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL);
     }
 }
+
+#[test]
+fn offsets_of_a_file_show_the_same() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let minimal = dir.at("minimal.btf");
+    let made = tracetui()
+        .args(["btf", "--from", "/sys/kernel/btf/vmlinux", "--minimal", &minimal])
+        .stdout(Stdio::null())
+        .status()
+        .expect("tracetui runs");
+    if !made.success() {
+        return crate::traced::cannot_run("the kernel has no BTF of its own");
+    }
+    let words = ["sh", "-c", "/bin/cat /etc/hostname >/dev/null; exit 7"];
+    let Some(run) = print(&["--btf", &minimal], &words, |_| {}) else { return };
+    run.check();
+    assert_eq!(run.status.code(), Some(7), "{:?}", run.stderr);
+    assert_eq!(names(&run, "exec"), ["sh", "cat"]);
+    assert!(run.lines().any(|e| e["path"] == "/etc/hostname" && e["abs_path"] == "/etc/hostname"));
+    assert!(!run.stderr.iter().any(|line| line.contains("not this kernel's")), "{:?}", run.stderr);
+}

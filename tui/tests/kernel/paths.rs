@@ -319,9 +319,9 @@ fn a_32_bit_call_is_seen_as_one() {
     let mut actor = Actor::new(|| {
         let at = low.put(0, &bytes) as usize as u32;
         // The numbers of open and openat for i386.
-        let opened = int80(5, [at, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]);
-        let at_cwd = int80(295, [libc::AT_FDCWD as u32, at, 0, 0]);
-        let missing = int80(5, [low.put(2048, b"/nowhere/32\0") as usize as u32, 0, 0, 0]);
+        let opened = sys::int80(5, [at, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]);
+        let at_cwd = sys::int80(295, [libc::AT_FDCWD as u32, at, 0, 0]);
+        let missing = sys::int80(5, [low.put(2048, b"/nowhere/32\0") as usize as u32, 0, 0, 0]);
         vec![opened, at_cwd, missing]
     });
     actor.go();
@@ -345,25 +345,4 @@ fn a_32_bit_call_is_seen_as_one() {
     assert_eq!(events[0]["abs_path"], path);
     assert_eq!(events[0]["flags"], "O_RDWR|O_CLOEXEC");
     assert_eq!(events[2]["err"], "ENOENT");
-}
-
-/// A system call of the 32-bit table.
-fn int80(number: u32, args: [u32; 4]) -> i64 {
-    let ret: i32;
-    // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
-    // put back.
-    unsafe {
-        std::arch::asm!(
-            "xchg rbx, {ebx:r}",
-            "int 0x80",
-            "xchg rbx, {ebx:r}",
-            ebx = inout(reg) u64::from(args[0]) => _,
-            inlateout("eax") number => ret,
-            in("ecx") args[1],
-            in("edx") args[2],
-            in("esi") args[3],
-            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
-        );
-    }
-    ret.into()
 }

@@ -274,3 +274,25 @@ pub(crate) fn owned(fd: i64) -> OwnedFd {
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }
+
+/// A system call of the 32-bit table.
+pub(crate) fn int80(number: u32, args: [u32; 4]) -> i64 {
+    let ret: i32;
+    // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
+    // put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {ebx:r}",
+            "int 0x80",
+            "xchg rbx, {ebx:r}",
+            ebx = inout(reg) u64::from(args[0]) => _,
+            inlateout("eax") number => ret,
+            in("ecx") args[1],
+            in("edx") args[2],
+            in("esi") args[3],
+            in("edi") 0,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    ret.into()
+}

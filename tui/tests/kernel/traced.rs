@@ -139,6 +139,11 @@ impl Traced {
         self.output.as_deref().expect("started with a file")
     }
 
+    /// Whether it said that something is not seen on this kernel.
+    pub(crate) fn said_not_seen(&self, what: &str) -> bool {
+        self.said.iter().any(|line| line.contains("not seen") && line.contains(what))
+    }
+
     /// Its end of a pipe that it writes to.
     pub(crate) fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("started with a pipe")

@@ -161,6 +161,28 @@ impl Scanner {
     }
 }
 
+/// Every process that has not ended, with its parent.
+pub fn parents() -> io::Result<Vec<(Tgid, Tgid)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { break };
+        let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
+        found.extend(stat_of(tgid).map(|stat| (tgid, stat.ppid)));
+    }
+    Ok(found)
+}
+
+/// Whether a process has not ended.
+pub fn lives(tgid: u32) -> bool {
+    stat_of(Tgid(tgid)).is_some()
+}
+
+/// `None` when there is none of that id, or it has ended.
+fn stat_of(tgid: Tgid) -> Option<Stat> {
+    let text = ProcessDir::open(tgid).and_then(|dir| dir.read(c"stat", FIELDS_MAX)).ok()?;
+    Stat::parse(&text).filter(|stat| !stat.ended())
+}
+
 /// What is used of /proc/PID/stat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stat {

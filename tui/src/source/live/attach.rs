@@ -4,14 +4,18 @@ use super::load::{Failure, KernelFacts, StartError};
 use crate::source::host::btf::RUNNING;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Iter, Program, ProgramError};
 use aya::{Btf, Ebpf};
+use rustc_hash::FxHashMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Field::{self, *};
+use tracetui_shared::record::task::TaskStart;
+use zerocopy::FromBytes as _;
 
 /// A probe as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +38,8 @@ pub struct ProbeStatus {
 
 /// A place where a program attaches.
 enum Place {
-    /// A tracepoint with typed arguments.
-    Btf(&'static str),
+    /// A tracepoint with typed arguments: the first of these names that the kernel has.
+    Btf(&'static [&'static str]),
     /// Tracepoints of a category in tracefs; the first must be there.
     Classic(&'static str, &'static [&'static str]),
 }
@@ -48,8 +52,6 @@ struct Probe {
     /// Fields without which the verifier would refuse it, or it would tell nothing.
     needs: &'static [&'static [Field]],
     missing: &'static str,
-    /// What it does not see of its kinds, though it runs.
-    blind: Option<&'static str>,
 }
 
 /// What every record's header is made of (`task.rs`). The cgroup is optional.
@@ -99,21 +101,20 @@ const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitC
 const SYSCALL: &[Field] = &[TaskStatus];
 const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
 
+const URING: &[Field] = &[KiocbOpcode, KiocbCqeRes, IoOpenDfd, IoOpenFileSlot, IoOpenFilename, IoOpenHow, FilenameName];
+
 const EXECS: &str = "programs that are started";
 const EXITS: &str = "processes that end";
 const FORKS: &str = "processes that are created: parents of new processes are learned at their first event";
 const OPENS: &str = "files that are opened";
 const BPFS: &str = "BPF programs that are loaded or attached";
 
-const NOT_COMPAT: &str = "the tracepoints of system calls are not reached by calls of 32-bit programs";
-
 const EXEC_BTF: Probe = Probe {
     name: "exec_btf",
     kinds: &[Kind::Exec],
-    place: Place::Btf("sched_process_exec"),
+    place: Place::Btf(&["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC, BPRM],
     missing: EXECS,
-    blind: None,
 };
 const EXEC_TP: Probe = Probe {
     name: "exec_tp",
@@ -121,15 +122,13 @@ const EXEC_TP: Probe = Probe {
     place: Place::Classic("sched", &["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
-    blind: None,
 };
 const EXIT_BTF: Probe = Probe {
     name: "exit_btf",
     kinds: &[Kind::Exit],
-    place: Place::Btf("sched_process_exit"),
+    place: Place::Btf(&["sched_process_exit"]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
-    blind: None,
 };
 const EXIT_TP: Probe = Probe {
     name: "exit_tp",
@@ -137,31 +136,51 @@ const EXIT_TP: Probe = Probe {
     place: Place::Classic("sched", &["sched_process_exit"]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
-    blind: None,
 };
 const FORK_BTF: Probe = Probe {
     name: "fork_btf",
     kinds: &[Kind::Fork],
-    place: Place::Btf("sched_process_fork"),
+    place: Place::Btf(&["sched_process_fork"]),
     needs: &[HEADER],
     missing: FORKS,
-    blind: None,
 };
 const SYS_EXIT_BTF: Probe = Probe {
     name: "sys_exit_btf",
-    kinds: &[Kind::Open, Kind::Bpf],
-    place: Place::Btf("sys_exit"),
-    needs: &[HEADER, WALK, FILES, SYSCALL, BPF],
-    missing: "files that are opened, and BPF programs that are loaded or attached",
-    blind: None,
+    kinds: &[Kind::Exec, Kind::Open, Kind::Bpf],
+    place: Place::Btf(&["sys_exit"]),
+    needs: &[HEADER, WALK, FILES, SYSCALL, EXEC, BPF],
+    missing: "files that are opened, BPF programs that are loaded or attached, and programs that fail to start",
+};
+const EXEC_FAIL_TP: Probe = Probe {
+    name: "exec_fail_tp",
+    kinds: &[Kind::Exec],
+    place: Place::Classic("syscalls", &["sys_exit_execve", "sys_exit_execveat"]),
+    needs: &[HEADER, WALK, SYSCALL, EXEC],
+    missing: "programs that fail to start",
 };
 const OPEN_TP: Probe = Probe {
     name: "open_tp",
     kinds: &[Kind::Open],
-    place: Place::Classic("syscalls", &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat"]),
+    place: Place::Classic(
+        "syscalls",
+        &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat", "sys_exit_open_by_handle_at"],
+    ),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
-    blind: Some(NOT_COMPAT),
+};
+const URING_SUBMIT_BTF: Probe = Probe {
+    name: "uring_submit_btf",
+    kinds: &[Kind::Open],
+    place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
+    needs: &[HEADER, URING],
+    missing: "what is asked for when a file is opened through io_uring",
+};
+const URING_COMPLETE_BTF: Probe = Probe {
+    name: "uring_complete_btf",
+    kinds: &[Kind::Open],
+    place: Place::Btf(&["io_uring_complete"]),
+    needs: &[HEADER, WALK, FILES, URING],
+    missing: "files that are opened through io_uring",
 };
 const BPF_TP: Probe = Probe {
     name: "bpf_tp",
@@ -169,20 +188,30 @@ const BPF_TP: Probe = Probe {
     place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"]),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
-    blind: Some(NOT_COMPAT),
 };
 
 /// Two ways to the same events; one of them is used.
 struct Group {
     typed: &'static [Probe],
     classic: &'static [Probe],
+    when: When,
 }
 
-const GROUPS: [Group; 4] = [
-    Group { typed: &[FORK_BTF], classic: &[] },
-    Group { typed: &[EXEC_BTF], classic: &[EXEC_TP] },
-    Group { typed: &[EXIT_BTF], classic: &[EXIT_TP] },
-    Group { typed: &[SYS_EXIT_BTF], classic: &[OPEN_TP, BPF_TP] },
+/// When a group is attached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Whatever is wanted: the process table needs it.
+    Always,
+    /// When one of its kinds is wanted.
+    Wanted,
+}
+
+const GROUPS: [Group; 5] = [
+    Group { typed: &[FORK_BTF], classic: &[], when: When::Always },
+    Group { typed: &[EXEC_BTF], classic: &[EXEC_TP], when: When::Always },
+    Group { typed: &[EXIT_BTF], classic: &[EXIT_TP], when: When::Always },
+    Group { typed: &[SYS_EXIT_BTF], classic: &[OPEN_TP, BPF_TP, EXEC_FAIL_TP], when: When::Wanted },
+    Group { typed: &[URING_SUBMIT_BTF, URING_COMPLETE_BTF], classic: &[], when: When::Wanted },
 ];
 
 impl Group {
@@ -231,10 +260,9 @@ pub(super) fn all(
 ) -> Attached {
     with_tracefs(classic_first || btf.is_none(), || {
         let mut attached = Attached::default();
-        let always = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Fork.bit();
         let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, kinds | always, classic_first);
+            attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, classic_first);
         }
         attached
     })
@@ -309,7 +337,7 @@ impl Attacher<'_> {
         match self.load_and_attach(probe) {
             Ok(running) => {
                 outcome.status.attached = true;
-                let notes = [running.note, probe.blind.map(str::to_owned)].into_iter().flatten();
+                let notes = [running.note, probe.place.blind().map(str::to_owned)].into_iter().flatten();
                 outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
                 outcome.links = running.links;
                 outcome.program = running.program;
@@ -378,7 +406,16 @@ fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, P
 
 fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
     match (program(object, probe)?, &probe.place, btf) {
-        (Program::BtfTracePoint(program), Place::Btf(name), Some(btf)) => program.load(name, btf),
+        (Program::BtfTracePoint(program), Place::Btf(names), Some(btf)) => {
+            let mut loaded = Err(ProgramError::UnexpectedProgramType);
+            for name in *names {
+                loaded = program.load(name, btf);
+                if !matches!(loaded, Err(ProgramError::Btf(_))) {
+                    break;
+                }
+            }
+            loaded
+        }
         (Program::TracePoint(program), Place::Classic(..), _) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
@@ -426,9 +463,12 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
 
 /// The tracepoints that programs attach to by type id.
 pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    GROUPS.iter().flat_map(|group| group.typed).filter_map(|probe| match probe.place {
-        Place::Btf(tracepoint) => Some((tracepoint, probe.name)),
-        Place::Classic(..) => None,
+    GROUPS.iter().flat_map(|group| group.typed).flat_map(|probe| {
+        let names = match probe.place {
+            Place::Btf(names) => names,
+            Place::Classic(..) => &[],
+        };
+        names.iter().map(|name| (*name, probe.name))
     })
 }
 
@@ -445,14 +485,45 @@ impl Probe {
 }
 
 impl Place {
+    /// What is not seen there, though the program runs.
+    fn blind(&self) -> Option<&'static str> {
+        match self {
+            Place::Classic("syscalls", _) => Some("calls of 32-bit programs do not reach these tracepoints"),
+            _ => None,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
-            Place::Btf(name) => format!("tp_btf {name}"),
+            Place::Btf(names) => format!("tp_btf {}", names.join("|")),
             Place::Classic(category, [name]) => format!("tracepoint {category}:{name}"),
             Place::Classic(category, names) => format!("tracepoint {category}:{{{}}}", names.join(",")),
         }
     }
 }
+
+/// The program that lists the processes which run, and the kind of iterator that it is.
+const TASK_STARTS: (&str, &str) = ("task_starts", "task");
+
+/// The start of every process that runs, to the nanosecond, by its number. Empty where the kernel has no such iterator
+/// (before 5.8) or refuses it: then /proc knows starts to the clock tick.
+pub(super) fn task_starts(object: &mut Ebpf, btf: &Btf) -> FxHashMap<u32, u64> {
+    read_task_starts(object, btf).unwrap_or_default()
+}
+
+fn read_task_starts(object: &mut Ebpf, btf: &Btf) -> Option<FxHashMap<u32, u64>> {
+    let (name, kind) = TASK_STARTS;
+    let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
+    program.load(kind, btf).ok()?;
+    let id = program.attach().ok()?;
+    let mut bytes = Vec::new();
+    program.take_link(id).ok()?.into_file().ok()?.take(TASK_STARTS_MAX).read_to_end(&mut bytes).ok()?;
+    let starts = bytes.chunks_exact(size_of::<TaskStart>()).filter_map(|bytes| TaskStart::read_from_bytes(bytes).ok());
+    Some(starts.map(|task| (task.tgid, task.start)).collect())
+}
+
+/// Bytes that are read of that list: four million processes, as many as there can be.
+const TASK_STARTS_MAX: u64 = 64 << 20;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 

@@ -16,8 +16,12 @@ use tracetui_shared::offsets::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// Maps with one element a possible CPU.
-const PER_CPU: [&str; 7] = [
+const PER_CPU: [&str; 11] = [
     "CPUS",
+    "URING_SUBMIT_SCRATCH",
+    "URING_COMPLETE_SCRATCH",
+    "EXEC_SYS_SCRATCH",
+    "EXEC_FAIL_TP_SCRATCH",
     "EXEC_BTF_SCRATCH",
     "EXEC_TP_SCRATCH",
     "OPEN_BTF_SCRATCH",
@@ -98,6 +102,13 @@ impl KernelFacts {
                 .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
         }
+    }
+
+    /// The first field that is elsewhere by other facts.
+    pub fn differs_from(&self, other: &KernelFacts) -> Option<String> {
+        let (_, spec) =
+            FIELDS.iter().find(|(field, _)| self.offsets[*field as usize] != other.offsets[*field as usize])?;
+        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
     }
 
     /// The first of `fields` that the kernel lacks, as `structure.member`.
@@ -371,15 +382,7 @@ mod tests {
         let options = |ring_size| LiveOptions {
             ring_size,
             kinds: 0,
-            capture: crate::source::live::CaptureFilter {
-                capture: tracetui_shared::capture::Capture {
-                    kinds: 0,
-                    tests: 0,
-                    comm: tracetui_shared::capture::CommGlobs::NONE,
-                },
-                pids: Vec::new(),
-                uids: Vec::new(),
-            },
+            capture: crate::source::live::CaptureFilter::NOTHING,
             way: crate::source::live::Way::Auto,
         };
         for shift in 12..28 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`load`] | the probe object into the kernel: offsets, constants, map sizes |
 //! | [`attach`] | the table of programs: where each attaches, what it needs, what is missed without it |
+//! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`loss`] | what the kernel counted: events met, lost, skipped |
 //!
@@ -11,6 +12,7 @@
 //! where [`Live::wait`] and [`Live::drain`] run.
 
 mod attach;
+mod capture;
 mod load;
 mod loss;
 mod ring;
@@ -22,7 +24,9 @@ pub use ring::Stop;
 
 pub use super::CaptureFilter;
 use crate::frame::Batch;
-use aya::maps::{Array, HashMap, MapData, MapError};
+use crate::frame::host::Cgroup;
+use aya::maps::{Array, MapData, MapError};
+use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -74,14 +78,13 @@ unsafe impl aya::Pod for Plain<CpuState> {}
 pub struct Live {
     ring: ring::Ring,
     cpus: Array<MapData, Plain<CpuState>>,
-    capture: Array<MapData, Plain<Capture>>,
-    pids: HashMap<MapData, u32, u8>,
-    uids: HashMap<MapData, u32, u8>,
+    capture: capture::CaptureMaps,
     links: Vec<attach::Link>,
     /// Programs stay in the kernel, for their counters, until this is dropped.
     programs: Vec<(&'static str, OwnedFd)>,
     probes: Vec<ProbeStatus>,
     preemptible: bool,
+    task_starts: FxHashMap<u32, u64>,
     timings: Vec<(&'static str, Duration)>,
 }
 
@@ -93,12 +96,10 @@ impl Live {
         load::raise_memlock();
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         clock.lap("load the object");
-        let mut capture = Array::try_from(load::map(&mut object, "CAPTURE")?)?;
-        let mut pids = HashMap::try_from(load::map(&mut object, "CAPTURE_PIDS")?)?;
-        let mut uids = HashMap::try_from(load::map(&mut object, "CAPTURE_UIDS")?)?;
+        let mut capture = capture::CaptureMaps::of(&mut object)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
-        put_capture(&mut capture, &mut pids, &mut uids, &options.capture)?;
+        capture.put(&options.capture)?;
         clock.lap("maps");
         let preemptible = attach::tracepoints_are_preemptible();
         let again = || load::object(options, facts, load::Verbosity::Log);
@@ -112,6 +113,10 @@ impl Live {
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
+        capture.grow()?;
+        clock.lap("find the descendants");
+        let task_starts = btf.as_ref().map(|btf| attach::task_starts(&mut object, btf)).unwrap_or_default();
+        clock.lap("list the processes");
         drop((object, btf));
         load::give_memory_back();
         clock.lap("drop what is not needed");
@@ -121,12 +126,11 @@ impl Live {
             ring,
             cpus,
             capture,
-            pids,
-            uids,
             links: attached.links,
             programs: attached.programs,
             probes: attached.probes,
             preemptible,
+            task_starts,
             timings,
         })
     }
@@ -141,14 +145,37 @@ impl Live {
         &self.probes
     }
 
+    /// The processes that ran when the probes were attached, with their starts (`start_boottime` of their leaders). Empty
+    /// where the kernel does not tell. To be taken once.
+    pub fn take_task_starts(&mut self) -> FxHashMap<u32, u64> {
+        std::mem::take(&mut self.task_starts)
+    }
+
     /// How long the pieces of the start took, then each program's load and attach.
     pub fn timings(&self) -> &[(&'static str, Duration)] {
         &self.timings
     }
 
-    /// Replaces the capture filter. Events in between may meet the old one, the new one, or pids of both.
+    /// Replaces the capture filter. Events in between may meet the old one, the new one, or pids of both. Where it
+    /// asks for cgroups ([`Live::asks_for_cgroups`]), [`Live::name_all_cgroups`] has to follow.
     pub fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        put_capture(&mut self.capture, &mut self.pids, &mut self.uids, filter)
+        self.capture.put(filter)?;
+        self.capture.grow()
+    }
+
+    /// Whether the capture filter depends on the paths of cgroups.
+    pub fn asks_for_cgroups(&self) -> bool {
+        self.capture.asks_for_cgroups()
+    }
+
+    /// Tells all cgroups that there are: their numbers are what the kernel side goes by.
+    pub fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
+        self.capture.name_all_cgroups(all)
+    }
+
+    /// Tells a cgroup that was made since. What happened in it before was not let through.
+    pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
+        self.capture.name_cgroup(cgroup)
     }
 
     /// Waits until the ring has records (`true`), or `timeout` is over or [`Stop::stop`] was called (`false`).
@@ -205,35 +232,6 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.links.clear();
     }
-}
-
-/// Writes a capture filter: what is newly let through first, what no longer is last, so that nothing wanted by both the
-/// old filter and the new one is missed in between.
-fn put_capture(
-    capture: &mut Array<MapData, Plain<Capture>>,
-    pids: &mut HashMap<MapData, u32, u8>,
-    uids: &mut HashMap<MapData, u32, u8>,
-    filter: &CaptureFilter,
-) -> Result<(), CaptureError> {
-    let (old_pids, old_uids) = (keys(pids), keys(uids));
-    for pid in &filter.pids {
-        pids.insert(pid, 1, 0)?;
-    }
-    for uid in &filter.uids {
-        uids.insert(uid, 1, 0)?;
-    }
-    capture.set(0, Plain(filter.capture), 0)?;
-    for pid in old_pids.iter().filter(|pid| !filter.pids.contains(pid)) {
-        pids.remove(pid)?;
-    }
-    for uid in old_uids.iter().filter(|uid| !filter.uids.contains(uid)) {
-        uids.remove(uid)?;
-    }
-    Ok(())
-}
-
-fn keys(map: &HashMap<MapData, u32, u8>) -> Vec<u32> {
-    map.keys().filter_map(Result::ok).collect()
 }
 
 /// Measures the pieces of the start.

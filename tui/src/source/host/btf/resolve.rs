@@ -116,7 +116,15 @@ impl KernelConsts {
 pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
 /// The tracepoints that programs attach to by type id.
-pub const TRACEPOINTS: [&str; 4] = ["sched_process_fork", "sched_process_exec", EXIT_TRACEPOINT, "sys_exit"];
+pub const TRACEPOINTS: [&str; 7] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    EXIT_TRACEPOINT,
+    "sys_exit",
+    "io_uring_submit_req",
+    "io_uring_submit_sqe",
+    "io_uring_complete",
+];
 
 /// The enumerators that are looked for: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
 pub const ENUMERATORS: [&str; 4] =

@@ -1,0 +1,180 @@
+//! `open` through io_uring, which no system call shows: what was asked for is told when the request is submitted, the
+//! result when it completes, by another thread perhaps.
+
+use super::open::{self, OpenScratch};
+use crate::emit::Event;
+use crate::maps::{URING_COMPLETE_SCRATCH, URING_OPENS, URING_SUBMIT_SCRATCH, this_cpu};
+use crate::read::{at_most, get, konst, offset, rd, read_kernel, read_kernel_str};
+use crate::task::{self, Who, current};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::{PATH_MAX, abi, uring, via};
+
+/// `IORING_OP_OPENAT`.
+const OPENAT: u8 = 18;
+/// `IORING_OP_OPENAT2`.
+const OPENAT2: u8 = 28;
+/// `O_LARGEFILE` of x86, which the kernel adds (`__io_openat_prep`).
+const O_LARGEFILE: u64 = 0x8000;
+
+/// An open that was submitted.
+#[repr(C)]
+pub struct UringOpen {
+    /// Who submitted it.
+    header: FrameHeader,
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+    dirfd: i32,
+    /// [`uring`] bits.
+    uring: u32,
+    path_len: u32,
+    path_marks: u32,
+    /// A byte before the path: see `read_kernel_str`.
+    before: u64,
+    path: [u8; PATH_MAX as usize],
+}
+
+/// `io_uring_submit_req(struct io_kiocb *req)` from 6.12 on, `io_uring_submit_sqe(const struct io_kiocb *req, bool
+/// force_nonblock)` before: after the preparation of a request, so its name is in kernel memory. Requests that the
+/// preparation refuses do not come here.
+#[btf_tracepoint]
+pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
+    let req: u64 = ctx.arg(0);
+    // SAFETY: reads by helper, which fail softly.
+    unsafe {
+        let opcode: u8 = rd(req.wrapping_add(offset(Field::KiocbOpcode)));
+        if opcode == OPENAT || opcode == OPENAT2 {
+            submitted(req, opcode);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+unsafe fn submitted(req: u64, opcode: u8) {
+    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
+    unsafe {
+        let who = Who::of(current());
+        if u64::from(who.tgid) == konst(Const::SelfTgid) {
+            return;
+        }
+        let Some((cpu, _)) = this_cpu() else { return };
+        let Some(s) = URING_SUBMIT_SCRATCH.get_ptr_mut(cpu) else { return };
+        task::fill(&raw mut (*s).header, &who, cpu, bpf_ktime_get_boot_ns());
+        let how = req.wrapping_add(offset(Field::IoOpenHow));
+        (*s).flags = rd::<u64>(how) & !O_LARGEFILE;
+        (*s).mode = rd(how.wrapping_add(8));
+        (*s).resolve = rd(how.wrapping_add(16));
+        (*s).dirfd = rd(req.wrapping_add(offset(Field::IoOpenDfd)));
+        let slot: u32 = rd(req.wrapping_add(offset(Field::IoOpenFileSlot)));
+        let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
+        let direct = if slot != 0 { uring::DIRECT } else { 0 };
+        (*s).uring = u32::from(by_openat2 | direct);
+        let filename: u64 = rd(req.wrapping_add(offset(Field::IoOpenFilename)));
+        let name: u64 = rd(filename.wrapping_add(offset(Field::FilenameName)));
+        (*s).before = 0;
+        let n = read_kernel_str((&raw mut (*s).path).cast(), u64::from(PATH_MAX), name);
+        (*s).path_len = if n > 0 { n as u32 - 1 } else { 0 };
+        (*s).path_marks = if n > 0 { 0 } else { u32::from(mark::FAULT) };
+        // No room: the completion is told without what was asked for.
+        let _ = URING_OPENS.insert(req, &*s, 0);
+    }
+}
+
+/// `io_uring_complete(void *ctx, void *req, …)` from 5.19 on, once a completion is posted; the result is taken from the
+/// request, since what follows `req` differs between kernels. A request whose submitter wanted no completion when it
+/// succeeds (`IOSQE_CQE_SKIP_SUCCESS`) does not come here when it does.
+#[btf_tracepoint(function = "io_uring_complete")]
+pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
+    let req: u64 = ctx.arg(1);
+    // SAFETY: reads by helper, which fail softly.
+    unsafe {
+        let opcode: u8 = rd(req.wrapping_add(offset(Field::KiocbOpcode)));
+        if opcode == OPENAT || opcode == OPENAT2 {
+            completed(req, opcode);
+            let _ = URING_OPENS.remove(req);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+unsafe fn completed(req: u64, opcode: u8) {
+    // SAFETY: `s` is this CPU's element of this program's own map, `asked` an element that only its request's
+    // completion removes.
+    unsafe {
+        let ret: i32 = rd(req.wrapping_add(offset(Field::KiocbCqeRes)));
+        let task = current();
+        let mut who = Who::of(task);
+        let here = who.tgid;
+        let asked = URING_OPENS.get_ptr(req);
+        if let Some(asked) = asked {
+            let header = &raw const (*asked).header;
+            let comm = (&raw const (*header).comm).cast::<u64>();
+            who.tgid = get(&raw const (*header).tgid.0);
+            who.uid = get(&raw const (*header).uid.0);
+            who.comm = [get(comm), get(comm.add(1))];
+        }
+        let Some(event) = Event::begin(Slot::OpenUring, &who, ret < 0) else { return };
+        let Some(s) = URING_COMPLETE_SCRATCH.get_ptr_mut(event.cpu()) else { return };
+        let header = &raw mut (*s).frame.header;
+        let record = &raw mut (*s).frame.record;
+        (*record).ret = ret;
+        (*record).via = via::IO_URING;
+        (*record).abi = abi::X86_64;
+        if let Some(asked) = asked {
+            open::copy_header(header, &raw const (*asked).header);
+            event.stamp(header);
+            (*record).dirfd = get(&raw const (*asked).dirfd);
+            (*record).flags = get(&raw const (*asked).flags);
+            (*record).mode = get(&raw const (*asked).mode) as u32;
+            (*record).resolve = get(&raw const (*asked).resolve);
+            (*record).uring = get(&raw const (*asked).uring) as u8;
+            (*record).how_marks = 0;
+        } else {
+            event.head(header, &who);
+            (*record).dirfd = 0;
+            (*record).flags = 0;
+            (*record).mode = 0;
+            (*record).resolve = 0;
+            (*record).uring = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
+            (*record).how_marks = mark::FAULT;
+        }
+        let reach = if get(&raw const (*record).uring) & uring::DIRECT != 0 {
+            open::Reach::NoDescriptor
+        } else if here != who.tgid {
+            open::Reach::OtherTable
+        } else {
+            open::Reach::Here
+        };
+        let end = open::resolved(s, task, i64::from(ret), reach);
+        let len = path(s, end, asked);
+        open::send(s, &event, end, len);
+    }
+}
+
+/// Appends the path as asked.
+#[inline(always)]
+unsafe fn path(s: *mut OpenScratch, at: u64, asked: Option<*const UringOpen>) -> u64 {
+    // SAFETY: see `completed`; PATH_MAX bytes lie behind any masked place.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let Some(asked) = asked else {
+            (*record).path_len = 0;
+            (*record).path_marks = mark::FAULT;
+            return 0;
+        };
+        let len = at_most(u64::from(get(&raw const (*asked).path_len)), u64::from(PATH_MAX) - 1);
+        let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
+        read_kernel(dst, len, (&raw const (*asked).path) as u64);
+        (*record).path_len = len as u16;
+        (*record).path_marks = get(&raw const (*asked).path_marks) as u8;
+        len
+    }
+}

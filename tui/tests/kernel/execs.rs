@@ -1,0 +1,326 @@
+//! Programs that fail to start: what was asked for, from the caller's memory, and the error that it got.
+
+use crate::sys::{self, Actor, Pages, Status, c};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use serde_json::{Value, json};
+use std::ffi::CString;
+use std::os::fd::AsRawFd as _;
+
+/// C strings and the null-terminated list of their addresses, as `argv[]` is passed.
+struct Argv {
+    _strings: Vec<CString>,
+    pointers: Vec<u64>,
+}
+
+impl Argv {
+    fn new(args: &[&str]) -> Argv {
+        let strings: Vec<CString> = args.iter().map(|arg| c(*arg)).collect();
+        let mut pointers: Vec<u64> = strings.iter().map(|s| s.as_ptr() as u64).collect();
+        pointers.push(0);
+        Argv { _strings: strings, pointers }
+    }
+
+    fn at(&self) -> u64 {
+        self.pointers.as_ptr() as u64
+    }
+}
+
+const EMPTY_ENVIRONMENT: [u64; 1] = [0];
+/// `AT_EXECVE_CHECK` (6.14+).
+const CHECK: u64 = 0x10000;
+
+fn execve(path: &str, argv: u64) -> i64 {
+    let path = c(path);
+    sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, EMPTY_ENVIRONMENT.as_ptr() as u64, 0, 0])
+}
+
+fn execveat(dirfd: i32, path: &str, argv: u64, flags: u64) -> i64 {
+    let path = c(path);
+    let environment = EMPTY_ENVIRONMENT.as_ptr() as u64;
+    sys::call(libc::SYS_execveat, [dirfd as u64, path.as_ptr() as u64, argv, environment, flags])
+}
+
+fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", "exec,exit"])?;
+    let actor = Actor::new(act);
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
+}
+
+fn check_failed(event: &Value, ret: i64, filename: &str, argv: &[&str]) {
+    assert_eq!((&event["ret"], &event["filename"]), (&ret.into(), &filename.into()), "{event}");
+    assert_eq!((&event["argv"], &event["argc"]), (&json!(argv), &argv.len().into()), "{event}");
+    assert_eq!((&event["cut"], &event["old_tid"], &event["interp"]), (&false.into(), &Value::Null, &Value::Null));
+    assert_eq!((&event["exe"], &event["exe_why"]), (&Value::Null, &"failed".into()), "{event}");
+}
+
+#[test]
+fn a_failed_exec_tells_what_was_asked_and_why_not() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (no_exec, not_a_program) = (dir.file("no exec"), dir.at("not a program"));
+    std::fs::write(&not_a_program, b"\x01\x02\x03").expect("a file");
+    std::fs::set_permissions(&not_a_program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let place = dir.at("");
+    let paths = ["/nowhere/program".to_owned(), no_exec, not_a_program, dir.at("")];
+    let to_run = paths.clone();
+    let acted = trace(move || {
+        std::env::set_current_dir(place).expect("a directory");
+        let argv = Argv::new(&["first", "", "the third one"]);
+        to_run.iter().map(|path| execve(path, argv.at())).collect()
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert_eq!(rets, [libc::ENOENT, libc::EACCES, libc::ENOEXEC, libc::EACCES].map(|errno| -i64::from(errno)));
+    let events = run.kind_of("exec", pid);
+    assert_eq!(events.len(), 4, "{events:#?}");
+    for ((event, path), ret) in events.iter().zip(&paths).zip(rets) {
+        check_failed(event, ret, path, &["first", "", "the third one"]);
+        assert_eq!(event["cwd"], dir.path().to_str().expect("UTF-8"), "{event}");
+    }
+    let names: Vec<_> = events.iter().map(|e| e["err"].clone()).collect();
+    assert_eq!(names, ["ENOENT", "EACCES", "ENOEXEC", "EACCES"]);
+}
+
+#[test]
+fn a_failed_exec_at_a_descriptor_is_named_as_the_kernel_names_it() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("plain");
+    let place = dir.at("");
+    let acted = trace(move || {
+        let argv = Argv::new(&["at"]);
+        let there = std::fs::File::open(place).expect("a directory");
+        let plain = std::fs::File::open(file).expect("a file");
+        let (there, plain) = (there.as_raw_fd(), plain.as_raw_fd());
+        let rets = [
+            execveat(there, "plain", argv.at(), 0),
+            execveat(plain, "", argv.at(), libc::AT_EMPTY_PATH as u64),
+            execveat(there, "/nowhere/absolute", argv.at(), 0),
+            execveat(libc::AT_FDCWD, "nowhere/relative", argv.at(), 0),
+            execveat(-7, "plain", argv.at(), 0),
+            execveat(1_234_567, "plain", argv.at(), 0),
+        ];
+        [vec![there.into(), plain.into()], rets.to_vec()].concat()
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let events = run.kind_of("exec", pid);
+    let expected = [
+        format!("/dev/fd/{}/plain", numbers[0]),
+        format!("/dev/fd/{}", numbers[1]),
+        "/nowhere/absolute".to_owned(),
+        "nowhere/relative".to_owned(),
+        "/dev/fd/-7/plain".to_owned(),
+        "/dev/fd/1234567/plain".to_owned(),
+    ];
+    assert_eq!(events.len(), expected.len(), "{events:#?}");
+    for ((event, filename), ret) in events.iter().zip(expected).zip(&numbers[2..]) {
+        assert!(*ret < 0, "{ret}");
+        check_failed(event, *ret, &filename, &["at"]);
+    }
+}
+
+#[test]
+fn asking_whether_an_exec_would_do_is_none() {
+    let _alone = alone();
+    let acted = trace(|| {
+        let argv = Argv::new(&["check"]);
+        let good = execveat(libc::AT_FDCWD, "/bin/true", argv.at(), CHECK);
+        let bad = execveat(libc::AT_FDCWD, "/etc/passwd", argv.at(), CHECK);
+        vec![good, bad]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    if rets[0] == -i64::from(libc::EINVAL) {
+        return cannot_run("this kernel has no AT_EXECVE_CHECK");
+    }
+    assert_eq!(rets, [0, -i64::from(libc::EACCES)]);
+    assert_eq!(run.kind_of("exec", pid), Vec::<Value>::new());
+}
+
+#[test]
+fn many_and_long_arguments_are_whole_or_said_to_be_cut() {
+    let _alone = alone();
+    let long = ["a", "b"].map(|letter| letter.repeat(8000));
+    let too_long = "c".repeat(9000);
+    let borders = [8190, 8191, 8192].map(|len| "d".repeat(len));
+    let many: Vec<String> = (0..300).map(|i| format!("argument {i}")).collect();
+    let (a, b, t, d, m) = (long[0].clone(), long[1].clone(), too_long.clone(), borders.clone(), many.clone());
+    let acted = trace(move || {
+        let run = |args: &[&str]| execve("/nowhere/args", Argv::new(args).at());
+        let many: Vec<&str> = m.iter().map(String::as_str).collect();
+        let mut rets = vec![run(&many), run(&[&a, &b]), run(&["x", &t, "y"]), run(&[])];
+        rets.extend(d.iter().map(|arg| run(&[arg])));
+        rets
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert!(rets.iter().all(|ret| *ret == -i64::from(libc::ENOENT)), "{rets:?}");
+    let events = run.kind_of("exec", pid);
+    assert_eq!(events.len(), 7);
+    // Before 6.9 the probe takes 48 arguments.
+    if events[0]["cut"] == false {
+        check_failed(&events[0], rets[0], "/nowhere/args", &many.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    check_failed(&events[1], rets[1], "/nowhere/args", &[&long[0], &long[1]]);
+    let cut = &events[2];
+    assert_eq!((&cut["cut"], &cut["argc"]), (&true.into(), &3.into()), "counted all the same");
+    let argv = cut["argv"].as_array().expect("a list");
+    assert_eq!(argv[0], "x");
+    assert!(
+        argv.len() == 2 && too_long.starts_with(argv[1].as_str().expect("text")),
+        "a beginning, and nothing after it"
+    );
+    check_failed(&events[3], rets[3], "/nowhere/args", &[]);
+    for (event, arg) in events[4..].iter().zip(&borders) {
+        let whole = event["argv"] == json!([arg]);
+        assert_eq!(event["cut"], !whole, "whole or cut: {} bytes", arg.len());
+        assert!(whole || arg.len() > 8191, "{} bytes fit", arg.len());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_marked() {
+    let _alone = alone();
+    let acted = trace(|| {
+        let bad = 0x1000_u64;
+        let good = Argv::new(&["good"]);
+        let mut half = Argv::new(&["one", "two", "three"]);
+        half.pointers[1] = bad;
+        let mut pages = Pages::new(2, 0);
+        let edge = pages.put(sys::PAGE - 8, &good.pointers[0].to_le_bytes()) as u64;
+        pages.unmap_from(1);
+        let path = c("/etc/passwd");
+        let by_path = sys::call(libc::SYS_execve, [bad, good.at(), 0, 0, 0]);
+        let of = |argv: u64| sys::call(libc::SYS_execve, [path.as_ptr() as u64, argv, 0, 0, 0]);
+        vec![by_path, of(bad), of(half.at()), of(edge), of(0)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let events = run.kind_of("exec", pid);
+    assert_eq!(events.len(), 5, "{events:#?}");
+    let told: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
+    assert_eq!(told, rets);
+    assert_eq!((&events[0]["filename"], &events[0]["filename_why"]), (&"".into(), &"fault".into()), "{}", events[0]);
+    assert_eq!(events[0]["argv"], json!(["good"]));
+    assert_eq!((&events[1]["argv"], &events[1]["cut"]), (&json!([]), &true.into()), "{}", events[1]);
+    assert_eq!((&events[2]["argv"], &events[2]["argc"]), (&json!(["one"]), &3.into()), "{}", events[2]);
+    assert_eq!(events[2]["cut"], true);
+    assert_eq!((&events[3]["argv"], &events[3]["cut"]), (&json!(["good"]), &true.into()), "{}", events[3]);
+    assert_eq!((&events[4]["argv"], &events[4]["cut"]), (&json!([]), &false.into()), "a null argv is none");
+}
+
+#[test]
+fn a_failed_exec_carries_its_thread() {
+    let _alone = alone();
+    let acted = trace(|| {
+        let thread = std::thread::spawn(|| {
+            sys::set_comm(b"not the leader");
+            let argv = Argv::new(&["of a thread"]);
+            vec![sys::tid().into(), execve("/nowhere/thread", argv.at())]
+        });
+        thread.join().expect("no panic")
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let event = run.one("exec", pid, |_| true);
+    check_failed(&event, numbers[1], "/nowhere/thread", &["of a thread"]);
+    assert_eq!((&event["tid"], &event["comm"]), (&numbers[0].into(), &"not the leader".into()), "{event}");
+    assert_ne!(numbers[0], i64::from(pid));
+}
+
+#[test]
+fn a_failed_exec_of_a_32_bit_call_is_read_by_narrow_pointers() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
+    let low = Pages::new(1, libc::MAP_32BIT);
+    let mut actor = Actor::new(|| {
+        let path = low.put(0, b"/nowhere/narrow\0") as usize as u32;
+        let one = low.put(100, b"one\0") as usize as u32;
+        let two = low.put(200, b"two\0") as usize as u32;
+        let argv = [one, two, 0].map(u32::to_le_bytes).concat();
+        let argv = low.put(400, &argv) as usize as u32;
+        let none = low.put(800, &[0; 8]) as usize as u32;
+        // execve and execveat of the i386 table.
+        vec![sys::int80(11, [path, argv, none, 0]), sys::int80(358, [libc::AT_FDCWD as u32, path, argv, none])]
+    });
+    actor.go();
+    let pid = actor.pid;
+    let (status, rets) = actor.end();
+    let run = traced.stop();
+    run.check();
+    if status.code() != Some(0) || rets[0] == -i64::from(libc::ENOSYS) {
+        return cannot_run("this kernel takes no 32-bit calls");
+    }
+    let events = run.kind_of("exec", pid);
+    assert_eq!(events.len(), 2, "{events:#?} {rets:?}");
+    check_failed(&events[0], rets[0], "/nowhere/narrow", &["one", "two"]);
+    check_failed(&events[1], rets[1], "/nowhere/narrow", &["one", "two"]);
+}
+
+#[test]
+fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit", "--failed"]) else { return };
+    let actor = Actor::new(|| {
+        let argv = Argv::new(&["failing"]);
+        vec![execve("/nowhere/alone", argv.at())]
+    });
+    let pid = actor.pid;
+    actor.run();
+    let mut done = std::process::Command::new("/bin/true").spawn().expect("a child");
+    done.wait().expect("a status");
+    let run = traced.stop();
+    let account = run.check();
+    run.one("exec", pid, |e| e["err"] == "ENOENT");
+    assert_eq!(run.of(done.id() as i32), Vec::<Value>::new());
+    assert_eq!(account["pairing"]["tid_not_pid"], 0, "{account}");
+}
+
+/// A program whose second segment lies where no user memory can be: the kernel finds that out past the point of no
+/// return.
+fn fatal_program() -> Vec<u8> {
+    let mut elf = vec![0; 64 + 2 * 56];
+    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(16, &2u16.to_le_bytes());
+    put(18, &62u16.to_le_bytes());
+    put(20, &1u32.to_le_bytes());
+    put(24, &0x40_0000u64.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(52, &64u16.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &2u16.to_le_bytes());
+    for (i, address) in [0x40_0000u64, 0xffff_8000_0000_0000].into_iter().enumerate() {
+        let at = 64 + i * 56;
+        put(at, &1u32.to_le_bytes());
+        put(at + 4, &5u32.to_le_bytes());
+        put(at + 16, &address.to_le_bytes());
+        put(at + 24, &address.to_le_bytes());
+        put(at + 32, &176u64.to_le_bytes());
+        put(at + 40, &176u64.to_le_bytes());
+        put(at + 48, &4096u64.to_le_bytes());
+    }
+    elf
+}
+
+#[test]
+fn an_exec_that_kills_its_caller_is_told() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.at("fatal");
+    std::fs::write(&path, fatal_program()).expect("a file");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
+    let to_run = path.clone();
+    let mut actor = Actor::new(move || vec![execve(&to_run, Argv::new(&["fatal"]).at())]);
+    actor.go();
+    let pid = actor.pid;
+    let (status, _) = actor.end();
+    let run = traced.stop();
+    run.check();
+    assert_eq!(status, Status(libc::SIGSEGV), "the kernel ended it");
+    let event = run.one("exec", pid, |_| true);
+    assert!(event["ret"].as_i64().is_some_and(|ret| ret < 0), "{event}");
+    assert_eq!((&event["exe"], &event["filename_why"]), (&path.as_str().into(), &"fault".into()), "{event}");
+    assert_eq!((&event["argv"], &event["cut"]), (&json!([]), &true.into()), "{event}");
+    assert_eq!(run.one("exit", pid, |_| true)["signal"], "SIGSEGV");
+}

@@ -1,0 +1,260 @@
+//! Files opened through io_uring, which no system call shows. The ring is made and run by hand: no library.
+
+use crate::sys::{self, Actor, c};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use serde_json::Value;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const OPENAT: u8 = 18;
+const OPENAT2: u8 = 28;
+const NOP: u8 = 0;
+/// `IOSQE_ASYNC`: run by a worker thread.
+const BY_WORKER: u8 = 16;
+/// `IORING_SETUP_SQPOLL`.
+const SQPOLL: u32 = 2;
+const ENTRIES: u32 = 8;
+
+/// `struct io_uring_params` as numbers: 4 of the caller's, then what the kernel says.
+#[repr(C)]
+#[derive(Default)]
+struct Params {
+    sq_entries: u32,
+    cq_entries: u32,
+    flags: u32,
+    sq_thread_cpu: u32,
+    sq_thread_idle: u32,
+    features: u32,
+    wq_fd: u32,
+    resv: [u32; 3],
+    sq: Offsets,
+    cq: Offsets,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Offsets {
+    head: u32,
+    tail: u32,
+    ring_mask: u32,
+    ring_entries: u32,
+    /// Submission: flags, dropped, array. Completion: overflow, cqes, flags.
+    rest: [u32; 3],
+    resv1: u32,
+    user_addr: u64,
+}
+
+/// `struct io_uring_sqe`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Sqe {
+    opcode: u8,
+    flags: u8,
+    ioprio: u16,
+    fd: i32,
+    off: u64,
+    addr: u64,
+    len: u32,
+    open_flags: u32,
+    user_data: u64,
+    buf_index: u16,
+    personality: u16,
+    file_index: u32,
+    rest: [u64; 2],
+}
+
+struct Ring {
+    fd: i64,
+    sq: *mut u8,
+    cq: *mut u8,
+    sqes: *mut Sqe,
+    params: Params,
+}
+
+impl Ring {
+    /// `None` where the kernel has no io_uring.
+    fn new(flags: u32) -> Option<Ring> {
+        let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
+        let fd = sys::call(libc::SYS_io_uring_setup, [ENTRIES.into(), &raw mut params as u64, 0, 0, 0]);
+        if fd < 0 {
+            return None;
+        }
+        let map = |len: usize, at: i64| {
+            let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
+            // SAFETY: a new mapping of the ring's own memory.
+            let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, at) };
+            assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+            at.cast::<u8>()
+        };
+        let sq = map(params.sq.rest[2] as usize + ENTRIES as usize * 4, 0);
+        let cq = map(params.cq.rest[1] as usize + params.cq_entries as usize * 16, 0x800_0000);
+        let sqes = map(ENTRIES as usize * size_of::<Sqe>(), 0x1000_0000).cast();
+        Some(Ring { fd, sq, cq, sqes, params })
+    }
+
+    fn number(base: *mut u8, at: u32) -> &'static AtomicU32 {
+        // SAFETY: a number of the ring, aligned, mapped as long as the process lives.
+        unsafe { &*base.add(at as usize).cast::<AtomicU32>() }
+    }
+
+    /// Submits one request and waits for its result.
+    fn run(&self, sqe: Sqe) -> i64 {
+        let tail = Ring::number(self.sq, self.params.sq.tail);
+        let at = tail.load(Ordering::Acquire);
+        let slot = at & (ENTRIES - 1);
+        // SAFETY: a masked slot of the mapped array; the kernel reads it only after the new tail.
+        unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
+        Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
+        tail.store(at + 1, Ordering::Release);
+        let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
+        let entered = sys::call(libc::SYS_io_uring_enter, [self.fd as u64, 1, 1, getevents | wakeup, 0]);
+        assert!(entered >= 0, "io_uring_enter: {entered}");
+        let head = Ring::number(self.cq, self.params.cq.head);
+        let done = head.load(Ordering::Acquire);
+        let slot = (done & (self.params.cq_entries - 1)) as usize;
+        // SAFETY: the completion that io_uring_enter waited for: user_data, res, flags.
+        let res = unsafe { self.cq.add(self.params.cq.rest[1] as usize + slot * 16 + 8).cast::<i32>().read_volatile() };
+        head.store(done + 1, Ordering::Release);
+        res.into()
+    }
+}
+
+fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> Sqe {
+    let addr = path.as_ptr() as u64;
+    Sqe { opcode: OPENAT, fd: dirfd, addr, len: mode, open_flags: flags as u32, ..Sqe::default() }
+}
+
+fn openat2(path: &CStr, how: &[u64; 3]) -> Sqe {
+    let (addr, off) = (path.as_ptr() as u64, how.as_ptr() as u64);
+    Sqe { opcode: OPENAT2, fd: libc::AT_FDCWD, addr, off, len: 24, ..Sqe::default() }
+}
+
+fn trace(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", "open,exit"])?;
+    let actor = Actor::new(move || Ring::new(flags).map(|ring| act(&ring)).unwrap_or_default());
+    let pid = actor.pid;
+    let numbers = actor.run();
+    if numbers.is_empty() || traced.said_not_seen("io_uring") {
+        cannot_run("this kernel has no io_uring, or its tracepoints tell too little");
+        return None;
+    }
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
+}
+
+fn check(event: &Value, ret: i64, path: &str, abs_path: &str) {
+    assert!(ret >= 0, "the open itself: {ret}");
+    assert_eq!(
+        (&event["via"], &event["ret"], &event["err"]),
+        (&"io_uring".into(), &ret.into(), &Value::Null),
+        "{event}"
+    );
+    assert_eq!((&event["path"], &event["abs_path"]), (&path.into(), &abs_path.into()), "{event}");
+}
+
+#[test]
+fn opens_through_a_ring_are_opens() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, created) = (dir.file("there"), dir.at("created"));
+    let (to_open, to_create, place) = (file.clone(), created.clone(), dir.at(""));
+    let acted = trace(0, move |ring| {
+        std::env::set_current_dir(place).expect("a directory");
+        sys::set_comm(b"the submitter");
+        let path: Vec<CString> = [to_open.as_str(), &to_create, "there", "/nowhere/ring"].map(c).to_vec();
+        let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
+        let create = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let mut rets = vec![
+            ring.run(openat(libc::AT_FDCWD, &path[0], libc::O_RDONLY, 0)),
+            ring.run(openat(libc::AT_FDCWD, &path[1], create, 0o640)),
+            ring.run(openat2(&path[2], &how)),
+            ring.run(openat(libc::AT_FDCWD, &path[3], libc::O_RDONLY, 0)),
+        ];
+        rets.push(ring.run(Sqe { opcode: NOP, ..Sqe::default() }));
+        rets
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let of_ring: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
+    assert_eq!(of_ring.len(), 4, "{of_ring:#?}");
+    check(&of_ring[0], rets[0], &file, &file);
+    check(&of_ring[1], rets[1], &created, &created);
+    assert_eq!((&of_ring[1]["flags"], &of_ring[1]["mode"]), (&"O_WRONLY|O_CREAT|O_EXCL".into(), &0o640.into()));
+    check(&of_ring[2], rets[2], "there", &file);
+    assert_eq!(of_ring[2]["flags"], "O_RDWR|O_CLOEXEC", "{}", of_ring[2]);
+    assert_eq!(of_ring[2]["resolve"], libc::RESOLVE_NO_SYMLINKS, "{}", of_ring[2]);
+    assert_eq!((&of_ring[0]["dirfd"], &of_ring[0]["resolve"]), (&libc::AT_FDCWD.into(), &Value::Null));
+    assert_eq!((&of_ring[3]["path"], &of_ring[3]["err"]), (&"/nowhere/ring".into(), &"ENOENT".into()));
+    assert!(of_ring.iter().all(|e| e["comm"] == "the submitter" && e["tid"] == pid), "{of_ring:#?}");
+}
+
+#[test]
+fn an_open_by_a_worker_is_its_submitters() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("by a worker");
+    let to_open = file.clone();
+    let acted = trace(0, move |ring| {
+        sys::set_comm(b"the submitter");
+        let path = c(to_open);
+        let sqe = Sqe { flags: BY_WORKER, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
+        (0..20).map(|_| ring.run(sqe)).collect()
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
+    assert_eq!(events.len(), rets.len(), "{events:#?}");
+    for (event, ret) in events.iter().zip(&rets) {
+        check(event, *ret, &file, &file);
+        assert_eq!((&event["comm"], &event["tid"]), (&"the submitter".into(), &pid.into()), "{event}");
+    }
+}
+
+#[test]
+fn an_open_by_a_polling_thread_is_of_its_process() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("polled");
+    let to_open = file.clone();
+    let acted = trace(SQPOLL, move |ring| {
+        let path = c(to_open);
+        vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.one("open", pid, |e| e["via"] == "io_uring");
+    check(&event, rets[0], &file, &file);
+}
+
+#[test]
+fn a_direct_descriptor_has_no_path_and_says_why() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("direct");
+    let to_open = file.clone();
+    let acted = trace(0, move |ring| {
+        // IORING_REGISTER_FILES with empty places.
+        let empty = [-1i32; 4];
+        let registered = sys::call(libc::SYS_io_uring_register, [ring.fd as u64, 2, empty.as_ptr() as u64, 4, 0]);
+        assert_eq!(registered, 0);
+        let path = c(to_open);
+        let sqe = Sqe { file_index: 2, ..openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0) };
+        vec![ring.run(sqe)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert_eq!(rets, [0], "into the slot that was asked for");
+    let event = run.one("open", pid, |e| e["via"] == "io_uring");
+    assert_eq!((&event["path"], &event["ret"]), (&file.into(), &0.into()), "{event}");
+    assert_eq!((&event["abs_path"], &event["abs_path_why"]), (&Value::Null, &"not_collected".into()), "{event}");
+}
+
+#[test]
+fn a_request_that_is_refused_at_once_is_told_too() {
+    let _alone = alone();
+    let acted = trace(0, |ring| {
+        let bad = Sqe { opcode: OPENAT, fd: libc::AT_FDCWD, addr: 0x1000, ..Sqe::default() };
+        vec![ring.run(bad)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert_eq!(rets, [-i64::from(libc::EFAULT)]);
+    let event = run.one("open", pid, |e| e["via"] == "io_uring");
+    assert_eq!((&event["err"], &event["path"], &event["path_why"]), (&"EFAULT".into(), &"".into(), &"fault".into()));
+}
