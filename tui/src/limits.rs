@@ -12,6 +12,10 @@ pub const CGROUPS: usize = 65_536;
 /// Nanoseconds for which events wait to be put in order: a later record of the ring may be this much earlier.
 pub const ORDER_WINDOW_NS: u64 = 20_000_000;
 
+/// The same where a probe can be preempted between taking the time and writing the record (7.0): as long as a task may have
+/// to wait for its turn on a crowded processor.
+pub const ORDER_WINDOW_PREEMPTIBLE_NS: u64 = 250_000_000;
+
 /// Nanoseconds for which an exec waits for its continuations. Then it is delivered, cut short.
 pub const CONTINUATION_NS: u64 = 1_000_000_000;
 

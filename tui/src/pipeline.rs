@@ -17,6 +17,7 @@ use crate::event::{Event, Seen};
 use crate::frame::host::{FIRST_KIND, HostFrame};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
+use crate::source::host::machine::Release;
 use assemble::Assembler;
 use command::{CommandTree, Whose};
 use gaps::Gaps;
@@ -117,6 +118,11 @@ impl Pipeline {
         if let HostFrame::Host(_) = &host {
             // The first frame of a trace, right after the attach.
             self.world.processes.traced_since(frame.header.time);
+        }
+        if let HostFrame::Host(host) = &host
+            && Release::parse(&host.kernel) >= Some(Release::new(7, 0))
+        {
+            self.order.widen();
         }
         self.world.apply_host(host);
     }

@@ -147,6 +147,10 @@ impl Reader {
         let mut counted = Instant::now();
         // Until when the ring is looked at again without being woken.
         let mut poll_until = Instant::now();
+        let settles = match self.live.preemptible() {
+            true => Duration::from_nanos(limits::ORDER_WINDOW_PREEMPTIBLE_NS) + POLL,
+            false => 2 * POLL,
+        };
         while !self.stopped() {
             let now = Instant::now();
             let nap = if now < poll_until { POLL } else { (counted + COUNT).saturating_duration_since(now) };
@@ -155,8 +159,8 @@ impl Reader {
             match self.read() {
                 Read::NobodyListens => return,
                 Read::Nothing => {}
-                // Two looks that find nothing: the order of all that came is settled by then.
-                Read::More | Read::All => poll_until = Instant::now() + 2 * POLL,
+                // Looks that find nothing, until the order of all that came is settled.
+                Read::More | Read::All => poll_until = Instant::now() + settles,
             }
             if counted.elapsed() >= COUNT {
                 counted = Instant::now();

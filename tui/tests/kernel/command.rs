@@ -1,6 +1,6 @@
 //! `-- COMMAND`: who runs, when, what is seen of it, and how it ends.
 
-use crate::traced::{Dir, Run, TRACETUI, alone, may_trace, n};
+use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Op
     }
     let dir = Dir::new();
     let out = dir.at("out");
-    let mut command = Command::new(TRACETUI);
+    let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
     for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
         command.env_remove(variable);
@@ -50,14 +50,14 @@ fn names(run: &Run, kind: &str) -> Vec<String> {
 
 #[test]
 fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
-    let Some(run) = run(&["sh", "-c", "true; /bin/true; cat /etc/hostname >/dev/null; exit 3"]) else { return };
+    let Some(run) = run(&["sh", "-c", "true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3"]) else { return };
     run.check();
     assert_eq!(run.status.code(), Some(3));
     let lines: Vec<Value> = run.lines().filter(|e| e["kind"] != "lost").collect();
     let (first, last) = (&lines[0], &lines[lines.len() - 1]);
     assert_eq!(
         (&first["kind"], &first["argv"][2]),
-        (&"exec".into(), &"true; /bin/true; cat /etc/hostname >/dev/null; exit 3".into())
+        (&"exec".into(), &"true; /bin/true; /bin/cat /etc/hostname >/dev/null; exit 3".into())
     );
     assert_eq!((&last["kind"], &last["exit_code"]), (&"exit".into(), &3.into()));
     assert_eq!(first["pid"], last["pid"]);
@@ -143,7 +143,7 @@ fn sudo_variables_that_make_no_sense_are_refused() {
     if !may_trace() {
         return;
     }
-    let mut command = Command::new(TRACETUI);
+    let mut command = tracetui();
     let done = command.args(["print", "--", "id"]).env("SUDO_UID", "ana").output().expect("tracetui runs");
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("SUDO_UID") && done.stdout.is_empty());
@@ -197,7 +197,7 @@ fn offsets_of_a_file_show_the_same() {
     let _alone = alone();
     let dir = Dir::new();
     let minimal = dir.at("minimal.btf");
-    let made = Command::new(TRACETUI)
+    let made = tracetui()
         .args(["btf", "--from", "/sys/kernel/btf/vmlinux", "--minimal", &minimal])
         .stdout(Stdio::null())
         .status()
@@ -205,7 +205,7 @@ fn offsets_of_a_file_show_the_same() {
     if !made.success() {
         return crate::traced::cannot_run("the kernel has no BTF of its own");
     }
-    let words = ["sh", "-c", "cat /etc/hostname >/dev/null; exit 7"];
+    let words = ["sh", "-c", "/bin/cat /etc/hostname >/dev/null; exit 7"];
     let Some(run) = print(&["--btf", &minimal], &words, |_| {}) else { return };
     run.check();
     assert_eq!(run.status.code(), Some(7), "{:?}", run.stderr);

@@ -1,11 +1,11 @@
 //! Starting, ending, and standing beside another one.
 
 use crate::sys;
-use crate::traced::{Dir, TRACETUI, Traced, alone, cannot_run, may_trace, n, wait_at_most};
+use crate::traced::{Dir, Traced, alone, cannot_run, emulated, may_trace, n, tracetui, wait_at_most};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Something for the tracer to print.
@@ -82,7 +82,7 @@ fn a_second_signal_ends_it_at_once() {
     traced.signal(libc::SIGINT);
     let run = traced.ended();
     assert_eq!(run.status.code(), Some(130), "{:?}", run.stderr);
-    assert!(began.elapsed() < Duration::from_secs(2), "at once: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(if emulated() { 10 } else { 2 }), "at once: {:?}", began.elapsed());
 }
 
 #[test]
@@ -128,7 +128,8 @@ fn a_line_comes_soon_after_its_event() {
     traced.stop().check();
     took.sort();
     println!("latency: median {:?}, most {:?}", took[took.len() / 2], took[took.len() - 1]);
-    assert!(took[took.len() - 1] < Duration::from_secs(1), "{took:?}");
+    let soon = Duration::from_secs(if emulated() { 5 } else { 1 });
+    assert!(took[took.len() - 1] < soon, "{took:?}");
 }
 
 fn wait_for(output: &mut std::fs::File, text: &str) {
@@ -146,7 +147,7 @@ fn without_privilege_it_names_what_is_missing() {
     if !may_trace() {
         return;
     }
-    let mut command = Command::new(TRACETUI);
+    let mut command = tracetui();
     command.arg("print").uid(65_534).gid(65_534).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
         return cannot_run("the program does not lie where any user may execute it");

@@ -1,9 +1,8 @@
 //! Filters: of what a run without any shows, one with a filter shows exactly what satisfies it.
 
 use crate::sys::{self, Actor, Status};
-use crate::traced::{Dir, Run, TRACETUI, Traced, alone, n};
+use crate::traced::{Dir, Run, Traced, alone, n, tracetui};
 use serde_json::Value;
-use std::process::Command;
 
 /// `nobody`, on every distribution.
 const NOBODY: u32 = 65_534;
@@ -172,7 +171,7 @@ fn different_options_must_all_hold() {
 #[test]
 fn a_bad_filter_names_the_place() {
     for bad in ["pid:3", "comm=", "(err", "nosuchfield=3", "path~("] {
-        let output = Command::new(TRACETUI).args(["print", "--filter", bad]).output().expect("tracetui starts");
+        let output = tracetui().args(["print", "--filter", bad]).output().expect("tracetui starts");
         assert_eq!(output.status.code(), Some(2), "{bad}");
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         assert!(

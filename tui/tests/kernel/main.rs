@@ -6,6 +6,7 @@
 
 mod bpf;
 mod command;
+mod crowd;
 mod doctor;
 mod endings;
 mod execs;

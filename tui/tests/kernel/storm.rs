@@ -1,7 +1,7 @@
 //! Storms whose every event is known.
 
 use crate::sys;
-use crate::traced::{Dir, KINDS, Run, Traced, alone, n};
+use crate::traced::{Dir, KINDS, Run, Traced, alone, check_nothing_lost, n, skipped};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -10,10 +10,18 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// Fewer without optimisation: there a slow reader would lose some, rightly.
-const SHARE: usize = if cfg!(debug_assertions) { 10 } else { 1 };
-const OPENS: usize = 200_000 / SHARE;
-const EXECS: usize = 2_000 / SHARE;
+/// How many opens a storm has: what `TRACETUI_STORM` says. Fewer without optimisation: there a slow reader would lose some,
+/// rightly.
+fn storm_opens() -> usize {
+    let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
+    told.unwrap_or(if cfg!(debug_assertions) { 20_000 } else { 200_000 })
+}
+
+/// How many programs are executed meanwhile.
+fn storm_execs() -> usize {
+    storm_opens() / 100
+}
+
 /// Threads that open, and as many that execute.
 const THREADS: usize = 2;
 
@@ -68,7 +76,7 @@ impl Opener {
     /// Half of the files are there.
     fn new(dir: &Dir, thread: usize) -> Opener {
         let dir = dir.dir(&format!("t{thread}"));
-        let attempts = (0..OPENS / THREADS).map(|number| Attempt::new(&dir, number)).collect();
+        let attempts = (0..storm_opens() / THREADS).map(|number| Attempt::new(&dir, number)).collect();
         Opener { dir: std::fs::File::open(dir).expect("a directory"), attempts, tid: 0 }
     }
 
@@ -133,10 +141,15 @@ struct Pace {
 
 impl Pace {
     /// As fast as it goes.
-    const ALL: Pace = Pace { execs: EXECS, rest: Duration::ZERO };
+    fn all() -> Pace {
+        Pace { execs: storm_execs(), rest: Duration::ZERO }
+    }
+
     /// So few at a time that they alone do not fill what a small ring reserves for them, also where the reader has to
     /// wait for its turn.
-    const FEW: Pace = Pace { execs: EXECS / 10, rest: Duration::from_millis(3) };
+    fn few() -> Pace {
+        Pace { execs: storm_execs() / 10, rest: Duration::from_millis(3) }
+    }
 }
 
 /// Executes one program after the other, each with an argument of its own.
@@ -195,16 +208,23 @@ impl Storm {
             }
         }
         let ours = |e: &Value| e["kind"] == "open" && e["pid"] == sys::pid();
+        let mut unread = 0;
         for event in run.lines().filter(ours) {
             let (tid, path) = (event["tid"].as_i64().expect("a number"), event["path"].as_str().expect("text"));
             if path.starts_with('/') && !path.starts_with(self.dir.path().to_str().expect("UTF-8")) {
+                continue;
+            }
+            // A page may be gone for a moment when the probe looks, as when the kernel makes one huge page of many.
+            if event["path_why"] == "fault" {
+                unread += 1;
                 continue;
             }
             let found = open.remove(&(tid, path.to_owned()));
             let (attempt, dirfd) = found.unwrap_or_else(|| panic!("once, and as it was asked for: {event}"));
             attempt.check(&event, dirfd);
         }
-        open.len()
+        assert!(unread <= storm_opens() / 1000, "{unread} paths could not be read");
+        open.len() - unread
     }
 
     /// Each child has exactly one exec and one exit, as they were.
@@ -249,13 +269,11 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
     let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&[]) else { return };
-    storm.rage(Pace::ALL);
+    storm.rage(Pace::all());
     let run = traced.stop();
     let account = run.check();
-    assert_eq!(n(&account["lost"]), 0, "{account}");
-    assert_eq!(n(&account["unattributed_skips"]), 0, "{account}");
-    assert_eq!(n(&account["bookkeeping_lost"]), 0, "{account}");
-    assert_eq!(storm.check_opens(&run), 0, "every open is there");
+    let skipped = check_nothing_lost(&account, "open");
+    assert!(storm.check_opens(&run) as u64 <= skipped, "every open is there that was not skipped: {account}");
     storm.check_processes(&run);
     println!("storm: {account}");
 }
@@ -265,20 +283,21 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&["--ring-size", "64KiB"]) else { return };
-    storm.rage(Pace::FEW);
+    storm.rage(Pace::few());
     let run = traced.stop();
     let account = run.check();
     println!("small ring: {account}");
     let opens = &account["kinds"]["open"];
-    assert!(n(&opens["lost"]["ring"]) > OPENS as u64 / 100, "so small a ring loses many: {account}");
+    assert!(n(&opens["lost"]["ring"]) > storm_opens() as u64 / 100, "so small a ring loses many: {account}");
     check_gaps(&run);
     let missing = storm.check_opens(&run);
-    assert!(missing as u64 <= n(&opens["lost"]["ring"]), "what is missing was counted: {missing} {account}");
+    let counted = n(&opens["lost"]["ring"]) + skipped(&account);
+    assert!(missing as u64 <= counted, "what is missing was counted: {missing} {account}");
     for kind in ["exec", "exit", "bpf"] {
         assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
     }
     storm.check_processes(&run);
-    assert!(execs_among_opens(&run) >= Pace::FEW.execs / 10, "programs were started while the opens stormed");
+    assert!(execs_among_opens(&run) >= Pace::few().execs / 10, "programs were started while the opens stormed");
 }
 
 /// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.
@@ -296,7 +315,11 @@ fn check_gaps(run: &Run) {
             last.insert(stream, n(&line["ns"]));
             continue;
         }
-        assert_eq!((&line["cause"], &line["pid"]), (&"ring".into(), &Value::Null), "{line}");
+        assert_eq!(line["pid"], Value::Null, "{line}");
+        if line["cause"] == "probe" {
+            continue;
+        }
+        assert_eq!(line["cause"], "ring", "{line}");
         assert!(n(&line["count"]) > 0, "{line}");
         let stream = (line["of"].as_str().expect("a kind").to_owned(), n(&line["cpu"]));
         assert_eq!(line["from_ns"].as_u64(), last.get(&stream).copied(), "from the last event before it: {line}");
@@ -325,7 +348,7 @@ fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
     });
     let run = traced.stop();
     let account = run.check();
-    assert_eq!(n(&account["lost"]), 0, "{account}");
+    let mut skipped = check_nothing_lost(&account, "fork");
     let mut execs = by_pid(&run, "exec");
     let mut exits = by_pid(&run, "exit");
     let mut forks: HashMap<i64, Vec<Value>> = HashMap::new();
@@ -338,9 +361,15 @@ fn forks_execs_and_exits_of_many_short_lived_processes_pair_up() {
             assert_eq!(events.len(), 1, "one of each kind for {pid}: {events:#?}");
             events.remove(0)
         };
-        let (fork, exec, exit) = (of(&mut forks), of(&mut execs), of(&mut exits));
-        assert_eq!(fork["child_start_ns"], exec["start_ns"], "{fork} {exec}");
+        let (exec, exit) = (of(&mut execs), of(&mut exits));
         assert_eq!(exit["start_ns"], exec["start_ns"], "{exit} {exec}");
+        if !forks.contains_key(&pid) {
+            let counted = skipped.checked_sub(1);
+            skipped = counted.unwrap_or_else(|| panic!("a fork is missing that was not skipped: {pid} {account}"));
+            continue;
+        }
+        let fork = of(&mut forks);
+        assert_eq!(fork["child_start_ns"], exec["start_ns"], "{fork} {exec}");
         let [born, ran, ended] = [&fork, &exec, &exit].map(|e| n(&e["ns"]));
         assert!(born <= ran && ran <= ended, "{fork} {exec} {exit}");
     }

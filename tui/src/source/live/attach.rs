@@ -28,7 +28,7 @@ pub struct ProbeStatus {
     pub attached: bool,
     /// Where it hangs, or would: `tp_btf sys_exit`.
     pub how: String,
-    /// Why it does not run, or why not at all of its places.
+    /// Why it does not run, or not at all of its places, or what it does not see.
     pub why: Option<String>,
     /// What is not seen when it does not run.
     pub missing: String,
@@ -337,7 +337,8 @@ impl Attacher<'_> {
         match self.load_and_attach(probe) {
             Ok(running) => {
                 outcome.status.attached = true;
-                outcome.status.why = running.note;
+                let notes = [running.note, probe.place.blind().map(str::to_owned)].into_iter().flatten();
+                outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
                 outcome.links = running.links;
                 outcome.program = running.program;
             }
@@ -485,6 +486,14 @@ impl Probe {
 }
 
 impl Place {
+    /// What is not seen there, though the program runs.
+    fn blind(&self) -> Option<&'static str> {
+        match self {
+            Place::Classic("syscalls", _) => Some("calls of 32-bit programs do not reach these tracepoints"),
+            _ => None,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Place::Btf(names) => format!("tp_btf {}", names.join("|")),

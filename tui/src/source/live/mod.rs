@@ -135,6 +135,11 @@ impl Live {
         })
     }
 
+    /// Whether the kernel may preempt a probe between taking the time and writing the record.
+    pub fn preemptible(&self) -> bool {
+        self.preemptible
+    }
+
     /// Every probe: attached or not, and why not.
     pub fn probes(&self) -> &[ProbeStatus] {
         &self.probes

@@ -1,0 +1,44 @@
+//! More busy threads than processors: the kernel may run a thread while another one stands still inside of a probe, and
+//! then it skips the probe (7.0 and later). What is missing must have been counted, or be announced.
+
+use crate::sys;
+use crate::traced::{Dir, Traced, alone, cannot_run, n, skipped};
+
+/// Threads, on however few processors.
+const THREADS: usize = 8;
+
+/// How many opens they make together.
+fn opens() -> usize {
+    let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
+    told.unwrap_or(20_000)
+}
+
+#[test]
+fn what_a_crowd_of_threads_opens_is_shown_or_counted() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(traced) = Traced::start(&[]) else { return };
+    let each = opens() / THREADS;
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let path = sys::c(dir.at(&format!("missing-{thread}")));
+            scope.spawn(move || {
+                for _ in 0..each {
+                    assert_eq!(sys::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0), -i64::from(libc::ENOENT));
+                }
+            });
+        }
+    });
+    let run = traced.stop();
+    let account = run.check();
+    let prefix = dir.at("missing-");
+    let ours = |e: &serde_json::Value| e["path"].as_str().is_some_and(|path| path.starts_with(&prefix));
+    let missing = each * THREADS - run.kind_of("open", sys::pid()).into_iter().filter(ours).count();
+    let counted = n(&account["kinds"]["open"]["lost"]["ring"]) + skipped(&account);
+    println!("crowd: {missing} of {} missing, {counted} counted", each * THREADS);
+    if missing as u64 > counted {
+        let announced = run.stderr.iter().any(|line| line.contains("without counting"));
+        assert!(announced, "what is missing was counted or announced: {missing}, {account}");
+        return cannot_run(&format!("this kernel skips without counting, as announced: {missing} opens are missing"));
+    }
+}
