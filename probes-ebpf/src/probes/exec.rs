@@ -414,6 +414,8 @@ unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
         if n < 0 {
             return set(&raw mut (*s).full, u64::from(mark::FAULT));
         }
+        // Of an empty string older kernels write the NUL, but do not count it.
+        let n = n + i64::from(n == 0);
         set(&raw mut (*s).off, off + (n as u64 & (2 * ARG_ASK - 1)));
         if n == ARG_ASK as i64 {
             // As long as there was room for: whole only if its NUL is where ours was put.
