@@ -116,7 +116,8 @@ else
   while read -r name; do
     case "$checks:$name" in
       # What user space alone decides.
-      most:filters::expressions_* | most:filters::different_* | most:filters::several_* | most:formats::*) ;;
+      most:filters::expressions_* | most:filters::different_* | most:filters::several_* | most:filters::kind_* | most:formats::* | \
+        most:command::the_exit_status_*) ;;
       storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | most:* | all:*)
         run_test /tests/kernel "$name"
         ;;
