@@ -27,7 +27,7 @@ pub const BATCH: usize = 1 << 20;
 
 /// Batches that wait between the ring's reader and the pipeline. Then the reader stops reading, and the kernel's ring
 /// is the one place that loses events.
-pub const BATCHES_QUEUED: usize = 16;
+pub const BATCHES_QUEUED: usize = 24;
 
 /// The default of `--ring-size`, bytes.
 pub const RING_DEFAULT: u64 = 16 << 20;

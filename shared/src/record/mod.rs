@@ -28,4 +28,7 @@ pub mod mark {
     pub const PSEUDO: u8 = 32;
     /// There is nothing to walk from: a direct descriptor of io_uring is in no table of the process.
     pub const NOT_COLLECTED: u8 = 64;
+    /// The file behind a new descriptor has other references: a fork copied the descriptor, or it is another thread's file.
+    /// User space believes the path if it ends as the one that was asked for.
+    pub const SHARED: u8 = 128;
 }

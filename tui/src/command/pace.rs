@@ -4,9 +4,9 @@ use crate::limits;
 use crate::source::host::machine::{Capability, Machine};
 
 /// Niceness while the queue is short: others go first.
-const LENT: libc::c_int = 10;
+const LENT: libc::c_int = 15;
 /// Batches in the queue from which on the time is taken back.
-const LONG: usize = limits::BATCHES_QUEUED / 2;
+const LONG: usize = limits::BATCHES_QUEUED * 5 / 6;
 
 /// The calling thread's niceness, by the length of the queue before it.
 #[derive(Debug)]

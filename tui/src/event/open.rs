@@ -19,8 +19,11 @@ pub struct Open<'a> {
 impl<'a> Open<'a> {
     pub(super) fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
-        let names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
+        let mut names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
         let path = parts.next(record.path_len.into())?;
+        if names.marks & mark::SHARED != 0 && names.leaf() != last_component(path) {
+            names.marks |= mark::RACED;
+        }
         Some(Open { record, names, path })
     }
 
@@ -64,6 +67,13 @@ impl<'a> Open<'a> {
         let flags = self.record.flags;
         flags & names::O_CREAT != 0 || flags & names::O_TMPFILE == names::O_TMPFILE
     }
+}
+
+/// What a path ends with, without trailing slashes.
+fn last_component(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    let path = path.get(..end).unwrap_or(path);
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
@@ -159,3 +169,31 @@ pub const FIELDS: &[Field] = &[
         },
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    #[track_caller]
+    fn check_shared(names: &[u8], path: &[u8], absent: Option<Why>) {
+        let record = OpenRecord {
+            names_marks: mark::SHARED,
+            names_len: names.len() as u16,
+            path_len: path.len() as u16,
+            ..OpenRecord::default()
+        };
+        let payload = [record.as_bytes(), names, path].concat();
+        assert_eq!(Open::decode(&payload).expect("whole").names.absent(), absent, "{path:?}");
+    }
+
+    #[test]
+    fn a_file_with_other_references_is_believed_if_its_name_was_asked_for() {
+        check_shared(b"passwd\0etc\0", b"/etc/passwd", None);
+        check_shared(b"passwd\0etc\0", b"passwd", None);
+        check_shared(b"etc\0", b"/etc//", None);
+        check_shared(b"decoy\0etc\0", b"/etc/passwd", Some(Why::Raced));
+        check_shared(b"passwd\0etc\0", b"", Some(Why::Raced));
+        check_shared(b"etc\0", b"/etc/.", Some(Why::Raced));
+    }
+}

@@ -1,8 +1,7 @@
 //! What `doctor --probe` says of a kernel where the other tests see every kind.
 
-use crate::traced::{KINDS, TRACETUI, alone, cannot_run, may_trace};
+use crate::traced::{KINDS, alone, cannot_run, may_trace, tracetui};
 use serde_json::Value;
-use std::process::Command;
 
 #[test]
 fn an_event_of_each_kind_comes_through_each_probe() {
@@ -10,7 +9,7 @@ fn an_event_of_each_kind_comes_through_each_probe() {
     if !may_trace() {
         return;
     }
-    let output = Command::new(TRACETUI).args(["doctor", "--probe", "--format", "json"]).output().expect("it starts");
+    let output = tracetui().args(["doctor", "--probe", "--format", "json"]).output().expect("it starts");
     let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let probes = report["probes"].as_array().expect("a list");
     if probes.is_empty() {
@@ -24,7 +23,7 @@ fn an_event_of_each_kind_comes_through_each_probe() {
         assert!(probes.iter().any(|probe| serves(probe) && probe["seen"] == true), "{kind}: {report}");
     }
     assert_eq!(output.status.code(), Some(0), "{report}");
-    let plain = Command::new(TRACETUI).args(["doctor", "--format", "json"]).output().expect("it starts");
+    let plain = tracetui().args(["doctor", "--format", "json"]).output().expect("it starts");
     let plain: Value = serde_json::from_slice(&plain.stdout).expect("one object");
     assert_eq!(plain["probes"][0].get("seen"), None, "nothing was made, so nothing is said: {plain}");
 }

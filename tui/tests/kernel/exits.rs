@@ -263,7 +263,7 @@ fn a_process_that_runs_out_of_memory_is_killed() {
     let ended = watch(move || {
         std::fs::write(procs, "0").expect("a process may move itself");
         let pages = sys::Pages::new(64 << 8, 0);
-        (0..64 << 8).for_each(|page| drop(pages.put(page * sys::PAGE, b"x")));
+        (0..64 << 8).for_each(|page| _ = pages.put(page * sys::PAGE, b"x"));
         vec![]
     });
     let run = traced.stop();

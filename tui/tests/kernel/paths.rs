@@ -452,6 +452,8 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
         let opened = sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
         handle[2] ^= 0xffff;
         handle[4] ^= 0xffff;
+        // The kernel reads it, by an address that the compiler does not follow.
+        std::hint::black_box(&mut handle);
         let stale = sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
         vec![opened, stale, place.as_raw_fd().into()]
     });
