@@ -170,9 +170,10 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
         let same = differ & KEPT == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
-        let shared = path::is_shared(file);
-        // Looked at again, for a second reference that went away meanwhile.
+        // Looked at twice, for a second reference that comes and goes meanwhile.
+        let before = path::is_shared(file);
         let kept = file_at(task, fd as u64) == file;
+        let shared = before || path::is_shared(file);
         let raced = if same && kept { 0 } else { mark::RACED };
         (view.path, if shared { raced | mark::SHARED } else { raced })
     }

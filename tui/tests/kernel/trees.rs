@@ -101,7 +101,11 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     let Some(traced) = Traced::start(&["--tree", &root.pid.to_string(), "--kind", "open,exit"]) else { return };
     shared.0[PHASE].store(COUNTED, Ordering::SeqCst);
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    // However slow the machine is: until it was a storm.
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while shared.0[INSIDE].load(Ordering::SeqCst) <= 100 && std::time::Instant::now() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     shared.0[PHASE].store(END, Ordering::SeqCst);
     let pid = root.pid;
     root.end();
