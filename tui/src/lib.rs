@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`source`] | brings frames: from the kernel ([`source::live`]), from the host ([`source::host`]), from memory ([`source::synthetic`]) |
+//! | [`source`] | brings frames: from the kernel ([`source::live`]) and from the host ([`source::host`]) |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
 //! | [`enrich`] | folds events and host frames into what is known of processes, users, cgroups and clocks |

@@ -7,19 +7,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use tracetui_shared::counters::CpuState;
 
-/// How often one program ran, and for how long; zeros unless `kernel.bpf_stats_enabled` is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Runs {
-    /// The program in the probe object.
-    pub program: &'static str,
-    /// How often it ran.
-    pub runs: u64,
-    /// For how long, together.
-    pub nanos: u64,
-    /// Instructions that the verifier looked at (5.16+).
-    pub verified: u32,
-}
-
 /// Every CPU's counters. Programs may run meanwhile, so CPUs are not seen at one instant.
 pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
     (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
@@ -28,15 +15,6 @@ pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec
 /// `bpf_prog_info.recursion_misses` of each program.
 pub(super) fn skips(programs: &[(&'static str, OwnedFd)]) -> Vec<(&'static str, u64)> {
     programs.iter().filter_map(|(name, fd)| Some((*name, info(fd)?.recursion_misses))).collect()
-}
-
-/// Run counts of each program.
-pub(super) fn runs(programs: &[(&'static str, OwnedFd)]) -> Vec<Runs> {
-    let one = |(name, fd): &(&'static str, OwnedFd)| {
-        let info = info(fd)?;
-        Some(Runs { program: name, runs: info.run_cnt, nanos: info.run_time_ns, verified: info.verified_insns })
-    };
-    programs.iter().filter_map(one).collect()
 }
 
 /// `struct bpf_prog_info` (UAPI) up to 5.16's last field. aya does not show `recursion_misses`.

@@ -19,7 +19,6 @@ mod ring;
 
 pub use attach::{ProbeStatus, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
-pub use loss::Runs;
 pub use ring::Stop;
 
 pub use super::CaptureFilter;
@@ -211,11 +210,6 @@ impl Live {
     /// that no counter of the probes can see. Also after [`Live::detach`].
     pub fn skips(&self) -> Vec<(&'static str, u64)> {
         loss::skips(&self.programs)
-    }
-
-    /// How often each program ran and for how many nanoseconds, where `kernel.bpf_stats_enabled` is set.
-    pub fn runs(&self) -> Vec<Runs> {
-        loss::runs(&self.programs)
     }
 
     /// Detaches every program, and returns when none runs any more: the counters are final then.
