@@ -359,9 +359,12 @@ mod tests {
     #[test]
     fn a_script_without_a_first_line_is_run_by_the_shell() {
         let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
-        std::fs::write(&path, "echo \"$0 $1 $2\"\n").expect("a script");
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
         let name = path.to_str().expect("UTF-8");
+        // Written by another process: a child that is held by a test beside this one would keep our descriptor open for
+        // writing, and then the script is busy (ETXTBSY).
+        let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
+        let written = std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell");
+        assert!(written.success());
         let (ended, said) = run(&[name, "a b", "c"]);
         let _ = std::fs::remove_file(&path);
         assert_eq!((ended, said), (Ended::Exited(0), format!("{name} a b c\n")));
