@@ -79,6 +79,16 @@ pub static OPEN_TP_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
 #[map]
 pub static BPF_TP_SCRATCH: Array<BpfScratch> = Array::with_max_entries(1, 0);
 
+/// Records of `open_multi`.
+#[map]
+pub static OPEN_MULTI_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
+/// Records of `bpf_multi`.
+#[map]
+pub static BPF_MULTI_SCRATCH: Array<BpfScratch> = Array::with_max_entries(1, 0);
+/// Records of `exec_fail_multi`.
+#[map]
+pub static EXEC_FAIL_MULTI_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
+
 /// What `uring_submit_btf` puts into [`URING_OPENS`].
 #[map]
 pub static URING_SUBMIT_SCRATCH: Array<UringOpen> = Array::with_max_entries(1, 0);

@@ -82,14 +82,22 @@ pub enum Slot {
     ExecFailTp = 10,
     /// `open` through io_uring, from the BTF tracepoint `io_uring_complete`.
     OpenUring = 11,
+    /// `open` from the returns of the functions behind the system calls.
+    OpenMulti = 12,
+    /// `bpf` from the returns of the functions behind the system calls.
+    BpfMulti = 13,
+    /// Failed `exec` from the returns of the functions behind the system calls.
+    ExecFailMulti = 14,
+    /// `fork` from the entry of `wake_up_new_task`.
+    ForkMulti = 15,
 }
 
 /// How many slots the counters have room for.
-pub const SLOTS: usize = 16;
+pub const SLOTS: usize = 32;
 
 impl Slot {
     /// Every slot.
-    pub const ALL: [Slot; 12] = [
+    pub const ALL: [Slot; 16] = [
         Slot::ExecBtf,
         Slot::ExecTp,
         Slot::ExitBtf,
@@ -102,16 +110,20 @@ impl Slot {
         Slot::ExecSysExit,
         Slot::ExecFailTp,
         Slot::OpenUring,
+        Slot::OpenMulti,
+        Slot::BpfMulti,
+        Slot::ExecFailMulti,
+        Slot::ForkMulti,
     ];
 
     /// The kind of event that this slot makes.
     pub const fn kind(self) -> Kind {
         match self {
-            Slot::ExecBtf | Slot::ExecTp | Slot::ExecSysExit | Slot::ExecFailTp => Kind::Exec,
+            Slot::ExecBtf | Slot::ExecTp | Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti => Kind::Exec,
             Slot::ExitBtf | Slot::ExitTp => Kind::Exit,
-            Slot::ForkBtf => Kind::Fork,
-            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenUring => Kind::Open,
-            Slot::BpfSysExit | Slot::BpfTp => Kind::Bpf,
+            Slot::ForkBtf | Slot::ForkMulti => Kind::Fork,
+            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenUring | Slot::OpenMulti => Kind::Open,
+            Slot::BpfSysExit | Slot::BpfTp | Slot::BpfMulti => Kind::Bpf,
         }
     }
 
@@ -128,6 +140,10 @@ impl Slot {
             Slot::OpenUring => "uring_complete_btf",
             Slot::OpenTp => "open_tp",
             Slot::BpfTp => "bpf_tp",
+            Slot::OpenMulti => "open_multi",
+            Slot::BpfMulti => "bpf_multi",
+            Slot::ExecFailMulti => "exec_fail_multi",
+            Slot::ForkMulti => "fork_multi",
         }
     }
 }
@@ -136,7 +152,8 @@ impl Slot {
 pub fn shows_most(program: &str, kind: Kind) -> bool {
     !matches!(
         (program, kind),
-        ("sys_exit_btf", Kind::Exec) | ("exec_fail_tp" | "uring_submit_btf" | "uring_complete_btf", _)
+        ("sys_exit_btf", Kind::Exec)
+            | ("exec_fail_tp" | "exec_fail_multi" | "uring_submit_btf" | "uring_complete_btf", _)
     )
 }
 

@@ -1,11 +1,13 @@
 //! `fork`: a process was created.
 
+use super::field;
+use super::sys_exit::DI;
 use crate::capture;
 use crate::emit::{Event, Frame};
 use crate::read::{ld, typed_as};
-use crate::task::{Who, start_of};
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+use crate::task::{Who, current, start_of};
+use aya_ebpf::macros::{btf_tracepoint, kprobe};
+use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
 use core::mem::MaybeUninit;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
@@ -22,9 +24,18 @@ pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Entry of `wake_up_new_task(struct task_struct *p)`, which `kernel_clone` calls for every task that it made, before it
+/// first runs.
+#[kprobe]
+pub fn fork_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the entry; the argument is cast.
+    unsafe { fork(Slot::ForkMulti, current(), typed_as(field(&ctx, DI as usize), Type::Task)) };
+    0
+}
+
 #[inline(always)]
 unsafe fn fork(slot: Slot, parent: u64, child: u64) {
-    // SAFETY: the tasks are typed by the tracepoint.
+    // SAFETY: the tasks are typed.
     unsafe {
         let tgid: u32 = ld(child, Field::TaskTgid);
         let tid: u32 = ld(child, Field::TaskPid);

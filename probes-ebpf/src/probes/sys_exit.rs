@@ -2,14 +2,15 @@
 
 use super::{bpf, exec, field, open};
 use crate::maps::{
-    BPF_BTF_SCRATCH, BPF_TP_SCRATCH, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, OPEN_BTF_SCRATCH, OPEN_TP_SCRATCH,
+    BPF_BTF_SCRATCH, BPF_MULTI_SCRATCH, BPF_TP_SCRATCH, EXEC_FAIL_MULTI_SCRATCH, EXEC_FAIL_TP_SCRATCH,
+    EXEC_SYS_SCRATCH, OPEN_BTF_SCRATCH, OPEN_MULTI_SCRATCH, OPEN_TP_SCRATCH,
 };
 use crate::read::{ld, typed};
 use crate::task::current;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::Field;
 use tracetui_shared::record::bpf::call;
@@ -18,11 +19,13 @@ use tracetui_shared::record::open::{abi, via};
 // Where registers stand in `struct pt_regs` of x86-64 (ABI: ptrace shows the same).
 const R10: u64 = 56;
 const R8: u64 = 72;
+const AX: u64 = 80;
 const BX: u64 = 40;
 const CX: u64 = 88;
 const DX: u64 = 96;
 const SI: u64 = 104;
-const DI: u64 = 112;
+/// The first argument, of system calls and of functions.
+pub const DI: u64 = 112;
 const ORIG_AX: u64 = 120;
 
 /// `__X32_SYSCALL_BIT`.
@@ -105,45 +108,81 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`: nr, ret. Never for calls of the 32-bit table.
 #[tracepoint]
-#[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: see `registers`.
-    unsafe {
-        if let Some((what, call)) = select(registers(), field(&ctx, RET))
-            && what < IS_BPF
-        {
-            open::open(Slot::OpenTp, &OPEN_TP_SCRATCH, &call, what);
-        }
-    }
-    0
+    // SAFETY: the place is the record's.
+    unsafe { tell_open(Slot::OpenTp, &OPEN_TP_SCRATCH, field(&ctx, RET)) }
+}
+
+/// Returns of the functions behind the same system calls, of every table.
+#[kprobe]
+pub fn open_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the return.
+    unsafe { tell_open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, field(&ctx, AX as usize)) }
 }
 
 /// `syscalls:sys_exit_{bpf,ioctl}`: nr, ret.
 #[tracepoint]
-#[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: see `open_tp`.
+    unsafe { tell_bpf(Slot::BpfTp, &BPF_TP_SCRATCH, field(&ctx, RET)) }
+}
+
+/// Returns of the functions behind the same system calls, of every table.
+#[kprobe]
+pub fn bpf_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: see `open_multi`.
+    unsafe { tell_bpf(Slot::BpfMulti, &BPF_MULTI_SCRATCH, field(&ctx, AX as usize)) }
+}
+
+/// `syscalls:sys_exit_{execve,execveat}`: nr, ret. Those that succeed are told by `sched_process_exec`.
+#[tracepoint]
+pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
+    // SAFETY: see `open_tp`.
+    unsafe { tell_failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, field(&ctx, RET)) }
+}
+
+/// Returns of the functions behind the same system calls, of every table.
+#[kprobe]
+pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: see `open_multi`.
+    unsafe { tell_failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, field(&ctx, AX as usize)) }
+}
+
+#[inline(always)]
+unsafe fn tell_open(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
-        if let Some((what, call)) = select(registers(), field(&ctx, RET))
-            && what >= IS_BPF
-            && what < IS_EXECVE
+        if let Some((what, call)) = select(registers(), ret)
+            && what < IS_BPF
         {
-            bpf::bpf(Slot::BpfTp, &BPF_TP_SCRATCH, &call, how_called(what));
+            open::open(slot, scratch, &call, what);
         }
     }
     0
 }
 
-/// `syscalls:sys_exit_{execve,execveat}`: nr, ret. Those that succeed are told by `sched_process_exec`.
-#[tracepoint]
 #[inline(always)]
-pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
+unsafe fn tell_bpf(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
-        if let Some((what, call)) = select(registers(), field(&ctx, RET))
+        if let Some((what, call)) = select(registers(), ret)
+            && what >= IS_BPF
+            && what < IS_EXECVE
+        {
+            bpf::bpf(slot, scratch, &call, how_called(what));
+        }
+    }
+    0
+}
+
+#[inline(always)]
+unsafe fn tell_failed_exec(slot: Slot, scratch: &Array<exec::ExecScratch>, ret: i64) -> u32 {
+    // SAFETY: see `registers`.
+    unsafe {
+        if let Some((what, call)) = select(registers(), ret)
             && what >= IS_EXECVE
         {
-            failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, &call, what);
+            failed_exec(slot, scratch, &call, what);
         }
     }
     0

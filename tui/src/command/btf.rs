@@ -3,9 +3,9 @@
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
+    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
 };
-use crate::source::live::{typed_tracepoints, users_of};
+use crate::source::live::{hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::io::{self, Write};
@@ -156,6 +156,10 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     for (name, found) in FUNCTIONS.iter().zip(btf.funcs(&FUNCTIONS)) {
         rows.push(vec![format!("function {name}"), id(found), "typed reads".into()]);
     }
+    for (name, found) in ATTACH_FUNCTIONS.iter().zip(btf.funcs(&ATTACH_FUNCTIONS)) {
+        let users: Vec<_> = hooked_functions().filter(|(at, _)| at == name).map(|(_, program)| program).collect();
+        rows.push(vec![format!("function {name}"), id(found), users.join(" ")]);
+    }
     for (name, found) in TYPES.iter().zip(btf.structures(TYPES)) {
         rows.push(vec![format!("struct {name}"), id(found), "typed reads".into()]);
     }
@@ -211,7 +215,7 @@ mod tests {
                 "DentryInline",
                 "dentry.d_iname",
                 "2 of 2",
-                "exec_btf exec_tp sys_exit_btf open_tp exec_fail_tp uring_complete_btf",
+                "exec_btf exec_tp sys_exit_btf open_multi exec_fail_multi open_tp exec_fail_tp uring_complete_btf",
             ],
         );
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
@@ -225,7 +229,8 @@ mod tests {
         let btf = committed("7.1");
         let report = report(&btf, &btf.resolve());
         check_line(&report, &["sched_process_exit", "2", "exit_btf"]);
-        for there in ["function bpf_rdonly_cast", "struct dentry", "bpf_verifier_state.may_goto_depth"] {
+        check_line(&report, &["function __x64_sys_openat", "open_multi"]);
+        for there in ["function bpf_rdonly_cast", "function wake_up_new_task", "struct dentry", "bpf_verifier_state.may_goto_depth"] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
         }
     }
@@ -236,6 +241,11 @@ mod tests {
         for decision in btf.resolve().decisions {
             assert!(!users_of(decision.field).is_empty(), "{decision:?}");
         }
+    }
+
+    #[test]
+    fn every_function_that_is_hooked_is_looked_for() {
+        assert!(hooked_functions().map(|(function, _)| function).eq(ATTACH_FUNCTIONS));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The table of programs: where each attaches, what it needs, what is missed without it; and the attaching itself.
 
+use super::Way;
 use super::load::{Failure, KernelFacts, StartError};
+use super::multi::{self, At, Functions};
 use crate::source::host::btf::RUNNING;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
@@ -42,6 +44,9 @@ enum Place {
     Btf(&'static [&'static str]),
     /// Tracepoints of a category in tracefs; the first must be there.
     Classic(&'static str, &'static [&'static str]),
+    /// The entry or the return of functions, all at once (`BPF_TRACE_KPROBE_MULTI`, 5.18+): those that the kernel has; the
+    /// first must be there.
+    Functions(At, &'static [&'static str]),
 }
 
 /// A program of the object.
@@ -190,10 +195,71 @@ const BPF_TP: Probe = Probe {
     missing: BPFS,
 };
 
-/// Two ways to the same events; one of them is used.
+const OPEN_MULTI: Probe = Probe {
+    name: "open_multi",
+    kinds: &[Kind::Open],
+    place: Place::Functions(
+        At::Return,
+        &[
+            "__x64_sys_openat",
+            "__x64_sys_open",
+            "__x64_sys_openat2",
+            "__x64_sys_creat",
+            "__x64_sys_open_by_handle_at",
+            "__ia32_compat_sys_openat",
+            "__ia32_compat_sys_open",
+            "__ia32_sys_openat2",
+            "__ia32_sys_creat",
+            "__ia32_compat_sys_open_by_handle_at",
+        ],
+    ),
+    needs: &[HEADER, WALK, FILES, SYSCALL],
+    missing: OPENS,
+};
+const BPF_MULTI: Probe = Probe {
+    name: "bpf_multi",
+    kinds: &[Kind::Bpf],
+    place: Place::Functions(
+        At::Return,
+        &[
+            "__x64_sys_bpf",
+            "__x64_sys_ioctl",
+            "__ia32_sys_bpf",
+            "__ia32_compat_sys_ioctl",
+            "__x64_compat_sys_ioctl",
+        ],
+    ),
+    needs: &[HEADER, FILES, SYSCALL, BPF],
+    missing: BPFS,
+};
+const EXEC_FAIL_MULTI: Probe = Probe {
+    name: "exec_fail_multi",
+    kinds: &[Kind::Exec],
+    place: Place::Functions(
+        At::Return,
+        &[
+            "__x64_sys_execve",
+            "__x64_sys_execveat",
+            "__ia32_compat_sys_execve",
+            "__ia32_compat_sys_execveat",
+            "__x64_compat_sys_execve",
+            "__x64_compat_sys_execveat",
+        ],
+    ),
+    needs: &[HEADER, WALK, SYSCALL, EXEC],
+    missing: "programs that fail to start",
+};
+const FORK_MULTI: Probe = Probe {
+    name: "fork_multi",
+    kinds: &[Kind::Fork],
+    place: Place::Functions(At::Entry, &["wake_up_new_task"]),
+    needs: &[HEADER],
+    missing: FORKS,
+};
+
+/// Ways to the same events; one of them is used.
 struct Group {
-    typed: &'static [Probe],
-    classic: &'static [Probe],
+    ways: &'static [(Way, &'static [Probe])],
     when: When,
 }
 
@@ -207,27 +273,69 @@ enum When {
 }
 
 const GROUPS: [Group; 5] = [
-    Group { typed: &[FORK_BTF], classic: &[], when: When::Always },
-    Group { typed: &[EXEC_BTF], classic: &[EXEC_TP], when: When::Always },
-    Group { typed: &[EXIT_BTF], classic: &[EXIT_TP], when: When::Always },
-    Group { typed: &[SYS_EXIT_BTF], classic: &[OPEN_TP, BPF_TP, EXEC_FAIL_TP], when: When::Wanted },
-    Group { typed: &[URING_SUBMIT_BTF, URING_COMPLETE_BTF], classic: &[], when: When::Wanted },
+    Group { ways: &[(Way::Typed, &[FORK_BTF]), (Way::Functions, &[FORK_MULTI])], when: When::Always },
+    Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP])], when: When::Always },
+    Group { ways: &[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])], when: When::Always },
+    Group {
+        ways: &[
+            (Way::Typed, &[SYS_EXIT_BTF]),
+            (Way::Functions, &[OPEN_MULTI, BPF_MULTI, EXEC_FAIL_MULTI]),
+            (Way::Classic, &[OPEN_TP, BPF_TP, EXEC_FAIL_TP]),
+        ],
+        when: When::Wanted,
+    },
+    Group { ways: &[(Way::Typed, &[URING_SUBMIT_BTF, URING_COMPLETE_BTF])], when: When::Wanted },
 ];
 
 impl Group {
-    /// Both ways, the better one first. From 7.0 on tracepoint programs can be preempted, and then other tasks' events
-    /// on that CPU are skipped. The classic tracepoints of the scheduler lost none, and those of system calls run for
-    /// fewer calls than `sys_exit`, so fewer meet one that is running.
-    fn ways(&self, classic_first: bool) -> Vec<&'static [Probe]> {
-        let ways = if classic_first { [self.classic, self.typed] } else { [self.typed, self.classic] };
-        ways.into_iter().filter(|way| !way.is_empty()).collect()
+    /// The ways, the best first.
+    fn ways(&self, order: [Way; 3]) -> impl Iterator<Item = &'static [Probe]> {
+        order.into_iter().filter_map(|wanted| self.ways.iter().find(|(way, _)| *way == wanted)).map(|(_, probes)| *probes)
+    }
+
+    /// Every program of every way.
+    fn probes(&self) -> impl Iterator<Item = &'static Probe> {
+        self.ways.iter().flat_map(|(_, probes)| *probes)
     }
 }
 
+/// The ways in the order in which they are tried; `first` is what the user wants first, if anything.
+///
+/// Up to 6.19 programs at tracepoints run with preemption off and lose nothing; BTF tracepoints need no tracefs and see
+/// 32-bit callers. From 7.0 on they can be preempted, and then other tasks' events on that CPU are skipped. The classic
+/// tracepoints of the scheduler still run with preemption off (`perf_trace_*` in include/trace/perf.h), those of system
+/// calls do not; the returns of functions do (`kprobe_multi_link_prog_run`).
+fn order(first: Way, preemptible: bool) -> [Way; 3] {
+    let mut order = match preemptible {
+        true => [Way::Functions, Way::Classic, Way::Typed],
+        false => [Way::Typed, Way::Classic, Way::Functions],
+    };
+    if let Some(at) = order.iter().position(|way| *way == first) {
+        order[..=at].rotate_right(1);
+    }
+    order
+}
+
 /// An attached program; detaches when dropped.
-pub(super) enum Link {
+pub(super) struct Link {
+    pub(super) program: &'static str,
+    held: Held,
+}
+
+enum Held {
     Btf(#[allow(dead_code)] BtfTracePointLink),
     Classic(#[allow(dead_code)] TracePointLink),
+    Functions(OwnedFd),
+}
+
+impl Link {
+    /// Events that passed it without a run of the program.
+    pub(super) fn missed(&self) -> u64 {
+        match &self.held {
+            Held::Functions(link) => multi::missed(link),
+            Held::Btf(_) | Held::Classic(_) => 0,
+        }
+    }
 }
 
 /// What attaching came to.
@@ -237,6 +345,8 @@ pub(super) struct Attached {
     pub(super) programs: Vec<(&'static str, OwnedFd)>,
     pub(super) probes: Vec<ProbeStatus>,
     pub(super) timings: Vec<(&'static str, Duration)>,
+    /// Whether one of them may be preempted between taking the time and writing the record.
+    pub(super) preemptible: bool,
 }
 
 /// Loads the object anew with the verifier's log on.
@@ -253,16 +363,19 @@ pub(super) fn tracepoints_are_preemptible() -> bool {
 pub(super) fn all(
     object: &mut Ebpf,
     btf: Option<&Btf>,
+    functions: &Functions,
     kinds: u32,
     facts: &KernelFacts,
-    classic_first: bool,
+    first: Way,
     again: Again<'_>,
 ) -> Attached {
-    with_tracefs(classic_first || btf.is_none(), || {
+    let preemptible = tracepoints_are_preemptible();
+    let order = order(first, preemptible);
+    with_tracefs(order[2] == Way::Typed || btf.is_none(), || {
         let mut attached = Attached::default();
-        let mut attacher = Attacher { object, btf, facts, again, into: &mut attached };
+        let mut attacher = Attacher { object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, classic_first);
+            attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, order);
         }
         attached
     })
@@ -271,30 +384,33 @@ pub(super) fn all(
 struct Attacher<'a> {
     object: &'a mut Ebpf,
     btf: Option<&'a Btf>,
+    functions: &'a Functions,
     facts: &'a KernelFacts,
     again: Again<'a>,
+    preemptible: bool,
     into: &'a mut Attached,
 }
 
 /// One program's links and what to tell of it.
 struct Outcome {
     status: ProbeStatus,
-    links: Vec<Link>,
+    links: Vec<Held>,
     program: Option<OwnedFd>,
     took: Duration,
+    preemptible: bool,
 }
 
 /// A program that runs, and a note on places where it does not.
 struct Running {
-    links: Vec<Link>,
+    links: Vec<Held>,
     program: Option<OwnedFd>,
     note: Option<String>,
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: u32, classic_first: bool) {
+    fn group(&mut self, group: &Group, kinds: u32, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
-        for way in group.ways(classic_first) {
+        for way in group.ways(order) {
             let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
             if wanted.is_empty() {
                 return;
@@ -311,7 +427,9 @@ impl Attacher<'_> {
             }
         }
         for outcome in best {
-            self.into.links.extend(outcome.links);
+            self.into.preemptible |= self.preemptible && outcome.preemptible && outcome.status.attached;
+            let program = outcome.status.name;
+            self.into.links.extend(outcome.links.into_iter().map(|held| Link { program, held }));
             self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
             self.into.timings.push((outcome.status.name, outcome.took));
             self.into.probes.push(outcome.status);
@@ -333,6 +451,7 @@ impl Attacher<'_> {
             links: Vec::new(),
             program: None,
             took: Duration::ZERO,
+            preemptible: probe.place.is_preemptible(),
         };
         match self.load_and_attach(probe) {
             Ok(running) => {
@@ -361,6 +480,9 @@ impl Attacher<'_> {
                 remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
             });
         }
+        if let Place::Functions(at, names) = &probe.place {
+            return self.functions(probe, *at, names);
+        }
         let loaded = load(self.object, self.btf, probe);
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
@@ -369,19 +491,33 @@ impl Attacher<'_> {
         Ok(Running { links, program: fd, note })
     }
 
+    /// Loads a program that hangs on functions, and attaches it to those that the kernel has.
+    fn functions(&mut self, probe: &Probe, at: At, names: &[&'static str]) -> Result<Running, Failure> {
+        let there: Vec<_> = names.iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
+        if there.first() != names.first() {
+            return Err(Failure { why: format!("this kernel has no function {}", names[0]), remedy: None });
+        }
+        let program = self.functions.load(probe.name).map_err(|error| refusal(probe, &error.0, &error.1))?;
+        let link = Functions::attach(&program, at, &there)?;
+        Ok(Running { links: vec![Held::Functions(link)], program: Some(program), note: None })
+    }
+
     /// Loads once more, for the verifier's last words.
     fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
         let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, btf.as_ref(), probe).err());
         let error = logged.as_ref().unwrap_or(error);
         let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
-        let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        let remedy = (io_error.raw_os_error() == Some(libc::EPERM)).then(|| {
-            "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string()
-        });
-        Failure { why: format!("{}: {io_error}\n{tail}", probe.name), remedy }
+        refusal(probe, io_error, &verifier_log.to_string())
     }
+}
+
+/// What to say of a program that was refused: the end of the verifier's log.
+fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    let remedy = (error.raw_os_error() == Some(libc::EPERM))
+        .then(|| "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string());
+    Failure { why: format!("{}: {error}\n{tail}", probe.name), remedy }
 }
 
 /// Lines of the verifier's log that are shown.
@@ -422,19 +558,19 @@ fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), Progr
 }
 
 /// Attaches a loaded program; the links, and a note on places that are not there.
-fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Link>, Option<String>), Failure> {
+fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<String>), Failure> {
     match (program, place) {
         (Program::BtfTracePoint(program), Place::Btf(_)) => {
             let id = program.attach().map_err(|error| plain(&error))?;
             let link = program.take_link(id).map_err(|error| plain(&error))?;
-            Ok((vec![Link::Btf(link)], None))
+            Ok((vec![Held::Btf(link)], None))
         }
         (Program::TracePoint(program), Place::Classic(category, names)) => {
             let (mut links, mut notes) = (Vec::new(), Vec::new());
             for name in *names {
                 let link = program.attach(category, name).and_then(|id| program.take_link(id));
                 match link {
-                    Ok(link) => links.push(Link::Classic(link)),
+                    Ok(link) => links.push(Held::Classic(link)),
                     Err(error) if links.is_empty() => return Err(no_tracefs(plain(&error))),
                     Err(error) => notes.push(format!("{name}: {}", plain(&error).why)),
                 }
@@ -452,7 +588,7 @@ fn no_tracefs(failure: Failure) -> Failure {
 
 /// Which programs need a field, or use it where the kernel has it.
 pub fn users_of(field: Field) -> Vec<&'static str> {
-    let probes = || GROUPS.iter().flat_map(|group| group.typed.iter().chain(group.classic));
+    let probes = || GROUPS.iter().flat_map(Group::probes);
     let needing: Vec<_> =
         probes().filter(|p| p.needs.iter().any(|fields| fields.contains(&field))).map(|p| p.name).collect();
     match needing.is_empty() {
@@ -463,10 +599,21 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
 
 /// The tracepoints that programs attach to by type id.
 pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    GROUPS.iter().flat_map(|group| group.typed).flat_map(|probe| {
+    GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match probe.place {
             Place::Btf(names) => names,
-            Place::Classic(..) => &[],
+            Place::Classic(..) | Place::Functions(..) => &[],
+        };
+        names.iter().map(|name| (*name, probe.name))
+    })
+}
+
+/// The functions that programs hang on, with the programs.
+pub fn hooked_functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
+        let names = match probe.place {
+            Place::Functions(_, names) => names,
+            Place::Btf(_) | Place::Classic(..) => &[],
         };
         names.iter().map(|name| (*name, probe.name))
     })
@@ -486,6 +633,11 @@ impl Probe {
 }
 
 impl Place {
+    /// Whether what hangs there can be preempted, from 7.0 on.
+    fn is_preemptible(&self) -> bool {
+        matches!(self, Place::Btf(_) | Place::Classic("syscalls", _))
+    }
+
     /// What is not seen there, though the program runs.
     fn blind(&self) -> Option<&'static str> {
         match self {
@@ -499,6 +651,7 @@ impl Place {
             Place::Btf(names) => format!("tp_btf {}", names.join("|")),
             Place::Classic(category, [name]) => format!("tracepoint {category}:{name}"),
             Place::Classic(category, names) => format!("tracepoint {category}:{{{}}}", names.join(",")),
+            Place::Functions(at, names) => format!("{} {}", at.name(), names.join(",")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
-use crate::source::host::btf::resolve::{MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
+use crate::source::host::btf::resolve::{ATTACH_FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -16,7 +16,7 @@ use tracetui_shared::offsets::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// Maps with one element a possible CPU.
-const PER_CPU: [&str; 11] = [
+const PER_CPU: [&str; 14] = [
     "CPUS",
     "URING_SUBMIT_SCRATCH",
     "URING_COMPLETE_SCRATCH",
@@ -28,6 +28,9 @@ const PER_CPU: [&str; 11] = [
     "BPF_BTF_SCRATCH",
     "OPEN_TP_SCRATCH",
     "BPF_TP_SCRATCH",
+    "OPEN_MULTI_SCRATCH",
+    "BPF_MULTI_SCRATCH",
+    "EXEC_FAIL_MULTI_SCRATCH",
 ];
 
 /// Whose a BTF is.
@@ -61,6 +64,8 @@ pub struct KernelFacts {
     pub may_goto: bool,
     /// How addresses become typed pointers; `None` before 6.2, and with a BTF from a file: it goes by type ids.
     pub cast: Option<Cast>,
+    /// Which of [`ATTACH_FUNCTIONS`] the kernel has.
+    pub functions: Vec<&'static str>,
 }
 
 /// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
@@ -101,6 +106,11 @@ impl KernelFacts {
             may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
                 .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
+            functions: ATTACH_FUNCTIONS
+                .into_iter()
+                .zip(btf.funcs(&ATTACH_FUNCTIONS))
+                .filter_map(|(name, id)| id.map(|_| name))
+                .collect(),
         }
     }
 
@@ -236,7 +246,7 @@ fn kernel_has_btf() -> bool {
 /// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and
 /// `may_goto` made a jump that is never taken where it is not known. Programs are
 /// arrays of 8-byte instructions in 8-aligned sections; the placeholder's number is no helper's.
-fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
+pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     const CALL: u8 = 0x85;
     const KERNEL_FUNCTION: u8 = 0x20;
     /// `r0 = r1`.
@@ -341,6 +351,7 @@ mod tests {
             link_type_raw_tp: 1,
             may_goto,
             cast,
+            functions: Vec::new(),
         }
     }
 

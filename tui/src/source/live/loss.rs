@@ -12,9 +12,11 @@ pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec
     (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
 }
 
-/// `bpf_prog_info.recursion_misses` of each program.
-pub(super) fn skips(programs: &[(&'static str, OwnedFd)]) -> Vec<(&'static str, u64)> {
-    programs.iter().filter_map(|(name, fd)| Some((*name, info(fd)?.recursion_misses))).collect()
+/// `bpf_prog_info.recursion_misses` of a program.
+pub(super) fn skips(program: &OwnedFd) -> u64 {
+    let mut found = ProgInfo::default();
+    info(program, &mut found);
+    found.recursion_misses
 }
 
 /// `struct bpf_prog_info` (UAPI) up to 5.16's last field. aya does not show `recursion_misses`.
@@ -39,19 +41,14 @@ struct InfoAttr {
     info: u64,
 }
 
-/// Asks the kernel; fields that it does not know stay 0.
-fn info(program: &OwnedFd) -> Option<ProgInfo> {
+/// Asks the kernel about a program or a link; fields that it does not know stay as they are, as does everything when it
+/// refuses. `T` is the start of a structure of the kernel's, and zeros where that asks for arrays.
+pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-    let mut info = ProgInfo::default();
-    let mut attr = InfoAttr {
-        fd: u32::try_from(program.as_raw_fd()).ok()?,
-        len: u32::try_from(size_of::<ProgInfo>()).ok()?,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: `attr` is as the command wants it, and `info` has as many bytes as it says. The info must be zeros where
-    // it asks for arrays, and is.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<InfoAttr>()) };
-    (result == 0).then_some(info)
+    let (Ok(fd), Ok(len)) = (u32::try_from(object.as_raw_fd()), u32::try_from(size_of::<T>())) else { return };
+    let mut attr = InfoAttr { fd, len, info: std::ptr::from_mut(into) as u64 };
+    // SAFETY: `attr` is as the command wants it, and `into` has as many bytes as it says.
+    unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<InfoAttr>()) };
 }
 
 /// Returns when no program of ours runs any more, after all were detached. A program is inside of an RCU read section,

@@ -5,6 +5,7 @@
 //! | [`load`] | the probe object into the kernel: offsets, constants, map sizes |
 //! | [`attach`] | the table of programs: where each attaches, what it needs, what is missed without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
+//! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`loss`] | what the kernel counted: events met, lost, skipped |
 //!
@@ -15,9 +16,10 @@ mod attach;
 mod capture;
 mod load;
 mod loss;
+mod multi;
 mod ring;
 
-pub use attach::{ProbeStatus, typed_tracepoints, users_of};
+pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use ring::Stop;
 
@@ -46,16 +48,19 @@ pub struct LiveOptions {
     pub way: Way,
 }
 
-/// Two sorts of tracepoints show the same events.
+/// Where programs may hang that show the same events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Way {
-    /// What loses least on this kernel: typed up to 6.19, classic from 7.0 on, where programs can be preempted.
+    /// What loses least on this kernel: typed up to 6.19; from 7.0 on, where programs at tracepoints can be preempted,
+    /// functions and what the scheduler's classic tracepoints show.
     #[default]
     Auto,
     /// BTF tracepoints: need no tracefs, see 32-bit callers.
     Typed,
     /// Classic tracepoints of tracefs.
     Classic,
+    /// Entries and returns of kernel functions (5.18+, where the kernel has CONFIG_FPROBE).
+    Functions,
 }
 
 /// The capture filter could not be set.
@@ -80,7 +85,7 @@ pub struct Live {
     capture: capture::CaptureMaps,
     links: Vec<attach::Link>,
     /// Programs stay in the kernel, for their counters, until this is dropped.
-    programs: Vec<(&'static str, OwnedFd)>,
+    programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     preemptible: bool,
     task_starts: FxHashMap<u32, u64>,
@@ -94,20 +99,16 @@ impl Live {
         let mut clock = Clock::new();
         load::raise_memlock();
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
+        let functions = multi::Functions::of(&object, facts);
         clock.lap("load the object");
         let mut capture = capture::CaptureMaps::of(&mut object)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
         capture.put(&options.capture)?;
         clock.lap("maps");
-        let preemptible = attach::tracepoints_are_preemptible();
         let again = || load::object(options, facts, load::Verbosity::Log);
-        let classic_first = match options.way {
-            Way::Auto => preemptible,
-            Way::Typed => false,
-            Way::Classic => true,
-        };
-        let attached = attach::all(&mut object, btf.as_ref(), options.kinds, facts, classic_first, &again);
+        let attached =
+            attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again);
         clock.lap("load and attach the programs");
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
@@ -126,9 +127,9 @@ impl Live {
             cpus,
             capture,
             links: attached.links,
-            programs: attached.programs,
+            programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes: attached.probes,
-            preemptible,
+            preemptible: attached.preemptible,
             task_starts,
             timings,
         })
@@ -206,10 +207,14 @@ impl Live {
         loss::counters(&self.cpus)
     }
 
-    /// How often the kernel did not run a program because it was running on that CPU already (preempted in it): events
-    /// that no counter of the probes can see. Also after [`Live::detach`].
+    /// How often the kernel did not run a program, because it was running on that CPU already (preempted in it) or because
+    /// it had no room: events that no counter of the probes can see. Also after [`Live::detach`].
     pub fn skips(&self) -> Vec<(&'static str, u64)> {
-        loss::skips(&self.programs)
+        let of = |program: &Program| {
+            let links = self.links.iter().filter(|link| link.program == program.name);
+            (program.name, loss::skips(&program.fd) + links.map(attach::Link::missed).sum::<u64>() + program.missed)
+        };
+        self.programs.iter().map(of).collect()
     }
 
     /// Detaches every program, and returns when none runs any more: the counters are final then.
@@ -217,7 +222,10 @@ impl Live {
         if self.links.is_empty() {
             return;
         }
-        self.links.clear();
+        for link in self.links.drain(..) {
+            let missed = link.missed();
+            self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
+        }
         loss::settle(&self.cpus, self.preemptible);
     }
 }
@@ -226,6 +234,14 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.links.clear();
     }
+}
+
+/// A program that is, or was, attached.
+struct Program {
+    name: &'static str,
+    fd: OwnedFd,
+    /// What its links missed that are closed.
+    missed: u64,
 }
 
 /// Measures the pieces of the start.

@@ -136,6 +136,32 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 /// The functions that are looked for.
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
+/// The functions that programs hang on.
+pub const ATTACH_FUNCTIONS: [&str; 22] = [
+    "wake_up_new_task",
+    "__x64_sys_openat",
+    "__x64_sys_open",
+    "__x64_sys_openat2",
+    "__x64_sys_creat",
+    "__x64_sys_open_by_handle_at",
+    "__ia32_compat_sys_openat",
+    "__ia32_compat_sys_open",
+    "__ia32_sys_openat2",
+    "__ia32_sys_creat",
+    "__ia32_compat_sys_open_by_handle_at",
+    "__x64_sys_bpf",
+    "__x64_sys_ioctl",
+    "__ia32_sys_bpf",
+    "__ia32_compat_sys_ioctl",
+    "__x64_compat_sys_ioctl",
+    "__x64_sys_execve",
+    "__x64_sys_execveat",
+    "__ia32_compat_sys_execve",
+    "__ia32_compat_sys_execveat",
+    "__x64_compat_sys_execve",
+    "__x64_compat_sys_execveat",
+];
+
 /// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
 pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
 

@@ -1,0 +1,217 @@
+//! Programs at the entry and the return of functions: type kprobe, attached to many functions by one link
+//! (`BPF_TRACE_KPROBE_MULTI`, 5.18+, CONFIG_FPROBE).
+//!
+//! aya 0.14 neither loads programs for that attach type nor makes such links, so both are raw system calls here. The
+//! object is the same and so are the maps, which aya made.
+
+use super::loss;
+use super::load::{Failure, KernelFacts, for_this_kernel};
+use aya::Ebpf;
+use aya::maps::{Map, MapData};
+use aya_obj::Object;
+use aya_obj::generated::bpf_insn;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// Where in a function a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    Entry,
+    Return,
+}
+
+impl At {
+    /// As bpf tools call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            At::Entry => "kprobe.multi",
+            At::Return => "kretprobe.multi",
+        }
+    }
+}
+
+/// The object and its maps, to load such programs from.
+pub(super) struct Functions {
+    object: Vec<u8>,
+    maps: Vec<(String, OwnedFd)>,
+}
+
+/// What the verifier may write, at most.
+const LOG: usize = 1 << 20;
+
+impl Functions {
+    /// Takes handles of the maps before they are taken out of the object.
+    pub(super) fn of(object: &Ebpf, facts: &KernelFacts) -> Functions {
+        let maps = object.maps().filter_map(|(name, map)| {
+            let fd = data(map)?.fd().as_fd().try_clone_to_owned().ok()?;
+            Some((name.to_string(), fd))
+        });
+        Functions { object: for_this_kernel(facts), maps: maps.collect() }
+    }
+
+    /// Loads a program.
+    ///
+    /// # Errors
+    /// With the verifier's log.
+    pub(super) fn load(&self, name: &str) -> Result<OwnedFd, (io::Error, String)> {
+        let code = self.code(name).map_err(|error| (io::Error::other(error), String::new()))?;
+        let mut log = Vec::new();
+        prog_load(name, &code, &mut log).or_else(|_| {
+            // Once more, for the verifier's last words.
+            log.resize(LOG, 0);
+            let result = prog_load(name, &code, &mut log);
+            let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
+            result.map_err(|error| (error, String::from_utf8_lossy(text).into_owned()))
+        })
+    }
+
+    /// A program's instructions, with the maps in place and what it calls behind it.
+    fn code(&self, name: &str) -> Result<Vec<bpf_insn>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut object = Object::parse(&self.object)?;
+        let maps: Vec<_> = object.maps.drain().collect();
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        let fd_of = |wanted: &str| self.maps.iter().find(|(name, _)| name == wanted).map(|(_, fd)| fd.as_raw_fd());
+        object.relocate_maps(
+            maps.iter().filter_map(|(name, map)| Some((name.as_str(), fd_of(name)?, map))),
+            &sections,
+        )?;
+        object.relocate_calls(&sections)?;
+        let program = object.programs.get(name).ok_or("the object has no such program")?;
+        let function = object.functions.get(&program.function_key()).ok_or("the program has no instructions")?;
+        Ok(function.instructions.clone())
+    }
+
+    /// Attaches a program to functions; closing the link detaches it.
+    pub(super) fn attach(program: &OwnedFd, at: At, functions: &[&str]) -> Result<OwnedFd, Failure> {
+        let names: Vec<CString> = functions.iter().filter_map(|name| CString::new(*name).ok()).collect();
+        let pointers: Vec<u64> = names.iter().map(|name| name.as_ptr() as u64).collect();
+        let attr = LinkCreate {
+            prog_fd: program.as_raw_fd(),
+            target_fd: 0,
+            attach_type: BPF_TRACE_KPROBE_MULTI,
+            flags: 0,
+            multi_flags: if at == At::Return { BPF_F_KPROBE_MULTI_RETURN } else { 0 },
+            count: u32::try_from(pointers.len()).unwrap_or_default(),
+            symbols: pointers.as_ptr() as u64,
+            addresses: 0,
+            cookies: 0,
+        };
+        // SAFETY: the attributes are as the command wants them; names and pointers outlive the call.
+        unsafe { bpf(BPF_LINK_CREATE, &attr) }.map_err(|error| {
+            let none = error.raw_os_error() == Some(libc::EOPNOTSUPP);
+            let why = format!("{} link: {error}", at.name());
+            Failure { why, remedy: none.then(|| "boot a kernel with CONFIG_FPROBE=y (5.18 or later)".to_string()) }
+        })
+    }
+}
+
+/// Calls of the functions that a link missed (`fprobe.nmissed`, 6.7+): the kernel had no room to remember that the
+/// return is to be seen. Programs that were skipped count these themselves.
+pub(super) fn missed(link: &OwnedFd) -> u64 {
+    let mut info = MultiInfo::default();
+    loss::info(link, &mut info);
+    info.missed
+}
+
+/// `struct bpf_link_info` with `kprobe_multi` up to `missed` (UAPI).
+#[repr(C)]
+#[derive(Default)]
+struct MultiInfo {
+    link_type: u32,
+    id: u32,
+    prog_id: u32,
+    reserved: u32,
+    addrs: u64,
+    count: u32,
+    flags: u32,
+    missed: u64,
+}
+
+const _: () = assert!(std::mem::offset_of!(MultiInfo, missed) == 32);
+
+/// The map behind aya's sorts of maps, those that the object has.
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+// `enum bpf_cmd`, `enum bpf_prog_type`, `enum bpf_attach_type` (UAPI).
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_PROG_TYPE_KPROBE: u32 = 2;
+const BPF_TRACE_KPROBE_MULTI: u32 = 42;
+const BPF_F_KPROBE_MULTI_RETURN: u32 = 1;
+
+/// `union bpf_attr` of `BPF_PROG_LOAD` up to `expected_attach_type` (UAPI).
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(ProgLoad, expected_attach_type) == 68);
+
+/// `union bpf_attr` of `BPF_LINK_CREATE` with `kprobe_multi` (UAPI).
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: i32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    multi_flags: u32,
+    count: u32,
+    symbols: u64,
+    addresses: u64,
+    cookies: u64,
+}
+
+const _: () = assert!(std::mem::offset_of!(LinkCreate, symbols) == 24);
+
+/// Loads instructions as a program for functions; the verifier writes to `log` when there is room.
+fn prog_load(name: &str, code: &[bpf_insn], log: &mut [u8]) -> io::Result<OwnedFd> {
+    let mut prog_name = [0; 16];
+    prog_name.iter_mut().zip(name.bytes().take(15)).for_each(|(to, from)| *to = from);
+    let attr = ProgLoad {
+        prog_type: BPF_PROG_TYPE_KPROBE,
+        insn_cnt: u32::try_from(code.len()).unwrap_or_default(),
+        insns: code.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: u32::try_from(log.len()).unwrap_or_default(),
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name,
+        prog_ifindex: 0,
+        expected_attach_type: BPF_TRACE_KPROBE_MULTI,
+    };
+    // SAFETY: the attributes are as the command wants them; what they point to outlives the call.
+    unsafe { bpf(BPF_PROG_LOAD, &attr) }
+}
+
+/// bpf(2) with a command that returns a descriptor.
+///
+/// # Safety
+/// `attr` is the command's part of `union bpf_attr`, and what it points to is as the command wants it.
+unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller says.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    match libc::c_int::try_from(fd) {
+        // SAFETY: a descriptor that is new.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
