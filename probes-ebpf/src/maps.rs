@@ -54,6 +54,10 @@ pub static URING_OPENS: HashMap<u64, UringOpen> = HashMap::with_max_entries(256,
 // skips it and counts that). Arrays indexed by CPU rather than per-CPU arrays: their lookup is inlined on every kernel,
 // and their elements may exceed 32 KiB.
 
+/// Execs that are about to succeed: `struct linux_binprm` by process. From `exec_bprm_multi` to `exec_tp`.
+#[map]
+pub static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
+
 /// Records of `exec_btf`.
 #[map]
 pub static EXEC_BTF_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);

@@ -153,7 +153,7 @@ pub fn shows_most(program: &str, kind: Kind) -> bool {
     !matches!(
         (program, kind),
         ("sys_exit_btf", Kind::Exec)
-            | ("exec_fail_tp" | "exec_fail_multi" | "uring_submit_btf" | "uring_complete_btf", _)
+            | ("exec_fail_tp" | "exec_fail_multi" | "exec_bprm_multi" | "uring_submit_btf" | "uring_complete_btf", _)
     )
 }
 

@@ -2,16 +2,16 @@
 
 use super::field;
 use super::open::copy_header;
-use super::sys_exit::Call;
+use super::sys_exit::{Call, DI};
 use crate::emit::{Event, Frame};
-use crate::maps::{EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
+use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
 use crate::read::{at_most, get, ld, may_turn, read_kernel_str, read_user, read_user_str, set, store_word, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
@@ -56,7 +56,8 @@ struct Exec {
     task: u64,
     old_tid: u32,
     filename: u64,
-    interp: u64,
+    /// `None` when it is not known.
+    interp: Option<u64>,
     argc: u32,
 }
 
@@ -71,10 +72,23 @@ pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
             task: typed_as(ctx.arg(0), Type::Task),
             old_tid: ctx.arg::<u64>(1) as u32,
             filename: ld(bprm, Field::BprmFilename),
-            interp: ld(bprm, Field::BprmInterp),
+            interp: Some(ld(bprm, Field::BprmInterp)),
             argc: ld(bprm, Field::BprmArgc),
         };
         emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
+    }
+    0
+}
+
+/// Entry of `finalize_exec(struct linux_binprm *bprm)`, which the loader of the program's format calls last, a moment before
+/// `sched_process_exec`: that tells [`exec_tp`] too little.
+#[kprobe]
+pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the registers at the entry; the task is the current one.
+    unsafe {
+        let tgid: u32 = ld(current(), Field::TaskTgid);
+        // No room: the event is told without.
+        let _ = EXEC_BPRMS.insert(tgid, field::<u64>(&ctx, DI as usize), 0);
     }
     0
 }
@@ -86,7 +100,16 @@ pub fn exec_tp(ctx: TracePointContext) -> u32 {
     unsafe {
         let at = field::<u32>(&ctx, 8) & 0xffff;
         let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
-        let exec = Exec { task: current(), old_tid: field(&ctx, 16), filename, interp: filename, argc: u32::MAX };
+        let mut exec = Exec { task: current(), old_tid: field(&ctx, 16), filename, interp: None, argc: u32::MAX };
+        let tgid: u32 = ld(exec.task, Field::TaskTgid);
+        if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
+            // The exec holds it until it returns.
+            let bprm = typed_as(get(bprm), Type::Bprm);
+            exec.filename = ld(bprm, Field::BprmFilename);
+            exec.interp = Some(ld(bprm, Field::BprmInterp));
+            exec.argc = ld(bprm, Field::BprmArgc);
+            let _ = EXEC_BPRMS.remove(tgid);
+        }
         emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
     }
     0
@@ -111,7 +134,12 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
         set(&raw mut (*s).off, 0);
         (*record).filename_len = string(s, exec.filename);
         (*record).filename_marks = if (*record).filename_len == 0 { mark::FAULT } else { 0 };
-        (*record).interp_len = if exec.interp != exec.filename { string(s, exec.interp) } else { 0 };
+        (*record).interp_len = 0;
+        match exec.interp {
+            Some(interp) if interp != exec.filename => (*record).interp_len = string(s, interp),
+            Some(_) => {}
+            None => (*record).filename_marks |= mark::NOT_COLLECTED,
+        }
         paths(s, exec.task);
         arguments(s, exec.task, &event);
     }

@@ -43,7 +43,7 @@ pub struct ExecRecord {
     pub cwd_marks: u8,
     /// [`super::mark`]s of `argv`.
     pub argv_marks: u8,
-    /// [`super::mark`]s of `filename`.
+    /// [`super::mark`]s of `filename`; `NOT_COLLECTED` is about `interp`, which is not known then.
     pub filename_marks: u8,
 }
 

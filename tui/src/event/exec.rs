@@ -93,7 +93,11 @@ pub const FIELDS: &[Field] = &[
         exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
     }),
     Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
-        exec(s, |e| if e.interp.is_empty() { Value::Null } else { Value::Bytes(e.interp) })
+        exec(s, |e| match e.interp {
+            [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
+            [] => Value::Null,
+            interp => Value::Bytes(interp),
+        })
     }),
     Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
         exec(s, |e| {

@@ -54,7 +54,7 @@ impl Provoker {
     /// through.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
-        let (mut seen, mut asked) = (Vec::new(), false);
+        let (mut seen, mut asked, mut prepared) = (Vec::new(), false, false);
         let began = Instant::now();
         let mut batch = Batch::default();
         loop {
@@ -64,9 +64,15 @@ impl Provoker {
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.pid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
-                // The completion alone cannot tell what was asked for.
-                if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame) {
-                    asked |= frame.header.slot == Slot::OpenUring as u16 && open.record.path_marks & mark::FAULT == 0;
+                // Some programs make no event, but only with them another can tell all.
+                match Event::decode(&frame).map(|event| event.body) {
+                    Ok(Body::Open(open)) if frame.header.slot == Slot::OpenUring as u16 => {
+                        asked |= open.record.path_marks & mark::FAULT == 0;
+                    }
+                    Ok(Body::Exec(exec)) if frame.header.slot == Slot::ExecTp as u16 => {
+                        prepared |= exec.record.filename_marks & mark::NOT_COLLECTED == 0;
+                    }
+                    _ => {}
                 }
             }
             let over = seen.iter().any(|slot| matches!(slot, Slot::ExitBtf | Slot::ExitTp));
@@ -78,6 +84,7 @@ impl Provoker {
         let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
         programs.dedup();
         programs.extend(asked.then_some("uring_submit_btf"));
+        programs.extend(prepared.then_some("exec_bprm_multi"));
         programs
     }
 

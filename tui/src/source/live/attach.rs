@@ -52,6 +52,8 @@ enum Place {
 /// A program of the object.
 struct Probe {
     name: &'static str,
+    /// Whether the events come without it as well, and tell less.
+    optional: bool,
     kinds: &'static [Kind],
     place: Place,
     /// Fields without which the verifier would refuse it, or it would tell nothing.
@@ -116,6 +118,7 @@ const BPFS: &str = "BPF programs that are loaded or attached";
 
 const EXEC_BTF: Probe = Probe {
     name: "exec_btf",
+    optional: false,
     kinds: &[Kind::Exec],
     place: Place::Btf(&["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC, BPRM],
@@ -123,6 +126,7 @@ const EXEC_BTF: Probe = Probe {
 };
 const EXEC_TP: Probe = Probe {
     name: "exec_tp",
+    optional: false,
     kinds: &[Kind::Exec],
     place: Place::Classic("sched", &["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC],
@@ -130,6 +134,7 @@ const EXEC_TP: Probe = Probe {
 };
 const EXIT_BTF: Probe = Probe {
     name: "exit_btf",
+    optional: false,
     kinds: &[Kind::Exit],
     place: Place::Btf(&["sched_process_exit"]),
     needs: &[HEADER, EXIT],
@@ -137,6 +142,7 @@ const EXIT_BTF: Probe = Probe {
 };
 const EXIT_TP: Probe = Probe {
     name: "exit_tp",
+    optional: false,
     kinds: &[Kind::Exit],
     place: Place::Classic("sched", &["sched_process_exit"]),
     needs: &[HEADER, EXIT],
@@ -144,6 +150,7 @@ const EXIT_TP: Probe = Probe {
 };
 const FORK_BTF: Probe = Probe {
     name: "fork_btf",
+    optional: false,
     kinds: &[Kind::Fork],
     place: Place::Btf(&["sched_process_fork"]),
     needs: &[HEADER],
@@ -151,6 +158,7 @@ const FORK_BTF: Probe = Probe {
 };
 const SYS_EXIT_BTF: Probe = Probe {
     name: "sys_exit_btf",
+    optional: false,
     kinds: &[Kind::Exec, Kind::Open, Kind::Bpf],
     place: Place::Btf(&["sys_exit"]),
     needs: &[HEADER, WALK, FILES, SYSCALL, EXEC, BPF],
@@ -158,6 +166,7 @@ const SYS_EXIT_BTF: Probe = Probe {
 };
 const EXEC_FAIL_TP: Probe = Probe {
     name: "exec_fail_tp",
+    optional: false,
     kinds: &[Kind::Exec],
     place: Place::Classic("syscalls", &["sys_exit_execve", "sys_exit_execveat"]),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
@@ -165,6 +174,7 @@ const EXEC_FAIL_TP: Probe = Probe {
 };
 const OPEN_TP: Probe = Probe {
     name: "open_tp",
+    optional: false,
     kinds: &[Kind::Open],
     place: Place::Classic(
         "syscalls",
@@ -175,6 +185,7 @@ const OPEN_TP: Probe = Probe {
 };
 const URING_SUBMIT_BTF: Probe = Probe {
     name: "uring_submit_btf",
+    optional: false,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
     needs: &[HEADER, URING],
@@ -182,6 +193,7 @@ const URING_SUBMIT_BTF: Probe = Probe {
 };
 const URING_COMPLETE_BTF: Probe = Probe {
     name: "uring_complete_btf",
+    optional: false,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_complete"]),
     needs: &[HEADER, WALK, FILES, URING],
@@ -189,6 +201,7 @@ const URING_COMPLETE_BTF: Probe = Probe {
 };
 const BPF_TP: Probe = Probe {
     name: "bpf_tp",
+    optional: false,
     kinds: &[Kind::Bpf],
     place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"]),
     needs: &[HEADER, FILES, SYSCALL, BPF],
@@ -197,6 +210,7 @@ const BPF_TP: Probe = Probe {
 
 const OPEN_MULTI: Probe = Probe {
     name: "open_multi",
+    optional: false,
     kinds: &[Kind::Open],
     place: Place::Functions(
         At::Return,
@@ -218,6 +232,7 @@ const OPEN_MULTI: Probe = Probe {
 };
 const BPF_MULTI: Probe = Probe {
     name: "bpf_multi",
+    optional: false,
     kinds: &[Kind::Bpf],
     place: Place::Functions(
         At::Return,
@@ -234,6 +249,7 @@ const BPF_MULTI: Probe = Probe {
 };
 const EXEC_FAIL_MULTI: Probe = Probe {
     name: "exec_fail_multi",
+    optional: false,
     kinds: &[Kind::Exec],
     place: Place::Functions(
         At::Return,
@@ -249,8 +265,17 @@ const EXEC_FAIL_MULTI: Probe = Probe {
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
+const EXEC_BPRM_MULTI: Probe = Probe {
+    name: "exec_bprm_multi",
+    optional: true,
+    kinds: &[Kind::Exec],
+    place: Place::Functions(At::Entry, &["finalize_exec"]),
+    needs: &[HEADER, BPRM],
+    missing: "interpreters of scripts",
+};
 const FORK_MULTI: Probe = Probe {
     name: "fork_multi",
+    optional: false,
     kinds: &[Kind::Fork],
     place: Place::Functions(At::Entry, &["wake_up_new_task"]),
     needs: &[HEADER],
@@ -274,7 +299,7 @@ enum When {
 
 const GROUPS: [Group; 5] = [
     Group { ways: &[(Way::Typed, &[FORK_BTF]), (Way::Functions, &[FORK_MULTI])], when: When::Always },
-    Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP])], when: When::Always },
+    Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP, EXEC_BPRM_MULTI])], when: When::Always },
     Group { ways: &[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])], when: When::Always },
     Group {
         ways: &[
@@ -398,6 +423,7 @@ struct Outcome {
     program: Option<OwnedFd>,
     took: Duration,
     preemptible: bool,
+    optional: bool,
 }
 
 /// A program that runs, and a note on places where it does not.
@@ -417,7 +443,7 @@ impl Attacher<'_> {
             }
             let outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
             let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
-            let whole = works(&outcomes) == outcomes.len();
+            let whole = outcomes.iter().all(|outcome| outcome.status.attached || outcome.optional);
             if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
                 // The other way's links close here, so no event is told twice.
                 best = outcomes;
@@ -452,6 +478,7 @@ impl Attacher<'_> {
             program: None,
             took: Duration::ZERO,
             preemptible: probe.place.is_preemptible(),
+            optional: probe.optional,
         };
         match self.load_and_attach(probe) {
             Ok(running) => {

@@ -137,8 +137,9 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
 /// The functions that programs hang on.
-pub const ATTACH_FUNCTIONS: [&str; 22] = [
+pub const ATTACH_FUNCTIONS: [&str; 23] = [
     "wake_up_new_task",
+    "finalize_exec",
     "__x64_sys_openat",
     "__x64_sys_open",
     "__x64_sys_openat2",
