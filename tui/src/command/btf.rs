@@ -3,7 +3,8 @@
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
+    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved,
+    TASK_HELPER, TRACEPOINTS,
 };
 use crate::source::live::{hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
@@ -230,7 +231,12 @@ mod tests {
         let report = report(&btf, &btf.resolve());
         check_line(&report, &["sched_process_exit", "2", "exit_btf"]);
         check_line(&report, &["function __x64_sys_openat", "open_multi"]);
-        for there in ["function bpf_rdonly_cast", "function wake_up_new_task", "struct dentry", "bpf_verifier_state.may_goto_depth"] {
+        for there in [
+            "function bpf_rdonly_cast",
+            "function wake_up_new_task",
+            "struct dentry",
+            "bpf_verifier_state.may_goto_depth",
+        ] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
         }
     }

@@ -15,6 +15,7 @@ mod filters;
 mod formats;
 mod hostile;
 mod paths;
+mod programs;
 mod races;
 mod storm;
 mod sys;

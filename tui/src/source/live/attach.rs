@@ -236,13 +236,7 @@ const BPF_MULTI: Probe = Probe {
     kinds: &[Kind::Bpf],
     place: Place::Functions(
         At::Return,
-        &[
-            "__x64_sys_bpf",
-            "__x64_sys_ioctl",
-            "__ia32_sys_bpf",
-            "__ia32_compat_sys_ioctl",
-            "__x64_compat_sys_ioctl",
-        ],
+        &["__x64_sys_bpf", "__x64_sys_ioctl", "__ia32_sys_bpf", "__ia32_compat_sys_ioctl", "__x64_compat_sys_ioctl"],
     ),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
@@ -315,7 +309,10 @@ const GROUPS: [Group; 5] = [
 impl Group {
     /// The ways, the best first.
     fn ways(&self, order: [Way; 3]) -> impl Iterator<Item = &'static [Probe]> {
-        order.into_iter().filter_map(|wanted| self.ways.iter().find(|(way, _)| *way == wanted)).map(|(_, probes)| *probes)
+        order
+            .into_iter()
+            .filter_map(|wanted| self.ways.iter().find(|(way, _)| *way == wanted))
+            .map(|(_, probes)| *probes)
     }
 
     /// Every program of every way.

@@ -4,8 +4,8 @@
 //! aya 0.14 neither loads programs for that attach type nor makes such links, so both are raw system calls here. The
 //! object is the same and so are the maps, which aya made.
 
-use super::loss;
 use super::load::{Failure, KernelFacts, for_this_kernel};
+use super::loss;
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use aya_obj::Object;
@@ -13,6 +13,7 @@ use aya_obj::generated::bpf_insn;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// Where in a function a program runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +34,10 @@ impl At {
 
 /// The object and its maps, to load such programs from.
 pub(super) struct Functions {
-    object: Vec<u8>,
+    bytes: Vec<u8>,
     maps: Vec<(String, OwnedFd)>,
+    /// The object, once it is needed.
+    object: OnceLock<Result<Object, String>>,
 }
 
 /// What the verifier may write, at most.
@@ -47,7 +50,7 @@ impl Functions {
             let fd = data(map)?.fd().as_fd().try_clone_to_owned().ok()?;
             Some((name.to_string(), fd))
         });
-        Functions { object: for_this_kernel(facts), maps: maps.collect() }
+        Functions { bytes: for_this_kernel(facts), maps: maps.collect(), object: OnceLock::new() }
     }
 
     /// Loads a program.
@@ -55,31 +58,34 @@ impl Functions {
     /// # Errors
     /// With the verifier's log.
     pub(super) fn load(&self, name: &str) -> Result<OwnedFd, (io::Error, String)> {
-        let code = self.code(name).map_err(|error| (io::Error::other(error), String::new()))?;
+        let code = self.code(name).map_err(|why| (io::Error::other(why), String::new()))?;
         let mut log = Vec::new();
-        prog_load(name, &code, &mut log).or_else(|_| {
+        prog_load(name, code, &mut log).or_else(|_| {
             // Once more, for the verifier's last words.
             log.resize(LOG, 0);
-            let result = prog_load(name, &code, &mut log);
+            let result = prog_load(name, code, &mut log);
             let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
             result.map_err(|error| (error, String::from_utf8_lossy(text).into_owned()))
         })
     }
 
     /// A program's instructions, with the maps in place and what it calls behind it.
-    fn code(&self, name: &str) -> Result<Vec<bpf_insn>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut object = Object::parse(&self.object)?;
+    fn code(&self, name: &str) -> Result<&[bpf_insn], String> {
+        let object = self.object.get_or_init(|| self.relocated().map_err(|error| error.to_string())).as_ref()?;
+        let program = object.programs.get(name).ok_or("the object has no such program")?;
+        let function = object.functions.get(&program.function_key()).ok_or("the program has no instructions")?;
+        Ok(&function.instructions)
+    }
+
+    fn relocated(&self) -> Result<Object, Box<dyn std::error::Error>> {
+        let mut object = Object::parse(&self.bytes)?;
         let maps: Vec<_> = object.maps.drain().collect();
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let fd_of = |wanted: &str| self.maps.iter().find(|(name, _)| name == wanted).map(|(_, fd)| fd.as_raw_fd());
-        object.relocate_maps(
-            maps.iter().filter_map(|(name, map)| Some((name.as_str(), fd_of(name)?, map))),
-            &sections,
-        )?;
+        object
+            .relocate_maps(maps.iter().filter_map(|(name, map)| Some((name.as_str(), fd_of(name)?, map))), &sections)?;
         object.relocate_calls(&sections)?;
-        let program = object.programs.get(name).ok_or("the object has no such program")?;
-        let function = object.functions.get(&program.function_key()).ok_or("the program has no instructions")?;
-        Ok(function.instructions.clone())
+        Ok(object)
     }
 
     /// Attaches a program to functions; closing the link detaches it.
