@@ -675,7 +675,8 @@ impl Place {
             Place::Btf(names) => format!("tp_btf {}", names.join("|")),
             Place::Classic(category, [name]) => format!("tracepoint {category}:{name}"),
             Place::Classic(category, names) => format!("tracepoint {category}:{{{}}}", names.join(",")),
-            Place::Functions(at, names) => format!("{} {}", at.name(), names.join(",")),
+            Place::Functions(at, [name]) => format!("{} {name}", at.name()),
+            Place::Functions(at, names) => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),
         }
     }
 }
