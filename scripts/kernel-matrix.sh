@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped.
-# Writes the table kernel × check to docs/KERNELS.md.
+# Writes the table kernel × check to docs/KERNELS.md, and its summary into README.md and docs/PROBES.md.
 # usage: scripts/kernel-matrix.sh [--quick] [--jobs N] [--out FILE] [KERNEL…]
 #   KERNEL     a version (6.12) or `newest`; without any: 5.10 6.1 6.12 6.18 7.1 newest, and docs/KERNELS.md is written
 #   --quick    the storms and the exits only, without the preemption models
@@ -169,6 +169,20 @@ boot_all() {
   wait
 }
 
+# Puts the part of the page that others carry into them, between the same comments.
+carry() {
+  local page=$1 file
+  shift
+  for file in "$@"; do
+    awk -v page="$page" '
+      /<!-- kernels -->/ { while ((getline line < page) > 0) if (line ~ /<!-- kernels -->/ || on) { print line; on = line !~ /<!-- \/kernels -->/ }; skip = 1 }
+      !skip { print }
+      /<!-- \/kernels -->/ { skip = 0 }
+    ' "$file" >"$file.new"
+    mv "$file.new" "$file"
+  done
+}
+
 # All in one function, read whole before it runs: the file may change meanwhile.
 main() {
   step "packages"
@@ -195,6 +209,7 @@ main() {
   if [ -n "$out" ]; then
     cp "$work/table.md" "$out"
     echo "written to $out"
+    [ "$out" != docs/KERNELS.md ] || carry "$out" README.md docs/PROBES.md
   else
     cat "$work/table.md"
   fi

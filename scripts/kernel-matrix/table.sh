@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The consoles of machines as a Markdown page on stdout: a summary, then check × kernel, then every reason.
+# The consoles of machines as a Markdown page on stdout: a summary, checks by subject, then check × kernel, then every reason.
+# The part between the two comments `kernels` is what README.md and docs/PROBES.md carry too.
 # usage: table.sh "ABSENT…" LOG…      ABSENT: kernels that could not be had; a LOG is called KERNEL.RUN.log
 set -euo pipefail
 absent=$1
@@ -17,6 +18,21 @@ whether they can happen, and whether they are counted, is the same.
 
 X
 awk -v absent="$absent" '
+  function subject(check) {
+    sub(/::.*/, "", check)
+    if (check ~ /^(execs|programs)$/) return "exec: succeeded and failed, scripts, descriptors, setuid"
+    if (check == "exits") return "exit: status, signals, threads, out of memory"
+    if (check == "paths") return "open: paths, flags, namespaces, 32-bit callers"
+    if (check == "races") return "open: descriptors that other threads take"
+    if (check == "uring") return "open through io_uring"
+    if (check == "bpf") return "BPF programs loaded and attached"
+    if (check ~ /^(storm|crowd)$/) return "storms: each event once, or counted"
+    if (check == "hostile") return "hostile names and arguments"
+    if (check ~ /^(filters|trees|live)$/) return "capture filters"
+    if (check == "command") return "`-- COMMAND`"
+    if (check ~ /^(endings|formats)$/) return "endings and formats of `print`"
+    return "the machine: doctor, privileges, nothing left behind"
+  }
   function mark(result) { return result == "fail" ? "**FAIL**" : result }
   FNR == 1 {
     name = FILENAME; sub(/.*\//, "", name); sub(/\.log$/, "", name)
@@ -31,12 +47,31 @@ awk -v absent="$absent" '
     check = $2; result = $3
     if (!(check in known)) { known[check] = 1; order[++checks] = check }
     results[check, n] = result; count[n, result]++
+    about = subject(check); if (!(about in met)) { met[about] = 1; subjects[++topics] = about }
+    by[about, n, result]++
     if (result != "pass" || NF > 3) {
       reason = $0; sub(/^CHECK [^ ]+ [^ ]+ ?/, "", reason); gsub(/\|/, "\\|", reason); gsub(/</, "\\&lt;", reason)
       reasons = reasons "| " label " " run " | " check " | " mark(result) " | " reason " |\n"
     }
   }
   END {
+    print "<!-- kernels -->"
+    header = "| checks that pass |"; line = "|---|"
+    for (i = 1; i <= n; i++) {
+      short = release[i]; sub(/-(cloud-)?amd64.*|\+deb.*/, "", short)
+      header = header " " (short ? short : labels[i]) (runs[i] == "default" ? "" : "<br>" runs[i]) " |"; line = line "---|"
+    }
+    print header; print line
+    for (t = 1; t <= topics; t++) {
+      row = "| " subjects[t] " |"
+      for (i = 1; i <= n; i++) {
+        good = by[subjects[t], i, "pass"] + 0; bad = by[subjects[t], i, "fail"] + 0; unable = by[subjects[t], i, "cannot"] + 0
+        all = good + bad + unable
+        row = row " " (all == 0 ? "" : good == all ? all : good " of " all (bad ? " **FAIL**" : "")) " |"
+      }
+      print row
+    }
+    print "<!-- /kernels -->\n"
     print "| kernel | release | preemption | pass | fail | cannot | seconds |"
     print "|---|---|---|--:|--:|--:|--:|"
     for (i = 1; i <= n; i++)

@@ -57,3 +57,19 @@ fn events_page_is_fresh() {
 fn keys_page_is_fresh() {
     check_fresh("KEYS.md", &keys::markdown());
 }
+
+/// The part of a page between the comments that `scripts/kernel-matrix.sh` goes by.
+fn kernels(page: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let part = text.split_once("<!-- kernels -->").and_then(|(_, rest)| rest.split_once("<!-- /kernels -->"));
+    part.unwrap_or_else(|| panic!("{page} has no table of kernels")).0.to_owned()
+}
+
+#[test]
+fn every_page_carries_the_same_table_of_kernels() {
+    let said = kernels("docs/KERNELS.md");
+    for page in ["README.md", "docs/PROBES.md"] {
+        assert_eq!(kernels(page), said, "{page}: scripts/kernel-matrix.sh writes it");
+    }
+}
