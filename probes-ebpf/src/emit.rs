@@ -41,6 +41,21 @@ pub struct Event {
     pub bookkeeping: bool,
 }
 
+/// Counts a new process for which a captured tree had no room.
+#[inline(always)]
+pub unsafe fn count_tree_full(slot: Slot) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe { (*slot_of(state, slot)).tree_full += 1 };
+}
+
+/// A slot's counters of one CPU.
+#[inline(always)]
+unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
+    // SAFETY: an element of the map, which has an entry for each slot.
+    unsafe { (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize) }
+}
+
 impl Event {
     /// Counts an event and gives it its number. `None` when it is not to be sent.
     #[inline(always)]
@@ -49,7 +64,7 @@ impl Event {
         let kind = slot.kind();
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
-            let counters = (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize);
+            let counters = slot_of(state, slot);
             if u64::from(who.tgid) == konst(Const::SelfTgid) {
                 (*counters).own += 1;
                 return None;

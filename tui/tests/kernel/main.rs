@@ -14,6 +14,7 @@ mod exits;
 mod filters;
 mod formats;
 mod hostile;
+mod live;
 mod paths;
 mod programs;
 mod races;
