@@ -22,4 +22,5 @@ mod storm;
 mod sys;
 mod traced;
 mod trees;
+mod unfit;
 mod uring;
