@@ -202,7 +202,8 @@ impl Event {
 /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
 /// exec changes nothing.
 const fn keeps_the_table(slot: Slot) -> bool {
-    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork) && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
+    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork)
+        && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
 }
 
 /// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds
