@@ -3,7 +3,7 @@
 use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS};
 use crate::read::get;
 use crate::task::{Who, cgroup};
-use tracetui_shared::capture::{Capture, CommGlobs, test, tree};
+use tracetui_shared::capture::{Capture, CommGlobs, test};
 use tracetui_shared::header::COMM_LEN;
 use tracetui_shared::kind::Kind;
 
@@ -35,19 +35,21 @@ unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -
 }
 
 /// Lets a new process into its parent's tree. The order of the two maps matters: user space puts a parent into the tree
-/// first and looks at who was born after that, so that a child that is in neither is nobody's.
+/// first and looks at who was born after that, so that a child that is in neither is nobody's. `false` when a map that it
+/// belongs in is full.
 #[inline(always)]
-pub unsafe fn inherit(parent: u32, child: u32) {
-    let Some(capture) = CAPTURE.get_ptr(0) else { return };
-    // SAFETY: as in `wanted`; keys and values are on the stack. A full map is user space's to notice.
+pub unsafe fn inherit(parent: u32, child: u32) -> bool {
+    let Some(capture) = CAPTURE.get_ptr(0) else { return true };
+    // SAFETY: as in `wanted`; keys and values are on the stack.
     unsafe {
         let tests = get(&raw const (*capture).tests);
-        if tests & test::KIN != 0 {
-            let _ = CAPTURE_KIN.insert(child, parent, 0);
+        let noted = tests & test::KIN == 0 || CAPTURE_KIN.insert(child, parent, 0).is_ok();
+        if tests & (test::TREE | test::KIN) == 0 {
+            return noted;
         }
-        if tests & test::TREE != 0 && CAPTURE_TREE.get(parent).is_some() && CAPTURE_TREE.get(child).is_none() {
-            let _ = CAPTURE_TREE.insert(child, tree::MEMBER, 0);
-        }
+        let Some(root) = CAPTURE_TREE.get_ptr(parent) else { return noted };
+        let let_in = CAPTURE_TREE.get(child).is_some() || CAPTURE_TREE.insert(child, get(root), 0).is_ok();
+        noted && let_in
     }
 }
 
@@ -57,8 +59,8 @@ pub unsafe fn forget(process: u32) {
     let Some(capture) = CAPTURE.get_ptr(0) else { return };
     // SAFETY: as in `inherit`.
     unsafe {
-        if get(&raw const (*capture).tests) & test::TREE != 0
-            && CAPTURE_TREE.get_ptr(process).is_some_and(|value| get(value) == tree::MEMBER)
+        if get(&raw const (*capture).tests) & (test::TREE | test::KIN) != 0
+            && CAPTURE_TREE.get_ptr(process).is_some_and(|root| get(root) != process)
         {
             let _ = CAPTURE_TREE.remove(process);
         }

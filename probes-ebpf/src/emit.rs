@@ -41,6 +41,21 @@ pub struct Event {
     pub bookkeeping: bool,
 }
 
+/// Counts a new process for which a captured tree had no room.
+#[inline(always)]
+pub unsafe fn count_tree_full(slot: Slot) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe { (*slot_of(state, slot)).tree_full += 1 };
+}
+
+/// A slot's counters of one CPU.
+#[inline(always)]
+unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
+    // SAFETY: an element of the map, which has an entry for each slot.
+    unsafe { (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize) }
+}
+
 impl Event {
     /// Counts an event and gives it its number. `None` when it is not to be sent.
     #[inline(always)]
@@ -49,7 +64,7 @@ impl Event {
         let kind = slot.kind();
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
-            let counters = (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize);
+            let counters = slot_of(state, slot);
             if u64::from(who.tgid) == konst(Const::SelfTgid) {
                 (*counters).own += 1;
                 return None;
@@ -187,7 +202,8 @@ impl Event {
 /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
 /// exec changes nothing.
 const fn keeps_the_table(slot: Slot) -> bool {
-    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork) && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
+    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork)
+        && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
 }
 
 /// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds

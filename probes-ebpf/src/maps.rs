@@ -33,9 +33,9 @@ pub static CAPTURE_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_UIDS, 
 
 // Preallocated: up to 6.0 the kernel warns of classic tracepoint programs that allocate while they run.
 
-/// The processes of the trees that the capture filter lets through: [`tree`](tracetui_shared::capture::tree) values.
+/// The processes of the trees that the capture filter lets through, each with the root by which it is in.
 #[map]
-pub static CAPTURE_TREE: HashMap<u32, u8> = HashMap::with_max_entries(MAX_TREE, 0);
+pub static CAPTURE_TREE: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TREE, 0);
 
 /// New processes and their parents, while user space looks for the descendants of a tree's root.
 #[map]

@@ -12,21 +12,14 @@ pub mod test {
     pub const COMM: u32 = 4;
     /// The event must have failed: `ret < 0`, or an exit with a signal or a code other than 0.
     pub const FAILED: u32 = 8;
-    /// The process must be a key of the map `CAPTURE_TREE`, which new processes inherit.
+    /// The process must be a key of the map `CAPTURE_TREE`. The value is the root by which it was let in, which new
+    /// processes inherit. A root has its own number: it stays, whatever becomes of the process.
     pub const TREE: u32 = 16;
     /// The process's cgroup (v2) must be a key of the map `CAPTURE_CGROUPS`.
     pub const CGROUP: u32 = 32;
-    /// No test: new processes are noted in the map `CAPTURE_KIN` with their parents, for the one who looks for the
-    /// descendants of a tree's root.
+    /// No test: new processes inherit, and are noted in the map `CAPTURE_KIN` with their parents, for the one who looks for
+    /// the descendants of a tree's root before [`TREE`] is in force.
     pub const KIN: u32 = 64;
-}
-
-/// Values of the map `CAPTURE_TREE`.
-pub mod tree {
-    /// A descendant: taken out when it ends.
-    pub const MEMBER: u8 = 1;
-    /// A root: the filter names its number, which stays whatever becomes of the process.
-    pub const ROOT: u8 = 2;
 }
 
 /// Most pids that `--pid` takes in the kernel.

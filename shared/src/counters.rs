@@ -23,8 +23,9 @@ pub struct SlotCounters {
     pub lost_bookkeeping: u64,
     /// Continuations that found no room: their event is delivered, cut short.
     pub lost_chunks: u64,
-    /// Room for a counter to come; keeps the size a power of two.
-    pub reserved: u64,
+    /// New processes for which a captured tree had no room: what they and those they start do is not let through. Only
+    /// the fork probe counts these.
+    pub tree_full: u64,
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 64);

@@ -77,6 +77,8 @@ pub struct Account {
     pub unattributed_skips: u64,
     /// Records for the process table that were lost.
     pub bookkeeping_lost: u64,
+    /// New processes for which the map of the captured trees had no room: their events are among the filtered.
+    pub tree_full: u64,
     /// What did not pair up.
     pub pairing: Pairing,
 }
@@ -119,6 +121,7 @@ impl Account {
                     kind.lost.ring = add(kind.lost.ring, c.lost_ring);
                     account.own = add(account.own, c.own);
                     account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping);
+                    account.tree_full = add(account.tree_full, c.tree_full);
                 }
             }
         }
@@ -194,7 +197,7 @@ impl Account {
     pub fn json(&self) -> String {
         let sum = self.sum();
         let mut out = format!(
-            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"pairing":{{"#,
+            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"pairing":{{"#,
             sum.seen,
             sum.delivered,
             sum.filtered,
@@ -202,7 +205,8 @@ impl Account {
             self.own,
             self.cut,
             self.unattributed_skips,
-            self.bookkeeping_lost
+            self.bookkeeping_lost,
+            self.tree_full
         );
         let pairing: Vec<String> = self.pairing.each().iter().map(|(name, n)| format!("\"{name}\":{n}")).collect();
         out.push_str(&pairing.join(","));
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn the_account_adds_up_over_all_its_sources() {
         let open = SlotCounters { wanted: 100, filtered: 7, own: 3, lost_ring: 10, ..SlotCounters::default() };
-        let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, ..SlotCounters::default() };
+        let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, tree_full: 6, ..SlotCounters::default() };
         let counters = Counters {
             cpus: vec![cpu(Slot::OpenTp, open), cpu(Slot::ForkBtf, fork)],
             programs: vec![
@@ -268,9 +272,11 @@ mod tests {
         assert_eq!(account.sum().off_by(), 0);
         assert_eq!(account.unattributed_skips, 4);
         assert_eq!(account.bookkeeping_lost, 2);
+        assert_eq!(account.tree_full, 6, "apart: it is no event");
         assert_eq!(account.line(), "account: seen 127 delivered 80 filtered 31 lost 16 cut 2 (open 80)");
         let json: serde_json::Value = serde_json::from_str(&account.json()).expect("JSON");
         assert_eq!(json["account"]["kinds"]["open"]["lost"]["probe"], 5);
+        assert_eq!(json["account"]["tree_full"], 6);
     }
 
     #[test]

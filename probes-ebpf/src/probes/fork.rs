@@ -3,7 +3,7 @@
 use super::field;
 use super::sys_exit::DI;
 use crate::capture;
-use crate::emit::{Event, Frame};
+use crate::emit::{self, Event, Frame};
 use crate::read::{ld, typed_as};
 use crate::task::{Who, current, start_of};
 use aya_ebpf::macros::{btf_tracepoint, kprobe};
@@ -44,7 +44,9 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         }
         // The child's parent, not the caller: they differ with CLONE_PARENT.
         let real_parent: u64 = ld(child, Field::TaskRealParent);
-        capture::inherit(ld(real_parent, Field::TaskTgid), tgid);
+        if !capture::inherit(ld(real_parent, Field::TaskTgid), tgid) {
+            emit::count_tree_full(slot);
+        }
         let who = Who::of(parent);
         let Some(event) = Event::begin(slot, &who, false) else { return };
         let mut frame = MaybeUninit::<Frame<ForkRecord>>::uninit();

@@ -46,7 +46,7 @@ pub struct Report<'a> {
     pub lockdown: Option<Lockdown>,
     /// Effective capabilities; `None` when not known.
     pub capabilities: Option<Capabilities>,
-    /// What stands in the way whatever the probe; only the text has it, the rows of the probes say it too.
+    /// What stands in the way, whatever the probe.
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
     pub probes: &'a [Probe],
@@ -119,13 +119,15 @@ impl Report<'_> {
     pub fn json(&self) -> String {
         let list = |items: Vec<String>| format!("[{}]", items.join(","));
         let capabilities = self.capabilities.map(|held| list(held.names().map(quoted).collect()));
+        let causes = self.causes.iter().map(cause_json).collect();
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
-            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"probes\":{}}}",
+            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"causes\":{},\"probes\":{}}}",
             quoted(self.kernel),
             quoted(self.arch),
             quoted_or_null(self.lockdown.map(Lockdown::name)),
             capabilities.as_deref().unwrap_or("null"),
+            list(causes),
             list(probes),
         )
     }
@@ -163,6 +165,16 @@ fn below(out: &mut String, indent: usize, label: &str, text: &str) -> fmt::Resul
         label.clear();
     }
     Ok(())
+}
+
+fn cause_json(cause: &Cause) -> String {
+    format!(
+        "{{\"fatal\":{},\"what\":{},\"missing\":{},\"remedy\":{}}}",
+        cause.severity == Severity::Fatal,
+        quoted(&cause.what),
+        quoted_or_null(cause.missing.map(Capability::name)),
+        quoted(&cause.remedy),
+    )
 }
 
 fn probe_json(probe: &Probe, seen: Option<bool>) -> String {
@@ -304,9 +316,17 @@ no working probe for: exit open fork bpf
     #[test]
     fn the_object_has_the_keys_of_the_contract() {
         let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
-        let json = report(&probes).json();
+        let cause = Cause {
+            severity: Severity::Partial,
+            what: "missing CAP_SYS_PTRACE: a \"reason\"".to_owned(),
+            missing: Some(Capability::SysPtrace),
+            remedy: "sudo tracetui".to_owned(),
+        };
+        let json = Report { causes: &[cause], ..report(&probes) }.json();
         let expected = concat!(
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
+            r#""causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
+            r#""remedy":"sudo tracetui"}],"#,
             r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
             r#""why":null,"missing":null,"remedy":null},"#,
             r#"{"name":"sys_exit_btf","kind":"open,bpf","attached":false,"how":"BTF tracepoint sys_exit","#,
@@ -315,7 +335,7 @@ no working probe for: exit open fork bpf
         );
         assert_eq!(json, expected);
         let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
-        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"probes":[]"#), "{unknown}");
+        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"causes":[],"probes":[]"#), "{unknown}");
     }
 
     #[test]

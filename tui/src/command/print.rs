@@ -76,6 +76,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(text) = trace::doubtful_btf(&options, &account) {
         eprintln!("{text}");
     }
+    if let Some(text) = trace::overgrown_tree(&account) {
+        eprintln!("{text}");
+    }
     match args.format {
         FormatName::Json => eprintln!("{}", account.json()),
         FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),

@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use tracetui_shared::capture::test;
+use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, shows_most};
 
@@ -150,7 +150,13 @@ fn attach(options: &TraceOptions) -> Result<Live> {
         capture.capture.tests |= test::TREE;
         capture.trees = vec![command.0];
     }
-    let live_options = LiveOptions { ring_size: options.ring_size, kinds: options.kinds, capture, way: Way::Auto };
+    let live_options = LiveOptions {
+        ring_size: options.ring_size,
+        kinds: options.kinds,
+        capture,
+        tree_size: MAX_TREE,
+        way: Way::Auto,
+    };
     Ok(Live::start(&live_options, &facts)?)
 }
 
@@ -181,6 +187,17 @@ pub fn doubtful_btf(options: &TraceOptions, account: &crate::account::Account) -
     doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
 }
 
+/// What to say when a tree had no room for all of its processes.
+pub fn overgrown_tree(account: &crate::account::Account) -> Option<String> {
+    let left_out = account.tree_full;
+    (left_out > 0).then(|| {
+        format!(
+            "--tree: no room for {left_out} of the processes started: what they did is not shown; \
+             {MAX_TREE} that live at once can be told apart: name a smaller tree"
+        )
+    })
+}
+
 /// Attaches the probes and starts reading.
 ///
 /// # Errors
@@ -206,9 +223,21 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     if live.asks_for_cgroups() {
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
-    let first = first_batch(&machine, live.probes(), known);
+    let mut first = first_batch(&machine, live.probes(), known);
     let starts = live.take_task_starts();
-    let feed = Feed::start(live, first, cgroups, move || process_scan(&starts)).context("cannot start a thread")?;
+    // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
+    let scan_first = live.asks_for_cgroups();
+    if scan_first {
+        scan_processes(&starts, &mut first);
+    }
+    let scan = move || {
+        let mut batch = Batch::default();
+        if !scan_first {
+            scan_processes(&starts, &mut batch);
+        }
+        batch
+    };
+    let feed = Feed::start(live, first, cgroups, scan).context("cannot start a thread")?;
     Ok(Session { feed, ready, notes })
 }
 
@@ -233,9 +262,16 @@ fn spaced(size: &str) -> String {
 }
 
 fn note(probe: &ProbeStatus) -> Option<String> {
-    let why = probe.why.as_ref().filter(|_| !probe.attached)?;
-    let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-    Some(format!("{}: {why}; not seen: {}{remedy}", probe.name, probe.missing))
+    let why = probe.why.as_ref()?;
+    let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}"));
+    match (probe.attached, remedy) {
+        // What it does not see is the same on every such kernel, and nothing is to be done: doctor says it.
+        (true, None) => None,
+        (true, Some(remedy)) => Some(format!("{}: {why}{remedy}", probe.name)),
+        (false, remedy) => {
+            Some(format!("{}: {why}; not seen: {}{}", probe.name, probe.missing, remedy.unwrap_or_default()))
+        }
+    }
 }
 
 /// What the pipeline needs to know before the first event.
@@ -268,13 +304,11 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
 }
 
 /// The processes that are there already. After the attach, so that none is missed in between.
-fn process_scan(starts: &FxHashMap<u32, u64>) -> Batch {
-    let mut batch = Batch::default();
+fn scan_processes(starts: &FxHashMap<u32, u64>, batch: &mut Batch) {
     let seeds = Scanner::new().ok().and_then(|scanner| scanner.scan(|tgid| starts.get(&tgid).copied()).ok());
     for seed in seeds.unwrap_or_default() {
-        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), batch);
     }
-    batch
 }
 
 /// The first signal asks a trace to end, the second ends the process.

@@ -226,11 +226,8 @@ impl Reader {
     }
 
     fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        self.live.set_capture(filter)?;
-        match &self.cgroups {
-            Some(cgroups) if self.live.asks_for_cgroups() => self.live.name_all_cgroups(&cgroups.seed()),
-            _ => Ok(()),
-        }
+        let cgroups = self.cgroups.as_ref().filter(|_| !filter.cgroups.is_empty());
+        self.live.set_capture(filter, &cgroups.map(CgroupResolver::seed).unwrap_or_default())
     }
 
     fn batch(&self) -> Batch {

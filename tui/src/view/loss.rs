@@ -90,6 +90,12 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     let books = (account.bookkeeping_lost > 0).then(|| {
         format!("process table: {} records lost; parents and names may be missing", grouped(account.bookkeeping_lost))
     });
+    let tree = (account.tree_full > 0).then(|| {
+        format!(
+            "--tree: no room for {} of the processes started; what they do is not shown",
+            grouped(account.tree_full)
+        )
+    });
     let others = format!(
         "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
         grouped(app.hidden()),
@@ -97,7 +103,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips.into_iter().chain(books).chain([others]).collect()
+    skips.into_iter().chain(books).chain(tree).chain([others]).collect()
 }
 
 fn advice(account: &Account, counters: &Counters) -> Vec<String> {
@@ -120,6 +126,9 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     }
     if lost.read > 0 {
         advice.push("unreadable: a defect of tracetui, or probes of another version. Please report it.".to_owned());
+    }
+    if account.tree_full > 0 {
+        advice.push("--tree: it has more living processes than can be told apart; name a smaller one.".to_owned());
     }
     if advice.is_empty() {
         advice.push("nothing: no event was lost.".to_owned());

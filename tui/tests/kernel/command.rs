@@ -66,17 +66,27 @@ fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
     assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
 }
 
+/// A process that ends with the value, however the test ends.
+struct Stranger(std::process::Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn only_its_tree_is_seen() {
     let _alone = alone();
-    let mut stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
+    let stranger = Command::new("sh").args(["-c", "while :; do /bin/true; done"]).spawn().expect("a shell");
+    let stranger = Stranger(stranger);
     let run = print(
         &[],
         &["sh", "-c", "for i in 1 2 3 4 5; do /bin/true; done; (sleep 0.1; cat /etc/passwd) | wc -l"],
         |_| {},
     );
-    stranger.kill().expect("it runs");
-    stranger.wait().expect("it ended");
+    drop(stranger);
     let Some(run) = run else { return };
     let account = run.check();
     let tree = pids(&run);

@@ -1,11 +1,8 @@
 //! Filters: of what a run without any shows, one with a filter shows exactly what satisfies it.
 
-use crate::sys::{self, Actor, Status};
+use crate::sys::{self, Actor, NOBODY, Status};
 use crate::traced::{Dir, Run, Traced, alone, n, tracetui};
 use serde_json::Value;
-
-/// `nobody`, on every distribution.
-const NOBODY: u32 = 65_534;
 
 /// Two processes that do the same under different names and users, and end differently.
 struct Cast {

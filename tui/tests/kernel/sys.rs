@@ -99,12 +99,58 @@ pub(crate) fn unshare(flags: i32) {
     assert_eq!(ret, 0, "unshare: {}", std::io::Error::last_os_error());
 }
 
-/// mount(2).
+/// mount(2) without data.
 pub(crate) fn mount(source: &str, target: &str, fstype: &str, flags: u64) {
-    let (source, target, fstype) = (c(source), c(target), c(fstype));
+    mount_with(source, target, fstype, flags, "");
+}
+
+/// mount(2).
+pub(crate) fn mount_with(source: &str, target: &str, fstype: &str, flags: u64, data: &str) {
+    let (source, target, fstype, data) = (c(source), c(target), c(fstype), c(data));
+    let data = data.as_ptr().cast();
     // SAFETY: C strings that outlive the call.
-    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, std::ptr::null()) };
+    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data) };
     assert_eq!(ret, 0, "mount: {}", std::io::Error::last_os_error());
+}
+
+/// Takes away every mount at a place and below, if there is any.
+pub(crate) fn umount(target: &str) {
+    let target = c(target);
+    // SAFETY: a C string that outlives the call.
+    while unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 {}
+}
+
+/// A terminal: our end and the program's.
+pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    let none = std::ptr::null_mut();
+    // SAFETY: places for two descriptors; no name, no settings, no size.
+    let ret = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
+    assert_eq!(ret, 0, "openpty: {}", std::io::Error::last_os_error());
+    (owned(ours.into()), owned(theirs.into()))
+}
+
+/// `nobody`, on every distribution.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// Makes the calling process nobody's, without groups, and gives it these capabilities (bit n is number n), which what it
+/// executes inherits.
+pub(crate) fn become_nobody_with(capabilities: u64) {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words a set, each effective, permitted, inheritable.
+    const VERSION: u32 = 0x2008_0522;
+    let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
+    let (header, words) = ([VERSION, 0], [low, low, low, high, high, high]);
+    // SAFETY: integers, and places that outlive the calls and are as large as version 3 says.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+        assert_eq!(libc::setresgid(NOBODY, NOBODY, NOBODY), 0);
+        assert_eq!(libc::setresuid(NOBODY, NOBODY, NOBODY), 0);
+        assert_eq!(libc::syscall(libc::SYS_capset, header.as_ptr(), words.as_ptr()), 0);
+        for capability in (0..64).filter(|n| capabilities & (1 << n) != 0) {
+            assert_eq!(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0), 0);
+        }
+    }
 }
 
 /// A mount namespace of the caller's own, from which nothing spreads.

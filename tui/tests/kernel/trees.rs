@@ -1,21 +1,27 @@
 //! What is captured by where a process comes from: its ancestors, its cgroup.
 
 use crate::sys::{self, Actor};
-use crate::traced::{Traced, alone, cannot_run, n};
+use crate::traced::{Traced, alone, cannot_run, n, not_checked};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers that a test shares with its children.
-struct Shared(&'static [AtomicU64; 8]);
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(&'static [AtomicU64; 512]);
 
 impl Shared {
-    fn new() -> Shared {
+    pub(crate) fn new() -> Shared {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping of zeros, large enough and aligned for eight numbers, never unmapped.
+        // SAFETY: a new mapping of zeros, as large as these numbers and aligned for them, never unmapped.
         unsafe {
             let at = libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0);
             assert_ne!(at, libc::MAP_FAILED);
             Shared(&*at.cast())
         }
+    }
+
+    /// One of them.
+    pub(crate) fn at(&self, index: usize) -> &'static AtomicU64 {
+        &self.0[index]
     }
 }
 
@@ -28,7 +34,7 @@ const END: u64 = 2;
 const OPENED: &str = "/nowhere/in the tree";
 
 /// Forks, calls `act` in the child and ends it.
-fn fork(act: impl FnOnce()) -> i32 {
+pub(crate) fn fork(act: impl FnOnce()) -> i32 {
     // SAFETY: the child of a process with one thread; it leaves by _exit.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
@@ -76,7 +82,7 @@ fn storm(shared: &Shared) {
 fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     let _alone = alone();
     let shared = Shared::new();
-    let (inside, outside) = (Shared(shared.0), Shared(shared.0));
+    let (inside, outside) = (shared, shared);
     let mut root = Actor::new(move || {
         // Orphans come to us, so that we see them all end.
         // SAFETY: integers only.
@@ -145,20 +151,31 @@ fn several_trees_are_either_and_a_root_counts_itself() {
     assert_eq!(paths, ["/nowhere/root 1", "/nowhere/child 1", "/nowhere/root 3", "/nowhere/child 3"]);
 }
 
-/// A cgroup of the v2 hierarchy, removed with the value.
-struct Cgroup(String);
+/// A cgroup, removed with the value.
+pub(crate) struct Cgroup(String);
 
 impl Cgroup {
     /// `None` where there is no such hierarchy, or nothing may be made in it.
-    fn new(name: &str) -> Option<Cgroup> {
+    pub(crate) fn new(name: &str) -> Option<Cgroup> {
+        Cgroup::below(name, |kind, _| kind == "cgroup2")
+    }
+
+    /// One of the hierarchy that has a name and no controllers.
+    fn of_systemd(name: &str) -> Option<Cgroup> {
+        Cgroup::below(name, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == "name=systemd"))
+    }
+
+    /// One of the hierarchy whose mount's type and options are these.
+    fn below(name: &str, which: impl Fn(&str, &str) -> bool) -> Option<Cgroup> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-        let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+        let words = |line: &str| Some((line.split(' ').nth(2)?.to_owned(), line.split(' ').nth(3)?.to_owned()));
+        let line = mounts.lines().find(|line| words(line).is_some_and(|(kind, options)| which(&kind, &options)))?;
         let path = format!("{}/{name}-{}", line.split(' ').nth(1)?, sys::pid());
         std::fs::create_dir(&path).ok()?;
         Some(Cgroup(path))
     }
 
-    fn enter(&self) {
+    pub(crate) fn enter(&self) {
         std::fs::write(format!("{}/cgroup.procs", self.0), "0").expect("a process may move itself");
     }
 }
@@ -205,4 +222,48 @@ fn a_cgroup_is_captured_by_its_path() {
     assert!(!paths.contains(&"/nowhere/other"), "{paths:?}");
     let cgroup = opens.iter().find(|e| e["path"] == "/nowhere/wanted").expect("there")["cgroup"].clone();
     assert_eq!(run.one("exit", pid, |_| true)["cgroup"], cgroup);
+}
+
+#[test]
+fn a_cgroup_of_the_named_hierarchy_is_captured_where_the_v2_one_is_the_root() {
+    let _alone = alone();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let (true, Some(wanted)) = (own.lines().any(|line| line == "0::/"), Cgroup::of_systemd("tracetui-named")) else {
+        return not_checked("cgroups of a v1 hierarchy name=systemd: there is none, or we are in one of v2");
+    };
+    let shared = Shared::new();
+    let opener = |inside: bool| {
+        let wanted = &wanted;
+        Actor::new(move || {
+            if inside {
+                wanted.enter();
+            }
+            shared.at(1 + usize::from(inside)).store(1, Ordering::SeqCst);
+            while shared.at(PHASE).load(Ordering::SeqCst) == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let child = fork(|| {
+                sys::open_path(if inside { "/nowhere/inside, child" } else { "/nowhere/outside, child" });
+            });
+            sys::wait(child);
+            vec![sys::open_path(if inside { "/nowhere/inside" } else { "/nowhere/outside" })]
+        })
+    };
+    let mut actors = [opener(true), opener(false)];
+    actors.iter_mut().for_each(Actor::go);
+    while shared.at(1).load(Ordering::SeqCst) + shared.at(2).load(Ordering::SeqCst) < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let Some(traced) = Traced::start(&["--cgroup", "/tracetui-named-*", "--kind", "open"]) else { return };
+    shared.at(PHASE).store(1, Ordering::SeqCst);
+    for actor in actors {
+        assert_eq!(actor.end().0.code(), Some(0));
+    }
+    let run = traced.stop();
+    let account = run.check();
+    let opens: Vec<_> = run.lines().filter(|e| e["kind"] == "open").collect();
+    let paths: Vec<_> = opens.iter().map(|e| e["path"].as_str().unwrap_or_default()).collect();
+    assert_eq!(paths, ["/nowhere/inside, child", "/nowhere/inside"], "{account}");
+    assert!(opens.iter().all(|e| e["cgroup"].as_str().is_some_and(|path| path.starts_with("/tracetui-named-"))));
+    assert!(n(&account["kinds"]["open"]["filtered"]) >= 2, "the others' are counted: {account}");
 }

@@ -1,5 +1,6 @@
 //! The machine: its name and kernel, and what of it decides whether and how tracing works.
 
+use super::lockdown;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
 use crate::frame::host::Host;
@@ -18,6 +19,9 @@ const SYMBOL_LINE_MAX: usize = 1024;
 
 /// `PROC_USER_INIT_INO`: the initial user namespace, whose capabilities are the only ones that count for BPF.
 const INITIAL_USER_NS: &str = "user:[4026531837]";
+
+/// The parent of all kernel threads, in the initial pid namespace.
+const KTHREADD: u32 = 2;
 
 /// What uname(2) says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -215,8 +219,13 @@ pub struct Machine {
     pub initial_user_ns: bool,
     /// Effective capabilities; `None` without /proc.
     pub capabilities: Option<Capabilities>,
-    /// `None` where securityfs is not mounted or the kernel has no lockdown.
+    /// Whether /proc hides other users' processes from us (`hidepid`): one that is always there cannot be read.
+    pub hides_processes: bool,
+    /// `None` where the kernel has no lockdown. Where securityfs is not mounted, only
+    /// [`Confidentiality`](Lockdown::Confidentiality) is known, by trying.
     pub lockdown: Option<Lockdown>,
+    /// Whether sysfs is mounted.
+    pub has_sysfs: bool,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
     /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2 (then symbols have no addresses, for root neither).
@@ -233,16 +242,21 @@ impl Machine {
         let uname = Uname::read();
         let value = |path: &str| read_bounded(path, VALUE_MAX).ok();
         let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
+        let own = procfs::initial_self();
         Machine {
             release: Release::parse(&uname.release),
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
             pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
-            own: procfs::initial_self(),
+            hides_processes: own.is_ok() && !procfs::lives(KTHREADD),
+            own,
             initial_user_ns: std::fs::read_link("/proc/self/ns/user")
                 .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
             capabilities: value("/proc/self/status").and_then(|text| Capabilities::parse(&text)),
-            lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
+            lockdown: value("/sys/kernel/security/lockdown")
+                .and_then(|text| Lockdown::parse(&text))
+                .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
+            has_sysfs: Path::new("/sys/kernel").exists(),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),

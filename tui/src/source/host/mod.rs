@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod confine;
 pub mod invoker;
+pub mod lockdown;
 pub mod machine;
 pub mod privilege;
 pub mod procfs;

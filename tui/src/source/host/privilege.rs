@@ -10,8 +10,10 @@ pub enum BtfSource {
     Kernel,
     /// A file (`--btf`): the kernel has none of its own.
     File,
-    /// Nowhere.
+    /// Nowhere: the kernel has none.
     Nowhere,
+    /// Nowhere: sysfs, which has the kernel's own, is not mounted.
+    NoSysfs,
 }
 
 /// What the verdict rests on.
@@ -27,12 +29,12 @@ pub struct Facts {
     pub initial_user_ns: bool,
     /// Whether /proc tells of the initial pid namespace's processes, ourselves among them.
     pub initial_pid_ns: bool,
+    /// Whether that /proc hides processes from us.
+    pub hides_processes: bool,
     /// `None` when not known.
     pub lockdown: Option<Lockdown>,
     /// Where offsets come from.
     pub btf: BtfSource,
-    /// /proc/sys/kernel/kptr_restrict; `None` when not known.
-    pub kptr_restrict: Option<i32>,
 }
 
 impl Facts {
@@ -44,13 +46,14 @@ impl Facts {
             capabilities: machine.capabilities,
             initial_user_ns: machine.initial_user_ns,
             initial_pid_ns: machine.own.is_ok(),
+            hides_processes: machine.hides_processes,
             lockdown: machine.lockdown,
             btf: match (machine.has_btf, btf_file) {
                 (true, _) => BtfSource::Kernel,
                 (false, true) => BtfSource::File,
-                (false, false) => BtfSource::Nowhere,
+                (false, false) if machine.has_sysfs => BtfSource::Nowhere,
+                (false, false) => BtfSource::NoSysfs,
             },
-            kptr_restrict: machine.kptr_restrict,
         }
     }
 }
@@ -91,7 +94,6 @@ pub fn verdict(facts: &Facts) -> Vec<Cause> {
     kernel(facts, &mut causes);
     namespaces(facts, &mut causes);
     capabilities(facts, &mut causes);
-    symbols(facts, &mut causes);
     causes.sort_by_key(|cause| cause.severity);
     causes
 }
@@ -136,6 +138,10 @@ fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
             "the kernel has no BTF (/sys/kernel/btf/vmlinux): where its fields lie is not known",
             "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or name the BTF of this very kernel: --btf FILE",
         )),
+        BtfSource::NoSysfs => causes.push(fatal(
+            "/sys is not mounted: the kernel's BTF (/sys/kernel/btf/vmlinux) tells where its fields lie",
+            "mount it: sudo mount -t sysfs sysfs /sys",
+        )),
     }
 }
 
@@ -150,6 +156,12 @@ fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
         causes.push(partial(
             "/proc does not show the machine's processes: those that started before the trace stay unknown",
             "run it on the machine itself, or in a container with its process ids: docker run --pid=host",
+        ));
+    }
+    if facts.hides_processes {
+        causes.push(partial(
+            "/proc hides other users' processes (hidepid): those that started before the trace stay unknown, also to --tree",
+            "run it as root (sudo tracetui), or let /proc show them: sudo mount -o remount,hidepid=0 /proc",
         ));
     }
 }
@@ -167,8 +179,6 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     if !held.has(Capability::SysAdmin) {
         lacks(Capability::Bpf, Severity::Fatal, "programs cannot be loaded", SETCAP);
         lacks(Capability::Perfmon, Severity::Fatal, "programs cannot read the kernel's memory or be attached", SETCAP);
-        let facts_of_programs = "what BPF programs and links are loaded is not listed";
-        lacks(Capability::SysAdmin, Severity::Partial, facts_of_programs, AS_ROOT);
     }
     let files_of_others = "the executable and the directory of other users' earlier processes are not read";
     lacks(Capability::SysPtrace, Severity::Partial, files_of_others, AS_ROOT);
@@ -178,22 +188,6 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     if facts.release.is_some_and(|release| release < Release::new(5, 11)) {
         let memlock = "the limit of locked memory may be too low for the ring";
         lacks(Capability::SysResource, Severity::Partial, memlock, "raise it first: ulimit -l unlimited");
-    }
-}
-
-fn symbols(facts: &Facts, causes: &mut Vec<Cause>) {
-    let restricted = facts.kptr_restrict.unwrap_or(0);
-    let syslog = facts.capabilities.is_none_or(|held| held.has(Capability::Syslog));
-    if restricted >= 2 {
-        causes.push(partial(
-            "kernel.kptr_restrict is 2: addresses in the kernel have no names",
-            "sudo sysctl kernel.kptr_restrict=1",
-        ));
-    } else if !syslog && facts.initial_user_ns {
-        causes.push(Cause {
-            missing: Some(Capability::Syslog),
-            ..partial("missing CAP_SYSLOG: addresses in the kernel have no names", AS_ROOT)
-        });
     }
 }
 
@@ -207,9 +201,9 @@ mod tests {
         capabilities: Some(Capabilities(u64::MAX)),
         initial_user_ns: true,
         initial_pid_ns: true,
+        hides_processes: false,
         lockdown: Some(Lockdown::Integrity),
         btf: BtfSource::Kernel,
-        kptr_restrict: Some(1),
     };
 
     fn missing(facts: &Facts, severity: Severity) -> Vec<&'static str> {
@@ -229,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_stands_in_nobodys_way() {
-        let facts = Facts { release: None, capabilities: None, lockdown: None, kptr_restrict: None, ..ROOT };
+        let facts = Facts { release: None, capabilities: None, lockdown: None, ..ROOT };
         assert_eq!(verdict(&facts), []);
     }
 
@@ -237,10 +231,7 @@ mod tests {
     fn a_plain_user_is_told_of_each_capability() {
         let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
         assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(
-            missing(&facts, Severity::Partial),
-            ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_SYSLOG"]
-        );
+        assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
         check_fatal(facts, "CAP_BPF");
         check_fatal(facts, "setcap cap_bpf,cap_perfmon=ep");
     }
@@ -258,13 +249,14 @@ mod tests {
         check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
         check_fatal(Facts { release: Some(Release::new(5, 4)), ..ROOT }, "5.8");
         check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
+        check_fatal(Facts { btf: BtfSource::NoSysfs, ..ROOT }, "mount -t sysfs");
         check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
         check_fatal(Facts { initial_user_ns: false, capabilities: Some(Capabilities(0)), ..ROOT }, "user namespace");
     }
 
     #[test]
     fn lesser_causes_leave_tracing_possible() {
-        let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, kptr_restrict: Some(2), ..ROOT };
+        let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, hides_processes: true, ..ROOT };
         let causes = verdict(&lesser);
         assert!(causes.len() == 3 && !is_fatal(&causes), "{causes:?}");
     }

@@ -38,6 +38,17 @@ pub struct ProbeStatus {
     pub remedy: Option<String>,
 }
 
+impl ProbeStatus {
+    /// Says that the probe that does better on this kernel could not be had, and why.
+    fn is_second_best(&mut self, better: &ProbeStatus) {
+        let reason = better.why.as_deref().unwrap_or("not attached");
+        let instead = format!("instead of {}, which does better on this kernel: {reason}", better.name);
+        let notes = [self.why.take(), Some(instead)].into_iter().flatten();
+        self.why = Some(notes.collect::<Vec<_>>().join("; "));
+        self.remedy = self.remedy.take().or_else(|| better.remedy.clone());
+    }
+}
+
 /// A place where a program attaches.
 enum Place {
     /// A tracepoint with typed arguments: the first of these names that the kernel has.
@@ -438,9 +449,13 @@ impl Attacher<'_> {
             if wanted.is_empty() {
                 return;
             }
-            let outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
+            let mut outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
             let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
-            let whole = outcomes.iter().all(|outcome| outcome.status.attached || outcome.optional);
+            let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.optional;
+            let whole = !outcomes.iter().any(fails);
+            if let Some(failed) = best.iter().find(|outcome| fails(outcome)).filter(|_| whole) {
+                outcomes.iter_mut().for_each(|outcome| outcome.status.is_second_best(&failed.status));
+            }
             if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
                 // The other way's links close here, so no event is told twice.
                 best = outcomes;
@@ -606,7 +621,8 @@ fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<Str
 }
 
 fn no_tracefs(failure: Failure) -> Failure {
-    let remedy = "classic tracepoints need a readable tracefs: mount -t tracefs tracefs /sys/kernel/tracing";
+    let remedy = "classic tracepoints need tracefs: run it as root (sudo tracetui), or where root may not mount it either: \
+                  sudo mount -t tracefs tracefs /sys/kernel/tracing";
     Failure { remedy: Some(remedy.to_string()), ..failure }
 }
 

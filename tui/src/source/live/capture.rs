@@ -1,7 +1,8 @@
 //! The capture filter's maps: written so that nothing that both the old filter and the new one want is missed in between.
 //!
 //! **Trees.** A process is let through when its number is a key of `CAPTURE_TREE`. The fork probe lets a child in when its
-//! parent is in, the exit probe takes it out once its exit was judged, so orphans stay. What is left to do here is to find
+//! parent is in, by the same root; the exit probe takes it out once its exit was judged. So orphans stay, also when other
+//! roots are named or dropped later. What is left to do here is to find
 //! those that descend from a root already when the filter is set, while they fork and end: from the moment on that the
 //! roots are in the map, new processes are noted with their parents (`CAPTURE_KIN`), *before* the fork probe looks whether
 //! the parent is in. So whoever is not let in by the probe is found in the notes or in one scan of /proc, and after a look
@@ -9,13 +10,12 @@
 
 use super::{CaptureError, CaptureFilter, Plain, load};
 use crate::frame::host::Cgroup;
-use crate::source::CgroupTest;
 use crate::source::host::procfs;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustc_hash::FxHashMap;
-use tracetui_shared::capture::{Capture, test, tree};
+use tracetui_shared::capture::{Capture, test};
 
 /// Cgroups that are always let through to user space: those of which the number alone does not tell the path. 0 is not
 /// known, and who is in the root of the v2 hierarchy goes by the name of another one.
@@ -26,11 +26,13 @@ pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
     pids: HashMap<MapData, u32, u8>,
     uids: HashMap<MapData, u32, u8>,
-    tree: HashMap<MapData, u32, u8>,
+    /// Who is in, by which root.
+    tree: HashMap<MapData, u32, u32>,
     kin: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u8>,
-    roots: Vec<u32>,
-    cgroup_tests: Vec<CgroupTest>,
+    /// What is in force, or about to be.
+    filter: CaptureFilter,
+    tree_full: u64,
 }
 
 impl CaptureMaps {
@@ -43,15 +45,14 @@ impl CaptureMaps {
             tree: HashMap::try_from(load::map(object, "CAPTURE_TREE")?)?,
             kin: HashMap::try_from(load::map(object, "CAPTURE_KIN")?)?,
             cgroups: HashMap::try_from(load::map(object, "CAPTURE_CGROUPS")?)?,
-            roots: Vec::new(),
-            cgroup_tests: Vec::new(),
+            filter: CaptureFilter::NOTHING,
+            tree_full: 0,
         })
     }
 
-    /// Puts a filter in force: what is newly let through first, what no longer is last. Trees hold their roots only until
-    /// [`grow`](Self::grow), and cgroups nothing until they are named.
-    pub(super) fn put(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        let (old_pids, old_uids) = (keys(&self.pids), keys(&self.uids));
+    /// Begins to put a filter in force: whoever it lets through is let in, and nobody taken out. Of trees only the roots are
+    /// in until [`finish`](Self::finish), and until then the old filter judges, unless it let nothing through.
+    pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
         for pid in &filter.pids {
             self.pids.insert(pid, 1, 0)?;
         }
@@ -59,65 +60,66 @@ impl CaptureMaps {
             self.uids.insert(uid, 1, 0)?;
         }
         for root in &filter.trees {
-            self.tree.insert(root, tree::ROOT, 0)?;
+            self.tree.insert(root, root, 0)?;
         }
         for id in UNTOLD {
             self.cgroups.insert(id, 1, 0)?;
         }
-        let mut capture = filter.capture;
-        let dropped: Vec<u32> = self.roots.iter().copied().filter(|root| !filter.trees.contains(root)).collect();
-        let grows = filter.trees.iter().any(|root| !self.roots.contains(root));
-        if grows || !dropped.is_empty() {
-            capture.tests |= test::KIN;
+        let Plain(mut judge) = self.capture.get(&0, 0)?;
+        if judge.kinds == 0 {
+            judge = filter.capture;
         }
-        self.capture.set(0, Plain(capture), 0)?;
-        remove(&mut self.pids, old_pids.iter().filter(|pid| !filter.pids.contains(pid)))?;
-        remove(&mut self.uids, old_uids.iter().filter(|uid| !filter.uids.contains(uid)))?;
-        self.roots.clone_from(&filter.trees);
-        self.cgroup_tests.clone_from(&filter.cgroups);
-        if !dropped.is_empty() {
-            remove(&mut self.tree, dropped.iter())?;
+        let (old, new) = (&self.filter.trees, &filter.trees);
+        if old.iter().any(|root| !new.contains(root)) || new.iter().any(|root| !old.contains(root)) {
+            judge.tests |= test::KIN;
+        }
+        self.filter = filter.clone();
+        Ok(self.capture.set(0, Plain(judge), 0)?)
+    }
+
+    /// Lets in who descends from the roots already, lets the new filter judge, and takes out whom it does not let through.
+    pub(super) fn finish(&mut self) -> Result<(), CaptureError> {
+        let Plain(judge) = self.capture.get(&0, 0)?;
+        let mut family = Family::new(&self.filter.trees);
+        if judge.tests & test::KIN != 0 {
+            self.grow(&mut family)?;
+        }
+        self.capture.set(0, Plain(self.filter.capture), 0)?;
+        self.expel(&family)?;
+        let (noted, pids, uids) = (keys(&self.kin), keys(&self.pids), keys(&self.uids));
+        remove(&mut self.kin, noted.iter())?;
+        remove(&mut self.pids, pids.iter().filter(|pid| !self.filter.pids.contains(pid)))?;
+        Ok(remove(&mut self.uids, uids.iter().filter(|uid| !self.filter.uids.contains(uid)))?)
+    }
+
+    /// Finds the descendants of the roots, and lets them in.
+    fn grow(&mut self, family: &mut Family) -> Result<(), CaptureError> {
+        let scanned = procfs::parents().unwrap_or_default();
+        let scanned: Vec<(u32, u32)> = scanned.into_iter().map(|(child, parent)| (child.0, parent.0)).collect();
+        for look in 1..LOOKS {
+            let notes = self.kin.iter().filter_map(Result::ok);
+            let to_admit = family.look(look, scanned.iter().copied().chain(notes));
+            if to_admit.is_empty() {
+                break;
+            }
+            for tgid in to_admit {
+                self.admit(tgid, family.root_of(tgid))?;
+            }
         }
         Ok(())
     }
 
-    /// Lets in who descends from the roots already, and out who descends from none of them any more.
-    pub(super) fn grow(&mut self) -> Result<(), CaptureError> {
-        let Plain(mut capture) = self.capture.get(&0, 0)?;
-        if capture.tests & test::KIN == 0 {
-            return Ok(());
-        }
-        let mut family = Family::new(&self.roots);
-        let scanned = procfs::parents().unwrap_or_default();
-        let scanned: Vec<(u32, u32)> = scanned.into_iter().map(|(child, parent)| (child.0, parent.0)).collect();
-        for look in 1..=LOOKS {
-            // Before the notes are read: whoever is in by then was noted before.
-            let inside = keys(&self.tree);
-            let notes = self.kin.iter().filter_map(Result::ok);
-            let to_admit = family.look(look, scanned.iter().copied().chain(notes));
-            if to_admit.is_empty() || look == LOOKS {
-                let strangers = inside.iter().filter(|tgid| !family.has(**tgid));
-                remove(&mut self.tree, strangers)?;
-                break;
+    /// Lets a process in, if it has not ended: the exit probe takes out only who is in. Who is in by a root that the
+    /// filter names, by its fork for one, stays so.
+    fn admit(&mut self, tgid: u32, root: Option<u32>) -> Result<(), CaptureError> {
+        let inside = self.tree.get(&tgid, 0).is_ok_and(|root| self.filter.trees.contains(&root));
+        let Some(root) = root.filter(|_| !inside) else { return Ok(()) };
+        match self.tree.insert(tgid, root, 0) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                self.tree_full += 1;
+                return Ok(());
             }
-            for tgid in to_admit {
-                self.admit(tgid)?;
-            }
-        }
-        capture.tests &= !test::KIN;
-        self.capture.set(0, Plain(capture), 0)?;
-        let noted = keys(&self.kin);
-        Ok(remove(&mut self.kin, noted.iter())?)
-    }
-
-    /// Lets a process in, if it has not ended: the exit probe takes out only who is in.
-    fn admit(&mut self, tgid: u32) -> Result<(), CaptureError> {
-        const BPF_NOEXIST: u64 = 1;
-        // It may be in already, let in at its fork.
-        if let Err(error) = self.tree.insert(tgid, tree::MEMBER, BPF_NOEXIST)
-            && !matches!(&error, MapError::SyscallError(error) if error.io_error.kind() == std::io::ErrorKind::AlreadyExists)
-        {
-            return Err(error.into());
+            inserted => inserted?,
         }
         if !procfs::lives(tgid) {
             remove(&mut self.tree, [tgid].iter())?;
@@ -125,14 +127,38 @@ impl CaptureMaps {
         Ok(())
     }
 
+    /// Takes out who is in by a root that the filter no longer names, unless it, or that root, descends from one that the
+    /// filter does name. Again for those whom somebody begot before it was taken out.
+    fn expel(&mut self, family: &Family) -> Result<(), CaptureError> {
+        for _ in 0..LOOKS {
+            let inside = self.tree.iter().filter_map(Result::ok);
+            let strangers: Vec<(u32, u32)> = inside.filter(|(_, root)| !self.filter.trees.contains(root)).collect();
+            if strangers.is_empty() {
+                break;
+            }
+            for (tgid, root) in strangers {
+                match family.root_of(tgid).or_else(|| family.root_of(root)) {
+                    Some(root) => self.admit(tgid, Some(root))?,
+                    None => remove(&mut self.tree, [tgid].iter())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many processes the tree had no room for when they were let in from here.
+    pub(super) fn tree_full(&self) -> u64 {
+        self.tree_full
+    }
+
     /// Whether events depend on the paths of cgroups.
     pub(super) fn asks_for_cgroups(&self) -> bool {
-        !self.cgroup_tests.is_empty()
+        !self.filter.cgroups.is_empty()
     }
 
     /// Lets the cgroup through if the filter wants it.
     pub(super) fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
-        if self.cgroup_tests.iter().any(|test| test.holds(&cgroup.path)) {
+        if self.filter.cgroups.iter().any(|test| test.holds(&cgroup.path)) {
             self.cgroups.insert(cgroup.id.0, 1, 0)?;
         }
         Ok(())
@@ -146,7 +172,7 @@ impl CaptureMaps {
         }
         let wanted = |id: &u64| {
             let path = all.iter().find(|cgroup| cgroup.id.0 == *id).map(|cgroup| &cgroup.path);
-            path.is_some_and(|path| self.cgroup_tests.iter().any(|test| test.holds(path)))
+            path.is_some_and(|path| self.filter.cgroups.iter().any(|test| test.holds(path)))
         };
         let gone: Vec<u64> = old.into_iter().filter(|id| !UNTOLD.contains(id) && !wanted(id)).collect();
         Ok(remove(&mut self.cgroups, gone.iter())?)
@@ -159,8 +185,16 @@ const LOOKS: i32 = 100;
 
 /// The descendants of some roots, as they are found look by look.
 struct Family {
-    /// By number: the look at which it was let in.
-    found: FxHashMap<u32, i32>,
+    found: FxHashMap<u32, Found>,
+}
+
+/// What is known of a descendant.
+#[derive(Clone, Copy)]
+struct Found {
+    /// The look at which it was let in.
+    look: i32,
+    /// A root that it descends from, or is.
+    root: u32,
 }
 
 impl Family {
@@ -168,7 +202,11 @@ impl Family {
     const INHERITED: i32 = i32::MIN / 2;
 
     fn new(roots: &[u32]) -> Family {
-        Family { found: roots.iter().map(|root| (*root, 0)).collect() }
+        Family { found: roots.iter().map(|root| (*root, Found { look: 0, root: *root })).collect() }
+    }
+
+    fn root_of(&self, tgid: u32) -> Option<u32> {
+        self.found.get(&tgid).map(|found| found.root)
     }
 
     fn has(&self, tgid: u32) -> bool {
@@ -184,17 +222,17 @@ impl Family {
             children.entry(parent).or_default().push(child);
         }
         let mut admit = Vec::new();
-        let mut waiting: Vec<u32> = self.found.keys().copied().collect();
-        while let Some(parent) = waiting.pop() {
-            let since = self.found.get(&parent).copied().unwrap_or(look);
+        let mut waiting: Vec<(u32, Found)> = self.found.iter().map(|(tgid, found)| (*tgid, *found)).collect();
+        while let Some((parent, Found { look: since, root })) = waiting.pop() {
             for child in children.remove(&parent).unwrap_or_default() {
                 if self.has(child) {
                     continue;
                 }
                 let inherited = look >= since.saturating_add(2);
-                self.found.insert(child, if inherited { Family::INHERITED } else { look });
+                let found = Found { look: if inherited { Family::INHERITED } else { look }, root };
+                self.found.insert(child, found);
                 admit.extend((!inherited).then_some(child));
-                waiting.push(child);
+                waiting.push((child, found));
             }
         }
         admit

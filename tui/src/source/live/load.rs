@@ -226,7 +226,8 @@ pub(super) fn object(
         .override_global(OFFSETS_SYMBOL, &facts.offsets[..], true)
         .override_global(CONSTS_SYMBOL, &constants[..], true)
         .override_global(TYPES_SYMBOL, &types[..], true)
-        .map_max_entries("RING", options.ring_size);
+        .map_max_entries("RING", options.ring_size)
+        .map_max_entries("CAPTURE_TREE", options.tree_size);
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
     }
@@ -394,6 +395,7 @@ mod tests {
             ring_size,
             kinds: 0,
             capture: crate::source::live::CaptureFilter::NOTHING,
+            tree_size: tracetui_shared::capture::MAX_TREE,
             way: crate::source::live::Way::Auto,
         };
         for shift in 12..28 {

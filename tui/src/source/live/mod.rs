@@ -33,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracetui_shared::capture::Capture;
 use tracetui_shared::counters::CpuState;
+use tracetui_shared::kind::Slot;
 
 /// What the kernel side should do.
 #[derive(Clone, Debug)]
@@ -44,6 +45,9 @@ pub struct LiveOptions {
     pub kinds: u32,
     /// Which events are wanted.
     pub capture: CaptureFilter,
+    /// Most processes of all trees that live at once: [`tracetui_shared::capture::MAX_TREE`], fewer to see what happens
+    /// when there are more.
+    pub tree_size: u32,
     /// Which sort of tracepoints is tried first.
     pub way: Way,
 }
@@ -104,7 +108,7 @@ impl Live {
         let mut capture = capture::CaptureMaps::of(&mut object)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
-        capture.put(&options.capture)?;
+        capture.begin(&options.capture)?;
         clock.lap("maps");
         let again = || load::object(options, facts, load::Verbosity::Log);
         let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again);
@@ -112,7 +116,7 @@ impl Live {
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
-        capture.grow()?;
+        capture.finish()?;
         clock.lap("find the descendants");
         let task_starts = attach::task_starts(&mut object, btf.as_ref());
         clock.lap("list the processes");
@@ -155,11 +159,15 @@ impl Live {
         &self.timings
     }
 
-    /// Replaces the capture filter. Events in between may meet the old one, the new one, or pids of both. Where it
-    /// asks for cgroups ([`Live::asks_for_cgroups`]), [`Live::name_all_cgroups`] has to follow.
-    pub fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        self.capture.put(filter)?;
-        self.capture.grow()
+    /// Replaces the capture filter; no program is loaded or attached anew. Events in between may meet the old one or the new
+    /// one; what both want is not missed. `cgroups` are all that there are, where the filter asks for cgroups.
+    pub fn set_capture(&mut self, filter: &CaptureFilter, cgroups: &[Cgroup]) -> Result<(), CaptureError> {
+        self.capture.begin(filter)?;
+        for cgroup in cgroups {
+            self.capture.name_cgroup(cgroup)?;
+        }
+        self.capture.finish()?;
+        self.capture.name_all_cgroups(cgroups)
     }
 
     /// Whether the capture filter depends on the paths of cgroups.
@@ -201,9 +209,13 @@ impl Live {
         self.ring.fill()
     }
 
-    /// The counters of every possible CPU.
+    /// The counters of every possible CPU. The first one's bear what was counted here.
     pub fn counters(&self) -> io::Result<Vec<CpuState>> {
-        loss::counters(&self.cpus)
+        let mut cpus = loss::counters(&self.cpus)?;
+        if let Some(cpu) = cpus.first_mut() {
+            cpu.slots[Slot::ForkBtf as usize].tree_full += self.capture.tree_full();
+        }
+        Ok(cpus)
     }
 
     /// How often the kernel did not run a program, because it was running on that CPU already (preempted in it) or because

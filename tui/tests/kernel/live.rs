@@ -1,0 +1,450 @@
+//! What only the library offers: another capture filter while events flow, a tree with little room, the exact starts of
+//! processes that are older than the trace.
+
+use crate::sys::{self, Actor, NOBODY};
+use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked};
+use crate::trees::{Cgroup, Shared, fork};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+use tracetui::account::{Account, ByKind};
+use tracetui::enrich::process::Pairing;
+use tracetui::event::{Body, Event};
+use tracetui::filter::{self, FilterOptions};
+use tracetui::frame::Batch;
+use tracetui::frame::host::Counters;
+use tracetui::source::CaptureFilter;
+use tracetui::source::host::btf::Btf;
+use tracetui::source::host::cgroup::CgroupResolver;
+use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Way};
+use tracetui_shared::capture::MAX_TREE;
+use tracetui_shared::kind::{Kind, Slot};
+
+/// Longer than anything takes, also on an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The filter that these options make.
+fn filter(options: FilterOptions) -> CaptureFilter {
+    let kind = if options.kind.is_empty() { vec!["open".to_owned()] } else { options.kind.clone() };
+    let options = FilterOptions { kind, ..options };
+    options.compile(&filter::NoNames).expect("a good filter").capture
+}
+
+/// The probes for opens, with this filter; `None`, and said why, when they cannot be had.
+fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
+    if !may_trace() {
+        return None;
+    }
+    let facts = match Btf::running() {
+        Ok(btf) => KernelFacts::of(&btf, BtfOrigin::Kernel),
+        Err(error) => {
+            cannot_run(&format!("the kernel's BTF: {error}"));
+            return None;
+        }
+    };
+    let kinds = Kind::Open.bit() | Kind::Exit.bit();
+    match Live::start(&LiveOptions { ring_size: 16 << 20, kinds, capture, tree_size, way: Way::Auto }, &facts) {
+        Ok(live) => Some(live),
+        Err(error) => {
+            cannot_run(&error.to_string());
+            None
+        }
+    }
+}
+
+/// How often each path was opened, by the frames that waited in the ring.
+fn paths(live: &mut Live) -> BTreeMap<String, u64> {
+    let mut batch = Batch::default();
+    while live.drain(&mut batch, 1 << 20) {}
+    let mut paths = BTreeMap::new();
+    for frame in batch.frames() {
+        if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame) {
+            *paths.entry(String::from_utf8_lossy(open.path).into_owned()).or_default() += 1;
+        }
+    }
+    paths
+}
+
+/// The programs and links that this process holds, by the kernel's numbers.
+fn programs_and_links() -> BTreeSet<String> {
+    let infos = std::fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
+    let texts: Vec<String> = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok()).collect();
+    let ids =
+        texts.iter().flat_map(|text| text.lines()).filter(|l| l.starts_with("prog_id:") || l.starts_with("link_id:"));
+    ids.map(str::to_owned).collect()
+}
+
+/// What all counted of opens: wanted, filtered.
+fn opens_counted(live: &Live) -> (u64, u64) {
+    let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == Kind::Open);
+    let cpus = live.counters().expect("readable");
+    let of = |slot: Slot| cpus.iter().map(move |cpu| cpu.slots[slot as usize]);
+    slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))
+}
+
+/// Who opens files all the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Who {
+    /// The root of a tree.
+    Root,
+    /// Its child, older than the trace.
+    Child,
+    /// Its grandchild, born while the trace runs, and an orphan since then.
+    Orphan,
+    /// The root of another tree, in a cgroup of its own where there are any.
+    Other,
+    /// In no tree, nobody's.
+    Stranger,
+}
+
+use Who::{Child, Orphan, Other, Root, Stranger};
+const ALL: [Who; 5] = [Root, Child, Orphan, Other, Stranger];
+
+/// In the odd phases a filter is in force, in the even ones it changes; the first is before the trace.
+const PHASES: usize = 32;
+
+/// What the processes share: the phase, and how often each opened its file in each.
+#[derive(Clone, Copy)]
+struct Stage(Shared);
+
+impl Stage {
+    fn phase(&self) -> u64 {
+        self.0.at(0).load(SeqCst)
+    }
+
+    fn opened(&self, who: Who, phase: usize) -> u64 {
+        self.0.at(1 + who as usize * PHASES + phase).load(SeqCst)
+    }
+
+    fn path(who: Who, phase: u64) -> String {
+        format!("/nowhere/{who:?} in phase {phase}")
+    }
+
+    /// Opens a file for as long as the stage is there, and says so after each.
+    fn act(&self, who: Who) {
+        sys::set_comm(format!("tt-{who:?}").as_bytes());
+        while self.act_once(who) {}
+    }
+
+    fn act_once(&self, who: Who) -> bool {
+        // A test that was killed leaves nobody behind.
+        let alive = self.phase() != END && self.0.at(LAST_SIGN).load(SeqCst).abs_diff(seconds()) < 60;
+        if alive {
+            let phase = self.phase();
+            sys::open_path(&Stage::path(who, phase));
+            self.0.at(1 + who as usize * PHASES + phase as usize).fetch_add(1, SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        alive
+    }
+
+    /// Begins a phase, and waits until each has opened its file in it so often that none opens the last phase's any more.
+    fn begin(&self, phase: usize, who: &[Who]) {
+        self.0.at(LAST_SIGN).store(seconds(), SeqCst);
+        self.0.at(0).store(phase as u64, SeqCst);
+        let began = Instant::now();
+        while !who.iter().all(|who| self.opened(*who, phase) >= 10) {
+            assert!(began.elapsed() < PATIENCE, "{who:?} open files in phase {phase}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Curtain {
+    fn drop(&mut self) {
+        self.0.0.at(0).store(END, SeqCst);
+    }
+}
+
+/// Ends the play, however the test ends.
+struct Curtain(Stage);
+
+const END: u64 = u64::MAX;
+/// Where the test says that it still runs.
+const LAST_SIGN: usize = 500;
+
+/// Where the root says which number its child has.
+const CHILD: usize = 501;
+
+fn seconds() -> u64 {
+    boot_ns() / 1_000_000_000
+}
+
+/// CLOCK_BOOTTIME.
+fn boot_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the time.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) }, 0);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Forks twice, so that what `act` runs in loses its parent at once.
+fn fork_orphan(act: impl FnOnce()) {
+    sys::wait(fork(|| {
+        fork(act);
+    }));
+}
+
+#[test]
+fn another_filter_takes_force_while_events_flow() {
+    let _alone = alone();
+    let stage = Stage(Shared::new());
+    stage.0.at(LAST_SIGN).store(seconds(), SeqCst);
+    let _curtain = Curtain(stage);
+    let cgroup = Cgroup::new("tracetui-live");
+    if cgroup.is_none() {
+        not_checked("--cgroup: no cgroup v2 hierarchy to make a cgroup in");
+    }
+    let mut root = Actor::new(move || {
+        let child = fork(|| stage.act(Child));
+        stage.0.at(CHILD).store(child as u64, SeqCst);
+        while stage.phase() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Born, and an orphan, under the first filter.
+        fork_orphan(|| stage.act(Orphan));
+        stage.act(Root);
+        sys::wait(child);
+        vec![]
+    });
+    let mut other = Actor::new(|| {
+        if let Some(cgroup) = &cgroup {
+            cgroup.enter();
+        }
+        stage.act(Other);
+        vec![]
+    });
+    let mut stranger = Actor::new(move || {
+        // SAFETY: integers only.
+        unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        stage.act(Stranger);
+        vec![]
+    });
+    root.go();
+    other.go();
+    stranger.go();
+    let began = Instant::now();
+    while stage.opened(Child, 0) == 0 || stage.opened(Other, 0) == 0 || stage.opened(Stranger, 0) == 0 {
+        assert!(began.elapsed() < PATIENCE, "they act");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let child = stage.0.at(CHILD).load(SeqCst).to_string();
+    let [root_pid, other_pid, stranger_pid] = [&root, &other, &stranger].map(|actor| actor.pid.to_string());
+    let list = |items: &[&String]| items.iter().map(|item| (*item).clone()).collect::<Vec<_>>();
+    let tree = |roots: &[&String]| FilterOptions { tree: list(roots), ..FilterOptions::default() };
+    let none = FilterOptions::default;
+    // What is asked for, and who satisfies it.
+    let mut filters = vec![
+        (tree(&[&root_pid]), vec![Root, Child, Orphan]),
+        // The orphan is in by its root, though /proc knows nothing of that any more.
+        (tree(&[&root_pid, &other_pid]), vec![Root, Child, Orphan, Other]),
+        // A tree within the tree, and out of it again.
+        (tree(&[&root_pid, &child]), vec![Root, Child, Orphan]),
+        (tree(&[&root_pid]), vec![Root, Child, Orphan]),
+        (tree(&[&other_pid]), vec![Other]),
+        (FilterOptions { pid: list(&[&child, &stranger_pid]), ..none() }, vec![Child, Stranger]),
+        (FilterOptions { comm: vec!["tt-O*".into()], ..none() }, vec![Orphan, Other]),
+        (FilterOptions { uid: vec![NOBODY.to_string()], ..none() }, vec![Stranger]),
+        (FilterOptions { kind: vec!["exit".into()], ..none() }, vec![]),
+        (FilterOptions { failed: true, ..none() }, ALL.to_vec()),
+        (FilterOptions { failed: true, tree: list(&[&root_pid]), ..none() }, vec![Root, Child]),
+    ];
+    if cgroup.is_some() {
+        filters.push((FilterOptions { cgroup: vec!["/tracetui-live-*".into()], ..none() }, vec![Other]));
+        filters.push((tree(&[&other_pid]), vec![Other]));
+    }
+    let Some(mut live) = start(filter(filters[0].0.clone()), MAX_TREE) else { return };
+    let programs = programs_and_links();
+    assert!(programs.len() >= 4, "programs and their links: {programs:?}");
+    let all_cgroups = CgroupResolver::new().map(|cgroups| cgroups.seed()).unwrap_or_default();
+    let mut seen = BTreeMap::new();
+    let mut take = |live: &mut Live| paths(live).into_iter().for_each(|(path, n)| *seen.entry(path).or_default() += n);
+    let mut counted = Vec::new();
+    for (i, (options, _)) in filters.iter().enumerate() {
+        if i > 0 {
+            stage.begin(2 * i, &ALL);
+            live.set_capture(&filter(options.clone()), &all_cgroups).expect("the kernel takes it");
+        }
+        let before = opens_counted(&live);
+        stage.begin(2 * i + 1, &ALL);
+        let after = opens_counted(&live);
+        counted.push((after.0 - before.0, after.1 - before.1));
+        take(&mut live);
+    }
+    assert_eq!(programs_and_links(), programs, "nothing was loaded or attached anew");
+    // Into the next phase, so that nobody is on the way in the last one that counts.
+    stage.begin(2 * filters.len(), &ALL);
+    stage.0.at(0).store(END, SeqCst);
+    for actor in [root, other, stranger] {
+        assert_eq!(actor.end().0.code(), Some(0));
+    }
+    live.detach();
+    take(&mut live);
+
+    let shown = |who: Who, phase: usize| seen.get(&Stage::path(who, phase as u64)).copied().unwrap_or(0);
+    for (i, (options, wanted)) in filters.iter().enumerate() {
+        for who in ALL.iter().filter(|who| !in_the_roots_cgroup(**who, options)) {
+            let expected = if wanted.contains(who) { stage.opened(*who, 2 * i + 1) } else { 0 };
+            assert_eq!(shown(*who, 2 * i + 1), expected, "{who:?} with {options:?}");
+        }
+        for who in ALL.iter().filter(|who| i > 0 && filters[i - 1].1.contains(who) && wanted.contains(who)) {
+            assert_eq!(
+                shown(*who, 2 * i),
+                stage.opened(*who, 2 * i),
+                "{who:?} from {:?} to {options:?}",
+                filters[i - 1].0
+            );
+        }
+        // Each opened at least ten times.
+        let rejected =
+            ALL.iter().filter(|who| !wanted.contains(who) && !in_the_roots_cgroup(**who, options)).count() as u64;
+        let asked = options.kind.is_empty();
+        assert!(!asked || counted[i].0 >= 10 * wanted.len() as u64, "{options:?}: {:?}", counted[i]);
+        assert!(counted[i].1 >= 10 * rejected, "counted as filtered with {options:?}: {:?}", counted[i]);
+    }
+}
+
+/// Whether user space has to look at it: the number of the v2 hierarchy's root does not tell a cgroup's path.
+fn in_the_roots_cgroup(who: Who, options: &FilterOptions) -> bool {
+    !options.cgroup.is_empty() && who != Other
+}
+
+#[test]
+fn a_tree_without_room_says_so() {
+    let _alone = alone();
+    const ROOM: u32 = 8;
+    const BORN: usize = 20;
+    let root = Actor::new(|| {
+        let mut wire = [0; 2];
+        // SAFETY: a place for two descriptors.
+        unsafe { libc::pipe(wire.as_mut_ptr()) };
+        let children: Vec<i32> = (0..BORN)
+            .map(|number| {
+                fork(|| {
+                    sys::open_path(&format!("/nowhere/child {number}"));
+                    // Lives until its parent lets go of the pipe.
+                    sys::close(wire[1].into());
+                    // SAFETY: a place for a byte.
+                    unsafe { libc::read(wire[0], (&raw mut wire).cast(), 1) };
+                })
+            })
+            .collect();
+        sys::close(wire[1].into());
+        for child in children {
+            sys::wait(child);
+        }
+        // There is room again.
+        sys::wait(fork(|| {
+            sys::open_path("/nowhere/late child");
+        }));
+        vec![]
+    });
+    let tree = FilterOptions { tree: vec![root.pid.to_string()], ..FilterOptions::default() };
+    let Some(mut live) = start(filter(tree), ROOM) else { return };
+    root.run();
+    live.detach();
+    let paths = paths(&mut live);
+    let shown = paths.keys().filter(|path| path.starts_with("/nowhere/child ")).count();
+    assert_eq!(shown, ROOM as usize - 1, "the root has a place too: {paths:?}");
+    assert_eq!(paths.get("/nowhere/late child"), Some(&1), "{paths:?}");
+    let counters = Counters { last: true, cpus: live.counters().expect("readable"), ..Counters::default() };
+    let account = Account::of(&counters, &ByKind::default(), Pairing::default(), 0);
+    assert_eq!(account.tree_full as usize, BORN - shown);
+    assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
+}
+
+/// A process that is older than the trace.
+struct Elder {
+    actor: Actor,
+    /// CLOCK_BOOTTIME before its fork and after it.
+    born: [u64; 2],
+    /// Field 22 of /proc/PID/stat.
+    start_ticks: u64,
+}
+
+impl Elder {
+    fn new(act: impl FnOnce() -> Vec<i64>) -> Elder {
+        let before = boot_ns();
+        let actor = Actor::new(act);
+        let born = [before, boot_ns()];
+        let start_ticks = start_ticks(actor.pid).expect("it lives");
+        Elder { actor, born, start_ticks }
+    }
+
+    /// Whether this is when it started, to the nanosecond as far as that can be known.
+    fn check(&self, start_ns: u64) {
+        assert!((self.born[0]..=self.born[1]).contains(&start_ns), "born within {:?}, not {start_ns}", self.born);
+        assert_eq!(start_ns / tick_ns(), self.start_ticks, "as /proc has it, in ticks");
+    }
+}
+
+/// Field 22 of /proc/PID/stat.
+fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    stat[stat.rfind(')')? + 2..].split(' ').nth(22 - 3)?.parse().ok()
+}
+
+fn tick_ns() -> u64 {
+    // SAFETY: an integer only.
+    1_000_000_000 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64
+}
+
+#[test]
+fn starts_before_the_trace_are_exact() {
+    let _alone = alone();
+    // At different places of a tick; one becomes another program before it ends.
+    let mut elders: Vec<Elder> = (0..6)
+        .map(|number| {
+            std::thread::sleep(Duration::from_micros(3_700 * number));
+            Elder::new(Vec::new)
+        })
+        .collect();
+    elders.push(Elder::new(|| {
+        // SAFETY: replaces this child; the arguments are C strings that end with null.
+        unsafe { libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>()) };
+        vec![]
+    }));
+    let pids: Vec<String> = elders.iter().map(|elder| elder.actor.pid.to_string()).collect();
+    let nothing = FilterOptions { pid: pids.clone(), ..FilterOptions::default() };
+    let Some(mut live) = start(filter(nothing), MAX_TREE) else { return };
+    let starts = live.take_task_starts();
+    drop(live);
+    for elder in &elders {
+        let pid = elder.actor.pid as u32;
+        elder.check(*starts.get(&pid).unwrap_or_else(|| panic!("{pid} is listed among {}", starts.len())));
+    }
+    // Everybody else: as /proc has it, unless the number is another process's by now.
+    let lived: Vec<(u32, u64)> = starts.iter().map(|(pid, start)| (*pid, *start)).collect();
+    let compared = lived.iter().filter_map(|(pid, start)| Some((pid, start, start_ticks(*pid as i32)?)));
+    let (same, other): (Vec<_>, Vec<_>) = compared.partition(|(_, start, ticks)| *start / tick_ns() == *ticks);
+    assert!(same.len() > elders.len() && other.len() <= 1, "{} as in /proc, others: {other:?}", same.len());
+
+    let Some(traced) = Traced::start(&["--kind", "exit", "--pid", &pids.join(",")]) else { return };
+    let ended: Vec<(u64, u64, Elder)> = elders
+        .into_iter()
+        .map(|mut elder| {
+            let before = boot_ns();
+            elder.actor.go();
+            let patience = Instant::now() + PATIENCE;
+            // SAFETY: all bytes zero is a valid `siginfo_t`; a place for one. Leaves it to be waited for.
+            while unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                libc::waitid(libc::P_PID, elder.actor.pid as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+            } != 0
+            {
+                assert!(Instant::now() < patience);
+            }
+            (before, boot_ns(), elder)
+        })
+        .collect();
+    let run = traced.stop();
+    let account = run.check();
+    for (before, after, elder) in &ended {
+        let exit = run.one("exit", elder.actor.pid, |_| true);
+        elder.check(n(&exit["start_ns"]));
+        assert!((*before..=*after).contains(&n(&exit["ns"])), "{exit}");
+        assert_eq!(n(&exit["dur_ns"]), n(&exit["ns"]) - n(&exit["start_ns"]), "{exit}");
+    }
+    assert_eq!(account["pairing"]["unpaired_exit"], 0, "each was known: {account}");
+}

@@ -1,0 +1,303 @@
+//! Systems that are not as tracetui would like them: it says in a sentence what is missing and what to do about it, and
+//! shows what can be seen all the same.
+
+use crate::sys::{self, Actor};
+use crate::traced::{Dir, alone, cannot_run, emulated, may_trace, n, not_checked, tracetui, wait_at_most};
+use serde_json::Value;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What the tests give to who is not root.
+const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// What a command said.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    /// The one line of stderr that contains this.
+    fn line(&self, part: &str) -> &str {
+        let found: Vec<&str> = self.stderr.lines().filter(|line| line.contains(part)).collect();
+        assert_eq!(found.len(), 1, "one line with {part:?}: {}", self.stderr);
+        found[0]
+    }
+}
+
+/// How the program is run.
+#[derive(Clone, Copy, Default)]
+struct System {
+    /// As nobody, with these capabilities; as root when 0.
+    nobody_with: u64,
+    /// Runs before the program in a mount namespace of its own.
+    mounts: Option<fn()>,
+}
+
+impl System {
+    /// A command in that system.
+    fn command(self, args: &[&str]) -> Command {
+        let mut command = tracetui();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: between fork and exec the closure makes system calls only; nothing else runs in this process that it
+        // could meet half-way (tests run one at a time).
+        unsafe {
+            command.pre_exec(move || {
+                if let Some(mounts) = self.mounts {
+                    sys::own_mounts();
+                    mounts();
+                }
+                if self.nobody_with != 0 {
+                    sys::become_nobody_with(self.nobody_with);
+                }
+                Ok(())
+            });
+        }
+        command
+    }
+
+    /// Runs it until it ends.
+    fn says(self, args: &[&str]) -> Said {
+        let output = self.command(args).output().expect("tracetui starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The dashboard, which is to refuse before it takes the terminal: how it ended, and what the terminal got.
+    fn says_on_a_terminal(self) -> (Option<i32>, String) {
+        let (ours, theirs) = sys::terminal();
+        let mut command = self.command(&[]);
+        let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+        let mut child = command.stdin(to()).stdout(to()).stderr(to()).spawn().expect("tracetui starts");
+        let status = wait_at_most(&mut child, Duration::from_secs(60));
+        drop((command, theirs));
+        let mut said = Vec::new();
+        // The end of a terminal that nobody holds any more is an error.
+        let _ = std::io::Read::read_to_end(&mut std::fs::File::from(ours), &mut said);
+        (status.code(), String::from_utf8(said).expect("UTF-8"))
+    }
+
+    /// `print` while `act` acts, for as long as that takes.
+    fn prints(self, args: &[&str], act: impl FnOnce()) -> Said {
+        let dir = Dir::new();
+        let (out, err) = (dir.at("out"), dir.at("err"));
+        let create = |path: &str| std::fs::File::create(path).expect("a file");
+        let read = |path: &str| std::fs::read_to_string(path).expect("what it said");
+        let mut command = self.command(&["print", "--format", "json"]);
+        let mut child = command.args(args).stdout(create(&out)).stderr(create(&err)).spawn().expect("tracetui starts");
+        let began = std::time::Instant::now();
+        while !read(&err).lines().any(|line| line.starts_with("tracing")) {
+            assert!(child.try_wait().expect("a status").is_none(), "ended: {}", read(&err));
+            assert!(began.elapsed() < Duration::from_secs(60), "not ready: {}", read(&err));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        act();
+        sys::kill(child.id() as i32, libc::SIGINT);
+        let status = wait_at_most(&mut child, Duration::from_secs(60));
+        Said { code: status.code(), stdout: read(&out), stderr: read(&err) }
+    }
+}
+
+/// Whether nobody may execute the program, and root may trace; says why not.
+fn nobody_may_run() -> bool {
+    let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
+    if !may_trace() {
+        return false;
+    }
+    let runs = everybody.command(&["--version"]).output().is_ok();
+    if !runs {
+        cannot_run("the program does not lie where any user may execute it");
+    }
+    runs
+}
+
+/// Opens that are found in what `print` printed, made by an actor of its own.
+fn opens(said: &Said, pid: i32) -> Vec<Value> {
+    let lines = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter(|event| event["pid"] == pid && event["kind"] == "open").collect()
+}
+
+fn opener() -> Actor {
+    Actor::new(|| vec![sys::open_path("/nowhere/unfit")])
+}
+
+/// `print` in that system shows the open of an actor, older than the trace, and the account adds up.
+fn shows_an_open(system: System) -> Said {
+    let actor = opener();
+    let pid = actor.pid;
+    let said = system.prints(&["--pid", &pid.to_string()], || drop(actor.run()));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let opens = opens(&said, pid);
+    assert_eq!(opens.len(), 1, "{} {}", said.stdout, said.stderr);
+    assert_eq!(opens[0]["path"], "/nowhere/unfit");
+    let account: Value = serde_json::from_str(said.stderr.lines().last().expect("the account")).expect("JSON");
+    assert_eq!(n(&account["account"]["lost"]), 0, "{account}");
+    said
+}
+
+/// `doctor`, for which every kind has a probe that works.
+fn doctor_is_content(system: System) -> String {
+    let said = system.says(&["doctor"]);
+    assert_eq!(said.code, Some(0), "{}", said.stdout);
+    assert!(said.stdout.ends_with("\nevery kind has a working probe\n"), "{}", said.stdout);
+    let json = system.says(&["doctor", "--format", "json"]);
+    let report: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    for cause in report["causes"].as_array().expect("a list") {
+        assert_eq!(cause["fatal"], false, "{report}");
+        let text = cause["what"].as_str().expect("text");
+        assert!(said.stdout.contains(&format!("\nin part: {text}\n")), "{report} {}", said.stdout);
+    }
+    said.stdout
+}
+
+/// From 7.0 on the classic tracepoints are preferred, which need tracefs: who may not have it is told.
+fn classic_preferred() -> bool {
+    crate::traced::major() >= 7
+}
+
+#[test]
+fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
+    let _alone = alone();
+    if !nobody_may_run() {
+        return;
+    }
+    let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
+    let doctor = doctor_is_content(system);
+    let said = shows_an_open(system);
+    for missing in ["missing CAP_SYS_PTRACE: ", "missing CAP_DAC_READ_SEARCH: "] {
+        assert!(doctor.contains(&format!("in part: {missing}")), "{doctor}");
+        assert!(said.line(missing).ends_with("run it as root: sudo tracetui"), "{}", said.stderr);
+    }
+    assert!(doctor.contains("    remedy:  run it as root: sudo tracetui"), "{doctor}");
+    let instead = "instead of exec_tp, which does better on this kernel: ";
+    assert_eq!(doctor.contains(instead), classic_preferred(), "{doctor}");
+    if classic_preferred() {
+        assert!(said.line(instead).ends_with("mount -t tracefs tracefs /sys/kernel/tracing"), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn one_capability_too_few_is_named() {
+    let _alone = alone();
+    if !nobody_may_run() {
+        return;
+    }
+    for (held, missing) in [(1 << 39, "CAP_PERFMON"), (1 << 38, "CAP_BPF")] {
+        let system = System { nobody_with: held, mounts: None };
+        for said in [system.says(&["print"]), system.says(&[])] {
+            assert_eq!(said.code, Some(1), "{}", said.stderr);
+            let line = said.line(&format!("missing {missing}: "));
+            assert!(line.contains("sudo tracetui") && line.contains("setcap cap_bpf,cap_perfmon=ep"), "{line}");
+            assert_eq!((said.stdout.as_str(), said.stderr.lines().count()), ("", 1), "{}", said.stderr);
+        }
+        let (code, screen) = system.says_on_a_terminal();
+        assert_eq!(code, Some(1), "{screen:?}");
+        assert!(screen.starts_with(&format!("tracetui: missing {missing}: ")), "{screen:?}");
+        assert!(!screen.contains('\u{1b}') && screen.lines().count() == 1, "before any screen: {screen:?}");
+        let doctor = system.says(&["doctor"]);
+        assert_eq!(doctor.code, Some(1));
+        assert!(doctor.stdout.contains(&format!("cannot trace: missing {missing}: ")), "{}", doctor.stdout);
+    }
+}
+
+fn hide_processes() {
+    sys::mount_with("proc", "/proc", "proc", 0, "hidepid=2");
+}
+
+#[test]
+fn hidden_processes_are_said_to_be_hidden() {
+    let _alone = alone();
+    if !nobody_may_run() {
+        return;
+    }
+    let sentence = "/proc hides other users' processes (hidepid): ";
+    let hidden = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
+    let doctor = doctor_is_content(hidden);
+    assert!(doctor.contains(&format!("in part: {sentence}")) && doctor.contains("hidepid=0 /proc"), "{doctor}");
+    let said = shows_an_open(hidden);
+    let line = said.line(sentence);
+    assert!(line.contains("sudo tracetui") && line.contains("remount,hidepid=0 /proc"), "{line}");
+    // Whoever may trace others sees all of them, and root does anyway.
+    for nobody_with in [CAP_BPF_AND_PERFMON | CAP_SYS_PTRACE, 0] {
+        let said = System { nobody_with, ..hidden }.says(&["doctor"]);
+        assert!(said.code == Some(0) && !said.stdout.contains(sentence), "{}", said.stdout);
+    }
+}
+
+fn without_tracefs() {
+    for place in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing", "/sys/kernel/debug"] {
+        sys::umount(place);
+    }
+}
+
+fn without_sysfs() {
+    sys::umount("/sys");
+}
+
+fn without_procfs() {
+    sys::umount("/proc");
+}
+
+#[test]
+fn tracefs_need_not_be_mounted() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let system = System { mounts: Some(without_tracefs), ..System::default() };
+    let doctor = doctor_is_content(system);
+    assert!(!doctor.contains("in part: ") && !doctor.contains("remedy:"), "{doctor}");
+    assert_eq!(doctor.contains("exec_tp "), classic_preferred(), "the way that is best here: {doctor}");
+    shows_an_open(system);
+}
+
+#[test]
+fn without_sysfs_it_says_what_to_mount() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let system = System { mounts: Some(without_sysfs), ..System::default() };
+    let said = system.says(&["print"]);
+    assert_eq!((said.code, said.stdout.as_str(), said.stderr.lines().count()), (Some(1), "", 1), "{}", said.stderr);
+    assert!(said.line("/sys is not mounted: ").ends_with("sudo mount -t sysfs sysfs /sys"));
+    let doctor = system.says(&["doctor"]);
+    assert!(doctor.code == Some(1) && doctor.stdout.contains("cannot trace: /sys is not mounted"), "{}", doctor.stdout);
+}
+
+#[test]
+fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let system = System { mounts: Some(without_procfs), ..System::default() };
+    let sentence = "/proc does not show the machine's processes: ";
+    let said = shows_an_open(system);
+    said.line(sentence);
+    assert!(system.says(&["doctor"]).stdout.contains(&format!("in part: {sentence}")));
+}
+
+#[test]
+fn hidden_addresses_take_nothing_away() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    // The setting is the whole machine's: only one that is there for the tests is changed.
+    if !emulated() {
+        return not_checked("kernel.kptr_restrict, which is changed on a machine of the tests' own only");
+    }
+    const SETTING: &str = "/proc/sys/kernel/kptr_restrict";
+    let before = std::fs::read(SETTING).expect("readable");
+    std::fs::write(SETTING, "2").expect("root may");
+    let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
+    let events = System::default().says(&["doctor", "--probe"]);
+    std::fs::write(SETTING, before).expect("root may");
+    assert!(!doctor.contains("in part: "), "{doctor}");
+    assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
+    assert!(!said.stderr.contains("kptr_restrict"), "{}", said.stderr);
+}
