@@ -23,6 +23,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         arch: &machine.uname.machine,
         lockdown: machine.lockdown,
         capabilities: machine.capabilities,
+        kptr_restrict: machine.kptr_restrict,
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
@@ -46,6 +47,8 @@ pub struct Report<'a> {
     pub lockdown: Option<Lockdown>,
     /// Effective capabilities; `None` when not known.
     pub capabilities: Option<Capabilities>,
+    /// /proc/sys/kernel/kptr_restrict; `None` when not known.
+    pub kptr_restrict: Option<i32>,
     /// What stands in the way, whatever the probe.
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
@@ -85,6 +88,9 @@ impl Report<'_> {
         writeln!(out, "kernel        {} {}", Plain(self.kernel), Plain(self.arch))?;
         writeln!(out, "lockdown      {}", self.lockdown.map_or("not known", Lockdown::name))?;
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
+        if self.kptr_restrict == Some(2) {
+            writeln!(out, "addresses     hidden from root too (kernel.kptr_restrict=2): no event needs them")?;
+        }
         for cause in self.causes {
             let weight = match cause.severity {
                 Severity::Fatal => "cannot trace",
@@ -122,11 +128,12 @@ impl Report<'_> {
         let causes = self.causes.iter().map(cause_json).collect();
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
-            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"causes\":{},\"probes\":{}}}",
+            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"causes\":{},\"probes\":{}}}",
             quoted(self.kernel),
             quoted(self.arch),
             quoted_or_null(self.lockdown.map(Lockdown::name)),
             capabilities.as_deref().unwrap_or("null"),
+            self.kptr_restrict.map_or("null".to_owned(), |value| value.to_string()),
             list(causes),
             list(probes),
         )
@@ -277,6 +284,7 @@ mod tests {
             arch: "x86_64",
             lockdown: Some(Lockdown::Integrity),
             capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
+            kptr_restrict: Some(2),
             causes: &[],
             probes,
             seen: None,
@@ -297,6 +305,7 @@ mod tests {
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
 capabilities  CAP_PERFMON CAP_BPF
+addresses     hidden from root too (kernel.kptr_restrict=2): no event needs them
 
 cannot trace: missing CAP_BPF: programs cannot be loaded
     remedy:  run it as root: sudo tracetui
@@ -325,7 +334,7 @@ no working probe for: exit open fork bpf
         let json = Report { causes: &[cause], ..report(&probes) }.json();
         let expected = concat!(
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
-            r#""causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
+            r#""kptr_restrict":2,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
             r#""remedy":"sudo tracetui"}],"#,
             r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
             r#""why":null,"missing":null,"remedy":null},"#,
@@ -335,7 +344,7 @@ no working probe for: exit open fork bpf
         );
         assert_eq!(json, expected);
         let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
-        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"causes":[],"probes":[]"#), "{unknown}");
+        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"causes":[],"probes":[]"#), "{unknown}");
     }
 
     #[test]

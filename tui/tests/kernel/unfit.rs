@@ -298,6 +298,7 @@ fn hidden_addresses_take_nothing_away() {
     let events = System::default().says(&["doctor", "--probe"]);
     std::fs::write(SETTING, before).expect("root may");
     assert!(!doctor.contains("in part: "), "{doctor}");
+    assert!(doctor.contains("hidden from root too (kernel.kptr_restrict=2)"), "{doctor}");
     assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
     assert!(!said.stderr.contains("kptr_restrict"), "{}", said.stderr);
 }
