@@ -104,7 +104,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`: nr, ret. Never for calls of the 32-bit table.
-#[tracepoint]
+#[tracepoint(category = "syscalls", name = "sys_exit_open")]
 #[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `registers`.
@@ -135,7 +135,7 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`: nr, ret. Those that succeed are told by `sched_process_exec`.
-#[tracepoint]
+#[tracepoint(category = "syscalls", name = "sys_exit_execve")]
 #[inline(always)]
 pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `registers`.
