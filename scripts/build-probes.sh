@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/probes
 export RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0
 export CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER=${BPF_LINKER:-bpf-linker}
 # This variable replaces every other source of flags, so all of them stand here. No path of this machine may remain.
-# No BTF of our own: every kernel loads the programs without, and it would be 60 % of the object.
+# No BTF from the compiler: it would be 60 % of the object, and the little that is needed is in further.rs.
 # Blocks stay in source order: 5.10's verifier refuses a loop whose last block falls through into its first one.
 flags=(
   -Cdebuginfo=0

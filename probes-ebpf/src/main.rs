@@ -7,6 +7,7 @@
 //! | [`capture`] | the capture filter |
 //! | [`task`] | who did it: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
+//! | [`further`] | long loops on kernels before 6.9 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
 //! | [`maps`] | the maps |
 #![no_std]
@@ -15,6 +16,7 @@
 
 mod capture;
 mod emit;
+mod further;
 mod maps;
 mod path;
 mod probes;

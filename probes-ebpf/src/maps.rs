@@ -1,5 +1,6 @@
 //! The maps. User space sets the number of elements of those that depend on the machine before the load.
 
+use crate::further::Deep;
 use crate::probes::bpf::BpfScratch;
 use crate::probes::exec::ExecScratch;
 use crate::probes::open::OpenScratch;
@@ -99,6 +100,10 @@ pub static URING_SUBMIT_SCRATCH: Array<UringOpen> = Array::with_max_entries(1, 0
 /// Records of `uring_complete_btf`.
 #[map]
 pub static URING_COMPLETE_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
+
+/// Walks that go on in a function of their own; one element where they need not.
+#[map]
+pub static DEEP: Array<Deep> = Array::with_max_entries(1, 0);
 
 /// A process, for [`first_exit`].
 #[repr(C)]

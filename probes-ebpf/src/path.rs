@@ -4,8 +4,10 @@
 //! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
+use crate::further::{self, walk_further};
 use crate::read::{
-    any, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed, typed_as,
+    any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed,
+    typed_as,
 };
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
@@ -13,9 +15,9 @@ use tracetui_shared::record::mark;
 /// Most bytes of names, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
 /// Levels (names and mount crossings) that are walked; beyond them the path is marked cut. No path has as many.
-const TURNS: u64 = 4096;
-/// The same for kernels where the verifier walks through every turn (before 6.9).
-const DEPTH: u32 = 48;
+pub const TURNS: u64 = 4096;
+/// Those that the program itself walks where the verifier walks through every turn (before 6.9), then [`walk_further`].
+const DEPTH: u32 = 16;
 /// Room that must lie behind the last place where a name may start: a name of 255 bytes and its NUL.
 pub const NAME_SLACK: usize = 256 + 8;
 /// Bytes of a dentry that one read takes: all fields in use lie in them.
@@ -173,7 +175,8 @@ pub unsafe fn is_top(task: u64, place: Place) -> bool {
 }
 
 /// Walks from `from` up to the root of the mount namespace and puts the names into `buf` from `start` on. `MASK` is the
-/// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
+/// highest place in `buf` where a name may start (a power of two less one); [`NAMES_MAX`] bytes must lie behind it, and
+/// [`NAME_SLACK`] more.
 #[inline(always)]
 pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from: Place, root: Place) -> Names {
     // SAFETY: `w` and `buf` are in one map value; the verifier checks every place in them. Kernel addresses are only
@@ -189,12 +192,8 @@ pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from
         set(&raw mut (*w).marks, u64::from(mark::CUT));
         enter_mount(w, from.mnt);
         set(&raw mut (*w).turns, 0);
-        let mut turn = 0;
-        loop {
-            may_turn!(turn, DEPTH);
-            if !step::<MASK>(w, buf) {
-                break;
-            }
+        if !climb::<MASK>(w, buf) && konst(Const::MayGoto) == 0 {
+            climb_further::<MASK>(w, buf);
         }
         let root = get(&raw const (*w).root_off);
         let mut marks = get(&raw const (*w).marks) as u8;
@@ -205,9 +204,58 @@ pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from
     }
 }
 
-/// Takes one name or crosses one mount; `false` at the end of the walk.
+/// Walks to the end, or as far as the loop may turn: then `false`.
 #[inline(always)]
-unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
+unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
+    // SAFETY: see `walk`.
+    unsafe {
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, DEPTH);
+            if !step::<MASK, false>(w, buf) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Lets [`walk_further`] go on, and takes over what it found.
+#[inline(always)]
+unsafe fn climb_further<const MASK: u64>(w: *mut Walk, buf: *mut u8) {
+    const { assert!(MASK <= further::MASK) };
+    const STATE: u64 = size_of::<Walk>() as u64;
+    let Some(deep) = further::deep() else { return };
+    // SAFETY: see `walk`; what is copied lies in maps, where reads do not fault.
+    unsafe {
+        let before = get(&raw const (*w).off);
+        read_kernel((&raw mut (*deep).walk).cast(), STATE, w as u64);
+        walk_further();
+        read_kernel(w.cast(), STATE, (&raw const (*deep).walk) as u64);
+        let names = at_most(get(&raw const (*w).off).wrapping_sub(before), NAMES_MAX);
+        let from = (&raw const (*deep).buf) as u64 + (before & MASK);
+        read_kernel(buf.add((before & MASK) as usize), names, from);
+    }
+}
+
+/// A piece of a walk, for [`walk_further`]; `true` at the end of the walk.
+#[inline(always)]
+pub unsafe fn piece(w: *mut Walk, buf: *mut u8) -> bool {
+    let mut turn = 0;
+    while turn < further::TURNS {
+        // SAFETY: see `walk`.
+        if unsafe { !step::<{ further::MASK }, true>(w, buf) } {
+            return true;
+        }
+        turn += 1;
+    }
+    false
+}
+
+/// Takes one name or crosses one mount; `false` at the end of the walk. `FURTHER` spares the verifier the branches that a
+/// walk which only goes on can do without: its leaf was looked at, its turns are counted, and names need not be quick.
+#[inline(always)]
+unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8) -> bool {
     // SAFETY: see `walk`.
     unsafe {
         let dentry = get(&raw const (*w).dentry);
@@ -218,8 +266,8 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
         }
         let turns = get(&raw const (*w).turns);
         set(&raw mut (*w).turns, turns + 1);
-        if dentry == get(&raw const (*w).mount_root) && turns < TURNS {
-            if get(&raw const (*w).at_leaf) != 0 {
+        if dentry == get(&raw const (*w).mount_root) && (FURTHER || turns < TURNS) {
+            if !FURTHER && get(&raw const (*w).at_leaf) != 0 {
                 look_at_leaf(w, view_dentry(w, dentry), dentry);
             }
             let parent = get(&raw const (*w).mount_parent);
@@ -231,12 +279,12 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
             enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
             return true;
         }
-        if turns >= TURNS {
+        if !FURTHER && turns >= TURNS {
             return false;
         }
         let view = view_dentry(w, dentry);
         let parent: u64 = typed(view, offset(Field::DentryParent));
-        let at_leaf = get(&raw const (*w).at_leaf) != 0;
+        let at_leaf = !FURTHER && get(&raw const (*w).at_leaf) != 0;
         if at_leaf {
             look_at_leaf(w, view, dentry);
         }
@@ -244,11 +292,11 @@ unsafe fn step<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
             unmark(w, mark::CUT);
             if at_leaf {
                 mark_as(w, mark::PSEUDO);
-                take_name::<MASK>(w, buf, view, dentry, off);
+                take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
             }
             return false;
         }
-        if !take_name::<MASK>(w, buf, view, dentry, off) {
+        if !take_name::<MASK, FURTHER>(w, buf, view, dentry, off) {
             return false;
         }
         set(&raw mut (*w).dentry, parent);
@@ -272,7 +320,13 @@ unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
 
 /// Appends a dentry's name; `false` when there is no room for it.
 #[inline(always)]
-unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, dentry: u64, off: u64) -> bool {
+unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
+    w: *mut Walk,
+    buf: *mut u8,
+    bytes: u64,
+    dentry: u64,
+    off: u64,
+) -> bool {
     // SAFETY: see `walk`; a name is at most 255 bytes, and NAME_SLACK bytes lie behind any masked place.
     unsafe {
         let name: u64 = typed(bytes, offset(Field::DentryName));
@@ -283,7 +337,8 @@ unsafe fn take_name<const MASK: u64>(w: *mut Walk, buf: *mut u8, bytes: u64, den
         let inline = offset(Field::DentryInline);
         let dst = buf.add((off & MASK) as usize);
         let room = konst(Const::InlineNameLen);
-        if has(Field::DentryInline)
+        if !FURTHER
+            && has(Field::DentryInline)
             && inline.is_multiple_of(8)
             && inline + room <= DENTRY as u64
             && name == dentry.wrapping_add(inline)

@@ -157,14 +157,21 @@ pub unsafe fn rd_field<T: Copy>(base: u64, field: Field) -> T {
 /// would drop the test that it can prove useless, which older verifiers cannot prove.
 #[inline(always)]
 pub fn at_most(length: u64, most: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    let length = {
-        let mut length = length;
-        // SAFETY: no instruction at all.
-        unsafe { core::arch::asm!("/* {0} */", inlateout(reg) length, options(pure, nomem, nostack)) };
-        length
-    };
+    let length = opaque(length);
     if length > most { most } else { length }
+}
+
+/// A number of which the compiler knows nothing.
+#[inline(always)]
+pub fn opaque(number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let number = {
+        let mut number = number;
+        // SAFETY: no instruction at all.
+        unsafe { core::arch::asm!("/* {0} */", inlateout(reg) number, options(pure, nomem, nostack)) };
+        number
+    };
+    number
 }
 
 /// Stands at the head of a `loop` and leaves it when it may not turn any more.

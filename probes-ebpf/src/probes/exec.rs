@@ -4,16 +4,19 @@ use super::field;
 use super::open::copy_header;
 use super::sys_exit::{Call, DI};
 use crate::emit::{Event, Frame};
+use crate::further::{self, arguments_btf, arguments_tp};
 use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
-use crate::read::{at_most, get, ld, may_turn, read_kernel_str, read_user, read_user_str, set, store_word, typed_as};
+use crate::read::{
+    at_most, get, konst, ld, may_turn, read_kernel_str, read_user, read_user_str, set, store_word, typed_as,
+};
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::abi;
@@ -21,14 +24,14 @@ use tracetui_shared::record::open::abi;
 /// Most bytes of filename and of interp, each with its NUL: `PATH_MAX`.
 const STRING_MAX: u64 = 4096;
 /// Highest place in the buffer where a string, a name or argv may start: room for two strings and two paths.
-const MASK: u64 = (1 << 14) - 1;
+pub const MASK: u64 = (1 << 14) - 1;
 const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
 /// Most continuations of one event.
 const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
 /// Most arguments of a failed exec that are counted.
-const ARGC_MAX: u64 = 4096;
-/// The same for kernels where the verifier walks through every turn (before 6.9).
-const ARGC_FEW: u32 = 48;
+pub const ARGC_MAX: u64 = 4096;
+/// Those that the program itself takes where the verifier walks through every turn (before 6.9), then [`piece`].
+const ARGC_FEW: u32 = 16;
 /// Bytes asked for when an argument of a failed exec is read.
 const ARG_ASK: u64 = ARGV_FIRST as u64;
 
@@ -47,6 +50,8 @@ pub struct ExecScratch {
     count: u64,
     /// Not 0 when no more arguments are taken, only counted.
     full: u64,
+    /// Not 0 when its pointers are of 4 bytes.
+    narrow: u64,
     /// One pointer, or one byte, of the caller's memory.
     word: u64,
 }
@@ -64,6 +69,7 @@ struct Exec {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in `exec_binprm`, after the
 /// point of no return: credentials, memory and name are the new program's.
 #[btf_tracepoint(function = "sched_process_exec")]
+#[inline(always)]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     let bprm = typed_as(ctx.arg(2), Type::Bprm);
     // SAFETY: the arguments are the tracepoint's; `p` is the current task.
@@ -95,6 +101,7 @@ pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
 
 /// `sched:sched_process_exec`: `__data_loc char[] filename`, pid, old_pid.
 #[tracepoint(category = "sched", name = "sched_process_exec")]
+#[inline(always)]
 pub fn exec_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the places are the record's; the filename lies in the record, which is kernel memory.
     unsafe {
@@ -296,7 +303,7 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         }
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
         let start = get(&raw const (*s).off);
-        asked_arguments(s, asked.argv, call.abi != abi::X86_64, gone);
+        asked_arguments(slot, s, asked.argv, call.abi != abi::X86_64, gone);
         let end = get(&raw const (*s).off);
         (*record).argv_total = (end - start) as u32;
         (*record).argv_len = (end - start) as u32;
@@ -370,7 +377,7 @@ unsafe fn decimal(s: *mut ExecScratch, number: i32) {
 /// Appends the strings that the caller's `argv[]` points to, each with its NUL, as many as there is room for: 16 KiB at
 /// least. The rest is counted.
 #[inline(always)]
-unsafe fn asked_arguments(s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
+unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
     // SAFETY: see `failed`; ARG_ASK bytes lie behind any masked place.
     unsafe {
         let record = &raw mut (*s).frame.record;
@@ -383,12 +390,14 @@ unsafe fn asked_arguments(s: *mut ExecScratch, argv: u64, narrow: bool, gone: bo
             (*record).argv_marks = if gone { mark::FAULT } else { 0 };
             return;
         }
-        let mut turn = 0;
-        loop {
-            may_turn!(turn, ARGC_FEW);
-            if !asked_argument(s, narrow) {
-                break;
-            }
+        if !take_arguments(s, narrow) && konst(Const::MayGoto) == 0 {
+            set(&raw mut (*s).narrow, u64::from(narrow));
+            match slot {
+                Slot::ExecSysExit => arguments_btf(),
+                Slot::ExecFailTp => arguments_tp(),
+                // Runs only where the loop needs no help.
+                _ => 0,
+            };
         }
         let whole = get(&raw const (*record).argv_marks) & mark::CUT == 0;
         (*record).argc = if whole { get(&raw const (*s).count) as u32 } else { u32::MAX };
@@ -396,6 +405,39 @@ unsafe fn asked_arguments(s: *mut ExecScratch, argv: u64, narrow: bool, gone: bo
             (*record).argv_marks |= get(&raw const (*s).full) as u8;
         }
     }
+}
+
+/// Takes all arguments, or as many as the loop may turn: then `false`.
+#[inline(always)]
+unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
+    // SAFETY: as in `asked_arguments`.
+    unsafe {
+        let mut turn = 0;
+        loop {
+            may_turn!(turn, ARGC_FEW);
+            if !asked_argument(s, narrow) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Takes more arguments, for [`arguments_btf`] and [`arguments_tp`]; `true` at their end.
+#[inline(always)]
+pub unsafe fn piece(s: *mut ExecScratch) -> bool {
+    // SAFETY: as in `asked_arguments`.
+    unsafe {
+        let narrow = get(&raw const (*s).narrow) != 0;
+        let mut turn = 0;
+        while turn < further::TURNS {
+            if !asked_argument(s, narrow) {
+                return true;
+            }
+            turn += 1;
+        }
+    }
+    false
 }
 
 /// Takes one argument; `false` at the end, where the mark `CUT` goes when it is the caller's own end.

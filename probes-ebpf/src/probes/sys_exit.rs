@@ -107,7 +107,8 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`: nr, ret. Never for calls of the 32-bit table.
-#[tracepoint]
+#[tracepoint(category = "syscalls", name = "sys_exit_open")]
+#[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the place is the record's.
     unsafe { tell_open(Slot::OpenTp, &OPEN_TP_SCRATCH, field(&ctx, RET)) }
@@ -135,7 +136,8 @@ pub fn bpf_multi(ctx: ProbeContext) -> u32 {
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`: nr, ret. Those that succeed are told by `sched_process_exec`.
-#[tracepoint]
+#[tracepoint(category = "syscalls", name = "sys_exit_execve")]
+#[inline(always)]
 pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `open_tp`.
     unsafe { tell_failed_exec(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, field(&ctx, RET)) }

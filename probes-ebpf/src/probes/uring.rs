@@ -4,7 +4,7 @@
 use super::open::{self, OpenScratch};
 use crate::emit::Event;
 use crate::maps::{URING_COMPLETE_SCRATCH, URING_OPENS, URING_SUBMIT_SCRATCH, this_cpu};
-use crate::read::{at_most, get, konst, offset, rd, read_kernel, read_kernel_str};
+use crate::read::{at_most, get, konst, offset, rd, read_kernel, read_kernel_str, set};
 use crate::task::{self, Who, current};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_tracepoint;
@@ -91,6 +91,7 @@ unsafe fn submitted(req: u64, opcode: u8) {
 /// request, since what follows `req` differs between kernels. A request whose submitter wanted no completion when it
 /// succeeds (`IOSQE_CQE_SKIP_SUCCESS`) does not come here when it does.
 #[btf_tracepoint(function = "io_uring_complete")]
+#[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
     let req: u64 = ctx.arg(1);
     // SAFETY: reads by helper, which fail softly.
@@ -139,10 +140,11 @@ unsafe fn completed(req: u64, opcode: u8) {
             (*record).how_marks = 0;
         } else {
             event.head(header, &who);
-            (*record).dirfd = 0;
-            (*record).flags = 0;
-            (*record).mode = 0;
-            (*record).resolve = 0;
+            // Volatile, or the compiler makes them a call of memset, which has no BTF (`further.rs`).
+            set(&raw mut (*record).dirfd, 0);
+            set(&raw mut (*record).flags, 0);
+            set(&raw mut (*record).mode, 0);
+            set(&raw mut (*record).resolve, 0);
             (*record).uring = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
             (*record).how_marks = mark::FAULT;
         }

@@ -112,6 +112,50 @@ fn inode_of(path: &str) -> i64 {
     std::fs::metadata(path).expect("a file").ino() as i64
 }
 
+/// As many names as a path can have: no kernel's verifier follows so many turns of a loop.
+#[test]
+fn a_path_of_two_thousand_directories_is_whole() {
+    let _alone = alone();
+    let dir = Dir::in_memory();
+    let top = dir.path().to_str().expect("UTF-8").to_owned();
+    let levels = (4080 - top.len()) / 2;
+    let (file, program) = ("file", "program");
+    let deepest = format!("{top}{}", "/d".repeat(levels));
+    let Some(traced) = Traced::start(&["--kind", "open,exec"]) else { return };
+    let actor = Actor::new(move || {
+        chdir(&top);
+        for _ in 0..levels {
+            std::fs::create_dir("d").expect("a directory");
+            chdir("d");
+        }
+        let opened = sys::openat(libc::AT_FDCWD, &c(file), libc::O_CREAT | libc::O_RDWR, 0o600);
+        let nowhere = c("/nowhere/deep");
+        let failed = sys::call(libc::SYS_execve, [nowhere.as_ptr() as u64, 0, 0, 0, 0]);
+        std::fs::copy("/bin/true", program).expect("a copy");
+        let mut child = std::process::Command::new(format!("./{program}")).spawn().expect("a child");
+        child.wait().expect("a status");
+        for name in [file, program] {
+            std::fs::remove_file(name).expect("a file");
+        }
+        for _ in 0..levels {
+            chdir("..");
+            std::fs::remove_dir("d").expect("an empty directory");
+        }
+        vec![opened, failed, child.id().into()]
+    });
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    assert!(levels > 1990, "{levels}");
+    let opened = run.open(pid, file);
+    assert_eq!((&opened["ret"], &opened["abs_path"]), (&numbers[0].into(), &format!("{deepest}/{file}").into()));
+    let failed = run.one("exec", pid, |_| true);
+    assert_eq!((&failed["ret"], &failed["cwd"]), (&numbers[1].into(), &deepest.as_str().into()));
+    let done = run.one("exec", numbers[2] as i32, |e| e["err"].is_null());
+    assert_eq!((&done["exe"], &done["cwd"]), (&format!("{deepest}/{program}").into(), &deepest.as_str().into()));
+}
+
 #[test]
 fn a_changed_root_is_named_and_not_left_out_of_the_path() {
     let _alone = alone();

@@ -231,6 +231,9 @@ pub(super) fn object(
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
     }
+    if !facts.may_goto {
+        loader.map_max_entries("DEEP", cpus);
+    }
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
