@@ -344,7 +344,10 @@ no working probe for: exit open fork bpf
         );
         assert_eq!(json, expected);
         let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
-        assert!(unknown.contains(r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"causes":[],"probes":[]"#), "{unknown}");
+        assert!(
+            unknown.contains(r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"causes":[],"probes":[]"#),
+            "{unknown}"
+        );
     }
 
     #[test]

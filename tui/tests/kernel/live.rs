@@ -17,7 +17,8 @@ use tracetui::source::CaptureFilter;
 use tracetui::source::host::btf::Btf;
 use tracetui::source::host::cgroup::CgroupResolver;
 use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Way};
-use tracetui_shared::capture::MAX_TREE;
+use tracetui::source::provoke::Provoker;
+use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::kind::{Kind, Slot};
 
 /// Longer than anything takes, also on an emulated machine.
@@ -32,6 +33,10 @@ fn filter(options: FilterOptions) -> CaptureFilter {
 
 /// The probes for opens, with this filter; `None`, and said why, when they cannot be had.
 fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
+    start_by(Way::Auto, Kind::Open.bit() | Kind::Exit.bit(), capture, tree_size)
+}
+
+fn start_by(way: Way, kinds: u32, capture: CaptureFilter, tree_size: u32) -> Option<Live> {
     if !may_trace() {
         return None;
     }
@@ -42,8 +47,7 @@ fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
             return None;
         }
     };
-    let kinds = Kind::Open.bit() | Kind::Exit.bit();
-    match Live::start(&LiveOptions { ring_size: 16 << 20, kinds, capture, tree_size, way: Way::Auto }, &facts) {
+    match Live::start(&LiveOptions { ring_size: 16 << 20, kinds, capture, tree_size, way }, &facts) {
         Ok(live) => Some(live),
         Err(error) => {
             cannot_run(&error.to_string());
@@ -447,4 +451,39 @@ fn starts_before_the_trace_are_exact() {
         assert_eq!(n(&exit["dur_ns"]), n(&exit["ns"]) - n(&exit["start_ns"]), "{exit}");
     }
     assert_eq!(account["pairing"]["unpaired_exit"], 0, "each was known: {account}");
+}
+
+/// Whether the kernel can do what the way of this program takes.
+fn has_way(program: &str) -> bool {
+    let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
+    match program {
+        // By `bpf_task_pt_regs` (5.15), and by `kprobe_multi` (5.18, CONFIG_FPROBE).
+        "open_tp" => symbols().contains(" bpf_task_pt_regs\n"),
+        "open_multi" => symbols().contains(" kprobe_multi_link_prog_run"),
+        _ => true,
+    }
+}
+
+/// Every way that a kernel offers is tried, also those that are never taken there while a better one works.
+#[test]
+fn each_way_to_the_events_shows_them() {
+    let _alone = alone();
+    for (way, program) in [(Way::Typed, "sys_exit_btf"), (Way::Classic, "open_tp"), (Way::Functions, "open_multi")] {
+        let provoker = Provoker::new().expect("a process");
+        let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
+        let mut capture = CaptureFilter::NOTHING;
+        (capture.capture.kinds, capture.capture.tests) = (kinds, test::TREE);
+        capture.trees = vec![provoker.pid()];
+        let Some(mut live) = start_by(way, kinds, capture, MAX_TREE) else { return };
+        let attached: Vec<_> = live.probes().iter().filter(|probe| probe.attached).cloned().collect();
+        if !has_way(program) {
+            println!("this kernel has no {way:?} way to opens");
+        } else {
+            assert!(attached.iter().any(|probe| probe.name == program), "{way:?}: {:#?}", live.probes());
+        }
+        let seen = provoker.seen(&mut live);
+        for probe in attached {
+            assert!(seen.contains(&probe.name), "{way:?}: {} is attached and shows nothing: {seen:?}", probe.name);
+        }
+    }
 }

@@ -404,7 +404,8 @@ pub(super) fn all(
 ) -> Attached {
     let preemptible = tracepoints_are_preemptible();
     let order = order(first, preemptible);
-    with_tracefs(order[2] == Way::Typed || btf.is_none(), || {
+    let at = |way| order.iter().position(|other| *other == way);
+    with_tracefs(at(Way::Classic) < at(Way::Typed) || btf.is_none(), || {
         let mut attached = Attached::default();
         let mut attacher = Attacher { object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in &GROUPS {
