@@ -59,6 +59,7 @@ run_test() {
   elif grep -q -e 'cannot run: ' -e 'not checked: ' /tmp/said; then
     check "$2" cannot "$(sed -n -e 's/.*cannot run: //p' -e 's/.*\(not checked: \)/\1/p' /tmp/said | head -1 | one_line)"
   else
+    sed -n "s/.*the kernel skipped/SKIPPED $2/p" /tmp/said
     grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' -e 'crowd: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
     again=
     [ "$try" = 1 ] || again="at try $try: in those before the kernel skipped probes, as tracetui counted"

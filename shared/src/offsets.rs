@@ -64,6 +64,7 @@ fields! {
     BprmInterp = "linux_binprm" "interp";
     BprmArgc = "linux_binprm" "argc";
     FilesFdt = "files_struct" "fdt";
+    FilesCount = "files_struct" "count";
     FdtableFd = "fdtable" "fd";
     FdtableMaxFds = "fdtable" "max_fds";
     FilePath = "file" "f_path" | "__f_path";

@@ -155,9 +155,14 @@ pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -
     }
 }
 
-/// The file behind the new descriptor. Another thread may have closed or reused it by now, which is told by the empty
-/// place, by flags other than asked for, and by a file that is referred to from elsewhere too (`dup2`, or a descriptor
-/// that was received). A file that the other thread opened afresh, with the same flags, looks like ours.
+/// How often a new descriptor is looked at where other tasks share the table: one of them that puts a file there, and takes
+/// it away again, would have to do so in step with every look.
+const LOOKS: u32 = 3;
+
+/// The file behind the new descriptor. Where other tasks share the table, one may have closed or reused it by now, which
+/// is told by the empty place, by flags other than asked for, and by a file that is referred to from elsewhere too
+/// (`dup2`, or a descriptor that was received). A file that the other task opened afresh, with the same flags, looks like
+/// ours.
 #[inline(always)]
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
@@ -167,15 +172,24 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
             return (Place::NONE, mark::RACED);
         }
         let view = path::view_file(file, &raw mut (*s).walk);
+        if ld::<u32>(ld(task, Field::TaskFiles), Field::FilesCount) == 1 {
+            return (view.path, 0);
+        }
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
         let same = differ & KEPT == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
-        // Looked at twice, for a second reference that comes and goes meanwhile.
-        let before = path::is_shared(file);
-        let kept = file_at(task, fd as u64) == file;
-        let shared = before || path::is_shared(file);
-        let raced = if same && kept { 0 } else { mark::RACED };
-        (view.path, if shared { raced | mark::SHARED } else { raced })
+        let mut marks = if same { 0 } else { mark::RACED };
+        let mut look = 0;
+        while look < LOOKS {
+            if path::is_shared(file) {
+                marks |= mark::SHARED;
+            }
+            if file_at(task, fd as u64) != file {
+                marks |= mark::RACED;
+            }
+            look += 1;
+        }
+        (view.path, marks)
     }
 }
 

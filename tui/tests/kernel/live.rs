@@ -457,9 +457,9 @@ fn starts_before_the_trace_are_exact() {
 fn has_way(program: &str) -> bool {
     let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
     match program {
-        // By `bpf_task_pt_regs` (5.15), and by `kprobe_multi` (5.18, CONFIG_FPROBE).
+        // Helper (5.15); link (5.18, CONFIG_FPROBE).
         "open_tp" => symbols().contains(" bpf_task_pt_regs\n"),
-        "open_multi" => symbols().contains(" kprobe_multi_link_prog_run"),
+        "open_multi" => symbols().contains(" kprobe_multi_link_handler"),
         _ => true,
     }
 }

@@ -112,7 +112,7 @@ const WALK: &[Field] = &[
     VfsmountRoot,
 ];
 /// From a descriptor to its file.
-const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
+const FILES: &[Field] = &[TaskFiles, FilesFdt, FilesCount, FdtableFd, FdtableMaxFds];
 const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
 const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
