@@ -4,8 +4,8 @@
 //! aya 0.14 neither loads programs for that attach type nor makes such links, so both are raw system calls here. The
 //! object is the same and so are the maps, which aya made.
 
-use super::loss;
 use super::load::{Failure, KernelFacts, for_this_kernel};
+use super::loss;
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use aya_obj::Object;
@@ -72,10 +72,8 @@ impl Functions {
         let maps: Vec<_> = object.maps.drain().collect();
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let fd_of = |wanted: &str| self.maps.iter().find(|(name, _)| name == wanted).map(|(_, fd)| fd.as_raw_fd());
-        object.relocate_maps(
-            maps.iter().filter_map(|(name, map)| Some((name.as_str(), fd_of(name)?, map))),
-            &sections,
-        )?;
+        object
+            .relocate_maps(maps.iter().filter_map(|(name, map)| Some((name.as_str(), fd_of(name)?, map))), &sections)?;
         object.relocate_calls(&sections)?;
         let program = object.programs.get(name).ok_or("the object has no such program")?;
         let function = object.functions.get(&program.function_key()).ok_or("the program has no instructions")?;
