@@ -184,10 +184,26 @@ impl Event {
     }
 }
 
+/// Counts a wanted event that began (1), or one of those that ended (−1): what is left in the end was told by no program.
+/// In one instruction, because programs share this counter that may preempt each other.
+#[inline(always)]
+pub unsafe fn untold(slot: Slot, by: i64) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe {
+        let counter = &raw mut (*(&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize)).untold;
+        #[cfg(target_arch = "bpf")]
+        core::arch::asm!("lock *(u64 *)({at} + 0) += {by}", at = in(reg) counter, by = in(reg) by, options(nostack));
+        #[cfg(not(target_arch = "bpf"))]
+        let _ = (counter, by);
+    }
+}
+
 /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
 /// exec changes nothing.
 const fn keeps_the_table(slot: Slot) -> bool {
-    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork) && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
+    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork)
+        && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
 }
 
 /// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds

@@ -1,4 +1,5 @@
-//! What the probes count, for each slot and CPU. Only ever incremented, never reset; user space takes sums.
+//! What the probes count, for each slot and CPU. Never reset, and but for [`SlotCounters::untold`] only ever incremented;
+//! user space takes sums.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -23,8 +24,9 @@ pub struct SlotCounters {
     pub lost_bookkeeping: u64,
     /// Continuations that found no room: their event is delivered, cut short.
     pub lost_chunks: u64,
-    /// Room for a counter to come; keeps the size a power of two.
-    pub reserved: u64,
+    /// Wanted events that began, less those whose end came to a program: where no program runs that could tell of the end,
+    /// they stay. Begin and end may be met on different CPUs, so only the sum over all of them is a number.
+    pub untold: u64,
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 64);

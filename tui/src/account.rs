@@ -30,7 +30,7 @@ pub struct Counted {
 pub struct LostBy {
     /// No room in the ring.
     pub ring: u64,
-    /// The kernel skipped the program.
+    /// No program was run: the kernel skipped it, or it has no place where the event shows.
     pub probe: u64,
     /// Arrived, not decodable.
     pub read: u64,
@@ -110,6 +110,9 @@ impl Account {
     /// Draws up the account from what the probes counted and what was counted here.
     pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: u32) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
+        for kind in Kind::PROBED {
+            account.missed(kind, counters.untold(kind));
+        }
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
                 if let (Some(c), Some(kind)) = (cpu.slots.get(slot as usize), account.kind_mut(slot.kind())) {
@@ -140,12 +143,17 @@ impl Account {
     }
 
     fn skipped(&mut self, slots: &[u16], skips: u64) {
-        match single_kind(slots).and_then(|kind| self.kind_mut(kind)) {
-            Some(kind) => {
-                kind.seen = add(kind.seen, skips);
-                kind.lost.probe = add(kind.lost.probe, skips);
-            }
+        match single_kind(slots) {
+            Some(kind) => self.missed(kind, skips),
             None => self.unattributed_skips = add(self.unattributed_skips, skips),
+        }
+    }
+
+    /// Events that no probe could tell.
+    fn missed(&mut self, kind: Kind, count: u64) {
+        if let Some(kind) = self.kind_mut(kind) {
+            kind.seen = add(kind.seen, count);
+            kind.lost.probe = add(kind.lost.probe, count);
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
+    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved,
+    TASK_HELPER, TRACEPOINTS,
 };
 use crate::source::live::{hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
@@ -215,7 +216,8 @@ mod tests {
                 "DentryInline",
                 "dentry.d_iname",
                 "2 of 2",
-                "exec_btf exec_tp sys_exit_btf open_multi exec_fail_multi open_tp exec_fail_tp uring_complete_btf",
+                "exec_btf exec_tp sys_exit_btf open_multi exec_fail_multi open_tp exec_fail_tp \
+                 uring_complete_btf uring_complete_tp uring_quiet",
             ],
         );
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
@@ -230,7 +232,12 @@ mod tests {
         let report = report(&btf, &btf.resolve());
         check_line(&report, &["sched_process_exit", "2", "exit_btf"]);
         check_line(&report, &["function __x64_sys_openat", "open_multi"]);
-        for there in ["function bpf_rdonly_cast", "function wake_up_new_task", "struct dentry", "bpf_verifier_state.may_goto_depth"] {
+        for there in [
+            "function bpf_rdonly_cast",
+            "function wake_up_new_task",
+            "struct dentry",
+            "bpf_verifier_state.may_goto_depth",
+        ] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
         }
     }

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
+use tracetui_shared::record::open::via;
 
 /// How long the events may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,7 +55,7 @@ impl Provoker {
     /// through.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
-        let (mut seen, mut asked) = (Vec::new(), false);
+        let (mut seen, mut asked, mut refused) = (Vec::new(), false, false);
         let began = Instant::now();
         let mut batch = Batch::default();
         loop {
@@ -64,9 +65,14 @@ impl Provoker {
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.pid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
-                // The completion alone cannot tell what was asked for.
-                if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame) {
-                    asked |= frame.header.slot == Slot::OpenUring as u16 && open.record.path_marks & mark::FAULT == 0;
+                // The completion alone cannot tell what was asked for; and what was asked for by a request that was
+                // refused is not what the one before it asked for, whose place in memory it took.
+                if let Ok(Event { body: Body::Open(open), .. }) = Event::decode(&frame)
+                    && open.record.via == via::IO_URING
+                {
+                    let known = open.record.path_marks & mark::FAULT == 0;
+                    asked |= known;
+                    refused |= open.record.ret < 0 && !known;
                 }
             }
             let over = seen.iter().any(|slot| matches!(slot, Slot::ExitBtf | Slot::ExitTp));
@@ -77,7 +83,8 @@ impl Provoker {
         let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
         let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
         programs.dedup();
-        programs.extend(asked.then_some("uring_submit_btf"));
+        programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
+        programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs
     }
 
@@ -124,7 +131,7 @@ fn act(wait: &OwnedFd, gate: &OwnedFd) -> ! {
     }
 }
 
-/// Opens a file through io_uring, where there is one.
+/// Opens a file through io_uring, where there is one: with a completion, without, and at a bad address.
 ///
 /// # Safety
 /// The path ends with NUL.
@@ -135,7 +142,9 @@ unsafe fn open_by_ring(path: *const libc::c_char) {
     const SQES: libc::off_t = 0x1000_0000;
     const PAGE: usize = 4096;
     const OPENAT: u64 = 18;
+    const QUIET: u64 = 64 << 8;
     const GET_EVENTS: u64 = 1;
+    const NOWHERE: u64 = 1;
     let mut params = [0u32; 30];
     // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
     // says that its tail and its array are; a request is 64 bytes, of which opcode, dirfd and path are set.
@@ -155,12 +164,15 @@ unsafe fn open_by_ring(path: *const libc::c_char) {
         }
         let request = requests.cast::<u64>();
         let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
-        request.write_volatile(OPENAT | at_cwd << 32);
-        request.add(2).write_volatile(path as u64);
         let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
         word(SQ_ARRAY).write_volatile(0);
-        word(SQ_TAIL).write_volatile(1);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        libc::syscall(libc::SYS_io_uring_enter, fd, 1, 1, GET_EVENTS, 0, 0);
+        let requests = [(0, path as u64, 1), (QUIET, path as u64, 1), (0, NOWHERE, 2)];
+        for (tail, (flags, path, completions)) in (1..).zip(requests) {
+            request.write_volatile(OPENAT | flags | at_cwd << 32);
+            request.add(2).write_volatile(path);
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            word(SQ_TAIL).write_volatile(tail);
+            libc::syscall(libc::SYS_io_uring_enter, fd, 1, completions, GET_EVENTS, 0, 0);
+        }
     }
 }
