@@ -132,7 +132,7 @@ machine() {
   shift 2
   timeout -k 5 "${TRACETUI_BOOT_LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64,-cx16 -m 1024 -smp 2 -no-reboot \
     -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$kernel" -initrd "$work/initramfs.gz" \
-    -append "console=ttyS0 panic=-1 quiet clock=$(date +%s) $*" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
+    -append "console=ttyS0 panic=-1 quiet syscall.x32=y clock=$(date +%s) $*" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
 }
 
 # Boots a machine, once more when the kernel itself dies, which the table then says.

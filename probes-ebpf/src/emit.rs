@@ -43,10 +43,10 @@ pub struct Event {
 
 /// Counts a new process for which a captured tree had no room.
 #[inline(always)]
-pub unsafe fn count_tree_full(slot: Slot) {
+pub unsafe fn count_tree_full() {
     let Some((_, state)) = this_cpu() else { return };
     // SAFETY: `state` is this CPU's element of the map.
-    unsafe { (*slot_of(state, slot)).tree_full += 1 };
+    unsafe { (*state).tree_full += 1 };
 }
 
 /// A slot's counters of one CPU.
@@ -196,6 +196,21 @@ impl Event {
             }
             true
         }
+    }
+}
+
+/// Counts a wanted event that began (1), or one of those that ended (−1): what is left in the end was told by no program.
+/// In one instruction, because programs share this counter that may preempt each other.
+#[inline(always)]
+pub unsafe fn untold(slot: Slot, by: i64) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe {
+        let counter = &raw mut (*slot_of(state, slot)).untold;
+        #[cfg(target_arch = "bpf")]
+        core::arch::asm!("lock *(u64 *)({at} + 0) += {by}", at = in(reg) counter, by = in(reg) by, options(nostack));
+        #[cfg(not(target_arch = "bpf"))]
+        let _ = (counter, by);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the probes count, for each slot and CPU. Only ever incremented, never reset; user space takes sums.
+//! What the probes count, for each slot and CPU. Never reset, and but for [`SlotCounters::untold`] only ever incremented;
+//! user space takes sums.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -23,9 +24,9 @@ pub struct SlotCounters {
     pub lost_bookkeeping: u64,
     /// Continuations that found no room: their event is delivered, cut short.
     pub lost_chunks: u64,
-    /// New processes for which a captured tree had no room: what they and those they start do is not let through. Only
-    /// the fork probe counts these.
-    pub tree_full: u64,
+    /// Wanted events that began, less those whose end came to a program: where no program runs that could tell of the end,
+    /// they stay. Begin and end may be met on different CPUs, so only the sum over all of them is a number.
+    pub untold: u64,
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 64);
@@ -44,6 +45,8 @@ pub struct CpuState {
     pub woken_ns: u64,
     /// Not 0 when opens are refused because the ring is nearly full, until the next question.
     pub reserved_for_rare: u64,
+    /// New processes for which a captured tree had no room: what they and those they start do is not let through.
+    pub tree_full: u64,
 }
 
-const _: () = assert!(size_of::<CpuState>() == SLOTS * 64 + 32);
+const _: () = assert!(size_of::<CpuState>() == SLOTS * 64 + 40);

@@ -90,6 +90,10 @@ pub enum Slot {
     ExecFailMulti = 14,
     /// `fork` from the entry of `wake_up_new_task`.
     ForkMulti = 15,
+    /// `open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.
+    OpenUringTp = 16,
+    /// `open` through io_uring that makes no completion, from the return of `io_openat2`.
+    OpenUringQuiet = 17,
 }
 
 /// How many slots the counters have room for.
@@ -97,7 +101,7 @@ pub const SLOTS: usize = 32;
 
 impl Slot {
     /// Every slot.
-    pub const ALL: [Slot; 16] = [
+    pub const ALL: [Slot; 18] = [
         Slot::ExecBtf,
         Slot::ExecTp,
         Slot::ExitBtf,
@@ -114,6 +118,8 @@ impl Slot {
         Slot::BpfMulti,
         Slot::ExecFailMulti,
         Slot::ForkMulti,
+        Slot::OpenUringTp,
+        Slot::OpenUringQuiet,
     ];
 
     /// The kind of event that this slot makes.
@@ -122,7 +128,8 @@ impl Slot {
             Slot::ExecBtf | Slot::ExecTp | Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti => Kind::Exec,
             Slot::ExitBtf | Slot::ExitTp => Kind::Exit,
             Slot::ForkBtf | Slot::ForkMulti => Kind::Fork,
-            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenUring | Slot::OpenMulti => Kind::Open,
+            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenMulti => Kind::Open,
+            Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet => Kind::Open,
             Slot::BpfSysExit | Slot::BpfTp | Slot::BpfMulti => Kind::Bpf,
         }
     }
@@ -138,6 +145,8 @@ impl Slot {
             Slot::OpenSysExit | Slot::BpfSysExit | Slot::ExecSysExit => "sys_exit_btf",
             Slot::ExecFailTp => "exec_fail_tp",
             Slot::OpenUring => "uring_complete_btf",
+            Slot::OpenUringTp => "uring_complete_tp",
+            Slot::OpenUringQuiet => "uring_quiet",
             Slot::OpenTp => "open_tp",
             Slot::BpfTp => "bpf_tp",
             Slot::OpenMulti => "open_multi",
@@ -150,11 +159,9 @@ impl Slot {
 
 /// Whether a program shows most of a kind, or only some ways to make it that another program does not see.
 pub fn shows_most(program: &str, kind: Kind) -> bool {
-    !matches!(
-        (program, kind),
-        ("sys_exit_btf", Kind::Exec)
-            | ("exec_fail_tp" | "exec_fail_multi" | "exec_bprm_multi" | "uring_submit_btf" | "uring_complete_btf", _)
-    )
+    let execs_that_failed = matches!(program, "exec_fail_tp" | "exec_fail_multi" | "exec_bprm_multi")
+        || (program, kind) == ("sys_exit_btf", Kind::Exec);
+    !execs_that_failed && !program.starts_with("uring_")
 }
 
 impl TryFrom<u16> for Slot {

@@ -122,6 +122,7 @@ fields! {
     TraceClassSystem = "trace_event_class" "system";
     TracepointName = "tracepoint" "name";
     KiocbOpcode = "io_kiocb" "opcode";
+    KiocbFlags = "io_kiocb" "flags";
     KiocbCqeRes = "io_kiocb" "cqe.res";
     IoOpenDfd = "io_open" "dfd";
     IoOpenFileSlot = "io_open" "file_slot";

@@ -30,7 +30,7 @@ pub struct Counted {
 pub struct LostBy {
     /// No room in the ring.
     pub ring: u64,
-    /// The kernel skipped the program.
+    /// No program was run: the kernel skipped it, or it has no place where the event shows.
     pub probe: u64,
     /// Arrived, not decodable.
     pub read: u64,
@@ -112,6 +112,9 @@ impl Account {
     /// Draws up the account from what the probes counted and what was counted here.
     pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: u32) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
+        for kind in Kind::PROBED {
+            account.missed(kind, counters.untold(kind));
+        }
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
                 if let (Some(c), Some(kind)) = (cpu.slots.get(slot as usize), account.kind_mut(slot.kind())) {
@@ -121,9 +124,9 @@ impl Account {
                     kind.lost.ring = add(kind.lost.ring, c.lost_ring);
                     account.own = add(account.own, c.own);
                     account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping);
-                    account.tree_full = add(account.tree_full, c.tree_full);
                 }
             }
+            account.tree_full = add(account.tree_full, cpu.tree_full);
         }
         for program in &counters.programs {
             account.skipped(program.slots.as_slice(), program.skips);
@@ -143,12 +146,17 @@ impl Account {
     }
 
     fn skipped(&mut self, slots: &[u16], skips: u64) {
-        match single_kind(slots).and_then(|kind| self.kind_mut(kind)) {
-            Some(kind) => {
-                kind.seen = add(kind.seen, skips);
-                kind.lost.probe = add(kind.lost.probe, skips);
-            }
+        match single_kind(slots) {
+            Some(kind) => self.missed(kind, skips),
             None => self.unattributed_skips = add(self.unattributed_skips, skips),
+        }
+    }
+
+    /// Events that no probe could tell.
+    fn missed(&mut self, kind: Kind, count: u64) {
+        if let Some(kind) = self.kind_mut(kind) {
+            kind.seen = add(kind.seen, count);
+            kind.lost.probe = add(kind.lost.probe, count);
         }
     }
 
@@ -249,15 +257,15 @@ mod tests {
     fn cpu(slot: Slot, counters: SlotCounters) -> CpuState {
         let mut slots = [SlotCounters::default(); SLOTS];
         slots[slot as usize] = counters;
-        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0 }
+        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 }
     }
 
     #[test]
     fn the_account_adds_up_over_all_its_sources() {
         let open = SlotCounters { wanted: 100, filtered: 7, own: 3, lost_ring: 10, ..SlotCounters::default() };
-        let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, tree_full: 6, ..SlotCounters::default() };
+        let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, ..SlotCounters::default() };
         let counters = Counters {
-            cpus: vec![cpu(Slot::OpenTp, open), cpu(Slot::ForkBtf, fork)],
+            cpus: vec![cpu(Slot::OpenTp, open), CpuState { tree_full: 6, ..cpu(Slot::ForkBtf, fork) }],
             programs: vec![
                 ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips: 5 },
                 ProgramSkips { program: "sys_exit_btf".into(), slots: vec![5, 6], skips: 4 },

@@ -45,7 +45,7 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         // The child's parent, not the caller: they differ with CLONE_PARENT.
         let real_parent: u64 = ld(child, Field::TaskRealParent);
         if !capture::inherit(ld(real_parent, Field::TaskTgid), tgid) {
-            emit::count_tree_full(slot);
+            emit::count_tree_full();
         }
         let who = Who::of(parent);
         let Some(event) = Event::begin(slot, &who, false) else { return };

@@ -415,6 +415,7 @@ mod tests {
             unwoken: 0,
             woken_ns: 0,
             reserved_for_rare: 0,
+            tree_full: 0,
         };
         let cpus = vec![idle, CpuState { slots, ..idle }];
         let counters = Counters { last: true, cpus, ..Counters::default() };

@@ -29,7 +29,7 @@ pub struct LostRecord {
 pub enum Cause {
     /// The kernel's ring had no room.
     Ring = 1,
-    /// The kernel skipped the program.
+    /// No program was run: the kernel skipped it, or it has no place where the event shows.
     Probe = 2,
     /// The record arrived but could not be decoded.
     Read = 3,
@@ -48,7 +48,7 @@ impl Cause {
     fn clause(self) -> &'static str {
         match self {
             Cause::Ring => "kernel ring full",
-            Cause::Probe => "the kernel skipped the probe",
+            Cause::Probe => "no probe was run",
             Cause::Read => "not decodable",
         }
     }
@@ -122,7 +122,7 @@ pub const FIELDS: &[Field] = &[
     Field::new(
         "cause",
         Shape::Text,
-        "ring (no room), probe (the kernel skipped the program), read (not decodable).",
+        "ring (no room), probe (the kernel skipped the program, or takes none that sees it), read (not decodable).",
         |s| lost(s, |l| Value::Word(l.cause.word())),
     ),
     Field::new("count", Shape::Number, "How many are missing.", |s| lost(s, |l| Value::Uint(l.record.count))),

@@ -23,6 +23,8 @@ struct Stream {
 pub(super) struct Gaps {
     streams: FxHashMap<(u16, u32), Stream>,
     counted_at: u64,
+    /// Untold opens that were declared.
+    untold: u64,
 }
 
 impl Gaps {
@@ -70,7 +72,7 @@ impl Gaps {
         lost
     }
 
-    /// What the kernel skipped between two counts.
+    /// What no program was run for between two counts: the kernel skipped it, or has no place where it shows.
     pub(super) fn skips(&mut self, before: &Counters, now: &Counters, time: BootNanos) -> Vec<LostRecord> {
         let from_ns = std::mem::replace(&mut self.counted_at, time.0);
         let earlier = |name: &str| before.programs.iter().find(|p| p.program == name).map_or(0, |p| p.skips);
@@ -85,6 +87,22 @@ impl Gaps {
                 to_ns: time.0,
             })
         });
-        new.collect()
+        let untold = self.untold(before, now, from_ns, time);
+        new.chain(untold).collect()
+    }
+
+    /// Opens that began and whose end nobody told. Those that began since the last count may still end.
+    fn untold(&mut self, before: &Counters, now: &Counters, from_ns: u64, time: BootNanos) -> Option<LostRecord> {
+        let untold = now.untold(Kind::Open).min(if now.last { u64::MAX } else { before.untold(Kind::Open) });
+        let count = untold.checked_sub(self.untold).filter(|n| *n > 0)?;
+        self.untold = untold;
+        Some(LostRecord {
+            of: Kind::Open as u16,
+            cause: Cause::Probe as u16,
+            cpu: u32::MAX,
+            count,
+            from_ns,
+            to_ns: time.0,
+        })
     }
 }

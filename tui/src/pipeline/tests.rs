@@ -62,7 +62,7 @@ fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
     let state = |c: &SlotCounters| {
         let mut slots = [SlotCounters::default(); SLOTS];
         slots[slot as usize] = *c;
-        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0 }
+        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 }
     };
     Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
 }
@@ -123,6 +123,22 @@ fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
     }
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
+    assert_eq!(pipeline.account().kind(Kind::Open).lost.probe, 3);
+    assert_eq!(pipeline.account().sum().off_by(), 0);
+}
+
+#[test]
+fn what_began_and_was_not_told_of_is_a_row_once_it_had_time_to_end() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    // Three begin on one CPU, one of them ends on the other; in the last second two begin, of which one ends.
+    for (ms, began, ended) in [(1000, 3, 0), (2000, 3, 1), (3000, 5, 1), (3500, 5, 2)] {
+        let untold = [began, 0u64.wrapping_sub(ended)].map(|untold| SlotCounters { untold, ..SlotCounters::default() });
+        let counters = Counters { last: ms == 3500, ..counters(Slot::OpenUring, &untold) };
+        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["lost 2 probe", "lost 1 probe"]);
     assert_eq!(pipeline.account().kind(Kind::Open).lost.probe, 3);
     assert_eq!(pipeline.account().sum().off_by(), 0);
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
+use tracetui_shared::record::open::via;
 
 /// How long the events may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,7 +55,7 @@ impl Provoker {
     /// through.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
-        let (mut seen, mut asked, mut prepared) = (Vec::new(), false, false);
+        let (mut seen, mut asked, mut refused, mut prepared) = (Vec::new(), false, false, false);
         let began = Instant::now();
         let mut batch = Batch::default();
         loop {
@@ -64,10 +65,13 @@ impl Provoker {
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.pid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
-                // Some programs make no event, but only with them another can tell all.
+                // Some programs make no event, but only with them another can tell all. What a request that was refused asked
+                // for is not what the one before it asked for, whose place in memory it took.
                 match Event::decode(&frame).map(|event| event.body) {
-                    Ok(Body::Open(open)) if frame.header.slot == Slot::OpenUring as u16 => {
-                        asked |= open.record.path_marks & mark::FAULT == 0;
+                    Ok(Body::Open(open)) if open.record.via == via::IO_URING => {
+                        let known = open.record.path_marks & mark::FAULT == 0;
+                        asked |= known;
+                        refused |= open.record.ret < 0 && !known;
                     }
                     Ok(Body::Exec(exec)) if frame.header.slot == Slot::ExecTp as u16 => {
                         prepared |= exec.record.filename_marks & mark::NOT_COLLECTED == 0;
@@ -83,7 +87,8 @@ impl Provoker {
         let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
         let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
         programs.dedup();
-        programs.extend(asked.then_some("uring_submit_btf"));
+        programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
+        programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs.extend(prepared.then_some("exec_bprm_multi"));
         programs
     }
@@ -131,7 +136,7 @@ fn act(wait: &OwnedFd, gate: &OwnedFd) -> ! {
     }
 }
 
-/// Opens a file through io_uring, where there is one.
+/// Opens a file through io_uring, where there is one: with a completion, without, and at a bad address.
 ///
 /// # Safety
 /// The path ends with NUL.
@@ -142,7 +147,9 @@ unsafe fn open_by_ring(path: *const libc::c_char) {
     const SQES: libc::off_t = 0x1000_0000;
     const PAGE: usize = 4096;
     const OPENAT: u64 = 18;
+    const QUIET: u64 = 64 << 8;
     const GET_EVENTS: u64 = 1;
+    const NOWHERE: u64 = 1;
     let mut params = [0u32; 30];
     // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
     // says that its tail and its array are; a request is 64 bytes, of which opcode, dirfd and path are set.
@@ -162,12 +169,15 @@ unsafe fn open_by_ring(path: *const libc::c_char) {
         }
         let request = requests.cast::<u64>();
         let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
-        request.write_volatile(OPENAT | at_cwd << 32);
-        request.add(2).write_volatile(path as u64);
         let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
         word(SQ_ARRAY).write_volatile(0);
-        word(SQ_TAIL).write_volatile(1);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        libc::syscall(libc::SYS_io_uring_enter, fd, 1, 1, GET_EVENTS, 0, 0);
+        let requests = [(0, path as u64, 1), (QUIET, path as u64, 1), (0, NOWHERE, 2)];
+        for (tail, (flags, path, completions)) in (1..).zip(requests) {
+            request.write_volatile(OPENAT | flags | at_cwd << 32);
+            request.add(2).write_volatile(path);
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            word(SQ_TAIL).write_volatile(tail);
+            libc::syscall(libc::SYS_io_uring_enter, fd, 1, completions, GET_EVENTS, 0, 0);
+        }
     }
 }

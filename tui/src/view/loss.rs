@@ -119,7 +119,14 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if lost.probe + account.unattributed_skips > 0 {
+    let untold = counters.untold(Kind::Open);
+    if untold > 0 {
+        advice.push(format!(
+            "unseen: {} opens by io_uring that make no completion; tracetui doctor says why.",
+            grouped(untold)
+        ));
+    }
+    if lost.probe.saturating_sub(untold) + account.unattributed_skips > 0 {
         advice.push(
             "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
         );

@@ -253,6 +253,60 @@ fn a_failed_exec_of_a_32_bit_call_is_read_by_narrow_pointers() {
     check_failed(&events[1], rets[1], "/nowhere/narrow", &["one", "two"]);
 }
 
+/// execve and execveat of x32.
+const X32_EXECS: [libc::c_long; 2] = [520, 545];
+
+/// Runs a program by a call of x32: its path, and an argument after the first, which is the path too.
+fn exec_by_x32(call: libc::c_long, path: &str, argument: &str) -> i64 {
+    let low = Pages::new(1, libc::MAP_32BIT);
+    let path = low.put(0, &c(path).into_bytes_with_nul()) as u64;
+    let argument = low.put(1024, &c(argument).into_bytes_with_nul()) as u64;
+    let argv = [path, argument, 0].map(|at| (at as u32).to_le_bytes()).concat();
+    let argv = low.put(2048, &argv) as u64;
+    let none = low.put(3072, &[0; 8]) as u64;
+    match call {
+        520 => sys::x32(call, [path, argv, none, 0, 0]),
+        _ => sys::x32(call, [libc::AT_FDCWD as u64, path, argv, none, 0]),
+    }
+}
+
+#[test]
+fn an_exec_by_x32_is_read_by_narrow_pointers() {
+    let _alone = alone();
+    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
+    let failing = Actor::new(|| X32_EXECS.map(|call| exec_by_x32(call, "/nowhere/x32", "one")).to_vec());
+    let failing_pid = failing.pid;
+    let rets = failing.run();
+    let running: Vec<_> = X32_EXECS
+        .into_iter()
+        .map(|call| {
+            let mut actor = Actor::new(move || vec![exec_by_x32(call, "/bin/true", "two")]);
+            actor.go();
+            (actor.pid, actor.end())
+        })
+        .collect();
+    let run = traced.stop();
+    run.check();
+    if rets[0] == -i64::from(libc::ENOSYS) {
+        return cannot_run("this kernel takes no calls of x32 (CONFIG_X86_X32_ABI, syscall.x32=y)");
+    }
+    let events = run.kind_of("exec", failing_pid);
+    if events.is_empty() && crate::traced::doctor().contains("x32") {
+        return cannot_run("the tracepoints that are used here do not see calls of x32, as doctor says");
+    }
+    assert_eq!((rets.as_slice(), events.len()), (&[-i64::from(libc::ENOENT); 2][..], 2), "{events:#?}");
+    for event in &events {
+        check_failed(event, -i64::from(libc::ENOENT), "/nowhere/x32", &["/nowhere/x32", "one"]);
+    }
+    for (pid, ended) in running {
+        assert_eq!(ended, (Status(0), vec![]), "/bin/true ran");
+        let event = run.one("exec", pid, |_| true);
+        assert_eq!((&event["ret"], &event["filename"]), (&0.into(), &"/bin/true".into()), "{event}");
+        assert_eq!((&event["argv"], &event["argc"]), (&json!(["/bin/true", "two"]), &2.into()), "{event}");
+        assert_eq!(run.one("exit", pid, |_| true)["exit_code"], 0);
+    }
+}
+
 #[test]
 fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     let _alone = alone();

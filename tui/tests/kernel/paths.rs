@@ -391,6 +391,53 @@ fn a_32_bit_call_is_seen_as_one() {
 }
 
 #[test]
+fn a_call_of_x32_is_seen_as_one() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (there, created) = (dir.file("by x32"), dir.at("created"));
+    let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
+    let low = Pages::new(1, libc::MAP_32BIT);
+    let mut actor = Actor::new(|| {
+        let put = |at, path: &str| low.put(at, &c(path).into_bytes_with_nul()) as u64;
+        let [path, new, nowhere] = [put(0, &there), put(1024, &created), put(2048, "/nowhere/x32")];
+        let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
+        let how = low.put(3072, &how.map(u64::to_le_bytes).concat()) as u64;
+        let cwd = libc::AT_FDCWD as u64;
+        vec![
+            sys::x32(libc::SYS_open, [path, libc::O_RDONLY as u64, 0, 0, 0]),
+            sys::x32(libc::SYS_openat, [cwd, path, libc::O_RDWR as u64, 0, 0]),
+            sys::x32(libc::SYS_openat2, [cwd, path, how, 24, 0]),
+            sys::x32(libc::SYS_creat, [new, 0o640, 0, 0, 0]),
+            sys::x32(libc::SYS_open, [nowhere, 0, 0, 0, 0]),
+        ]
+    });
+    actor.go();
+    let pid = actor.pid;
+    let (_, rets) = actor.end();
+    let run = traced.stop();
+    run.check();
+    if rets[0] == -i64::from(libc::ENOSYS) {
+        return cannot_run("this kernel takes no calls of x32 (CONFIG_X86_X32_ABI, syscall.x32=y)");
+    }
+    let events = run.kind_of("open", pid);
+    if events.is_empty() && doctor().contains("x32") {
+        return cannot_run("the tracepoints that are used here do not see calls of x32, as doctor says");
+    }
+    assert!(events.iter().all(|e| e["abi"] == "x32"), "{events:#?}");
+    let told: Vec<_> = events.iter().map(|e| (e["via"].as_str(), e["path"].as_str(), e["ret"].as_i64())).collect();
+    let calls = ["open", "openat", "openat2", "creat", "open"].map(Some);
+    let paths = [&there, &there, &there, &created, "/nowhere/x32"].map(|path: &str| Some(path));
+    let expected: Vec<_> =
+        calls.into_iter().zip(paths).zip(rets).map(|((via, path), ret)| (via, path, Some(ret))).collect();
+    assert_eq!(told, expected);
+    for (event, path) in events.iter().zip([&there, &there, &there, &created]) {
+        assert_eq!(event["abs_path"], path.as_str(), "{event}");
+    }
+    assert_eq!((&events[2]["flags"], &events[3]["mode"]), (&"O_RDWR|O_CLOEXEC".into(), &0o640.into()));
+    assert_eq!(events[4]["err"], "ENOENT");
+}
+
+#[test]
 fn an_overlay_shows_the_merged_path() {
     let _alone = alone();
     let dir = Dir::in_memory();

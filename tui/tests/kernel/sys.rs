@@ -321,6 +321,11 @@ pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }
 
+/// A system call of x32: 64-bit registers, but what a pointer points to has pointers of 32 bits.
+pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
+    call(number | 0x4000_0000, args)
+}
+
 /// A system call of the 32-bit table.
 pub(crate) fn int80(number: u32, args: [u32; 4]) -> i64 {
     let ret: i32;

@@ -264,18 +264,24 @@ impl Run {
         value["account"].clone()
     }
 
-    /// Checks everything that holds for any run: the sums, the lines against the account, the order.
+    /// Checks everything that holds for any run whose every event has a probe that sees it.
     pub(crate) fn check(&self) -> Value {
-        let account = self.account();
-        let mut tally = Tally::default();
-        self.lines().for_each(|line| tally.add(&line));
-        check_sums(&account);
-        tally.check(&account);
+        let account = self.check_sums();
         // Whoever runs the tests may then try again: a test that looks for every event cannot pass.
         match skipped(&account) {
             0 => {}
             skipped => println!("the kernel skipped {skipped} events"),
         }
+        account
+    }
+
+    /// Checks what holds for any run: the sums, the lines against the account, the order.
+    pub(crate) fn check_sums(&self) -> Value {
+        let account = self.account();
+        let mut tally = Tally::default();
+        self.lines().for_each(|line| tally.add(&line));
+        check_sums(&account);
+        tally.check(&account);
         account
     }
 }

@@ -11,6 +11,10 @@ const OPENAT2: u8 = 28;
 const NOP: u8 = 0;
 /// `IOSQE_ASYNC`: run by a worker thread.
 const BY_WORKER: u8 = 16;
+/// `IOSQE_CQE_SKIP_SUCCESS`: no completion when it succeeds.
+const QUIET: u8 = 64;
+/// `IORING_FEAT_CQE_SKIP`: the kernel takes that flag (5.17+).
+const HAS_QUIET: u32 = 1 << 11;
 /// `IORING_SETUP_SQPOLL`.
 const SQPOLL: u32 = 2;
 const ENTRIES: u32 = 8;
@@ -99,16 +103,7 @@ impl Ring {
 
     /// Submits one request and waits for its result.
     fn run(&self, sqe: Sqe) -> i64 {
-        let tail = Ring::number(self.sq, self.params.sq.tail);
-        let at = tail.load(Ordering::Acquire);
-        let slot = at & (ENTRIES - 1);
-        // SAFETY: a masked slot of the mapped array; the kernel reads it only after the new tail.
-        unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
-        Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
-        tail.store(at + 1, Ordering::Release);
-        let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
-        let entered = sys::call(libc::SYS_io_uring_enter, [self.fd as u64, 1, 1, getevents | wakeup, 0]);
-        assert!(entered >= 0, "io_uring_enter: {entered}");
+        self.submit(sqe, 1);
         let head = Ring::number(self.cq, self.params.cq.head);
         let done = head.load(Ordering::Acquire);
         let slot = (done & (self.params.cq_entries - 1)) as usize;
@@ -116,6 +111,37 @@ impl Ring {
         let res = unsafe { self.cq.add(self.params.cq.rest[1] as usize + slot * 16 + 8).cast::<i32>().read_volatile() };
         head.store(done + 1, Ordering::Release);
         res.into()
+    }
+
+    /// Submits requests that make no completions.
+    fn submit_all(&self, sqes: [Sqe; ENTRIES as usize]) {
+        sqes.into_iter().for_each(|sqe| self.put(sqe));
+        self.enter(ENTRIES, 0);
+    }
+
+    /// Submits one request and waits for so many completions.
+    fn submit(&self, sqe: Sqe, completions: u32) {
+        self.put(sqe);
+        self.enter(1, completions);
+    }
+
+    /// Puts a request into the queue.
+    fn put(&self, sqe: Sqe) {
+        let tail = Ring::number(self.sq, self.params.sq.tail);
+        let at = tail.load(Ordering::Acquire);
+        let slot = at & (ENTRIES - 1);
+        // SAFETY: a masked slot of the mapped array; the kernel reads it only after the new tail.
+        unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
+        Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
+        tail.store(at + 1, Ordering::Release);
+    }
+
+    /// Submits what is in the queue and waits for so many completions.
+    fn enter(&self, requests: u32, completions: u32) {
+        let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
+        let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
+        let entered = sys::call(libc::SYS_io_uring_enter, args);
+        assert!(entered >= 0, "io_uring_enter: {entered}");
     }
 }
 
@@ -129,16 +155,35 @@ fn openat2(path: &CStr, how: &[u64; 3]) -> Sqe {
     Sqe { opcode: OPENAT2, fd: libc::AT_FDCWD, addr, off, len: 24, ..Sqe::default() }
 }
 
-fn trace(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
-    let traced = Traced::start(&["--kind", "open,exit"])?;
+/// What the tracer saw of a process with a ring, and what the process says.
+struct Acted {
+    run: Run,
+    pid: i32,
+    numbers: Vec<i64>,
+    /// Whether requests that make no completion are seen.
+    sees_quiet: bool,
+}
+
+fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
+    let traced = Traced::start(&["--kind", "open,exit,lost"])?;
     let actor = Actor::new(move || Ring::new(flags).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
-    if numbers.is_empty() || traced.said_not_seen("io_uring") {
-        cannot_run("this kernel has no io_uring, or its tracepoints tell too little");
+    if traced.said_not_seen("files that are opened through io_uring") {
+        assert!(crate::traced::doctor().contains("files that are opened through io_uring"), "doctor says it too");
+        cannot_run("the tracepoints of io_uring tell too little on this kernel, as doctor says");
         return None;
     }
-    let run = traced.stop();
+    if numbers.is_empty() {
+        cannot_run("this kernel has no io_uring");
+        return None;
+    }
+    let sees_quiet = !traced.said_not_seen("IOSQE_CQE_SKIP_SUCCESS");
+    Some(Acted { run: traced.stop(), pid, numbers, sees_quiet })
+}
+
+fn trace(flags: u32, how: impl FnOnce(&Ring) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let Acted { run, pid, numbers, .. } = act(flags, how)?;
     run.check();
     Some((run, pid, numbers))
 }
@@ -257,4 +302,86 @@ fn a_request_that_is_refused_at_once_is_told_too() {
     assert_eq!(rets, [-i64::from(libc::EFAULT)]);
     let event = run.one("open", pid, |e| e["via"] == "io_uring");
     assert_eq!((&event["err"], &event["path"], &event["path_why"]), (&"EFAULT".into(), &"".into(), &"fault".into()));
+}
+
+/// The descriptor that the next open gets.
+fn next_descriptor() -> i64 {
+    let next = sys::call(libc::SYS_dup, [0; 5]);
+    sys::close(next);
+    next
+}
+
+#[test]
+fn an_open_that_makes_no_completion_is_seen_or_counted() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, by_worker) = (dir.file("quiet"), dir.file("quiet by a worker"));
+    let (to_open, to_work) = (file.clone(), by_worker.clone());
+    let acted = act(0, move |ring| {
+        if ring.params.features & HAS_QUIET == 0 {
+            return vec![];
+        }
+        let [path, by_worker, nowhere] = [to_open.as_str(), &to_work, "/nowhere/quiet"].map(c);
+        let quiet = |path: &CStr| Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0) };
+        let mut numbers = vec![next_descriptor()];
+        ring.submit(quiet(&path), 0);
+        // Refused, at the place of the request before.
+        numbers.push(ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) }));
+        numbers.push(ring.run(quiet(&nowhere)));
+        let worked = next_descriptor();
+        numbers.push(worked);
+        ring.submit(Sqe { flags: QUIET | BY_WORKER, ..quiet(&by_worker) }, 0);
+        while sys::call(libc::SYS_fcntl, [worked as u64, libc::F_GETFD as u64, 0, 0, 0]) < 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        numbers.push(ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0)));
+        numbers
+    });
+    let Some(Acted { run, pid, numbers, sees_quiet }) = acted else { return };
+    let [opened, refused, missing, worked, loud] = numbers[..] else { panic!("five numbers: {numbers:?}") };
+    assert_eq!((refused, missing), (-i64::from(libc::EFAULT), -i64::from(libc::ENOENT)));
+    let account = run.check_sums();
+    let mut expected = vec![(refused, ""), (missing, "/nowhere/quiet"), (loud, file.as_str())];
+    if sees_quiet {
+        run.check();
+        expected.insert(0, (opened, &file));
+        expected.insert(3, (worked, &by_worker));
+    } else {
+        let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+        assert_eq!(lost, 2, "those that succeeded: {account}");
+        let rows: u64 = run.lines().filter(|e| e["kind"] == "lost").map(|row| crate::traced::n(&row["count"])).sum();
+        assert_eq!(rows, 2, "and a row says so");
+    }
+    let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
+    let told: Vec<_> =
+        events.iter().map(|e| (e["ret"].as_i64().unwrap_or(0), e["path"].as_str().unwrap_or("?"))).collect();
+    assert_eq!(told, expected, "{events:#?}");
+    for event in events.iter().filter(|event| event["ret"].as_i64() >= Some(0)) {
+        assert_eq!(event["abs_path"], event["path"], "{event}");
+    }
+}
+
+#[test]
+fn opens_that_make_no_completion_keep_no_others_out() {
+    const RINGS: u32 = 60;
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("after many");
+    let to_open = file.clone();
+    let acted = act(0, move |ring| {
+        let (path, root) = (c(to_open), c("/"));
+        // Each ring has requests of its own, at as many places in memory.
+        for _ in 0..RINGS {
+            let quiet = Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, &root, libc::O_PATH, 0) };
+            Ring::new(0).expect("another ring").submit_all([quiet; ENTRIES as usize]);
+        }
+        vec![ring.run(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0))]
+    });
+    let Some(Acted { run, pid, numbers, sees_quiet }) = acted else { return };
+    let account = run.check_sums();
+    let event = run.one("open", pid, |e| e["path"] == file.as_str());
+    check(&event, numbers[0], &file, &file);
+    let quiet = run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count() as u64 - 1;
+    let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
+    assert_eq!((quiet, quiet + lost), (if sees_quiet { quiet } else { 0 }, u64::from(RINGS * ENTRIES)), "{account}");
 }

@@ -4,6 +4,7 @@ use super::Way;
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
 use crate::source::host::btf::RUNNING;
+use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{Iter, Program, ProgramError};
@@ -53,12 +54,17 @@ impl ProbeStatus {
 enum Place {
     /// A tracepoint with typed arguments: the first of these names that the kernel has.
     Btf(&'static [&'static str]),
-    /// Tracepoints of a category in tracefs; the first must be there.
-    Classic(&'static str, &'static [&'static str]),
+    /// Tracepoints of a category in tracefs, of which the first must be there, and what is read of their records.
+    Classic(&'static str, &'static [&'static str], Record),
+    /// The return of a function, with its arguments (a trampoline).
+    Exit(&'static str),
     /// The entry or the return of functions, all at once (`BPF_TRACE_KPROBE_MULTI`, 5.18+): those that the kernel has; the
     /// first must be there.
     Functions(At, &'static [&'static str]),
 }
+
+/// Fields of a classic tracepoint's record that a program reads at fixed places: name, place, bytes.
+type Record = &'static [(&'static str, usize, usize)];
 
 /// A program of the object.
 struct Probe {
@@ -119,7 +125,13 @@ const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitC
 const SYSCALL: &[Field] = &[TaskStatus];
 const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
 
-const URING: &[Field] = &[KiocbOpcode, KiocbCqeRes, IoOpenDfd, IoOpenFileSlot, IoOpenFilename, IoOpenHow, FilenameName];
+const URING: &[Field] =
+    &[KiocbOpcode, KiocbFlags, KiocbCqeRes, IoOpenDfd, IoOpenFileSlot, IoOpenFilename, IoOpenHow, FilenameName];
+
+/// The result in the records of `syscalls:sys_exit_*`.
+const RET: Record = &[("ret", 16, 8)];
+/// The request in the records of `io_uring:*`.
+const REQ: Record = &[("req", 16, 8)];
 
 const EXECS: &str = "programs that are started";
 const EXITS: &str = "processes that end";
@@ -139,7 +151,7 @@ const EXEC_TP: Probe = Probe {
     name: "exec_tp",
     optional: false,
     kinds: &[Kind::Exec],
-    place: Place::Classic("sched", &["sched_process_exec"]),
+    place: Place::Classic("sched", &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
 };
@@ -155,7 +167,7 @@ const EXIT_TP: Probe = Probe {
     name: "exit_tp",
     optional: false,
     kinds: &[Kind::Exit],
-    place: Place::Classic("sched", &["sched_process_exit"]),
+    place: Place::Classic("sched", &["sched_process_exit"], &[]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
@@ -179,7 +191,7 @@ const EXEC_FAIL_TP: Probe = Probe {
     name: "exec_fail_tp",
     optional: false,
     kinds: &[Kind::Exec],
-    place: Place::Classic("syscalls", &["sys_exit_execve", "sys_exit_execveat"]),
+    place: Place::Classic("syscalls", &["sys_exit_execve", "sys_exit_execveat"], RET),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
@@ -190,6 +202,7 @@ const OPEN_TP: Probe = Probe {
     place: Place::Classic(
         "syscalls",
         &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat", "sys_exit_open_by_handle_at"],
+        RET,
     ),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
@@ -202,6 +215,24 @@ const URING_SUBMIT_BTF: Probe = Probe {
     needs: &[HEADER, URING],
     missing: "what is asked for when a file is opened through io_uring",
 };
+const URING_SUBMIT_TP: Probe = Probe {
+    name: "uring_submit_tp",
+    place: Place::Classic("io_uring", &["io_uring_submit_req"], REQ),
+    ..URING_SUBMIT_BTF
+};
+const URING_REFUSED_BTF: Probe = Probe {
+    name: "uring_refused_btf",
+    optional: true,
+    kinds: &[Kind::Open],
+    place: Place::Btf(&["io_uring_req_failed"]),
+    needs: &[URING],
+    missing: "that io_uring refused a request, which may then be told with what an earlier one asked for",
+};
+const URING_REFUSED_TP: Probe = Probe {
+    name: "uring_refused_tp",
+    place: Place::Classic("io_uring", &["io_uring_req_failed"], REQ),
+    ..URING_REFUSED_BTF
+};
 const URING_COMPLETE_BTF: Probe = Probe {
     name: "uring_complete_btf",
     optional: false,
@@ -210,11 +241,23 @@ const URING_COMPLETE_BTF: Probe = Probe {
     needs: &[HEADER, WALK, FILES, URING],
     missing: "files that are opened through io_uring",
 };
+const URING_COMPLETE_TP: Probe = Probe {
+    name: "uring_complete_tp",
+    place: Place::Classic("io_uring", &["io_uring_complete"], REQ),
+    ..URING_COMPLETE_BTF
+};
+const URING_QUIET: Probe = Probe {
+    name: "uring_quiet",
+    place: Place::Exit("io_openat2"),
+    missing: "files that requests of io_uring open which want no completion (IOSQE_CQE_SKIP_SUCCESS); where requests are \
+              seen, the account counts these as lost",
+    ..URING_COMPLETE_BTF
+};
 const BPF_TP: Probe = Probe {
     name: "bpf_tp",
     optional: false,
     kinds: &[Kind::Bpf],
-    place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"]),
+    place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"], RET),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
@@ -302,7 +345,7 @@ enum When {
     Wanted,
 }
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     Group { ways: &[(Way::Typed, &[FORK_BTF]), (Way::Functions, &[FORK_MULTI])], when: When::Always },
     Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP, EXEC_BPRM_MULTI])], when: When::Always },
     Group { ways: &[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])], when: When::Always },
@@ -314,7 +357,14 @@ const GROUPS: [Group; 5] = [
         ],
         when: When::Wanted,
     },
-    Group { ways: &[(Way::Typed, &[URING_SUBMIT_BTF, URING_COMPLETE_BTF])], when: When::Wanted },
+    Group {
+        ways: &[
+            (Way::Typed, &[URING_SUBMIT_BTF, URING_REFUSED_BTF, URING_COMPLETE_BTF]),
+            (Way::Classic, &[URING_SUBMIT_TP, URING_REFUSED_TP, URING_COMPLETE_TP]),
+        ],
+        when: When::Wanted,
+    },
+    Group { ways: &[(Way::Functions, &[URING_QUIET])], when: When::Wanted },
 ];
 
 impl Group {
@@ -336,8 +386,7 @@ impl Group {
 ///
 /// Up to 6.19 programs at tracepoints run with preemption off and lose nothing; BTF tracepoints need no tracefs and see
 /// 32-bit callers. From 7.0 on they can be preempted, and then other tasks' events on that CPU are skipped. The classic
-/// tracepoints of the scheduler still run with preemption off (`perf_trace_*` in include/trace/perf.h), those of system
-/// calls do not; the returns of functions do (`kprobe_multi_link_prog_run`).
+/// tracepoints still run with preemption off (`perf_trace_*` in include/trace/perf.h), but for those of system calls; the returns of functions do (`kprobe_multi_link_prog_run`).
 fn order(first: Way, preemptible: bool) -> [Way; 3] {
     let mut order = match preemptible {
         true => [Way::Functions, Way::Classic, Way::Typed],
@@ -358,6 +407,7 @@ pub(super) struct Link {
 enum Held {
     Btf(#[allow(dead_code)] BtfTracePointLink),
     Classic(#[allow(dead_code)] TracePointLink),
+    Exit(#[allow(dead_code)] FExitLink),
     Functions(OwnedFd),
 }
 
@@ -366,7 +416,7 @@ impl Link {
     pub(super) fn missed(&self) -> u64 {
         match &self.held {
             Held::Functions(link) => multi::missed(link),
-            Held::Btf(_) | Held::Classic(_) => 0,
+            Held::Btf(_) | Held::Classic(_) | Held::Exit(_) => 0,
         }
     }
 }
@@ -514,7 +564,7 @@ impl Attacher<'_> {
         if let Some(field) = self.facts.lacks(probe.needs) {
             return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
         }
-        if self.btf.is_none() && matches!(probe.place, Place::Btf(_)) {
+        if self.btf.is_none() && matches!(probe.place, Place::Btf(_) | Place::Exit(_)) {
             return Err(Failure {
                 why: format!("{RUNNING} does not exist, and this attaches by the kernel's own type ids"),
                 remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
@@ -523,10 +573,17 @@ impl Attacher<'_> {
         if let Place::Functions(at, names) = &probe.place {
             return self.functions(probe, *at, names);
         }
+        if let Place::Exit(name) = probe.place
+            && !self.facts.functions.contains(&name)
+        {
+            return Err(no_function(name));
+        }
         let loaded = load(self.object, self.btf, probe);
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
-        let fd = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
+        // What the kernel skips of those at a return stays untold and is counted as that.
+        let counted = !matches!(probe.place, Place::Exit(_));
+        let fd = program.fd().ok().filter(|_| counted).and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place)?;
         Ok(Running { links, program: fd, note })
     }
@@ -535,15 +592,20 @@ impl Attacher<'_> {
     fn functions(&mut self, probe: &Probe, at: At, names: &[&'static str]) -> Result<Running, Failure> {
         let there: Vec<_> = names.iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
         if there.first() != names.first() {
-            return Err(Failure { why: format!("this kernel has no function {}", names[0]), remedy: None });
+            return Err(no_function(names[0]));
         }
         let program = self.functions.load(probe.name).map_err(|error| refusal(probe, &error.0, &error.1))?;
         let link = Functions::attach(&program, at, &there)?;
         Ok(Running { links: vec![Held::Functions(link)], program: Some(program), note: None })
     }
 
-    /// Loads once more, for the verifier's last words.
+    /// Loads once more, for the verifier's last words. What is not allowed at all it did not look at.
     fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
+        if let ProgramError::LoadError { io_error, .. } = error
+            && io_error.raw_os_error() == Some(libc::EPERM)
+        {
+            return refusal(probe, io_error, "");
+        }
         let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, btf.as_ref(), probe).err());
         let error = logged.as_ref().unwrap_or(error);
         let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
@@ -557,7 +619,11 @@ fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
         .then(|| "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string());
-    Failure { why: format!("{}: {error}\n{tail}", probe.name), remedy }
+    Failure { why: format!("{}: {error}\n{tail}", probe.name).trim_end().to_string(), remedy }
+}
+
+fn no_function(name: &str) -> Failure {
+    Failure { why: format!("this kernel has no function {name}"), remedy: None }
 }
 
 /// Lines of the verifier's log that are shown.
@@ -593,6 +659,7 @@ fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), Progr
             loaded
         }
         (Program::TracePoint(program), Place::Classic(..), _) => program.load(),
+        (Program::FExit(program), Place::Exit(name), Some(btf)) => program.load(name, btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -605,9 +672,17 @@ fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<Str
             let link = program.take_link(id).map_err(|error| plain(&error))?;
             Ok((vec![Held::Btf(link)], None))
         }
-        (Program::TracePoint(program), Place::Classic(category, names)) => {
+        (Program::FExit(program), Place::Exit(_)) => {
+            let id = program.attach().map_err(|error| plain(&error))?;
+            let link = program.take_link(id).map_err(|error| plain(&error))?;
+            Ok((vec![Held::Exit(link)], None))
+        }
+        (Program::TracePoint(program), Place::Classic(category, names, record)) => {
             let (mut links, mut notes) = (Vec::new(), Vec::new());
             for name in *names {
+                if let Some(moved) = moved(category, name, record) {
+                    return Err(moved);
+                }
                 let link = program.attach(category, name).and_then(|id| program.take_link(id));
                 match link {
                     Ok(link) => links.push(Held::Classic(link)),
@@ -619,6 +694,28 @@ fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<Str
         }
         _ => Err(plain(&ProgramError::UnexpectedProgramType)),
     }
+}
+
+/// What to say when a classic tracepoint's record has a field elsewhere than where the program reads it. (A tracepoint that
+/// is not there says so when it is attached.)
+fn moved(category: &str, name: &str, record: Record) -> Option<Failure> {
+    let format = TRACEFS_PLACES
+        .iter()
+        .find_map(|at| fs::read_to_string(format!("{at}/events/{category}/{name}/format")).ok())?;
+    let (field, ..) = record.iter().find(|field| !has_field(&format, field))?;
+    Some(Failure { why: format!("the record of {category}:{name} has its {field} at another place"), remedy: None })
+}
+
+/// Whether a `format` file of tracefs has a field of this name, place and size: `\tfield:void * req;\toffset:16;\tsize:8;…`.
+fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
+    let place = [format!("offset:{at}"), format!("size:{size}")];
+    format.lines().any(|line| {
+        let mut parts = line.trim().split(';').map(str::trim);
+        let declared = parts.next().and_then(|part| part.strip_prefix("field:")).unwrap_or_default();
+        // `char[] filename`, `char comm[16]`.
+        let declared = declared.rsplit([' ', '*']).next().and_then(|last| last.split('[').next());
+        declared == Some(name) && place.iter().all(|wanted| parts.next() == Some(wanted))
+    })
 }
 
 fn no_tracefs(failure: Failure) -> Failure {
@@ -643,7 +740,7 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match probe.place {
             Place::Btf(names) => names,
-            Place::Classic(..) | Place::Functions(..) => &[],
+            Place::Classic(..) | Place::Exit(_) | Place::Functions(..) => &[],
         };
         names.iter().map(|name| (*name, probe.name))
     })
@@ -652,8 +749,9 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
 /// The functions that programs hang on, with the programs.
 pub fn hooked_functions() -> impl Iterator<Item = (&'static str, &'static str)> {
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
-        let names = match probe.place {
-            Place::Functions(_, names) => names,
+        let names = match &probe.place {
+            Place::Functions(_, names) => *names,
+            Place::Exit(name) => std::slice::from_ref(name),
             Place::Btf(_) | Place::Classic(..) => &[],
         };
         names.iter().map(|name| (*name, probe.name))
@@ -674,15 +772,16 @@ impl Probe {
 }
 
 impl Place {
-    /// Whether what hangs there can be preempted, from 7.0 on.
+    /// Whether what hangs there can be preempted, from 7.0 on, often enough that records wait longer to be put in order. (What
+    /// hangs at the return of one function that hardly anybody calls can be too.)
     fn is_preemptible(&self) -> bool {
-        matches!(self, Place::Btf(_) | Place::Classic("syscalls", _))
+        matches!(self, Place::Btf(_) | Place::Classic("syscalls", ..))
     }
 
     /// What is not seen there, though the program runs.
     fn blind(&self) -> Option<&'static str> {
         match self {
-            Place::Classic("syscalls", _) => Some("calls of 32-bit programs do not reach these tracepoints"),
+            Place::Classic("syscalls", ..) => Some("calls of 32-bit and x32 programs do not reach these tracepoints"),
             _ => None,
         }
     }
@@ -690,8 +789,9 @@ impl Place {
     fn name(&self) -> String {
         match self {
             Place::Btf(names) => format!("tp_btf {}", names.join("|")),
-            Place::Classic(category, [name]) => format!("tracepoint {category}:{name}"),
-            Place::Classic(category, names) => format!("tracepoint {category}:{{{}}}", names.join(",")),
+            Place::Classic(category, [name], _) => format!("tracepoint {category}:{name}"),
+            Place::Classic(category, names, _) => format!("tracepoint {category}:{{{}}}", names.join(",")),
+            Place::Exit(name) => format!("fexit {name}"),
             Place::Functions(at, [name]) => format!("{} {name}", at.name()),
             Place::Functions(at, names) => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),
         }
@@ -721,13 +821,13 @@ fn read_task_starts(object: &mut Ebpf, btf: &Btf) -> Option<FxHashMap<u32, u64>>
 /// Bytes that are read of that list: four million processes, as many as there can be.
 const TASK_STARTS_MAX: u64 = 64 << 20;
 
-const TRACEFS: &str = "/sys/kernel/tracing";
+/// Where tracefs is, or may be mounted.
+const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Runs `work` where tracefs can be seen. Where it is not mounted this is a thread with a mount namespace of its own:
 /// nothing on the system changes.
 fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
-    let seen =
-        || ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"].iter().any(|p| Path::new(p).exists());
+    let seen = || TRACEFS_PLACES.iter().any(|place| Path::new(place).join("events").exists());
     if !needed || seen() {
         return work();
     }
@@ -744,12 +844,31 @@ fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
 /// Gives the calling thread a mount namespace and mounts tracefs in it.
 fn mount_tracefs() -> std::io::Result<()> {
     let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
-    let target = std::ffi::CString::new(TRACEFS).unwrap_or_default();
+    let target = std::ffi::CString::new(TRACEFS_PLACES[0]).unwrap_or_default();
     // SAFETY: every pointer is to a NUL-terminated string or null where the call allows it.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNS))?;
         let none = std::ptr::null();
         check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()))?;
         check(libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_records_are_found_where_they_are() {
+        let format = "name: x\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+            \tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n\
+            \tfield:void * req;\toffset:16;\tsize:8;\tsigned:0;\n\
+            \tfield:char comm[16];\toffset:24;\tsize:16;\tsigned:0;\n";
+        for there in [("common_type", 0, 2), ("filename", 8, 4), ("req", 16, 8), ("comm", 24, 16)] {
+            assert!(has_field(format, &there), "{there:?}");
+        }
+        for elsewhere in [("req", 8, 8), ("req", 16, 4), ("eq", 16, 8), ("char", 8, 4), ("", 0, 2)] {
+            assert!(!has_field(format, &elsewhere), "{elsewhere:?}");
+        }
     }
 }

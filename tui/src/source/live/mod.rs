@@ -33,7 +33,6 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracetui_shared::capture::Capture;
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::kind::Slot;
 
 /// What the kernel side should do.
 #[derive(Clone, Debug)]
@@ -213,7 +212,7 @@ impl Live {
     pub fn counters(&self) -> io::Result<Vec<CpuState>> {
         let mut cpus = loss::counters(&self.cpus)?;
         if let Some(cpu) = cpus.first_mut() {
-            cpu.slots[Slot::ForkBtf as usize].tree_full += self.capture.tree_full();
+            cpu.tree_full += self.capture.tree_full();
         }
         Ok(cpus)
     }

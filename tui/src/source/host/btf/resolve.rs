@@ -116,13 +116,14 @@ impl KernelConsts {
 pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
 /// The tracepoints that programs attach to by type id.
-pub const TRACEPOINTS: [&str; 7] = [
+pub const TRACEPOINTS: [&str; 8] = [
     "sched_process_fork",
     "sched_process_exec",
     EXIT_TRACEPOINT,
     "sys_exit",
     "io_uring_submit_req",
     "io_uring_submit_sqe",
+    "io_uring_req_failed",
     "io_uring_complete",
 ];
 
@@ -137,7 +138,7 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
 /// The functions that programs hang on.
-pub const ATTACH_FUNCTIONS: [&str; 23] = [
+pub const ATTACH_FUNCTIONS: [&str; 24] = [
     "wake_up_new_task",
     "finalize_exec",
     "__x64_sys_openat",
@@ -161,6 +162,7 @@ pub const ATTACH_FUNCTIONS: [&str; 23] = [
     "__ia32_compat_sys_execveat",
     "__x64_compat_sys_execve",
     "__x64_compat_sys_execveat",
+    "io_openat2",
 ];
 
 /// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
