@@ -53,8 +53,9 @@ run_test() {
   elif [ $status != 0 ]; then
     cut -c1-2000 /tmp/said | sed 's/^/| /' | tail -60
     check "$2" fail "$(reason /tmp/said)"
-  elif grep -q '^cannot run: ' /tmp/said; then
-    check "$2" cannot "$(sed -n 's/^cannot run: //p' /tmp/said | head -1 | one_line)"
+  elif grep -q 'cannot run: ' /tmp/said; then
+    # Behind `test NAME ... ` when the tests run in one thread.
+    check "$2" cannot "$(sed -n 's/.*cannot run: //p' /tmp/said | head -1 | one_line)"
   else
     grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' -e 'crowd: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
     again=
