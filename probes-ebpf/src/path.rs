@@ -1,7 +1,8 @@
 //! From a dentry to the root of the mount namespace: names, leaf first.
 //!
-//! The kernel's own walk is `prepend_path` (fs/d_path.c), under `rename_lock` and `mount_lock`; ours takes no lock, so a
-//! rename in the middle may mix old and new names. State lives in memory and is read volatile ([`get`]), so that turns of
+//! The kernel's own walk is `prepend_path` (fs/d_path.c), under `rename_lock` and `mount_lock`. Ours takes no lock: each name
+//! is read with its parent, again if it changed meanwhile (`d_seq`), but of several renames of directories on the way some
+//! may be seen and some not. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
 use crate::further::{self, walk_further};
@@ -283,25 +284,38 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
             return false;
         }
         let view = view_dentry(w, dentry);
+        let seq: u32 = typed(view, offset(Field::DentrySeq));
         let parent: u64 = typed(view, offset(Field::DentryParent));
         let at_leaf = !FURTHER && get(&raw const (*w).at_leaf) != 0;
+        let top = parent == dentry || parent == 0;
+        if top && !at_leaf {
+            unmark(w, mark::CUT);
+            return false;
+        }
+        let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
+        if seq & 1 != 0 || seq_of(dentry) != seq {
+            // It was renamed meanwhile: once more.
+            set(&raw mut (*w).off, off);
+            return true;
+        }
         if at_leaf {
             look_at_leaf(w, view, dentry);
         }
-        if parent == dentry || parent == 0 {
+        if top {
             unmark(w, mark::CUT);
-            if at_leaf {
-                mark_as(w, mark::PSEUDO);
-                take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
-            }
-            return false;
-        }
-        if !take_name::<MASK, FURTHER>(w, buf, view, dentry, off) {
+            mark_as(w, mark::PSEUDO);
             return false;
         }
         set(&raw mut (*w).dentry, parent);
-        true
+        fits
     }
+}
+
+/// `dentry->d_seq.sequence`: odd while name and parent change, and another number afterwards (`__d_move`).
+#[inline(always)]
+unsafe fn seq_of(dentry: u64) -> u32 {
+    // SAFETY: see `walk`.
+    unsafe { any(dentry, Type::Dentry, offset(Field::DentrySeq)) }
 }
 
 /// What [`typed`] takes to read a dentry's fields: the dentry, cast, or a copy of its first bytes.

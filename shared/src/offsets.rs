@@ -63,6 +63,7 @@ fields! {
     BprmFilename = "linux_binprm" "filename";
     BprmInterp = "linux_binprm" "interp";
     BprmArgc = "linux_binprm" "argc";
+    TaskPending = "task_struct" "pending.signal";
     FilesFdt = "files_struct" "fdt";
     FilesCount = "files_struct" "count";
     FdtableFd = "fdtable" "fd";
@@ -74,6 +75,7 @@ fields! {
     FileRef = "file" "f_ref";
     PathMnt = "path" "mnt";
     PathDentry = "path" "dentry";
+    DentrySeq = "dentry" "d_seq";
     DentryParent = "dentry" "d_parent";
     DentryName = "dentry" "d_name.name" | "__d_name.name";
     DentryNameLen = "dentry" "d_name.len" | "__d_name.len";

@@ -84,7 +84,7 @@ fn open(batch: &mut Batch, pid: u32, comm: &[u8], path: &[u8]) {
     let record = OpenRecord {
         ret: 3,
         names_len: names.len() as u16,
-        root_off: u16::MAX,
+        root_off: names.len() as u16,
         path_len: path.len() as u16,
         ..OpenRecord::default()
     };

@@ -133,7 +133,7 @@ fn opened(names: &[u8], path: &[u8], ret: i32) -> Vec<u8> {
         dirfd: -100,
         flags: 0o2000000,
         names_len: names.len() as u16,
-        root_off: u16::MAX,
+        root_off: names.len() as u16,
         path_len: path.len() as u16,
         via: via::OPENAT,
         ..OpenRecord::default()

@@ -60,7 +60,9 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
     // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
     // own map.
     unsafe {
-        let command = call.args[0] as u16;
+        // From 7.2 on this bit may be set beside it (`BPF_COMMON_ATTRS`).
+        let asked = call.args[0] as u32 & !0x1_0000;
+        let command = if asked <= 0xffff { asked as u16 } else { 0 };
         let tells = matches!(command, cmd::PROG_LOAD | cmd::PROG_ATTACH | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_CREATE);
         if how == call::BPF && !tells {
             return;

@@ -8,7 +8,7 @@ use crate::further::{self, arguments_btf, arguments_tp};
 use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
 use crate::read::{
-    at_most, get, konst, ld, may_turn, read_kernel_str, read_user, read_user_str, set, store_word, typed_as,
+    at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_user, read_user_str, set, store_word, typed_as,
 };
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
@@ -141,6 +141,9 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
         set(&raw mut (*s).off, 0);
         (*record).filename_len = string(s, exec.filename);
         (*record).filename_marks = if (*record).filename_len == 0 { mark::FAULT } else { 0 };
+        if u64::from((*record).filename_len) == STRING_MAX - 1 && rd::<u8>(exec.filename + STRING_MAX - 1) != 0 {
+            (*record).filename_marks = mark::CUT;
+        }
         (*record).interp_len = 0;
         match exec.interp {
             Some(interp) if interp != exec.filename => (*record).interp_len = string(s, interp),
@@ -334,6 +337,12 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
         let n = read_user_str(dst, STRING_MAX, asked.path);
         let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
         (*record).filename_marks = if n < 0 { mark::FAULT } else { 0 };
+        if n == STRING_MAX as i64 {
+            read_user(word, 1, asked.path + STRING_MAX - 1);
+            if get(word) != 0 {
+                (*record).filename_marks = mark::CUT;
+            }
+        }
         (*record).filename_len = (off + len) as u16;
         set(&raw mut (*s).off, off + len);
     }

@@ -10,7 +10,7 @@ use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{OpenRecord, PATH_MAX, via};
+use tracetui_shared::record::open::{NEAR, OpenRecord, PATH_MAX, via};
 
 /// Highest place in the buffer where a name may start.
 const MASK: u64 = NAMES_MAX - 1;
@@ -96,7 +96,9 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
         } else if via == via::OPENAT2 {
             (*record).dirfd = a as i32;
             let how = &raw mut (*s).how;
-            let fault = read_user(how.cast(), size_of::<[u64; 3]>() as u64, c) != 0;
+            // A shorter one is refused (`OPEN_HOW_SIZE_VER0`).
+            const SIZE: u64 = size_of::<[u64; 3]>() as u64;
+            let fault = read_user(how.cast(), SIZE, c) != 0 || d < SIZE;
             (*record).how_marks = if fault { mark::FAULT } else { 0 };
             (*record).flags = (*how)[0];
             (*record).mode = (*how)[1] as u32;
@@ -148,7 +150,12 @@ pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -
         let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), 0, from, root);
         (*record).names_len = names.end as u16;
         if ret >= 0 {
-            (*record).root_off = names.root.map_or(u16::MAX, |at| at as u16);
+            (*record).root_off = match names.root {
+                Some(at) => at as u16,
+                // The file is elsewhere; where nothing is above the root, that is the end of every path.
+                None if path::is_top(task, root) => names.end as u16,
+                None => u16::MAX,
+            };
         }
         (*record).names_marks = names.marks | marks;
         names.end & MASK
@@ -189,7 +196,26 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
             }
             look += 1;
         }
+        if marks & mark::SHARED != 0 && is_near(s, task, view.path.dentry) {
+            (*s).frame.record.how_marks |= NEAR;
+        }
         (view.path, marks)
+    }
+}
+
+/// Whether a file is in the very directory from which a relative path starts.
+#[inline(always)]
+unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
+    // SAFETY: see `open`.
+    unsafe {
+        let dirfd = (*s).frame.record.dirfd;
+        let start = if dirfd == AT_FDCWD {
+            path::cwd_of(ld(task, Field::TaskFs))
+        } else {
+            path::view_file(file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path
+        };
+        let parent: u64 = any(dentry, Type::Dentry, offset(Field::DentryParent));
+        parent != 0 && parent == start.dentry
     }
 }
 

@@ -243,11 +243,12 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         let task = current();
         let compat = ld::<u32>(task, Field::TaskStatus) & TS_COMPAT != 0;
         let what = if compat { what32(n) } else { what64(n, nr & X32 != 0) };
-        if what == IS_OTHER {
+        if what == IS_OTHER || ret as u32 == nr && is_trapped(task) {
             return None;
         }
         let args = if compat {
-            [typed(regs, BX), typed(regs, CX), typed(regs, DX), typed(regs, SI)]
+            // What stands above in the registers, 64-bit code that calls this way may leave there, the kernel does not see.
+            [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
         } else {
             [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
         };
@@ -263,6 +264,22 @@ unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
         };
         Some((what, Call { task, args, ret, abi, regs }))
     }
+}
+
+/// The lower half of a register.
+#[inline(always)]
+unsafe fn low(regs: u64, at: u64) -> u64 {
+    // SAFETY: as in `select`.
+    u64::from(unsafe { typed::<u32>(regs, at) })
+}
+
+/// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`): it was never made, and where results stand there is its
+/// number again (`syscall_rollback`).
+#[inline(always)]
+unsafe fn is_trapped(task: u64) -> bool {
+    const SIGSYS: u64 = 1 << 30;
+    // SAFETY: as in `select`.
+    unsafe { ld::<u64>(task, Field::TaskPending) & SIGSYS != 0 }
 }
 
 #[inline(always)]

@@ -247,6 +247,10 @@ unsafe fn tell(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8, a
             open::Reach::Here
         };
         let end = open::resolved(s, task, i64::from(ret), reach);
+        // Completions are posted some at once: by now the descriptor may be another one's that was opened since.
+        if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here {
+            (*record).names_marks |= mark::SHARED;
+        }
         let len = path(s, end, asked);
         open::send(s, &event, end, len);
     }

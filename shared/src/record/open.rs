@@ -41,6 +41,9 @@ pub mod uring {
     pub const OPENAT2: u8 = 2;
 }
 
+/// The file is in the very directory from which a relative path starts. Only looked for where [`super::mark::SHARED`] is.
+pub const NEAR: u8 = 64;
+
 /// Fixed part of `open`. Then: names of the opened file (of which those from `root_off` on lead from the caller's root
 /// to the root of its mount namespace), names of the caller's root when there is no opened file, and the path as asked.
 #[repr(C)]
@@ -70,7 +73,7 @@ pub struct OpenRecord {
     pub names_marks: u8,
     /// [`super::mark`]s of the path as asked.
     pub path_marks: u8,
-    /// [`super::mark`]s of `how` (openat2).
+    /// [`super::mark`]s of `how` (openat2), and [`NEAR`].
     pub how_marks: u8,
     /// [`uring`] bits.
     pub uring: u8,

@@ -23,8 +23,14 @@ pub struct Bpf<'a> {
 mod prog {
     pub(super) const KPROBE: u32 = 2;
     pub(super) const TRACEPOINT: u32 = 5;
+    pub(super) const CGROUP_SKB: u32 = 8;
+    pub(super) const RAW_TRACEPOINT: u32 = 17;
+    pub(super) const RAW_TRACEPOINT_WRITABLE: u32 = 24;
     pub(super) const EXT: u32 = 28;
 }
+
+/// `PERF_TYPE_BREAKPOINT`, the last type of perf events that is the same everywhere.
+const PERF_TYPE_LAST: u32 = 5;
 
 impl std::fmt::Debug for Bpf<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -77,11 +83,27 @@ impl<'a> Bpf<'a> {
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => self.perf_kind(),
-            (_, cmd::RAW_TRACEPOINT_OPEN) if !self.has(has::LINK) => Some("raw_tracepoint"),
+            (_, cmd::RAW_TRACEPOINT_OPEN) if !self.has(has::LINK) => self.raw_kind(),
             (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if self.has(has::LINK) => self.link_kind(),
-            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH) => attach_type_kind(self.record().attach_type),
+            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH) if self.has(has::ATTR) && self.may_be_asked() => {
+                attach_type_kind(self.record().attach_type)
+            }
             _ => None,
         }
+    }
+
+    /// What a refused BPF_RAW_TRACEPOINT_OPEN was for: by the program, if there was one.
+    fn raw_kind(&self) -> Option<&'static str> {
+        match self.record().prog_type {
+            _ if !self.has(has::PROG) => None,
+            prog::RAW_TRACEPOINT | prog::RAW_TRACEPOINT_WRITABLE => Some("raw_tracepoint"),
+            _ => attach_type_kind(self.record().expected_attach_type),
+        }
+    }
+
+    /// Whether the attach type was passed: 0 is one of cgroups', and what is there when none was.
+    fn may_be_asked(&self) -> bool {
+        self.record().attach_type != 0 || self.record().ret >= 0 || self.record().prog_type == prog::CGROUP_SKB
     }
 
     /// A link's type where it says enough, else the program's attach type.
@@ -104,10 +126,14 @@ impl<'a> Bpf<'a> {
     /// What a program on a perf event hangs on: the event's call tells, `kprobes` and `uprobes` are the systems of
     /// events made for one perf descriptor (trace_kprobe.c, trace_uprobe.c).
     fn perf_kind(&self) -> Option<&'static str> {
+        // Of events of the PMUs `kprobe` and `uprobe`, whose types are assigned at boot, bit 0 means the return
+        // (`PERF_PROBE_CONFIG_IS_RETPROBE`).
+        let returns = self.record().perf_type > PERF_TYPE_LAST && self.record().perf_config & 1 != 0;
         match self.record().prog_type {
+            _ if !self.has(has::PERF) => None,
             prog::TRACEPOINT => Some("tracepoint"),
-            prog::KPROBE if self.target == b"uprobes" => Some("uprobe"),
-            prog::KPROBE => Some("kprobe"),
+            prog::KPROBE if self.target == b"uprobes" => Some(if returns { "uretprobe" } else { "uprobe" }),
+            prog::KPROBE => Some(if returns { "kretprobe" } else { "kprobe" }),
             _ => Some("perf_event"),
         }
     }
@@ -200,16 +226,24 @@ const PROG: &[Field] = &[
     }),
     Field::new("type", Shape::Text, "bpf_prog.type; of a failed load the type as asked.", |s| {
         bpf(s, |b| {
-            if b.has(has::PROG) || b.op() == "load" {
+            if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
                 Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
             } else {
-                Value::Unknown(b.why_missing())
+                Value::Unknown(if b.has(has::ATTR) { b.why_missing() } else { Why::Fault })
             }
         })
     }),
-    Field::new("attach_type", Shape::Text, "bpf_prog.expected_attach_type.", |s| {
-        of_prog(s, |b| names::attach_type(b.record().expected_attach_type).map_or(Value::Null, Value::Word))
-    }),
+    Field::new(
+        "attach_type",
+        Shape::Text,
+        "bpf_prog.expected_attach_type; null when 0, which of most types says nothing.",
+        |s| {
+            of_prog(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
+                (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
+                (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
+            })
+        },
+    ),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_prog(s, |b| Value::Tag(b.record().tag))),
     Field::new("uid", Shape::User, "Who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_prog(s, |b| {

@@ -54,6 +54,8 @@ pub enum Value<'a> {
     Unknown(Why),
     /// Text that could not be read: empty, with the reason.
     Unread(Why),
+    /// Text from outside of which only the beginning is here: the rest was cut.
+    Cut(&'a [u8]),
     /// An integer.
     Int(i64),
     /// An integer that is never negative.
@@ -89,6 +91,7 @@ impl<'a> Value<'a> {
     pub fn why(&self) -> Option<Why> {
         match self {
             Value::Unknown(why) | Value::Unread(why) => Some(*why),
+            Value::Cut(_) => Some(Why::Cut),
             _ => None,
         }
     }
@@ -101,7 +104,7 @@ impl<'a> Value<'a> {
             Value::Null | Value::Unknown(_) | Value::Object => return None,
             Value::Unread(_) => return Some(Cow::Borrowed(b"")),
             Value::Word(word) => return Some(Cow::Borrowed(word.as_bytes())),
-            Value::Bytes(bytes) => return Some(Cow::Borrowed(bytes)),
+            Value::Bytes(bytes) | Value::Cut(bytes) => return Some(Cow::Borrowed(bytes)),
             Value::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
             Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
             Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),

@@ -32,15 +32,19 @@ impl<'a> Exec<'a> {
         Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
     }
 
-    /// Whether arguments are missing.
+    /// Whether arguments or the end of the file's name are missing.
     pub fn cut(&self) -> bool {
+        self.record.filename_marks & mark::CUT != 0 || self.argv_cut()
+    }
+
+    fn argv_cut(&self) -> bool {
         (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
 
     /// How many arguments the program has; `None` when not known.
     pub fn argc(&self) -> Option<u32> {
         match self.record.argc {
-            u32::MAX if self.cut() => None,
+            u32::MAX if self.argv_cut() => None,
             u32::MAX => Some(super::describe::args(self.argv).count() as u32),
             argc => Some(argc),
         }
@@ -81,17 +85,21 @@ fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
 /// What an `exec` has beside the common fields.
 pub const FIELDS: &[Field] = &[
     Field::new("filename", Shape::Text, "The file as asked: linux_binprm.filename.", |s| {
-        exec(s, |e| {
-            if e.record.filename_marks & mark::FAULT != 0 {
-                Value::Unread(Why::Fault)
-            } else {
-                Value::Bytes(e.filename)
-            }
+        exec(s, |e| match e.record.filename_marks {
+            m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+            m if m & mark::CUT != 0 => Value::Cut(e.filename),
+            _ => Value::Bytes(e.filename),
         })
     }),
     Field::new("exe", Shape::Text, "The file as loaded, absolute: the path of mm->exe_file.", |s| {
         exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
     }),
+    Field::new(
+        "exe_deleted",
+        Shape::Bool,
+        "Whether that file had no name any more: dentry.d_hash.pprev is null.",
+        |s| exec(s, |e| Value::Bool(e.exe.deleted())),
+    ),
     Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
         exec(s, |e| match e.interp {
             [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
@@ -115,9 +123,14 @@ pub const FIELDS: &[Field] = &[
             })
         })
     }),
-    Field::new("cut", Shape::Bool, "Whether arguments are missing from argv.", |s| exec(s, |e| Value::Bool(e.cut()))),
+    Field::new("cut", Shape::Bool, "Whether arguments are missing from argv, or the end of filename.", |s| {
+        exec(s, |e| Value::Bool(e.cut()))
+    }),
     Field::new("cwd", Shape::Text, "The working directory: the path of fs->pwd.", |s| {
         exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
+    }),
+    Field::new("cwd_deleted", Shape::Bool, "Whether that directory had no name any more.", |s| {
+        exec(s, |e| Value::Bool(e.cwd.deleted()))
     }),
     Field::new("ret", Shape::Number, "0, or −errno of the system call.", |s| {
         exec(s, |e| Value::Int(e.record.ret.into()))

@@ -183,7 +183,8 @@ impl<'a> Names<'a> {
             m if m & mark::FAULT != 0 => Some(Why::Fault),
             m if m & mark::CUT != 0 => Some(Why::Cut),
             m if m & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
-            m if m & mark::PSEUDO != 0 => None,
+            // Files of nsfs and pidfs, and pipes, have no name of their own.
+            m if m & mark::PSEUDO != 0 => matches!(self.bytes, [] | b"\0" | b"/\0").then_some(Why::NotCollected),
             m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
             _ => None,
         }

@@ -3,7 +3,7 @@
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::{Body, Names, Parts, Seen, names};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{OpenRecord, abi, uring, via};
+use tracetui_shared::record::open::{NEAR, OpenRecord, abi, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl<'a> Open<'a> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
         let mut names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
         let path = parts.next(record.path_len.into())?;
-        if names.marks & mark::SHARED != 0 && names.leaf() != last_component(path) {
+        if names.marks & mark::SHARED != 0 && !is_as_asked(names, path, &record) {
             names.marks |= mark::RACED;
         }
         Some(Open { record, names, path })
@@ -30,6 +30,11 @@ impl<'a> Open<'a> {
     /// Whether a path came cut short.
     pub fn cut(&self) -> bool {
         (self.record.names_marks | self.record.path_marks) & mark::CUT != 0
+    }
+
+    /// Whether the caller's root was not met on the way from the opened file up.
+    fn root_unknown(&self) -> bool {
+        self.record.ret >= 0 && self.record.root_off == u16::MAX
     }
 
     /// The caller's root, when it is not the root of its mount namespace.
@@ -69,6 +74,21 @@ impl<'a> Open<'a> {
     }
 }
 
+/// Whether a file that may be another one is what was asked for. It is when it has that very path, whoever put it there, or
+/// that name in the directory where a relative path starts. Of io_uring's, where another file at the descriptor is one that
+/// was opened next, the name is enough.
+fn is_as_asked(names: Names<'_>, path: &[u8], record: &OpenRecord) -> bool {
+    if record.via == via::IO_URING {
+        return names.leaf() == last_component(path);
+    }
+    if record.how_marks & NEAR != 0 && names.leaf() == path {
+        return true;
+    }
+    let mut found = Vec::new();
+    names.write(&mut found);
+    found == path
+}
+
 /// What a path ends with, without trailing slashes.
 fn last_component(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
@@ -91,10 +111,11 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
 /// What an `open` has beside the common fields.
 pub const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as asked, from the caller's memory after the call.", |s| {
-        open(
-            s,
-            |o| if o.record.path_marks & mark::FAULT != 0 { Value::Unread(Why::Fault) } else { Value::Bytes(o.path) },
-        )
+        open(s, |o| match o.record.path_marks {
+            m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+            m if m & mark::CUT != 0 => Value::Cut(o.path),
+            _ => Value::Bytes(o.path),
+        })
     }),
     Field::new(
         "abs_path",
@@ -115,7 +136,10 @@ pub const FIELDS: &[Field] = &[
         |s| open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted())),
     ),
     Field::new("root", Shape::Text, "The caller's root directory when it is not /: fs->root.", |s| {
-        open(s, |o| o.root().map_or(Value::Null, Value::Path))
+        open(s, |o| match o.root() {
+            None if o.root_unknown() => Value::Unknown(o.names.absent().unwrap_or(Why::NotCollected)),
+            root => root.map_or(Value::Null, Value::Path),
+        })
     }),
     Field::new("dirfd", Shape::Number, "The directory descriptor as passed; −100 is AT_FDCWD.", |s| {
         open(s, |o| Value::Int(o.record.dirfd.into()))
@@ -176,9 +200,11 @@ mod tests {
     use zerocopy::IntoBytes;
 
     #[track_caller]
-    fn check_shared(names: &[u8], path: &[u8], absent: Option<Why>) {
+    fn check_shared(via: u8, how_marks: u8, names: &[u8], path: &[u8], absent: Option<Why>) {
         let record = OpenRecord {
             names_marks: mark::SHARED,
+            via,
+            how_marks,
             names_len: names.len() as u16,
             path_len: path.len() as u16,
             ..OpenRecord::default()
@@ -188,12 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_other_references_is_believed_if_its_name_was_asked_for() {
-        check_shared(b"passwd\0etc\0", b"/etc/passwd", None);
-        check_shared(b"passwd\0etc\0", b"passwd", None);
-        check_shared(b"etc\0", b"/etc//", None);
-        check_shared(b"decoy\0etc\0", b"/etc/passwd", Some(Why::Raced));
-        check_shared(b"passwd\0etc\0", b"", Some(Why::Raced));
-        check_shared(b"etc\0", b"/etc/.", Some(Why::Raced));
+    fn a_file_with_other_references_is_believed_if_it_is_what_was_asked_for() {
+        for via in [via::OPENAT, via::IO_URING] {
+            let by_name = (via != via::IO_URING).then_some(Why::Raced);
+            check_shared(via, 0, b"passwd\0etc\0", b"/etc/passwd", None);
+            check_shared(via, 0, b"passwd\0etc\0", b"passwd", by_name);
+            check_shared(via, 0, b"passwd\0b\0", b"/a/passwd", by_name);
+            check_shared(via, 0, b"etc\0", b"/etc//", by_name);
+            check_shared(via, 0, b"decoy\0etc\0", b"/etc/passwd", Some(Why::Raced));
+            check_shared(via, 0, b"passwd\0etc\0", b"", Some(Why::Raced));
+            check_shared(via, 0, b"etc\0", b"/etc/.", Some(Why::Raced));
+            check_shared(via, NEAR, b"passwd\0etc\0", b"passwd", None);
+            check_shared(via, NEAR, b"passwd\0etc\0", b"../etc/passwd", by_name);
+        }
     }
 }

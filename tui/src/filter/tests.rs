@@ -94,7 +94,7 @@ fn open(pid: u32, comm: &[u8], ret: i32, path: &[u8], names: &[u8]) -> Sample {
         flags: 0o101,
         mode: 0o644,
         names_len: names.len() as u16,
-        root_off: u16::MAX,
+        root_off: names.len() as u16,
         path_len: path.len() as u16,
         via: via::OPENAT,
         ..OpenRecord::default()

@@ -106,6 +106,10 @@ impl Values {
             Value::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
             Value::Word(word) => word_in_quotes(word, out),
             Value::Bytes(bytes) => self.text(name, out, |out| out.extend_from_slice(bytes)),
+            Value::Cut(bytes) => {
+                self.text(name, out, |out| out.extend_from_slice(bytes));
+                because(b"", name, Why::Cut, out);
+            }
             Value::Pair(a, b) => self.text(name, out, |out| {
                 out.extend_from_slice(a);
                 out.push(b':');
@@ -346,7 +350,7 @@ mod tests {
         check_line(
             Kind::Exec,
             &sample::execed(b"cc\0-O2\0\0main.c\0"),
-            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
+            r#""filename":"/usr/bin/cc","exe":"/usr/bin/cc","exe_deleted":false,"interp":null,"argv":["cc","-O2","","main.c"],"argc":4,"cut":false,"cwd":"/home/ana/app","cwd_deleted":false,"ret":0,"err":null,"old_tid":null,"euid":1000,"egid":1001"#,
         );
         check_line(
             Kind::Exit,

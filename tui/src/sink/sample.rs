@@ -66,8 +66,12 @@ pub(crate) fn named(kind: Kind, comm: &[u8]) -> FrameHeader {
 
 /// An open of `path`; `names` leaf first.
 pub(crate) fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
-    let record =
-        OpenRecord { names_len: names.len() as u16, root_off: u16::MAX, path_len: path.len() as u16, ..record };
+    let record = OpenRecord {
+        names_len: names.len() as u16,
+        root_off: names.len() as u16,
+        path_len: path.len() as u16,
+        ..record
+    };
     [record.as_bytes(), names, path].concat()
 }
 
@@ -134,6 +138,7 @@ pub(crate) fn failed_load() -> Vec<u8> {
     record.ret = -1;
     record.cmd = cmd::PROG_LOAD;
     record.prog_type = 2;
+    record.has = has::ATTR;
     record.prog_uid = u32::MAX;
     record.as_bytes().to_vec()
 }

@@ -1,7 +1,7 @@
 //! Programs that fail to start: what was asked for, from the caller's memory, and the error that it got.
 
 use crate::sys::{self, Actor, Pages, Status, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, not_checked};
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
@@ -288,7 +288,7 @@ fn an_exec_by_x32_is_read_by_narrow_pointers() {
     let run = traced.stop();
     run.check();
     if rets[0] == -i64::from(libc::ENOSYS) {
-        return cannot_run("this kernel takes no calls of x32 (CONFIG_X86_X32_ABI, syscall.x32=y)");
+        return not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
     }
     let events = run.kind_of("exec", failing_pid);
     if events.is_empty() && crate::traced::doctor().contains("x32") {

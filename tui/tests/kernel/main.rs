@@ -14,6 +14,7 @@ mod exits;
 mod filters;
 mod formats;
 mod hostile;
+mod lies;
 mod live;
 mod paths;
 mod programs;

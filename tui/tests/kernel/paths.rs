@@ -1,7 +1,7 @@
 //! Where a file really was: the path as asked and the path that the kernel found.
 
 use crate::sys::{self, Actor, Pages, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor, not_checked};
 use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 
@@ -417,7 +417,7 @@ fn a_call_of_x32_is_seen_as_one() {
     let run = traced.stop();
     run.check();
     if rets[0] == -i64::from(libc::ENOSYS) {
-        return cannot_run("this kernel takes no calls of x32 (CONFIG_X86_X32_ABI, syscall.x32=y)");
+        return not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
     }
     let events = run.kind_of("open", pid);
     if events.is_empty() && doctor().contains("x32") {

@@ -328,6 +328,11 @@ pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
 
 /// A system call of the 32-bit table.
 pub(crate) fn int80(number: u32, args: [u32; 4]) -> i64 {
+    int80_wide(number, args.map(u64::from))
+}
+
+/// The same with whole registers, of which the kernel looks at the lower halves.
+pub(crate) fn int80_wide(number: u32, args: [u64; 4]) -> i64 {
     let ret: i32;
     // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
     // put back.
@@ -336,12 +341,12 @@ pub(crate) fn int80(number: u32, args: [u32; 4]) -> i64 {
             "xchg rbx, {ebx:r}",
             "int 0x80",
             "xchg rbx, {ebx:r}",
-            ebx = inout(reg) u64::from(args[0]) => _,
+            ebx = inout(reg) args[0] => _,
             inlateout("eax") number => ret,
-            in("ecx") args[1],
-            in("edx") args[2],
-            in("esi") args[3],
-            in("edi") 0,
+            in("rcx") args[1],
+            in("rdx") args[2],
+            in("rsi") args[3],
+            in("rdi") 0u64,
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }

@@ -108,6 +108,7 @@ const WALK: &[Field] = &[
     PathDentry,
     FilePath,
     FileFlags,
+    DentrySeq,
     DentryParent,
     DentryName,
     DentryNameLen,
@@ -122,7 +123,7 @@ const FILES: &[Field] = &[TaskFiles, FilesFdt, FilesCount, FdtableFd, FdtableMax
 const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
 const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
-const SYSCALL: &[Field] = &[TaskStatus];
+const SYSCALL: &[Field] = &[TaskStatus, TaskPending];
 const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
 
 const URING: &[Field] =

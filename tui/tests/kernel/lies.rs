@@ -1,0 +1,182 @@
+//! Opens made so that a careless look at them shows what never was: another file, another name, a result of no call.
+
+use crate::sys::{self, Actor, Pages, c};
+use crate::traced::{Dir, Run, Traced, alone};
+use serde_json::Value;
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+    let traced = Traced::start(&["--kind", kinds])?;
+    let actor = Actor::new(act);
+    let pid = actor.pid;
+    let numbers = actor.run();
+    let run = traced.stop();
+    run.check();
+    Some((run, pid, numbers))
+}
+
+/// Makes seccomp answer openat(2) by SIGSYS, which is ignored by a handler.
+fn trap_openat() {
+    extern "C" fn nothing(_: i32) {}
+    let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_openat as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_TRAP),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: a handler that does nothing, and a program that outlives the call.
+    unsafe {
+        libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t);
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let set = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0);
+        assert_eq!(set, 0, "seccomp: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Where the result of a call stands, seccomp leaves the number of one that it answers by a signal: 257, which may be a
+/// descriptor.
+#[test]
+fn a_call_that_seccomp_traps_is_no_open() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (asked, decoy) = (dir.file("asked"), dir.file("decoy"));
+    let to_open = asked.clone();
+    let acted = trace("open,exit", move || {
+        let fd = sys::open(&c(decoy), libc::O_RDONLY, 0);
+        assert_eq!(sys::call(libc::SYS_dup2, [fd as u64, libc::SYS_openat as u64, 0, 0, 0]), libc::SYS_openat);
+        trap_openat();
+        sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_RDONLY, 0);
+        vec![sys::open(&c(to_open), libc::O_RDONLY, 0)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.open(pid, &asked);
+    assert_eq!((&event["via"], &event["ret"]), (&"open".into(), &rets[0].into()), "{event}");
+}
+
+/// 64-bit code may call through the 32-bit table with anything in the upper halves of the registers.
+#[test]
+fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("in the lower half");
+    let bytes = c(path.clone()).into_bytes_with_nul();
+    let acted = trace("open,exit", || {
+        let low = Pages::new(1, libc::MAP_32BIT);
+        let at = low.put(0, &bytes) as u64;
+        let high = 0x7fff_0000_0000_0000;
+        vec![sys::int80_wide(5, [high | at, high | libc::O_RDONLY as u64, high, high])]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.open(pid, &path);
+    assert!(rets[0] >= 0 && event["ret"] == rets[0] && event["abi"] == "i386", "{event}");
+    assert_eq!((&event["abs_path"], &event["flags"]), (&path.into(), &"O_RDONLY".into()), "{event}");
+}
+
+/// A directory that changes its name all the time, between a short and a long one: never does a third one show.
+#[test]
+fn a_name_that_changes_is_one_or_the_other() {
+    const OPENS: usize = 30_000;
+    let _alone = alone();
+    let dir = Dir::new();
+    let (short, long) = (dir.at(&"a".repeat(30)), dir.at(&"b".repeat(60)));
+    std::fs::create_dir(&short).expect("a directory");
+    let file = format!("{short}/file");
+    std::fs::File::create(&file).expect("a file");
+    let (from, to) = (c(short.clone()), c(long.clone()));
+    let acted = trace("open,exit", move || {
+        let there = std::fs::File::open(from.to_str().expect("UTF-8")).expect("a directory");
+        let done = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&done);
+        let renames = std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                for (from, to) in [(&from, &to), (&to, &from)] {
+                    sys::call(libc::SYS_rename, [from.as_ptr() as u64, to.as_ptr() as u64, 0, 0, 0]);
+                }
+            }
+        });
+        for _ in 0..OPENS {
+            sys::close(sys::openat(there.as_raw_fd(), c"file", libc::O_RDONLY, 0));
+        }
+        done.store(true, Ordering::Relaxed);
+        renames.join().expect("no panic");
+        vec![]
+    });
+    let Some((run, pid, _)) = acted else { return };
+    let known = [short, long].map(|dir| Value::from(format!("{dir}/file")));
+    let opened: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["path"] == "file").collect();
+    assert!(opened.len() > OPENS / 2, "{} opens", opened.len());
+    for event in &opened {
+        assert!(known.contains(&event["abs_path"]) || event["abs_path"].is_null(), "{event}");
+    }
+    let told = opened.iter().filter(|e| !e["abs_path"].is_null()).count();
+    assert!(told > opened.len() / 2, "{told} of {} have a path", opened.len());
+}
+
+/// Namespaces and pidfds are files without a name: they are not the root directory.
+#[test]
+fn a_file_without_a_name_is_not_called_root() {
+    let _alone = alone();
+    let acted = trace("open,exit", || {
+        let mut ends = [0; 2];
+        // SAFETY: a place for two descriptors.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        vec![sys::open_path("/proc/self/ns/mnt"), sys::open_path(&format!("/proc/self/fd/{}", ends[0]))]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    for ret in rets {
+        let event = run
+            .one("open", pid, |e| e["ret"] == ret && e["path"].as_str().is_some_and(|p| p.starts_with("/proc/self/")));
+        assert_eq!((&event["abs_path"], &event["abs_path_why"]), (&Value::Null, &"not_collected".into()), "{event}");
+    }
+}
+
+/// Who left its root by a descriptor still has that root.
+#[test]
+fn an_open_outside_of_the_root_does_not_deny_the_root() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (jail, outside) = (dir.dir("jail"), dir.file("outside"));
+    let place = dir.at("");
+    let acted = trace("open,exit", move || {
+        let there = std::fs::File::open(place).expect("a directory");
+        // SAFETY: a C string.
+        assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
+        vec![sys::openat(there.as_raw_fd(), c"outside", libc::O_RDONLY, 0)]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.open(pid, "outside");
+    assert_eq!(event["ret"], rets[0], "{event}");
+    assert!(event["abs_path"] == outside.as_str() || event["abs_path"].is_null(), "{event}");
+    assert!(event["root"].is_null() && event.get("root_why").is_some(), "{event}");
+}
+
+/// A program whose file is gone, started where no directory is any more.
+#[test]
+fn what_was_deleted_is_said_to_be() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (program, place) = (dir.at("program"), dir.dir("place"));
+    std::fs::copy("/bin/true", &program).expect("a copy");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let Some(traced) = Traced::start(&["--kind", "exec,exit"]) else { return };
+    let (file, there) = (program.clone(), place.clone());
+    let mut actor = Actor::new(move || {
+        std::env::set_current_dir(&there).expect("a directory");
+        let open = c(format!("/proc/self/fd/{}", sys::open(&c(file.clone()), libc::O_RDONLY, 0)));
+        std::fs::remove_dir(&there).expect("an empty directory");
+        std::fs::remove_file(&file).expect("a file");
+        let argv = [open.as_ptr() as u64, 0];
+        vec![sys::call(libc::SYS_execve, [open.as_ptr() as u64, argv.as_ptr() as u64, argv[1..].as_ptr() as u64, 0, 0])]
+    });
+    let pid = actor.pid;
+    actor.go();
+    let (status, failed) = actor.end();
+    assert_eq!((status.code(), failed), (Some(0), vec![]));
+    let event = traced.stop().one("exec", pid, |_| true);
+    assert_eq!((&event["exe"], &event["exe_deleted"]), (&program.into(), &true.into()), "{event}");
+    assert_eq!((&event["cwd"], &event["cwd_deleted"]), (&place.into(), &true.into()), "{event}");
+}
