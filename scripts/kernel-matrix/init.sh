@@ -138,8 +138,10 @@ else
   while read -r name; do
     case "$checks:$name" in
       # What user space alone decides.
-      most:filters::expressions_* | most:filters::different_* | most:filters::several_* | most:filters::kind_* | most:formats::* | \
-        most:command::the_exit_status_*) ;;
+      most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*)
+        run_test /tests/kernel "$name"
+        ;;
+      most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) ;;
       storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | most:* | all:*)
         run_test /tests/kernel "$name"
         ;;
