@@ -14,6 +14,7 @@ mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mount -t securityfs securityfs /sys/kernel/security
 # tracefs stays unmounted: tracetui must reach it by itself.
 exec </dev/null

@@ -89,6 +89,7 @@ pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
 /// Entry of `finalize_exec(struct linux_binprm *bprm)`, which the loader of the program's format calls last, a moment before
 /// `sched_process_exec`: that tells [`exec_tp`] too little.
 #[kprobe]
+#[inline(always)]
 pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the entry; the task is the current one.
     unsafe {

@@ -21,6 +21,7 @@ const GROUP_DEAD_AT: usize = 32;
 
 /// Up to 6.15 `sched_process_exit(struct task_struct *p)`, then `(struct task_struct *p, bool group_dead)`.
 #[btf_tracepoint(function = "sched_process_exit")]
+#[inline(always)]
 pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
     let task = typed_as(ctx.arg(0), Type::Task);
     let told = konst(Const::ExitHasGroupDead) != 0;
@@ -32,6 +33,7 @@ pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
 
 /// `sched:sched_process_exit`: comm[16], pid, prio, and from 6.16 on group_dead.
 #[tracepoint(category = "sched", name = "sched_process_exit")]
+#[inline(always)]
 pub fn exit_tp(ctx: TracePointContext) -> u32 {
     let told = konst(Const::ExitHasGroupDead) != 0;
     // SAFETY: the record has the field where the constant says so.

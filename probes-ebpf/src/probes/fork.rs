@@ -18,6 +18,7 @@ use tracetui_shared::time::BootNanos;
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in `kernel_clone`, before the child
 /// first runs. `parent` is the current task.
 #[btf_tracepoint(function = "sched_process_fork")]
+#[inline(always)]
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: both are the tracepoint's arguments.
     unsafe { fork(Slot::ForkBtf, typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task)) };
@@ -27,6 +28,7 @@ pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
 /// Entry of `wake_up_new_task(struct task_struct *p)`, which `kernel_clone` calls for every task that it made, before it
 /// first runs.
 #[kprobe]
+#[inline(always)]
 pub fn fork_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the entry; the argument is cast.
     unsafe { fork(Slot::ForkMulti, current(), typed_as(field(&ctx, DI as usize), Type::Task)) };

@@ -116,6 +116,7 @@ pub fn open_tp(ctx: TracePointContext) -> u32 {
 
 /// Returns of the functions behind the same system calls, of every table.
 #[kprobe]
+#[inline(always)]
 pub fn open_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the return.
     unsafe { tell_open(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, field(&ctx, AX as usize)) }
@@ -123,6 +124,7 @@ pub fn open_multi(ctx: ProbeContext) -> u32 {
 
 /// `syscalls:sys_exit_{bpf,ioctl}`: nr, ret.
 #[tracepoint]
+#[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `open_tp`.
     unsafe { tell_bpf(Slot::BpfTp, &BPF_TP_SCRATCH, field(&ctx, RET)) }
@@ -130,6 +132,7 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
 
 /// Returns of the functions behind the same system calls, of every table.
 #[kprobe]
+#[inline(always)]
 pub fn bpf_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: see `open_multi`.
     unsafe { tell_bpf(Slot::BpfMulti, &BPF_MULTI_SCRATCH, field(&ctx, AX as usize)) }
@@ -145,6 +148,7 @@ pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
 
 /// Returns of the functions behind the same system calls, of every table.
 #[kprobe]
+#[inline(always)]
 pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: see `open_multi`.
     unsafe { tell_failed_exec(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, field(&ctx, AX as usize)) }

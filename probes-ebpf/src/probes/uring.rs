@@ -52,6 +52,7 @@ pub struct UringOpen {
 /// force_nonblock)` before: after the preparation of a request, so its name is in kernel memory. Requests that the
 /// preparation refuses do not come here.
 #[btf_tracepoint]
+#[inline(always)]
 pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is the request.
     unsafe { submitted(&URING_SUBMIT_SCRATCH, ctx.arg(0)) };
@@ -60,6 +61,7 @@ pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
 
 /// `io_uring:io_uring_submit_req`: ctx, req.
 #[tracepoint]
+#[inline(always)]
 pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the place is the record's, which user space made sure of.
     unsafe { submitted(&URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ)) };
@@ -69,6 +71,7 @@ pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
 /// `io_uring_req_failed(const struct io_uring_sqe *sqe, struct io_kiocb *req, int error)`: a request is refused before it is
 /// submitted. Its completion follows.
 #[btf_tracepoint(function = "io_uring_req_failed")]
+#[inline(always)]
 pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
     refused(ctx.arg(1));
     0
@@ -76,6 +79,7 @@ pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
 
 /// `io_uring:io_uring_req_failed`: ctx, req.
 #[tracepoint]
+#[inline(always)]
 pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `uring_submit_tp`.
     refused(unsafe { field(&ctx, REQ) });

@@ -227,22 +227,25 @@ fn an_exec_by_the_leader_has_no_other_thread() {
     assert_eq!(exit["comm"], "sleep");
 }
 
-/// A memory cgroup of the v1 hierarchy, removed with the value.
+/// A memory cgroup of the v1 or the v2 hierarchy, removed with the value.
 struct Memory(String);
 
 impl Memory {
     /// `None` where there is no such hierarchy, or nothing may be made in it.
     fn limited_to(bytes: u64) -> Option<Memory> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-        let of_memory = |line: &&str| {
-            let mut fields = line.split(' ').skip(2);
-            fields.next() == Some("cgroup") && fields.next().is_some_and(|o| o.split(',').any(|o| o == "memory"))
-        };
-        let line = mounts.lines().find(of_memory)?;
-        let memory = Memory(format!("{}/tracetui-{}", line.split(' ').nth(1)?, sys::pid()));
-        std::fs::create_dir(&memory.0).ok()?;
-        std::fs::write(format!("{}/memory.limit_in_bytes", memory.0), bytes.to_string()).ok()?;
-        Some(memory)
+        mounts.lines().find_map(|line| {
+            let [_, place, fstype, options, ..] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+            let limit = match fstype {
+                "cgroup" if options.split(',').any(|option| option == "memory") => "memory.limit_in_bytes",
+                "cgroup2" => "memory.max",
+                _ => return None,
+            };
+            let memory = Memory(format!("{place}/tracetui-{}", sys::pid()));
+            std::fs::create_dir(&memory.0).ok()?;
+            std::fs::write(format!("{}/{limit}", memory.0), bytes.to_string()).ok()?;
+            Some(memory)
+        })
     }
 }
 
