@@ -265,8 +265,10 @@ fn note(probe: &ProbeStatus) -> Option<String> {
     let why = probe.why.as_ref()?;
     let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}"));
     match (probe.attached, remedy) {
-        // What it does not see is the same on every such kernel, and nothing is to be done: doctor says it.
+        // What it does not see is the same on every such kernel, and nothing is to be done, or each event tells: doctor
+        // says it.
         (true, None) => None,
+        (false, _) if probe.optional => None,
         (true, Some(remedy)) => Some(format!("{}: {why}{remedy}", probe.name)),
         (false, remedy) => {
             Some(format!("{}: {why}; not seen: {}{}", probe.name, probe.missing, remedy.unwrap_or_default()))

@@ -1,7 +1,7 @@
 //! Files opened through io_uring, which no system call shows. The ring is made and run by hand: no library.
 
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
 use serde_json::Value;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -178,7 +178,7 @@ fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
         cannot_run("this kernel has no io_uring");
         return None;
     }
-    let sees_quiet = !traced.said_not_seen("IOSQE_CQE_SKIP_SUCCESS");
+    let sees_quiet = !doctor().lines().any(|line| line.starts_with("uring_quiet ") && line.contains("not attached"));
     Some(Acted { run: traced.stop(), pid, numbers, sees_quiet })
 }
 

@@ -35,6 +35,8 @@ pub struct ProbeStatus {
     pub why: Option<String>,
     /// What is not seen when it does not run.
     pub missing: String,
+    /// Whether the rest does without it: what is missing then is told by each event, or counted.
+    pub optional: bool,
     /// What to do about it.
     pub remedy: Option<String>,
 }
@@ -249,6 +251,7 @@ const URING_COMPLETE_TP: Probe = Probe {
 };
 const URING_QUIET: Probe = Probe {
     name: "uring_quiet",
+    optional: true,
     place: Place::Exit("io_openat2"),
     missing: "files that requests of io_uring open which want no completion (IOSQE_CQE_SKIP_SUCCESS); where requests are \
               seen, the account counts these as lost",
@@ -483,7 +486,6 @@ struct Outcome {
     program: Option<OwnedFd>,
     took: Duration,
     preemptible: bool,
-    optional: bool,
 }
 
 /// A program that runs, and a note on places where it does not.
@@ -503,7 +505,7 @@ impl Attacher<'_> {
             }
             let mut outcomes: Vec<Outcome> = wanted.iter().map(|probe| self.probe(probe)).collect();
             let works = |outcomes: &[Outcome]| outcomes.iter().filter(|o| o.status.attached).count();
-            let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.optional;
+            let fails = |outcome: &Outcome| !outcome.status.attached && !outcome.status.optional;
             let whole = !outcomes.iter().any(fails);
             if let Some(failed) = best.iter().find(|outcome| fails(outcome)).filter(|_| whole) {
                 outcomes.iter_mut().for_each(|outcome| outcome.status.is_second_best(&failed.status));
@@ -536,13 +538,13 @@ impl Attacher<'_> {
                 how: probe.place.name(),
                 why: None,
                 missing: probe.missing.to_string(),
+                optional: probe.optional,
                 remedy: None,
             },
             links: Vec::new(),
             program: None,
             took: Duration::ZERO,
             preemptible: probe.place.is_preemptible(),
-            optional: probe.optional,
         };
         match self.load_and_attach(probe) {
             Ok(running) => {
