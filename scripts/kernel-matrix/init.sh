@@ -42,19 +42,20 @@ reason() {
   sed -n '/panicked at/,/^note: run with\|^stack backtrace/{/panicked at\|^note: run with/!p;}' "$1" | head -3 | one_line
 }
 
-# Runs one test: program, name. Where it failed and the kernel had skipped probes meanwhile (7.0 and later, counted by
-# tracetui), it may have looked for an event that was skipped: then it is run again.
+# Runs one test: program, name. One that fails is run once more, more often where the kernel had skipped probes meanwhile
+# (counted by tracetui): it may have looked for an event that was skipped. The table says of what was the matter at first.
 run_test() {
+  at_first=
   for try in 1 2 3 4 5; do
     try_test "$1" "$2"
     [ $status != 0 ] || break
-    grep -q 'the kernel skipped [0-9]* events' /tmp/said || break
+    [ -n "$at_first" ] || at_first=$(reason /tmp/said)
+    sed 's/^/| /' /tmp/said | cut -c1-2000 | tail -40
+    [ "$try" = 1 ] || grep -q 'the kernel skipped [0-9]* events' /tmp/said || break
   done
   if [ $status = 137 ]; then
-    sed 's/^/| /' /tmp/said | tail -40
     check "$2" fail "did not end within ${limit:-120}s"
   elif [ $status != 0 ]; then
-    cut -c1-2000 /tmp/said | sed 's/^/| /' | tail -60
     check "$2" fail "$(reason /tmp/said)"
   # The name of the test may stand before it.
   elif grep -q -e 'cannot run: ' -e 'not checked: ' /tmp/said; then
@@ -63,7 +64,7 @@ run_test() {
     sed -n "s/.*the kernel skipped/SKIPPED $2/p" /tmp/said
     grep -o -e 'storm: {.*' -e 'small ring: {.*' -e 'latency: .*' -e 'crowd: .*' /tmp/said | cut -c1-1000 | sed 's/^/FIGURE /'
     again=
-    [ "$try" = 1 ] || again="at try $try: in those before the kernel skipped probes, as tracetui counted"
+    [ "$try" = 1 ] || again="at try $try; at first: $at_first"
     check "$2" pass ${again:+"$again"}
   fi
 }

@@ -14,6 +14,8 @@ preemption model that the kernel starts with, *full* is `preempt=full`, where on
 Emulation makes our programs a large share of what the processor does, so losses are far above those of real hardware;
 whether they can happen, and whether they are counted, is the same.
 
+A check that fails is run once more; what was the matter at first stands below.
+
 `pass` as it should be · `FAIL` not · `cannot` this kernel or machine cannot show it (the reason is below) · empty: not run.
 
 X
