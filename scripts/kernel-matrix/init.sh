@@ -3,7 +3,7 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: checks=all|most|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# Kernel command line: checks=all|most|core|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
 # shellcheck shell=dash
 checks=all clock=0 storm=20000
 export PATH=/bin HOME=/root TMPDIR=/tmp TERM=dumb
@@ -143,6 +143,17 @@ else
       most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*)
         run_test /tests/kernel "$name"
         ;;
+      core:storm::* | core:crowd::* | core:exits::* | core:bpf::both_* | core:bpf::what_* | core:lies::* | core:races::*_like_it_* | \
+        core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
+        core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
+        core:execs::*_32_bit_* | core:execs::*_kills_* | core:execs::*_x32_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
+        core:paths::*_32_bit_* | core:paths::*_x32_* | core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
+        core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
+        core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::a_tree_is_* | \
+        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_* | core:endings::two_*)
+        run_test /tests/kernel "$name"
+        ;;
+      core:*) ;;
       most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) ;;
       storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | most:* | all:*)
         run_test /tests/kernel "$name"
