@@ -149,8 +149,8 @@ else
         core:execs::*_32_bit_* | core:execs::*_kills_* | core:execs::*_x32_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
         core:paths::*_32_bit_* | core:paths::*_x32_* | core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
         core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
-        core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::a_tree_is_* | \
-        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_* | core:endings::two_*)
+        core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
+        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | core:endings::two_*)
         run_test /tests/kernel "$name"
         ;;
       core:*) ;;
