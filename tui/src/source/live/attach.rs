@@ -450,7 +450,7 @@ pub(super) fn tracepoints_are_preemptible() -> bool {
 pub(super) fn all(
     object: &mut Ebpf,
     btf: Option<&Btf>,
-    functions: &Functions,
+    functions: &Functions<'_>,
     kinds: u32,
     facts: &KernelFacts,
     first: Way,
@@ -472,7 +472,7 @@ pub(super) fn all(
 struct Attacher<'a> {
     object: &'a mut Ebpf,
     btf: Option<&'a Btf>,
-    functions: &'a Functions,
+    functions: &'a Functions<'a>,
     facts: &'a KernelFacts,
     again: Again<'a>,
     preemptible: bool,

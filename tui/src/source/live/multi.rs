@@ -33,8 +33,8 @@ impl At {
 }
 
 /// The object and its maps, to load such programs from.
-pub(super) struct Functions {
-    bytes: Vec<u8>,
+pub(super) struct Functions<'a> {
+    facts: &'a KernelFacts,
     maps: Vec<(String, OwnedFd)>,
     /// The object, once it is needed.
     object: OnceLock<Result<Object, String>>,
@@ -43,14 +43,14 @@ pub(super) struct Functions {
 /// What the verifier may write, at most.
 const LOG: usize = 1 << 20;
 
-impl Functions {
+impl<'a> Functions<'a> {
     /// Takes handles of the maps before they are taken out of the object.
-    pub(super) fn of(object: &Ebpf, facts: &KernelFacts) -> Functions {
+    pub(super) fn of(object: &Ebpf, facts: &'a KernelFacts) -> Functions<'a> {
         let maps = object.maps().filter_map(|(name, map)| {
             let fd = data(map)?.fd().as_fd().try_clone_to_owned().ok()?;
             Some((name.to_string(), fd))
         });
-        Functions { bytes: for_this_kernel(facts), maps: maps.collect(), object: OnceLock::new() }
+        Functions { facts, maps: maps.collect(), object: OnceLock::new() }
     }
 
     /// Loads a program.
@@ -78,7 +78,7 @@ impl Functions {
     }
 
     fn relocated(&self) -> Result<Object, Box<dyn std::error::Error>> {
-        let mut object = Object::parse(&self.bytes)?;
+        let mut object = Object::parse(&for_this_kernel(self.facts))?;
         let maps: Vec<_> = object.maps.drain().collect();
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let fd_of = |wanted: &str| self.maps.iter().find(|(name, _)| name == wanted).map(|(_, fd)| fd.as_raw_fd());
