@@ -8,12 +8,14 @@
 //! | [`task`] | who did it: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
 //! | [`further`] | long loops on kernels before 6.9 |
+//! | [`arch`] | what differs between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
 //! | [`maps`] | the maps |
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod arch;
 mod capture;
 mod emit;
 mod further;

@@ -13,6 +13,7 @@
 //!
 //! In none of them does a null pointer need a test: it reads as zeros.
 
+use crate::arch::{on_arm, read_tagged, untagged};
 use core::mem::{MaybeUninit, size_of, transmute};
 use core::ptr::{read_volatile, write_volatile};
 #[cfg(target_arch = "bpf")]
@@ -214,7 +215,8 @@ macro_rules! readers {
 readers! {
     /// `bpf_probe_read_kernel`: zero-fills on a fault.
     read_kernel = 113;
-    /// `bpf_probe_read_user`: never faults a page in; zero-fills on a fault.
+    /// `bpf_probe_read_user`: never faults a page in; zero-fills on a fault. Of an address that the caller passed:
+    /// [`read_passed`].
     read_user = 112;
     /// `bpf_probe_read_kernel_str`. Before 6.1.x it may write a NUL to `dst[-1]`: never pass a map value's first byte.
     read_kernel_str = 115;
@@ -222,11 +224,22 @@ readers! {
     read_user_str = 114;
 }
 
+/// Reads `size` bytes, at most `MOST`, at an address that the caller of a system call passed. It may have a tag on aarch64.
+/// Returns 0, or a negative number when some byte cannot be read.
+#[inline(always)]
+pub unsafe fn read_passed<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
+    // SAFETY: as of the helper.
+    unsafe {
+        let result = read_user(dst, size, untagged(src));
+        if on_arm() && result != 0 { read_tagged::<MOST>(dst, size, src) } else { result }
+    }
+}
+
 /// Stores 8 bytes at an address that need not be aligned: one instruction, where the compiler would make eight.
 #[inline(always)]
 pub unsafe fn store_word(dst: *mut u8, word: u64) {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the verifier checks that 8 bytes at `dst` are ours; x86 has no alignment to keep.
+    // SAFETY: the verifier checks that 8 bytes at `dst` are ours; neither x86 nor aarch64 asks for alignment.
     unsafe {
         core::arch::asm!("*(u64 *)({dst} + 0) = {word}", dst = in(reg) dst, word = in(reg) word, options(nostack));
     }

@@ -9,7 +9,7 @@
 //! part; a reader takes what it knows of a longer one. A field that changes its meaning takes a new version.
 //!
 //! # Byte order
-//! Native; probes and user space run on the same machine, and recordings are little-endian (x86-64).
+//! Native; probes and user space run on the same machine, and recordings are little-endian.
 #![no_std]
 #![forbid(unsafe_code)]
 

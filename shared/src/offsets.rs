@@ -34,7 +34,7 @@ macro_rules! fields {
 }
 
 fields! {
-    TaskStatus = "task_struct" "thread_info.status";
+    TaskCompat = "task_struct" "thread_info.status" | "thread_info.flags";
     TaskTgid = "task_struct" "tgid";
     TaskPid = "task_struct" "pid";
     TaskComm = "task_struct" "comm";
@@ -211,6 +211,18 @@ pub const TYPE_COUNT: usize = TYPES.len();
 /// The immediate of the probes' placeholder for a call of [`CAST_FUNCTION`], which user space makes a call of the kernel
 /// function, or where there is none `r0 = r1`.
 pub const CAST_PLACEHOLDER: i32 = 0x7e57_0003;
+
+/// The immediate of the probes' placeholder for the architecture, in an instruction that moves a number into a register:
+/// user space writes one of [`arch`] there.
+pub const ARCH_PLACEHOLDER: i32 = 0x7e57_0004;
+
+/// The architectures that the probes know.
+pub mod arch {
+    /// x86-64, with the tables of i386 and x32.
+    pub const X86_64: i32 = 0;
+    /// aarch64, with the table of 32-bit ARM.
+    pub const AARCH64: i32 = 1;
+}
 
 /// Nanoseconds after which a CPU wakes the consumer for any event; the consumer polls for a little longer than this
 /// after a wake, then sleeps, so nothing waits on an idle machine and a storm does not wake per event.

@@ -14,9 +14,11 @@
 //! | [`sink`] | events as text, JSON and CSV |
 //! | [`app`] | the dashboard's state and what keys do |
 //! | [`view`] | draws that state |
+//! | [`arch`] | what differs between architectures |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
 pub mod app;
+pub mod arch;
 pub mod cli;
 pub mod command;
 pub mod enrich;

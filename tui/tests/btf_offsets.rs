@@ -129,6 +129,20 @@ fn check_same_facts(full: &Btf, minimal: &Btf) {
     assert_eq!(without_ids(full), without_ids(minimal));
 }
 
+/// Each kernel that has the function behind openat(2) in its BTF shows its architecture.
+#[test]
+fn a_btf_shows_its_architecture() {
+    let reduced = btfs(&data().join("btf"));
+    let shown: BTreeMap<_, _> = reduced
+        .into_iter()
+        .filter_map(|(kernel, bytes)| Some((kernel.clone(), Btf::parse(bytes).expect(&kernel).arch()?.name)))
+        .collect();
+    assert!(shown.len() > 5, "{shown:?}");
+    for (kernel, arch) in &shown {
+        assert_eq!(*arch, if kernel.starts_with("arm64-") { "aarch64" } else { "x86_64" }, "{kernel}");
+    }
+}
+
 /// Nothing is known of this kernel, but it must be readable where it has a BTF.
 #[test]
 fn the_running_kernel_is_readable() {

@@ -1,10 +1,10 @@
 //! `bpf`: a BPF program was loaded or attached, or failed to.
 
 use super::open::file_at;
-use super::sys_exit::Call;
+use crate::arch::Call;
 use crate::emit::{Event, Frame};
 use crate::read::{
-    has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_user, read_user_str, set,
+    has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
 };
 use crate::task::Who;
 use aya_ebpf::maps::Array;
@@ -117,7 +117,7 @@ unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
         }
         let size = call.args[2] & 0xffff_ffff;
         let size = if size < ATTR { size } else { ATTR };
-        if size > 0 && read_user(attr, size, call.args[1]) == 0 {
+        if size > 0 && read_passed::<ATTR>(attr, size, call.args[1]) == 0 {
             (*s).frame.record.has |= has::ATTR;
         }
     }

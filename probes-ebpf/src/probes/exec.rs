@@ -2,13 +2,14 @@
 
 use super::field;
 use super::open::copy_header;
-use super::sys_exit::{Call, DI};
+use crate::arch::{Call, first_argument};
 use crate::emit::{Event, Frame};
 use crate::further::{self, arguments_btf, arguments_tp};
 use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
 use crate::read::{
-    at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_user, read_user_str, set, store_word, typed_as,
+    at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_passed, read_user, read_user_str, set, store_word,
+    typed_as,
 };
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
@@ -95,7 +96,7 @@ pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
     unsafe {
         let tgid: u32 = ld(current(), Field::TaskTgid);
         // No room: the event is told without.
-        let _ = EXEC_BPRMS.insert(tgid, field::<u64>(&ctx, DI as usize), 0);
+        let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
     }
     0
 }
@@ -307,7 +308,7 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         }
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
         let start = get(&raw const (*s).off);
-        asked_arguments(slot, s, asked.argv, call.abi != abi::X86_64, gone);
+        asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);
         let end = get(&raw const (*s).off);
         (*record).argv_total = (end - start) as u32;
         (*record).argv_len = (end - start) as u32;
@@ -323,7 +324,7 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
     unsafe {
         let record = &raw mut (*s).frame.record;
         let word = (&raw mut (*s).word).cast::<u8>();
-        read_user(word, 1, asked.path);
+        read_passed::<1>(word, 1, asked.path);
         let first = get(word);
         if asked.dirfd != AT_FDCWD && first != b'/' {
             store_word((&raw mut (*s).buf).cast(), DEV_FD);
@@ -339,7 +340,7 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
         let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
         (*record).filename_marks = if n < 0 { mark::FAULT } else { 0 };
         if n == STRING_MAX as i64 {
-            read_user(word, 1, asked.path + STRING_MAX - 1);
+            read_passed::<1>(word, 1, asked.path + STRING_MAX - 1);
             if get(word) != 0 {
                 (*record).filename_marks = mark::CUT;
             }
@@ -463,7 +464,7 @@ unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
         if count >= ARGC_MAX {
             return false;
         }
-        if read_user((&raw mut (*s).word).cast(), size, at) != 0 {
+        if read_passed::<8>((&raw mut (*s).word).cast(), size, at) != 0 {
             set(&raw mut (*s).full, u64::from(mark::FAULT));
             return false;
         }
@@ -500,7 +501,7 @@ unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
         if n == ARG_ASK as i64 {
             // As long as there was room for: whole only if its NUL is where ours was put.
             let word = (&raw mut (*s).word).cast::<u8>();
-            if read_user(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
+            if read_passed::<1>(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
                 set(&raw mut (*s).full, u64::from(mark::CUT));
             }
         }

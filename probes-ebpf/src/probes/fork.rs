@@ -1,7 +1,6 @@
 //! `fork`: a process was created.
 
-use super::field;
-use super::sys_exit::DI;
+use crate::arch::first_argument;
 use crate::capture;
 use crate::emit::{self, Event, Frame};
 use crate::read::{ld, typed_as};
@@ -31,7 +30,7 @@ pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 pub fn fork_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the entry; the argument is cast.
-    unsafe { fork(Slot::ForkMulti, current(), typed_as(field(&ctx, DI as usize), Type::Task)) };
+    unsafe { fork(Slot::ForkMulti, current(), typed_as(first_argument(&ctx), Type::Task)) };
     0
 }
 

@@ -1,9 +1,9 @@
 //! `open`: a file was opened, or failed to open.
 
-use super::sys_exit::Call;
+use crate::arch::{self, Call};
 use crate::emit::{Event, Frame};
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, ld, offset, read_user, read_user_str, set};
+use crate::read::{any, get, ld, offset, read_passed, read_user_str, set};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::header::FrameHeader;
@@ -21,9 +21,6 @@ const AT_FDCWD: i32 = -100;
 /// What creat(2) stands for: `O_CREAT | O_WRONLY | O_TRUNC`.
 const CREAT_FLAGS: u64 = 0x241;
 const O_ACCMODE: u64 = 3;
-/// Flags that an open file keeps as they were asked for: `O_DIRECTORY`, `O_NOFOLLOW`, `O_PATH`. (fcntl(2) changes others,
-/// `do_dentry_open` takes those away that only matter to the opening.)
-const KEPT: u64 = 0x1_0000 | 0x2_0000 | O_PATH;
 const O_PATH: u64 = 0x20_0000;
 
 /// Where `open` is put together.
@@ -98,7 +95,7 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
             let how = &raw mut (*s).how;
             // A shorter one is refused (`OPEN_HOW_SIZE_VER0`).
             const SIZE: u64 = size_of::<[u64; 3]>() as u64;
-            let fault = read_user(how.cast(), SIZE, c) != 0 || d < SIZE;
+            let fault = read_passed::<SIZE>(how.cast(), SIZE, c) != 0 || d < SIZE;
             (*record).how_marks = if fault { mark::FAULT } else { 0 };
             (*record).flags = (*how)[0];
             (*record).mode = (*how)[1] as u32;
@@ -184,7 +181,10 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         }
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
-        let same = differ & KEPT == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
+        // These flags an open file keeps as they were asked for: fcntl(2) changes others, and `do_dentry_open` clears those
+        // that only matter to the opening.
+        let kept = arch::o_directory_nofollow() | O_PATH;
+        let same = differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
         let mut marks = if same { 0 } else { mark::RACED };
         let mut look = 0;
         while look < LOOKS {

@@ -3,6 +3,7 @@
 
 use super::field;
 use super::open::{self, OpenScratch};
+use crate::arch::{native_abi, o_largefile};
 use crate::capture;
 use crate::emit::{Event, untold};
 use crate::maps::{
@@ -19,14 +20,12 @@ use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{Const, Field};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{PATH_MAX, abi, uring, via};
+use tracetui_shared::record::open::{PATH_MAX, uring, via};
 
 /// `IORING_OP_OPENAT`.
 const OPENAT: u8 = 18;
 /// `IORING_OP_OPENAT2`.
 const OPENAT2: u8 = 28;
-/// `O_LARGEFILE` of x86, which the kernel adds (`__io_openat_prep`).
-const O_LARGEFILE: u64 = 0x8000;
 
 /// An open that was submitted.
 #[repr(C)]
@@ -161,7 +160,8 @@ unsafe fn submitted(scratch: &Array<UringOpen>, req: u64) {
         let Some(s) = scratch.get_ptr_mut(cpu) else { return };
         task::fill(&raw mut (*s).header, &who, cpu, bpf_ktime_get_boot_ns());
         let how = req.wrapping_add(offset(Field::IoOpenHow));
-        (*s).flags = rd::<u64>(how) & !O_LARGEFILE;
+        // The kernel adds that flag (`__io_openat_prep`).
+        (*s).flags = rd::<u64>(how) & !o_largefile();
         (*s).mode = rd(how.wrapping_add(8));
         (*s).resolve = rd(how.wrapping_add(16));
         (*s).dirfd = rd(req.wrapping_add(offset(Field::IoOpenDfd)));
@@ -223,7 +223,7 @@ unsafe fn tell(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8, a
         let record = &raw mut (*s).frame.record;
         (*record).ret = ret;
         (*record).via = via::IO_URING;
-        (*record).abi = abi::X86_64;
+        (*record).abi = native_abi();
         if let Some(asked) = asked {
             open::copy_header(header, &raw const (*asked).header);
             event.stamp(header);

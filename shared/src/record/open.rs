@@ -31,6 +31,15 @@ pub mod abi {
     pub const I386: u8 = 1;
     /// 64-bit with 32-bit pointers.
     pub const X32: u8 = 2;
+    /// aarch64.
+    pub const AARCH64: u8 = 3;
+    /// 32-bit ARM (EABI), on a 64-bit kernel.
+    pub const ARM: u8 = 4;
+
+    /// Whether pointers in the caller's memory have 4 bytes.
+    pub const fn is_narrow(abi: u8) -> bool {
+        matches!(abi, I386 | X32 | ARM)
+    }
 }
 
 /// What is particular to opens through io_uring ([`OpenRecord::uring`]).

@@ -1,10 +1,11 @@
 //! `tracetui btf`: where the kernel's fields are by a BTF, every decision with its reason. Needs no privileges and no kernel.
 
+use crate::arch;
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    ATTACH_FUNCTIONS, Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved,
-    TASK_HELPER, TRACEPOINTS,
+    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
+    attach_functions,
 };
 use crate::source::live::{hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
@@ -157,8 +158,16 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     for (name, found) in FUNCTIONS.iter().zip(btf.funcs(&FUNCTIONS)) {
         rows.push(vec![format!("function {name}"), id(found), "typed reads".into()]);
     }
-    for (name, found) in ATTACH_FUNCTIONS.iter().zip(btf.funcs(&ATTACH_FUNCTIONS)) {
-        let users: Vec<_> = hooked_functions().filter(|(at, _)| at == name).map(|(_, program)| program).collect();
+    // Where the BTF does not say for which architecture it is, those of all.
+    let hooked: Vec<_> = arch::ALL
+        .into_iter()
+        .filter(|arch| btf.arch().is_none_or(|of| of == *arch))
+        .flat_map(hooked_functions)
+        .collect();
+    let names: Vec<_> = attach_functions().into_iter().filter(|name| hooked.iter().any(|(at, _)| at == name)).collect();
+    for (name, found) in names.iter().zip(btf.funcs(&names)) {
+        let mut users: Vec<_> = hooked.iter().filter(|(at, _)| at == name).map(|(_, program)| *program).collect();
+        users.dedup();
         rows.push(vec![format!("function {name}"), id(found), users.join(" ")]);
     }
     for (name, found) in TYPES.iter().zip(btf.structures(TYPES)) {
@@ -187,6 +196,7 @@ fn table(out: &mut String, rows: Vec<Row>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn committed(kernel: &str) -> Btf {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/btf/{kernel}.btf"));
@@ -252,7 +262,9 @@ mod tests {
 
     #[test]
     fn every_function_that_is_hooked_is_looked_for() {
-        assert!(hooked_functions().map(|(function, _)| function).eq(ATTACH_FUNCTIONS));
+        let hooked: BTreeSet<_> =
+            arch::ALL.into_iter().flat_map(hooked_functions).map(|(function, _)| function).collect();
+        assert_eq!(hooked, attach_functions().into_iter().collect());
     }
 
     #[test]

@@ -237,7 +237,7 @@ pub fn signal(number: u32) -> Option<&'static str> {
 /// `O_ACCMODE`.
 const O_ACCMODE: u64 = 3;
 
-/// Open flags of x86-64 beside the access mode: include/uapi/asm-generic/fcntl.h. Composed ones before their parts.
+/// Open flags beside the access mode, as include/uapi/asm-generic/fcntl.h numbers them. Composed ones before their parts.
 pub const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),

@@ -1,9 +1,11 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use crate::arch;
+
 use super::{Body, Names, Parts, Seen, names};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{NEAR, OpenRecord, abi, uring, via};
+use tracetui_shared::record::open::{NEAR, OpenRecord, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ impl<'a> Open<'a> {
     }
 
     pub(super) fn detail(&self, out: &mut Vec<u8>) {
-        let access = names::access_letters(self.record.flags);
+        let access = names::access_letters(self.flags());
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
         if self.record.ret >= 0 && self.names.absent().is_none() {
@@ -68,8 +70,13 @@ impl<'a> Open<'a> {
         self.record.via == via::OPENAT2 || self.record.uring & uring::OPENAT2 != 0
     }
 
+    /// The flags as most architectures number them.
+    fn flags(&self) -> u64 {
+        arch::generic_open_flags(self.record.abi, self.record.flags)
+    }
+
     fn has_mode(&self) -> bool {
-        let flags = self.record.flags;
+        let flags = self.flags();
         flags & names::O_CREAT != 0 || flags & names::O_TMPFILE == names::O_TMPFILE
     }
 }
@@ -145,7 +152,7 @@ pub const FIELDS: &[Field] = &[
         open(s, |o| Value::Int(o.record.dirfd.into()))
     }),
     Field::new("flags", Shape::Text, "The flags as passed, by name, access mode first.", |s| {
-        open(s, |o| of_how(o, Value::Flags(o.record.flags)))
+        open(s, |o| of_how(o, Value::Flags(o.flags())))
     }),
     Field::new("flags_raw", Shape::Number, "The flags as passed.", |s| {
         open(s, |o| of_how(o, Value::Uint(o.record.flags)))
@@ -181,16 +188,8 @@ pub const FIELDS: &[Field] = &[
     Field::new(
         "abi",
         Shape::Text,
-        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number).",
-        |s| {
-            open(s, |o| {
-                Value::Word(match o.record.abi {
-                    abi::I386 => "i386",
-                    abi::X32 => "x32",
-                    _ => "x86_64",
-                })
-            })
-        },
+        "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
+        |s| open(s, |o| Value::Word(arch::abi_word(o.record.abi))),
     ),
 ];
 

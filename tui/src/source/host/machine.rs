@@ -44,7 +44,7 @@ impl Uname {
             return Uname::default();
         }
         let text = |field: &[libc::c_char]| {
-            let bytes: Vec<u8> = field.iter().map(|c| c.cast_unsigned()).collect();
+            let bytes: Vec<u8> = field.iter().map(|c| c.to_ne_bytes()[0]).collect();
             CStr::from_bytes_until_nul(&bytes).unwrap_or_default().to_string_lossy().into_owned()
         };
         Uname { node: text(&name.nodename), release: text(&name.release), machine: text(&name.machine) }

@@ -1,6 +1,8 @@
 //! Whether this machine and this user's privileges allow tracing, and what to do where they do not. Pure: facts in,
 //! causes out; every command that traces says them before it starts, and `doctor` always.
 
+use crate::arch;
+
 use super::machine::{Capabilities, Capability, Lockdown, Machine, Release};
 
 /// Where the probes' offsets come from.
@@ -19,7 +21,7 @@ pub enum BtfSource {
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Whether the architecture is one that the syscall tables cover.
+    /// Whether the probes know the machine's architecture, and this binary was built for it.
     pub arch_known: bool,
     /// The kernel; `None` when not known.
     pub release: Option<Release>,
@@ -41,7 +43,7 @@ impl Facts {
     /// The facts of a machine; `btf_file`: whether the user named a BTF.
     pub fn of(machine: &Machine, btf_file: bool) -> Facts {
         Facts {
-            arch_known: machine.uname.machine == "x86_64",
+            arch_known: arch::here().is_some_and(|arch| arch.name == machine.uname.machine),
             release: machine.release,
             capabilities: machine.capabilities,
             initial_user_ns: machine.initial_user_ns,
@@ -117,7 +119,10 @@ fn partial(what: &str, remedy: &str) -> Cause {
 
 fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
     if !facts.arch_known {
-        causes.push(fatal("tracing knows x86-64 only", "trace on an x86-64 machine; recordings can be read here"));
+        causes.push(fatal(
+            "tracing works on x86-64 and aarch64 only",
+            "run the binary that was built for the machine on one of these; recordings can be read here",
+        ));
     }
     if let Some(release) = facts.release.filter(|release| *release < Release::new(5, 8)) {
         causes.push(fatal(format!("kernel {release} has no BPF ring buffer"), "boot a kernel from 5.8 on"));

@@ -3,6 +3,7 @@
 use super::Way;
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
+use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
 use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
@@ -57,13 +58,16 @@ enum Place {
     /// A tracepoint with typed arguments: the first of these names that the kernel has.
     Btf(&'static [&'static str]),
     /// Tracepoints of a category in tracefs, of which the first must be there, and what is read of their records.
-    Classic(&'static str, &'static [&'static str], Record),
+    Classic(&'static str, Names, Record),
     /// The return of a function, with its arguments (a trampoline).
     Exit(&'static str),
     /// The entry or the return of functions, all at once (`BPF_TRACE_KPROBE_MULTI`, 5.18+): those that the kernel has; the
     /// first must be there.
-    Functions(At, &'static [&'static str]),
+    Functions(At, Names),
 }
+
+/// Names on an architecture.
+type Names = fn(&Arch) -> &'static [&'static str];
 
 /// Fields of a classic tracepoint's record that a program reads at fixed places: name, place, bytes.
 type Record = &'static [(&'static str, usize, usize)];
@@ -125,7 +129,7 @@ const FILES: &[Field] = &[TaskFiles, FilesFdt, FilesCount, FdtableFd, FdtableMax
 const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
 const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
-const SYSCALL: &[Field] = &[TaskStatus, TaskPending];
+const SYSCALL: &[Field] = &[TaskCompat, TaskPending];
 const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
 
 const URING: &[Field] =
@@ -154,7 +158,7 @@ const EXEC_TP: Probe = Probe {
     name: "exec_tp",
     optional: false,
     kinds: &[Kind::Exec],
-    place: Place::Classic("sched", &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
+    place: Place::Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
 };
@@ -170,7 +174,7 @@ const EXIT_TP: Probe = Probe {
     name: "exit_tp",
     optional: false,
     kinds: &[Kind::Exit],
-    place: Place::Classic("sched", &["sched_process_exit"], &[]),
+    place: Place::Classic("sched", |_| &["sched_process_exit"], &[]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
@@ -194,7 +198,7 @@ const EXEC_FAIL_TP: Probe = Probe {
     name: "exec_fail_tp",
     optional: false,
     kinds: &[Kind::Exec],
-    place: Place::Classic("syscalls", &["sys_exit_execve", "sys_exit_execveat"], RET),
+    place: Place::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
@@ -202,11 +206,7 @@ const OPEN_TP: Probe = Probe {
     name: "open_tp",
     optional: false,
     kinds: &[Kind::Open],
-    place: Place::Classic(
-        "syscalls",
-        &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat", "sys_exit_open_by_handle_at"],
-        RET,
-    ),
+    place: Place::Classic("syscalls", |arch| arch.open_tracepoints, RET),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
@@ -220,7 +220,7 @@ const URING_SUBMIT_BTF: Probe = Probe {
 };
 const URING_SUBMIT_TP: Probe = Probe {
     name: "uring_submit_tp",
-    place: Place::Classic("io_uring", &["io_uring_submit_req"], REQ),
+    place: Place::Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
     ..URING_SUBMIT_BTF
 };
 const URING_REFUSED_BTF: Probe = Probe {
@@ -233,7 +233,7 @@ const URING_REFUSED_BTF: Probe = Probe {
 };
 const URING_REFUSED_TP: Probe = Probe {
     name: "uring_refused_tp",
-    place: Place::Classic("io_uring", &["io_uring_req_failed"], REQ),
+    place: Place::Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
     ..URING_REFUSED_BTF
 };
 const URING_COMPLETE_BTF: Probe = Probe {
@@ -246,7 +246,7 @@ const URING_COMPLETE_BTF: Probe = Probe {
 };
 const URING_COMPLETE_TP: Probe = Probe {
     name: "uring_complete_tp",
-    place: Place::Classic("io_uring", &["io_uring_complete"], REQ),
+    place: Place::Classic("io_uring", |_| &["io_uring_complete"], REQ),
     ..URING_COMPLETE_BTF
 };
 const URING_QUIET: Probe = Probe {
@@ -261,7 +261,7 @@ const BPF_TP: Probe = Probe {
     name: "bpf_tp",
     optional: false,
     kinds: &[Kind::Bpf],
-    place: Place::Classic("syscalls", &["sys_exit_bpf", "sys_exit_ioctl"], RET),
+    place: Place::Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
@@ -270,21 +270,7 @@ const OPEN_MULTI: Probe = Probe {
     name: "open_multi",
     optional: false,
     kinds: &[Kind::Open],
-    place: Place::Functions(
-        At::Return,
-        &[
-            "__x64_sys_openat",
-            "__x64_sys_open",
-            "__x64_sys_openat2",
-            "__x64_sys_creat",
-            "__x64_sys_open_by_handle_at",
-            "__ia32_compat_sys_openat",
-            "__ia32_compat_sys_open",
-            "__ia32_sys_openat2",
-            "__ia32_sys_creat",
-            "__ia32_compat_sys_open_by_handle_at",
-        ],
-    ),
+    place: Place::Functions(At::Return, |arch| arch.opens),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
@@ -292,10 +278,7 @@ const BPF_MULTI: Probe = Probe {
     name: "bpf_multi",
     optional: false,
     kinds: &[Kind::Bpf],
-    place: Place::Functions(
-        At::Return,
-        &["__x64_sys_bpf", "__x64_sys_ioctl", "__ia32_sys_bpf", "__ia32_compat_sys_ioctl", "__x64_compat_sys_ioctl"],
-    ),
+    place: Place::Functions(At::Return, |arch| arch.bpfs),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
@@ -303,17 +286,7 @@ const EXEC_FAIL_MULTI: Probe = Probe {
     name: "exec_fail_multi",
     optional: false,
     kinds: &[Kind::Exec],
-    place: Place::Functions(
-        At::Return,
-        &[
-            "__x64_sys_execve",
-            "__x64_sys_execveat",
-            "__ia32_compat_sys_execve",
-            "__ia32_compat_sys_execveat",
-            "__x64_compat_sys_execve",
-            "__x64_compat_sys_execveat",
-        ],
-    ),
+    place: Place::Functions(At::Return, |arch| arch.execs),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
@@ -321,7 +294,7 @@ const EXEC_BPRM_MULTI: Probe = Probe {
     name: "exec_bprm_multi",
     optional: true,
     kinds: &[Kind::Exec],
-    place: Place::Functions(At::Entry, &["finalize_exec"]),
+    place: Place::Functions(At::Entry, |_| &["finalize_exec"]),
     needs: &[HEADER, BPRM],
     missing: "interpreters of scripts",
 };
@@ -329,7 +302,7 @@ const FORK_MULTI: Probe = Probe {
     name: "fork_multi",
     optional: false,
     kinds: &[Kind::Fork],
-    place: Place::Functions(At::Entry, &["wake_up_new_task"]),
+    place: Place::Functions(At::Entry, |_| &["wake_up_new_task"]),
     needs: &[HEADER],
     missing: FORKS,
 };
@@ -455,21 +428,23 @@ pub(super) fn all(
     facts: &KernelFacts,
     first: Way,
     again: Again<'_>,
-) -> Attached {
+) -> Result<Attached, StartError> {
+    let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible();
     let order = order(first, preemptible);
     let at = |way| order.iter().position(|other| *other == way);
-    with_tracefs(at(Way::Classic) < at(Way::Typed) || btf.is_none(), || {
+    Ok(with_tracefs(at(Way::Classic) < at(Way::Typed) || btf.is_none(), || {
         let mut attached = Attached::default();
-        let mut attacher = Attacher { object, btf, functions, facts, again, preemptible, into: &mut attached };
+        let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in &GROUPS {
             attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, order);
         }
         attached
-    })
+    }))
 }
 
 struct Attacher<'a> {
+    arch: &'static Arch,
     object: &'a mut Ebpf,
     btf: Option<&'a Btf>,
     functions: &'a Functions<'a>,
@@ -535,7 +510,7 @@ impl Attacher<'_> {
                 name: probe.name,
                 kinds: probe.kinds.to_vec(),
                 attached: false,
-                how: probe.place.name(),
+                how: probe.place.name(self.arch),
                 why: None,
                 missing: probe.missing.to_string(),
                 optional: probe.optional,
@@ -549,7 +524,7 @@ impl Attacher<'_> {
         match self.load_and_attach(probe) {
             Ok(running) => {
                 outcome.status.attached = true;
-                let notes = [running.note, probe.place.blind().map(str::to_owned)].into_iter().flatten();
+                let notes = [running.note, probe.place.blind(self.arch)].into_iter().flatten();
                 outcome.status.why = Some(notes.collect::<Vec<_>>().join("; ")).filter(|why| !why.is_empty());
                 outcome.links = running.links;
                 outcome.program = running.program;
@@ -574,7 +549,7 @@ impl Attacher<'_> {
             });
         }
         if let Place::Functions(at, names) = &probe.place {
-            return self.functions(probe, *at, names);
+            return self.functions(probe, *at, names(self.arch));
         }
         if let Place::Exit(name) = probe.place
             && !self.facts.functions.contains(&name)
@@ -587,7 +562,7 @@ impl Attacher<'_> {
         // What the kernel skips of those at a return stays untold and is counted as that.
         let counted = !matches!(probe.place, Place::Exit(_));
         let fd = program.fd().ok().filter(|_| counted).and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
-        let (links, note) = attach(program, &probe.place)?;
+        let (links, note) = attach(program, &probe.place, self.arch)?;
         Ok(Running { links, program: fd, note })
     }
 
@@ -668,7 +643,7 @@ fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), Progr
 }
 
 /// Attaches a loaded program; the links, and a note on places that are not there.
-fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<String>), Failure> {
+fn attach(program: &mut Program, place: &Place, arch: &Arch) -> Result<(Vec<Held>, Option<String>), Failure> {
     match (program, place) {
         (Program::BtfTracePoint(program), Place::Btf(_)) => {
             let id = program.attach().map_err(|error| plain(&error))?;
@@ -682,7 +657,7 @@ fn attach(program: &mut Program, place: &Place) -> Result<(Vec<Held>, Option<Str
         }
         (Program::TracePoint(program), Place::Classic(category, names, record)) => {
             let (mut links, mut notes) = (Vec::new(), Vec::new());
-            for name in *names {
+            for name in names(arch) {
                 if let Some(moved) = moved(category, name, record) {
                     return Err(moved);
                 }
@@ -750,10 +725,10 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
 }
 
 /// The functions that programs hang on, with the programs.
-pub fn hooked_functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match &probe.place {
-            Place::Functions(_, names) => *names,
+            Place::Functions(_, names) => names(arch),
             Place::Exit(name) => std::slice::from_ref(name),
             Place::Btf(_) | Place::Classic(..) => &[],
         };
@@ -782,21 +757,27 @@ impl Place {
     }
 
     /// What is not seen there, though the program runs.
-    fn blind(&self) -> Option<&'static str> {
+    fn blind(&self, arch: &Arch) -> Option<String> {
         match self {
-            Place::Classic("syscalls", ..) => Some("calls of 32-bit and x32 programs do not reach these tracepoints"),
+            Place::Classic("syscalls", ..) => {
+                Some(format!("calls of {} do not reach these tracepoints", arch.compat_callers))
+            }
             _ => None,
         }
     }
 
-    fn name(&self) -> String {
+    fn name(&self, arch: &Arch) -> String {
         match self {
             Place::Btf(names) => format!("tp_btf {}", names.join("|")),
-            Place::Classic(category, [name], _) => format!("tracepoint {category}:{name}"),
-            Place::Classic(category, names, _) => format!("tracepoint {category}:{{{}}}", names.join(",")),
+            Place::Classic(category, names, _) => match names(arch) {
+                [name] => format!("tracepoint {category}:{name}"),
+                names => format!("tracepoint {category}:{{{}}}", names.join(",")),
+            },
             Place::Exit(name) => format!("fexit {name}"),
-            Place::Functions(at, [name]) => format!("{} {name}", at.name()),
-            Place::Functions(at, names) => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),
+            Place::Functions(at, names) => match names(arch) {
+                [name] => format!("{} {name}", at.name()),
+                names => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),
+            },
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
-use crate::source::host::btf::resolve::{ATTACH_FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
+use crate::arch::{self, Arch};
+use crate::source::host::btf::resolve::{MAY_GOTO_MEMBER, Resolved, TASK_HELPER, attach_functions};
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::io;
 use tracetui_shared::offsets::{
-    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS, Field,
-    OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
+    ABSENT, ARCH_PLACEHOLDER, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS,
+    Field, OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
@@ -67,8 +68,10 @@ pub struct KernelFacts {
     pub may_goto: bool,
     /// How addresses become typed pointers; `None` before 6.2, and with a BTF from a file: it goes by type ids.
     pub cast: Option<Cast>,
-    /// Which of [`ATTACH_FUNCTIONS`] the kernel has.
+    /// Which of [`attach_functions`] the kernel has.
     pub functions: Vec<&'static str>,
+    /// The architecture that this binary was built for; `None` where nothing can be traced.
+    pub arch: Option<&'static Arch>,
 }
 
 /// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
@@ -92,6 +95,12 @@ impl Cast {
     }
 }
 
+/// Those of the functions that a kernel has.
+fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
+    let found = btf.funcs(&names);
+    names.into_iter().zip(found).filter_map(|(name, id)| id.map(|_| name)).collect()
+}
+
 impl KernelFacts {
     /// Takes them from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
@@ -109,11 +118,8 @@ impl KernelFacts {
             may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
                 .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
-            functions: ATTACH_FUNCTIONS
-                .into_iter()
-                .zip(btf.funcs(&ATTACH_FUNCTIONS))
-                .filter_map(|(name, id)| id.map(|_| name))
-                .collect(),
+            functions: there(btf, attach_functions()),
+            arch: arch::here(),
         }
     }
 
@@ -135,6 +141,9 @@ impl KernelFacts {
 /// Why no event can be had from the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The probes do not know the architecture.
+    #[error("cannot trace on {}: the probes know x86-64 and aarch64", std::env::consts::ARCH)]
+    Architecture,
     /// The kernel has no BTF.
     #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
     NoBtf(String),
@@ -258,9 +267,9 @@ fn kernel_has_btf() -> bool {
     std::path::Path::new(btf::RUNNING).exists()
 }
 
-/// The object as this kernel can read it: placeholders made calls of the kernel's cast function, or moves where there is none, and
-/// `may_goto` made a jump that is never taken where it is not known. Programs are
-/// arrays of 8-byte instructions in 8-aligned sections; the placeholder's number is no helper's.
+/// The object as this kernel can read it. Placeholders become calls of the kernel's cast function, or moves where it has
+/// none, and the number of the architecture. `may_goto` becomes a jump that is never taken where it is not known. Programs
+/// are arrays of 8-byte instructions in 8-aligned sections; no helper has a placeholder's number.
 pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     const CALL: u8 = 0x85;
     const KERNEL_FUNCTION: u8 = 0x20;
@@ -269,15 +278,25 @@ pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     let placeholder = instruction(CALL, 0, CAST_PLACEHOLDER);
     let cast = facts.cast.as_ref();
     let wanted = cast.map_or(MOVE, |cast| instruction(CALL, KERNEL_FUNCTION, cast.function.cast_signed()));
+    let architecture = facts.arch.map_or(0, |arch| arch.number).to_le_bytes();
     let mut object = OBJECT.to_vec();
     for slot in object.chunks_exact_mut(8) {
         if *slot == placeholder {
             slot.copy_from_slice(&wanted);
+        } else if is_architecture(slot) {
+            slot[4..].copy_from_slice(&architecture);
         } else if !facts.may_goto && is_may_goto(slot) {
             [slot[0], slot[1]] = NEVER;
         }
     }
     object
+}
+
+/// Whether these 8 bytes move the placeholder of the architecture into a register.
+fn is_architecture(slot: &[u8]) -> bool {
+    /// `BPF_ALU64 | BPF_MOV | BPF_K`.
+    const MOVE_NUMBER: u8 = 0xb7;
+    slot[0] == MOVE_NUMBER && slot[2..4] == [0, 0] && slot[4..] == ARCH_PLACEHOLDER.to_le_bytes()
 }
 
 /// Whether these 8 bytes are the instruction `may_goto`. In the rest of the object nothing looks like it: a test
@@ -367,6 +386,7 @@ mod tests {
             may_goto,
             cast,
             functions: Vec::new(),
+            arch: arch::here(),
         }
     }
 
@@ -401,6 +421,22 @@ mod tests {
         let object = for_this_kernel(&facts(None, false));
         let left = object.chunks_exact(8).filter(|i| is_may_goto(i) || **i == instruction(0x85, 0, CAST_PLACEHOLDER));
         assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn the_object_serves_every_architecture() {
+        let places = |object: &[u8]| -> Vec<i32> {
+            let pairs = OBJECT.chunks_exact(8).zip(object.chunks_exact(8));
+            let numbers = pairs.filter(|(before, _)| is_architecture(before)).map(|(_, after)| after[4..].try_into());
+            numbers.map(|bytes| i32::from_le_bytes(bytes.unwrap())).collect()
+        };
+        assert!(places(OBJECT).len() > 10, "{}", places(OBJECT).len());
+        for arch in arch::ALL {
+            let object = for_this_kernel(&KernelFacts { arch: Some(arch), ..facts(None, true) });
+            assert!(places(&object).iter().all(|number| *number == arch.number), "{}", arch.name);
+        }
+        let placeholder = OBJECT.windows(4).filter(|bytes| *bytes == ARCH_PLACEHOLDER.to_le_bytes());
+        assert_eq!(placeholder.count(), places(OBJECT).len(), "a placeholder that nothing replaces");
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Live {
         capture.begin(&options.capture)?;
         clock.lap("maps");
         let again = || load::object(options, facts, load::Verbosity::Log);
-        let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again);
+        let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
         clock.lap("load and attach the programs");
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));

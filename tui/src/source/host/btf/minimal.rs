@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Btf;
 use super::raw::{Kind, Type, enumerator_at};
-use super::resolve::{ATTACH_FUNCTIONS, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS};
+use super::resolve::{ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS, attach_functions};
 use super::write::{Head, Writer};
 use tracetui_shared::offsets::TYPES;
 
@@ -22,7 +22,7 @@ impl Btf {
         kept.enumerators();
         kept.structures();
         TRACEPOINTS.iter().for_each(|name| kept.tracepoint(name));
-        for names in [&FUNCTIONS[..], &ATTACH_FUNCTIONS] {
+        for names in [&FUNCTIONS[..], &attach_functions()] {
             self.funcs(names).into_iter().flatten().for_each(|id| kept.function(id));
         }
         kept.write()

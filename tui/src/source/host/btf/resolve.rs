@@ -4,6 +4,7 @@ use tracetui_shared::offsets::{ABSENT, CAST_FUNCTION, Const, FIELD_COUNT, FIELDS
 
 use super::raw::Type;
 use super::{Btf, Damaged};
+use crate::arch::{self, Arch};
 
 /// How deep anonymous members may nest in one another; the kernel has 4.
 const DEEPEST: usize = 16;
@@ -137,33 +138,11 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 /// The functions that are looked for.
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
-/// The functions that programs hang on.
-pub const ATTACH_FUNCTIONS: [&str; 24] = [
-    "wake_up_new_task",
-    "finalize_exec",
-    "__x64_sys_openat",
-    "__x64_sys_open",
-    "__x64_sys_openat2",
-    "__x64_sys_creat",
-    "__x64_sys_open_by_handle_at",
-    "__ia32_compat_sys_openat",
-    "__ia32_compat_sys_open",
-    "__ia32_sys_openat2",
-    "__ia32_sys_creat",
-    "__ia32_compat_sys_open_by_handle_at",
-    "__x64_sys_bpf",
-    "__x64_sys_ioctl",
-    "__ia32_sys_bpf",
-    "__ia32_compat_sys_ioctl",
-    "__x64_compat_sys_ioctl",
-    "__x64_sys_execve",
-    "__x64_sys_execveat",
-    "__ia32_compat_sys_execve",
-    "__ia32_compat_sys_execveat",
-    "__x64_compat_sys_execve",
-    "__x64_compat_sys_execveat",
-    "io_openat2",
-];
+/// The functions that programs hang on, those of every architecture.
+pub fn attach_functions() -> Vec<&'static str> {
+    let of = |arch: &'static Arch| [arch.opens, arch.bpfs, arch.execs].into_iter().flatten().copied();
+    ["wake_up_new_task", "finalize_exec", "io_openat2"].into_iter().chain(arch::ALL.into_iter().flat_map(of)).collect()
+}
 
 /// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
 pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
@@ -187,6 +166,11 @@ impl Resolved {
 }
 
 impl Btf {
+    /// The architecture of the kernel, by the function behind openat(2).
+    pub fn arch(&self) -> Option<&'static Arch> {
+        arch::ALL.into_iter().find(|arch| arch.opens.first().is_some_and(|name| self.func_exists(name)))
+    }
+
     /// Finds every field of [`FIELDS`] and every constant of [`KernelConsts`].
     pub fn resolve(&self) -> Resolved {
         let names: Vec<&str> = FIELDS.iter().map(|(_, spec)| spec.structure).collect();

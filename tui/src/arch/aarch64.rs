@@ -1,0 +1,31 @@
+//! aarch64, with the table of 32-bit ARM.
+
+use super::Arch;
+use tracetui_shared::offsets::arch;
+
+pub(super) static ARCH: Arch = Arch {
+    name: "aarch64",
+    number: arch::AARCH64,
+    // The 64-bit table has no open and no creat; the 32-bit one has its own creat under the 64-bit name.
+    opens: &[
+        "__arm64_sys_openat",
+        "__arm64_sys_openat2",
+        "__arm64_sys_open_by_handle_at",
+        "__arm64_compat_sys_openat",
+        "__arm64_compat_sys_open",
+        "__arm64_sys_creat",
+        "__arm64_compat_sys_open_by_handle_at",
+    ],
+    bpfs: &["__arm64_sys_bpf", "__arm64_sys_ioctl", "__arm64_compat_sys_ioctl"],
+    execs: &["__arm64_sys_execve", "__arm64_sys_execveat", "__arm64_compat_sys_execve", "__arm64_compat_sys_execveat"],
+    open_tracepoints: &["sys_exit_openat", "sys_exit_openat2", "sys_exit_open_by_handle_at"],
+    compat_callers: "32-bit programs",
+};
+
+/// On ARM `O_DIRECTORY` and `O_NOFOLLOW` have the places that `O_DIRECT` and `O_LARGEFILE` have elsewhere, and the other way
+/// round (arch/arm64/include/uapi/asm/fcntl.h; arch/arm has the same).
+pub(super) fn generic_open_flags(flags: u64) -> u64 {
+    const LOW: u64 = 0o140000;
+    const HIGH: u64 = 0o600000;
+    flags & !(LOW | HIGH) | (flags & LOW) << 2 | (flags & HIGH) >> 2
+}
