@@ -2,7 +2,9 @@
 
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
-use crate::source::host::btf::resolve::{ATTACH_FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
+use crate::source::host::btf::resolve::{
+    ATTACH_FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER,
+};
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -69,6 +71,13 @@ pub struct KernelFacts {
     pub cast: Option<Cast>,
     /// Which of [`ATTACH_FUNCTIONS`] the kernel has.
     pub functions: Vec<&'static str>,
+    /// Whether programs at BTF tracepoints, and at the classic tracepoints of system calls, can be preempted (7.0+,
+    /// [`PREEMPTIBLE_TRACEPOINTS_TYPE`]). `None`: the BTF is from a file that lacks the type. A file may be a reduced BTF
+    /// that somebody else made, so that this says nothing.
+    ///
+    /// The classic ones followed in 7.1 (`trace_call_bpf_faultable`), without a trace in the BTF of 7.1: on 7.0 they
+    /// only pass for preemptible.
+    pub preemptible_tracepoints: Option<bool>,
 }
 
 /// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
@@ -114,6 +123,10 @@ impl KernelFacts {
                 .zip(btf.funcs(&ATTACH_FUNCTIONS))
                 .filter_map(|(name, id)| id.map(|_| name))
                 .collect(),
+            preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
+                false if origin == BtfOrigin::File => None,
+                exists => Some(exists),
+            },
         }
     }
 
@@ -367,6 +380,7 @@ mod tests {
             may_goto,
             cast,
             functions: Vec::new(),
+            preemptible_tracepoints: Some(false),
         }
     }
 
