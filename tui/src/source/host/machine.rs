@@ -206,8 +206,6 @@ impl Capabilities {
 pub struct Machine {
     /// Names and versions.
     pub uname: Uname,
-    /// `uname.release` as numbers; `None` when it does not begin with two.
-    pub release: Option<Release>,
     /// /proc/sys/kernel/random/boot_id; empty when not readable.
     pub boot_id: String,
     /// Possible CPUs: how many values a per-CPU map has.
@@ -245,7 +243,6 @@ impl Machine {
         let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
         let own = procfs::initial_self();
         Machine {
-            release: Release::parse(&uname.release),
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
             pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
