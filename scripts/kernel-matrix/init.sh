@@ -150,7 +150,7 @@ else
         core:paths::*_32_bit_* | core:paths::*_x32_* | core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
         core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
         core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
-        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | core:endings::two_*)
+        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | core:endings::two_* | core:endings::a_line_*)
         run_test /tests/kernel "$name"
         ;;
       core:*) ;;

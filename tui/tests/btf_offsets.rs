@@ -93,7 +93,9 @@ fn reduced_btfs_resolve_to_what_gcc_says() {
     let (truth, reduced) = (truth(), btfs(&data().join("btf")));
     assert!(truth.keys().eq(reduced.keys()), "{:?} in the table, {:?} beside it", truth.keys(), reduced.keys());
     for (kernel, bytes) in reduced {
-        check_kernel(&kernel, &Btf::parse(bytes).expect(&kernel), &truth);
+        let btf = Btf::parse(bytes).expect(&kernel);
+        check_kernel(&kernel, &btf, &truth);
+        check_preemption(&kernel, &btf);
     }
 }
 
@@ -108,6 +110,7 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
     for (kernel, bytes) in full {
         let btf = Btf::parse(bytes).expect(&kernel);
         let resolved = check_kernel(&kernel, &btf, &truth);
+        check_preemption(&kernel, &btf);
         assert!(
             reduced.get(&kernel) == Some(&btf.minimal(&resolved)),
             "{kernel}.btf was made by another version: run scripts/btf-truth.sh"
@@ -116,6 +119,16 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
         check_same_facts(&btf, &minimal);
         eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
     }
+}
+
+/// `__DECLARE_TRACE` calls programs with preemption on from 7.0 on.
+fn check_preemption(kernel: &str, btf: &Btf) {
+    let since_7 =
+        kernel.trim_start_matches("host").split('.').next().and_then(|major| major.parse().ok()) >= Some(7u32);
+    let preemptible = |origin| KernelFacts::of(btf, origin).preemptible_tracepoints;
+    assert_eq!(preemptible(BtfOrigin::Kernel), Some(since_7), "{kernel}");
+    // A file without the type may be a reduced one: it does not say no.
+    assert_eq!(preemptible(BtfOrigin::File), since_7.then_some(true), "{kernel}");
 }
 
 /// All that the probes are told is the same, but for type ids: by a file's those are not used.
