@@ -1,4 +1,5 @@
-//! The offsets that are resolved from the BTFs of many kernels are those that gcc finds (`tests/data/offsets.tsv`).
+//! The offsets that are resolved from the BTFs of many kernels, of x86-64 and (`arm64-…`) of aarch64, are those that gcc
+//! finds (`tests/data/offsets.tsv`).
 //!
 //! The reduced BTFs in `tests/data/btf` are always compared. The full ones, 4 to 6 MB each, are not in the repository:
 //! set `TRACETUI_BTF_DIR` to a directory of `NAME.btf` or `NAME.btf.zst` to compare them too. `scripts/btf-truth.sh`
@@ -92,6 +93,8 @@ fn check_kernel(kernel: &str, btf: &Btf, truth: &BTreeMap<String, Row>) -> Resol
 fn reduced_btfs_resolve_to_what_gcc_says() {
     let (truth, reduced) = (truth(), btfs(&data().join("btf")));
     assert!(truth.keys().eq(reduced.keys()), "{:?} in the table, {:?} beside it", truth.keys(), reduced.keys());
+    let arm64 = truth.keys().filter(|kernel| kernel.starts_with("arm64-")).count();
+    assert!(arm64 > 0 && arm64 < truth.len(), "one architecture is missing: {:?}", truth.keys());
     for (kernel, bytes) in reduced {
         let btf = Btf::parse(bytes).expect(&kernel);
         check_kernel(&kernel, &btf, &truth);
