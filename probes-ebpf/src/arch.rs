@@ -4,7 +4,7 @@
 //! loaded ([`on_arm`]); the verifier removes the other half.
 
 use crate::probes::field;
-use crate::read::{ld, read_user_str, typed};
+use crate::read::{has, ld, read_user_str, typed};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
@@ -163,12 +163,19 @@ pub unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) ->
 }
 
 /// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`): it was never made, and in the place of its result stands
-/// what stood there before the call (`syscall_rollback`).
+/// what stood there before the call (`syscall_rollback`). The task then has a filter, and SIGSYS is pending and not blocked
+/// (`force_sig_seccomp` unblocks it).
 #[inline(always)]
 unsafe fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
+    const SECCOMP_MODE_FILTER: u32 = 2;
     // SAFETY: `task` is the current task, typed where the kernel can.
-    unsafe { ld::<u64>(task, Field::TaskPending) & SIGSYS != 0 }
+    unsafe {
+        ld::<u64>(task, Field::TaskPending) & SIGSYS != 0
+            && has(Field::TaskSeccompMode)
+            && ld::<u32>(task, Field::TaskSeccompMode) == SECCOMP_MODE_FILTER
+            && ld::<u64>(task, Field::TaskBlocked) & SIGSYS == 0
+    }
 }
 
 /// x86-64, with the tables of i386 and x32.

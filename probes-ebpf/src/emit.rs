@@ -85,6 +85,28 @@ impl Event {
         }
     }
 
+    /// Counts a request, which is reported for the event that it leads to. `None` when it is not to be sent. Whether that event
+    /// fails is not known yet.
+    #[inline(always)]
+    pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
+        let (cpu, state) = this_cpu()?;
+        // SAFETY: `state` is this CPU's element of the map.
+        unsafe {
+            let counters = slot_of(state, slot);
+            if u64::from(who.tgid) == konst(Const::SelfTgid) {
+                (*counters).own += 1;
+                return None;
+            }
+            if !capture::wanted(slot.kind(), who, true) {
+                (*counters).filtered += 1;
+                return None;
+            }
+            let seq = (*counters).bookkeeping;
+            (*counters).bookkeeping = seq + 1;
+            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping: true })
+        }
+    }
+
     /// The CPU that the program runs on.
     #[inline(always)]
     pub fn cpu(&self) -> u32 {
@@ -108,7 +130,8 @@ impl Event {
         unsafe {
             (*header).kind = self.slot.kind() as u16;
             (*header).slot = self.slot as u16;
-            (*header).flags = if self.bookkeeping { flag::BOOKKEEPING } else { 0 };
+            let request = if self.slot.is_request() { flag::REQUEST } else { 0 };
+            (*header).flags = if self.bookkeeping { flag::BOOKKEEPING | request } else { 0 };
             (*header).seq = self.seq;
             (*header).cpu = self.cpu;
             (*header).time = BootNanos(self.time);
@@ -196,21 +219,6 @@ impl Event {
             }
             true
         }
-    }
-}
-
-/// Counts a wanted event that began (1), or one of those that ended (−1): what is left in the end was told by no program.
-/// In one instruction, because programs share this counter that may preempt each other.
-#[inline(always)]
-pub unsafe fn untold(slot: Slot, by: i64) {
-    let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe {
-        let counter = &raw mut (*slot_of(state, slot)).untold;
-        #[cfg(target_arch = "bpf")]
-        core::arch::asm!("lock *(u64 *)({at} + 0) += {by}", at = in(reg) counter, by = in(reg) by, options(nostack));
-        #[cfg(not(target_arch = "bpf"))]
-        let _ = (counter, by);
     }
 }
 

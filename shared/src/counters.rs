@@ -1,4 +1,4 @@
-//! What the probes count, for each slot and CPU. Never reset, and but for [`SlotCounters::untold`] only ever incremented;
+//! What the probes count, for each slot and CPU. Never reset, only ever incremented;
 //! user space takes sums.
 
 use crate::kind::SLOTS;
@@ -24,9 +24,8 @@ pub struct SlotCounters {
     pub lost_bookkeeping: u64,
     /// Continuations that found no room: their event is delivered, cut short.
     pub lost_chunks: u64,
-    /// Wanted events that began, less those whose end came to a program: where no program runs that could tell of the end,
-    /// they stay. Begin and end may be met on different CPUs, so only the sum over all of them is a number.
-    pub untold: u64,
+    /// Not used.
+    pub reserved: u64,
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 64);

@@ -64,8 +64,9 @@ fields! {
     BprmInterp = "linux_binprm" "interp";
     BprmArgc = "linux_binprm" "argc";
     TaskPending = "task_struct" "pending.signal";
+    TaskBlocked = "task_struct" "blocked";
+    TaskSeccompMode = "task_struct" "seccomp.mode";
     FilesFdt = "files_struct" "fdt";
-    FilesCount = "files_struct" "count";
     FdtableFd = "fdtable" "fd";
     FdtableMaxFds = "fdtable" "max_fds";
     FilePath = "file" "f_path" | "__f_path";
@@ -126,6 +127,9 @@ fields! {
     KiocbOpcode = "io_kiocb" "opcode";
     KiocbFlags = "io_kiocb" "flags";
     KiocbCqeRes = "io_kiocb" "cqe.res";
+    KiocbTask = "io_kiocb" "task";
+    KiocbTctx = "io_kiocb" "tctx";
+    IoUringTaskTask = "io_uring_task" "task";
     IoOpenDfd = "io_open" "dfd";
     IoOpenFileSlot = "io_open" "file_slot";
     IoOpenFilename = "io_open" "filename";

@@ -23,6 +23,8 @@ pub struct Counted {
     pub gaps: u64,
     /// Delivered with a field cut short.
     pub cut: u64,
+    /// Began, and their end was not seen: requests of io_uring.
+    pub unseen: u64,
 }
 
 /// Lost events by cause.
@@ -79,6 +81,8 @@ pub struct Account {
     pub bookkeeping_lost: u64,
     /// New processes for which the map of the captured trees had no room: their events are among the filtered.
     pub tree_full: u64,
+    /// Requests of io_uring whose end was not seen: among the lost, cause `probe`.
+    pub unseen: u64,
     /// What did not pair up.
     pub pairing: Pairing,
 }
@@ -112,12 +116,14 @@ impl Account {
     /// Draws up the account from what the probes counted and what was counted here.
     pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: u32) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
-        for kind in Kind::PROBED {
-            account.missed(kind, counters.untold(kind));
-        }
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
                 if let (Some(c), Some(kind)) = (cpu.slots.get(slot as usize), account.kind_mut(slot.kind())) {
+                    if slot.is_request() {
+                        // A part of an event, which is counted at its end.
+                        account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping);
+                        continue;
+                    }
                     let rejected = add(c.bookkeeping, add(c.filtered, c.own));
                     kind.seen = add(kind.seen, add(c.wanted, rejected));
                     kind.filtered = add(kind.filtered, rejected);
@@ -134,6 +140,8 @@ impl Account {
         for kind in Kind::PROBED {
             let c = counted.get(kind);
             account.cut += c.cut;
+            account.unseen = add(account.unseen, c.unseen);
+            account.missed(kind, c.unseen);
             account.own = add(account.own, c.own);
             if let Some(k) = account.kind_mut(kind) {
                 k.delivered = c.delivered;
@@ -274,7 +282,7 @@ mod tests {
         };
         let mut counted = ByKind::default();
         *counted.of(Kind::Open).expect("probed") =
-            Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2, own: 0 };
+            Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2, own: 0, unseen: 0 };
         let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
         assert_eq!(account.kind(Kind::Open).off_by(), 0);
         assert_eq!(account.sum().off_by(), 0);

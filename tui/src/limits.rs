@@ -22,6 +22,9 @@ pub const CONTINUATION_NS: u64 = 1_000_000_000;
 /// Bytes of the largest frame that is put together (an exec with all its continuations).
 pub const FRAME_MAX: usize = 4 << 20;
 
+/// Bytes of the requests of io_uring whose end was not seen yet. The oldest are forgotten: their events come without a path.
+pub const REQUESTS: usize = 32 << 20;
+
 /// Bytes of a batch that the ring's reader hands over.
 pub const BATCH: usize = 1 << 20;
 

@@ -7,6 +7,7 @@ mod assemble;
 mod command;
 mod gaps;
 mod order;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +23,10 @@ use assemble::Assembler;
 use command::{CommandTree, Whose};
 use gaps::Gaps;
 use order::Order;
+use requests::Requests;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -43,6 +45,7 @@ pub struct Pipeline {
     world: World,
     gaps: Gaps,
     assembler: Assembler,
+    requests: Requests,
     order: Order,
     counted: ByKind,
     asked: u32,
@@ -70,7 +73,11 @@ impl Pipeline {
 
     /// The account as of the counters that were last fed.
     pub fn account(&self) -> Account {
-        Account::of(self.world.counters(), &self.counted, self.world.processes.pairing(), self.asked)
+        let mut counted = self.counted;
+        if let Some(opens) = counted.of(Kind::Open) {
+            opens.unseen = self.requests.unseen();
+        }
+        Account::of(self.world.counters(), &counted, self.world.processes.pairing(), self.asked)
     }
 
     /// Records that came but were no frames.
@@ -92,7 +99,7 @@ impl Pipeline {
                 self.count_gap(&gap);
                 push_lost(&gap, &mut made);
             }
-            if self.assembler.whole(&frame, &mut made) {
+            if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
                 index.add(frame.header.time, offset);
             }
         }
@@ -107,6 +114,7 @@ impl Pipeline {
             for lost in self.gaps.skips(self.world.counters(), counters, time) {
                 push_lost(&lost, made);
             }
+            self.requests.count(counters, time, made);
             if counters.last {
                 self.assembler.give_up(BootNanos(u64::MAX), made);
                 for lost in self.gaps.tail(counters, time) {
@@ -114,6 +122,12 @@ impl Pipeline {
                     push_lost(&lost, made);
                 }
             }
+        }
+        if let HostFrame::Probe(probe) = &host
+            && probe.attached
+            && probe.name == Slot::OpenUringQuiet.program()
+        {
+            self.requests.sees_quiet();
         }
         if let HostFrame::Host(_) = &host {
             // The first frame of a trace, right after the attach.

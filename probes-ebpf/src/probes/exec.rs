@@ -200,7 +200,7 @@ unsafe fn names(s: *mut ExecScratch, from: Place, root: Place) -> (u16, u8) {
     // SAFETY: see `emit`.
     unsafe {
         let start = get(&raw const (*s).off);
-        let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), start, from, root);
+        let names = path::walk::<MASK, false>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), start, from, root);
         set(&raw mut (*s).off, names.end);
         ((names.end - start) as u16, names.marks)
     }

@@ -48,6 +48,20 @@ pub mod uring {
     pub const DIRECT: u8 = 1;
     /// By `IORING_OP_OPENAT2`.
     pub const OPENAT2: u8 = 2;
+    /// No completion when it succeeds (`IOSQE_CQE_SKIP_SUCCESS`).
+    pub const QUIET: u8 = 4;
+}
+
+/// What a record of io_uring has between the fixed part and the names: user space joins the report of a request
+/// ([`crate::header::flag::REQUEST`]) with the report of its end by it, and drops it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RequestPart {
+    /// The address of `struct io_kiocb`. The kernel uses it again after the request has ended.
+    pub request: u64,
+    /// Of a request, the dentry of the directory where a relative path starts; of its end, that of the opened file's
+    /// directory. 0 when not known.
+    pub place: u64,
 }
 
 /// The file is in the very directory from which a relative path starts. Only looked for where [`super::mark::SHARED`] is.

@@ -9,7 +9,6 @@ use super::{Batch, FrameRef};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
-use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -272,21 +271,6 @@ wire_struct! {
         self_tgid: Tgid,
         /// Possible CPUs.
         cpus: u32,
-    }
-}
-
-impl Counters {
-    /// Events of a kind that began and whose end no program told ([`SlotCounters::untold`]).
-    ///
-    /// [`SlotCounters::untold`]: tracetui_shared::counters::SlotCounters::untold
-    pub fn untold(&self, kind: Kind) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
-        let of = |cpu: &CpuState| {
-            slots().fold(0, |sum: u64, s| sum.wrapping_add(cpu.slots.get(s as usize).map_or(0, |c| c.untold)))
-        };
-        let sum = self.cpus.iter().map(of).fold(0, u64::wrapping_add);
-        // Read while the probes run, an end may be counted whose begin was not yet.
-        u64::try_from(sum.cast_signed()).unwrap_or(0)
     }
 }
 

@@ -23,8 +23,6 @@ struct Stream {
 pub(super) struct Gaps {
     streams: FxHashMap<(u16, u32), Stream>,
     counted_at: u64,
-    /// Untold opens that were declared.
-    untold: u64,
 }
 
 impl Gaps {
@@ -87,22 +85,6 @@ impl Gaps {
                 to_ns: time.0,
             })
         });
-        let untold = self.untold(before, now, from_ns, time);
-        new.chain(untold).collect()
-    }
-
-    /// Opens that began and whose end nobody told. Those that began since the last count may still end.
-    fn untold(&mut self, before: &Counters, now: &Counters, from_ns: u64, time: BootNanos) -> Option<LostRecord> {
-        let untold = now.untold(Kind::Open).min(if now.last { u64::MAX } else { before.untold(Kind::Open) });
-        let count = untold.checked_sub(self.untold).filter(|n| *n > 0)?;
-        self.untold = untold;
-        Some(LostRecord {
-            of: Kind::Open as u16,
-            cause: Cause::Probe as u16,
-            cpu: u32::MAX,
-            count,
-            from_ns,
-            to_ns: time.0,
-        })
+        new.collect()
     }
 }

@@ -127,22 +127,6 @@ fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
     assert_eq!(pipeline.account().sum().off_by(), 0);
 }
 
-#[test]
-fn what_began_and_was_not_told_of_is_a_row_once_it_had_time_to_end() {
-    let mut pipeline = Pipeline::new(ALL);
-    let mut batch = Batch::default();
-    // Three begin on one CPU, one of them ends on the other; in the last second two begin, of which one ends.
-    for (ms, began, ended) in [(1000, 3, 0), (2000, 3, 1), (3000, 5, 1), (3500, 5, 2)] {
-        let untold = [began, 0u64.wrapping_sub(ended)].map(|untold| SlotCounters { untold, ..SlotCounters::default() });
-        let counters = Counters { last: ms == 3500, ..counters(Slot::OpenUring, &untold) };
-        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
-    }
-    pipeline.feed(batch);
-    assert_eq!(run(&mut pipeline, true), ["lost 2 probe", "lost 1 probe"]);
-    assert_eq!(pipeline.account().kind(Kind::Open).lost.probe, 3);
-    assert_eq!(pipeline.account().sum().off_by(), 0);
-}
-
 fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
     let record = ExecRecord { argv_total: total, argv_len: total, argc: 1, ..ExecRecord::default() };
     let mut payload = record.as_bytes().to_vec();

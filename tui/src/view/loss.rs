@@ -119,14 +119,13 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let untold = counters.untold(Kind::Open);
-    if untold > 0 {
+    if account.unseen > 0 {
         advice.push(format!(
-            "unseen: {} opens by io_uring that make no completion; tracetui doctor says why.",
-            grouped(untold)
+            "unseen: the ends of {} opens by io_uring; tracetui doctor says why.",
+            grouped(account.unseen)
         ));
     }
-    if lost.probe.saturating_sub(untold) + account.unattributed_skips > 0 {
+    if lost.probe.saturating_sub(account.unseen) + account.unattributed_skips > 0 {
         advice.push(
             "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
         );

@@ -17,13 +17,15 @@ use tracetui_shared::offsets::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// Maps with one element a possible CPU.
-const PER_CPU: [&str; 17] = [
+const PER_CPU: [&str; 19] = [
     "CPUS",
     "URING_SUBMIT_SCRATCH",
     "URING_COMPLETE_SCRATCH",
     "URING_SUBMIT_TP_SCRATCH",
     "URING_COMPLETE_TP_SCRATCH",
     "URING_QUIET_SCRATCH",
+    "URING_REFUSED_SCRATCH",
+    "URING_REFUSED_TP_SCRATCH",
     "EXEC_SYS_SCRATCH",
     "EXEC_FAIL_TP_SCRATCH",
     "EXEC_BTF_SCRATCH",
@@ -245,21 +247,14 @@ pub(super) fn object(
     }
     if !facts.may_goto {
         loader.map_max_entries("DEEP", cpus);
+        loader.map_max_entries("DEEP_QUIET", cpus);
     }
-    loader.map_max_entries("URING_OPENS", uring_opens(cpus));
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
     let object = loader.load(&for_this_kernel(facts))?;
     drop(loader);
     Ok((object, btf))
-}
-
-/// How many opens by io_uring are kept that did not end yet, each in some 4 KiB: 128 for each CPU, fewer where there are
-/// many, but 16.
-fn uring_opens(cpus: u32) -> u32 {
-    const ALL: u32 = 1024;
-    cpus.saturating_mul(128.min(ALL / cpus.max(1)).max(16))
 }
 
 /// Whether the kernel has BTF of its own.
