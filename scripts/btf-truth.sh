@@ -6,15 +6,24 @@
 #
 # usage: scripts/btf-truth.sh DIR     DIR holds NAME.btf or NAME.btf.zst: copies of /sys/kernel/btf/vmlinux
 #
+# NAME is the version of the kernel, with `arm64-` before it for aarch64. scripts/kernel-btf.sh takes the BTF out of a kernel:
+#
+#   for kernel in 5.10 6.1 6.12 6.18-16k 7.1; do
+#       scripts/kernel-btf.sh target/kernels/aarch64/$kernel DIR/arm64-$kernel.btf
+#   done
+#
+# Sizes and alignment are the same on both architectures, so one gcc serves for both, and what it finds is compared with the
+# sizes in the BTF.
+#
 # The table owes nothing to our reader: bpftool writes each BTF as a C header, and gcc says offsetof and sizeof for the
 # fields in shared/src/offsets.rs, whose table is read here with sed. A member that a kernel does not have is a line
 # that gcc refuses. Run it after each change of that table, read the diff of offsets.tsv, and test with
 # TRACETUI_BTF_DIR=DIR, which compares the full BTFs too.
 #
-# Wants bpftool, gcc, zstd, cargo. No privileges.
+# Wants bpftool, gcc, zstd, and cargo, or in TRACETUI_BIN a tracetui that has been built. No privileges.
 set -eu
 
-[ $# = 1 ] && [ -d "$1" ] || { sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; }
+if [ $# != 1 ] || [ ! -d "$1" ]; then sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; fi
 dir=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -98,8 +107,11 @@ rows >"$work/rows"
 { paths | cut -d' ' -f1 | uniq; sed -n 's/^{ "\([A-Z][A-Za-z]*\)", [^_].*/\1/p' "$work/rows" | uniq; } >"$work/names"
 [ -s "$work/names" ]
 mkdir "$work/minimal"
-cargo build --quiet --release --package tracetui
-tracetui=${CARGO_TARGET_DIR:-target}/release/tracetui
+tracetui=${TRACETUI_BIN:-}
+if [ -z "$tracetui" ]; then
+    cargo build --quiet --release --package tracetui
+    tracetui=${CARGO_TARGET_DIR:-target}/release/tracetui
+fi
 
 printf 'kernel\tname\tvalue\tsize\n' >"$work/table"
 for file in "$dir"/*.btf "$dir"/*.btf.zst; do

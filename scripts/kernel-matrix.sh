@@ -1,26 +1,37 @@
 #!/usr/bin/env bash
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped.
-# Writes the table kernel × check to docs/KERNELS.md, and its summary into README.md and docs/PROBES.md.
-# usage: scripts/kernel-matrix.sh [--quick | --core] [--jobs N] [--out FILE] [KERNEL…]
-#   KERNEL     a version (6.12) or `newest`; without any: 5.10 6.1 6.12 6.18 7.1 newest, and docs/KERNELS.md is written
+# Writes the tables kernel × check to docs/KERNELS.md, and their summary into README.md and docs/PROBES.md.
+# usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core] [--jobs N] [--out FILE] [KERNEL…]
+#   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
+#   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
+#              the page, and docs/KERNELS.md is written: the sections of the architectures that ran are replaced
 #   --quick    the storms and the exits only, without the preemption models
 #   --core     some fifty checks on each kernel, of every subject, and `preempt=full` on two: in a quarter of an hour
 #   --jobs N   machines that run at once (as many as there are processors)
-#   --out FILE where the table goes; with kernels named: to stdout only, unless this says otherwise
-# Everything is kept in target/kernel-matrix: the kernels, the initramfs, and the console of each machine (*.log).
-# Exit status 1 when a check failed or fewer than three kernels (or, where fewer were named, not all of them) ran.
-# Needs Debian or a relative of it, and root or sudo only to install packages that are missing.
+#   --out FILE where the page goes; with kernels named: to stdout only, unless this says otherwise
+# What is built and the console of each machine (*.log) are kept in target/kernel-matrix/ARCH, the kernels in
+# target/kernels/ARCH.
+# Exit status 1 when a check failed or fewer than three kernels (or, where fewer were named, not all of them) of an
+# architecture ran. Needs Debian or a relative of it, and root or sudo only to install packages that are missing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 parts=$root/scripts/kernel-matrix
 
-quick='' core='' out='' named=()
+quick='' core='' out='' named=() archs=()
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
     --core) core=1 ;;
+    --arch)
+      case ${2:?--arch ARCH} in
+        x86_64 | aarch64) archs+=("$2") ;;
+        all) archs+=(x86_64 aarch64) ;;
+        *) echo "unknown architecture $2: x86_64, aarch64 or all" >&2 && exit 2 ;;
+      esac
+      shift
+      ;;
     --jobs) jobs=${2:?--jobs N} && shift ;;
     --out) out=${2:?--out FILE} && shift ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
@@ -29,28 +40,56 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-kernels=(5.10 6.1 6.12 6.18 7.1 newest)
-if [ ${#named[@]} -gt 0 ]; then
-  kernels=("${named[@]}")
-else
-  out=${out:-docs/KERNELS.md}
-fi
+host=$(uname -m)
+[ ${#archs[@]} -gt 0 ] || archs=("$host")
+mapfile -t archs < <(printf '%s\n' "${archs[@]}" | sort -ru)
+[ ${#named[@]} -gt 0 ] || out=${out:-docs/KERNELS.md}
+case ${archs[*]} in
+  x86_64 | aarch64 | 'x86_64 aarch64') ;;
+  *) echo "nothing is known of ${archs[*]}: try --arch x86_64" >&2 && exit 2 ;;
+esac
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 # The kernels lie apart from the rest of `work`, so that they can be kept when the rest is removed.
 work=$CARGO_TARGET_DIR/kernel-matrix
 kernel_dir=$CARGO_TARGET_DIR/kernels
-target=x86_64-unknown-linux-musl
+sysroot=$(rustc --print sysroot)
 mkdir -p "$work"
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+# The kernels of an architecture that run when none are named, and the checks that run on each. `most` leaves out what
+# user space alone decides.
+plan() {
+  case $1 in
+    x86_64) echo 5.10=all 6.1=most 6.12=most 6.18=most 7.1=most newest=all ;;
+    aarch64) echo 5.10=core 6.1=core 6.12=all 6.18-16k=all 7.1=core newest=all ;;
+  esac
+}
+
+kernels() {
+  local pair
+  if [ ${#named[@]} -gt 0 ]; then
+    echo "${named[@]}"
+  else
+    for pair in $(plan "$1"); do
+      echo "${pair%=*}"
+    done
+  fi
+}
 
 # --- what a bare machine lacks -------------------------------------------------------------------------------------
 
 install_needs() {
-  local missing=()
-  command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+  local missing=() arch
+  for arch in "${archs[@]}"; do
+    case $arch in
+      x86_64) command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86) ;;
+      aarch64) command -v qemu-system-aarch64 >/dev/null || missing+=(qemu-system-arm) ;;
+    esac
+    rustup target list --installed | grep -qx "$arch-unknown-linux-musl" || rustup target add "$arch-unknown-linux-musl"
+  done
   command -v cpio >/dev/null || missing+=(cpio)
-  [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
+  command -v readelf >/dev/null || missing+=(binutils)
   [ -s /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
   if [ ${#missing[@]} -gt 0 ]; then
     local as_root=()
@@ -60,94 +99,145 @@ install_needs() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
       apt-get -qq install --no-install-recommends -y "${missing[@]}" >/dev/null
   fi
-  rustup target list --installed | grep -qx "$target" || rustup target add "$target"
 }
 
 # --- what runs in the machines -------------------------------------------------------------------------------------
 
 build() {
+  local arch=$1 target=$1-unknown-linux-musl bin=$work/$1/bin linker test_program program
+  mkdir -p "$bin"
+  # The linker of the toolchain links for every architecture; the C compiler of this machine for its own only.
+  linker=CARGO_TARGET_${arch^^}_UNKNOWN_LINUX_MUSL_LINKER
+  if [ "$arch" != "$host" ]; then
+    export "$linker=${!linker:-rust-lld}"
+  fi
   cargo build --release --locked --target "$target" -p tracetui
-  mkdir -p "$work/bin"
   # Before the tests are built: cargo then builds a binary of its own, which is not the shipped one.
-  cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$work/bin/tracetui"
-  local test_program
+  cp "$CARGO_TARGET_DIR/$target/release/tracetui" "$bin/tracetui"
   test_program=$(cargo test --release --locked --target "$target" -p tracetui --test kernel --no-run \
     --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*\/kernel-[^"]*\)".*/\1/p' | tail -1)
-  cp "$test_program" "$work/bin/kernel-tests"
-  strip --strip-debug "$work/bin/kernel-tests"
+  # The strip of this machine may know its own architecture only.
+  env "LD_LIBRARY_PATH=$sysroot/lib" "$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/rust-objcopy" \
+    --strip-debug "$test_program" "$bin/kernel-tests"
   # A program that does nothing, whatever it is called: busybox would look at its name.
-  echo 'fn main() {}' | rustc --edition 2024 --target "$target" -O -C strip=symbols -o "$work/bin/true" -
+  echo 'fn main() {}' | rustc --edition 2024 --target "$target" -C "linker=${!linker:-cc}" -O -C strip=symbols -o "$bin/true" -
+  for program in tracetui kernel-tests true; do
+    static "$arch" "$bin/$program"
+  done
+}
+
+# The program $2 must run on any machine of the architecture $1: for that processor, without interpreter and libraries.
+static() {
+  local expected='Advanced Micro Devices X86-64' found
+  [ "$1" = x86_64 ] || expected=AArch64
+  found=$(LC_ALL=C readelf --file-header --program-headers --dynamic --wide "$2")
+  if ! grep -q "Machine: *$expected\$" <<<"$found"; then
+    echo "$2 is not for $1" >&2 && return 1
+  elif grep -e '^ *INTERP ' -e '(NEEDED)' <<<"$found"; then
+    echo "$2 is not static" >&2 && return 1
+  fi
+  echo "$1 ${2##*/}: static, $(stat -c %s "$2") bytes"
 }
 
 # The initramfs: busybox, a table of users, the programs, and init.sh. Removed first, so that nothing old remains.
 initramfs() {
-  local tree=$work/initramfs applet
+  local arch=$1 tree=$work/$1/initramfs applet
   rm -rf "$tree"
   mkdir -p "$tree"/{bin,dev,etc,proc,root,sys,tests,tmp}
-  cp /bin/busybox "$tree/bin/busybox"
+  # Other users than root must get at the programs.
+  chmod 755 "$tree"
+  cp "$kernel_dir/$arch/busybox" "$tree/bin/busybox"
   for applet in cat cut date dmesg echo env false grep head id kill ls mkdir mount poweroff rm sed sh sleep sort tail \
     timeout touch tr umount uname wc; do
     ln -s busybox "$tree/bin/$applet"
   done
-  cp "$work/bin/true" "$work/bin/tracetui" "$tree/bin/"
-  cp "$work/bin/kernel-tests" "$tree/tests/kernel"
-  "$work/bin/kernel-tests" --list 2>/dev/null | sed -n 's/: test$//p' >"$tree/tests/names"
+  cp "$work/$arch/bin/true" "$work/$arch/bin/tracetui" "$tree/bin/"
+  cp "$work/$arch/bin/kernel-tests" "$tree/tests/kernel"
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"
   echo machine >"$tree/etc/hostname"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
   cp "$parts/init.sh" "$tree/init"
   chmod 755 "$tree/init"
-  (cd "$tree" && find . | LC_ALL=C sort | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/initramfs.gz"
+  (cd "$tree" && find . | LC_ALL=C sort | cpio -o -H newc --quiet -R 0:0 | gzip -1) >"$work/$arch/initramfs.gz"
 }
 
 # --- the machines --------------------------------------------------------------------------------------------------
 
-# The runs: label of the kernel, name of the run, words for the kernel's command line. Preemption models that a kernel
-# lacks are found out by booting: it says so, and the run is dropped.
+# The runs of an architecture: label of the kernel, name of the run, words for the kernel's command line.
 runs() {
-  local kernel checks
-  for kernel in "${kernels[@]}"; do
-    [ -s "$kernel_dir/$kernel" ] || continue
-    # What user space alone decides is checked on the first and the last kernel only.
-    checks=most
+  local arch=$1 kernel pair checks
+  for kernel in $(kernels "$arch"); do
+    [ -s "$kernel_dir/$arch/$kernel" ] || continue
+    checks=all
     if [ -n "$quick" ]; then
       checks=storm
     elif [ -n "$core" ]; then
       checks=core
-    elif [ "$kernel" = "${kernels[0]}" ] || [ "$kernel" = "${kernels[-1]}" ]; then
-      checks=all
+    elif [ ${#named[@]} = 0 ]; then
+      for pair in $(plan "$arch"); do
+        [ "${pair%=*}" != "$kernel" ] || checks=${pair#*=}
+      done
     fi
     echo "$kernel default checks=$checks"
   done
   [ -z "$quick" ] || return 0
-  for kernel in "${kernels[@]}"; do
-    [ -s "$kernel_dir/$kernel" ] || continue
-    # 5.10 of Debian's cloud flavour has one model only.
-    [ "$kernel" = 5.10 ] || { [ -n "$core" ] && [ "$kernel" != 6.12 ] && [ "$kernel" != newest ]; } || echo "$kernel full checks=storm preempt=full"
+  # A kernel that has one preemption model only says so (`LACKS`), and that run is dropped.
+  for kernel in $(kernels "$arch"); do
+    case $core:$kernel in
+      :* | 1:6.12 | 1:newest) [ ! -s "$kernel_dir/$arch/$kernel" ] || echo "$kernel full checks=storm preempt=full" ;;
+    esac
   done
-  [ ! -s "$kernel_dir/6.12" ] || echo "6.12 lockdown checks=lockdown lockdown=confidentiality"
+  if [ -s "$kernel_dir/$arch/6.12" ] && kernels "$arch" | grep -qwF 6.12; then
+    echo "6.12 lockdown checks=lockdown lockdown=confidentiality"
+    # A processor with memory tagging.
+    [ "$arch" != aarch64 ] || echo "6.12 mte checks=mte"
+  fi
 }
 
-# One machine; its console becomes a log. Software emulation only: it is the same everywhere. Without cmpxchg16b, at which
-# one died with garbled flags; the kernels do without it.
+# One machine; its console becomes a log. Software emulation only: it is the same everywhere.
 machine() {
-  local kernel=$1 log=$2
-  shift 2
-  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64,-cx16 -m 1024 -smp 2 -no-reboot \
-    -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$kernel" -initrd "$work/initramfs.gz" \
-    -append "console=ttyS0 panic=-1 quiet syscall.x32=y clock=$(date +%s) $*" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
+  local arch=$1 kernel=$2 log=$3 limit=900 emulator threads=multi words board=virt
+  shift 3
+  words="panic=-1 quiet clock=$(date +%s) $*"
+  case " $words " in
+    *' checks=all '* | *' checks=most '*) limit=2400 ;;
+    *' checks=mte '*) board=virt,mte=on ;;
+  esac
+  case $arch in
+    x86_64)
+      # Without cmpxchg16b, at which one died with garbled flags; the kernels do without it.
+      emulator=(qemu-system-x86_64 -cpu "qemu64,-cx16")
+      words="console=ttyS0 syscall.x32=y $words"
+      # Other processors order memory accesses less than an x86 does.
+      [ "$host" = x86_64 ] || threads=single
+      ;;
+    aarch64)
+      # Pointers are authenticated by a hash of the emulator's own, which costs less than the architecture's.
+      emulator=(qemu-system-aarch64 -M "$board" -cpu "max,pauth-impdef=on")
+      words="console=ttyAMA0 $words"
+      ;;
+  esac
+  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-$limit}" "${emulator[@]}" -accel "tcg,thread=$threads" -m 1024 -smp 2 -no-reboot \
+    -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$arch/$kernel" \
+    -initrd "$work/$arch/initramfs.gz" -append "$words" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
 }
 
 # Boots a machine, once more when the kernel itself dies, which the table then says.
 boot() {
-  local kernel=$1 run=$2 log=$work/$1.$2.log began=$SECONDS checks failed died
-  shift 2
-  machine "$kernel" "$log" "$@"
+  local arch=$1 kernel=$2 run=$3 log=$work/$1/$2.$3.log began=$SECONDS checks failed died lacks release
+  shift 3
+  machine "$arch" "$kernel" "$log" "$@"
   if died=$(grep -m 1 -o 'Kernel panic - .*' "$log"); then
     mv "$log" "$log.died"
-    machine "$kernel" "$log" "$@"
+    machine "$arch" "$kernel" "$log" "$@"
     echo "CHECK first_boot cannot $died" >>"$log"
+  fi
+  release=$(sed -n 's/^KERNEL //p' "$log")
+  if lacks=$(grep '^LACKS ' "$log"); then
+    printf '%-7s %-8s %-9s %-28s dropped, it lacks %s\n' "$arch" "$kernel" "$run" "$release" "${lacks#LACKS }"
+    mv "$log" "$log.dropped"
+    return
   fi
   checks=$(grep -c '^CHECK ' "$log" || true)
   failed=$(grep -c '^CHECK [^ ]* fail' "$log" || true)
@@ -156,21 +246,37 @@ boot() {
     failed=$((failed + 1))
   fi
   echo "WALL $((SECONDS - began))" >>"$log"
-  printf '%-8s %-9s %-28s %3s checks, %s failed (%ss)\n' "$kernel" "$run" \
-    "$(sed -n 's/^KERNEL //p' "$log")" "$checks" "$failed" "$((SECONDS - began))"
+  printf '%-7s %-8s %-9s %-28s %3s checks, %s failed (%ss)\n' "$arch" "$kernel" "$run" "$release" "$checks" "$failed" \
+    "$((SECONDS - began))"
 }
 
 boot_all() {
-  rm -f "$work"/*.log "$work"/*.died
-  local kernel run words
-  while read -r kernel run words; do
+  local arch kernel run words
+  for arch in "${archs[@]}"; do
+    rm -f "$work/$arch"/*.log "$work/$arch"/*.died "$work/$arch"/*.dropped
+  done
+  while read -r arch kernel run words; do
     while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
       wait -n || true
     done
     # shellcheck disable=SC2086  # words are words
-    boot "$kernel" "$run" $words &
-  done < <(runs)
+    boot "$arch" "$kernel" "$run" $words &
+  done < <(for arch in "${archs[@]}"; do runs "$arch" | sed "s/^/$arch /"; done)
   wait
+}
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+# The section of an architecture, from the logs of its machines.
+section() {
+  local arch=$1 kernel run logs=() absent=()
+  while read -r kernel run _; do
+    [ ! -e "$work/$arch/$kernel.$run.log" ] || logs+=("$work/$arch/$kernel.$run.log")
+  done < <(runs "$arch")
+  for kernel in $(kernels "$arch"); do
+    [ -s "$kernel_dir/$arch/$kernel" ] || absent+=("$kernel")
+  done
+  "$parts/section.sh" "$arch" "${absent[*]}" "${logs[@]}"
 }
 
 # Puts the part of the page that others carry into them, between the same comments.
@@ -189,45 +295,57 @@ carry() {
 
 # All in one function, read whole before it runs: the file may change meanwhile.
 main() {
+  local arch fetching=() one failed='' ran wanted
   step "packages"
   install_needs
   step "build, and kernels meanwhile"
-  "$parts/fetch.sh" "$kernel_dir" "${kernels[@]}" >"$work/fetch.log" 2>&1 &
-  fetching=$!
-  build
-  initramfs
-  wait "$fetching" || true
-  cat "$work/fetch.log"
+  for arch in "${archs[@]}"; do
+    mkdir -p "$work/$arch"
+    # shellcheck disable=SC2046  # labels are words
+    "$parts/fetch.sh" "$arch" "$kernel_dir/$arch" $(kernels "$arch") >"$work/$arch/fetch.txt" 2>&1 &
+    fetching+=($!)
+  done
+  for arch in "${archs[@]}"; do
+    build "$arch"
+  done
+  for one in "${fetching[@]}"; do
+    wait "$one" || true
+  done
+  for arch in "${archs[@]}"; do
+    cat "$work/$arch/fetch.txt"
+    initramfs "$arch"
+  done
   step "machines, $jobs at once"
   boot_all
-  step "table"
-  logs=()
-  while read -r kernel run _; do
-    logs+=("$work/$kernel.$run.log")
-  done < <(runs)
-  absent=()
-  for kernel in "${kernels[@]}"; do
-    [ -s "$kernel_dir/$kernel" ] || absent+=("$kernel")
+  step "page"
+  for arch in "${archs[@]}"; do
+    section "$arch" >"$work/$arch/section.md"
   done
-  "$parts/table.sh" "${absent[*]}" "${logs[@]}" >"$work/table.md"
   if [ -n "$out" ]; then
-    cp "$work/table.md" "$out"
+    "$parts/page.sh" "$out" "${archs[@]/#/$work/}" >"$work/page.md"
+    cp "$work/page.md" "$out"
     echo "written to $out"
     [ "$out" != docs/KERNELS.md ] || carry "$out" README.md docs/PROBES.md
   else
-    cat "$work/table.md"
+    for arch in "${archs[@]}"; do
+      cat "$work/$arch/section.md"
+    done
   fi
   step "done"
 
-  ran=$(grep -lx END "$work"/*.default.log | wc -l || true)
-  wanted=$((${#kernels[@]} < 3 ? ${#kernels[@]} : 3))
-  if [ "$ran" -lt "$wanted" ]; then
-    echo "only $ran kernels ran" >&2
-    exit 1
-  fi
-  if grep -H '^CHECK [^ ]* fail' "$work"/*.log | sed "s|^$work/||; s|\.log:CHECK| |" >&2; then
-    exit 1
-  fi
+  for arch in "${archs[@]}"; do
+    ran=$(grep -lx END "$work/$arch"/*.default.log | wc -l || true)
+    wanted=$(kernels "$arch" | wc -w)
+    [ "$wanted" -lt 3 ] || wanted=3
+    if [ "$ran" -lt "$wanted" ]; then
+      echo "only $ran kernels of $arch ran" >&2
+      failed=1
+    fi
+    if grep -H '^CHECK [^ ]* fail' "$work/$arch"/*.log | sed "s|^$work/||; s|\.log:CHECK| |" >&2; then
+      failed=1
+    fi
+  done
+  [ -z "$failed" ] || exit 1
 }
 
 main

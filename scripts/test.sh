@@ -11,7 +11,7 @@ echo "== tests that need the kernel"
 as_root=()
 if [ "$(id -u)" != 0 ]; then
   if command -v sudo >/dev/null; then
-    as_root=(sudo --preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR)
+    as_root=(sudo "--preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR")
   else
     echo "neither root nor sudo: they will say what they could not check"
   fi

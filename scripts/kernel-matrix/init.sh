@@ -3,9 +3,10 @@
 # Runs the test programs of /tests, each test in a process of its own, and prints for every check one line
 #   CHECK name pass|fail|cannot reason
 # on the console, then powers off. What a failed test said stands above its line, marked with `| `.
-# Kernel command line: checks=all|most|core|storm|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# Kernel command line: checks=all|most|core|storm|mte|lockdown   which checks   clock=SECONDS   what date(1) shall say
+# A line `LACKS word` means that the kernel does not know that word of its command line, and nothing was run.
 # shellcheck shell=dash
-checks=all clock=0 storm=20000
+checks=all clock=0 storm=20000 preempt=
 export PATH=/bin HOME=/root TMPDIR=/tmp TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -27,6 +28,7 @@ for word in $words; do
     checks=*) checks=${word#*=} ;;
     clock=*) clock=${word#*=} ;;
     storm=*) storm=${word#*=} ;;
+    preempt=*) preempt=${word#*=} ;;
   esac
 done
 date -s "@$clock" >/dev/null
@@ -130,38 +132,50 @@ says_locked_down() {
   fi
 }
 
+# Whether the test $1 is one of those that `checks` asks for.
+wanted() {
+  case "$checks:$1" in
+    all:*) ;;
+    # What user space alone decides is left out, but for these.
+    most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*) ;;
+    most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
+    most:*) ;;
+    core:storm::* | core:crowd::* | core:exits::* | core:bpf::both_* | core:bpf::what_* | core:lies::* | core:races::*_like_it_* | \
+      core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
+      core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
+      core:*_32_bit_* | core:*_x32_* | core:execs::*_kills_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
+      core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
+      core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
+      core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
+      core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | \
+      core:endings::two_* | core:endings::a_line_* | core:*tagged*) ;;
+    storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_*) ;;
+    # Pointers with a tag, on a processor with memory tagging.
+    mte:*mte* | mte:*tagged*) ;;
+    *) return 1 ;;
+  esac
+}
+
 echo "KERNEL $(uname -r)"
 model=$(dmesg | sed -n 's/.*Dynamic Preempt: //p' | head -1)
 echo "MODEL ${model:-fixed}"
-if [ "$checks" = lockdown ]; then
+if [ -n "$preempt" ] && [ "$model" != "$preempt" ]; then
+  echo "LACKS preempt=$preempt"
+elif [ "$checks" = lockdown ]; then
   lockdown
 else
   doctor
+  # The list is made here: the machine that made the initramfs may have another architecture.
+  /tests/kernel --list 2>/dev/null | sed -n 's/: test$//p' >/tmp/names
+  ran=0
   while read -r name; do
-    case "$checks:$name" in
-      # What user space alone decides.
-      most:filters::pid_lets_* | most:filters::failed_* | most:endings::two_* | most:endings::a_line_* | most:command::only_*)
-        run_test /tests/kernel "$name"
-        ;;
-      core:storm::* | core:crowd::* | core:exits::* | core:bpf::both_* | core:bpf::what_* | core:lies::* | core:races::*_like_it_* | \
-        core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
-        core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
-        core:execs::*_32_bit_* | core:execs::*_kills_* | core:execs::*_x32_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \
-        core:paths::*_32_bit_* | core:paths::*_x32_* | core:paths::*_two_thousand_* | core:paths::*_overlay_* | core:paths::mounts_* | \
-        core:paths::deleted_* | core:paths::*_changed_root_* | core:paths::*_by_its_handle_* | core:paths::*_another_thread_* | \
-        core:uring::opens_* | core:uring::*_by_a_worker_* | core:uring::*quiet* | core:uring::*completion* | core:trees::several_* | \
-        core:live::each_* | core:live::starts_* | core:unfit::two_* | core:unfit::tracefs_* | core:unfit::hidden_addresses_* | core:endings::two_*)
-        run_test /tests/kernel "$name"
-        ;;
-      core:*) ;;
-      most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) ;;
-      storm:storm::* | storm:crowd::* | storm:exits::* | storm:endings::two_* | most:* | all:*)
-        run_test /tests/kernel "$name"
-        ;;
-    esac
-  done </tests/names
+    wanted "$name" || continue
+    run_test /tests/kernel "$name"
+    ran=$((ran + 1))
+  done </tmp/names
+  [ "$ran" -gt 0 ] || check tests fail "checks=$checks selects no test"
   mounts
 fi
-dmesg | grep -e 'BUG:' -e 'Oops' -e 'WARNING:' -e 'RIP:' -e 'rcu.*stall' | sed 's/^/DMESG /'
+dmesg | grep -e 'BUG:' -e 'Oops' -e 'WARNING:' -e 'RIP:' -e 'pc :' -e 'rcu.*stall' | sed 's/^/DMESG /'
 echo "END"
 poweroff -f

@@ -12,9 +12,15 @@ pub const CGROUPS: usize = 65_536;
 /// Nanoseconds for which events wait to be put in order: a later record of the ring may be this much earlier.
 pub const ORDER_WINDOW_NS: u64 = 20_000_000;
 
-/// The same where a probe can be preempted between taking the time and writing the record (7.0): as long as a task may have
-/// to wait for its turn on a crowded processor.
+/// The same where an attached probe can be preempted between taking the time and writing the record
+/// ([`Probe::preemptible`](crate::frame::host::Probe::preemptible)): as long as a task may have to wait for its turn on a
+/// crowded processor.
 pub const ORDER_WINDOW_PREEMPTIBLE_NS: u64 = 250_000_000;
+
+/// For how long events wait to be put in order, in nanoseconds. The ring is looked at for as long after an event.
+pub const fn order_window_ns(preemptible: bool) -> u64 {
+    if preemptible { ORDER_WINDOW_PREEMPTIBLE_NS } else { ORDER_WINDOW_NS }
+}
 
 /// Nanoseconds for which an exec waits for its continuations. Then it is delivered, cut short.
 pub const CONTINUATION_NS: u64 = 1_000_000_000;

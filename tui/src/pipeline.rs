@@ -18,7 +18,6 @@ use crate::event::{Event, Seen};
 use crate::frame::host::{FIRST_KIND, HostFrame};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use crate::source::host::machine::Release;
 use assemble::Assembler;
 use command::{CommandTree, Whose};
 use gaps::Gaps;
@@ -133,8 +132,9 @@ impl Pipeline {
             // The first frame of a trace, right after the attach.
             self.world.processes.traced_since(frame.header.time);
         }
-        if let HostFrame::Host(host) = &host
-            && Release::parse(&host.kernel) >= Some(Release::new(7, 0))
+        if let HostFrame::Probe(probe) = &host
+            && probe.attached
+            && probe.preemptible
         {
             self.order.widen();
         }

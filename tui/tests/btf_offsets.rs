@@ -1,4 +1,5 @@
-//! The offsets that are resolved from the BTFs of many kernels are those that gcc finds (`tests/data/offsets.tsv`).
+//! The offsets that are resolved from the BTFs of many kernels, of x86-64 and (`arm64-…`) of aarch64, are those that gcc
+//! finds (`tests/data/offsets.tsv`).
 //!
 //! The reduced BTFs in `tests/data/btf` are always compared. The full ones, 4 to 6 MB each, are not in the repository:
 //! set `TRACETUI_BTF_DIR` to a directory of `NAME.btf` or `NAME.btf.zst` to compare them too. `scripts/btf-truth.sh`
@@ -92,8 +93,12 @@ fn check_kernel(kernel: &str, btf: &Btf, truth: &BTreeMap<String, Row>) -> Resol
 fn reduced_btfs_resolve_to_what_gcc_says() {
     let (truth, reduced) = (truth(), btfs(&data().join("btf")));
     assert!(truth.keys().eq(reduced.keys()), "{:?} in the table, {:?} beside it", truth.keys(), reduced.keys());
+    let arm64 = truth.keys().filter(|kernel| kernel.starts_with("arm64-")).count();
+    assert!(arm64 > 0 && arm64 < truth.len(), "one architecture is missing: {:?}", truth.keys());
     for (kernel, bytes) in reduced {
-        check_kernel(&kernel, &Btf::parse(bytes).expect(&kernel), &truth);
+        let btf = Btf::parse(bytes).expect(&kernel);
+        check_kernel(&kernel, &btf, &truth);
+        check_preemption(&kernel, &btf);
     }
 }
 
@@ -108,6 +113,7 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
     for (kernel, bytes) in full {
         let btf = Btf::parse(bytes).expect(&kernel);
         let resolved = check_kernel(&kernel, &btf, &truth);
+        check_preemption(&kernel, &btf);
         assert!(
             reduced.get(&kernel) == Some(&btf.minimal(&resolved)),
             "{kernel}.btf was made by another version: run scripts/btf-truth.sh"
@@ -116,6 +122,16 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
         check_same_facts(&btf, &minimal);
         eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
     }
+}
+
+/// `__DECLARE_TRACE` calls programs with preemption on from 7.0 on.
+fn check_preemption(kernel: &str, btf: &Btf) {
+    let since_7 =
+        kernel.trim_start_matches("host").split('.').next().and_then(|major| major.parse().ok()) >= Some(7u32);
+    let preemptible = |origin| KernelFacts::of(btf, origin).preemptible_tracepoints;
+    assert_eq!(preemptible(BtfOrigin::Kernel), Some(since_7), "{kernel}");
+    // A file without the type may be a reduced one: it does not say no.
+    assert_eq!(preemptible(BtfOrigin::File), since_7.then_some(true), "{kernel}");
 }
 
 /// All that the probes are told is the same, but for type ids: by a file's those are not used.

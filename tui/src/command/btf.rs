@@ -4,8 +4,8 @@ use crate::arch;
 use crate::cli;
 use crate::source::host::btf::Btf;
 use crate::source::host::btf::resolve::{
-    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER, TRACEPOINTS,
-    attach_functions,
+    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE,
+    Resolved, TASK_HELPER, TRACEPOINTS, attach_functions,
 };
 use crate::source::live::{hooked_functions, typed_tracepoints, users_of};
 use anyhow::{Context, Result, anyhow};
@@ -176,6 +176,9 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     let (structure, member) = MAY_GOTO_MEMBER;
     let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
     rows.push(vec![format!("{structure}.{member}"), id(found), "loops by may_goto".into()]);
+    let found = btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE);
+    let kind = format!("typedef {PREEMPTIBLE_TRACEPOINTS_TYPE}");
+    rows.push(vec![kind, id(found), "programs at tracepoints can be preempted".into()]);
     rows
 }
 
@@ -247,6 +250,7 @@ mod tests {
             "function wake_up_new_task",
             "struct dentry",
             "bpf_verifier_state.may_goto_depth",
+            "typedef class_srcu_fast_notrace_t",
         ] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
         }

@@ -143,7 +143,14 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
 fn attach(options: &TraceOptions) -> Result<Live> {
     let facts = match &options.btf {
         None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
-        Some(file) => file_facts(file)?,
+        Some(file) => {
+            let mut facts = file_facts(file)?;
+            // What a reduced file may leave out the kernel's own BTF has, where there is one.
+            facts.preemptible_tracepoints = facts
+                .preemptible_tracepoints
+                .or_else(|| KernelFacts::of(&Btf::running().ok()?, BtfOrigin::Kernel).preemptible_tracepoints);
+            facts
+        }
     };
     let mut capture = options.capture.clone();
     if let Some(command) = options.command.filter(|_| capture.capture.tests & test::TREE == 0) {
@@ -302,6 +309,7 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
         why: probe.why.clone(),
         missing: probe.missing.clone(),
         remedy: probe.remedy.clone(),
+        preemptible: probe.preemptible,
     }
 }
 

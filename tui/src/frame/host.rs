@@ -253,6 +253,9 @@ wire_struct! {
         missing: String,
         /// What to do about it.
         remedy: Option<String>,
+        /// Whether it may be preempted between taking the time and writing the record: then records come later out of
+        /// the ring than those of later events.
+        preemptible: bool,
     }
 
     /// The machine.
@@ -340,6 +343,17 @@ mod tests {
         seed.push(BootNanos(1), &mut batch);
         let frame = batch.frames().next().expect("one frame");
         assert_eq!(HostFrame::decode(&frame), Some(seed));
+    }
+
+    #[test]
+    fn a_probe_without_a_word_on_preemption_has_none() {
+        let probe = Probe { name: "exec_tp".into(), attached: true, preemptible: true, ..Probe::default() };
+        let mut batch = Batch::default();
+        HostFrame::Probe(probe.clone()).push(BootNanos(1), &mut batch);
+        let frame = batch.frames().next().expect("one frame");
+        assert_eq!(HostFrame::decode(&frame), Some(HostFrame::Probe(probe.clone())));
+        let older = FrameRef { payload: &frame.payload[..frame.payload.len() - 1], ..frame };
+        assert_eq!(HostFrame::decode(&older), Some(HostFrame::Probe(Probe { preemptible: false, ..probe })));
     }
 
     #[test]

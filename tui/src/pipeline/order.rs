@@ -32,7 +32,8 @@ pub(super) struct Order {
     spare: Vec<Batch>,
     latest: BootNanos,
     drained: BootNanos,
-    wide: bool,
+    /// A probe that made these frames can be preempted.
+    preemptible: bool,
 }
 
 /// Collects the places of a batch's frames while it is still borrowed.
@@ -85,19 +86,15 @@ impl Order {
         self.held.push_back(Held { batch: made, left: count });
     }
 
-    /// The probes that made these frames could be preempted: later records may be much earlier.
+    /// A probe that makes frames can be preempted: later records may be much earlier.
     pub(super) fn widen(&mut self) {
-        self.wide = true;
-    }
-
-    fn window(&self) -> u64 {
-        if self.wide { limits::ORDER_WINDOW_PREEMPTIBLE_NS } else { limits::ORDER_WINDOW_NS }
+        self.preemptible = true;
     }
 
     /// Up to when the order is settled: what was read is complete up to a window before the latest event, or before
     /// the moment when nothing more waited.
     pub(super) fn settled(&self) -> BootNanos {
-        BootNanos(self.latest.max(self.drained).0.saturating_sub(self.window()))
+        BootNanos(self.latest.max(self.drained).0.saturating_sub(limits::order_window_ns(self.preemptible)))
     }
 
     /// Hands on the frames up to `until`, in order.

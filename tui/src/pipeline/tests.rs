@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Body;
-use crate::frame::host::{Counters, ProcessSeed, ProgramSkips};
+use crate::frame::host::{Counters, Host, Probe, ProcessSeed, ProgramSkips};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
@@ -88,6 +88,33 @@ fn events_of_two_cpus_come_in_order_of_time() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, false), ["late"]);
     assert_eq!(run(&mut pipeline, true), ["z"]);
+}
+
+/// Whether an event is still held when the ring has been found empty so many milliseconds after it.
+fn is_held(host: &[HostFrame], ms: u64) -> bool {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut first = Batch::default();
+    host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
+    pipeline.feed(first);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 1000, b"lone");
+    batch.set_drained_at(BootNanos((1000 + ms) * MS));
+    pipeline.feed(batch);
+    run(&mut pipeline, false).is_empty()
+}
+
+#[test]
+fn events_wait_as_long_as_the_attached_probes_ask_for() {
+    let probe =
+        |attached, preemptible| HostFrame::Probe(Probe { name: "p".into(), attached, preemptible, ..Probe::default() });
+    let host = HostFrame::Host(Host { kernel: "7.3.4".into(), ..Host::default() });
+    for short in [vec![], vec![host.clone()], vec![host.clone(), probe(true, false), probe(false, true)]] {
+        assert!(is_held(&short, 19), "{short:?}");
+        assert!(!is_held(&short, 20), "{short:?}");
+    }
+    let long = [host, probe(true, true), probe(true, false)];
+    assert!(is_held(&long, 249));
+    assert!(!is_held(&long, 250));
 }
 
 #[test]

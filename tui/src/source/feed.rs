@@ -145,22 +145,20 @@ impl Reader {
             return;
         }
         let mut counted = Instant::now();
-        // Until when the ring is looked at again without being woken.
-        let mut poll_until = Instant::now();
-        let settles = match self.live.preemptible() {
-            true => Duration::from_nanos(limits::ORDER_WINDOW_PREEMPTIBLE_NS) + POLL,
-            false => 2 * POLL,
-        };
+        let mut looked = Instant::now();
+        // When the order of all that came is settled. Until a look that begins later the ring is looked at without being
+        // woken: the pipeline goes by the looks, and without one the events would stay where they are.
+        let mut settled = Instant::now();
+        let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
         while !self.stopped() {
-            let now = Instant::now();
-            let nap = if now < poll_until { POLL } else { (counted + COUNT).saturating_duration_since(now) };
+            let nap = if looked < settled { POLL } else { COUNT.saturating_sub(counted.elapsed()) };
             // A failed wait is no reason to stop reading: the next turn reads whatever is there.
             let _ = self.live.wait(Some(nap));
+            looked = Instant::now();
             match self.read() {
                 Read::NobodyListens => return,
                 Read::Nothing => {}
-                // Looks that find nothing, until the order of all that came is settled.
-                Read::More | Read::All => poll_until = Instant::now() + settles,
+                Read::More | Read::All => settled = Instant::now() + window,
             }
             if counted.elapsed() >= COUNT {
                 counted = Instant::now();

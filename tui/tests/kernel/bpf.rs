@@ -1,17 +1,19 @@
 //! bpf(2), compared with what the kernel tells of the objects.
 
+use crate::arch;
+use crate::narrow::{Narrow, nr};
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 
-const BPF_PROG_LOAD: u64 = 5;
+pub(crate) const BPF_PROG_LOAD: u64 = 5;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
-const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
+pub(crate) const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
 const BPF_LINK_CREATE: u64 = 28;
 
 const BPF_PROG_TYPE_TRACEPOINT: u32 = 5;
-const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+pub(crate) const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 const BPF_PERF_EVENT: u32 = 41;
 
 const PERF_TYPE_TRACEPOINT: u32 = 2;
@@ -21,12 +23,12 @@ const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
 const COOKIE: u64 = 0x1234_5678_9abc;
 
 /// `mov64 r0, 0`.
-const MOV_R0: u64 = 0xb7;
+pub(crate) const MOV_R0: u64 = 0xb7;
 /// `exit`.
-const EXIT: u64 = 0x95;
+pub(crate) const EXIT: u64 = 0x95;
 
 /// `union bpf_attr`, or an info about an object.
-struct Attr([u8; 128]);
+pub(crate) struct Attr(pub(crate) [u8; 128]);
 
 impl Attr {
     fn new() -> Attr {
@@ -50,6 +52,16 @@ impl Attr {
         u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
     }
 
+    /// To load a program of so many instructions, which are at an address, as is its licence.
+    pub(crate) fn of_load(prog_type: u32, name: &str, insns: (usize, u64), licence: u64) -> Attr {
+        Attr::new().u32(0, prog_type).u32(4, insns.0 as u32).u64(8, insns.1).u64(16, licence).put(48, name.as_bytes())
+    }
+
+    /// To hang a program on the raw tracepoint whose name is at an address.
+    pub(crate) fn of_raw_tracepoint(prog: i32, name: u64) -> Attr {
+        Attr::new().u64(0, name).u32(8, prog as u32)
+    }
+
     /// bpf(2); what the attributes point to must still be there.
     fn call(&mut self, command: u64) -> i64 {
         sys::call(libc::SYS_bpf, [command, self.0.as_mut_ptr() as u64, 128, 0, 0])
@@ -58,18 +70,13 @@ impl Attr {
 
 fn load(prog_type: u32, name: &str, insns: &[u64]) -> i64 {
     let licence = c("GPL");
-    let mut attr = Attr::new()
-        .u32(0, prog_type)
-        .u32(4, insns.len() as u32)
-        .u64(8, insns.as_ptr() as u64)
-        .u64(16, licence.as_ptr() as u64)
-        .put(48, name.as_bytes());
-    attr.call(BPF_PROG_LOAD)
+    let insns = (insns.len(), insns.as_ptr() as u64);
+    Attr::of_load(prog_type, name, insns, licence.as_ptr() as u64).call(BPF_PROG_LOAD)
 }
 
 fn raw_tracepoint_open(prog: &OwnedFd, name: &str) -> i64 {
     let name = c(name);
-    Attr::new().u64(0, name.as_ptr() as u64).u32(8, sys::raw(prog) as u32).call(BPF_RAW_TRACEPOINT_OPEN)
+    Attr::of_raw_tracepoint(sys::raw(prog), name.as_ptr() as u64).call(BPF_RAW_TRACEPOINT_OPEN)
 }
 
 fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
@@ -97,7 +104,7 @@ fn info(fd: &OwnedFd) -> Attr {
 }
 
 /// A program's id and tag.
-fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
+pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
     let info = info(prog);
     let tag = i64::from_be_bytes(info.0[8..16].try_into().expect("eight bytes"));
     [info.number(4).into(), tag]
@@ -134,7 +141,7 @@ fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
 }
 
 /// The program's fields are those of the kernel's object.
-fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
+pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
     let prog = &event["prog"];
     assert_eq!((&prog["id"], &prog["name"]), (&id_and_tag[0].into(), &name.into()), "{event}");
     assert_eq!((&prog["type"], &prog["uid"]), (&prog_type.into(), &0.into()), "{event}");
@@ -252,4 +259,58 @@ fn what_the_kernel_refuses_is_told_with_its_error() {
     }
     assert_eq!(failed[2]["attach"]["target"], "no_such_tracepoint");
     assert_eq!((&failed[0]["err"], &failed[2]["err"]), (&"EACCES".into(), &"ENOENT".into()));
+}
+
+/// Lets a descriptor pass to the programs that this process becomes or starts.
+fn pass_on(fd: &OwnedFd) -> u32 {
+    assert_eq!(sys::call(libc::SYS_fcntl, [sys::raw(fd) as u64, libc::F_SETFD as u64, 0, 0, 0]), 0);
+    sys::raw(fd) as u32
+}
+
+#[test]
+fn bpf_and_ioctl_of_a_32_bit_caller_are_told() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let tracefs = dir.dir("tracefs");
+    let acted = trace(|| {
+        let tracepoint = perf_event(tracepoint_id(&tracefs, "sched/sched_process_exit"));
+        let raw = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
+        let set = sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, "tt_set", &[MOV_R0, EXIT]));
+        let mut narrow = Narrow::new();
+        let insns = narrow.put(&[MOV_R0, EXIT].map(u64::to_le_bytes).concat());
+        let (licence, name) = (narrow.text("GPL"), narrow.text("sched_process_exit"));
+        let loads = ["tt_narrow", "tt_unset"].into_iter().zip([(2, insns), (1, insns + 8)]);
+        for (name, (count, insns)) in loads {
+            let insns = (count, insns.into());
+            let attr = Attr::of_load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, insns, licence.into());
+            let attr = narrow.put(&attr.0);
+            narrow.call(arch::nr32::BPF, [BPF_PROG_LOAD as u32, attr, 128, 0]);
+        }
+        let attr = narrow.put(&Attr::of_raw_tracepoint(pass_on(&raw) as i32, name.into()).0);
+        narrow.call(arch::nr32::BPF, [BPF_RAW_TRACEPOINT_OPEN as u32, attr, 128, 0]);
+        narrow.call(nr::IOCTL, [pass_on(&tracepoint), PERF_EVENT_IOC_SET_BPF as u32, pass_on(&set), 0]);
+        let Some(caller) = narrow.run_to_its_end(&dir) else { return vec![] };
+        [&id_and_tag(&raw)[..], &id_and_tag(&set), &[caller.pid.into()], &caller.rets].concat()
+    });
+    let Some((run, _, numbers)) = acted else { return };
+    if numbers.is_empty() {
+        return arch::no_narrow();
+    }
+    let [_, _, _, _, pid, loaded, unset, opened, by_ioctl] = numbers[..] else { panic!("nine numbers: {numbers:?}") };
+    let events = run.kind_of("bpf", pid as i32);
+    if events.is_empty() && doctor().contains("32-bit") {
+        return cannot_run("the tracepoints that are used here do not see 32-bit calls, as doctor says");
+    }
+    let rets: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
+    assert_eq!(rets, [loaded, unset, opened, by_ioctl], "{events:#?}");
+    assert!(loaded >= 0 && unset < 0 && opened >= 0 && by_ioctl == 0, "the calls themselves: {rets:?}");
+    for (event, name) in events.iter().zip(["tt_narrow", "tt_unset"]) {
+        assert_eq!((&event["op"], &event["prog"]["name"]), (&"load".into(), &name.into()), "{event}");
+        assert_eq!(event["prog"]["type"], "raw_tracepoint", "{event}");
+    }
+    check_prog(&events[2], "tt_raw", "raw_tracepoint", &numbers[..2]);
+    assert_eq!(events[2]["attach"]["target"], "sched_process_exit", "{}", events[2]);
+    check_prog(&events[3], "tt_set", "tracepoint", &numbers[2..4]);
+    let attach = &events[3]["attach"];
+    assert_eq!((&attach["via"], &attach["target"]), (&"ioctl".into(), &"sched:sched_process_exit".into()), "{attach}");
 }

@@ -128,8 +128,10 @@ fn a_line_comes_soon_after_its_event() {
     traced.stop().check();
     took.sort();
     println!("latency: median {:?}, most {:?}", took[took.len() / 2], took[took.len() - 1]);
-    let soon = Duration::from_secs(if emulated() { 5 } else { 1 });
-    assert!(took[took.len() - 1] < soon, "{took:?}");
+    // The same on every kernel. Emulation makes all of it slower, and starves a machine for a while now and then.
+    let (usually, always) = if emulated() { (300, 5_000) } else { (100, 1_000) };
+    assert!(took[took.len() / 2] < Duration::from_millis(usually), "{took:?}");
+    assert!(took[took.len() - 1] < Duration::from_millis(always), "{took:?}");
 }
 
 fn wait_for(output: &mut std::fs::File, text: &str) {

@@ -265,8 +265,9 @@ fn a_process_that_runs_out_of_memory_is_killed() {
     let procs = format!("{}/cgroup.procs", memory.0);
     let ended = watch(move || {
         std::fs::write(procs, "0").expect("a process may move itself");
-        let pages = sys::Pages::new(64 << 8, 0);
-        (0..64 << 8).for_each(|page| _ = pages.put(page * sys::PAGE, b"x"));
+        let pages = (64 << 20) / sys::page();
+        let memory = sys::Pages::new(pages, 0);
+        (0..pages).for_each(|page| _ = memory.put(page * sys::page(), b"x"));
         vec![]
     });
     let run = traced.stop();

@@ -1,6 +1,6 @@
 //! Names made to break a terminal, a parser or a probe: whole in JSON, harmless in text.
 
-use crate::sys::{self, Actor, PAGE, Pages, c};
+use crate::sys::{self, Actor, Pages, c, page};
 use crate::traced::{Dir, Traced, alone, n};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -195,9 +195,9 @@ fn a_path_across_a_page_border_or_up_to_unmapped_memory_is_whole() {
     let bytes = c(path.clone()).into_bytes_with_nul();
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let actor = Actor::new(|| {
-        let across = [7, bytes.len() - 1].map(|before| (Pages::new(2, 0), PAGE - before));
+        let across = [7, bytes.len() - 1].map(|before| (Pages::new(2, 0), page() - before));
         let mut before = Pages::new(2, 0);
-        let edge = before.put(PAGE - bytes.len(), &bytes);
+        let edge = before.put(page() - bytes.len(), &bytes);
         before.unmap_from(1);
         let [seven, all_but_nul] = across.each_ref().map(|(pages, at)| pages.put(*at, &bytes));
         [seven, all_but_nul, edge].map(|at| sys::openat_raw(libc::AT_FDCWD, at, libc::O_RDONLY, 0)).to_vec()
@@ -216,7 +216,7 @@ fn a_path_that_cannot_be_read_is_empty_and_says_so() {
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
     let actor = Actor::new(|| {
         let mut open_ended = Pages::new(2, 0);
-        let edge = open_ended.put(PAGE - 3, b"/no");
+        let edge = open_ended.put(page() - 3, b"/no");
         open_ended.unmap_from(1);
         let kernel = 0xffff_8000_0000_0000_u64 as *const u8;
         let places = [std::ptr::null(), std::ptr::without_provenance(1), kernel, edge];

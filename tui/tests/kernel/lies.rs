@@ -1,5 +1,6 @@
 //! Opens made so that a careless look at them shows what never was: another file, another name, a result of no call.
 
+use crate::arch;
 use crate::sys::{self, Actor, Pages, c};
 use crate::traced::{Dir, Run, Traced, alone};
 use serde_json::Value;
@@ -17,13 +18,15 @@ fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i
     Some((run, pid, numbers))
 }
 
-/// Makes seccomp answer openat(2) by SIGSYS, which is ignored by a handler.
-fn trap_openat() {
+/// Makes seccomp answer openat(2) and execve(2) by SIGSYS, which a handler ignores.
+fn trap_openat_and_execve() {
     extern "C" fn nothing(_: i32) {}
     let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let filter = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_openat as u32),
+        statement(equal, 1, 0, libc::SYS_openat as u32),
+        statement(equal, 0, 1, libc::SYS_execve as u32),
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_TRAP),
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
@@ -37,8 +40,8 @@ fn trap_openat() {
     }
 }
 
-/// Where the result of a call stands, seccomp leaves the number of one that it answers by a signal: 257, which may be a
-/// descriptor.
+/// In the register for the result, a call that seccomp answers by a signal leaves its number on x86-64, and its first
+/// argument on aarch64. Either may be the number of a descriptor, and AT_FDCWD looks like an error.
 #[test]
 fn a_call_that_seccomp_traps_is_no_open() {
     let _alone = alone();
@@ -46,18 +49,44 @@ fn a_call_that_seccomp_traps_is_no_open() {
     let (asked, decoy) = (dir.file("asked"), dir.file("decoy"));
     let to_open = asked.clone();
     let acted = trace("open,exit", move || {
-        let fd = sys::open(&c(decoy), libc::O_RDONLY, 0);
-        assert_eq!(sys::call(libc::SYS_dup2, [fd as u64, libc::SYS_openat as u64, 0, 0, 0]), libc::SYS_openat);
-        trap_openat();
-        sys::openat(libc::AT_FDCWD, &c(to_open.clone()), libc::O_RDONLY, 0);
-        vec![sys::open(&c(to_open), libc::O_RDONLY, 0)]
+        let fd = arch::open(&c(decoy), libc::O_RDONLY, 0);
+        assert_eq!(sys::dup2(fd as u64, libc::SYS_openat as u64), libc::SYS_openat);
+        trap_openat_and_execve();
+        let path = c(to_open);
+        // The path is absolute, so that the first argument can be anything.
+        for first in [libc::SYS_openat as i32, libc::AT_FDCWD] {
+            sys::openat(first, &path, libc::O_RDONLY, 0);
+        }
+        vec![sys::openat2(libc::AT_FDCWD, &path, [libc::O_RDONLY as u64, 0, 0])]
     });
     let Some((run, pid, rets)) = acted else { return };
     let event = run.open(pid, &asked);
-    assert_eq!((&event["via"], &event["ret"]), (&"open".into(), &rets[0].into()), "{event}");
+    assert_eq!((&event["via"], &event["ret"]), (&"openat2".into(), &rets[0].into()), "{event}");
+}
+
+/// See above: the first argument of execve(2) is an address, whose lower half may look like an error.
+#[test]
+fn a_call_that_seccomp_traps_is_no_failed_exec() {
+    /// Ends at a border that pages of every size have.
+    const NEAR: usize = 0x20_ffff_0000;
+    const LEN: usize = 0x1_0000;
+    let _alone = alone();
+    let acted = trace("exec,exit", move || {
+        let pages = Pages::map(NEAR, LEN, 0, libc::MAP_FIXED_NOREPLACE);
+        let path = pages.put(LEN - 32, b"/nowhere/trapped\0") as u64;
+        assert_eq!(path as i32, -32);
+        let none = [0_u64; 1].as_ptr() as u64;
+        trap_openat_and_execve();
+        sys::call(libc::SYS_execve, [path, none, none, 0, 0]);
+        vec![sys::call(libc::SYS_execveat, [libc::AT_FDCWD as u64, path, none, none, 0])]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.one("exec", pid, |_| true);
+    assert_eq!((rets[0], &event["ret"]), ((-libc::ENOENT).into(), &rets[0].into()), "by execveat: {event}");
 }
 
 /// 64-bit code may call through the 32-bit table with anything in the upper halves of the registers.
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
     let _alone = alone();
@@ -68,7 +97,7 @@ fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
         let low = Pages::new(1, libc::MAP_32BIT);
         let at = low.put(0, &bytes) as u64;
         let high = 0x7fff_0000_0000_0000;
-        vec![sys::int80_wide(5, [high | at, high | libc::O_RDONLY as u64, high, high])]
+        vec![arch::int80_wide(5, [high | at, high | libc::O_RDONLY as u64, high, high])]
     });
     let Some((run, pid, rets)) = acted else { return };
     let event = run.open(pid, &path);
@@ -94,7 +123,7 @@ fn a_name_that_changes_is_one_or_the_other() {
         let renames = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 for (from, to) in [(&from, &to), (&to, &from)] {
-                    sys::call(libc::SYS_rename, [from.as_ptr() as u64, to.as_ptr() as u64, 0, 0, 0]);
+                    sys::rename(from, to);
                 }
             }
         });
@@ -166,7 +195,7 @@ fn what_was_deleted_is_said_to_be() {
     let (file, there) = (program.clone(), place.clone());
     let mut actor = Actor::new(move || {
         std::env::set_current_dir(&there).expect("a directory");
-        let open = c(format!("/proc/self/fd/{}", sys::open(&c(file.clone()), libc::O_RDONLY, 0)));
+        let open = c(format!("/proc/self/fd/{}", arch::open(&c(file.clone()), libc::O_RDONLY, 0)));
         std::fs::remove_dir(&there).expect("an empty directory");
         std::fs::remove_file(&file).expect("a file");
         let argv = [open.as_ptr() as u64, 0];

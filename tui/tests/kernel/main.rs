@@ -4,6 +4,7 @@
 //! runs on the machine may stand beside it. They need root and a kernel that takes our BPF programs; where that is
 //! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
 
+mod arch;
 mod bpf;
 mod command;
 mod crowd;
@@ -16,11 +17,14 @@ mod formats;
 mod hostile;
 mod lies;
 mod live;
+mod narrow;
 mod paths;
 mod programs;
 mod races;
 mod storm;
 mod sys;
+#[cfg(target_arch = "aarch64")]
+mod tagged;
 mod traced;
 mod trees;
 mod unfit;

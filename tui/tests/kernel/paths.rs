@@ -1,8 +1,10 @@
 //! Where a file really was: the path as asked and the path that the kernel found.
 
-use crate::sys::{self, Actor, Pages, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor, not_checked};
-use serde_json::Value;
+use crate::arch;
+use crate::narrow::{Narrow, nr};
+use crate::sys::{self, Actor, c};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use serde_json::{Value, json};
 use std::os::fd::AsRawFd as _;
 
 /// Lets a child act under the tracer; its process id and the numbers that it handed over.
@@ -252,16 +254,16 @@ fn flags_modes_and_resolve_are_as_passed() {
         vec![
             sys::openat(libc::AT_FDCWD, &c(created), flags, 0o640),
             sys::openat2(libc::AT_FDCWD, &c(by_openat2), how),
-            sys::creat(&c(by_creat), 0o444),
-            sys::open(&c(by_open), append, 0o1777),
+            arch::creat(&c(by_creat), 0o444),
+            arch::open(&c(by_open), append, 0o1777),
         ]
     });
     let Some((run, pid, rets)) = acted else { return };
     let expected = [
         ("openat", "O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC", 0o640, Value::Null),
         ("openat2", "O_RDWR|O_CREAT", 0o604, libc::RESOLVE_NO_SYMLINKS.into()),
-        ("creat", "O_WRONLY|O_CREAT|O_TRUNC", 0o444, Value::Null),
-        ("open", "O_RDWR|O_CREAT|O_APPEND|O_NONBLOCK", 0o1777, Value::Null),
+        (arch::CREAT, "O_WRONLY|O_CREAT|O_TRUNC", 0o444, Value::Null),
+        (arch::OPEN, "O_RDWR|O_CREAT|O_APPEND|O_NONBLOCK", 0o1777, Value::Null),
     ];
     for ((path, ret), (via, flags, mode, resolve)) in names.iter().zip(rets).zip(expected) {
         let event = check_open(&run, pid, ret, path, path);
@@ -304,7 +306,7 @@ fn a_descriptor_that_another_thread_replaces_never_shows_the_other_file() {
         sys::close(contested);
         std::thread::spawn(move || {
             loop {
-                sys::call(libc::SYS_dup2, [decoy as u64, contested as u64, 0, 0, 0]);
+                sys::dup2(decoy as u64, contested as u64);
                 sys::close(contested);
             }
         });
@@ -355,48 +357,57 @@ fn namespaces_are_those_of_proc_and_ids_are_the_initial_ones() {
 fn a_32_bit_call_is_seen_as_one() {
     let _alone = alone();
     let dir = Dir::new();
-    let path = dir.file("by a 32-bit call");
-    let bytes = c(path.clone()).into_bytes_with_nul();
+    let (there, made, place) = (dir.file("by a 32-bit call"), dir.at("made"), dir.dir("place"));
+    let mut narrow = Narrow::new();
+    let [file, new, directory, nowhere] = [&there, &made, &place, "/nowhere/32"].map(|path| narrow.text(path));
+    let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
+    let how = narrow.put(&how.map(u64::to_le_bytes).concat());
+    let cwd = libc::AT_FDCWD as u32;
+    // The flags whose bits are others on ARM.
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | arch::O_LARGEFILE;
+    let calls = [
+        (nr::OPEN, [file, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]),
+        (nr::OPEN, [nowhere, libc::O_DIRECT as u32, 0, 0]),
+        (nr::CREAT, [new, 0o640, 0, 0]),
+        (arch::nr32::OPENAT, [cwd, directory, flags as u32, 0]),
+        (nr::OPENAT2, [cwd, file, how, 24]),
+    ];
+    calls.into_iter().for_each(|(number, args)| narrow.call(number, args));
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
-    let low = Pages::new(1, libc::MAP_32BIT);
-    let mut actor = Actor::new(|| {
-        let at = low.put(0, &bytes) as usize as u32;
-        // The numbers of open and openat for i386.
-        let opened = sys::int80(5, [at, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]);
-        let at_cwd = sys::int80(295, [libc::AT_FDCWD as u32, at, 0, 0]);
-        let missing = sys::int80(5, [low.put(2048, b"/nowhere/32\0") as usize as u32, 0, 0, 0]);
-        vec![opened, at_cwd, missing]
-    });
-    actor.go();
-    let pid = actor.pid;
-    let (status, rets) = actor.end();
+    let Some(caller) = narrow.run_to_its_end(&dir) else { return arch::no_narrow() };
     let run = traced.stop();
     run.check();
-    if status.code() != Some(0) || rets[0] == -i64::from(libc::ENOSYS) {
-        return cannot_run("this kernel takes no 32-bit calls");
-    }
-    let events = run.kind_of("open", pid);
+    let events = run.kind_of("open", caller.pid);
     if events.is_empty() && doctor().contains("32-bit") {
         return cannot_run("the tracepoints that are used here do not see 32-bit calls, as doctor says");
     }
-    let told: Vec<_> = events.iter().map(|e| (&e["abi"], &e["via"], &e["path"], &e["ret"])).collect();
-    let i386 = Value::from("i386");
-    let (open, openat) = (Value::from("open"), Value::from("openat"));
-    let (there, nowhere) = (Value::from(path.as_str()), Value::from("/nowhere/32"));
-    let [a, b, missing] = [0, 1, 2].map(|i| Value::from(rets[i]));
-    assert_eq!(told, [(&i386, &open, &there, &a), (&i386, &openat, &there, &b), (&i386, &open, &nowhere, &missing)]);
-    assert_eq!(events[0]["abs_path"], path);
-    assert_eq!(events[0]["flags"], "O_RDWR|O_CLOEXEC");
-    assert_eq!(events[2]["err"], "ENOENT");
+    let expected = [
+        ("open", &*there, "O_RDWR|O_CLOEXEC", json!(null), json!(null)),
+        ("open", "/nowhere/32", "O_RDONLY|O_DIRECT", json!(null), json!(null)),
+        ("creat", &made, "O_WRONLY|O_CREAT|O_TRUNC", json!(0o640), json!(null)),
+        ("openat", &place, "O_RDONLY|O_LARGEFILE|O_DIRECTORY|O_NOFOLLOW", json!(null), json!(null)),
+        ("openat2", &there, "O_RDWR|O_CLOEXEC", json!(null), json!(libc::RESOLVE_NO_SYMLINKS)),
+    ];
+    assert_eq!(events.len(), expected.len(), "{events:#?}");
+    for ((event, (via, path, flags, mode, resolve)), ret) in events.iter().zip(expected).zip(caller.rets) {
+        assert_eq!((&event["abi"], &event["via"]), (&arch::NARROW_ABI.into(), &via.into()), "{event}");
+        assert_eq!((&event["path"], &event["ret"]), (&path.into(), &ret.into()), "{event}");
+        assert_eq!((&event["flags"], &event["dirfd"]), (&flags.into(), &libc::AT_FDCWD.into()), "{event}");
+        assert_eq!((&event["mode"], &event["resolve"]), (&mode, &resolve), "{event}");
+        let found = if path.starts_with("/nowhere") { Value::Null } else { path.into() };
+        assert_eq!((&event["abs_path"], ret < 0), (&found, found.is_null()), "{event}");
+    }
+    assert_eq!(events[1]["err"], "ENOENT");
 }
 
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_call_of_x32_is_seen_as_one() {
     let _alone = alone();
     let dir = Dir::new();
     let (there, created) = (dir.file("by x32"), dir.at("created"));
     let Some(traced) = Traced::start(&["--kind", "open"]) else { return };
-    let low = Pages::new(1, libc::MAP_32BIT);
+    let low = sys::Pages::new(1, libc::MAP_32BIT);
     let mut actor = Actor::new(|| {
         let put = |at, path: &str| low.put(at, &c(path).into_bytes_with_nul()) as u64;
         let [path, new, nowhere] = [put(0, &there), put(1024, &created), put(2048, "/nowhere/x32")];
@@ -404,11 +415,11 @@ fn a_call_of_x32_is_seen_as_one() {
         let how = low.put(3072, &how.map(u64::to_le_bytes).concat()) as u64;
         let cwd = libc::AT_FDCWD as u64;
         vec![
-            sys::x32(libc::SYS_open, [path, libc::O_RDONLY as u64, 0, 0, 0]),
-            sys::x32(libc::SYS_openat, [cwd, path, libc::O_RDWR as u64, 0, 0]),
-            sys::x32(libc::SYS_openat2, [cwd, path, how, 24, 0]),
-            sys::x32(libc::SYS_creat, [new, 0o640, 0, 0, 0]),
-            sys::x32(libc::SYS_open, [nowhere, 0, 0, 0, 0]),
+            arch::x32(libc::SYS_open, [path, libc::O_RDONLY as u64, 0, 0, 0]),
+            arch::x32(libc::SYS_openat, [cwd, path, libc::O_RDWR as u64, 0, 0]),
+            arch::x32(libc::SYS_openat2, [cwd, path, how, 24, 0]),
+            arch::x32(libc::SYS_creat, [new, 0o640, 0, 0, 0]),
+            arch::x32(libc::SYS_open, [nowhere, 0, 0, 0, 0]),
         ]
     });
     actor.go();
@@ -417,7 +428,7 @@ fn a_call_of_x32_is_seen_as_one() {
     let run = traced.stop();
     run.check();
     if rets[0] == -i64::from(libc::ENOSYS) {
-        return not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
+        return crate::traced::not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
     }
     let events = run.kind_of("open", pid);
     if events.is_empty() && doctor().contains("x32") {

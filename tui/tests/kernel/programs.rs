@@ -197,7 +197,7 @@ fn a_script_at_a_descriptor_is_passed_by_its_number() {
     let dir = Dir::new();
     let path = c(script(&dir, "script", &format!("#!{TRUE}")));
     // Without O_CLOEXEC, or the interpreter could not open it.
-    let fd = sys::open(&path, libc::O_RDONLY, 0) as i32;
+    let fd = crate::arch::open(&path, libc::O_RDONLY, 0) as i32;
     let event = exec_of(move || become_at(fd, c"", &["not seen", "last"], libc::AT_EMPTY_PATH));
     sys::close(fd.into());
     let Some(event) = event else { return };

@@ -1,5 +1,6 @@
 //! Storms whose every event is known.
 
+use crate::arch;
 use crate::sys;
 use crate::traced::{Dir, KINDS, Run, Traced, alone, check_nothing_lost, n, skipped};
 use serde_json::Value;
@@ -51,8 +52,8 @@ impl Way {
         match self {
             Way::Absolute | Way::Relative => "openat",
             Way::Openat2 => "openat2",
-            Way::Creat => "creat",
-            Way::Open => "open",
+            Way::Creat => arch::CREAT,
+            Way::Open => arch::OPEN,
         }
     }
 }
@@ -88,8 +89,8 @@ impl Opener {
                 Way::Absolute => sys::openat(libc::AT_FDCWD, &attempt.path, libc::O_RDONLY, 0),
                 Way::Relative => sys::openat(dirfd, &attempt.path, libc::O_RDONLY, 0),
                 Way::Openat2 => sys::openat2(libc::AT_FDCWD, &attempt.path, [libc::O_RDONLY as u64, 0, 0]),
-                Way::Creat => sys::creat(&attempt.path, 0o600),
-                Way::Open => sys::open(&attempt.path, libc::O_RDONLY, 0),
+                Way::Creat => arch::creat(&attempt.path, 0o600),
+                Way::Open => arch::open(&attempt.path, libc::O_RDONLY, 0),
             };
             sys::close(attempt.ret);
         }
@@ -117,7 +118,7 @@ impl Attempt {
         assert_eq!(event["abs_path"], if there { self.full.as_str().into() } else { Value::Null }, "{event}");
         assert_eq!(event["abs_path_why"], if there { Value::Null } else { "failed".into() }, "{event}");
         assert_eq!(event["via"], self.way.via(), "{event}");
-        assert_eq!(event["abi"], "x86_64", "{event}");
+        assert_eq!(event["abi"], arch::ABI, "{event}");
         let expected = if self.way == Way::Relative { dirfd } else { libc::AT_FDCWD };
         assert_eq!(event["dirfd"], expected, "{event}");
         assert_eq!(event["resolve"], if self.way == Way::Openat2 { 0.into() } else { Value::Null }, "{event}");

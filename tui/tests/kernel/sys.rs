@@ -52,14 +52,15 @@ pub(crate) fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> i64 {
     openat_raw(dirfd, path.as_ptr().cast(), flags, mode)
 }
 
-/// open(2), the system call of that name.
-pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> i64 {
-    call(libc::SYS_open, [path.as_ptr() as u64, flags as u64, mode.into(), 0, 0])
+/// dup2(2) of two descriptors that differ, by dup3(2), which every architecture has.
+pub(crate) fn dup2(from: u64, to: u64) -> i64 {
+    call(libc::SYS_dup3, [from, to, 0, 0, 0])
 }
 
-/// creat(2), the system call of that name.
-pub(crate) fn creat(path: &CStr, mode: u32) -> i64 {
-    call(libc::SYS_creat, [path.as_ptr() as u64, mode.into(), 0, 0, 0])
+/// rename(2), by renameat2(2), which every architecture has.
+pub(crate) fn rename(from: &CStr, to: &CStr) -> i64 {
+    let cwd = libc::AT_FDCWD as u64;
+    call(libc::SYS_renameat2, [cwd, from.as_ptr() as u64, cwd, to.as_ptr() as u64, 0])
 }
 
 /// openat2(2): flags, mode, resolve.
@@ -166,15 +167,24 @@ pub(crate) struct Pages {
 }
 
 /// The size of a page.
-pub(crate) const PAGE: usize = 4096;
+pub(crate) fn page() -> usize {
+    // SAFETY: an integer only.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("a size")
+}
 
 impl Pages {
     /// So many fresh pages; `flags` beside MAP_PRIVATE and MAP_ANONYMOUS.
     pub(crate) fn new(pages: usize, flags: i32) -> Pages {
-        let len = pages * PAGE;
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags);
-        // SAFETY: a new mapping where the kernel likes it.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
+        Pages::map(0, pages * page(), 0, flags)
+    }
+
+    /// The same in bytes, near this address or, with MAP_FIXED_NOREPLACE, at it; `prot` beside PROT_READ and PROT_WRITE.
+    pub(crate) fn map(near: usize, len: usize, prot: i32, flags: i32) -> Pages {
+        let (prot, flags) =
+            (prot | libc::PROT_READ | libc::PROT_WRITE, flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping where nothing is: no caller passes MAP_FIXED.
+        let at = unsafe { libc::mmap(std::ptr::without_provenance_mut(near), len, prot, flags, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         Pages { at: at.cast(), len }
     }
@@ -192,7 +202,7 @@ impl Pages {
 
     /// Takes the pages from this one on away.
     pub(crate) fn unmap_from(&mut self, page: usize) {
-        let keep = page * PAGE;
+        let keep = page * self::page();
         // SAFETY: the rest of our own mapping, which `put` does not reach any more.
         unsafe { libc::munmap(self.at.add(keep).cast(), self.len - keep) };
         self.len = keep;
@@ -319,36 +329,4 @@ pub(crate) fn owned(fd: i64) -> OwnedFd {
 /// Its number, for system calls.
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
-}
-
-/// A system call of x32: 64-bit registers, but what a pointer points to has pointers of 32 bits.
-pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
-    call(number | 0x4000_0000, args)
-}
-
-/// A system call of the 32-bit table.
-pub(crate) fn int80(number: u32, args: [u32; 4]) -> i64 {
-    int80_wide(number, args.map(u64::from))
-}
-
-/// The same with whole registers, of which the kernel looks at the lower halves.
-pub(crate) fn int80_wide(number: u32, args: [u64; 4]) -> i64 {
-    let ret: i32;
-    // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
-    // put back.
-    unsafe {
-        std::arch::asm!(
-            "xchg rbx, {ebx:r}",
-            "int 0x80",
-            "xchg rbx, {ebx:r}",
-            ebx = inout(reg) args[0] => _,
-            inlateout("eax") number => ret,
-            in("rcx") args[1],
-            in("rdx") args[2],
-            in("rsi") args[3],
-            in("rdi") 0u64,
-            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
-        );
-    }
-    ret.into()
 }

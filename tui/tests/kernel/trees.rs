@@ -13,7 +13,7 @@ impl Shared {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping of zeros, as large as these numbers and aligned for them, never unmapped.
         unsafe {
-            let at = libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0);
+            let at = libc::mmap(std::ptr::null_mut(), size_of::<[AtomicU64; 512]>(), prot, flags, -1, 0);
             assert_ne!(at, libc::MAP_FAILED);
             Shared(&*at.cast())
         }

@@ -155,7 +155,7 @@ fn doctor_is_content(system: System) -> String {
 
 /// From 7.0 on the classic tracepoints are preferred, which need tracefs: who may not have it is told.
 fn classic_preferred() -> bool {
-    crate::traced::major() >= 7
+    crate::traced::release() >= (7, 0)
 }
 
 #[test]

@@ -6,16 +6,11 @@ use super::{decimal, read_bounded, trimmed};
 use crate::frame::host::Host;
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use tracetui_shared::id::{NsInum, Tgid};
 
 /// Bytes of a file that holds one value.
 const VALUE_MAX: u64 = 4096;
-
-/// Bytes of a line of /proc/kallsyms: address, type, name (512 at most), module.
-const SYMBOL_LINE_MAX: usize = 1024;
 
 /// `PROC_USER_INIT_INO`: the initial user namespace, whose capabilities are the only ones that count for BPF.
 const INITIAL_USER_NS: &str = "user:[4026531837]";
@@ -61,6 +56,12 @@ pub struct Release {
 }
 
 impl Release {
+    /// The running kernel's; `None` when it does not begin with two numbers. What a kernel can do it says itself, more
+    /// truly than its number: distributions take changes back into older kernels.
+    pub fn running() -> Option<Release> {
+        Release::parse(&Uname::read().release)
+    }
+
     /// A version.
     pub const fn new(major: u32, minor: u32) -> Release {
         Release { major, minor }
@@ -205,8 +206,6 @@ impl Capabilities {
 pub struct Machine {
     /// Names and versions.
     pub uname: Uname,
-    /// `uname.release` as numbers; `None` when it does not begin with two.
-    pub release: Option<Release>,
     /// /proc/sys/kernel/random/boot_id; empty when not readable.
     pub boot_id: String,
     /// Possible CPUs: how many values a per-CPU map has.
@@ -244,7 +243,6 @@ impl Machine {
         let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
         let own = procfs::initial_self();
         Machine {
-            release: Release::parse(&uname.release),
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
             pid_ns: procfs::pid_namespace("/proc/self/ns/pid").unwrap_or_default(),
@@ -277,19 +275,6 @@ impl Machine {
             cpus: self.cpus,
         }
     }
-
-    /// Whether tracepoint programs can be preempted (7.0), so that another task's event on that CPU skips the program.
-    ///
-    /// A release of 7.0 tells. A kernel before may have the change backported: then it has the symbol
-    /// `tracepoint_srcu`, which an unchanged kernel lost in 6.13 (until then it stood for something else) and regains
-    /// with the change. A kernel without CONFIG_KALLSYMS_ALL does not show it, and goes by its release.
-    pub fn preemptible_tracepoints(&self) -> bool {
-        match self.release {
-            Some(release) if release >= Release::new(7, 0) => true,
-            Some(release) if release >= Release::new(6, 15) => has_symbol("tracepoint_srcu"),
-            _ => false,
-        }
-    }
 }
 
 /// How many CPUs the machine may ever have: what `num_possible_cpus()` is in the kernel.
@@ -300,24 +285,6 @@ pub fn possible_cpus() -> u32 {
         let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
         u32::try_from(configured).unwrap_or(1).max(1)
     })
-}
-
-/// Whether /proc/kallsyms lists a symbol of the kernel itself or of a module (addresses are not looked at). Some tens
-/// of milliseconds: 120,000 lines.
-pub fn has_symbol(name: &str) -> bool {
-    File::open("/proc/kallsyms").is_ok_and(|file| lists_symbol(BufReader::with_capacity(64 << 10, file), name))
-}
-
-fn lists_symbol(mut lines: impl BufRead, name: &str) -> bool {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match std::io::Read::take(&mut lines, SYMBOL_LINE_MAX as u64).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return false,
-            Ok(_) if line.split(u8::is_ascii_whitespace).nth(2) == Some(name.as_bytes()) => return true,
-            Ok(_) => {}
-        }
-    }
 }
 
 /// A list of CPUs: `0-3,8,10-11`.
@@ -393,18 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_found_by_their_whole_name() {
-        let list = b"0000000000000000 T tracepoint_srcu_x\n0 b tracepoint_srcu\t[m]\nshort\n";
-        assert!(lists_symbol(&list[..], "tracepoint_srcu"));
-        assert!(!lists_symbol(&list[..], "tracepoint"));
-        assert!(!lists_symbol(&list[..], "0"));
-    }
-
-    #[test]
     fn this_machine_is_what_it_says() {
         let machine = Machine::read();
         assert_eq!(machine.uname.machine, std::env::consts::ARCH);
-        assert!(machine.release.is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
+        assert!(Release::running().is_some_and(|release| release.major > 2), "{:?}", machine.uname.release);
         assert!(machine.cpus >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
         let host = machine.host();
         assert_eq!(host.boot_id.len(), 36);
@@ -420,7 +379,6 @@ mod tests {
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
             let _ = (Lockdown::parse(&bytes), Capabilities::parse(&bytes), count_cpus(&bytes));
             let _ = (Lockdown::parse(text.as_bytes()), Release::parse(&text), count_cpus(text.as_bytes()));
-            let _ = lists_symbol(&bytes[..], "x");
         }
     }
 }

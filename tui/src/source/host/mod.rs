@@ -6,6 +6,7 @@ pub mod confine;
 pub mod invoker;
 pub mod lockdown;
 pub mod machine;
+pub mod maps;
 pub mod privilege;
 pub mod procfs;
 pub mod users;

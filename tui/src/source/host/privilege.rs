@@ -1,9 +1,9 @@
 //! Whether this machine and this user's privileges allow tracing, and what to do where they do not. Pure: facts in,
 //! causes out; every command that traces says them before it starts, and `doctor` always.
 
+use super::machine::{Capabilities, Capability, Lockdown, Machine};
+use super::maps;
 use crate::arch;
-
-use super::machine::{Capabilities, Capability, Lockdown, Machine, Release};
 
 /// Where the probes' offsets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub enum BtfSource {
 pub struct Facts {
     /// Whether the probes know the machine's architecture, and this binary was built for it.
     pub arch_known: bool,
-    /// The kernel; `None` when not known.
-    pub release: Option<Release>,
+    /// Whether the kernel has the BPF ring buffer; `None` when not known.
+    pub ring_buffer: Option<bool>,
+    /// Whether BPF maps count against the limit of locked memory; `None` when not known.
+    pub maps_are_locked: Option<bool>,
     /// Effective capabilities; `None` when not known.
     pub capabilities: Option<Capabilities>,
     /// Whether we are in the initial user namespace.
@@ -44,7 +46,8 @@ impl Facts {
     pub fn of(machine: &Machine, btf_file: bool) -> Facts {
         Facts {
             arch_known: arch::here().is_some_and(|arch| arch.name == machine.uname.machine),
-            release: machine.release,
+            ring_buffer: maps::ring_buffer(),
+            maps_are_locked: maps::are_locked(),
             capabilities: machine.capabilities,
             initial_user_ns: machine.initial_user_ns,
             initial_pid_ns: machine.own.is_ok(),
@@ -124,8 +127,8 @@ fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
             "run the binary that was built for the machine on one of these; recordings can be read here",
         ));
     }
-    if let Some(release) = facts.release.filter(|release| *release < Release::new(5, 8)) {
-        causes.push(fatal(format!("kernel {release} has no BPF ring buffer"), "boot a kernel from 5.8 on"));
+    if facts.ring_buffer == Some(false) {
+        causes.push(fatal("the kernel has no BPF ring buffer", "boot a kernel from 5.8 on"));
     }
     if facts.lockdown == Some(Lockdown::Confidentiality) {
         causes.push(fatal(
@@ -189,8 +192,7 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     lacks(Capability::SysPtrace, Severity::Partial, files_of_others, AS_ROOT);
     let cgroups = "cgroups made later are searched for, once a second at most";
     lacks(Capability::DacReadSearch, Severity::Partial, cgroups, AS_ROOT);
-    // From 5.11 on BPF memory is charged to the cgroup instead.
-    if facts.release.is_some_and(|release| release < Release::new(5, 11)) {
+    if facts.maps_are_locked == Some(true) {
         let memlock = "the limit of locked memory may be too low for the ring";
         lacks(Capability::SysResource, Severity::Partial, memlock, "raise it first: ulimit -l unlimited");
     }
@@ -202,7 +204,8 @@ mod tests {
 
     const ROOT: Facts = Facts {
         arch_known: true,
-        release: Some(Release::new(6, 12)),
+        ring_buffer: Some(true),
+        maps_are_locked: Some(false),
         capabilities: Some(Capabilities(u64::MAX)),
         initial_user_ns: true,
         initial_pid_ns: true,
@@ -228,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_stands_in_nobodys_way() {
-        let facts = Facts { release: None, capabilities: None, lockdown: None, ..ROOT };
+        let facts = Facts { ring_buffer: None, maps_are_locked: None, capabilities: None, lockdown: None, ..ROOT };
         assert_eq!(verdict(&facts), []);
     }
 
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn unfit_kernels_are_refused_with_a_remedy() {
         check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
-        check_fatal(Facts { release: Some(Release::new(5, 4)), ..ROOT }, "5.8");
+        check_fatal(Facts { ring_buffer: Some(false), ..ROOT }, "5.8");
         check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
         check_fatal(Facts { btf: BtfSource::NoSysfs, ..ROOT }, "mount -t sysfs");
         check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
@@ -267,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn locked_memory_counts_before_5_11_only() {
+    fn the_limit_of_locked_memory_counts_where_maps_are_locked() {
         let held = Some(Capabilities(!(1 << Capability::SysResource as u8)));
         assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
-        let old = Facts { capabilities: held, release: Some(Release::new(5, 10)), ..ROOT };
+        let old = Facts { capabilities: held, maps_are_locked: Some(true), ..ROOT };
         assert_eq!(missing(&old, Severity::Partial), ["CAP_SYS_RESOURCE"]);
     }
 
@@ -278,7 +281,7 @@ mod tests {
     fn every_cause_is_one_line() {
         let worst = Facts {
             arch_known: false,
-            release: Some(Release::new(4, 19)),
+            ring_buffer: Some(false),
             capabilities: Some(Capabilities(0)),
             initial_pid_ns: false,
             lockdown: Some(Lockdown::Confidentiality),

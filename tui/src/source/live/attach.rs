@@ -5,6 +5,7 @@ use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
+use crate::source::host::machine::Release;
 use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
@@ -40,6 +41,8 @@ pub struct ProbeStatus {
     pub optional: bool,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// Whether it may be preempted, where it hangs on this kernel, between taking the time and writing the record.
+    pub preemptible: bool,
 }
 
 impl ProbeStatus {
@@ -405,18 +408,16 @@ pub(super) struct Attached {
     pub(super) programs: Vec<(&'static str, OwnedFd)>,
     pub(super) probes: Vec<ProbeStatus>,
     pub(super) timings: Vec<(&'static str, Duration)>,
-    /// Whether one of them may be preempted between taking the time and writing the record.
-    pub(super) preemptible: bool,
 }
 
 /// Loads the object anew with the verifier's log on.
 type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Option<Btf>), StartError> + Sync);
 
-/// Whether tracepoint programs can be preempted: from 7.0 on. (`tracepoint_srcu` in kallsyms would tell the same, but a
-/// symbol of that name also exists in 5.10, for another purpose, and reading kallsyms takes 40 ms.)
-pub(super) fn tracepoints_are_preemptible() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
+/// Whether programs at tracepoints can be preempted, by the kernel's BTF. Where that says nothing the release decides: such
+/// a kernel has no BTF, and no symbol of it says the same (`tracepoint_srcu` is in 5.10 to 6.12 too, for another purpose).
+fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
+    const FIRST: Release = Release::new(7, 0);
+    facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
 }
 
 /// Attaches what is wanted, each group by the best way that works.
@@ -430,7 +431,7 @@ pub(super) fn all(
     again: Again<'_>,
 ) -> Result<Attached, StartError> {
     let arch = facts.arch.ok_or(StartError::Architecture)?;
-    let preemptible = tracepoints_are_preemptible();
+    let preemptible = tracepoints_are_preemptible(facts);
     let order = order(first, preemptible);
     let at = |way| order.iter().position(|other| *other == way);
     Ok(with_tracefs(at(Way::Classic) < at(Way::Typed) || btf.is_none(), || {
@@ -450,6 +451,7 @@ struct Attacher<'a> {
     functions: &'a Functions<'a>,
     facts: &'a KernelFacts,
     again: Again<'a>,
+    /// Whether programs at tracepoints can be preempted.
     preemptible: bool,
     into: &'a mut Attached,
 }
@@ -460,7 +462,6 @@ struct Outcome {
     links: Vec<Held>,
     program: Option<OwnedFd>,
     took: Duration,
-    preemptible: bool,
 }
 
 /// A program that runs, and a note on places where it does not.
@@ -494,7 +495,6 @@ impl Attacher<'_> {
             }
         }
         for outcome in best {
-            self.into.preemptible |= self.preemptible && outcome.preemptible && outcome.status.attached;
             let program = outcome.status.name;
             self.into.links.extend(outcome.links.into_iter().map(|held| Link { program, held }));
             self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
@@ -515,11 +515,11 @@ impl Attacher<'_> {
                 missing: probe.missing.to_string(),
                 optional: probe.optional,
                 remedy: None,
+                preemptible: probe.place.is_preemptible(self.preemptible),
             },
             links: Vec::new(),
             program: None,
             took: Duration::ZERO,
-            preemptible: probe.place.is_preemptible(),
         };
         match self.load_and_attach(probe) {
             Ok(running) => {
@@ -752,10 +752,11 @@ impl Probe {
 }
 
 impl Place {
-    /// Whether what hangs there can be preempted, from 7.0 on, often enough that records wait longer to be put in order. (What
-    /// hangs at the return of one function that hardly anybody calls can be too.)
-    fn is_preemptible(&self) -> bool {
-        matches!(self, Place::Btf(_) | Place::Classic("syscalls", ..))
+    /// Whether what hangs there can be preempted often enough that records wait longer to be put in order; `tracepoints`:
+    /// whether programs at tracepoints can be on this kernel. (What hangs at the return of one function that hardly anybody
+    /// calls can be too, from 5.12 on.)
+    fn is_preemptible(&self, tracepoints: bool) -> bool {
+        tracepoints && matches!(self, Place::Btf(_) | Place::Classic("syscalls", ..))
     }
 
     /// What is not seen there, though the program runs.
@@ -843,6 +844,26 @@ fn mount_tracefs() -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The programs of the best ways that can be preempted.
+    fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
+        let order = order(first, preemptible);
+        let best = GROUPS.iter().filter_map(|group| group.ways(order).next());
+        best.flatten().filter(|probe| probe.place.is_preemptible(preemptible)).map(|probe| probe.name).collect()
+    }
+
+    #[test]
+    fn the_best_ways_are_not_preempted() {
+        assert_eq!(preempted(Way::Auto, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Typed, false), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Auto, true), Vec::<&str>::new());
+        assert_eq!(preempted(Way::Classic, true), ["open_tp", "bpf_tp", "exec_fail_tp"]);
+        let typed = preempted(Way::Typed, true);
+        assert!(
+            ["fork_btf", "exec_btf", "exit_btf", "sys_exit_btf"].iter().all(|name| typed.contains(name)),
+            "{typed:?}"
+        );
+    }
 
     #[test]
     fn fields_of_records_are_found_where_they_are() {

@@ -3,7 +3,9 @@
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
 use crate::arch::{self, Arch};
-use crate::source::host::btf::resolve::{MAY_GOTO_MEMBER, Resolved, TASK_HELPER, attach_functions};
+use crate::source::host::btf::resolve::{
+    MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
+};
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -74,6 +76,13 @@ pub struct KernelFacts {
     pub functions: Vec<&'static str>,
     /// The architecture that this binary was built for; `None` where nothing can be traced.
     pub arch: Option<&'static Arch>,
+    /// Whether programs at BTF tracepoints, and at the classic tracepoints of system calls, can be preempted (7.0+,
+    /// [`PREEMPTIBLE_TRACEPOINTS_TYPE`]). `None`: the BTF is from a file that lacks the type. A file may be a reduced BTF
+    /// that somebody else made, so that this says nothing.
+    ///
+    /// The classic ones followed in 7.1 (`trace_call_bpf_faultable`), without a trace in the BTF of 7.1: on 7.0 they
+    /// only pass for preemptible.
+    pub preemptible_tracepoints: Option<bool>,
 }
 
 /// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
@@ -122,6 +131,10 @@ impl KernelFacts {
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
             functions: there(btf, attach_functions()),
             arch: arch::here(),
+            preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
+                false if origin == BtfOrigin::File => None,
+                exists => Some(exists),
+            },
         }
     }
 
@@ -382,6 +395,7 @@ mod tests {
             cast,
             functions: Vec::new(),
             arch: arch::here(),
+            preemptible_tracepoints: Some(false),
         }
     }
 

@@ -54,8 +54,8 @@ pub struct LiveOptions {
 /// Where programs may hang that show the same events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Way {
-    /// What loses least on this kernel: typed up to 6.19; from 7.0 on, where programs at tracepoints can be preempted,
-    /// functions and what the scheduler's classic tracepoints show.
+    /// What loses least on this kernel: typed up to 6.19; where programs at tracepoints can be preempted (7.0+, see
+    /// [`KernelFacts::preemptible_tracepoints`]), functions and what the scheduler's classic tracepoints show.
     #[default]
     Auto,
     /// BTF tracepoints: need no tracefs, see 32-bit callers.
@@ -90,7 +90,6 @@ pub struct Live {
     /// Programs stay in the kernel, for their counters, until this is dropped.
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
-    preemptible: bool,
     task_starts: FxHashMap<u32, u64>,
     timings: Vec<(&'static str, Duration)>,
 }
@@ -131,15 +130,14 @@ impl Live {
             links: attached.links,
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes: attached.probes,
-            preemptible: attached.preemptible,
             task_starts,
             timings,
         })
     }
 
-    /// Whether the kernel may preempt a probe between taking the time and writing the record.
+    /// Whether the kernel may preempt a probe that is attached between taking the time and writing the record.
     pub fn preemptible(&self) -> bool {
-        self.preemptible
+        self.probes.iter().any(|probe| probe.attached && probe.preemptible)
     }
 
     /// Every probe: attached or not, and why not.
@@ -236,7 +234,7 @@ impl Live {
             let missed = link.missed();
             self.programs.iter_mut().filter(|program| program.name == link.program).for_each(|p| p.missed += missed);
         }
-        loss::settle(&self.cpus, self.preemptible);
+        loss::settle(&self.cpus, self.preemptible());
     }
 }
 

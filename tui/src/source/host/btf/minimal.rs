@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Btf;
 use super::raw::{Kind, Type, enumerator_at};
-use super::resolve::{ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TRACEPOINTS, attach_functions};
+use super::resolve::{
+    ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TRACEPOINTS, attach_functions,
+};
 use super::write::{Head, Writer};
 use tracetui_shared::offsets::TYPES;
 
@@ -22,6 +24,8 @@ impl Btf {
         kept.enumerators();
         kept.structures();
         TRACEPOINTS.iter().for_each(|name| kept.tracepoint(name));
+        // It only has to exist: what it names becomes `void`.
+        self.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).into_iter().for_each(|id| _ = kept.types.entry(id).or_default());
         for names in [&FUNCTIONS[..], &attach_functions()] {
             self.funcs(names).into_iter().flatten().for_each(|id| kept.function(id));
         }

@@ -180,6 +180,11 @@ impl Btf {
         self.func(name).is_some()
     }
 
+    /// The id of the typedef `name`.
+    pub fn typedef(&self, name: &str) -> Option<u32> {
+        self.first_of(Group::Typedefs, &[name])[0]
+    }
+
     /// Whether there is a typedef `name`; each tracepoint `X` has the typedef `btf_trace_X`.
     pub fn typedef_exists(&self, name: &str) -> bool {
         self.typedef(name).is_some()
@@ -236,10 +241,6 @@ impl Btf {
             }
         });
         found.into_iter().map(|best| best.map(|(_, id)| id)).collect()
-    }
-
-    fn typedef(&self, name: &str) -> Option<u32> {
-        self.first_of(Group::Typedefs, &[name])[0]
     }
 
     fn first_of(&self, group: Group, names: &[&str]) -> Vec<Option<u32>> {

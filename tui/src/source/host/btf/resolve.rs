@@ -147,6 +147,13 @@ pub fn attach_functions() -> Vec<&'static str> {
 /// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
 pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
 
+/// The typedef that a kernel has whose tracepoints call programs with preemption on (7.0+): the type of
+/// `guard(srcu_fast_notrace)`, under which `__DECLARE_TRACE` calls them since then. Up to 6.19 that was `guard(preempt_notrace)`.
+///
+/// The guard itself is older: 6.18 declares it. But compilers describe no type that nothing uses, so that the BTFs of 6.18
+/// and 6.19 lack it; the tracepoints are its first users.
+pub const PREEMPTIBLE_TRACEPOINTS_TYPE: &str = "class_srcu_fast_notrace_t";
+
 /// Everything that the probes must know about a kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolved {

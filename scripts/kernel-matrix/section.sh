@@ -1,24 +1,12 @@
 #!/usr/bin/env bash
-# The consoles of machines as a Markdown page on stdout: a summary, checks by subject, then check × kernel, then every reason.
-# The part between the two comments `kernels` is what README.md and docs/PROBES.md carry too.
-# usage: table.sh "ABSENT…" LOG…      ABSENT: kernels that could not be had; a LOG is called KERNEL.RUN.log
+# The consoles of an architecture's machines as a section of docs/KERNELS.md, on stdout: a summary, checks by subject, then
+# each run, then check × kernel, then every reason. Stands between two comments, by which page.sh finds it again.
+# usage: section.sh ARCH "ABSENT…" LOG…      ABSENT: kernels that could not be had; a LOG is called KERNEL.RUN.log
 set -euo pipefail
-absent=$1
-shift
-cat <<'X'
-# Kernels
-
-Written by `scripts/kernel-matrix.sh`: each kernel is booted under software emulation with two processors, and the kernel
-tests (`tui/tests/kernel`) run in it with the static binary that is shipped. tracefs is not mounted there. *Default* is the
-preemption model that the kernel starts with, *full* is `preempt=full`, where only storms and exits are run.
-Emulation makes our programs a large share of what the processor does, so losses are far above those of real hardware;
-whether they can happen, and whether they are counted, is the same.
-
-A check that fails is run once more; what was the matter at first stands below.
-
-`pass` as it should be · `FAIL` not · `cannot` this kernel or machine cannot show it (the reason is below) · empty: not run.
-
-X
+arch=$1
+absent=$2
+shift 2
+printf '<!-- %s -->\n## %s\n\n' "$arch" "${arch/x86_64/x86-64}"
 awk -v absent="$absent" '
   function subject(check) {
     sub(/::.*/, "", check)
@@ -57,10 +45,10 @@ awk -v absent="$absent" '
     }
   }
   END {
-    print "<!-- kernels -->"
     header = "| checks that pass |"; line = "|---|"
     for (i = 1; i <= n; i++) {
-      short = release[i]; sub(/-(cloud-)?amd64.*|\+deb.*/, "", short)
+      short = release[i]; sub(/-(cloud-)?a(md|rm)64.*|\+deb.*/, "", short)
+      if (labels[i] ~ /-16k$/) short = short " 16k"
       header = header " " (short ? short : labels[i]) (runs[i] == "default" ? "" : "<br>" runs[i]) " |"; line = line "---|"
     }
     print header; print line
@@ -73,14 +61,14 @@ awk -v absent="$absent" '
       }
       print row
     }
-    print "<!-- /kernels -->\n"
+    print "\n### Runs\n"
     print "| kernel | release | preemption | pass | fail | cannot | seconds |"
     print "|---|---|---|--:|--:|--:|--:|"
     for (i = 1; i <= n; i++)
       printf "| %s %s | %s | %s | %d | %d | %d | %d |\n", labels[i], runs[i], release[i], model[i], count[i, "pass"], count[i, "fail"], count[i, "cannot"], wall[i]
     gone = split(absent, missing, " ")
     for (i = 1; i <= gone; i++) printf "| %s | could not be had | | | | | |\n", missing[i]
-    print ""
+    print "\n### Checks\n"
     header = "| check |"; line = "|---|"
     for (i = 1; i <= n; i++) { header = header " " labels[i] (runs[i] == "default" ? "" : " " runs[i]) " |"; line = line "---|" }
     print header; print line
@@ -91,10 +79,11 @@ awk -v absent="$absent" '
       print row
     }
     if (reasons) {
-      print "\n## Reasons\n\n| kernel | check | | reason |\n|---|---|---|---|"
+      print "\n### Reasons\n\n| kernel | check | | reason |\n|---|---|---|---|"
       printf "%s", reasons
     }
-    print "\n## What the probes say\n"
+    print "\n### Probes, as doctor lists them\n"
     for (i = 1; i <= n; i++) if (notes[i]) print "- " labels[i] " " runs[i] ": " notes[i]
   }
 ' "$@"
+printf '<!-- /%s -->\n' "$arch"

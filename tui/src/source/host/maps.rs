@@ -1,0 +1,92 @@
+//! What BPF maps cost and whether there are ring buffers, asked of the kernel by making a map.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Whether the kernel has the BPF ring buffer (5.8+). `None` when it lets us make no map at all.
+pub fn ring_buffer() -> Option<bool> {
+    match make_ring() {
+        Ok(()) => Some(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Whether maps count against the limit of locked memory, as they do before 5.11; from then on they are charged to the
+/// cgroup. `None` when the kernel lets us make none. The limit is 0 for the moment of the trial: nothing of ours may lock
+/// memory meanwhile.
+pub fn are_locked() -> Option<bool> {
+    make_ring().ok()?;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a whole rlimit.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
+        return None;
+    }
+    let none = libc::rlimit { rlim_cur: 0, ..limit };
+    // SAFETY: the pointer is to a whole rlimit. The soft limit may be set to anything up to the hard one.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const none) } != 0 {
+        return None;
+    }
+    let made = make_ring();
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    match made {
+        Ok(()) => Some(false),
+        Err(error) => (error.raw_os_error() == Some(libc::EPERM)).then_some(true),
+    }
+}
+
+/// The `BPF_MAP_CREATE` member of `union bpf_attr`, as far as it is used.
+#[repr(C)]
+struct CreateAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+/// Makes a ring buffer of a page, which is dropped at once.
+fn make_ring() -> io::Result<()> {
+    const BPF_MAP_CREATE: libc::c_int = 0;
+    const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+    // SAFETY: takes and gives numbers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let attr = CreateAttr {
+        map_type: BPF_MAP_TYPE_RINGBUF,
+        key_size: 0,
+        value_size: 0,
+        max_entries: u32::try_from(page).unwrap_or(4096),
+        map_flags: 0,
+    };
+    // SAFETY: `attr` is as the command wants it, and as long as it says.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<CreateAttr>()) };
+    let Some(fd) = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0) else {
+        return Err(io::Error::last_os_error());
+    };
+    // SAFETY: a descriptor that the kernel has just given, and nobody else knows of.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_locked_memory_is_as_it_was() {
+        let limit = || {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: the pointer is to a whole rlimit.
+            assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) }, 0);
+            (limit.rlim_cur, limit.rlim_max)
+        };
+        let before = limit();
+        let answers = (ring_buffer(), are_locked());
+        assert_eq!(limit(), before);
+        match answers {
+            (None, None) => eprintln!("NOT CHECKED: this user may make no map"),
+            (ring, _) => assert_eq!(ring, Some(true), "no kernel that tracetui runs on lacks it"),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything in these tests that depends on the architecture. Each of the modules below has the same names, beside what
+//! only tests of that architecture use: system calls that others lack (`open`, `creat`), numbers and words (`ABI`,
+//! `NARROW_ABI`, `ELF_MACHINE`, `nr32`), and a way to make calls of the 32-bit table (`run_narrow`).
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::*;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
