@@ -2,6 +2,8 @@
 //!
 //! An event takes its number before the ring is asked for room, so a number that never arrives is a lost event. The
 //! counters take plain increments: a program never runs twice at once on one CPU, and each slot belongs to one program.
+//! Every event that begins is counted as met, and once more where it went: sent, refused by the ring, filtered, own, or
+//! dropped for a [`Reason`].
 //! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
 //! update there costs a question or a wake-up, never an event.
 
@@ -11,7 +13,8 @@ use crate::read::{at_most, get, konst};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
-use tracetui_shared::counters::{CpuState, SlotCounters};
+use aya_ebpf::maps::Array;
+use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{Const, WAKE_NS};
@@ -49,6 +52,19 @@ pub unsafe fn count_tree_full() {
     unsafe { (*state).tree_full += 1 };
 }
 
+/// Counts an event that is let go before [`Event::begin`]: met, and dropped. By a program that fills the slot.
+#[allow(dead_code)]
+#[inline(always)]
+pub unsafe fn count_dropped(slot: Slot, reason: Reason) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe {
+        let counters = slot_of(state, slot);
+        (*counters).met += 1;
+        (*counters).dropped[reason as usize] += 1;
+    }
+}
+
 /// A slot's counters of one CPU.
 #[inline(always)]
 unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
@@ -65,6 +81,7 @@ impl Event {
         // SAFETY: `state` is this CPU's element of the map.
         unsafe {
             let counters = slot_of(state, slot);
+            (*counters).met += 1;
             if u64::from(who.tgid) == konst(Const::SelfTgid) {
                 (*counters).own += 1;
                 return None;
@@ -85,10 +102,38 @@ impl Event {
         }
     }
 
-    /// The CPU that the program runs on.
+    /// Where the program puts the record together: this CPU's element of its own map. Where that is missing, the event
+    /// is dropped.
     #[inline(always)]
-    pub fn cpu(&self) -> u32 {
-        self.cpu
+    pub unsafe fn place<T>(&self, scratch: &Array<T>) -> Option<*mut T> {
+        let place = scratch.get_ptr_mut(self.cpu);
+        if place.is_none() {
+            // SAFETY: this program's counters.
+            unsafe { self.give_back(Reason::NoPlace) };
+        }
+        place
+    }
+
+    /// Gives the event's number back, so that it is no gap, and counts the event as dropped.
+    #[inline(always)]
+    unsafe fn give_back(&self, reason: Reason) {
+        // SAFETY: `counters` is in this CPU's element of the map. The next event takes the number: none was taken since.
+        unsafe {
+            if self.bookkeeping {
+                (*self.counters).bookkeeping = self.seq;
+            } else {
+                (*self.counters).wanted = self.seq;
+            }
+            (*self.counters).dropped[reason as usize] += 1;
+        }
+    }
+
+    /// Counts the event among those that are sent without what was asked for.
+    #[allow(dead_code)]
+    #[inline(always)]
+    pub unsafe fn count_hollow(&self) {
+        // SAFETY: `counters` is in this CPU's element of the map.
+        unsafe { (*self.counters).hollow += 1 };
     }
 
     /// Writes the header, all but its length.
@@ -122,19 +167,19 @@ impl Event {
         // SAFETY: `frame` has `len` bytes, which the verifier checks.
         unsafe {
             (*frame).len = len as u32;
-            if (!matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame)) && self.output(frame, len) {
-                return true;
+            let allowed = !matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame);
+            let sent = allowed && self.output(frame, len);
+            match (self.bookkeeping, sent) {
+                (false, true) => (*self.counters).sent += 1,
+                (false, false) => (*self.counters).lost_ring += 1,
+                (true, true) => (*self.counters).sent_bookkeeping += 1,
+                (true, false) => (*self.counters).lost_bookkeeping += 1,
             }
-            if self.bookkeeping {
-                (*self.counters).lost_bookkeeping += 1;
-            } else {
-                (*self.counters).lost_ring += 1;
-            }
-            false
+            sent
         }
     }
 
-    /// Sends a continuation of this event, or counts it as lost.
+    /// Sends a continuation of this event, or counts the event as cut short.
     #[inline(always)]
     pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
         let len = at_most(len, most);
@@ -143,8 +188,10 @@ impl Event {
             (*frame).len = len as u32;
             (*frame).flags |= flag::CONTINUES;
             let sent = self.output(frame, len);
-            if !sent {
-                (*self.counters).lost_chunks += 1;
+            if sent {
+                (*self.counters).sent_chunks += 1;
+            } else {
+                (*self.counters).cut_short += 1;
             }
             sent
         }

@@ -131,7 +131,7 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     unsafe {
         let who = Who::of(exec.task);
         let Some(event) = Event::begin(slot, &who, false) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         event.head(header, &who);
         let record = &raw mut (*s).frame.record;
@@ -288,7 +288,7 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
     unsafe {
         let who = Who::of(call.task);
         let Some(event) = Event::begin(slot, &who, true) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;

@@ -218,7 +218,7 @@ unsafe fn tell(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8, a
             who.comm = [get(comm), get(comm.add(1))];
         }
         let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         let record = &raw mut (*s).frame.record;
         (*record).ret = ret;

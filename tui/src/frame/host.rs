@@ -6,7 +6,7 @@
 //! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
 
 use super::{Batch, FrameRef};
-use tracetui_shared::counters::CpuState;
+use tracetui_shared::counters::{CpuState, Reason};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -280,13 +280,25 @@ impl Counters {
     ///
     /// [`SlotCounters::untold`]: tracetui_shared::counters::SlotCounters::untold
     pub fn untold(&self, kind: Kind) -> u64 {
+        // Read while the probes run, an end may be counted whose begin was not yet.
+        u64::try_from(self.begun(kind)).unwrap_or(0)
+    }
+
+    /// The same, negative when more ended than began, which is never so once the probes are detached.
+    pub fn begun(&self, kind: Kind) -> i64 {
         let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
         let of = |cpu: &CpuState| {
             slots().fold(0, |sum: u64, s| sum.wrapping_add(cpu.slots.get(s as usize).map_or(0, |c| c.untold)))
         };
-        let sum = self.cpus.iter().map(of).fold(0, u64::wrapping_add);
-        // Read while the probes run, an end may be counted whose begin was not yet.
-        u64::try_from(sum.cast_signed()).unwrap_or(0)
+        self.cpus.iter().map(of).fold(0, u64::wrapping_add).cast_signed()
+    }
+
+    /// Events of a kind that a program met and could not report.
+    pub fn dropped(&self, kind: Kind) -> u64 {
+        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
+        let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
+        losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 }
 
