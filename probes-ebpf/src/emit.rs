@@ -4,6 +4,18 @@
 //! counters take plain increments: a program never runs twice at once on one CPU, and each slot belongs to one program.
 //! Every event that begins is counted as met, and once more where it went: sent, refused by the ring, filtered, own, or
 //! dropped for a [`Reason`].
+//!
+//! # Room
+//! Who is short of room is decided by size, so that what is large cannot push out what is small:
+//!
+//! | what | may have |
+//! |---|---|
+//! | a frame of more than [`SMALL`] bytes, a continuation | half of the ring |
+//! | an open | 7/8 of it ([`Const::OpenLimit`]) |
+//! | any other fact | all of it |
+//!
+//! A program that makes large frames asks first ([`Event::ask_room`]), and where it is refused makes a small one.
+//!
 //! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
 //! update there costs a question or a wake-up, never an event.
 
@@ -22,6 +34,9 @@ use tracetui_shared::time::BootNanos;
 
 /// Bytes that the ring adds to a record (`BPF_RINGBUF_HDR_SZ`).
 const RING_HEADER: u64 = 8;
+
+/// Bytes of the largest frame that may use the reserve, the half of the ring that is kept for small facts.
+pub const SMALL: u64 = 2048;
 
 /// A header and a record of fixed length.
 #[repr(C)]
@@ -42,6 +57,8 @@ pub struct Event {
     seq: u64,
     /// The capture filter rejected it: it is sent for the process table only.
     pub bookkeeping: bool,
+    /// Its frame may be larger than [`SMALL`].
+    pub large: bool,
 }
 
 /// Counts a new process for which a captured tree had no room.
@@ -98,7 +115,7 @@ impl Event {
                 (*counters).filtered += 1;
                 return None;
             }
-            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping })
+            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping, large: false })
         }
     }
 
@@ -136,6 +153,20 @@ impl Event {
         unsafe { (*self.counters).hollow += 1 };
     }
 
+    /// Asks whether a frame of `most` bytes may be sent: `large` says it from now on.
+    #[inline(always)]
+    pub unsafe fn ask_room(&mut self, most: u64) {
+        // SAFETY: the helper takes the map.
+        self.large = unsafe { has_half(most) };
+    }
+
+    /// Counts the event as cut short for want of room.
+    #[inline(always)]
+    pub unsafe fn count_cut_short(&self) {
+        // SAFETY: `counters` is in this CPU's element of the map.
+        unsafe { (*self.counters).cut_short += 1 };
+    }
+
     /// Writes the header, all but its length.
     #[inline(always)]
     pub unsafe fn head(&self, header: *mut FrameHeader, who: &Who) {
@@ -167,8 +198,7 @@ impl Event {
         // SAFETY: `frame` has `len` bytes, which the verifier checks.
         unsafe {
             (*frame).len = len as u32;
-            let allowed = !matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame);
-            let sent = allowed && self.output(frame, len);
+            let sent = self.has_room(frame) && self.output(frame, len);
             match (self.bookkeeping, sent) {
                 (false, true) => (*self.counters).sent += 1,
                 (false, false) => (*self.counters).lost_ring += 1,
@@ -179,7 +209,7 @@ impl Event {
         }
     }
 
-    /// Sends a continuation of this event, or counts the event as cut short.
+    /// Sends a continuation of this event, if there is room for it.
     #[inline(always)]
     pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
         let len = at_most(len, most);
@@ -187,13 +217,40 @@ impl Event {
         unsafe {
             (*frame).len = len as u32;
             (*frame).flags |= flag::CONTINUES;
+            let sent = has_half(room(frame)) && self.output(frame, len);
+            if sent {
+                (*self.counters).sent_chunks += 1;
+            }
+            sent
+        }
+    }
+
+    /// Sends a continuation that says that no more comes: a small fact. Without it the event waits for the next one of
+    /// this CPU.
+    #[inline(always)]
+    pub unsafe fn send_end(&self, frame: *mut FrameHeader, len: u64) -> bool {
+        // SAFETY: as in `send`.
+        unsafe {
+            (*frame).len = len as u32;
+            (*frame).flags |= flag::CONTINUES;
             let sent = self.output(frame, len);
             if sent {
                 (*self.counters).sent_chunks += 1;
-            } else {
-                (*self.counters).cut_short += 1;
             }
             sent
+        }
+    }
+
+    /// Whether a first frame may be sent, by its size and its kind.
+    #[inline(always)]
+    unsafe fn has_room(&self, frame: *const FrameHeader) -> bool {
+        // SAFETY: the frame is ours.
+        unsafe {
+            let need = room(frame);
+            if need > SMALL + RING_HEADER + 7 {
+                return self.large || has_half(need);
+            }
+            !matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame)
         }
     }
 
@@ -274,6 +331,14 @@ const fn keeps_the_table(slot: Slot) -> bool {
 unsafe fn room(frame: *const FrameHeader) -> u64 {
     // SAFETY: the frame is ours.
     u64::from(unsafe { get(&raw const (*frame).len) }) + RING_HEADER + 7
+}
+
+/// Whether the ring has room for `need` bytes without the reserve for small facts. Each CPU may overdraw by one frame.
+#[inline(always)]
+unsafe fn has_half(need: u64) -> bool {
+    // SAFETY: the helper takes the map.
+    let fill = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
+    fill + need <= konst(Const::RingSize) / 2
 }
 
 fn ring() -> *mut core::ffi::c_void {
