@@ -275,17 +275,47 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let first = at_most(if carried < most { carried } else { most }, u64::from(ARGV_FIRST));
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
+        let have = read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from);
         (*record).argv_total = total as u32;
-        (*record).argv_marks = if read_user(dst, first, from) != 0 { mark::FAULT } else { 0 };
-        let more = carried > first && event.large && !event.bookkeeping;
-        (*record).argv_len = if more { carried as u32 } else { first as u32 };
+        (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
+        let more = carried > first && have == first && event.large && !event.bookkeeping;
+        (*record).argv_len = if more { carried as u32 } else { have as u32 };
         if !event.large && (carried > first || any_cut(s)) {
             cut_short(s, event);
         }
-        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + first, LARGEST);
+        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + have, LARGEST);
         if sent && more {
             chunks(s, event, from, carried);
         }
+    }
+}
+
+/// Reads `len` bytes of user memory, `MOST` at most, or those before the first page that cannot be read; how many. The kernel
+/// wrote all arguments a moment ago, but a page may have gone since. The helper reads all that it is asked for or nothing.
+#[inline(always)]
+unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    // SAFETY: see `emit`; `dst` has `MOST` bytes.
+    unsafe {
+        if read_user(dst, len, from) == 0 {
+            return len;
+        }
+        // Up to the last border of a page, then up to the one before it.
+        let last = from.wrapping_add(len).wrapping_sub(1) & !(PAGE - 1);
+        let mut left = last.wrapping_sub(from);
+        let mut turn = 0;
+        while turn <= MOST / PAGE {
+            if left == 0 || left > MOST {
+                return 0;
+            }
+            let some = at_most(left, MOST);
+            if read_user(dst, some, from) == 0 {
+                return some;
+            }
+            left = left.wrapping_sub(PAGE);
+            turn += 1;
+        }
+        0
     }
 }
 
@@ -308,13 +338,16 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
             let left = carried - at;
             let len = at_most(left, u64::from(ARGV_CHUNK));
             let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
-            let fault = read_user(dst, len, from.wrapping_add(at)) != 0;
-            let marks = if fault { u32::from(mark::FAULT) } else { 0 };
-            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks, reserved: 0 };
-            if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
+            let have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
+            let fault = if have < len { u32::from(mark::FAULT) } else { 0 };
+            (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: fault, reserved: 0 };
+            if !event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
                 event.count_cut_short();
                 (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: u32::from(NO_ROOM), reserved: 0 };
                 event.send_end(header, FIXED);
+                break;
+            }
+            if fault != 0 {
                 break;
             }
             set(&raw mut (*s).off, at + len);

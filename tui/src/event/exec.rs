@@ -108,12 +108,9 @@ pub const FIELDS: &[Field] = &[
         })
     }),
     Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
-        exec(s, |e| {
-            if e.argv.is_empty() && e.record.argv_marks & mark::FAULT != 0 {
-                Value::Unread(Why::Fault)
-            } else {
-                Value::Args(e.argv)
-            }
+        exec(s, |e| match e.record.argv_marks & mark::FAULT {
+            0 => Value::Args(e.argv),
+            _ => Value::SomeArgs(e.argv, Why::Fault),
         })
     }),
     Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {

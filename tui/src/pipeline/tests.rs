@@ -3,12 +3,14 @@
 use super::*;
 use crate::event::Body;
 use crate::frame::host::{Counters, ProcessSeed, ProgramSkips};
+use crate::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 
 const ALL: u32 = u32::MAX;
@@ -245,6 +247,59 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
         ["exec 15 of 30 cut true", "exec 10 of 30 cut true", "exec 10 of 30 cut true"]
     );
     assert_eq!(pipeline.account().cut, 3);
+}
+
+/// What there is of arguments of which a page could not be read: never empty ones in its place.
+#[test]
+fn arguments_that_could_not_be_read_are_not_made_up() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    // All is unread; the second page; a page of the first continuation, and all of it.
+    let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
+    for (seq, have) in [(0, b"".as_slice()), (1, b"cc\0-c\0")] {
+        let record = ExecRecord { argv_marks: mark::FAULT, ..record(have.len() as u32) };
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record.as_bytes(), have].concat());
+    }
+    for (seq, have) in [(2, b"a\0b".as_slice()), (3, b"")] {
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record(40_000).as_bytes(), b"x\0"].concat());
+        let piece = ExecChunk { offset: 2, len: have.len() as u32, marks: mark::FAULT.into(), ..ExecChunk::default() };
+        let continues = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, 10 + seq) };
+        batch.push(continues, &[piece.as_bytes(), have].concat());
+    }
+    let execs = SlotCounters { wanted: 4, sent_chunks: 2, ..SlotCounters::ZERO };
+    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    let mut lines = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut lines);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a Vec takes everything");
+        Taken::Delivered
+    });
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    let lines: Vec<serde_json::Value> = lines
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).expect("JSON"))
+        .collect();
+    let argv: Vec<_> = lines.iter().map(|line| line["argv"].clone()).collect();
+    assert_eq!(
+        argv,
+        [
+            serde_json::json!([]),
+            serde_json::json!(["cc", "-c"]),
+            serde_json::json!(["x", "a", "b"]),
+            serde_json::json!(["x"])
+        ]
+    );
+    for line in lines {
+        assert_eq!(
+            (&line["argv_why"], &line["cut"], &line["argc"]),
+            (&"fault".into(), &true.into(), &9.into()),
+            "{line}"
+        );
+    }
+    assert_eq!((pipeline.account().cut, pipeline.discrepancy()), (4, None));
 }
 
 #[test]
