@@ -138,8 +138,7 @@ impl Machine {
     }
 
     fn counters(&mut self, last: bool) {
-        let cpu =
-            CpuState { slots: self.counters, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 };
+        let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
         let ring = (500_000 + self.ns % 7 * 10_000, limits::RING_DEFAULT);
         let programs = Vec::new();
         self.host(HostFrame::Counters(Counters {

@@ -38,6 +38,9 @@ pub const BATCH: usize = 1 << 20;
 /// is the one place that loses events.
 pub const BATCHES_QUEUED: usize = 24;
 
+/// Sums that do not hold which the account names. Further ones are not named.
+pub const DISCREPANCIES: usize = 64;
+
 /// The default of `--ring-size`, bytes.
 pub const RING_DEFAULT: u64 = 16 << 20;
 

@@ -50,6 +50,8 @@ pub struct Pipeline {
     asked: u32,
     unframed: u64,
     command: Option<CommandTree>,
+    /// Everything was handed on: the account can be proved.
+    finished: bool,
 }
 
 impl Pipeline {
@@ -70,13 +72,27 @@ impl Pipeline {
         &self.world
     }
 
-    /// The account as of the counters that were last fed.
+    /// The account as of the counters that were last fed. After [`finish`](Self::finish) it is proved.
     pub fn account(&self) -> Account {
+        let counters = self.world.counters();
         let mut counted = self.counted;
         if let Some(opens) = counted.of(Kind::Open) {
+            opens.requests = self.requests.met();
             opens.unseen = self.requests.unseen();
+            opens.hollow = self.requests.hollow();
         }
-        Account::of(self.world.counters(), &counted, self.world.processes.pairing(), self.asked)
+        let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked);
+        if self.finished {
+            let mut arrived = self.gaps.arrived();
+            self.assembler.cut_short(&mut arrived);
+            account.prove(counters, &counted, &arrived, self.unframed);
+        }
+        account
+    }
+
+    /// What to say when the account does not add up.
+    pub fn discrepancy(&self) -> Option<String> {
+        self.account().discrepancy()
     }
 
     /// Records that came but were no frames.
@@ -95,7 +111,6 @@ impl Pipeline {
                 continue;
             }
             if let Some(gap) = self.gaps.check(&frame.header) {
-                self.count_gap(&gap);
                 push_lost(&gap, &mut made);
             }
             if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
@@ -117,7 +132,6 @@ impl Pipeline {
             if counters.last {
                 self.assembler.give_up(BootNanos(u64::MAX), made);
                 for lost in self.gaps.tail(counters, time) {
-                    self.count_gap(&lost);
                     push_lost(&lost, made);
                 }
             }
@@ -141,13 +155,6 @@ impl Pipeline {
         self.world.apply_host(host);
     }
 
-    fn count_gap(&mut self, gap: &LostRecord) {
-        if let Some(counted) = Kind::try_from(gap.of).ok().and_then(|kind| self.counted.of(kind)) {
-            // A recording's numbers may be anything.
-            counted.gaps = counted.gaps.saturating_add(gap.count);
-        }
-    }
-
     /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one.
     pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
         let until = self.order.settled();
@@ -160,6 +167,7 @@ impl Pipeline {
         self.assembler.give_up(BootNanos(u64::MAX), &mut made);
         self.order.add_made(made);
         self.release_until(BootNanos(u64::MAX), to);
+        self.finished = true;
     }
 
     fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
@@ -200,6 +208,9 @@ fn release_one(
         counted.own += 1;
     }
     if frame.header.has(flag::BOOKKEEPING) {
+        if let Some(counted) = counted.of(kind) {
+            counted.kept += 1;
+        }
         return;
     }
     if whose != Whose::Commands || kind != Kind::Lost && asked & kind.bit() == 0 {
@@ -221,15 +232,20 @@ fn release_one(
     }
 }
 
-/// A frame that is no event: counted, and a `lost` row stands where it was.
+/// A frame that cannot be decoded: counted, and a `lost` row stands where it was, unless it was for the process table only.
 fn unread(
     frame: &FrameRef<'_>,
     world: &mut World,
     counted: &mut ByKind,
     to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
 ) {
+    let bookkeeping = frame.header.has(flag::BOOKKEEPING);
     if let Some(counted) = Kind::try_from(frame.header.kind).ok().and_then(|kind| counted.of(kind)) {
-        counted.unread += 1;
+        counted.unread += u64::from(!bookkeeping);
+        counted.kept_unread += u64::from(bookkeeping);
+    }
+    if bookkeeping {
+        return;
     }
     let ns = frame.header.time.0;
     let record = LostRecord {

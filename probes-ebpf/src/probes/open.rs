@@ -42,8 +42,8 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
     // own map.
     unsafe {
         let who = Who::of(call.task);
-        let Some(event) = Event::begin(slot, &who, call.ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;

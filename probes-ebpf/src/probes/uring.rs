@@ -185,7 +185,7 @@ unsafe fn begin(
         let task = current();
         let who = Who::of(task);
         let event = Event::request(slot, &who)?;
-        let s = scratch.get_ptr_mut(event.cpu())?;
+        let s = event.place(scratch)?;
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         asked(record, req, opcode);
@@ -258,7 +258,7 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         let here: u32 = ld(task, Field::TaskTgid);
         let who = Who::of(submitter(req));
         let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         asked(record, req, opcode);

@@ -151,8 +151,8 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     let mut app = app(80, 24, MEMORY);
     assert!(!reversed(&mut app));
     let mut slots = [SlotCounters::default(); SLOTS];
-    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::default() };
-    let cpu = CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 };
+    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::ZERO }.completed();
+    let cpu = CpuState { slots, ..CpuState::ZERO };
     let mut made = Feed::default();
     made.host(&HostFrame::Counters(Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }));
     feed(&mut app, &mut made);

@@ -63,6 +63,9 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(text) = trace::overgrown_tree(&line.account) {
         eprintln!("{text}");
     }
+    if let Some(text) = line.account.discrepancy() {
+        eprintln!("{text}");
+    }
     eprintln!("{line}");
     eprintln!("{}", line.account.line());
     // One that was told to end has not failed.

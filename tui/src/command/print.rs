@@ -70,7 +70,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let printed = pump.run().await;
     let code = pump.outcome().await;
     let account = printer.account();
-    if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+    if let Some(text) = printer.pipeline().discrepancy() {
         eprintln!("{text}");
     }
     if let Some(text) = trace::doubtful_btf(&options, &account) {
@@ -408,16 +408,8 @@ mod tests {
 
     fn last_counters(opens: u64, lost_ring: u64) -> Batch {
         let mut slots = [SlotCounters::default(); SLOTS];
-        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::default() };
-        let idle = CpuState {
-            slots: [SlotCounters::default(); SLOTS],
-            credit: 0,
-            unwoken: 0,
-            woken_ns: 0,
-            reserved_for_rare: 0,
-            tree_full: 0,
-        };
-        let cpus = vec![idle, CpuState { slots, ..idle }];
+        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::ZERO }.completed();
+        let cpus = vec![CpuState::ZERO, CpuState { slots, ..CpuState::ZERO }];
         let counters = Counters { last: true, cpus, ..Counters::default() };
         let mut batch = Batch::default();
         HostFrame::Counters(counters).push(BootNanos(START + 10_000 * MS), &mut batch);

@@ -2,7 +2,6 @@
 //! the ring.
 
 use crate::cli;
-use crate::enrich::World;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe};
@@ -401,10 +400,4 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
         eprintln!("tracetui: {why}");
     }
     ExitCode::from(ended.status())
-}
-
-/// What `account` should say, printed on stderr when it does not add up: never in silence.
-pub fn discrepancy(world: &World, account: &crate::account::Account) -> Option<String> {
-    let off = account.sum().off_by();
-    (off != 0 && world.counters().last).then(|| format!("the account is off by {off}: please report it"))
 }

@@ -171,7 +171,7 @@ fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) 
         Value::Null | Value::Unknown(_) | Value::Object => false,
         Value::Word(word) => holds(word.as_bytes()),
         Value::Bytes(bytes) => holds(bytes),
-        Value::Args(area) => describe::args(area).any(holds),
+        Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).any(holds),
         Value::Words(words) => words.iter().any(|word| holds(word.as_bytes())),
         value => {
             text.clear();

@@ -6,9 +6,10 @@
 //! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
 
 use super::{Batch, FrameRef};
-use tracetui_shared::counters::CpuState;
+use tracetui_shared::counters::{CpuState, Reason};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -274,6 +275,16 @@ wire_struct! {
         self_tgid: Tgid,
         /// Possible CPUs.
         cpus: u32,
+    }
+}
+
+impl Counters {
+    /// Events of a kind that a program met and could not report.
+    pub fn dropped(&self, kind: Kind) -> u64 {
+        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
+        let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
+        losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 }
 

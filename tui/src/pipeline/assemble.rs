@@ -2,13 +2,15 @@
 //!
 //! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
 
+use crate::account::Streams;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
 use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::mark;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
@@ -26,6 +28,20 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
+    /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
+    cut_short: FxHashMap<(u16, u32), u64>,
+}
+
+/// What a continuation was.
+enum Piece {
+    /// The next one; more are to come.
+    Next,
+    /// The last one.
+    Last,
+    /// The end: more there was, but it is not sent. With the marks of the rest.
+    End(u8),
+    /// None of this event.
+    Foreign,
 }
 
 impl Assembler {
@@ -41,7 +57,10 @@ impl Assembler {
             return false;
         }
         if let Some(before) = self.waiting.remove(&key) {
-            before.push(made);
+            self.unfinished(key, before, made);
+        }
+        if marks_of(frame) & NO_ROOM != 0 {
+            self.count(key);
         }
         match Waiting::of(frame) {
             Some(waiting) => {
@@ -54,10 +73,35 @@ impl Assembler {
 
     fn continued(&mut self, key: (u16, u32), frame: &FrameRef<'_>, made: &mut Batch) {
         let Some(mut waiting) = self.waiting.remove(&key) else { return };
-        if waiting.add(frame) && waiting.have < waiting.want {
-            self.waiting.insert(key, waiting);
-        } else {
-            waiting.push(made);
+        match waiting.add(frame) {
+            Piece::Next => {
+                self.waiting.insert(key, waiting);
+            }
+            Piece::Last => waiting.push(made),
+            Piece::End(marks) => {
+                if marks & NO_ROOM != 0 {
+                    self.count(key);
+                }
+                waiting.push(made);
+            }
+            Piece::Foreign => self.unfinished(key, waiting, made),
+        }
+    }
+
+    /// Hands on what nothing more comes of, though there should.
+    fn unfinished(&mut self, key: (u16, u32), waiting: Waiting, made: &mut Batch) {
+        self.count(key);
+        waiting.push(made);
+    }
+
+    fn count(&mut self, key: (u16, u32)) {
+        *self.cut_short.entry(key).or_default() += 1;
+    }
+
+    /// Adds the events that came cut short to what arrived.
+    pub(super) fn cut_short(&self, arrived: &mut Streams) {
+        for (key, count) in &self.cut_short {
+            arrived.entry(*key).or_default().cut_short = *count;
         }
     }
 
@@ -69,7 +113,7 @@ impl Assembler {
         let late: Vec<_> = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(k, _)| *k).collect();
         for key in late {
             if let Some(waiting) = self.waiting.remove(&key) {
-                waiting.push(made);
+                self.unfinished(key, waiting, made);
             }
         }
     }
@@ -93,24 +137,35 @@ impl Waiting {
         })
     }
 
-    /// Adds a continuation; `false` when it is not the next one.
-    fn add(&mut self, frame: &FrameRef<'_>) -> bool {
-        let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return false };
+    /// Adds a continuation.
+    fn add(&mut self, frame: &FrameRef<'_>) -> Piece {
+        let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return Piece::Foreign };
         let fits = self.payload.len() + bytes.len() <= limits::FRAME_MAX;
-        if frame.header.seq != self.header.seq || chunk.offset != self.have || bytes.is_empty() || !fits {
-            return false;
+        if frame.header.seq != self.header.seq || chunk.offset != self.have || !fits {
+            return Piece::Foreign;
         }
-        let Some(bytes) = bytes.get(..chunk.len as usize) else { return false };
+        let Some(bytes) = bytes.get(..chunk.len as usize) else { return Piece::Foreign };
         self.payload.extend_from_slice(bytes);
+        let end = chunk.marks as u8 & (NO_ROOM | mark::FAULT);
         // What is wrong with a piece is wrong with the whole.
         if let Some(marks) = self.payload.get_mut(offset_of!(ExecRecord, argv_marks)) {
             *marks |= chunk.marks as u8;
         }
         self.have += chunk.len;
-        true
+        match end {
+            0 if bytes.is_empty() => Piece::Foreign,
+            0 if self.have < self.want => Piece::Next,
+            0 => Piece::Last,
+            marks => Piece::End(marks),
+        }
     }
 
     fn push(self, made: &mut Batch) {
         made.push(self.header, &self.payload);
     }
+}
+
+/// The marks of an exec's arguments.
+fn marks_of(frame: &FrameRef<'_>) -> u8 {
+    ExecRecord::read_from_prefix(frame.payload).map_or(0, |(record, _)| record.argv_marks)
 }

@@ -41,6 +41,7 @@ pub(super) struct Requests {
     order: VecDeque<(u64, u64)>,
     bytes: usize,
     met: u64,
+    hollow: u64,
     unseen: u64,
     /// Whether the ends of successful requests that want no completion are seen.
     sees_quiet: bool,
@@ -59,6 +60,16 @@ impl Requests {
             Ok(Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet) => !self.end(frame, made),
             _ => true,
         }
+    }
+
+    /// Requests that were taken in.
+    pub(super) fn met(&self) -> u64 {
+        self.met
+    }
+
+    /// Ends whose request was not seen.
+    pub(super) fn hollow(&self) -> u64 {
+        self.hollow
     }
 
     /// Requests whose end was not seen.
@@ -121,6 +132,8 @@ impl Requests {
                 record.how_marks |= NEAR;
             }
             path = request.path;
+        } else {
+            self.hollow += 1;
         }
         self.joined.clear();
         self.joined.extend_from_slice(record.as_bytes());

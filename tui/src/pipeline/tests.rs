@@ -3,12 +3,14 @@
 use super::*;
 use crate::event::Body;
 use crate::frame::host::{Counters, Host, Probe, ProcessSeed, ProgramSkips};
+use crate::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 
 const ALL: u32 = u32::MAX;
@@ -61,8 +63,8 @@ fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
 fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
     let state = |c: &SlotCounters| {
         let mut slots = [SlotCounters::default(); SLOTS];
-        slots[slot as usize] = *c;
-        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 }
+        slots[slot as usize] = c.completed();
+        CpuState { slots, ..CpuState::ZERO }
     };
     Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
 }
@@ -138,6 +140,58 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
     assert_eq!(account.sum().off_by(), 0);
     assert_eq!(account.kind(Kind::Open).lost.ring, 5);
     assert_eq!(account.kind(Kind::Open).lost.read, 0);
+    assert_eq!(account.discrepancy(), None);
+}
+
+#[test]
+fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 10, b"a");
+    open(&mut batch, 0, 2, 12, b"c");
+    let sent = [SlotCounters { wanted: 3, ..SlotCounters::ZERO }];
+    HostFrame::Counters(counters(Slot::OpenSysExit, &sent)).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(pipeline.account().discrepancies, [], "nothing is proved before the end");
+    run(&mut pipeline, true);
+    let account = pipeline.account();
+    assert_eq!((account.kind(Kind::Open).lost.sum(), account.sum().off_by()), (0, 1));
+    let sums: Vec<&str> = account.discrepancies.iter().map(|d| d.sum).collect();
+    assert_eq!(sums, ["sent = arrived", "lost_ring = gaps in the numbers", "seen = delivered + filtered + lost"]);
+}
+
+#[test]
+fn every_record_is_on_one_side_of_the_account() {
+    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut batch = Batch::default();
+    for seq in [0, 1, 3] {
+        fork(&mut batch, 7, 400 + seq as u32, seq, 10 + seq);
+    }
+    // Of the last one only the header came.
+    let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::ForkBtf, 4, 20) };
+    batch.push(last, b"short");
+    let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
+    HostFrame::Counters(counters(Slot::ForkBtf, &forks)).push(BootNanos(30 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), Vec::<String>::new(), "no event is missing");
+    let account = pipeline.account();
+    assert_eq!(account.discrepancy(), None);
+    assert_eq!((account.kind(Kind::Fork).seen, account.kind(Kind::Fork).filtered), (7, 7));
+    assert_eq!(account.bookkeeping_lost, 3);
+}
+
+#[test]
+fn what_a_program_could_not_report_is_a_row() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, without_place) in [(1000, 0), (2000, 3), (3000, 3)] {
+        let dropped = [SlotCounters { dropped: [5, without_place], ..SlotCounters::ZERO }];
+        let counters = Counters { last: ms == 3000, ..counters(Slot::OpenUring, &dropped) };
+        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
+    assert_eq!(pipeline.account().discrepancy(), None);
 }
 
 #[test]
@@ -166,6 +220,13 @@ fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
     payload.resize(payload.len() + len as usize, b'y');
     let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
     batch.push(header, &payload);
+}
+
+/// Says that no more comes of an exec.
+fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
+    let payload = ExecChunk { offset, marks: marks.into(), ..ExecChunk::default() };
+    let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
+    batch.push(header, payload.as_bytes());
 }
 
 #[test]
@@ -199,6 +260,81 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
     assert_eq!(pipeline.account().cut, 3);
 }
 
+/// What there is of arguments of which a page could not be read: never empty ones in its place.
+#[test]
+fn arguments_that_could_not_be_read_are_not_made_up() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    // All is unread; the second page; a page of the first continuation, and all of it.
+    let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
+    for (seq, have) in [(0, b"".as_slice()), (1, b"cc\0-c\0")] {
+        let record = ExecRecord { argv_marks: mark::FAULT, ..record(have.len() as u32) };
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record.as_bytes(), have].concat());
+    }
+    for (seq, have) in [(2, b"a\0b".as_slice()), (3, b"")] {
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record(40_000).as_bytes(), b"x\0"].concat());
+        let piece = ExecChunk { offset: 2, len: have.len() as u32, marks: mark::FAULT.into(), ..ExecChunk::default() };
+        let continues = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, 10 + seq) };
+        batch.push(continues, &[piece.as_bytes(), have].concat());
+    }
+    let execs = SlotCounters { wanted: 4, sent_chunks: 2, ..SlotCounters::ZERO };
+    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    let mut lines = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut lines);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a Vec takes everything");
+        Taken::Delivered
+    });
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    let lines: Vec<serde_json::Value> = lines
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).expect("JSON"))
+        .collect();
+    let argv: Vec<_> = lines.iter().map(|line| line["argv"].clone()).collect();
+    assert_eq!(
+        argv,
+        [
+            serde_json::json!([]),
+            serde_json::json!(["cc", "-c"]),
+            serde_json::json!(["x", "a", "b"]),
+            serde_json::json!(["x"])
+        ]
+    );
+    for line in lines {
+        assert_eq!(
+            (&line["argv_why"], &line["cut"], &line["argc"]),
+            (&"fault".into(), &true.into(), &9.into()),
+            "{line}"
+        );
+    }
+    assert_eq!((pipeline.account().cut, pipeline.discrepancy()), (4, None));
+}
+
+#[test]
+fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    exec(&mut batch, 0, 10, 30, 10);
+    chunk(&mut batch, 0, 10, 10, 5);
+    end(&mut batch, 0, 10, 15, NO_ROOM);
+    // One that was cut in its first record, and one whose last word had no room either.
+    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
+    batch.push(header(Slot::ExecBtf, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
+    exec(&mut batch, 2, 12, 30, 10);
+    pipeline.feed(batch);
+    let mut batch = Batch::default();
+    batch.set_drained_at(BootNanos(100 * MS));
+    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
+    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(100 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
+    let account = pipeline.account();
+    assert_eq!((account.cut, account.discrepancy()), (3, None));
+}
+
 #[test]
 fn a_record_that_is_no_event_is_a_row_and_counted() {
     let mut pipeline = Pipeline::new(ALL);
@@ -210,6 +346,8 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
     assert_eq!(pipeline.unframed(), 1);
+    let account = pipeline.account();
+    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
     assert_eq!(pipeline.account().kind(Kind::Open).lost.read, 1);
     assert_eq!(pipeline.account().sum().off_by(), 0);
 }

@@ -6,6 +6,7 @@ use crate::account::Account;
 use crate::app::{App, grouped};
 use crate::frame::host::Counters;
 use ratatui::text::Line;
+use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
 /// Its lines.
@@ -96,6 +97,10 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
             grouped(account.tree_full)
         )
     });
+    let named = Reason::ALL.into_iter().zip(account.dropped).map(|(reason, count)| (reason.name(), count));
+    let named = named.chain([("hollow", account.hollow)]).filter(|(_, count)| *count > 0);
+    let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
+    let dropped = (!named.is_empty()).then(|| format!("not shown, or not whole: {}", named.join(", ")));
     let others = format!(
         "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
         grouped(app.hidden()),
@@ -103,7 +108,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips.into_iter().chain(books).chain(tree).chain([others]).collect()
+    skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
 }
 
 fn advice(account: &Account, counters: &Counters) -> Vec<String> {

@@ -13,6 +13,7 @@ mod endings;
 mod execs;
 mod exits;
 mod filters;
+mod flood;
 mod formats;
 mod hostile;
 mod lies;
