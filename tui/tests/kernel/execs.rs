@@ -218,13 +218,13 @@ fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
     let _alone = alone();
     let dir = Dir::new();
     let path = dir.at("arguments");
-    std::fs::write(&path, [b"first\0".as_slice(), &[b'x'; sys::PAGE]].concat()).expect("a file");
+    std::fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
     let acted = trace(move || {
         let file = sys::open_path(&path);
         let untouched = || {
             // SAFETY: a new mapping where the kernel likes it, which stays.
             let at = unsafe {
-                libc::mmap(std::ptr::null_mut(), sys::PAGE, libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
+                libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
             };
             assert_ne!(at, libc::MAP_FAILED);
             at as u64
