@@ -2,6 +2,7 @@
 //!
 //! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
 
+use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
@@ -26,9 +27,20 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
+    /// Bytes of all that wait.
+    bytes: usize,
+    budget: Budget,
 }
 
 impl Assembler {
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a frame is a whole event where it stands. Other ones are kept; what they complete goes to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let header = frame.header;
@@ -40,12 +52,13 @@ impl Assembler {
             self.continued(key, frame, made);
             return false;
         }
-        if let Some(before) = self.waiting.remove(&key) {
+        if let Some(before) = self.take(key) {
             before.push(made);
         }
         match Waiting::of(frame) {
             Some(waiting) => {
-                self.waiting.insert(key, waiting);
+                self.keep(key, waiting);
+                self.make_room(made);
                 false
             }
             None => true,
@@ -53,10 +66,30 @@ impl Assembler {
     }
 
     fn continued(&mut self, key: (u16, u32), frame: &FrameRef<'_>, made: &mut Batch) {
-        let Some(mut waiting) = self.waiting.remove(&key) else { return };
+        let Some(mut waiting) = self.take(key) else { return };
         if waiting.add(frame) && waiting.have < waiting.want {
-            self.waiting.insert(key, waiting);
+            self.keep(key, waiting);
         } else {
+            waiting.push(made);
+        }
+    }
+
+    fn keep(&mut self, key: (u16, u32), waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.waiting.insert(key, waiting);
+    }
+
+    fn take(&mut self, key: (u16, u32)) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&key)?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    /// Hands on, cut short, what has waited longest, until the rest has room.
+    fn make_room(&mut self, made: &mut Batch) {
+        while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
+            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.header.time).map(|(key, _)| *key);
+            let Some(waiting) = oldest.and_then(|key| self.take(key)) else { return };
             waiting.push(made);
         }
     }
@@ -68,7 +101,7 @@ impl Assembler {
         }
         let late: Vec<_> = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(k, _)| *k).collect();
         for key in late {
-            if let Some(waiting) = self.waiting.remove(&key) {
+            if let Some(waiting) = self.take(key) {
                 waiting.push(made);
             }
         }
@@ -85,12 +118,16 @@ impl Waiting {
             + usize::from(record.cwd_len);
         let have = frame.payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
-        (have < record.argv_len).then(|| Waiting {
-            header: frame.header,
-            payload: frame.payload.to_vec(),
-            have,
-            want: record.argv_len,
-        })
+        let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
+        // All at once: it would grow to twice of what it needs. The length is another's word, so it is bounded.
+        let whole = frame.payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
+        let mut payload = Vec::with_capacity(whole.max(frame.payload.len()));
+        payload.extend_from_slice(frame.payload);
+        Some(Waiting { header: frame.header, payload, have, want: record.argv_len })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<((u16, u32), Waiting)>() + self.payload.capacity()
     }
 
     /// Adds a continuation; `false` when it is not the next one.

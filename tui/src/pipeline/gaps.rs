@@ -6,9 +6,10 @@
 use crate::account::single_kind;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
+use crate::limits;
 use rustc_hash::FxHashMap;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
 
 /// Where the numbers of a (slot, CPU) stand.
@@ -33,6 +34,10 @@ impl Gaps {
         if header.has(flag::BOOKKEEPING) || header.has(flag::CONTINUES) || header.kind == Kind::Lost as u16 {
             return None;
         }
+        // No kernel's: there would be no end of them.
+        if usize::from(header.slot) >= SLOTS || header.cpu >= limits::CPUS {
+            return None;
+        }
         let stream = self.streams.entry((header.slot, header.cpu)).or_default();
         let before = std::mem::replace(
             stream,
@@ -52,7 +57,7 @@ impl Gaps {
     /// The gaps after the last frames: numbers that the probes took and that never came.
     pub(super) fn tail(&mut self, counters: &Counters, time: BootNanos) -> Vec<LostRecord> {
         let mut lost = Vec::new();
-        for (cpu, state) in (0u32..).zip(&counters.cpus) {
+        for (cpu, state) in (0..limits::CPUS).zip(&counters.cpus) {
             for slot in Slot::ALL {
                 let taken = state.slots.get(slot as usize).map_or(0, |c| c.wanted);
                 let stream = self.streams.entry((slot as u16, cpu)).or_default();
