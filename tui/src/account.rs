@@ -173,8 +173,21 @@ pub struct Account {
     pub tree_full: u64,
     /// Requests of io_uring whose end was not seen: among the lost, cause `probe`.
     pub unseen: u64,
+    /// What memory was short for.
+    pub shortage: Shortage,
     /// What did not pair up.
     pub pairing: Pairing,
+}
+
+/// What was given up because its part of the memory was full. No event is lost by it; what is known around events is less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Living processes that the process table forgot.
+    pub processes: u64,
+    /// Cgroups whose path was forgotten.
+    pub cgroups: u64,
+    /// Events that were handed on before their order was settled.
+    pub unsettled: u64,
 }
 
 /// A sum of figures that a damaged recording may have made up.
@@ -401,7 +414,7 @@ impl Account {
     pub fn json(&self) -> String {
         let sum = self.sum();
         let mut out = format!(
-            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"pairing":{{"#,
+            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"processes_evicted":{},"cgroups_evicted":{},"unsettled":{},"pairing":{{"#,
             sum.seen,
             sum.delivered,
             sum.filtered,
@@ -410,7 +423,10 @@ impl Account {
             self.cut,
             self.unattributed_skips,
             self.bookkeeping_lost,
-            self.tree_full
+            self.tree_full,
+            self.shortage.processes,
+            self.shortage.cgroups,
+            self.shortage.unsettled
         );
         let pairing: Vec<String> = self.pairing.each().iter().map(|(name, n)| format!("\"{name}\":{n}")).collect();
         out.push_str(&pairing.join(","));

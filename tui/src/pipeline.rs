@@ -11,7 +11,8 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use crate::account::{Account, ByKind};
+use crate::account::{Account, ByKind, Shortage};
+use crate::budget::Budget;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
@@ -49,9 +50,12 @@ pub struct Pipeline {
     counted: ByKind,
     asked: u32,
     unframed: u64,
+    /// Events that were handed on before their order was settled.
+    unsettled: u64,
     command: Option<CommandTree>,
     /// Everything was handed on: the account can be proved.
     finished: bool,
+    budget: Budget,
 }
 
 impl Pipeline {
@@ -65,6 +69,19 @@ impl Pipeline {
     pub fn only_command(&mut self, command: Tgid) {
         self.world.set_command(command);
         self.command = Some(CommandTree::new(command));
+    }
+
+    /// Bounds what is kept here, and what is known of the world. Before the first batch.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+        self.world.set_budget(budget);
+        self.assembler.set_budget(budget);
+        self.requests.set_budget(budget);
+    }
+
+    /// Bytes of what waits here: execs for the rest of their arguments, requests for their end, and events for their order to settle.
+    pub fn bytes(&self) -> usize {
+        self.order.bytes() + self.assembler.bytes() + self.requests.bytes()
     }
 
     /// What is known around the events that were released so far.
@@ -87,6 +104,11 @@ impl Pipeline {
             self.assembler.cut_short(&mut arrived);
             account.prove(counters, &counted, &arrived, self.unframed);
         }
+        account.shortage = Shortage {
+            processes: self.world.processes.evicted(),
+            cgroups: self.world.cgroups_evicted(),
+            unsettled: self.unsettled,
+        };
         account
     }
 
@@ -155,10 +177,14 @@ impl Pipeline {
         self.world.apply_host(host);
     }
 
-    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one.
+    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one; and when there is no room
+    /// for those that can, the oldest of them too.
     pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
         let until = self.order.settled();
         self.release_until(until, to);
+        while let Some(until) = self.order.overdue(self.budget.order()) {
+            self.unsettled += self.release_until(until, to) as u64;
+        }
     }
 
     /// Hands on everything that is left, in order of time.
@@ -170,17 +196,17 @@ impl Pipeline {
         self.finished = true;
     }
 
-    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) -> usize {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
         self.order.add_made(made);
         let Pipeline { world, order, counted, asked, command, .. } = self;
-        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to));
+        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to))
     }
 
     /// Batches whose events have all been released, for the reader to fill again.
     pub fn spare(&mut self) -> Option<Batch> {
-        self.order.spare()
+        self.order.take_spare()
     }
 
     /// Whether events wait for their order to settle.

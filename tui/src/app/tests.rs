@@ -195,7 +195,8 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
 #[test]
 fn the_selected_event_stays_selected_when_rows_come_and_go() {
     let mut made = Feed::default();
-    let mut app = app(80, 24, 1 << 20);
+    // Of which a quarter is for events.
+    let mut app = app(80, 24, 4 << 20);
     more_opens(&mut app, &mut made, 0..1000);
     keys(&mut app, "kkkkk");
     assert!(selected(&mut app).ends_with("/f/994"));

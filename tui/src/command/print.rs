@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::trace::{self, Signals, TraceOptions};
 use crate::account::Account;
+use crate::budget::Budget;
 use crate::cli;
 use crate::event::Seen;
 use crate::filter::Scratch;
@@ -35,6 +36,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     };
     let options = TraceOptions {
         ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
+        budget: Budget::new(args.trace.memory.0),
         kinds,
         capture: filters.capture.clone(),
         btf: args.trace.btf.file.clone(),
@@ -52,6 +54,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut scratch = Scratch::default();
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     let mut pipeline = Pipeline::new(kinds);
+    pipeline.set_budget(options.budget);
     if let Some(command) = options.command {
         pipeline.only_command(command);
     }
@@ -77,6 +80,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         eprintln!("{text}");
     }
     if let Some(text) = trace::overgrown_tree(&account) {
+        eprintln!("{text}");
+    }
+    for text in trace::shortage(&account, options.budget) {
         eprintln!("{text}");
     }
     match args.format {

@@ -27,6 +27,10 @@ pub struct Scratch {
 impl Scratch {
     pub(super) fn begin(&mut self) {
         self.columns_ready = false;
+        for buffer in [&mut self.text, &mut self.columns] {
+            buffer.clear();
+            buffer.shrink_to(limits::SCRATCH);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
 
 use crate::account::Streams;
+use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
@@ -30,6 +31,9 @@ pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
     /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
     cut_short: FxHashMap<(u16, u32), u64>,
+    /// Bytes of all that wait.
+    bytes: usize,
+    budget: Budget,
 }
 
 /// What a continuation was.
@@ -45,6 +49,14 @@ enum Piece {
 }
 
 impl Assembler {
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a frame is a whole event where it stands. Other ones are kept; what they complete goes to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let header = frame.header;
@@ -56,7 +68,7 @@ impl Assembler {
             self.continued(key, frame, made);
             return false;
         }
-        if let Some(before) = self.waiting.remove(&key) {
+        if let Some(before) = self.take(key) {
             self.unfinished(key, before, made);
         }
         if marks_of(frame) & NO_ROOM != 0 {
@@ -64,7 +76,8 @@ impl Assembler {
         }
         match Waiting::of(frame) {
             Some(waiting) => {
-                self.waiting.insert(key, waiting);
+                self.keep(key, waiting);
+                self.make_room(made);
                 false
             }
             None => true,
@@ -72,11 +85,9 @@ impl Assembler {
     }
 
     fn continued(&mut self, key: (u16, u32), frame: &FrameRef<'_>, made: &mut Batch) {
-        let Some(mut waiting) = self.waiting.remove(&key) else { return };
+        let Some(mut waiting) = self.take(key) else { return };
         match waiting.add(frame) {
-            Piece::Next => {
-                self.waiting.insert(key, waiting);
-            }
+            Piece::Next => self.keep(key, waiting),
             Piece::Last => waiting.push(made),
             Piece::End(marks) => {
                 if marks & NO_ROOM != 0 {
@@ -105,6 +116,26 @@ impl Assembler {
         }
     }
 
+    fn keep(&mut self, key: (u16, u32), waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.waiting.insert(key, waiting);
+    }
+
+    fn take(&mut self, key: (u16, u32)) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&key)?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    /// Hands on, cut short, what has waited longest, until the rest has room.
+    fn make_room(&mut self, made: &mut Batch) {
+        while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
+            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.header.time).map(|(key, _)| *key);
+            let Some(waiting) = oldest.and_then(|key| self.take(key)) else { return };
+            waiting.push(made);
+        }
+    }
+
     /// Hands on, cut short, what has waited since before `until`.
     pub(super) fn give_up(&mut self, until: BootNanos, made: &mut Batch) {
         if self.waiting.is_empty() {
@@ -112,7 +143,7 @@ impl Assembler {
         }
         let late: Vec<_> = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(k, _)| *k).collect();
         for key in late {
-            if let Some(waiting) = self.waiting.remove(&key) {
+            if let Some(waiting) = self.take(key) {
                 self.unfinished(key, waiting, made);
             }
         }
@@ -129,12 +160,16 @@ impl Waiting {
             + usize::from(record.cwd_len);
         let have = frame.payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
-        (have < record.argv_len).then(|| Waiting {
-            header: frame.header,
-            payload: frame.payload.to_vec(),
-            have,
-            want: record.argv_len,
-        })
+        let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
+        // All at once: it would grow to twice of what it needs. The length is another's word, so it is bounded.
+        let whole = frame.payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
+        let mut payload = Vec::with_capacity(whole.max(frame.payload.len()));
+        payload.extend_from_slice(frame.payload);
+        Some(Waiting { header: frame.header, payload, have, want: record.argv_len })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<((u16, u32), Waiting)>() + self.payload.capacity()
     }
 
     /// Adds a continuation.

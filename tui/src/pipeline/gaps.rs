@@ -6,9 +6,10 @@
 use crate::account::{Arrived, Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
+use crate::limits;
 use rustc_hash::FxHashMap;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
 
 /// Where the numbers of a (slot, CPU) stand, and what arrived of them. Bookkeeping records are numbered apart.
@@ -32,6 +33,10 @@ impl Gaps {
     /// only: they are no events.
     pub(super) fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
         if header.kind == Kind::Lost as u16 {
+            return None;
+        }
+        // No kernel's: there would be no end of them.
+        if usize::from(header.slot) >= SLOTS || header.cpu >= limits::CPUS {
             return None;
         }
         let stream = self.streams.entry((header.slot, header.cpu)).or_default();
@@ -66,7 +71,7 @@ impl Gaps {
     /// The gaps after the last frames: numbers that the probes took and that never came.
     pub(super) fn tail(&mut self, counters: &Counters, time: BootNanos) -> Vec<LostRecord> {
         let mut lost = Vec::new();
-        for (cpu, state) in (0u32..).zip(&counters.cpus) {
+        for (cpu, state) in (0..limits::CPUS).zip(&counters.cpus) {
             for slot in Slot::ALL {
                 let Some(counters) = state.slots.get(slot as usize) else { continue };
                 let stream = self.streams.entry((slot as u16, cpu)).or_default();

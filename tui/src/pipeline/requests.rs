@@ -4,10 +4,10 @@
 //! waits says that the end of the other one was not seen. Such ends are counted as lost.
 
 use super::push_lost;
+use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
 use crate::frame::{Batch, FrameRef};
-use crate::limits;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -40,6 +40,7 @@ pub(super) struct Requests {
     /// The addresses of the requests with their numbers, the oldest first; some have ended.
     order: VecDeque<(u64, u64)>,
     bytes: usize,
+    budget: Budget,
     met: u64,
     hollow: u64,
     unseen: u64,
@@ -50,6 +51,14 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a frame is a whole event where it stands. Requests are kept; what their ends complete goes to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         if frame.header.has(flag::REQUEST) {
@@ -151,12 +160,12 @@ impl Requests {
 
     /// Forgets the oldest requests where there are too many bytes of them. Their ends come without a path.
     fn shrink(&mut self, time: BootNanos, made: &mut Batch) {
-        while self.bytes > limits::REQUESTS || self.order.len() > 2 * self.waiting.len() + 64 {
+        while self.bytes > self.budget.requests() || self.order.len() > 2 * self.waiting.len() + 64 {
             let Some((address, number)) = self.order.pop_front() else { break };
             if self.waiting.get(&address).is_none_or(|request| request.number != number) {
                 continue;
             }
-            if self.bytes <= limits::REQUESTS {
+            if self.bytes <= self.budget.requests() {
                 self.order.push_back((address, number));
                 continue;
             }
@@ -314,7 +323,11 @@ mod tests {
             request(&mut batch, 1, address * 8, &path, 0);
             joined(&mut requests, &batch);
         }
-        assert!(requests.bytes <= limits::REQUESTS && requests.waiting.len() > 1000, "{}", requests.waiting.len());
+        assert!(
+            requests.bytes <= Budget::default().requests() && requests.waiting.len() > 1000,
+            "{}",
+            requests.waiting.len()
+        );
         let mut batch = Batch::default();
         end(&mut batch, 2, 0, b"", 0);
         end(&mut batch, 2, 19_999 * 8, b"", 0);

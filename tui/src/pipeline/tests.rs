@@ -1,11 +1,12 @@
 //! The pipeline over frames made by hand: order, gaps, continuations, identity, the account.
 
 use super::*;
+use crate::budget::Budget;
 use crate::event::Body;
-use crate::frame::host::{Counters, Host, Probe, ProcessSeed, ProgramSkips};
+use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
 use crate::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::id::{Tgid, Tid};
+use tracetui_shared::id::{CgroupId, Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
@@ -555,4 +556,166 @@ fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit(
     pipeline.feed(batch);
     run(&mut pipeline, true);
     assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
+}
+
+/// A pipeline with the least memory that there is, and its processes and cgroups with none.
+fn short_of_memory() -> Pipeline {
+    let mut pipeline = Pipeline::new(ALL);
+    pipeline.set_budget(Budget::new(1));
+    pipeline
+}
+
+#[test]
+fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
+    let mut pipeline = short_of_memory();
+    let mut batch = Batch::default();
+    // Three reserve 2 MiB each; there is room for 4.
+    for cpu in 0..3 {
+        let argv_len = (2 << 20) - 4096;
+        let record = ExecRecord { argv_total: argv_len, argv_len, ..ExecRecord::default() };
+        batch.push(header(Slot::ExecBtf, cpu, 0, 10 + u64::from(cpu)), record.as_bytes());
+    }
+    pipeline.feed(batch);
+    assert!(pipeline.bytes() <= Budget::new(1).arguments() + Budget::new(1).order());
+    let mut batch = Batch::default();
+    open(&mut batch, 3, 0, 100, b"later");
+    pipeline.feed(batch);
+    // The first has waited too long for nothing but room: less than a second.
+    assert_eq!(run(&mut pipeline, false), ["exec 0 of 2093056 cut true"]);
+    assert_eq!(pipeline.account().cut, 1);
+}
+
+#[test]
+fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
+    let mut pipeline = short_of_memory();
+    let room = Budget::new(1).order();
+    let mut seen = Vec::new();
+    for seq in 0..6 {
+        let mut batch = Batch::with_capacity(room / 4);
+        open(&mut batch, 0, seq, 10 + seq, seq.to_string().as_bytes());
+        pipeline.feed(batch);
+        seen.extend(run(&mut pipeline, false));
+        assert!(pipeline.bytes() <= room + room / 4, "{}", pipeline.bytes());
+    }
+    assert_eq!(seen, ["0", "1"], "none of them was settled");
+    assert_eq!(pipeline.account().shortage.unsettled, 2);
+    assert_eq!(run(&mut pipeline, true), ["2", "3", "4", "5"]);
+    assert_eq!(pipeline.account().shortage.unsettled, 2);
+}
+
+#[test]
+fn only_batches_of_the_reader_come_back() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::with_capacity(1000);
+    exec(&mut batch, 0, 10, 20, 10);
+    chunk(&mut batch, 0, 10, 10, 10);
+    pipeline.feed(batch);
+    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
+    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
+    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
+    assert_eq!(pipeline.spare(), None, "what was put together is freed");
+}
+
+#[test]
+fn no_number_of_cpus_that_cannot_be_takes_room() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, limits::CPUS, 5, 10, b"no such cpu");
+    open(&mut batch, limits::CPUS - 1, 5, 11, b"the last one");
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["no such cpu", "lost 5 ring", "the last one"]);
+}
+
+#[test]
+fn the_oldest_cgroups_are_forgotten_and_counted() {
+    let mut pipeline = short_of_memory();
+    let mut batch = Batch::default();
+    for id in 1..=3 {
+        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec() }).push(BootNanos(1), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(pipeline.account().shortage.cgroups, 3);
+    assert_eq!(pipeline.world().bytes(), 0);
+}
+
+/// Memory for some eighty processes.
+const FEW: u64 = 8 * (64 << 10);
+
+/// A pipeline with room for few processes, that was fed.
+fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
+    let mut pipeline = Pipeline::new(ALL);
+    pipeline.set_budget(Budget::new(FEW));
+    let mut batch = Batch::default();
+    make(&mut batch);
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    assert!(pipeline.world().processes.bytes() <= Budget::new(FEW).processes());
+    pipeline
+}
+
+#[test]
+fn the_ended_make_room_for_the_living() {
+    let pipeline = few_processes(|batch| {
+        for pid in 1000..1050 {
+            fork(batch, 7, pid, u64::from(pid - 1000), 1);
+            exit_by(batch, pid, u64::from(pid - 1000), 1);
+        }
+        (2000..2080).for_each(|pid| fork(batch, 7, pid, u64::from(pid - 1950), 2));
+    });
+    let table = &pipeline.world().processes;
+    assert_eq!((2000..2080).filter(|pid| table.by_tgid(Tgid(*pid)).is_none()).count(), 0);
+    assert!(table.by_tgid(Tgid(1000)).is_none() && table.by_tgid(Tgid(1049)).is_some(), "the oldest goes first");
+    assert_eq!(pipeline.account().shortage.processes, 0, "who has ended is not missed");
+}
+
+#[test]
+fn of_the_living_the_quiet_are_forgotten_and_counted_and_end_in_pairs() {
+    let pipeline = few_processes(|batch| {
+        fork(batch, 7, 500, 0, 1);
+        for i in 0..1000 {
+            open_by(batch, 500, i, 2 + i, b"busy");
+            fork(batch, 7, 1000 + i as u32, 1 + i, 2 + i);
+        }
+        exit_by(batch, 1000, 0, 2000);
+        exit_by(batch, 1999, 1, 2001);
+    });
+    let table = &pipeline.world().processes;
+    assert_eq!(table.by_tgid(Tgid(500)).map(|entry| entry.others), Some(1000), "it was never forgotten");
+    assert!(table.by_tgid(Tgid(1998)).is_some(), "the latest stay");
+    assert!((850..1000).contains(&pipeline.account().shortage.processes), "{:?}", pipeline.account().shortage);
+    assert_eq!(table.pairing(), Default::default(), "its start was seen, though it was forgotten");
+}
+
+#[test]
+fn of_the_living_those_of_the_command_are_forgotten_last() {
+    let mut pipeline = of_command();
+    pipeline.set_budget(Budget::new(FEW));
+    let mut batch = Batch::default();
+    exec_by(&mut batch, COMMAND, 0, 1, 0);
+    fork(&mut batch, COMMAND, 200, 0, 2);
+    (1000..2000).for_each(|pid| fork(&mut batch, 7, pid, u64::from(pid), 3));
+    open_by(&mut batch, 200, 0, 4, b"of the command");
+    pipeline.feed(batch);
+    assert!(run(&mut pipeline, true).contains(&"of the command".to_owned()));
+    assert!(pipeline.account().shortage.processes > 0);
+}
+
+#[test]
+fn a_scan_pushes_out_nobody_who_did_something() {
+    let mut pipeline = few_processes(|batch| (1..=50).for_each(|pid| open_by(batch, pid, u64::from(pid), 1, b"busy")));
+    let mut batch = Batch::default();
+    HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut batch);
+    for pid in 1000..2000 {
+        let seed = ProcessSeed { tgid: Tgid(pid), start: BootNanos(1), start_exact: true, ..Default::default() };
+        HostFrame::ProcessSeed(seed).push(BootNanos(2 * MS), &mut batch);
+    }
+    exit_by(&mut batch, 1999, 0, 5);
+    pipeline.feed(batch);
+    let table = &pipeline.world().processes;
+    assert!((1..=50).all(|pid| table.by_tgid(Tgid(pid)).is_some()));
+    assert!(table.by_tgid(Tgid(1000)).is_some() && table.by_tgid(Tgid(1999)).is_none());
+    assert!(table.bytes() <= Budget::new(FEW).processes());
+    run(&mut pipeline, true);
+    assert!(pipeline.account().shortage.processes > 900);
+    assert_eq!(pipeline.world().processes.pairing(), Default::default());
 }

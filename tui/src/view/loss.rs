@@ -2,7 +2,7 @@
 
 use super::text;
 use super::theme::Theme;
-use crate::account::Account;
+use crate::account::{Account, Shortage};
 use crate::app::{App, grouped};
 use crate::frame::host::Counters;
 use ratatui::text::Line;
@@ -20,6 +20,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
     lines.extend(ring(counters).into_iter().flat_map(said));
     lines.extend(apart(app, &account).into_iter().flat_map(said));
+    lines.extend(memory(app, &account).into_iter().flat_map(said));
     lines.push(Line::default());
     lines.push(Line::styled(" What to do", theme.title()));
     lines.extend(advice(&account, counters).into_iter().flat_map(said));
@@ -111,6 +112,33 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
 }
 
+/// What takes how much of `--memory`, and what it was short for.
+fn memory(app: &App, account: &Account) -> Vec<String> {
+    let memory = app.memory();
+    let mib = |bytes: usize| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
+    let mut lines = vec![format!(
+        "memory: {} of {} MiB: events {}, processes {}, names {}, waiting {}, output {}; up to {} for queues",
+        mib(memory.used()),
+        memory.bound >> 20,
+        mib(memory.events),
+        mib(memory.processes),
+        mib(memory.names),
+        mib(memory.waiting),
+        mib(memory.output),
+        mib(memory.queues)
+    )];
+    let Shortage { processes, cgroups, unsettled } = account.shortage;
+    if processes + cgroups + unsettled > 0 {
+        lines.push(format!(
+            "it was short: forgotten {} living processes and {} cgroups, {} events before their order was settled",
+            grouped(processes),
+            grouped(cgroups),
+            grouped(unsettled)
+        ));
+    }
+    lines
+}
+
 fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     let lost = account.sum().lost;
     let mut advice = Vec::new();
@@ -140,6 +168,9 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     }
     if account.tree_full > 0 {
         advice.push("--tree: it has more living processes than can be told apart; name a smaller one.".to_owned());
+    }
+    if account.shortage != Shortage::default() {
+        advice.push("memory: start with a larger --memory; what is known around events is less complete.".to_owned());
     }
     if advice.is_empty() {
         advice.push("nothing: no event was lost.".to_owned());

@@ -11,6 +11,7 @@ mod crowd;
 mod doctor;
 mod endings;
 mod execs;
+mod exhaustion;
 mod exits;
 mod filters;
 mod flood;

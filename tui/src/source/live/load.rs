@@ -1,6 +1,7 @@
 //! The probe object into the kernel: offsets, constants, map sizes; and what to say when the kernel refuses.
 
 use super::attach::ProbeStatus;
+use super::capture;
 use super::{CaptureError, LiveOptions};
 use crate::arch::{self, Arch};
 use crate::source::host::btf::resolve::{
@@ -254,7 +255,8 @@ pub(super) fn object(
         .override_global(CONSTS_SYMBOL, &constants[..], true)
         .override_global(TYPES_SYMBOL, &types[..], true)
         .map_max_entries("RING", options.ring_size)
-        .map_max_entries("CAPTURE_TREE", options.tree_size);
+        .map_max_entries("CAPTURE_TREE", options.tree_size)
+        .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS);
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
     }
