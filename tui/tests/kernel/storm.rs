@@ -2,13 +2,14 @@
 
 use crate::arch;
 use crate::sys;
-use crate::traced::{Dir, KINDS, Run, Traced, alone, check_nothing_lost, n, skipped};
+use crate::traced::{Dir, KINDS, Run, Traced, alone, check_nothing_lost, emulated, n, skipped};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How many opens a storm has: what `TRACETUI_STORM` says. Fewer without optimisation: there a slow reader would lose some,
@@ -284,7 +285,7 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     let _alone = alone();
     let mut storm = Storm::new();
     let Some(traced) = Traced::start(&["--ring-size", "64KiB"]) else { return };
-    storm.rage(Pace::few());
+    with_pauses(&traced, || storm.rage(Pace::few()));
     let run = traced.stop();
     let account = run.check();
     println!("small ring: {account}");
@@ -299,6 +300,25 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     }
     storm.check_processes(&run);
     assert!(execs_among_opens(&run) >= Pace::few().execs / 10, "programs were started while the opens stormed");
+}
+
+/// Stops the reader of the ring now and then while `work` runs: long enough that opens fill their part of a small ring, and
+/// not so long that execs fill the rest. A fast reader would keep up with a slow storm.
+fn with_pauses(traced: &Traced, work: impl FnOnce()) {
+    let pause = Duration::from_millis(if emulated() { 250 } else { 10 });
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                traced.signal(libc::SIGSTOP);
+                std::thread::sleep(pause);
+                traced.signal(libc::SIGCONT);
+                std::thread::sleep(4 * pause);
+            }
+        });
+        work();
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.
