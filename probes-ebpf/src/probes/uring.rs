@@ -21,7 +21,7 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{OpenRecord, PATH_MAX, RequestPart, uring, via};
+use tracetui_shared::record::open::{OpenRecord, PATH_MAX, RequestPart, UNKNOWN, uring, via};
 
 /// `IORING_OP_OPENAT`.
 const OPENAT: u8 = 18;
@@ -241,7 +241,7 @@ unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
         let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
         // The preparation may have ended before it wrote them.
-        (*record).how_marks = mark::NOT_COLLECTED;
+        (*record).how_marks = UNKNOWN;
         (*record).path_marks = mark::NOT_COLLECTED;
         send(s, &event, req, 0, 0);
     }

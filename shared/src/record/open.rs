@@ -67,6 +67,9 @@ pub struct RequestPart {
 /// The file is in the very directory from which a relative path starts. Only looked for where [`super::mark::SHARED`] is.
 pub const NEAR: u8 = 64;
 
+/// Where the path starts, flags, mode and resolve are not known: io_uring refused the request before it read them.
+pub const UNKNOWN: u8 = 128;
+
 /// Fixed part of `open`. Then: names of the opened file (of which those from `root_off` on lead from the caller's root
 /// to the root of its mount namespace), names of the caller's root when there is no opened file, and the path as asked.
 #[repr(C)]
@@ -96,7 +99,7 @@ pub struct OpenRecord {
     pub names_marks: u8,
     /// [`super::mark`]s of the path as asked.
     pub path_marks: u8,
-    /// [`super::mark`]s of `how` (openat2), and [`NEAR`].
+    /// [`super::mark`]s of `how` (openat2), [`NEAR`] and [`UNKNOWN`].
     pub how_marks: u8,
     /// [`uring`] bits.
     pub uring: u8,

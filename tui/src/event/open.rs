@@ -5,7 +5,7 @@ use crate::arch;
 
 use super::{Body, Names, Parts, Seen, names};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{NEAR, OpenRecord, uring, via};
+use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Val
 fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
     match open.record.how_marks {
         m if m & mark::FAULT != 0 => Value::Unknown(Why::Fault),
-        m if m & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
+        m if m & UNKNOWN != 0 => Value::Unknown(Why::NotCollected),
         _ => value,
     }
 }
@@ -143,7 +143,7 @@ pub const FIELDS: &[Field] = &[
         })
     }),
     Field::new("dirfd", Shape::Number, "The directory descriptor as passed; −100 is AT_FDCWD.", |s| {
-        open(s, |o| match o.record.how_marks & mark::NOT_COLLECTED {
+        open(s, |o| match o.record.how_marks & UNKNOWN {
             0 => Value::Int(o.record.dirfd.into()),
             _ => Value::Unknown(Why::NotCollected),
         })

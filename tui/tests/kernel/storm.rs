@@ -306,13 +306,13 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
 /// not so long that execs fill the rest. A fast reader would keep up with a slow storm.
 fn with_pauses(traced: &Traced, work: impl FnOnce()) {
     let pause = Duration::from_millis(if emulated() { 250 } else { 10 });
-    let done = AtomicBool::new(false);
+    let (reader, done) = (traced.pid(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                traced.signal(libc::SIGSTOP);
+                sys::kill(reader, libc::SIGSTOP);
                 std::thread::sleep(pause);
-                traced.signal(libc::SIGCONT);
+                sys::kill(reader, libc::SIGCONT);
                 std::thread::sleep(4 * pause);
             }
         });

@@ -539,8 +539,8 @@ impl Attacher<'_> {
     }
 
     fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
-        if let Some(field) = self.facts.lacks(probe.needs) {
-            return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
+        if let Some(why) = self.facts.lacks(probe.needs) {
+            return Err(Failure { why, remedy: None });
         }
         if self.btf.is_none() && matches!(probe.place, Place::Btf(_) | Place::Exit(_)) {
             return Err(Failure {

@@ -5,7 +5,7 @@ use super::capture;
 use super::{CaptureError, LiveOptions};
 use crate::arch::{self, Arch};
 use crate::source::host::btf::resolve::{
-    MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
+    Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
 };
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
@@ -57,6 +57,8 @@ pub enum BtfOrigin {
 pub struct KernelFacts {
     /// The offset of each field in bytes, [`ABSENT`] for those that the kernel lacks.
     pub offsets: [u32; FIELD_COUNT],
+    /// Fields that are there with another width than the probes read, so that they are [`ABSENT`] too: what is wrong.
+    pub odd_widths: Vec<(Field, String)>,
     /// `bpf_get_current_task_btf` exists (5.11+).
     pub typed_task: bool,
     /// `btf_trace_sched_process_exit` has two arguments beside the context (6.16+).
@@ -116,10 +118,17 @@ fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
 impl KernelFacts {
     /// Takes them from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
-        let Resolved { offsets, consts, .. } = btf.resolve();
+        let Resolved { offsets, consts, decisions } = btf.resolve();
+        let odd = decisions.iter().filter_map(|decision| match decision.usable() {
+            Err(absence @ Absence::Width { .. }) => {
+                Some((decision.field, format!("{absence}, and {} can be read", decision.spec.width)))
+            }
+            _ => None,
+        });
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         KernelFacts {
             offsets,
+            odd_widths: odd.collect(),
             // The helper's result has a type of the kernel's own BTF.
             typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
@@ -146,11 +155,15 @@ impl KernelFacts {
         Some(format!("{}.{}", spec.structure, spec.members.join("|")))
     }
 
-    /// The first of `fields` that the kernel lacks, as `structure.member`.
+    /// Why the first of `fields` that cannot be read cannot: `this kernel has no structure.member`.
     pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
         let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
         let (_, spec) = FIELDS[*field as usize];
-        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
+        let name = format!("{}.{}", spec.structure, spec.members.join("|"));
+        Some(match self.odd_widths.iter().find(|(odd, _)| odd == field) {
+            Some((_, what)) => format!("{name} of this kernel is another one: {what}"),
+            None => format!("this kernel has no {name}"),
+        })
     }
 }
 
@@ -387,6 +400,7 @@ mod tests {
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
         KernelFacts {
             offsets: [0; FIELD_COUNT],
+            odd_widths: Vec::new(),
             typed_task: true,
             exit_has_group_dead: true,
             inline_name_len: 40,
@@ -475,7 +489,15 @@ mod tests {
     fn a_lacking_field_is_named() {
         let mut facts = facts(None, true);
         facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        assert_eq!(facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(), Some("mm_struct.exe_file"));
+        assert_eq!(
+            facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
+            Some("this kernel has no mm_struct.exe_file")
+        );
+        facts.odd_widths.push((Field::MmExeFile, "it has 4 bytes, and 8 can be read".into()));
+        assert_eq!(
+            facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
+            Some("mm_struct.exe_file of this kernel is another one: it has 4 bytes, and 8 can be read")
+        );
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
     }
 }
