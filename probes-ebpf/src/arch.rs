@@ -4,7 +4,7 @@
 //! loaded ([`on_arm`]); the verifier removes the other half.
 
 use crate::probes::field;
-use crate::read::{ld, read_user_str, typed};
+use crate::read::{has, ld, read_user_str, typed};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
@@ -57,6 +57,8 @@ pub struct Call {
     pub ret: i64,
     /// [`abi`].
     pub abi: u8,
+    /// seccomp answered it by a signal: it was never made.
+    pub trapped: bool,
     /// `struct pt_regs`.
     regs: u64,
 }
@@ -163,12 +165,19 @@ pub unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) ->
 }
 
 /// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`): it was never made, and in the place of its result stands
-/// what stood there before the call (`syscall_rollback`).
+/// what stood there before the call (`syscall_rollback`). The task then has a filter, and SIGSYS is pending and not blocked
+/// (`force_sig_seccomp` unblocks it).
 #[inline(always)]
 unsafe fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
+    const SECCOMP_MODE_FILTER: u32 = 2;
     // SAFETY: `task` is the current task, typed where the kernel can.
-    unsafe { ld::<u64>(task, Field::TaskPending) & SIGSYS != 0 }
+    unsafe {
+        ld::<u64>(task, Field::TaskPending) & SIGSYS != 0
+            && has(Field::TaskSeccompMode)
+            && ld::<u32>(task, Field::TaskSeccompMode) == SECCOMP_MODE_FILTER
+            && ld::<u64>(task, Field::TaskBlocked) & SIGSYS == 0
+    }
 }
 
 /// x86-64, with the tables of i386 and x32.
@@ -236,10 +245,11 @@ mod x86 {
             let task = current();
             let compat = ld::<u32>(task, Field::TaskCompat) & TS_COMPAT != 0;
             let asked = if compat { what32(n) } else { what64(n, nr & X32 != 0) };
-            // After a trap the number stands in the place of the result.
-            if asked == what::OTHER || ret as u32 == nr && is_trapped(task) {
+            if asked == what::OTHER {
                 return None;
             }
+            // After a trap the number stands in the place of the result.
+            let trapped = ret as u32 == nr && is_trapped(task);
             let args = if compat {
                 // The kernel does not look at the upper halves, where 64-bit code that makes 32-bit calls may leave
                 // anything.
@@ -257,7 +267,7 @@ mod x86 {
             } else {
                 abi::X86_64
             };
-            Some((asked, Call { task, args, ret, abi, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, regs }))
         }
     }
 
@@ -371,16 +381,14 @@ mod arm {
             }
             let first: u64 = typed(regs, ORIG_X0);
             // After a trap the first argument stands in the place of the result.
-            if ret as u32 == first as u32 && is_trapped(task) {
-                return None;
-            }
+            let trapped = ret as u32 == first as u32 && is_trapped(task);
             let args = [first, typed(regs, X1), typed(regs, X2), typed(regs, X3)];
             let (args, ret, abi) = if compat {
                 (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32), abi::ARM)
             } else {
                 (args, ret, abi::AARCH64)
             };
-            Some((asked, Call { task, args, ret, abi, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, regs }))
         }
     }
 

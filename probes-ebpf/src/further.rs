@@ -8,7 +8,7 @@
 //! What makes a function global is BTF that says so, and then the programs that call it need some too. Ours says only that
 //! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier drops the functions.
 
-use crate::maps::{DEEP, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, this_cpu};
+use crate::maps::{DEEP, DEEP_QUIET, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH, this_cpu};
 use crate::path::{self, NAME_SLACK, Walk};
 use crate::probes::exec::{self, ExecScratch};
 use crate::read::opaque;
@@ -24,7 +24,8 @@ const _: () = assert!(CALLS * TURNS as u64 >= path::TURNS && CALLS * TURNS as u6
 /// Highest place in [`Deep`]'s buffer where a name may start: that of the largest buffer that names are put into.
 pub const MASK: u64 = exec::MASK;
 
-/// A walk that goes on in [`walk_further`]. One for all programs: before 6.9 none is preempted.
+/// A walk that goes on in [`walk_further`]. Programs share it that are not preempted before 6.9: all but `uring_quiet`,
+/// which hangs on a trampoline and has one of its own.
 #[repr(C)]
 pub struct Deep {
     /// The walk's state.
@@ -35,8 +36,8 @@ pub struct Deep {
 
 /// This CPU's [`Deep`].
 #[inline(always)]
-pub fn deep() -> Option<*mut Deep> {
-    DEEP.get_ptr_mut(this_cpu()?.0)
+pub fn deep(map: &Array<Deep>) -> Option<*mut Deep> {
+    map.get_ptr_mut(this_cpu()?.0)
 }
 
 /// Makes a function that calls another one until that says that the loop has ended (1).
@@ -66,7 +67,12 @@ macro_rules! further {
 
 further! {
     /// Goes on with the walk in [`Deep`].
-    walk_further, walk_piece: walk()
+    walk_further, walk_piece: walk(&DEEP)
+}
+
+further! {
+    /// Goes on with the walk in `uring_quiet`'s [`Deep`].
+    walk_further_quiet, walk_piece_quiet: walk(&DEEP_QUIET)
 }
 
 further! {
@@ -80,9 +86,9 @@ further! {
 }
 
 #[inline(always)]
-fn walk() -> bool {
+fn walk(map: &Array<Deep>) -> bool {
     // SAFETY: what is there is this CPU's element.
-    deep().is_none_or(|deep| unsafe { path::piece(&raw mut (*deep).walk, (&raw mut (*deep).buf).cast()) })
+    deep(map).is_none_or(|deep| unsafe { path::piece(&raw mut (*deep).walk, (&raw mut (*deep).buf).cast()) })
 }
 
 #[inline(always)]
@@ -142,11 +148,13 @@ btf! {
     "exec_fail_tp" 8 "tracepoint/syscalls/sys_exit_execve",
     "uring_complete_tp" 9 "tracepoint/io_uring/io_uring_complete",
     "uring_quiet" 10 "fexit/io_openat2",
-    functions: 6
+    functions: 8
     "walk_further" 11,
     "walk_piece" 12,
     "arguments_btf" 13,
     "arguments_btf_piece" 14,
     "arguments_tp" 15,
     "arguments_tp_piece" 16,
+    "walk_further_quiet" 17,
+    "walk_piece_quiet" 18,
 }

@@ -4,8 +4,8 @@ use crate::further::Deep;
 use crate::probes::bpf::BpfScratch;
 use crate::probes::exec::ExecScratch;
 use crate::probes::open::OpenScratch;
-use crate::probes::uring::UringOpen;
-use aya_ebpf::bindings::{BPF_F_NO_COMMON_LRU, BPF_NOEXIST};
+use crate::probes::uring::RequestScratch;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
@@ -45,12 +45,6 @@ pub static CAPTURE_KIN: HashMap<u32, u32> = HashMap::with_max_entries(MAX_KIN, 0
 /// The cgroups that the capture filter lets through.
 #[map]
 pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);
-
-/// Opens that were submitted to io_uring and did not end yet, by the address of their request. Of some no end is told
-/// (`IOSQE_CQE_SKIP_SUCCESS`, a full completion queue), so the oldest make room; each CPU has its own share, from which
-/// the other ones take nothing away.
-#[map]
-pub static URING_OPENS: LruHashMap<u64, UringOpen> = LruHashMap::with_max_entries(256, BPF_F_NO_COMMON_LRU);
 
 // Where records are put together: one map for each program and one element for each CPU. From 7.0 on a program can be
 // preempted and another program run on the same CPU, so no two programs share one; the same program cannot (the kernel
@@ -96,12 +90,18 @@ pub static BPF_MULTI_SCRATCH: Array<BpfScratch> = Array::with_max_entries(1, 0);
 #[map]
 pub static EXEC_FAIL_MULTI_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
 
-/// What `uring_submit_btf` puts into [`URING_OPENS`].
+/// Records of `uring_submit_btf`.
 #[map]
-pub static URING_SUBMIT_SCRATCH: Array<UringOpen> = Array::with_max_entries(1, 0);
-/// What `uring_submit_tp` puts into [`URING_OPENS`].
+pub static URING_SUBMIT_SCRATCH: Array<RequestScratch> = Array::with_max_entries(1, 0);
+/// Records of `uring_submit_tp`.
 #[map]
-pub static URING_SUBMIT_TP_SCRATCH: Array<UringOpen> = Array::with_max_entries(1, 0);
+pub static URING_SUBMIT_TP_SCRATCH: Array<RequestScratch> = Array::with_max_entries(1, 0);
+/// Records of `uring_refused_btf`.
+#[map]
+pub static URING_REFUSED_SCRATCH: Array<RequestScratch> = Array::with_max_entries(1, 0);
+/// Records of `uring_refused_tp`.
+#[map]
+pub static URING_REFUSED_TP_SCRATCH: Array<RequestScratch> = Array::with_max_entries(1, 0);
 /// Records of `uring_complete_btf`.
 #[map]
 pub static URING_COMPLETE_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 0);
@@ -115,6 +115,9 @@ pub static URING_QUIET_SCRATCH: Array<OpenScratch> = Array::with_max_entries(1, 
 /// Walks that go on in a function of their own; one element where they need not.
 #[map]
 pub static DEEP: Array<Deep> = Array::with_max_entries(1, 0);
+/// The same for `uring_quiet`, which may be preempted.
+#[map]
+pub static DEEP_QUIET: Array<Deep> = Array::with_max_entries(1, 0);
 
 /// A process, for [`first_exit`].
 #[repr(C)]

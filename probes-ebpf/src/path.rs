@@ -5,7 +5,8 @@
 //! may be seen and some not. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
-use crate::further::{self, walk_further};
+use crate::further::{self, walk_further, walk_further_quiet};
+use crate::maps::{DEEP, DEEP_QUIET};
 use crate::read::{
     any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed,
     typed_as,
@@ -176,15 +177,22 @@ pub unsafe fn is_top(task: u64, place: Place) -> bool {
 }
 
 /// Walks from `from` up to the root of the mount namespace and puts the names into `buf` from `start` on. `MASK` is the
-/// highest place in `buf` where a name may start (a power of two less one); [`NAMES_MAX`] bytes must lie behind it, and
-/// [`NAME_SLACK`] more.
+/// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
+/// `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
 #[inline(always)]
-pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from: Place, root: Place) -> Names {
+pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
+    w: *mut Walk,
+    buf: *mut u8,
+    start: u64,
+    from: Place,
+    root: Place,
+) -> Names {
     // SAFETY: `w` and `buf` are in one map value; the verifier checks every place in them. Kernel addresses are only
     // read by helper, which fails softly.
     unsafe {
         set(&raw mut (*w).off, start);
-        set(&raw mut (*w).limit, start + NAMES_MAX);
+        let limit = start + NAMES_MAX;
+        set(&raw mut (*w).limit, if limit > MASK + 1 { MASK + 1 } else { limit });
         set(&raw mut (*w).dentry, from.dentry);
         set(&raw mut (*w).root_dentry, root.dentry);
         set(&raw mut (*w).root_mnt, root.mnt);
@@ -194,7 +202,7 @@ pub unsafe fn walk<const MASK: u64>(w: *mut Walk, buf: *mut u8, start: u64, from
         enter_mount(w, from.mnt);
         set(&raw mut (*w).turns, 0);
         if !climb::<MASK>(w, buf) && konst(Const::MayGoto) == 0 {
-            climb_further::<MASK>(w, buf);
+            climb_further::<MASK, PREEMPTIBLE>(w, buf);
         }
         let root = get(&raw const (*w).root_off);
         let mut marks = get(&raw const (*w).marks) as u8;
@@ -223,15 +231,19 @@ unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
 
 /// Lets [`walk_further`] go on, and takes over what it found.
 #[inline(always)]
-unsafe fn climb_further<const MASK: u64>(w: *mut Walk, buf: *mut u8) {
+unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, buf: *mut u8) {
     const { assert!(MASK <= further::MASK) };
     const STATE: u64 = size_of::<Walk>() as u64;
-    let Some(deep) = further::deep() else { return };
+    let Some(deep) = further::deep(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
     // SAFETY: see `walk`; what is copied lies in maps, where reads do not fault.
     unsafe {
         let before = get(&raw const (*w).off);
         read_kernel((&raw mut (*deep).walk).cast(), STATE, w as u64);
-        walk_further();
+        if PREEMPTIBLE {
+            walk_further_quiet()
+        } else {
+            walk_further()
+        };
         read_kernel(w.cast(), STATE, (&raw const (*deep).walk) as u64);
         let names = at_most(get(&raw const (*w).off).wrapping_sub(before), NAMES_MAX);
         let from = (&raw const (*deep).buf) as u64 + (before & MASK);

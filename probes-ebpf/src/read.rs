@@ -39,6 +39,19 @@ pub fn offset(field: Field) -> u64 {
     u64::from(unsafe { read_volatile((&raw const OFFSETS).cast::<u32>().add(field as usize)) })
 }
 
+/// Refuses the build where a field is read with another number of bytes than the table of offsets states. The compiler removes
+/// it where the number is right; where it is wrong the assembler finds no such instruction.
+#[inline(always)]
+fn check_width<T>(field: Field) {
+    #[cfg(target_arch = "bpf")]
+    if !field.width().reads(size_of::<T>() as u32) {
+        // SAFETY: never assembled.
+        unsafe { core::arch::asm!("a field is read with another width than shared/src/offsets.rs states") };
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = field;
+}
+
 /// Whether the kernel has a field.
 #[inline(always)]
 pub fn has(field: Field) -> bool {
@@ -124,6 +137,7 @@ pub unsafe fn typed<T: Copy>(base: u64, at: u64) -> T {
 /// read by helper.
 #[inline(always)]
 pub unsafe fn ld<T: Copy>(base: u64, field: Field) -> T {
+    check_width::<T>(field);
     // SAFETY: see `ld_at`.
     unsafe { ld_at(base, offset(field)) }
 }
@@ -150,6 +164,7 @@ pub unsafe fn rd<T: Copy>(address: u64) -> T {
 /// A field behind any kernel address; zeros when it cannot be read or the kernel has no such field.
 #[inline(always)]
 pub unsafe fn rd_field<T: Copy>(base: u64, field: Field) -> T {
+    check_width::<T>(field);
     // SAFETY: see `rd`; zeros are a value of every T in use.
     unsafe { if has(field) { rd(base.wrapping_add(offset(field))) } else { MaybeUninit::zeroed().assume_init() } }
 }

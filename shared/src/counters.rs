@@ -1,35 +1,136 @@
-//! What the probes count, for each slot and CPU. Never reset, and but for [`SlotCounters::untold`] only ever incremented;
-//! user space takes sums.
+//! What the probes count, for each slot and CPU. Never reset, and but for a number that is given back
+//! ([`Reason::NoPlace`]) only ever incremented; user space takes sums.
+//!
+//! Every event is counted twice by different instructions: in `met` when its program begins, and once more where it went.
+//! So the two sides of each sum can differ, and user space checks them ([`SlotCounters::sums`]).
+//!
+//! # Versioning
+//! [`CpuState`] stands in a counters frame as it is. Its size says which layout it has: one that is changed takes another
+//! size, and readers refuse sizes that they do not know. Words that were spare (`reserved`) are 0 in older frames.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Counters of one slot on one CPU.
+/// Why an event was let go on purpose, or for want of something, after it was met.
+#[repr(usize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Reason {
+    /// seccomp answered the call by a signal (`SECCOMP_RET_TRAP`): it was never made.
+    Trapped = 0,
+    /// The program has no place to put the record together: an element is missing from its map. Never seen.
+    NoPlace = 1,
+}
+
+/// How many [`Reason`]s there are.
+pub const REASONS: usize = Reason::ALL.len();
+
+impl Reason {
+    /// Every reason, in the order of [`SlotCounters::dropped`].
+    pub const ALL: [Reason; 2] = [Reason::Trapped, Reason::NoPlace];
+
+    /// Its name in the account.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Trapped => "trapped",
+            Reason::NoPlace => "no_place",
+        }
+    }
+
+    /// Whether an event is missing that should have been shown. Else there was none to show.
+    pub const fn is_loss(self) -> bool {
+        match self {
+            Reason::Trapped => false,
+            Reason::NoPlace => true,
+        }
+    }
+}
+
+/// Counters of one slot on one CPU. The words that most events touch come first, on one cache line.
 ///
-/// Events that the slot's program met = `wanted + bookkeeping + filtered + own`.
+/// "Wanted" events passed the capture filter. Those that did not, but are sent for the process table, are called
+/// bookkeeping and numbered apart.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct SlotCounters {
+    /// Events that the program met: counted before anything else is done.
+    pub met: u64,
     /// Wanted events: numbers taken, also those that found no room.
     pub wanted: u64,
-    /// Rejected by the capture filter, sent all the same for the process table: numbers taken.
-    pub bookkeeping: u64,
+    /// Wanted events whose record the ring took.
+    pub sent: u64,
     /// Rejected by the capture filter and not sent.
     pub filtered: u64,
+    /// Rejected by the capture filter, meant for the process table all the same: numbers taken.
+    pub bookkeeping: u64,
+    /// Bookkeeping records that the ring took.
+    pub sent_bookkeeping: u64,
     /// Caused by tracetui itself and not sent.
     pub own: u64,
     /// Wanted events that found no room in the ring.
     pub lost_ring: u64,
     /// Bookkeeping records that found no room in the ring.
     pub lost_bookkeeping: u64,
-    /// Continuations that found no room: their event is delivered, cut short.
-    pub lost_chunks: u64,
-    /// Wanted events that began, less those whose end came to a program: where no program runs that could tell of the end,
-    /// they stay. Begin and end may be met on different CPUs, so only the sum over all of them is a number.
-    pub untold: u64,
+    /// Continuations that the ring took, also those that only say that no more comes.
+    pub sent_chunks: u64,
+    /// Events that were sent cut short, because the ring had no room for all of their arguments.
+    pub cut_short: u64,
+    /// Events that were let go, by [`Reason`].
+    pub dropped: [u64; REASONS],
+    /// Not used; 0. Makes the counters two cache lines.
+    pub reserved: [u64; 3],
 }
 
-const _: () = assert!(size_of::<SlotCounters>() == 64);
+const _: () = assert!(size_of::<SlotCounters>() == 128);
+
+/// Two figures that must be equal once the programs have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sum {
+    /// The equation, in the names of [`SlotCounters`].
+    pub text: &'static str,
+    /// Its left side.
+    pub left: u64,
+    /// Its right side.
+    pub right: u64,
+}
+
+impl SlotCounters {
+    /// What must hold within the kernel's own figures. Wrapping, because a damaged recording may hold any number.
+    pub fn sums(&self) -> [Sum; 3] {
+        let dropped = self.dropped.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n));
+        let add = |terms: &[u64]| terms.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n));
+        [
+            Sum {
+                text: "met = sent + lost_ring + sent_bookkeeping + lost_bookkeeping + filtered + own + dropped",
+                left: self.met,
+                right: add(&[
+                    self.sent,
+                    self.lost_ring,
+                    self.sent_bookkeeping,
+                    self.lost_bookkeeping,
+                    self.filtered,
+                    self.own,
+                    dropped,
+                ]),
+            },
+            Sum { text: "wanted = sent + lost_ring", left: self.wanted, right: add(&[self.sent, self.lost_ring]) },
+            Sum {
+                text: "bookkeeping = sent_bookkeeping + lost_bookkeeping",
+                left: self.bookkeeping,
+                right: add(&[self.sent_bookkeeping, self.lost_bookkeeping]),
+            },
+        ]
+    }
+
+    /// These counters with `met`, `sent` and `sent_bookkeeping` as they follow from the others: for figures that are made
+    /// up, in tests and examples.
+    pub fn completed(self) -> SlotCounters {
+        let sent = self.wanted.saturating_sub(self.lost_ring);
+        let sent_bookkeeping = self.bookkeeping.saturating_sub(self.lost_bookkeeping);
+        let dropped: u64 = self.dropped.iter().sum();
+        let met = self.wanted + self.bookkeeping + self.filtered + self.own + dropped;
+        SlotCounters { met, sent, sent_bookkeeping, ..self }
+    }
+}
 
 /// Everything that one CPU counts: the value of the map `CPUS`, whose index is the CPU's number.
 #[repr(C)]
@@ -47,6 +148,40 @@ pub struct CpuState {
     pub reserved_for_rare: u64,
     /// New processes for which a captured tree had no room: what they and those they start do is not let through.
     pub tree_full: u64,
+    /// Not used; 0. Makes the state of each CPU a whole number of cache lines.
+    pub reserved: [u64; 3],
 }
 
-const _: () = assert!(size_of::<CpuState>() == SLOTS * 64 + 40);
+const _: () = assert!(size_of::<CpuState>() == SLOTS * 128 + 64);
+
+impl CpuState {
+    /// Nothing counted.
+    pub const ZERO: CpuState = CpuState {
+        slots: [SlotCounters::ZERO; SLOTS],
+        credit: 0,
+        unwoken: 0,
+        woken_ns: 0,
+        reserved_for_rare: 0,
+        tree_full: 0,
+        reserved: [0; 3],
+    };
+}
+
+impl SlotCounters {
+    /// Nothing counted.
+    pub const ZERO: SlotCounters = SlotCounters {
+        met: 0,
+        wanted: 0,
+        sent: 0,
+        filtered: 0,
+        bookkeeping: 0,
+        sent_bookkeeping: 0,
+        own: 0,
+        lost_ring: 0,
+        lost_bookkeeping: 0,
+        sent_chunks: 0,
+        cut_short: 0,
+        dropped: [0; REASONS],
+        reserved: [0; 3],
+    };
+}

@@ -17,6 +17,9 @@ pub mod flag {
     pub const BOOKKEEPING: u16 = 1;
     /// The record continues an event: its payload is a [`crate::record::exec::ExecChunk`], its number that of the first record.
     pub const CONTINUES: u16 = 2;
+    /// The record is what a request of io_uring asks for, before the event: a [`crate::record::open::OpenRecord`] without a
+    /// result. It has [`BOOKKEEPING`] too.
+    pub const REQUEST: u16 = 4;
 }
 
 /// The head of every frame. Identity is captured in the kernel at the event, so nothing has to be looked up afterwards.

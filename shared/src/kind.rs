@@ -94,6 +94,14 @@ pub enum Slot {
     OpenUringTp = 16,
     /// `open` through io_uring that makes no completion, from the return of `io_openat2`.
     OpenUringQuiet = 17,
+    /// Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).
+    UringSubmit = 18,
+    /// Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.
+    UringSubmitTp = 19,
+    /// Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.
+    UringRefused = 20,
+    /// Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.
+    UringRefusedTp = 21,
 }
 
 /// How many slots the counters have room for.
@@ -101,7 +109,7 @@ pub const SLOTS: usize = 32;
 
 impl Slot {
     /// Every slot.
-    pub const ALL: [Slot; 18] = [
+    pub const ALL: [Slot; 22] = [
         Slot::ExecBtf,
         Slot::ExecTp,
         Slot::ExitBtf,
@@ -120,6 +128,10 @@ impl Slot {
         Slot::ForkMulti,
         Slot::OpenUringTp,
         Slot::OpenUringQuiet,
+        Slot::UringSubmit,
+        Slot::UringSubmitTp,
+        Slot::UringRefused,
+        Slot::UringRefusedTp,
     ];
 
     /// The kind of event that this slot makes.
@@ -130,8 +142,14 @@ impl Slot {
             Slot::ForkBtf | Slot::ForkMulti => Kind::Fork,
             Slot::OpenSysExit | Slot::OpenTp | Slot::OpenMulti => Kind::Open,
             Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet => Kind::Open,
+            Slot::UringSubmit | Slot::UringSubmitTp | Slot::UringRefused | Slot::UringRefusedTp => Kind::Open,
             Slot::BpfSysExit | Slot::BpfTp | Slot::BpfMulti => Kind::Bpf,
         }
+    }
+
+    /// Whether its records are requests, of which each is only a part of an event ([`crate::header::flag::REQUEST`]).
+    pub const fn is_request(self) -> bool {
+        matches!(self, Slot::UringSubmit | Slot::UringSubmitTp | Slot::UringRefused | Slot::UringRefusedTp)
     }
 
     /// The program in the probe object that fills this slot.
@@ -147,6 +165,10 @@ impl Slot {
             Slot::OpenUring => "uring_complete_btf",
             Slot::OpenUringTp => "uring_complete_tp",
             Slot::OpenUringQuiet => "uring_quiet",
+            Slot::UringSubmit => "uring_submit_btf",
+            Slot::UringSubmitTp => "uring_submit_tp",
+            Slot::UringRefused => "uring_refused_btf",
+            Slot::UringRefusedTp => "uring_refused_tp",
             Slot::OpenTp => "open_tp",
             Slot::BpfTp => "bpf_tp",
             Slot::OpenMulti => "open_multi",

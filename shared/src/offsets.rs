@@ -16,6 +16,55 @@ pub struct FieldSpec {
     pub structure: &'static str,
     /// Member paths (`a.b`), searched through anonymous members; later ones are other names in other kernels.
     pub members: &'static [&'static str],
+    /// How many bytes it must have. One that has another number of bytes is not the field that the probes know.
+    pub width: Width,
+}
+
+/// How many bytes a field has that the probes can read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    /// So many: a number or a pointer, which is read whole.
+    Bytes(u32),
+    /// One number or the other. The smaller one is read: the machine is little-endian, so that is the lower part.
+    Either(u32, u32),
+    /// So many or more, of which so many are read: text, or a structure that may grow at its end.
+    AtLeast(u32),
+    /// Any: a structure whose members are fields of this table, or an array whose length is a constant of its own.
+    Any,
+}
+
+impl Width {
+    /// Whether a field of `size` bytes is one that the probes can read; `None` where it has no size.
+    pub const fn fits(self, size: Option<u32>) -> bool {
+        match (self, size) {
+            (Width::Any, _) => true,
+            (Width::Bytes(bytes), Some(size)) => size == bytes,
+            (Width::Either(one, other), Some(size)) => size == one || size == other,
+            (Width::AtLeast(bytes), Some(size)) => size >= bytes,
+            (_, None) => false,
+        }
+    }
+
+    /// Whether the probes may read `bytes` of it at once.
+    pub const fn reads(self, bytes: u32) -> bool {
+        match self {
+            Width::Bytes(all) => bytes == all,
+            Width::Either(one, other) => bytes == if one < other { one } else { other },
+            Width::AtLeast(all) => bytes <= all,
+            Width::Any => false,
+        }
+    }
+}
+
+impl core::fmt::Display for Width {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Width::Bytes(bytes) => write!(f, "{bytes}"),
+            Width::Either(one, other) => write!(f, "{one} or {other}"),
+            Width::AtLeast(bytes) => write!(f, "{bytes} or more"),
+            Width::Any => write!(f, "any number"),
+        }
+    }
 }
 
 macro_rules! fields {
@@ -28,7 +77,15 @@ macro_rules! fields {
 
         /// Every field, in the order of [`Field`].
         pub const FIELDS: &[(Field, FieldSpec)] = &[
-            $((Field::$field, FieldSpec { name: stringify!($field), structure: $structure, members: &[$($member),+] }),)*
+            $((
+                Field::$field,
+                FieldSpec {
+                    name: stringify!($field),
+                    structure: $structure,
+                    members: &[$($member),+],
+                    width: Field::$field.width(),
+                },
+            ),)*
         ];
     };
 }
@@ -64,8 +121,9 @@ fields! {
     BprmInterp = "linux_binprm" "interp";
     BprmArgc = "linux_binprm" "argc";
     TaskPending = "task_struct" "pending.signal";
+    TaskBlocked = "task_struct" "blocked";
+    TaskSeccompMode = "task_struct" "seccomp.mode";
     FilesFdt = "files_struct" "fdt";
-    FilesCount = "files_struct" "count";
     FdtableFd = "fdtable" "fd";
     FdtableMaxFds = "fdtable" "max_fds";
     FilePath = "file" "f_path" | "__f_path";
@@ -126,11 +184,50 @@ fields! {
     KiocbOpcode = "io_kiocb" "opcode";
     KiocbFlags = "io_kiocb" "flags";
     KiocbCqeRes = "io_kiocb" "cqe.res";
+    KiocbTask = "io_kiocb" "task";
+    KiocbTctx = "io_kiocb" "tctx";
+    IoUringTaskTask = "io_uring_task" "task";
     IoOpenDfd = "io_open" "dfd";
     IoOpenFileSlot = "io_open" "file_slot";
     IoOpenFilename = "io_open" "filename";
     IoOpenHow = "io_open" "how";
     FilenameName = "filename" "name";
+}
+
+macro_rules! widths {
+    ($($width:ident $(($($bytes:literal),+))? : $($field:ident)+ ;)*) => {
+        impl Field {
+            /// How many bytes it has.
+            pub const fn width(self) -> Width {
+                match self {
+                    $($(Field::$field)|+ => Width::$width $(($($bytes),+))?,)*
+                }
+            }
+        }
+    };
+}
+
+// Each field of the table above; gcc's sizes for the kernels known stand in tui/tests/data/offsets.tsv.
+widths! {
+    Bytes(1): KiocbOpcode;
+    Bytes(4):
+        TaskTgid TaskPid TaskExitCode CredUid CredGid CredEuid CredEgid SignalLive SignalFlags SignalGroupExitCode
+        BprmArgc TaskSeccompMode FdtableMaxFds FileFlags DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
+        ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
+        IoOpenDfd IoOpenFileSlot;
+    Bytes(8):
+        TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
+        TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
+        FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev MountParent
+        MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
+        AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
+        PerfEventTpEvent PerfEventAttrConfig TraceCallClass TraceCallName TraceClassSystem TracepointName
+        IoOpenFilename FilenameName;
+    Either(4, 8): TaskCompat KiocbFlags;
+    AtLeast(16): TaskComm AuxName;
+    AtLeast(24): IoOpenHow;
+    Any:
+        FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers;
 }
 
 /// How many fields there are.

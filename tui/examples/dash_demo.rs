@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracetui::app::{App, KINDS_AT_START, Settings, language};
+use tracetui::budget::Budget;
 use tracetui::command::dashboard::{self, Look};
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Clock, Counters, Host, HostFrame, ProcessSeed, User};
@@ -138,8 +139,7 @@ impl Machine {
     }
 
     fn counters(&mut self, last: bool) {
-        let cpu =
-            CpuState { slots: self.counters, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 };
+        let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
         let ring = (500_000 + self.ns % 7 * 10_000, limits::RING_DEFAULT);
         let programs = Vec::new();
         self.host(HostFrame::Counters(Counters {
@@ -214,7 +214,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memory: u64 = args.next().map_or(Ok(256), |memory| memory.parse())?;
     let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
     let settings = Settings {
-        memory: memory << 20,
+        budget: Budget::new(memory << 20),
         kinds: KINDS_AT_START,
         zone_s: 0,
         capture: "all".into(),

@@ -1,11 +1,19 @@
-//! The account: `seen = delivered + filtered + lost`, for each kind and in sum.
+//! The account: `seen = delivered + filtered + lost`, for each kind and in sum, and the proof that it is true.
 //!
-//! The four figures come from different places, so that the sum can fail: `seen` from the probes' counters, `delivered`
-//! from the sink, `filtered` from both sides, `lost` from the probes' counters, the kernel's and the decoder's.
+//! Each figure is counted where it arises. `seen` is what the probes met, counted before they did anything else; `lost` is
+//! what the ring refused, as the probes counted it, what the kernel skipped, and what arrived and was not decodable;
+//! `delivered` and `filtered` are counted when an event is handed on or let go. Nothing is computed as the rest of a sum.
+//!
+//! Once a trace has ended, [`Account::prove`] checks every step on the way of the events ([`Discrepancy`]): what the probes
+//! met is what they sent, dropped and found no room for; what they sent is what arrived, number by number; what arrived was
+//! delivered, filtered or not decodable.
 
 use crate::enrich::process::Pairing;
 use crate::frame::host::Counters;
-use std::fmt::Write as _;
+use crate::limits;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use tracetui_shared::counters::{REASONS, Reason, SlotCounters};
 use tracetui_shared::kind::{Kind, Slot};
 
 /// What the pipeline and its sink count themselves.
@@ -19,10 +27,86 @@ pub struct Counted {
     pub own: u64,
     /// Arrived, not decodable.
     pub unread: u64,
-    /// Missing numbers of wanted events.
-    pub gaps: u64,
+    /// Bookkeeping records that the process table took.
+    pub kept: u64,
+    /// Bookkeeping records that arrived and were not decodable.
+    pub kept_unread: u64,
     /// Delivered with a field cut short.
     pub cut: u64,
+    /// Requests of io_uring that were taken in: each is a part of an event.
+    pub requests: u64,
+    /// Began, and their end was not seen: requests of io_uring.
+    pub unseen: u64,
+    /// Delivered without what was asked for: ends of requests that were not seen.
+    pub hollow: u64,
+}
+
+/// What arrived of one (slot, CPU), counted as it came out of the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Wanted events: first records.
+    pub wanted: u64,
+    /// Missing numbers of wanted events.
+    pub gaps: u64,
+    /// Bookkeeping records.
+    pub bookkeeping: u64,
+    /// Missing numbers of bookkeeping records.
+    pub bookkeeping_gaps: u64,
+    /// Continuations.
+    pub chunks: u64,
+    /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
+    pub cut_short: u64,
+}
+
+/// What arrived, by slot and CPU.
+pub type Streams = BTreeMap<(u16, u32), Arrived>;
+
+/// A sum of the account that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discrepancy {
+    /// What it is about.
+    pub of: Of,
+    /// The equation.
+    pub sum: &'static str,
+    /// Its left side.
+    pub left: u64,
+    /// Its right side.
+    pub right: u64,
+}
+
+/// What a sum is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// What one program makes on one CPU.
+    Stream {
+        /// [`Slot`], as a number.
+        slot: u16,
+        /// The CPU.
+        cpu: u32,
+    },
+    /// A kind.
+    Kind(Kind),
+    /// The whole trace.
+    Trace,
+}
+
+impl fmt::Display for Of {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Of::Stream { slot, cpu } => match Slot::try_from(*slot) {
+                Ok(slot) => write!(f, "{} by {} on CPU {cpu}", slot.kind().name(), slot.program()),
+                Err(_) => write!(f, "unknown slot {slot} on CPU {cpu}"),
+            },
+            Of::Kind(kind) => f.write_str(kind.name()),
+            Of::Trace => f.write_str("trace"),
+        }
+    }
+}
+
+impl fmt::Display for Discrepancy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, but {} and {}", self.of, self.sum, self.left, self.right)
+    }
 }
 
 /// Lost events by cause.
@@ -30,7 +114,8 @@ pub struct Counted {
 pub struct LostBy {
     /// No room in the ring.
     pub ring: u64,
-    /// No program was run: the kernel skipped it, or it has no place where the event shows.
+    /// No program was run, because the kernel skipped it or it has no place where the event shows; or the program could not
+    /// report the event ([`Reason::is_loss`]).
     pub probe: u64,
     /// Arrived, not decodable.
     pub read: u64,
@@ -77,10 +162,32 @@ pub struct Account {
     pub unattributed_skips: u64,
     /// Records for the process table that were lost.
     pub bookkeeping_lost: u64,
+    /// Events that were let go after they were met, by [`Reason`]. Those that are no loss are among the filtered.
+    pub dropped: [u64; REASONS],
+    /// Delivered without what was asked for.
+    pub hollow: u64,
+    /// Sums that do not hold, [`limits::DISCREPANCIES`] at most. Empty until the trace has ended: before that nothing is
+    /// proved.
+    pub discrepancies: Vec<Discrepancy>,
     /// New processes for which the map of the captured trees had no room: their events are among the filtered.
     pub tree_full: u64,
+    /// Requests of io_uring whose end was not seen: among the lost, cause `probe`.
+    pub unseen: u64,
+    /// What memory was short for.
+    pub shortage: Shortage,
     /// What did not pair up.
     pub pairing: Pairing,
+}
+
+/// What was given up because its part of the memory was full. No event is lost by it; what is known around events is less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Living processes that the process table forgot.
+    pub processes: u64,
+    /// Cgroups whose path was forgotten.
+    pub cgroups: u64,
+    /// Events that were handed on before their order was settled.
+    pub unsettled: u64,
 }
 
 /// A sum of figures that a damaged recording may have made up.
@@ -112,18 +219,14 @@ impl Account {
     /// Draws up the account from what the probes counted and what was counted here.
     pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: u32) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
-        for kind in Kind::PROBED {
-            account.missed(kind, counters.untold(kind));
-        }
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
-                if let (Some(c), Some(kind)) = (cpu.slots.get(slot as usize), account.kind_mut(slot.kind())) {
-                    let rejected = add(c.bookkeeping, add(c.filtered, c.own));
-                    kind.seen = add(kind.seen, add(c.wanted, rejected));
-                    kind.filtered = add(kind.filtered, rejected);
-                    kind.lost.ring = add(kind.lost.ring, c.lost_ring);
-                    account.own = add(account.own, c.own);
-                    account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping);
+                if let Some(c) = cpu.slots.get(slot as usize) {
+                    match slot.is_request() {
+                        // A part of an event, which is counted at its end.
+                        true => account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping),
+                        false => account.probed(slot.kind(), c),
+                    }
                 }
             }
             account.tree_full = add(account.tree_full, cpu.tree_full);
@@ -133,16 +236,106 @@ impl Account {
         }
         for kind in Kind::PROBED {
             let c = counted.get(kind);
-            account.cut += c.cut;
+            account.cut = add(account.cut, c.cut);
+            account.unseen = add(account.unseen, c.unseen);
+            account.hollow = add(account.hollow, c.hollow);
+            account.missed(kind, c.unseen);
             account.own = add(account.own, c.own);
+            account.bookkeeping_lost = add(account.bookkeeping_lost, c.kept_unread);
             if let Some(k) = account.kind_mut(kind) {
                 k.delivered = c.delivered;
-                k.filtered = add(k.filtered, c.filtered);
-                // A record that was no frame at all leaves a missing number that the ring's counter does not know.
-                k.lost.read = add(c.unread, c.gaps.saturating_sub(k.lost.ring));
+                k.filtered = add(k.filtered, add(c.filtered, add(c.kept, c.kept_unread)));
+                k.lost.read = c.unread;
             }
         }
         account
+    }
+
+    /// Adds what a slot's program counted on a CPU.
+    fn probed(&mut self, kind: Kind, c: &SlotCounters) {
+        let mut let_go = add(c.lost_bookkeeping, add(c.filtered, c.own));
+        let mut lost = 0;
+        for ((reason, count), sum) in Reason::ALL.into_iter().zip(c.dropped).zip(&mut self.dropped) {
+            *sum = add(*sum, count);
+            let part = if reason.is_loss() { &mut lost } else { &mut let_go };
+            *part = add(*part, count);
+        }
+        self.own = add(self.own, c.own);
+        self.bookkeeping_lost = add(self.bookkeeping_lost, c.lost_bookkeeping);
+        if let Some(kind) = self.kind_mut(kind) {
+            kind.seen = add(kind.seen, c.met);
+            kind.filtered = add(kind.filtered, let_go);
+            kind.lost.ring = add(kind.lost.ring, c.lost_ring);
+            kind.lost.probe = add(kind.lost.probe, lost);
+        }
+    }
+
+    /// Checks every sum of a trace that has ended, with what arrived of each stream and how many records were no frames.
+    pub fn prove(&mut self, counters: &Counters, counted: &ByKind, arrived: &Streams, unframed: u64) {
+        if !counters.last {
+            return self.note(Of::Trace, "the last counters = what was read", 1, 0);
+        }
+        self.note(Of::Trace, "records that are no frames = 0", unframed, 0);
+        for (cpu, state) in (0u32..).zip(&counters.cpus) {
+            for slot in Slot::ALL {
+                if let Some(c) = state.slots.get(slot as usize) {
+                    let arrived = arrived.get(&(slot as u16, cpu)).copied().unwrap_or_default();
+                    self.prove_stream(Of::Stream { slot: slot as u16, cpu }, c, arrived);
+                }
+            }
+        }
+        let known = |(slot, cpu): &(u16, u32)| Slot::try_from(*slot).is_ok() && (*cpu as usize) < counters.cpus.len();
+        for ((slot, cpu), stream) in arrived.iter().filter(|(key, _)| !known(key)) {
+            self.prove_stream(Of::Stream { slot: *slot, cpu: *cpu }, &SlotCounters::default(), *stream);
+        }
+        for kind in Kind::PROBED {
+            self.prove_kind(kind, counted.get(kind), arrived);
+        }
+    }
+
+    fn prove_stream(&mut self, of: Of, c: &SlotCounters, arrived: Arrived) {
+        for sum in c.sums() {
+            self.note(of, sum.text, sum.left, sum.right);
+        }
+        self.note(of, "sent = arrived", c.sent, arrived.wanted);
+        self.note(of, "lost_ring = gaps in the numbers", c.lost_ring, arrived.gaps);
+        self.note(of, "sent_bookkeeping = arrived", c.sent_bookkeeping, arrived.bookkeeping);
+        self.note(of, "lost_bookkeeping = gaps in the numbers", c.lost_bookkeeping, arrived.bookkeeping_gaps);
+        self.note(of, "sent_chunks = arrived", c.sent_chunks, arrived.chunks);
+        self.note(of, "cut_short = arrived", c.cut_short, arrived.cut_short);
+    }
+
+    fn prove_kind(&mut self, kind: Kind, counted: Counted, streams: &Streams) {
+        let of = Of::Kind(kind);
+        let ours = |slot: u16| Slot::try_from(slot).is_ok_and(|slot| slot.kind() == kind);
+        let (mut wanted, mut kept) = (0, 0);
+        let is_request = |slot: u16| Slot::try_from(slot).is_ok_and(Slot::is_request);
+        for (_, arrived) in streams.iter().filter(|((slot, _), _)| ours(*slot) && !is_request(*slot)) {
+            (wanted, kept) = (add(wanted, arrived.wanted), add(kept, arrived.bookkeeping));
+        }
+        let known = add(counted.delivered, add(counted.filtered, counted.unread));
+        self.note(of, "arrived = delivered + filtered + unread", wanted, known);
+        let known = add(counted.kept, counted.kept_unread);
+        self.note(of, "arrived for bookkeeping = kept + unread", kept, known);
+        let requests = streams.iter().filter(|((slot, _), _)| ours(*slot) && is_request(*slot));
+        let requests = requests.fold(0, |sum, (_, arrived)| add(sum, arrived.bookkeeping));
+        self.note(of, "requests that arrived = requests that were joined or wait", requests, counted.requests);
+        let k = self.kind(kind);
+        let parts = add(k.delivered, add(k.filtered, k.lost.sum()));
+        self.note(of, "seen = delivered + filtered + lost", k.seen, parts);
+    }
+
+    /// What to say when the account does not add up: each sum that is wrong, a line each.
+    pub fn discrepancy(&self) -> Option<String> {
+        let line = |sum: &Discrepancy| format!("the account does not add up: {sum}; please report it");
+        let lines: Vec<String> = self.discrepancies.iter().map(line).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    fn note(&mut self, of: Of, sum: &'static str, left: u64, right: u64) {
+        if left != right && self.discrepancies.len() < limits::DISCREPANCIES {
+            self.discrepancies.push(Discrepancy { of, sum, left, right });
+        }
     }
 
     fn skipped(&mut self, slots: &[u16], skips: u64) {
@@ -187,17 +380,33 @@ impl Account {
     pub fn line(&self) -> String {
         let sum = self.sum();
         let mut line = format!(
-            "account: seen {} delivered {} filtered {} lost {} cut {} (",
+            "account: seen {} delivered {} filtered {} lost {}",
             sum.seen,
             sum.delivered,
             sum.filtered,
-            sum.lost.sum(),
-            self.cut
+            sum.lost.sum()
         );
+        let beside = [(self.unattributed_skips, "unattributed"), (self.bookkeeping_lost, "bookkeeping")];
+        // Writing to a String cannot fail.
+        for (count, what) in beside.into_iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(line, " + {count} {what}");
+        }
+        let _ = write!(line, " cut {}", self.cut);
+        let dropped = Reason::ALL.into_iter().zip(self.dropped).map(|(reason, count)| (reason.name(), count));
+        for (what, count) in dropped.chain([("hollow", self.hollow)]).filter(|(_, count)| *count > 0) {
+            let _ = write!(line, " {what} {count}");
+        }
+        line.push_str(" (");
         let asked = Kind::PROBED.iter().filter(|k| self.asked & k.bit() != 0);
         let kinds: Vec<String> = asked.map(|kind| format!("{} {}", kind.name(), self.kind(*kind).delivered)).collect();
         line.push_str(&kinds.join(" "));
         line.push(')');
+        match self.discrepancies.len() {
+            0 => {}
+            sums => {
+                let _ = write!(line, "; does not add up: {sums} of its sums are wrong");
+            }
+        }
         line
     }
 
@@ -205,7 +414,7 @@ impl Account {
     pub fn json(&self) -> String {
         let sum = self.sum();
         let mut out = format!(
-            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"pairing":{{"#,
+            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"processes_evicted":{},"cgroups_evicted":{},"unsettled":{},"pairing":{{"#,
             sum.seen,
             sum.delivered,
             sum.filtered,
@@ -214,7 +423,10 @@ impl Account {
             self.cut,
             self.unattributed_skips,
             self.bookkeeping_lost,
-            self.tree_full
+            self.tree_full,
+            self.shortage.processes,
+            self.shortage.cgroups,
+            self.shortage.unsettled
         );
         let pairing: Vec<String> = self.pairing.each().iter().map(|(name, n)| format!("\"{name}\":{n}")).collect();
         out.push_str(&pairing.join(","));
@@ -235,7 +447,18 @@ impl Account {
                 k.lost.read
             );
         }
-        out.push_str("}}}");
+        out.push_str(r#"},"dropped":{"#);
+        let dropped = Reason::ALL.into_iter().zip(self.dropped);
+        let dropped: Vec<String> = dropped.map(|(reason, n)| format!("\"{}\":{n}", reason.name())).collect();
+        out.push_str(&dropped.join(","));
+        let _ = write!(out, r#"}},"hollow":{},"discrepancies":["#, self.hollow);
+        // Nothing in these texts needs an escape.
+        let sums = self.discrepancies.iter();
+        let sums: Vec<String> = sums
+            .map(|d| format!(r#"{{"of":"{}","sum":"{}","left":{},"right":{}}}"#, d.of, d.sum, d.left, d.right))
+            .collect();
+        out.push_str(&sums.join(","));
+        out.push_str("]}}");
         out
     }
 }
@@ -248,51 +471,4 @@ pub fn single_kind(slots: &[u16]) -> Option<Kind> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame::host::ProgramSkips;
-    use tracetui_shared::counters::{CpuState, SlotCounters};
-    use tracetui_shared::kind::SLOTS;
-
-    fn cpu(slot: Slot, counters: SlotCounters) -> CpuState {
-        let mut slots = [SlotCounters::default(); SLOTS];
-        slots[slot as usize] = counters;
-        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 }
-    }
-
-    #[test]
-    fn the_account_adds_up_over_all_its_sources() {
-        let open = SlotCounters { wanted: 100, filtered: 7, own: 3, lost_ring: 10, ..SlotCounters::default() };
-        let fork = SlotCounters { bookkeeping: 12, lost_bookkeeping: 2, ..SlotCounters::default() };
-        let counters = Counters {
-            cpus: vec![cpu(Slot::OpenTp, open), CpuState { tree_full: 6, ..cpu(Slot::ForkBtf, fork) }],
-            programs: vec![
-                ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips: 5 },
-                ProgramSkips { program: "sys_exit_btf".into(), slots: vec![5, 6], skips: 4 },
-            ],
-            ..Counters::default()
-        };
-        let mut counted = ByKind::default();
-        *counted.of(Kind::Open).expect("probed") =
-            Counted { delivered: 80, filtered: 9, unread: 1, gaps: 10, cut: 2, own: 0 };
-        let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
-        assert_eq!(account.kind(Kind::Open).off_by(), 0);
-        assert_eq!(account.sum().off_by(), 0);
-        assert_eq!(account.unattributed_skips, 4);
-        assert_eq!(account.bookkeeping_lost, 2);
-        assert_eq!(account.tree_full, 6, "apart: it is no event");
-        assert_eq!(account.line(), "account: seen 127 delivered 80 filtered 31 lost 16 cut 2 (open 80)");
-        let json: serde_json::Value = serde_json::from_str(&account.json()).expect("JSON");
-        assert_eq!(json["account"]["kinds"]["open"]["lost"]["probe"], 5);
-        assert_eq!(json["account"]["tree_full"], 6);
-    }
-
-    #[test]
-    fn an_event_that_nobody_counted_makes_the_account_fail() {
-        let open = SlotCounters { wanted: 100, ..SlotCounters::default() };
-        let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
-        let mut counted = ByKind::default();
-        counted.of(Kind::Open).expect("probed").delivered = 99;
-        assert_eq!(Account::of(&counters, &counted, Pairing::default(), 0).sum().off_by(), 1);
-    }
-}
+mod tests;

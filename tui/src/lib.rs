@@ -15,14 +15,17 @@
 //! | [`app`] | the dashboard's state and what keys do |
 //! | [`view`] | draws that state |
 //! | [`arch`] | what differs between architectures |
+//! | [`budget`], [`limits`] | how memory is divided, and every other bound |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
 pub mod app;
 pub mod arch;
+pub mod budget;
 pub mod cli;
 pub mod command;
 pub mod enrich;
 pub mod event;
+pub mod fifo;
 pub mod filter;
 pub mod frame;
 pub mod limits;

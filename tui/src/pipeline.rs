@@ -7,10 +7,12 @@ mod assemble;
 mod command;
 mod gaps;
 mod order;
+mod requests;
 #[cfg(test)]
 mod tests;
 
-use crate::account::{Account, ByKind};
+use crate::account::{Account, ByKind, Shortage};
+use crate::budget::Budget;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
@@ -21,9 +23,10 @@ use assemble::Assembler;
 use command::{CommandTree, Whose};
 use gaps::Gaps;
 use order::Order;
+use requests::Requests;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -42,11 +45,17 @@ pub struct Pipeline {
     world: World,
     gaps: Gaps,
     assembler: Assembler,
+    requests: Requests,
     order: Order,
     counted: ByKind,
     asked: u32,
     unframed: u64,
+    /// Events that were handed on before their order was settled.
+    unsettled: u64,
     command: Option<CommandTree>,
+    /// Everything was handed on: the account can be proved.
+    finished: bool,
+    budget: Budget,
 }
 
 impl Pipeline {
@@ -62,14 +71,50 @@ impl Pipeline {
         self.command = Some(CommandTree::new(command));
     }
 
+    /// Bounds what is kept here, and what is known of the world. Before the first batch.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+        self.world.set_budget(budget);
+        self.assembler.set_budget(budget);
+        self.requests.set_budget(budget);
+    }
+
+    /// Bytes of what waits here: execs for the rest of their arguments, requests for their end, and events for their order to settle.
+    pub fn bytes(&self) -> usize {
+        self.order.bytes() + self.assembler.bytes() + self.requests.bytes()
+    }
+
     /// What is known around the events that were released so far.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// The account as of the counters that were last fed.
+    /// The account as of the counters that were last fed. After [`finish`](Self::finish) it is proved.
     pub fn account(&self) -> Account {
-        Account::of(self.world.counters(), &self.counted, self.world.processes.pairing(), self.asked)
+        let counters = self.world.counters();
+        let mut counted = self.counted;
+        if let Some(opens) = counted.of(Kind::Open) {
+            opens.requests = self.requests.met();
+            opens.unseen = self.requests.unseen();
+            opens.hollow = self.requests.hollow();
+        }
+        let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked);
+        if self.finished {
+            let mut arrived = self.gaps.arrived();
+            self.assembler.cut_short(&mut arrived);
+            account.prove(counters, &counted, &arrived, self.unframed);
+        }
+        account.shortage = Shortage {
+            processes: self.world.processes.evicted(),
+            cgroups: self.world.cgroups_evicted(),
+            unsettled: self.unsettled,
+        };
+        account
+    }
+
+    /// What to say when the account does not add up.
+    pub fn discrepancy(&self) -> Option<String> {
+        self.account().discrepancy()
     }
 
     /// Records that came but were no frames.
@@ -88,10 +133,9 @@ impl Pipeline {
                 continue;
             }
             if let Some(gap) = self.gaps.check(&frame.header) {
-                self.count_gap(&gap);
                 push_lost(&gap, &mut made);
             }
-            if self.assembler.whole(&frame, &mut made) {
+            if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
                 index.add(frame.header.time, offset);
             }
         }
@@ -106,13 +150,19 @@ impl Pipeline {
             for lost in self.gaps.skips(self.world.counters(), counters, time) {
                 push_lost(&lost, made);
             }
+            self.requests.count(counters, time, made);
             if counters.last {
                 self.assembler.give_up(BootNanos(u64::MAX), made);
                 for lost in self.gaps.tail(counters, time) {
-                    self.count_gap(&lost);
                     push_lost(&lost, made);
                 }
             }
+        }
+        if let HostFrame::Probe(probe) = &host
+            && probe.attached
+            && probe.name == Slot::OpenUringQuiet.program()
+        {
+            self.requests.sees_quiet();
         }
         if let HostFrame::Host(_) = &host {
             // The first frame of a trace, right after the attach.
@@ -127,17 +177,14 @@ impl Pipeline {
         self.world.apply_host(host);
     }
 
-    fn count_gap(&mut self, gap: &LostRecord) {
-        if let Some(counted) = Kind::try_from(gap.of).ok().and_then(|kind| self.counted.of(kind)) {
-            // A recording's numbers may be anything.
-            counted.gaps = counted.gaps.saturating_add(gap.count);
-        }
-    }
-
-    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one.
+    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one; and when there is no room
+    /// for those that can, the oldest of them too.
     pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
         let until = self.order.settled();
         self.release_until(until, to);
+        while let Some(until) = self.order.overdue(self.budget.order()) {
+            self.unsettled += self.release_until(until, to) as u64;
+        }
     }
 
     /// Hands on everything that is left, in order of time.
@@ -146,19 +193,20 @@ impl Pipeline {
         self.assembler.give_up(BootNanos(u64::MAX), &mut made);
         self.order.add_made(made);
         self.release_until(BootNanos(u64::MAX), to);
+        self.finished = true;
     }
 
-    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) -> usize {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
         self.order.add_made(made);
         let Pipeline { world, order, counted, asked, command, .. } = self;
-        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to));
+        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to))
     }
 
     /// Batches whose events have all been released, for the reader to fill again.
     pub fn spare(&mut self) -> Option<Batch> {
-        self.order.spare()
+        self.order.take_spare()
     }
 
     /// Whether events wait for their order to settle.
@@ -186,6 +234,9 @@ fn release_one(
         counted.own += 1;
     }
     if frame.header.has(flag::BOOKKEEPING) {
+        if let Some(counted) = counted.of(kind) {
+            counted.kept += 1;
+        }
         return;
     }
     if whose != Whose::Commands || kind != Kind::Lost && asked & kind.bit() == 0 {
@@ -207,15 +258,20 @@ fn release_one(
     }
 }
 
-/// A frame that is no event: counted, and a `lost` row stands where it was.
+/// A frame that cannot be decoded: counted, and a `lost` row stands where it was, unless it was for the process table only.
 fn unread(
     frame: &FrameRef<'_>,
     world: &mut World,
     counted: &mut ByKind,
     to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
 ) {
+    let bookkeeping = frame.header.has(flag::BOOKKEEPING);
     if let Some(counted) = Kind::try_from(frame.header.kind).ok().and_then(|kind| counted.of(kind)) {
-        counted.unread += 1;
+        counted.unread += u64::from(!bookkeeping);
+        counted.kept_unread += u64::from(bookkeeping);
+    }
+    if bookkeeping {
+        return;
     }
     let ns = frame.header.time.0;
     let record = LostRecord {

@@ -86,6 +86,9 @@ fn check_kernel(kernel: &str, btf: &Btf, truth: &BTreeMap<String, Row>) -> Resol
         "{kernel} (after a change of the fields, run scripts/btf-truth.sh):\n{}",
         wrong.join("\n")
     );
+    for decision in resolved.decisions.iter().filter(|decision| decision.place.is_ok()) {
+        assert!(decision.usable().is_ok(), "{kernel}: shared/src/offsets.rs states another width: {decision:?}");
+    }
     resolved
 }
 

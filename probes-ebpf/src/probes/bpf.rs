@@ -68,8 +68,8 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
             return;
         }
         let who = Who::of(call.task);
-        let Some(event) = Event::begin(slot, &who, call.ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
         clear(s);
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;

@@ -3,7 +3,7 @@
 use super::field;
 use super::open::copy_header;
 use crate::arch::{Call, first_argument};
-use crate::emit::{Event, Frame};
+use crate::emit::{Event, Frame, SMALL};
 use crate::further::{self, arguments_btf, arguments_tp};
 use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
 use crate::path::{self, NAME_SLACK, Place, Walk};
@@ -18,7 +18,7 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
-use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::abi;
 
@@ -36,6 +36,14 @@ const ARGC_FEW: u32 = 16;
 /// Bytes asked for when an argument of a failed exec is read.
 const ARG_ASK: u64 = ARGV_FIRST as u64;
 
+/// Bytes of the largest first record.
+const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
+const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
+/// Bytes of each string and path, and of the arguments, in a small record.
+const FEW: u64 = 256;
+const ARGV_FEW: u64 = 512;
+const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW <= SMALL);
+
 /// Where `exec` is put together.
 #[repr(C)]
 pub struct ExecScratch {
@@ -51,6 +59,9 @@ pub struct ExecScratch {
     count: u64,
     /// Not 0 when no more arguments are taken, only counted.
     full: u64,
+    /// Bytes that a string or a path may have, and where in `buf` arguments must end: fewer when the ring is half full.
+    most: u64,
+    end: u64,
     /// Not 0 when its pointers are of 4 bytes.
     narrow: u64,
     /// One pointer, or one byte, of the caller's memory.
@@ -130,25 +141,33 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     // own map.
     unsafe {
         let who = Who::of(exec.task);
-        let Some(event) = Event::begin(slot, &who, false) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(mut event) = Event::begin(slot, &who, false) else { return };
+        let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         event.head(header, &who);
         let record = &raw mut (*s).frame.record;
+        measure(s, &mut event);
         (*record).ret = 0;
         (*record).argc = exec.argc;
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
         (*record).euid = ld(who.cred, Field::CredEuid);
         (*record).egid = ld(who.cred, Field::CredEgid);
         set(&raw mut (*s).off, 0);
-        (*record).filename_len = string(s, exec.filename);
-        (*record).filename_marks = if (*record).filename_len == 0 { mark::FAULT } else { 0 };
-        if u64::from((*record).filename_len) == STRING_MAX - 1 && rd::<u8>(exec.filename + STRING_MAX - 1) != 0 {
+        let (len, cut) = string(s, exec.filename);
+        (*record).filename_len = len;
+        (*record).filename_marks = if len == 0 { mark::FAULT } else { cut };
+        if u64::from(len) == STRING_MAX - 1 && rd::<u8>(exec.filename + STRING_MAX - 1) != 0 {
             (*record).filename_marks = mark::CUT;
         }
         (*record).interp_len = 0;
         match exec.interp {
-            Some(interp) if interp != exec.filename => (*record).interp_len = string(s, interp),
+            Some(interp) if interp != exec.filename => {
+                let (len, cut) = string(s, interp);
+                (*record).interp_len = len;
+                if cut != 0 {
+                    (*record).filename_marks |= mark::NOT_COLLECTED;
+                }
+            }
             Some(_) => {}
             None => (*record).filename_marks |= mark::NOT_COLLECTED,
         }
@@ -157,17 +176,49 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     }
 }
 
-/// Appends a kernel string without its NUL; its length.
+/// Settles how large the record may be. [`LARGEST`] in all where the ring is less than half full.
 #[inline(always)]
-unsafe fn string(s: *mut ExecScratch, from: u64) -> u16 {
+unsafe fn measure(s: *mut ExecScratch, event: &mut Event) {
+    // SAFETY: see `emit`.
+    unsafe {
+        event.ask_room(LARGEST);
+        set(&raw mut (*s).most, if event.large { STRING_MAX } else { FEW });
+    }
+}
+
+/// Counts the event as cut short, and says so in its record.
+#[inline(always)]
+unsafe fn cut_short(s: *mut ExecScratch, event: &Event) {
+    // SAFETY: see `emit`.
+    unsafe {
+        (*s).frame.record.argv_marks |= NO_ROOM;
+        event.count_cut_short();
+    }
+}
+
+/// Whether a string or a path was cut for want of room.
+#[inline(always)]
+unsafe fn any_cut(s: *mut ExecScratch) -> bool {
+    // SAFETY: see `emit`.
+    unsafe {
+        let record = &raw const (*s).frame.record;
+        ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks) & mark::CUT != 0
+    }
+}
+
+/// Appends a kernel string without its NUL; its length, and [`mark::CUT`] when there was no room for all of it.
+#[inline(always)]
+unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
     // SAFETY: see `emit`; a masked place has room for a string behind it.
     unsafe {
         let off = get(&raw const (*s).off);
         let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
         let n = read_kernel_str(dst, STRING_MAX, from);
         let len = if n > 0 { (n as u64 - 1) & (STRING_MAX - 1) } else { 0 };
+        let most = get(&raw const (*s).most);
+        let (len, cut) = if len > most { (most, mark::CUT) } else { (len, 0) };
         set(&raw mut (*s).off, off + len);
-        len as u16
+        (len as u16, cut)
     }
 }
 
@@ -200,14 +251,17 @@ unsafe fn names(s: *mut ExecScratch, from: Place, root: Place) -> (u16, u8) {
     // SAFETY: see `emit`.
     unsafe {
         let start = get(&raw const (*s).off);
-        let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), start, from, root);
+        let names = path::walk::<MASK, false>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), start, from, root);
+        if names.end - start > get(&raw const (*s).most) {
+            // A path without its beginning is none.
+            return (0, names.marks | mark::CUT);
+        }
         set(&raw mut (*s).off, names.end);
         ((names.end - start) as u16, names.marks)
     }
 }
 
-/// Appends the first arguments, sends the record, and sends the rest in continuations. The kernel wrote all of
-/// `mm->arg_start..arg_end` a moment ago, so the pages are there.
+/// Appends the first arguments, sends the record, and sends the rest in continuations.
 #[inline(always)]
 unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     // SAFETY: see `emit`.
@@ -217,23 +271,58 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let from: u64 = ld(mm, Field::MmArgStart);
         let total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
         let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
-        let first = at_most(carried, u64::from(ARGV_FIRST));
-        (*record).argv_total = total as u32;
-        (*record).argv_len = if event.bookkeeping { first as u32 } else { carried as u32 };
+        let most = if event.large { u64::from(ARGV_FIRST) } else { ARGV_FEW };
+        let first = at_most(if carried < most { carried } else { most }, u64::from(ARGV_FIRST));
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
-        (*record).argv_marks = if read_user(dst, first, from) != 0 { mark::FAULT } else { 0 };
-        const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
-        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + first, FIXED + MASK + 1 + ARGV_FIRST as u64);
-        if sent && !event.bookkeeping && carried > first {
+        let have = read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from);
+        (*record).argv_total = total as u32;
+        (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
+        let more = carried > first && have == first && event.large && !event.bookkeeping;
+        (*record).argv_len = if more { carried as u32 } else { have as u32 };
+        if !event.large && (carried > first || any_cut(s)) {
+            cut_short(s, event);
+        }
+        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + have, LARGEST);
+        if sent && more {
             chunks(s, event, from, carried);
         }
     }
 }
 
-/// Sends the arguments after the first [`ARGV_FIRST`] bytes.
+/// Reads `len` bytes of user memory, `MOST` at most, or those before the first page that cannot be read; how many. The kernel
+/// wrote all arguments a moment ago, but a page may have gone since. The helper reads all that it is asked for or nothing.
+#[inline(always)]
+unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    // SAFETY: see `emit`; `dst` has `MOST` bytes.
+    unsafe {
+        if read_user(dst, len, from) == 0 {
+            return len;
+        }
+        // Up to the last border of a page, then up to the one before it.
+        let last = from.wrapping_add(len).wrapping_sub(1) & !(PAGE - 1);
+        let mut left = last.wrapping_sub(from);
+        let mut turn = 0;
+        while turn <= MOST / PAGE {
+            if left == 0 || left > MOST {
+                return 0;
+            }
+            let some = at_most(left, MOST);
+            if read_user(dst, some, from) == 0 {
+                return some;
+            }
+            left = left.wrapping_sub(PAGE);
+            turn += 1;
+        }
+        0
+    }
+}
+
+/// Sends the arguments after the first [`ARGV_FIRST`] bytes, as many as there is room for.
 #[inline(always)]
 unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
+    const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
     // SAFETY: see `emit`.
     unsafe {
         let header = &raw mut (*s).chunk.header;
@@ -249,11 +338,16 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
             let left = carried - at;
             let len = at_most(left, u64::from(ARGV_CHUNK));
             let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
-            let fault = read_user(dst, len, from.wrapping_add(at)) != 0;
-            let marks = if fault { u32::from(mark::FAULT) } else { 0 };
-            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks, reserved: 0 };
-            const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
-            if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
+            let have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
+            let fault = if have < len { u32::from(mark::FAULT) } else { 0 };
+            (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: fault, reserved: 0 };
+            if !event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
+                event.count_cut_short();
+                (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: u32::from(NO_ROOM), reserved: 0 };
+                event.send_end(header, FIXED);
+                break;
+            }
+            if fault != 0 {
                 break;
             }
             set(&raw mut (*s).off, at + len);
@@ -287,10 +381,11 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
     // own map.
     unsafe {
         let who = Who::of(call.task);
-        let Some(event) = Event::begin(slot, &who, true) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(mut event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
+        measure(s, &mut event);
         (*record).ret = call.ret as i32;
         (*record).old_tid = 0;
         (*record).euid = ld(who.cred, Field::CredEuid);
@@ -308,12 +403,15 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         }
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
         let start = get(&raw const (*s).off);
+        set(&raw mut (*s).end, if event.large { u64::MAX } else { start + ARGV_FEW });
         asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);
         let end = get(&raw const (*s).off);
         (*record).argv_total = (end - start) as u32;
         (*record).argv_len = (end - start) as u32;
-        const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
-        event.send((&raw mut (*s).frame).cast(), FIXED + end, FIXED + MASK + 1 + ARGV_FIRST as u64);
+        if !event.large && (get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s)) {
+            cut_short(s, &event);
+        }
+        event.send((&raw mut (*s).frame).cast(), FIXED + end, LARGEST);
     }
 }
 
@@ -345,6 +443,13 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
                 (*record).filename_marks = mark::CUT;
             }
         }
+        let most = get(&raw const (*s).most);
+        let len = if len > most {
+            (*record).filename_marks = mark::CUT;
+            most
+        } else {
+            len
+        };
         (*record).filename_len = (off + len) as u16;
         set(&raw mut (*s).off, off + len);
     }
@@ -497,7 +602,13 @@ unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
         }
         // Of an empty string older kernels write the NUL, but do not count it.
         let n = n + i64::from(n == 0);
-        set(&raw mut (*s).off, off + (n as u64 & (2 * ARG_ASK - 1)));
+        let to = off + (n as u64 & (2 * ARG_ASK - 1));
+        let end = get(&raw const (*s).end);
+        if to > end {
+            set(&raw mut (*s).off, end);
+            return set(&raw mut (*s).full, u64::from(mark::CUT));
+        }
+        set(&raw mut (*s).off, to);
         if n == ARG_ASK as i64 {
             // As long as there was room for: whole only if its NUL is where ours was put.
             let word = (&raw mut (*s).word).cast::<u8>();

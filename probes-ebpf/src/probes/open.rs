@@ -42,8 +42,8 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
     // own map.
     unsafe {
         let who = Who::of(call.task);
-        let Some(event) = Event::begin(slot, &who, call.ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
+        let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;
@@ -51,7 +51,7 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
         (*record).abi = call.abi;
         (*record).uring = 0;
         let path = request(s, call, via);
-        let end = resolved(s, call.task, call.ret, Reach::Here);
+        let (end, _) = resolved::<0, false>(s, call.task, call.ret, Reach::Here);
         let path_len = as_asked(s, end, path);
         send(s, &event, end, path_len);
     }
@@ -117,10 +117,15 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
     }
 }
 
-/// Appends the names of the opened file, or of the caller's root when nothing was opened; where they end, which is at
-/// most [`MASK`].
+/// Puts the names of the opened file, or of the caller's root when nothing was opened, into the buffer from `START` on.
+/// Returns where they end, which is at most [`MASK`], and the dentry of the opened file, 0 when there is none.
 #[inline(always)]
-pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -> u64 {
+pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
+    s: *mut OpenScratch,
+    task: u64,
+    ret: i64,
+    reach: Reach,
+) -> (u64, u64) {
     // SAFETY: see `open`.
     unsafe {
         let record = &raw mut (*s).frame.record;
@@ -142,31 +147,31 @@ pub unsafe fn resolved(s: *mut OpenScratch, task: u64, ret: i64, reach: Reach) -
         (*record).root_off = if ret >= 0 || root.dentry == 0 { u16::MAX } else { 0 };
         if from.dentry == 0 {
             (*record).names_marks = marks;
-            return 0;
+            return (START, 0);
         }
-        let names = path::walk::<MASK>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), 0, from, root);
-        (*record).names_len = names.end as u16;
+        let names = path::walk::<MASK, PREEMPTIBLE>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), START, from, root);
+        (*record).names_len = (names.end - START) as u16;
         if ret >= 0 {
             (*record).root_off = match names.root {
-                Some(at) => at as u16,
+                Some(at) => (at - START) as u16,
                 // The file is elsewhere; where nothing is above the root, that is the end of every path.
-                None if path::is_top(task, root) => names.end as u16,
+                None if path::is_top(task, root) => (names.end - START) as u16,
                 None => u16::MAX,
             };
         }
         (*record).names_marks = names.marks | marks;
-        names.end & MASK
+        (names.end & MASK, if ret >= 0 { from.dentry } else { 0 })
     }
 }
 
-/// How often a new descriptor is looked at where other tasks share the table: one of them that puts a file there, and takes
-/// it away again, would have to do so in step with every look.
+/// How often a new descriptor is looked at: another task that shares the table, and that puts a file there and takes it away
+/// again, would have to do so in step with every look.
 const LOOKS: u32 = 3;
 
-/// The file behind the new descriptor. Where other tasks share the table, one may have closed or reused it by now, which
-/// is told by the empty place, by flags other than asked for, and by a file that is referred to from elsewhere too
+/// The file behind the new descriptor. Another task that shares the table, or shared it a moment ago, may have closed or
+/// reused it by now. Signs of that are an empty place, flags other than asked for, and a file that has other references
 /// (`dup2`, or a descriptor that was received). A file that the other task opened afresh, with the same flags, looks like
-/// ours.
+/// ours. That the table has one user now proves nothing: the other one may have left.
 #[inline(always)]
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
@@ -176,9 +181,6 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
             return (Place::NONE, mark::RACED);
         }
         let view = path::view_file(file, &raw mut (*s).walk);
-        if ld::<u32>(ld(task, Field::TaskFiles), Field::FilesCount) == 1 {
-            return (view.path, 0);
-        }
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
         // These flags an open file keeps as they were asked for: fcntl(2) changes others, and `do_dentry_open` clears those

@@ -1,60 +1,51 @@
-//! `open` through io_uring, which no system call shows: what was asked for is told when the request is submitted, the
-//! result when it completes, by another thread perhaps.
+//! `open` through io_uring, which no system call shows.
+//!
+//! A request is reported twice: when it is submitted, with the path, which the kernel frees before the request ends, and
+//! with the submitter; and when it ends, with its result. User space joins the two by the request's address. So nothing is
+//! kept in the kernel, and any number of requests may be under way.
 
 use super::field;
 use super::open::{self, OpenScratch};
 use crate::arch::{native_abi, o_largefile};
-use crate::capture;
-use crate::emit::{Event, untold};
+use crate::emit::{Event, Frame};
 use crate::maps::{
-    URING_COMPLETE_SCRATCH, URING_COMPLETE_TP_SCRATCH, URING_OPENS, URING_QUIET_SCRATCH, URING_SUBMIT_SCRATCH,
-    URING_SUBMIT_TP_SCRATCH, this_cpu,
+    URING_COMPLETE_SCRATCH, URING_COMPLETE_TP_SCRATCH, URING_QUIET_SCRATCH, URING_REFUSED_SCRATCH,
+    URING_REFUSED_TP_SCRATCH, URING_SUBMIT_SCRATCH, URING_SUBMIT_TP_SCRATCH,
 };
-use crate::read::{at_most, get, konst, offset, rd, read_kernel, read_kernel_str, set};
-use crate::task::{self, Who, current};
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use crate::path::{self, Walk};
+use crate::read::{any, at_most, casts, has, ld, offset, rd, read_kernel_str, set, typed_as};
+use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext, TracePointContext};
-use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{PATH_MAX, uring, via};
+use tracetui_shared::record::open::{OpenRecord, PATH_MAX, RequestPart, UNKNOWN, uring, via};
 
 /// `IORING_OP_OPENAT`.
 const OPENAT: u8 = 18;
 /// `IORING_OP_OPENAT2`.
 const OPENAT2: u8 = 28;
+const AT_FDCWD: i32 = -100;
 
-/// An open that was submitted.
+/// Where the report of a request is put together.
 #[repr(C)]
-pub struct UringOpen {
-    /// Who submitted it.
-    header: FrameHeader,
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-    dirfd: i32,
-    /// [`uring`] bits.
-    uring: u32,
-    path_len: u32,
-    path_marks: u32,
-    /// Not 0 when it is among the [`untold`].
-    counted: u64,
-    /// A byte before the path: see `read_kernel_str`.
-    before: u64,
+pub struct RequestScratch {
+    frame: Frame<OpenRecord>,
+    part: RequestPart,
     path: [u8; PATH_MAX as usize],
+    walk: Walk,
 }
 
 /// `io_uring_submit_req(struct io_kiocb *req)` from 6.12 on, `io_uring_submit_sqe(const struct io_kiocb *req, bool
-/// force_nonblock)` before: after the preparation of a request, so its name is in kernel memory. Requests that the
+/// force_nonblock)` before: after the preparation of a request, so its path is in kernel memory. Requests that the
 /// preparation refuses do not come here.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is the request.
-    unsafe { submitted(&URING_SUBMIT_SCRATCH, ctx.arg(0)) };
+    unsafe { submitted(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, ctx.arg(0)) };
     0
 }
 
@@ -62,8 +53,8 @@ pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the place is the record's, which user space made sure of.
-    unsafe { submitted(&URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ)) };
+    // SAFETY: the place is the record's; user space compared it with the tracepoint's format.
+    unsafe { submitted(Slot::UringSubmitTp, &URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
@@ -72,7 +63,8 @@ pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint(function = "io_uring_req_failed")]
 #[inline(always)]
 pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
-    refused(ctx.arg(1));
+    // SAFETY: the argument is the request.
+    unsafe { refused(Slot::UringRefused, &URING_REFUSED_SCRATCH, ctx.arg(1)) };
     0
 }
 
@@ -81,7 +73,7 @@ pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `uring_submit_tp`.
-    refused(unsafe { field(&ctx, REQ) });
+    unsafe { refused(Slot::UringRefusedTp, &URING_REFUSED_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
@@ -92,7 +84,7 @@ pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is the request, or null.
-    unsafe { ended(Slot::OpenUring, &URING_COMPLETE_SCRATCH, ctx.arg(1)) };
+    unsafe { ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, ctx.arg(1)) };
     0
 }
 
@@ -101,12 +93,13 @@ pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `uring_submit_tp`.
-    unsafe { ended(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, field(&ctx, REQ)) };
+    unsafe { ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
 /// The return of `int io_openat2(struct io_kiocb *req, unsigned int issue_flags)`, to which both requests lead: 0 once the
-/// request has its result, an error when it is to be tried again. Tells what [`uring_complete_btf`] is not told.
+/// request has its result, an error when it is to be tried again. Reports the requests that [`uring_complete_btf`] does not
+/// see.
 #[fexit(function = "io_openat2")]
 #[inline(always)]
 pub fn uring_quiet(ctx: FExitContext) -> i32 {
@@ -114,7 +107,7 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
     // SAFETY: reads by helper, which fail softly.
     unsafe {
         if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(Field::KiocbCqeRes))) >= 0 {
-            ended(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req);
+            ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req);
         }
     }
     0
@@ -123,8 +116,8 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
 /// Where `req` stands in the records of the classic tracepoints: after the common fields and `ctx`.
 const REQ: usize = 16;
 
-/// `REQ_F_CQE_SKIP`, which is `IOSQE_CQE_SKIP_SUCCESS`: no completion when it succeeds. When it fails, the kernel takes the
-/// flag away.
+/// `REQ_F_CQE_SKIP`, which is `IOSQE_CQE_SKIP_SUCCESS`: no completion when it succeeds. When it fails, the kernel clears the
+/// flag.
 const CQE_SKIP: u32 = 1 << 6;
 
 #[inline(always)]
@@ -133,7 +126,7 @@ unsafe fn is_quiet(req: u64) -> bool {
     unsafe { rd::<u32>(req.wrapping_add(offset(Field::KiocbFlags))) & CQE_SKIP != 0 }
 }
 
-/// What a request is to do, when it is to open a file.
+/// The opcode of a request that is to open a file.
 #[inline(always)]
 unsafe fn opens(req: u64) -> Option<u8> {
     // SAFETY: a read by helper.
@@ -141,141 +134,154 @@ unsafe fn opens(req: u64) -> Option<u8> {
     (opcode == OPENAT || opcode == OPENAT2).then_some(opcode)
 }
 
-/// What an earlier request at the same address asked for is not what this one did.
+/// The task that submitted a request, where it can be read as a typed task (6.2+), else the current one: a thread of the
+/// same process, but for a ring that processes share.
 #[inline(always)]
-fn refused(req: u64) {
-    let _ = URING_OPENS.remove(req);
+unsafe fn submitter(req: u64) -> u64 {
+    // SAFETY: reads by helper; the cast pointer fails softly.
+    unsafe {
+        let task: u64 = if has(Field::KiocbTask) {
+            rd(req.wrapping_add(offset(Field::KiocbTask)))
+        } else if has(Field::KiocbTctx) && has(Field::IoUringTaskTask) {
+            rd(rd::<u64>(req.wrapping_add(offset(Field::KiocbTctx))).wrapping_add(offset(Field::IoUringTaskTask)))
+        } else {
+            0
+        };
+        if casts() && task != 0 { typed_as(task, Type::Task) } else { current() }
+    }
+}
+
+/// Writes what a request asks for, as it still stands in the request when it ends.
+#[inline(always)]
+unsafe fn asked(record: *mut OpenRecord, req: u64, opcode: u8) {
+    // SAFETY: the record is ours; kernel addresses are read by helper.
+    unsafe {
+        let how = req.wrapping_add(offset(Field::IoOpenHow));
+        (*record).via = via::IO_URING;
+        (*record).abi = native_abi();
+        // The kernel adds that flag (`__io_openat_prep`).
+        (*record).flags = rd::<u64>(how) & !o_largefile();
+        (*record).mode = rd::<u64>(how.wrapping_add(8)) as u32;
+        (*record).resolve = rd(how.wrapping_add(16));
+        (*record).dirfd = rd(req.wrapping_add(offset(Field::IoOpenDfd)));
+        (*record).how_marks = 0;
+        let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
+        let direct = if rd::<u32>(req.wrapping_add(offset(Field::IoOpenFileSlot))) != 0 { uring::DIRECT } else { 0 };
+        let quiet = if is_quiet(req) { uring::QUIET } else { 0 };
+        (*record).uring = by_openat2 | direct | quiet;
+    }
+}
+
+/// Begins the report of a request: all but the path.
+#[inline(always)]
+unsafe fn begin(
+    slot: Slot,
+    scratch: &Array<RequestScratch>,
+    req: u64,
+    opcode: u8,
+) -> Option<(Event, *mut RequestScratch, u64)> {
+    // SAFETY: `s` is this CPU's element of this program's own map.
+    unsafe {
+        let task = current();
+        let who = Who::of(task);
+        let event = Event::request(slot, &who)?;
+        let s = event.place(scratch)?;
+        event.head(&raw mut (*s).frame.header, &who);
+        let record = &raw mut (*s).frame.record;
+        asked(record, req, opcode);
+        (*record).ret = 0;
+        (*record).names_len = 0;
+        (*record).root_off = u16::MAX;
+        (*record).names_marks = 0;
+        (*record).path_len = 0;
+        Some((event, s, task))
+    }
 }
 
 #[inline(always)]
-unsafe fn submitted(scratch: &Array<UringOpen>, req: u64) {
-    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
+unsafe fn send(s: *mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u64) {
+    const FIXED: u64 = (size_of::<Frame<OpenRecord>>() + size_of::<RequestPart>()) as u64;
+    // SAFETY: as in `begin`.
+    unsafe {
+        // After the path: reading an empty one may write before its first byte (`read_kernel_str`).
+        set(&raw mut (*s).part, RequestPart { request: req, place });
+        event.send((&raw mut (*s).frame).cast(), FIXED + path_len, FIXED + u64::from(PATH_MAX));
+    }
+}
+
+#[inline(always)]
+unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+    // SAFETY: as in `begin`; kernel addresses are read by helper.
     unsafe {
         let Some(opcode) = opens(req) else { return };
-        let who = Who::of(current());
-        if u64::from(who.tgid) == konst(Const::SelfTgid) {
-            return;
-        }
-        let Some((cpu, _)) = this_cpu() else { return };
-        let Some(s) = scratch.get_ptr_mut(cpu) else { return };
-        task::fill(&raw mut (*s).header, &who, cpu, bpf_ktime_get_boot_ns());
-        let how = req.wrapping_add(offset(Field::IoOpenHow));
-        // The kernel adds that flag (`__io_openat_prep`).
-        (*s).flags = rd::<u64>(how) & !o_largefile();
-        (*s).mode = rd(how.wrapping_add(8));
-        (*s).resolve = rd(how.wrapping_add(16));
-        (*s).dirfd = rd(req.wrapping_add(offset(Field::IoOpenDfd)));
-        let slot: u32 = rd(req.wrapping_add(offset(Field::IoOpenFileSlot)));
-        let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
-        let direct = if slot != 0 { uring::DIRECT } else { 0 };
-        (*s).uring = u32::from(by_openat2 | direct);
+        let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
+        let record = &raw mut (*s).frame.record;
         let filename: u64 = rd(req.wrapping_add(offset(Field::IoOpenFilename)));
         let name: u64 = rd(filename.wrapping_add(offset(Field::FilenameName)));
-        (*s).before = 0;
         let n = read_kernel_str((&raw mut (*s).path).cast(), u64::from(PATH_MAX), name);
-        (*s).path_len = if n > 0 { n as u32 - 1 } else { 0 };
-        (*s).path_marks = if n > 0 { 0 } else { u32::from(mark::FAULT) };
-        let counted = is_quiet(req) && capture::wanted(Kind::Open, &who, false);
-        (*s).counted = u64::from(counted);
-        if counted {
-            untold(Slot::OpenUring, 1);
-        }
-        // Refused: the completion is told without what was asked for.
-        let _ = URING_OPENS.insert(req, &*s, 0);
+        let len = if n > 0 { at_most(n as u64 - 1, u64::from(PATH_MAX) - 1) } else { 0 };
+        (*record).path_len = len as u16;
+        (*record).path_marks = if n > 0 { 0 } else { mark::FAULT };
+        let dirfd = (*record).dirfd;
+        let start = if dirfd == AT_FDCWD {
+            path::cwd_of(ld(task, Field::TaskFs)).dentry
+        } else {
+            path::view_file(open::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path.dentry
+        };
+        send(s, &event, req, start, len);
+    }
+}
+
+/// What an earlier request at the same address asked for is not what this one did.
+#[inline(always)]
+unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
+    // SAFETY: as in `begin`.
+    unsafe {
+        let Some(opcode) = opens(req) else { return };
+        let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
+        let record = &raw mut (*s).frame.record;
+        // The preparation may have ended before it wrote them.
+        (*record).how_marks = UNKNOWN;
+        (*record).path_marks = mark::NOT_COLLECTED;
+        send(s, &event, req, 0, 0);
     }
 }
 
 /// A request has its result.
 #[inline(always)]
-unsafe fn ended(slot: Slot, scratch: &Array<OpenScratch>, req: u64) {
-    // SAFETY: `asked` is an element of the map, which stays until it is removed or 16 more opens were submitted on its CPU.
+unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
     unsafe {
         let Some(opcode) = opens(req) else { return };
-        let asked = URING_OPENS.get_ptr(req);
-        tell(slot, scratch, req, opcode, asked);
-        if let Some(asked) = asked {
-            if get(&raw const (*asked).counted) != 0 {
-                untold(Slot::OpenUring, -1);
-            }
-            let _ = URING_OPENS.remove(req);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn tell(slot: Slot, scratch: &Array<OpenScratch>, req: u64, opcode: u8, asked: Option<*const UringOpen>) {
-    // SAFETY: `s` is this CPU's element of this program's own map; `asked` as in `ended`.
-    unsafe {
         let ret: i32 = rd(req.wrapping_add(offset(Field::KiocbCqeRes)));
         let task = current();
-        let mut who = Who::of(task);
-        let here = who.tgid;
-        if let Some(asked) = asked {
-            let header = &raw const (*asked).header;
-            let comm = (&raw const (*header).comm).cast::<u64>();
-            who.tgid = get(&raw const (*header).tgid.0);
-            who.uid = get(&raw const (*header).uid.0);
-            who.comm = [get(comm), get(comm.add(1))];
-        }
+        let here: u32 = ld(task, Field::TaskTgid);
+        let who = Who::of(submitter(req));
         let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
-        let Some(s) = scratch.get_ptr_mut(event.cpu()) else { return };
-        let header = &raw mut (*s).frame.header;
+        let Some(s) = event.place(scratch) else { return };
+        event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
+        asked(record, req, opcode);
         (*record).ret = ret;
-        (*record).via = via::IO_URING;
-        (*record).abi = native_abi();
-        if let Some(asked) = asked {
-            open::copy_header(header, &raw const (*asked).header);
-            event.stamp(header);
-            (*record).dirfd = get(&raw const (*asked).dirfd);
-            (*record).flags = get(&raw const (*asked).flags);
-            (*record).mode = get(&raw const (*asked).mode) as u32;
-            (*record).resolve = get(&raw const (*asked).resolve);
-            (*record).uring = get(&raw const (*asked).uring) as u8;
-            (*record).how_marks = 0;
-        } else {
-            event.head(header, &who);
-            // Volatile, or the compiler makes them a call of memset, which has no BTF (`further.rs`).
-            set(&raw mut (*record).dirfd, 0);
-            set(&raw mut (*record).flags, 0);
-            set(&raw mut (*record).mode, 0);
-            set(&raw mut (*record).resolve, 0);
-            (*record).uring = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
-            (*record).how_marks = mark::FAULT;
-        }
-        let reach = if get(&raw const (*record).uring) & uring::DIRECT != 0 {
+        let reach = if (*record).uring & uring::DIRECT != 0 {
             open::Reach::NoDescriptor
         } else if here != who.tgid {
             open::Reach::OtherTable
         } else {
             open::Reach::Here
         };
-        let end = open::resolved(s, task, i64::from(ret), reach);
+        let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, i64::from(ret), reach);
         // Completions are posted some at once: by now the descriptor may be another one's that was opened since.
         if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here {
             (*record).names_marks |= mark::SHARED;
         }
-        let len = path(s, end, asked);
-        open::send(s, &event, end, len);
+        let place = if file != 0 { any(file, Type::Dentry, offset(Field::DentryParent)) } else { 0 };
+        set((&raw mut (*s).buf).cast(), RequestPart { request: req, place });
+        (*record).path_len = 0;
+        (*record).path_marks = mark::NOT_COLLECTED;
+        open::send(s, &event, end, 0);
     }
 }
 
-/// Appends the path as asked.
-#[inline(always)]
-unsafe fn path(s: *mut OpenScratch, at: u64, asked: Option<*const UringOpen>) -> u64 {
-    // SAFETY: see `tell`; PATH_MAX bytes lie behind any masked place.
-    unsafe {
-        let record = &raw mut (*s).frame.record;
-        let Some(asked) = asked else {
-            (*record).path_len = 0;
-            (*record).path_marks = mark::FAULT;
-            return 0;
-        };
-        let len = at_most(u64::from(get(&raw const (*asked).path_len)), u64::from(PATH_MAX) - 1);
-        let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
-        read_kernel(dst, len, (&raw const (*asked).path) as u64);
-        (*record).path_len = len as u16;
-        (*record).path_marks = get(&raw const (*asked).path_marks) as u8;
-        len
-    }
-}
+/// Bytes before the names in the report of a request.
+const PART: u64 = size_of::<RequestPart>() as u64;

@@ -9,9 +9,13 @@ pub const ARGV_FIRST: u32 = 8 << 10;
 /// Argument bytes in each continuation.
 pub const ARGV_CHUNK: u32 = 16 << 10;
 
+/// In `argv_marks` and in [`ExecChunk::marks`], beside [`super::mark`]s: the ring had no room for all of the event, so
+/// arguments, or long paths, are cut.
+pub const NO_ROOM: u8 = 16;
+
 /// Fixed part of `exec`. Then: filename, interp, exe names, cwd names (lengths below), then as much of argv as the
-/// first record takes; continuations ([`ExecChunk`]) carry the rest up to `argv_len`. A bookkeeping record has none: its
-/// `argv_len` is what the first record takes.
+/// first record takes; continuations ([`ExecChunk`]) carry the rest up to `argv_len`, or up to one that says that no more
+/// comes. A bookkeeping record has none: its `argv_len` is what the first record takes.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecRecord {
@@ -41,7 +45,7 @@ pub struct ExecRecord {
     pub exe_marks: u8,
     /// [`super::mark`]s of `cwd`.
     pub cwd_marks: u8,
-    /// [`super::mark`]s of `argv`.
+    /// [`super::mark`]s of `argv`, and [`NO_ROOM`].
     pub argv_marks: u8,
     /// [`super::mark`]s of `filename`; `NOT_COLLECTED` is about `interp`, which is not known then.
     pub filename_marks: u8,
@@ -55,9 +59,9 @@ const _: () = assert!(size_of::<ExecRecord>() == 40);
 pub struct ExecChunk {
     /// Where in argv these bytes stand.
     pub offset: u32,
-    /// How many they are.
+    /// How many they are. May be 0 where `marks` say why.
     pub len: u32,
-    /// [`super::mark`]s of these bytes: `FAULT` when they could not be read and are zeros.
+    /// Why no more comes after these bytes, if none does: `FAULT` when what follows could not be read, [`NO_ROOM`].
     pub marks: u32,
     /// Not used; 0.
     pub reserved: u32,

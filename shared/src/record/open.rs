@@ -48,10 +48,27 @@ pub mod uring {
     pub const DIRECT: u8 = 1;
     /// By `IORING_OP_OPENAT2`.
     pub const OPENAT2: u8 = 2;
+    /// No completion when it succeeds (`IOSQE_CQE_SKIP_SUCCESS`).
+    pub const QUIET: u8 = 4;
+}
+
+/// What a record of io_uring has between the fixed part and the names: user space joins the report of a request
+/// ([`crate::header::flag::REQUEST`]) with the report of its end by it, and drops it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RequestPart {
+    /// The address of `struct io_kiocb`. The kernel uses it again after the request has ended.
+    pub request: u64,
+    /// Of a request, the dentry of the directory where a relative path starts; of its end, that of the opened file's
+    /// directory. 0 when not known.
+    pub place: u64,
 }
 
 /// The file is in the very directory from which a relative path starts. Only looked for where [`super::mark::SHARED`] is.
 pub const NEAR: u8 = 64;
+
+/// Where the path starts, flags, mode and resolve are not known: io_uring refused the request before it read them.
+pub const UNKNOWN: u8 = 128;
 
 /// Fixed part of `open`. Then: names of the opened file (of which those from `root_off` on lead from the caller's root
 /// to the root of its mount namespace), names of the caller's root when there is no opened file, and the path as asked.
@@ -82,7 +99,7 @@ pub struct OpenRecord {
     pub names_marks: u8,
     /// [`super::mark`]s of the path as asked.
     pub path_marks: u8,
-    /// [`super::mark`]s of `how` (openat2), and [`NEAR`].
+    /// [`super::mark`]s of `how` (openat2), [`NEAR`] and [`UNKNOWN`].
     pub how_marks: u8,
     /// [`uring`] bits.
     pub uring: u8,

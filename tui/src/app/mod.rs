@@ -22,6 +22,7 @@ pub(crate) mod testing;
 mod tests;
 
 use crate::account::Account;
+use crate::budget::Budget;
 use crate::enrich::World;
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
@@ -45,8 +46,8 @@ pub const KINDS_AT_START: u32 = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Open
 /// What the dashboard is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bytes of kept events.
-    pub memory: u64,
+    /// Bounds what is kept: events, and what is known around them.
+    pub budget: Budget,
     /// Kinds that are shown at first, as [`Kind::bit`]s.
     pub kinds: u32,
     /// Seconds east of UTC.
@@ -139,6 +140,37 @@ struct UsageState {
     cpu_percent: Option<f64>,
 }
 
+/// What takes how many bytes of memory (processes and events: estimated).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Kept events.
+    pub events: usize,
+    /// Events and arguments that wait in the pipeline.
+    pub waiting: usize,
+    /// The process table.
+    pub processes: usize,
+    /// Paths of cgroups, names of users and groups.
+    pub names: usize,
+    /// What the COMMAND wrote.
+    pub output: usize,
+    /// Batches that are on their way or spare: the most that they can take.
+    pub queues: usize,
+    /// All together, at most.
+    pub bound: usize,
+}
+
+impl Memory {
+    /// All but the events and what is set aside for queues.
+    pub fn others(&self) -> usize {
+        self.waiting + self.processes + self.names + self.output
+    }
+
+    /// All but what is set aside for queues.
+    pub fn used(&self) -> usize {
+        self.events + self.others()
+    }
+}
+
 /// What is said when the screen is left.
 #[derive(Clone, Debug)]
 pub struct ExitLine {
@@ -156,11 +188,12 @@ impl App {
     ///
     /// # Errors
     /// When the filter of the settings is none.
-    pub fn new(pipeline: Pipeline, settings: Settings) -> Result<App, filter::FilterError> {
+    pub fn new(mut pipeline: Pipeline, settings: Settings) -> Result<App, filter::FilterError> {
+        pipeline.set_budget(settings.budget);
         let mut filter = FilterState::new(settings.parse);
         filter.set(&settings.filter, pipeline.world())?;
         Ok(App {
-            store: Store::new(settings.memory),
+            store: Store::new(settings.budget.kept(0)),
             list: List::new(),
             filter,
             search: Search::default(),
@@ -199,6 +232,19 @@ impl App {
     /// The kept events.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What is kept takes so many bytes.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            events: self.store.bytes(),
+            waiting: self.pipeline.bytes(),
+            processes: self.world().processes.bytes(),
+            names: self.world().bytes() - self.world().processes.bytes(),
+            output: self.output.as_ref().map_or(0, Output::bytes),
+            queues: self.settings.budget.queues(),
+            bound: self.settings.budget.bytes(),
+        }
     }
 
     /// The event list.

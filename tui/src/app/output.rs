@@ -3,12 +3,16 @@
 use crate::limits::{self, COMMAND_LINE as LINE};
 use std::collections::VecDeque;
 
+/// Bytes that a line takes beside its text: its place in the queue, which may be half full, and what the allocator adds.
+const PER_LINE: usize = 2 * size_of::<Vec<u8>>() + 16;
+
 /// A COMMAND, its output, and whether it runs.
 #[derive(Debug, Default)]
 pub struct Output {
     name: String,
     /// Each with its line end, if it has one: joined, they are what was written.
     lines: VecDeque<Vec<u8>>,
+    /// Of all lines, with what each takes beside its text.
     bytes: usize,
     dropped: u64,
     ended: Option<String>,
@@ -40,6 +44,11 @@ impl Output {
         &self.lines
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Bytes that found no room any more.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -55,7 +64,7 @@ impl Output {
         while self.bytes > limits::COMMAND_OUTPUT
             && let Some(line) = self.lines.pop_front()
         {
-            self.bytes -= line.len();
+            self.bytes -= line.len() + PER_LINE;
             self.dropped += line.len() as u64;
         }
     }
@@ -63,8 +72,14 @@ impl Output {
     fn push_piece(&mut self, piece: &[u8]) {
         self.bytes += piece.len();
         match self.lines.back_mut() {
-            Some(last) if last.last() != Some(&b'\n') && last.len() + piece.len() <= LINE => last.extend(piece),
-            _ => self.lines.push_back(piece.to_vec()),
+            Some(last) if last.last() != Some(&b'\n') && last.len() + piece.len() <= LINE => {
+                last.reserve_exact(piece.len());
+                last.extend(piece);
+            }
+            _ => {
+                self.bytes += PER_LINE;
+                self.lines.push_back(piece.to_vec());
+            }
         }
     }
 }
@@ -99,5 +114,13 @@ mod tests {
         let kept: usize = output.lines().iter().map(Vec::len).sum();
         assert!(kept <= limits::COMMAND_OUTPUT);
         assert_eq!(kept as u64 + output.dropped(), (count * line.len()) as u64);
+    }
+
+    #[test]
+    fn empty_lines_take_room_too() {
+        let mut output = Output::new("yes ''");
+        output.push(&vec![b'\n'; limits::COMMAND_OUTPUT]);
+        assert!(output.lines().len() <= limits::COMMAND_OUTPUT / PER_LINE, "{}", output.lines().len());
+        assert!(output.bytes() <= limits::COMMAND_OUTPUT);
     }
 }

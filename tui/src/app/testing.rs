@@ -1,6 +1,7 @@
 //! Frames made by hand, for tests.
 
 use super::{App, Input, KINDS_AT_START, Settings, Tick, language};
+use crate::budget::Budget;
 use crate::event::lost::LostRecord;
 use crate::event::{Body, Event};
 use crate::frame::Batch;
@@ -127,7 +128,7 @@ pub(crate) fn open_path(event: &Event<'_>) -> String {
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
     let settings = Settings {
-        memory,
+        budget: Budget::new(memory),
         kinds: KINDS_AT_START,
         zone_s: 0,
         capture: "all".to_owned(),

@@ -151,8 +151,8 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     let mut app = app(80, 24, MEMORY);
     assert!(!reversed(&mut app));
     let mut slots = [SlotCounters::default(); SLOTS];
-    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::default() };
-    let cpu = CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 };
+    slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::ZERO }.completed();
+    let cpu = CpuState { slots, ..CpuState::ZERO };
     let mut made = Feed::default();
     made.host(&HostFrame::Counters(Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }));
     feed(&mut app, &mut made);
@@ -195,7 +195,8 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
 #[test]
 fn the_selected_event_stays_selected_when_rows_come_and_go() {
     let mut made = Feed::default();
-    let mut app = app(80, 24, 1 << 20);
+    // Of which a quarter is for events.
+    let mut app = app(80, 24, 4 << 20);
     more_opens(&mut app, &mut made, 0..1000);
     keys(&mut app, "kkkkk");
     assert!(selected(&mut app).ends_with("/f/994"));

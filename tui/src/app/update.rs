@@ -74,8 +74,16 @@ impl App {
             }
             Taken::Delivered
         });
+        self.bound_events();
+        let App { store, list, .. } = self;
         list.evict(store);
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
+    }
+
+    /// Leaves the kept events the room that nothing else takes.
+    fn bound_events(&mut self) {
+        let others = self.memory().others();
+        self.store.set_bound(self.settings.budget.kept(others));
     }
 
     fn ended(&mut self) -> Effects {

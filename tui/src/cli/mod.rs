@@ -72,9 +72,6 @@ pub enum Command {
 /// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
-    /// Memory for events; the oldest are evicted
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
-    pub memory: ByteSize,
     /// How to draw.
     #[command(flatten)]
     pub screen: ScreenOptions,
@@ -170,6 +167,9 @@ pub struct TraceOptions {
     /// The kernel's ring, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
     pub ring_size: RingSize,
+    /// Memory for all that is kept: events, of which the oldest are evicted, and what is known of processes
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
+    pub memory: ByteSize,
     /// Where the kernel's BTF is from.
     #[command(flatten)]
     pub btf: BtfOption,
@@ -284,10 +284,10 @@ mod tests {
         let cli = parse("tracetui --pid 1 --mouse --color never --memory 64MiB").expect("good usage");
         assert_eq!(cli.command, None);
         assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
-        assert_eq!(cli.dashboard.memory, ByteSize(64 << 20));
+        assert_eq!(cli.dashboard.trace.memory, ByteSize(64 << 20));
         assert_eq!(cli.dashboard.screen, ScreenOptions { color: Color::Never, mouse: true });
         let plain = parse("tracetui").expect("good usage").dashboard;
-        assert_eq!(plain.memory, ByteSize(limits::MEMORY_DEFAULT));
+        assert_eq!(plain.trace.memory, ByteSize(limits::MEMORY_DEFAULT));
         assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);
     }
 
@@ -299,6 +299,7 @@ mod tests {
         assert_eq!((all.format, all.count), (FormatName::Json, Some(5)));
         assert_eq!(all.trace.ring_size.bytes(), 1 << 20);
         assert_eq!(print("tracetui print --count=7").count, Some(7));
+        assert_eq!(print("tracetui print --memory 1GiB").trace.memory, ByteSize(1 << 30));
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn field(decision: &Decision) -> Row {
     let names = spec.members.len();
     let id = decision.structure.map_or("-".to_owned(), |id| id.to_string());
     let used_by = used_by(users_of(decision.field));
-    let mut cells = match &decision.place {
+    let mut cells = match decision.usable() {
         Ok(place) => {
             let path = decision.path().unwrap_or_default();
             let width = place.width.map(|bits| format!(":{bits}")).unwrap_or_default();
@@ -91,9 +91,10 @@ fn field(decision: &Decision) -> Row {
         }
         Err(absence) => {
             let why = match absence {
-                Absence::NoStructure => "no such structure",
-                Absence::NoMember => "no such member",
-                Absence::Damaged(_) => "the BTF is damaged here",
+                Absence::NoStructure => "no such structure".to_owned(),
+                Absence::NoMember => "no such member".to_owned(),
+                Absence::Width { .. } => format!("{absence}, and {} can be read", spec.width),
+                Absence::Damaged(_) => "the BTF is damaged here".to_owned(),
             };
             let member = format!("{}.{}", spec.structure, spec.members.join("|"));
             vec![member, format!("absent: {why}"), id, "-".into(), "-".into(), "-".into(), "-".into()]
@@ -254,6 +255,16 @@ mod tests {
         ] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");
         }
+    }
+
+    #[test]
+    fn a_field_of_another_width_is_absent_and_says_why() {
+        let btf = committed("7.1");
+        let mut resolved = btf.resolve();
+        let place = resolved.decisions[Field::SignalFlags as usize].place.as_mut().expect("there");
+        place.size = Some(8);
+        let why = "absent: it has 8 bytes, and 4 can be read";
+        check_line(&report(&btf, &resolved), &["SignalFlags", "signal_struct.flags", why]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::dashboard::{self, Left, Look, Mouse};
 use super::trace::{self, TraceOptions};
 use crate::app::{App, KINDS_AT_START, Settings, language};
+use crate::budget::Budget;
 use crate::cli;
 use crate::pipeline::Pipeline;
 use crate::source::command::{Held, Streams};
@@ -32,10 +33,11 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let mut capture = filters.capture.clone();
     capture.capture.kinds = kinds;
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
-    let options = TraceOptions { ring_size, kinds, capture, btf: args.trace.btf.file.clone(), command };
+    let budget = Budget::new(args.trace.memory.0);
+    let options = TraceOptions { ring_size, budget, kinds, capture, btf: args.trace.btf.file.clone(), command };
     let session = trace::start(&options)?;
     let settings = Settings {
-        memory: args.memory.0,
+        budget,
         kinds: if named { filters.kinds } else { KINDS_AT_START },
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
@@ -61,6 +63,12 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         eprintln!("{text}");
     }
     if let Some(text) = trace::overgrown_tree(&line.account) {
+        eprintln!("{text}");
+    }
+    if let Some(text) = line.account.discrepancy() {
+        eprintln!("{text}");
+    }
+    for text in trace::shortage(&line.account, budget) {
         eprintln!("{text}");
     }
     eprintln!("{line}");

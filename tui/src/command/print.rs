@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::trace::{self, Signals, TraceOptions};
 use crate::account::Account;
+use crate::budget::Budget;
 use crate::cli;
 use crate::event::Seen;
 use crate::filter::Scratch;
@@ -35,6 +36,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     };
     let options = TraceOptions {
         ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
+        budget: Budget::new(args.trace.memory.0),
         kinds,
         capture: filters.capture.clone(),
         btf: args.trace.btf.file.clone(),
@@ -52,6 +54,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut scratch = Scratch::default();
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     let mut pipeline = Pipeline::new(kinds);
+    pipeline.set_budget(options.budget);
     if let Some(command) = options.command {
         pipeline.only_command(command);
     }
@@ -70,13 +73,16 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let printed = pump.run().await;
     let code = pump.outcome().await;
     let account = printer.account();
-    if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+    if let Some(text) = printer.pipeline().discrepancy() {
         eprintln!("{text}");
     }
     if let Some(text) = trace::doubtful_btf(&options, &account) {
         eprintln!("{text}");
     }
     if let Some(text) = trace::overgrown_tree(&account) {
+        eprintln!("{text}");
+    }
+    for text in trace::shortage(&account, options.budget) {
         eprintln!("{text}");
     }
     match args.format {
@@ -408,16 +414,8 @@ mod tests {
 
     fn last_counters(opens: u64, lost_ring: u64) -> Batch {
         let mut slots = [SlotCounters::default(); SLOTS];
-        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::default() };
-        let idle = CpuState {
-            slots: [SlotCounters::default(); SLOTS],
-            credit: 0,
-            unwoken: 0,
-            woken_ns: 0,
-            reserved_for_rare: 0,
-            tree_full: 0,
-        };
-        let cpus = vec![idle, CpuState { slots, ..idle }];
+        slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::ZERO }.completed();
+        let cpus = vec![CpuState::ZERO, CpuState { slots, ..CpuState::ZERO }];
         let counters = Counters { last: true, cpus, ..Counters::default() };
         let mut batch = Batch::default();
         HostFrame::Counters(counters).push(BootNanos(START + 10_000 * MS), &mut batch);

@@ -1,15 +1,17 @@
 //! What every command that traces does first: look at the machine, attach the probes, start the thread that empties
 //! the ring.
 
+use crate::account::Shortage;
+use crate::budget::{self, Budget};
 use crate::cli;
-use crate::enrich::World;
+use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe};
 use crate::limits;
 use crate::source::CaptureFilter;
 use crate::source::command::Ended;
-use crate::source::feed::Feed;
+use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::machine::{Capability, Machine};
@@ -33,6 +35,8 @@ use tracetui_shared::kind::{Kind, shows_most};
 pub struct TraceOptions {
     /// Bytes of the ring, a power of two.
     pub ring_size: u32,
+    /// Bounds what is read ahead and known.
+    pub budget: Budget,
     /// Kinds that are wanted ([`Kind::bit`]s).
     pub kinds: u32,
     /// What the kernel side lets through.
@@ -119,6 +123,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
+        budget: Budget::default(),
         kinds,
         capture,
         btf: btf.map(Path::to_owned),
@@ -205,11 +210,29 @@ pub fn overgrown_tree(account: &crate::account::Account) -> Option<String> {
     })
 }
 
+/// What to say when memory was short for what is known around events: a line each.
+pub fn shortage(account: &crate::account::Account, budget: Budget) -> Vec<String> {
+    let Shortage { processes, cgroups, unsettled } = account.shortage;
+    let memory = size_of_memory(budget);
+    let said = [
+        (processes, "living processes were forgotten: their parents and commands may be missing"),
+        (cgroups, "cgroups were forgotten and looked up again when they were seen again: a path may be missing"),
+        (unsettled, "events were handed on before their order was settled: they may stand after later ones"),
+    ];
+    let said = said.into_iter().filter(|(count, _)| *count > 0);
+    said.map(|(count, what)| format!("--memory {memory} is full: {count} {what}")).collect()
+}
+
+fn size_of_memory(budget: Budget) -> ByteSize {
+    ByteSize(budget.bytes() as u64)
+}
+
 /// Attaches the probes and starts reading.
 ///
 /// # Errors
 /// When nothing can be traced: every cause with its remedy, a line each.
 pub fn start(options: &TraceOptions) -> Result<Session> {
+    budget::give_back_when_freed();
     let machine = Machine::read();
     let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
     causes.extend(foreign_btf(options.btf.as_deref()));
@@ -225,26 +248,41 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
-    let cgroups = CgroupResolver::new().ok();
-    let known = cgroups.as_ref().map(CgroupResolver::seed).unwrap_or_default();
+    let mut cgroups = CgroupResolver::new().ok();
+    if let Some(cgroups) = &mut cgroups {
+        cgroups.set_budget(options.budget);
+    }
+    let (known, all) = cgroups.as_ref().map_or((Vec::new(), true), CgroupResolver::tree);
     if live.asks_for_cgroups() {
+        if !all {
+            let known = known.len();
+            notes.push(format!(
+                "--cgroup: there is room for {known} cgroups: others are seen from their next fork, exec or exit on"
+            ));
+        }
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
-    let mut first = first_batch(&machine, live.probes(), known);
+    let mut first = vec![first_batch(&machine, live.probes(), known)];
     let starts = live.take_task_starts();
-    // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
-    let scan_first = live.asks_for_cgroups();
-    if scan_first {
-        scan_processes(&starts, &mut first);
-    }
-    let scan = move || {
-        let mut batch = Batch::default();
-        if !scan_first {
-            scan_processes(&starts, &mut batch);
+    let (budget, size) = (options.budget, options.budget.batch());
+    let scan: Option<Scan> = match live.asks_for_cgroups() {
+        // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
+        true => {
+            let mut room = budget.processes();
+            scan_processes(&starts, size, &mut |batch| {
+                room = room.saturating_sub(batch.len());
+                first.push(batch);
+                room > 0
+            });
+            if room == 0 {
+                notes
+                    .push(format!("--memory {}: not all processes that run already are known", size_of_memory(budget)));
+            }
+            None
         }
-        batch
+        false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| scan_processes(&starts, size, send))),
     };
-    let feed = Feed::start(live, first, cgroups, scan).context("cannot start a thread")?;
+    let feed = Feed::start(live, first, cgroups, budget, scan).context("cannot start a thread")?;
     Ok(Session { feed, ready, notes })
 }
 
@@ -313,11 +351,19 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
     }
 }
 
-/// The processes that are there already. After the attach, so that none is missed in between.
-fn scan_processes(starts: &FxHashMap<u32, u64>, batch: &mut Batch) {
-    let seeds = Scanner::new().ok().and_then(|scanner| scanner.scan(|tgid| starts.get(&tgid).copied()).ok());
-    for seed in seeds.unwrap_or_default() {
-        HostFrame::ProcessSeed(seed).push(clock::now_boot(), batch);
+/// The processes that are there already, in batches of about `size` bytes. After the attach, so that none is missed in
+/// between.
+fn scan_processes(starts: &FxHashMap<u32, u64>, size: usize, send: &mut dyn FnMut(Batch) -> bool) {
+    let Ok(scanner) = Scanner::new() else { return };
+    let mut batch = Batch::default();
+    let mut take = |seed| {
+        HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
+        batch.len() < size || send(std::mem::take(&mut batch))
+    };
+    // A /proc that cannot be listed has no processes.
+    let _ = scanner.scan(|tgid| starts.get(&tgid).copied(), &mut take);
+    if !batch.is_empty() {
+        send(batch);
     }
 }
 
@@ -401,10 +447,4 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
         eprintln!("tracetui: {why}");
     }
     ExitCode::from(ended.status())
-}
-
-/// What `account` should say, printed on stderr when it does not add up: never in silence.
-pub fn discrepancy(world: &World, account: &crate::account::Account) -> Option<String> {
-    let off = account.sum().off_by();
-    (off != 0 && world.counters().last).then(|| format!("the account is off by {off}: please report it"))
 }

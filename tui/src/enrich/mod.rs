@@ -3,8 +3,10 @@
 pub mod process;
 pub mod time;
 
+use crate::budget::Budget;
 use crate::event::Event;
-use crate::frame::host::{Counters, Host, HostFrame, Probe};
+use crate::fifo::Fifo;
+use crate::frame::host::{Cgroup, Counters, Host, HostFrame, Probe};
 use crate::limits;
 use process::{Process, ProcessTable};
 use rustc_hash::FxHashMap;
@@ -20,12 +22,36 @@ pub struct World {
     clock_offset: i64,
     users: FxHashMap<Uid, String>,
     groups: FxHashMap<Gid, String>,
-    cgroups: FxHashMap<CgroupId, Vec<u8>>,
+    /// Bytes of the names of users and groups.
+    accounts: usize,
+    cgroups: Fifo<CgroupId, Box<[u8]>>,
+    cgroups_evicted: u64,
     probes: Vec<Probe>,
     counters: Counters,
+    budget: Budget,
+}
+
+/// Bytes of an account beside its name: its place in the table, which may be less than half full, and what the allocator
+/// adds.
+const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
+
+/// Bytes that a cgroup takes: here, and in the feed, which remembers what is known here.
+pub fn cgroup_bytes(cgroup: &Cgroup) -> usize {
+    Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + cgroup.path.len() + 16
 }
 
 impl World {
+    /// Bounds what is kept.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+        self.processes.set_budget(budget);
+    }
+
+    /// Bytes of what is kept: processes, cgroups, users and groups.
+    pub fn bytes(&self) -> usize {
+        self.processes.bytes() + self.cgroups.bytes() + self.accounts
+    }
+
     /// Takes what the host told.
     pub fn apply_host(&mut self, frame: HostFrame) {
         match frame {
@@ -33,22 +59,38 @@ impl World {
             HostFrame::Clock(clock) => self.clock_offset = clock.offset_ns,
             HostFrame::ProcessSeed(seed) => self.processes.seed(&seed),
             HostFrame::User(user) => {
-                self.users.insert(user.uid, user.name);
-            }
-            HostFrame::Group(group) => {
-                self.groups.insert(group.gid, group.name);
-            }
-            HostFrame::Cgroup(cgroup) => {
-                if self.cgroups.len() < limits::CGROUPS || self.cgroups.contains_key(&cgroup.id) {
-                    self.cgroups.insert(cgroup.id, cgroup.path);
+                if self.takes_account(&user.name) {
+                    self.users.insert(user.uid, user.name);
                 }
             }
-            HostFrame::Probe(probe) => match self.probes.iter_mut().find(|p| p.name == probe.name) {
-                Some(known) => *known = probe,
-                None => self.probes.push(probe),
+            HostFrame::Group(group) => {
+                if self.takes_account(&group.name) {
+                    self.groups.insert(group.gid, group.name);
+                }
+            }
+            HostFrame::Cgroup(cgroup) => {
+                let bytes = cgroup_bytes(&cgroup);
+                self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
+                // As the feed does, so that it knows which paths are known here.
+                while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
+                    self.cgroups_evicted += 1;
+                }
+            }
+            HostFrame::Probe(probe) => match self.probes.iter().position(|known| known.name == probe.name) {
+                Some(at) => self.probes[at] = probe,
+                None if self.probes.len() < limits::PROBES => self.probes.push(probe),
+                None => {}
             },
             HostFrame::Counters(counters) => self.counters = counters,
         }
+    }
+
+    /// Whether there is room for another user or group. An id that comes again counts again: they come once, at the start.
+    fn takes_account(&mut self, name: &str) -> bool {
+        let bytes = ACCOUNT + name.len();
+        let fits = self.accounts + bytes <= self.budget.accounts();
+        self.accounts += if fits { bytes } else { 0 };
+        fits
     }
 
     /// Takes an event, and gives its process as it was then.
@@ -94,10 +136,20 @@ impl World {
     /// The cgroup of an event: the v2 path; where that is only the root, the name=systemd one.
     pub fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
         match self.cgroups.get(&id) {
-            Some(path) if path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
+            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
             Some(path) => Some(path),
             None => None,
         }
+    }
+
+    /// Whether the path of a cgroup is known.
+    pub fn knows_cgroup(&self, id: CgroupId) -> bool {
+        self.cgroups.contains(&id)
+    }
+
+    /// How many cgroups' paths were forgotten for want of room.
+    pub fn cgroups_evicted(&self) -> u64 {
+        self.cgroups_evicted
     }
 
     /// The probes, attached or not.

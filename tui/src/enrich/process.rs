@@ -3,6 +3,7 @@
 //! Entries are immutable: an exec makes a new one, so what an event showed does not change under it. Only fork, a
 //! successful exec and exit change the table; what a thread does never changes its leader's entry.
 
+use crate::budget::Budget;
 use crate::event::{Body, Event, Names, exec::Exec};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
@@ -29,7 +30,8 @@ pub enum Origin {
     Seed,
     /// Its fork was seen.
     Fork,
-    /// It is older than the trace, and ended, or made an event, before the process scan came to it.
+    /// It is older than the trace, and ended, or made an event, before the process scan came to it; or it may be one that was
+    /// forgotten for want of room.
     Older,
     /// None of these: the first event that it made brought it in. Its fork was lost.
     FirstSeen,
@@ -90,6 +92,28 @@ pub struct Entry {
     pub end: Option<End>,
     /// Events of it that were no fork, exec or exit.
     pub others: u64,
+    /// When it last did something.
+    last: BootNanos,
+}
+
+/// Bytes that an allocation takes beside what was asked for, with the counters of an `Arc`.
+const ALLOCATION: usize = 16;
+
+/// Bytes of an entry beside its texts: its places in the tables, which may be less than half full, and among the dead; the
+/// process and its image; and what the allocator adds.
+const ENTRY: usize = 5 * (size_of::<(ProcessKey, Entry)>() + size_of::<(Tgid, ProcessKey)>() + 2) / 2
+    + 2 * size_of::<ProcessKey>()
+    + size_of::<Process>()
+    + size_of::<Image>()
+    + 8 * ALLOCATION;
+
+impl Process {
+    /// Bytes that an entry of it takes. What it shares with others counts for each of them: less would be wrong when the
+    /// others are gone.
+    fn bytes(&self) -> usize {
+        let image = &self.image;
+        ENTRY + self.comm.len() + self.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
+    }
 }
 
 /// What did not pair up. Counters, never log lines, never a silent correction.
@@ -123,7 +147,8 @@ impl Pairing {
     }
 }
 
-/// All processes that were met: those that live, and the latest [`limits::DEAD_PROCESSES`] that ended.
+/// All processes that were met: those that live, and the latest [`limits::DEAD_PROCESSES`] that ended, as far as there is
+/// room ([`limits::PROCESSES_SHARE`]).
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     entries: FxHashMap<ProcessKey, Entry>,
@@ -138,12 +163,35 @@ pub struct ProcessTable {
     command: Option<Tgid>,
     /// When the probes were attached.
     since: BootNanos,
+    /// Bytes of all entries.
+    bytes: usize,
+    budget: Budget,
+    /// Living processes that were forgotten.
+    evicted: u64,
+    /// The latest start among them.
+    evicted_until: BootNanos,
 }
 
 impl ProcessTable {
     /// Says when the probes were attached: processes that started before are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
         self.since = time;
+    }
+
+    /// Bounds the table.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    /// Bytes of all entries.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many living processes were forgotten for want of room. Each comes in again with its next event, without what was
+    /// known of it.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// What did not pair up so far.
@@ -197,10 +245,13 @@ impl ProcessTable {
             let same = if seed.start_exact { known.start == seed.start } else { same_tick(known.start, seed) };
             if same {
                 let seeded = Arc::new(self.seeded(known, seed));
-                if let Some(entry) = self.entries.get_mut(&known)
-                    && matches!(entry.process.origin, Origin::FirstSeen | Origin::Older)
+                if self
+                    .entries
+                    .get(&known)
+                    .is_some_and(|entry| matches!(entry.process.origin, Origin::FirstSeen | Origin::Older))
                 {
-                    entry.process = seeded;
+                    self.replace(known, seeded);
+                    self.make_room();
                 }
                 return;
             }
@@ -209,7 +260,12 @@ impl ProcessTable {
             }
         }
         let process = Arc::new(self.seeded(key, seed));
-        self.insert(process);
+        if !self.has_room(process.bytes()) {
+            // Who did something is worth more than who was only found.
+            self.note_evicted(key.start);
+            return;
+        }
+        self.insert(process, BootNanos(0));
         if !seed.start_exact {
             self.inexact.insert(seed.tgid, seed.tick_ns);
         }
@@ -251,6 +307,7 @@ impl ProcessTable {
                 let process = self.met(&event.header);
                 if let Some(entry) = self.entries.get_mut(&process.key) {
                     entry.others += 1;
+                    entry.last = event.header.time;
                 }
                 Some(process)
             }
@@ -267,7 +324,7 @@ impl ProcessTable {
             return process;
         }
         let process = Arc::new(self.first_seen(key, header));
-        self.insert(Arc::clone(&process));
+        self.insert(Arc::clone(&process), header.time);
         process
     }
 
@@ -301,7 +358,10 @@ impl ProcessTable {
                 .and_then(|p| self.entries.get(&p))
                 .map(|e| Arc::clone(&e.process.cgroup))
                 .unwrap_or_default(),
-            origin: if key.start < self.since { Origin::Older } else { Origin::FirstSeen },
+            origin: match key.start < self.since || key.start <= self.evicted_until {
+                true => Origin::Older,
+                false => Origin::FirstSeen,
+            },
             execs: 0,
         }
     }
@@ -329,7 +389,7 @@ impl ProcessTable {
         if self.settle_seed(key).is_some() {
             return self.inherit(key, caller);
         }
-        self.insert(Arc::new(Process {
+        let child = Process {
             key,
             parent: Some(parent),
             comm: header.comm().into(),
@@ -341,7 +401,8 @@ impl ProcessTable {
             execs: 0,
             // By the caller: a thread's clone(CLONE_PARENT) makes a sibling, which is the command's all the same.
             of_command: caller.of_command,
-        }));
+        };
+        self.insert(Arc::new(child), header.time);
     }
 
     /// A child that the process scan found before its fork was read is the COMMAND's if its parent is.
@@ -367,12 +428,14 @@ impl ProcessTable {
             execs: before.execs + 1,
             ..(*before).clone()
         });
-        if let Some(entry) = self.entries.get_mut(&before.key) {
-            if entry.end.is_some() {
-                self.pairing.exit_before_exec += 1;
-            }
-            entry.process = Arc::clone(&after);
+        if self.entries.get(&before.key).is_some_and(|entry| entry.end.is_some()) {
+            self.pairing.exit_before_exec += 1;
         }
+        self.replace(before.key, Arc::clone(&after));
+        if let Some(entry) = self.entries.get_mut(&before.key) {
+            entry.last = header.time;
+        }
+        self.make_room();
         after
     }
 
@@ -397,7 +460,7 @@ impl ProcessTable {
         process
     }
 
-    fn insert(&mut self, process: Arc<Process>) {
+    fn insert(&mut self, process: Arc<Process>, last: BootNanos) {
         let key = process.key;
         if let Some(before) = self.current.insert(key.tgid, key) {
             let living = self.entries.get(&before).is_some_and(|entry| entry.end.is_none());
@@ -408,19 +471,79 @@ impl ProcessTable {
             }
         }
         self.inexact.remove(&key.tgid);
-        self.entries.insert(key, Entry { process, end: None, others: 0 });
+        self.bytes += process.bytes();
+        if let Some(before) = self.entries.insert(key, Entry { process, end: None, others: 0, last }) {
+            self.bytes -= before.process.bytes();
+        }
+        self.make_room();
+    }
+
+    /// Gives an entry its process as it is from now on.
+    fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.bytes += process.bytes();
+            self.bytes -= entry.process.bytes();
+            entry.process = process;
+        }
     }
 
     fn bury(&mut self, key: ProcessKey) {
         self.dead.push_back(key);
-        if self.dead.len() > limits::DEAD_PROCESSES
-            && let Some(oldest) = self.dead.pop_front()
-        {
-            self.entries.remove(&oldest);
-            if self.current.get(&oldest.tgid) == Some(&oldest) {
-                self.current.remove(&oldest.tgid);
-            }
+        if self.dead.len() > limits::DEAD_PROCESSES {
+            self.forget_dead();
         }
+    }
+
+    /// Forgets who ended first; `false` when nobody has.
+    fn forget_dead(&mut self) -> bool {
+        let Some(oldest) = self.dead.pop_front() else { return false };
+        self.forget(oldest);
+        true
+    }
+
+    fn forget(&mut self, key: ProcessKey) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.bytes -= entry.process.bytes();
+        }
+        if self.current.get(&key.tgid) == Some(&key) {
+            self.current.remove(&key.tgid);
+            self.inexact.remove(&key.tgid);
+        }
+    }
+
+    /// Whether so many bytes more have room, when the dead are forgotten.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        while self.bytes + bytes > self.budget.processes() && self.forget_dead() {}
+        self.bytes + bytes <= self.budget.processes()
+    }
+
+    /// Forgets the dead, the oldest first, and when that is not enough the living.
+    fn make_room(&mut self) {
+        if !self.has_room(0) {
+            self.forget_living();
+        }
+    }
+
+    /// Forgets the living that did nothing for longest, those of a COMMAND last: an eighth, so that it is rarely done.
+    fn forget_living(&mut self) {
+        let keep = self.budget.processes() / 8 * 7;
+        let of = |(key, entry): (&ProcessKey, &Entry)| (entry.process.of_command, entry.last, *key);
+        let mut quiet: Vec<_> = self.entries.iter().map(of).collect();
+        quiet.sort_unstable();
+        // The last one made the event at hand.
+        quiet.pop();
+        for (_, _, key) in quiet {
+            if self.bytes <= keep {
+                break;
+            }
+            self.forget(key);
+            self.note_evicted(key.start);
+        }
+    }
+
+    fn note_evicted(&mut self, start: BootNanos) {
+        self.evicted += 1;
+        self.evicted_until = self.evicted_until.max(start);
     }
 }
 

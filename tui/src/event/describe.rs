@@ -74,6 +74,8 @@ pub enum Value<'a> {
     Flags(u64),
     /// Arguments, each followed by NUL.
     Args(&'a [u8]),
+    /// Arguments that could not be read to their end: what could be, with the reason.
+    SomeArgs(&'a [u8], Why),
     /// An address.
     Addr(u64),
     /// A program's tag.
@@ -90,7 +92,7 @@ impl<'a> Value<'a> {
     /// Why it is not known, if it is not.
     pub fn why(&self) -> Option<Why> {
         match self {
-            Value::Unknown(why) | Value::Unread(why) => Some(*why),
+            Value::Unknown(why) | Value::Unread(why) | Value::SomeArgs(_, why) => Some(*why),
             Value::Cut(_) => Some(Why::Cut),
             _ => None,
         }
@@ -111,7 +113,7 @@ impl<'a> Value<'a> {
             Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
             Value::Path(names) => names.write(&mut out),
             Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
-            Value::Args(args) => join_args(args, &mut out),
+            Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),
             Value::Addr(addr) => out.extend_from_slice(format!("{addr:#018x}").as_bytes()),
             Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
             Value::Time(ns) => time::rfc3339(*ns, &mut out),

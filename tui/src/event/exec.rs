@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::{Body, Names, Parts, Seen, names};
-use tracetui_shared::record::exec::ExecRecord;
+use tracetui_shared::record::exec::{ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
 
 /// An `exec`, its continuations put together.
@@ -32,9 +32,9 @@ impl<'a> Exec<'a> {
         Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
     }
 
-    /// Whether arguments or the end of the file's name are missing.
+    /// Whether arguments or the end of the file's name are missing, or anything for want of room in the ring.
     pub fn cut(&self) -> bool {
-        self.record.filename_marks & mark::CUT != 0 || self.argv_cut()
+        self.record.filename_marks & mark::CUT != 0 || self.record.argv_marks & NO_ROOM != 0 || self.argv_cut()
     }
 
     fn argv_cut(&self) -> bool {
@@ -108,12 +108,9 @@ pub const FIELDS: &[Field] = &[
         })
     }),
     Field::new("argv", Shape::List, "The arguments: mm->arg_start..arg_end.", |s| {
-        exec(s, |e| {
-            if e.argv.is_empty() && e.record.argv_marks & mark::FAULT != 0 {
-                Value::Unread(Why::Fault)
-            } else {
-                Value::Args(e.argv)
-            }
+        exec(s, |e| match e.record.argv_marks & mark::FAULT {
+            0 => Value::Args(e.argv),
+            _ => Value::SomeArgs(e.argv, Why::Fault),
         })
     }),
     Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {

@@ -5,7 +5,7 @@ use crate::arch;
 
 use super::{Body, Names, Parts, Seen, names};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{NEAR, OpenRecord, uring, via};
+use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -82,25 +82,14 @@ impl<'a> Open<'a> {
 }
 
 /// Whether a file that may be another one is what was asked for. It is when it has that very path, whoever put it there, or
-/// that name in the directory where a relative path starts. Of io_uring's, where another file at the descriptor is one that
-/// was opened next, the name is enough.
+/// that name in the directory where a relative path starts. A last name that matches proves nothing.
 fn is_as_asked(names: Names<'_>, path: &[u8], record: &OpenRecord) -> bool {
-    if record.via == via::IO_URING {
-        return names.leaf() == last_component(path);
-    }
     if record.how_marks & NEAR != 0 && names.leaf() == path {
         return true;
     }
     let mut found = Vec::new();
     names.write(&mut found);
     found == path
-}
-
-/// What a path ends with, without trailing slashes.
-fn last_component(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-    let path = path.get(..end).unwrap_or(path);
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
@@ -110,9 +99,13 @@ fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Val
     }
 }
 
-/// A value that was read from `how` of openat2.
+/// A value that was read from `how` of openat2, or from a request of io_uring.
 fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
-    if open.record.how_marks & mark::FAULT != 0 { Value::Unknown(Why::Fault) } else { value }
+    match open.record.how_marks {
+        m if m & mark::FAULT != 0 => Value::Unknown(Why::Fault),
+        m if m & UNKNOWN != 0 => Value::Unknown(Why::NotCollected),
+        _ => value,
+    }
 }
 
 /// What an `open` has beside the common fields.
@@ -120,6 +113,7 @@ pub const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as asked, from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
+            m if m & mark::NOT_COLLECTED != 0 => Value::Unread(Why::NotCollected),
             m if m & mark::CUT != 0 => Value::Cut(o.path),
             _ => Value::Bytes(o.path),
         })
@@ -149,7 +143,10 @@ pub const FIELDS: &[Field] = &[
         })
     }),
     Field::new("dirfd", Shape::Number, "The directory descriptor as passed; −100 is AT_FDCWD.", |s| {
-        open(s, |o| Value::Int(o.record.dirfd.into()))
+        open(s, |o| match o.record.how_marks & UNKNOWN {
+            0 => Value::Int(o.record.dirfd.into()),
+            _ => Value::Unknown(Why::NotCollected),
+        })
     }),
     Field::new("flags", Shape::Text, "The flags as passed, by name, access mode first.", |s| {
         open(s, |o| of_how(o, Value::Flags(o.flags())))
@@ -215,16 +212,16 @@ mod tests {
     #[test]
     fn a_file_with_other_references_is_believed_if_it_is_what_was_asked_for() {
         for via in [via::OPENAT, via::IO_URING] {
-            let by_name = (via != via::IO_URING).then_some(Why::Raced);
+            let raced = Some(Why::Raced);
             check_shared(via, 0, b"passwd\0etc\0", b"/etc/passwd", None);
-            check_shared(via, 0, b"passwd\0etc\0", b"passwd", by_name);
-            check_shared(via, 0, b"passwd\0b\0", b"/a/passwd", by_name);
-            check_shared(via, 0, b"etc\0", b"/etc//", by_name);
-            check_shared(via, 0, b"decoy\0etc\0", b"/etc/passwd", Some(Why::Raced));
-            check_shared(via, 0, b"passwd\0etc\0", b"", Some(Why::Raced));
-            check_shared(via, 0, b"etc\0", b"/etc/.", Some(Why::Raced));
+            check_shared(via, 0, b"passwd\0etc\0", b"passwd", raced);
+            check_shared(via, 0, b"passwd\0b\0", b"/a/passwd", raced);
+            check_shared(via, 0, b"etc\0", b"/etc//", raced);
+            check_shared(via, 0, b"decoy\0etc\0", b"/etc/passwd", raced);
+            check_shared(via, 0, b"passwd\0etc\0", b"", raced);
+            check_shared(via, 0, b"etc\0", b"/etc/.", raced);
             check_shared(via, NEAR, b"passwd\0etc\0", b"passwd", None);
-            check_shared(via, NEAR, b"passwd\0etc\0", b"../etc/passwd", by_name);
+            check_shared(via, NEAR, b"passwd\0etc\0", b"../etc/passwd", raced);
         }
     }
 }

@@ -27,6 +27,10 @@ pub struct Scratch {
 impl Scratch {
     pub(super) fn begin(&mut self) {
         self.columns_ready = false;
+        for buffer in [&mut self.text, &mut self.columns] {
+            buffer.clear();
+            buffer.shrink_to(limits::SCRATCH);
+        }
     }
 }
 
@@ -171,7 +175,7 @@ fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) 
         Value::Null | Value::Unknown(_) | Value::Object => false,
         Value::Word(word) => holds(word.as_bytes()),
         Value::Bytes(bytes) => holds(bytes),
-        Value::Args(area) => describe::args(area).any(holds),
+        Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).any(holds),
         Value::Words(words) => words.iter().any(|word| holds(word.as_bytes())),
         value => {
             text.clear();

@@ -6,7 +6,7 @@
 //! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
 
 use super::{Batch, FrameRef};
-use tracetui_shared::counters::CpuState;
+use tracetui_shared::counters::{CpuState, Reason};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -279,17 +279,12 @@ wire_struct! {
 }
 
 impl Counters {
-    /// Events of a kind that began and whose end no program told ([`SlotCounters::untold`]).
-    ///
-    /// [`SlotCounters::untold`]: tracetui_shared::counters::SlotCounters::untold
-    pub fn untold(&self, kind: Kind) -> u64 {
+    /// Events of a kind that a program met and could not report.
+    pub fn dropped(&self, kind: Kind) -> u64 {
         let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
-        let of = |cpu: &CpuState| {
-            slots().fold(0, |sum: u64, s| sum.wrapping_add(cpu.slots.get(s as usize).map_or(0, |c| c.untold)))
-        };
-        let sum = self.cpus.iter().map(of).fold(0, u64::wrapping_add);
-        // Read while the probes run, an end may be counted whose begin was not yet.
-        u64::try_from(sum.cast_signed()).unwrap_or(0)
+        let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
+        let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
+        losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 }
 

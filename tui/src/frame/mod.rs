@@ -71,6 +71,7 @@ impl Batch {
     /// Appends a frame made here; `header.len` is set to fit.
     pub fn push(&mut self, mut header: FrameHeader, payload: &[u8]) {
         header.len = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
+        self.bytes.reserve((HEADER + payload.len()).next_multiple_of(8));
         self.bytes.extend_from_slice(header.as_bytes());
         self.bytes.extend_from_slice(payload);
         self.pad();
@@ -93,6 +94,11 @@ impl Batch {
     /// Bytes of all frames with their padding.
     pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes that it takes, filled or not.
+    pub fn room(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Whether it tells nothing at all.

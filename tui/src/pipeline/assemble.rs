@@ -2,13 +2,16 @@
 //!
 //! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
 
+use crate::account::Streams;
+use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use rustc_hash::FxHashMap;
 use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
+use tracetui_shared::record::mark;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
@@ -26,9 +29,34 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
+    /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
+    cut_short: FxHashMap<(u16, u32), u64>,
+    /// Bytes of all that wait.
+    bytes: usize,
+    budget: Budget,
+}
+
+/// What a continuation was.
+enum Piece {
+    /// The next one; more are to come.
+    Next,
+    /// The last one.
+    Last,
+    /// The end: more there was, but it is not sent. With the marks of the rest.
+    End(u8),
+    /// None of this event.
+    Foreign,
 }
 
 impl Assembler {
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a frame is a whole event where it stands. Other ones are kept; what they complete goes to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let header = frame.header;
@@ -40,12 +68,16 @@ impl Assembler {
             self.continued(key, frame, made);
             return false;
         }
-        if let Some(before) = self.waiting.remove(&key) {
-            before.push(made);
+        if let Some(before) = self.take(key) {
+            self.unfinished(key, before, made);
+        }
+        if marks_of(frame) & NO_ROOM != 0 {
+            self.count(key);
         }
         match Waiting::of(frame) {
             Some(waiting) => {
-                self.waiting.insert(key, waiting);
+                self.keep(key, waiting);
+                self.make_room(made);
                 false
             }
             None => true,
@@ -53,10 +85,53 @@ impl Assembler {
     }
 
     fn continued(&mut self, key: (u16, u32), frame: &FrameRef<'_>, made: &mut Batch) {
-        let Some(mut waiting) = self.waiting.remove(&key) else { return };
-        if waiting.add(frame) && waiting.have < waiting.want {
-            self.waiting.insert(key, waiting);
-        } else {
+        let Some(mut waiting) = self.take(key) else { return };
+        match waiting.add(frame) {
+            Piece::Next => self.keep(key, waiting),
+            Piece::Last => waiting.push(made),
+            Piece::End(marks) => {
+                if marks & NO_ROOM != 0 {
+                    self.count(key);
+                }
+                waiting.push(made);
+            }
+            Piece::Foreign => self.unfinished(key, waiting, made),
+        }
+    }
+
+    /// Hands on what nothing more comes of, though there should.
+    fn unfinished(&mut self, key: (u16, u32), waiting: Waiting, made: &mut Batch) {
+        self.count(key);
+        waiting.push(made);
+    }
+
+    fn count(&mut self, key: (u16, u32)) {
+        *self.cut_short.entry(key).or_default() += 1;
+    }
+
+    /// Adds the events that came cut short to what arrived.
+    pub(super) fn cut_short(&self, arrived: &mut Streams) {
+        for (key, count) in &self.cut_short {
+            arrived.entry(*key).or_default().cut_short = *count;
+        }
+    }
+
+    fn keep(&mut self, key: (u16, u32), waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.waiting.insert(key, waiting);
+    }
+
+    fn take(&mut self, key: (u16, u32)) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&key)?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    /// Hands on, cut short, what has waited longest, until the rest has room.
+    fn make_room(&mut self, made: &mut Batch) {
+        while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
+            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.header.time).map(|(key, _)| *key);
+            let Some(waiting) = oldest.and_then(|key| self.take(key)) else { return };
             waiting.push(made);
         }
     }
@@ -68,8 +143,8 @@ impl Assembler {
         }
         let late: Vec<_> = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(k, _)| *k).collect();
         for key in late {
-            if let Some(waiting) = self.waiting.remove(&key) {
-                waiting.push(made);
+            if let Some(waiting) = self.take(key) {
+                self.unfinished(key, waiting, made);
             }
         }
     }
@@ -85,32 +160,47 @@ impl Waiting {
             + usize::from(record.cwd_len);
         let have = frame.payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
-        (have < record.argv_len).then(|| Waiting {
-            header: frame.header,
-            payload: frame.payload.to_vec(),
-            have,
-            want: record.argv_len,
-        })
+        let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
+        // All at once: it would grow to twice of what it needs. The length is another's word, so it is bounded.
+        let whole = frame.payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
+        let mut payload = Vec::with_capacity(whole.max(frame.payload.len()));
+        payload.extend_from_slice(frame.payload);
+        Some(Waiting { header: frame.header, payload, have, want: record.argv_len })
     }
 
-    /// Adds a continuation; `false` when it is not the next one.
-    fn add(&mut self, frame: &FrameRef<'_>) -> bool {
-        let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return false };
+    fn bytes(&self) -> usize {
+        size_of::<((u16, u32), Waiting)>() + self.payload.capacity()
+    }
+
+    /// Adds a continuation.
+    fn add(&mut self, frame: &FrameRef<'_>) -> Piece {
+        let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return Piece::Foreign };
         let fits = self.payload.len() + bytes.len() <= limits::FRAME_MAX;
-        if frame.header.seq != self.header.seq || chunk.offset != self.have || bytes.is_empty() || !fits {
-            return false;
+        if frame.header.seq != self.header.seq || chunk.offset != self.have || !fits {
+            return Piece::Foreign;
         }
-        let Some(bytes) = bytes.get(..chunk.len as usize) else { return false };
+        let Some(bytes) = bytes.get(..chunk.len as usize) else { return Piece::Foreign };
         self.payload.extend_from_slice(bytes);
+        let end = chunk.marks as u8 & (NO_ROOM | mark::FAULT);
         // What is wrong with a piece is wrong with the whole.
         if let Some(marks) = self.payload.get_mut(offset_of!(ExecRecord, argv_marks)) {
             *marks |= chunk.marks as u8;
         }
         self.have += chunk.len;
-        true
+        match end {
+            0 if bytes.is_empty() => Piece::Foreign,
+            0 if self.have < self.want => Piece::Next,
+            0 => Piece::Last,
+            marks => Piece::End(marks),
+        }
     }
 
     fn push(self, made: &mut Batch) {
         made.push(self.header, &self.payload);
     }
+}
+
+/// The marks of an exec's arguments.
+fn marks_of(frame: &FrameRef<'_>) -> u8 {
+    ExecRecord::read_from_prefix(frame.payload).map_or(0, |(record, _)| record.argv_marks)
 }

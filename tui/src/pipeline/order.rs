@@ -19,6 +19,18 @@ struct Held {
     batch: Batch,
     /// Frames of it that are not released yet.
     left: usize,
+    /// The latest of their times.
+    latest: BootNanos,
+    source: Source,
+}
+
+/// Where a batch came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    /// The reader, which fills it again.
+    Reader,
+    /// The pipeline: of any size, and not needed again.
+    Made,
 }
 
 /// Frames that wait for their order to settle.
@@ -27,9 +39,11 @@ pub(super) struct Order {
     /// Where the waiting frames stand; ties keep the order in which they were added.
     places: Vec<Place>,
     held: VecDeque<Held>,
+    /// Bytes that the batches in `held` take.
+    bytes: usize,
     /// The number of the first batch in `held`.
     first: u64,
-    spare: Vec<Batch>,
+    spares: Vec<Batch>,
     latest: BootNanos,
     drained: BootNanos,
     /// A probe that made these frames can be preempted.
@@ -62,10 +76,30 @@ impl Order {
     pub(super) fn end(&mut self, index: Index, batch: Batch) {
         let added = index.places.get(index.before..).unwrap_or(&[]);
         let left = added.len();
-        self.latest = added.iter().map(|place| place.time).max().unwrap_or_default().max(self.latest);
+        let latest = added.iter().map(|place| place.time).max().unwrap_or_default();
+        self.latest = latest.max(self.latest);
         self.places = index.places;
-        self.held.push_back(Held { batch, left });
-        self.recycle();
+        match left {
+            // Nothing of it waits: pieces of arguments, or what the host says.
+            0 => self.spare(batch),
+            _ => self.hold(Held { batch, left, latest, source: Source::Reader }),
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.bytes += held.batch.room();
+        self.held.push_back(held);
+    }
+
+    /// Bytes of what waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.places.capacity() * size_of::<Place>()
+    }
+
+    /// Up to when everything has to be handed on, settled or not, so that what waits takes fewer than `bytes`; the oldest
+    /// batch is free then. `None` when it takes fewer already.
+    pub(super) fn overdue(&self, bytes: usize) -> Option<BootNanos> {
+        self.held.front().filter(|_| self.bytes > bytes).map(|held| held.latest)
     }
 
     /// Adds frames that were made here: gaps, and events that were put together. A gap stands before the event of its
@@ -78,12 +112,14 @@ impl Order {
         for (offset, frame) in made.frames_with_offsets() {
             index.add(frame.header.time, offset);
         }
+        let added = index.places.get(index.before..).unwrap_or(&[]);
+        let left = added.len();
+        let latest = added.iter().map(|place| place.time).max().unwrap_or_default();
         index.places.rotate_left(index.before);
         index.before = 0;
-        let count = made.frames().count();
-        // Their times say nothing about how far the ring was read: `latest` stays.
+        // Their times say nothing about how far the ring was read: `self.latest` stays.
         self.places = index.places;
-        self.held.push_back(Held { batch: made, left: count });
+        self.hold(Held { batch: made, left, latest, source: Source::Made });
     }
 
     /// A probe that makes frames can be preempted: later records may be much earlier.
@@ -97,8 +133,8 @@ impl Order {
         BootNanos(self.latest.max(self.drained).0.saturating_sub(limits::order_window_ns(self.preemptible)))
     }
 
-    /// Hands on the frames up to `until`, in order.
-    pub(super) fn release(&mut self, until: BootNanos, mut to: impl FnMut(&FrameRef<'_>)) {
+    /// Hands on the frames up to `until`, in order; how many.
+    pub(super) fn release(&mut self, until: BootNanos, mut to: impl FnMut(&FrameRef<'_>)) -> usize {
         self.places.sort_by_key(|place| place.time);
         let count = self.places.partition_point(|place| place.time <= until);
         for place in self.places.drain(..count) {
@@ -111,22 +147,30 @@ impl Order {
             }
         }
         self.recycle();
+        count
     }
 
     fn recycle(&mut self) {
         while self.held.front().is_some_and(|held| held.left == 0) {
             self.first += 1;
-            if let Some(Held { mut batch, .. }) = self.held.pop_front()
-                && self.spare.len() < limits::BATCHES_QUEUED
-            {
-                batch.clear();
-                self.spare.push(batch);
+            let Some(Held { batch, source, .. }) = self.held.pop_front() else { return };
+            self.bytes -= batch.room();
+            if source == Source::Reader {
+                self.spare(batch);
             }
         }
     }
 
-    pub(super) fn spare(&mut self) -> Option<Batch> {
-        self.spare.pop()
+    fn spare(&mut self, mut batch: Batch) {
+        if self.spares.len() < limits::BATCHES_SPARE {
+            batch.clear();
+            self.spares.push(batch);
+        }
+    }
+
+    /// A batch to fill again.
+    pub(super) fn take_spare(&mut self) -> Option<Batch> {
+        self.spares.pop()
     }
 
     pub(super) fn waiting(&self) -> bool {

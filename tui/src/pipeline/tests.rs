@@ -1,14 +1,17 @@
 //! The pipeline over frames made by hand: order, gaps, continuations, identity, the account.
 
 use super::*;
+use crate::budget::Budget;
 use crate::event::Body;
-use crate::frame::host::{Counters, Host, Probe, ProcessSeed, ProgramSkips};
+use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
+use crate::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::id::{Tgid, Tid};
+use tracetui_shared::id::{CgroupId, Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
-use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 
 const ALL: u32 = u32::MAX;
@@ -61,8 +64,8 @@ fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
 fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
     let state = |c: &SlotCounters| {
         let mut slots = [SlotCounters::default(); SLOTS];
-        slots[slot as usize] = *c;
-        CpuState { slots, credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, tree_full: 0 }
+        slots[slot as usize] = c.completed();
+        CpuState { slots, ..CpuState::ZERO }
     };
     Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
 }
@@ -138,6 +141,58 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
     assert_eq!(account.sum().off_by(), 0);
     assert_eq!(account.kind(Kind::Open).lost.ring, 5);
     assert_eq!(account.kind(Kind::Open).lost.read, 0);
+    assert_eq!(account.discrepancy(), None);
+}
+
+#[test]
+fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 10, b"a");
+    open(&mut batch, 0, 2, 12, b"c");
+    let sent = [SlotCounters { wanted: 3, ..SlotCounters::ZERO }];
+    HostFrame::Counters(counters(Slot::OpenSysExit, &sent)).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(pipeline.account().discrepancies, [], "nothing is proved before the end");
+    run(&mut pipeline, true);
+    let account = pipeline.account();
+    assert_eq!((account.kind(Kind::Open).lost.sum(), account.sum().off_by()), (0, 1));
+    let sums: Vec<&str> = account.discrepancies.iter().map(|d| d.sum).collect();
+    assert_eq!(sums, ["sent = arrived", "lost_ring = gaps in the numbers", "seen = delivered + filtered + lost"]);
+}
+
+#[test]
+fn every_record_is_on_one_side_of_the_account() {
+    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut batch = Batch::default();
+    for seq in [0, 1, 3] {
+        fork(&mut batch, 7, 400 + seq as u32, seq, 10 + seq);
+    }
+    // Of the last one only the header came.
+    let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::ForkBtf, 4, 20) };
+    batch.push(last, b"short");
+    let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
+    HostFrame::Counters(counters(Slot::ForkBtf, &forks)).push(BootNanos(30 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), Vec::<String>::new(), "no event is missing");
+    let account = pipeline.account();
+    assert_eq!(account.discrepancy(), None);
+    assert_eq!((account.kind(Kind::Fork).seen, account.kind(Kind::Fork).filtered), (7, 7));
+    assert_eq!(account.bookkeeping_lost, 3);
+}
+
+#[test]
+fn what_a_program_could_not_report_is_a_row() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    for (ms, without_place) in [(1000, 0), (2000, 3), (3000, 3)] {
+        let dropped = [SlotCounters { dropped: [5, without_place], ..SlotCounters::ZERO }];
+        let counters = Counters { last: ms == 3000, ..counters(Slot::OpenUring, &dropped) };
+        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
+    assert_eq!(pipeline.account().discrepancy(), None);
 }
 
 #[test]
@@ -154,22 +209,6 @@ fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
     assert_eq!(pipeline.account().sum().off_by(), 0);
 }
 
-#[test]
-fn what_began_and_was_not_told_of_is_a_row_once_it_had_time_to_end() {
-    let mut pipeline = Pipeline::new(ALL);
-    let mut batch = Batch::default();
-    // Three begin on one CPU, one of them ends on the other; in the last second two begin, of which one ends.
-    for (ms, began, ended) in [(1000, 3, 0), (2000, 3, 1), (3000, 5, 1), (3500, 5, 2)] {
-        let untold = [began, 0u64.wrapping_sub(ended)].map(|untold| SlotCounters { untold, ..SlotCounters::default() });
-        let counters = Counters { last: ms == 3500, ..counters(Slot::OpenUring, &untold) };
-        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
-    }
-    pipeline.feed(batch);
-    assert_eq!(run(&mut pipeline, true), ["lost 2 probe", "lost 1 probe"]);
-    assert_eq!(pipeline.account().kind(Kind::Open).lost.probe, 3);
-    assert_eq!(pipeline.account().sum().off_by(), 0);
-}
-
 fn exec(batch: &mut Batch, seq: u64, ms: u64, total: u32, first: usize) {
     let record = ExecRecord { argv_total: total, argv_len: total, argc: 1, ..ExecRecord::default() };
     let mut payload = record.as_bytes().to_vec();
@@ -182,6 +221,13 @@ fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
     payload.resize(payload.len() + len as usize, b'y');
     let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
     batch.push(header, &payload);
+}
+
+/// Says that no more comes of an exec.
+fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
+    let payload = ExecChunk { offset, marks: marks.into(), ..ExecChunk::default() };
+    let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
+    batch.push(header, payload.as_bytes());
 }
 
 #[test]
@@ -215,6 +261,81 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
     assert_eq!(pipeline.account().cut, 3);
 }
 
+/// What there is of arguments of which a page could not be read: never empty ones in its place.
+#[test]
+fn arguments_that_could_not_be_read_are_not_made_up() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    // All is unread; the second page; a page of the first continuation, and all of it.
+    let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
+    for (seq, have) in [(0, b"".as_slice()), (1, b"cc\0-c\0")] {
+        let record = ExecRecord { argv_marks: mark::FAULT, ..record(have.len() as u32) };
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record.as_bytes(), have].concat());
+    }
+    for (seq, have) in [(2, b"a\0b".as_slice()), (3, b"")] {
+        batch.push(header(Slot::ExecBtf, 0, seq, 10 + seq), &[record(40_000).as_bytes(), b"x\0"].concat());
+        let piece = ExecChunk { offset: 2, len: have.len() as u32, marks: mark::FAULT.into(), ..ExecChunk::default() };
+        let continues = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, 10 + seq) };
+        batch.push(continues, &[piece.as_bytes(), have].concat());
+    }
+    let execs = SlotCounters { wanted: 4, sent_chunks: 2, ..SlotCounters::ZERO };
+    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(20 * MS), &mut batch);
+    pipeline.feed(batch);
+    let mut lines = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut lines);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a Vec takes everything");
+        Taken::Delivered
+    });
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    let lines: Vec<serde_json::Value> = lines
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).expect("JSON"))
+        .collect();
+    let argv: Vec<_> = lines.iter().map(|line| line["argv"].clone()).collect();
+    assert_eq!(
+        argv,
+        [
+            serde_json::json!([]),
+            serde_json::json!(["cc", "-c"]),
+            serde_json::json!(["x", "a", "b"]),
+            serde_json::json!(["x"])
+        ]
+    );
+    for line in lines {
+        assert_eq!(
+            (&line["argv_why"], &line["cut"], &line["argc"]),
+            (&"fault".into(), &true.into(), &9.into()),
+            "{line}"
+        );
+    }
+    assert_eq!((pipeline.account().cut, pipeline.discrepancy()), (4, None));
+}
+
+#[test]
+fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    exec(&mut batch, 0, 10, 30, 10);
+    chunk(&mut batch, 0, 10, 10, 5);
+    end(&mut batch, 0, 10, 15, NO_ROOM);
+    // One that was cut in its first record, and one whose last word had no room either.
+    let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
+    batch.push(header(Slot::ExecBtf, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
+    exec(&mut batch, 2, 12, 30, 10);
+    pipeline.feed(batch);
+    let mut batch = Batch::default();
+    batch.set_drained_at(BootNanos(100 * MS));
+    let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
+    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(100 * MS), &mut batch);
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
+    let account = pipeline.account();
+    assert_eq!((account.cut, account.discrepancy()), (3, None));
+}
+
 #[test]
 fn a_record_that_is_no_event_is_a_row_and_counted() {
     let mut pipeline = Pipeline::new(ALL);
@@ -226,6 +347,8 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
     assert_eq!(pipeline.unframed(), 1);
+    let account = pipeline.account();
+    assert_eq!(account.discrepancies.len(), 1, "of which event that record was is not known: {account:?}");
     assert_eq!(pipeline.account().kind(Kind::Open).lost.read, 1);
     assert_eq!(pipeline.account().sum().off_by(), 0);
 }
@@ -433,4 +556,166 @@ fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit(
     pipeline.feed(batch);
     run(&mut pipeline, true);
     assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
+}
+
+/// A pipeline with the least memory that there is, and its processes and cgroups with none.
+fn short_of_memory() -> Pipeline {
+    let mut pipeline = Pipeline::new(ALL);
+    pipeline.set_budget(Budget::new(1));
+    pipeline
+}
+
+#[test]
+fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
+    let mut pipeline = short_of_memory();
+    let mut batch = Batch::default();
+    // Three reserve 2 MiB each; there is room for 4.
+    for cpu in 0..3 {
+        let argv_len = (2 << 20) - 4096;
+        let record = ExecRecord { argv_total: argv_len, argv_len, ..ExecRecord::default() };
+        batch.push(header(Slot::ExecBtf, cpu, 0, 10 + u64::from(cpu)), record.as_bytes());
+    }
+    pipeline.feed(batch);
+    assert!(pipeline.bytes() <= Budget::new(1).arguments() + Budget::new(1).order());
+    let mut batch = Batch::default();
+    open(&mut batch, 3, 0, 100, b"later");
+    pipeline.feed(batch);
+    // The first has waited too long for nothing but room: less than a second.
+    assert_eq!(run(&mut pipeline, false), ["exec 0 of 2093056 cut true"]);
+    assert_eq!(pipeline.account().cut, 1);
+}
+
+#[test]
+fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
+    let mut pipeline = short_of_memory();
+    let room = Budget::new(1).order();
+    let mut seen = Vec::new();
+    for seq in 0..6 {
+        let mut batch = Batch::with_capacity(room / 4);
+        open(&mut batch, 0, seq, 10 + seq, seq.to_string().as_bytes());
+        pipeline.feed(batch);
+        seen.extend(run(&mut pipeline, false));
+        assert!(pipeline.bytes() <= room + room / 4, "{}", pipeline.bytes());
+    }
+    assert_eq!(seen, ["0", "1"], "none of them was settled");
+    assert_eq!(pipeline.account().shortage.unsettled, 2);
+    assert_eq!(run(&mut pipeline, true), ["2", "3", "4", "5"]);
+    assert_eq!(pipeline.account().shortage.unsettled, 2);
+}
+
+#[test]
+fn only_batches_of_the_reader_come_back() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::with_capacity(1000);
+    exec(&mut batch, 0, 10, 20, 10);
+    chunk(&mut batch, 0, 10, 10, 10);
+    pipeline.feed(batch);
+    let spare = pipeline.spare().expect("nothing of it waits: it was put together elsewhere");
+    assert_eq!((spare.room(), spare.is_empty()), (1000, true));
+    assert_eq!(run(&mut pipeline, true), ["exec 20 of 20 cut false"]);
+    assert_eq!(pipeline.spare(), None, "what was put together is freed");
+}
+
+#[test]
+fn no_number_of_cpus_that_cannot_be_takes_room() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    open(&mut batch, limits::CPUS, 5, 10, b"no such cpu");
+    open(&mut batch, limits::CPUS - 1, 5, 11, b"the last one");
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["no such cpu", "lost 5 ring", "the last one"]);
+}
+
+#[test]
+fn the_oldest_cgroups_are_forgotten_and_counted() {
+    let mut pipeline = short_of_memory();
+    let mut batch = Batch::default();
+    for id in 1..=3 {
+        HostFrame::Cgroup(Cgroup { id: CgroupId(id), path: b"/a".to_vec() }).push(BootNanos(1), &mut batch);
+    }
+    pipeline.feed(batch);
+    assert_eq!(pipeline.account().shortage.cgroups, 3);
+    assert_eq!(pipeline.world().bytes(), 0);
+}
+
+/// Memory for some eighty processes.
+const FEW: u64 = 8 * (64 << 10);
+
+/// A pipeline with room for few processes, that was fed.
+fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
+    let mut pipeline = Pipeline::new(ALL);
+    pipeline.set_budget(Budget::new(FEW));
+    let mut batch = Batch::default();
+    make(&mut batch);
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    assert!(pipeline.world().processes.bytes() <= Budget::new(FEW).processes());
+    pipeline
+}
+
+#[test]
+fn the_ended_make_room_for_the_living() {
+    let pipeline = few_processes(|batch| {
+        for pid in 1000..1050 {
+            fork(batch, 7, pid, u64::from(pid - 1000), 1);
+            exit_by(batch, pid, u64::from(pid - 1000), 1);
+        }
+        (2000..2080).for_each(|pid| fork(batch, 7, pid, u64::from(pid - 1950), 2));
+    });
+    let table = &pipeline.world().processes;
+    assert_eq!((2000..2080).filter(|pid| table.by_tgid(Tgid(*pid)).is_none()).count(), 0);
+    assert!(table.by_tgid(Tgid(1000)).is_none() && table.by_tgid(Tgid(1049)).is_some(), "the oldest goes first");
+    assert_eq!(pipeline.account().shortage.processes, 0, "who has ended is not missed");
+}
+
+#[test]
+fn of_the_living_the_quiet_are_forgotten_and_counted_and_end_in_pairs() {
+    let pipeline = few_processes(|batch| {
+        fork(batch, 7, 500, 0, 1);
+        for i in 0..1000 {
+            open_by(batch, 500, i, 2 + i, b"busy");
+            fork(batch, 7, 1000 + i as u32, 1 + i, 2 + i);
+        }
+        exit_by(batch, 1000, 0, 2000);
+        exit_by(batch, 1999, 1, 2001);
+    });
+    let table = &pipeline.world().processes;
+    assert_eq!(table.by_tgid(Tgid(500)).map(|entry| entry.others), Some(1000), "it was never forgotten");
+    assert!(table.by_tgid(Tgid(1998)).is_some(), "the latest stay");
+    assert!((850..1000).contains(&pipeline.account().shortage.processes), "{:?}", pipeline.account().shortage);
+    assert_eq!(table.pairing(), Default::default(), "its start was seen, though it was forgotten");
+}
+
+#[test]
+fn of_the_living_those_of_the_command_are_forgotten_last() {
+    let mut pipeline = of_command();
+    pipeline.set_budget(Budget::new(FEW));
+    let mut batch = Batch::default();
+    exec_by(&mut batch, COMMAND, 0, 1, 0);
+    fork(&mut batch, COMMAND, 200, 0, 2);
+    (1000..2000).for_each(|pid| fork(&mut batch, 7, pid, u64::from(pid), 3));
+    open_by(&mut batch, 200, 0, 4, b"of the command");
+    pipeline.feed(batch);
+    assert!(run(&mut pipeline, true).contains(&"of the command".to_owned()));
+    assert!(pipeline.account().shortage.processes > 0);
+}
+
+#[test]
+fn a_scan_pushes_out_nobody_who_did_something() {
+    let mut pipeline = few_processes(|batch| (1..=50).for_each(|pid| open_by(batch, pid, u64::from(pid), 1, b"busy")));
+    let mut batch = Batch::default();
+    HostFrame::Host(Default::default()).push(BootNanos(1000 * MS), &mut batch);
+    for pid in 1000..2000 {
+        let seed = ProcessSeed { tgid: Tgid(pid), start: BootNanos(1), start_exact: true, ..Default::default() };
+        HostFrame::ProcessSeed(seed).push(BootNanos(2 * MS), &mut batch);
+    }
+    exit_by(&mut batch, 1999, 0, 5);
+    pipeline.feed(batch);
+    let table = &pipeline.world().processes;
+    assert!((1..=50).all(|pid| table.by_tgid(Tgid(pid)).is_some()));
+    assert!(table.by_tgid(Tgid(1000)).is_some() && table.by_tgid(Tgid(1999)).is_none());
+    assert!(table.bytes() <= Budget::new(FEW).processes());
+    run(&mut pipeline, true);
+    assert!(pipeline.account().shortage.processes > 900);
+    assert_eq!(pipeline.world().processes.pairing(), Default::default());
 }

@@ -9,6 +9,7 @@ use super::{Format, integer};
 use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{COMMON, Field, Value};
+use crate::limits;
 use crate::view::escape::{Mode, escape};
 
 /// The columns that are fields.
@@ -83,6 +84,10 @@ impl Format for Csv {
         self.raw.clear();
         self.json.object(seen, &mut self.raw);
         quote(&self.raw, out);
+        self.raw.clear();
+        self.raw.shrink_to(limits::SCRATCH);
+        self.shown.clear();
+        self.shown.shrink_to(limits::SCRATCH);
         out.extend_from_slice(b"\r\n");
     }
 }

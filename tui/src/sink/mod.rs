@@ -9,6 +9,7 @@ pub mod ndjson;
 pub mod text;
 
 use crate::event::Seen;
+use crate::limits;
 use std::io::{self, Write};
 
 /// Bytes that are collected before they are written.
@@ -105,8 +106,7 @@ impl<F: Format, W: Write> Lines<F, W> {
     fn write(&mut self) -> io::Result<()> {
         let written = self.out.write_all(&self.buffer);
         self.buffer.clear();
-        // A long exec may have made it grow to megabytes.
-        self.buffer.shrink_to(4 * FULL);
+        self.buffer.shrink_to(limits::SCRATCH);
         written
     }
 }

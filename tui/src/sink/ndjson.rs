@@ -7,7 +7,7 @@
 use super::{Format, integer};
 use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
-use crate::event::describe::{self, Field, Shape, Value, Why, args};
+use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
 use crate::view::escape::{deceives, hex_digit, printable_len};
 use tracetui_shared::kind::Kind;
@@ -99,7 +99,6 @@ impl Values {
         match (step.field.get)(seen) {
             Value::Null => out.extend_from_slice(b"null"),
             Value::Unknown(why) => because(b"null", name, why, out),
-            Value::Unread(why) if step.field.shape == Shape::List => because(b"[]", name, why, out),
             Value::Unread(why) => because(b"\"\"", name, why, out),
             Value::Int(n) => integer(n, out),
             Value::Uint(n) => integer(n, out),
@@ -118,6 +117,10 @@ impl Values {
             Value::Path(names) => self.text(name, out, |out| names.write(out)),
             Value::Flags(flags) => self.flags.write(flags, out),
             Value::Args(area) => self.args(name, area, out),
+            Value::SomeArgs(area, why) => {
+                self.args(name, area, out);
+                because(b"", name, why, out);
+            }
             Value::Addr(addr) => {
                 out.extend_from_slice(b"\"0x");
                 hex(&addr.to_be_bytes(), out);
@@ -309,6 +312,7 @@ impl Flags {
 mod tests {
     use super::super::{FormatName, sample};
     use super::*;
+    use crate::event::describe::Shape;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use tracetui_shared::header::FrameHeader;

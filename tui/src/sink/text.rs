@@ -7,6 +7,7 @@ use super::{Format, integer};
 use crate::enrich::time::clock_millis;
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
+use crate::limits;
 use crate::view::escape::{Mode, escape, width};
 
 /// Cells of the columns, as far as they are padded.
@@ -31,6 +32,8 @@ impl Text {
         self.raw.clear();
         write(&mut self.raw);
         escape(&self.raw, Mode::Reversible, out);
+        self.raw.clear();
+        self.raw.shrink_to(limits::SCRATCH);
     }
 
     fn row(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {

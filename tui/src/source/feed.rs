@@ -6,10 +6,12 @@
 use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
 use super::live::{CaptureError, Live, Stop};
+use crate::budget::Budget;
+use crate::enrich::cgroup_bytes;
+use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
-use rustc_hash::FxHashSet;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -42,10 +44,14 @@ pub struct Feed {
 /// What can be asked of a running source.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    spare: std_mpsc::Sender<Batch>,
+    spare: std_mpsc::SyncSender<Batch>,
     control: std_mpsc::Sender<Control>,
     stopper: Stop,
+    budget: Budget,
 }
+
+/// Reads what runs already, and hands it on in batches; it ends when the function that takes them says that nobody listens.
+pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 
 #[derive(Debug)]
 enum Control {
@@ -60,22 +66,20 @@ impl Feed {
     /// When a thread cannot be started.
     pub fn start(
         live: Live,
-        first: Batch,
+        first: Vec<Batch>,
         cgroups: Option<CgroupResolver>,
-        scan: impl FnOnce() -> Batch + Send + 'static,
+        budget: Budget,
+        scan: Option<Scan>,
     ) -> std::io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
-        let (spare, spares) = std_mpsc::channel();
+        let (spare, spares) = std_mpsc::sync_channel(limits::BATCHES_SPARE);
         let (control, commands) = std_mpsc::channel();
         let stopper = live.stopper();
-        let scanned = out.clone();
-        std::thread::Builder::new().name("scan".into()).spawn(move || {
-            let batch = scan();
-            if !batch.is_empty() {
-                // The receiver may be gone: then nobody wants it.
-                let _ = scanned.blocking_send(batch);
-            }
-        })?;
+        if let Some(scan) = scan {
+            let out = out.clone();
+            let run = move || scan(&mut |batch| out.blocking_send(batch).is_ok());
+            std::thread::Builder::new().name("scan".into()).spawn(run)?;
+        }
         let reader = Reader {
             live,
             out,
@@ -83,20 +87,23 @@ impl Feed {
             commands,
             cgroups,
             last_cgroup: CgroupId(0),
-            known_cgroups: FxHashSet::default(),
+            known_cgroups: known_cgroups(&first, budget),
             clock_offset: i64::MIN,
             held: None,
+            budget,
         };
         std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
-        Ok(Feed { batches, handle: Handle { spare, control, stopper } })
+        Ok(Feed { batches, handle: Handle { spare, control, stopper, budget } })
     }
 }
 
 impl Handle {
-    /// Gives back a batch whose events are done with, to be filled again.
+    /// Gives back a batch whose events are done with, to be filled again. It is freed when enough wait for that, when one large
+    /// record made it grow, and when the reader has ended.
     pub fn recycle(&self, batch: Batch) {
-        // The reader may have ended: then the batch is dropped.
-        let _ = self.spare.send(batch);
+        if self.budget.is_batch(batch.room()) {
+            let _ = self.spare.try_send(batch);
+        }
     }
 
     /// Changes what the kernel side lets through, while it runs.
@@ -131,17 +138,20 @@ struct Reader {
     commands: std_mpsc::Receiver<Control>,
     cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
-    known_cgroups: FxHashSet<CgroupId>,
+    /// The cgroups that the pipeline knows: it forgets the same ones ([`World::apply_host`](crate::enrich::World::apply_host)).
+    known_cgroups: Fifo<CgroupId, ()>,
     clock_offset: i64,
     /// What was read but not sent yet.
     held: Option<Batch>,
+    budget: Budget,
 }
 
 impl Reader {
-    fn run(mut self, mut first: Batch) {
+    fn run(mut self, first: Vec<Batch>) {
         hurry();
-        self.count(false, &mut first);
-        if !self.send(first) {
+        let mut counters = self.batch();
+        self.count(false, &mut counters);
+        if !first.into_iter().chain([counters]).all(|batch| self.send(batch)) {
             return;
         }
         let mut counted = Instant::now();
@@ -179,14 +189,14 @@ impl Reader {
         let mut batch = self.held.take().unwrap_or_else(|| self.batch());
         let held = batch.len();
         let before = clock::now_boot();
-        let more = self.live.drain(&mut batch, limits::BATCH.saturating_sub(held));
+        let more = self.live.drain(&mut batch, self.budget.batch().saturating_sub(held));
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
         if !more {
             batch.set_drained_at(before);
         }
         let busy = self.out.capacity() < self.out.max_capacity();
-        if busy && (1..limits::BATCH).contains(&batch.len()) {
+        if busy && (1..self.budget.batch()).contains(&batch.len()) {
             self.held = Some(batch);
             return Read::All;
         }
@@ -229,14 +239,15 @@ impl Reader {
     }
 
     fn batch(&self) -> Batch {
-        self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(limits::BATCH))
+        let room = self.budget.batch() + limits::BATCH_SLACK;
+        self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(room))
     }
 
     fn send(&self, batch: Batch) -> bool {
         batch.is_empty() || self.out.blocking_send(batch).is_ok()
     }
 
-    /// Adds the path of each cgroup that was not met before, from the frames at a byte offset on.
+    /// Adds the path of each cgroup that is not known, from the frames at a byte offset on.
     fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
         for frame in batch.frames_from(from) {
@@ -244,11 +255,11 @@ impl Reader {
             // Most frames are of the same cgroup as the one before.
             if id != self.last_cgroup && id.0 != 0 {
                 self.last_cgroup = id;
-                if self.known_cgroups.len() >= limits::CGROUPS {
-                    self.known_cgroups.clear();
-                }
-                if self.known_cgroups.insert(id) {
-                    found.extend(self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id)));
+                if !self.known_cgroups.contains(&id)
+                    && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
+                {
+                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup));
+                    found.push(cgroup);
                 }
             }
         }
@@ -258,6 +269,19 @@ impl Reader {
                 let _ = self.live.name_cgroup(&cgroup);
             }
             HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
+        }
+        self.forget_cgroups();
+    }
+
+    /// Forgets the oldest cgroups, here and in the kernel, when there are too many. Each is named again at its next event: of
+    /// what a capture filter does not let through, at its next fork, exec or exit.
+    fn forget_cgroups(&mut self) {
+        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.budget.cgroups()) {
+            self.last_cgroup = CgroupId(0);
+            if self.live.asks_for_cgroups() {
+                // Refused: it stays let through, and what it does has no path.
+                let _ = self.live.forget_cgroup(id);
+            }
         }
     }
 
@@ -283,8 +307,48 @@ impl Reader {
     }
 }
 
+/// The cgroups that these batches name.
+fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
+    let mut known = Fifo::default();
+    for frame in batches.iter().flat_map(Batch::frames) {
+        if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
+            known.insert(cgroup.id, (), cgroup_bytes(&cgroup));
+            while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
+        }
+    }
+    known
+}
+
 /// Lets this thread run before others: it only copies, and what it does not copy in time is lost.
 fn hurry() {
     // SAFETY: setpriority(2) with plain numbers; 0 is the calling thread. A refusal (no CAP_SYS_NICE) changes nothing.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, READER_NICE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::World;
+    use crate::frame::host::Cgroup;
+    use tracetui_shared::time::BootNanos;
+
+    #[test]
+    fn the_feed_and_the_world_forget_the_same_cgroups() {
+        let budget = Budget::new(1 << 20);
+        let mut world = World::default();
+        world.set_budget(budget);
+        let mut batch = Batch::default();
+        for id in 0..1000u64 {
+            let path = "/p".repeat(1 + id as usize * 7 % 50).into_bytes();
+            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }).push(BootNanos(1), &mut batch);
+        }
+        let batches = [batch];
+        let known = known_cgroups(&batches, budget);
+        batches[0].frames().filter_map(|frame| HostFrame::decode(&frame)).for_each(|frame| world.apply_host(frame));
+        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
+        assert!((0..1000).all(|id| both(id).0 == both(id).1));
+        assert_eq!((both(0), both(999)), ((false, false), (true, true)));
+        let kept = (0..1000).filter(|id| both(*id).0).count() as u64;
+        assert_eq!(world.cgroups_evicted(), 1000 - kept);
+    }
 }

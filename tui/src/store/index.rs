@@ -15,6 +15,9 @@ pub enum Answer {
     Marked,
 }
 
+/// Places that an index may have though it uses few of them.
+const SPARSE: usize = 4096;
+
 /// The events that belong, oldest first.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -67,6 +70,10 @@ impl Index {
         for ids in [&mut self.ids, &mut self.marked] {
             let gone = ids.partition_point(|id| *id < first);
             ids.drain(..gone);
+            // Events that are larger now are fewer.
+            if ids.capacity() > SPARSE.max(4 * ids.len()) {
+                ids.shrink_to(2 * ids.len());
+            }
         }
     }
 

@@ -25,8 +25,8 @@ const BLOCK: usize = 1 << 20;
 /// Blocks that a small bound is divided into, so that eviction takes a part and not everything.
 const BLOCKS_MIN: usize = 16;
 
-/// What a table entry for a charged object takes, roughly: key, value and the table's slack.
-const CHARGE: usize = 48;
+/// What a place in the table of charged objects takes: of eight places seven can be filled.
+const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 
 /// The kept events.
 #[derive(Debug)]
@@ -85,16 +85,22 @@ impl<'a> Stored<'a> {
 
 impl Store {
     /// An empty store that keeps at most about `bound` bytes; the newest event is kept whatever its size.
-    pub fn new(bound: u64) -> Store {
+    pub fn new(bound: usize) -> Store {
         Store {
             blocks: VecDeque::new(),
             first_block: 0,
-            bound: usize::try_from(bound).unwrap_or(usize::MAX),
+            bound,
             sealed: 0,
             charges: FxHashMap::default(),
             evicted: 0,
             lost_rows: 0,
         }
+    }
+
+    /// Changes the bound; drops the oldest events when that makes them too many.
+    pub fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+        self.evict();
     }
 
     /// Keeps an event, and drops the oldest ones when that is too much.
@@ -142,7 +148,7 @@ impl Store {
 
     /// Bytes that are kept, with everything that they keep alive (processes: estimated).
     pub fn bytes(&self) -> usize {
-        self.sealed + self.blocks.back().map_or(0, Block::bytes) + self.charges.len() * CHARGE
+        self.sealed + self.blocks.back().map_or(0, Block::bytes) + self.charges.capacity() * CHARGE
     }
 
     /// The most bytes that are kept.
@@ -198,6 +204,9 @@ impl Store {
             self.first_block += 1;
             let first = self.first_block;
             self.charges.retain(|_, charge| charge.block >= first);
+            if self.charges.capacity() > 4 * self.charges.len() {
+                self.charges.shrink_to(2 * self.charges.len());
+            }
         }
     }
 }
@@ -208,7 +217,7 @@ mod tests {
     use crate::app::testing::{Feed, open_path};
 
     /// Ids and paths of what is kept after pushing `count` opens into `bound` bytes.
-    fn filled(count: u32, bound: u64) -> (Store, World) {
+    fn filled(count: u32, bound: usize) -> (Store, World) {
         let mut feed = Feed::default();
         for i in 0..count {
             feed.open(100 + i % 7, "cat", &format!("/some/where/file-{i}"), 3);

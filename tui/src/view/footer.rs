@@ -49,7 +49,8 @@ fn figures(app: &App, width: u16) -> Vec<String> {
         figures.push(format!("ring {percent}%{size}"));
     }
     let store = app.store();
-    figures.push(format!("kept {}, {} of {} MiB", short(store.kept()), store.bytes() >> 20, store.bound() >> 20));
+    let memory = app.memory();
+    figures.push(format!("kept {}, {} of {} MiB", short(store.kept()), memory.used() >> 20, memory.bound >> 20));
     if store.evicted() > 0 {
         figures.push(format!("evicted {}", short(store.evicted())));
     }

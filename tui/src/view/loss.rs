@@ -2,10 +2,11 @@
 
 use super::text;
 use super::theme::Theme;
-use crate::account::Account;
+use crate::account::{Account, Shortage};
 use crate::app::{App, grouped};
 use crate::frame::host::Counters;
 use ratatui::text::Line;
+use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
 /// Its lines.
@@ -19,6 +20,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
     lines.extend(ring(counters).into_iter().flat_map(said));
     lines.extend(apart(app, &account).into_iter().flat_map(said));
+    lines.extend(memory(app, &account).into_iter().flat_map(said));
     lines.push(Line::default());
     lines.push(Line::styled(" What to do", theme.title()));
     lines.extend(advice(&account, counters).into_iter().flat_map(said));
@@ -96,6 +98,10 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
             grouped(account.tree_full)
         )
     });
+    let named = Reason::ALL.into_iter().zip(account.dropped).map(|(reason, count)| (reason.name(), count));
+    let named = named.chain([("hollow", account.hollow)]).filter(|(_, count)| *count > 0);
+    let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
+    let dropped = (!named.is_empty()).then(|| format!("not shown, or not whole: {}", named.join(", ")));
     let others = format!(
         "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
         grouped(app.hidden()),
@@ -103,7 +109,34 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips.into_iter().chain(books).chain(tree).chain([others]).collect()
+    skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
+}
+
+/// What takes how much of `--memory`, and what it was short for.
+fn memory(app: &App, account: &Account) -> Vec<String> {
+    let memory = app.memory();
+    let mib = |bytes: usize| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
+    let mut lines = vec![format!(
+        "memory: {} of {} MiB: events {}, processes {}, names {}, waiting {}, output {}; up to {} for queues",
+        mib(memory.used()),
+        memory.bound >> 20,
+        mib(memory.events),
+        mib(memory.processes),
+        mib(memory.names),
+        mib(memory.waiting),
+        mib(memory.output),
+        mib(memory.queues)
+    )];
+    let Shortage { processes, cgroups, unsettled } = account.shortage;
+    if processes + cgroups + unsettled > 0 {
+        lines.push(format!(
+            "it was short: forgotten {} living processes and {} cgroups, {} events before their order was settled",
+            grouped(processes),
+            grouped(cgroups),
+            grouped(unsettled)
+        ));
+    }
+    lines
 }
 
 fn advice(account: &Account, counters: &Counters) -> Vec<String> {
@@ -119,14 +152,13 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let untold = counters.untold(Kind::Open);
-    if untold > 0 {
+    if account.unseen > 0 {
         advice.push(format!(
-            "unseen: {} opens by io_uring that make no completion; tracetui doctor says why.",
-            grouped(untold)
+            "unseen: the ends of {} opens by io_uring; tracetui doctor says why.",
+            grouped(account.unseen)
         ));
     }
-    if lost.probe.saturating_sub(untold) + account.unattributed_skips > 0 {
+    if lost.probe.saturating_sub(account.unseen) + account.unattributed_skips > 0 {
         advice.push(
             "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
         );
@@ -136,6 +168,9 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
     }
     if account.tree_full > 0 {
         advice.push("--tree: it has more living processes than can be told apart; name a smaller one.".to_owned());
+    }
+    if account.shortage != Shortage::default() {
+        advice.push("memory: start with a larger --memory; what is known around events is less complete.".to_owned());
     }
     if advice.is_empty() {
         advice.push("nothing: no event was lost.".to_owned());

@@ -3,7 +3,7 @@
 use crate::arch;
 use crate::narrow::{Narrow, nr};
 use crate::sys::{self, Actor, Pages, Status, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor, n, not_checked};
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
@@ -200,12 +200,55 @@ fn what_cannot_be_read_is_marked() {
     let told: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
     assert_eq!(told, rets);
     assert_eq!((&events[0]["filename"], &events[0]["filename_why"]), (&"".into(), &"fault".into()), "{}", events[0]);
-    assert_eq!(events[0]["argv"], json!(["good"]));
+    assert_eq!((&events[0]["argv"], &events[0]["argv_why"]), (&json!(["good"]), &Value::Null));
+    for unread in &events[1..4] {
+        assert_eq!((&unread["argv_why"], &unread["cut"]), (&"fault".into(), &true.into()), "{unread}");
+    }
     assert_eq!((&events[1]["argv"], &events[1]["cut"]), (&json!([]), &true.into()), "{}", events[1]);
     assert_eq!((&events[2]["argv"], &events[2]["argc"]), (&json!(["one"]), &3.into()), "{}", events[2]);
     assert_eq!(events[2]["cut"], true);
     assert_eq!((&events[3]["argv"], &events[3]["cut"]), (&json!(["good"]), &true.into()), "{}", events[3]);
     assert_eq!((&events[4]["argv"], &events[4]["cut"]), (&json!([]), &false.into()), "a null argv is none");
+}
+
+/// A file's pages that nobody touched are not in the caller's memory, though its bytes are on the disk. Kernels that look for
+/// the program before they look at the arguments (6.9 and later) leave them so.
+#[test]
+fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.at("arguments");
+    std::fs::write(&path, [b"first\0".as_slice(), &vec![b'x'; sys::page()]].concat()).expect("a file");
+    let acted = trace(move || {
+        let file = sys::open_path(&path);
+        let untouched = || {
+            // SAFETY: a new mapping where the kernel likes it, which stays.
+            let at = unsafe {
+                libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
+            };
+            assert_ne!(at, libc::MAP_FAILED);
+            at as u64
+        };
+        let mut second = Argv::new(&["there", "", "there again"]);
+        second.pointers[1] = untouched();
+        let mut only = Argv::new(&[""]);
+        only.pointers[0] = untouched();
+        [second, only].map(|argv| execve("/nowhere/untouched", argv.at())).to_vec()
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert_eq!(rets, [-i64::from(libc::ENOENT); 2]);
+    let unread = [(json!(["there"]), 3), (json!([]), 1)];
+    let touched = [(json!(["there", "first", "there again"]), 3), (json!(["first"]), 1)];
+    let events = run.kind_of("exec", pid);
+    assert_eq!(events.len(), 2, "{events:#?}");
+    for (event, (unread, touched)) in events.iter().zip(unread.into_iter().zip(touched)) {
+        let told = (event["argv"].clone(), n(&event["argc"]));
+        let why = if event["cut"] == true { (unread, Value::from("fault")) } else { (touched, Value::Null) };
+        assert_eq!((told, event["argv_why"].clone()), why, "{event}");
+    }
+    if events.iter().any(|event| event["cut"] != true) {
+        not_checked("arguments that are unread: this kernel looks at them before it looks for the program");
+    }
 }
 
 #[test]

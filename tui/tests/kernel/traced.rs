@@ -326,6 +326,7 @@ fn check_sums(account: &Value) {
         assert_eq!(line[0], line[1] + line[2] + line[3], "{kind}: seen = delivered + filtered + lost: {account}");
         sum.iter_mut().zip(line).for_each(|(sum, n)| *sum += n);
     }
+    assert_eq!(account["discrepancies"], Value::Array(vec![]), "every step of the way adds up: {account}");
     let said = ["seen", "delivered", "filtered", "lost"].map(|key| n(&account[key]));
     assert_eq!(said, sum, "the sums are those of the kinds: {account}");
     for impossible in ["tid_not_pid", "exit_twice", "start_mismatch"] {

@@ -78,8 +78,13 @@ struct Ring {
 impl Ring {
     /// `None` where the kernel has no io_uring.
     fn new(flags: u32) -> Option<Ring> {
+        Ring::deep(flags, ENTRIES)
+    }
+
+    /// The same with so many entries, a power of two.
+    fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
-        let fd = sys::call(libc::SYS_io_uring_setup, [ENTRIES.into(), &raw mut params as u64, 0, 0, 0]);
+        let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
         if fd < 0 {
             return None;
         }
@@ -90,9 +95,9 @@ impl Ring {
             assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
             at.cast::<u8>()
         };
-        let sq = map(params.sq.rest[2] as usize + ENTRIES as usize * 4, 0);
+        let sq = map(params.sq.rest[2] as usize + entries as usize * 4, 0);
         let cq = map(params.cq.rest[1] as usize + params.cq_entries as usize * 16, 0x800_0000);
-        let sqes = map(ENTRIES as usize * size_of::<Sqe>(), 0x1000_0000).cast();
+        let sqes = map(entries as usize * size_of::<Sqe>(), 0x1000_0000).cast();
         Some(Ring { fd, sq, cq, sqes, params })
     }
 
@@ -129,7 +134,7 @@ impl Ring {
     fn put(&self, sqe: Sqe) {
         let tail = Ring::number(self.sq, self.params.sq.tail);
         let at = tail.load(Ordering::Acquire);
-        let slot = at & (ENTRIES - 1);
+        let slot = at & (self.params.sq_entries - 1);
         // SAFETY: a masked slot of the mapped array; the kernel reads it only after the new tail.
         unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
         Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
@@ -165,8 +170,12 @@ struct Acted {
 }
 
 fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
+    act_deep(flags, ENTRIES, act)
+}
+
+fn act_deep(flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
     let traced = Traced::start(&["--kind", "open,exit,lost"])?;
-    let actor = Actor::new(move || Ring::new(flags).map(|ring| act(&ring)).unwrap_or_default());
+    let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
     if traced.said_not_seen("files that are opened through io_uring") {
@@ -301,7 +310,10 @@ fn a_request_that_is_refused_at_once_is_told_too() {
     let Some((run, pid, rets)) = acted else { return };
     assert_eq!(rets, [-i64::from(libc::EFAULT)]);
     let event = run.one("open", pid, |e| e["via"] == "io_uring");
-    assert_eq!((&event["err"], &event["path"], &event["path_why"]), (&"EFAULT".into(), &"".into(), &"fault".into()));
+    assert_eq!((&event["err"], &event["path"]), (&"EFAULT".into(), &"".into()), "{event}");
+    for field in ["path", "dirfd", "flags"] {
+        assert_eq!(event[format!("{field}_why")], "not_collected", "{event}");
+    }
 }
 
 /// The descriptor that the next open gets.
@@ -384,4 +396,67 @@ fn opens_that_make_no_completion_keep_no_others_out() {
     let quiet = run.kind_of("open", pid).iter().filter(|e| e["via"] == "io_uring").count() as u64 - 1;
     let lost = crate::traced::n(&account["kinds"]["open"]["lost"]["probe"]);
     assert_eq!((quiet, quiet + lost), (if sees_quiet { quiet } else { 0 }, u64::from(RINGS * ENTRIES)), "{account}");
+}
+
+/// Many requests at once, as programs make them that use io_uring for its speed: each open has its own path and directory.
+#[test]
+fn opens_of_a_deep_queue_are_whole() {
+    const DEEP: u32 = 4096;
+    let _alone = alone();
+    for flags in [0, BY_WORKER] {
+        let dir = Dir::new();
+        let place = dir.at("");
+        let acted = act_deep(0, DEEP, move |ring| {
+            let at = sys::open_path(&place);
+            let names: Vec<CString> = (0..DEEP).map(|number| c(format!("absent-{number}"))).collect();
+            for name in &names {
+                ring.put(Sqe { flags, ..openat(at as i32, name, libc::O_RDONLY, 0) });
+            }
+            ring.enter(DEEP, DEEP);
+            vec![at]
+        });
+        let Some(Acted { run, pid, numbers, .. }) = acted else { return };
+        run.check();
+        let mut names: Vec<String> = Vec::new();
+        for event in run.kind_of("open", pid).into_iter().filter(|event| event["via"] == "io_uring") {
+            let asked = (&event["dirfd"], &event["err"], &event["flags"]);
+            assert_eq!(asked, (&numbers[0].into(), &"ENOENT".into(), &"O_RDONLY".into()), "{event}");
+            names.push(event["path"].as_str().expect("text").to_owned());
+        }
+        names.sort_unstable();
+        let mut expected: Vec<String> = (0..DEEP).map(|number| format!("absent-{number}")).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}
+
+/// A file is opened and closed, and one of the same name in another directory is opened at the same descriptor, in one batch.
+#[test]
+fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
+    const CLOSE: u8 = 19;
+    const LINK: u8 = 4;
+    let _alone = alone();
+    let dir = Dir::new();
+    let files = ["a", "b"].map(|name| {
+        std::fs::create_dir(dir.at(name)).expect("a directory");
+        dir.file(&format!("{name}/config"))
+    });
+    let to_open = files.clone();
+    let acted = trace(0, move |ring| {
+        let paths = to_open.map(c);
+        let next = next_descriptor();
+        ring.put(Sqe { flags: LINK, ..openat(libc::AT_FDCWD, &paths[0], libc::O_RDONLY, 0) });
+        ring.put(Sqe { opcode: CLOSE, flags: LINK, fd: next as i32, ..Sqe::default() });
+        ring.put(openat(libc::AT_FDCWD, &paths[1], libc::O_RDONLY, 0));
+        ring.enter(3, 3);
+        vec![next]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    for file in &files {
+        let event = run.open(pid, file);
+        assert_eq!(event["ret"], numbers[0], "{event}");
+        let found = (&event["abs_path"], &event["abs_path_why"]);
+        let raced = (&Value::Null, &Value::from("raced"));
+        assert!(found == raced || found.0 == file.as_str(), "{event}");
+    }
 }

@@ -5,6 +5,8 @@
 //! CAP_DAC_READ_SEARCH for that walks the tree again, once a second at most.
 
 use super::read_bounded;
+use crate::budget::Budget;
+use crate::enrich::cgroup_bytes;
 use crate::frame::host::Cgroup;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -61,6 +63,8 @@ pub struct CgroupResolver {
     /// Whether handles may be opened; until the kernel says no.
     by_handle: Access,
     walked: Option<Instant>,
+    /// Bytes that the paths of a walk may take.
+    room: usize,
     /// What the last walk found, kept only where handles may not be opened.
     found: FxHashMap<CgroupId, Vec<u8>>,
     vanished: Vanished,
@@ -104,26 +108,41 @@ impl CgroupResolver {
             dir,
             by_handle: Access::Granted,
             walked: None,
+            room: Budget::default().cgroups(),
             found: FxHashMap::default(),
             vanished: Vanished::default(),
         })
     }
 
-    /// Every cgroup, from the root down, [`limits::CGROUPS`] at most. What may not be listed is left out.
+    /// Bounds what a walk finds.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.room = budget.cgroups();
+    }
+
+    /// Every cgroup, from the root down, as far as there is room; what may not be listed is left out.
     pub fn seed(&self) -> Vec<Cgroup> {
+        self.tree().0
+    }
+
+    /// The same, and whether there was room for all ([`limits::CGROUPS`], [`limits::CGROUPS_SHARE`]). Those left out are found
+    /// by [`look_up`](Self::look_up).
+    pub fn tree(&self) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
         let mut found: Vec<_> = root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b"") }).collect();
         let mut waiting = VecDeque::from([Vec::new()]);
+        let mut bytes = 0;
         while let Some(parent) = waiting.pop_front() {
             for (id, path) in children(&self.mount.point, &parent) {
-                if found.len() >= limits::CGROUPS {
-                    return found;
+                let cgroup = Cgroup { id, path: self.mount.path_of(&path) };
+                bytes += cgroup_bytes(&cgroup);
+                if found.len() >= limits::CGROUPS || bytes > self.room {
+                    return (found, false);
                 }
-                found.push(Cgroup { id, path: self.mount.path_of(&path) });
+                found.push(cgroup);
                 waiting.push_back(path);
             }
         }
-        found
+        (found, true)
     }
 
     /// The cgroup of an id that an event brought and that is not known yet. `None` when it is gone; such ids are
@@ -356,6 +375,16 @@ mod tests {
         let ids: FxHashSet<_> = tree.iter().map(|cgroup| cgroup.id).collect();
         assert_eq!(ids.len(), tree.len());
         assert_eq!(tree[0].path, resolver.mount.path_of(b""));
+    }
+
+    #[test]
+    fn a_tree_without_room_is_cut_and_says_so() {
+        let Some(mut resolver) = resolver() else { return };
+        let Some(_made) = Made::new(&resolver, "tracetui test room") else { return };
+        assert!(resolver.tree().1);
+        resolver.set_budget(Budget::new(1));
+        let (found, whole) = resolver.tree();
+        assert_eq!((found.len(), whole), (1, false), "the root, which is there before all others");
     }
 
     #[test]

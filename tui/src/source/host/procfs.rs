@@ -104,19 +104,37 @@ impl Scanner {
         self.own
     }
 
-    /// Every process, parents before their children. `exact` may know the start of a process to the nanosecond
+    /// Every process, parents before their children, one at a time, so that any number of them takes little room; until
+    /// `take` wants no more. `exact` may know the start of a process to the nanosecond
     /// (`start_boottime` of its leader); where it does not, or tells of another process of that id, the start is that
     /// of /proc, cut to the clock tick.
-    pub fn scan(&self, exact: impl Fn(u32) -> Option<u64>) -> io::Result<Vec<ProcessSeed>> {
-        let mut seeds = Vec::new();
+    pub fn scan(
+        &self,
+        exact: impl Fn(u32) -> Option<u64>,
+        take: &mut dyn FnMut(ProcessSeed) -> bool,
+    ) -> io::Result<()> {
+        let mut kin = Vec::new();
         for entry in fs::read_dir("/proc")? {
             // The listing can fail midway only if /proc is unmounted under us: what was read still counts.
             let Ok(entry) = entry else { break };
-            if let Some(tgid) = decimal(entry.file_name().as_bytes()) {
-                seeds.extend(self.process(Tgid(tgid), &exact));
+            let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
+            match stat_of(tgid) {
+                Ok(stat) => kin.push(Kin { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }),
+                // Not ours to read. What else is known of it may be.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    kin.push(Kin { tgid, ..Kin::default() });
+                }
+                Err(_) => {}
             }
         }
-        Ok(parents_first(seeds))
+        for tgid in parents_first(&kin) {
+            if let Some(seed) = self.process(tgid, &exact)
+                && !take(seed)
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// One process. `None` when there is none of that id, or it has ended and only waits for its parent's wait(2).
@@ -174,13 +192,13 @@ pub fn parents() -> io::Result<Vec<(Tgid, Tgid)>> {
 
 /// Whether a process has not ended.
 pub fn lives(tgid: u32) -> bool {
-    stat_of(Tgid(tgid)).is_some()
+    stat_of(Tgid(tgid)).is_ok()
 }
 
-/// `None` when there is none of that id, or it has ended.
-fn stat_of(tgid: Tgid) -> Option<Stat> {
-    let text = ProcessDir::open(tgid).and_then(|dir| dir.read(c"stat", FIELDS_MAX)).ok()?;
-    Stat::parse(&text).filter(|stat| !stat.ended())
+/// An error when there is none of that id, when it has ended, or when it may not be read.
+fn stat_of(tgid: Tgid) -> io::Result<Stat> {
+    let text = ProcessDir::open(tgid)?.read(c"stat", FIELDS_MAX)?;
+    Stat::parse(&text).filter(|stat| !stat.ended()).ok_or(io::ErrorKind::NotFound.into())
 }
 
 /// What is used of /proc/PID/stat.
@@ -254,23 +272,32 @@ fn arguments(mut cmdline: Vec<u8>) -> Vec<u8> {
     cmdline
 }
 
+/// What puts processes in order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kin {
+    tgid: Tgid,
+    ppid: Tgid,
+    start_ticks: u64,
+}
+
 /// Sorts by start, and where that does not tell (one tick, ids that began again at the bottom) by who begot whom.
-fn parents_first(mut seeds: Vec<ProcessSeed>) -> Vec<ProcessSeed> {
-    seeds.sort_by_key(|seed| (seed.start, seed.tgid));
-    let place: FxHashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
-    let mut order = Vec::with_capacity(seeds.len());
-    let mut placed = vec![false; seeds.len()];
+fn parents_first(kin: &[Kin]) -> Vec<Tgid> {
+    let mut kin = kin.to_vec();
+    kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
+    let place: FxHashMap<Tgid, usize> = kin.iter().enumerate().map(|(i, kin)| (kin.tgid, i)).collect();
+    let mut order = Vec::with_capacity(kin.len());
+    let mut placed = vec![false; kin.len()];
     let mut line = Vec::new();
-    for first in 0..seeds.len() {
+    for first in 0..kin.len() {
         let mut next = Some(first);
         // Marked on the way up: ids that changed hands during the scan can make it a circle.
         while let Some(here) = next.filter(|here| !std::mem::replace(&mut placed[*here], true)) {
             line.push(here);
-            next = place.get(&seeds[here].ppid).copied();
+            next = place.get(&kin[here].ppid).copied();
         }
-        order.extend(line.drain(..).rev());
+        order.extend(line.drain(..).rev().map(|i| kin[i].tgid));
     }
-    order.into_iter().map(|i| std::mem::take(&mut seeds[i])).collect()
+    order
 }
 
 /// A process's directory in /proc, held open.
@@ -398,17 +425,12 @@ mod tests {
 
     #[test]
     fn parents_come_first_also_within_a_tick() {
-        let seed = |tgid, ppid, start| ProcessSeed {
-            tgid: Tgid(tgid),
-            ppid: Tgid(ppid),
-            start: BootNanos(start),
-            ..ProcessSeed::default()
-        };
-        let order = |seeds: Vec<ProcessSeed>| parents_first(seeds).iter().map(|s| s.tgid.0).collect::<Vec<_>>();
-        assert_eq!(order(vec![seed(9, 5, 3), seed(5, 1, 2), seed(1, 0, 1)]), [1, 5, 9]);
+        let kin = |(tgid, ppid, start_ticks)| Kin { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
+        let order = |of: [(u32, u32, u64); 3]| parents_first(&of.map(kin)).iter().map(|t| t.0).collect::<Vec<_>>();
+        assert_eq!(order([(9, 5, 3), (5, 1, 2), (1, 0, 1)]), [1, 5, 9]);
         // 301 was forked by 30000 after the ids began again, in the same tick.
-        assert_eq!(order(vec![seed(301, 30000, 5), seed(30000, 1, 5), seed(1, 0, 1)]), [1, 30000, 301]);
-        assert_eq!(order(vec![seed(2, 3, 1), seed(3, 2, 1), seed(4, 4, 1)]), [3, 2, 4]);
+        assert_eq!(order([(301, 30000, 5), (30000, 1, 5), (1, 0, 1)]), [1, 30000, 301]);
+        assert_eq!(order([(2, 3, 1), (3, 2, 1), (4, 4, 1)]), [3, 2, 4]);
     }
 
     #[test]
@@ -431,10 +453,32 @@ mod tests {
         Some(scanner)
     }
 
+    fn seeds(scanner: &Scanner) -> Vec<ProcessSeed> {
+        let mut seeds = Vec::new();
+        let mut take = |seed| {
+            seeds.push(seed);
+            true
+        };
+        scanner.scan(|_| None, &mut take).expect("/proc is listed");
+        seeds
+    }
+
+    #[test]
+    fn a_scan_ends_when_no_more_is_wanted() {
+        let Some(scanner) = scanner() else { return };
+        let mut count = 0;
+        let mut take = |_| {
+            count += 1;
+            count < 2
+        };
+        scanner.scan(|_| None, &mut take).expect("/proc is listed");
+        assert_eq!(count, 2, "there are more processes than that");
+    }
+
     #[test]
     fn our_own_process_is_found_as_it_is() {
         let Some(scanner) = scanner() else { return };
-        let seeds = scanner.scan(|_| None).expect("/proc is listed");
+        let seeds = seeds(&scanner);
         let own = seeds.iter().find(|seed| seed.tgid == scanner.own()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
         // SAFETY: these take nothing and cannot fail.
@@ -473,7 +517,7 @@ mod tests {
     #[test]
     fn on_this_machine_parents_come_first() {
         let Some(scanner) = scanner() else { return };
-        let seeds = scanner.scan(|_| None).expect("/proc is listed");
+        let seeds = seeds(&scanner);
         let place: FxHashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
         for (i, seed) in seeds.iter().enumerate() {
             assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
@@ -489,7 +533,7 @@ mod tests {
         let mut runs: Vec<_> = (0..15)
             .map(|_| {
                 let begun = std::time::Instant::now();
-                (scanner.scan(|_| None).map(|seeds| seeds.len()).unwrap_or(0), begun.elapsed())
+                (seeds(&scanner).len(), begun.elapsed())
             })
             .collect();
         for child in &mut children {
@@ -513,13 +557,11 @@ mod tests {
 
         #[test]
         fn ordering_loses_no_one(links in proptest::collection::vec((0u32..20, 0u32..20, 0u64..4), 0..30)) {
-            let seed = |(tgid, ppid, start)| ProcessSeed {
-                tgid: Tgid(tgid), ppid: Tgid(ppid), start: BootNanos(start), ..ProcessSeed::default()
-            };
-            let ordered = parents_first(links.iter().copied().map(seed).collect());
+            let kin = |(tgid, ppid, start_ticks)| Kin { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
+            let ordered = parents_first(&links.iter().copied().map(kin).collect::<Vec<_>>());
             let sorted = |mut ids: Vec<_>| { ids.sort_unstable(); ids };
-            let ids = sorted(ordered.iter().map(|s| (s.tgid.0, s.ppid.0, s.start.0)).collect());
-            prop_assert_eq!(ids, sorted(links));
+            let ids = sorted(ordered.iter().map(|tgid| tgid.0).collect());
+            prop_assert_eq!(ids, sorted(links.iter().map(|(tgid, _, _)| *tgid).collect()));
         }
     }
 }

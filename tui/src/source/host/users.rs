@@ -3,6 +3,7 @@
 
 use super::{decimal, read_bounded};
 use crate::frame::host::{Group, User};
+use crate::limits;
 use std::ffi::{CStr, CString};
 use std::io;
 use tracetui_shared::id::{Gid, Uid};
@@ -30,7 +31,7 @@ pub enum NameError {
     Service(String, io::Error),
 }
 
-/// The accounts of /etc/passwd and /etc/group, in the files' order.
+/// The accounts of /etc/passwd and /etc/group, in the files' order; [`limits::ACCOUNTS`] of each at most.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     users: Vec<User>,
@@ -91,12 +92,13 @@ impl Names {
 
 /// `name:password:id:…` of each line, in both files. Lines of NIS (`+…`, `-…`) and comments are none.
 fn accounts(text: &[u8]) -> impl Iterator<Item = (u32, String)> {
-    text.split(|b| *b == b'\n').filter_map(|line| {
+    let accounts = text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b':');
         let name = fields.next().filter(|name| !matches!(name.first(), None | Some(b'+' | b'-' | b'#')))?;
         let id = decimal(fields.nth(1)?)?;
         (name.len() <= NAME_MAX).then(|| Some((id, str::from_utf8(name).ok()?.to_owned())))?
-    })
+    });
+    accounts.take(limits::ACCOUNTS)
 }
 
 fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K) -> Vec<T> {

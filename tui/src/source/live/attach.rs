@@ -128,11 +128,11 @@ const WALK: &[Field] = &[
     VfsmountRoot,
 ];
 /// From a descriptor to its file.
-const FILES: &[Field] = &[TaskFiles, FilesFdt, FilesCount, FdtableFd, FdtableMaxFds];
+const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
 const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
 const EXIT: &[Field] = &[TaskSignal, TaskExitCode, SignalFlags, SignalGroupExitCode, SignalLive];
-const SYSCALL: &[Field] = &[TaskCompat, TaskPending];
+const SYSCALL: &[Field] = &[TaskCompat, TaskPending, TaskBlocked];
 const BPF: &[Field] = &[FilePrivate, ProgAux, AuxProg, AuxId];
 
 const URING: &[Field] =
@@ -231,8 +231,8 @@ const URING_REFUSED_BTF: Probe = Probe {
     optional: true,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_req_failed"]),
-    needs: &[URING],
-    missing: "that io_uring refused a request, which may then be told with what an earlier one asked for",
+    needs: &[HEADER, URING],
+    missing: "that io_uring refused a request, which may then be shown with what an earlier one asked for",
 };
 const URING_REFUSED_TP: Probe = Probe {
     name: "uring_refused_tp",
@@ -539,8 +539,8 @@ impl Attacher<'_> {
     }
 
     fn load_and_attach(&mut self, probe: &Probe) -> Result<Running, Failure> {
-        if let Some(field) = self.facts.lacks(probe.needs) {
-            return Err(Failure { why: format!("this kernel has no {field}"), remedy: None });
+        if let Some(why) = self.facts.lacks(probe.needs) {
+            return Err(Failure { why, remedy: None });
         }
         if self.btf.is_none() && matches!(probe.place, Place::Btf(_) | Place::Exit(_)) {
             return Err(Failure {
@@ -744,6 +744,8 @@ impl Probe {
             TaskCgroups | CssSetDflCgrp | CgroupKn | KernfsNodeId => true,
             DentryInline | MntNsRoot => self.needs.contains(&WALK),
             FileCount | FileRef => self.kinds.contains(&Kind::Open),
+            TaskSeccompMode => self.needs.contains(&SYSCALL),
+            KiocbTask | KiocbTctx | IoUringTaskTask => self.needs.contains(&URING),
             _ => self.kinds.contains(&Kind::Bpf),
         }
     }

@@ -10,16 +10,21 @@
 
 use super::{CaptureError, CaptureFilter, Plain, load};
 use crate::frame::host::Cgroup;
+use crate::limits;
 use crate::source::host::procfs;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustc_hash::FxHashMap;
 use tracetui_shared::capture::{Capture, test};
+use tracetui_shared::id::CgroupId;
 
 /// Cgroups that are always let through to user space: those of which the number alone does not tell the path. 0 is not
 /// known, and who is in the root of the v2 hierarchy goes by the name of another one.
 const UNTOLD: [u64; 2] = [0, 1];
+
+/// Elements of the map of cgroups: there are as many paths, so that no cgroup that is known by its path lacks room.
+pub(super) const CGROUPS: u32 = limits::CGROUPS as u32 + UNTOLD.len() as u32;
 
 /// The maps, and what stands in them.
 pub(super) struct CaptureMaps {
@@ -162,6 +167,12 @@ impl CaptureMaps {
             self.cgroups.insert(cgroup.id.0, 1, 0)?;
         }
         Ok(())
+    }
+
+    /// Lets a cgroup through no more, until it is named again.
+    pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
+        let told = (!UNTOLD.contains(&id.0)).then_some(&id.0);
+        Ok(remove(&mut self.cgroups, told.into_iter())?)
     }
 
     /// These are all cgroups that there are: lets through those that the filter wants, and no others.

@@ -1,10 +1,11 @@
 //! The probe object into the kernel: offsets, constants, map sizes; and what to say when the kernel refuses.
 
 use super::attach::ProbeStatus;
+use super::capture;
 use super::{CaptureError, LiveOptions};
 use crate::arch::{self, Arch};
 use crate::source::host::btf::resolve::{
-    MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
+    Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
 };
 use crate::source::host::{btf, procfs};
 use aya::maps::{Map, MapError};
@@ -19,13 +20,15 @@ use tracetui_shared::offsets::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
 /// Maps with one element a possible CPU.
-const PER_CPU: [&str; 17] = [
+const PER_CPU: [&str; 19] = [
     "CPUS",
     "URING_SUBMIT_SCRATCH",
     "URING_COMPLETE_SCRATCH",
     "URING_SUBMIT_TP_SCRATCH",
     "URING_COMPLETE_TP_SCRATCH",
     "URING_QUIET_SCRATCH",
+    "URING_REFUSED_SCRATCH",
+    "URING_REFUSED_TP_SCRATCH",
     "EXEC_SYS_SCRATCH",
     "EXEC_FAIL_TP_SCRATCH",
     "EXEC_BTF_SCRATCH",
@@ -54,6 +57,8 @@ pub enum BtfOrigin {
 pub struct KernelFacts {
     /// The offset of each field in bytes, [`ABSENT`] for those that the kernel lacks.
     pub offsets: [u32; FIELD_COUNT],
+    /// Fields that are there with another width than the probes read, so that they are [`ABSENT`] too: what is wrong.
+    pub odd_widths: Vec<(Field, String)>,
     /// `bpf_get_current_task_btf` exists (5.11+).
     pub typed_task: bool,
     /// `btf_trace_sched_process_exit` has two arguments beside the context (6.16+).
@@ -113,10 +118,17 @@ fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
 impl KernelFacts {
     /// Takes them from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
-        let Resolved { offsets, consts, .. } = btf.resolve();
+        let Resolved { offsets, consts, decisions } = btf.resolve();
+        let odd = decisions.iter().filter_map(|decision| match decision.usable() {
+            Err(absence @ Absence::Width { .. }) => {
+                Some((decision.field, format!("{absence}, and {} can be read", decision.spec.width)))
+            }
+            _ => None,
+        });
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         KernelFacts {
             offsets,
+            odd_widths: odd.collect(),
             // The helper's result has a type of the kernel's own BTF.
             typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
@@ -143,11 +155,15 @@ impl KernelFacts {
         Some(format!("{}.{}", spec.structure, spec.members.join("|")))
     }
 
-    /// The first of `fields` that the kernel lacks, as `structure.member`.
+    /// Why the first of `fields` that cannot be read cannot: `this kernel has no structure.member`.
     pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
         let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
         let (_, spec) = FIELDS[*field as usize];
-        Some(format!("{}.{}", spec.structure, spec.members.join("|")))
+        let name = format!("{}.{}", spec.structure, spec.members.join("|"));
+        Some(match self.odd_widths.iter().find(|(odd, _)| odd == field) {
+            Some((_, what)) => format!("{name} of this kernel is another one: {what}"),
+            None => format!("this kernel has no {name}"),
+        })
     }
 }
 
@@ -252,27 +268,21 @@ pub(super) fn object(
         .override_global(CONSTS_SYMBOL, &constants[..], true)
         .override_global(TYPES_SYMBOL, &types[..], true)
         .map_max_entries("RING", options.ring_size)
-        .map_max_entries("CAPTURE_TREE", options.tree_size);
+        .map_max_entries("CAPTURE_TREE", options.tree_size)
+        .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS);
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
     }
     if !facts.may_goto {
         loader.map_max_entries("DEEP", cpus);
+        loader.map_max_entries("DEEP_QUIET", cpus);
     }
-    loader.map_max_entries("URING_OPENS", uring_opens(cpus));
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
     let object = loader.load(&for_this_kernel(facts))?;
     drop(loader);
     Ok((object, btf))
-}
-
-/// How many opens by io_uring are kept that did not end yet, each in some 4 KiB: 128 for each CPU, fewer where there are
-/// many, but 16.
-fn uring_opens(cpus: u32) -> u32 {
-    const ALL: u32 = 1024;
-    cpus.saturating_mul(128.min(ALL / cpus.max(1)).max(16))
 }
 
 /// Whether the kernel has BTF of its own.
@@ -390,6 +400,7 @@ mod tests {
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
         KernelFacts {
             offsets: [0; FIELD_COUNT],
+            odd_widths: Vec::new(),
             typed_task: true,
             exit_has_group_dead: true,
             inline_name_len: 40,
@@ -478,7 +489,15 @@ mod tests {
     fn a_lacking_field_is_named() {
         let mut facts = facts(None, true);
         facts.offsets[Field::MmExeFile as usize] = ABSENT;
-        assert_eq!(facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(), Some("mm_struct.exe_file"));
+        assert_eq!(
+            facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
+            Some("this kernel has no mm_struct.exe_file")
+        );
+        facts.odd_widths.push((Field::MmExeFile, "it has 4 bytes, and 8 can be read".into()));
+        assert_eq!(
+            facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
+            Some("mm_struct.exe_file of this kernel is another one: it has 4 bytes, and 8 can be read")
+        );
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
     }
 }

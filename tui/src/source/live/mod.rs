@@ -33,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracetui_shared::capture::Capture;
 use tracetui_shared::counters::CpuState;
+use tracetui_shared::id::CgroupId;
 
 /// What the kernel side should do.
 #[derive(Clone, Debug)]
@@ -180,6 +181,11 @@ impl Live {
     /// Tells a cgroup that was made since. What happened in it before was not let through.
     pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
         self.capture.name_cgroup(cgroup)
+    }
+
+    /// Lets a cgroup through no more, until it is named again: its path was forgotten.
+    pub fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
+        self.capture.forget_cgroup(id)
     }
 
     /// Waits until the ring has records (`true`), or `timeout` is over or [`Stop::stop`] was called (`false`).

@@ -55,6 +55,12 @@ pub enum Absence {
     /// The structure has none of the members.
     #[error("the structure has no such member")]
     NoMember,
+    /// The member is there, and has another number of bytes than the probes read.
+    #[error("it has {} bytes", size.map_or("no number of".to_owned(), |size| size.to_string()))]
+    Width {
+        /// Bytes of its type; `None` for a bitfield and for what has no size.
+        size: Option<u32>,
+    },
     /// The BTF contradicts itself on the way.
     #[error(transparent)]
     Damaged(#[from] Damaged),
@@ -69,7 +75,7 @@ pub struct Decision {
     pub spec: FieldSpec,
     /// The id of the structure that was searched: the largest of its name.
     pub structure: Option<u32>,
-    /// Where the field is, or why it is nowhere.
+    /// Where the field is, or why it is nowhere. Whether its width is right is another question ([`Decision::usable`]).
     pub place: Result<Place, Absence>,
 }
 
@@ -79,9 +85,16 @@ impl Decision {
         self.place.as_ref().ok().and_then(|place| self.spec.members.get(place.alternate)).copied()
     }
 
-    /// Bytes from the start of the structure, or [`ABSENT`].
+    /// Where the field is, if the probes can read it there; else why not.
+    pub fn usable(&self) -> Result<&Place, Absence> {
+        let place = self.place.as_ref().map_err(|absence| *absence)?;
+        let size = place.size.filter(|_| place.width.is_none());
+        if self.spec.width.fits(size) { Ok(place) } else { Err(Absence::Width { size }) }
+    }
+
+    /// Bytes from the start of the structure, or [`ABSENT`] where the probes cannot read it.
     pub fn offset(&self) -> u32 {
-        self.place.as_ref().map_or(ABSENT, Place::byte_offset)
+        self.usable().map_or(ABSENT, Place::byte_offset)
     }
 }
 
@@ -192,7 +205,7 @@ impl Btf {
     }
 
     fn consts(&self, decisions: &[Decision]) -> KernelConsts {
-        let inline = decisions[Field::DentryInline as usize].place.as_ref().ok();
+        let inline = decisions[Field::DentryInline as usize].usable().ok();
         let mut values = self.enumerators(&ENUMERATORS).into_iter().map(|value| u32::try_from(value?).ok());
         let mut value = || values.next().flatten();
         KernelConsts {

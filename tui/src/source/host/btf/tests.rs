@@ -7,6 +7,7 @@ use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, Resolved};
 use super::write::{Head, Writer};
 use super::*;
+use crate::source::live::{BtfOrigin, KernelFacts};
 
 /// A real BTF, cut down: what the mutations start from.
 const REAL: &[u8] = include_bytes!("../../../../tests/data/btf/7.3.btf");
@@ -189,6 +190,37 @@ fn what_is_missing_is_named_and_nothing_else() {
     assert_eq!(resolved.offsets[Field::TaskTgid as usize], 32);
     assert_eq!(resolved.decisions[Field::TaskPid as usize].place, Err(Absence::NoMember));
     assert_eq!(resolved.decisions[Field::TaskTgid as usize].path(), Some("tgid"));
+}
+
+#[test]
+fn a_field_of_another_width_is_absent_and_says_so() {
+    let mut b = Builder::new();
+    let (int, long) = (b.int(4), b.int(8));
+    let byte = b.int(1);
+    let (comm, short) = (b.array(byte, 32), b.array(byte, 8));
+    b.composite(Kind::Struct, "cred", 32, &[("uid", long, 0), ("gid", int, 64), ("euid", short, 128)]);
+    b.flagged(Kind::Struct, "fdtable", 16, &[("max_fds", int, 31 << 24), ("fd", long, 64)], true);
+    b.composite(Kind::Struct, "task_struct", 64, &[("comm", comm, 0), ("tgid", int, 256)]);
+    b.composite(Kind::Struct, "bpf_prog_aux", 16, &[("name", short, 0)]);
+    b.composite(Kind::Struct, "io_kiocb", 16, &[("flags", long, 0), ("opcode", int, 64)]);
+    let btf = b.finish();
+    let resolved = btf.resolve();
+    let of = |field: Field| {
+        let decision = &resolved.decisions[field as usize];
+        assert_eq!(resolved.offsets[field as usize], decision.offset());
+        decision.usable().map(|place| place.byte_offset())
+    };
+    let width = |size| Err(Absence::Width { size });
+    assert_eq!((of(Field::CredUid), of(Field::CredGid)), (width(Some(8)), Ok(8)));
+    assert_eq!((of(Field::FdtableMaxFds), of(Field::FdtableFd)), (width(None), Ok(8)), "a bitfield cannot be read");
+    assert_eq!((of(Field::TaskComm), of(Field::AuxName)), (Ok(0), width(Some(8))), "longer is as good, shorter is not");
+    assert_eq!((of(Field::KiocbFlags), of(Field::KiocbOpcode)), (Ok(0), width(Some(4))));
+    assert_eq!(resolved.missing(&[Field::CredUid, Field::CredGid, Field::TaskTgid]), [Field::CredUid]);
+    let odd = KernelFacts::of(&btf, BtfOrigin::File).odd_widths;
+    let said = odd.iter().find(|(field, _)| *field == Field::CredUid).map(|(_, what)| what.as_str());
+    assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, and 4 can be read")));
+    // That it is the width which is wrong can be found in the minimal form too.
+    check_minimal_is_enough(&btf);
 }
 
 #[test]

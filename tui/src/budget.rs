@@ -1,0 +1,157 @@
+//! How `--memory` is divided: one number bounds everything that grows with what is traced.
+//!
+//! | part | counted where |
+//! |---|---|
+//! | batches on their way and spare | reserved: [`Budget::queues`] |
+//! | execs that wait for their arguments, requests of io_uring for their end, events for their order | [`Pipeline::bytes`](crate::pipeline::Pipeline::bytes) |
+//! | processes, cgroups, users | [`World::bytes`](crate::enrich::World::bytes) |
+//! | a COMMAND's output | [`Output::bytes`](crate::app::output::Output::bytes) |
+//! | kept events | [`Store::bytes`](crate::store::Store::bytes): what the others leave |
+//!
+//! Every part has a bound of its own in [`limits`], so that none can take the room of the others.
+
+use crate::limits;
+
+/// Bytes, and how they are divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget(u64);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(limits::MEMORY_DEFAULT)
+    }
+}
+
+impl Budget {
+    /// A budget of so many bytes. Very small ones are exceeded: a batch and an exec need room.
+    pub fn new(bytes: u64) -> Budget {
+        Budget(bytes)
+    }
+
+    /// All of it.
+    pub fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    fn share(self, of: u64) -> usize {
+        usize::try_from(self.0 / of).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of a batch.
+    pub fn batch(self) -> usize {
+        (self.share(limits::QUEUES_SHARE) / BATCHES).clamp(limits::BATCH_MIN, limits::BATCH)
+    }
+
+    /// Whether a batch that takes so many bytes is one that the reader made, and not one that a large record made grow.
+    pub fn is_batch(self, room: usize) -> bool {
+        (self.batch()..=self.batch() + limits::BATCH_SLACK).contains(&room)
+    }
+
+    /// Bytes of all batches that are on their way or spare.
+    pub fn queues(self) -> usize {
+        BATCHES * (self.batch() + limits::BATCH_SLACK)
+    }
+
+    /// Bytes of batches of which events wait for their order to settle.
+    pub fn order(self) -> usize {
+        self.share(limits::ORDER_SHARE).max(limits::FRAME_MAX)
+    }
+
+    /// Bytes of execs that wait for the rest of their arguments.
+    pub fn arguments(self) -> usize {
+        self.share(limits::ARGUMENTS_SHARE).max(limits::FRAME_MAX)
+    }
+
+    /// Bytes of requests of io_uring whose end was not seen yet.
+    pub fn requests(self) -> usize {
+        self.share(limits::REQUESTS_SHARE)
+    }
+
+    /// Bytes of the process table.
+    pub fn processes(self) -> usize {
+        self.share(limits::PROCESSES_SHARE)
+    }
+
+    /// Bytes of the paths of cgroups.
+    pub fn cgroups(self) -> usize {
+        self.share(limits::CGROUPS_SHARE)
+    }
+
+    /// Bytes of the names of users and groups.
+    pub fn accounts(self) -> usize {
+        self.share(limits::ACCOUNTS_SHARE)
+    }
+
+    /// Bytes of kept events, when everything else takes `others`.
+    pub fn kept(self, others: usize) -> usize {
+        self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))
+    }
+}
+
+/// Lets the allocator give large blocks back to the system as soon as they are freed, so that memory once used for long
+/// arguments does not stay ours. Left to itself the C library of GNU keeps up to 64 MiB of them. Before any thread is started.
+pub fn give_back_when_freed() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes plain numbers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 8 * LARGE);
+    }
+}
+
+/// Bytes from which on a block has pages of its own.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 256 << 10;
+
+/// Batches that there can be before the pipeline has them: those that wait, those that are spare, the one that is filled and
+/// the one that is held back.
+const BATCHES: usize = limits::BATCHES_QUEUED + limits::BATCHES_SPARE + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What all parts take when each is at its bound.
+    fn all(budget: Budget) -> usize {
+        let others = budget.order()
+            + budget.arguments()
+            + budget.requests()
+            + budget.processes()
+            + budget.cgroups()
+            + budget.accounts();
+        budget.queues() + others + budget.kept(others)
+    }
+
+    #[test]
+    fn all_parts_together_are_the_budget() {
+        for mib in [32, 64, 256, 4096] {
+            let budget = Budget::new(mib << 20);
+            assert!(all(budget) <= budget.bytes() + budget.bytes() / 16, "{mib} MiB: {}", all(budget) >> 20);
+        }
+    }
+
+    #[test]
+    fn a_small_budget_is_exceeded_by_a_known_amount() {
+        for bytes in [1, 1 << 20, 16 << 20] {
+            let budget = Budget::new(bytes);
+            assert!(all(budget) <= 20 << 20, "{bytes}: {}", all(budget));
+        }
+    }
+
+    #[test]
+    fn only_what_the_reader_made_is_filled_again() {
+        let budget = Budget::new(64 << 20);
+        let made = crate::frame::Batch::with_capacity(budget.batch() + limits::BATCH_SLACK);
+        assert!(budget.is_batch(made.room()));
+        for room in [0, 4096, budget.batch() - 1, 2 * budget.batch(), limits::FRAME_MAX] {
+            assert!(!budget.is_batch(room), "{room}");
+        }
+    }
+
+    #[test]
+    fn batches_are_of_the_usual_size_unless_memory_is_short() {
+        assert_eq!(Budget::default().batch(), 986_895);
+        assert_eq!(Budget::new(16 << 20).batch(), limits::BATCH_MIN);
+        assert_eq!(Budget::new(4 << 30).batch(), limits::BATCH);
+    }
+}

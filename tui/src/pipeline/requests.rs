@@ -1,0 +1,354 @@
+//! Joins what a request of io_uring asks for with its end: one event of two records.
+//!
+//! The kernel uses the address of a request again once it has ended, so a request that is met where another one still
+//! waits says that the end of the other one was not seen. Such ends are counted as lost.
+
+use super::push_lost;
+use crate::budget::Budget;
+use crate::event::lost::{Cause, LostRecord};
+use crate::frame::host::Counters;
+use crate::frame::{Batch, FrameRef};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::open::{NEAR, OpenRecord, RequestPart, uring};
+use tracetui_shared::time::BootNanos;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A request whose end was not seen yet.
+#[derive(Debug)]
+struct Waiting {
+    header: FrameHeader,
+    record: OpenRecord,
+    place: u64,
+    path: Box<[u8]>,
+    /// Which of the requests it is.
+    number: u64,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        size_of::<Waiting>() + self.path.len()
+    }
+}
+
+/// Requests that wait for their end, by address.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    waiting: FxHashMap<u64, Waiting>,
+    /// The addresses of the requests with their numbers, the oldest first; some have ended.
+    order: VecDeque<(u64, u64)>,
+    bytes: usize,
+    budget: Budget,
+    met: u64,
+    hollow: u64,
+    unseen: u64,
+    /// Whether the ends of successful requests that want no completion are seen.
+    sees_quiet: bool,
+    counted_at: BootNanos,
+    joined: Vec<u8>,
+}
+
+impl Requests {
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a frame is a whole event where it stands. Requests are kept; what their ends complete goes to `made`.
+    pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
+        if frame.header.has(flag::REQUEST) {
+            self.request(frame, made);
+            return false;
+        }
+        match Slot::try_from(frame.header.slot) {
+            Ok(Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet) => !self.end(frame, made),
+            _ => true,
+        }
+    }
+
+    /// Requests that were taken in.
+    pub(super) fn met(&self) -> u64 {
+        self.met
+    }
+
+    /// Ends whose request was not seen.
+    pub(super) fn hollow(&self) -> u64 {
+        self.hollow
+    }
+
+    /// Requests whose end was not seen.
+    pub(super) fn unseen(&self) -> u64 {
+        self.unseen
+    }
+
+    /// Says that a program sees the ends of requests that want no completion.
+    pub(super) fn sees_quiet(&mut self) {
+        self.sees_quiet = true;
+    }
+
+    /// Declares the ends that will not be seen: of requests that want no completion, once they had a count's time to fail,
+    /// or when the trace is over.
+    pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
+        let since = std::mem::replace(&mut self.counted_at, time);
+        let until = if counters.last { BootNanos(u64::MAX) } else { since };
+        if self.sees_quiet && !counters.last {
+            return;
+        }
+        let late = |w: &Waiting| w.record.uring & uring::QUIET != 0 && w.header.time < until;
+        let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
+        for address in gone {
+            if let Some(request) = self.take(address) {
+                self.declare(&request, time, made);
+            }
+        }
+    }
+
+    fn request(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
+        let Some((record, part, path)) = parts(frame) else { return };
+        if let Some(before) = self.take(part.request) {
+            self.declare(&before, frame.header.time, made);
+        }
+        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
+        let waiting = Waiting { header: frame.header, record, place: part.place, path, number: self.met };
+        self.order.push_back((part.request, self.met));
+        self.met += 1;
+        self.bytes += waiting.bytes();
+        self.waiting.insert(part.request, waiting);
+        self.shrink(frame.header.time, made);
+    }
+
+    /// Hands on the event that a request came to; `false` when the frame cannot be read.
+    fn end(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
+        let Some((mut record, part, names)) = parts(frame) else { return false };
+        let Some(names) = names.get(..record.names_len.into()) else { return false };
+        let mut header = frame.header;
+        // The kernel looked at the descriptor's own directory; what counts is where the path started.
+        record.how_marks &= !NEAR;
+        let mut path = Box::default();
+        if let Some(request) = self.take(part.request) {
+            identify(&mut header, &request.header);
+            let asked = request.record;
+            record.dirfd = asked.dirfd;
+            (record.flags, record.mode, record.resolve) = (asked.flags, asked.mode, asked.resolve);
+            (record.uring, record.how_marks) = (asked.uring, asked.how_marks);
+            (record.path_len, record.path_marks) = (asked.path_len, asked.path_marks);
+            if request.place != 0 && request.place == part.place {
+                record.how_marks |= NEAR;
+            }
+            path = request.path;
+        } else {
+            self.hollow += 1;
+        }
+        self.joined.clear();
+        self.joined.extend_from_slice(record.as_bytes());
+        self.joined.extend_from_slice(names);
+        self.joined.extend_from_slice(&path);
+        made.push(header, &self.joined);
+        true
+    }
+
+    fn take(&mut self, address: u64) -> Option<Waiting> {
+        let request = self.waiting.remove(&address)?;
+        self.bytes -= request.bytes();
+        Some(request)
+    }
+
+    /// Forgets the oldest requests where there are too many bytes of them. Their ends come without a path.
+    fn shrink(&mut self, time: BootNanos, made: &mut Batch) {
+        while self.bytes > self.budget.requests() || self.order.len() > 2 * self.waiting.len() + 64 {
+            let Some((address, number)) = self.order.pop_front() else { break };
+            if self.waiting.get(&address).is_none_or(|request| request.number != number) {
+                continue;
+            }
+            if self.bytes <= self.budget.requests() {
+                self.order.push_back((address, number));
+                continue;
+            }
+            if let Some(request) = self.take(address).filter(|request| request.record.uring & uring::QUIET != 0) {
+                self.declare(&request, time, made);
+            }
+        }
+    }
+
+    fn declare(&mut self, request: &Waiting, time: BootNanos, made: &mut Batch) {
+        self.unseen += 1;
+        let lost = LostRecord {
+            of: Kind::Open as u16,
+            cause: Cause::Probe as u16,
+            cpu: u32::MAX,
+            count: 1,
+            from_ns: request.header.time.0,
+            to_ns: time.0,
+        };
+        push_lost(&lost, made);
+    }
+}
+
+/// Makes an event the submitter's, whoever completed it.
+fn identify(header: &mut FrameHeader, submitter: &FrameHeader) {
+    let FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, .. } = *submitter;
+    *header = FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, ..*header };
+}
+
+/// Fixed part, what joins them, and the rest.
+fn parts<'a>(frame: &FrameRef<'a>) -> Option<(OpenRecord, RequestPart, &'a [u8])> {
+    let (record, rest) = OpenRecord::read_from_prefix(frame.payload).ok()?;
+    let (part, rest) = RequestPart::read_from_prefix(rest).ok()?;
+    Some((record, part, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::id::{Tgid, Uid};
+    use tracetui_shared::record::mark;
+    use tracetui_shared::record::open::via;
+
+    const MS: u64 = 1_000_000;
+
+    fn push(batch: &mut Batch, slot: Slot, ms: u64, by: u32, record: OpenRecord, part: RequestPart, rest: &[u8]) {
+        let flags = if slot.is_request() { flag::REQUEST | flag::BOOKKEEPING } else { 0 };
+        let header = FrameHeader {
+            kind: Kind::Open as u16,
+            slot: slot as u16,
+            flags,
+            tgid: Tgid(by),
+            uid: Uid(by),
+            time: BootNanos(ms * MS),
+            ..FrameHeader::default()
+        };
+        let record = OpenRecord { via: via::IO_URING, ..record };
+        batch.push(header, &[record.as_bytes(), part.as_bytes(), rest].concat());
+    }
+
+    fn request(batch: &mut Batch, ms: u64, address: u64, path: &[u8], bits: u8) {
+        let record =
+            OpenRecord { dirfd: 77, flags: 1, uring: bits, path_len: path.len() as u16, ..OpenRecord::default() };
+        push(batch, Slot::UringSubmit, ms, 5, record, RequestPart { request: address, place: 9 }, path);
+    }
+
+    fn end(batch: &mut Batch, ms: u64, address: u64, names: &[u8], place: u64) {
+        let record = OpenRecord {
+            names_len: names.len() as u16,
+            names_marks: mark::SHARED,
+            path_marks: mark::NOT_COLLECTED,
+            how_marks: NEAR,
+            ..OpenRecord::default()
+        };
+        push(batch, Slot::OpenUring, ms, 6, record, RequestPart { request: address, place }, names);
+    }
+
+    /// What came of the frames: path, process, dirfd, marks of `how` and of the path; or how many were lost.
+    fn joined(requests: &mut Requests, batch: &Batch) -> Vec<String> {
+        let mut made = Batch::default();
+        for frame in batch.frames() {
+            assert!(!requests.whole(&frame, &mut made));
+        }
+        shown(&made)
+    }
+
+    fn shown(made: &Batch) -> Vec<String> {
+        let show = |frame: FrameRef<'_>| {
+            if frame.header.kind == Kind::Lost as u16 {
+                let lost = LostRecord::read_from_prefix(frame.payload).expect("whole").0;
+                return format!("lost {} from {}", lost.count, lost.from_ns / MS);
+            }
+            let (record, rest) = OpenRecord::read_from_prefix(frame.payload).expect("whole");
+            let path = &rest[record.names_len.into()..];
+            let near = record.how_marks & NEAR != 0;
+            let (by, dirfd) = (frame.header.tgid.0, record.dirfd);
+            format!("{} by {by} at {dirfd} near {near} marks {}", path.escape_ascii(), record.path_marks)
+        };
+        made.frames().map(show).collect()
+    }
+
+    #[test]
+    fn an_end_has_what_was_asked_for_and_the_submitter() {
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        request(&mut batch, 1, 0xa0, b"config", 0);
+        request(&mut batch, 2, 0xb0, b"other", 0);
+        end(&mut batch, 3, 0xb0, b"other\0dir\0", 8);
+        end(&mut batch, 4, 0xa0, b"config\0dir\0", 9);
+        let expected = ["other by 5 at 77 near false marks 0", "config by 5 at 77 near true marks 0"];
+        assert_eq!(joined(&mut requests, &batch), expected);
+        assert_eq!((requests.bytes, requests.unseen()), (0, 0));
+    }
+
+    #[test]
+    fn an_end_without_its_request_has_no_path() {
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        end(&mut batch, 1, 0xa0, b"config\0", 0);
+        let marks = mark::NOT_COLLECTED;
+        assert_eq!(joined(&mut requests, &batch), [format!(" by 6 at 0 near false marks {marks}")]);
+    }
+
+    #[test]
+    fn an_address_that_is_used_again_says_that_an_end_was_not_seen() {
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        request(&mut batch, 1, 0xa0, b"first", 0);
+        request(&mut batch, 2, 0xa0, b"second", 0);
+        end(&mut batch, 3, 0xa0, b"second\0", 1);
+        let expected = ["lost 1 from 1", "second by 5 at 77 near false marks 0"];
+        assert_eq!(joined(&mut requests, &batch), expected);
+        assert_eq!(requests.unseen(), 1);
+    }
+
+    #[test]
+    fn a_request_without_completion_is_lost_once_it_had_time_to_fail() {
+        let (mut requests, mut batch) = (Requests::default(), Batch::default());
+        request(&mut batch, 1500, 0xa0, b"quiet", uring::QUIET);
+        request(&mut batch, 1600, 0xb0, b"slow", 0);
+        assert_eq!(joined(&mut requests, &batch), [""; 0]);
+        let mut lost = Vec::new();
+        for (second, last) in [(1, false), (2, false), (3, false), (4, true)] {
+            let mut made = Batch::default();
+            requests.count(&Counters { last, ..Counters::default() }, BootNanos(second * 1000 * MS), &mut made);
+            lost.push(shown(&made));
+        }
+        assert_eq!(lost, [vec![], vec![], vec!["lost 1 from 1500".to_owned()], vec![]]);
+        assert_eq!((requests.unseen(), requests.waiting.len()), (1, 1));
+    }
+
+    #[test]
+    fn requests_take_no_more_than_their_bytes() {
+        let mut requests = Requests::default();
+        let path = [b'x'; 4095];
+        for address in 0..20_000 {
+            let mut batch = Batch::default();
+            request(&mut batch, 1, address * 8, &path, 0);
+            joined(&mut requests, &batch);
+        }
+        assert!(
+            requests.bytes <= Budget::default().requests() && requests.waiting.len() > 1000,
+            "{}",
+            requests.waiting.len()
+        );
+        let mut batch = Batch::default();
+        end(&mut batch, 2, 0, b"", 0);
+        end(&mut batch, 2, 19_999 * 8, b"", 0);
+        let ends = joined(&mut requests, &batch);
+        assert!(ends[0].starts_with(" by 6") && ends[1].starts_with("xxx"), "the oldest were forgotten");
+        for round in 0..100_000 {
+            let mut batch = Batch::default();
+            request(&mut batch, 3, 1 << 40, b"again", 0);
+            end(&mut batch, 3, 1 << 40, b"", 0);
+            joined(&mut requests, &batch);
+            assert!(requests.order.len() <= 2 * requests.waiting.len() + 66, "{round}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_read_is_left_to_the_decoder() {
+        let header = FrameHeader { kind: Kind::Open as u16, slot: Slot::OpenUring as u16, ..FrameHeader::default() };
+        let mut batch = Batch::default();
+        batch.push(header, &[0; 20]);
+        let mut made = Batch::default();
+        assert!(Requests::default().whole(&batch.frames().next().expect("one"), &mut made));
+        assert!(made.is_empty());
+    }
+}

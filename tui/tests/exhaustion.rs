@@ -1,0 +1,396 @@
+//! Hours of churn in a minute: whatever is traced for however long, what is kept stays within `--memory`, and what tracetui
+//! says that it takes is what it takes. An allocator counts every byte of this process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tracetui::app::{App, Input, KINDS_AT_START, Settings, language};
+use tracetui::budget::Budget;
+use tracetui::frame::Batch;
+use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
+use tracetui::pipeline::{Pipeline, Taken};
+use tracetui_shared::header::{FrameHeader, VERSION, flag};
+use tracetui_shared::id::{CgroupId, Gid, Tgid, Tid, Uid};
+use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// Counts what lives, and the most that did.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn grew(bytes: usize) {
+    PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+// SAFETY: everything is handed to the system's allocator as it came; beside that only numbers change.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grew(layout.size());
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        grew(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The tests count the same bytes: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MIB: usize = 1 << 20;
+
+/// Bytes of a batch, as the reader makes them.
+const BATCH: usize = 64 << 10;
+
+/// What does not grow: the state itself, tables that are at their smallest, the batch at hand. Not in the budget.
+const FIXED: usize = MIB;
+
+/// Makes frames.
+struct Maker {
+    batch: Batch,
+    ns: u64,
+    seqs: [u64; SLOTS],
+    pid: u32,
+}
+
+impl Maker {
+    fn new() -> Maker {
+        Maker { batch: Batch::with_capacity(BATCH * 2), ns: 1_000_000_000, seqs: [0; SLOTS], pid: 1000 }
+    }
+
+    /// A new process.
+    fn next_pid(&mut self) -> u32 {
+        self.pid += 1;
+        self.pid
+    }
+
+    fn header(&mut self, slot: Slot, pid: u32) -> FrameHeader {
+        self.ns += 10_000;
+        let seq = self.seqs[slot as usize];
+        self.seqs[slot as usize] += 1;
+        FrameHeader {
+            kind: slot.kind() as u16,
+            slot: slot as u16,
+            version: VERSION,
+            seq,
+            time: BootNanos(self.ns),
+            start: BootNanos(u64::from(pid)),
+            tgid: Tgid(pid),
+            tid: Tid(pid),
+            ppid: Tgid(1),
+            comm: *b"churn\0\0\0\0\0\0\0\0\0\0\0",
+            ..FrameHeader::default()
+        }
+    }
+
+    fn open(&mut self, pid: u32) {
+        let header = self.header(Slot::OpenTp, pid);
+        let path = format!("/some/where/file-{}", header.seq);
+        let record = OpenRecord { ret: 3, path_len: path.len() as u16, root_off: u16::MAX, ..OpenRecord::default() };
+        self.batch.push(header, &[record.as_bytes(), path.as_bytes()].concat());
+    }
+
+    fn fork(&mut self, parent: u32, child: u32) {
+        let header = self.header(Slot::ForkBtf, parent);
+        let record = ForkRecord {
+            child: Tgid(child),
+            child_tid: child,
+            child_start: BootNanos(u64::from(child)),
+            child_parent: Tgid(parent),
+            child_parent_start: BootNanos(u64::from(parent)),
+            ..ForkRecord::default()
+        };
+        self.batch.push(header, record.as_bytes());
+    }
+
+    fn exit(&mut self, pid: u32) {
+        let header = self.header(Slot::ExitBtf, pid);
+        self.batch.push(header, ExitRecord::default().as_bytes());
+    }
+
+    /// The first record of an exec: its names have up to `names` bytes each, its arguments `argv` bytes, of which `here` come
+    /// with it.
+    fn exec(&mut self, pid: u32, names: usize, argv: u32, here: u32) -> FrameHeader {
+        let header = self.header(Slot::ExecBtf, pid);
+        let name: Vec<u8> = (0..names.max(2)).map(|i| if i % 100 == 99 { 0 } else { b'n' }).collect();
+        let record = ExecRecord {
+            argc: 1,
+            argv_total: argv,
+            argv_len: argv,
+            exe_len: name.len() as u16,
+            cwd_len: name.len() as u16,
+            ..ExecRecord::default()
+        };
+        let argv = vec![b'a'; here as usize];
+        self.batch.push(header, &[record.as_bytes(), &name, &name, &argv].concat());
+        header
+    }
+
+    fn chunk(&mut self, of: FrameHeader, offset: u32, len: u32) {
+        let header = FrameHeader { flags: flag::CONTINUES, ..of };
+        let chunk = ExecChunk { offset, len, ..ExecChunk::default() };
+        self.batch.push(header, &[chunk.as_bytes(), &vec![b'a'; len as usize]].concat());
+    }
+
+    fn host(&mut self, frame: &HostFrame) {
+        frame.push(BootNanos(self.ns), &mut self.batch);
+    }
+
+    /// What was made, when it is a batch.
+    fn full(&mut self) -> Option<Batch> {
+        (self.batch.len() >= BATCH).then(|| self.rest())
+    }
+
+    /// What was made.
+    fn rest(&mut self) -> Batch {
+        std::mem::replace(&mut self.batch, Batch::with_capacity(BATCH * 2))
+    }
+}
+
+/// Where batches go.
+trait Target {
+    fn feed(&mut self, batch: Batch);
+    /// Bytes that it says it takes.
+    fn says(&self) -> usize;
+    /// Bytes that it may take.
+    fn bound(&self) -> usize;
+}
+
+impl Target for App {
+    fn feed(&mut self, batch: Batch) {
+        self.update(Input::Batch(batch));
+        while self.spare().is_some() {}
+    }
+    fn says(&self) -> usize {
+        self.memory().used()
+    }
+    fn bound(&self) -> usize {
+        // Nothing is on its way here.
+        self.memory().bound - self.memory().queues
+    }
+}
+
+/// A pipeline whose events are only counted, as `print` has it.
+struct Counted {
+    pipeline: Pipeline,
+    events: u64,
+    budget: Budget,
+}
+
+impl Counted {
+    fn new(budget: Budget) -> Counted {
+        let mut pipeline = Pipeline::new(u32::MAX);
+        pipeline.set_budget(budget);
+        Counted { pipeline, events: 0, budget }
+    }
+}
+
+impl Target for Counted {
+    fn feed(&mut self, batch: Batch) {
+        let Counted { pipeline, events, .. } = self;
+        pipeline.feed(batch);
+        pipeline.release(&mut |_, _| {
+            *events += 1;
+            Taken::Delivered
+        });
+        while pipeline.spare().is_some() {}
+    }
+    fn says(&self) -> usize {
+        self.pipeline.bytes() + self.pipeline.world().bytes()
+    }
+    fn bound(&self) -> usize {
+        self.budget.bytes() - self.budget.queues() - self.budget.kept(usize::MAX)
+    }
+}
+
+/// Feeds, and checks after each batch.
+struct Checked<T> {
+    target: T,
+    maker: Maker,
+    before: usize,
+    most: usize,
+    began: std::time::Instant,
+}
+
+impl<T: Target> Checked<T> {
+    fn new(make: impl FnOnce() -> T) -> Checked<T> {
+        let before = LIVE.load(Relaxed);
+        let target = make();
+        PEAK.store(LIVE.load(Relaxed), Relaxed);
+        Checked { target, maker: Maker::new(), before, most: 0, began: std::time::Instant::now() }
+    }
+
+    /// Does it so often, feeding whenever a batch is full.
+    fn churn(&mut self, what: &str, times: u32, mut one: impl FnMut(&mut Maker, u32)) {
+        for i in 0..times {
+            one(&mut self.maker, i);
+            if let Some(batch) = self.maker.full() {
+                self.feed(what, batch);
+            }
+        }
+        let rest = self.maker.rest();
+        self.feed(what, rest);
+        println!(
+            "{:?} {what}: says {} KiB, at most {} KiB",
+            self.began.elapsed(),
+            self.target.says() >> 10,
+            self.most >> 10
+        );
+    }
+
+    fn feed(&mut self, what: &str, batch: Batch) {
+        self.target.feed(batch);
+        let takes = LIVE.load(Relaxed) - self.before;
+        self.most = self.most.max(takes);
+        let (says, bound) = (self.target.says(), self.target.bound());
+        assert!(takes <= bound + FIXED, "{what}: takes {} KiB of {} KiB", takes >> 10, bound >> 10);
+        assert!(takes <= says + says / 8 + FIXED, "{what}: takes {} KiB, says {} KiB", takes >> 10, says >> 10);
+    }
+}
+
+/// Everything that grows, one after the other and again.
+fn exhaust<T: Target>(checked: &mut Checked<T>) {
+    checked.churn("host", 1, |maker, _| maker.host(&HostFrame::Host(Host::default())));
+    checked.churn("accounts", 100_000, |maker, i| {
+        maker.host(&HostFrame::User(User { uid: Uid(i), name: format!("a-user-with-a-name-{i}") }));
+        maker.host(&HostFrame::Group(Group { gid: Gid(i), name: format!("a-group-with-a-name-{i}") }));
+    });
+    checked.churn("processes that are there", 20_000, |maker, i| {
+        let seed =
+            ProcessSeed { tgid: Tgid(1_000_000 + i), start: BootNanos(1), exe: vec![b'x'; 500], ..Default::default() };
+        maker.host(&HostFrame::ProcessSeed(seed));
+    });
+    for round in 0..2 {
+        checked.churn("cgroups", 20_000, |maker, i| {
+            let path = format!("/{round}/{i}/{}", "c".repeat((i as usize * 7) % 3000)).into_bytes();
+            maker.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(u64::from(round * 100_000 + i)), path }));
+        });
+        checked.churn("execs of 2 MiB", 200, |maker, _| long_exec(maker));
+        checked.churn("processes with long names", 3_000, |maker, _| {
+            let pid = maker.next_pid();
+            maker.fork(1, pid);
+            maker.exec(pid, 4000, 5000, 5000);
+            maker.exit(pid);
+        });
+        checked.churn("processes that stay", 15_000, |maker, _| {
+            let pid = maker.next_pid();
+            maker.fork(1, pid);
+            maker.exec(pid, 200, 100, 100);
+        });
+        checked.churn("forks", 50_000, |maker, _| {
+            let pid = maker.next_pid();
+            maker.fork(pid - 1, pid);
+            maker.exit(pid - 1);
+        });
+        checked.churn("execs without end, on many CPUs", 3_000, |maker, i| {
+            let pid = maker.next_pid();
+            let first = maker.header(Slot::ExecBtf, pid);
+            let record = ExecRecord { argv_len: ARGV_MAX, argv_total: ARGV_MAX, ..ExecRecord::default() };
+            maker.batch.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
+        });
+        checked.churn("numbers of many CPUs", 50_000, |maker, i| {
+            let header = maker.header(Slot::ExitTp, 7);
+            let header = FrameHeader { cpu: i.wrapping_mul(12_345), slot: (i % 1000) as u16, ..header };
+            maker.batch.push(header, ExitRecord::default().as_bytes());
+        });
+        checked.churn("opens", 60_000, |maker, i| maker.open(i % 100));
+    }
+    // From here on one event waits for ever, and the batch that it came in with it.
+    checked.churn("an event far in the future", 20_000, |maker, i| {
+        if i == 0 {
+            let header = maker.header(Slot::OpenTp, 1);
+            maker.batch.push(FrameHeader { time: BootNanos(u64::MAX), ..header }, OpenRecord::default().as_bytes());
+        }
+        maker.open(1);
+    });
+}
+
+/// A process with as many arguments as can be.
+fn long_exec(maker: &mut Maker) {
+    let pid = maker.next_pid();
+    maker.fork(1, pid);
+    let first = maker.exec(pid, 30, ARGV_MAX, ARGV_FIRST);
+    for offset in (ARGV_FIRST..ARGV_MAX).step_by(ARGV_CHUNK as usize) {
+        maker.chunk(first, offset, ARGV_CHUNK.min(ARGV_MAX - offset));
+    }
+    // As long as the kernel takes for it.
+    maker.ns += 2_000_000;
+    maker.exit(pid);
+}
+
+fn dashboard(budget: Budget) -> App {
+    let settings = Settings {
+        budget,
+        kinds: KINDS_AT_START,
+        zone_s: 0,
+        capture: "all".to_owned(),
+        filter: String::new(),
+        parse: language::parse,
+    };
+    let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
+    App::new(Pipeline::new(kinds), settings).expect("an empty filter")
+}
+
+#[test]
+fn the_dashboard_stays_within_its_memory() {
+    let _alone = alone();
+    let mut checked = Checked::new(|| dashboard(Budget::new(24 << 20)));
+    exhaust(&mut checked);
+    let account = checked.target.account();
+    println!("{:?}, evicted {}", account.shortage, checked.target.store().evicted());
+    assert!(checked.target.store().evicted() > 0);
+    assert!(checked.target.store().kept() > 0);
+    assert!(account.shortage.processes > 0, "what is given up is counted: {:?}", account.shortage);
+    assert!(account.shortage.cgroups > 0, "what is given up is counted: {:?}", account.shortage);
+}
+
+#[test]
+fn the_pipeline_stays_within_its_memory() {
+    let _alone = alone();
+    let mut checked = Checked::new(|| Counted::new(Budget::new(24 << 20)));
+    exhaust(&mut checked);
+    assert!(checked.target.events > 200_000);
+}
+
+#[test]
+fn long_arguments_leave_nothing_behind_and_are_whole() {
+    let _alone = alone();
+    let mut checked = Checked::new(|| Counted::new(Budget::default()));
+    checked.churn("execs of 2 MiB", 20, |maker, _| long_exec(maker));
+    let after_few = LIVE.load(Relaxed);
+    checked.churn("execs of 2 MiB", 500, |maker, _| long_exec(maker));
+    let more = LIVE.load(Relaxed).saturating_sub(after_few);
+    // The table keeps of each what it keeps of any process: a few KiB.
+    assert!(more < 500 * (6 << 10), "{} KiB more", more >> 10);
+    let Counted { pipeline, .. } = &mut checked.target;
+    let mut whole = true;
+    pipeline.finish(&mut |seen, _| {
+        whole &= !seen.event.cut();
+        Taken::Delivered
+    });
+    let account = pipeline.account();
+    assert_eq!((account.kind(Kind::Exec).delivered, account.cut, whole), (520, 0, true));
+    assert_eq!(account.shortage, Default::default(), "there is room for all that");
+}

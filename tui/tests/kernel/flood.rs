@@ -1,0 +1,122 @@
+//! Floods by one user, under which the others' events must not go missing: the half of the ring that is kept for small facts
+//! is not to be had by large arguments.
+
+use crate::sys::NOBODY;
+use crate::traced::{KINDS, Traced, alone, emulated, n};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Loops that nobody runs.
+const LOOPS: usize = 12;
+/// Programs that root starts meanwhile.
+const OURS: usize = 40;
+/// The longest argument that the kernel takes (`MAX_ARG_STRLEN`), with its NUL.
+const LONGEST: usize = 128 << 10;
+
+/// How long it lasts.
+fn duration() -> Duration {
+    Duration::from_secs(if emulated() { 20 } else { 8 })
+}
+
+/// `/bin/true` of nobody with these arguments, again and again until the time is over; how often it ran.
+fn flood(args: &[String]) -> (usize, Vec<String>) {
+    let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let ours = std::thread::scope(|scope| {
+        for _ in 0..LOOPS {
+            scope.spawn(|| {
+                let mut program = Command::new("/bin/true");
+                program.env_clear().args(args).uid(NOBODY).stdin(Stdio::null());
+                while !over.load(Ordering::Relaxed) {
+                    assert!(program.status().expect("it starts").success());
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let pause = duration() / OURS as u32;
+        let ours = (0..OURS).map(|number| {
+            let began = Instant::now();
+            let own = format!("tracetui-flood-{number}");
+            assert!(Command::new("/bin/true").arg(&own).status().expect("it starts").success());
+            std::thread::sleep(pause.saturating_sub(began.elapsed()));
+            own
+        });
+        let ours = ours.collect();
+        over.store(true, Ordering::Relaxed);
+        ours
+    });
+    (count.into_inner(), ours)
+}
+
+/// What a reader finds who keeps no line of nobody's.
+#[derive(Default)]
+struct Found {
+    ours: Vec<Value>,
+    execs: u64,
+    cut: u64,
+}
+
+/// Reads lines as they come, and keeps the execs of `tracetui-flood-N`. A line of 2 MiB is read, looked at and forgotten.
+fn read(stdout: ChildStdout) -> Found {
+    let mut found = Found::default();
+    let mut reader = BufReader::with_capacity(1 << 20, stdout);
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        reader.by_ref().take(64 << 20).read_until(b'\n', &mut line).expect("the pipe") > 0
+    } {
+        let has = |text: &str, bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        let start = &line[..line.len().min(16)];
+        if !start.starts_with(b"{\"kind\":\"exec\"") {
+            continue;
+        }
+        found.execs += 1;
+        // What follows the arguments is short.
+        found.cut += u64::from(has("\"cut\":true", &line[line.len().saturating_sub(1024)..]));
+        if line.len() < 4096 && has("tracetui-flood-", &line) {
+            found.ours.push(serde_json::from_slice(&line).expect("JSON"));
+        }
+    }
+    found
+}
+
+/// Runs a flood, and checks that every small event is there.
+fn nothing_small_is_pushed_out(args: &[String]) {
+    let _alone = alone();
+    let args_of = |kinds: &str| vec!["--kind".to_owned(), kinds.to_owned()];
+    let options = args_of("exec,exit");
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &options) else { return };
+    let stdout = traced.take_stdout();
+    let reader = std::thread::spawn(move || read(stdout));
+    let (count, ours) = flood(args);
+    let run = traced.stop();
+    let found = reader.join().expect("no panic");
+    let account = run.account();
+    println!("{count} of nobody's; {} execs read, {} cut: {account}", found.execs, found.cut);
+    for own in &ours {
+        let shown = found.ours.iter().filter(|event| event["argv"][1] == own.as_str()).count();
+        assert_eq!(shown, 1, "{own} is there: {account}");
+    }
+    for kind in KINDS {
+        assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "{kind}: {account}");
+    }
+    assert_eq!(n(&account["bookkeeping_lost"]), 0, "{account}");
+    assert_eq!(account["discrepancies"], Value::Array(vec![]), "{account}");
+    assert_eq!(n(&account["cut"]), found.cut, "what is cut says so: {account}");
+}
+
+#[test]
+fn megabytes_of_arguments_push_out_no_event() {
+    let argument = "x".repeat(LONGEST - 1);
+    nothing_small_is_pushed_out(&vec![argument; 15]);
+}
+
+#[test]
+fn many_execs_of_some_kilobytes_push_out_no_event() {
+    let argument = "y".repeat(7 << 10);
+    nothing_small_is_pushed_out(&[argument]);
+}
