@@ -86,14 +86,14 @@ pub const ARGUMENTS_SHARE: u64 = 8;
 
 /// Part of the memory (1/n) for requests of io_uring whose end was not seen yet. The oldest are forgotten: their events come
 /// without a path, and are counted as hollow.
-pub const REQUESTS_SHARE: u64 = 16;
+pub const REQUESTS_SHARE: u64 = 32;
 
 /// Of the budget, for the process table: one part in so many. Then ended processes are forgotten, the oldest first; when there
 /// are none, the living that did nothing for longest, and they are counted (`processes_evicted`).
 pub const PROCESSES_SHARE: u64 = 8;
 
 /// Of the budget, for the paths of cgroups: one part in so many. As [`CGROUPS`] says.
-pub const CGROUPS_SHARE: u64 = 16;
+pub const CGROUPS_SHARE: u64 = 32;
 
 /// Of the budget, for the names of users and groups: one part in so many. As [`ACCOUNTS`] says.
 pub const ACCOUNTS_SHARE: u64 = 16;
