@@ -115,7 +115,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     if let Some(provoker) = &provoker {
         capture.capture.kinds = kinds;
         capture.capture.tests = test::TREE;
-        capture.trees = vec![provoker.pid()];
+        capture.trees = vec![provoker.tgid()];
     }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,

@@ -6,8 +6,10 @@ pub mod confine;
 pub mod invoker;
 pub mod lockdown;
 pub mod machine;
+pub mod own_id;
 pub mod privilege;
 pub mod procfs;
+mod program;
 pub mod users;
 
 use std::fs::File;

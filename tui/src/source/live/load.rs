@@ -3,7 +3,7 @@
 use super::attach::ProbeStatus;
 use super::{CaptureError, LiveOptions};
 use crate::source::host::btf::resolve::{ATTACH_FUNCTIONS, MAY_GOTO_MEMBER, Resolved, TASK_HELPER};
-use crate::source::host::{btf, procfs};
+use crate::source::host::{btf, own_id};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::io;
@@ -327,7 +327,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
 
 /// Our own process as the probes see it; 0, which is nobody's, where that is not known.
 fn own_tgid() -> u32 {
-    procfs::initial_self().map_or(0, |tgid| tgid.0)
+    own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
 /// Takes a map out of the object.
