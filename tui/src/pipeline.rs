@@ -156,6 +156,15 @@ impl Pipeline {
         order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to));
     }
 
+    /// Takes back that an event was delivered: its line was not written.
+    pub fn not_delivered(&mut self, kind: Kind, cut: bool) {
+        if let Some(counted) = self.counted.of(kind) {
+            counted.delivered = counted.delivered.saturating_sub(1);
+            counted.cut = counted.cut.saturating_sub(u64::from(cut));
+            counted.filtered += 1;
+        }
+    }
+
     /// Batches whose events have all been released, for the reader to fill again.
     pub fn spare(&mut self) -> Option<Batch> {
         self.order.spare()

@@ -1,6 +1,7 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
 pub use super::terminal::Mouse;
+use super::say::{name, say};
 use super::terminal::{self, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
@@ -232,8 +233,8 @@ impl<R: Fn(Batch)> Loop<R> {
     async fn end_command(&mut self, signals: &mut AllSignals) {
         let Some(running) = &mut self.command else { return };
         if running.end().is_none() {
-            eprintln!("telling {} to end", running.name().display());
             running.signal(libc::SIGTERM);
+            say(format_args!("waiting for {} to end", name(running.name())));
         }
         while running.end().is_none() {
             let happened = tokio::select! {
@@ -253,7 +254,8 @@ impl<R: Fn(Batch)> Loop<R> {
     fn write_output(&self) -> io::Result<()> {
         let Some(output) = self.app.output() else { return Ok(()) };
         if output.dropped() > 0 {
-            eprintln!("the first {} bytes that {} wrote were dropped", output.dropped(), output.name());
+            let (dropped, name) = (output.dropped(), name(output.name()));
+            say(format_args!("the first {dropped} bytes that {name} wrote were dropped"));
         }
         let mut out = io::stdout().lock();
         output.lines().iter().try_for_each(|line| out.write_all(line))?;

@@ -1,6 +1,7 @@
 //! `tracetui`: the dashboard over the running kernel.
 
 use super::dashboard::{self, Left, Look, Mouse};
+use super::say::{name, say};
 use super::trace::{self, TraceOptions};
 use crate::app::{App, KINDS_AT_START, Settings, language};
 use crate::cli;
@@ -56,22 +57,22 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let recycle = move |batch| recycling.recycle(batch);
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
-    args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
+    args.trace.ring_size.note().iter().chain(&session.notes).for_each(say);
     if let Some(text) = trace::doubtful_btf(&options, &line.account) {
-        eprintln!("{text}");
+        say(text);
     }
     if let Some(text) = trace::overgrown_tree(&line.account) {
-        eprintln!("{text}");
+        say(text);
     }
-    eprintln!("{line}");
-    eprintln!("{}", line.account.line());
+    say(&line);
+    say(line.account.line());
     // One that was told to end has not failed.
     Ok(command.map_or(ExitCode::SUCCESS, |ended| trace::exit_code(&ended)))
 }
 
 /// What is captured, in words.
 fn capture_text(filter: &str, command: &[OsString]) -> String {
-    let tree = command.first().map(|name| format!("{} and what it starts", name.display()));
+    let tree = command.first().map(|name| format!("{} and what it starts", self::name(name)));
     match (tree, filter) {
         (None, "") => "all".to_owned(),
         (None, filter) => filter.to_owned(),

@@ -1,6 +1,7 @@
 //! Between the fork and the exec. Other threads may have held any lock at the fork, so nothing here allocates, locks or
 //! panics: it makes system calls over what was made ready before.
 
+use crate::source::host::files;
 use crate::source::host::invoker::Invoker;
 use crate::source::host::own_id::{self, OwnId};
 use std::env;
@@ -101,6 +102,8 @@ pub(super) struct Prepared {
     streams: [RawFd; 3],
     /// Knows the child's process id.
     own_id: Option<RawFd>,
+    /// The limit of open files that the shell gave.
+    open_files: Option<libc::rlimit>,
 }
 
 impl Prepared {
@@ -123,6 +126,7 @@ impl Prepared {
             user: user.map(|user| (user.uid.0, user.gid.0, user.groups.clone())),
             streams,
             own_id: own_id.map(OwnId::fd),
+            open_files: files::before(),
         })
     }
 
@@ -148,6 +152,9 @@ impl Prepared {
             // With the privileges that it is about to give up.
             let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
             libc::write(report, id.as_ptr().cast(), id.len());
+            if let Some(limit) = &self.open_files {
+                let _ = files::set(limit);
+            }
             let failed = match self.change() {
                 Ok(()) if wait(hold) => self.exec(),
                 // Nobody will ever release it.

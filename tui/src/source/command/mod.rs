@@ -188,6 +188,14 @@ impl Running {
         }
     }
 
+    /// A descriptor by which only it can be met.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.process.pidfd.try_clone()
+    }
+
     /// Sends it a signal, unless it has ended.
     pub fn signal(&self, signal: libc::c_int) {
         if self.ended.is_none() {
@@ -265,7 +273,7 @@ impl Process {
         };
         let error = io::Error::from_raw_os_error(errno).to_string();
         let error = error.split(" (os error").next().unwrap_or_default();
-        Some(Ended::NotRun(format!("cannot run {}: {}{error}", self.name.display(), stage.prefix()), status))
+        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}", self.name, stage.prefix()), status))
     }
 }
 

@@ -3,6 +3,7 @@ pub mod btf;
 pub mod cgroup;
 pub mod clock;
 pub mod confine;
+pub mod files;
 pub mod invoker;
 pub mod lockdown;
 pub mod machine;

@@ -135,9 +135,9 @@ impl KernelFacts {
 /// Why no event can be had from the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The kernel has no BTF.
-    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
-    NoBtf(String),
+    /// The kernel's BTF is there and cannot be read.
+    #[error("cannot read the kernel's BTF (/sys/kernel/btf/vmlinux): {0}")]
+    Btf(String),
     /// The size of the ring is not one that the kernel takes.
     #[error("{0} is no size for the ring: it takes a power of two, 4096 at least")]
     RingSize(u32),
@@ -213,12 +213,12 @@ pub(super) fn object(
         let btf = scope.spawn(Btf::from_sys_fs);
         (EbpfLoader::new(), btf.join())
     });
-    let btf = btf.map_err(|_| StartError::NoBtf("parser died".into()))?;
+    let btf = btf.map_err(|_| StartError::Btf("parser died".into()))?;
     // Where the kernel has none, offsets are from a file, and what needs its type ids does not attach.
     let btf = match btf {
         Ok(btf) => Some(btf),
         Err(_) if !kernel_has_btf() => None,
-        Err(error) => return Err(StartError::NoBtf(error.to_string())),
+        Err(error) => return Err(StartError::Btf(error.to_string())),
     };
     loader
         .btf(btf.as_ref())
