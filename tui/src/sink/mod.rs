@@ -9,6 +9,7 @@ pub mod ndjson;
 pub mod text;
 
 use crate::event::Seen;
+use crate::view::text::Charset;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -41,6 +42,9 @@ pub trait Sink {
     /// Says how many seconds the reader's wall clock is ahead of UTC from now on. Only text cares.
     fn set_zone(&mut self, _seconds: i32) {}
 
+    /// Says what the terminals of the locale can show. In another one than UTF-8 nothing beyond ASCII is written as it is.
+    fn set_charset(&mut self, _charset: Charset) {}
+
     /// Events that were taken and whose lines were not written: to be asked once nothing more will be.
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
@@ -69,6 +73,9 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     fn set_zone(&mut self, seconds: i32) {
         (**self).set_zone(seconds);
     }
+    fn set_charset(&mut self, charset: Charset) {
+        (**self).set_charset(charset);
+    }
     fn unwritten(&mut self) -> Vec<Unwritten> {
         (**self).unwritten()
     }
@@ -84,6 +91,9 @@ pub trait Format {
 
     /// See [`Sink::set_zone`].
     fn set_zone(&mut self, _seconds: i32) {}
+
+    /// See [`Sink::set_charset`].
+    fn set_charset(&mut self, _charset: Charset) {}
 }
 
 /// The formats that users can name.
@@ -201,6 +211,10 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
 
     fn set_zone(&mut self, seconds: i32) {
         self.format.set_zone(seconds);
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.format.set_charset(charset);
     }
 
     fn unwritten(&mut self) -> Vec<Unwritten> {
