@@ -183,6 +183,25 @@ impl Account {
         })
     }
 
+    /// By how much the account does not add up, kind by kind; `None` when it does. Of final counters.
+    pub fn discrepancy(&self) -> Option<String> {
+        self.off(|off| off != 0)
+    }
+
+    /// The same for events that the probes counted and nobody has accounted for. More events than the counters know are none
+    /// while a trace runs: they came after the counters were read.
+    pub fn missing(&self) -> Option<String> {
+        self.off(|off| off > 0)
+    }
+
+    fn off(&self, counts: impl Fn(i128) -> bool) -> Option<String> {
+        let kinds = Kind::PROBED.iter().map(|kind| (kind.name(), self.kind(*kind).off_by()));
+        let kinds: Vec<(&str, i128)> = kinds.filter(|(_, off)| counts(*off)).collect();
+        let sum: i128 = kinds.iter().map(|(_, off)| off).sum();
+        let list: Vec<String> = kinds.iter().map(|(name, off)| format!("{name} {off}")).collect();
+        (!list.is_empty()).then(|| format!("the account is off by {sum} ({}): please report it", list.join(", ")))
+    }
+
     /// The line that ends stderr: `account: seen N delivered N filtered N lost N cut N (exec N …)`.
     pub fn line(&self) -> String {
         let sum = self.sum();
@@ -293,6 +312,23 @@ mod tests {
         let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
         let mut counted = ByKind::default();
         counted.of(Kind::Open).expect("probed").delivered = 99;
-        assert_eq!(Account::of(&counters, &counted, Pairing::default(), 0).sum().off_by(), 1);
+        let account = Account::of(&counters, &counted, Pairing::default(), 0);
+        assert_eq!(account.sum().off_by(), 1);
+        let text = "the account is off by 1 (open 1): please report it";
+        assert_eq!((account.discrepancy().as_deref(), account.missing().as_deref()), (Some(text), Some(text)));
+        counted.of(Kind::Open).expect("probed").delivered = 101;
+        let account = Account::of(&counters, &counted, Pairing::default(), 0);
+        assert_eq!((account.discrepancy().is_some(), account.missing()), (true, None));
+    }
+
+    #[test]
+    fn kinds_do_not_make_up_for_each_other() {
+        let one = SlotCounters { wanted: 1, ..SlotCounters::default() };
+        let counters = Counters { cpus: vec![cpu(Slot::OpenTp, one)], ..Counters::default() };
+        let mut counted = ByKind::default();
+        counted.of(Kind::Exec).expect("probed").delivered = 1;
+        let account = Account::of(&counters, &counted, Pairing::default(), 0);
+        assert_eq!(account.sum().off_by(), 0);
+        assert!(account.discrepancy().is_some_and(|text| text.contains("(exec -1, open 1)")));
     }
 }

@@ -48,7 +48,14 @@ pub struct Pipeline {
     asked: u32,
     unframed: u64,
     command: Option<CommandTree>,
+    /// When the counters were read that were not compared yet with what was handed on until then.
+    counted_at: Option<BootNanos>,
+    /// What was missing when they were compared last, and how many times in a row something was.
+    missing: (u32, Option<String>),
 }
+
+/// How often in a row events must be missing, a second apart, before it is said: an exec may wait for its arguments.
+const MISSING: u32 = 3;
 
 impl Pipeline {
     /// A pipeline for these kinds ([`Kind::bit`]s); what else arrives only keeps the process table true.
@@ -71,6 +78,22 @@ impl Pipeline {
     /// The account as of the counters that were last fed.
     pub fn account(&self) -> Account {
         Account::of(self.world.counters(), &self.counted, self.world.processes.pairing(), self.asked)
+    }
+
+    /// What to say when the account does not add up: of the final counters, or as far as it can be known while the trace runs.
+    pub fn discrepancy(&self) -> Option<String> {
+        if self.world.counters().last {
+            return self.account().discrepancy();
+        }
+        let (times, missing) = &self.missing;
+        missing.clone().filter(|_| *times >= MISSING)
+    }
+
+    /// Looks whether all that the last counters knew of is accounted for, when all that was earlier has been handed on.
+    fn look_for_missing(&mut self) {
+        let missing = self.account().missing();
+        let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
+        self.missing = (times, missing);
     }
 
     /// Records that came but were no frames.
@@ -104,6 +127,7 @@ impl Pipeline {
         let Some(host) = HostFrame::decode(frame) else { return };
         if let HostFrame::Counters(counters) = &host {
             let time = frame.header.time;
+            self.counted_at = Some(time);
             for lost in self.gaps.skips(self.world.counters(), counters, time) {
                 push_lost(&lost, made);
             }
@@ -137,6 +161,10 @@ impl Pipeline {
     /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one.
     pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
         let until = self.order.settled();
+        if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
+            self.release_until(at, to);
+            self.look_for_missing();
+        }
         self.release_until(until, to);
     }
 
