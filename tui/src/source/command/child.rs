@@ -2,7 +2,7 @@
 //! panics: it makes system calls over what was made ready before.
 
 use crate::source::host::files;
-use crate::source::host::invoker::Invoker;
+use crate::source::host::invoker::{self, Invoker};
 use crate::source::host::own_id::{self, OwnId};
 use std::env;
 use std::ffi::{CString, OsStr, OsString, c_char};
@@ -41,7 +41,7 @@ impl Stage {
     /// What to say before the error.
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Stage::User => "cannot become the user who typed sudo: ",
+            Stage::User => "cannot become the user who started tracetui: ",
             Stage::Streams => "its standard streams: ",
             Stage::Exec => "",
         }
@@ -257,7 +257,8 @@ fn environment(user: Option<&Invoker>) -> io::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
     if let Some(user) = user {
         let replaced = |name: &OsStr| {
-            name.as_bytes().starts_with(b"SUDO_") || ["HOME", "USER", "LOGNAME"].iter().any(|own| name == *own)
+            let own = ["HOME", "USER", "LOGNAME"].iter().chain(&invoker::VARIABLES);
+            name.as_bytes().starts_with(b"SUDO_") || own.clone().any(|own| name == *own)
         };
         variables.retain(|(name, _)| !replaced(name));
         variables.extend([

@@ -98,12 +98,12 @@ impl std::fmt::Display for Ended {
 }
 
 impl Held {
-    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo.
+    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo, doas or pkexec.
     ///
     /// # Errors
     /// When that user is not known, or the system has no room for a process.
     pub fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
-        let user = Invoker::of_sudo()?;
+        let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
         let captured = match streams {
