@@ -2,6 +2,7 @@
 
 use super::dashboard::{self, Left, Look, Mouse};
 use super::say::{name, say};
+use super::signals;
 use super::trace::{self, TraceOptions};
 use crate::app::{App, KINDS_AT_START, Settings, language};
 use crate::cli;
@@ -26,6 +27,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         [] => None,
         argv => Some(Held::start(argv, Streams::Captured).context("cannot start the command")?),
     };
+    signals::ignore_file_size();
     let command = held.as_ref().map(Held::tgid);
     // Forks are collected too, unless kinds were named, so that a key can show those that were.
     let named = !args.trace.filters.kind.is_empty();
@@ -58,6 +60,9 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
     args.trace.ring_size.note().iter().chain(&session.notes).for_each(say);
+    if let Some(text) = &line.discrepancy {
+        say(text);
+    }
     if let Some(text) = trace::doubtful_btf(&options, &line.account) {
         say(text);
     }

@@ -6,6 +6,7 @@
 //!
 //! Regular files need no thread: a write to them does not wait for a reader.
 
+use crate::limits;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -17,14 +18,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes that wait from which on the queue is full. It takes what is handed over all the same.
-const FULL: usize = 256 << 10;
-
 /// Buffers that are kept to be filled again.
 const SPARE: usize = 8;
-
-/// For how long nothing may be taken until nobody is thought to read any more.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often to look whether anything was taken.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -153,7 +148,7 @@ impl Outlet {
     /// Whether so much waits that nothing more should be handed over.
     pub(super) fn full(&self) -> bool {
         let state = self.shared.lock();
-        state.failed.is_none() && state.handed.saturating_sub(self.written()) >= FULL as u64
+        state.failed.is_none() && state.handed.saturating_sub(self.written()) >= limits::OUTPUT_QUEUED as u64
     }
 
     /// Why nothing more is written.
@@ -323,7 +318,7 @@ impl Shared {
     fn recycle(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let mut state = self.lock();
-        if state.spare.len() < SPARE && buffer.capacity() <= FULL {
+        if state.spare.len() < SPARE && buffer.capacity() <= limits::OUTPUT_QUEUED {
             state.spare.push(buffer);
         }
     }
@@ -340,7 +335,7 @@ pub(super) struct Patience {
 impl Patience {
     /// With the usual limit.
     pub(super) fn new(outlet: &Outlet) -> Patience {
-        Patience::of(outlet, PATIENCE)
+        Patience::of(outlet, limits::PATIENCE)
     }
 
     fn of(outlet: &Outlet, limit: Duration) -> Patience {

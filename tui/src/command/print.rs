@@ -1,5 +1,6 @@
 //! `tracetui print`: live events as lines.
 
+use super::dashboard::charset;
 use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
 use super::say::{name, say};
@@ -13,8 +14,9 @@ use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Ended, Held, Running, Streams};
-use crate::source::feed::Feed;
+use crate::source::feed::{Feed, hurry};
 use crate::source::host::clock;
+use crate::view::text::Charset;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -67,6 +69,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     }
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
+    printer.set_charset(charset());
     say(&session.ready);
     // Asked to end by now: it does not begin.
     let held = held.filter(|_| !signals::asked_to_end());
@@ -93,7 +96,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if given_up {
         say(format_args!("nobody reads the output: {unwritten} events were not written"));
     }
-    if let Some(text) = trace::discrepancy(printer.pipeline().world(), &account) {
+    if let Some(text) = printer.pipeline().discrepancy() {
         say(text);
     }
     if let Some(text) = trace::doubtful_btf(&options, &account) {
@@ -226,6 +229,7 @@ impl<S: Sink> Pump<'_, S> {
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
             self.pace.keep(usize::MAX);
+            hurry();
             self.stopped = Some(because);
             self.feed.handle.stop();
             // Nobody would see any more what it does. Before anything is said: that may have to wait.
@@ -377,6 +381,11 @@ impl<S: Sink> Printer<S> {
     /// Says how many seconds the reader's wall clock is ahead of UTC from now on.
     pub fn set_zone(&mut self, seconds: i32) {
         self.lines.sink.set_zone(seconds);
+    }
+
+    /// Says what the terminals of the locale can show.
+    pub fn set_charset(&mut self, charset: Charset) {
+        self.lines.sink.set_charset(charset);
     }
 }
 

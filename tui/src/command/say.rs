@@ -5,10 +5,10 @@
 //! panic where stderr is gone, so clippy refuses them (`print_stderr`).
 
 use super::dashboard::charset;
-use super::outlet::{Finished, Outlet, PATIENCE};
+use super::outlet::{Finished, Outlet};
 use super::signals;
+use crate::limits;
 use crate::view::escape::{Mode, escape, escaped};
-use crate::view::text::Charset;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -30,22 +30,22 @@ pub fn say(text: impl std::fmt::Display) {
         return;
     }
     let bytes = shown(&text.to_string());
-    if write(libc::STDERR_FILENO, &bytes) == Finished::Abandoned {
+    if write(libc::STDERR_FILENO, &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
     }
 }
 
 /// A name from outside in a sentence: on one line, and nothing in it acts on a terminal.
 pub fn name(name: impl AsRef<OsStr>) -> String {
-    escaped(name.as_ref().as_bytes(), Mode::Screen).into_owned()
+    escaped(name.as_ref().as_bytes(), mode()).into_owned()
 }
 
-/// Writes to stdout or stderr. Waits for a reader as long as no signal asks tracetui to end, then a moment longer.
-pub(super) fn write(fd: libc::c_int, bytes: &[u8]) -> Finished {
+/// Writes to stdout or stderr. Waits for a reader until it may give up, then as long as is left of the time after a signal.
+pub(super) fn write(fd: libc::c_int, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
     match Outlet::to(fd) {
         Ok(outlet) => {
             let _ = outlet.inlet().write_all(bytes);
-            outlet.finish(signals::time_left(PATIENCE).max(LEAST), signals::asked_to_end)
+            outlet.finish(signals::time_left(limits::PATIENCE).max(LEAST), may_give_up)
         }
         Err(_) => {
             // No descriptor or thread is left.
@@ -58,12 +58,14 @@ pub(super) fn write(fd: libc::c_int, bytes: &[u8]) -> Finished {
     }
 }
 
+/// What the locale lets a terminal show: bytes of a character beyond ASCII are controls in one of 8 bits.
+fn mode() -> Mode {
+    charset().mode()
+}
+
 /// The lines of a text, each escaped for the locale.
-fn shown(text: &str) -> Vec<u8> {
-    let mode = match charset() {
-        Charset::Utf8 => Mode::Screen,
-        Charset::Ascii => Mode::Ascii,
-    };
+pub(super) fn shown(text: &str) -> Vec<u8> {
+    let mode = mode();
     let mut out = Vec::with_capacity(text.len() + 1);
     for line in text.trim_end_matches('\n').split('\n') {
         escape(line.as_bytes(), mode, &mut out);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub enum Second {
     /// Ends the process at once with this status, wherever it stands.
     Ends(i32),
-    /// Is one more.
+    /// Is one more. SIGQUIT counts too.
     Counts,
 }
 
@@ -83,7 +83,8 @@ static COMMAND: AtomicI32 = AtomicI32::new(-1);
 /// When a handler cannot be set.
 pub fn watch(second: Second) -> io::Result<()> {
     let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
-    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup) {
+    let quit = (second == Second::Counts).then_some(libc::SIGQUIT);
+    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup).chain(quit) {
         let note = move |info: &libc::siginfo_t| note(signal, info, second);
         // SAFETY: the handler touches atomic numbers and calls clock_gettime, pidfd_send_signal and _exit: all are safe in a
         // signal handler.
@@ -100,13 +101,14 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         let command = COMMAND.load(Ordering::Relaxed);
-        // SAFETY: no pointers; by a pidfd no other process can be met. Then the process ends: nothing of it runs any more.
-        unsafe {
-            if by_process && command >= 0 {
-                libc::syscall(libc::SYS_pidfd_send_signal, command, signal, 0, 0);
-            }
-            libc::_exit(status);
+        // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them.
+        for signal in [by_process.then_some(signal), Some(libc::SIGTERM)].into_iter().flatten().filter(|_| command >= 0)
+        {
+            // SAFETY: no pointers; by a pidfd no other process can be met.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, command, signal, 0, 0) };
         }
+        // SAFETY: ends the process: nothing of it runs any more.
+        unsafe { libc::_exit(status) };
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::say::{name, say};
 use crate::cli;
-use crate::enrich::World;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe};
@@ -141,6 +140,9 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {
+    // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
+    let thread = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?;
+    drop(thread.join());
     let facts = match &options.btf {
         // Its text tells the whole cause.
         None => {
@@ -323,10 +325,4 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
         say(format_args!("tracetui: {why}"));
     }
     ExitCode::from(ended.status())
-}
-
-/// What `account` should say, printed on stderr when it does not add up: never in silence.
-pub fn discrepancy(world: &World, account: &crate::account::Account) -> Option<String> {
-    let off = account.sum().off_by();
-    (off != 0 && world.counters().last).then(|| format!("the account is off by {off}: please report it"))
 }
