@@ -4,6 +4,8 @@
 //! runs on the machine may stand beside it. They need root and a kernel that takes our BPF programs; where that is
 //! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
 
+#![allow(clippy::print_stdout, reason = "figures and what was not checked go to whoever runs the tests")]
+
 mod bpf;
 mod command;
 mod crowd;
@@ -16,6 +18,7 @@ mod formats;
 mod hostile;
 mod lies;
 mod live;
+mod outputs;
 mod paths;
 mod programs;
 mod races;
