@@ -1,5 +1,7 @@
 //! How many events a second a filter decides: `cargo bench --bench filter`.
 
+#![allow(clippy::print_stdout, reason = "for whoever runs it")]
+
 use std::hint::black_box;
 use std::time::Instant;
 use tracetui::enrich::World;

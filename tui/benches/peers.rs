@@ -7,6 +7,8 @@
 //! Only ratios within one run mean something: the base of two runs differs, so each round has an untraced storm of its
 //! own beside which the traced ones stand.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "for whoever runs it")]
+
 use std::error::Error;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};

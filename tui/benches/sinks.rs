@@ -1,5 +1,7 @@
 //! How long a line takes, in nanoseconds, without writing it anywhere: `cargo bench --bench sinks`.
 
+#![allow(clippy::print_stdout, reason = "for whoever runs it")]
+
 use std::hint::black_box;
 use std::time::Instant;
 use tracetui::enrich::World;

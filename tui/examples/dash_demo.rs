@@ -3,6 +3,8 @@
 //! `cargo run --example dash_demo -- [EVENTS_PER_SECOND] [MEMORY_MIB]`. With `DASH_PANIC=thread` or `DASH_PANIC=main` in
 //! the environment it panics after two seconds, to see that the terminal is given back.
 
+#![allow(clippy::print_stdout, reason = "for whoever runs it")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! Turns a terminal's screen, as `tmux capture-pane -ep` writes it, into an SVG: `picture < screen.txt > screen.svg`.
 //! Knows the 16 colours, bold and reverse, which is all that the dashboard uses.
 
+#![allow(clippy::print_stdout, reason = "for whoever runs it")]
+
 use std::fmt::Write as _;
 use std::io::Read as _;
 

@@ -376,6 +376,16 @@ impl Account {
         })
     }
 
+    /// What to say, kind by kind, when events that the probes counted are not accounted for. More events than the counters know are none
+    /// while a trace runs: they came after the counters were read.
+    pub fn missing(&self) -> Option<String> {
+        let kinds = Kind::PROBED.iter().map(|kind| (kind.name(), self.kind(*kind).off_by()));
+        let kinds: Vec<(&str, i128)> = kinds.filter(|(_, off)| *off > 0).collect();
+        let sum: i128 = kinds.iter().map(|(_, off)| off).sum();
+        let list: Vec<String> = kinds.iter().map(|(name, off)| format!("{name} {off}")).collect();
+        (!list.is_empty()).then(|| format!("the account is off by {sum} ({}): please report it", list.join(", ")))
+    }
+
     /// The line that ends stderr: `account: seen N delivered N filtered N lost N cut N (exec N …)`.
     pub fn line(&self) -> String {
         let sum = self.sum();

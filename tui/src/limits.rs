@@ -1,5 +1,7 @@
 //! Every bound, its unit, and what happens when it is reached.
 
+use std::time::Duration;
+
 /// Bytes of arguments that the process table keeps of each process. Longer ones are cut there; the event has them whole.
 pub const KEPT_ARGV: usize = 4096;
 
@@ -109,6 +111,13 @@ pub const COMMAND_OUTPUT: usize = 1 << 20;
 
 /// Bytes of a line of a COMMAND's output that are one row. A longer line is several.
 pub const COMMAND_LINE: usize = 4096;
+
+/// Bytes of output that wait for a reader. Then no more events are taken from the ring's reader, which then waits too.
+pub const OUTPUT_QUEUED: usize = 256 << 10;
+
+/// For how long an output may take nothing after a signal asked tracetui to end. Then what waits is given up, and said to be:
+/// its events do not count as delivered.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;

@@ -5,16 +5,17 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
+use tracetui::command::say::{name, say};
+use tracetui::source::host::files;
 
 /// The exit status for arguments that are wrong.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if cli.lacks_command(std::env::args_os().last().as_deref()) {
-        let text = "no COMMAND follows --: without one, everything is traced";
-        Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, text).exit();
-    }
+    let cli = match arguments() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -22,14 +23,38 @@ fn main() -> ExitCode {
             if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("tracetui: {error:#}");
+            say(format_args!("tracetui: {error:#}"));
             if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
+/// The arguments; where they are wrong, or help was asked for, that is said, and the exit status is given.
+fn arguments() -> Result<Cli, ExitCode> {
+    let given = || std::env::args_os();
+    let error = match Cli::try_parse() {
+        Ok(cli) if cli.lacks_command(given().last().as_deref()) => {
+            let text = "no COMMAND follows --: without one, everything is traced";
+            Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, text)
+        }
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let status = u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
+    // The text, also that of help, repeats arguments as they are. So it is made anew from harmless ones, where they are wrong
+    // the same way. A closed stdout or stderr is no failure.
+    match Cli::try_parse_from(given().map(name)) {
+        Err(harmless) if harmless.kind() == error.kind() => drop(harmless.print()),
+        _ => say(error.render()),
+    }
+    Err(ExitCode::from(status))
+}
+
 /// One thread drives everything; the ring has a thread of its own.
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let None | Some(Command::Print(_) | Command::Doctor(_)) = cli.command {
+        files::make_room()?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {

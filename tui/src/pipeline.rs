@@ -56,7 +56,14 @@ pub struct Pipeline {
     /// Everything was handed on: the account can be proved.
     finished: bool,
     budget: Budget,
+    /// When the counters were read that were not compared yet with what was handed on until then.
+    counted_at: Option<BootNanos>,
+    /// What was missing when they were compared last, and how many times in a row something was.
+    missing: (u32, Option<String>),
 }
+
+/// How often in a row events must be missing, a second apart, before it is said: an exec may wait for its arguments.
+const MISSING: u32 = 3;
 
 impl Pipeline {
     /// A pipeline for these kinds ([`Kind::bit`]s); what else arrives only keeps the process table true.
@@ -112,9 +119,20 @@ impl Pipeline {
         account
     }
 
-    /// What to say when the account does not add up.
+    /// What to say when the account does not add up: of the final counters, or as far as it can be known while the trace runs.
     pub fn discrepancy(&self) -> Option<String> {
-        self.account().discrepancy()
+        if self.finished {
+            return self.account().discrepancy();
+        }
+        let (times, missing) = &self.missing;
+        missing.clone().filter(|_| *times >= MISSING)
+    }
+
+    /// Looks whether all that the last counters knew of is accounted for, when all that was earlier has been handed on.
+    fn look_for_missing(&mut self) {
+        let missing = self.account().missing();
+        let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
+        self.missing = (times, missing);
     }
 
     /// Records that came but were no frames.
@@ -147,6 +165,7 @@ impl Pipeline {
         let Some(host) = HostFrame::decode(frame) else { return };
         if let HostFrame::Counters(counters) = &host {
             let time = frame.header.time;
+            self.counted_at = Some(time);
             for lost in self.gaps.skips(self.world.counters(), counters, time) {
                 push_lost(&lost, made);
             }
@@ -181,6 +200,10 @@ impl Pipeline {
     /// for those that can, the oldest of them too.
     pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
         let until = self.order.settled();
+        if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
+            self.release_until(at, to);
+            self.look_for_missing();
+        }
         self.release_until(until, to);
         while let Some(until) = self.order.overdue(self.budget.order()) {
             self.unsettled += self.release_until(until, to) as u64;
@@ -202,6 +225,15 @@ impl Pipeline {
         self.order.add_made(made);
         let Pipeline { world, order, counted, asked, command, .. } = self;
         order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to))
+    }
+
+    /// Takes back that an event was delivered: its line was not written.
+    pub fn not_delivered(&mut self, kind: Kind, cut: bool) {
+        if let Some(counted) = self.counted.of(kind) {
+            counted.delivered = counted.delivered.saturating_sub(1);
+            counted.cut = counted.cut.saturating_sub(u64::from(cut));
+            counted.filtered += 1;
+        }
     }
 
     /// Batches whose events have all been released, for the reader to fill again.

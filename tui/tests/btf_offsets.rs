@@ -5,6 +5,8 @@
 //! set `TRACETUI_BTF_DIR` to a directory of `NAME.btf` or `NAME.btf.zst` to compare them too. `scripts/btf-truth.sh`
 //! makes the table and the reduced BTFs.
 
+#![allow(clippy::print_stderr, reason = "for whoever runs it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;

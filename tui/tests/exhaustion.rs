@@ -1,6 +1,8 @@
 //! Hours of churn in a minute: whatever is traced for however long, what is kept stays within `--memory`, and what tracetui
 //! says that it takes is what it takes. An allocator counts every byte of this process.
 
+#![allow(clippy::print_stdout, reason = "figures go to whoever runs the tests")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -180,6 +180,8 @@ pub struct ExitLine {
     pub lost: u64,
     /// The whole account.
     pub account: Account,
+    /// That it does not add up.
+    pub discrepancy: Option<String>,
 }
 
 impl App {
@@ -227,6 +229,11 @@ impl App {
     /// The account so far.
     pub fn account(&self) -> Account {
         self.pipeline.account()
+    }
+
+    /// What to say when the account does not add up.
+    pub fn discrepancy(&self) -> Option<String> {
+        self.pipeline.discrepancy()
     }
 
     /// The kept events.
@@ -377,7 +384,7 @@ impl App {
     pub fn exit_line(&self) -> ExitLine {
         let account = self.account();
         let sum = account.sum();
-        ExitLine { events: sum.delivered, lost: sum.lost.sum(), account }
+        ExitLine { events: sum.delivered, lost: sum.lost.sum(), account, discrepancy: self.discrepancy() }
     }
 
     /// The process that the detail pane is about.

@@ -36,7 +36,7 @@ Examples:
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
 
-A COMMAND runs as the user who typed sudo; its stdout goes to stderr. It is told
+A COMMAND runs as the user who typed sudo (doas, pkexec); its stdout goes to stderr. It is told
 to end (SIGTERM) when print ends before it: after -n N, or when nobody reads.
 
 Data goes to stdout. To stderr go messages, a line that starts with `tracing`

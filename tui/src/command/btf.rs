@@ -1,5 +1,6 @@
 //! `tracetui btf`: where the kernel's fields are by a BTF, every decision with its reason. Needs no privileges and no kernel.
 
+use super::say::name;
 use crate::arch;
 use crate::cli;
 use crate::source::host::btf::Btf;
@@ -25,7 +26,7 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
         false => Btf::from_file(&args.from),
     };
     // Its text tells the whole cause.
-    let btf = btf.map_err(|error| anyhow!("--from {}: {error}", args.from.display()))?;
+    let btf = btf.map_err(|error| anyhow!("--from {}: {error}", name(&args.from)))?;
     let resolved = btf.resolve();
     let report = report(&btf, &resolved);
     match &args.minimal {
@@ -34,7 +35,7 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
             io::stdout().write_all(&btf.minimal(&resolved))?;
         }
         Some(out) => {
-            fs::write(out, btf.minimal(&resolved)).with_context(|| out.display().to_string())?;
+            fs::write(out, btf.minimal(&resolved)).with_context(|| name(out))?;
             io::stdout().write_all(report.as_bytes())?;
         }
         None => io::stdout().write_all(report.as_bytes())?,

@@ -1,5 +1,8 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
+use super::outlet::LOOK;
+use super::say::{self, name, say};
+use super::signals::{self, Second};
 pub use super::terminal::Mouse;
 use super::terminal::{self, Screen};
 use crate::app::copy::{self, Wrap};
@@ -7,12 +10,13 @@ use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::event::names;
 use crate::frame::Batch;
 use crate::source::command::{Ended, Happened, Running};
+use crate::source::feed::hurry;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
 use futures_core::Stream;
 use std::future::poll_fn;
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -61,16 +65,26 @@ pub async fn run(
     stop: impl FnOnce(),
 ) -> io::Result<Left> {
     let mut signals = AllSignals::listen()?;
-    let screen = Screen::take(look.mouse)?;
+    let mut screen = Screen::take(look.mouse)?;
     let mut dashboard =
         Loop { app, look, command, batches, recycle, open: true, started: Instant::now(), next_tick: Duration::ZERO };
-    let left = dashboard.show(screen, &mut signals).await;
+    let left = dashboard.show(&mut screen, &mut signals).await;
     stop();
-    dashboard.drain(&mut signals).await;
+    hurry();
     let command = dashboard.command.as_ref().and_then(Running::end).cloned();
+    // Before anything is written, which may have to wait.
+    if let Some(running) = &dashboard.command {
+        running.signal(libc::SIGTERM);
+    }
+    dashboard.leave(screen).await;
+    dashboard.drain(&mut signals).await;
     dashboard.end_command(&mut signals).await;
-    left?;
-    dashboard.write_output()?;
+    match left {
+        // A terminal that is gone ends it as a closed pipe does.
+        Err(error) if is_gone(&error) => {}
+        left => left?,
+    }
+    dashboard.write_output();
     match terminal::panicked() {
         true => Err(io::Error::other("a thread panicked")),
         false => Ok(Left { line: dashboard.app.exit_line(), command }),
@@ -97,7 +111,7 @@ enum Next {
 }
 
 impl<R: Fn(Batch)> Loop<R> {
-    async fn show(&mut self, mut screen: Screen, signals: &mut AllSignals) -> io::Result<()> {
+    async fn show(&mut self, screen: &mut Screen, signals: &mut AllSignals) -> io::Result<()> {
         let mut keys = EventStream::new();
         let (width, height) = screen.size()?;
         self.app.update(Input::Resize(width, height));
@@ -105,15 +119,20 @@ impl<R: Fn(Batch)> Loop<R> {
         let mut drawn = None::<Instant>;
         loop {
             let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
-            if dirty && due.is_zero() {
-                self.draw(&mut screen)?;
+            if dirty && due.is_zero() && screen.ready() {
+                self.draw(screen)?;
                 (dirty, drawn) = (false, Some(Instant::now()));
             }
-            let input = self.input(&mut keys, signals, dirty.then_some(due)).await?;
+            let until = match (dirty, screen.ready()) {
+                (false, _) => Draw::Never,
+                (true, true) => Draw::In(due),
+                (true, false) => Draw::WhenTaken(screen),
+            };
+            let input = self.input(&mut keys, signals, until).await?;
             let Some(input) = input else { continue };
             let mut effects = self.take(input);
             effects.extend(self.take_waiting(&mut keys).await?);
-            match self.perform(effects, &mut screen, &mut dirty)? {
+            match self.perform(effects, screen, &mut dirty)? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
             }
@@ -137,7 +156,7 @@ impl<R: Fn(Batch)> Loop<R> {
         &mut self,
         keys: &mut EventStream,
         signals: &mut AllSignals,
-        draw_in: Option<Duration>,
+        until: Draw<'_>,
     ) -> io::Result<Option<Input>> {
         let until_tick = match self.app.busy() {
             true => Duration::ZERO,
@@ -150,7 +169,7 @@ impl<R: Fn(Batch)> Loop<R> {
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
             happened = next_of(&mut self.command) => Ok(Some(of_command(happened))),
             batch = self.batches.recv(), if self.open => Ok(Some(self.of_source(batch))),
-            () = tokio::time::sleep(draw_in.unwrap_or(SECOND)), if draw_in.is_some() => Ok(None),
+            () = until.due() => Ok(None),
         }
     }
 
@@ -163,6 +182,10 @@ impl<R: Fn(Batch)> Loop<R> {
             }
         }
         for _ in 0..BATCHES {
+            // A batch takes time, and a signal is answered first.
+            if signals::asked_to_end() {
+                break;
+            }
             let Ok(batch) = self.batches.try_recv() else { break };
             effects.extend(self.take(Input::Batch(batch)));
         }
@@ -210,6 +233,23 @@ impl<R: Fn(Batch)> Loop<R> {
         Ok(Next::Go)
     }
 
+    /// Gives the terminal back, when it has taken the last screen or nobody reads it. What the source sends meanwhile is
+    /// taken.
+    async fn leave(&mut self, screen: Screen) {
+        let mut patience = screen.patience();
+        while !screen.given_up(&mut patience) {
+            tokio::select! {
+                batch = self.batches.recv(), if self.open => {
+                    let input = self.of_source(batch);
+                    self.take(input);
+                }
+                () = screen.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        drop(screen);
+    }
+
     /// Takes what the source still sends.
     async fn drain(&mut self, signals: &mut AllSignals) {
         while self.open {
@@ -228,12 +268,11 @@ impl<R: Fn(Batch)> Loop<R> {
 }
 
 impl<R: Fn(Batch)> Loop<R> {
-    /// Tells a COMMAND that still runs to end, and waits for that; a signal ends the waiting.
+    /// Waits for the end of a COMMAND, which was sent SIGTERM; a signal ends the waiting.
     async fn end_command(&mut self, signals: &mut AllSignals) {
         let Some(running) = &mut self.command else { return };
         if running.end().is_none() {
-            eprintln!("telling {} to end", running.name().display());
-            running.signal(libc::SIGTERM);
+            say(format_args!("waiting for {} to end", name(running.name())));
         }
         while running.end().is_none() {
             let happened = tokio::select! {
@@ -250,15 +289,40 @@ impl<R: Fn(Batch)> Loop<R> {
     }
 
     /// Writes what the COMMAND wrote, as it came: the screen is the shell's again.
-    fn write_output(&self) -> io::Result<()> {
-        let Some(output) = self.app.output() else { return Ok(()) };
+    fn write_output(&self) {
+        let Some(output) = self.app.output() else { return };
         if output.dropped() > 0 {
-            eprintln!("the first {} bytes that {} wrote were dropped", output.dropped(), output.name());
+            let (dropped, name) = (output.dropped(), name(output.name()));
+            say(format_args!("the first {dropped} bytes that {name} wrote were dropped"));
         }
-        let mut out = io::stdout().lock();
-        output.lines().iter().try_for_each(|line| out.write_all(line))?;
-        out.flush()
+        let bytes: Vec<u8> = output.lines().iter().flat_map(|line| line.iter().copied()).collect();
+        say::write(libc::STDOUT_FILENO, &bytes, signals::asked_to_end);
     }
+}
+
+/// When the next screen is to be drawn.
+enum Draw<'s> {
+    /// Nothing has changed.
+    Never,
+    In(Duration),
+    /// The terminal has not taken the last one yet.
+    WhenTaken(&'s Screen),
+}
+
+impl Draw<'_> {
+    async fn due(self) {
+        match self {
+            Draw::Never => std::future::pending().await,
+            Draw::In(time) => tokio::time::sleep(time).await,
+            Draw::WhenTaken(screen) => screen.changed().await,
+        }
+    }
+}
+
+/// Whether a terminal was taken away, rather than failed.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+        || error.raw_os_error() == Some(libc::EIO)
 }
 
 /// Waits for what happens to a COMMAND; for ever if there is none.
@@ -310,30 +374,28 @@ fn wrap() -> Wrap {
 
 /// The signals that the dashboard answers.
 struct AllSignals {
-    ends: [Signals; 4],
+    ends: [Signals; 3],
+    hangup: Option<Signals>,
     stop: Signals,
     go: Signals,
 }
 
 impl AllSignals {
     fn listen() -> io::Result<AllSignals> {
+        signals::watch(Second::Counts)?;
         Ok(AllSignals {
-            ends: [
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::hangup())?,
-                signal(SignalKind::quit())?,
-                signal(SignalKind::interrupt())?,
-            ],
+            ends: [signal(SignalKind::terminate())?, signal(SignalKind::quit())?, signal(SignalKind::interrupt())?],
+            hangup: signals::hangup()?,
             stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
             go: signal(SignalKind::from_raw(libc::SIGCONT))?,
         })
     }
 
     async fn next(&mut self) -> Signal {
-        let [term, hup, quit, int] = &mut self.ends;
+        let [term, quit, int] = &mut self.ends;
         tokio::select! {
             _ = term.recv() => Signal::End,
-            _ = hup.recv() => Signal::End,
+            () = signals::next_of(&mut self.hangup) => Signal::End,
             _ = quit.recv() => Signal::End,
             _ = int.recv() => Signal::End,
             _ = self.stop.recv() => Signal::Suspend,

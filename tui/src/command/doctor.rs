@@ -1,5 +1,6 @@
 //! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
 
+use super::say;
 use super::trace::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
@@ -29,10 +30,10 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         seen: seen.as_deref(),
     };
     let text = match args.format {
-        ReportFormat::Text => report.text(),
-        ReportFormat::Json => report.json() + "\n",
+        ReportFormat::Text => say::shown(&report.text()),
+        ReportFormat::Json => (report.json() + "\n").into_bytes(),
     };
-    io::stdout().write_all(text.as_bytes())?;
+    io::stdout().write_all(&text)?;
     Ok(ExitCode::from(report.exit_status()))
 }
 
@@ -241,10 +242,11 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
+            ' '..='~' => out.push(c),
+            // Anything else, so that no terminal of any locale acts on it.
+            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(out, "\\u{unit:04x}");
+            }),
         }
     }
     out.push('"');

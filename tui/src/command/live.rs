@@ -1,6 +1,8 @@
 //! `tracetui`: the dashboard over the running kernel.
 
 use super::dashboard::{self, Left, Look, Mouse};
+use super::say::{name, say};
+use super::signals;
 use super::trace::{self, TraceOptions};
 use crate::app::{App, KINDS_AT_START, Settings, language};
 use crate::budget::Budget;
@@ -26,6 +28,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         [] => None,
         argv => Some(Held::start(argv, Streams::Captured).context("cannot start the command")?),
     };
+    signals::ignore_file_size();
     let command = held.as_ref().map(Held::tgid);
     // Forks are collected too, unless kinds were named, so that a key can show those that were.
     let named = !args.trace.filters.kind.is_empty();
@@ -58,28 +61,31 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let recycle = move |batch| recycling.recycle(batch);
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
-    args.trace.ring_size.note().iter().chain(&session.notes).for_each(|note| eprintln!("{note}"));
+    args.trace.ring_size.note().iter().chain(&session.notes).for_each(say);
+    if let Some(text) = &line.discrepancy {
+        say(text);
+    }
     if let Some(text) = trace::doubtful_btf(&options, &line.account) {
-        eprintln!("{text}");
+        say(text);
     }
     if let Some(text) = trace::overgrown_tree(&line.account) {
-        eprintln!("{text}");
+        say(text);
     }
     if let Some(text) = line.account.discrepancy() {
-        eprintln!("{text}");
+        say(text);
     }
     for text in trace::shortage(&line.account, budget) {
-        eprintln!("{text}");
+        say(text);
     }
-    eprintln!("{line}");
-    eprintln!("{}", line.account.line());
+    say(&line);
+    say(line.account.line());
     // One that was told to end has not failed.
     Ok(command.map_or(ExitCode::SUCCESS, |ended| trace::exit_code(&ended)))
 }
 
 /// What is captured, in words.
 fn capture_text(filter: &str, command: &[OsString]) -> String {
-    let tree = command.first().map(|name| format!("{} and what it starts", name.display()));
+    let tree = command.first().map(|name| format!("{} and what it starts", self::name(name)));
     match (tree, filter) {
         (None, "") => "all".to_owned(),
         (None, filter) => filter.to_owned(),

@@ -1,7 +1,11 @@
 //! `tracetui print`: live events as lines.
 
+use super::dashboard::charset;
+use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
-use super::trace::{self, Signals, TraceOptions};
+use super::say::{name, say};
+use super::signals::{self, Second, Signals};
+use super::trace::{self, TraceOptions};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
@@ -11,15 +15,21 @@ use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Ended, Held, Running, Streams};
-use crate::source::feed::Feed;
+use crate::source::feed::{Feed, hurry};
 use crate::source::host::clock;
+use crate::view::text::Charset;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 
 /// `128 + SIGINT`: the second signal ends at once.
 const INTERRUPTED: i32 = 130;
+
+/// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that goes on has answered
+/// the signal its own way, and its output may wait again.
+const GIVING_UP: Duration = Duration::from_secs(3);
 
 /// Prints live events until a signal, until the output is closed, until there are as many as were asked for, or until the
 /// COMMAND has ended.
@@ -43,14 +53,16 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         command: held.as_ref().map(Held::tgid),
     };
     let mut signals = Signals::take().context("cannot handle signals")?;
-    Signals::second_ends(INTERRUPTED).context("cannot handle signals")?;
-    trace::watch_senders().context("cannot handle signals")?;
+    signals::watch(Second::Ends(INTERRUPTED)).context("cannot handle signals")?;
+    signals::ignore_file_size();
     if let Some(note) = args.trace.ring_size.note() {
-        eprintln!("{note}");
+        say(note);
     }
     let session = trace::start(&options)?;
-    session.notes.iter().for_each(|note| eprintln!("{note}"));
-    let sink = sink::to_writer(args.format, io::stdout());
+    session.notes.iter().for_each(say);
+    // After privileges were given up: it has a thread.
+    let outlet = Outlet::to(libc::STDOUT_FILENO).context("cannot write to stdout")?;
+    let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
     let mut scratch = Scratch::default();
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     let mut pipeline = Pipeline::new(kinds);
@@ -60,34 +72,48 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     }
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
-    eprintln!("{}", session.ready);
+    printer.set_charset(charset());
+    say(&session.ready);
+    // Asked to end by now: it does not begin.
+    let held = held.filter(|_| !signals::asked_to_end());
     let running = held.map(Held::release).transpose().context("cannot start the command")?;
+    if let Some(pidfd) = running.as_ref().and_then(|running| running.pidfd().ok()) {
+        signals::pass_on_to(pidfd);
+    }
     let mut pump = Pump {
         feed: session.feed,
         printer: &mut printer,
+        outlet,
         signals: &mut signals,
         running,
         stopped: None,
+        signalled: None,
         pace: Pace::new(),
+        given_up: false,
     };
     let printed = pump.run().await;
     let code = pump.outcome().await;
+    let given_up = pump.given_up;
+    let unwritten = printer.settle();
     let account = printer.account();
+    if given_up {
+        say(format_args!("nobody reads the output: {unwritten} events were not written"));
+    }
     if let Some(text) = printer.pipeline().discrepancy() {
-        eprintln!("{text}");
+        say(text);
     }
     if let Some(text) = trace::doubtful_btf(&options, &account) {
-        eprintln!("{text}");
+        say(text);
     }
     if let Some(text) = trace::overgrown_tree(&account) {
-        eprintln!("{text}");
+        say(text);
     }
     for text in trace::shortage(&account, options.budget) {
-        eprintln!("{text}");
+        say(text);
     }
     match args.format {
-        FormatName::Json => eprintln!("{}", account.json()),
-        FormatName::Text | FormatName::Csv => eprintln!("{}", account.line()),
+        FormatName::Json => say(account.json()),
+        FormatName::Text | FormatName::Csv => say(account.line()),
     }
     printed.context("cannot write the output").map(|()| code)
 }
@@ -96,11 +122,17 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
 struct Pump<'a, S> {
     feed: Feed,
     printer: &'a mut Printer<S>,
+    /// Where the printer writes to.
+    outlet: Outlet,
     signals: &'a mut Signals,
     running: Option<Running>,
     /// Why the source was asked to end.
     stopped: Option<Because>,
+    /// The latest signal: from then on nobody waits long for a reader of the output.
+    signalled: Option<(Instant, Patience)>,
     pace: Pace,
+    /// Nobody read the output.
+    given_up: bool,
 }
 
 /// Why a trace ends.
@@ -122,13 +154,59 @@ impl<S: Sink> Pump<'_, S> {
                 biased;
                 signal = self.signals.next() => self.signalled(signal),
                 _ = ended(&mut self.running), if self.stopped.is_none() => self.stop(Because::Command),
-                batch = self.feed.batches.recv() => {
+                () = self.outlet.changed() => result = result.and(self.went_on()),
+                () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
+                batch = self.feed.batches.recv(), if !self.outlet.full() => {
                     let Some(batch) = batch else { break };
                     result = result.and(self.print(batch));
                 }
             }
         }
-        result.and(self.printer.finish().map(|_| ()))
+        result = result.and(self.printer.finish());
+        self.write_out().await;
+        // Also what failed since.
+        result.and(self.went_on())
+    }
+
+    /// Waits until all is written, the output fails, or nobody reads it when a signal came.
+    async fn write_out(&mut self) {
+        while self.outlet.pending() {
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => self.signalled(signal),
+                () = self.outlet.changed() => {}
+                () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
+            }
+        }
+    }
+
+    /// Something was written, or cannot be.
+    fn went_on(&mut self) -> io::Result<()> {
+        let Some(error) = self.outlet.failure() else { return Ok(()) };
+        let flow = self.printer.output_failed(error);
+        self.heed(&flow);
+        flow.map(|_| ())
+    }
+
+    fn waits_impatiently(&self) -> bool {
+        let lately = |(at, _): &(Instant, _)| self.stopped.is_some() || at.elapsed() < GIVING_UP;
+        self.signalled.as_ref().is_some_and(lately) && self.outlet.pending()
+    }
+
+    /// Gives the output up when nobody reads it.
+    fn look(&mut self) {
+        if let Some((_, patience)) = &mut self.signalled
+            && patience.over(&self.outlet)
+        {
+            self.given_up = true;
+            self.outlet.abandon();
+        }
+    }
+
+    fn heed(&mut self, flow: &io::Result<Flow>) {
+        if !matches!(flow, Ok(Flow::Continue)) {
+            self.stop(Because::Printed);
+        }
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
@@ -139,17 +217,16 @@ impl<S: Sink> Pump<'_, S> {
         while let Some(spare) = self.printer.spare() {
             self.feed.handle.recycle(spare);
         }
-        if !matches!(flow, Ok(Flow::Continue)) {
-            self.stop(Because::Printed);
-        }
+        self.heed(&flow);
         flow.map(|_| ())
     }
 
     /// Ends the trace; a COMMAND ends it by its own end, so that is told, unless it was by the terminal. The second signal
-    /// ends the process ([`Signals::second_ends`]).
+    /// ends the process ([`Second::Ends`]).
     fn signalled(&mut self, signal: libc::c_int) {
+        self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
         match &self.running {
-            Some(running) if trace::sent_by_process() => running.signal(signal),
+            Some(running) if signals::sent_by_process() => running.signal(signal),
             Some(_) => {}
             None => self.stop(Because::Signal),
         }
@@ -158,24 +235,31 @@ impl<S: Sink> Pump<'_, S> {
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
             self.pace.keep(usize::MAX);
+            hurry();
             self.stopped = Some(because);
             self.feed.handle.stop();
+            // Nobody would see any more what it does. Before anything is said: that may have to wait.
+            if let Some(running) = &self.running {
+                running.signal(libc::SIGTERM);
+            }
         }
     }
 
-    /// The status to exit with. A COMMAND that still runs is told to end: nobody would see any more what it does.
+    /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
         let because = self.stopped;
         let Some(running) = &mut self.running else { return ExitCode::SUCCESS };
-        if running.end().is_none() {
-            eprintln!("telling {} to end", running.name().display());
+        if because.is_none() {
             running.signal(libc::SIGTERM);
+        }
+        if running.end().is_none() {
+            say(format_args!("waiting for {} to end", name(running.name())));
         }
         let ended = loop {
             tokio::select! {
                 biased;
                 ended = running.ended() => break ended,
-                signal = self.signals.next() => if trace::sent_by_process() { running.signal(signal) },
+                signal = self.signals.next() => if signals::sent_by_process() { running.signal(signal) },
             }
         };
         match because {
@@ -211,8 +295,8 @@ pub enum Flow {
 /// Batches in, lines out.
 ///
 /// After the last line that is wanted, batches can be (and for a true account must be) fed on: their events count as
-/// filtered. The same holds once the output is closed; lines that still waited in the buffer then count as delivered,
-/// as those do that wait in a pipe.
+/// filtered. The same holds once the output is closed or has failed, and [`settle`](Self::settle) makes it hold for lines
+/// that still waited then. What waits in a pipe counts as delivered.
 #[derive(Debug)]
 pub struct Printer<S> {
     pipeline: Pipeline,
@@ -256,16 +340,33 @@ impl<S: Sink> Printer<S> {
         lines.outcome()
     }
 
-    /// Prints all that is left, and draws up the account as of the counters that were last fed.
+    /// Prints all that is left.
     ///
     /// # Errors
-    /// When the output cannot be written; [`account`](Self::account) still stands then.
-    pub fn finish(&mut self) -> io::Result<Account> {
+    /// When the output cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
         let Printer { pipeline, lines } = self;
         pipeline.finish(&mut |seen, _| lines.take(seen));
         lines.finish();
-        lines.outcome()?;
-        Ok(self.account())
+        lines.outcome().map(|_| ())
+    }
+
+    /// Takes note that what the sink had taken cannot be written.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn output_failed(&mut self, error: io::Error) -> io::Result<Flow> {
+        if !self.lines.closed {
+            self.lines.check(Err(error));
+        }
+        self.lines.outcome()
+    }
+
+    /// Takes back, at the end of all writing, that events were delivered whose lines were not written; how many.
+    pub fn settle(&mut self) -> usize {
+        let unwritten = self.lines.sink.unwritten();
+        unwritten.iter().for_each(|line| self.pipeline.not_delivered(line.kind, line.cut));
+        unwritten.len()
     }
 
     /// The account as of the counters that were last fed.
@@ -287,6 +388,11 @@ impl<S: Sink> Printer<S> {
     pub fn set_zone(&mut self, seconds: i32) {
         self.lines.sink.set_zone(seconds);
     }
+
+    /// Says what the terminals of the locale can show.
+    pub fn set_charset(&mut self, charset: Charset) {
+        self.lines.sink.set_charset(charset);
+    }
 }
 
 impl<S: Sink> Lines<S> {
@@ -295,10 +401,8 @@ impl<S: Sink> Lines<S> {
             return Taken::Filtered;
         }
         let written = self.sink.event(seen);
+        // Should its line not be written, it is taken back in the end.
         self.check(written);
-        if self.closed {
-            return Taken::Filtered;
-        }
         if seen.event.kind() != Kind::Lost {
             self.left = self.left.map(|left| left.saturating_sub(1));
         }
@@ -442,7 +546,8 @@ mod tests {
         assert_eq!(printer.feed(drained(Batch::default(), 200)).expect("written"), Flow::Continue);
         assert_eq!(out.lines(), 100);
         printer.feed(last_counters(100, 0)).expect("written");
-        let account = printer.finish().expect("written");
+        printer.finish().expect("written");
+        let account = printer.account();
         assert_eq!(account.line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
     }
 
@@ -465,7 +570,8 @@ mod tests {
         assert_eq!(out.lines(), 3);
         assert_eq!(printer.feed(opens(10, 20, None)).expect("written"), Flow::Done);
         printer.feed(last_counters(20, 0)).expect("written");
-        let account = printer.finish().expect("written");
+        printer.finish().expect("written");
+        let account = printer.account();
         assert_eq!(out.lines(), 3);
         assert_eq!(account.sum().off_by(), 0);
         assert_eq!(account.line(), "account: seen 20 delivered 3 filtered 17 lost 0 cut 0 (open 3)");
@@ -477,7 +583,8 @@ mod tests {
         let mut printer = printer(FormatName::Text, Some(5), &out);
         printer.feed(opens(0, 10_000, Some(2))).expect("written");
         printer.feed(last_counters(10_000, 1)).expect("written");
-        let account = printer.finish().expect("written");
+        printer.finish().expect("written");
+        let account = printer.account();
         let text = out.text();
         assert_eq!(text.matches(" OPEN ").count(), 5, "{text}");
         assert_eq!(text.matches("1 open event lost here").count(), 1, "{text}");
@@ -492,7 +599,8 @@ mod tests {
         let mut printer = Printer::new(Pipeline::new(Kind::Open.bit()), sink, Box::new(even), None);
         printer.feed(opens(0, 10, None)).expect("written");
         printer.feed(last_counters(10, 0)).expect("written");
-        let sum = printer.finish().expect("written").sum();
+        printer.finish().expect("written");
+        let sum = printer.account().sum();
         assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (5, 5, 0));
     }
 
@@ -504,13 +612,19 @@ mod tests {
         assert_eq!(closed.feed(drained(opens(10, 20, None), 200)).expect("closed"), Flow::Closed);
         assert_eq!(closed.feed(drained(opens(20, 30, None), 300)).expect("closed"), Flow::Closed);
         closed.feed(last_counters(30, 0)).expect("closed");
-        let account = closed.finish().expect("a closed pipe is no failure");
-        assert_eq!((account.sum().filtered, account.sum().off_by()), (10, 0));
+        closed.finish().expect("a closed pipe is no failure");
+        assert_eq!(closed.settle(), 10, "the second batch");
+        let sum = closed.account().sum();
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (10, 20, 0));
 
         let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
         let mut full = printer(FormatName::Csv, None, &out);
         let error = full.feed(drained(opens(0, 10, None), 100)).expect_err("full");
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert!(full.finish().is_ok(), "told once");
+        full.feed(last_counters(10, 0)).expect("told once");
+        assert_eq!(full.settle(), 10);
+        let sum = full.account().sum();
+        assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 10, 0), "nothing was written");
     }
 }

@@ -1,12 +1,15 @@
 //! The terminal as the dashboard takes it and gives it back: on leaving, on a panic, around a stop.
 
+use super::outlet::{Inlet, Outlet, Patience};
+use super::{say, signals};
+use crate::limits;
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
-use crossterm::{cursor, execute, terminal};
+use crossterm::{cursor, execute, queue, terminal};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use std::io::{self, Stdout, Write};
-use std::sync::Once;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// Whether the terminal is ours: what a panic has to give back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -14,10 +17,43 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether a panic gave the terminal back: then nothing may be drawn any more.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
+/// The way to the terminal while it is ours. A terminal that nobody reads holds up its thread and nothing else.
+static OUTLET: Mutex<Option<Arc<Outlet>>> = Mutex::new(None);
+
 /// The terminal while the dashboard has it. Given back when dropped.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Canvas>>,
+    outlet: Arc<Outlet>,
     mouse: Mouse,
+}
+
+/// Collects what a screen is made of, and hands it over as a whole.
+struct Canvas {
+    collected: Vec<u8>,
+    inlet: Inlet,
+}
+
+impl Canvas {
+    fn new(outlet: &Outlet) -> Canvas {
+        Canvas { collected: Vec::new(), inlet: outlet.inlet() }
+    }
+}
+
+impl Write for Canvas {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.collected.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// Never fails: what ratatui does about an error when it is dropped is a message that panics where stderr is gone.
+    /// [`Screen::draw`] says that the terminal has failed.
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.collected.is_empty() {
+            let _ = self.inlet.write_all(&self.collected);
+            self.collected.clear();
+        }
+        Ok(())
+    }
 }
 
 /// Whether the dashboard takes the mouse.
@@ -34,10 +70,37 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
         restore_on_panic();
-        let terminal = enter(mouse).and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        let outlet = Arc::new(Outlet::to(libc::STDOUT_FILENO)?);
+        *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
+        let canvas = || CrosstermBackend::new(Canvas::new(&outlet));
+        let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| Terminal::new(canvas()));
         // Half taken is given back too.
         let terminal = terminal.inspect_err(|_| restore())?;
-        Ok(Screen { terminal, mouse })
+        Ok(Screen { terminal, outlet, mouse })
+    }
+
+    /// Whether the terminal has taken the last screen. Until then another one is not drawn: it would only wait too.
+    pub(super) fn ready(&self) -> bool {
+        !self.outlet.pending()
+    }
+
+    /// Waits until the terminal has taken something. Can be given up and called again.
+    pub(super) async fn changed(&self) {
+        self.outlet.changed().await;
+    }
+
+    /// For [`given_up`](Self::given_up).
+    pub(super) fn patience(&self) -> Patience {
+        Patience::new(&self.outlet)
+    }
+
+    /// Whether nothing more waits for the terminal, or nobody reads it: then what waits is given up.
+    pub(super) fn given_up(&self, patience: &mut Patience) -> bool {
+        let over = patience.over(&self.outlet);
+        if over {
+            self.outlet.abandon();
+        }
+        over || self.ready()
     }
 
     /// Draws, unless a panic gave the terminal back or the terminal is another job's.
@@ -45,7 +108,7 @@ impl Screen {
         if !panicked() && in_foreground() {
             self.terminal.draw(draw)?;
         }
-        Ok(())
+        self.outlet.failure().map_or(Ok(()), Err)
     }
 
     /// Columns and rows.
@@ -56,16 +119,18 @@ impl Screen {
     /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
     /// would go to the stream of keys.
     fn clear(&mut self) -> io::Result<()> {
-        execute!(io::stdout(), terminal::Clear(terminal::ClearType::All))?;
-        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let mut canvas = Canvas::new(&self.outlet);
+        execute!(canvas, terminal::Clear(terminal::ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(canvas))?;
         Ok(())
     }
 
     /// Hands a sequence to the terminal.
     pub(super) fn send(&mut self, sequence: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout();
-        out.write_all(sequence)?;
-        out.flush()
+        if self.outlet.full() {
+            return Ok(());
+        }
+        self.outlet.inlet().write_all(sequence)
     }
 
     /// Gives the terminal back, stops the job, and takes the terminal again when the job is continued.
@@ -81,7 +146,7 @@ impl Screen {
         if !in_foreground() {
             return Ok(());
         }
-        enter(self.mouse)?;
+        enter(self.mouse, &mut Canvas::new(&self.outlet))?;
         self.clear()
     }
 }
@@ -97,17 +162,17 @@ pub(super) fn panicked() -> bool {
     PANICKED.load(Ordering::SeqCst)
 }
 
-fn enter(mouse: Mouse) -> io::Result<()> {
+fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         // Crossterm believes that the mode is raw still, and would leave it as a shell set it.
         disable_raw_mode()?;
     }
     enable_raw_mode()?;
-    execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)?;
+    queue!(to, terminal::EnterAlternateScreen, cursor::Hide)?;
     if mouse == Mouse::Taken {
-        execute!(io::stdout(), crossterm::event::EnableMouseCapture)?;
+        queue!(to, crossterm::event::EnableMouseCapture)?;
     }
-    Ok(())
+    to.flush()
 }
 
 /// Whether the terminal is this job's. One that cannot tell is.
@@ -117,13 +182,23 @@ fn in_foreground() -> bool {
     front < 0 || front == own
 }
 
-/// Gives the terminal back if it is ours. What fails cannot be helped: it may be gone.
+/// Gives the terminal back if it is ours. What fails cannot be helped: it may be gone, or nobody reads it.
 fn restore() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(io::stdout(), crossterm::event::DisableMouseCapture);
-        let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
-        let _ = disable_raw_mode();
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
     }
+    // The screen on its way goes first.
+    let outlet = OUTLET.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(outlet) = &outlet {
+        outlet.finish(signals::time_left(limits::PATIENCE), || true);
+    }
+    if outlet.is_none_or(|outlet| outlet.failure().is_none()) {
+        let mut sequence = Vec::new();
+        // A vector takes everything.
+        let _ = queue!(sequence, crossterm::event::DisableMouseCapture, terminal::LeaveAlternateScreen, cursor::Show);
+        say::write(libc::STDOUT_FILENO, &sequence, || true);
+    }
+    let _ = disable_raw_mode();
 }
 
 /// Has a panic give the terminal back before it is told about.

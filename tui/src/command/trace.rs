@@ -1,6 +1,7 @@
 //! What every command that traces does first: look at the machine, attach the probes, start the thread that empties
 //! the ring.
 
+use super::say::{name, say};
 use crate::account::Shortage;
 use crate::budget::{self, Budget};
 use crate::cli;
@@ -25,7 +26,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, shows_most};
@@ -119,7 +119,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     if let Some(provoker) = &provoker {
         capture.capture.kinds = kinds;
         capture.capture.tests = test::TREE;
-        capture.trees = vec![provoker.pid()];
+        capture.trees = vec![provoker.tgid()];
     }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
@@ -146,8 +146,13 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
 
 /// Loads and attaches the probes.
 fn attach(options: &TraceOptions) -> Result<Live> {
+    // All else that takes a thread would panic without one: after `unshare -p` without `-f` there can be none.
+    let thread = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?;
+    drop(thread.join());
     let facts = match &options.btf {
-        None => KernelFacts::of(&Btf::running().context("the kernel's BTF")?, BtfOrigin::Kernel),
+        None => {
+            KernelFacts::of(&Btf::running().map_err(|error| anyhow!("the kernel's BTF: {error}"))?, BtfOrigin::Kernel)
+        }
         Some(file) => {
             let mut facts = file_facts(file)?;
             // What a reduced file may leave out the kernel's own BTF has, where there is one.
@@ -173,7 +178,7 @@ fn attach(options: &TraceOptions) -> Result<Live> {
 }
 
 fn file_facts(file: &Path) -> Result<KernelFacts> {
-    let btf = Btf::from_file(file).map_err(|error| anyhow!("--btf {}: {error}", file.display()))?;
+    let btf = Btf::from_file(file).map_err(|error| anyhow!("--btf {}: {error}", name(file)))?;
     Ok(KernelFacts::of(&btf, BtfOrigin::File))
 }
 
@@ -367,84 +372,10 @@ fn scan_processes(starts: &FxHashMap<u32, u64>, size: usize, send: &mut dyn FnMu
     }
 }
 
-/// The first signal asks a trace to end, the second ends the process.
-#[derive(Debug)]
-pub struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    /// Takes SIGINT, SIGTERM and SIGHUP.
-    ///
-    /// # Errors
-    /// When a handler cannot be set.
-    pub fn take() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// From now on the second signal ends the process at once, with this status, wherever it stands: also in a write
-    /// to a reader that does not read, where nobody waits for [`next`](Self::next).
-    ///
-    /// # Errors
-    /// When a handler cannot be set.
-    pub fn second_ends(status: i32) -> std::io::Result<()> {
-        static TAKEN: AtomicU32 = AtomicU32::new(0);
-        let count = move || {
-            if TAKEN.fetch_add(1, Ordering::Relaxed) > 0 {
-                // SAFETY: ends the process; nothing of it runs any more.
-                unsafe { libc::_exit(status) };
-            }
-        };
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: the handler touches an atomic number and calls _exit: both are safe in a signal handler.
-            unsafe { signal_hook_registry::register(signal, count) }?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the next one, and gives its number.
-    pub async fn next(&mut self) -> libc::c_int {
-        tokio::select! {
-            _ = self.interrupt.recv() => libc::SIGINT,
-            _ = self.terminate.recv() => libc::SIGTERM,
-            _ = self.hangup.recv() => libc::SIGHUP,
-        }
-    }
-}
-
-/// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
-static BY_PROCESS: AtomicBool = AtomicBool::new(false);
-
-/// From now on [`sent_by_process`] knows.
-///
-/// # Errors
-/// When a handler cannot be set.
-pub fn watch_senders() -> std::io::Result<()> {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
-        let note = |info: &libc::siginfo_t| BY_PROCESS.store(info.si_code <= 0, Ordering::Relaxed);
-        // SAFETY: the handler stores an atomic flag, which is safe in a signal handler.
-        unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
-    }
-    Ok(())
-}
-
-/// Whether the latest signal was sent to tracetui alone, so that its COMMAND has to be told.
-pub fn sent_by_process() -> bool {
-    BY_PROCESS.load(Ordering::Relaxed)
-}
-
 /// The status to exit with after a COMMAND; says why when it never ran.
 pub fn exit_code(ended: &Ended) -> ExitCode {
     if let Ended::NotRun(why, _) = ended {
-        eprintln!("tracetui: {why}");
+        say(format_args!("tracetui: {why}"));
     }
     ExitCode::from(ended.status())
 }

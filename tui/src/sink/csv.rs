@@ -1,8 +1,9 @@
 //! Events as CSV (RFC 4180): a header line, lines end in CRLF, a field with a comma, a quote or a line break stands in
 //! quotes. What does not apply or is not known is empty; the `json` column has all of the event, and why.
 //!
-//! `comm` and `cgroup` are the values as the JSON has them. `result` and `detail` are what text output shows, escaped
-//! the same way.
+//! Text from outside (`comm`, `cgroup`, `result`, `detail`) is escaped as in text output. A spreadsheet runs a cell that
+//! starts with `=`, `+`, `-` or `@`: such a one gets a leading `'`. Some take `;` for the end of a cell, and know nothing of
+//! quotes then: one of these signs after a `;` is escaped. The bytes are whole in the `json` column.
 
 use super::ndjson::Json;
 use super::{Format, integer};
@@ -10,7 +11,8 @@ use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{COMMON, Field, Value};
 use crate::limits;
-use crate::view::escape::{Mode, escape};
+use crate::view::escape::{Text as _, escape};
+use crate::view::text::Charset;
 
 /// The columns that are fields.
 const FIELDS: [&str; 11] = ["time", "ns", "kind", "cpu", "pid", "tid", "ppid", "comm", "uid", "gid", "cgroup"];
@@ -23,6 +25,7 @@ pub struct Csv {
     time: Rfc3339,
     raw: Vec<u8>,
     shown: Vec<u8>,
+    charset: Charset,
 }
 
 impl Default for Csv {
@@ -41,6 +44,7 @@ impl Csv {
             time: Rfc3339::default(),
             raw: Vec::new(),
             shown: Vec::new(),
+            charset: Charset::Utf8,
         }
     }
 
@@ -49,17 +53,24 @@ impl Csv {
             Value::Time(ns) => self.time.write(ns, out),
             Value::Uint(n) => integer(n, out),
             Value::Word(word) => out.extend_from_slice(word.as_bytes()),
-            Value::Bytes(bytes) => lossy(bytes, &mut self.shown, out),
-            other => lossy(&other.text().unwrap_or_default(), &mut self.shown, out),
+            Value::Bytes(bytes) => self.shown(out, |raw| raw.extend_from_slice(bytes)),
+            other => self.shown(out, |raw| raw.extend_from_slice(&other.text().unwrap_or_default())),
         }
     }
 
-    /// A column that is made of raw bytes, escaped as on a screen.
+    /// A column that is made of raw bytes: escaped, and not run by a spreadsheet.
     fn shown(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         self.raw.clear();
         write(&mut self.raw);
         self.shown.clear();
-        escape(&self.raw, Mode::Reversible, &mut self.shown);
+        escape(&self.raw, self.charset.reversible(), &mut self.shown);
+        if is_run(&self.shown) {
+            self.shown.insert(0, b'\'');
+        }
+        disarm(&mut self.shown, |sign, out| match sign {
+            0..0x80 => out.put(&format!("\\x{sign:02x}")),
+            _ => out.put(&format!("\\u{{{sign:x}}}")),
+        });
         quote(&self.shown, out);
     }
 }
@@ -83,6 +94,7 @@ impl Format for Csv {
         out.push(b',');
         self.raw.clear();
         self.json.object(seen, &mut self.raw);
+        disarm(&mut self.raw, |sign, out| out.put(&format!("\\u{sign:04x}")));
         quote(&self.raw, out);
         self.raw.clear();
         self.raw.shrink_to(limits::SCRATCH);
@@ -90,16 +102,40 @@ impl Format for Csv {
         self.shown.shrink_to(limits::SCRATCH);
         out.extend_from_slice(b"\r\n");
     }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.charset = charset;
+        self.json.set_charset(charset);
+    }
 }
 
-/// A value of outside; U+FFFD for what is not UTF-8.
-fn lossy(bytes: &[u8], buffer: &mut Vec<u8>, out: &mut Vec<u8>) {
-    if str::from_utf8(bytes).is_ok() {
-        return quote(bytes, out);
+/// The sign that a text starts with, if a spreadsheet takes what follows for something to run; how many bytes stand before it.
+/// Quotes and spaces may: some programs drop them. The wide forms count in some languages.
+fn sign(text: &[u8]) -> Option<(usize, char)> {
+    let before = text.iter().take_while(|byte| matches!(byte, b' ' | b'"')).count();
+    let first = text.get(before..)?.utf8_chunks().next()?.valid().chars().next()?;
+    matches!(first, '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
+        .then_some((before, first))
+}
+
+/// Whether a spreadsheet would run the cell. A plain number is none.
+fn is_run(cell: &[u8]) -> bool {
+    let number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    sign(cell).is_some() && !cell.strip_prefix(b"-").is_some_and(number)
+}
+
+/// Escapes, by `escape`, each sign that stands where a cell starts for a program that splits at `;`.
+fn disarm(text: &mut Vec<u8>, escape: impl Fn(u32, &mut Vec<u8>)) {
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b';')) {
+        from += at + 1;
+        if let Some((before, sign)) = text.get(from..).and_then(sign) {
+            let at = from + before;
+            let mut escaped = Vec::new();
+            escape(sign.into(), &mut escaped);
+            text.splice(at..at + sign.len_utf8(), escaped);
+        }
     }
-    buffer.clear();
-    buffer.extend_from_slice(String::from_utf8_lossy(bytes).as_bytes());
-    quote(buffer, out);
 }
 
 /// A field, in quotes where it needs them.
@@ -120,6 +156,9 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
+    use crate::view::escape::deceives;
+    use crate::view::escape::tests::unescape;
+    use crate::view::text::Charset;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
@@ -176,12 +215,57 @@ mod tests {
     fn hostile_names_stay_in_their_column() {
         let header = sample::named(Kind::Open, b"a\",\r\nb");
         let (_, row) = read(header, &sample::opened(b"/tmp/\"x\",\n\xff"));
-        assert_eq!(row[7], "a\",\r\nb");
+        assert_eq!(row[7], r#"a",\r\nb"#);
         assert_eq!(row[12], r#"r  /tmp/"x",\n\xff"#);
         let json: serde_json::Value = serde_json::from_str(&row[13]).expect("JSON");
         assert_eq!((&json["comm"], &json["path"]), (&"a\",\r\nb".into(), &"/tmp/\"x\",\n\u{fffd}".into()));
         let (_, row) = read(sample::named(Kind::Exit, b"\xffx"), &sample::exit(0));
-        assert_eq!(row[7], "\u{fffd}x");
+        assert_eq!(row[7], r"\xffx");
+    }
+
+    /// The columns comm and detail of an exec.
+    fn texts(comm: &[u8], argv: &[u8]) -> (String, String, serde_json::Value) {
+        let (_, row) = read(sample::named(Kind::Exec, comm), &sample::execed(argv));
+        (row[7].clone(), row[12].clone(), serde_json::from_str(&row[13]).expect("JSON"))
+    }
+
+    #[test]
+    fn nothing_acts_on_a_terminal() {
+        let (comm, detail, json) = texts("\x1b[2J\u{202e}\u{9b}m\\".as_bytes(), "a\u{200b}\x07\0".as_bytes());
+        assert_eq!((comm.as_str(), detail.as_str()), (r"\x1b[2J\u{202e}\u{9b}m\\", r"a\u{200b}\x07"));
+        assert_eq!(json["comm"], "\x1b[2J\u{202e}\u{9b}m\\");
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_text() {
+        for run in ["=cmd|' /C calc'!A0", "+1+x", "-2+3", "@SUM(A1)", " =1", "\"=1", "-", "\u{ff1d}1", "-bash"] {
+            let (comm, detail, json) = texts(&run.as_bytes()[..run.len().min(15)], format!("{run}\0").as_bytes());
+            assert!(comm.starts_with('\'') && detail == format!("'{run}"), "{run}: {comm} {detail}");
+            assert_eq!(json["argv"][0], run);
+        }
+        for text in ["sh", "-5", "a=b", "a@b", "", "'=1"] {
+            assert_eq!(texts(text.as_bytes(), b"x\0").0, text);
+        }
+    }
+
+    #[test]
+    fn nor_after_a_semicolon() {
+        let run = "a;=1; \"+2;;-3;@;b;\u{ff1d}4";
+        let line =
+            sample::line(FormatName::Csv, sample::header(Kind::Exec), &sample::execed(format!("{run}\0").as_bytes()));
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.split(';').skip(1).all(|cell| super::sign(cell.as_bytes()).is_none()), "{line}");
+        let (_, detail, json) = texts(b"x", format!("{run}\0").as_bytes());
+        assert_eq!((json["argv"][0].as_str(), unescape(&detail)), (Some(run), run.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn in_another_locale_all_is_ascii() {
+        let payload = sample::execed("\u{c6db}\0".as_bytes());
+        let line =
+            sample::line_in(Charset::Ascii, FormatName::Csv, sample::named(Kind::Exec, "é".as_bytes()), &payload);
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.is_ascii() && line.contains(r"\u{c6db}") && line.contains(r"\uc6db"), "{line}");
     }
 
     proptest! {
@@ -192,9 +276,14 @@ mod tests {
         ) {
             let (_, row) = read(sample::named(Kind::Exec, &comm), &sample::execed(&argv));
             prop_assert_eq!(row.len(), 14);
-            prop_assert_eq!(row[7].as_str(), String::from_utf8_lossy(&comm));
+            let guarded = row[7].strip_prefix('\'').filter(|cell| super::sign(cell.as_bytes()).is_some());
+            prop_assert_eq!(unescape(guarded.unwrap_or(&row[7])), &*comm);
             let json: serde_json::Value = serde_json::from_str(&row[13]).expect("JSON");
-            prop_assert_eq!(json["comm"].as_str(), Some(row[7].as_str()));
+            prop_assert_eq!(json["comm"].as_str(), Some(&*String::from_utf8_lossy(&comm)));
+            for cell in &row {
+                prop_assert!(!cell.chars().any(|c| c.is_control() || deceives(c)), "{cell:?}");
+                prop_assert!(!super::is_run(cell.as_bytes()), "{cell:?}");
+            }
         }
     }
 }

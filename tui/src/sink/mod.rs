@@ -10,7 +10,12 @@ pub mod text;
 
 use crate::event::Seen;
 use crate::limits;
+use crate::view::text::Charset;
+use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracetui_shared::kind::Kind;
 
 /// Bytes that are collected before they are written.
 const FULL: usize = 64 << 10;
@@ -37,6 +42,23 @@ pub trait Sink {
 
     /// Says how many seconds the reader's wall clock is ahead of UTC from now on. Only text cares.
     fn set_zone(&mut self, _seconds: i32) {}
+
+    /// Says what the terminals of the locale can show. In another one than UTF-8 nothing beyond ASCII is written as it is.
+    fn set_charset(&mut self, _charset: Charset) {}
+
+    /// Events that were taken and whose lines were not written: to be asked once nothing more will be.
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        Vec::new()
+    }
+}
+
+/// An event whose line was not written, or not whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unwritten {
+    /// Its kind.
+    pub kind: Kind,
+    /// Whether a field was cut short.
+    pub cut: bool,
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
@@ -52,6 +74,12 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     fn set_zone(&mut self, seconds: i32) {
         (**self).set_zone(seconds);
     }
+    fn set_charset(&mut self, charset: Charset) {
+        (**self).set_charset(charset);
+    }
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        (**self).unwritten()
+    }
 }
 
 /// A way to write an event as a line.
@@ -64,6 +92,9 @@ pub trait Format {
 
     /// See [`Sink::set_zone`].
     fn set_zone(&mut self, _seconds: i32) {}
+
+    /// See [`Sink::set_charset`].
+    fn set_charset(&mut self, _charset: Charset) {}
 }
 
 /// The formats that users can name.
@@ -87,12 +118,27 @@ pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink +
     }
 }
 
+/// The same to a writer that only queues what it takes: `written` is how many bytes have left it.
+pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<AtomicU64>) -> Box<dyn Sink + 'w> {
+    match format {
+        FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
+        FormatName::Json => Box::new(Lines::new(ndjson::Json::new(), queue).counted_by(written)),
+        FormatName::Csv => Box::new(Lines::new(csv::Csv::new(), queue).counted_by(written)),
+    }
+}
+
 /// Lines of a format on their way to a writer.
 #[derive(Debug)]
 pub struct Lines<F, W> {
     format: F,
     out: W,
     buffer: Vec<u8>,
+    /// Bytes that the writer took.
+    taken: u64,
+    /// Bytes that were written, where the writer only queues.
+    written: Option<Arc<AtomicU64>>,
+    /// Lines that may not be written yet: where each ends, in bytes from the start of the output.
+    lines: VecDeque<(u64, Unwritten)>,
 }
 
 impl<F: Format, W: Write> Lines<F, W> {
@@ -100,20 +146,55 @@ impl<F: Format, W: Write> Lines<F, W> {
     pub fn new(mut format: F, out: W) -> Lines<F, W> {
         let mut buffer = Vec::with_capacity(FULL + FULL / 4);
         format.head(&mut buffer);
-        Lines { format, out, buffer }
+        Lines { format, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
+    }
+
+    /// Goes by this counter for what was written.
+    #[must_use]
+    pub fn counted_by(self, written: Arc<AtomicU64>) -> Lines<F, W> {
+        Lines { written: Some(written), ..self }
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let written = self.out.write_all(&self.buffer);
+        let written = self.hand_over();
         self.buffer.clear();
         self.buffer.shrink_to(limits::SCRATCH);
+        self.forget_written();
         written
+    }
+
+    /// Gives the buffer to the writer, and counts what it takes: an error may come in the midst of a line.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    done += written;
+                    self.taken += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_written(&mut self) {
+        let written = self.written.as_ref().map_or(self.taken, |written| written.load(Ordering::Acquire));
+        let done = self.lines.partition_point(|(end, _)| *end <= written);
+        self.lines.drain(..done);
     }
 }
 
 impl<F: Format, W: Write> Sink for Lines<F, W> {
     fn event(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         self.format.line(seen, &mut self.buffer);
+        let kind = seen.event.kind();
+        if kind != Kind::Lost {
+            let line = Unwritten { kind, cut: seen.event.cut() };
+            self.lines.push_back((self.taken + self.buffer.len() as u64, line));
+        }
         if self.buffer.len() < FULL { Ok(()) } else { self.write() }
     }
 
@@ -130,6 +211,15 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
 
     fn set_zone(&mut self, seconds: i32) {
         self.format.set_zone(seconds);
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.format.set_charset(charset);
+    }
+
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        self.forget_written();
+        self.lines.drain(..).map(|(_, line)| line).collect()
     }
 }
 

@@ -1,16 +1,18 @@
 //! Events as JSON, one object a line. Which keys there are and in what order, the tables of [`describe`] say.
 //!
 //! A key is always there. `null` is followed by `<key>_why` when it applies but is not known. Text that is not UTF-8
-//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`] would escape on a screen is written as `\uXXXX`: to
-//! a program it is the same, and a terminal is safe from it.
+//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::view::escape) would escape on a screen is written
+//! as `\uXXXX`: to a program it is the same, and a terminal is safe from it.
 
 use super::{Format, integer};
 use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
-use crate::view::escape::{deceives, hex_digit, printable_len};
+use crate::view::escape::{MARKS_MAX, deceives, hex_digit, printable_len};
+use crate::view::text::Charset;
 use tracetui_shared::kind::Kind;
+use unicode_width::UnicodeWidthChar;
 
 /// Sets of open flags whose names are remembered: there are a dozen in use on a machine.
 const FLAG_SETS: usize = 32;
@@ -65,6 +67,10 @@ impl Format for Json {
         self.object(seen, out);
         out.push(b'\n');
     }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.values.charset = charset;
+    }
 }
 
 fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
@@ -83,6 +89,7 @@ struct Values {
     flags: Flags,
     /// A text that has something to escape, put aside.
     aside: Vec<u8>,
+    charset: Charset,
 }
 
 impl Values {
@@ -164,7 +171,9 @@ impl Values {
             self.aside.clear();
             self.aside.extend_from_slice(written);
             out.truncate(start + plain);
-            utf8 = escape_json(self.aside.get(plain..).unwrap_or_default(), out);
+            let marks = if plain > 0 { MARKS_MAX } else { 0 };
+            let mut escaper = Escaper { charset: self.charset, marks, out: &mut *out };
+            utf8 = escaper.bytes(self.aside.get(plain..).unwrap_or_default());
         }
         out.push(b'"');
         utf8
@@ -239,47 +248,76 @@ fn json_plain_len(bytes: &[u8]) -> usize {
     printable_len(bytes, [b'"', b'\\'])
 }
 
-/// Appends a text between its quotes.
-fn escape_json(bytes: &[u8], out: &mut Vec<u8>) -> Utf8 {
-    let mut utf8 = Utf8::Valid;
-    for chunk in bytes.utf8_chunks() {
-        escape_json_str(chunk.valid(), out);
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-            utf8 = Utf8::Invalid;
-        }
-    }
-    utf8
+/// Writes a text between its quotes.
+struct Escaper<'o> {
+    charset: Charset,
+    /// How many combining marks may still follow: heaps of them, or one on a quote, change how the line looks.
+    marks: u8,
+    out: &'o mut Vec<u8>,
 }
 
-fn escape_json_str(mut text: &str, out: &mut Vec<u8>) {
-    while !text.is_empty() {
-        let (plain, rest) = text.split_at(json_plain_len(text.as_bytes()));
-        out.extend_from_slice(plain.as_bytes());
-        let mut chars = rest.chars();
-        if let Some(c) = chars.next() {
-            escape_json_char(c, out);
-        }
-        text = chars.as_str();
-    }
-}
-
-fn escape_json_char(c: char, out: &mut Vec<u8>) {
-    match c {
-        '"' => out.extend_from_slice(b"\\\""),
-        '\\' => out.extend_from_slice(b"\\\\"),
-        '\n' => out.extend_from_slice(b"\\n"),
-        '\r' => out.extend_from_slice(b"\\r"),
-        '\t' => out.extend_from_slice(b"\\t"),
-        '\u{8}' => out.extend_from_slice(b"\\b"),
-        '\u{c}' => out.extend_from_slice(b"\\f"),
-        _ if c < ' ' || c == '\u{7f}' || deceives(c) => {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(b"\\u");
-                hex(&unit.to_be_bytes(), out);
+impl Escaper<'_> {
+    fn bytes(&mut self, bytes: &[u8]) -> Utf8 {
+        let mut utf8 = Utf8::Valid;
+        for chunk in bytes.utf8_chunks() {
+            self.text(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                self.char('\u{fffd}');
+                utf8 = Utf8::Invalid;
             }
         }
-        _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        utf8
+    }
+
+    fn text(&mut self, mut text: &str) {
+        while !text.is_empty() {
+            let (plain, rest) = text.split_at(json_plain_len(text.as_bytes()));
+            if !plain.is_empty() {
+                self.out.extend_from_slice(plain.as_bytes());
+                self.marks = MARKS_MAX;
+            }
+            let mut chars = rest.chars();
+            if let Some(c) = chars.next() {
+                self.char(c);
+            }
+            text = chars.as_str();
+        }
+    }
+
+    fn char(&mut self, c: char) {
+        match c {
+            '"' => self.escape(b"\\\""),
+            '\\' => self.escape(b"\\\\"),
+            '\n' => self.escape(b"\\n"),
+            '\r' => self.escape(b"\\r"),
+            '\t' => self.escape(b"\\t"),
+            '\u{8}' => self.escape(b"\\b"),
+            '\u{c}' => self.escape(b"\\f"),
+            _ if c < ' ' || c == '\u{7f}' || deceives(c) || self.charset == Charset::Ascii => self.units(c),
+            _ => match (c.width(), self.marks) {
+                (None | Some(0), 0) => self.units(c),
+                (None | Some(0), marks) => self.put(c, marks - 1),
+                _ => self.put(c, MARKS_MAX),
+            },
+        }
+    }
+
+    fn put(&mut self, c: char, marks: u8) {
+        self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        self.marks = marks;
+    }
+
+    fn escape(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+        self.marks = 0;
+    }
+
+    fn units(&mut self, c: char) {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            self.out.extend_from_slice(b"\\u");
+            hex(&unit.to_be_bytes(), self.out);
+        }
+        self.marks = 0;
     }
 }
 
@@ -442,6 +480,26 @@ mod tests {
         assert_eq!(object(Kind::Open, &sample::opened(name.as_bytes()))["path"], name);
         let comm = "a\"\n\u{301}é\\";
         assert_eq!(object_of(sample::named(Kind::Exit, comm.as_bytes()), &sample::exit(0))["comm"], comm);
+    }
+
+    #[test]
+    fn in_another_locale_all_is_ascii_and_the_same_to_a_program() {
+        let path = "/tmp/\u{6db}\u{c6db}\u{1f600} e\u{301}".as_bytes();
+        let header = || sample::named(Kind::Open, b"\xffx");
+        let line = sample::line_in(Charset::Ascii, FormatName::Json, header(), &sample::opened(path));
+        assert!(line.is_ascii(), "{}", String::from_utf8_lossy(&line));
+        let utf8 = sample::line(FormatName::Json, header(), &sample::opened(path));
+        let read = |line: &[u8]| serde_json::from_slice::<Json>(line).expect("JSON");
+        assert_eq!(read(&line), read(&utf8));
+    }
+
+    #[test]
+    fn heaps_of_marks_do_not_reach_other_lines() {
+        let name = format!("\u{301}e{}", "\u{301}".repeat(9));
+        let line = sample::line(FormatName::Json, sample::header(Kind::Open), &sample::opened(name.as_bytes()));
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.contains(&format!("\"\\u0301e{}\\u0301\"", "\u{301}".repeat(8))), "{line}");
+        assert_eq!(object(Kind::Open, &sample::opened(name.as_bytes()))["path"], name);
     }
 
     #[test]

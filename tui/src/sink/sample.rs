@@ -6,6 +6,7 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
+use crate::view::text::Charset;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -157,8 +158,14 @@ pub(crate) fn lost(of: Option<Kind>, count: u64, from_ns: u64) -> Vec<u8> {
 
 /// What a sink makes of one event.
 pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
+    line_in(Charset::Utf8, format, header, payload)
+}
+
+/// The same for a locale.
+pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
+    sink.set_charset(charset);
     sink.set_zone(4 * 3600);
     with_seen(header, payload, |seen| sink.event(seen).expect("a vector takes all"));
     sink.finish().expect("a vector takes all");

@@ -1,6 +1,6 @@
 //! Events as aligned columns, one line an event, the columns of the dashboard: time, kind, pid, comm, result, detail.
 //!
-//! Lines are never cut and a line is one event whatever is in it: names are escaped ([`Mode::Reversible`]). The time
+//! Lines are never cut and a line is one event whatever is in it: names are escaped (see [`crate::view::escape`]). The time
 //! is the wall clock of the zone that the caller told.
 
 use super::{Format, integer};
@@ -8,7 +8,8 @@ use crate::enrich::time::clock_millis;
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
 use crate::limits;
-use crate::view::escape::{Mode, escape, width};
+use crate::view::escape::{escape, width};
+use crate::view::text::Charset;
 
 /// Cells of the columns, as far as they are padded.
 mod cells {
@@ -24,6 +25,7 @@ mod cells {
 #[derive(Debug, Default)]
 pub struct Text {
     zone_s: i32,
+    charset: Charset,
     raw: Vec<u8>,
 }
 
@@ -31,7 +33,7 @@ impl Text {
     fn escaped(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         self.raw.clear();
         write(&mut self.raw);
-        escape(&self.raw, Mode::Reversible, out);
+        escape(&self.raw, self.charset.reversible(), out);
         self.raw.clear();
         self.raw.shrink_to(limits::SCRATCH);
     }
@@ -41,7 +43,7 @@ impl Text {
         out.push(b' ');
         column(cells::KIND, out, |out| out.extend(seen.event.kind().name().bytes().map(|b| b.to_ascii_uppercase())));
         pid(seen.event.header.tgid.0, out);
-        column(cells::COMM, out, |out| escape(seen.event.header.comm(), Mode::Reversible, out));
+        column(cells::COMM, out, |out| escape(seen.event.header.comm(), self.charset.reversible(), out));
         column(cells::RESULT, out, |out| self.escaped(out, |raw| seen.result(raw)));
         let detail = out.len();
         self.escaped(out, |raw| seen.detail(raw));
@@ -79,6 +81,10 @@ impl Format for Text {
 
     fn set_zone(&mut self, seconds: i32) {
         self.zone_s = seconds;
+    }
+
+    fn set_charset(&mut self, charset: Charset) {
+        self.charset = charset;
     }
 }
 

@@ -319,8 +319,9 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     known
 }
 
-/// Lets this thread run before others: it only copies, and what it does not copy in time is lost.
-fn hurry() {
+/// Lets this thread run before others: the reader only copies, and what it does not copy in time is lost; and whoever was
+/// asked to end should, however busy the machine is.
+pub(crate) fn hurry() {
     // SAFETY: setpriority(2) with plain numbers; 0 is the calling thread. A refusal (no CAP_SYS_NICE) changes nothing.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, READER_NICE) };
 }

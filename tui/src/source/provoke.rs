@@ -6,8 +6,9 @@
 
 use crate::event::{Body, Event};
 use crate::frame::Batch;
+use crate::source::host::own_id::OwnId;
 use crate::source::live::Live;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Slot;
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Provoker {
     pid: libc::pid_t,
+    /// The same in the initial namespace, as the probes see it.
+    tgid: u32,
     /// Held by us alone: closing it lets the process go.
     gate: Option<OwnedFd>,
 }
@@ -31,24 +34,31 @@ impl Provoker {
     /// # Errors
     /// When there is no room for a process or a descriptor.
     pub fn new() -> io::Result<Provoker> {
-        let mut ends = [0; 2];
-        // SAFETY: a place for two descriptors.
-        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: both are new, and nobody else's.
-        let [wait, gate] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let [wait, gate] = pipe()?;
+        let [said, say] = pipe()?;
+        let own_id = OwnId::load().ok();
         // SAFETY: the child calls the kernel only, and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
-            0 => act(&wait, &gate),
-            pid => Ok(Provoker { pid, gate: Some(gate) }),
+            0 => {
+                let id = own_id.and_then(|own_id| own_id.get()).unwrap_or(0).to_ne_bytes();
+                // SAFETY: as many bytes as there are.
+                unsafe { libc::write(say.as_raw_fd(), id.as_ptr().cast(), id.len()) };
+                act(&wait, &gate)
+            }
+            pid => {
+                drop(say);
+                let mut id = [0; 4];
+                let told = std::fs::File::from(said).read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
+                let tgid = if told == 0 { pid.unsigned_abs() } else { told };
+                Ok(Provoker { pid, tgid, gate: Some(gate) })
+            }
         }
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.pid.unsigned_abs()
+    /// Its process id, as the probes see it.
+    pub fn tgid(&self) -> u32 {
+        self.tgid
     }
 
     /// Lets it act, and gives the programs of which all came that it provoked. The capture filter must let its tree
@@ -63,7 +73,7 @@ impl Provoker {
             let _ = live.wait(Some(Duration::from_millis(50)));
             batch.clear();
             live.drain(&mut batch, 1 << 20);
-            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.pid()) {
+            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
                 // Some programs make no event, but only with them another can tell all. What a request that was refused asked
                 // for is not what the one before it asked for, whose place in memory it took.
@@ -106,6 +116,17 @@ impl Drop for Provoker {
             self.release();
         }
     }
+}
+
+/// The reading and the writing end of a pipe.
+fn pipe() -> io::Result<[OwnedFd; 2]> {
+    let mut ends = [0; 2];
+    // SAFETY: a place for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both are new, and nobody else's.
+    Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// The life of the process. Results do not matter: what failed is an event as well.

@@ -24,10 +24,19 @@ pub enum Mode {
     Ascii,
     /// Lines for people and programs: a backslash becomes two, so the bytes can be had back.
     Reversible,
+    /// The same where the locale is not UTF-8: every character beyond ASCII is escaped.
+    ReversibleAscii,
+}
+
+impl Mode {
+    /// Whether every character beyond ASCII is escaped. Each byte of one may be a control of an 8-bit terminal.
+    fn is_ascii(self) -> bool {
+        matches!(self, Mode::Ascii | Mode::ReversibleAscii)
+    }
 }
 
 /// How many combining marks may stand on one character. Natural text needs four; heaps of them hide other lines.
-const MARKS_MAX: u8 = 8;
+pub(crate) const MARKS_MAX: u8 = 8;
 
 /// What text can be appended to.
 pub trait Text {
@@ -104,7 +113,7 @@ impl<T: Text> Escaper<'_, T> {
             '\r' => self.escape("\\r"),
             '\\' => self.escape("\\\\"),
             '\0'..='\u{7f}' => self.byte(c as u8),
-            _ if self.mode == Mode::Ascii || deceives(c) => self.code_point(c),
+            _ if self.mode.is_ascii() || deceives(c) => self.code_point(c),
             _ => match (c.width(), self.marks) {
                 (None | Some(0), 0) => self.code_point(c),
                 (None | Some(0), marks) => self.put(c, marks - 1),
@@ -158,7 +167,7 @@ pub fn deceives(c: char) -> bool {
 fn plain_len(bytes: &[u8], mode: Mode) -> usize {
     match mode {
         Mode::Screen | Mode::Ascii => printable_len::<0>(bytes, []),
-        Mode::Reversible => printable_len(bytes, [b'\\']),
+        Mode::Reversible | Mode::ReversibleAscii => printable_len(bytes, [b'\\']),
     }
 }
 
@@ -272,7 +281,7 @@ pub(super) fn tail(text: &str, cells: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -359,7 +368,7 @@ mod tests {
     }
 
     /// Undoes [`Mode::Reversible`].
-    fn unescape(text: &str) -> Vec<u8> {
+    pub(crate) fn unescape(text: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find('\\') {
@@ -418,17 +427,18 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_deceives_is_left(bytes in hostile()) {
-            for mode in [Mode::Screen, Mode::Ascii, Mode::Reversible] {
+            for mode in [Mode::Screen, Mode::Ascii, Mode::Reversible, Mode::ReversibleAscii] {
                 let text = escaped(&bytes, mode);
                 prop_assert!(!text.chars().any(|c| c.is_control() || deceives(c)), "{text:?}");
                 prop_assert!(text.chars().next().is_none_or(|c| c.width() != Some(0)), "{text:?}");
-                prop_assert!(mode != Mode::Ascii || text.is_ascii());
+                prop_assert!(!mode.is_ascii() || text.is_ascii());
             }
         }
 
         #[test]
         fn the_bytes_can_be_had_back(bytes in hostile()) {
-            prop_assert_eq!(unescape(&escaped(&bytes, Mode::Reversible)), bytes);
+            prop_assert_eq!(&unescape(&escaped(&bytes, Mode::Reversible)), &bytes);
+            prop_assert_eq!(unescape(&escaped(&bytes, Mode::ReversibleAscii)), bytes);
         }
 
         #[test]

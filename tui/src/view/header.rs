@@ -25,9 +25,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let rates =
         Piece::plain(if area.width >= WIDE { rates(app) } else { format!("{} ev/s", short(app.rates().all())) });
     let spark = Piece::plain(sparkline(app));
-    let right = [lost, state, rates, spark];
+    let off = app.discrepancy().map_or(String::new(), |_| "ACCOUNT OFF, see !".to_owned());
+    let off = Piece::new(off, theme.alarm());
+    let right = [lost, off, state, rates, spark];
     // By importance above, as they stand below.
-    let order = [1, 2, 3, 0];
+    let order = [2, 3, 4, 1, 0];
     let left = vec![Piece::new(" tracetui".to_owned(), theme.title()), Piece::plain(host(app, area.width, theme))];
     ends(frame, area, &left, &super::by_importance(right, order, area.width), theme);
 }

@@ -16,6 +16,8 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let account = app.account();
     let counters = app.world().counters();
     let mut lines = vec![Line::styled(" LOST EVENTS", theme.title())];
+    let off = app.discrepancy().map(|text| text::wrap(&text, room)).unwrap_or_default();
+    lines.extend(off.into_iter().map(|line| Line::styled(format!("  {line}"), theme.alarm())));
     lines.extend(by_kind(&account).into_iter().map(Line::raw));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
     lines.extend(ring(counters).into_iter().flat_map(said));

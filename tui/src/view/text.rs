@@ -20,10 +20,19 @@ impl Charset {
         }
     }
 
-    fn mode(self) -> Mode {
+    /// How to escape what is shown.
+    pub(crate) fn mode(self) -> Mode {
         match self {
             Charset::Utf8 => Mode::Screen,
             Charset::Ascii => Mode::Ascii,
+        }
+    }
+
+    /// How to escape what is to be had back.
+    pub(crate) fn reversible(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Reversible,
+            Charset::Ascii => Mode::ReversibleAscii,
         }
     }
 }

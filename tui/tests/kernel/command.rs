@@ -4,7 +4,7 @@ use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 
 /// `print ARGS -- WORDS` to its end. `None`, and said why, when it may not trace.
@@ -16,7 +16,7 @@ fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Op
     let out = dir.at("out");
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).arg("--").args(words);
-    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file")).stderr(Stdio::piped());
@@ -147,6 +147,105 @@ fn it_runs_as_the_user_who_typed_sudo() {
     assert!(said[3].ends_with(" nobody nobody none") && !said[3].starts_with("/root"), "{said:?}");
     assert_eq!(said[4..6], ["CapEff:\t0000000000000000", "NoNewPrivs:\t0"], "{said:?}");
     assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
+}
+
+#[test]
+fn doas_and_pkexec_count_as_sudo_does() {
+    let _alone = alone();
+    let script = "id -u; id -g; echo ${DOAS_USER-none} ${PKEXEC_UID-none}";
+    for (variable, value) in [("PKEXEC_UID", "65534"), ("DOAS_USER", "nobody")] {
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        if variable == "DOAS_USER" && !accounts.contains("\nnobody:x:65534:") {
+            continue;
+        }
+        let run = print(&["--kind", "exec"], &["sh", "-c", script], |command| {
+            command.env(variable, value);
+        });
+        let Some(run) = run else { return };
+        let ready = run.stderr.iter().position(|line| line.starts_with("tracing")).expect("ready");
+        let said: Vec<&str> = run.stderr[ready + 1..].iter().map(String::as_str).collect();
+        assert_eq!((said[0], said[2]), ("65534", "none none"), "{variable}: {said:?}");
+        assert!(run.lines().filter(|e| e["kind"] == "exec").all(|e| e["uid"] == 65534));
+    }
+}
+
+#[test]
+fn variables_that_contradict_each_other_are_refused() {
+    if !may_trace() {
+        return;
+    }
+    let mut command = tracetui();
+    command.args(["print", "--", "id"]).env("SUDO_UID", "1000").env("SUDO_GID", "1000").env("PKEXEC_UID", "1001");
+    let done = command.output().expect("tracetui runs");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("SUDO_UID and PKEXEC_UID"), "{said}");
+}
+
+/// In a pid namespace of its own.
+fn alone_in_pids(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes system calls only; nothing else runs in this process that it could meet
+    // half-way (tests run one at a time).
+    unsafe {
+        command.pre_exec(|| {
+            crate::sys::own_pids();
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
+    let _alone = alone();
+    let script = "/bin/true; cat /etc/hostname >/dev/null; exit 3";
+    let Some(run) = print(&[], &["sh", "-c", script], alone_in_pids) else { return };
+    run.check();
+    assert_eq!(run.status.code(), Some(3), "{:?}", run.stderr);
+    assert_eq!(names(&run, "exec"), ["sh", "true", "cat"]);
+    assert_eq!(names(&run, "exit").len(), 3);
+    let first = run.lines().next().expect("the command's exec");
+    let outer = std::fs::read_link("/proc/self/ns/pid").expect("a link");
+    assert_ne!(outer.to_str().expect("UTF-8"), format!("pid:[{}]", first["pid_ns"]), "in another namespace: {first}");
+    assert!(n(&first["pid"]) > 10, "an id of the initial namespace: {first}");
+    // Another process has its number out here, and is not taken for it.
+    assert!(run.lines().all(|e| e["kind"] == "lost" || e["pid_ns"] == first["pid_ns"]), "{first}");
+}
+
+#[test]
+fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
+    let _alone = alone();
+    let script = "i=0; while [ $i -lt 50 ]; do /bin/true; i=$((i+1)); done";
+    let dir = Dir::new();
+    let mut command = tracetui();
+    let mut watched = command.args(["print", "--format", "json", "--kind", "open"]);
+    alone_in_pids(watched);
+    watched = watched.stdin(Stdio::null()).stdout(File::create(dir.at("out")).expect("a file")).stderr(Stdio::piped());
+    if !may_trace() {
+        return;
+    }
+    let mut child = watched.spawn().expect("tracetui runs");
+    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("piped"));
+    if !crate::traced::reads_ready(&mut child, &mut stderr) {
+        return;
+    }
+    Command::new("sh").args(["-c", script]).status().expect("a shell");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // What stands between waits for process 1 of the namespace; the signal goes to that.
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let inner = std::fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
+    crate::sys::kill(inner, libc::SIGINT);
+    child.wait().expect("a status");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut rest).expect("UTF-8");
+    let stderr = rest.lines().map(str::to_owned).collect();
+    let run = Run {
+        status: std::os::unix::process::ExitStatusExt::from_raw(0),
+        stderr,
+        raw: std::fs::read(dir.at("out")).expect("there"),
+    };
+    assert!(run.lines().any(|e| e["comm"] == "true"), "others are seen");
+    assert_eq!(run.of(inner), Vec::<Value>::new(), "its own events are not shown");
+    assert!(n(&run.account()["own"]) > 0, "but counted: {}", run.account());
 }
 
 #[test]

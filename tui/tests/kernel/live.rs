@@ -473,7 +473,7 @@ fn each_way_to_the_events_shows_them() {
         let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
         let mut capture = CaptureFilter::NOTHING;
         (capture.capture.kinds, capture.capture.tests) = (kinds, test::TREE);
-        capture.trees = vec![provoker.pid()];
+        capture.trees = vec![provoker.tgid()];
         let Some(mut live) = start_by(way, kinds, capture, MAX_TREE) else { return };
         let attached: Vec<_> = live.probes().iter().filter(|probe| probe.attached).cloned().collect();
         if !has_way(program) {

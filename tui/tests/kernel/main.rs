@@ -4,6 +4,8 @@
 //! runs on the machine may stand beside it. They need root and a kernel that takes our BPF programs; where that is
 //! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
 
+#![allow(clippy::print_stdout, reason = "figures and what was not checked go to whoever runs the tests")]
+
 mod arch;
 mod bpf;
 mod command;
@@ -20,6 +22,7 @@ mod hostile;
 mod lies;
 mod live;
 mod narrow;
+mod outputs;
 mod paths;
 mod programs;
 mod races;

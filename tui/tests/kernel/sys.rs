@@ -128,6 +128,10 @@ pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
     // SAFETY: places for two descriptors; no name, no settings, no size.
     let ret = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
     assert_eq!(ret, 0, "openpty: {}", std::io::Error::last_os_error());
+    for fd in [ours, theirs] {
+        // SAFETY: integers only. A program that had our end too would never see it close.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
     (owned(ours.into()), owned(theirs.into()))
 }
 
@@ -158,6 +162,24 @@ pub(crate) fn become_nobody_with(capabilities: u64) {
 pub(crate) fn own_mounts() {
     unshare(libc::CLONE_NEWNS);
     mount("none", "/", "none", libc::MS_REC | libc::MS_PRIVATE);
+}
+
+/// For a process that is about to exec: it goes on as the first of a pid namespace of its own, with a /proc of that. The
+/// process that it was waits for that one, and ends as it does.
+pub(crate) fn own_pids() {
+    own_mounts();
+    unshare(libc::CLONE_NEWPID);
+    // SAFETY: the child goes on to exec; the parent makes system calls only.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        return mount("proc", "/proc", "proc", 0);
+    }
+    // What the child's output goes to is to be closed when the child ends, and is not ours to hold.
+    call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0]);
+    let status = wait(child);
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status.code().unwrap_or(128 + status.signal().unwrap_or(0))) };
 }
 
 /// Memory mapped for a test about its borders.

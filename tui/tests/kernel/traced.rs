@@ -201,6 +201,23 @@ fn lines_of(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
+/// Reads what a tracer says up to the line that it is ready; says so when it ends before.
+pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
+    let mut line = String::new();
+    let mut before = String::new();
+    while !line.starts_with("tracing") {
+        before.push_str(&line);
+        line.clear();
+        if said.read_line(&mut line).expect("UTF-8") == 0 {
+            let status = wait_at_most(child, PATIENCE);
+            assert_eq!(status.code(), Some(1), "ended before it was ready: {before}");
+            cannot_run(&before);
+            return false;
+        }
+    }
+    true
+}
+
 /// Waits for a child, not for ever.
 pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus {
     let began = Instant::now();

@@ -1,7 +1,9 @@
 //! Between the fork and the exec. Other threads may have held any lock at the fork, so nothing here allocates, locks or
 //! panics: it makes system calls over what was made ready before.
 
-use crate::source::host::invoker::Invoker;
+use crate::source::host::files;
+use crate::source::host::invoker::{self, Invoker};
+use crate::source::host::own_id::{self, OwnId};
 use std::env;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
@@ -14,6 +16,9 @@ pub(super) const GO: u8 = 1;
 
 /// Bytes of a report on a failure: the stage, then errno.
 pub(super) const REPORT: usize = 5;
+
+/// Bytes of its process id, which it says before all else; 0 when it is not known.
+pub(super) const ID: usize = 4;
 
 /// Where to look when there is no `PATH`: as execvp(3) of both C libraries does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -36,7 +41,7 @@ impl Stage {
     /// What to say before the error.
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Stage::User => "cannot become the user who typed sudo: ",
+            Stage::User => "cannot become the user who started tracetui: ",
             Stage::Streams => "its standard streams: ",
             Stage::Exec => "",
         }
@@ -95,11 +100,20 @@ pub(super) struct Prepared {
     user: Option<(u32, u32, Vec<u32>)>,
     /// What becomes stdin, stdout and stderr.
     streams: [RawFd; 3],
+    /// Knows the child's process id.
+    own_id: Option<RawFd>,
+    /// The limit of open files that the shell gave.
+    open_files: Option<libc::rlimit>,
 }
 
 impl Prepared {
     /// Makes ready to become `argv`.
-    pub(super) fn new(argv: &[OsString], user: Option<&Invoker>, streams: [RawFd; 3]) -> io::Result<Prepared> {
+    pub(super) fn new(
+        argv: &[OsString],
+        user: Option<&Invoker>,
+        streams: [RawFd; 3],
+        own_id: Option<&OwnId>,
+    ) -> io::Result<Prepared> {
         let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
         let argv = Strings::new(argv.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?);
         let arguments = argv.pointers.iter().skip(1).copied();
@@ -111,10 +125,13 @@ impl Prepared {
             environment: Strings::new(environment(user)?),
             user: user.map(|user| (user.uid.0, user.gid.0, user.groups.clone())),
             streams,
+            own_id: own_id.map(OwnId::fd),
+            open_files: files::before(),
         })
     }
 
-    /// Forks. The child waits at `hold`, of which `go` is the other end, and reports on `report` when it cannot exec.
+    /// Forks. The child says its process id on `report`, waits at `hold`, of which `go` is the other end, and reports on
+    /// `report` when it cannot exec. The descriptor of the [`OwnId`] must still be open.
     pub(super) fn fork(mut self, hold: RawFd, go: RawFd, report: RawFd) -> io::Result<libc::pid_t> {
         // SAFETY: the child only does what `run` does, which ends in an exec or the end of the process.
         match unsafe { libc::fork() } {
@@ -132,6 +149,12 @@ impl Prepared {
             libc::close(go);
             // Rust ignores it; a command expects to be ended by it. Handlers end with the exec by themselves.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            // With the privileges that it is about to give up.
+            let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
+            libc::write(report, id.as_ptr().cast(), id.len());
+            if let Some(limit) = &self.open_files {
+                let _ = files::set(limit);
+            }
             let failed = match self.change() {
                 Ok(()) if wait(hold) => self.exec(),
                 // Nobody will ever release it.
@@ -234,7 +257,8 @@ fn environment(user: Option<&Invoker>) -> io::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
     if let Some(user) = user {
         let replaced = |name: &OsStr| {
-            name.as_bytes().starts_with(b"SUDO_") || ["HOME", "USER", "LOGNAME"].iter().any(|own| name == *own)
+            let own = ["HOME", "USER", "LOGNAME"].iter().chain(&invoker::VARIABLES);
+            name.as_bytes().starts_with(b"SUDO_") || own.clone().any(|own| name == *own)
         };
         variables.retain(|(name, _)| !replaced(name));
         variables.extend([

@@ -7,6 +7,7 @@
 mod child;
 
 use super::host::invoker::Invoker;
+use super::host::own_id::OwnId;
 use crate::source::host::procfs;
 use child::{Failed, Prepared, Stage};
 use std::ffi::{OsStr, OsString};
@@ -41,7 +42,7 @@ struct Process {
     tgid: Tgid,
     name: OsString,
     pidfd: OwnedFd,
-    /// Says why there was no exec; closed by one.
+    /// Says its process id, then why there was no exec; closed by one.
     failure: PipeReader,
     output: Option<PipeReader>,
 }
@@ -97,12 +98,12 @@ impl std::fmt::Display for Ended {
 }
 
 impl Held {
-    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo.
+    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo, doas or pkexec.
     ///
     /// # Errors
     /// When that user is not known, or the system has no room for a process.
     pub fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
-        let user = Invoker::of_sudo()?;
+        let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
         let captured = match streams {
@@ -114,12 +115,16 @@ impl Held {
             (None, Streams::StdoutToStderr) => [0, 2, 2],
             (None, _) => [0, 1, 2],
         };
-        let prepared = Prepared::new(argv, user.as_ref(), fds)?;
+        let own_id = OwnId::load().ok();
+        let prepared = Prepared::new(argv, user.as_ref(), fds, own_id.as_ref())?;
         let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
+        // Its end of the pipe is the only one now: should it end early, the read does too.
+        drop(report);
+        let tgid = told_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
         let output = captured.map(|((output, _), _)| output);
         let name = argv.first().cloned().unwrap_or_default();
         // A process that cannot be waited for ends when `go` closes.
-        let process = Process { pid, tgid: initial_tgid(pid), name, pidfd: pidfd(pid)?, failure, output };
+        let process = Process { pid, tgid, name, pidfd: pidfd(pid)?, failure, output };
         Ok(Held { process: Some(process), go: Some(go) })
     }
 
@@ -181,6 +186,14 @@ impl Running {
                 Happened::Ended(end)
             }
         }
+    }
+
+    /// A descriptor by which only it can be met.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.process.pidfd.try_clone()
     }
 
     /// Sends it a signal, unless it has ended.
@@ -260,7 +273,7 @@ impl Process {
         };
         let error = io::Error::from_raw_os_error(errno).to_string();
         let error = error.split(" (os error").next().unwrap_or_default();
-        Some(Ended::NotRun(format!("cannot run {}: {}{error}", self.name.display(), stage.prefix()), status))
+        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}", self.name, stage.prefix()), status))
     }
 }
 
@@ -280,7 +293,14 @@ fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A child's process id in the initial namespace, which is what the probes see.
+/// What the child says first: its process id in the initial namespace, which is what the probes see.
+fn told_tgid(mut from: &PipeReader) -> Option<Tgid> {
+    let mut bytes = [0; child::ID];
+    from.read_exact(&mut bytes).ok()?;
+    Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
+}
+
+/// The same by /proc, where the kernel does not tell (before 5.10): right wherever /proc is that of the initial namespace.
 fn initial_tgid(pid: libc::pid_t) -> Tgid {
     Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }

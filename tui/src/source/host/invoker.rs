@@ -1,4 +1,4 @@
-//! The user who typed `sudo`: whose the COMMAND is to be.
+//! The user who typed `sudo`, `doas` or `pkexec`: whose the COMMAND is to be.
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
@@ -11,12 +11,12 @@ const GROUPS_MAX: usize = 65_536;
 /// Bytes of the largest account that is read.
 const ACCOUNT_MAX: usize = 1 << 20;
 
-/// The user who typed `sudo`.
+/// The user who became root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoker {
     /// The user.
     pub uid: Uid,
-    /// The group of the shell in which it was typed.
+    /// The group of the shell in which it was typed, where that is known, else the user's own.
     pub gid: Gid,
     /// All groups.
     pub groups: Vec<u32>,
@@ -26,53 +26,133 @@ pub struct Invoker {
     pub home: OsString,
 }
 
-/// `SUDO_UID` or `SUDO_GID` is no number: who typed `sudo` is not known, and nothing is run as root by mistake.
+/// The variables of sudo, doas or pkexec make no sense, or contradict each other: whose the command is to be is not known, and
+/// nothing is run as root by mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is {value:?}, which is no id: cannot tell who typed sudo; unset SUDO_UID to run the command as root")]
-pub struct UnknownInvoker {
-    name: &'static str,
-    value: OsString,
+pub enum UnknownInvoker {
+    /// A value that is no id, or a name that nobody has.
+    #[error(
+        "{name} is {value:?}, which is no {what}: cannot tell who started tracetui; unset {name} to run the command as root"
+    )]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// What it is.
+        value: OsString,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// Two of them name different users.
+    #[error("{first} and {second} name different users: cannot tell who started tracetui; unset one of them")]
+    Contradiction {
+        /// One variable.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
 }
 
+/// The variables by which the programs that make somebody root say who it was.
+pub const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
+
 impl Invoker {
-    /// Who typed `sudo`; `None` when nobody did, when root did, and when sudo was not to root, so that there is no user to
-    /// change to.
+    /// Who typed sudo, doas or pkexec (run0 says it as sudo does); `None` when nobody did, when root did, and when it was not
+    /// to root, so that there is no user to change to.
     ///
     /// # Errors
-    /// When sudo's variables make no sense.
-    pub fn of_sudo() -> Result<Option<Invoker>, UnknownInvoker> {
+    /// When the variables make no sense.
+    pub fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
         // SAFETY: takes no pointers.
         let root = unsafe { libc::geteuid() } == 0;
-        let Some(uid) = std::env::var_os("SUDO_UID").filter(|_| root) else { return Ok(None) };
-        let uid = id("SUDO_UID", uid)?;
-        let gid = id("SUDO_GID", std::env::var_os("SUDO_GID").unwrap_or_default())?;
-        if uid == 0 {
+        if !root {
             return Ok(None);
         }
+        let Some(uid) = uid(|name| std::env::var_os(name), uid_of_name)? else { return Ok(None) };
         let account = account(uid);
-        let or_variable = |known: Option<OsString>, name: &str| known.or_else(|| std::env::var_os(name));
-        let (name, home) = account.map_or((None, None), |(name, home)| (Some(name), Some(home)));
+        let variable = |name: &str| std::env::var_os(name);
+        let by_sudo = variable("SUDO_UID").is_some_and(|by_sudo| by_sudo == uid.to_string().as_str());
+        let gid = match (variable("SUDO_GID").filter(|_| by_sudo), &account) {
+            (Some(gid), _) => id("SUDO_GID", gid)?,
+            (None, Some(account)) => account.gid,
+            // An account that the name service does not have has no other group that we could know of.
+            (None, None) => uid,
+        };
+        let (name, home) = account.map_or((None, None), |account| (Some(account.name), Some(account.home)));
+        let or_variable = |known: Option<OsString>, name: &str| known.or_else(|| variable(name).filter(|_| by_sudo));
         let name = or_variable(name, "SUDO_USER").unwrap_or_else(|| uid.to_string().into());
         let home = or_variable(home, "SUDO_HOME").unwrap_or_else(|| "/".into());
         Ok(Some(Invoker { uid: Uid(uid), gid: Gid(gid), groups: groups(&name, gid), name, home }))
     }
 }
 
+/// The one user, other than root, whom the variables name.
+fn uid(
+    variable: impl Fn(&str) -> Option<OsString>,
+    by_name: impl Fn(&OsString) -> Option<u32>,
+) -> Result<Option<u32>, UnknownInvoker> {
+    let mut found: Option<(&'static str, u32)> = None;
+    for name in VARIABLES {
+        let Some(value) = variable(name) else { continue };
+        let uid = match name {
+            "DOAS_USER" => by_name(&value).ok_or(UnknownInvoker::Value { name, value, what: "user" })?,
+            _ => id(name, value)?,
+        };
+        match found {
+            // Root who became root by another one: that one knows more.
+            _ if uid == 0 => {}
+            Some((first, other)) if other != uid => return Err(UnknownInvoker::Contradiction { first, second: name }),
+            _ => found = Some((name, uid)),
+        }
+    }
+    Ok(found.map(|(_, uid)| uid))
+}
+
 fn id(name: &'static str, value: OsString) -> Result<u32, UnknownInvoker> {
     // The last number stands for no user: setuid(2) would take it as "unchanged".
     let id = value.to_str().and_then(|text| text.parse().ok()).filter(|id| *id != u32::MAX);
-    id.ok_or(UnknownInvoker { name, value })
+    id.ok_or(UnknownInvoker::Value { name, value, what: "id" })
 }
 
-/// Name and home directory, by the name service.
-fn account(uid: u32) -> Option<(OsString, OsString)> {
+/// What the name service knows of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Account {
+    name: OsString,
+    home: OsString,
+    uid: u32,
+    gid: u32,
+}
+
+/// By the user's number.
+fn account(uid: u32) -> Option<Account> {
+    look_up(|account, bytes, len, found| {
+        // SAFETY: the pointers are to live locals of the caller, and the length is the buffer's.
+        unsafe { libc::getpwuid_r(uid, account, bytes, len, found) }
+    })
+}
+
+/// By the user's name.
+fn uid_of_name(name: &OsString) -> Option<u32> {
+    let name = CString::new(name.as_bytes()).ok()?;
+    let account = look_up(|account, bytes, len, found| {
+        // SAFETY: as above; the name ends with NUL.
+        unsafe { libc::getpwnam_r(name.as_ptr(), account, bytes, len, found) }
+    });
+    account.map(|account| account.uid)
+}
+
+/// A place for the account, a buffer with its length, and a place for a pointer to the account; gives errno.
+type Ask<'a> = dyn Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int + 'a;
+
+fn look_up(
+    ask: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int,
+) -> Option<Account> {
+    let ask: &Ask<'_> = &ask;
     let mut bytes = vec![0 as libc::c_char; 4096];
     loop {
         let mut found = std::ptr::null_mut();
         // SAFETY: all zeros are a `passwd` of null pointers.
         let mut account: libc::passwd = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointers are to live locals, and the length is the buffer's.
-        let error = unsafe { libc::getpwuid_r(uid, &raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found) };
+        let error = ask(&raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found);
         if error == libc::ERANGE && bytes.len() < ACCOUNT_MAX {
             bytes.resize(bytes.len() * 2, 0);
             continue;
@@ -80,10 +160,10 @@ fn account(uid: u32) -> Option<(OsString, OsString)> {
         if error != 0 || found.is_null() || account.pw_name.is_null() || account.pw_dir.is_null() {
             return None;
         }
-        // SAFETY: both are strings in `bytes`, which getpwuid_r ended with NUL.
+        // SAFETY: both are strings in `bytes`, which the call ended with NUL.
         let (name, home) = unsafe { (CStr::from_ptr(account.pw_name), CStr::from_ptr(account.pw_dir)) };
         let owned = |text: &CStr| OsString::from_vec(text.to_bytes().to_vec());
-        return Some((owned(name), owned(home)));
+        return Some(Account { name: owned(name), home: owned(home), uid: account.pw_uid, gid: account.pw_gid });
     }
 }
 
@@ -115,13 +195,53 @@ impl From<UnknownInvoker> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
 
     #[test]
     fn root_has_an_account_and_groups() {
-        let (name, home) = account(0).expect("every system has a root");
-        assert_eq!(name, "root");
-        assert!(!home.is_empty());
-        assert!(groups(&name, 0).contains(&0));
+        let root = account(0).expect("every system has a root");
+        assert_eq!((root.name.as_os_str(), root.uid, root.gid), (OsStr::new("root"), 0, 0));
+        assert!(!root.home.is_empty());
+        assert!(groups(&root.name, 0).contains(&0));
+        assert_eq!(uid_of_name(&"root".into()), Some(0));
+        assert_eq!(uid_of_name(&"no such user of this machine".into()), None);
+    }
+
+    fn uid_by(variables: &[(&str, &str)]) -> Result<Option<u32>, String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let by_name = |name: &OsString| match name.to_str() {
+            Some("root") => Some(0),
+            Some("ana") => Some(1000),
+            _ => None,
+        };
+        uid(variable, by_name).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn whoever_made_it_root_says_who_it_was() {
+        assert_eq!(uid_by(&[]), Ok(None));
+        assert_eq!(uid_by(&[("SUDO_UID", "1000")]), Ok(Some(1000)));
+        assert_eq!(uid_by(&[("DOAS_USER", "ana")]), Ok(Some(1000)));
+        assert_eq!(uid_by(&[("PKEXEC_UID", "1001")]), Ok(Some(1001)));
+        assert_eq!(uid_by(&[("DOAS_USER", "root"), ("PKEXEC_UID", "0"), ("SUDO_UID", "0")]), Ok(None));
+        // One within the other.
+        assert_eq!(uid_by(&[("SUDO_UID", "0"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
+        assert_eq!(uid_by(&[("SUDO_UID", "1000"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
+    }
+
+    #[test]
+    fn nothing_is_run_as_root_by_mistake() {
+        for (variables, says) in [
+            (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER is \"eve\\u{1b}\", which is no user"),
+            (&[("PKEXEC_UID", "")], "PKEXEC_UID is \"\", which is no id"),
+            (&[("SUDO_UID", "1000"), ("PKEXEC_UID", "1001")], "SUDO_UID and PKEXEC_UID name different users"),
+        ] {
+            let error = uid_by(variables).expect_err(says);
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

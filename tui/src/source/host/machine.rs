@@ -1,6 +1,7 @@
 //! The machine: its name and kernel, and what of it decides whether and how tracing works.
 
 use super::lockdown;
+use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
 use crate::frame::host::Host;
@@ -212,7 +213,7 @@ pub struct Machine {
     pub cpus: u32,
     /// Our own pid namespace; 0 when not known.
     pub pid_ns: NsInum,
-    /// Our own process in the initial pid namespace, or why it is not known (and /proc of no use).
+    /// Our own process in the initial pid namespace by /proc, or why /proc does not have it (and is of no use).
     pub own: Result<Tgid, Unusable>,
     /// Whether we are in the initial user namespace; where that cannot be told, yes.
     pub initial_user_ns: bool,
@@ -271,7 +272,7 @@ impl Machine {
             kernel: self.uname.release.clone(),
             arch: self.uname.machine.clone(),
             pid_ns: self.pid_ns,
-            self_tgid: self.own.clone().unwrap_or_default(),
+            self_tgid: own_id::own_tgid().unwrap_or_default(),
             cpus: self.cpus,
         }
     }

@@ -3,12 +3,15 @@ pub mod btf;
 pub mod cgroup;
 pub mod clock;
 pub mod confine;
+pub mod files;
 pub mod invoker;
 pub mod lockdown;
 pub mod machine;
 pub mod maps;
+pub mod own_id;
 pub mod privilege;
 pub mod procfs;
+mod program;
 pub mod users;
 
 use std::fs::File;

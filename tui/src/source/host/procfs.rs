@@ -180,7 +180,11 @@ impl Scanner {
 }
 
 /// Every process that has not ended, with its parent.
+///
+/// # Errors
+/// When /proc cannot be listed, or has other ids than the probes.
 pub fn parents() -> io::Result<Vec<(Tgid, Tgid)>> {
+    initial_self().map_err(io::Error::other)?;
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Ok(entry) = entry else { break };

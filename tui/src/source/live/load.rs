@@ -7,7 +7,7 @@ use crate::arch::{self, Arch};
 use crate::source::host::btf::resolve::{
     Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
 };
-use crate::source::host::{btf, procfs};
+use crate::source::host::{btf, own_id};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use std::io;
@@ -173,9 +173,9 @@ pub enum StartError {
     /// The probes do not know the architecture.
     #[error("cannot trace on {}: the probes know x86-64 and aarch64", std::env::consts::ARCH)]
     Architecture,
-    /// The kernel has no BTF.
-    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux): {0}; it needs CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
-    NoBtf(String),
+    /// The kernel's BTF is there and cannot be read.
+    #[error("cannot read the kernel's BTF (/sys/kernel/btf/vmlinux): {0}")]
+    Btf(String),
     /// The size of the ring is not one that the kernel takes.
     #[error("{0} is no size for the ring: it takes a power of two, 4096 at least")]
     RingSize(u32),
@@ -251,12 +251,12 @@ pub(super) fn object(
         let btf = scope.spawn(Btf::from_sys_fs);
         (EbpfLoader::new(), btf.join())
     });
-    let btf = btf.map_err(|_| StartError::NoBtf("parser died".into()))?;
+    let btf = btf.map_err(|_| StartError::Btf("parser died".into()))?;
     // Where the kernel has none, offsets are from a file, and what needs its type ids does not attach.
     let btf = match btf {
         Ok(btf) => Some(btf),
         Err(_) if !kernel_has_btf() => None,
-        Err(error) => return Err(StartError::NoBtf(error.to_string())),
+        Err(error) => return Err(StartError::Btf(error.to_string())),
     };
     loader
         .btf(btf.as_ref())
@@ -369,7 +369,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
 
 /// Our own process as the probes see it; 0, which is nobody's, where that is not known.
 fn own_tgid() -> u32 {
-    procfs::initial_self().map_or(0, |tgid| tgid.0)
+    own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
 /// Takes a map out of the object.

@@ -41,7 +41,7 @@ const LONGEST_NAME: usize = 512;
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {path:?}: {source}")]
     Read {
         /// The file.
         path: PathBuf,

@@ -347,7 +347,7 @@ fn other_files_are_refused_with_a_reason() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Btf::from_file("/nonexistent/vmlinux").err().expect("refused").to_string();
-    assert!(error.starts_with("cannot read /nonexistent/vmlinux: "), "{error}");
+    assert!(error.starts_with("cannot read \"/nonexistent/vmlinux\": "), "{error}");
 }
 
 #[test]

@@ -1,0 +1,379 @@
+//! A descriptor that is written to by a thread of its own: where nobody reads, that thread waits and nobody else does.
+//!
+//! What is handed over waits in a queue. Whoever fills it asks [`Outlet::full`] first, and sees by [`Outlet::written`] what
+//! the system has taken. A reader that has stopped reading is noticed by [`Patience`]; [`Outlet::abandon`] then ends the
+//! thread, in the midst of a write if need be, and what was taken of that write still counts.
+//!
+//! Regular files need no thread: a write to them does not wait for a reader.
+
+use crate::limits;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Buffers that are kept to be filled again.
+const SPARE: usize = 8;
+
+/// How often to look whether anything was taken.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the thread may take to end once it is told to.
+const ENDING: Duration = Duration::from_millis(300);
+
+/// Ends a write that waits. The kernel ignores it by default, and nothing else here uses it.
+const KICK: libc::c_int = libc::SIGURG;
+
+/// The way to a descriptor.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is written to it goes into the queue. A failure of the descriptor is the error of the next write or flush.
+#[derive(Clone, Debug)]
+pub(super) struct Inlet(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    file: File,
+    /// Written to by whoever hands over.
+    direct: bool,
+    state: Mutex<State>,
+    /// For the thread: there is something to do.
+    work: Condvar,
+    /// For the owner: something was written, or has failed.
+    changed: tokio::sync::Notify,
+    /// Bytes that the system has taken.
+    written: Arc<AtomicU64>,
+    abandoned: AtomicBool,
+    ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+    /// Bytes handed over.
+    handed: u64,
+    closed: bool,
+    failed: Option<Failure>,
+}
+
+/// How waiting for an outlet ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Finished {
+    /// All was written, or the descriptor failed.
+    Written,
+    /// Nobody read it.
+    Abandoned,
+}
+
+/// An error that can be said again.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    kind: ErrorKind,
+    code: Option<i32>,
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Failure {
+        Failure { kind: error.kind(), code: error.raw_os_error() }
+    }
+
+    fn error(self) -> io::Error {
+        self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
+    }
+}
+
+impl Outlet {
+    /// The way to one of the process's own descriptors.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or no thread left.
+    pub(super) fn to(fd: RawFd) -> io::Result<Outlet> {
+        // SAFETY: descriptors 0, 1 and 2 are open as long as the process lives: Rust opens what is closed at its start.
+        let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+        Outlet::new(file)
+    }
+
+    /// The way to a file.
+    ///
+    /// # Errors
+    /// As [`to`](Self::to).
+    pub(super) fn new(file: File) -> io::Result<Outlet> {
+        let direct = file.metadata().is_ok_and(|about| about.is_file() || is_memory(&about));
+        let shared = Arc::new(Shared {
+            file,
+            direct,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            changed: tokio::sync::Notify::new(),
+            written: Arc::default(),
+            abandoned: AtomicBool::new(false),
+            ended: AtomicBool::new(direct),
+        });
+        let thread = (!direct).then(|| start(&shared)).transpose()?;
+        Ok(Outlet { shared, thread })
+    }
+
+    /// Where to hand over.
+    pub(super) fn inlet(&self) -> Inlet {
+        Inlet(Arc::clone(&self.shared))
+    }
+
+    /// The number of bytes that the system has taken, as it grows.
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.written)
+    }
+
+    /// Bytes that the system has taken.
+    pub(super) fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Acquire)
+    }
+
+    /// Whether anything waits that may still be written.
+    pub(super) fn pending(&self) -> bool {
+        let state = self.shared.lock();
+        state.failed.is_none() && state.handed > self.written()
+    }
+
+    /// Whether so much waits that nothing more should be handed over.
+    pub(super) fn full(&self) -> bool {
+        let state = self.shared.lock();
+        state.failed.is_none() && state.handed.saturating_sub(self.written()) >= limits::OUTPUT_QUEUED as u64
+    }
+
+    /// Why nothing more is written.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.shared.lock().failed.map(Failure::error)
+    }
+
+    /// Waits until something was written or has failed. Can be given up and called again.
+    pub(super) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// Waits until all is written, for callers without a loop. Where nothing is taken for so long, and `may_give_up` agrees,
+    /// the rest is abandoned.
+    pub(super) fn finish(&self, patience: Duration, may_give_up: impl Fn() -> bool) -> Finished {
+        let mut patience = Patience::of(self, patience);
+        let mut looked = Instant::now();
+        while self.pending() {
+            std::thread::sleep(Duration::from_millis(1));
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                if patience.over(self) && may_give_up() {
+                    self.abandon();
+                    return Finished::Abandoned;
+                }
+            }
+        }
+        Finished::Written
+    }
+
+    /// Gives up what waits. What was handed over counts as written exactly as far as the system took it.
+    pub(super) fn abandon(&self) {
+        self.shared.fail(Failure { kind: ErrorKind::BrokenPipe, code: None });
+        self.shared.abandoned.store(true, Ordering::Release);
+        self.shared.work.notify_all();
+        let began = Instant::now();
+        // A kick just before the write has no effect: hence more than one.
+        while !self.shared.ended.load(Ordering::Acquire) && began.elapsed() < ENDING {
+            self.kick();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Has a write that waits return what the system took of it.
+    fn kick(&self) {
+        if let Some(thread) = self.thread.as_ref().filter(|_| !self.shared.ended.load(Ordering::Acquire)) {
+            // SAFETY: the thread was not joined, so its handle is good.
+            unsafe { libc::pthread_kill(thread.as_pthread_t(), KICK) };
+        }
+    }
+}
+
+impl Drop for Outlet {
+    /// The thread ends by itself once all is written. It is not waited for: it may never be.
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Write for Inlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        if let Some(failed) = state.failed {
+            return Err(failed.error());
+        }
+        if self.0.direct {
+            drop(state);
+            let written = self.0.write(bytes);
+            let mut state = self.0.lock();
+            return match written {
+                Ok(written) => {
+                    state.handed += written as u64;
+                    Ok(written)
+                }
+                Err(error) => {
+                    state.failed = (error.kind() != ErrorKind::Interrupted).then(|| Failure::of(&error));
+                    Err(error)
+                }
+            };
+        }
+        let mut buffer = state.spare.pop().unwrap_or_default();
+        buffer.extend_from_slice(bytes);
+        state.handed += bytes.len() as u64;
+        state.waiting.push_back(buffer);
+        self.0.work.notify_one();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().failed.map_or(Ok(()), |failed| Err(failed.error()))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One write, counted.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let written = (&self.file).write(bytes)?;
+        if written == 0 && !bytes.is_empty() {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        self.written.fetch_add(written as u64, Ordering::Release);
+        Ok(written)
+    }
+
+    /// The first failure stays.
+    fn fail(&self, failure: Failure) {
+        self.lock().failed.get_or_insert(failure);
+        self.changed.notify_one();
+    }
+
+    /// The thread.
+    fn run(&self) {
+        while let Some(buffer) = self.next() {
+            if let Err(error) = self.write_all(&buffer) {
+                self.fail(Failure::of(&error));
+                break;
+            }
+            self.recycle(buffer);
+            self.changed.notify_one();
+        }
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn next(&self) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        loop {
+            if self.abandoned.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(buffer) = state.waiting.pop_front() {
+                return Some(buffer);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.abandoned.load(Ordering::Acquire) {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            match self.write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody else made the descriptor non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self) {
+        let mut fd = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one entry, a live local. Whatever comes of it, a write is tried next.
+        unsafe { libc::poll(&raw mut fd, 1, 50) };
+    }
+
+    fn recycle(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut state = self.lock();
+        if state.spare.len() < SPARE && buffer.capacity() <= limits::OUTPUT_QUEUED {
+            state.spare.push(buffer);
+        }
+    }
+}
+
+/// Notices that nothing is read any more: since it was made, or since something was taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    limit: Duration,
+    written: u64,
+    since: Instant,
+}
+
+impl Patience {
+    /// With the usual limit.
+    pub(super) fn new(outlet: &Outlet) -> Patience {
+        Patience::of(outlet, limits::PATIENCE)
+    }
+
+    fn of(outlet: &Outlet, limit: Duration) -> Patience {
+        Patience { limit, written: outlet.written(), since: Instant::now() }
+    }
+
+    /// Whether something waits and nothing of it was taken for so long. To be asked every [`LOOK`] or so.
+    pub(super) fn over(&mut self, outlet: &Outlet) -> bool {
+        let written = outlet.written();
+        if written != self.written || !outlet.pending() {
+            (self.written, self.since) = (written, Instant::now());
+            return false;
+        }
+        // A large write of which a slow reader has read a part says so.
+        outlet.kick();
+        self.since.elapsed() >= self.limit
+    }
+}
+
+/// Whether a device takes everything at once.
+fn is_memory(about: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    /// The major number of null, zero and full.
+    const MEMORY: u32 = 1;
+    about.file_type().is_char_device() && libc::major(about.rdev()) == MEMORY
+}
+
+fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let action: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: a zeroed sigaction has no flags, so the system call that is met returns, and an empty mask; the handler does
+    // nothing.
+    unsafe {
+        let mut kicked: libc::sigaction = std::mem::zeroed();
+        kicked.sa_sigaction = action as libc::sighandler_t;
+        libc::sigaction(KICK, &raw const kicked, std::ptr::null_mut());
+    }
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("writer".into()).spawn(move || shared.run())
+}
+
+extern "C" fn nothing(_: libc::c_int) {}

@@ -1,0 +1,93 @@
+//! stderr: what is said to the user.
+//!
+//! Nothing here can fail or panic: stderr may be closed, full, or a pipe that nobody reads. In the last case a sentence waits
+//! until a signal asks tracetui to end; then it is dropped, and so is all that follows. The macros of the standard library
+//! panic where stderr is gone, so clippy refuses them (`print_stderr`).
+
+use super::dashboard::charset;
+use super::outlet::{Finished, Outlet};
+use super::signals;
+use crate::limits;
+use crate::view::escape::{Mode, escape, escaped};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The shortest time that a reader has for a sentence.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// Nobody read the last sentence.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Says something, a line or several. Whatever is in it, a terminal shows it and does nothing else.
+pub fn say(text: impl std::fmt::Display) {
+    if UNREAD.load(Ordering::Relaxed) {
+        return;
+    }
+    let bytes = shown(&text.to_string());
+    if write(libc::STDERR_FILENO, &bytes, signals::asked_to_end) == Finished::Abandoned {
+        UNREAD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A name from outside in a sentence: on one line, and nothing in it acts on a terminal.
+pub fn name(name: impl AsRef<OsStr>) -> String {
+    escaped(name.as_ref().as_bytes(), mode()).into_owned()
+}
+
+/// Writes to stdout or stderr. Waits for a reader until it may give up, then as long as is left of the time after a signal.
+pub(super) fn write(fd: libc::c_int, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
+    match Outlet::to(fd) {
+        Ok(outlet) => {
+            let _ = outlet.inlet().write_all(bytes);
+            outlet.finish(signals::time_left(limits::PATIENCE).max(LEAST), may_give_up)
+        }
+        Err(_) => {
+            // No descriptor or thread is left.
+            // SAFETY: the descriptor is open as long as the process lives, and stays so: it is not closed here.
+            let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+            debug_assert_eq!(file.as_raw_fd(), fd);
+            let _ = (&*file).write_all(bytes);
+            Finished::Written
+        }
+    }
+}
+
+/// What the locale lets a terminal show: bytes of a character beyond ASCII are controls in one of 8 bits.
+fn mode() -> Mode {
+    charset().mode()
+}
+
+/// The lines of a text, each escaped for the locale.
+pub(super) fn shown(text: &str) -> Vec<u8> {
+    let mode = mode();
+    let mut out = Vec::with_capacity(text.len() + 1);
+    for line in text.trim_end_matches('\n').split('\n') {
+        escape(line.as_bytes(), mode, &mut out);
+        out.push(b'\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stay_lines_and_the_rest_is_escaped() {
+        let text = String::from_utf8(shown("one\x1b[2J\ntwo\u{9b}m \u{202e}\n")).expect("UTF-8");
+        assert_eq!(text, "one\\x1b[2J\ntwo\\u{9b}m \\u{202e}\n");
+        assert_eq!(shown("account"), b"account\n");
+    }
+
+    #[test]
+    fn a_name_is_on_one_line() {
+        assert_eq!(name("a\nb\x1b[31m"), "a\\nb\\x1b[31m");
+        assert_eq!(name(OsStr::from_bytes(b"\xff/\x9b")), "\\xff/\\x9b");
+    }
+}

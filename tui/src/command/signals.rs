@@ -1,0 +1,161 @@
+//! Signals that ask tracetui to end.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a further signal does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Second {
+    /// Ends the process at once with this status, wherever it stands.
+    Ends(i32),
+    /// Is one more. SIGQUIT counts too.
+    Counts,
+}
+
+/// SIGINT, SIGTERM and SIGHUP, as they come.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Takes the signals.
+    ///
+    /// # Errors
+    /// When a handler cannot be set.
+    pub fn take() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hangup()?,
+        })
+    }
+
+    /// Waits for the next one, and gives its number.
+    pub async fn next(&mut self) -> libc::c_int {
+        tokio::select! {
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.terminate.recv() => libc::SIGTERM,
+            () = next_of(&mut self.hangup) => libc::SIGHUP,
+        }
+    }
+}
+
+/// SIGHUP, unless it is ignored: under nohup(1) it stays so.
+///
+/// # Errors
+/// When a handler cannot be set.
+pub(super) fn hangup() -> io::Result<Option<Signal>> {
+    (!hangup_is_ignored()).then(|| signal(SignalKind::hangup())).transpose()
+}
+
+/// Waits for the next one; for ever if it is not taken.
+pub(super) async fn next_of(taken: &mut Option<Signal>) {
+    match taken {
+        Some(signal) => {
+            let _ = signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// When the first signal came, milliseconds of CLOCK_MONOTONIC; 0: none did.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// How many came.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
+static BY_PROCESS: AtomicBool = AtomicBool::new(false);
+
+/// The COMMAND's pidfd, or -1.
+static COMMAND: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on [`asked_to_end`] and [`sent_by_process`] know of signals. This and [`Signals::take`] go together: what takes
+/// signals without a loop that answers them would hide them.
+///
+/// # Errors
+/// When a handler cannot be set.
+pub fn watch(second: Second) -> io::Result<()> {
+    let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
+    let quit = (second == Second::Counts).then_some(libc::SIGQUIT);
+    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup).chain(quit) {
+        let note = move |info: &libc::siginfo_t| note(signal, info, second);
+        // SAFETY: the handler touches atomic numbers and calls clock_gettime, pidfd_send_signal and _exit: all are safe in a
+        // signal handler.
+        unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
+    }
+    Ok(())
+}
+
+/// The handler.
+fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
+    // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
+    let by_process = info.si_code <= 0;
+    BY_PROCESS.store(by_process, Ordering::Relaxed);
+    let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
+    if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
+        let command = COMMAND.load(Ordering::Relaxed);
+        // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them.
+        for signal in [by_process.then_some(signal), Some(libc::SIGTERM)].into_iter().flatten().filter(|_| command >= 0)
+        {
+            // SAFETY: no pointers; by a pidfd no other process can be met.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, command, signal, 0, 0) };
+        }
+        // SAFETY: ends the process: nothing of it runs any more.
+        unsafe { libc::_exit(status) };
+    }
+}
+
+/// A second signal that ends tracetui at once goes to this process as well, so that it does not outlive tracetui unasked.
+pub fn pass_on_to(pidfd: OwnedFd) {
+    debug_assert!(pidfd.as_raw_fd() >= 0);
+    // Open as long as tracetui lives: the handler must find it.
+    COMMAND.store(pidfd.into_raw_fd(), Ordering::Relaxed);
+}
+
+/// Whether a signal came.
+pub fn asked_to_end() -> bool {
+    ASKED.load(Ordering::Relaxed) != 0
+}
+
+/// What is left of a time that began with the first signal; all of it when none came.
+pub(super) fn time_left(of: Duration) -> Duration {
+    match ASKED.load(Ordering::Relaxed) {
+        0 => of,
+        asked => of.saturating_sub(Duration::from_millis(now().saturating_sub(asked))),
+    }
+}
+
+/// Whether the latest signal was sent to tracetui alone, so that its COMMAND has to get it from us.
+pub fn sent_by_process() -> bool {
+    BY_PROCESS.load(Ordering::Relaxed)
+}
+
+/// A file that reaches the limit of the shell (`ulimit -f`) is an error of the write, not the end of the process. To be called
+/// after a COMMAND was forked: it would inherit this.
+pub fn ignore_file_size() {
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+fn hangup_is_ignored() -> bool {
+    // SAFETY: the zeroed sigaction is a valid one, and the pointer is to a live local; nothing is changed.
+    unsafe {
+        let mut set: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut set) == 0 && set.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Milliseconds of CLOCK_MONOTONIC.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}

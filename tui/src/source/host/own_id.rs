@@ -1,0 +1,90 @@
+//! A process's own id in the initial pid namespace, asked of the kernel: it is the id that the probes see.
+//!
+//! /proc does not have it in a container that has a pid namespace and a /proc of its own. A program of three instructions
+//! returns it, and `BPF_PROG_TEST_RUN` runs that program in the caller's context.
+
+use super::procfs;
+use super::program::{self, Instruction};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use tracetui_shared::id::Tgid;
+
+/// `return bpf_get_current_pid_tgid() >> 32`.
+const OWN_TGID: [Instruction; 3] = [(0x85, 0, 0, 14), (0x77, 0, 0, 32), (0x95, 0, 0, 0)];
+
+/// The `BPF_PROG_TEST_RUN` member of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    program: u32,
+    retval: u32,
+    /// Data, repetitions, context, flags, CPU: none.
+    rest: [u64; 8],
+}
+
+/// The program that knows the id of the process that runs it.
+#[derive(Debug)]
+pub struct OwnId {
+    program: OwnedFd,
+}
+
+impl OwnId {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// When the kernel refuses it: without CAP_BPF and CAP_PERFMON.
+    pub fn load() -> io::Result<OwnId> {
+        Ok(OwnId { program: program::load(&OWN_TGID)? })
+    }
+
+    /// The descriptor, for [`ask`] after a fork. It is closed by an exec.
+    pub fn fd(&self) -> RawFd {
+        self.program.as_raw_fd()
+    }
+
+    /// The calling process's id; `None` before 5.10, which cannot run such a program on demand.
+    pub fn get(&self) -> Option<u32> {
+        ask(self.fd())
+    }
+}
+
+/// The calling process's id, by the descriptor of an [`OwnId`]. One system call: also for a process that was just forked.
+pub fn ask(program: RawFd) -> Option<u32> {
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+    let mut attr = RunAttr { program: u32::try_from(program).ok()?, ..RunAttr::default() };
+    // SAFETY: `attr` is as the command wants it, and lives through the call, which writes to it.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
+    (done == 0 && attr.retval != 0).then_some(attr.retval)
+}
+
+/// Our own id: by the kernel, else by /proc; `None` where neither has it.
+pub fn own_tgid() -> Option<Tgid> {
+    static OWN: OnceLock<Option<Tgid>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let asked = OwnId::load().ok().and_then(|own| own.get()).map(Tgid);
+        asked.or_else(|| procfs::initial_self().ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn the_kernel_and_proc_agree() {
+        match (OwnId::load(), procfs::initial_self()) {
+            (Ok(own), Ok(by_proc)) => assert_eq!(own.get(), Some(by_proc.0)),
+            // Past the capture of the test harness.
+            (own, by_proc) => {
+                let _ = writeln!(io::stderr(), "not compared: {:?}, {by_proc:?}", own.err());
+            }
+        }
+    }
+
+    #[test]
+    fn no_program_gives_no_id() {
+        assert_eq!((ask(-1), ask(i32::MAX)), (None, None));
+    }
+}

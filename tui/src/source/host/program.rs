@@ -1,0 +1,46 @@
+//! Programs of a few instructions that ask the kernel something. They attach to nothing.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// An instruction: code, registers (source and destination), offset, immediate.
+pub(super) type Instruction = (u8, u8, i16, i32);
+
+/// The `BPF_PROG_LOAD` member of `union bpf_attr`, as far as it is used.
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    /// Log, kernel version, flags: none.
+    rest: [u32; 6],
+}
+
+/// Loads a program of the type raw tracepoint.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+    let bytes: Vec<u8> = program
+        .iter()
+        .flat_map(|(code, registers, offset, immediate)| {
+            let ([a, b], [c, d, e, f]) = (offset.to_ne_bytes(), immediate.to_ne_bytes());
+            [*code, *registers, a, b, c, d, e, f]
+        })
+        .collect();
+    let attr = LoadAttr {
+        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        count: u32::try_from(program.len()).unwrap_or(0),
+        instructions: bytes.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        rest: [0; 6],
+    };
+    // SAFETY: `attr` is as the command wants it; the instructions and the license live through the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
+    let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: a descriptor that the kernel has just given, and nobody else knows of.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,419 @@
+//! Outputs that are closed, full or never read, and what is said on them: tracetui ends as it should, and claims no line that
+//! was not written.
+
+use crate::sys;
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Within what an end must come that nobody reads.
+fn soon() -> Duration {
+    match () {
+        () if emulated() => Duration::from_secs(60),
+        // Without optimisation what waits takes long to decode.
+        () if cfg!(debug_assertions) => Duration::from_secs(10),
+        () => Duration::from_secs(2),
+    }
+}
+
+fn open_some(dir: &Dir, count: usize) {
+    (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
+}
+
+/// Sends a signal and waits for the end; how long that took.
+fn ends_by(signal: i32, child: &mut Child) -> (std::process::ExitStatus, Duration) {
+    let began = Instant::now();
+    sys::kill(child.id() as i32, signal);
+    let status = wait_at_most(child, Duration::from_secs(60));
+    (status, began.elapsed())
+}
+
+/// A COMMAND that writes its process id to a file and then runs on, and ignores what a closed terminal or pipe sends.
+fn stubborn(dir: &Dir) -> [String; 3] {
+    let script = "trap '' HUP PIPE; echo $$ >PID; while :; do /bin/true; sleep 0.05; done";
+    ["sh".into(), "-c".into(), script.replace("PID", &dir.at("pid"))]
+}
+
+/// The id that a COMMAND wrote, once it has.
+fn pid_in(dir: &Dir) -> i32 {
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(dir.at("pid")).unwrap_or_default();
+        if let Ok(pid) = text.trim().parse() {
+            return pid;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the command runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[track_caller]
+fn check_gone(pid: i32) {
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the command was left behind");
+}
+
+/// Whole lines.
+fn lines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[test]
+fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (ours, theirs) = std::io::pipe().expect("a pipe");
+    let mut command = tracetui();
+    command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
+    let mut child =
+        command.stdout(theirs.try_clone().expect("a descriptor")).stderr(theirs).spawn().expect("tracetui starts");
+    drop(command);
+    let mut reader = BufReader::new(ours);
+    // As `2>&1 | head` does.
+    if !reads_ready(&mut child, &mut reader) {
+        return;
+    }
+    let command = pid_in(&dir);
+    drop(reader);
+    let status = wait_at_most(&mut child, Duration::from_secs(60));
+    assert_eq!(status.code(), Some(0), "as a closed pipe ends it");
+    check_gone(command);
+}
+
+#[test]
+fn stderr_that_is_gone_changes_nothing_else() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let mut command = tracetui();
+    command.args(["print", "--kind", "exec,exit", "--", "sh", "-c", "sleep 0.5; exit 7"]).stdin(Stdio::null());
+    command.stdout(File::create(dir.at("out")).expect("a file")).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tracetui starts");
+    drop(child.stderr.take());
+    assert_eq!(wait_at_most(&mut child, Duration::from_secs(60)).code(), Some(7));
+    let printed = std::fs::read_to_string(dir.at("out")).expect("text");
+    assert!(printed.contains(" EXIT ") || !crate::traced::doctor().contains("every kind"), "{printed}");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_does_not_hold_it() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
+    let mut stdout = traced.take_stdout();
+    open_some(&dir, 20_000);
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    traced.signal(libc::SIGTERM);
+    let run = traced.ended();
+    let took = began.elapsed();
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    assert!(took < soon(), "{took:?}");
+    let mut written = Vec::new();
+    stdout.read_to_end(&mut written).expect("what could be written");
+    // Rows about lost events are lines, and no events.
+    let whole = written.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let events = whole.filter(|line| !line.starts_with(b"{\"kind\":\"lost\"")).count() as u64;
+    assert!(events > 0, "{:?}", run.stderr);
+    check_account(&run, events);
+    assert!(run.stderr.iter().any(|line| line.contains("nobody reads the output")), "{:?}", run.stderr);
+}
+
+/// The account adds up, and claims so many lines.
+#[track_caller]
+fn check_account(run: &Run, events: u64) {
+    let account = run.account();
+    assert_eq!(n(&account["delivered"]), events, "{account}");
+    assert_eq!(n(&account["seen"]), events + n(&account["filtered"]) + n(&account["lost"]), "{account}");
+    assert!(!run.stderr.iter().any(|line| line.contains("off by")), "{:?}", run.stderr);
+}
+
+#[test]
+fn a_slow_reader_gets_everything() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(mut traced) = Traced::start_into(Stdio::piped(), &["--kind", "open"]) else { return };
+    let mut stdout = traced.take_stdout();
+    open_some(&dir, 2_000);
+    std::thread::sleep(Duration::from_millis(300));
+    traced.signal(libc::SIGTERM);
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut piece = [0; 16 << 10];
+        loop {
+            std::thread::sleep(Duration::from_millis(30));
+            match stdout.read(&mut piece).expect("a pipe") {
+                0 => return all,
+                read => all.extend_from_slice(&piece[..read]),
+            }
+        }
+    });
+    let run = traced.ended();
+    let all = reader.join().expect("no panic");
+    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+    assert!(all.ends_with(b"\n"), "the last line is whole");
+    let run = Run { raw: all, ..run };
+    run.check();
+    run.open(sys::pid(), &dir.at("missing-1999"));
+}
+
+#[test]
+fn a_command_is_signalled_though_nobody_reads() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let mut command = tracetui();
+    command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
+    let pid = pid_in(&dir);
+    // It opens libraries, 20 times a second.
+    std::thread::sleep(Duration::from_secs(2));
+    let (status, took) = ends_by(libc::SIGTERM, &mut child);
+    assert_eq!(status.code(), Some(128 + libc::SIGTERM), "the command's");
+    assert!(took < soon(), "{took:?}");
+    check_gone(pid);
+}
+
+/// A terminal of 200 columns, and the dashboard on it.
+fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
+    let (ours, theirs) = sys::terminal();
+    let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointer is to a live local of the type that the request takes.
+    assert_eq!(unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+    let mut command = tracetui();
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    command.args(args).stdin(to()).stdout(to()).stderr(File::create(dir.at("err")).expect("a file"));
+    let child = command.spawn().expect("tracetui starts");
+    (ours, child)
+}
+
+/// Waits until the terminal has something to read, and reads nothing.
+fn drawn(terminal: &OwnedFd, child: &mut Child) -> bool {
+    let mut fd = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    for _ in 0..1000 {
+        // SAFETY: one entry, a live local.
+        if unsafe { libc::poll(&raw mut fd, 1, 60) } > 0 && fd.revents & libc::POLLIN != 0 {
+            return true;
+        }
+        if child.try_wait().expect("a status").is_some() {
+            return false;
+        }
+    }
+    panic!("no screen");
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    for with_command in [false, true] {
+        let dir = Dir::new();
+        let command = stubborn(&dir);
+        let args: Vec<String> = if with_command { [&["--".to_owned()][..], &command].concat() } else { Vec::new() };
+        let (terminal, mut child) = dashboard(&dir, &args);
+        if !drawn(&terminal, &mut child) {
+            return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
+        }
+        let pid = with_command.then(|| pid_in(&dir));
+        // Under load, and until no further screen has room.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            open_some(&dir, 1_000);
+        }
+        let (status, took) = ends_by(libc::SIGTERM, &mut child);
+        let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(took < soon(), "{took:?}: {said}");
+        assert!(said.lines().last().is_some_and(|line| line.starts_with("account: ")), "{said}");
+        assert!(!said.contains("off by"), "{said}");
+        pid.into_iter().for_each(check_gone);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_dashboard() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (terminal, mut child) = dashboard(&dir, &[]);
+    if !drawn(&terminal, &mut child) {
+        return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
+    }
+    drop(terminal);
+    let status = wait_at_most(&mut child, Duration::from_secs(60));
+    let said = std::fs::read_to_string(dir.at("err")).expect("UTF-8");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.starts_with("account: ")), "{said}");
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_is_not_claimed() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let full = File::options().write(true).open("/dev/full").expect("always there");
+    let Some(traced) = Traced::start_into(full.into(), &["--kind", "open"]) else { return };
+    open_some(&dir, 500);
+    let run = traced.ended();
+    assert_eq!(run.status.code(), Some(1), "{:?}", run.stderr);
+    assert!(run.stderr.iter().any(|line| line.contains("No space left")), "{:?}", run.stderr);
+    let accounts: Vec<&String> = run.stderr.iter().filter(|line| line.starts_with("{\"account\"")).collect();
+    assert_eq!(accounts.len(), 1, "{:?}", run.stderr);
+    assert!(accounts[0].contains("\"delivered\":0,"), "{accounts:?}");
+}
+
+/// A limit of the shell.
+#[derive(Clone, Copy)]
+enum Limit {
+    FileSize,
+    OpenFiles,
+}
+
+/// `print` to a file, with a limit of the shell.
+fn limited(dir: &Dir, args: &[&str], what: Limit, soft: u64, hard: u64) -> Command {
+    let mut command = tracetui();
+    command.args(["print", "--format", "json"]).args(args).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.stdout(File::create(dir.at("out")).expect("a file"));
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe {
+        command.pre_exec(move || {
+            let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+            match what {
+                Limit::FileSize => libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit),
+                Limit::OpenFiles => libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
+            };
+            Ok(())
+        });
+    }
+    command
+}
+
+#[test]
+fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    const LIMIT: u64 = 20_000;
+    let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
+    let child = command.spawn().expect("tracetui starts");
+    let began = Instant::now();
+    let out = dir.at("out");
+    while std::fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
+        open_some(&dir, 100);
+    }
+    let done = child.wait_with_output().expect("its output");
+    let stderr: Vec<String> = String::from_utf8_lossy(&done.stderr).lines().map(str::to_owned).collect();
+    assert_eq!(done.status.code(), Some(1), "{stderr:?}");
+    if !stderr.iter().any(|line| line.starts_with("tracing")) {
+        return cannot_run(&stderr.join("; "));
+    }
+    assert!(stderr.iter().any(|line| line.contains("too large")), "{stderr:?}");
+    let written = std::fs::read(&out).expect("the output");
+    assert_eq!(written.len() as u64, LIMIT);
+    let account = stderr.into_iter().filter(|line| line.starts_with("{\"account\"")).collect();
+    check_account(&Run { status: done.status, stderr: account, raw: Vec::new() }, lines(&written));
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_or_named() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let words = ["--", "sh", "-c", "ulimit -n"];
+    let low = limited(&dir, &words, Limit::OpenFiles, 10, 10).output().expect("tracetui starts");
+    let said = String::from_utf8_lossy(&low.stderr);
+    match low.status.code() {
+        // CAP_SYS_RESOURCE may raise it; the command has what the shell gave.
+        Some(0) => assert!(said.lines().any(|line| line == "10"), "{said}"),
+        _ => assert!(said.contains("the limit of open files is 10") && said.contains("ulimit -n"), "{said}"),
+    }
+    let soft = limited(&dir, &words, Limit::OpenFiles, 10, 4096).output().expect("tracetui starts");
+    let said = String::from_utf8_lossy(&soft.stderr);
+    assert!(said.lines().any(|line| line == "10"), "{said}");
+    assert_eq!(soft.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let mut command = tracetui();
+    command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.stdout(File::create(dir.at("out")).expect("a file"));
+    // SAFETY: between fork and exec the closure makes a system call only. As nohup does.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("tracetui starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    if !reads_ready(&mut child, &mut stderr) {
+        return;
+    }
+    sys::kill(child.id() as i32, libc::SIGHUP);
+    open_some(&dir, 10);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().expect("a status").is_none(), "it goes on");
+    // One signal ends it: the first did not count.
+    let (status, _) = ends_by(libc::SIGTERM, &mut child);
+    assert_eq!(status.code(), Some(0));
+}
+
+/// What a run says, byte by byte.
+fn said(args: &[&std::ffi::OsStr], locale: &str) -> Vec<u8> {
+    let output = tracetui().args(args).env("LC_ALL", locale).output().expect("tracetui starts");
+    assert!(!output.status.success());
+    [output.stdout, output.stderr].concat()
+}
+
+#[test]
+fn names_in_messages_do_not_act_on_the_terminal() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let hostile = b"/no\x1b]0;title\x07\x1b[31m\nx\xff\x9b \xc2\x9b\xe2\x80\xae\xec\x9b\x9b";
+    let name = OsStr::from_bytes(hostile);
+    let with = |option: &str| [option.as_bytes(), hostile].concat();
+    let [size, kind, unknown] = ["--ring-size=", "--kind=", "--frob"].map(with);
+    let os = OsStr::from_bytes;
+    let all: [&[&OsStr]; 8] = [
+        &[os(b"print"), os(b"--btf"), name],
+        &[os(b"doctor"), os(b"--btf"), name],
+        &[os(b"btf"), os(b"--from"), name],
+        &[os(b"print"), os(&size)],
+        &[os(b"print"), os(&kind)],
+        &[os(b"print"), os(&unknown)],
+        &[name],
+        &[os(b"print"), os(b"--filter"), name],
+    ];
+    for args in all {
+        for locale in ["C.UTF-8", "C"] {
+            let said = said(args, locale);
+            let text = String::from_utf8(said).unwrap_or_else(|_| panic!("UTF-8: {args:?}"));
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{args:?}: {text:?}");
+            // Each byte of a character may be a control of an 8-bit terminal.
+            assert!(locale != "C" || text.is_ascii(), "{args:?}: {text:?}");
+        }
+    }
+}
