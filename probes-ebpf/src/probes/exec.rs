@@ -328,6 +328,8 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
         let header = &raw mut (*s).chunk.header;
         copy_header(header, &raw const (*s).frame.header);
         set(&raw mut (*s).off, u64::from(ARGV_FIRST));
+        let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
+        let mut why = 0;
         let mut turn = 0;
         loop {
             may_turn!(turn, CHUNKS);
@@ -335,22 +337,46 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
             if at >= carried {
                 break;
             }
-            let left = carried - at;
-            let len = at_most(left, u64::from(ARGV_CHUNK));
-            let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
-            let have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
-            let fault = if have < len { u32::from(mark::FAULT) } else { 0 };
-            (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: fault, reserved: 0 };
-            if !event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
-                event.count_cut_short();
-                (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: u32::from(NO_ROOM), reserved: 0 };
-                event.send_end(header, FIXED);
+            let len = at_most(carried - at, u64::from(ARGV_CHUNK));
+            if read_user(dst, len, from.wrapping_add(at)) != 0 {
+                why = mark::FAULT;
                 break;
             }
-            if fault != 0 {
+            (*s).chunk.record = ExecChunk { offset: at as u32, len: len as u32, marks: 0, reserved: 0 };
+            if !event.send_more(header, FIXED + len, FIXED + ARGV_CHUNK as u64) {
+                why = NO_ROOM;
                 break;
             }
             set(&raw mut (*s).off, at + len);
+        }
+        if why != 0 {
+            last_chunk(s, event, from, carried, why);
+        }
+    }
+}
+
+/// Sends the last continuation of arguments that end early, and why they do. Outside of the loop, for the verifier's sake.
+#[inline(always)]
+unsafe fn last_chunk(s: *mut ExecScratch, event: &Event, from: u64, carried: u64, why: u8) {
+    const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
+    // SAFETY: see `emit`.
+    unsafe {
+        let header = &raw mut (*s).chunk.header;
+        let at = get(&raw const (*s).off);
+        let mut have = 0;
+        if why == mark::FAULT {
+            let dst = (&raw mut (*s).chunk_buf).cast::<u8>();
+            let len = at_most(carried.wrapping_sub(at), u64::from(ARGV_CHUNK));
+            have = read_as_far::<{ ARGV_CHUNK as u64 }>(dst, len, from.wrapping_add(at));
+        }
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: have as u32, marks: why.into(), reserved: 0 };
+        if have > 0 && event.send_more(header, FIXED + have, FIXED + ARGV_CHUNK as u64) {
+            return;
+        }
+        let why = if have > 0 { NO_ROOM } else { why };
+        (*s).chunk.record = ExecChunk { offset: at as u32, len: 0, marks: why.into(), reserved: 0 };
+        if !event.send_end(header, FIXED) || why == NO_ROOM {
+            event.count_cut_short();
         }
     }
 }

@@ -325,10 +325,12 @@ enum When {
     Wanted,
 }
 
+/// In this order they are attached, and in the same order detached. Exits come before forks: so the exit of every process is
+/// seen whose fork was, at the start, and the fork of every process whose exit is, at the end.
 const GROUPS: [Group; 6] = [
-    Group { ways: &[(Way::Typed, &[FORK_BTF]), (Way::Functions, &[FORK_MULTI])], when: When::Always },
-    Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP, EXEC_BPRM_MULTI])], when: When::Always },
     Group { ways: &[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])], when: When::Always },
+    Group { ways: &[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP, EXEC_BPRM_MULTI])], when: When::Always },
+    Group { ways: &[(Way::Typed, &[FORK_BTF]), (Way::Functions, &[FORK_MULTI])], when: When::Always },
     Group {
         ways: &[
             (Way::Typed, &[SYS_EXIT_BTF]),
@@ -863,6 +865,12 @@ mod tests {
             ["fork_btf", "exec_btf", "exit_btf", "sys_exit_btf"].iter().all(|name| typed.contains(name)),
             "{typed:?}"
         );
+    }
+
+    #[test]
+    fn exits_are_seen_before_forks_and_forks_after_exits() {
+        let place = |kind| GROUPS.iter().position(|group| group.probes().any(|probe| probe.kinds == [kind]));
+        assert!(place(Kind::Exit) < place(Kind::Fork) && place(Kind::Exit).is_some(), "a process would not pair up");
     }
 
     #[test]

@@ -231,7 +231,8 @@ impl Live {
         self.programs.iter().map(of).collect()
     }
 
-    /// Detaches every program, and returns when none runs any more: the counters are final then.
+    /// Detaches every program, in the order in which they were attached, and returns when none runs any more: the counters are
+    /// final then.
     pub fn detach(&mut self) {
         if self.links.is_empty() {
             return;
