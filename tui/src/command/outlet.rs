@@ -196,7 +196,7 @@ impl Outlet {
     fn kick(&self) {
         if let Some(thread) = self.thread.as_ref().filter(|_| !self.shared.ended.load(Ordering::Acquire)) {
             // SAFETY: the thread was not joined, so its handle is good.
-            unsafe { libc::pthread_kill(thread.as_pthread_t(), KICK) };
+            unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, KICK) };
         }
     }
 }
