@@ -18,9 +18,10 @@ use futures_core::Stream;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The least time between two screens.
 const FRAME: Duration = Duration::from_millis(33);
@@ -66,8 +67,17 @@ pub async fn run(
 ) -> io::Result<Left> {
     let mut signals = AllSignals::listen()?;
     let mut screen = Screen::take(look.mouse)?;
-    let mut dashboard =
-        Loop { app, look, command, batches, recycle, open: true, started: Instant::now(), next_tick: Duration::ZERO };
+    let mut dashboard = Loop {
+        app,
+        look,
+        command,
+        batches,
+        recycle,
+        gone: terminal::watch()?,
+        open: true,
+        started: Instant::now(),
+        next_tick: Duration::ZERO,
+    };
     let left = dashboard.show(&mut screen, &mut signals).await;
     stop();
     hurry();
@@ -97,6 +107,8 @@ struct Loop<R> {
     command: Option<Running>,
     batches: mpsc::Receiver<Batch>,
     recycle: R,
+    /// Notified when the terminal is gone.
+    gone: Arc<Notify>,
     /// Whether the source still sends.
     open: bool,
     started: Instant,
@@ -112,6 +124,8 @@ enum Next {
 
 impl<R: Fn(Batch)> Loop<R> {
     async fn show(&mut self, screen: &mut Screen, signals: &mut AllSignals) -> io::Result<()> {
+        // The stream panics where the terminal is gone already; this says so.
+        crossterm::event::poll(Duration::ZERO).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let mut keys = EventStream::new();
         let (width, height) = screen.size()?;
         self.app.update(Input::Resize(width, height));
@@ -165,6 +179,7 @@ impl<R: Fn(Batch)> Loop<R> {
         tokio::select! {
             biased;
             signal = signals.next() => Ok(Some(Input::Signal(signal))),
+            () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
             happened = next_of(&mut self.command) => Ok(Some(of_command(happened))),
@@ -322,7 +337,7 @@ impl Draw<'_> {
 /// Whether a terminal was taken away, rather than failed.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
-        || error.raw_os_error() == Some(libc::EIO)
+        || matches!(error.raw_os_error(), Some(libc::EIO | libc::ENXIO | libc::ENOTTY))
 }
 
 /// Waits for what happens to a COMMAND; for ever if there is none.

@@ -7,9 +7,11 @@ use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use tokio::sync::Notify;
 
 /// Whether the terminal is ours: what a panic has to give back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -225,4 +227,51 @@ fn stop_job() {
         libc::kill(0, libc::SIGTSTP);
         libc::sigaction(libc::SIGTSTP, &ours, std::ptr::null_mut());
     }
+}
+
+/// Says when the terminal on stdin is gone.
+///
+/// A read of such a terminal returns nothing at once, and crossterm 0.29 then reads again for ever (`try_read` in
+/// src/event/source/unix/mio.rs). So stdin becomes a pipe that stays empty, which ends that loop.
+pub(super) fn watch() -> io::Result<Arc<Notify>> {
+    let gone = Arc::new(Notify::new());
+    if !io::stdin().is_terminal() {
+        return Ok(gone);
+    }
+    let (reader, writer) = pipe()?;
+    let says = Arc::clone(&gone);
+    std::thread::Builder::new().name("terminal".into()).spawn(move || {
+        if hangs_up(libc::STDIN_FILENO) {
+            // SAFETY: two open descriptors; what stdin was is closed.
+            unsafe { libc::dup2(reader.as_raw_fd(), libc::STDIN_FILENO) };
+            // Closed, it would be readable: its end.
+            std::mem::forget(writer);
+        }
+        says.notify_one();
+    })?;
+    Ok(gone)
+}
+
+/// Waits until a terminal hangs up; `false` when that cannot be waited for.
+fn hangs_up(terminal: libc::c_int) -> bool {
+    let mut entry = libc::pollfd { fd: terminal, events: 0, revents: 0 };
+    loop {
+        // SAFETY: one entry, a live local. Errors and hang-ups are reported without being asked for.
+        match unsafe { libc::poll(&raw mut entry, 1, -1) } {
+            1 => return true,
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A pipe of which a read never waits.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both are new and nobody else's.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
