@@ -2,8 +2,8 @@
 
 use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS};
 use crate::read::get;
-use crate::task::{Who, cgroup};
-use tracetui_shared::capture::{Capture, CommGlobs, test};
+use crate::task::{Who, cgroup, start_of};
+use tracetui_shared::capture::{Capture, CommGlobs, ProcessKey, TICK_NS, test};
 use tracetui_shared::header::COMM_LEN;
 use tracetui_shared::kind::Kind;
 
@@ -27,26 +27,36 @@ unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -
     unsafe {
         !(tests & test::FAILED != 0 && !failed
             || tests & test::PID != 0 && CAPTURE_PIDS.get(who.tgid).is_none()
-            || tests & test::TREE != 0 && CAPTURE_TREE.get(who.tgid).is_none()
+            || tests & test::TREE != 0 && CAPTURE_TREE.get(key(capture, tests, who.tgid, start_of(who.task))).is_none()
             || tests & test::CGROUP != 0 && CAPTURE_CGROUPS.get(cgroup(who.task)).is_none()
             || tests & test::UID != 0 && CAPTURE_UIDS.get(who.uid).is_none()
             || tests & test::COMM != 0 && !matches(&raw const (*capture).comm, who.comm))
     }
 }
 
-/// Lets a new process into its parent's tree. The order of the two maps matters: user space puts a parent into the tree
-/// first and looks at who was born after that, so that a child that is in neither is nobody's. `false` when a map that it
-/// belongs in is full.
+/// The key of a process in the maps of trees.
 #[inline(always)]
-pub unsafe fn inherit(parent: u32, child: u32) -> bool {
+unsafe fn key(capture: *const Capture, tests: u32, tgid: u32, start: u64) -> ProcessKey {
+    // SAFETY: as in `wanted`.
+    let offset = unsafe { get(&raw const (*capture).start_offset) };
+    ProcessKey::new(tgid, if tests & test::TICKS != 0 { start.wrapping_add(offset) / TICK_NS } else { start })
+}
+
+/// Lets a new process into its parent's tree; both are given as process id and start. The order of the two maps matters:
+/// user space puts a parent into the tree first and then looks for processes that were born after that, so that a child in
+/// neither map belongs to no tree. `false` when a map that it belongs in is full.
+#[inline(always)]
+pub unsafe fn inherit(parent: (u32, u64), child: (u32, u64)) -> bool {
     let Some(capture) = CAPTURE.get_ptr(0) else { return true };
     // SAFETY: as in `wanted`; keys and values are on the stack.
     unsafe {
         let tests = get(&raw const (*capture).tests);
-        let noted = tests & test::KIN == 0 || CAPTURE_KIN.insert(child, parent, 0).is_ok();
         if tests & (test::TREE | test::KIN) == 0 {
-            return noted;
+            return true;
         }
+        let parent = key(capture, tests, parent.0, parent.1);
+        let child = key(capture, tests, child.0, child.1);
+        let noted = tests & test::KIN == 0 || CAPTURE_KIN.insert(child, parent, 0).is_ok();
         let Some(root) = CAPTURE_TREE.get_ptr(parent) else { return noted };
         let let_in = CAPTURE_TREE.get(child).is_some() || CAPTURE_TREE.insert(child, get(root), 0).is_ok();
         noted && let_in
@@ -55,13 +65,16 @@ pub unsafe fn inherit(parent: u32, child: u32) -> bool {
 
 /// Takes a process that ended out of its tree; its children stay.
 #[inline(always)]
-pub unsafe fn forget(process: u32) {
+pub unsafe fn forget(who: &Who) {
     let Some(capture) = CAPTURE.get_ptr(0) else { return };
     // SAFETY: as in `inherit`.
     unsafe {
-        if get(&raw const (*capture).tests) & (test::TREE | test::KIN) != 0
-            && CAPTURE_TREE.get_ptr(process).is_some_and(|root| get(root) != process)
-        {
+        let tests = get(&raw const (*capture).tests);
+        if tests & (test::TREE | test::KIN) == 0 {
+            return;
+        }
+        let process = key(capture, tests, who.tgid, start_of(who.task));
+        if CAPTURE_TREE.get_ptr(process).is_some_and(|root| get(root) != process) {
             let _ = CAPTURE_TREE.remove(process);
         }
     }

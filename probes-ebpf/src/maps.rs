@@ -9,7 +9,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
-use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS};
+use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS, ProcessKey};
 use tracetui_shared::counters::CpuState;
 
 /// The way to user space. Its size is set by user space.
@@ -36,11 +36,11 @@ pub static CAPTURE_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_UIDS, 
 
 /// The processes of the trees that the capture filter lets through, each with the root by which it is in.
 #[map]
-pub static CAPTURE_TREE: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TREE, 0);
+pub static CAPTURE_TREE: HashMap<ProcessKey, ProcessKey> = HashMap::with_max_entries(MAX_TREE, 0);
 
 /// New processes and their parents, while user space looks for the descendants of a tree's root.
 #[map]
-pub static CAPTURE_KIN: HashMap<u32, u32> = HashMap::with_max_entries(MAX_KIN, 0);
+pub static CAPTURE_KIN: HashMap<ProcessKey, ProcessKey> = HashMap::with_max_entries(MAX_KIN, 0);
 
 /// The cgroups that the capture filter lets through.
 #[map]

@@ -13,13 +13,41 @@ pub mod test {
     /// The event must have failed: `ret < 0`, or an exit with a signal or a code other than 0.
     pub const FAILED: u32 = 8;
     /// The process must be a key of the map `CAPTURE_TREE`. The value is the root by which it was let in, which new
-    /// processes inherit. A root has its own number: it stays, whatever becomes of the process.
+    /// processes inherit. The value of a root is the root itself; it stays in the map after its end, where it matches no
+    /// other process.
     pub const TREE: u32 = 16;
     /// The process's cgroup (v2) must be a key of the map `CAPTURE_CGROUPS`.
     pub const CGROUP: u32 = 32;
-    /// No test: new processes inherit, and are noted in the map `CAPTURE_KIN` with their parents, for the one who looks for
+    /// No test: new processes inherit, and are noted in the map `CAPTURE_KIN` with their parents, while user space looks for
     /// the descendants of a tree's root before [`TREE`] is in force.
     pub const KIN: u32 = 64;
+    /// No test: starts in [`super::ProcessKey`]s are counted in clock ticks, as /proc/PID/stat shows them, because user space
+    /// cannot learn the exact ones.
+    pub const TICKS: u32 = 128;
+}
+
+/// Nanoseconds of a clock tick of /proc (`USER_HZ` is 100 on x86-64 and aarch64).
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A process of a tree. A process id alone may be used again; with the start it is not.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProcessKey {
+    /// `task->tgid`.
+    pub tgid: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+    /// `start_boottime` of the leader; where [`test::TICKS`] is set, [`Capture::start_offset`] is added and the sum is counted
+    /// in [`TICK_NS`].
+    pub start: u64,
+}
+
+impl ProcessKey {
+    /// The key of a process.
+    #[inline(always)]
+    pub const fn new(tgid: u32, start: u64) -> ProcessKey {
+        ProcessKey { tgid, reserved: 0, start }
+    }
 }
 
 /// Most pids that `--pid` takes in the kernel.
@@ -43,6 +71,9 @@ pub struct Capture {
     pub kinds: u32,
     /// Set of [`test`] bits; all that are set must hold.
     pub tests: u32,
+    /// What the time namespace of user space adds to the starts that /proc shows, in nanoseconds (two's complement). Used
+    /// where [`test::TICKS`] is set.
+    pub start_offset: u64,
     /// The globs of `--comm`, when [`test::COMM`] is set.
     pub comm: CommGlobs,
 }

@@ -14,6 +14,7 @@ mod tests;
 use crate::account::{Account, ByKind, Shortage};
 use crate::budget::Budget;
 use crate::enrich::World;
+use crate::enrich::process::ProcessKey;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
 use crate::frame::host::{FIRST_KIND, HostFrame};
@@ -89,6 +90,20 @@ impl Pipeline {
     /// Bytes of what waits here: execs for the rest of their arguments, requests for their end, and events for their order to settle.
     pub fn bytes(&self) -> usize {
         self.order.bytes() + self.assembler.bytes() + self.requests.bytes()
+    }
+
+    /// Says which ids the filter in force asks for trees of ([`ProcessTable::follow`]).
+    ///
+    /// [`ProcessTable::follow`]: crate::enrich::process::ProcessTable::follow
+    pub fn follow(&mut self, roots: &[Tgid]) {
+        self.world.processes.follow(roots);
+    }
+
+    /// Says which process such an id stands for ([`ProcessTable::follow_process`]).
+    ///
+    /// [`ProcessTable::follow_process`]: crate::enrich::process::ProcessTable::follow_process
+    pub fn follow_process(&mut self, process: ProcessKey) -> bool {
+        self.world.processes.follow_process(process)
     }
 
     /// What is known around the events that were released so far.

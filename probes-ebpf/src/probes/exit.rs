@@ -62,7 +62,7 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
         }
         let record = status(task, signal);
         let event = Event::begin(slot, &who, record.status != 0);
-        capture::forget(who.tgid);
+        capture::forget(&who);
         let Some(event) = event else { return };
         let mut frame = MaybeUninit::<Frame<ExitRecord>>::uninit();
         let frame = frame.as_mut_ptr();

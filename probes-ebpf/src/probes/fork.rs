@@ -45,7 +45,9 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         }
         // The child's parent, not the caller: they differ with CLONE_PARENT.
         let real_parent: u64 = ld(child, Field::TaskRealParent);
-        if !capture::inherit(ld(real_parent, Field::TaskTgid), tgid) {
+        let (parent_tgid, parent_start): (u32, u64) = (ld(real_parent, Field::TaskTgid), start_of(real_parent));
+        let start: u64 = ld(child, Field::TaskStartBoottime);
+        if !capture::inherit((parent_tgid, parent_start), (tgid, start)) {
             emit::count_tree_full();
         }
         let who = Who::of(parent);
@@ -56,10 +58,10 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         (&raw mut (*frame).record).write(ForkRecord {
             child: Tgid(tgid),
             child_tid: tid,
-            child_start: BootNanos(ld(child, Field::TaskStartBoottime)),
-            child_parent: Tgid(ld(real_parent, Field::TaskTgid)),
+            child_start: BootNanos(start),
+            child_parent: Tgid(parent_tgid),
             reserved: 0,
-            child_parent_start: BootNanos(start_of(real_parent)),
+            child_parent_start: BootNanos(parent_start),
         });
         const LEN: u64 = size_of::<Frame<ForkRecord>>() as u64;
         event.send(frame.cast(), LEN, LEN);

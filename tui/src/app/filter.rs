@@ -7,6 +7,7 @@ use crate::enrich::World;
 use crate::event::Seen;
 use std::fmt;
 use std::ops::Range;
+use tracetui_shared::id::Tgid;
 
 /// Decides which events are shown. It hides, it never stops collection.
 pub trait DisplayFilter: fmt::Debug {
@@ -16,6 +17,11 @@ pub trait DisplayFilter: fmt::Debug {
     /// Whether it asks for kinds: only then may it hide gap rows.
     fn names_kinds(&self) -> bool {
         false
+    }
+
+    /// The ids of the trees that it asks for.
+    fn roots(&self) -> Vec<Tgid> {
+        Vec::new()
     }
 
     /// The parts that all have to hold; joined by spaces they are the filter again.
@@ -75,6 +81,11 @@ impl FilterState {
     /// The filter in force; `None` shows everything.
     pub fn applied(&self) -> Option<&dyn DisplayFilter> {
         self.applied.as_deref()
+    }
+
+    /// The ids of the trees that the filter in force asks for.
+    pub fn roots(&self) -> Vec<Tgid> {
+        self.applied.as_ref().map(|filter| filter.roots()).unwrap_or_default()
     }
 
     /// The text of the filter in force.

@@ -5,6 +5,7 @@ use crate::enrich::World;
 use crate::event::Seen;
 use crate::filter::{Filter, Scratch};
 use std::cell::RefCell;
+use tracetui_shared::id::Tgid;
 
 /// A filter with the room that its evaluation needs.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ impl DisplayFilter for Language {
     // The language itself lets gap rows through unless kinds are named without them.
     fn names_kinds(&self) -> bool {
         true
+    }
+
+    fn roots(&self) -> Vec<Tgid> {
+        self.filter.roots()
     }
 
     fn parts(&self) -> Vec<String> {

@@ -194,6 +194,7 @@ impl App {
         pipeline.set_budget(settings.budget);
         let mut filter = FilterState::new(settings.parse);
         filter.set(&settings.filter, pipeline.world())?;
+        pipeline.follow(&filter.roots());
         Ok(App {
             store: Store::new(settings.budget.kept(0)),
             list: List::new(),

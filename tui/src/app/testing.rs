@@ -25,13 +25,15 @@ pub(crate) const CLOCK_OFFSET: i64 = 1_795_183_331_000_000_000 - 100_000_000_000
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) batch: Batch,
+    /// When the processes started that make events from now on, but for some nanoseconds.
+    pub(crate) start_ns: u64,
     ns: u64,
     seqs: [u64; SLOTS],
 }
 
 impl Default for Feed {
     fn default() -> Feed {
-        Feed { batch: Batch::default(), ns: 100_000_000_000, seqs: [0; SLOTS] }
+        Feed { batch: Batch::default(), start_ns: 90_000_000_000, ns: 100_000_000_000, seqs: [0; SLOTS] }
     }
 }
 
@@ -51,7 +53,7 @@ impl Feed {
             version: VERSION,
             seq: self.seqs[slot as usize],
             time: BootNanos(self.ns),
-            start: BootNanos(90_000_000_000 + u64::from(pid)),
+            start: BootNanos(self.start_ns + u64::from(pid)),
             tgid: Tgid(pid),
             tid: Tid(pid),
             ppid: Tgid(1),

@@ -274,6 +274,30 @@ fn escape_peels_the_filter_part_by_part() {
 }
 
 #[test]
+fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
+    let mut made = Feed::default();
+    let mut app = app(80, 24, MEMORY);
+    made.open(7, "old", "/a", 3);
+    made.exit(7, "old", 0);
+    made.start_ns += 11_000_000_000;
+    for path in ["/b", "/c", "/d"] {
+        made.open(7, "new", path, 3);
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "P");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7", 3));
+    keys(&mut app, "\x12gP");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7", 2), "of the older one");
+    // Typed, it is about the process that has the id now, and stays so when the filter is changed.
+    keys(&mut app, "\x12ftree=7\nfcomm=new\n");
+    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7 comm=new", 3));
+    keys(&mut app, "\x12fcomm=old or tree=7\n");
+    assert_eq!(app.list().events(), 5);
+    keys(&mut app, "gP");
+    assert_eq!(app.list().events(), 2, "{}", app.filter().text());
+}
+
+#[test]
 fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "fcomm=cat (");

@@ -434,11 +434,19 @@ impl App {
 
     /// Asks about every kept event again, the newest slice at once.
     fn refilter(&mut self) {
+        self.pipeline.follow(&self.filter.roots());
         self.list.restart(&self.store);
         self.work();
     }
 
     fn add_part(&mut self, action: Action) {
+        if action == Action::OnlyTree
+            && let Some(process) = self.selected().and_then(|stored| stored.process).map(|process| process.key)
+            && self.pipeline.follow_process(process)
+        {
+            // The same part as before may mean another process now.
+            self.refilter();
+        }
         let part = self.selected().filter(|stored| stored.kind != Kind::Lost).and_then(|stored| {
             let header = &stored.frame.header;
             match action {

@@ -183,10 +183,10 @@ pub struct TraceOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Filters (one repeated or with commas: or; different ones: and)")]
 pub struct FilterOptions {
-    /// Processes with these ids
+    /// Processes with these ids, whichever has one at the time
     #[arg(long, value_name = "N")]
     pub pid: Vec<String>,
-    /// Processes with these ids and all that descend from them
+    /// The processes that have these ids when the trace starts, and all that descend from them
     #[arg(long, value_name = "N")]
     pub tree: Vec<String>,
     /// Names of threads

@@ -64,9 +64,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let outlet = Outlet::to(libc::STDOUT_FILENO).context("cannot write to stdout")?;
     let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
     let mut scratch = Scratch::default();
-    let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     let mut pipeline = Pipeline::new(kinds);
     pipeline.set_budget(options.budget);
+    pipeline.follow(&filters.rest.roots());
+    let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
     if let Some(command) = options.command {
         pipeline.only_command(command);
     }

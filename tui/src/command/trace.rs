@@ -8,7 +8,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Probe};
+use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed};
 use crate::limits;
 use crate::source::CaptureFilter;
 use crate::source::command::Ended;
@@ -20,10 +20,9 @@ use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
-use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Way};
+use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
 use crate::source::provoke::Provoker;
 use anyhow::{Context, Result, anyhow, bail};
-use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_shared::capture::{MAX_TREE, test};
@@ -268,7 +267,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
     let mut first = vec![first_batch(&machine, live.probes(), known)];
-    let starts = live.take_task_starts();
+    let starts = live.take_started();
     let (budget, size) = (options.budget, options.budget.batch());
     let scan: Option<Scan> = match live.asks_for_cgroups() {
         // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
@@ -358,15 +357,31 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
 
 /// The processes that are there already, in batches of about `size` bytes. After the attach, so that none is missed in
 /// between.
-fn scan_processes(starts: &FxHashMap<u32, u64>, size: usize, send: &mut dyn FnMut(Batch) -> bool) {
+///
+/// Where the kernel told which processes ran at the attach, they are those, with the parents that they had: a process that
+/// started since is told by its fork, and one that ended since has events yet to come.
+fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) -> bool) {
     let Ok(scanner) = Scanner::new() else { return };
     let mut batch = Batch::default();
-    let mut take = |seed| {
+    let mut take = |seed: ProcessSeed| {
         HostFrame::ProcessSeed(seed).push(clock::now_boot(), &mut batch);
         batch.len() < size || send(std::mem::take(&mut batch))
     };
-    // A /proc that cannot be listed has no processes.
-    let _ = scanner.scan(|tgid| starts.get(&tgid).copied(), &mut take);
+    if started.is_empty() {
+        // A /proc that cannot be listed has no processes.
+        let _ = scanner.scan(|_| None, &mut take);
+    }
+    for process in started {
+        let found = scanner.process(process.tgid, |_| Some(process.start.0)).filter(|seed| seed.start_exact);
+        let bare =
+            || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
+        let seed = found.or_else(|| (!process.ended).then(bare));
+        if let Some(seed) = seed
+            && !take(ProcessSeed { ppid: process.parent, ..seed })
+        {
+            break;
+        }
+    }
     if !batch.is_empty() {
         send(batch);
     }

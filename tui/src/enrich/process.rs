@@ -159,8 +159,12 @@ pub struct ProcessTable {
     /// Ended processes, oldest first.
     dead: VecDeque<ProcessKey>,
     pairing: Pairing,
-    /// The COMMAND, until its end: later its process id may be another's.
-    command: Option<Tgid>,
+    /// The COMMAND's process id, and which process that is, once it is met: later another may have the id.
+    command: Option<(Tgid, Option<ProcessKey>)>,
+    /// The processes that the ids in `tree=ID` stand for; `None` until there is one.
+    roots: FxHashMap<Tgid, Option<ProcessKey>>,
+    /// The keys of seeds whose exact start became known since: as they were, and as they are. Parents may bear the old ones.
+    settled: FxHashMap<ProcessKey, ProcessKey>,
     /// When the probes were attached.
     since: BootNanos,
     /// Bytes of all entries.
@@ -201,7 +205,22 @@ impl ProcessTable {
 
     /// Says which process is the COMMAND that tracetui started; before it is met.
     pub fn set_command(&mut self, command: Tgid) {
-        self.command = Some(command);
+        self.command = Some((command, None));
+    }
+
+    /// Says which ids `tree=ID` is asked about from now on. An id stands for the process that has it now, or had it last; if
+    /// none is known, for the first that gets it. An id that is followed already keeps its process.
+    pub fn follow(&mut self, ids: &[Tgid]) {
+        self.roots.retain(|id, _| ids.contains(id));
+        for id in ids {
+            self.roots.entry(*id).or_insert_with(|| self.current.get(id).copied());
+        }
+    }
+
+    /// Says which process the id in `tree=ID` stands for, whichever has it now; to be told before [`follow`](Self::follow).
+    /// Whether it stood for another before.
+    pub fn follow_process(&mut self, process: ProcessKey) -> bool {
+        self.roots.insert(process.tgid, Some(process)).is_some_and(|before| before != Some(process))
     }
 
     /// Every entry, in no order.
@@ -211,7 +230,12 @@ impl ProcessTable {
 
     /// The entry of an identity.
     pub fn get(&self, key: ProcessKey) -> Option<&Entry> {
-        self.entries.get(&key)
+        self.entries.get(&self.exact(key))
+    }
+
+    /// A key as it is since the exact start is known.
+    fn exact(&self, key: ProcessKey) -> ProcessKey {
+        self.settled.get(&key).copied().unwrap_or(key)
     }
 
     /// The entry that a process id stands for now (or stood for last).
@@ -224,17 +248,22 @@ impl ProcessTable {
         let mut next = process.parent;
         // Bounded: a parent started before its child, so the chain cannot turn back on itself.
         std::iter::from_fn(move || {
-            let entry = self.entries.get(&next?)?;
+            let entry = self.get(next?)?;
             next = entry.process.parent.filter(|parent| parent.start <= entry.process.key.start);
             Some(&entry.process)
         })
     }
 
-    /// Whether a process is `root` or descends from it, by the parents at the forks.
+    /// Whether a process is the one that `root` stands for ([`follow`](Self::follow); an id that is not followed stands for
+    /// the process that has it now) or descends from it, by the parents at the forks.
     pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
-        process.key.tgid == root
-            || process.parent.is_some_and(|parent| parent.tgid == root)
-            || self.ancestors(process).any(|p| p.key.tgid == root)
+        let followed = self.roots.get(&root).copied();
+        let Some(root) = followed.unwrap_or_else(|| self.current.get(&root).copied()) else { return false };
+        let root = self.exact(root);
+        let is_root = |key: ProcessKey| key.tgid == root.tgid && self.exact(key) == root;
+        is_root(process.key)
+            || process.parent.is_some_and(is_root)
+            || self.ancestors(process).any(|ancestor| is_root(ancestor.key) || ancestor.parent.is_some_and(is_root))
     }
 
     /// Takes a process from the process scan. One that an event brought in before keeps what the event said.
@@ -255,7 +284,9 @@ impl ProcessTable {
                 }
                 return;
             }
-            if known.start >= seed.start {
+            // The scan is ahead of the events: that the known one ended, and that this one started, is yet to be told by them.
+            let lives = self.entries.get(&known).is_some_and(|entry| entry.end.is_none());
+            if lives || known.start >= seed.start {
                 return;
             }
         }
@@ -272,7 +303,10 @@ impl ProcessTable {
     }
 
     fn seeded(&self, key: ProcessKey, seed: &ProcessSeed) -> Process {
-        let parent = self.current.get(&seed.ppid).copied().filter(|_| seed.ppid.0 != 0);
+        // Both to the tick where either is: a process that started later has the id of a parent that ended.
+        let tick = if seed.start_exact { 1 } else { seed.tick_ns.max(1) };
+        let older = |parent: &ProcessKey| seed.ppid.0 != 0 && parent.start.0 / tick <= key.start.0 / tick;
+        let parent = self.current.get(&seed.ppid).copied().filter(older);
         Process {
             key,
             parent,
@@ -286,7 +320,8 @@ impl ProcessTable {
             uid: seed.uid,
             gid: seed.gid,
             cgroup: seed.cgroup.as_slice().into(),
-            origin: Origin::Seed,
+            // Of one that ended before /proc was read only the start and the parent are known.
+            origin: if seed.comm.is_empty() && seed.exe.is_empty() { Origin::Older } else { Origin::Seed },
             execs: 0,
         }
     }
@@ -341,11 +376,14 @@ impl ProcessTable {
         let process = Arc::clone(&entry.process);
         self.entries.insert(key, entry);
         self.current.insert(key.tgid, key);
+        self.settled.insert(seeded, key);
         Some(process)
     }
 
     fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
-        let parent = self.current.get(&header.ppid).copied().filter(|parent| parent.start <= key.start);
+        // One that started later, or ended before this event, is not the parent but had or has its id.
+        let parent = self.by_tgid(header.ppid).filter(|parent| parent.end.is_none()).map(|parent| parent.process.key);
+        let parent = parent.filter(|parent| parent.start <= key.start);
         Process {
             key,
             of_command: self.is_of_command(key, parent),
@@ -369,7 +407,7 @@ impl ProcessTable {
     /// Whether a process whose fork was not seen is of the COMMAND: that itself, which was forked before any probe was
     /// attached, or a child whose fork was lost.
     fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
-        self.command == Some(key.tgid)
+        self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
             || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
     }
 
@@ -384,10 +422,10 @@ impl ProcessTable {
             if known.process.origin == Origin::Fork {
                 self.pairing.repeated_start += 1;
             }
-            return self.inherit(key, caller);
+            return self.inherit(key, parent, caller);
         }
         if self.settle_seed(key).is_some() {
-            return self.inherit(key, caller);
+            return self.inherit(key, parent, caller);
         }
         let child = Process {
             key,
@@ -405,13 +443,12 @@ impl ProcessTable {
         self.insert(Arc::new(child), header.time);
     }
 
-    /// A child that the process scan found before its fork was read is the COMMAND's if its parent is.
-    fn inherit(&mut self, child: ProcessKey, parent: &Process) {
-        if let Some(entry) = self.entries.get_mut(&child)
-            && parent.of_command
-            && !entry.process.of_command
-        {
-            entry.process = Arc::new(Process { of_command: true, ..(*entry.process).clone() });
+    /// A child that the process scan found before its fork was read: its parent was only known by its id, and it is the
+    /// COMMAND's if its parent is.
+    fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
+        if let Some(entry) = self.entries.get_mut(&child) {
+            let of_command = entry.process.of_command || caller.of_command;
+            entry.process = Arc::new(Process { parent: Some(parent), of_command, ..(*entry.process).clone() });
         }
     }
 
@@ -453,15 +490,22 @@ impl ProcessTable {
             self.pairing.unpaired_exit += 1;
         }
         entry.end = Some(End { time: header.time, status });
-        if self.command == Some(process.key.tgid) {
-            self.command = None;
-        }
         self.bury(process.key);
         process
     }
 
     fn insert(&mut self, process: Arc<Process>, last: BootNanos) {
         let key = process.key;
+        if let Some(root) = self.roots.get_mut(&key.tgid) {
+            root.get_or_insert(key);
+        }
+        if let Some((_, met)) = self.command.as_mut().filter(|(id, _)| *id == key.tgid) {
+            met.get_or_insert(key);
+        }
+        if self.is_found_ahead(key) {
+            self.hold(process, last);
+            return;
+        }
         if let Some(before) = self.current.insert(key.tgid, key) {
             let living = self.entries.get(&before).is_some_and(|entry| entry.end.is_none());
             if living && before != key {
@@ -471,7 +515,21 @@ impl ProcessTable {
             }
         }
         self.inexact.remove(&key.tgid);
+        self.hold(process, last);
+    }
+
+    /// Whether the id of a process, of which an event tells, has in the process scan a later process already, of which no
+    /// event told yet.
+    fn is_found_ahead(&self, key: ProcessKey) -> bool {
+        let found = self.current.get(&key.tgid).and_then(|current| self.entries.get(current));
+        found.is_some_and(|found| {
+            found.process.origin == Origin::Seed && found.last == BootNanos(0) && found.process.key.start > key.start
+        })
+    }
+
+    fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
         self.bytes += process.bytes();
+        let key = process.key;
         if let Some(before) = self.entries.insert(key, Entry { process, end: None, others: 0, last }) {
             self.bytes -= before.process.bytes();
         }

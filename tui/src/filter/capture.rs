@@ -279,7 +279,7 @@ impl<'n> Lowered<'n> {
 
     fn capture(self, kinds: u32) -> CaptureFilter {
         CaptureFilter {
-            capture: Capture { kinds, tests: self.tests, comm: self.comm.unwrap_or(CommGlobs::NONE) },
+            capture: Capture { kinds, tests: self.tests, start_offset: 0, comm: self.comm.unwrap_or(CommGlobs::NONE) },
             pids: self.pids.unwrap_or_default(),
             uids: self.uids.unwrap_or_default(),
             trees: self.trees.unwrap_or_default(),

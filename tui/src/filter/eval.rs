@@ -118,6 +118,16 @@ impl Node {
         }
     }
 
+    /// Adds the ids of the trees that are asked for.
+    pub(super) fn roots(&self, into: &mut Vec<Tgid>) {
+        match self {
+            Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| node.roots(into)),
+            Node::Not(node) => node.roots(into),
+            Node::Tree(root) => into.push(*root),
+            Node::Failed | Node::Word(_) | Node::Field(_) => {}
+        }
+    }
+
     /// What it costs, to ask the cheap ones first.
     fn cost(&self) -> u8 {
         match self {

@@ -33,6 +33,7 @@ use crate::enrich::World;
 use crate::event::{Body, Seen};
 use ast::Expr;
 use eval::{Compiler, Node};
+use tracetui_shared::id::Tgid;
 
 /// Turns names of users and groups into ids, once, when a filter is read.
 pub trait Names {
@@ -117,7 +118,15 @@ impl Filter {
         }
     }
 
-    /// Whether an event passes.
+    /// The ids of the trees that it asks for.
+    pub fn roots(&self) -> Vec<Tgid> {
+        let mut roots = Vec::new();
+        self.node.roots(&mut roots);
+        roots
+    }
+
+    /// Whether an event passes. What the ids in `tree=ID` stand for is known to the table of processes
+    /// ([`ProcessTable::follow`](crate::enrich::process::ProcessTable::follow)).
     ///
     /// A `lost` row passes unless the filter names kinds and, whatever the missing events were, excludes it by that:
     /// `comm=x` and `kind!=fork comm=x` show it, `kind=open` hides it.

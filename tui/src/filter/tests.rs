@@ -417,6 +417,14 @@ fn trees_follow_the_parents_at_the_forks() {
 }
 
 #[test]
+fn the_roots_of_a_filter_are_all_that_it_asks_for() {
+    let filter = Filter::parse("tree=10 (tree=11 or not (err tree!=12)) comm=x", &Known).expect("a filter");
+    let mut roots = filter.roots();
+    roots.sort_unstable();
+    assert_eq!(roots, [Tgid(10), Tgid(11), Tgid(12)]);
+}
+
+#[test]
 fn bare_words_search_the_columns() {
     check_all(
         &header_open(),

@@ -5,6 +5,7 @@ use crate::budget::Budget;
 use crate::event::Body;
 use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
 use crate::sink::{FormatName, Sink, to_writer};
+use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{CgroupId, Tgid, Tid};
 use tracetui_shared::kind::{SLOTS, Slot};
@@ -522,6 +523,134 @@ fn a_number_that_is_used_again_is_not_the_command() {
     assert_eq!(run(&mut pipeline, true), ["exec 0 of 0 cut false", "exit 100"]);
 }
 
+/// An open by a process that has this id and started then; its path.
+fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms: u64, path: &[u8]) {
+    let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
+    let header = FrameHeader { start: BootNanos(start_ms * MS), ..by(pid, Slot::OpenSysExit, seq, ms) };
+    batch.push(header, &[record.as_bytes(), path].concat());
+}
+
+#[test]
+fn a_number_that_is_used_again_is_not_the_command_though_its_exit_was_lost() {
+    let mut pipeline = of_command();
+    let mut batch = Batch::default();
+    exec_by(&mut batch, COMMAND, 0, 1, 0);
+    fork(&mut batch, COMMAND, 200, 0, 2);
+    open_by_another(&mut batch, (COMMAND, 5), 0, 6, b"stranger");
+    open_by(&mut batch, 200, 1, 7, b"child");
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["exec 0 of 0 cut false", "child"]);
+    assert_eq!(pipeline.world().processes.pairing().start_mismatch, 1);
+}
+
+/// What passes `tree=100`, which is followed as it is before the first event.
+fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+        let inside = seen.process.is_some_and(|process| seen.world.processes.in_tree(process, Tgid(root)));
+        if let Body::Open(open) = &seen.event.body
+            && inside
+        {
+            out.push(String::from_utf8_lossy(open.path).into_owned());
+        }
+        Taken::Delivered
+    };
+    pipeline.finish(&mut take);
+    out
+}
+
+#[test]
+fn a_tree_is_of_the_process_that_had_the_id_first() {
+    for exit_is_lost in [false, true] {
+        let mut pipeline = Pipeline::new(ALL);
+        pipeline.follow(&[Tgid(100)]);
+        let mut batch = Batch::default();
+        fork(&mut batch, 7, 100, 0, 1);
+        fork(&mut batch, 100, 200, 1, 2);
+        if !exit_is_lost {
+            exit_by(&mut batch, 100, 0, 3);
+        }
+        open_by_another(&mut batch, (100, 4), 0, 5, b"stranger");
+        let child = ForkRecord {
+            child: Tgid(300),
+            child_tid: 300,
+            child_start: BootNanos(300),
+            child_parent: Tgid(100),
+            child_parent_start: BootNanos(4 * MS),
+            ..ForkRecord::default()
+        };
+        let start = BootNanos(4 * MS);
+        batch.push(FrameHeader { start, ..by(100, Slot::ForkBtf, 2, 6) }, child.as_bytes());
+        open_by(&mut batch, 300, 1, 7, b"stranger's child");
+        open_by(&mut batch, 200, 2, 8, b"orphan");
+        pipeline.feed(batch);
+        assert_eq!(in_the_tree(&mut pipeline, 100), ["orphan"], "exit lost: {exit_is_lost}");
+        // A filter that is set now is about the process that has the id now.
+        let table = &mut pipeline.world.processes;
+        let [stranger, orphan] = [300, 200].map(|id| Arc::clone(&table.by_tgid(Tgid(id)).expect("known").process));
+        table.follow(&[]);
+        table.follow(&[Tgid(100)]);
+        assert!(table.in_tree(&stranger, Tgid(100)) && !table.in_tree(&orphan, Tgid(100)));
+        // One that is changed stays about the same process, and an event can say which process is meant.
+        table.follow(&[Tgid(100), Tgid(7)]);
+        assert!(table.in_tree(&stranger, Tgid(100)) && table.in_tree(&orphan, Tgid(7)));
+        let first = orphan.parent.expect("known");
+        assert!(table.follow_process(first) && !table.follow_process(first));
+        table.follow(&[Tgid(100)]);
+        assert!(!table.in_tree(&stranger, Tgid(100)) && table.in_tree(&orphan, Tgid(100)));
+    }
+}
+
+#[test]
+fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    fork(&mut batch, 7, 100, 0, 1);
+    exit_by(&mut batch, 100, 0, 2);
+    // Both forks were lost: of the process that has the id now, and of its child.
+    let child = FrameHeader { start: BootNanos(4 * MS), ppid: Tgid(100), ..by(300, Slot::OpenSysExit, 0, 5) };
+    batch.push(child, OpenRecord::default().as_bytes());
+    // The process scan found a child of it too.
+    let seed = |tgid, start| ProcessSeed {
+        tgid: Tgid(tgid),
+        start: BootNanos(start),
+        start_exact: true,
+        ppid: Tgid(400),
+        ..ProcessSeed::default()
+    };
+    for seed in [seed(400, 9 * MS), seed(500, 8 * MS), seed(600, 10 * MS)] {
+        HostFrame::ProcessSeed(seed).push(BootNanos(11 * MS), &mut batch);
+    }
+    pipeline.feed(batch);
+    run(&mut pipeline, true);
+    let parent = |id| pipeline.world().processes.by_tgid(Tgid(id)).expect("known").process.parent.map(|p| p.tgid.0);
+    assert_eq!([300, 500, 600].map(parent), [None, None, Some(400)]);
+}
+
+#[test]
+fn a_parent_that_is_known_to_the_tick_stays_the_parent() {
+    let mut pipeline = Pipeline::new(ALL);
+    pipeline.follow(&[Tgid(100)]);
+    let mut batch = Batch::default();
+    let seed = |tgid, ppid| ProcessSeed {
+        tgid: Tgid(tgid),
+        start: BootNanos(0),
+        tick_ns: 10 * MS,
+        ppid: Tgid(ppid),
+        ..ProcessSeed::default()
+    };
+    for seed in [seed(100, 1), seed(200, 100), seed(300, 200)] {
+        HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut batch);
+    }
+    // Their exact starts become known one after the other, the root's last.
+    open_by(&mut batch, 200, 0, 20, b"child");
+    open_by(&mut batch, 300, 1, 21, b"grandchild");
+    open_by(&mut batch, 100, 2, 22, b"root");
+    open_by(&mut batch, 300, 3, 23, b"grandchild again");
+    pipeline.feed(batch);
+    assert_eq!(in_the_tree(&mut pipeline, 100), ["child", "grandchild", "root", "grandchild again"]);
+}
+
 #[test]
 fn a_command_that_never_ran_is_our_own() {
     let mut pipeline = of_command();
@@ -718,4 +847,20 @@ fn a_scan_pushes_out_nobody_who_did_something() {
     run(&mut pipeline, true);
     assert!(pipeline.account().shortage.processes > 900);
     assert_eq!(pipeline.world().processes.pairing(), Default::default());
+}
+
+#[test]
+fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of() {
+    let mut pipeline = Pipeline::new(ALL);
+    let mut batch = Batch::default();
+    // The scan finds the second process of an id before the events of the first are read.
+    let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
+    HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut batch);
+    open_by_another(&mut batch, (200, 5), 0, 6, b"first");
+    open_by_another(&mut batch, (200, 30), 1, 31, b"second");
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, true), ["first", "second"]);
+    let processes = &pipeline.world().processes;
+    assert_eq!(processes.pairing().start_mismatch, 0);
+    assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }

@@ -18,7 +18,8 @@ pub struct CaptureFilter {
     pub pids: Vec<u32>,
     /// Users that [`tracetui_shared::capture::test::UID`] lets through.
     pub uids: Vec<u32>,
-    /// Roots of the trees that [`tracetui_shared::capture::test::TREE`] lets through.
+    /// Roots of the trees that [`tracetui_shared::capture::test::TREE`] lets through: the processes that have these ids when
+    /// the filter is set.
     pub trees: Vec<u32>,
     /// Paths of the cgroups, any of which [`tracetui_shared::capture::test::CGROUP`] lets through.
     pub cgroups: Vec<CgroupTest>,
@@ -62,7 +63,7 @@ impl Eq for CgroupTest {}
 impl CaptureFilter {
     /// Lets nothing through.
     pub const NOTHING: CaptureFilter = CaptureFilter {
-        capture: Capture { kinds: 0, tests: 0, comm: CommGlobs::NONE },
+        capture: Capture { kinds: 0, tests: 0, start_offset: 0, comm: CommGlobs::NONE },
         pids: Vec::new(),
         uids: Vec::new(),
         trees: Vec::new(),

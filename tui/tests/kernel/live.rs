@@ -3,8 +3,9 @@
 
 use crate::sys::{self, Actor, NOBODY};
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked};
-use crate::trees::{Cgroup, Shared, fork};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::trees::{Cgroup, Reused, Shared, fork};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use tracetui::account::{Account, ByKind};
@@ -357,6 +358,107 @@ fn a_tree_without_room_says_so() {
     assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
 }
 
+/// The opens in `/nowhere` that the frames show.
+fn opened_nowhere(live: &mut Live) -> Vec<String> {
+    let all = paths(live).into_iter().filter(|(path, _)| path.starts_with("/nowhere/"));
+    all.flat_map(|(path, times)| std::iter::repeat_n(path, times as usize)).collect()
+}
+
+fn of_the_tree() -> Vec<String> {
+    let mut wanted = Reused::OPENED.map(str::to_owned).to_vec();
+    wanted.sort_unstable();
+    wanted
+}
+
+#[test]
+fn a_root_stays_the_process_that_it_was_under_another_filter() {
+    let _alone = alone();
+    let reused = Reused::new();
+    let (root, own) = (reused.root().to_string(), sys::pid().to_string());
+    let tree = |roots: &[&String]| {
+        let tree = roots.iter().map(|root| (*root).clone()).collect();
+        filter(FilterOptions { tree, ..FilterOptions::default() })
+    };
+    let Some(mut live) = start(tree(&[&root]), MAX_TREE) else { return };
+    reused.act();
+    // The id is another process's by now.
+    live.set_capture(&tree(&[&root, &own]), &[]).expect("the kernel takes it");
+    live.set_capture(&tree(&[&root]), &[]).expect("the kernel takes it");
+    // Beyond what pid_max can be.
+    let nobody = "4194304".to_owned();
+    let refused = live.set_capture(&tree(&[&nobody]), &[]).expect_err("there is no such process");
+    assert_eq!(refused.to_string(), "--tree 4194304: no such process");
+    reused.end();
+    live.detach();
+    assert_eq!(opened_nowhere(&mut live), of_the_tree());
+}
+
+#[test]
+fn an_id_names_the_process_that_has_it_when_the_filter_is_set() {
+    let _alone = alone();
+    let reused = Reused::new();
+    let tree = |root: i32| filter(FilterOptions { tree: vec![root.to_string()], ..FilterOptions::default() });
+    let Some(mut live) = start(tree(sys::pid()), MAX_TREE) else { return };
+    reused.act();
+    live.set_capture(&tree(reused.root()), &[]).expect("the kernel takes it");
+    let really = reused.end();
+    live.detach();
+    let opened = opened_nowhere(&mut live);
+    let late: &[&str] = if really { &["/nowhere/impostor", "/nowhere/impostor's child"] } else { &[] };
+    // Before, all of it descended from this process.
+    assert_eq!(opened.iter().filter(|path| path.contains("late")).count(), 0, "{opened:?}");
+    assert_eq!(opened.iter().filter(|path| path.contains("impostor")).collect::<Vec<_>>(), late);
+}
+
+/// In another pid namespace the iterator does not show all processes. The /proc here does, with starts to the clock tick.
+#[test]
+fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
+    let _alone = alone();
+    let reused = Reused::new();
+    let root = reused.root();
+    let shared = Shared::new();
+    const READY: usize = 0;
+    const STOP: usize = 1;
+    const RIGHT: usize = 2;
+    let wait_for = move |index: usize| {
+        let patience = Instant::now() + PATIENCE;
+        while shared.at(index).load(SeqCst) == 0 {
+            assert!(Instant::now() < patience, "{index}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut tracer = Actor::new(move || {
+        sys::unshare(libc::CLONE_NEWPID);
+        let inside = fork(|| {
+            let tree = FilterOptions { tree: vec![root.to_string()], ..FilterOptions::default() };
+            let live = start(filter(tree), MAX_TREE);
+            shared.at(READY).store(1 + u64::from(live.is_some()), SeqCst);
+            let Some(mut live) = live else { return };
+            assert!(live.take_started().is_empty(), "exact starts are not known");
+            wait_for(STOP);
+            live.detach();
+            let opened = opened_nowhere(&mut live);
+            if opened == of_the_tree() {
+                shared.at(RIGHT).store(1, SeqCst);
+            } else {
+                eprintln!("{opened:?}");
+            }
+        });
+        vec![i64::from(sys::wait(inside).0)]
+    });
+    tracer.go();
+    wait_for(READY);
+    if shared.at(READY).load(SeqCst) == 1 {
+        return cannot_run("no probes in another pid namespace");
+    }
+    reused.act();
+    reused.end();
+    shared.at(STOP).store(1, SeqCst);
+    let (status, numbers) = tracer.end();
+    assert_eq!((status.code(), numbers), (Some(0), vec![0]));
+    assert_eq!(shared.at(RIGHT).load(SeqCst), 1, "exactly the tree's opens");
+}
+
 /// A process that is older than the trace.
 struct Elder {
     actor: Actor,
@@ -412,7 +514,8 @@ fn starts_before_the_trace_are_exact() {
     let pids: Vec<String> = elders.iter().map(|elder| elder.actor.pid.to_string()).collect();
     let nothing = FilterOptions { pid: pids.clone(), ..FilterOptions::default() };
     let Some(mut live) = start(filter(nothing), MAX_TREE) else { return };
-    let starts = live.take_task_starts();
+    let starts: HashMap<u32, u64> =
+        live.take_started().iter().map(|process| (process.tgid.0, process.start.0)).collect();
     drop(live);
     for elder in &elders {
         let pid = elder.actor.pid as u32;

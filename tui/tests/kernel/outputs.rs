@@ -4,7 +4,7 @@
 use crate::sys;
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -310,23 +310,25 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     let dir = Dir::new();
     const LIMIT: u64 = 20_000;
     let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
-    let child = command.spawn().expect("tracetui starts");
+    let mut child = command.spawn().expect("tracetui starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    // Not before: QEMU 7.2 sometimes goes on with the old code of a tracepoint that is enabled while other CPUs pass it.
+    if !reads_ready(&mut child, &mut said) {
+        return;
+    }
     let began = Instant::now();
     let out = dir.at("out");
     while std::fs::metadata(&out).expect("there").len() < LIMIT && began.elapsed() < Duration::from_secs(30) {
         open_some(&dir, 100);
     }
-    let done = child.wait_with_output().expect("its output");
-    let stderr: Vec<String> = String::from_utf8_lossy(&done.stderr).lines().map(str::to_owned).collect();
-    assert_eq!(done.status.code(), Some(1), "{stderr:?}");
-    if !stderr.iter().any(|line| line.starts_with("tracing")) {
-        return cannot_run(&stderr.join("; "));
-    }
+    let status = wait_at_most(&mut child, Duration::from_secs(60));
+    let stderr: Vec<String> = said.lines().map(|line| line.expect("UTF-8")).collect();
+    assert_eq!(status.code(), Some(1), "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("too large")), "{stderr:?}");
     let written = std::fs::read(&out).expect("the output");
     assert_eq!(written.len() as u64, LIMIT);
     let account = stderr.into_iter().filter(|line| line.starts_with("{\"account\"")).collect();
-    check_account(&Run { status: done.status, stderr: account, raw: Vec::new() }, lines(&written));
+    check_account(&Run { status, stderr: account, raw: Vec::new() }, lines(&written));
 }
 
 #[test]

@@ -332,6 +332,38 @@ fn child(mut wire: UnixStream, act: impl FnOnce() -> Vec<i64>) {
     }
 }
 
+/// clone3(2) of a process with one thread: the child has this process id, does `act` and ends. `Err` with the error's number
+/// where the kernel has no such call (before 5.5) or refuses it.
+pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
+    /// `struct clone_args` up to `set_tid_size`.
+    #[derive(Default)]
+    #[repr(C)]
+    struct CloneArgs {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+    }
+    let (exit_signal, set_tid) = (libc::SIGCHLD as u64, (&raw const pid) as u64);
+    let args = CloneArgs { exit_signal, set_tid, set_tid_size: 1, ..CloneArgs::default() };
+    let size = size_of::<CloneArgs>() as u64;
+    match call(libc::SYS_clone3, [(&raw const args) as u64, size, 0, 0, 0]) {
+        0 => {
+            act();
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        child if child > 0 => Ok(child as i32),
+        error => Err(-error as i32),
+    }
+}
+
 /// waitpid(2).
 pub(crate) fn wait(pid: i32) -> Status {
     let mut status = 0;

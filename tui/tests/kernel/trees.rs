@@ -1,7 +1,9 @@
 //! What is captured by where a process comes from: its ancestors, its cgroup.
 
 use crate::sys::{self, Actor};
-use crate::traced::{Traced, alone, cannot_run, n, not_checked};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, not_checked, tracetui, wait_at_most};
+use std::fs::File;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers that a test shares with its children.
@@ -149,6 +151,265 @@ fn several_trees_are_either_and_a_root_counts_itself() {
     let mut paths: Vec<_> = run.lines().map(|e| e["path"].as_str().unwrap_or_default().to_owned()).collect();
     paths.retain(|path| path.starts_with("/nowhere/"));
     assert_eq!(paths, ["/nowhere/root 1", "/nowhere/child 1", "/nowhere/root 3", "/nowhere/child 3"]);
+}
+
+/// Processes whose ids are given to other processes: a root, and a member of its tree. Both are older than the trace.
+pub(crate) struct Reused {
+    director: Actor,
+    stage: Stage,
+}
+
+/// What they share: whose turn it is, and their ids. Each turn begins when the one before it is over.
+#[derive(Clone, Copy)]
+struct Stage(Shared);
+
+impl Stage {
+    const TURN: usize = 0;
+    const ROOT: usize = 1;
+    const MEMBER: usize = 2;
+
+    fn begin(self, turn: u64) {
+        self.0.at(Stage::TURN).store(turn, Ordering::SeqCst);
+    }
+
+    /// Waits for a turn, not for ever.
+    fn wait(self, turn: u64) {
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(180);
+        while self.0.at(Stage::TURN).load(Ordering::SeqCst) < turn {
+            assert!(std::time::Instant::now() < patience, "turn {turn} never begins");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn id(self, whose: usize) -> i32 {
+        self.0.at(whose).load(Ordering::SeqCst) as i32
+    }
+
+    /// The root, until it is killed.
+    fn root(self) {
+        self.end_with_the_parent();
+        let member = fork(|| self.member());
+        self.0.at(Stage::MEMBER).store(member as u64, Ordering::SeqCst);
+        self.begin(1);
+        self.wait(2);
+        sys::open_path("/nowhere/root");
+        self.begin(3);
+        self.wait(u64::MAX);
+    }
+
+    fn member(self) {
+        self.wait(3);
+        sys::open_path("/nowhere/member");
+        sys::wait(fork(|| {
+            sys::open_path("/nowhere/child");
+        }));
+        self.begin(4);
+        self.wait(7);
+        sys::wait(fork(|| {
+            sys::open_path("/nowhere/late child");
+        }));
+        sys::open_path("/nowhere/late member");
+    }
+
+    /// Somebody else with such an id does what processes do.
+    fn impostor(self) {
+        sys::open_path("/nowhere/impostor");
+        sys::wait(fork(|| {
+            sys::open_path("/nowhere/impostor's child");
+        }));
+        // SAFETY: C strings that end with null; the first fails, the second replaces this child.
+        unsafe {
+            libc::execl(c"/nowhere/impostor's program".as_ptr(), c"x".as_ptr(), std::ptr::null::<libc::c_char>());
+            libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>());
+        }
+    }
+
+    /// The parent of all, in no tree that is traced. Returns the errors of clone3.
+    fn director(self) -> Vec<i64> {
+        // SAFETY: integers only.
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        let root = fork(|| self.root());
+        self.0.at(Stage::ROOT).store(root as u64, Ordering::SeqCst);
+        self.wait(4);
+        sys::kill(root, libc::SIGKILL);
+        assert_eq!(sys::wait(root).signal(), Some(libc::SIGKILL));
+        let first = sys::fork_with_id(root, || {
+            self.wait(6);
+            self.impostor();
+        });
+        self.begin(5);
+        self.wait(6);
+        let _ = first.map(sys::wait);
+        self.begin(7);
+        let member = self.id(Stage::MEMBER);
+        assert_eq!(sys::wait(member).code(), Some(0));
+        let second = sys::fork_with_id(member, || self.impostor());
+        let _ = second.map(sys::wait);
+        [first, second].into_iter().filter_map(Result::err).map(i64::from).collect()
+    }
+
+    /// A test that fails leaves nobody behind.
+    fn end_with_the_parent(self) {
+        // SAFETY: integers only.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    }
+}
+
+impl Reused {
+    /// What the root and its descendants open.
+    pub(crate) const OPENED: [&str; 5] =
+        ["/nowhere/root", "/nowhere/member", "/nowhere/child", "/nowhere/late child", "/nowhere/late member"];
+
+    /// They live and do nothing yet.
+    pub(crate) fn new() -> Reused {
+        let stage = Stage(Shared::new());
+        let mut director = Actor::new(move || stage.director());
+        director.go();
+        stage.wait(1);
+        Reused { director, stage }
+    }
+
+    /// The root's id.
+    pub(crate) fn root(&self) -> i32 {
+        self.stage.id(Stage::ROOT)
+    }
+
+    /// The member's id.
+    pub(crate) fn member(&self) -> i32 {
+        self.stage.id(Stage::MEMBER)
+    }
+
+    /// The tree acts. Then the root is killed, and another process has its id.
+    pub(crate) fn act(&self) {
+        self.stage.begin(2);
+        self.stage.wait(5);
+    }
+
+    /// That process acts; then the member acts and ends, and another process with its id acts. Whether ids could be used
+    /// again; why not is said.
+    pub(crate) fn end(self) -> bool {
+        self.stage.begin(6);
+        let (status, errors) = self.director.end();
+        assert_eq!(status.code(), Some(0));
+        if let Some(error) = errors.first() {
+            let error = std::io::Error::from_raw_os_error(*error as i32);
+            not_checked(&format!("process ids that are used again: clone3 with set_tid: {error}"));
+        }
+        errors.is_empty()
+    }
+
+    /// Checks that a trace of the tree shows its processes and no other.
+    fn check(run: &Run, [root, member]: [i32; 2]) {
+        let account = run.check();
+        let mut opened: Vec<String> = run
+            .lines()
+            .filter_map(|e| Some(e["path"].as_str()?.to_owned()))
+            .filter(|p| p.starts_with("/nowhere"))
+            .collect();
+        opened.sort_unstable();
+        let mut wanted = Reused::OPENED;
+        wanted.sort_unstable();
+        assert_eq!(opened, wanted, "{account}");
+        assert_eq!(run.lines().filter(|e| e["kind"] == "exec").count(), 0, "only the impostors exec: {account}");
+        assert_eq!(run.one("exit", root, |_| true)["signal"], "SIGKILL");
+        assert_eq!(run.one("exit", member, |_| true)["exit_code"], 0);
+    }
+}
+
+#[test]
+fn an_id_that_is_used_again_is_not_in_the_tree() {
+    let _alone = alone();
+    let reused = Reused::new();
+    let (pids, root) = ([reused.root(), reused.member()], reused.root().to_string());
+    let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--tree", &root]) else { return };
+    reused.act();
+    let really = reused.end();
+    let run = traced.stop();
+    Reused::check(&run, pids);
+    let account = run.check();
+    assert!(!really || n(&account["kinds"]["exec"]["filtered"]) >= 2, "the impostors' are counted: {account}");
+}
+
+#[test]
+fn an_id_that_is_used_again_is_not_shown_by_a_filter_for_the_tree() {
+    let _alone = alone();
+    let reused = Reused::new();
+    let (pids, root) = ([reused.root(), reused.member()], reused.root().to_string());
+    // The kernel side cannot decide this one.
+    let filter = format!("tree={root} or comm=nobody");
+    let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--filter", &filter]) else { return };
+    reused.act();
+    reused.end();
+    Reused::check(&traced.stop(), pids);
+}
+
+#[test]
+fn an_id_that_is_used_again_is_not_of_the_command() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (member, reaped, done) = (dir.at("member"), dir.at("reaped"), dir.at("done"));
+    let script = format!(
+        "sleep 1000 & echo $! >{member}.new; mv {member}.new {member}; wait; : >{reaped}
+        while ! [ -e {done} ]; do sleep 0.1; done"
+    );
+    let Some(traced) = Traced::start(&["--kind", "open,exit", "--", "sh", "-c", &script]) else { return };
+    let wait_for = |file: &str| {
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !std::path::Path::new(file).exists() {
+            assert!(std::time::Instant::now() < patience, "the command makes {file}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    wait_for(&member);
+    let pid: i32 = std::fs::read_to_string(&member).expect("readable").trim().parse().expect("a process id");
+    sys::kill(pid, libc::SIGKILL);
+    wait_for(&reaped);
+    let errors = Actor::new(move || {
+        let act = || {
+            sys::open_path("/nowhere/impostor");
+        };
+        sys::fork_with_id(pid, act).map(sys::wait).err().into_iter().map(i64::from).collect()
+    });
+    let errors = errors.run();
+    File::create(&done).expect("a file");
+    let run = traced.ended();
+    run.check();
+    assert_eq!(run.status.code(), Some(0));
+    assert_eq!(run.one("exit", pid, |_| true)["signal"], "SIGKILL");
+    assert_eq!(run.lines().filter(|e| e["path"] == "/nowhere/impostor").count(), 0);
+    if let Some(error) = errors.first() {
+        not_checked(&format!("process ids that are used again: clone3 with set_tid: error {error}"));
+    }
+}
+
+#[test]
+fn a_tree_needs_its_root() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    // Beyond what pid_max can be.
+    const NOBODY: &str = "4194304";
+    let said = |args: &[&str]| {
+        let mut command = tracetui();
+        command.arg("print").args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("tracetui starts");
+        let status = wait_at_most(&mut child, std::time::Duration::from_secs(60));
+        let stderr = child.stderr.take().map(std::io::read_to_string);
+        (status.code(), stderr.expect("piped").expect("UTF-8"))
+    };
+    let refusal = (Some(1), format!("tracetui: --tree {NOBODY}: no such process\n"));
+    assert_eq!(said(&["--tree", NOBODY]), refusal);
+    assert_eq!(said(&["--tree", &format!("{},{NOBODY}", sys::pid())]), refusal);
+    assert_eq!(said(&["--filter", &format!("tree={NOBODY} comm=x")]), refusal);
+    // In a part that the kernel side does not decide it is a filter like any other.
+    let Some(traced) = Traced::start(&["--filter", &format!("tree={NOBODY} or comm=nobody"), "--kind", "open"]) else {
+        return;
+    };
+    sys::open_path("/nowhere/at all");
+    let run = traced.stop();
+    run.check();
+    assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
 }
 
 /// A cgroup, removed with the value.

@@ -3,9 +3,11 @@
 
 use crate::sys::{self, Actor};
 use crate::traced::{Dir, alone, cannot_run, emulated, may_trace, n, not_checked, tracetui, wait_at_most};
+use crate::trees::{Shared, fork};
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What the tests give to who is not root.
@@ -225,6 +227,41 @@ fn hidden_processes_are_said_to_be_hidden() {
         let said = System { nobody_with, ..hidden }.says(&["doctor"]);
         assert!(said.code == Some(0) && !said.stdout.contains(sentence), "{}", said.stdout);
     }
+}
+
+#[test]
+fn a_tree_is_found_also_where_processes_are_hidden() {
+    let _alone = alone();
+    if !nobody_may_run() {
+        return;
+    }
+    let shared = Shared::new();
+    let mut root = Actor::new(move || {
+        let child = fork(|| {
+            // A test that fails leaves nobody behind.
+            // SAFETY: integers only.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+            shared.at(0).store(1, Ordering::SeqCst);
+            while shared.at(1).load(Ordering::SeqCst) == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sys::open_path("/nowhere/child");
+        });
+        vec![i64::from(child), i64::from(sys::wait(child).0)]
+    });
+    root.go();
+    while shared.at(0).load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let tree = root.pid.to_string();
+    let system = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
+    let mut numbers = Vec::new();
+    let said = system.prints(&["--tree", &tree, "--kind", "open"], || {
+        shared.at(1).store(1, Ordering::SeqCst);
+        numbers = root.end().1;
+    });
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!(opens(&said, numbers[0] as i32).len(), 1, "{} {}", said.stdout, said.stderr);
 }
 
 fn without_tracefs() {

@@ -53,7 +53,7 @@ pub fn local_offset_now_s() -> i32 {
 
 /// What our time namespace adds to CLOCK_BOOTTIME, and to the start times in /proc; the probes do not see it. Read
 /// once: a process changes its own time namespace only on purpose, and this one does not.
-pub(super) fn namespace_offset_ns() -> i64 {
+pub fn namespace_offset_ns() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| {
         // No such link: a kernel without time namespaces (before 5.6).

@@ -119,6 +119,7 @@ impl Scanner {
             let Ok(entry) = entry else { break };
             let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
             match stat_of(tgid) {
+                Ok(stat) if stat.ended() => {}
                 Ok(stat) => kin.push(Kin { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }),
                 // Not ours to read. What else is known of it may be.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -179,30 +180,41 @@ impl Scanner {
     }
 }
 
-/// Every process that has not ended, with its parent.
+/// A process, in [`list`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its process id.
+    pub tgid: Tgid,
+    /// Its parent's.
+    pub ppid: Tgid,
+    /// When it started: field 22 of /proc/PID/stat.
+    pub start_ticks: u64,
+}
+
+/// Every process that was not waited for yet.
 ///
 /// # Errors
 /// When /proc cannot be listed, or has other ids than the probes.
-pub fn parents() -> io::Result<Vec<(Tgid, Tgid)>> {
+pub fn list() -> io::Result<Vec<Listed>> {
     initial_self().map_err(io::Error::other)?;
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Ok(entry) = entry else { break };
         let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
-        found.extend(stat_of(tgid).map(|stat| (tgid, stat.ppid)));
+        found.extend(stat_of(tgid).map(|stat| Listed { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }));
     }
     Ok(found)
 }
 
 /// Whether a process has not ended.
 pub fn lives(tgid: u32) -> bool {
-    stat_of(Tgid(tgid)).is_ok()
+    stat_of(Tgid(tgid)).is_ok_and(|stat| !stat.ended())
 }
 
-/// An error when there is none of that id, when it has ended, or when it may not be read.
+/// An error when there is none of that id, or when it may not be read.
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
     let text = ProcessDir::open(tgid)?.read(c"stat", FIELDS_MAX)?;
-    Stat::parse(&text).filter(|stat| !stat.ended()).ok_or(io::ErrorKind::NotFound.into())
+    Stat::parse(&text).ok_or(io::ErrorKind::InvalidData.into())
 }
 
 /// What is used of /proc/PID/stat.

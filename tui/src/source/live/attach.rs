@@ -9,18 +9,14 @@ use crate::source::host::machine::Release;
 use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::{Iter, Program, ProgramError};
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
-use rustc_hash::FxHashMap;
 use std::fs;
-use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Field::{self, *};
-use tracetui_shared::record::task::TaskStart;
-use zerocopy::FromBytes as _;
 
 /// A probe as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +42,15 @@ pub struct ProbeStatus {
 }
 
 impl ProbeStatus {
+    /// Says, of a probe of system calls that open files, that the kernel has attached it and does not run it.
+    pub(super) fn is_never_run(&mut self) {
+        if self.attached && self.kinds.contains(&Kind::Open) && !self.name.starts_with("uring") {
+            self.attached = false;
+            self.why = Some("it is attached, but an open of tracetui itself did not run it".to_owned());
+            self.remedy = Some("start tracetui again; when that does not help, restart the machine".to_owned());
+        }
+    }
+
     /// Says that the probe that does better on this kernel could not be had, and why.
     fn is_second_best(&mut self, better: &ProbeStatus) {
         let reason = better.why.as_deref().unwrap_or("not attached");
@@ -786,29 +791,6 @@ impl Place {
         }
     }
 }
-
-/// The program that lists the processes which run, and the kind of iterator that it is.
-const TASK_STARTS: (&str, &str) = ("task_starts", "task");
-
-/// The start of every process that runs, to the nanosecond, by its number. Empty where the kernel has no such iterator
-/// (before 5.8) or refuses it: then /proc knows starts to the clock tick.
-pub(super) fn task_starts(object: &mut Ebpf, btf: Option<&Btf>) -> FxHashMap<u32, u64> {
-    btf.and_then(|btf| read_task_starts(object, btf)).unwrap_or_default()
-}
-
-fn read_task_starts(object: &mut Ebpf, btf: &Btf) -> Option<FxHashMap<u32, u64>> {
-    let (name, kind) = TASK_STARTS;
-    let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
-    program.load(kind, btf).ok()?;
-    let id = program.attach().ok()?;
-    let mut bytes = Vec::new();
-    program.take_link(id).ok()?.into_file().ok()?.take(TASK_STARTS_MAX).read_to_end(&mut bytes).ok()?;
-    let starts = bytes.chunks_exact(size_of::<TaskStart>()).filter_map(|bytes| TaskStart::read_from_bytes(bytes).ok());
-    Some(starts.map(|task| (task.tgid, task.start)).collect())
-}
-
-/// Bytes that are read of that list: four million processes, as many as there can be.
-const TASK_STARTS_MAX: u64 = 64 << 20;
 
 /// Where tracefs is, or may be mounted.
 const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];

@@ -1,22 +1,27 @@
 //! The capture filter's maps: written so that nothing that both the old filter and the new one want is missed in between.
 //!
-//! **Trees.** A process is let through when its number is a key of `CAPTURE_TREE`. The fork probe lets a child in when its
-//! parent is in, by the same root; the exit probe takes it out once its exit was judged. So orphans stay, also when other
-//! roots are named or dropped later. What is left to do here is to find
-//! those that descend from a root already when the filter is set, while they fork and end: from the moment on that the
-//! roots are in the map, new processes are noted with their parents (`CAPTURE_KIN`), *before* the fork probe looks whether
-//! the parent is in. So whoever is not let in by the probe is found in the notes or in one scan of /proc, and after a look
-//! at the notes that lets nobody in, nobody is missing ([`Family::look`]). Not found is who lost its parent before the filter was set: /proc tells no more than init.
+//! **Trees.** A process is let through when it is a key of `CAPTURE_TREE`. Keys are process ids with starts, so a process
+//! that gets the id of one that ended is not in its tree. A root that the user names by its id is looked up once, when the
+//! filter is set; a root that the filter in force names already stays the process that it was.
+//!
+//! The fork probe lets a child in when its parent is in, by the same root; the exit probe takes it out once its exit was
+//! judged. So orphans stay, also when other roots are named or dropped later. What is left to do here is to find
+//! the processes that descend from a root already when the filter is set, while they fork and end: from the moment on that
+//! the roots are in the map, new processes are noted with their parents (`CAPTURE_KIN`), *before* the fork probe looks
+//! whether the parent is in. So a process that the probe does not let in is found in the notes or in one list of the
+//! processes, and after a look at the notes that lets nobody in, nobody is missing ([`Family::look`]). Not found are
+//! processes that lost their parent before: the kernel says only that they are children of init. A second list, from
+//! before the roots are in the map, is there for those that lose it while the filter is set.
 
-use super::{CaptureError, CaptureFilter, Plain, load};
+use super::tasks::{Task, Tasks, Unit};
+use super::{CaptureError, CaptureFilter, Plain, Started, load};
 use crate::frame::host::Cgroup;
 use crate::limits;
-use crate::source::host::procfs;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
-use rustc_hash::FxHashMap;
-use tracetui_shared::capture::{Capture, test};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
 /// Cgroups that are always let through to user space: those of which the number alone does not tell the path. 0 is not
@@ -31,18 +36,25 @@ pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
     pids: HashMap<MapData, u32, u8>,
     uids: HashMap<MapData, u32, u8>,
-    /// Who is in, by which root.
-    tree: HashMap<MapData, u32, u32>,
-    kin: HashMap<MapData, u32, u32>,
+    /// The processes that are in, and by which root.
+    tree: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
+    kin: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
     cgroups: HashMap<MapData, u64, u8>,
     /// What is in force, or about to be.
     filter: CaptureFilter,
+    /// The processes that the filter's roots are, by the ids that it names.
+    roots: FxHashMap<u32, ProcessKey>,
+    tasks: Tasks,
+    /// The processes from before the roots were let in.
+    before: Vec<Task>,
+    /// Let in from here while the filter is set.
+    admitted: Vec<ProcessKey>,
     tree_full: u64,
 }
 
 impl CaptureMaps {
     /// Takes the maps out of the object.
-    pub(super) fn of(object: &mut Ebpf) -> Result<CaptureMaps, StartError> {
+    pub(super) fn of(object: &mut Ebpf, tasks: Tasks) -> Result<CaptureMaps, StartError> {
         Ok(CaptureMaps {
             capture: Array::try_from(load::map(object, "CAPTURE")?)?,
             pids: HashMap::try_from(load::map(object, "CAPTURE_PIDS")?)?,
@@ -51,21 +63,29 @@ impl CaptureMaps {
             kin: HashMap::try_from(load::map(object, "CAPTURE_KIN")?)?,
             cgroups: HashMap::try_from(load::map(object, "CAPTURE_CGROUPS")?)?,
             filter: CaptureFilter::NOTHING,
+            roots: FxHashMap::default(),
+            tasks,
+            before: Vec::new(),
+            admitted: Vec::new(),
             tree_full: 0,
         })
     }
 
     /// Begins to put a filter in force: whoever it lets through is let in, and nobody taken out. Of trees only the roots are
     /// in until [`finish`](Self::finish), and until then the old filter judges, unless it let nothing through.
+    ///
+    /// # Errors
+    /// Also when there is no process of a root's id: then nothing was changed.
     pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
+        let (roots, before) = self.find_roots(&filter.trees)?;
         for pid in &filter.pids {
             self.pids.insert(pid, 1, 0)?;
         }
         for uid in &filter.uids {
             self.uids.insert(uid, 1, 0)?;
         }
-        for root in &filter.trees {
-            self.tree.insert(root, root, 0)?;
+        for root in roots.values() {
+            self.tree.insert(Plain(*root), Plain(*root), 0)?;
         }
         for id in UNTOLD {
             self.cgroups.insert(id, 1, 0)?;
@@ -74,81 +94,137 @@ impl CaptureMaps {
         if judge.kinds == 0 {
             judge = filter.capture;
         }
-        let (old, new) = (&self.filter.trees, &filter.trees);
-        if old.iter().any(|root| !new.contains(root)) || new.iter().any(|root| !old.contains(root)) {
+        if roots != self.roots {
             judge.tests |= test::KIN;
         }
         self.filter = filter.clone();
-        Ok(self.capture.set(0, Plain(judge), 0)?)
+        (self.roots, self.before) = (roots, before);
+        Ok(self.capture.set(0, Plain(self.counting_starts(judge)), 0)?)
     }
 
-    /// Lets in who descends from the roots already, lets the new filter judge, and takes out whom it does not let through.
+    /// The processes that roots are, by the ids that the filter names, and the list of processes where it was needed.
+    fn find_roots(&self, ids: &[u32]) -> Result<(FxHashMap<u32, ProcessKey>, Vec<Task>), CaptureError> {
+        let mut roots: FxHashMap<u32, ProcessKey> = self.roots.clone();
+        roots.retain(|id, _| ids.contains(id));
+        if ids.iter().all(|id| roots.contains_key(id)) {
+            return Ok((roots, Vec::new()));
+        }
+        let tasks = self.tasks.list().map_err(CaptureError::Processes)?;
+        // Parents too: a kernel may keep a process out of the list (seen of init), but not out of its children's.
+        let parents = tasks.iter().map(|task| task.parent).filter(|parent| parent.tgid != 0);
+        let known = parents.chain(tasks.iter().map(|task| task.key));
+        let by_id: FxHashMap<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
+        for id in ids {
+            if !roots.contains_key(id) {
+                let missing = || match self.tasks.unit() {
+                    Unit::Nanoseconds => CaptureError::NoProcess(*id),
+                    Unit::Ticks(_) => CaptureError::NotInProc(*id),
+                };
+                roots.insert(*id, *by_id.get(id).ok_or_else(missing)?);
+            }
+        }
+        Ok((roots, tasks))
+    }
+
+    /// The judge, with how it is to count starts.
+    fn counting_starts(&self, judge: Capture) -> Capture {
+        match self.tasks.unit() {
+            Unit::Ticks(offset) if judge.tests & (test::TREE | test::KIN) != 0 => {
+                Capture { tests: judge.tests | test::TICKS, start_offset: offset.cast_unsigned(), ..judge }
+            }
+            _ => judge,
+        }
+    }
+
+    /// Lets the processes in that descend from the roots already, lets the new filter judge, and takes out those that it does
+    /// not let through.
     pub(super) fn finish(&mut self) -> Result<(), CaptureError> {
         let Plain(judge) = self.capture.get(&0, 0)?;
-        let mut family = Family::new(&self.filter.trees);
+        let mut family = Family::new(self.roots.values());
         if judge.tests & test::KIN != 0 {
             self.grow(&mut family)?;
         }
-        self.capture.set(0, Plain(self.filter.capture), 0)?;
+        self.capture.set(0, Plain(self.counting_starts(self.filter.capture)), 0)?;
         self.expel(&family)?;
+        self.sweep()?;
         let (noted, pids, uids) = (keys(&self.kin), keys(&self.pids), keys(&self.uids));
-        remove(&mut self.kin, noted.iter())?;
-        remove(&mut self.pids, pids.iter().filter(|pid| !self.filter.pids.contains(pid)))?;
-        Ok(remove(&mut self.uids, uids.iter().filter(|uid| !self.filter.uids.contains(uid)))?)
+        remove(&mut self.kin, noted.into_iter())?;
+        remove(&mut self.pids, pids.into_iter().filter(|pid| !self.filter.pids.contains(pid)))?;
+        Ok(remove(&mut self.uids, uids.into_iter().filter(|uid| !self.filter.uids.contains(uid)))?)
     }
 
     /// Finds the descendants of the roots, and lets them in.
     fn grow(&mut self, family: &mut Family) -> Result<(), CaptureError> {
-        let scanned = procfs::parents().unwrap_or_default();
-        let scanned: Vec<(u32, u32)> = scanned.into_iter().map(|(child, parent)| (child.0, parent.0)).collect();
+        let mut listed = std::mem::take(&mut self.before);
+        listed.extend(self.tasks.list().map_err(CaptureError::Processes)?);
         for look in 1..LOOKS {
-            let notes = self.kin.iter().filter_map(Result::ok);
-            let to_admit = family.look(look, scanned.iter().copied().chain(notes));
+            let notes = self.kin.iter().filter_map(Result::ok).map(|(Plain(child), Plain(parent))| (child, parent));
+            let to_admit = family.look(look, listed.iter().map(|task| (task.key, task.parent)).chain(notes));
             if to_admit.is_empty() {
                 break;
             }
-            for tgid in to_admit {
-                self.admit(tgid, family.root_of(tgid))?;
+            for process in to_admit {
+                self.admit(process, family.root_of(process))?;
             }
         }
         Ok(())
     }
 
-    /// Lets a process in, if it has not ended: the exit probe takes out only who is in. Who is in by a root that the
-    /// filter names, by its fork for one, stays so.
-    fn admit(&mut self, tgid: u32, root: Option<u32>) -> Result<(), CaptureError> {
-        let inside = self.tree.get(&tgid, 0).is_ok_and(|root| self.filter.trees.contains(&root));
+    fn is_root(&self, process: ProcessKey) -> bool {
+        self.roots.get(&process.tgid) == Some(&process)
+    }
+
+    /// Lets a process in. One that is in by a root that the filter names, by its fork for one, stays so.
+    fn admit(&mut self, process: ProcessKey, root: Option<ProcessKey>) -> Result<(), CaptureError> {
+        let inside = self.tree.get(&Plain(process), 0).is_ok_and(|Plain(root)| self.is_root(root));
         let Some(root) = root.filter(|_| !inside) else { return Ok(()) };
-        match self.tree.insert(tgid, root, 0) {
+        match self.tree.insert(Plain(process), Plain(root), 0) {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
                 self.tree_full += 1;
-                return Ok(());
             }
-            inserted => inserted?,
-        }
-        if !procfs::lives(tgid) {
-            remove(&mut self.tree, [tgid].iter())?;
+            inserted => {
+                inserted?;
+                self.admitted.push(process);
+            }
         }
         Ok(())
     }
 
-    /// Takes out who is in by a root that the filter no longer names, unless it, or that root, descends from one that the
-    /// filter does name. Again for those whom somebody begot before it was taken out.
+    /// Takes the processes out that had ended when they were let in: the exit probe takes out only those that are in. Such a
+    /// key matches no other process; it only takes room. So where /proc may hide processes, nothing is taken out.
+    fn sweep(&mut self) -> Result<(), CaptureError> {
+        let admitted = std::mem::take(&mut self.admitted);
+        if admitted.is_empty() || self.tasks.unit() != Unit::Nanoseconds {
+            return Ok(());
+        }
+        let listed = self.tasks.list().map_err(CaptureError::Processes)?;
+        let there: FxHashSet<ProcessKey> = listed.iter().map(|task| task.key).collect();
+        Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
+    }
+
+    /// Takes the processes out that are in by a root that the filter no longer names, unless they, or that root, descend from
+    /// one that the filter does name. Again for those that were born before their parent was taken out.
     fn expel(&mut self, family: &Family) -> Result<(), CaptureError> {
         for _ in 0..LOOKS {
             let inside = self.tree.iter().filter_map(Result::ok);
-            let strangers: Vec<(u32, u32)> = inside.filter(|(_, root)| !self.filter.trees.contains(root)).collect();
+            let inside = inside.map(|(Plain(process), Plain(root))| (process, root));
+            let strangers: Vec<_> = inside.filter(|(_, root)| !self.is_root(*root)).collect();
             if strangers.is_empty() {
                 break;
             }
-            for (tgid, root) in strangers {
-                match family.root_of(tgid).or_else(|| family.root_of(root)) {
-                    Some(root) => self.admit(tgid, Some(root))?,
-                    None => remove(&mut self.tree, [tgid].iter())?,
+            for (process, root) in strangers {
+                match family.root_of(process).or_else(|| family.root_of(root)) {
+                    Some(root) => self.admit(process, Some(root))?,
+                    None => remove(&mut self.tree, [Plain(process)].into_iter())?,
                 }
             }
         }
         Ok(())
+    }
+
+    /// Every process with its exact start, the oldest first; empty where that is not known.
+    pub(super) fn started(&self) -> Vec<Started> {
+        self.tasks.started()
     }
 
     /// How many processes the tree had no room for when they were let in from here.
@@ -171,7 +247,7 @@ impl CaptureMaps {
 
     /// Lets a cgroup through no more, until it is named again.
     pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
-        let told = (!UNTOLD.contains(&id.0)).then_some(&id.0);
+        let told = (!UNTOLD.contains(&id.0)).then_some(id.0);
         Ok(remove(&mut self.cgroups, told.into_iter())?)
     }
 
@@ -186,7 +262,7 @@ impl CaptureMaps {
             path.is_some_and(|path| self.filter.cgroups.iter().any(|test| test.holds(path)))
         };
         let gone: Vec<u64> = old.into_iter().filter(|id| !UNTOLD.contains(id) && !wanted(id)).collect();
-        Ok(remove(&mut self.cgroups, gone.iter())?)
+        Ok(remove(&mut self.cgroups, gone.into_iter())?)
     }
 }
 
@@ -196,7 +272,7 @@ const LOOKS: i32 = 100;
 
 /// The descendants of some roots, as they are found look by look.
 struct Family {
-    found: FxHashMap<u32, Found>,
+    found: FxHashMap<ProcessKey, Found>,
 }
 
 /// What is known of a descendant.
@@ -205,35 +281,35 @@ struct Found {
     /// The look at which it was let in.
     look: i32,
     /// A root that it descends from, or is.
-    root: u32,
+    root: ProcessKey,
 }
 
 impl Family {
     /// Let in by the fork probe, and so are all its children.
     const INHERITED: i32 = i32::MIN / 2;
 
-    fn new(roots: &[u32]) -> Family {
-        Family { found: roots.iter().map(|root| (*root, Found { look: 0, root: *root })).collect() }
+    fn new<'a>(roots: impl Iterator<Item = &'a ProcessKey>) -> Family {
+        Family { found: roots.map(|root| (*root, Found { look: 0, root: *root })).collect() }
     }
 
-    fn root_of(&self, tgid: u32) -> Option<u32> {
-        self.found.get(&tgid).map(|found| found.root)
+    fn root_of(&self, process: ProcessKey) -> Option<ProcessKey> {
+        self.found.get(&process).map(|found| found.root)
     }
 
-    fn has(&self, tgid: u32) -> bool {
-        self.found.contains_key(&tgid)
+    fn has(&self, process: ProcessKey) -> bool {
+        self.found.contains_key(&process)
     }
 
     /// Takes everybody's parents, of which those of the processes that were born since the roots were let in are complete.
     /// Gives whom the probe may not have let in: those whose parent was let in after the look before the last, since a
     /// child that nobody had noted at a look after that was born later still.
-    fn look(&mut self, look: i32, parents: impl Iterator<Item = (u32, u32)>) -> Vec<u32> {
-        let mut children: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    fn look(&mut self, look: i32, parents: impl Iterator<Item = (ProcessKey, ProcessKey)>) -> Vec<ProcessKey> {
+        let mut children: FxHashMap<ProcessKey, Vec<ProcessKey>> = FxHashMap::default();
         for (child, parent) in parents.filter(|(child, _)| !self.has(*child)) {
             children.entry(parent).or_default().push(child);
         }
         let mut admit = Vec::new();
-        let mut waiting: Vec<(u32, Found)> = self.found.iter().map(|(tgid, found)| (*tgid, *found)).collect();
+        let mut waiting: Vec<_> = self.found.iter().map(|(process, found)| (*process, *found)).collect();
         while let Some((parent, Found { look: since, root })) = waiting.pop() {
             for child in children.remove(&parent).unwrap_or_default() {
                 if self.has(child) {
@@ -255,12 +331,12 @@ fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Vec<K> {
 }
 
 /// Removes keys, those also that are gone already.
-fn remove<'a, K: aya::Pod + 'a, V: aya::Pod>(
+fn remove<K: aya::Pod, V: aya::Pod>(
     map: &mut HashMap<MapData, K, V>,
-    keys: impl Iterator<Item = &'a K>,
+    keys: impl Iterator<Item = K>,
 ) -> Result<(), MapError> {
     for key in keys {
-        match map.remove(key) {
+        match map.remove(&key) {
             Ok(()) | Err(MapError::KeyNotFound) => {}
             Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -273,7 +349,20 @@ fn remove<'a, K: aya::Pod + 'a, V: aya::Pod>(
 mod tests {
     use super::*;
 
-    fn sorted(mut found: Vec<u32>) -> Vec<u32> {
+    fn key(tgid: u32) -> ProcessKey {
+        ProcessKey::new(tgid, 1000 + u64::from(tgid))
+    }
+
+    fn of(roots: &[u32]) -> Family {
+        Family::new(roots.iter().map(|root| key(*root)).collect::<Vec<_>>().iter())
+    }
+
+    fn look(family: &mut Family, look: i32, parents: &[(u32, u32)]) -> Vec<u32> {
+        let mut found: Vec<u32> = family
+            .look(look, parents.iter().map(|(child, parent)| (key(*child), key(*parent))))
+            .iter()
+            .map(|k| k.tgid)
+            .collect();
         found.sort_unstable();
         found
     }
@@ -281,26 +370,39 @@ mod tests {
     #[test]
     fn descendants_are_found_whatever_the_order() {
         let parents = [(2, 1), (4, 3), (3, 2), (5, 1), (6, 99), (7, 7), (9, 8), (8, 9)];
-        let of = |roots: &[u32]| sorted(Family::new(roots).look(1, parents.into_iter()));
-        assert_eq!(of(&[1]), [2, 3, 4, 5]);
-        assert_eq!(of(&[3]), [4]);
-        assert_eq!(of(&[2, 3]), [4], "a root is none");
-        assert_eq!(of(&[7, 8]), [9], "a circle ends");
-        assert_eq!(of(&[42]), [0; 0]);
+        let found = |roots: &[u32]| look(&mut of(roots), 1, &parents);
+        assert_eq!(found(&[1]), [2, 3, 4, 5]);
+        assert_eq!(found(&[3]), [4]);
+        assert_eq!(found(&[2, 3]), [4], "a root is none");
+        assert_eq!(found(&[7, 8]), [9], "a circle ends");
+        assert_eq!(found(&[42]), [0; 0]);
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_another_process() {
+        let (root, again) = (ProcessKey::new(1, 10), ProcessKey::new(1, 50));
+        let (child, of_again) = (ProcessKey::new(2, 20), ProcessKey::new(3, 60));
+        let (grandchild, child_again) = (ProcessKey::new(4, 30), ProcessKey::new(2, 70));
+        let mut family = Family::new([root].iter());
+        let parents = [(child, root), (of_again, again), (grandchild, child), (child_again, of_again)];
+        let mut found = family.look(1, parents.into_iter());
+        found.sort_unstable_by_key(|key| key.tgid);
+        assert_eq!(found, [child, grandchild]);
+        assert!(family.root_of(again).is_none() && family.root_of(child_again).is_none());
     }
 
     #[test]
     fn a_storm_of_forks_comes_to_an_end() {
         // Every look finds a new child of 2, and a child of each of those.
-        let mut family = Family::new(&[1]);
+        let mut family = of(&[1]);
         let mut parents = vec![(2, 1)];
         let mut admitted = Vec::new();
-        for look in 1..=6 {
-            admitted.push(sorted(family.look(look, parents.iter().copied())));
-            let next = 10 * look.unsigned_abs();
+        for turn in 1..=6 {
+            admitted.push(look(&mut family, turn, &parents));
+            let next = 10 * turn.unsigned_abs();
             parents.extend([(next, 2), (next + 1, next)]);
         }
         assert_eq!(admitted, [vec![2], vec![10, 11], vec![], vec![], vec![], vec![]]);
-        assert!(family.has(51), "let in by the probe");
+        assert!(family.has(key(51)), "let in by the probe");
     }
 }

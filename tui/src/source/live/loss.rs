@@ -6,10 +6,28 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use tracetui_shared::counters::CpuState;
+use tracetui_shared::kind::Slot;
 
 /// Every CPU's counters. Programs may run meanwhile, so CPUs are not seen at one instant.
 pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
     (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
+}
+
+/// Opens a file that is not there, and says whether a probe met it. A kernel in a state in which the tracepoint is attached
+/// and never reached would show no open and lose none, by its own account.
+pub(super) fn sees_an_open(cpus: &Array<MapData, Plain<CpuState>>) -> bool {
+    const TRIES: u32 = 10;
+    let met = || -> Option<u64> {
+        let slots = [Slot::OpenSysExit, Slot::OpenTp, Slot::OpenMulti];
+        let cpus = counters(cpus).ok()?;
+        Some(cpus.iter().flat_map(|cpu| slots.map(|slot| cpu.slots[slot as usize].met)).sum())
+    };
+    let before = met();
+    // More than once: the kernel skips a program that it preempted on this CPU.
+    (0..TRIES).any(|_| {
+        let _ = std::fs::File::open("");
+        met() != before
+    })
 }
 
 /// `bpf_prog_info.recursion_misses` of a program.

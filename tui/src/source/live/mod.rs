@@ -5,6 +5,7 @@
 //! | [`load`] | the probe object into the kernel: offsets, constants, map sizes |
 //! | [`attach`] | the table of programs: where each attaches, what it needs, what is missed without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
+//! | [`tasks`] | the processes that run, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`loss`] | what the kernel counted: events met, lost, skipped |
@@ -18,6 +19,7 @@ mod load;
 mod loss;
 mod multi;
 mod ring;
+mod tasks;
 
 pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
@@ -27,13 +29,14 @@ pub use super::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use aya::maps::{Array, MapData, MapError};
-use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use tracetui_shared::capture::Capture;
+use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, Tgid};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// What the kernel side should do.
 #[derive(Clone, Debug)]
@@ -69,8 +72,33 @@ pub enum Way {
 
 /// The capture filter could not be set.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set the capture filter: {0}")]
-pub struct CaptureError(#[from] MapError);
+pub enum CaptureError {
+    /// A map refused it.
+    #[error("cannot set the capture filter: {0}")]
+    Map(#[from] MapError),
+    /// The root of a tree does not exist.
+    #[error("--tree {0}: no such process")]
+    NoProcess(u32),
+    /// /proc, from which alone the processes are known here, does not show the root of a tree.
+    #[error("--tree {0}: no such process in /proc")]
+    NotInProc(u32),
+    /// The processes could not be listed.
+    #[error("--tree: cannot list the processes: {0}")]
+    Processes(io::Error),
+}
+
+/// A process that ran when the probes were attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// Its process id (`task->tgid`).
+    pub tgid: Tgid,
+    /// `start_boottime` of its leader.
+    pub start: BootNanos,
+    /// `task->real_parent->tgid`.
+    pub parent: Tgid,
+    /// Whether it had ended and was not waited for.
+    pub ended: bool,
+}
 
 /// A value of a map, as aya wants it.
 #[repr(transparent)]
@@ -81,6 +109,8 @@ struct Plain<T>(T);
 unsafe impl aya::Pod for Plain<Capture> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<CpuState> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<ProcessKey> {}
 
 /// The probes, running.
 pub struct Live {
@@ -91,7 +121,7 @@ pub struct Live {
     /// Programs stay in the kernel, for their counters, until this is dropped.
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
-    task_starts: FxHashMap<u32, u64>,
+    started: Vec<Started>,
     timings: Vec<(&'static str, Duration)>,
 }
 
@@ -104,7 +134,9 @@ impl Live {
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
         clock.lap("load the object");
-        let mut capture = capture::CaptureMaps::of(&mut object)?;
+        let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
+        clock.lap("list the processes");
+        let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
         capture.begin(&options.capture)?;
@@ -117,8 +149,12 @@ impl Live {
         }
         capture.finish()?;
         clock.lap("find the descendants");
-        let task_starts = attach::task_starts(&mut object, btf.as_ref());
-        clock.lap("list the processes");
+        let mut probes = attached.probes;
+        if options.kinds & Kind::Open.bit() != 0 && !loss::sees_an_open(&cpus) {
+            probes.iter_mut().for_each(ProbeStatus::is_never_run);
+        }
+        let started = capture.started();
+        clock.lap("list the processes again");
         drop((object, btf));
         load::give_memory_back();
         clock.lap("drop what is not needed");
@@ -130,8 +166,8 @@ impl Live {
             capture,
             links: attached.links,
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
-            probes: attached.probes,
-            task_starts,
+            probes,
+            started,
             timings,
         })
     }
@@ -146,10 +182,10 @@ impl Live {
         &self.probes
     }
 
-    /// The processes that ran when the probes were attached, with their starts (`start_boottime` of their leaders). Empty
-    /// where the kernel does not tell. To be taken once.
-    pub fn take_task_starts(&mut self) -> FxHashMap<u32, u64> {
-        std::mem::take(&mut self.task_starts)
+    /// The processes that ran when the probes were attached, the oldest first. Empty where the kernel does not tell. To be
+    /// taken once.
+    pub fn take_started(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.started)
     }
 
     /// How long the pieces of the start took, then each program's load and attach.

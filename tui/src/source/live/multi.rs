@@ -212,7 +212,7 @@ fn prog_load(name: &str, code: &[bpf_insn], log: &mut [u8]) -> io::Result<OwnedF
 ///
 /// # Safety
 /// `attr` is the command's part of `union bpf_attr`, and what it points to is as the command wants it.
-unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
+pub(super) unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
     // SAFETY: as the caller says.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
     match libc::c_int::try_from(fd) {

@@ -1,0 +1,172 @@
+//! The processes that run, with their starts and their parents.
+//!
+//! The iterator program `task_starts` gives exact starts, reads no files, and shows processes that a /proc mounted with
+//! `hidepid` hides. It runs again whenever its link is opened. It cannot be used where the kernel has no BTF of its own
+//! (`--btf FILE`). There the list is read from /proc, which shows starts cut to the clock tick.
+//!
+//! In a pid namespace other than the initial one the iterator shows the processes of that namespace and of those below it
+//! (`task_seq_get_next` in kernel/bpf/task_iter.c), with their ids in the initial one. There a /proc of the initial namespace,
+//! which shows all processes, is read instead, if one is mounted. If not, trees within the namespace can be told: a process's
+//! descendants are in its namespace or below (pid_namespaces(7)), so a tree whose root is shown is shown as a whole.
+
+use super::Started;
+use super::multi::bpf;
+use crate::source::host::{clock, procfs};
+use aya::programs::Iter;
+use aya::{Btf, Ebpf};
+use rustc_hash::FxHashMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use tracetui_shared::capture::ProcessKey;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::record::task::TaskStart;
+use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes as _;
+
+/// The iterator program, and the kind of iterator that it is.
+const PROGRAM: (&str, &str) = ("task_starts", "task");
+
+/// The id of `kthreadd`.
+const KTHREADD: u32 = 2;
+
+/// A process, and its parent at the time of the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Task {
+    pub(super) key: ProcessKey,
+    pub(super) parent: ProcessKey,
+}
+
+/// How the starts in [`ProcessKey`]s are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unit {
+    /// In nanoseconds, as the kernel has them.
+    Nanoseconds,
+    /// In clock ticks, after this was added ([`Capture::start_offset`](tracetui_shared::capture::Capture::start_offset)).
+    Ticks(i64),
+}
+
+/// Where the list comes from.
+pub(super) struct Tasks {
+    /// The iterator's link; `None` where it cannot be used.
+    iterator: Option<OwnedFd>,
+}
+
+impl Tasks {
+    /// Loads the iterator, and finds out whether it runs, and shows all processes or more than /proc.
+    pub(super) fn new(object: &mut Ebpf, btf: Option<&Btf>) -> Tasks {
+        // The ids are those of the initial namespace, where process 2 is the parent of all kernel threads. It is in no other.
+        let shows_all = |list: &[Task]| list.iter().any(|task| task.key.tgid == KTHREADD);
+        // Whoever reads the list is in it.
+        let is_best = |list: &[Task]| !list.is_empty() && (shows_all(list) || procfs::initial_self().is_err());
+        let iterator = btf.and_then(|btf| load(object, btf));
+        Tasks { iterator: iterator.filter(|link| of_kernel(link).is_ok_and(|list| is_best(&list))) }
+    }
+
+    /// How starts are counted.
+    pub(super) fn unit(&self) -> Unit {
+        match self.iterator {
+            Some(_) => Unit::Nanoseconds,
+            None => Unit::Ticks(clock::namespace_offset_ns()),
+        }
+    }
+
+    /// Every process that was not waited for yet.
+    pub(super) fn list(&self) -> io::Result<Vec<Task>> {
+        self.iterator.as_ref().map_or_else(of_proc, of_kernel)
+    }
+
+    /// Every process with its exact start, the oldest first; empty where that is not known.
+    pub(super) fn started(&self) -> Vec<Started> {
+        let list = self.iterator.as_ref().and_then(|link| read(link).ok()).unwrap_or_default();
+        let started = list.iter().map(|task| Started {
+            tgid: Tgid(task.tgid),
+            start: BootNanos(task.start),
+            parent: Tgid(task.parent),
+            ended: task.live == 0,
+        });
+        let mut started: Vec<Started> = started.collect();
+        started.sort_by_key(|process| process.start);
+        started
+    }
+}
+
+/// Loads the program and makes a link, which keeps it in the kernel.
+fn load(object: &mut Ebpf, btf: &Btf) -> Option<OwnedFd> {
+    let (name, kind) = PROGRAM;
+    let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
+    program.load(kind, btf).ok()?;
+    let attr = LinkCreate {
+        prog_fd: program.fd().ok()?.as_fd().as_raw_fd(),
+        target_fd: 0,
+        attach_type: BPF_TRACE_ITER,
+        flags: 0,
+    };
+    // SAFETY: the attributes are as the command wants them, and the program outlives the call.
+    unsafe { bpf(BPF_LINK_CREATE, &attr) }.ok()
+}
+
+/// The iterator's list.
+fn of_kernel(link: &OwnedFd) -> io::Result<Vec<Task>> {
+    let task = |start: &TaskStart| Task {
+        key: ProcessKey::new(start.tgid, start.start),
+        parent: ProcessKey::new(start.parent, start.parent_start),
+    };
+    Ok(read(link)?.iter().map(task).collect())
+}
+
+/// Runs the iterator.
+fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
+    let attr = IterCreate { link_fd: link.as_raw_fd(), flags: 0 };
+    // SAFETY: the attributes are as the command wants them.
+    let mut file: File = unsafe { bpf(BPF_ITER_CREATE, &attr) }?.into();
+    let (mut bytes, mut read) = (Vec::new(), 0);
+    loop {
+        bytes.resize(read + READ, 0);
+        match file.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            // The kernel wants to be asked again after many threads of which none was written.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let records = bytes[..read].chunks_exact(size_of::<TaskStart>());
+    Ok(records.filter_map(|bytes| TaskStart::read_from_bytes(bytes).ok()).collect())
+}
+
+/// Reads /proc. Parents are found by their process ids: a parent that started after its child is another process.
+fn of_proc() -> io::Result<Vec<Task>> {
+    let list = procfs::list()?;
+    let starts: FxHashMap<u32, u64> = list.iter().map(|process| (process.tgid.0, process.start_ticks)).collect();
+    let parent = |process: &procfs::Listed| {
+        let start = starts.get(&process.ppid.0).copied().filter(|start| *start <= process.start_ticks);
+        start.map_or(ProcessKey::new(0, 0), |start| ProcessKey::new(process.ppid.0, start))
+    };
+    let key = |process: &procfs::Listed| ProcessKey::new(process.tgid.0, process.start_ticks);
+    Ok(list.iter().map(|process| Task { key: key(process), parent: parent(process) }).collect())
+}
+
+/// Bytes of a read. With pages of 4 KiB the kernel hands out as many at a time.
+const READ: usize = 32 << 10;
+
+// `enum bpf_cmd`, `enum bpf_attach_type` (UAPI).
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_ITER_CREATE: libc::c_int = 33;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// `union bpf_attr` of `BPF_LINK_CREATE` (UAPI).
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: i32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// `union bpf_attr` of `BPF_ITER_CREATE` (UAPI).
+#[repr(C)]
+struct IterCreate {
+    link_fd: i32,
+    flags: u32,
+}
