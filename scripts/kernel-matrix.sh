@@ -197,11 +197,11 @@ runs() {
 
 # One machine; its console becomes a log. Software emulation only: it is the same everywhere.
 machine() {
-  local arch=$1 kernel=$2 log=$3 limit=900 emulator threads=multi words board=virt
+  local arch=$1 kernel=$2 log=$3 limit=1800 emulator threads=multi words board=virt
   shift 3
   words="panic=-1 quiet clock=$(date +%s) $*"
   case " $words " in
-    *' checks=all '* | *' checks=most '*) limit=2400 ;;
+    *' checks=all '* | *' checks=most '*) limit=3000 ;;
     *' checks=mte '*) board=virt,mte=on ;;
   esac
   case $arch in
