@@ -1,8 +1,10 @@
 //! How processes end, compared with what waitpid(2) says.
 
 use crate::sys::{self, Actor, Status, c};
-use crate::traced::{Dir, Run, Traced, alone, n};
+use crate::traced::{Dir, Run, Traced, alone, n, not_checked};
+use crate::trees::fork;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// `SIGRTMIN+3` as kill(1) counts, whichever C library the tests are linked to: each keeps other signals to itself.
@@ -252,6 +254,59 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// A process id that one process after another has, while other processes come and go: each of them starts and ends once.
+#[test]
+fn processes_that_have_one_id_after_another_are_told_apart() {
+    let _alone = alone();
+    const TIMES: i32 = 400;
+    let Some(traced) = Traced::start(&["--kind", "fork,exit"]) else { return };
+    let mut crowd = Actor::new(|| {
+        (0..TIMES * 2).for_each(|_| drop(sys::wait(fork(|| ()))));
+        vec![]
+    });
+    crowd.go();
+    let statuses = Actor::new(|| {
+        let first = fork(|| ());
+        let first_status = sys::wait(first);
+        let mut told = vec![i64::from(first), i64::from(first_status.0)];
+        for time in 0..TIMES {
+            match sys::fork_with_id(first, || exit_process(time % 100)) {
+                Ok(child) => told.push(i64::from(sys::wait(child).0)),
+                // Another process may have the id.
+                Err(libc::EEXIST) => {}
+                Err(error) => return vec![-i64::from(error)],
+            }
+        }
+        told
+    })
+    .run();
+    crowd.end();
+    let run = traced.stop();
+    let account = run.check();
+    if let [error] = statuses[..] {
+        let error = std::io::Error::from_raw_os_error(-error as i32);
+        return not_checked(&format!("process ids that are used again: clone3 with set_tid: {error}"));
+    }
+    let pid = statuses[0];
+    let ends: Vec<Value> = run.lines().filter(|e| e["kind"] == "exit" && e["pid"] == pid).collect();
+    let codes: Vec<i64> = ends.iter().map(|e| e["exit_code"].as_i64().expect("not killed") << 8).collect();
+    // A process of the crowd may have had the id too.
+    let mut missing = statuses[1..].to_vec();
+    for code in &codes {
+        if let Some(at) = missing.iter().position(|status| status == code) {
+            missing.remove(at);
+        }
+    }
+    assert_eq!(missing, Vec::<i64>::new(), "every end is told: {account}");
+    let starts = |key: &str, events: Vec<Value>| -> BTreeSet<u64> { events.iter().map(|e| n(&e[key])).collect() };
+    let begun: Vec<Value> = run.lines().filter(|e| e["kind"] == "fork" && e["child_pid"] == pid).collect();
+    assert_eq!(begun.len(), ends.len(), "each has a start and an end: {account}");
+    assert_eq!(starts("child_start_ns", begun), starts("start_ns", ends), "of the same processes: {account}");
+    for (word, count) in account["pairing"].as_object().expect("an object") {
+        assert_eq!(*count, 0, "{word}: {account}");
     }
 }
 
