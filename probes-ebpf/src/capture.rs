@@ -42,11 +42,12 @@ unsafe fn key(capture: *const Capture, tests: u32, tgid: u32, start: u64) -> Pro
     ProcessKey::new(tgid, if tests & test::TICKS != 0 { start.wrapping_add(offset) / TICK_NS } else { start })
 }
 
-/// Lets a new process into its parent's tree; both are given as process id and start. The order of the two maps matters:
+/// Lets a new process into the tree of the process that made it, or of its parent: with `CLONE_PARENT` they differ, and a process
+/// must not get its children out of its tree. All are given as process id and start. The order of the two maps matters:
 /// user space puts a parent into the tree first and then looks for processes that were born after that, so that a child in
 /// neither map belongs to no tree. `false` when a map that it belongs in is full.
 #[inline(always)]
-pub unsafe fn inherit(parent: (u32, u64), child: (u32, u64)) -> bool {
+pub unsafe fn inherit(maker: (u32, u64), parent: (u32, u64), child: (u32, u64)) -> bool {
     let Some(capture) = CAPTURE.get_ptr(0) else { return true };
     // SAFETY: as in `wanted`; keys and values are on the stack.
     unsafe {
@@ -54,10 +55,11 @@ pub unsafe fn inherit(parent: (u32, u64), child: (u32, u64)) -> bool {
         if tests & (test::TREE | test::KIN) == 0 {
             return true;
         }
+        let maker = key(capture, tests, maker.0, maker.1);
         let parent = key(capture, tests, parent.0, parent.1);
         let child = key(capture, tests, child.0, child.1);
-        let noted = tests & test::KIN == 0 || CAPTURE_KIN.insert(child, parent, 0).is_ok();
-        let Some(root) = CAPTURE_TREE.get_ptr(parent) else { return noted };
+        let noted = tests & test::KIN == 0 || CAPTURE_KIN.insert(child, maker, 0).is_ok();
+        let Some(root) = CAPTURE_TREE.get_ptr(maker).or_else(|| CAPTURE_TREE.get_ptr(parent)) else { return noted };
         let let_in = CAPTURE_TREE.get(child).is_some() || CAPTURE_TREE.insert(child, get(root), 0).is_ok();
         noted && let_in
     }

@@ -47,7 +47,8 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
         let real_parent: u64 = ld(child, Field::TaskRealParent);
         let (parent_tgid, parent_start): (u32, u64) = (ld(real_parent, Field::TaskTgid), start_of(real_parent));
         let start: u64 = ld(child, Field::TaskStartBoottime);
-        if !capture::inherit((parent_tgid, parent_start), (tgid, start)) {
+        let maker = (ld(parent, Field::TaskTgid), start_of(parent));
+        if !capture::inherit(maker, (parent_tgid, parent_start), (tgid, start)) {
             emit::count_tree_full();
         }
         let who = Who::of(parent);

@@ -55,6 +55,8 @@ pub struct Process {
     pub key: ProcessKey,
     /// The parent at the fork (or in the process scan); kept when the parent ends.
     pub parent: Option<ProcessKey>,
+    /// The process that made the fork: the parent, or with `CLONE_PARENT` a child of the parent.
+    pub maker: Option<ProcessKey>,
     /// The leader's name.
     pub comm: Box<[u8]>,
     /// What it runs.
@@ -176,6 +178,9 @@ pub struct ProcessTable {
     evicted_until: BootNanos,
 }
 
+/// How many forks with `CLONE_PARENT` in a line of descent are followed by the parent too, beside the process that made them.
+const SIBLINGS: u32 = 4;
+
 impl ProcessTable {
     /// Says when the probes were attached: processes that started before are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
@@ -255,15 +260,34 @@ impl ProcessTable {
     }
 
     /// Whether a process is the one that `root` stands for ([`follow`](Self::follow); an id that is not followed stands for
-    /// the process that has it now) or descends from it, by the parents at the forks.
+    /// the process that has it now) or descends from it: by the processes that made the forks, and by the parents at the forks.
     pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
         let followed = self.roots.get(&root).copied();
         let Some(root) = followed.unwrap_or_else(|| self.current.get(&root).copied()) else { return false };
-        let root = self.exact(root);
+        self.descends(process, self.exact(root), SIBLINGS)
+    }
+
+    /// `siblings`: how many times the parent is followed as well, where another process made the fork (`CLONE_PARENT`).
+    fn descends(&self, process: &Process, root: ProcessKey, siblings: u32) -> bool {
         let is_root = |key: ProcessKey| key.tgid == root.tgid && self.exact(key) == root;
-        is_root(process.key)
-            || process.parent.is_some_and(is_root)
-            || self.ancestors(process).any(|ancestor| is_root(ancestor.key) || ancestor.parent.is_some_and(is_root))
+        // Bounded: a process that made another started before it, so the chain cannot turn back on itself.
+        let older = |key: Option<ProcessKey>, process: &Process| {
+            Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
+        };
+        let mut next = Some(process);
+        while let Some(process) = next {
+            if is_root(process.key) || process.maker.is_some_and(is_root) || process.parent.is_some_and(is_root) {
+                return true;
+            }
+            if process.maker != process.parent
+                && siblings > 0
+                && older(process.parent, process).is_some_and(|parent| self.descends(parent, root, siblings - 1))
+            {
+                return true;
+            }
+            next = older(process.maker, process);
+        }
+        false
     }
 
     /// Takes a process from the process scan. One that an event brought in before keeps what the event said.
@@ -310,6 +334,7 @@ impl ProcessTable {
         Process {
             key,
             parent,
+            maker: parent,
             of_command: self.is_of_command(key, parent),
             comm: seed.comm.as_slice().into(),
             image: Arc::new(Image {
@@ -388,6 +413,7 @@ impl ProcessTable {
             key,
             of_command: self.is_of_command(key, parent),
             parent: parent.filter(|_| header.ppid.0 != 0),
+            maker: parent.filter(|_| header.ppid.0 != 0),
             comm: header.comm().into(),
             image: Arc::default(),
             uid: header.uid,
@@ -430,6 +456,7 @@ impl ProcessTable {
         let child = Process {
             key,
             parent: Some(parent),
+            maker: Some(caller.key),
             comm: header.comm().into(),
             image: Arc::clone(&caller.image),
             uid: header.uid,
@@ -448,7 +475,12 @@ impl ProcessTable {
     fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
         if let Some(entry) = self.entries.get_mut(&child) {
             let of_command = entry.process.of_command || caller.of_command;
-            entry.process = Arc::new(Process { parent: Some(parent), of_command, ..(*entry.process).clone() });
+            entry.process = Arc::new(Process {
+                parent: Some(parent),
+                maker: Some(caller.key),
+                of_command,
+                ..(*entry.process).clone()
+            });
         }
     }
 

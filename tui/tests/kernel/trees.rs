@@ -382,6 +382,44 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
     }
 }
 
+/// `CLONE_PARENT` makes a child of the caller's parent. It is of the caller's tree all the same: else a COMMAND could get its
+/// children out of sight.
+#[test]
+fn a_sibling_that_a_process_makes_is_of_its_tree() {
+    let _alone = alone();
+    let acts = || {
+        let (nothing, flags) = (0_u64, (libc::CLONE_PARENT | libc::SIGCHLD) as u64);
+        // SAFETY: a process with one thread; the child has a copy of the stack and leaves by _exit.
+        if unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) } == 0 {
+            sys::open_path("/nowhere/sibling");
+            sys::wait(fork(|| drop(sys::open_path("/nowhere/sibling's child"))));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) };
+        }
+    };
+    for filter in ["--tree", "--filter"] {
+        let mut root = Actor::new(move || {
+            acts();
+            // The sibling is a child of the test's, and nobody waits for it here.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            vec![]
+        });
+        let value = if filter == "--tree" { root.pid.to_string() } else { format!("tree={} or comm=nobody", root.pid) };
+        let Some(traced) = Traced::start(&["--kind", "open", filter, &value]) else { return };
+        root.go();
+        root.end();
+        let run = traced.stop();
+        run.check();
+        let opened = |path: &str| run.lines().filter(|e| e["path"] == path).count();
+        assert_eq!(
+            (opened("/nowhere/sibling"), opened("/nowhere/sibling's child")),
+            (1, 1),
+            "{filter}: {}",
+            run.account()
+        );
+    }
+}
+
 #[test]
 fn a_tree_needs_its_root() {
     let _alone = alone();
