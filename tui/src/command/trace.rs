@@ -377,7 +377,7 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
             || ProcessSeed { tgid: process.tgid, start: process.start, start_exact: true, ..ProcessSeed::default() };
         let seed = found.or_else(|| (!process.ended).then(bare));
         if let Some(seed) = seed
-            && !take(ProcessSeed { ppid: process.parent, ..seed })
+            && !take(ProcessSeed { ppid: process.parent, parent_start: process.parent_start, ..seed })
         {
             break;
         }

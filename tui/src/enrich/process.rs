@@ -330,7 +330,9 @@ impl ProcessTable {
         // Both to the tick where either is: a process that started later has the id of a parent that ended.
         let tick = if seed.start_exact { 1 } else { seed.tick_ns.max(1) };
         let older = |parent: &ProcessKey| seed.ppid.0 != 0 && parent.start.0 / tick <= key.start.0 / tick;
-        let parent = self.current.get(&seed.ppid).copied().filter(older);
+        let found = || self.current.get(&seed.ppid).copied().filter(older);
+        let told = ProcessKey { tgid: seed.ppid, start: seed.parent_start };
+        let parent = if seed.parent_start.0 == 0 { found() } else { Some(told).filter(|told| told.tgid.0 != 0) };
         Process {
             key,
             parent,
@@ -554,9 +556,7 @@ impl ProcessTable {
     /// event told yet.
     fn is_found_ahead(&self, key: ProcessKey) -> bool {
         let found = self.current.get(&key.tgid).and_then(|current| self.entries.get(current));
-        found.is_some_and(|found| {
-            found.process.origin == Origin::Seed && found.last == BootNanos(0) && found.process.key.start > key.start
-        })
+        found.is_some_and(|found| found.last == BootNanos(0) && found.process.key.start > key.start)
     }
 
     fn hold(&mut self, process: Arc<Process>, last: BootNanos) {

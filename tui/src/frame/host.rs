@@ -166,6 +166,8 @@ wire_struct! {
         tick_ns: u64,
         /// Parent process; 0 for none.
         ppid: Tgid,
+        /// The parent's start; 0 when not known: then it is the process that has its id.
+        parent_start: BootNanos,
         /// Real user.
         uid: Uid,
         /// Real group.

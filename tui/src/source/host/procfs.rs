@@ -160,6 +160,7 @@ impl Scanner {
             start_exact,
             tick_ns: self.tick_ns,
             ppid: stat.ppid,
+            parent_start: BootNanos(0),
             uid,
             gid,
             comm: stat.comm,

@@ -96,6 +96,8 @@ pub struct Started {
     pub start: BootNanos,
     /// `task->real_parent->tgid`.
     pub parent: Tgid,
+    /// `start_boottime` of the parent's leader.
+    pub parent_start: BootNanos,
     /// Whether it had ended and was not waited for.
     pub ended: bool,
 }

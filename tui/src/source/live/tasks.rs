@@ -83,6 +83,7 @@ impl Tasks {
             tgid: Tgid(task.tgid),
             start: BootNanos(task.start),
             parent: Tgid(task.parent),
+            parent_start: BootNanos(task.parent_start),
             ended: task.live == 0,
         });
         let mut started: Vec<Started> = started.collect();
