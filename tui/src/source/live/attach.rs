@@ -563,7 +563,7 @@ impl Attacher<'_> {
         {
             return Err(no_function(name));
         }
-        let loaded = load(self.object, self.btf, probe);
+        let loaded = unless_interrupted(|| load(self.object, self.btf, probe));
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
         // What the kernel skips of those at a return stays untold and is counted as that.
@@ -630,6 +630,28 @@ fn plain(error: &ProgramError) -> Failure {
 fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, ProgramError> {
     object.program_mut(probe.name).ok_or_else(|| ProgramError::InvalidName { name: probe.name.to_string() })
 }
+
+/// Loads a program, again when a signal may have come in between: the verifier then gives up with EAGAIN (`do_check`), and
+/// aya's second attempt, which asks for a log in a way that the kernel refuses, makes EINVAL of that.
+pub(super) fn unless_interrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let interrupted = |loaded: &Result<(), ProgramError>| match loaded {
+        Err(ProgramError::LoadError { io_error, .. }) => {
+            matches!(io_error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL))
+        }
+        _ => false,
+    };
+    let mut loaded = load();
+    for _ in 0..INTERRUPTIONS {
+        if !interrupted(&loaded) {
+            break;
+        }
+        loaded = load();
+    }
+    loaded
+}
+
+/// How many signals the load of a program stands.
+pub(super) const INTERRUPTIONS: u32 = 20;
 
 fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
     match (program(object, probe)?, &probe.place, btf) {

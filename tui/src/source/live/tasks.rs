@@ -10,6 +10,7 @@
 //! descendants are in its namespace or below (pid_namespaces(7)), so a tree whose root is shown is shown as a whole.
 
 use super::Started;
+use super::attach::unless_interrupted;
 use super::multi::bpf;
 use crate::source::host::{clock, procfs};
 use aya::programs::Iter;
@@ -96,7 +97,7 @@ impl Tasks {
 fn load(object: &mut Ebpf, btf: &Btf) -> Option<OwnedFd> {
     let (name, kind) = PROGRAM;
     let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
-    program.load(kind, btf).ok()?;
+    unless_interrupted(|| program.load(kind, btf)).ok()?;
     let attr = LinkCreate {
         prog_fd: program.fd().ok()?.as_fd().as_raw_fd(),
         target_fd: 0,
