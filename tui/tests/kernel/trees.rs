@@ -392,7 +392,9 @@ fn a_sibling_that_a_process_makes_is_of_its_tree() {
         // SAFETY: a process with one thread; the child has a copy of the stack and leaves by _exit.
         if unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) } == 0 {
             sys::open_path("/nowhere/sibling");
-            sys::wait(fork(|| drop(sys::open_path("/nowhere/sibling's child"))));
+            sys::wait(fork(|| {
+                sys::open_path("/nowhere/sibling's child");
+            }));
             // SAFETY: ends the child.
             unsafe { libc::_exit(0) };
         }
