@@ -22,6 +22,7 @@
 use crate::arch::Call;
 use crate::capture;
 use crate::maps::{RING, this_cpu};
+use crate::probes::open::is_fresh;
 use crate::read::{at_most, get, konst};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
@@ -127,11 +128,14 @@ impl Event {
     }
 
     /// [`begin`](Self::begin) for a system call. One that seccomp trapped was never made, and is dropped.
+    ///
+    /// A process can make a call that succeeds look like that: by a filter that allows all, a SIGSYS sent in the middle of the
+    /// call (`F_SETSIG`), and a result that equals the call's number. Then the result is a new descriptor.
     #[inline(always)]
     pub unsafe fn of_call(slot: Slot, who: &Who, call: &Call) -> Option<Event> {
         // SAFETY: the program fills the slot.
         unsafe {
-            if call.trapped {
+            if call.trapped && !is_fresh(call.task, call.ret) {
                 count_dropped(slot, who, Reason::Trapped);
                 return None;
             }

@@ -418,10 +418,16 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         (*record).egid = ld(who.cred, Field::CredEgid);
         (*record).interp_len = 0;
         set(&raw mut (*s).off, 0);
-        asked_path(s, asked);
         let fs: u64 = ld(call.task, Field::TaskFs);
         let root = path::root_of(fs);
         let gone = ld::<u64>(ld(call.task, Field::TaskMm), Field::MmArgEnd) == 0;
+        if gone {
+            // At its address may stand what the new program has there.
+            (*record).filename_len = 0;
+            (*record).filename_marks = mark::FAULT;
+        } else {
+            asked_path(s, asked);
+        }
         let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
         ((*record).exe_len, (*record).exe_marks) = names(s, exe, root);
         if !gone {

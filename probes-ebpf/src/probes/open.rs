@@ -234,6 +234,19 @@ pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
     unsafe { at_slot(slot_of(task, fd)) }
 }
 
+/// Whether a descriptor may be one that the current call just made: there is a file that nothing else refers to.
+#[inline(always)]
+pub unsafe fn is_fresh(task: u64, fd: i64) -> bool {
+    if fd < 0 {
+        return false;
+    }
+    // SAFETY: see `slot_of`.
+    unsafe {
+        let file = file_at(task, fd as u64);
+        file != 0 && !path::is_shared(file)
+    }
+}
+
 /// Where the descriptor table of the current task holds the file of a descriptor; 0 beyond its end.
 #[inline(always)]
 unsafe fn slot_of(task: u64, fd: u64) -> u64 {
