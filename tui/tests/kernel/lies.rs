@@ -65,6 +65,54 @@ fn a_call_that_seccomp_traps_is_no_open() {
 }
 
 /// See above: the first argument of execve(2) is an address, whose lower half may look like an error.
+/// A process can make an open that succeeds look like one that seccomp trapped: SIGSYS comes in the middle of it, from an
+/// inotify watch, and the descriptor equals the call's number (aarch64: its first argument).
+#[test]
+fn an_open_that_looks_trapped_is_shown() {
+    extern "C" fn nothing(_: i32) {}
+    /// fcntl(2).
+    const F_SETSIG: i32 = 10;
+    const TIMES: usize = 20;
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("watched");
+    let to_open = path.clone();
+    let acted = trace("open,exit", move || {
+        let path = c(to_open);
+        let wanted = libc::SYS_openat as i32;
+        let allow = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }];
+        let program = libc::sock_fprog { len: 1, filter: allow.as_ptr().cast_mut() };
+        // SAFETY: a handler that does nothing, values that outlive the calls, and descriptors of this child's own.
+        unsafe {
+            libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t);
+            let watch = libc::inotify_init1(libc::IN_NONBLOCK);
+            assert!(libc::inotify_add_watch(watch, path.as_ptr(), libc::IN_OPEN) >= 0);
+            assert_eq!(libc::fcntl(watch, libc::F_SETOWN, libc::getpid()), 0);
+            assert_eq!(libc::fcntl(watch, F_SETSIG, libc::SIGSYS), 0);
+            assert_eq!(libc::fcntl(watch, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0), 0);
+            for fd in 3..wanted {
+                if libc::fcntl(fd, libc::F_GETFD) < 0 {
+                    libc::dup2(watch, fd);
+                }
+            }
+            let mut told = [0_u8; 4096];
+            let mut open = || {
+                while libc::read(watch, told.as_mut_ptr().cast(), told.len()) > 0 {}
+                let fd = sys::openat(wanted, &path, libc::O_RDONLY, 0);
+                sys::close(fd);
+                fd
+            };
+            (0..TIMES).map(|_| open()).collect()
+        }
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert_eq!(rets, vec![libc::SYS_openat; TIMES]);
+    let shown = run.kind_of("open", pid).iter().filter(|e| e["abs_path"] == path.as_str()).count();
+    assert_eq!(shown, TIMES, "{}", run.account());
+}
+
 #[test]
 fn a_call_that_seccomp_traps_is_no_failed_exec() {
     /// Ends at a border that pages of every size have.
