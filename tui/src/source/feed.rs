@@ -76,8 +76,9 @@ impl Feed {
         let (control, commands) = std_mpsc::channel();
         let stopper = live.stopper();
         if let Some(scan) = scan {
-            let out = out.clone();
-            let run = move || scan(&mut |batch| out.blocking_send(batch).is_ok());
+            // Weak: a process can hold up the scan (a FUSE page under its command line), and the end does not wait for it.
+            let out = out.downgrade();
+            let run = move || scan(&mut |batch| out.upgrade().is_some_and(|out| out.blocking_send(batch).is_ok()));
             std::thread::Builder::new().name("scan".into()).spawn(run)?;
         }
         let reader = Reader {
