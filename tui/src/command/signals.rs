@@ -101,9 +101,9 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         let command = COMMAND.load(Ordering::Relaxed);
-        // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them.
-        for signal in [by_process.then_some(signal), Some(libc::SIGTERM)].into_iter().flatten().filter(|_| command >= 0)
-        {
+        // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
+        let signals = [by_process.then_some(signal), Some(libc::SIGTERM), Some(libc::SIGCONT)];
+        for signal in signals.into_iter().flatten().filter(|_| command >= 0) {
             // SAFETY: no pointers; by a pidfd no other process can be met.
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, command, signal, 0, 0) };
         }

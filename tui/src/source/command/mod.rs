@@ -248,9 +248,12 @@ async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
 const OUTPUT_READ: usize = 16 << 10;
 
 impl Process {
+    /// Sends it a signal, and wakes it: a process that is stopped takes no other one than SIGKILL.
     fn signal(&self, signal: libc::c_int) {
-        // SAFETY: takes no pointers; the descriptor is ours. By it no other process can be met.
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, 0, 0) };
+        for signal in [signal, libc::SIGCONT] {
+            // SAFETY: takes no pointers; the descriptor is ours. By it no other process can be met.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, 0, 0) };
+        }
     }
 
     /// Takes its end from the kernel; `None` when it has not ended.
@@ -350,6 +353,22 @@ mod tests {
         assert_eq!(run(&["sh", "-c", "echo out; echo err >&2; exit 7"]), (Ended::Exited(7), "out\nerr\n".into()));
         let (ended, _) = run(&["sh", "-c", "kill -9 $$"]);
         assert_eq!((ended.status(), ended), (137, Ended::Killed(9)));
+    }
+
+    #[test]
+    fn one_that_is_stopped_takes_the_signal_that_ends_it() {
+        let held = Held::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut running = held.release().expect("released");
+            let Happened::Wrote(pid) = running.next().await else { panic!("no output") };
+            let stat = format!("/proc/{}/stat", String::from_utf8_lossy(&pid).trim());
+            while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            running.signal(libc::SIGTERM);
+            assert_eq!(running.ended().await, Ended::Killed(15));
+        });
     }
 
     #[test]
