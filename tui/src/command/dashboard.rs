@@ -66,7 +66,8 @@ pub async fn run(
     stop: impl FnOnce(),
 ) -> io::Result<Left> {
     let mut signals = AllSignals::listen()?;
-    let mut screen = Screen::take(look.mouse)?;
+    // Should it fail, the COMMAND is told and the account closed all the same.
+    let screen = Screen::take(look.mouse);
     let mut dashboard = Loop {
         app,
         look,
@@ -78,7 +79,13 @@ pub async fn run(
         started: Instant::now(),
         next_tick: Duration::ZERO,
     };
-    let left = dashboard.show(&mut screen, &mut signals).await;
+    let (screen, left) = match screen {
+        Ok(mut screen) => {
+            let left = dashboard.show(&mut screen, &mut signals).await;
+            (Some(screen), left)
+        }
+        Err(error) => (None, Err(error)),
+    };
     stop();
     hurry();
     let command = dashboard.command.as_ref().and_then(Running::end).cloned();
@@ -86,12 +93,14 @@ pub async fn run(
     if let Some(running) = &dashboard.command {
         running.signal(libc::SIGTERM);
     }
-    dashboard.leave(screen).await;
+    if let Some(screen) = screen {
+        dashboard.leave(screen).await;
+    }
     dashboard.drain(&mut signals).await;
     dashboard.end_command(&mut signals).await;
     match left {
-        // A terminal that is gone ends it as a closed pipe does.
-        Err(error) if is_gone(&error) => {}
+        // A terminal that is gone ends it as a closed pipe does, whatever error was met first.
+        Err(error) if is_gone(&error) || terminal::hung_up() => {}
         left => left?,
     }
     dashboard.write_output();

@@ -252,6 +252,13 @@ pub(super) fn watch() -> io::Result<Arc<Notify>> {
     Ok(gone)
 }
 
+/// Whether the terminal on stdout is gone.
+pub(super) fn hung_up() -> bool {
+    let mut entry = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: one entry, a live local; does not wait.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 }
+}
+
 /// Waits until a terminal hangs up; `false` when that cannot be waited for.
 fn hangs_up(terminal: libc::c_int) -> bool {
     let mut entry = libc::pollfd { fd: terminal, events: 0, revents: 0 };
