@@ -14,7 +14,7 @@
 //! before the roots are in the map, is there for those that lose it while the filter is set.
 
 use super::tasks::{Task, Tasks, Unit};
-use super::{CaptureError, CaptureFilter, Plain, Started, load};
+use super::{CaptureError, CaptureFilter, Plain, Started, elements, load};
 use crate::frame::host::Cgroup;
 use crate::limits;
 use crate::source::live::StartError;
@@ -147,7 +147,7 @@ impl CaptureMaps {
         self.capture.set(0, Plain(self.counting_starts(self.filter.capture)), 0)?;
         self.expel(&family)?;
         self.sweep()?;
-        let (noted, pids, uids) = (keys(&self.kin), keys(&self.pids), keys(&self.uids));
+        let (noted, pids, uids) = (keys(&self.kin)?, keys(&self.pids)?, keys(&self.uids)?);
         remove(&mut self.kin, noted.into_iter())?;
         remove(&mut self.pids, pids.into_iter().filter(|pid| !self.filter.pids.contains(pid)))?;
         Ok(remove(&mut self.uids, uids.into_iter().filter(|uid| !self.filter.uids.contains(uid)))?)
@@ -158,7 +158,8 @@ impl CaptureMaps {
         let mut listed = std::mem::take(&mut self.before);
         listed.extend(self.tasks.list().map_err(CaptureError::Processes)?);
         for look in 1..LOOKS {
-            let notes = self.kin.iter().filter_map(Result::ok).map(|(Plain(child), Plain(parent))| (child, parent));
+            let notes = elements(&self.kin)?;
+            let notes = notes.into_iter().map(|(Plain(child), Plain(parent))| (child, parent));
             let to_admit = family.look(look, listed.iter().map(|task| (task.key, task.parent)).chain(notes));
             if to_admit.is_empty() {
                 break;
@@ -206,7 +207,7 @@ impl CaptureMaps {
     /// one that the filter does name. Again for those that were born before their parent was taken out.
     fn expel(&mut self, family: &Family) -> Result<(), CaptureError> {
         for _ in 0..LOOKS {
-            let inside = self.tree.iter().filter_map(Result::ok);
+            let inside = elements(&self.tree)?.into_iter();
             let inside = inside.map(|(Plain(process), Plain(root))| (process, root));
             let strangers: Vec<_> = inside.filter(|(_, root)| !self.is_root(*root)).collect();
             if strangers.is_empty() {
@@ -253,7 +254,7 @@ impl CaptureMaps {
 
     /// These are all cgroups that there are: lets through those that the filter wants, and no others.
     pub(super) fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
-        let old = keys(&self.cgroups);
+        let old = keys(&self.cgroups)?;
         for cgroup in all {
             self.name_cgroup(cgroup)?;
         }
@@ -326,8 +327,12 @@ impl Family {
     }
 }
 
-fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Vec<K> {
-    map.keys().filter_map(Result::ok).collect()
+fn elements<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<(K, V)>, CaptureError> {
+    elements::elements(map).map_err(CaptureError::Elements)
+}
+
+fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<K>, CaptureError> {
+    Ok(elements(map)?.into_iter().map(|(key, _)| key).collect())
 }
 
 /// Removes keys, those also that are gone already.

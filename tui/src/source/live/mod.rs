@@ -15,6 +15,7 @@
 
 mod attach;
 mod capture;
+mod elements;
 mod load;
 mod loss;
 mod multi;
@@ -76,6 +77,9 @@ pub enum CaptureError {
     /// A map refused it.
     #[error("cannot set the capture filter: {0}")]
     Map(#[from] MapError),
+    /// The elements of a map could not be read.
+    #[error("cannot read the capture filter: {0}")]
+    Elements(io::Error),
     /// The root of a tree does not exist.
     #[error("--tree {0}: no such process")]
     NoProcess(u32),

@@ -1,0 +1,81 @@
+//! The elements of a hash map, many in one system call (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6).
+//!
+//! The kernel hands them out bucket by bucket (`__htab_map_lookup_and_delete_batch` in kernel/bpf/hashtab.c), so what stands in
+//! the map all the time is read once, whatever is inserted and removed meanwhile. To go from key to key
+//! (`htab_map_get_next_key`) takes two calls an element, and begins anew where the key was removed: while processes are born and
+//! end that may take for ever.
+
+use aya::Pod;
+use aya::maps::{HashMap, IterableMap as _, MapData};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+/// Elements that are asked for at once, unless a bucket holds more.
+const AT_ONCE: usize = 1024;
+
+/// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (UAPI).
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+
+/// `union bpf_attr` of the commands on batches (UAPI).
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Reads all elements. One that is inserted or removed meanwhile may be among them.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Result<Vec<(K, V)>> {
+    let map_fd = map.map().fd().as_fd().as_raw_fd().cast_unsigned();
+    let (mut keys, mut values) = (room::<K>(AT_ONCE), room::<V>(AT_ONCE));
+    let mut all = Vec::new();
+    // The bucket to begin with, as the last call left it.
+    let mut place = None::<u32>;
+    loop {
+        let mut next = 0u32;
+        let mut attr = Batch {
+            in_batch: place.as_ref().map_or(0, |place| std::ptr::from_ref(place) as u64),
+            out_batch: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: keys.len() as u32,
+            map_fd,
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the attributes point to room for `count` keys and values of the map's own sizes, which aya checked, and to two
+        // numbers; all outlive the call.
+        let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attr, size_of::<Batch>()) };
+        let error = (done < 0).then(io::Error::last_os_error);
+        match error.as_ref().and_then(io::Error::raw_os_error) {
+            // The next bucket alone holds more; nothing was read.
+            Some(libc::ENOSPC) => {
+                let more = keys.len() * 2;
+                (keys, values) = (room(more), room(more));
+                continue;
+            }
+            None | Some(libc::ENOENT) => {}
+            Some(_) => return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into())),
+        }
+        let read = keys.iter().zip(&values).take(attr.count as usize);
+        // SAFETY: the kernel wrote `count` keys and values, and any bytes are one (`Pod`).
+        all.extend(read.map(|(key, value)| unsafe { (key.assume_init(), value.assume_init()) }));
+        if error.is_some() {
+            return Ok(all);
+        }
+        place = Some(next);
+    }
+}
+
+fn room<T: Copy>(elements: usize) -> Vec<MaybeUninit<T>> {
+    vec![MaybeUninit::uninit(); elements]
+}
