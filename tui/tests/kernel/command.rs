@@ -28,7 +28,8 @@ fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Op
         crate::traced::cannot_run(&stderr.join("; "));
         return None;
     }
-    Some(Run { status: done.status, stderr, raw: std::fs::read(&out).expect("the output") })
+    let raw = std::fs::read(&out).expect("the output");
+    Some(Run { status: done.status, stderr, raw, shows_lost: crate::traced::shows_lost(args) })
 }
 
 fn run(words: &[&str]) -> Option<Run> {
@@ -242,6 +243,7 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
         status: std::os::unix::process::ExitStatusExt::from_raw(0),
         stderr,
         raw: std::fs::read(dir.at("out")).expect("there"),
+        shows_lost: true,
     };
     assert!(run.lines().any(|e| e["comm"] == "cat"), "others are seen");
     assert_eq!(run.of(inner), Vec::<Value>::new(), "its own events are not shown");

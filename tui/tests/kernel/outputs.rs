@@ -328,7 +328,7 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     let written = std::fs::read(&out).expect("the output");
     assert_eq!(written.len() as u64, LIMIT);
     let account = stderr.into_iter().filter(|line| line.starts_with("{\"account\"")).collect();
-    check_account(&Run { status, stderr: account, raw: Vec::new() }, lines(&written));
+    check_account(&Run { status, stderr: account, raw: Vec::new(), shows_lost: true }, lines(&written));
 }
 
 #[test]
