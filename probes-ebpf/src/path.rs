@@ -150,18 +150,27 @@ pub unsafe fn is_shared(file: u64) -> bool {
     }
 }
 
-/// Whether nothing leads from the task's root up: it is the root of its mount namespace, or of a mount that covers that
-/// (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
+/// The first mount of the task's mount namespace (`mnt_namespace.root`), where every path of the namespace begins; 0 when it
+/// is not known.
 #[inline(always)]
-pub unsafe fn is_top(task: u64, place: Place) -> bool {
+pub unsafe fn top_of(task: u64) -> u64 {
+    if !has(Field::MntNsRoot) {
+        return 0;
+    }
+    // SAFETY: `task` is typed where the kernel can.
+    unsafe { ld(ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs), Field::MntNsRoot) }
+}
+
+/// Whether nothing leads from a task's root up: it is the root of the first mount of its mount namespace, or of a mount that
+/// covers that (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
+#[inline(always)]
+pub unsafe fn is_top(top: u64, place: Place) -> bool {
     if !has(Field::MntNsRoot) {
         return false;
     }
-    // SAFETY: `task` is typed where the kernel can, and so are mounts that are cast.
+    // SAFETY: `top` is typed where the kernel can, and mounts are cast where that is allowed.
     unsafe {
         let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
-        let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
-        let top: u64 = ld(ns, Field::MntNsRoot);
         let mount = place.mnt.wrapping_sub(mnt);
         if mount == top {
             return ld_at::<u64>(top, root) == place.dentry;
@@ -176,9 +185,12 @@ pub unsafe fn is_top(task: u64, place: Place) -> bool {
     }
 }
 
-/// Walks from `from` up to the root of the mount namespace and puts the names into `buf` from `start` on. `MASK` is the
+/// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and puts the names into `buf` from `start` on. `MASK` is the
 /// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
 /// `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
+///
+/// A walk may meet the caller's root and end at another mount: `chroot` takes a directory of another namespace, or of a mount
+/// that is in none (`open_tree`). Such a path is not one of the caller's namespace, so its root counts as not met.
 #[inline(always)]
 pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     w: *mut Walk,
@@ -186,6 +198,7 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     start: u64,
     from: Place,
     root: Place,
+    top: u64,
 ) -> Names {
     // SAFETY: `w` and `buf` are in one map value; the verifier checks every place in them. Kernel addresses are only
     // read by helper, which fails softly.
@@ -204,10 +217,16 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         if !climb::<MASK>(w, buf) && konst(Const::MayGoto) == 0 {
             climb_further::<MASK, PREEMPTIBLE>(w, buf);
         }
-        let root = get(&raw const (*w).root_off);
+        let mut root = get(&raw const (*w).root_off);
         let mut marks = get(&raw const (*w).marks) as u8;
-        if root == NOT_MET && marks & (mark::CUT | mark::PSEUDO) == 0 {
-            marks |= mark::UNREACHABLE;
+        if marks & (mark::CUT | mark::PSEUDO) == 0 {
+            let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(Field::MountMnt));
+            if top != 0 && last != top {
+                root = NOT_MET;
+            }
+            if root == NOT_MET {
+                marks |= mark::UNREACHABLE;
+            }
         }
         Names { end: get(&raw const (*w).off), root: if root == NOT_MET { None } else { Some(root) }, marks }
     }

@@ -229,9 +229,9 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     unsafe {
         let record = &raw mut (*s).frame.record;
         let fs: u64 = ld(task, Field::TaskFs);
-        let root = path::root_of(fs);
-        ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root);
-        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
+        let (root, top) = (path::root_of(fs), path::top_of(task));
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root, top);
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
     }
 }
 
@@ -247,11 +247,12 @@ unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
 
 /// Appends names; their length and marks.
 #[inline(always)]
-unsafe fn names(s: *mut ExecScratch, from: Place, root: Place) -> (u16, u8) {
+unsafe fn names(s: *mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
     // SAFETY: see `emit`.
     unsafe {
         let start = get(&raw const (*s).off);
-        let names = path::walk::<MASK, false>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), start, from, root);
+        let buf = (&raw mut (*s).buf).cast();
+        let names = path::walk::<MASK, false>(&raw mut (*s).walk, buf, start, from, root, top);
         if names.end - start > get(&raw const (*s).most) {
             // A path without its beginning is none.
             return (0, names.marks | mark::CUT);
@@ -419,7 +420,7 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         (*record).interp_len = 0;
         set(&raw mut (*s).off, 0);
         let fs: u64 = ld(call.task, Field::TaskFs);
-        let root = path::root_of(fs);
+        let (root, top) = (path::root_of(fs), path::top_of(call.task));
         let gone = ld::<u64>(ld(call.task, Field::TaskMm), Field::MmArgEnd) == 0;
         if gone {
             // At its address may stand what the new program has there.
@@ -429,11 +430,11 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
             asked_path(s, asked);
         }
         let exe = if gone { exe_of(s, call.task) } else { Place::NONE };
-        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root);
+        ((*record).exe_len, (*record).exe_marks) = names(s, exe, root, top);
         if !gone {
             (*record).exe_marks = 0;
         }
-        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root);
+        ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
         let start = get(&raw const (*s).off);
         set(&raw mut (*s).end, if event.large { u64::MAX } else { start + ARGV_FEW });
         asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);

@@ -130,7 +130,7 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
     unsafe {
         let record = &raw mut (*s).frame.record;
         let fs: u64 = ld(task, Field::TaskFs);
-        let root = path::root_of(fs);
+        let (root, top) = (path::root_of(fs), path::top_of(task));
         let mut marks = 0;
         let from;
         if ret >= 0 && reach == Reach::Here {
@@ -138,7 +138,7 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         } else if ret >= 0 {
             from = Place::NONE;
             marks = if reach == Reach::NoDescriptor { mark::NOT_COLLECTED } else { mark::RACED };
-        } else if path::is_top(task, root) {
+        } else if path::is_top(top, root) {
             from = Place::NONE;
         } else {
             from = root;
@@ -149,16 +149,15 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
             (*record).names_marks = marks;
             return (START, 0);
         }
-        let names = path::walk::<MASK, PREEMPTIBLE>(&raw mut (*s).walk, (&raw mut (*s).buf).cast(), START, from, root);
+        let buf = (&raw mut (*s).buf).cast();
+        let names = path::walk::<MASK, PREEMPTIBLE>(&raw mut (*s).walk, buf, START, from, root, top);
         (*record).names_len = (names.end - START) as u16;
-        if ret >= 0 {
-            (*record).root_off = match names.root {
-                Some(at) => (at - START) as u16,
-                // The file is elsewhere; where nothing is above the root, that is the end of every path.
-                None if path::is_top(task, root) => (names.end - START) as u16,
-                None => u16::MAX,
-            };
-        }
+        (*record).root_off = match names.root {
+            Some(at) => (at - START) as u16,
+            // The file is elsewhere; where nothing is above the root, that is the end of every path.
+            None if ret >= 0 && path::is_top(top, root) => (names.end - START) as u16,
+            None => u16::MAX,
+        };
         (*record).names_marks = names.marks | marks;
         (names.end & MASK, if ret >= 0 { from.dentry } else { 0 })
     }

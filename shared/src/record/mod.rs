@@ -18,7 +18,8 @@ pub mod mark {
     pub const CUT: u8 = 1;
     /// The file has no name any more (`d_unhashed`).
     pub const DELETED: u8 = 2;
-    /// The walk ended before the caller's root was met: the mount is not reachable from there.
+    /// The walk did not meet the caller's root, or did not end at the first mount of the caller's mount namespace: the file is
+    /// not in that namespace.
     pub const UNREACHABLE: u8 = 4;
     /// The read of user memory faulted.
     pub const FAULT: u8 = 8;

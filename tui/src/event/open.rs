@@ -34,9 +34,9 @@ impl<'a> Open<'a> {
         (self.record.names_marks | self.record.path_marks) & mark::CUT != 0
     }
 
-    /// Whether the caller's root was not met on the way from the opened file up.
+    /// Whether the caller's root was not met on the way from the opened file up, or is not in the caller's mount namespace.
     fn root_unknown(&self) -> bool {
-        self.record.ret >= 0 && self.record.root_off == u16::MAX
+        self.record.root_off == u16::MAX
     }
 
     /// The caller's root, when it is not the root of its mount namespace.

@@ -531,6 +531,54 @@ fn a_detached_mount_is_unreachable() {
     }
 }
 
+/// `chroot` takes a directory of a mount that is in no namespace. A path from that root is none of the namespace.
+#[test]
+fn a_root_outside_of_the_mount_namespace_is_unreachable() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("file");
+    let path = file.clone();
+    let Some(traced) = Traced::start(&["--kind", "open,exec"]) else { return };
+    let actor = Actor::new(move || {
+        const OPEN_TREE_CLONE: u64 = 1;
+        const AT_RECURSIVE: u64 = 0x8000;
+        let root = std::fs::File::open("/").expect("a directory");
+        let (here, slash) = (libc::AT_FDCWD as u64, c("/"));
+        let tree = sys::call(libc::SYS_open_tree, [here, slash.as_ptr() as u64, OPEN_TREE_CLONE | AT_RECURSIVE, 0, 0]);
+        assert!(tree >= 0, "{tree}");
+        // SAFETY: an open descriptor, and a C string that outlives the call.
+        let chroot_to = |fd: i32| unsafe { libc::fchdir(fd) + libc::chroot(c".".as_ptr()) };
+        assert_eq!(chroot_to(tree as i32), 0);
+        let rets = [sys::open_path(&path), sys::open_path("/is missing")];
+        let mut program = std::process::Command::new("/bin/cat").arg("/dev/null").spawn().expect("a program");
+        let program = (program.id(), program.wait().expect("a status")).0;
+        assert_eq!(chroot_to(root.as_raw_fd()), 0);
+        vec![rets[0], rets[1], program.into(), sys::open_path("/proc/self/stat")]
+    });
+    let pid = actor.pid;
+    let rets = actor.run();
+    let run = traced.stop();
+    run.check();
+    let unreachable = |event: &Value, field: &str| {
+        let why = format!("{field}_why");
+        assert_eq!((&event[field], &event[why.as_str()]), (&Value::Null, &"unreachable".into()), "{event}");
+    };
+    let opened = run.open(pid, &file);
+    assert!(opened["ret"] == rets[0] && rets[0] >= 0, "{opened}");
+    unreachable(&opened, "abs_path");
+    unreachable(&opened, "root");
+    let missing = run.open(pid, "/is missing");
+    assert_eq!(missing["err"], "ENOENT", "{missing}");
+    unreachable(&missing, "root");
+    let exec = run.one("exec", rets[2] as i32, |_| true);
+    assert_eq!(exec["ret"], 0, "{exec}");
+    unreachable(&exec, "exe");
+    unreachable(&exec, "cwd");
+    let back = run.open(pid, "/proc/self/stat");
+    assert_eq!((&back["root"], &back["root_why"]), (&Value::Null, &Value::Null), "{back}");
+    assert!(back["abs_path"].as_str().is_some_and(|path| path.ends_with("/stat")), "{back}");
+}
+
 #[test]
 fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     let _alone = alone();
