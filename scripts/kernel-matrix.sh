@@ -197,7 +197,7 @@ runs() {
 
 # One machine; its console becomes a log. Software emulation only: it is the same everywhere.
 machine() {
-  local arch=$1 kernel=$2 log=$3 limit=1800 emulator threads=multi words board=virt
+  local arch=$1 kernel=$2 log=$3 limit=1800 emulator words board=virt
   shift 3
   words="panic=-1 quiet clock=$(date +%s) $*"
   case " $words " in
@@ -209,8 +209,6 @@ machine() {
       # Without cmpxchg16b, at which one died with garbled flags; the kernels do without it.
       emulator=(qemu-system-x86_64 -cpu "qemu64,-cx16")
       words="console=ttyS0 syscall.x32=y $words"
-      # Other processors order memory accesses less than an x86 does.
-      [ "$host" = x86_64 ] || threads=single
       ;;
     aarch64)
       # Pointers are authenticated by a hash of the emulator's own, which costs less than the architecture's.
@@ -218,7 +216,10 @@ machine() {
       words="console=ttyAMA0 $words"
       ;;
   esac
-  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-$limit}" "${emulator[@]}" -accel "tcg,thread=$threads" -m 1024 -smp 2 -no-reboot \
+  # One thread emulates both processors. With a thread for each, QEMU 7.2 may run on with the translation of code that the kernel
+  # patched meanwhile: a tracepoint is never reached, or a breakpoint that is gone is met for ever (`asm_exc_int3`, a machine
+  # that stands still). It takes the same time, since as many machines run at once as there are processors.
+  timeout -k 5 "${TRACETUI_BOOT_LIMIT:-$limit}" "${emulator[@]}" -accel tcg,thread=single -m 1024 -smp 2 -no-reboot \
     -nodefaults -display none -monitor none -serial stdio -kernel "$kernel_dir/$arch/$kernel" \
     -initrd "$work/$arch/initramfs.gz" -append "$words" </dev/null 2>&1 | sed -u 's|\r||g' >"$log" || true
 }
