@@ -1,5 +1,6 @@
 //! Lends CPU time to what is traced: while there is room in the queue, lines can be made a little later.
 
+use super::signals::asked_to_end;
 use crate::limits;
 use crate::source::host::machine::{Capability, Machine};
 
@@ -7,6 +8,9 @@ use crate::source::host::machine::{Capability, Machine};
 const LENT: libc::c_int = 15;
 /// Batches in the queue from which on the time is taken back.
 const LONG: usize = limits::BATCHES_QUEUED * 5 / 6;
+
+/// Bytes of a batch from which on the time is taken back: one exec with 2 MiB of arguments is a long line.
+const LARGE: usize = 512 << 10;
 
 /// The calling thread's niceness, by the length of the queue before it.
 #[derive(Debug)]
@@ -22,9 +26,9 @@ impl Pace {
         Pace { may_lend, lent: false }
     }
 
-    /// Adjusts to `queued` batches that wait.
-    pub(super) fn keep(&mut self, queued: usize) {
-        let lend = self.may_lend && queued < LONG;
+    /// Adjusts to `queued` batches that wait, and to the `bytes` of the next one. Nothing is lent any more once a signal came.
+    pub(super) fn keep(&mut self, queued: usize, bytes: usize) {
+        let lend = self.may_lend && queued < LONG && bytes < LARGE && !asked_to_end();
         if lend != self.lent {
             self.lent = lend;
             // SAFETY: setpriority(2) with plain numbers; 0 is the calling thread. A refusal changes nothing.

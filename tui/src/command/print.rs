@@ -97,6 +97,14 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let given_up = pump.given_up;
     let unwritten = printer.settle();
     let account = printer.account();
+    let code = match printed {
+        Ok(()) => code,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("tracetui: cannot write the output: {error}"));
+            ExitCode::FAILURE
+        }
+    };
     if given_up {
         say(format_args!("nobody reads the output: {unwritten} events were not written"));
     }
@@ -116,7 +124,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         FormatName::Json => say(account.json()),
         FormatName::Text | FormatName::Csv => say(account.line()),
     }
-    printed.context("cannot write the output").map(|()| code)
+    Ok(code)
 }
 
 /// Feeds a printer until the source has ended.
@@ -212,7 +220,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
         if self.stopped.is_none() {
-            self.pace.keep(self.feed.batches.len());
+            self.pace.keep(self.feed.batches.len(), batch.len());
         }
         let flow = self.printer.feed(batch);
         while let Some(spare) = self.printer.spare() {
@@ -235,7 +243,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
-            self.pace.keep(usize::MAX);
+            self.pace.keep(usize::MAX, 0);
             hurry();
             self.stopped = Some(because);
             self.feed.handle.stop();

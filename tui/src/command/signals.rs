@@ -11,15 +11,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub enum Second {
     /// Ends the process at once with this status, wherever it stands.
     Ends(i32),
-    /// Is one more. SIGQUIT counts too.
+    /// Is one more.
     Counts,
 }
 
-/// SIGINT, SIGTERM and SIGHUP, as they come.
+/// SIGINT, SIGTERM, SIGQUIT, SIGHUP and SIGXCPU (`ulimit -t`), as they come.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    quit: Signal,
+    cpu_time: Signal,
     hangup: Option<Signal>,
 }
 
@@ -32,6 +34,8 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            cpu_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
             hangup: hangup()?,
         })
     }
@@ -41,6 +45,8 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => libc::SIGINT,
             _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.quit.recv() => libc::SIGQUIT,
+            _ = self.cpu_time.recv() => libc::SIGXCPU,
             () = next_of(&mut self.hangup) => libc::SIGHUP,
         }
     }
@@ -83,8 +89,8 @@ static COMMAND: AtomicI32 = AtomicI32::new(-1);
 /// When a handler cannot be set.
 pub fn watch(second: Second) -> io::Result<()> {
     let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
-    let quit = (second == Second::Counts).then_some(libc::SIGQUIT);
-    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup).chain(quit) {
+    // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup) {
         let note = move |info: &libc::siginfo_t| note(signal, info, second);
         // SAFETY: the handler touches atomic numbers and calls clock_gettime, pidfd_send_signal and _exit: all are safe in a
         // signal handler.
@@ -95,6 +101,9 @@ pub fn watch(second: Second) -> io::Result<()> {
 
 /// The handler.
 fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
+    // What was lent of the main thread's time (pace.rs) is taken back: it is to answer.
+    // SAFETY: setpriority(2) with plain numbers, a system call only. A refusal changes nothing.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::getpid().cast_unsigned(), 0) };
     // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
     let by_process = info.si_code <= 0;
     BY_PROCESS.store(by_process, Ordering::Relaxed);
