@@ -15,6 +15,9 @@ pub const CGROUPS: usize = 65_536;
 /// Users, and groups, whose name is read at the start. Further ones show their number.
 pub const ACCOUNTS: usize = 65_536;
 
+/// Columns and rows of the screen that are drawn on; what a terminal claims beyond stays empty.
+pub const SCREEN: (u16, u16) = (1000, 500);
+
 /// CPUs of which records are taken: as many as a kernel can have (`NR_CPUS`). Of a record that names a higher one the number
 /// is not checked.
 pub const CPUS: u32 = 8_192;

@@ -5,8 +5,9 @@ use super::{say, signals};
 use crate::limits;
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend as _, CrosstermBackend};
+use ratatui::layout::{Rect, Size};
+use ratatui::{Terminal, TerminalOptions, Viewport};
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,8 +75,7 @@ impl Screen {
         restore_on_panic();
         let outlet = Arc::new(Outlet::to(libc::STDOUT_FILENO)?);
         *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
-        let canvas = || CrosstermBackend::new(Canvas::new(&outlet));
-        let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| Terminal::new(canvas()));
+        let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| terminal(&outlet));
         // Half taken is given back too.
         let terminal = terminal.inspect_err(|_| restore())?;
         Ok(Screen { terminal, outlet, mouse })
@@ -108,14 +108,18 @@ impl Screen {
     /// Draws, unless a panic gave the terminal back or the terminal is another job's.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         if !panicked() && in_foreground() {
+            let size = bounded(self.terminal.size()?);
+            if size != self.terminal.get_frame().area() {
+                self.terminal.resize(size)?;
+            }
             self.terminal.draw(draw)?;
         }
         self.outlet.failure().map_or(Ok(()), Err)
     }
 
-    /// Columns and rows.
+    /// Columns and rows that are drawn on.
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
-        self.terminal.size().map(|size| (size.width, size.height))
+        self.terminal.size().map(bounded).map(|size| (size.width, size.height))
     }
 
     /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
@@ -123,7 +127,7 @@ impl Screen {
     fn clear(&mut self) -> io::Result<()> {
         let mut canvas = Canvas::new(&self.outlet);
         execute!(canvas, terminal::Clear(terminal::ClearType::All))?;
-        self.terminal = Terminal::new(CrosstermBackend::new(canvas))?;
+        self.terminal = terminal(&self.outlet)?;
         Ok(())
     }
 
@@ -157,6 +161,19 @@ impl Drop for Screen {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// A terminal whose whole screen is drawn on, as far as it is bounded.
+fn terminal(outlet: &Outlet) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
+    let backend = CrosstermBackend::new(Canvas::new(outlet));
+    let viewport = Viewport::Fixed(bounded(backend.size()?));
+    Terminal::with_options(backend, TerminalOptions { viewport })
+}
+
+/// The part of a screen that is drawn on: a cell takes some 100 bytes, and a terminal may claim 65,535 columns and rows.
+fn bounded(size: Size) -> Rect {
+    let (columns, rows) = limits::SCREEN;
+    Rect::new(0, 0, size.width.min(columns), size.height.min(rows))
 }
 
 /// Whether a panic, of any thread, gave the terminal back.
