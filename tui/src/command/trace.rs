@@ -12,7 +12,7 @@ use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed};
 use crate::limits;
 use crate::source::CaptureFilter;
 use crate::source::command::Ended;
-use crate::source::feed::{Feed, Scan};
+use crate::source::feed::{Feed, Scan, be_nice, hurry};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::machine::{Capability, Machine};
@@ -244,7 +244,11 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
-    let mut live = attach(options)?;
+    // Whoever keeps the machine busy does not hold up the start.
+    let niceness = hurry();
+    let live = attach(options);
+    be_nice(niceness);
+    let mut live = live?;
     // Before the threads that read what others wrote.
     // A COMMAND of another user is told to end when tracetui is.
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };

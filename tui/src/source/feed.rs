@@ -322,9 +322,19 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
 
 /// Lets this thread run before others: the reader only copies, and what it does not copy in time is lost; and whoever was
 /// asked to end should, however busy the machine is.
-pub(crate) fn hurry() {
+///
+/// Gives the niceness that it had.
+pub(crate) fn hurry() -> libc::c_int {
+    // SAFETY: getpriority(2) with plain numbers; 0 is the calling thread.
+    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    be_nice(READER_NICE.min(niceness));
+    niceness
+}
+
+/// Sets this thread's niceness.
+pub(crate) fn be_nice(niceness: libc::c_int) {
     // SAFETY: setpriority(2) with plain numbers; 0 is the calling thread. A refusal (no CAP_SYS_NICE) changes nothing.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, READER_NICE) };
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
 #[cfg(test)]
