@@ -116,7 +116,7 @@ impl Event {
             if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if keeps_the_table(slot) {
+            } else if keeps_the_table(slot) || ends_a_request(slot) && capture::wanted(kind, who, true) {
                 seq = (*counters).bookkeeping;
                 (*counters).bookkeeping = seq + 1;
             } else {
@@ -349,6 +349,12 @@ impl Event {
 const fn keeps_the_table(slot: Slot) -> bool {
     matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork)
         && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
+}
+
+/// Whether an event of this slot is the end of a request. A request is reported before it is known whether it fails, so when only
+/// that keeps its end from being wanted, the end is reported too.
+const fn ends_a_request(slot: Slot) -> bool {
+    matches!(slot, Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet)
 }
 
 /// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds

@@ -189,8 +189,9 @@ pub unsafe fn is_top(top: u64, place: Place) -> bool {
 /// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
 /// `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
 ///
-/// A walk may meet the caller's root and end at another mount: `chroot` takes a directory of another namespace, or of a mount
-/// that is in none (`open_tree`). Such a path is not one of the caller's namespace, so its root counts as not met.
+/// Only a walk that ends at `top` gives a path of the caller's namespace, whether it meets the caller's root or not: `chroot`
+/// takes a directory of another namespace, or of a mount that is in none (`open_tree`), and files outside of the caller's root
+/// are opened by a descriptor.
 #[inline(always)]
 pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     w: *mut Walk,
@@ -221,10 +222,9 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         let mut marks = get(&raw const (*w).marks) as u8;
         if marks & (mark::CUT | mark::PSEUDO) == 0 {
             let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(Field::MountMnt));
-            if top != 0 && last != top {
+            // Where the first mount is not known, the caller's root has to do.
+            if if top == 0 { root == NOT_MET } else { last != top } {
                 root = NOT_MET;
-            }
-            if root == NOT_MET {
                 marks |= mark::UNREACHABLE;
             }
         }

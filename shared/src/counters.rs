@@ -148,8 +148,10 @@ pub struct CpuState {
     pub reserved_for_rare: u64,
     /// New processes for which a captured tree had no room: what they and those they start do is not let through.
     pub tree_full: u64,
+    /// The request of io_uring that was submitted last on this CPU: the address of `struct io_kiocb`.
+    pub last_request: u64,
     /// Not used; 0. Makes the state of each CPU a whole number of cache lines.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 const _: () = assert!(size_of::<CpuState>() == SLOTS * 128 + 64);
@@ -163,7 +165,8 @@ impl CpuState {
         woken_ns: 0,
         reserved_for_rare: 0,
         tree_full: 0,
-        reserved: [0; 3],
+        last_request: 0,
+        reserved: [0; 2],
     };
 }
 

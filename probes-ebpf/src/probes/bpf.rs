@@ -3,6 +3,7 @@
 use super::open::file_at;
 use crate::arch::Call;
 use crate::emit::{Event, Frame};
+use crate::path;
 use crate::read::{
     has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
 };
@@ -134,9 +135,16 @@ unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
     // SAFETY: see `bpf`.
     unsafe {
         if call.ret >= 0 {
-            return program_at(s, call.task, call.ret as u64);
+            let file = file_at(call.task, call.ret as u64);
+            // Another thread may have put another program at the new descriptor: then that has other references.
+            if !path::is_shared(file) {
+                program(s, private_of(file));
+            }
         }
         let record = &raw mut (*s).frame.record;
+        if (*record).has & has::PROG != 0 {
+            return;
+        }
         (*record).prog_type = attr_at(s, attr::prog_load::PROG_TYPE);
         (*record).expected_attach_type = attr_at(s, attr::prog_load::EXPECTED_ATTACH_TYPE);
         let name = (&raw mut (*record).name).cast::<u64>();

@@ -10,10 +10,10 @@ use crate::arch::{native_abi, o_largefile};
 use crate::emit::{Event, Frame};
 use crate::maps::{
     URING_COMPLETE_SCRATCH, URING_COMPLETE_TP_SCRATCH, URING_QUIET_SCRATCH, URING_REFUSED_SCRATCH,
-    URING_REFUSED_TP_SCRATCH, URING_SUBMIT_SCRATCH, URING_SUBMIT_TP_SCRATCH,
+    URING_REFUSED_TP_SCRATCH, URING_SUBMIT_SCRATCH, URING_SUBMIT_TP_SCRATCH, this_cpu,
 };
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, has, ld, offset, rd, read_kernel_str, set, typed_as};
+use crate::read::{any, at_most, casts, get, has, ld, offset, rd, read_kernel_str, set, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
@@ -134,19 +134,47 @@ unsafe fn opens(req: u64) -> Option<u8> {
     (opcode == OPENAT || opcode == OPENAT2).then_some(opcode)
 }
 
-/// The task that submitted a request, where it can be read as a typed task (6.2+), else the current one: a thread of the
-/// same process, but for a ring that processes share.
+/// Which request was submitted last on this CPU, whatever it asks for.
 #[inline(always)]
-unsafe fn submitter(req: u64) -> u64 {
-    // SAFETY: reads by helper; the cast pointer fails softly.
+unsafe fn note_submitted(req: u64) {
+    let Some((_, state)) = this_cpu() else { return };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe { set(&raw mut (*state).last_request, req) };
+}
+
+/// Whether the descriptor of a request that has its result may be another file's by now. What a task submits at once is carried
+/// out one after another, and the completions are posted together after that (`io_submit_flush_completions`): between may lie
+/// requests that closed the descriptor and opened another file there. So it must be the last one that was submitted. A worker
+/// posts each by itself.
+#[inline(always)]
+unsafe fn is_late(req: u64) -> bool {
+    let Some((_, state)) = this_cpu() else { return true };
+    // SAFETY: `state` is this CPU's element of the map.
+    unsafe { task_of(req) == current() && get(&raw const (*state).last_request) != req }
+}
+
+/// The address of the task that submitted a request; the current one where it is not known.
+#[inline(always)]
+unsafe fn task_of(req: u64) -> u64 {
+    // SAFETY: reads by helper.
     unsafe {
-        let task: u64 = if has(Field::KiocbTask) {
+        if has(Field::KiocbTask) {
             rd(req.wrapping_add(offset(Field::KiocbTask)))
         } else if has(Field::KiocbTctx) && has(Field::IoUringTaskTask) {
             rd(rd::<u64>(req.wrapping_add(offset(Field::KiocbTctx))).wrapping_add(offset(Field::IoUringTaskTask)))
         } else {
-            0
-        };
+            current()
+        }
+    }
+}
+
+/// The task that submitted a request, where it can be read as a typed task (6.2+), else the current one: a thread of the
+/// same process, but for a ring that processes share.
+#[inline(always)]
+unsafe fn submitter(req: u64) -> u64 {
+    // SAFETY: the cast pointer fails softly.
+    unsafe {
+        let task = task_of(req);
         if casts() && task != 0 { typed_as(task, Type::Task) } else { current() }
     }
 }
@@ -213,6 +241,7 @@ unsafe fn send(s: *mut RequestScratch, event: &Event, req: u64, place: u64, path
 unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
     // SAFETY: as in `begin`; kernel addresses are read by helper.
     unsafe {
+        note_submitted(req);
         let Some(opcode) = opens(req) else { return };
         let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
@@ -257,6 +286,7 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         let task = current();
         let here: u32 = ld(task, Field::TaskTgid);
         let who = Who::of(submitter(req));
+        let late = is_late(req);
         let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
         let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
@@ -271,9 +301,8 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
             open::Reach::Here
         };
         let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, i64::from(ret), reach);
-        // Completions are posted some at once: by now the descriptor may be another one's that was opened since.
-        if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here {
-            (*record).names_marks |= mark::SHARED;
+        if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here && ret >= 0 {
+            (*record).names_marks |= if late { mark::RACED } else { mark::SHARED };
         }
         let place = if file != 0 { any(file, Type::Dentry, offset(Field::DentryParent)) } else { 0 };
         set((&raw mut (*s).buf).cast(), RequestPart { request: req, place });

@@ -18,8 +18,7 @@ pub mod mark {
     pub const CUT: u8 = 1;
     /// The file has no name any more (`d_unhashed`).
     pub const DELETED: u8 = 2;
-    /// The walk did not meet the caller's root, or did not end at the first mount of the caller's mount namespace: the file is
-    /// not in that namespace.
+    /// The walk did not end at the first mount of the caller's mount namespace: the file is not in it.
     pub const UNREACHABLE: u8 = 4;
     /// The read of user memory faulted.
     pub const FAULT: u8 = 8;

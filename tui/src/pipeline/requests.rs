@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::open::{NEAR, OpenRecord, RequestPart, uring};
+use tracetui_shared::record::open::{NEAR, OpenRecord, RequestPart, UNKNOWN, uring};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -130,7 +130,16 @@ impl Requests {
         // The kernel looked at the descriptor's own directory; what counts is where the path started.
         record.how_marks &= !NEAR;
         let mut path = Box::default();
-        if let Some(request) = self.take(part.request) {
+        let waiting = self.take(part.request);
+        let (request, before) = match waiting {
+            Some(request) if is_end_of(&request, &header, &record) => (Some(request), None),
+            before => (None, before),
+        };
+        // The end of the request that waited was not seen, nor what this one asked for.
+        if let Some(before) = before {
+            self.declare(&before, header.time, made);
+        }
+        if let Some(request) = request {
             identify(&mut header, &request.header);
             let asked = request.record;
             record.dirfd = asked.dirfd;
@@ -141,7 +150,7 @@ impl Requests {
                 record.how_marks |= NEAR;
             }
             path = request.path;
-        } else {
+        } else if !header.has(flag::BOOKKEEPING) {
             self.hollow += 1;
         }
         self.joined.clear();
@@ -189,6 +198,19 @@ impl Requests {
     }
 }
 
+/// Whether an end is that of the request that waits at its address, as far as can be told: by the process, by what was asked for,
+/// which still stands in the request, and by whether its end was to be seen here.
+fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
+    let of = |header: &FrameHeader| (header.tgid, header.start);
+    let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
+    let quiet = request.record.uring & uring::QUIET != 0;
+    let comes_quietly = header.slot == Slot::OpenUringQuiet as u16;
+    of(&request.header) == of(header)
+        && (request.record.how_marks & UNKNOWN != 0 || how(&request.record) == how(end))
+        // The flag is taken from a request that fails.
+        && (end.ret < 0 || quiet == comes_quietly)
+}
+
 /// Makes an event the submitter's, whoever completed it.
 fn identify(header: &mut FrameHeader, submitter: &FrameHeader) {
     let FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, .. } = *submitter;
@@ -226,9 +248,13 @@ mod tests {
         batch.push(header, &[record.as_bytes(), part.as_bytes(), rest].concat());
     }
 
+    /// What stands in a request from its begin to its end.
+    fn asked() -> OpenRecord {
+        OpenRecord { dirfd: 77, flags: 1, ..OpenRecord::default() }
+    }
+
     fn request(batch: &mut Batch, ms: u64, address: u64, path: &[u8], bits: u8) {
-        let record =
-            OpenRecord { dirfd: 77, flags: 1, uring: bits, path_len: path.len() as u16, ..OpenRecord::default() };
+        let record = OpenRecord { uring: bits, path_len: path.len() as u16, ..asked() };
         push(batch, Slot::UringSubmit, ms, 5, record, RequestPart { request: address, place: 9 }, path);
     }
 
@@ -238,9 +264,9 @@ mod tests {
             names_marks: mark::SHARED,
             path_marks: mark::NOT_COLLECTED,
             how_marks: NEAR,
-            ..OpenRecord::default()
+            ..asked()
         };
-        push(batch, Slot::OpenUring, ms, 6, record, RequestPart { request: address, place }, names);
+        push(batch, Slot::OpenUring, ms, 5, record, RequestPart { request: address, place }, names);
     }
 
     /// What came of the frames: path, process, dirfd, marks of `how` and of the path; or how many were lost.
@@ -284,7 +310,7 @@ mod tests {
         let (mut requests, mut batch) = (Requests::default(), Batch::default());
         end(&mut batch, 1, 0xa0, b"config\0", 0);
         let marks = mark::NOT_COLLECTED;
-        assert_eq!(joined(&mut requests, &batch), [format!(" by 6 at 0 near false marks {marks}")]);
+        assert_eq!(joined(&mut requests, &batch), [format!(" by 5 at 77 near false marks {marks}")]);
     }
 
     #[test]
@@ -296,6 +322,28 @@ mod tests {
         let expected = ["lost 1 from 1", "second by 5 at 77 near false marks 0"];
         assert_eq!(joined(&mut requests, &batch), expected);
         assert_eq!(requests.unseen(), 1);
+    }
+
+    #[test]
+    fn an_end_of_another_request_is_not_taken_for_the_end_of_the_one_that_waits() {
+        let by = |by: u32, record: OpenRecord, slot: Slot, bits: u8| {
+            let (mut requests, mut batch) = (Requests::default(), Batch::default());
+            request(&mut batch, 1, 0xa0, b"asked", bits);
+            push(&mut batch, slot, 2, by, record, RequestPart { request: 0xa0, place: 9 }, b"");
+            (joined(&mut requests, &batch), requests.unseen(), requests.hollow())
+        };
+        let hollow = |by: u32, dirfd: i32| {
+            (vec!["lost 1 from 1".to_owned(), format!(" by {by} at {dirfd} near false marks 0")], 1, 1)
+        };
+        let whole = |near| (vec![format!("asked by 5 at 77 near {near} marks 0")], 0, 0);
+        let failed = OpenRecord { ret: -2, ..asked() };
+        assert_eq!(by(5, asked(), Slot::OpenUring, 0), whole(true));
+        assert_eq!(by(6, asked(), Slot::OpenUring, 0), hollow(6, 77));
+        assert_eq!(by(5, OpenRecord { dirfd: 78, ..asked() }, Slot::OpenUring, 0), hollow(5, 78));
+        assert_eq!(by(5, OpenRecord { flags: 2, ..asked() }, Slot::OpenUring, 0), hollow(5, 77));
+        assert_eq!(by(5, asked(), Slot::OpenUring, uring::QUIET), hollow(5, 77));
+        assert_eq!(by(5, asked(), Slot::OpenUringQuiet, uring::QUIET), whole(true));
+        assert_eq!(by(5, failed, Slot::OpenUring, uring::QUIET), whole(true));
     }
 
     #[test]
@@ -332,7 +380,7 @@ mod tests {
         end(&mut batch, 2, 0, b"", 0);
         end(&mut batch, 2, 19_999 * 8, b"", 0);
         let ends = joined(&mut requests, &batch);
-        assert!(ends[0].starts_with(" by 6") && ends[1].starts_with("xxx"), "the oldest were forgotten");
+        assert!(ends[0].starts_with(" by 5") && ends[1].starts_with("xxx"), "the oldest were forgotten");
         for round in 0..100_000 {
             let mut batch = Batch::default();
             request(&mut batch, 3, 1 << 40, b"again", 0);

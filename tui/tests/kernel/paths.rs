@@ -579,6 +579,30 @@ fn a_root_outside_of_the_mount_namespace_is_unreachable() {
     assert!(back["abs_path"].as_str().is_some_and(|path| path.ends_with("/stat")), "{back}");
 }
 
+/// What leaves its root by a descriptor is in the namespace all the same, and so are the files that it opens.
+#[test]
+fn a_file_outside_of_the_root_has_its_path() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, jail) = (dir.file("outside"), dir.dir("jail"));
+    let relative = file.trim_start_matches('/').to_owned();
+    let asked = relative.clone();
+    let acted = trace(move || {
+        let root = std::fs::File::open("/").expect("a directory");
+        // SAFETY: a C string that outlives the call.
+        assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
+        let ret = sys::openat(root.as_raw_fd(), &c(relative), libc::O_RDONLY, 0);
+        // SAFETY: an open descriptor, and a C string.
+        assert_eq!(unsafe { libc::fchdir(root.as_raw_fd()) + libc::chroot(c".".as_ptr()) }, 0);
+        vec![ret]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let event = run.open(pid, &asked);
+    assert!(rets[0] >= 0 && event["ret"] == rets[0], "{event}");
+    assert_eq!(event["abs_path"], *file, "{event}");
+    assert!(event["root"].is_null() && event.get("root_why").is_some(), "{event}");
+}
+
 #[test]
 fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     let _alone = alone();

@@ -174,7 +174,11 @@ fn act(flags: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
 }
 
 fn act_deep(flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
-    let traced = Traced::start(&["--kind", "open,exit,lost"])?;
+    act_under(&["--kind", "open,exit,lost"], flags, entries, act)
+}
+
+fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) -> Vec<i64>) -> Option<Acted> {
+    let traced = Traced::start(args)?;
     let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
@@ -459,4 +463,57 @@ fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
         let raced = (&Value::Null, &Value::from("raced"));
         assert!(found == raced || found.0 == file.as_str(), "{event}");
     }
+}
+
+/// A file is opened and closed, and one that has the very path that was asked for is opened at the same descriptor, in one batch.
+#[test]
+fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_opened() {
+    const CLOSE: u8 = 19;
+    const RESOLVE_IN_ROOT: u64 = 0x10;
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("config");
+    let jail = dir.dir("jail");
+    let jailed = format!("{jail}{file}");
+    std::fs::create_dir_all(std::path::Path::new(&jailed).parent().expect("a directory")).expect("directories");
+    std::fs::write(&jailed, b"").expect("a file");
+    let to_open = file.clone();
+    let acted = trace(0, move |ring| {
+        let path = c(to_open);
+        let at = sys::open_path(&jail);
+        let how = [libc::O_RDONLY as u64, 0, RESOLVE_IN_ROOT];
+        let next = next_descriptor();
+        ring.put(Sqe { fd: at as i32, ..openat2(&path, &how) });
+        ring.put(Sqe { opcode: CLOSE, fd: next as i32, ..Sqe::default() });
+        ring.put(openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0));
+        ring.enter(3, 3);
+        vec![next]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    let opens: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "io_uring").collect();
+    assert!(opens.len() == 2 && opens.iter().all(|e| e["ret"] == numbers[0] && e["path"] == *file), "{opens:#?}");
+    let (first, second) = (&opens[0], &opens[1]);
+    assert_eq!(first["resolve"], RESOLVE_IN_ROOT, "{first}");
+    let raced = (&Value::Null, &Value::from("raced"));
+    assert!((&first["abs_path"], &first["abs_path_why"]) == raced || first["abs_path"] == *jailed, "{first}");
+    assert_eq!(second["abs_path"], *file, "{second}");
+}
+
+#[test]
+fn requests_that_succeed_are_not_lost_where_only_failures_are_asked_for() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.file("there");
+    let acted = act_under(&["--failed", "--kind", "open,lost"], 0, ENTRIES, move |ring| {
+        let (there, absent) = (c(file), c("/nowhere/asked for"));
+        let mut rets: Vec<i64> = (0..20).map(|_| ring.run(openat(libc::AT_FDCWD, &there, libc::O_RDONLY, 0))).collect();
+        rets.push(ring.run(openat(libc::AT_FDCWD, &absent, libc::O_RDONLY, 0)));
+        rets
+    });
+    let Some(Acted { run, pid, numbers, .. }) = acted else { return };
+    assert!(numbers[..20].iter().all(|ret| *ret >= 0), "{numbers:?}");
+    let account = run.check();
+    assert_eq!(run.open(pid, "/nowhere/asked for")["err"], "ENOENT");
+    assert_eq!(run.lines().filter(|line| line["kind"] == "lost").count(), 0, "{account}");
+    crate::traced::check_nothing_lost(&account, "open");
 }
