@@ -16,6 +16,7 @@
 //! | [`view`] | draws that state |
 //! | [`arch`] | what differs between architectures |
 //! | [`budget`], [`limits`] | how memory is divided, and every other bound |
+//! | [`text`] | how bytes and numbers are written: escaping, widths |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
 pub mod app;
@@ -33,4 +34,5 @@ pub mod pipeline;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod text;
 pub mod view;

@@ -3,7 +3,7 @@
 use crate::enrich::process::Process;
 use crate::event::describe::args;
 use crate::event::{Body, Seen};
-use crate::view::escape::deceives;
+use crate::text::deceives;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
 pub const MOST: usize = 74_994;

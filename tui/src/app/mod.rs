@@ -27,6 +27,7 @@ use crate::enrich::World;
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
+use crate::text::grouped;
 use detail::{Detail, Subject};
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
@@ -401,17 +402,4 @@ impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))
     }
-}
-
-/// A number with commas between thousands.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

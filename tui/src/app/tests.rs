@@ -3,6 +3,7 @@
 use super::testing::{Feed, app, feed, keys, work};
 use super::{App, Effect, Input, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, HostFrame};
+use crate::text::deceives;
 use crate::view;
 use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -187,7 +188,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
         app.update(Input::SourceEnded);
         keys(&mut app, typed);
         let buffer = drawn(&mut app, Theme::default());
-        let clean = |symbol: &str| symbol.chars().all(|letter| !letter.is_control() && !view::escape::deceives(letter));
+        let clean = |symbol: &str| symbol.chars().all(|letter| !letter.is_control() && !deceives(letter));
         assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "after {typed:?}");
     }
 }

@@ -11,8 +11,7 @@ use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{COMMON, Field, Value};
 use crate::limits;
-use crate::view::escape::{Text as _, escape};
-use crate::view::text::Charset;
+use crate::text::{Charset, Text as _, escape};
 
 /// The columns that are fields.
 const FIELDS: [&str; 11] = ["time", "ns", "kind", "cpu", "pid", "tid", "ppid", "comm", "uid", "gid", "cgroup"];
@@ -156,9 +155,7 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use crate::view::escape::deceives;
-    use crate::view::escape::tests::unescape;
-    use crate::view::text::Charset;
+    use crate::text::{Charset, deceives, unescape};
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;

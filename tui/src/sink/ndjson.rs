@@ -1,7 +1,7 @@
 //! Events as JSON, one object a line. Which keys there are and in what order, the tables of [`describe`] say.
 //!
 //! A key is always there. `null` is followed by `<key>_why` when it applies but is not known. Text that is not UTF-8
-//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::view::escape) would escape on a screen is written
+//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::text::escape()) would escape on a screen is written
 //! as `\uXXXX`: to a program it is the same, and a terminal is safe from it.
 
 use super::{Format, integer};
@@ -9,8 +9,7 @@ use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
-use crate::view::escape::{MARKS_MAX, deceives, hex_digit, printable_len};
-use crate::view::text::Charset;
+use crate::text::{Charset, MARKS_MAX, deceives, hex_digit, printable_len};
 use tracetui_shared::kind::Kind;
 use unicode_width::UnicodeWidthChar;
 

@@ -1,6 +1,5 @@
 //! The detail pane: the selected event and its process.
 
-use super::text::{self, Charset};
 use super::theme::Theme;
 use super::{page, put};
 use crate::app::App;
@@ -11,6 +10,7 @@ use crate::enrich::time::short_duration;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
 use crate::event::{Body, Seen, fields_of, names};
+use crate::text::{self, Charset, grouped};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -293,7 +293,7 @@ impl Page<'_> {
         let Some(files) = self.app.detail().files() else { return String::new() };
         let looking = if self.app.detail().scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", of the kept events" } else { "" };
-        let (all, failed) = (crate::app::grouped(files.len() as u64), crate::app::grouped(files.failed() as u64));
+        let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
         format!("{all} files, {failed} failed{evicted}{looking}")
     }
 

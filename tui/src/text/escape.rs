@@ -1,4 +1,4 @@
-//! The only place where bytes become screen text.
+//! Escaping: the only place where bytes become screen text.
 //!
 //! Everything that a traced process names is hostile: a file name can hold escape sequences, turn the direction of the
 //! text round or hide letters. Here each such byte or character becomes visible ASCII, and widths are measured after it.
@@ -13,7 +13,7 @@
 //! | a backslash, in [`Mode::Reversible`] | `\\` |
 
 use std::borrow::Cow;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 /// For whom text is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -203,83 +203,6 @@ fn equal(word: u64, byte: u8) -> u64 {
     differs.wrapping_sub(ONES) & !differs
 }
 
-/// How many terminal cells a text takes, once it is escaped.
-pub fn width(text: &str) -> usize {
-    if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
-}
-
-/// The sign that something is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Ellipsis {
-    /// `…`
-    Sign,
-    /// `...`, where the locale is not UTF-8.
-    Dots,
-}
-
-impl Ellipsis {
-    /// As much of the sign as fits.
-    pub(super) fn fit(self, cells: usize) -> &'static str {
-        match self {
-            Ellipsis::Sign if cells > 0 => "…",
-            Ellipsis::Sign => "",
-            Ellipsis::Dots => "...".get(..cells.min(3)).unwrap_or_default(),
-        }
-    }
-}
-
-/// The text in at most `cells` cells: its start, and the sign when something is left out.
-pub fn truncate_end(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    Cow::Owned([head(text, cells - width(sign)), sign].concat())
-}
-
-/// The text in at most `cells` cells: its start and its end, and the sign between them when something is left out.
-/// Of an odd cell the end has it: a path's end says more.
-pub fn truncate_middle(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    let left = cells - width(sign);
-    let start = head(text, left / 2);
-    let end = tail(text, left - width(start));
-    Cow::Owned([start, sign, end].concat())
-}
-
-/// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
-/// the text takes as a whole.
-pub(super) fn head(text: &str, cells: usize) -> &str {
-    let mut left = cells;
-    for (at, c) in text.char_indices() {
-        match left.checked_sub(c.width().unwrap_or(0)) {
-            Some(rest) => left = rest,
-            None => return text.get(..at).unwrap_or_default(),
-        }
-    }
-    text
-}
-
-/// The longest end that takes at most `cells` cells and does not start with a combining mark.
-pub(super) fn tail(text: &str, cells: usize) -> &str {
-    let mut left = cells;
-    let mut start = text.len();
-    for (at, c) in text.char_indices().rev() {
-        let width = c.width().unwrap_or(0);
-        match left.checked_sub(width) {
-            Some(rest) => left = rest,
-            None => break,
-        }
-        if width > 0 {
-            start = at;
-        }
-    }
-    text.get(start..).unwrap_or_default()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -346,27 +269,6 @@ pub(crate) mod tests {
         assert_eq!(escaped("é\\".as_bytes(), Mode::Ascii), r"\u{e9}\");
     }
 
-    #[track_caller]
-    fn check_truncate(text: &str, cells: usize, end: &str, middle: &str) {
-        assert_eq!(truncate_end(text, cells, Ellipsis::Sign), end);
-        assert_eq!(truncate_middle(text, cells, Ellipsis::Sign), middle);
-    }
-
-    #[test]
-    fn long_texts_are_cut_to_their_cells() {
-        check_truncate("abcdef", 6, "abcdef", "abcdef");
-        check_truncate("abcdef", 5, "abcd…", "ab…ef");
-        check_truncate("abcdef", 4, "abc…", "a…ef");
-        check_truncate("abcdef", 1, "…", "…");
-        check_truncate("abcdef", 0, "", "");
-        check_truncate("中文文件", 5, "中文…", "中…件");
-        check_truncate("中文文件", 4, "中…", "…件");
-        check_truncate("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…", "a…de\u{301}");
-        assert_eq!(truncate_end("abcdef", 5, Ellipsis::Dots), "ab...");
-        assert_eq!(truncate_end("abcdef", 2, Ellipsis::Dots), "..");
-        assert_eq!(truncate_middle("abcdefgh", 7, Ellipsis::Dots), "ab...gh");
-    }
-
     /// Undoes [`Mode::Reversible`].
     pub(crate) fn unescape(text: &str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -396,7 +298,7 @@ pub(crate) mod tests {
         out
     }
 
-    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    pub(crate) fn hostile() -> impl Strategy<Value = Vec<u8>> {
         let nasty = prop::sample::select(vec![
             "\x1b[2J",
             "\n",
@@ -439,15 +341,6 @@ pub(crate) mod tests {
         fn the_bytes_can_be_had_back(bytes in hostile()) {
             prop_assert_eq!(&unescape(&escaped(&bytes, Mode::Reversible)), &bytes);
             prop_assert_eq!(unescape(&escaped(&bytes, Mode::ReversibleAscii)), bytes);
-        }
-
-        #[test]
-        fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
-            let text = escaped(&bytes, Mode::Screen);
-            for ellipsis in [Ellipsis::Sign, Ellipsis::Dots] {
-                prop_assert!(width(&truncate_end(&text, cells, ellipsis)) <= cells);
-                prop_assert!(width(&truncate_middle(&text, cells, ellipsis)) <= cells);
-            }
         }
 
         #[test]

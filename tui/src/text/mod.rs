@@ -1,0 +1,55 @@
+//! Text: how bytes and numbers are written for people and for programs. It knows nothing of events.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `escape` | bytes become text that controls nothing and hides nothing |
+//! | `width` | cells of the terminal: measured, cut, filled, wrapped |
+//! | `number` | counts |
+
+mod escape;
+mod number;
+mod width;
+
+#[cfg(test)]
+pub(crate) use escape::tests::unescape;
+pub(crate) use escape::{MARKS_MAX, hex_digit, printable_len};
+pub use escape::{Mode, Text, deceives, escape, escaped};
+pub use number::{grouped, short};
+pub use width::{
+    Ellipsis, cut, cut_middle, escape_in, head, left, right, skip, truncate_end, truncate_middle, width, wrap,
+};
+
+/// What the terminal can show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Charset {
+    /// Everything.
+    #[default]
+    Utf8,
+    /// ASCII: the locale is not UTF-8.
+    Ascii,
+}
+
+impl Charset {
+    pub(crate) fn ellipsis(self) -> Ellipsis {
+        match self {
+            Charset::Utf8 => Ellipsis::Sign,
+            Charset::Ascii => Ellipsis::Dots,
+        }
+    }
+
+    /// How to escape what is shown.
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Screen,
+            Charset::Ascii => Mode::Ascii,
+        }
+    }
+
+    /// How to escape what is to be had back.
+    pub(crate) fn reversible(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Reversible,
+            Charset::Ascii => Mode::ReversibleAscii,
+        }
+    }
+}
