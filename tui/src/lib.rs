@@ -16,7 +16,7 @@
 //! | [`view`] | draws that state |
 //! | [`arch`] | what differs between architectures |
 //! | [`budget`], [`limits`] | how memory is divided, and every other bound |
-//! | [`text`] | how bytes and numbers are written: escaping, widths |
+//! | [`text`] | how bytes, numbers and times are written: escaping, widths |
 //! | [`cli`], [`command`] | arguments, and one file a subcommand |
 pub mod account;
 pub mod app;

@@ -1,8 +1,8 @@
 //! A row of the event list as raw bytes, column by column: what is drawn, searched and copied.
 
-use crate::enrich::time;
 use crate::event::describe::{self, Value};
 use crate::event::{Body, Seen};
+use crate::text::time;
 
 /// A column of the event list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

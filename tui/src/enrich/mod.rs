@@ -1,7 +1,6 @@
 //! What is known around events: a pure fold over frames, without I/O and without clocks.
 
 pub mod process;
-pub mod time;
 
 use crate::budget::Budget;
 use crate::event::Event;

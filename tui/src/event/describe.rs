@@ -2,7 +2,7 @@
 //! and the documentation all follow from these tables.
 
 use super::{Names, Seen};
-use crate::enrich::time;
+use crate::text::time;
 use std::borrow::Cow;
 
 /// Why a field has no value, or not all of it. Spelled in JSON as `<field>_why`.

@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::{Body, Parts, Seen, names};
-use crate::enrich::time;
+use crate::text::time;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exit::ExitRecord;
 

@@ -7,10 +7,10 @@
 
 use super::ndjson::Json;
 use super::{Format, integer};
-use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{COMMON, Field, Value};
 use crate::limits;
+use crate::text::time::Rfc3339;
 use crate::text::{Charset, Text as _, escape};
 
 /// The columns that are fields.

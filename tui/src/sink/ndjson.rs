@@ -5,10 +5,10 @@
 //! as `\uXXXX`: to a program it is the same, and a terminal is safe from it.
 
 use super::{Format, integer};
-use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
+use crate::text::time::Rfc3339;
 use crate::text::{Charset, MARKS_MAX, deceives, hex_digit, printable_len};
 use tracetui_shared::kind::Kind;
 use unicode_width::UnicodeWidthChar;

@@ -4,10 +4,10 @@
 //! is the wall clock of the zone that the caller told.
 
 use super::{Format, integer};
-use crate::enrich::time::clock_millis;
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
 use crate::limits;
+use crate::text::time::clock_millis;
 use crate::text::{Charset, escape, width};
 
 /// Cells of the columns, as far as they are padded.

@@ -1,13 +1,15 @@
-//! Text: how bytes and numbers are written for people and for programs. It knows nothing of events.
+//! Text: how bytes, numbers and times are written for people and for programs. It knows nothing of events.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `escape` | bytes become text that controls nothing and hides nothing |
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
 //! | `number` | counts |
+//! | [`time`] | times and durations |
 
 mod escape;
 mod number;
+pub mod time;
 mod width;
 
 #[cfg(test)]
