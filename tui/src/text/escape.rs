@@ -36,7 +36,7 @@ impl Mode {
 }
 
 /// How many combining marks may stand on one character. Natural text needs four; heaps of them hide other lines.
-pub(crate) const MARKS_MAX: u8 = 8;
+pub(super) const MARKS_MAX: u8 = 8;
 
 /// What text can be appended to.
 pub trait Text {
@@ -145,7 +145,7 @@ impl<T: Text> Escaper<'_, T> {
 }
 
 /// The lower-case hex digit of the low four bits.
-pub(crate) fn hex_digit(n: u8) -> u8 {
+pub(super) fn hex_digit(n: u8) -> u8 {
     b"0123456789abcdef"[usize::from(n & 15)]
 }
 
@@ -172,7 +172,7 @@ fn plain_len(bytes: &[u8], mode: Mode) -> usize {
 }
 
 /// How many bytes at the start are printable ASCII and none of `except`. Eight at a time: almost every name is plain.
-pub(crate) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
+pub(super) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
         let found = special(u64::from_le_bytes(*word), except);

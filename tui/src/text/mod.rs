@@ -4,17 +4,18 @@
 //! |---|---|
 //! | `escape` | bytes become text that controls nothing and hides nothing |
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
+//! | [`json`] | JSON strings |
 //! | `number` | counts |
 //! | [`time`] | times and durations |
 
 mod escape;
+pub mod json;
 mod number;
 pub mod time;
 mod width;
 
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
-pub(crate) use escape::{MARKS_MAX, hex_digit, printable_len};
 pub use escape::{Mode, Text, deceives, escape, escaped};
 pub use number::{grouped, short};
 pub use width::{
