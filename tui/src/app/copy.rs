@@ -3,7 +3,7 @@
 use crate::enrich::process::Process;
 use crate::event::describe::args;
 use crate::event::{Body, Seen};
-use crate::text::deceives;
+use crate::text::is_hostile;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
 pub const MOST: usize = 74_994;
@@ -102,13 +102,9 @@ fn shell_word(word: &[u8]) -> String {
         return String::from_utf8_lossy(word).into_owned();
     }
     match std::str::from_utf8(word) {
-        Ok(text) if !text.chars().any(needs_escape) => format!("'{}'", text.replace('\'', r"'\''")),
+        Ok(text) if !text.chars().any(is_hostile) => format!("'{}'", text.replace('\'', r"'\''")),
         _ => ansi_c(word),
     }
-}
-
-fn needs_escape(letter: char) -> bool {
-    letter.is_control() || deceives(letter)
 }
 
 /// `$'…'`: the only quotes in which every byte can be written in ASCII.

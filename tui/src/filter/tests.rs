@@ -937,7 +937,7 @@ hint: one of exec exit open fork bpf lost
 fn hostile_text_is_escaped_in_errors() {
     let error = Filter::parse("\u{1b}[2J \u{202e}x pid=\u{1b}y\u{200b}", &Known).expect_err("no number");
     let report = error.render();
-    assert!(!report.contains(|c: char| super::error::hostile(c) && c != '\n'), "{report:?}");
+    assert!(!report.contains(|c: char| crate::text::is_hostile(c) && c != '\n'), "{report:?}");
     let lines: Vec<&str> = report.lines().collect();
     assert_eq!(lines[1], "    \\u{1b}[2J \\u{202e}x pid=\\u{1b}y\\u{200b}");
     assert_eq!(lines[1].find("pid=").map(|i| i + 4), lines[2].find('^'), "{report}");

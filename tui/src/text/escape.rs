@@ -163,6 +163,11 @@ pub fn deceives(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether a terminal would not show a character as itself: controls, and what [`deceives`].
+pub fn is_hostile(c: char) -> bool {
+    c.is_control() || deceives(c)
+}
+
 /// Bytes at the start that stay as they are.
 fn plain_len(bytes: &[u8], mode: Mode) -> usize {
     match mode {

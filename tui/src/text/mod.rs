@@ -16,7 +16,7 @@ mod width;
 
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
-pub use escape::{Mode, Text, deceives, escape, escaped};
+pub use escape::{Mode, Text, deceives, escape, escaped, is_hostile};
 pub use number::{grouped, short};
 pub use width::{
     Ellipsis, cut, cut_middle, escape_in, head, left, right, skip, truncate_end, truncate_middle, width, wrap,
