@@ -3,7 +3,7 @@
 use crate::enrich::process::Process;
 use crate::event::describe::args;
 use crate::event::{Body, Seen};
-use crate::text::is_hostile;
+use crate::text::shell;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
 pub const MOST: usize = 74_994;
@@ -74,55 +74,12 @@ fn shell_words(area: &[u8], exe: &[u8]) -> Option<String> {
         dashed if dashed.starts_with(b"-") => [b"./", dashed].concat(),
         plain => plain.to_vec(),
     };
-    let mut out =
-        if is_reserved(&first) { format!("'{}'", String::from_utf8_lossy(&first)) } else { shell_word(&first) };
+    let mut out = shell::first_word(&first);
     for word in words {
         out.push(' ');
-        out.push_str(&shell_word(word));
+        out.push_str(&shell::word(word));
     }
     Some(out)
-}
-
-fn is_reserved(word: &[u8]) -> bool {
-    const RESERVED: &[&str] = &[
-        "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then",
-        "time", "until", "while",
-    ];
-    RESERVED.iter().any(|reserved| reserved.as_bytes() == word)
-}
-
-/// One word, quoted so that the shell takes it as it is and the terminal sees no control characters.
-fn shell_word(word: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
-    if !word.is_empty() && word.iter().all(plain) {
-        return String::from_utf8_lossy(word).into_owned();
-    }
-    // An option like `--std=c17` reads better as it is; `=` only means something in a first word without a dash.
-    if word.starts_with(b"-") && word.iter().all(|b| plain(b) || *b == b'=') {
-        return String::from_utf8_lossy(word).into_owned();
-    }
-    match std::str::from_utf8(word) {
-        Ok(text) if !text.chars().any(is_hostile) => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => ansi_c(word),
-    }
-}
-
-/// `$'…'`: the only quotes in which every byte can be written in ASCII.
-fn ansi_c(word: &[u8]) -> String {
-    let mut out = String::from("$'");
-    for byte in word {
-        match byte {
-            b'\n' => out.push_str("\\n"),
-            b'\t' => out.push_str("\\t"),
-            b'\'' => out.push_str("\\'"),
-            b'\\' => out.push_str("\\\\"),
-            b' '..=b'~' => out.push(char::from(*byte)),
-            // Octal has at most three digits, so what follows is never taken in.
-            other => out.push_str(&format!("\\{other:03o}")),
-        }
-    }
-    out.push('\'');
-    out
 }
 
 #[cfg(test)]

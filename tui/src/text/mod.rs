@@ -6,11 +6,13 @@
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
 //! | [`json`] | JSON strings |
 //! | `number` | counts |
+//! | [`shell`] | words that a shell takes as they were |
 //! | [`time`] | times and durations |
 
 mod escape;
 pub mod json;
 mod number;
+pub mod shell;
 pub mod time;
 mod width;
 
