@@ -1,7 +1,7 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands that a shell takes as they were.
 
-use crate::enrich::process::Process;
 use crate::event::describe::args;
+use crate::event::process::Process;
 use crate::event::{Body, Seen};
 use crate::text::shell;
 

@@ -24,6 +24,7 @@ mod tests;
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::enrich::World;
+use crate::event::process::Process;
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
@@ -390,7 +391,7 @@ impl App {
     }
 
     /// The process that the detail pane is about.
-    pub fn subject_process(&self) -> Option<Arc<crate::enrich::process::Process>> {
+    pub fn subject_process(&self) -> Option<Arc<Process>> {
         match self.subject()? {
             Subject::Event(id) => self.store.get(id)?.process.cloned(),
             Subject::Process(key) => self.world().processes.get(key).map(|entry| Arc::clone(&entry.process)),

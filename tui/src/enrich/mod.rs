@@ -3,14 +3,15 @@
 pub mod process;
 
 use crate::budget::Budget;
-use crate::event::Event;
+use crate::event::process::Process;
+use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
 use crate::frame::host::{Cgroup, Counters, Host, HostFrame, Probe};
 use crate::limits;
-use process::{Process, ProcessTable};
+use process::ProcessTable;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 
 /// All tables. Only frames change them.
 #[derive(Debug, Default)]
@@ -112,11 +113,6 @@ impl World {
         self.clock_offset
     }
 
-    /// A user's name.
-    pub fn user(&self, uid: Uid) -> Option<&str> {
-        self.users.get(&uid).map(String::as_str)
-    }
-
     /// A group's name.
     pub fn group(&self, gid: Gid) -> Option<&str> {
         self.groups.get(&gid).map(String::as_str)
@@ -130,15 +126,6 @@ impl World {
     /// The group of a name; of several the lowest.
     pub fn group_id(&self, name: &str) -> Option<Gid> {
         self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
-    }
-
-    /// The cgroup of an event: the v2 path; where that is only the root, the name=systemd one.
-    pub fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
-        match self.cgroups.get(&id) {
-            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
-            Some(path) => Some(path),
-            None => None,
-        }
     }
 
     /// Whether the path of a cgroup is known.
@@ -159,5 +146,27 @@ impl World {
     /// What the probes had counted when they were last asked.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+}
+
+impl Tables for World {
+    fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
+        match self.cgroups.get(&id) {
+            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
+            Some(path) => Some(path),
+            None => None,
+        }
+    }
+
+    fn user(&self, uid: Uid) -> Option<&str> {
+        self.users.get(&uid).map(String::as_str)
+    }
+
+    fn own_pid_ns(&self) -> NsInum {
+        self.host.pid_ns
+    }
+
+    fn in_tree(&self, process: &Process, root: Tgid) -> bool {
+        self.processes.in_tree(process, root)
     }
 }

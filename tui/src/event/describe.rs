@@ -283,7 +283,7 @@ pub const COMMON: &[Field] = &[
         "The process's id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in tracetui's own.",
         |s| {
             let header = &s.event.header;
-            if s.process.is_none() || header.pid_ns == s.world.host().pid_ns {
+            if s.process.is_none() || header.pid_ns == s.world.own_pid_ns() {
                 return Value::Null;
             }
             nonzero(s, header.ns_pid.0)

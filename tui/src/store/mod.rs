@@ -7,7 +7,7 @@ mod block;
 pub mod index;
 
 use crate::enrich::World;
-use crate::enrich::process::Process;
+use crate::event::process::Process;
 use crate::event::{DecodeError, Event, Seen};
 use crate::frame::FrameRef;
 use block::Block;
