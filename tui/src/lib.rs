@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`source`] | brings frames: from the kernel ([`source::live`]) and from the host ([`source::host`]) |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
+//! | [`capture`] | what the kernel side is to let through: made by [`filter`], put into force by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
 //! | [`enrich`] | folds events and host frames into what is known of processes, users, cgroups and clocks |
 //! | [`filter`] | the filter language, and what of it the kernel decides |
@@ -22,6 +23,7 @@ pub mod account;
 pub mod app;
 pub mod arch;
 pub mod budget;
+pub mod capture;
 pub mod cli;
 pub mod command;
 pub mod enrich;

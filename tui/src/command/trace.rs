@@ -4,13 +4,13 @@
 use super::say::{name, say};
 use crate::account::Shortage;
 use crate::budget::{self, Budget};
+use crate::capture::CaptureFilter;
 use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed};
 use crate::limits;
-use crate::source::CaptureFilter;
 use crate::source::command::Ended;
 use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;

@@ -14,8 +14,8 @@ use super::eval::{COMM_MAX, Check, Compiler, Node};
 use super::fields;
 use super::glob::{Glob, Piece};
 use super::{Filter, FilterError, Names, Scratch};
+use crate::capture::{CaptureFilter, CgroupTest};
 use crate::event::{Body, Seen};
-use crate::source::{CaptureFilter, CgroupTest};
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::Kind;
 

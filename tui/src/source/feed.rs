@@ -3,10 +3,10 @@
 //! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow,
 //! the thread waits, and the kernel's ring is the one place that loses events.
 
-use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
 use super::live::{CaptureError, Live, Stop};
 use crate::budget::Budget;
+use crate::capture::CaptureFilter;
 use crate::enrich::cgroup_bytes;
 use crate::fifo::Fifo;
 use crate::frame::Batch;

@@ -26,7 +26,7 @@ pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use ring::Stop;
 
-pub use super::CaptureFilter;
+use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use aya::maps::{Array, MapData, MapError};
