@@ -11,6 +11,7 @@ mod outlet;
 mod pace;
 pub mod print;
 pub mod say;
+pub mod selftest;
 pub mod signals;
 mod terminal;
 pub mod trace;

@@ -4,4 +4,3 @@ pub mod command;
 pub mod feed;
 pub mod host;
 pub mod live;
-pub mod provoke;
