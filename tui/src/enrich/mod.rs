@@ -2,11 +2,11 @@
 
 pub mod process;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, cgroup_bytes};
 use crate::event::process::Process;
 use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{Cgroup, Counters, Host, HostFrame, Probe};
+use crate::frame::host::{Counters, Host, HostFrame, Probe};
 use crate::limits;
 use process::ProcessTable;
 use rustc_hash::FxHashMap;
@@ -34,11 +34,6 @@ pub struct World {
 /// Bytes of an account beside its name: its place in the table, which may be less than half full, and what the allocator
 /// adds.
 const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
-
-/// Bytes that a cgroup takes: here, and in the feed, which remembers what is known here.
-pub fn cgroup_bytes(cgroup: &Cgroup) -> usize {
-    Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + cgroup.path.len() + 16
-}
 
 impl World {
     /// Bounds what is kept.
@@ -69,7 +64,7 @@ impl World {
                 }
             }
             HostFrame::Cgroup(cgroup) => {
-                let bytes = cgroup_bytes(&cgroup);
+                let bytes = cgroup_bytes(&cgroup.path);
                 self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
                 // As the feed does, so that it knows which paths are known here.
                 while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {

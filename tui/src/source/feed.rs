@@ -5,9 +5,8 @@
 
 use super::host::{cgroup::CgroupResolver, clock};
 use super::live::{CaptureError, Live, Stop};
-use crate::budget::Budget;
+use crate::budget::{Budget, cgroup_bytes};
 use crate::capture::CaptureFilter;
-use crate::enrich::cgroup_bytes;
 use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
@@ -259,7 +258,7 @@ impl Reader {
                 if !self.known_cgroups.contains(&id)
                     && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
                 {
-                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup));
+                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
                     found.push(cgroup);
                 }
             }
@@ -313,7 +312,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
     for frame in batches.iter().flat_map(Batch::frames) {
         if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
-            known.insert(cgroup.id, (), cgroup_bytes(&cgroup));
+            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
             while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
         }
     }
