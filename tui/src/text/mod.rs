@@ -20,9 +20,7 @@ mod width;
 pub(crate) use escape::tests::unescape;
 pub use escape::{Mode, Text, deceives, escape, escaped, is_hostile};
 pub use number::{grouped, short};
-pub use width::{
-    Ellipsis, cut, cut_middle, escape_in, head, left, right, skip, truncate_end, truncate_middle, width, wrap,
-};
+pub use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,13 +33,6 @@ pub enum Charset {
 }
 
 impl Charset {
-    pub(crate) fn ellipsis(self) -> Ellipsis {
-        match self {
-            Charset::Utf8 => Ellipsis::Sign,
-            Charset::Ascii => Ellipsis::Dots,
-        }
-    }
-
     /// How to escape what is shown.
     pub(crate) fn mode(self) -> Mode {
         match self {

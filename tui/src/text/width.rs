@@ -2,54 +2,11 @@
 
 use super::Charset;
 use super::escape::{escaped, printable_len};
-use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many terminal cells a text takes, once it is escaped.
 pub fn width(text: &str) -> usize {
     if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
-}
-
-/// The sign that something is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Ellipsis {
-    /// `…`
-    Sign,
-    /// `...`, where the locale is not UTF-8.
-    Dots,
-}
-
-impl Ellipsis {
-    /// As much of the sign as fits.
-    fn fit(self, cells: usize) -> &'static str {
-        match self {
-            Ellipsis::Sign if cells > 0 => "…",
-            Ellipsis::Sign => "",
-            Ellipsis::Dots => "...".get(..cells.min(3)).unwrap_or_default(),
-        }
-    }
-}
-
-/// The text in at most `cells` cells: its start, and the sign when something is left out.
-pub fn truncate_end(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    Cow::Owned([head(text, cells - width(sign)), sign].concat())
-}
-
-/// The text in at most `cells` cells: its start and its end, and the sign between them when something is left out.
-/// Of an odd cell the end has it: a path's end says more.
-pub fn truncate_middle(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    let left = cells - width(sign);
-    let start = head(text, left / 2);
-    let end = tail(text, left - width(start));
-    Cow::Owned([start, sign, end].concat())
 }
 
 /// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
@@ -82,6 +39,15 @@ fn tail(text: &str, cells: usize) -> &str {
     text.get(start..).unwrap_or_default()
 }
 
+/// As much as fits of the sign that something is left out.
+fn sign(charset: Charset, cells: usize) -> &'static str {
+    match charset {
+        Charset::Utf8 if cells > 0 => "…",
+        Charset::Utf8 => "",
+        Charset::Ascii => "...".get(..cells.min(3)).unwrap_or_default(),
+    }
+}
+
 /// Bytes that one cell is made of at most: a character with all the marks that may stand on it.
 const BYTES_PER_CELL: usize = 40;
 
@@ -96,9 +62,13 @@ pub fn skip(text: &str, cells: usize) -> &str {
     text.get(head(text, cells).len()..).unwrap_or_default()
 }
 
-/// A text cut at its end to `cells` cells.
+/// A text cut at its end to `cells` cells, with a sign when something is left out.
 pub fn cut(text: &str, cells: usize, charset: Charset) -> String {
-    truncate_end(text, cells, charset.ellipsis()).into_owned()
+    if head(text, cells).len() == text.len() {
+        return text.to_owned();
+    }
+    let sign = sign(charset, cells);
+    [head(text, cells - width(sign)), sign].concat()
 }
 
 /// A text cut in its middle to `cells` cells: of a path, the beginning and the name stay.
@@ -106,7 +76,7 @@ pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     if width(text) <= cells || cells < 8 {
         return cut(text, cells, charset);
     }
-    let sign = charset.ellipsis().fit(cells);
+    let sign = sign(charset, cells);
     let room = cells - width(sign);
     let begin = head(text, room / 3);
     let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
@@ -176,33 +146,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_truncate(text: &str, cells: usize, end: &str, middle: &str) {
-        assert_eq!(truncate_end(text, cells, Ellipsis::Sign), end);
-        assert_eq!(truncate_middle(text, cells, Ellipsis::Sign), middle);
+    fn check_cut(text: &str, cells: usize, start: &str) {
+        assert_eq!(cut(text, cells, Charset::Utf8), start);
     }
 
     #[test]
     fn long_texts_are_cut_to_their_cells() {
-        check_truncate("abcdef", 6, "abcdef", "abcdef");
-        check_truncate("abcdef", 5, "abcd…", "ab…ef");
-        check_truncate("abcdef", 4, "abc…", "a…ef");
-        check_truncate("abcdef", 1, "…", "…");
-        check_truncate("abcdef", 0, "", "");
-        check_truncate("中文文件", 5, "中文…", "中…件");
-        check_truncate("中文文件", 4, "中…", "…件");
-        check_truncate("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…", "a…de\u{301}");
-        assert_eq!(truncate_end("abcdef", 5, Ellipsis::Dots), "ab...");
-        assert_eq!(truncate_end("abcdef", 2, Ellipsis::Dots), "..");
-        assert_eq!(truncate_middle("abcdefgh", 7, Ellipsis::Dots), "ab...gh");
+        check_cut("abcdef", 6, "abcdef");
+        check_cut("abcdef", 5, "abcd…");
+        check_cut("abcdef", 4, "abc…");
+        check_cut("abcdef", 1, "…");
+        check_cut("abcdef", 0, "");
+        check_cut("中文文件", 5, "中文…");
+        check_cut("中文文件", 4, "中…");
+        check_cut("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…");
+        assert_eq!(cut("abcdef", 5, Charset::Ascii), "ab...");
+        assert_eq!(cut("abcdef", 2, Charset::Ascii), "..");
     }
 
     proptest! {
         #[test]
         fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
             let text = escaped(&bytes, Mode::Screen);
-            for ellipsis in [Ellipsis::Sign, Ellipsis::Dots] {
-                prop_assert!(width(&truncate_end(&text, cells, ellipsis)) <= cells);
-                prop_assert!(width(&truncate_middle(&text, cells, ellipsis)) <= cells);
+            for charset in [Charset::Utf8, Charset::Ascii] {
+                prop_assert!(width(&cut(&text, cells, charset)) <= cells);
+                prop_assert!(width(&cut_middle(&text, cells, charset)) <= cells);
             }
         }
     }
