@@ -18,8 +18,6 @@ mod update;
 
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 
 use crate::account::Account;
 use crate::budget::Budget;

@@ -9,6 +9,8 @@ mod header;
 mod help;
 mod loss;
 mod output;
+#[cfg(test)]
+mod tests;
 pub mod theme;
 
 use crate::app::{App, Extent, OverlayKind};
