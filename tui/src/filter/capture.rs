@@ -424,14 +424,3 @@ fn lay(built: &mut CommGlobs, position: usize, step: Step<'_>) {
         built.skip |= bit;
     }
 }
-
-/// What the kernel side does with a name: the step that [`CommGlobs`] documents.
-pub fn comm_matches(globs: &CommGlobs, comm: &[u8]) -> bool {
-    let mut states = globs.start;
-    for byte in comm {
-        let advance = globs.advance.get(usize::from(*byte)).copied().unwrap_or(0);
-        states = ((states & advance) << 1) | (states & globs.stay);
-        states |= (states & globs.skip) << 1;
-    }
-    states & globs.accept != 0
-}

@@ -155,7 +155,7 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use crate::text::{Charset, deceives, unescape};
+    use crate::text::{Charset, is_hostile, unescape};
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
@@ -278,7 +278,7 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(&row[13]).expect("JSON");
             prop_assert_eq!(json["comm"].as_str(), Some(&*String::from_utf8_lossy(&comm)));
             for cell in &row {
-                prop_assert!(!cell.chars().any(|c| c.is_control() || deceives(c)), "{cell:?}");
+                prop_assert!(!cell.chars().any(is_hostile), "{cell:?}");
                 prop_assert!(!super::is_run(cell.as_bytes()), "{cell:?}");
             }
         }

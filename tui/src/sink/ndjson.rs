@@ -237,7 +237,7 @@ mod tests {
     use super::super::{FormatName, sample};
     use super::*;
     use crate::event::describe::Shape;
-    use crate::text::deceives;
+    use crate::text::is_hostile;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use tracetui_shared::header::FrameHeader;
@@ -250,7 +250,7 @@ mod tests {
         let line = sample::line(FormatName::Json, header, payload);
         let line = String::from_utf8(line).expect("UTF-8");
         assert_eq!(line.matches('\n').count(), 1);
-        let terminal_safe = line.trim_end().chars().all(|c| !c.is_control() && !deceives(c));
+        let terminal_safe = line.trim_end().chars().all(|c| !is_hostile(c));
         assert!(terminal_safe, "{line:?}");
         serde_json::from_str(&line).expect("JSON")
     }

@@ -193,7 +193,7 @@ mod tests {
             let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
             let line = String::from_utf8(line).expect("UTF-8");
             let text = line.strip_suffix('\n').expect("a line end");
-            prop_assert!(!text.chars().any(|c| c.is_control() || crate::text::deceives(c)), "{text:?}");
+            prop_assert!(!text.chars().any(crate::text::is_hostile), "{text:?}");
         }
     }
 }

@@ -152,7 +152,7 @@ pub(super) fn hex_digit(n: u8) -> u8 {
 /// Whether a character beyond ASCII steers, hides or joins text instead of showing something: controls (C1), format
 /// characters (Cf), what Unicode calls default-ignorable (joiners, fillers, variation selectors, tags), line and
 /// paragraph separators. Letters that look like others are not among them.
-pub fn deceives(c: char) -> bool {
+pub(super) fn deceives(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
         | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'

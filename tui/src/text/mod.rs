@@ -18,7 +18,7 @@ mod width;
 
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
-pub use escape::{Mode, Text, deceives, escape, escaped, is_hostile};
+pub use escape::{Mode, Text, escape, escaped, is_hostile};
 pub use number::{grouped, short};
 pub use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
 

@@ -4,7 +4,7 @@ use super::theme::{Colours, Theme};
 use crate::app::testing::{Feed, app, feed, keys, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, HostFrame};
-use crate::text::deceives;
+use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -187,7 +187,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
         app.update(Input::SourceEnded);
         keys(&mut app, typed);
         let buffer = drawn(&mut app, Theme::default());
-        let clean = |symbol: &str| symbol.chars().all(|letter| !letter.is_control() && !deceives(letter));
+        let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
         assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "after {typed:?}");
     }
 }

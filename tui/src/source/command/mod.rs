@@ -22,8 +22,6 @@ use tracetui_shared::id::Tgid;
 pub enum Streams {
     /// stdout to our stderr: ours holds the events.
     StdoutToStderr,
-    /// As they are.
-    Untouched,
     /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
     Captured,
 }
@@ -108,12 +106,11 @@ impl Held {
         let (failure, report) = io::pipe()?;
         let captured = match streams {
             Streams::Captured => Some((io::pipe()?, std::fs::File::open("/dev/null")?)),
-            _ => None,
+            Streams::StdoutToStderr => None,
         };
-        let fds = match (&captured, streams) {
-            (Some(((_, output), null)), _) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
-            (None, Streams::StdoutToStderr) => [0, 2, 2],
-            (None, _) => [0, 1, 2],
+        let fds = match &captured {
+            Some(((_, output), null)) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
+            None => [0, 2, 2],
         };
         let own_id = OwnId::load().ok();
         let prepared = Prepared::new(argv, user.as_ref(), fds, own_id.as_ref())?;

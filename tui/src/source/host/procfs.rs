@@ -82,7 +82,6 @@ pub fn pid_namespace(link: &str) -> Option<NsInum> {
 /// Reads processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanner {
-    own: Tgid,
     tick_ns: u64,
     /// What our time namespace adds to the start times in /proc. Where that is no whole number of ticks, starts are
     /// off their tick, and only the exact ones of the hook fit what the probes see.
@@ -92,16 +91,11 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner, if /proc is of use ([`initial_self`]).
     pub fn new() -> Result<Scanner, Unusable> {
-        let own = initial_self()?;
+        initial_self()?;
         // SAFETY: sysconf(3) takes a number and touches no memory of ours.
         let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         let tick_ns = 1_000_000_000 / u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100);
-        Ok(Scanner { own, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
-    }
-
-    /// Our own process, in the initial pid namespace.
-    pub fn own(&self) -> Tgid {
-        self.own
+        Ok(Scanner { tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
     }
 
     /// Every process, parents before their children, one at a time, so that any number of them takes little room; until
@@ -452,7 +446,7 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { own: Tgid(1), tick_ns: 10, boot_offset_ns: 100 };
+        let scanner = Scanner { tick_ns: 10, boot_offset_ns: 100 };
         assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
         assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
@@ -496,7 +490,7 @@ mod tests {
     fn our_own_process_is_found_as_it_is() {
         let Some(scanner) = scanner() else { return };
         let seeds = seeds(&scanner);
-        let own = seeds.iter().find(|seed| seed.tgid == scanner.own()).expect("we run");
+        let own = seeds.iter().find(|seed| Ok(seed.tgid) == initial_self()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
         // SAFETY: these take nothing and cannot fail.
         let ids = unsafe { (libc::getuid(), libc::getgid()) };
@@ -526,7 +520,7 @@ mod tests {
         let gone = scanner.process(Tgid(child.id()), |_| None);
         let seed = seed.expect("it lived");
         assert!(seed.start.0 / seed.tick_ns >= before.0 / seed.tick_ns && seed.start <= after, "{seed:?}");
-        assert_eq!(seed.ppid, scanner.own());
+        assert_eq!(Ok(seed.ppid), initial_self());
         assert!(exact.expect("it lived").start_exact);
         assert_eq!((zombie, gone), (None, None));
     }
