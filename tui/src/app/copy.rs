@@ -6,11 +6,11 @@ use crate::event::{Body, Seen};
 use crate::text::shell;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
-pub const MOST: usize = 74_994;
+pub(crate) const MOST: usize = 74_994;
 
 /// Whether the terminal is behind tmux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrap {
+pub(crate) enum Wrap {
     /// It is.
     Tmux,
     /// It is not.
@@ -18,7 +18,7 @@ pub enum Wrap {
 }
 
 /// The sequence that puts `text` into the clipboard.
-pub fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
+pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     let mut sequence = b"\x1b]52;c;".to_vec();
     base64(text, &mut sequence);
     sequence.push(0x07);
@@ -44,7 +44,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// The command that the event's process runs (of an exec: that was asked for), as a shell takes it. `None` when it is
 /// not known.
-pub fn command(seen: &Seen<'_>) -> Option<String> {
+pub(crate) fn command(seen: &Seen<'_>) -> Option<String> {
     let mut exe = Vec::new();
     let area = match &seen.event.body {
         Body::Exec(exec) => {
@@ -61,7 +61,7 @@ pub fn command(seen: &Seen<'_>) -> Option<String> {
 }
 
 /// The command that a process runs. `None` when it is not known.
-pub fn command_of(process: &Process) -> Option<String> {
+pub(crate) fn command_of(process: &Process) -> Option<String> {
     shell_words(&process.image.argv, &process.image.exe)
 }
 

@@ -1,19 +1,19 @@
 //! The dashboard's state, and what happens to it. It knows no widget and does no I/O: everything comes in as an
 //! [`Input`], what is to be done goes out as [`Effect`]s.
 
-pub mod copy;
-pub mod detail;
-pub mod edit;
-pub mod filter;
-pub mod input;
-pub mod keymap;
+pub(crate) mod copy;
+pub(crate) mod detail;
+pub(crate) mod edit;
+pub(crate) mod filter;
+pub(crate) mod input;
+pub(crate) mod keymap;
 pub mod language;
-pub mod layout;
-pub mod list;
-pub mod output;
-pub mod rates;
-pub mod row;
-pub mod search;
+pub(crate) mod layout;
+pub(crate) mod list;
+pub(crate) mod output;
+pub(crate) mod rates;
+pub(crate) mod row;
+pub(crate) mod search;
 mod update;
 
 #[cfg(test)]

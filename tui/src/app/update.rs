@@ -330,8 +330,8 @@ impl App {
             Action::PageDown => self.page(page),
             Action::HalfUp => self.page(-(page + 1) / 2),
             Action::HalfDown => self.page((page + 1) / 2),
-            Action::Start => self.list.to_start(self.list_height(), &self.store),
-            Action::End => self.list.to_end(self.list_height(), &self.store),
+            Action::Start => self.list.go_to_start(self.list_height(), &self.store),
+            Action::End => self.list.go_to_end(self.list_height(), &self.store),
             Action::Follow if self.list.follows() && !self.list.paused() => {
                 self.list.stay(self.list_height(), &self.store);
             }

@@ -67,7 +67,7 @@ fn exit<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'
 }
 
 /// What an `exit` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",
         Shape::Number,

@@ -105,7 +105,7 @@ fn lost<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'
 }
 
 /// What a `lost` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
         lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))
     }),

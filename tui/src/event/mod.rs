@@ -3,15 +3,15 @@
 //! This is the only place that matches over kinds; each kind has a file of its own with its decoding, its table of
 //! fields ([`describe::Field`]) and its two columns (result and detail).
 
-pub mod bpf;
+pub(crate) mod bpf;
 pub mod describe;
-pub mod exec;
-pub mod exit;
-pub mod fork;
-pub mod lost;
-pub mod names;
-pub mod open;
-pub mod process;
+pub(crate) mod exec;
+pub(crate) mod exit;
+pub(crate) mod fork;
+pub(crate) mod lost;
+pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod process;
 
 use crate::frame::FrameRef;
 use describe::{Field, Why};

@@ -50,7 +50,7 @@ pub struct Handle {
 }
 
 /// Reads what runs already, and hands it on in batches; it ends when the function that takes them says that nobody listens.
-pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
+pub(crate) type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 
 #[derive(Debug)]
 enum Control {

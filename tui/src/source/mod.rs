@@ -1,6 +1,6 @@
 //! Where frames come from.
 
-pub mod command;
-pub mod feed;
+pub(crate) mod command;
+pub(crate) mod feed;
 pub mod host;
 pub mod live;

@@ -17,7 +17,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// For whom text is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// A screen: a backslash stays as it is, because there are more paths with backslashes than readers who undo escapes.
     Screen,
     /// A screen whose locale is not UTF-8: like [`Mode::Screen`], and every character beyond ASCII is escaped.
@@ -39,7 +39,7 @@ impl Mode {
 pub(super) const MARKS_MAX: u8 = 8;
 
 /// What text can be appended to.
-pub trait Text {
+pub(crate) trait Text {
     /// Appends.
     fn put(&mut self, text: &str);
 }
@@ -57,7 +57,7 @@ impl Text for Vec<u8> {
 }
 
 /// Appends `bytes` as text that controls nothing, hides nothing and is what it looks like.
-pub fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
+pub(crate) fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
     let plain = plain_len(bytes, mode);
     if plain == bytes.len()
         && let Ok(text) = str::from_utf8(bytes)
@@ -72,7 +72,7 @@ pub fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
 }
 
 /// The same as a text of its own; borrowed when nothing is escaped.
-pub fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
+pub(crate) fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
     if plain_len(bytes, mode) == bytes.len()
         && let Ok(text) = str::from_utf8(bytes)
     {
@@ -164,7 +164,7 @@ pub(super) fn deceives(c: char) -> bool {
 }
 
 /// Whether a terminal would not show a character as itself: controls, and what [`deceives`].
-pub fn is_hostile(c: char) -> bool {
+pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control() || deceives(c)
 }
 

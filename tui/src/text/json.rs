@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthChar;
 
 /// Whether a text was UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Utf8 {
+pub(crate) enum Utf8 {
     /// It was.
     Valid,
     /// It was not: U+FFFD stands for what was not.
@@ -16,7 +16,7 @@ pub enum Utf8 {
 
 /// Writes strings from bytes.
 #[derive(Debug, Default)]
-pub struct Strings {
+pub(crate) struct Strings {
     /// A text that has something to escape, put aside.
     aside: Vec<u8>,
     charset: Charset,
@@ -24,13 +24,13 @@ pub struct Strings {
 
 impl Strings {
     /// Says what the terminals of the locale can show.
-    pub fn set_charset(&mut self, charset: Charset) {
+    pub(crate) fn set_charset(&mut self, charset: Charset) {
         self.charset = charset;
     }
 
     /// Appends a text in quotes. It is written where it belongs; only when something in it must be escaped it is put aside
     /// (and stays there until the next).
-    pub fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
         out.push(b'"');
         let start = out.len();
         write(out);
@@ -50,13 +50,13 @@ impl Strings {
     }
 
     /// The bytes of the last text in which something was escaped.
-    pub fn last_escaped(&self) -> &[u8] {
+    pub(crate) fn last_escaped(&self) -> &[u8] {
         &self.aside
     }
 }
 
 /// A string of ASCII, for reports: what is not printable is `\uXXXX` in every locale.
-pub fn ascii(text: &str) -> String {
+pub(crate) fn ascii(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'"');
     for c in text.chars() {
@@ -72,7 +72,7 @@ pub fn ascii(text: &str) -> String {
 }
 
 /// Appends two digits a byte.
-pub fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
     }

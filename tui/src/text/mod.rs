@@ -10,17 +10,17 @@
 //! | [`time`] | times and durations |
 
 mod escape;
-pub mod json;
+pub(crate) mod json;
 mod number;
-pub mod shell;
-pub mod time;
+pub(crate) mod shell;
+pub(crate) mod time;
 mod width;
 
 #[cfg(test)]
 pub(crate) use escape::tests::unescape;
-pub use escape::{Mode, Text, escape, escaped, is_hostile};
-pub use number::{grouped, short};
-pub use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
+pub(crate) use escape::{Mode, Text, escape, escaped, is_hostile};
+pub(crate) use number::{grouped, short};
+pub(crate) use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

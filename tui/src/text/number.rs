@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 /// A number with commas between thousands.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -14,7 +14,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// A count in at most five characters: `842`, `45.3k`, `1.2M`.
-pub fn short(count: u64) -> String {
+pub(crate) fn short(count: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     if count < 10_000 {
         return grouped(count);

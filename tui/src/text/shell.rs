@@ -3,12 +3,12 @@
 use super::is_hostile;
 
 /// The first word of a command: a name, never a keyword.
-pub fn first_word(name: &[u8]) -> String {
+pub(crate) fn first_word(name: &[u8]) -> String {
     if is_reserved(name) { format!("'{}'", String::from_utf8_lossy(name)) } else { word(name) }
 }
 
 /// One word, quoted so that the shell takes it as it is and the terminal sees no control characters.
-pub fn word(word: &[u8]) -> String {
+pub(crate) fn word(word: &[u8]) -> String {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
     if !word.is_empty() && word.iter().all(plain) {
         return String::from_utf8_lossy(word).into_owned();

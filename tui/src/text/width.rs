@@ -5,13 +5,13 @@ use super::escape::{escaped, printable_len};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many terminal cells a text takes, once it is escaped.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
 }
 
 /// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
 /// the text takes as a whole.
-pub fn head(text: &str, cells: usize) -> &str {
+pub(crate) fn head(text: &str, cells: usize) -> &str {
     let mut left = cells;
     for (at, c) in text.char_indices() {
         match left.checked_sub(c.width().unwrap_or(0)) {
@@ -52,18 +52,18 @@ fn sign(charset: Charset, cells: usize) -> &'static str {
 const BYTES_PER_CELL: usize = 40;
 
 /// Bytes from outside as text that is safe to show; of what lies beyond `cells` only so much that it is seen to be cut.
-pub fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
+pub(crate) fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
     let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
     escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
 }
 
 /// What is left of a text without its first `cells` cells.
-pub fn skip(text: &str, cells: usize) -> &str {
+pub(crate) fn skip(text: &str, cells: usize) -> &str {
     text.get(head(text, cells).len()..).unwrap_or_default()
 }
 
 /// A text cut at its end to `cells` cells, with a sign when something is left out.
-pub fn cut(text: &str, cells: usize, charset: Charset) -> String {
+pub(crate) fn cut(text: &str, cells: usize, charset: Charset) -> String {
     if head(text, cells).len() == text.len() {
         return text.to_owned();
     }
@@ -72,7 +72,7 @@ pub fn cut(text: &str, cells: usize, charset: Charset) -> String {
 }
 
 /// A text cut in its middle to `cells` cells: of a path, the beginning and the name stay.
-pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
+pub(crate) fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     if width(text) <= cells || cells < 8 {
         return cut(text, cells, charset);
     }
@@ -87,14 +87,14 @@ pub fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
 }
 
 /// A text cut or filled with spaces to exactly `cells` cells.
-pub fn left(text: &str, cells: usize, charset: Charset) -> String {
+pub(crate) fn left(text: &str, cells: usize, charset: Charset) -> String {
     let mut out = cut(text, cells, charset);
     out.extend(std::iter::repeat_n(' ', cells.saturating_sub(width(&out))));
     out
 }
 
 /// The same with the text at the right.
-pub fn right(text: &str, cells: usize, charset: Charset) -> String {
+pub(crate) fn right(text: &str, cells: usize, charset: Charset) -> String {
     let cut = cut(text, cells, charset);
     let mut out = " ".repeat(cells.saturating_sub(width(&cut)));
     out.push_str(&cut);
@@ -102,7 +102,7 @@ pub fn right(text: &str, cells: usize, charset: Charset) -> String {
 }
 
 /// A text broken into lines of at most `cells` cells; at spaces where there are some.
-pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
     let mut lines = Vec::new();
     let mut rest = text;

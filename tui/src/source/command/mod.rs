@@ -19,7 +19,7 @@ use tracetui_shared::id::Tgid;
 
 /// Where the COMMAND's standard streams lead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Streams {
+pub(crate) enum Streams {
     /// stdout to our stderr: ours holds the events.
     StdoutToStderr,
     /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
@@ -28,7 +28,7 @@ pub enum Streams {
 
 /// A COMMAND that waits for its release. Dropped instead, it ends without having run.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     process: Option<Process>,
     go: Option<PipeWriter>,
 }
@@ -100,7 +100,7 @@ impl Held {
     ///
     /// # Errors
     /// When that user is not known, or the system has no room for a process.
-    pub fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
+    pub(crate) fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
@@ -126,7 +126,7 @@ impl Held {
     }
 
     /// Its process id, as the probes see it.
-    pub fn tgid(&self) -> Tgid {
+    pub(crate) fn tgid(&self) -> Tgid {
         self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
     }
 
@@ -134,7 +134,7 @@ impl Held {
     ///
     /// # Errors
     /// When the event loop does not take its descriptors.
-    pub fn release(mut self) -> io::Result<Running> {
+    pub(crate) fn release(mut self) -> io::Result<Running> {
         let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let output = process.output.take().map(nonblocking).transpose()?;
         let pidfd = watched(process.pidfd.try_clone()?)?;
