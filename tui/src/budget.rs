@@ -10,7 +10,9 @@
 //!
 //! Every part has a bound of its own in [`limits`], so that none can take the room of the others.
 
+use crate::fifo::Fifo;
 use crate::limits;
+use tracetui_shared::id::CgroupId;
 
 /// Bytes, and how they are divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +88,12 @@ impl Budget {
     pub fn kept(self, others: usize) -> usize {
         self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))
     }
+}
+
+/// Bytes that a cgroup of this path takes: in [`World`](crate::enrich::World), and in the feed, which remembers what is known
+/// there.
+pub fn cgroup_bytes(path: &[u8]) -> usize {
+    Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + path.len() + 16
 }
 
 /// Lets the allocator give large blocks back to the system as soon as they are freed, so that memory once used for long

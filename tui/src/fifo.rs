@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 /// Keys, each with a value, in the order in which they came.
 #[derive(Debug)]
-pub struct Fifo<K, V> {
+pub(crate) struct Fifo<K, V> {
     entries: FxHashMap<K, (V, usize)>,
     oldest_first: VecDeque<K>,
     bytes: usize,
@@ -21,20 +21,20 @@ impl<K, V> Default for Fifo<K, V> {
 impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
     /// Bytes of an entry beside what its value keeps alive: its places in the table, which may be less than half full, and in
     /// the queue.
-    pub const ENTRY: usize = 5 * (size_of::<(K, (V, usize))>() + 1) / 2 + 2 * size_of::<K>();
+    pub(crate) const ENTRY: usize = 5 * (size_of::<(K, (V, usize))>() + 1) / 2 + 2 * size_of::<K>();
 
     /// The value of a key.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
     /// Whether a key is there.
-    pub fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Puts in a value; the entry counts for so many bytes. A key that is there already keeps its age.
-    pub fn insert(&mut self, key: K, value: V, bytes: usize) {
+    pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize) {
         match self.entries.insert(key, (value, bytes)) {
             Some((_, before)) => self.bytes -= before,
             None => self.oldest_first.push_back(key),
@@ -43,7 +43,7 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
     }
 
     /// Forgets the oldest entry, if there are more than `count` or more than `bytes`.
-    pub fn evict(&mut self, count: usize, bytes: usize) -> Option<K> {
+    pub(crate) fn evict(&mut self, count: usize, bytes: usize) -> Option<K> {
         if self.entries.len() <= count && self.bytes <= bytes {
             return None;
         }
@@ -55,7 +55,7 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
     }
 
     /// Bytes of all of it.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

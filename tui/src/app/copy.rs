@@ -1,16 +1,16 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands that a shell takes as they were.
 
-use crate::enrich::process::Process;
 use crate::event::describe::args;
+use crate::event::process::Process;
 use crate::event::{Body, Seen};
-use crate::view::escape::deceives;
+use crate::text::shell;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
-pub const MOST: usize = 74_994;
+pub(crate) const MOST: usize = 74_994;
 
 /// Whether the terminal is behind tmux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrap {
+pub(crate) enum Wrap {
     /// It is.
     Tmux,
     /// It is not.
@@ -18,7 +18,7 @@ pub enum Wrap {
 }
 
 /// The sequence that puts `text` into the clipboard.
-pub fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
+pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     let mut sequence = b"\x1b]52;c;".to_vec();
     base64(text, &mut sequence);
     sequence.push(0x07);
@@ -44,7 +44,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// The command that the event's process runs (of an exec: that was asked for), as a shell takes it. `None` when it is
 /// not known.
-pub fn command(seen: &Seen<'_>) -> Option<String> {
+pub(crate) fn command(seen: &Seen<'_>) -> Option<String> {
     let mut exe = Vec::new();
     let area = match &seen.event.body {
         Body::Exec(exec) => {
@@ -61,7 +61,7 @@ pub fn command(seen: &Seen<'_>) -> Option<String> {
 }
 
 /// The command that a process runs. `None` when it is not known.
-pub fn command_of(process: &Process) -> Option<String> {
+pub(crate) fn command_of(process: &Process) -> Option<String> {
     shell_words(&process.image.argv, &process.image.exe)
 }
 
@@ -74,59 +74,12 @@ fn shell_words(area: &[u8], exe: &[u8]) -> Option<String> {
         dashed if dashed.starts_with(b"-") => [b"./", dashed].concat(),
         plain => plain.to_vec(),
     };
-    let mut out =
-        if is_reserved(&first) { format!("'{}'", String::from_utf8_lossy(&first)) } else { shell_word(&first) };
+    let mut out = shell::first_word(&first);
     for word in words {
         out.push(' ');
-        out.push_str(&shell_word(word));
+        out.push_str(&shell::word(word));
     }
     Some(out)
-}
-
-fn is_reserved(word: &[u8]) -> bool {
-    const RESERVED: &[&str] = &[
-        "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then",
-        "time", "until", "while",
-    ];
-    RESERVED.iter().any(|reserved| reserved.as_bytes() == word)
-}
-
-/// One word, quoted so that the shell takes it as it is and the terminal sees no control characters.
-fn shell_word(word: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
-    if !word.is_empty() && word.iter().all(plain) {
-        return String::from_utf8_lossy(word).into_owned();
-    }
-    // An option like `--std=c17` reads better as it is; `=` only means something in a first word without a dash.
-    if word.starts_with(b"-") && word.iter().all(|b| plain(b) || *b == b'=') {
-        return String::from_utf8_lossy(word).into_owned();
-    }
-    match std::str::from_utf8(word) {
-        Ok(text) if !text.chars().any(needs_escape) => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => ansi_c(word),
-    }
-}
-
-fn needs_escape(letter: char) -> bool {
-    letter.is_control() || deceives(letter)
-}
-
-/// `$'…'`: the only quotes in which every byte can be written in ASCII.
-fn ansi_c(word: &[u8]) -> String {
-    let mut out = String::from("$'");
-    for byte in word {
-        match byte {
-            b'\n' => out.push_str("\\n"),
-            b'\t' => out.push_str("\\t"),
-            b'\'' => out.push_str("\\'"),
-            b'\\' => out.push_str("\\\\"),
-            b' '..=b'~' => out.push(char::from(*byte)),
-            // Octal has at most three digits, so what follows is never taken in.
-            other => out.push_str(&format!("\\{other:03o}")),
-        }
-    }
-    out.push('\'');
-    out
 }
 
 #[cfg(test)]

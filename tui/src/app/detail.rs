@@ -1,6 +1,6 @@
 //! The detail pane: what it is about, which of its tabs is open, and the files of its process.
 
-use crate::enrich::process::ProcessKey;
+use crate::event::process::ProcessKey;
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;

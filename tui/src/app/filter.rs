@@ -40,7 +40,7 @@ pub struct FilterError {
 }
 
 /// Reads a filter's text; the world knows the names of users and groups.
-pub type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterError>;
+pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterError>;
 
 /// The filter, and the line in which it is edited.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// What a key asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // The table's help text says what each one is.
-pub enum Action {
+pub(crate) enum Action {
     Up,
     Down,
     PageUp,
@@ -52,7 +52,7 @@ pub enum Action {
 
 /// Where a key means what it means.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everywhere but where text is typed.
     Everywhere,
     /// While the detail pane is open; goes before [`Scope::Everywhere`].
@@ -62,7 +62,7 @@ pub enum Scope {
 /// The headings of the help overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // Named by `title`.
-pub enum Section {
+pub(crate) enum Section {
     Move,
     Find,
     Filter,
@@ -73,11 +73,11 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub const ALL: [Section; 6] =
+    pub(crate) const ALL: [Section; 6] =
         [Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
 
     /// The heading.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Section::Move => "Move",
             Section::Find => "Find",
@@ -100,7 +100,7 @@ pub struct Press {
 
 /// A line of the table.
 #[derive(Debug)]
-pub struct Binding {
+pub(crate) struct Binding {
     /// The keys; the first one is the one that is shown where room is scarce.
     pub keys: &'static [Press],
     /// What they do.
@@ -143,7 +143,7 @@ const fn bind(
 }
 
 /// All keys. The footer takes its labels in this order.
-pub const KEYS: &[Binding] = &[
+pub(crate) const KEYS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; never hides"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next, previous match"),
@@ -189,12 +189,12 @@ pub const KEYS: &[Binding] = &[
 ];
 
 /// The key that was pressed, as the table writes it.
-pub fn pressed(event: &KeyEvent) -> Press {
+pub(crate) fn pressed(event: &KeyEvent) -> Press {
     Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
 }
 
 /// What a key does; keys of the detail pane go first while it is open.
-pub fn lookup(press: Press, detail: bool) -> Option<Action> {
+pub(crate) fn lookup(press: Press, detail: bool) -> Option<Action> {
     let find = |scope| KEYS.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
     let of_detail = if detail { find(Scope::Detail) } else { None };
     of_detail.or_else(|| find(Scope::Everywhere))
@@ -217,13 +217,13 @@ impl Press {
 
 impl Binding {
     /// Its keys' names, separated by spaces.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         self.keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// The keys of a section and what they do; those that do the same together.
-pub fn rows(section: Section) -> Vec<(String, &'static str)> {
+pub(crate) fn rows(section: Section) -> Vec<(String, &'static str)> {
     let mut rows: Vec<(String, &'static str)> = Vec::new();
     for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
         if rows.iter().all(|(_, known)| known != help) {

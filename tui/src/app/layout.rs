@@ -34,7 +34,7 @@ impl Areas {
 }
 
 /// Divides a screen of this many columns and rows.
-pub fn areas(width: u16, height: u16, detail: Option<Size>) -> Areas {
+pub(crate) fn areas(width: u16, height: u16, detail: Option<Size>) -> Areas {
     let mut rest = Rect::new(0, 0, width, height);
     let header = take_top(&mut rest, 1);
     let filter = if height >= 3 { take_top(&mut rest, 1) } else { Rect::default() };

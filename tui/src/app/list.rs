@@ -9,7 +9,7 @@ use tracetui_shared::kind::Kind;
 
 /// What is shown: kinds, failures, and the filter.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// As [`Kind::bit`]s.
     pub kinds: u32,
     /// Only what failed.
@@ -20,7 +20,7 @@ pub struct Shown<'a> {
 
 impl Shown<'_> {
     /// Whether an event is shown. Gap rows are, unless the filter asks for kinds and `lost` is none of them.
-    pub fn answer(&self, seen: &Seen<'_>) -> Answer {
+    pub(crate) fn answer(&self, seen: &Seen<'_>) -> Answer {
         let kind = seen.event.kind();
         let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
         if kind == Kind::Lost {
@@ -32,7 +32,7 @@ impl Shown<'_> {
     }
 
     /// The same about a kept event; decoded only when the filter has to see it.
-    pub fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
+    pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
         match (stored.kind, self.filter) {
             (Kind::Lost, None) => Answer::Marked,
             (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
@@ -219,14 +219,14 @@ impl List {
     }
 
     /// Selects the oldest row.
-    pub fn to_start(&mut self, height: usize, store: &Store) {
+    pub fn go_to_start(&mut self, height: usize, store: &Store) {
         if let Some(id) = self.row(0) {
             self.select(id, height, store);
         }
     }
 
     /// Selects the newest row, and follows unless paused.
-    pub fn to_end(&mut self, height: usize, store: &Store) {
+    pub fn go_to_end(&mut self, height: usize, store: &Store) {
         match self.frozen {
             None => self.follow = true,
             Some(_) => {

@@ -1,32 +1,32 @@
 //! The dashboard's state, and what happens to it. It knows no widget and does no I/O: everything comes in as an
 //! [`Input`], what is to be done goes out as [`Effect`]s.
 
-pub mod copy;
-pub mod detail;
-pub mod edit;
-pub mod filter;
-pub mod input;
-pub mod keymap;
+pub(crate) mod copy;
+pub(crate) mod detail;
+pub(crate) mod edit;
+pub(crate) mod filter;
+pub(crate) mod input;
+pub(crate) mod keymap;
 pub mod language;
-pub mod layout;
-pub mod list;
-pub mod output;
-pub mod rates;
-pub mod row;
-pub mod search;
+pub(crate) mod layout;
+pub(crate) mod list;
+pub(crate) mod output;
+pub(crate) mod rates;
+pub(crate) mod row;
+pub(crate) mod search;
 mod update;
 
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::enrich::World;
+use crate::event::process::Process;
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
+use crate::text::grouped;
 use detail::{Detail, Subject};
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
@@ -389,7 +389,7 @@ impl App {
     }
 
     /// The process that the detail pane is about.
-    pub fn subject_process(&self) -> Option<Arc<crate::enrich::process::Process>> {
+    pub fn subject_process(&self) -> Option<Arc<Process>> {
         match self.subject()? {
             Subject::Event(id) => self.store.get(id)?.process.cloned(),
             Subject::Process(key) => self.world().processes.get(key).map(|entry| Arc::clone(&entry.process)),
@@ -401,17 +401,4 @@ impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))
     }
-}
-
-/// A number with commas between thousands.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -1,12 +1,12 @@
 //! A row of the event list as raw bytes, column by column: what is drawn, searched and copied.
 
-use crate::enrich::time;
 use crate::event::describe::{self, Value};
 use crate::event::{Body, Seen};
+use crate::text::time;
 
 /// A column of the event list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Column {
+pub(crate) enum Column {
     /// When.
     Time,
     /// What.
@@ -31,7 +31,7 @@ pub enum Column {
 
 impl Column {
     /// The columns of a copied line and of a search, in order.
-    pub const SEARCHED: [Column; 9] = [
+    pub(crate) const SEARCHED: [Column; 9] = [
         Column::Kind,
         Column::Pid,
         Column::Ppid,
@@ -44,7 +44,7 @@ impl Column {
     ];
 
     /// What stands above it.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Column::Time => "TIME",
             Column::Kind => "KIND",
@@ -60,7 +60,7 @@ impl Column {
     }
 
     /// Appends what stands in it. [`Column::Time`] is [`time_text`]'s.
-    pub fn write(self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, seen: &Seen<'_>, out: &mut Vec<u8>) {
         let header = &seen.event.header;
         match self {
             Column::Time => {}
@@ -96,12 +96,12 @@ fn cwd(seen: &Seen<'_>, out: &mut Vec<u8>) {
 }
 
 /// A field of the event by its name in filters.
-pub fn field<'a>(seen: &Seen<'a>, name: &str) -> Value<'a> {
+pub(crate) fn field<'a>(seen: &Seen<'a>, name: &str) -> Value<'a> {
     describe::fields(seen.event.kind()).find(|field| field.name == name).map_or(Value::Null, |field| (field.get)(seen))
 }
 
 /// All columns with a space between, for a search.
-pub fn searched(seen: &Seen<'_>, out: &mut Vec<u8>) {
+pub(crate) fn searched(seen: &Seen<'_>, out: &mut Vec<u8>) {
     for column in Column::SEARCHED {
         column.write(seen, out);
         out.push(b' ');
@@ -154,7 +154,7 @@ pub struct TimeBase {
 }
 
 /// The TIME column: `HH:MM:SS.mmm`, or a count of seconds.
-pub fn time_text(boot_ns: u64, clock_offset: i64, base: &TimeBase) -> String {
+pub(crate) fn time_text(boot_ns: u64, clock_offset: i64, base: &TimeBase) -> String {
     let since = |from: u64| i128::from(boot_ns) - i128::from(from);
     match base.mode {
         TimeMode::Clock => {
@@ -176,7 +176,7 @@ fn seconds(ns: i128, digits: u32) -> String {
 }
 
 /// The whole row as one line of text, raw.
-pub fn line(seen: &Seen<'_>, base: &TimeBase, out: &mut Vec<u8>) {
+pub(crate) fn line(seen: &Seen<'_>, base: &TimeBase, out: &mut Vec<u8>) {
     let clock = TimeBase { mode: TimeMode::Clock, ..*base };
     out.extend_from_slice(time_text(seen.event.header.time.0, seen.clock_offset, &clock).as_bytes());
     for column in [Column::Kind, Column::Pid, Column::Comm, Column::Result, Column::Detail] {

@@ -12,7 +12,7 @@ use crate::filter;
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Pipeline, Taken};
-use crate::view::text;
+use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
@@ -242,7 +242,10 @@ impl App {
     }
 
     fn unbound(&mut self, press: Press) -> Effects {
-        self.say(format!("{} does nothing here; ? shows the keys", text::escape(press.name().as_bytes())));
+        self.say(format!(
+            "{} does nothing here; ? shows the keys",
+            text::escaped(press.name().as_bytes(), text::Mode::Screen)
+        ));
         vec![Effect::Redraw]
     }
 
@@ -327,8 +330,8 @@ impl App {
             Action::PageDown => self.page(page),
             Action::HalfUp => self.page(-(page + 1) / 2),
             Action::HalfDown => self.page((page + 1) / 2),
-            Action::Start => self.list.to_start(self.list_height(), &self.store),
-            Action::End => self.list.to_end(self.list_height(), &self.store),
+            Action::Start => self.list.go_to_start(self.list_height(), &self.store),
+            Action::End => self.list.go_to_end(self.list_height(), &self.store),
             Action::Follow if self.list.follows() && !self.list.paused() => {
                 self.list.stay(self.list_height(), &self.store);
             }
@@ -473,7 +476,7 @@ impl App {
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);
-                text::escape(&out)
+                text::escaped(&out, text::Mode::Screen).into_owned()
             })
         });
         self.copy(line, "line")
@@ -502,7 +505,7 @@ impl App {
                 None
             }
             Some(text) => {
-                self.say(format!("copied the {what}: {}", super::grouped(text.len() as u64) + " bytes"));
+                self.say(format!("copied the {what}: {}", grouped(text.len() as u64) + " bytes"));
                 Some(Effect::Copy(text.into_bytes()))
             }
         };

@@ -28,15 +28,15 @@ pub struct Arch {
 }
 
 /// All of them.
-pub static ALL: [&Arch; 2] = [&x86_64::ARCH, &aarch64::ARCH];
+pub(crate) static ALL: [&Arch; 2] = [&x86_64::ARCH, &aarch64::ARCH];
 
 /// The architecture that this binary was built for; `None` where nothing can be traced.
-pub fn here() -> Option<&'static Arch> {
+pub(crate) fn here() -> Option<&'static Arch> {
     ALL.into_iter().find(|arch| arch.name == std::env::consts::ARCH)
 }
 
 /// The word for a record's [`abi`]: the system call table that the caller used.
-pub fn abi_word(number: u8) -> &'static str {
+pub(crate) fn abi_word(number: u8) -> &'static str {
     match number {
         abi::X86_64 => "x86_64",
         abi::I386 => "i386",
@@ -48,7 +48,7 @@ pub fn abi_word(number: u8) -> &'static str {
 }
 
 /// Open flags as include/uapi/asm-generic/fcntl.h numbers them, which x86 does.
-pub fn generic_open_flags(abi: u8, flags: u64) -> u64 {
+pub(crate) fn generic_open_flags(abi: u8, flags: u64) -> u64 {
     match abi {
         abi::AARCH64 | abi::ARM => aarch64::generic_open_flags(flags),
         _ => flags,

@@ -4,7 +4,7 @@
 //! subcommand is a variant of [`Command`] here and a file in [`crate::command`].
 
 mod help;
-pub mod size;
+pub(crate) mod size;
 
 use crate::limits;
 use crate::sink::FormatName;

@@ -11,6 +11,7 @@ use crate::event::names;
 use crate::frame::Batch;
 use crate::source::command::{Ended, Happened, Running};
 use crate::source::feed::hurry;
+use crate::text::Charset;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
@@ -447,12 +448,12 @@ fn usage() -> Option<Usage> {
 }
 
 /// What the locale lets the screen show.
-pub fn charset() -> view::text::Charset {
+pub fn charset() -> Charset {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
     let locale = locale.to_ascii_lowercase();
     match locale.contains("utf-8") || locale.contains("utf8") {
-        true => view::text::Charset::Utf8,
-        false => view::text::Charset::Ascii,
+        true => Charset::Utf8,
+        false => Charset::Ascii,
     }
 }

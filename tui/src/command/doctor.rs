@@ -6,6 +6,7 @@ use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
 use crate::source::host::privilege::{Cause, Severity};
+use crate::text::json;
 use std::fmt::{self, Write};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -125,13 +126,13 @@ impl Report<'_> {
     /// The report for programs: one object, on one line.
     pub fn json(&self) -> String {
         let list = |items: Vec<String>| format!("[{}]", items.join(","));
-        let capabilities = self.capabilities.map(|held| list(held.names().map(quoted).collect()));
+        let capabilities = self.capabilities.map(|held| list(held.names().map(json::ascii).collect()));
         let causes = self.causes.iter().map(cause_json).collect();
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
             "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"causes\":{},\"probes\":{}}}",
-            quoted(self.kernel),
-            quoted(self.arch),
+            json::ascii(self.kernel),
+            json::ascii(self.arch),
             quoted_or_null(self.lockdown.map(Lockdown::name)),
             capabilities.as_deref().unwrap_or("null"),
             self.kptr_restrict.map_or("null".to_owned(), |value| value.to_string()),
@@ -179,9 +180,9 @@ fn cause_json(cause: &Cause) -> String {
     format!(
         "{{\"fatal\":{},\"what\":{},\"missing\":{},\"remedy\":{}}}",
         cause.severity == Severity::Fatal,
-        quoted(&cause.what),
+        json::ascii(&cause.what),
         quoted_or_null(cause.missing.map(Capability::name)),
-        quoted(&cause.remedy),
+        json::ascii(&cause.remedy),
     )
 }
 
@@ -190,10 +191,10 @@ fn probe_json(probe: &Probe, seen: Option<bool>) -> String {
     let missing = (!probe.attached && !probe.missing.is_empty()).then_some(probe.missing.as_str());
     format!(
         "{{\"name\":{},\"kind\":{},\"attached\":{},\"how\":{},\"why\":{},\"missing\":{},\"remedy\":{}{seen}}}",
-        quoted(&probe.name),
-        quoted(&kinds(probe)),
+        json::ascii(&probe.name),
+        json::ascii(&kinds(probe)),
         probe.attached,
-        quoted(&probe.how),
+        json::ascii(&probe.how),
         quoted_or_null(probe.why.as_deref()),
         quoted_or_null(missing),
         quoted_or_null(probe.remedy.as_deref()),
@@ -232,25 +233,7 @@ impl fmt::Display for Plain<'_> {
 }
 
 fn quoted_or_null(text: Option<&str>) -> String {
-    text.map_or_else(|| "null".to_owned(), quoted)
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            // Anything else, so that no terminal of any locale acts on it.
-            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
-                let _ = write!(out, "\\u{unit:04x}");
-            }),
-        }
-    }
-    out.push('"');
-    out
+    text.map_or_else(|| "null".to_owned(), json::ascii)
 }
 
 #[cfg(test)]

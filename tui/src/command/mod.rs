@@ -11,6 +11,7 @@ mod outlet;
 mod pace;
 pub mod print;
 pub mod say;
-pub mod signals;
+pub mod selftest;
+pub(crate) mod signals;
 mod terminal;
 pub mod trace;

@@ -17,7 +17,7 @@ use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Ended, Held, Running, Streams};
 use crate::source::feed::{Feed, hurry};
 use crate::source::host::clock;
-use crate::view::text::Charset;
+use crate::text::Charset;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use super::dashboard::charset;
 use super::outlet::{Finished, Outlet};
 use super::signals;
 use crate::limits;
-use crate::view::escape::{Mode, escape, escaped};
+use crate::text::{Mode, escape, escaped};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a further signal does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Second {
+pub(crate) enum Second {
     /// Ends the process at once with this status, wherever it stands.
     Ends(i32),
     /// Is one more.
@@ -17,7 +17,7 @@ pub enum Second {
 
 /// SIGINT, SIGTERM, SIGQUIT, SIGHUP and SIGXCPU (`ulimit -t`), as they come.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
@@ -30,7 +30,7 @@ impl Signals {
     ///
     /// # Errors
     /// When a handler cannot be set.
-    pub fn take() -> io::Result<Signals> {
+    pub(crate) fn take() -> io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -41,7 +41,7 @@ impl Signals {
     }
 
     /// Waits for the next one, and gives its number.
-    pub async fn next(&mut self) -> libc::c_int {
+    pub(crate) async fn next(&mut self) -> libc::c_int {
         tokio::select! {
             _ = self.interrupt.recv() => libc::SIGINT,
             _ = self.terminate.recv() => libc::SIGTERM,
@@ -87,7 +87,7 @@ static COMMAND: AtomicI32 = AtomicI32::new(-1);
 ///
 /// # Errors
 /// When a handler cannot be set.
-pub fn watch(second: Second) -> io::Result<()> {
+pub(crate) fn watch(second: Second) -> io::Result<()> {
     let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
     // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup) {
@@ -122,14 +122,14 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
 }
 
 /// A second signal that ends tracetui at once goes to this process as well, so that it does not outlive tracetui unasked.
-pub fn pass_on_to(pidfd: OwnedFd) {
+pub(crate) fn pass_on_to(pidfd: OwnedFd) {
     debug_assert!(pidfd.as_raw_fd() >= 0);
     // Open as long as tracetui lives: the handler must find it.
     COMMAND.store(pidfd.into_raw_fd(), Ordering::Relaxed);
 }
 
 /// Whether a signal came.
-pub fn asked_to_end() -> bool {
+pub(crate) fn asked_to_end() -> bool {
     ASKED.load(Ordering::Relaxed) != 0
 }
 
@@ -142,13 +142,13 @@ pub(super) fn time_left(of: Duration) -> Duration {
 }
 
 /// Whether the latest signal was sent to tracetui alone, so that its COMMAND has to get it from us.
-pub fn sent_by_process() -> bool {
+pub(crate) fn sent_by_process() -> bool {
     BY_PROCESS.load(Ordering::Relaxed)
 }
 
 /// A file that reaches the limit of the shell (`ulimit -f`) is an error of the write, not the end of the process. To be called
 /// after a COMMAND was forked: it would inherit this.
-pub fn ignore_file_size() {
+pub(crate) fn ignore_file_size() {
     // SAFETY: no handler is set.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

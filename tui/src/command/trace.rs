@@ -2,15 +2,16 @@
 //! the ring.
 
 use super::say::{name, say};
+use super::selftest::SelfTest;
 use crate::account::Shortage;
 use crate::budget::{self, Budget};
+use crate::capture::CaptureFilter;
 use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed};
 use crate::limits;
-use crate::source::CaptureFilter;
 use crate::source::command::Ended;
 use crate::source::feed::{Feed, Scan, be_nice, hurry};
 use crate::source::host::btf::Btf;
@@ -21,7 +22,6 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
-use crate::source::provoke::Provoker;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,13 +112,13 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         return examined;
     }
     // Forked before anything is attached, which would count its fork as ours.
-    let provoker = if proof == Proof::Event { Provoker::new().ok() } else { None };
+    let selftest = if proof == Proof::Event { SelfTest::new().ok() } else { None };
     let mut capture = CaptureFilter::NOTHING;
     let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
-    if let Some(provoker) = &provoker {
+    if let Some(selftest) = &selftest {
         capture.capture.kinds = kinds;
         capture.capture.tests = test::TREE;
-        capture.trees = vec![provoker.tgid()];
+        capture.trees = vec![selftest.tgid()];
     }
     let options = TraceOptions {
         ring_size: limits::RING_MIN as u32,
@@ -131,7 +131,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     match attach(&options) {
         Ok(mut live) => {
             examined.probes = live.probes().iter().map(probe_frame).collect();
-            examined.seen = provoker.map(|provoker| provoker.seen(&mut live));
+            examined.seen = selftest.map(|selftest| selftest.seen(&mut live));
         }
         Err(error) => examined.causes.push(Cause {
             severity: Severity::Fatal,

@@ -1,17 +1,17 @@
 //! What is known around events: a pure fold over frames, without I/O and without clocks.
 
 pub mod process;
-pub mod time;
 
-use crate::budget::Budget;
-use crate::event::Event;
+use crate::budget::{Budget, cgroup_bytes};
+use crate::event::process::Process;
+use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{Cgroup, Counters, Host, HostFrame, Probe};
+use crate::frame::host::{Counters, Host, HostFrame, Probe};
 use crate::limits;
-use process::{Process, ProcessTable};
+use process::ProcessTable;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 
 /// All tables. Only frames change them.
 #[derive(Debug, Default)]
@@ -34,11 +34,6 @@ pub struct World {
 /// Bytes of an account beside its name: its place in the table, which may be less than half full, and what the allocator
 /// adds.
 const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
-
-/// Bytes that a cgroup takes: here, and in the feed, which remembers what is known here.
-pub fn cgroup_bytes(cgroup: &Cgroup) -> usize {
-    Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + cgroup.path.len() + 16
-}
 
 impl World {
     /// Bounds what is kept.
@@ -69,7 +64,7 @@ impl World {
                 }
             }
             HostFrame::Cgroup(cgroup) => {
-                let bytes = cgroup_bytes(&cgroup);
+                let bytes = cgroup_bytes(&cgroup.path);
                 self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
                 // As the feed does, so that it knows which paths are known here.
                 while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
@@ -113,11 +108,6 @@ impl World {
         self.clock_offset
     }
 
-    /// A user's name.
-    pub fn user(&self, uid: Uid) -> Option<&str> {
-        self.users.get(&uid).map(String::as_str)
-    }
-
     /// A group's name.
     pub fn group(&self, gid: Gid) -> Option<&str> {
         self.groups.get(&gid).map(String::as_str)
@@ -131,15 +121,6 @@ impl World {
     /// The group of a name; of several the lowest.
     pub fn group_id(&self, name: &str) -> Option<Gid> {
         self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
-    }
-
-    /// The cgroup of an event: the v2 path; where that is only the root, the name=systemd one.
-    pub fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
-        match self.cgroups.get(&id) {
-            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
-            Some(path) => Some(path),
-            None => None,
-        }
     }
 
     /// Whether the path of a cgroup is known.
@@ -160,5 +141,27 @@ impl World {
     /// What the probes had counted when they were last asked.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+}
+
+impl Tables for World {
+    fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
+        match self.cgroups.get(&id) {
+            Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),
+            Some(path) => Some(path),
+            None => None,
+        }
+    }
+
+    fn user(&self, uid: Uid) -> Option<&str> {
+        self.users.get(&uid).map(String::as_str)
+    }
+
+    fn own_pid_ns(&self) -> NsInum {
+        self.host.pid_ns
+    }
+
+    fn in_tree(&self, process: &Process, root: Tgid) -> bool {
+        self.processes.in_tree(process, root)
     }
 }

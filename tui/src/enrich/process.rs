@@ -4,6 +4,7 @@
 //! successful exec and exit change the table; what a thread does never changes its leader's entry.
 
 use crate::budget::Budget;
+use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Event, Names, exec::Exec};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
@@ -11,70 +12,8 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::{Gid, Tgid, Uid};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
-
-/// A process's identity. A pid alone is none: it is used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct ProcessKey {
-    /// The process id.
-    pub tgid: Tgid,
-    /// Its start.
-    pub start: BootNanos,
-}
-
-/// How a process came into the table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Origin {
-    /// It was there before the trace: the process scan found it.
-    Seed,
-    /// Its fork was seen.
-    Fork,
-    /// It is older than the trace, and ended, or made an event, before the process scan came to it; or it may be one that was
-    /// forgotten for want of room.
-    Older,
-    /// None of these: the first event that it made brought it in. Its fork was lost.
-    FirstSeen,
-}
-
-/// What a process runs; shared between the entries of a process and its children until one execs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Image {
-    /// The program's file; empty when not known.
-    pub exe: Box<[u8]>,
-    /// The arguments, each followed by NUL; kept up to [`limits::KEPT_ARGV`] bytes.
-    pub argv: Box<[u8]>,
-    /// The working directory at the exec; empty when not known.
-    pub cwd: Box<[u8]>,
-}
-
-/// A process as it is between two of its execs. Never changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Identity.
-    pub key: ProcessKey,
-    /// The parent at the fork (or in the process scan); kept when the parent ends.
-    pub parent: Option<ProcessKey>,
-    /// The process that made the fork: the parent, or with `CLONE_PARENT` a child of the parent.
-    pub maker: Option<ProcessKey>,
-    /// The leader's name.
-    pub comm: Box<[u8]>,
-    /// What it runs.
-    pub image: Arc<Image>,
-    /// Real user.
-    pub uid: Uid,
-    /// Real group.
-    pub gid: Gid,
-    /// The cgroup from the process scan or inherited from there: for hosts where the v2 hierarchy is not in use.
-    pub cgroup: Arc<[u8]>,
-    /// How it came into the table.
-    pub origin: Origin,
-    /// How often an exec was seen.
-    pub execs: u32,
-    /// Whether it is the COMMAND that tracetui started, or descends from it. Inherited at the fork, so it outlives the
-    /// parents, and their places in the table.
-    pub of_command: bool,
-}
 
 /// A process that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,13 +48,11 @@ const ENTRY: usize = 5 * (size_of::<(ProcessKey, Entry)>() + size_of::<(Tgid, Pr
     + size_of::<Image>()
     + 8 * ALLOCATION;
 
-impl Process {
-    /// Bytes that an entry of it takes. What it shares with others counts for each of them: less would be wrong when the
-    /// others are gone.
-    fn bytes(&self) -> usize {
-        let image = &self.image;
-        ENTRY + self.comm.len() + self.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
-    }
+/// Bytes that a process takes in the table. What it shares with others counts for each of them: less would be wrong when the
+/// others are gone.
+fn bytes_of(process: &Process) -> usize {
+    let image = &process.image;
+    ENTRY + process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
 }
 
 /// What did not pair up. Counters, never log lines, never a silent correction.
@@ -315,7 +252,7 @@ impl ProcessTable {
             }
         }
         let process = Arc::new(self.seeded(key, seed));
-        if !self.has_room(process.bytes()) {
+        if !self.has_room(bytes_of(&process)) {
             // Who did something is worth more than who was only found.
             self.note_evicted(key.start);
             return;
@@ -560,10 +497,10 @@ impl ProcessTable {
     }
 
     fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
-        self.bytes += process.bytes();
+        self.bytes += bytes_of(&process);
         let key = process.key;
         if let Some(before) = self.entries.insert(key, Entry { process, end: None, others: 0, last }) {
-            self.bytes -= before.process.bytes();
+            self.bytes -= bytes_of(&before.process);
         }
         self.make_room();
     }
@@ -571,8 +508,8 @@ impl ProcessTable {
     /// Gives an entry its process as it is from now on.
     fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            self.bytes += process.bytes();
-            self.bytes -= entry.process.bytes();
+            self.bytes += bytes_of(&process);
+            self.bytes -= bytes_of(&entry.process);
             entry.process = process;
         }
     }
@@ -593,7 +530,7 @@ impl ProcessTable {
 
     fn forget(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.remove(&key) {
-            self.bytes -= entry.process.bytes();
+            self.bytes -= bytes_of(&entry.process);
         }
         if self.current.get(&key.tgid) == Some(&key) {
             self.current.remove(&key.tgid);

@@ -300,7 +300,7 @@ const ATTACH: &[Field] = &[
 ];
 
 /// What a `bpf` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "What was done: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
     Field::new("ret", Shape::Number, "A descriptor or 0, or −errno.", |s| {
         bpf(s, |b| Value::Int(b.record().ret.into()))

@@ -2,7 +2,7 @@
 //! and the documentation all follow from these tables.
 
 use super::{Names, Seen};
-use crate::enrich::time;
+use crate::text::time;
 use std::borrow::Cow;
 
 /// Why a field has no value, or not all of it. Spelled in JSON as `<field>_why`.
@@ -283,7 +283,7 @@ pub const COMMON: &[Field] = &[
         "The process's id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in tracetui's own.",
         |s| {
             let header = &s.event.header;
-            if s.process.is_none() || header.pid_ns == s.world.host().pid_ns {
+            if s.process.is_none() || header.pid_ns == s.world.own_pid_ns() {
                 return Value::Null;
             }
             nonzero(s, header.ns_pid.0)

@@ -83,7 +83,7 @@ fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
 }
 
 /// What an `exec` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("filename", Shape::Text, "The file as asked: linux_binprm.filename.", |s| {
         exec(s, |e| match e.record.filename_marks {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),

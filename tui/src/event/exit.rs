@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::{Body, Parts, Seen, names};
-use crate::enrich::time;
+use crate::text::time;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exit::ExitRecord;
 
@@ -67,7 +67,7 @@ fn exit<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'
 }
 
 /// What an `exit` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",
         Shape::Number,

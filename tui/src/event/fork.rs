@@ -34,7 +34,7 @@ fn fork<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'
 }
 
 /// What a `fork` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("child_pid", Shape::Number, "The new process: child->tgid of sched_process_fork.", |s| {
         fork(s, |f| Value::Uint(f.record.child.0.into()))
     }),

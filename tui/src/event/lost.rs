@@ -2,6 +2,7 @@
 
 use super::describe::{Field, Shape, Value};
 use super::{Body, Parts, Seen};
+use crate::text::grouped;
 use tracetui_shared::kind::Kind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -85,7 +86,7 @@ impl Lost {
 
     /// What a row about it says: `1,204 open events lost here: kernel ring full`.
     pub fn sentence(&self, out: &mut Vec<u8>) {
-        grouped(self.record.count, out);
+        out.extend_from_slice(grouped(self.record.count).as_bytes());
         if let Some(of) = self.of() {
             out.push(b' ');
             out.extend_from_slice(of.name().as_bytes());
@@ -93,17 +94,6 @@ impl Lost {
         out.extend_from_slice(if self.record.count == 1 { b" event" } else { b" events" });
         out.extend_from_slice(b" lost here: ");
         out.extend_from_slice(self.cause.clause().as_bytes());
-    }
-}
-
-/// Appends a number with a comma between each three digits.
-fn grouped(n: u64, out: &mut Vec<u8>) {
-    let digits = n.to_string();
-    for (i, digit) in digits.bytes().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(b',');
-        }
-        out.push(digit);
     }
 }
 
@@ -115,7 +105,7 @@ fn lost<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'
 }
 
 /// What a `lost` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
         lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))
     }),

@@ -3,21 +3,22 @@
 //! This is the only place that matches over kinds; each kind has a file of its own with its decoding, its table of
 //! fields ([`describe::Field`]) and its two columns (result and detail).
 
-pub mod bpf;
+pub(crate) mod bpf;
 pub mod describe;
-pub mod exec;
-pub mod exit;
-pub mod fork;
-pub mod lost;
-pub mod names;
-pub mod open;
+pub(crate) mod exec;
+pub(crate) mod exit;
+pub(crate) mod fork;
+pub(crate) mod lost;
+pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod process;
 
-use crate::enrich::World;
-use crate::enrich::process::Process;
 use crate::frame::FrameRef;
 use describe::{Field, Why};
+use process::Process;
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{CgroupId, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
 use tracetui_shared::record::mark;
 use zerocopy::FromBytes;
@@ -127,8 +128,8 @@ pub fn fields_of(kind: Kind) -> &'static [Field] {
 pub struct Seen<'a> {
     /// The event.
     pub event: &'a Event<'a>,
-    /// The tables: users, cgroups, processes.
-    pub world: &'a World,
+    /// What is known beside its process.
+    pub world: &'a dyn Tables,
     /// The process as it was at the event; `None` for `lost`.
     pub process: Option<&'a Arc<Process>>,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds, in force at the event.
@@ -164,6 +165,21 @@ impl Seen<'_> {
     pub fn unix_nanos(&self) -> i128 {
         i128::from(self.event.header.time.0) + i128::from(self.clock_offset)
     }
+}
+
+/// What is known around events beside their processes, as far as fields, columns and filters show it.
+pub trait Tables: std::fmt::Debug {
+    /// The path of an event's cgroup: in the v2 hierarchy; where that is only the root, in the name=systemd one.
+    fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]>;
+
+    /// A user's name.
+    fn user(&self, uid: Uid) -> Option<&str>;
+
+    /// The pid namespace that tracetui is in.
+    fn own_pid_ns(&self) -> NsInum;
+
+    /// Whether a process is the one that the id in `tree=ID` stands for, or descends from it.
+    fn in_tree(&self, process: &Process, root: Tgid) -> bool;
 }
 
 /// An absolute path as a probe walked it: components leaf first, each followed by NUL.

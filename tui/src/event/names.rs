@@ -151,7 +151,7 @@ const KERNEL_ERRNO: &[(i32, &str)] = &[
 ];
 
 /// The name of a system call's result when it is an error (−errno). `None` for a result that is none.
-pub fn err(ret: i32) -> Option<&'static str> {
+pub(crate) fn err(ret: i32) -> Option<&'static str> {
     if !(-4095..0).contains(&ret) {
         return None;
     }
@@ -230,7 +230,7 @@ const SIGNALS: [&str; 65] = [
 ];
 
 /// The name of a signal; `None` for 0 and numbers that are no signal.
-pub fn signal(number: u32) -> Option<&'static str> {
+pub(crate) fn signal(number: u32) -> Option<&'static str> {
     SIGNALS.get(number as usize).copied().filter(|name| !name.is_empty())
 }
 
@@ -238,7 +238,7 @@ pub fn signal(number: u32) -> Option<&'static str> {
 const O_ACCMODE: u64 = 3;
 
 /// Open flags beside the access mode, as include/uapi/asm-generic/fcntl.h numbers them. Composed ones before their parts.
-pub const OPEN_FLAGS: &[(u64, &str)] = &[
+pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),
     (0o400, "O_NOCTTY"),
@@ -259,14 +259,14 @@ pub const OPEN_FLAGS: &[(u64, &str)] = &[
 ];
 
 /// `O_CREAT`.
-pub const O_CREAT: u64 = 0o100;
+pub(crate) const O_CREAT: u64 = 0o100;
 /// `O_TMPFILE`, with its `O_DIRECTORY`.
-pub const O_TMPFILE: u64 = 0o20200000;
+pub(crate) const O_TMPFILE: u64 = 0o20200000;
 /// `O_PATH`.
-pub const O_PATH: u64 = 0o10000000;
+pub(crate) const O_PATH: u64 = 0o10000000;
 
 /// Appends the flags as they are written in C, access mode first; bits without a name in hex.
-pub fn open_flags(flags: u64, out: &mut Vec<u8>) {
+pub(crate) fn open_flags(flags: u64, out: &mut Vec<u8>) {
     let access = match flags & O_ACCMODE {
         0 => "O_RDONLY",
         1 => "O_WRONLY",
@@ -288,7 +288,7 @@ pub fn open_flags(flags: u64, out: &mut Vec<u8>) {
 }
 
 /// The access mode in one or two letters, as the DETAIL column shows it.
-pub fn access_letters(flags: u64) -> &'static str {
+pub(crate) fn access_letters(flags: u64) -> &'static str {
     match flags & O_ACCMODE {
         _ if flags & O_PATH != 0 => "p",
         0 => "r",
@@ -336,7 +336,7 @@ const PROG_TYPES: &[&str] = &[
 ];
 
 /// The name of a program type, as bpftool writes it.
-pub fn prog_type(number: u32) -> Option<&'static str> {
+pub(crate) fn prog_type(number: u32) -> Option<&'static str> {
     PROG_TYPES.get(number as usize).copied()
 }
 
@@ -404,7 +404,7 @@ const ATTACH_TYPES: &[&str] = &[
 ];
 
 /// The name of an attach type, lower case and without `BPF_`.
-pub fn attach_type(number: u32) -> Option<&'static str> {
+pub(crate) fn attach_type(number: u32) -> Option<&'static str> {
     ATTACH_TYPES.get(number as usize).copied()
 }
 
@@ -429,7 +429,7 @@ const LINK_TYPES: &[&str] = &[
 ];
 
 /// The name of a link type.
-pub fn link_type(number: u32) -> Option<&'static str> {
+pub(crate) fn link_type(number: u32) -> Option<&'static str> {
     LINK_TYPES.get(number as usize).copied()
 }
 

@@ -109,7 +109,7 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
 }
 
 /// What an `open` has beside the common fields.
-pub const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as asked, from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),

@@ -1,7 +1,7 @@
 //! An expression as it was written, and its canonical text.
 
-use super::error::hostile;
 use super::lex;
+use crate::text::is_hostile;
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::ops::Range;
 
@@ -154,14 +154,14 @@ impl Display for Test {
 /// A value as it is written: as it is where that reads back the same, else in quotes.
 pub(super) fn value_text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
-        Ok(text) if !text.contains(hostile) && lex::stands_bare(text) => text.to_owned(),
+        Ok(text) if !text.contains(is_hostile) && lex::stands_bare(text) => text.to_owned(),
         _ => quoted(value),
     }
 }
 
 fn word_text(word: &[u8]) -> String {
     match std::str::from_utf8(word) {
-        Ok(text) if !text.contains(hostile) && lex::is_word(text) => text.to_owned(),
+        Ok(text) if !text.contains(is_hostile) && lex::is_word(text) => text.to_owned(),
         _ => quoted(word),
     }
 }
@@ -172,7 +172,7 @@ fn quoted(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '"' | '\\' => out.extend(['\\', c]),
-                c if hostile(c) => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out),
+                c if is_hostile(c) => hex(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out),
                 c => out.push(c),
             }
         }

@@ -14,8 +14,8 @@ use super::eval::{COMM_MAX, Check, Compiler, Node};
 use super::fields;
 use super::glob::{Glob, Piece};
 use super::{Filter, FilterError, Names, Scratch};
+use crate::capture::{CaptureFilter, CgroupTest};
 use crate::event::{Body, Seen};
-use crate::source::{CaptureFilter, CgroupTest};
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::Kind;
 
@@ -23,7 +23,7 @@ use tracetui_shared::kind::Kind;
 const POSITIONS: usize = 64;
 
 /// The kinds that are shown when none are named.
-pub const DEFAULT_KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+pub(crate) const DEFAULT_KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
 
 /// The filter options as they were written. Each value of one option, or piece between commas, is an alternative;
 /// different options must all hold.
@@ -341,7 +341,7 @@ fn asks_for_forks(expr: &Expr, wanted: bool, names: &dyn Names) -> bool {
 
 /// Whether an automaton matches the same names as the globs that it was made of, or perhaps more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exactly {
+pub(crate) enum Exactly {
     /// The same.
     Yes,
     /// More: it works on bytes, so where a glob asks for one character that may have several bytes, it takes any
@@ -350,7 +350,7 @@ pub enum Exactly {
 }
 
 /// The automaton for globs over thread names, any of which may match. `None` when they need more than 64 positions.
-pub fn comm_globs(globs: &[Glob]) -> Option<(CommGlobs, Exactly)> {
+pub(crate) fn comm_globs(globs: &[Glob]) -> Option<(CommGlobs, Exactly)> {
     let mut built = CommGlobs::NONE;
     let (mut next, mut exactly) = (0, Exactly::Yes);
     // What is longer than every name needs no positions.
@@ -423,15 +423,4 @@ fn lay(built: &mut CommGlobs, position: usize, step: Step<'_>) {
         built.stay |= bit;
         built.skip |= bit;
     }
-}
-
-/// What the kernel side does with a name: the step that [`CommGlobs`] documents.
-pub fn comm_matches(globs: &CommGlobs, comm: &[u8]) -> bool {
-    let mut states = globs.start;
-    for byte in comm {
-        let advance = globs.advance.get(usize::from(*byte)).copied().unwrap_or(0);
-        states = ((states & advance) << 1) | (states & globs.stay);
-        states |= (states & globs.skip) << 1;
-    }
-    states & globs.accept != 0
 }

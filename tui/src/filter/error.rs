@@ -1,5 +1,6 @@
 //! What is wrong with an expression, and where.
 
+use crate::text::{self, is_hostile};
 use std::ops::Range;
 use unicode_width::UnicodeWidthChar;
 
@@ -50,16 +51,8 @@ impl FilterError {
     }
 }
 
-/// Whether a terminal would not show a character as itself: controls, and marks that turn or hide text.
-pub(super) fn hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-}
-
 fn escape_char(c: char, out: &mut String) {
-    if hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    if is_hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
 }
 
 pub(super) fn escape(text: &str) -> String {
@@ -80,8 +73,8 @@ fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
     let place = escape(&text[start..end]);
     let after = escape(&text[end..]);
     let head = tail_cells(&before, SHOWN / 2);
-    let under = head_cells(&place, SHOWN - cells(head));
-    let rest = if under.len() < place.len() { "" } else { head_cells(&after, SHOWN - cells(head) - cells(under)) };
+    let under = text::head(&place, SHOWN - cells(head));
+    let rest = if under.len() < place.len() { "" } else { text::head(&after, SHOWN - cells(head) - cells(under)) };
     let dots_before = if head.len() < before.len() { "..." } else { "" };
     let dots_after = if under.len() < place.len() || rest.len() < after.len() { "..." } else { "" };
     let line = format!("{dots_before}{head}{under}{rest}{dots_after}");
@@ -92,15 +85,7 @@ fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }
 
-fn head_cells(text: &str, most: usize) -> &str {
-    let mut used = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        used += c.width().unwrap_or(0);
-        used > most
-    });
-    end.and_then(|(i, _)| text.get(..i)).unwrap_or(text)
-}
-
+/// Like [`text::head`], of the end; a combining mark may stand at its start.
 fn tail_cells(text: &str, most: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().rev().find(|(_, c)| {

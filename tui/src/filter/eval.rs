@@ -90,7 +90,7 @@ impl Node {
             Node::Any(nodes) => nodes.iter().any(|node| node.holds(seen, scratch)),
             Node::Not(node) => !node.holds(seen, scratch),
             Node::Failed => seen.event.failed(),
-            Node::Tree(root) => seen.process.is_some_and(|process| seen.world.processes.in_tree(process, *root)),
+            Node::Tree(root) => seen.process.is_some_and(|process| seen.world.in_tree(process, *root)),
             Node::Word(word) => word.holds(seen, scratch),
             Node::Field(test) => test.holds(seen, scratch),
         }

@@ -13,7 +13,7 @@
 //! out what the kernel side can decide.
 
 mod ast;
-pub mod capture;
+pub(crate) mod capture;
 mod error;
 mod eval;
 mod fields;

@@ -3,7 +3,7 @@
 //! The process table knows the tree ([`Process::of_command`]), so this works on whatever the kernel side lets through: when
 //! that knows the tree too, less arrives, and nothing here changes.
 
-use crate::enrich::process::Process;
+use crate::event::process::Process;
 use crate::event::{Body, Event};
 use tracetui_shared::id::Tgid;
 

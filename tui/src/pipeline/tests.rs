@@ -547,7 +547,7 @@ fn a_number_that_is_used_again_is_not_the_command_though_its_exit_was_lost() {
 fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
     let mut out = Vec::new();
     let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
-        let inside = seen.process.is_some_and(|process| seen.world.processes.in_tree(process, Tgid(root)));
+        let inside = seen.process.is_some_and(|process| seen.world.in_tree(process, Tgid(root)));
         if let Body::Open(open) = &seen.event.body
             && inside
         {

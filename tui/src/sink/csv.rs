@@ -7,12 +7,11 @@
 
 use super::ndjson::Json;
 use super::{Format, integer};
-use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{COMMON, Field, Value};
 use crate::limits;
-use crate::view::escape::{Text as _, escape};
-use crate::view::text::Charset;
+use crate::text::time::Rfc3339;
+use crate::text::{Charset, Text as _, escape};
 
 /// The columns that are fields.
 const FIELDS: [&str; 11] = ["time", "ns", "kind", "cpu", "pid", "tid", "ppid", "comm", "uid", "gid", "cgroup"];
@@ -156,9 +155,7 @@ fn quote(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
-    use crate::view::escape::deceives;
-    use crate::view::escape::tests::unescape;
-    use crate::view::text::Charset;
+    use crate::text::{Charset, is_hostile, unescape};
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::kind::Kind;
@@ -281,7 +278,7 @@ mod tests {
             let json: serde_json::Value = serde_json::from_str(&row[13]).expect("JSON");
             prop_assert_eq!(json["comm"].as_str(), Some(&*String::from_utf8_lossy(&comm)));
             for cell in &row {
-                prop_assert!(!cell.chars().any(|c| c.is_control() || deceives(c)), "{cell:?}");
+                prop_assert!(!cell.chars().any(is_hostile), "{cell:?}");
                 prop_assert!(!super::is_run(cell.as_bytes()), "{cell:?}");
             }
         }

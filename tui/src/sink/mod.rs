@@ -10,7 +10,7 @@ pub mod text;
 
 use crate::event::Seen;
 use crate::limits;
-use crate::view::text::Charset;
+use crate::text::Charset;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;

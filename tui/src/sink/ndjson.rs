@@ -1,18 +1,17 @@
 //! Events as JSON, one object a line. Which keys there are and in what order, the tables of [`describe`] say.
 //!
 //! A key is always there. `null` is followed by `<key>_why` when it applies but is not known. Text that is not UTF-8
-//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::view::escape) would escape on a screen is written
+//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::text::escape()) would escape on a screen is written
 //! as `\uXXXX`: to a program it is the same, and a terminal is safe from it.
 
 use super::{Format, integer};
-use crate::enrich::time::Rfc3339;
 use crate::event::Seen;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
-use crate::view::escape::{MARKS_MAX, deceives, hex_digit, printable_len};
-use crate::view::text::Charset;
+use crate::text::Charset;
+use crate::text::json::{Strings, Utf8, hex};
+use crate::text::time::Rfc3339;
 use tracetui_shared::kind::Kind;
-use unicode_width::UnicodeWidthChar;
 
 /// Sets of open flags whose names are remembered: there are a dozen in use on a machine.
 const FLAG_SETS: usize = 32;
@@ -69,7 +68,7 @@ impl Format for Json {
     }
 
     fn set_charset(&mut self, charset: Charset) {
-        self.values.charset = charset;
+        self.values.strings.set_charset(charset);
     }
 }
 
@@ -87,9 +86,7 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
 struct Values {
     time: Rfc3339,
     flags: Flags,
-    /// A text that has something to escape, put aside.
-    aside: Vec<u8>,
-    charset: Charset,
+    strings: Strings,
 }
 
 impl Values {
@@ -150,39 +147,18 @@ impl Values {
 
     /// A text, and its bytes in hex when it is not UTF-8.
     fn text(&mut self, name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.quoted(out, write) == Utf8::Invalid {
+        if self.strings.write(out, write) == Utf8::Invalid {
             member(name, "_hex", out);
             out.push(b'"');
-            hex(&self.aside, out);
+            hex(self.strings.last_escaped(), out);
             out.push(b'"');
         }
-    }
-
-    /// A text in quotes. It is written where it belongs; only when something in it must be escaped it is put aside
-    /// (and stays there until the next).
-    fn quoted(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
-        out.push(b'"');
-        let start = out.len();
-        write(out);
-        let written = out.get(start..).unwrap_or_default();
-        let plain = json_plain_len(written);
-        let mut utf8 = Utf8::Valid;
-        if plain < written.len() {
-            self.aside.clear();
-            self.aside.extend_from_slice(written);
-            out.truncate(start + plain);
-            let marks = if plain > 0 { MARKS_MAX } else { 0 };
-            let mut escaper = Escaper { charset: self.charset, marks, out: &mut *out };
-            utf8 = escaper.bytes(self.aside.get(plain..).unwrap_or_default());
-        }
-        out.push(b'"');
-        utf8
     }
 
     fn args(&mut self, name: &str, area: &[u8], out: &mut Vec<u8>) {
         let mut utf8 = Utf8::Valid;
         list(args(area), out, |arg, out| {
-            if self.quoted(out, |out| out.extend_from_slice(arg)) == Utf8::Invalid {
+            if self.strings.write(out, |out| out.extend_from_slice(arg)) == Utf8::Invalid {
                 utf8 = Utf8::Invalid;
             }
         });
@@ -198,13 +174,6 @@ impl Values {
             });
         }
     }
-}
-
-/// Whether a text was UTF-8.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Utf8 {
-    Valid,
-    Invalid,
 }
 
 fn list<T>(elements: impl IntoIterator<Item = T>, out: &mut Vec<u8>, mut write: impl FnMut(T, &mut Vec<u8>)) {
@@ -238,89 +207,6 @@ fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
-    }
-}
-
-fn json_plain_len(bytes: &[u8]) -> usize {
-    printable_len(bytes, [b'"', b'\\'])
-}
-
-/// Writes a text between its quotes.
-struct Escaper<'o> {
-    charset: Charset,
-    /// How many combining marks may still follow: heaps of them, or one on a quote, change how the line looks.
-    marks: u8,
-    out: &'o mut Vec<u8>,
-}
-
-impl Escaper<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Utf8 {
-        let mut utf8 = Utf8::Valid;
-        for chunk in bytes.utf8_chunks() {
-            self.text(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                self.char('\u{fffd}');
-                utf8 = Utf8::Invalid;
-            }
-        }
-        utf8
-    }
-
-    fn text(&mut self, mut text: &str) {
-        while !text.is_empty() {
-            let (plain, rest) = text.split_at(json_plain_len(text.as_bytes()));
-            if !plain.is_empty() {
-                self.out.extend_from_slice(plain.as_bytes());
-                self.marks = MARKS_MAX;
-            }
-            let mut chars = rest.chars();
-            if let Some(c) = chars.next() {
-                self.char(c);
-            }
-            text = chars.as_str();
-        }
-    }
-
-    fn char(&mut self, c: char) {
-        match c {
-            '"' => self.escape(b"\\\""),
-            '\\' => self.escape(b"\\\\"),
-            '\n' => self.escape(b"\\n"),
-            '\r' => self.escape(b"\\r"),
-            '\t' => self.escape(b"\\t"),
-            '\u{8}' => self.escape(b"\\b"),
-            '\u{c}' => self.escape(b"\\f"),
-            _ if c < ' ' || c == '\u{7f}' || deceives(c) || self.charset == Charset::Ascii => self.units(c),
-            _ => match (c.width(), self.marks) {
-                (None | Some(0), 0) => self.units(c),
-                (None | Some(0), marks) => self.put(c, marks - 1),
-                _ => self.put(c, MARKS_MAX),
-            },
-        }
-    }
-
-    fn put(&mut self, c: char, marks: u8) {
-        self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        self.marks = marks;
-    }
-
-    fn escape(&mut self, text: &[u8]) {
-        self.out.extend_from_slice(text);
-        self.marks = 0;
-    }
-
-    fn units(&mut self, c: char) {
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            self.out.extend_from_slice(b"\\u");
-            hex(&unit.to_be_bytes(), self.out);
-        }
-        self.marks = 0;
-    }
-}
-
 /// Names of sets of open flags, in quotes. A set has one place; another set that wants it takes it.
 #[derive(Debug, Default)]
 struct Flags {
@@ -351,6 +237,7 @@ mod tests {
     use super::super::{FormatName, sample};
     use super::*;
     use crate::event::describe::Shape;
+    use crate::text::is_hostile;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
     use tracetui_shared::header::FrameHeader;
@@ -363,7 +250,7 @@ mod tests {
         let line = sample::line(FormatName::Json, header, payload);
         let line = String::from_utf8(line).expect("UTF-8");
         assert_eq!(line.matches('\n').count(), 1);
-        let terminal_safe = line.trim_end().chars().all(|c| !c.is_control() && !deceives(c));
+        let terminal_safe = line.trim_end().chars().all(|c| !is_hostile(c));
         assert!(terminal_safe, "{line:?}");
         serde_json::from_str(&line).expect("JSON")
     }

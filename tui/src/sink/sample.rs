@@ -6,7 +6,7 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
-use crate::view::text::Charset;
+use crate::text::Charset;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};

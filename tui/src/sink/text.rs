@@ -1,15 +1,14 @@
 //! Events as aligned columns, one line an event, the columns of the dashboard: time, kind, pid, comm, result, detail.
 //!
-//! Lines are never cut and a line is one event whatever is in it: names are escaped (see [`crate::view::escape`]). The time
+//! Lines are never cut and a line is one event whatever is in it: names are escaped (see [`escape`](crate::text::escape())). The time
 //! is the wall clock of the zone that the caller told.
 
 use super::{Format, integer};
-use crate::enrich::time::clock_millis;
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
 use crate::limits;
-use crate::view::escape::{escape, width};
-use crate::view::text::Charset;
+use crate::text::time::clock_millis;
+use crate::text::{Charset, escape, width};
 
 /// Cells of the columns, as far as they are padded.
 mod cells {
@@ -194,7 +193,7 @@ mod tests {
             let line = sample::line(FormatName::Text, sample::named(Kind::Exec, &comm), &sample::execed(&argv));
             let line = String::from_utf8(line).expect("UTF-8");
             let text = line.strip_suffix('\n').expect("a line end");
-            prop_assert!(!text.chars().any(|c| c.is_control() || crate::view::escape::deceives(c)), "{text:?}");
+            prop_assert!(!text.chars().any(crate::text::is_hostile), "{text:?}");
         }
     }
 }

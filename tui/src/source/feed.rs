@@ -3,11 +3,10 @@
 //! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow,
 //! the thread waits, and the kernel's ring is the one place that loses events.
 
-use super::CaptureFilter;
 use super::host::{cgroup::CgroupResolver, clock};
 use super::live::{CaptureError, Live, Stop};
-use crate::budget::Budget;
-use crate::enrich::cgroup_bytes;
+use crate::budget::{Budget, cgroup_bytes};
+use crate::capture::CaptureFilter;
 use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
@@ -51,7 +50,7 @@ pub struct Handle {
 }
 
 /// Reads what runs already, and hands it on in batches; it ends when the function that takes them says that nobody listens.
-pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
+pub(crate) type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 
 #[derive(Debug)]
 enum Control {
@@ -259,7 +258,7 @@ impl Reader {
                 if !self.known_cgroups.contains(&id)
                     && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
                 {
-                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup));
+                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
                     found.push(cgroup);
                 }
             }
@@ -313,7 +312,7 @@ fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
     for frame in batches.iter().flat_map(Batch::frames) {
         if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
-            known.insert(cgroup.id, (), cgroup_bytes(&cgroup));
+            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
             while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
         }
     }

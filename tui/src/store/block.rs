@@ -1,8 +1,8 @@
 //! A run of kept events: their frames one after another, and a line about each.
 
 use super::{Id, Stored};
-use crate::enrich::process::Process;
 use crate::event::Seen;
+use crate::event::process::Process;
 use crate::frame::FrameRef;
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;

@@ -20,7 +20,7 @@ const SPARSE: usize = 4096;
 
 /// The events that belong, oldest first.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(crate) struct Index {
     ids: VecDeque<Id>,
     marked: VecDeque<Id>,
     /// Events from here on have been asked about.
@@ -29,12 +29,12 @@ pub struct Index {
 
 impl Index {
     /// An index of nothing, that will be asked about everything.
-    pub fn new(store: &Store) -> Index {
+    pub(crate) fn new(store: &Store) -> Index {
         Index { from: store.next_id(), ..Index::default() }
     }
 
     /// Takes the answer about an event that was just kept.
-    pub fn append(&mut self, id: Id, answer: Answer) {
+    pub(crate) fn append(&mut self, id: Id, answer: Answer) {
         match answer {
             Answer::No => return,
             Answer::Yes => {}
@@ -44,7 +44,7 @@ impl Index {
     }
 
     /// Asks about up to `budget` older events; the newest of them first.
-    pub fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
+    pub(crate) fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
         let until = self.from.saturating_sub(budget as u64).max(store.first_id());
         while self.from > until {
             self.from -= 1;
@@ -59,12 +59,12 @@ impl Index {
     }
 
     /// Whether older events are left to be asked about.
-    pub fn scanning(&self, store: &Store) -> bool {
+    pub(crate) fn scanning(&self, store: &Store) -> bool {
         self.from > store.first_id()
     }
 
     /// Forgets what the store no longer keeps.
-    pub fn evict(&mut self, store: &Store) {
+    pub(crate) fn evict(&mut self, store: &Store) {
         let first = store.first_id();
         self.from = self.from.max(first);
         for ids in [&mut self.ids, &mut self.marked] {
@@ -78,32 +78,32 @@ impl Index {
     }
 
     /// How many belong.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Whether none belongs.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
     /// How many of them are marked.
-    pub fn marked(&self) -> usize {
+    pub(crate) fn marked(&self) -> usize {
         self.marked.len()
     }
 
     /// The event at a place.
-    pub fn get(&self, at: usize) -> Option<Id> {
+    pub(crate) fn get(&self, at: usize) -> Option<Id> {
         self.ids.get(at).copied()
     }
 
     /// The place of the first event that is not older than `id`.
-    pub fn place(&self, id: Id) -> usize {
+    pub(crate) fn place(&self, id: Id) -> usize {
         self.ids.partition_point(|known| *known < id)
     }
 
     /// How many marked ones are older than `id`.
-    pub fn marked_before(&self, id: Id) -> usize {
+    pub(crate) fn marked_before(&self, id: Id) -> usize {
         self.marked.partition_point(|known| *known < id)
     }
 }

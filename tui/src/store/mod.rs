@@ -4,10 +4,10 @@
 //! clock offset are kept beside it, because those change. Ids are numbers that never change and are never used again.
 
 mod block;
-pub mod index;
+pub(crate) mod index;
 
 use crate::enrich::World;
-use crate::enrich::process::Process;
+use crate::event::process::Process;
 use crate::event::{DecodeError, Event, Seen};
 use crate::frame::FrameRef;
 use block::Block;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 
 /// A kept event's number: counts up from 0 and sticks to the event.
-pub type Id = u64;
+pub(crate) type Id = u64;
 
 /// Bytes of a block, unless the bound is too small for several of them.
 const BLOCK: usize = 1 << 20;

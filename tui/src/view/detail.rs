@@ -1,16 +1,17 @@
 //! The detail pane: the selected event and its process.
 
-use super::text::{self, Charset};
 use super::theme::Theme;
 use super::{page, put};
 use crate::app::App;
 use crate::app::detail::{Size, Subject, Tab};
 use crate::app::row::{TimeMode, time_text};
-use crate::enrich::process::{Entry, Process};
-use crate::enrich::time::short_duration;
+use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
-use crate::event::{Body, Seen, fields_of, names};
+use crate::event::process::Process;
+use crate::event::{Body, Seen, Tables as _, fields_of, names};
+use crate::text::time::short_duration;
+use crate::text::{self, Charset, grouped};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -293,7 +294,7 @@ impl Page<'_> {
         let Some(files) = self.app.detail().files() else { return String::new() };
         let looking = if self.app.detail().scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", of the kept events" } else { "" };
-        let (all, failed) = (crate::app::grouped(files.len() as u64), crate::app::grouped(files.failed() as u64));
+        let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
         format!("{all} files, {failed} failed{evicted}{looking}")
     }
 

@@ -1,10 +1,11 @@
 //! The event list.
 
 use super::theme::Theme;
-use super::{gap, put, text};
+use super::{gap, put};
 use crate::app::App;
 use crate::app::row::{Column, TimeBase, TimeMode, time_text};
 use crate::event::Seen;
+use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -130,7 +131,7 @@ fn cell(column: Column, cells: usize, raw: &[u8], seen: &Seen<'_>, base: &TimeBa
             let text = if short { text.get(3..).unwrap_or_default() } else { &text };
             text::right(text, cells, charset)
         }
-        Column::Pid | Column::Ppid => text::right(&text::escape(raw), cells, charset),
+        Column::Pid | Column::Ppid => text::right(&text::escape_in(raw, charset, cells), cells, charset),
         Column::Detail => detail(raw, cells, app.list().sideways(), theme),
         Column::Cwd | Column::Cgroup => {
             let text = text::escape_in(raw, charset, 4096);

@@ -1,11 +1,11 @@
 //! The second line: the filter, the kinds that are shown, how many of the events that is. While a filter or a search
 //! is typed, what is wrong with it stands in the status line.
 
-use super::text::{self, short};
 use super::theme::Theme;
 use super::{Piece, ends};
 use crate::app::App;
 use crate::app::edit::Line;
+use crate::text::{self, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use tracetui_shared::kind::Kind;

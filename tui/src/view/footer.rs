@@ -1,11 +1,11 @@
 //! The last two lines: how full things are and what is hidden; and the keys that matter now.
 
-use super::text::{self, short};
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
 use crate::app::detail::Size;
 use crate::app::keymap::{self, Action, KEYS, Scope};
 use crate::app::{App, OverlayKind};
+use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -80,7 +80,7 @@ fn offer(app: &App, theme: Theme) -> Piece {
 /// Where in the list one is, and what came since.
 fn place(app: &App) -> Piece {
     let list = app.list();
-    let unseen = crate::app::grouped(list.unseen() as u64);
+    let unseen = grouped(list.unseen() as u64);
     Piece::plain(match (list.paused(), list.follows()) {
         (true, _) => format!("+{unseen} new"),
         (false, true) => "following".to_owned(),

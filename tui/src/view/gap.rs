@@ -1,10 +1,10 @@
 //! A gap row: how many events are missing here, why, and between when and when.
 
-use super::text;
 use super::theme::Theme;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::event::lost::Lost;
 use crate::event::{Body, Seen};
+use crate::text;
 
 /// The row as a dashed line of `width` cells.
 pub(super) fn text(seen: &Seen<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
@@ -12,22 +12,13 @@ pub(super) fn text(seen: &Seen<'_>, base: &TimeBase, width: usize, theme: Theme)
     seen.detail(&mut detail);
     let detail = text::escape_in(&detail, theme.charset, width);
     let said = match &seen.event.body {
-        Body::Lost(lost) => format!("{}{}", grouped(lost, &detail), bounds(lost, seen, base, width)),
+        Body::Lost(lost) => format!("{detail}{}", bounds(lost, seen, base, width)),
         _ => detail,
     };
     let said = text::cut(&said, width.saturating_sub(4), theme.charset);
     let dashes = width.saturating_sub(text::width(&said) + 2);
     let before = dashes.min(8).min(dashes / 2);
     format!("{} {said} {}", "-".repeat(before), "-".repeat(dashes - before))
-}
-
-/// The sentence with commas in its number.
-fn grouped(lost: &Lost, detail: &str) -> String {
-    let count = lost.record.count.to_string();
-    match detail.strip_prefix(&count) {
-        Some(rest) => format!("{}{}", crate::app::grouped(lost.record.count), rest.replace("  ", " ")),
-        None => detail.to_owned(),
-    }
 }
 
 fn bounds(lost: &Lost, seen: &Seen<'_>, base: &TimeBase, width: usize) -> String {

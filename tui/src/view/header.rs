@@ -1,9 +1,9 @@
 //! The first line: is it live, how fast do events come, is anything lost.
 
-use super::text::{self, short};
 use super::theme::Theme;
 use super::{Piece, ends};
-use crate::app::{App, SourceState, grouped};
+use crate::app::{App, SourceState};
+use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use tracetui_shared::kind::Kind;

@@ -1,8 +1,8 @@
 //! The help overlay: made of the table of keys, so it cannot lie.
 
-use super::text;
 use super::theme::Theme;
 use crate::app::keymap::{Section, rows};
+use crate::text;
 use ratatui::text::{Line, Span};
 
 /// Columns from which the sections stand in two columns.

@@ -1,10 +1,10 @@
 //! The report on lost events: how many, of what, where, and what to do about it.
 
-use super::text;
 use super::theme::Theme;
 use crate::account::{Account, Shortage};
-use crate::app::{App, grouped};
+use crate::app::App;
 use crate::frame::host::Counters;
+use crate::text::{self, grouped};
 use ratatui::text::Line;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};

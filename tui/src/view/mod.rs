@@ -1,7 +1,6 @@
 //! Draws the dashboard's state. It changes nothing; lines are made for visible rows only.
 
 mod detail;
-pub mod escape;
 mod events;
 mod filterline;
 mod footer;
@@ -10,10 +9,12 @@ mod header;
 mod help;
 mod loss;
 mod output;
-pub mod text;
+#[cfg(test)]
+mod tests;
 pub mod theme;
 
 use crate::app::{App, Extent, OverlayKind};
+use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;

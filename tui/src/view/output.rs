@@ -1,9 +1,9 @@
 //! What the COMMAND wrote, as an overlay. Rows are made for what is on the screen only.
 
 use super::put;
-use super::text;
 use super::theme::Theme;
 use crate::app::output::Output;
+use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;

@@ -1,6 +1,6 @@
 //! Colours: only the terminal's own 16, bold and reverse. None of them says anything that the text does not say too.
 
-use super::text::Charset;
+use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
 use tracetui_shared::kind::Kind;
 

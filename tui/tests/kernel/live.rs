@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use tracetui::account::{Account, ByKind};
+use tracetui::capture::CaptureFilter;
+use tracetui::command::selftest::SelfTest;
 use tracetui::enrich::process::Pairing;
 use tracetui::event::{Body, Event};
 use tracetui::filter::{self, FilterOptions};
 use tracetui::frame::Batch;
 use tracetui::frame::host::Counters;
-use tracetui::source::CaptureFilter;
 use tracetui::source::host::btf::Btf;
 use tracetui::source::host::cgroup::CgroupResolver;
 use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Way};
-use tracetui::source::provoke::Provoker;
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::kind::{Kind, Slot};
 
@@ -572,11 +572,11 @@ fn has_way(program: &str) -> bool {
 fn each_way_to_the_events_shows_them() {
     let _alone = alone();
     for (way, program) in [(Way::Typed, "sys_exit_btf"), (Way::Classic, "open_tp"), (Way::Functions, "open_multi")] {
-        let provoker = Provoker::new().expect("a process");
+        let selftest = SelfTest::new().expect("a process");
         let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
         let mut capture = CaptureFilter::NOTHING;
         (capture.capture.kinds, capture.capture.tests) = (kinds, test::TREE);
-        capture.trees = vec![provoker.tgid()];
+        capture.trees = vec![selftest.tgid()];
         let Some(mut live) = start_by(way, kinds, capture, MAX_TREE) else { return };
         let attached: Vec<_> = live.probes().iter().filter(|probe| probe.attached).cloned().collect();
         if !has_way(program) {
@@ -584,7 +584,7 @@ fn each_way_to_the_events_shows_them() {
         } else {
             assert!(attached.iter().any(|probe| probe.name == program), "{way:?}: {:#?}", live.probes());
         }
-        let seen = provoker.seen(&mut live);
+        let seen = selftest.seen(&mut live);
         for probe in attached {
             assert!(seen.contains(&probe.name), "{way:?}: {} is attached and shows nothing: {seen:?}", probe.name);
         }

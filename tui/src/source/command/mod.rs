@@ -19,18 +19,16 @@ use tracetui_shared::id::Tgid;
 
 /// Where the COMMAND's standard streams lead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Streams {
+pub(crate) enum Streams {
     /// stdout to our stderr: ours holds the events.
     StdoutToStderr,
-    /// As they are.
-    Untouched,
     /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
     Captured,
 }
 
 /// A COMMAND that waits for its release. Dropped instead, it ends without having run.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     process: Option<Process>,
     go: Option<PipeWriter>,
 }
@@ -102,18 +100,17 @@ impl Held {
     ///
     /// # Errors
     /// When that user is not known, or the system has no room for a process.
-    pub fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
+    pub(crate) fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
         let captured = match streams {
             Streams::Captured => Some((io::pipe()?, std::fs::File::open("/dev/null")?)),
-            _ => None,
+            Streams::StdoutToStderr => None,
         };
-        let fds = match (&captured, streams) {
-            (Some(((_, output), null)), _) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
-            (None, Streams::StdoutToStderr) => [0, 2, 2],
-            (None, _) => [0, 1, 2],
+        let fds = match &captured {
+            Some(((_, output), null)) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
+            None => [0, 2, 2],
         };
         let own_id = OwnId::load().ok();
         let prepared = Prepared::new(argv, user.as_ref(), fds, own_id.as_ref())?;
@@ -129,7 +126,7 @@ impl Held {
     }
 
     /// Its process id, as the probes see it.
-    pub fn tgid(&self) -> Tgid {
+    pub(crate) fn tgid(&self) -> Tgid {
         self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
     }
 
@@ -137,7 +134,7 @@ impl Held {
     ///
     /// # Errors
     /// When the event loop does not take its descriptors.
-    pub fn release(mut self) -> io::Result<Running> {
+    pub(crate) fn release(mut self) -> io::Result<Running> {
         let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let output = process.output.take().map(nonblocking).transpose()?;
         let pidfd = watched(process.pidfd.try_clone()?)?;

@@ -5,8 +5,7 @@
 //! CAP_DAC_READ_SEARCH for that walks the tree again, once a second at most.
 
 use super::read_bounded;
-use crate::budget::Budget;
-use crate::enrich::cgroup_bytes;
+use crate::budget::{Budget, cgroup_bytes};
 use crate::frame::host::Cgroup;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -134,7 +133,7 @@ impl CgroupResolver {
         while let Some(parent) = waiting.pop_front() {
             for (id, path) in children(&self.mount.point, &parent) {
                 let cgroup = Cgroup { id, path: self.mount.path_of(&path) };
-                bytes += cgroup_bytes(&cgroup);
+                bytes += cgroup_bytes(&cgroup.path);
                 if found.len() >= limits::CGROUPS || bytes > self.room {
                     return (found, false);
                 }

@@ -12,13 +12,13 @@ const INITIAL_TIME_NS: &str = "time:[4026531834]";
 const SAMPLES: usize = 8;
 
 /// CLOCK_BOOTTIME as the probes stamp it: of the initial time namespace, whichever we are in.
-pub fn now_boot() -> BootNanos {
+pub(crate) fn now_boot() -> BootNanos {
     BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
 }
 
 /// The offset between the clocks now: CLOCK_REALTIME is sampled between two reads of CLOCK_BOOTTIME, a few times, and
 /// the pair that lies closest together counts. It is off by half their distance at most (tens of nanoseconds).
-pub fn sample() -> Clock {
+pub(crate) fn sample() -> Clock {
     let (_, offset) = (0..SAMPLES)
         .map(|_| {
             let before = boot_ns();
@@ -33,7 +33,7 @@ pub fn sample() -> Clock {
 
 /// Seconds that local time is ahead of UTC at a time (seconds since 1970), by TZ or /etc/localtime as they are now.
 /// 0 when the C library cannot tell.
-pub fn local_offset_s(unix_s: i64) -> i32 {
+pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
     unsafe extern "C" {
         fn tzset();
     }
@@ -47,13 +47,13 @@ pub fn local_offset_s(unix_s: i64) -> i32 {
 }
 
 /// Seconds that local time is ahead of UTC now; see [`local_offset_s`].
-pub fn local_offset_now_s() -> i32 {
+pub(crate) fn local_offset_now_s() -> i32 {
     local_offset_s(read_clock(libc::CLOCK_REALTIME) / 1_000_000_000)
 }
 
 /// What our time namespace adds to CLOCK_BOOTTIME, and to the start times in /proc; the probes do not see it. Read
 /// once: a process changes its own time namespace only on purpose, and this one does not.
-pub fn namespace_offset_ns() -> i64 {
+pub(crate) fn namespace_offset_ns() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| {
         // No such link: a kernel without time namespaces (before 5.6).

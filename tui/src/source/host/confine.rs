@@ -6,7 +6,7 @@ use std::io;
 /// What is kept: BPF commands on maps and programs (`CAP_BPF`, `CAP_PERFMON`), symbols (`CAP_SYSLOG`), /proc of other users
 /// (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, the latter also for cgroups by handle), and to take back CPU time that
 /// was lent (`CAP_SYS_NICE`).
-pub const KEPT: Capabilities = Capabilities(0)
+pub(crate) const KEPT: Capabilities = Capabilities(0)
     .with(Capability::DacReadSearch)
     .with(Capability::SysPtrace)
     .with(Capability::SysNice)
@@ -36,7 +36,7 @@ struct Word {
 ///
 /// # Errors
 /// What the kernel says; then nothing was given up.
-pub fn confine(kept: Capabilities) -> io::Result<()> {
+pub(crate) fn confine(kept: Capabilities) -> io::Result<()> {
     let mut words = [Word::default(); 2];
     let mut header = Header { version: VERSION, pid: 0 };
     // SAFETY: capget(2) writes two words, as version 3 says; both pointers live through the call.

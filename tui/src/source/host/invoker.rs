@@ -13,7 +13,7 @@ const ACCOUNT_MAX: usize = 1 << 20;
 
 /// The user who became root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invoker {
+pub(crate) struct Invoker {
     /// The user.
     pub uid: Uid,
     /// The group of the shell in which it was typed, where that is known, else the user's own.
@@ -53,7 +53,7 @@ pub enum UnknownInvoker {
 }
 
 /// The variables by which the programs that make somebody root say who it was.
-pub const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
+pub(crate) const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
 
 impl Invoker {
     /// Who typed sudo, doas or pkexec (run0 says it as sudo does); `None` when nobody did, when root did, and when it was not
@@ -61,7 +61,7 @@ impl Invoker {
     ///
     /// # Errors
     /// When the variables make no sense.
-    pub fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
+    pub(crate) fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
         // SAFETY: takes no pointers.
         let root = unsafe { libc::geteuid() } == 0;
         if !root {

@@ -5,7 +5,7 @@ use super::program::{self, Instruction};
 
 /// Whether programs that read the kernel's memory are refused, as they are under `lockdown=confidentiality`. `None` when
 /// no program at all may be loaded: then that tells nothing.
-pub fn reads_are_refused() -> Option<bool> {
+pub(crate) fn reads_are_refused() -> Option<bool> {
     loads(&DOES_NOTHING).then(|| !loads(&READS))
 }
 

@@ -49,7 +49,7 @@ impl Uname {
 
 /// A kernel's version, as far as it is compared: `6.18` of `6.18.44-generic`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Release {
+pub(crate) struct Release {
     /// The first number.
     pub major: u32,
     /// The second.
@@ -59,17 +59,17 @@ pub struct Release {
 impl Release {
     /// The running kernel's; `None` when it does not begin with two numbers. What a kernel can do it says itself, more
     /// truly than its number: distributions take changes back into older kernels.
-    pub fn running() -> Option<Release> {
+    pub(crate) fn running() -> Option<Release> {
         Release::parse(&Uname::read().release)
     }
 
     /// A version.
-    pub const fn new(major: u32, minor: u32) -> Release {
+    pub(crate) const fn new(major: u32, minor: u32) -> Release {
         Release { major, minor }
     }
 
     /// Reads the beginning of `uname -r`.
-    pub fn parse(text: &str) -> Option<Release> {
+    pub(crate) fn parse(text: &str) -> Option<Release> {
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         Some(Release { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
     }
@@ -279,7 +279,7 @@ impl Machine {
 }
 
 /// How many CPUs the machine may ever have: what `num_possible_cpus()` is in the kernel.
-pub fn possible_cpus() -> u32 {
+pub(crate) fn possible_cpus() -> u32 {
     let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| count_cpus(&text));
     listed.unwrap_or_else(|| {
         // SAFETY: sysconf(3) takes a number and touches no memory of ours.

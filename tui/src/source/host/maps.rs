@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Whether the kernel has the BPF ring buffer (5.8+). `None` when it lets us make no map at all.
-pub fn ring_buffer() -> Option<bool> {
+pub(crate) fn ring_buffer() -> Option<bool> {
     match make_ring() {
         Ok(()) => Some(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Some(false),
@@ -15,7 +15,7 @@ pub fn ring_buffer() -> Option<bool> {
 /// Whether maps count against the limit of locked memory, as they do before 5.11; from then on they are charged to the
 /// cgroup. `None` when the kernel lets us make none. The limit is 0 for the moment of the trial: nothing of ours may lock
 /// memory meanwhile.
-pub fn are_locked() -> Option<bool> {
+pub(crate) fn are_locked() -> Option<bool> {
     make_ring().ok()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a whole rlimit.

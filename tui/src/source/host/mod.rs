@@ -1,18 +1,18 @@
 //! What is learned from the host beside the probes.
 pub mod btf;
 pub mod cgroup;
-pub mod clock;
-pub mod confine;
+pub(crate) mod clock;
+pub(crate) mod confine;
 pub mod files;
-pub mod invoker;
-pub mod lockdown;
-pub mod machine;
-pub mod maps;
-pub mod own_id;
-pub mod privilege;
-pub mod procfs;
+pub(crate) mod invoker;
+pub(crate) mod lockdown;
+pub(crate) mod machine;
+pub(crate) mod maps;
+pub(crate) mod own_id;
+pub(crate) mod privilege;
+pub(crate) mod procfs;
 mod program;
-pub mod users;
+pub(crate) mod users;
 
 use std::fs::File;
 use std::io::{self, Read};

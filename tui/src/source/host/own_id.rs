@@ -25,7 +25,7 @@ struct RunAttr {
 
 /// The program that knows the id of the process that runs it.
 #[derive(Debug)]
-pub struct OwnId {
+pub(crate) struct OwnId {
     program: OwnedFd,
 }
 
@@ -34,23 +34,23 @@ impl OwnId {
     ///
     /// # Errors
     /// When the kernel refuses it: without CAP_BPF and CAP_PERFMON.
-    pub fn load() -> io::Result<OwnId> {
+    pub(crate) fn load() -> io::Result<OwnId> {
         Ok(OwnId { program: program::load(&OWN_TGID)? })
     }
 
     /// The descriptor, for [`ask`] after a fork. It is closed by an exec.
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.program.as_raw_fd()
     }
 
     /// The calling process's id; `None` before 5.10, which cannot run such a program on demand.
-    pub fn get(&self) -> Option<u32> {
+    pub(crate) fn get(&self) -> Option<u32> {
         ask(self.fd())
     }
 }
 
 /// The calling process's id, by the descriptor of an [`OwnId`]. One system call: also for a process that was just forked.
-pub fn ask(program: RawFd) -> Option<u32> {
+pub(crate) fn ask(program: RawFd) -> Option<u32> {
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
     let mut attr = RunAttr { program: u32::try_from(program).ok()?, ..RunAttr::default() };
     // SAFETY: `attr` is as the command wants it, and lives through the call, which writes to it.
@@ -59,7 +59,7 @@ pub fn ask(program: RawFd) -> Option<u32> {
 }
 
 /// Our own id: by the kernel, else by /proc; `None` where neither has it.
-pub fn own_tgid() -> Option<Tgid> {
+pub(crate) fn own_tgid() -> Option<Tgid> {
     static OWN: OnceLock<Option<Tgid>> = OnceLock::new();
     *OWN.get_or_init(|| {
         let asked = OwnId::load().ok().and_then(|own| own.get()).map(Tgid);

@@ -7,7 +7,7 @@ use crate::arch;
 
 /// Where the probes' offsets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BtfSource {
+pub(crate) enum BtfSource {
     /// The kernel's own BTF.
     Kernel,
     /// A file (`--btf`): the kernel has none of its own.
@@ -20,7 +20,7 @@ pub enum BtfSource {
 
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Whether the probes know the machine's architecture, and this binary was built for it.
     pub arch_known: bool,
     /// Whether the kernel has the BPF ring buffer; `None` when not known.
@@ -43,7 +43,7 @@ pub struct Facts {
 
 impl Facts {
     /// The facts of a machine; `btf_file`: whether the user named a BTF.
-    pub fn of(machine: &Machine, btf_file: bool) -> Facts {
+    pub(crate) fn of(machine: &Machine, btf_file: bool) -> Facts {
         Facts {
             arch_known: arch::here().is_some_and(|arch| arch.name == machine.uname.machine),
             ring_buffer: maps::ring_buffer(),
@@ -94,7 +94,7 @@ impl std::fmt::Display for Cause {
 
 /// The causes, the fatal ones first; none on a machine where everything works. Probes may still fail one by one: that
 /// only trying tells.
-pub fn verdict(facts: &Facts) -> Vec<Cause> {
+pub(crate) fn verdict(facts: &Facts) -> Vec<Cause> {
     let mut causes = Vec::new();
     kernel(facts, &mut causes);
     namespaces(facts, &mut causes);
@@ -104,7 +104,7 @@ pub fn verdict(facts: &Facts) -> Vec<Cause> {
 }
 
 /// Whether nothing can be traced.
-pub fn is_fatal(causes: &[Cause]) -> bool {
+pub(crate) fn is_fatal(causes: &[Cause]) -> bool {
     causes.iter().any(|cause| cause.severity == Severity::Fatal)
 }
 

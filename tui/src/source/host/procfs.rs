@@ -19,7 +19,7 @@ use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 /// `PROC_PID_INIT_INO`: the inum of the initial pid namespace, whose ids the probes give.
-pub const INITIAL_PID_NS: NsInum = NsInum(4_026_531_836);
+pub(crate) const INITIAL_PID_NS: NsInum = NsInum(4_026_531_836);
 
 /// `PF_KTHREAD` of `task_struct.flags`.
 const PF_KTHREAD: u64 = 0x0020_0000;
@@ -53,7 +53,7 @@ pub enum Unusable {
 /// may still have been given the /proc of the initial one: only there process 2 is a kernel thread, the parent of all
 /// others, since the kernel never makes one in another namespace. (`/proc/1/ns/pid` would tell too, but only to those
 /// who may trace init.)
-pub fn initial_self() -> Result<Tgid, Unusable> {
+pub(crate) fn initial_self() -> Result<Tgid, Unusable> {
     let me = fs::read_link("/proc/self").map_err(|_| Unusable::NotMounted)?;
     let me = decimal(me.as_os_str().as_bytes()).map(Tgid).ok_or(Unusable::NotMounted)?;
     let ours = pid_namespace("/proc/self/ns/pid").ok_or(Unusable::NotMounted)?;
@@ -66,14 +66,14 @@ pub fn initial_self() -> Result<Tgid, Unusable> {
 }
 
 /// A process's id in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
-pub fn outer_tgid(pid: i32) -> Option<u32> {
+pub(crate) fn outer_tgid(pid: i32) -> Option<u32> {
     let status = read_bounded(format!("/proc/{pid}/status"), FIELDS_MAX as u64).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NStgid:"))?;
     line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
 }
 
 /// The pid namespace that a `/proc/PID/ns/pid` link shows (`pid:[INUM]`).
-pub fn pid_namespace(link: &str) -> Option<NsInum> {
+pub(crate) fn pid_namespace(link: &str) -> Option<NsInum> {
     let link = fs::read_link(link).ok()?;
     let inum = link.as_os_str().as_bytes().strip_prefix(b"pid:[")?.strip_suffix(b"]")?;
     decimal(inum).map(NsInum)
@@ -81,8 +81,7 @@ pub fn pid_namespace(link: &str) -> Option<NsInum> {
 
 /// Reads processes.
 #[derive(Clone, Copy, Debug)]
-pub struct Scanner {
-    own: Tgid,
+pub(crate) struct Scanner {
     tick_ns: u64,
     /// What our time namespace adds to the start times in /proc. Where that is no whole number of ticks, starts are
     /// off their tick, and only the exact ones of the hook fit what the probes see.
@@ -91,24 +90,19 @@ pub struct Scanner {
 
 impl Scanner {
     /// A scanner, if /proc is of use ([`initial_self`]).
-    pub fn new() -> Result<Scanner, Unusable> {
-        let own = initial_self()?;
+    pub(crate) fn new() -> Result<Scanner, Unusable> {
+        initial_self()?;
         // SAFETY: sysconf(3) takes a number and touches no memory of ours.
         let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         let tick_ns = 1_000_000_000 / u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100);
-        Ok(Scanner { own, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
-    }
-
-    /// Our own process, in the initial pid namespace.
-    pub fn own(&self) -> Tgid {
-        self.own
+        Ok(Scanner { tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
     }
 
     /// Every process, parents before their children, one at a time, so that any number of them takes little room; until
     /// `take` wants no more. `exact` may know the start of a process to the nanosecond
     /// (`start_boottime` of its leader); where it does not, or tells of another process of that id, the start is that
     /// of /proc, cut to the clock tick.
-    pub fn scan(
+    pub(crate) fn scan(
         &self,
         exact: impl Fn(u32) -> Option<u64>,
         take: &mut dyn FnMut(ProcessSeed) -> bool,
@@ -139,7 +133,7 @@ impl Scanner {
     }
 
     /// One process. `None` when there is none of that id, or it has ended and only waits for its parent's wait(2).
-    pub fn process(&self, tgid: Tgid, exact: impl Fn(u32) -> Option<u64>) -> Option<ProcessSeed> {
+    pub(crate) fn process(&self, tgid: Tgid, exact: impl Fn(u32) -> Option<u64>) -> Option<ProcessSeed> {
         let dir = ProcessDir::open(tgid).ok()?;
         let exact = exact(tgid.0).map(BootNanos);
         let stat = match dir.read(c"stat", FIELDS_MAX) {
@@ -183,7 +177,7 @@ impl Scanner {
 
 /// A process, in [`list`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its process id.
     pub tgid: Tgid,
     /// Its parent's.
@@ -196,7 +190,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When /proc cannot be listed, or has other ids than the probes.
-pub fn list() -> io::Result<Vec<Listed>> {
+pub(crate) fn list() -> io::Result<Vec<Listed>> {
     initial_self().map_err(io::Error::other)?;
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -208,7 +202,7 @@ pub fn list() -> io::Result<Vec<Listed>> {
 }
 
 /// Whether a process has not ended.
-pub fn lives(tgid: u32) -> bool {
+pub(crate) fn lives(tgid: u32) -> bool {
     stat_of(Tgid(tgid)).is_ok_and(|stat| !stat.ended())
 }
 
@@ -452,7 +446,7 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { own: Tgid(1), tick_ns: 10, boot_offset_ns: 100 };
+        let scanner = Scanner { tick_ns: 10, boot_offset_ns: 100 };
         assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
         assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
         assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
@@ -496,7 +490,7 @@ mod tests {
     fn our_own_process_is_found_as_it_is() {
         let Some(scanner) = scanner() else { return };
         let seeds = seeds(&scanner);
-        let own = seeds.iter().find(|seed| seed.tgid == scanner.own()).expect("we run");
+        let own = seeds.iter().find(|seed| Ok(seed.tgid) == initial_self()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
         // SAFETY: these take nothing and cannot fail.
         let ids = unsafe { (libc::getuid(), libc::getgid()) };
@@ -526,7 +520,7 @@ mod tests {
         let gone = scanner.process(Tgid(child.id()), |_| None);
         let seed = seed.expect("it lived");
         assert!(seed.start.0 / seed.tick_ns >= before.0 / seed.tick_ns && seed.start <= after, "{seed:?}");
-        assert_eq!(seed.ppid, scanner.own());
+        assert_eq!(Ok(seed.ppid), initial_self());
         assert!(exact.expect("it lived").start_exact);
         assert_eq!((zombie, gone), (None, None));
     }

@@ -19,7 +19,7 @@ const RECORD_MAX: usize = 1 << 20;
 
 /// Why a name has no id.
 #[derive(Debug, thiserror::Error)]
-pub enum NameError {
+pub(crate) enum NameError {
     /// There is no such user.
     #[error("no user is called {0:?}")]
     NoUser(String),
@@ -33,14 +33,14 @@ pub enum NameError {
 
 /// The accounts of /etc/passwd and /etc/group, in the files' order; [`limits::ACCOUNTS`] of each at most.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     users: Vec<User>,
     groups: Vec<Group>,
 }
 
 impl Names {
     /// Reads both files. One that is not there or not readable has no accounts: numbers are shown then.
-    pub fn read() -> Names {
+    pub(crate) fn read() -> Names {
         Names::parse(
             &read_bounded("/etc/passwd", FILE_MAX).unwrap_or_default(),
             &read_bounded("/etc/group", FILE_MAX).unwrap_or_default(),
@@ -48,7 +48,7 @@ impl Names {
     }
 
     /// Takes the texts of the files. Lines that are no accounts are skipped.
-    pub fn parse(passwd: &[u8], group: &[u8]) -> Names {
+    pub(crate) fn parse(passwd: &[u8], group: &[u8]) -> Names {
         Names {
             users: accounts(passwd).map(|(uid, name)| User { uid: Uid(uid), name }).collect(),
             groups: accounts(group).map(|(gid, name)| Group { gid: Gid(gid), name }).collect(),
@@ -56,17 +56,17 @@ impl Names {
     }
 
     /// Users, each id once: where names share an id, the first is its name, as for getpwuid(3).
-    pub fn users(&self) -> Vec<User> {
+    pub(crate) fn users(&self) -> Vec<User> {
         first_of_each(&self.users, |user| user.uid)
     }
 
     /// Groups, each id once.
-    pub fn groups(&self) -> Vec<Group> {
+    pub(crate) fn groups(&self) -> Vec<Group> {
         first_of_each(&self.groups, |group| group.gid)
     }
 
     /// A user's id by name; by the name service (which may block) if /etc/passwd does not have it.
-    pub fn uid(&self, name: &str) -> Result<Uid, NameError> {
+    pub(crate) fn uid(&self, name: &str) -> Result<Uid, NameError> {
         if let Some(user) = self.users.iter().find(|user| user.name == name) {
             return Ok(user.uid);
         }
@@ -78,7 +78,7 @@ impl Names {
     }
 
     /// A group's id by name; by the name service (which may block) if /etc/group does not have it.
-    pub fn gid(&self, name: &str) -> Result<Gid, NameError> {
+    pub(crate) fn gid(&self, name: &str) -> Result<Gid, NameError> {
         if let Some(group) = self.groups.iter().find(|group| group.name == name) {
             return Ok(group.gid);
         }

@@ -14,7 +14,6 @@ use aya::{Btf, Ebpf};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::offsets::Field::{self, *};
 
@@ -414,7 +413,6 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
     pub(super) programs: Vec<(&'static str, OwnedFd)>,
     pub(super) probes: Vec<ProbeStatus>,
-    pub(super) timings: Vec<(&'static str, Duration)>,
 }
 
 /// Loads the object anew with the verifier's log on.
@@ -468,7 +466,6 @@ struct Outcome {
     status: ProbeStatus,
     links: Vec<Held>,
     program: Option<OwnedFd>,
-    took: Duration,
 }
 
 /// A program that runs, and a note on places where it does not.
@@ -505,13 +502,11 @@ impl Attacher<'_> {
             let program = outcome.status.name;
             self.into.links.extend(outcome.links.into_iter().map(|held| Link { program, held }));
             self.into.programs.extend(outcome.program.map(|fd| (outcome.status.name, fd)));
-            self.into.timings.push((outcome.status.name, outcome.took));
             self.into.probes.push(outcome.status);
         }
     }
 
     fn probe(&mut self, probe: &Probe) -> Outcome {
-        let since = Instant::now();
         let mut outcome = Outcome {
             status: ProbeStatus {
                 name: probe.name,
@@ -526,7 +521,6 @@ impl Attacher<'_> {
             },
             links: Vec::new(),
             program: None,
-            took: Duration::ZERO,
         };
         match self.load_and_attach(probe) {
             Ok(running) => {
@@ -541,7 +535,6 @@ impl Attacher<'_> {
                 outcome.status.remedy = failure.remedy;
             }
         }
-        outcome.took = since.elapsed();
         outcome
     }
 

@@ -14,7 +14,8 @@
 //! before the roots are in the map, is there for those that lose it while the filter is set.
 
 use super::tasks::{Task, Tasks, Unit};
-use super::{CaptureError, CaptureFilter, Plain, Started, elements, load};
+use super::{CaptureError, Plain, Started, elements, load};
+use crate::capture::CaptureFilter;
 use crate::frame::host::Cgroup;
 use crate::limits;
 use crate::source::live::StartError;

@@ -469,7 +469,7 @@ mod tests {
         let options = |ring_size| LiveOptions {
             ring_size,
             kinds: 0,
-            capture: crate::source::live::CaptureFilter::NOTHING,
+            capture: crate::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             way: crate::source::live::Way::Auto,
         };

@@ -26,13 +26,13 @@ pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use ring::Stop;
 
-pub use super::CaptureFilter;
+use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use aya::maps::{Array, MapData, MapError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{CgroupId, Tgid};
@@ -128,44 +128,33 @@ pub struct Live {
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
-    timings: Vec<(&'static str, Duration)>,
 }
 
 impl Live {
     /// Loads the probes and attaches them. A probe that cannot be had does not fail the start; [`Live::probes`] says
     /// what is missed without it. The capture filter is in force before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
-        let mut clock = Clock::new();
         load::raise_memlock();
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
-        clock.lap("load the object");
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
-        clock.lap("list the processes");
         let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
         capture.begin(&options.capture)?;
-        clock.lap("maps");
         let again = || load::object(options, facts, load::Verbosity::Log);
         let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
-        clock.lap("load and attach the programs");
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
-        clock.lap("find the descendants");
         let mut probes = attached.probes;
         if options.kinds & Kind::Open.bit() != 0 && !loss::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.started();
-        clock.lap("list the processes again");
         drop((object, btf));
         load::give_memory_back();
-        clock.lap("drop what is not needed");
-        let mut timings = clock.laps;
-        timings.extend(attached.timings);
         Ok(Live {
             ring,
             cpus,
@@ -174,7 +163,6 @@ impl Live {
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes,
             started,
-            timings,
         })
     }
 
@@ -192,11 +180,6 @@ impl Live {
     /// taken once.
     pub fn take_started(&mut self) -> Vec<Started> {
         std::mem::take(&mut self.started)
-    }
-
-    /// How long the pieces of the start took, then each program's load and attach.
-    pub fn timings(&self) -> &[(&'static str, Duration)] {
-        &self.timings
     }
 
     /// Replaces the capture filter; no program is loaded or attached anew. Events in between may meet the old one or the new
@@ -299,21 +282,4 @@ struct Program {
     fd: OwnedFd,
     /// What its links missed that are closed.
     missed: u64,
-}
-
-/// Measures the pieces of the start.
-struct Clock {
-    since: Instant,
-    laps: Vec<(&'static str, Duration)>,
-}
-
-impl Clock {
-    fn new() -> Clock {
-        Clock { since: Instant::now(), laps: Vec::new() }
-    }
-
-    fn lap(&mut self, what: &'static str) {
-        self.laps.push((what, self.since.elapsed()));
-        self.since = Instant::now();
-    }
 }

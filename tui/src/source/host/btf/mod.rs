@@ -9,7 +9,7 @@
 //!
 //! The format is that of the kernel's `include/uapi/linux/btf.h` and `Documentation/bpf/btf.rst`.
 
-pub mod minimal;
+pub(crate) mod minimal;
 mod names;
 mod raw;
 pub mod resolve;

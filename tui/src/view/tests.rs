@@ -1,10 +1,10 @@
 //! The dashboard as a user meets it: inputs in, screens out.
 
-use super::testing::{Feed, app, feed, keys, work};
-use super::{App, Effect, Input, SourceState, Tick, Usage};
+use super::theme::{Colours, Theme};
+use crate::app::testing::{Feed, app, feed, keys, work};
+use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, HostFrame};
-use crate::view;
-use crate::view::theme::{Colours, Theme};
+use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -18,8 +18,8 @@ const MEMORY: u64 = 64 << 20;
 fn drawn(app: &mut App, theme: Theme) -> Buffer {
     let (width, height) = app.screen();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
-    let mut extent = super::Extent::default();
-    terminal.draw(|frame| extent = view::draw(frame, app, theme)).expect("draws");
+    let mut extent = Extent::default();
+    terminal.draw(|frame| extent = super::draw(frame, app, theme)).expect("draws");
     app.drew(extent);
     terminal.backend().buffer().clone()
 }
@@ -187,7 +187,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
         app.update(Input::SourceEnded);
         keys(&mut app, typed);
         let buffer = drawn(&mut app, Theme::default());
-        let clean = |symbol: &str| symbol.chars().all(|letter| !letter.is_control() && !view::escape::deceives(letter));
+        let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
         assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "after {typed:?}");
     }
 }
@@ -449,7 +449,7 @@ fn every_way_out_is_a_quit_and_the_end_of_the_source_is_none() {
     for code in [KeyCode::Char('q'), KeyCode::F(10)] {
         assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
     }
-    assert_eq!(app.update(Input::Signal(super::Signal::End)), [Effect::Quit]);
+    assert_eq!(app.update(Input::Signal(Signal::End)), [Effect::Quit]);
     keys(&mut app, "f");
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
@@ -516,8 +516,7 @@ fn the_commands_output_is_shown_and_followed() {
 
 #[test]
 fn quitting_ends_a_running_command_only_when_asked_twice() {
-    let press =
-        |app: &mut super::App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     let mut app = app(80, 24, MEMORY);
     app.set_command("make");
     assert!(!press(&mut app, 'q').contains(&Effect::Quit));

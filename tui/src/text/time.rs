@@ -42,7 +42,7 @@ fn split(unix_ns: i128) -> (i64, u64) {
 }
 
 /// Appends `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
-pub fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
+pub(crate) fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
     let (second, ns) = split(unix_ns);
     date_time(second, out);
     out.push(b'.');
@@ -72,14 +72,14 @@ fn clock(second_of_day: u32, out: &mut Vec<u8>) {
 
 /// Appends RFC 3339 times one after another, remembering the text of the second: events come many to a second.
 #[derive(Debug, Default)]
-pub struct Rfc3339 {
+pub(crate) struct Rfc3339 {
     second: Option<i64>,
     text: Vec<u8>,
 }
 
 impl Rfc3339 {
     /// Appends as [`rfc3339`] does.
-    pub fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
         let (second, ns) = split(unix_ns);
         if self.second != Some(second) {
             self.text.clear();
@@ -94,7 +94,7 @@ impl Rfc3339 {
 }
 
 /// Appends `HH:MM:SS.mmm`, UTC plus `zone_s` seconds.
-pub fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
+pub(crate) fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
     let (second, ns) = split(unix_ns);
     clock((second + i64::from(zone_s)).rem_euclid(86_400) as u32, out);
     out.push(b'.');
@@ -102,7 +102,7 @@ pub fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
 }
 
 /// Appends a duration in the unit that suits it: `850 us`, `33 ms`, `4.2 s`, `3m 20s`, `5h 02m`, `2d 03h`.
-pub fn short_duration(ns: u64, out: &mut Vec<u8>) {
+pub(crate) fn short_duration(ns: u64, out: &mut Vec<u8>) {
     let (us, ms, s) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
     let text = match s {
         _ if us < 1 => format!("{ns} ns"),

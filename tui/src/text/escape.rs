@@ -1,4 +1,4 @@
-//! The only place where bytes become screen text.
+//! Escaping: the only place where bytes become screen text.
 //!
 //! Everything that a traced process names is hostile: a file name can hold escape sequences, turn the direction of the
 //! text round or hide letters. Here each such byte or character becomes visible ASCII, and widths are measured after it.
@@ -13,11 +13,11 @@
 //! | a backslash, in [`Mode::Reversible`] | `\\` |
 
 use std::borrow::Cow;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 /// For whom text is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// A screen: a backslash stays as it is, because there are more paths with backslashes than readers who undo escapes.
     Screen,
     /// A screen whose locale is not UTF-8: like [`Mode::Screen`], and every character beyond ASCII is escaped.
@@ -36,10 +36,10 @@ impl Mode {
 }
 
 /// How many combining marks may stand on one character. Natural text needs four; heaps of them hide other lines.
-pub(crate) const MARKS_MAX: u8 = 8;
+pub(super) const MARKS_MAX: u8 = 8;
 
 /// What text can be appended to.
-pub trait Text {
+pub(crate) trait Text {
     /// Appends.
     fn put(&mut self, text: &str);
 }
@@ -57,7 +57,7 @@ impl Text for Vec<u8> {
 }
 
 /// Appends `bytes` as text that controls nothing, hides nothing and is what it looks like.
-pub fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
+pub(crate) fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
     let plain = plain_len(bytes, mode);
     if plain == bytes.len()
         && let Ok(text) = str::from_utf8(bytes)
@@ -72,7 +72,7 @@ pub fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
 }
 
 /// The same as a text of its own; borrowed when nothing is escaped.
-pub fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
+pub(crate) fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
     if plain_len(bytes, mode) == bytes.len()
         && let Ok(text) = str::from_utf8(bytes)
     {
@@ -145,14 +145,14 @@ impl<T: Text> Escaper<'_, T> {
 }
 
 /// The lower-case hex digit of the low four bits.
-pub(crate) fn hex_digit(n: u8) -> u8 {
+pub(super) fn hex_digit(n: u8) -> u8 {
     b"0123456789abcdef"[usize::from(n & 15)]
 }
 
 /// Whether a character beyond ASCII steers, hides or joins text instead of showing something: controls (C1), format
 /// characters (Cf), what Unicode calls default-ignorable (joiners, fillers, variation selectors, tags), line and
 /// paragraph separators. Letters that look like others are not among them.
-pub fn deceives(c: char) -> bool {
+pub(super) fn deceives(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
         | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
@@ -161,6 +161,11 @@ pub fn deceives(c: char) -> bool {
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a terminal would not show a character as itself: controls, and what [`deceives`].
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control() || deceives(c)
 }
 
 /// Bytes at the start that stay as they are.
@@ -172,7 +177,7 @@ fn plain_len(bytes: &[u8], mode: Mode) -> usize {
 }
 
 /// How many bytes at the start are printable ASCII and none of `except`. Eight at a time: almost every name is plain.
-pub(crate) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
+pub(super) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
         let found = special(u64::from_le_bytes(*word), except);
@@ -201,83 +206,6 @@ fn special<const N: usize>(word: u64, except: [u8; N]) -> u64 {
 fn equal(word: u64, byte: u8) -> u64 {
     let differs = word ^ (ONES * u64::from(byte));
     differs.wrapping_sub(ONES) & !differs
-}
-
-/// How many terminal cells a text takes, once it is escaped.
-pub fn width(text: &str) -> usize {
-    if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
-}
-
-/// The sign that something is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Ellipsis {
-    /// `…`
-    Sign,
-    /// `...`, where the locale is not UTF-8.
-    Dots,
-}
-
-impl Ellipsis {
-    /// As much of the sign as fits.
-    pub(super) fn fit(self, cells: usize) -> &'static str {
-        match self {
-            Ellipsis::Sign if cells > 0 => "…",
-            Ellipsis::Sign => "",
-            Ellipsis::Dots => "...".get(..cells.min(3)).unwrap_or_default(),
-        }
-    }
-}
-
-/// The text in at most `cells` cells: its start, and the sign when something is left out.
-pub fn truncate_end(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    Cow::Owned([head(text, cells - width(sign)), sign].concat())
-}
-
-/// The text in at most `cells` cells: its start and its end, and the sign between them when something is left out.
-/// Of an odd cell the end has it: a path's end says more.
-pub fn truncate_middle(text: &str, cells: usize, ellipsis: Ellipsis) -> Cow<'_, str> {
-    if head(text, cells).len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    let sign = ellipsis.fit(cells);
-    let left = cells - width(sign);
-    let start = head(text, left / 2);
-    let end = tail(text, left - width(start));
-    Cow::Owned([start, sign, end].concat())
-}
-
-/// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
-/// the text takes as a whole.
-pub(super) fn head(text: &str, cells: usize) -> &str {
-    let mut left = cells;
-    for (at, c) in text.char_indices() {
-        match left.checked_sub(c.width().unwrap_or(0)) {
-            Some(rest) => left = rest,
-            None => return text.get(..at).unwrap_or_default(),
-        }
-    }
-    text
-}
-
-/// The longest end that takes at most `cells` cells and does not start with a combining mark.
-pub(super) fn tail(text: &str, cells: usize) -> &str {
-    let mut left = cells;
-    let mut start = text.len();
-    for (at, c) in text.char_indices().rev() {
-        let width = c.width().unwrap_or(0);
-        match left.checked_sub(width) {
-            Some(rest) => left = rest,
-            None => break,
-        }
-        if width > 0 {
-            start = at;
-        }
-    }
-    text.get(start..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -346,27 +274,6 @@ pub(crate) mod tests {
         assert_eq!(escaped("é\\".as_bytes(), Mode::Ascii), r"\u{e9}\");
     }
 
-    #[track_caller]
-    fn check_truncate(text: &str, cells: usize, end: &str, middle: &str) {
-        assert_eq!(truncate_end(text, cells, Ellipsis::Sign), end);
-        assert_eq!(truncate_middle(text, cells, Ellipsis::Sign), middle);
-    }
-
-    #[test]
-    fn long_texts_are_cut_to_their_cells() {
-        check_truncate("abcdef", 6, "abcdef", "abcdef");
-        check_truncate("abcdef", 5, "abcd…", "ab…ef");
-        check_truncate("abcdef", 4, "abc…", "a…ef");
-        check_truncate("abcdef", 1, "…", "…");
-        check_truncate("abcdef", 0, "", "");
-        check_truncate("中文文件", 5, "中文…", "中…件");
-        check_truncate("中文文件", 4, "中…", "…件");
-        check_truncate("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…", "a…de\u{301}");
-        assert_eq!(truncate_end("abcdef", 5, Ellipsis::Dots), "ab...");
-        assert_eq!(truncate_end("abcdef", 2, Ellipsis::Dots), "..");
-        assert_eq!(truncate_middle("abcdefgh", 7, Ellipsis::Dots), "ab...gh");
-    }
-
     /// Undoes [`Mode::Reversible`].
     pub(crate) fn unescape(text: &str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -396,7 +303,7 @@ pub(crate) mod tests {
         out
     }
 
-    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    pub(crate) fn hostile() -> impl Strategy<Value = Vec<u8>> {
         let nasty = prop::sample::select(vec![
             "\x1b[2J",
             "\n",
@@ -439,15 +346,6 @@ pub(crate) mod tests {
         fn the_bytes_can_be_had_back(bytes in hostile()) {
             prop_assert_eq!(&unescape(&escaped(&bytes, Mode::Reversible)), &bytes);
             prop_assert_eq!(unescape(&escaped(&bytes, Mode::ReversibleAscii)), bytes);
-        }
-
-        #[test]
-        fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
-            let text = escaped(&bytes, Mode::Screen);
-            for ellipsis in [Ellipsis::Sign, Ellipsis::Dots] {
-                prop_assert!(width(&truncate_end(&text, cells, ellipsis)) <= cells);
-                prop_assert!(width(&truncate_middle(&text, cells, ellipsis)) <= cells);
-            }
         }
 
         #[test]

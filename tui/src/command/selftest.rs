@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process, held.
 #[derive(Debug)]
-pub struct Provoker {
+pub struct SelfTest {
     pid: libc::pid_t,
     /// The same in the initial namespace, as the probes see it.
     tgid: u32,
@@ -28,12 +28,12 @@ pub struct Provoker {
     gate: Option<OwnedFd>,
 }
 
-impl Provoker {
+impl SelfTest {
     /// Forks it.
     ///
     /// # Errors
     /// When there is no room for a process or a descriptor.
-    pub fn new() -> io::Result<Provoker> {
+    pub fn new() -> io::Result<SelfTest> {
         let [wait, gate] = pipe()?;
         let [said, say] = pipe()?;
         let own_id = OwnId::load().ok();
@@ -51,7 +51,7 @@ impl Provoker {
                 let mut id = [0; 4];
                 let told = std::fs::File::from(said).read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
                 let tgid = if told == 0 { pid.unsigned_abs() } else { told };
-                Ok(Provoker { pid, tgid, gate: Some(gate) })
+                Ok(SelfTest { pid, tgid, gate: Some(gate) })
             }
         }
     }
@@ -110,7 +110,7 @@ impl Provoker {
     }
 }
 
-impl Drop for Provoker {
+impl Drop for SelfTest {
     fn drop(&mut self) {
         if self.gate.is_some() {
             self.release();

@@ -1,0 +1,51 @@
+//! Text: how bytes, numbers and times are written for people and for programs. It knows nothing of events.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `escape` | bytes become text that controls nothing and hides nothing |
+//! | `width` | cells of the terminal: measured, cut, filled, wrapped |
+//! | [`json`] | JSON strings |
+//! | `number` | counts |
+//! | [`shell`] | words that a shell takes as they were |
+//! | [`time`] | times and durations |
+
+mod escape;
+pub(crate) mod json;
+mod number;
+pub(crate) mod shell;
+pub(crate) mod time;
+mod width;
+
+#[cfg(test)]
+pub(crate) use escape::tests::unescape;
+pub(crate) use escape::{Mode, Text, escape, escaped, is_hostile};
+pub(crate) use number::{grouped, short};
+pub(crate) use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
+
+/// What the terminal can show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Charset {
+    /// Everything.
+    #[default]
+    Utf8,
+    /// ASCII: the locale is not UTF-8.
+    Ascii,
+}
+
+impl Charset {
+    /// How to escape what is shown.
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Screen,
+            Charset::Ascii => Mode::Ascii,
+        }
+    }
+
+    /// How to escape what is to be had back.
+    pub(crate) fn reversible(self) -> Mode {
+        match self {
+            Charset::Utf8 => Mode::Reversible,
+            Charset::Ascii => Mode::ReversibleAscii,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Widths: how many cells a text takes, and text made to fit: cut, filled, wrapped.
+
+use super::Charset;
+use super::escape::{escaped, printable_len};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How many terminal cells a text takes, once it is escaped.
+pub(crate) fn width(text: &str) -> usize {
+    if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
+}
+
+/// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
+/// the text takes as a whole.
+pub(crate) fn head(text: &str, cells: usize) -> &str {
+    let mut left = cells;
+    for (at, c) in text.char_indices() {
+        match left.checked_sub(c.width().unwrap_or(0)) {
+            Some(rest) => left = rest,
+            None => return text.get(..at).unwrap_or_default(),
+        }
+    }
+    text
+}
+
+/// The longest end that takes at most `cells` cells and does not start with a combining mark.
+fn tail(text: &str, cells: usize) -> &str {
+    let mut left = cells;
+    let mut start = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let width = c.width().unwrap_or(0);
+        match left.checked_sub(width) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        if width > 0 {
+            start = at;
+        }
+    }
+    text.get(start..).unwrap_or_default()
+}
+
+/// As much as fits of the sign that something is left out.
+fn sign(charset: Charset, cells: usize) -> &'static str {
+    match charset {
+        Charset::Utf8 if cells > 0 => "…",
+        Charset::Utf8 => "",
+        Charset::Ascii => "...".get(..cells.min(3)).unwrap_or_default(),
+    }
+}
+
+/// Bytes that one cell is made of at most: a character with all the marks that may stand on it.
+const BYTES_PER_CELL: usize = 40;
+
+/// Bytes from outside as text that is safe to show; of what lies beyond `cells` only so much that it is seen to be cut.
+pub(crate) fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
+    let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
+    escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
+}
+
+/// What is left of a text without its first `cells` cells.
+pub(crate) fn skip(text: &str, cells: usize) -> &str {
+    text.get(head(text, cells).len()..).unwrap_or_default()
+}
+
+/// A text cut at its end to `cells` cells, with a sign when something is left out.
+pub(crate) fn cut(text: &str, cells: usize, charset: Charset) -> String {
+    if head(text, cells).len() == text.len() {
+        return text.to_owned();
+    }
+    let sign = sign(charset, cells);
+    [head(text, cells - width(sign)), sign].concat()
+}
+
+/// A text cut in its middle to `cells` cells: of a path, the beginning and the name stay.
+pub(crate) fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
+    if width(text) <= cells || cells < 8 {
+        return cut(text, cells, charset);
+    }
+    let sign = sign(charset, cells);
+    let room = cells - width(sign);
+    let begin = head(text, room / 3);
+    let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
+    let end = tail(text, room - width(begin));
+    // Better whole names at the end than a bit more and half of one.
+    let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 2).unwrap_or(end);
+    format!("{begin}{sign}{end}")
+}
+
+/// A text cut or filled with spaces to exactly `cells` cells.
+pub(crate) fn left(text: &str, cells: usize, charset: Charset) -> String {
+    let mut out = cut(text, cells, charset);
+    out.extend(std::iter::repeat_n(' ', cells.saturating_sub(width(&out))));
+    out
+}
+
+/// The same with the text at the right.
+pub(crate) fn right(text: &str, cells: usize, charset: Charset) -> String {
+    let cut = cut(text, cells, charset);
+    let mut out = " ".repeat(cells.saturating_sub(width(&cut)));
+    out.push_str(&cut);
+    out
+}
+
+/// A text broken into lines of at most `cells` cells; at spaces where there are some.
+pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(1);
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while width(rest) > cells {
+        let line = head(rest, cells);
+        let at_space = line.rfind(' ').filter(|space| *space > line.len() / 2).map_or(line.len(), |space| space + 1);
+        // A character wider than the line still has to go somewhere.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let (line, after) = rest.split_at(at_space.max(first));
+        lines.push(line.trim_end().to_owned());
+        rest = after;
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mode;
+    use super::super::escape::tests::hostile;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts_fit_by_cells() {
+        let u = Charset::Utf8;
+        assert_eq!(left("漢字", 3, u), "漢…");
+        assert_eq!(left("漢字", 2, u), "… ");
+        assert_eq!(right("7", 3, u), "  7");
+        assert_eq!(cut("abc", 0, u), "");
+        assert_eq!(cut("abcde", 4, Charset::Ascii), "a...");
+        assert_eq!(cut_middle("/usr/local/include/12/include-fixed", 26, u), "/usr/…/12/include-fixed");
+        assert_eq!(skip("漢字x", 3), "字x");
+    }
+
+    #[test]
+    fn lines_break_at_spaces() {
+        assert_eq!(wrap("cc -O2 -c main.c", 8), ["cc -O2", "-c main.", "c"]);
+        assert_eq!(wrap("漢", 1), ["漢", ""]);
+        assert_eq!(wrap("", 5), [""]);
+    }
+
+    #[track_caller]
+    fn check_cut(text: &str, cells: usize, start: &str) {
+        assert_eq!(cut(text, cells, Charset::Utf8), start);
+    }
+
+    #[test]
+    fn long_texts_are_cut_to_their_cells() {
+        check_cut("abcdef", 6, "abcdef");
+        check_cut("abcdef", 5, "abcd…");
+        check_cut("abcdef", 4, "abc…");
+        check_cut("abcdef", 1, "…");
+        check_cut("abcdef", 0, "");
+        check_cut("中文文件", 5, "中文…");
+        check_cut("中文文件", 4, "中…");
+        check_cut("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…");
+        assert_eq!(cut("abcdef", 5, Charset::Ascii), "ab...");
+        assert_eq!(cut("abcdef", 2, Charset::Ascii), "..");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_takes_more_than_its_cells(bytes in hostile(), cells in 0usize..40) {
+            let text = escaped(&bytes, Mode::Screen);
+            for charset in [Charset::Utf8, Charset::Ascii] {
+                prop_assert!(width(&cut(&text, cells, charset)) <= cells);
+                prop_assert!(width(&cut_middle(&text, cells, charset)) <= cells);
+            }
+        }
+    }
+}
