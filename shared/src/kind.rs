@@ -102,11 +102,11 @@ macro_rules! kinds {
 kinds! {
     // kind, number: name, key, colour, on by default, floods the ring, needed by the process table
     probed {
-        Exec = 1: "exec" 'E' Green   on - table,  "A program was started, or failed to start.";
-        Exit = 2: "exit" 'X' Magenta on - table,  "A process ended: its last thread did.";
-        Open = 3: "open" 'O' Plain   on floods -, "A file was opened, or failed to open.";
-        Fork = 4: "fork" 'K' Blue    -  - table,  "A process was created.";
-        Bpf = 5:  "bpf"  'B' Yellow  on - -,      "A BPF program was loaded or attached, or failed to.";
+        Exec = 1: "exec" 'E' Green   on -      table, "A program was started, or failed to start.";
+        Exit = 2: "exit" 'X' Magenta on -      table, "A process ended: its last thread did.";
+        Open = 3: "open" 'O' Plain   on floods -,     "A file was opened, or failed to open.";
+        Fork = 4: "fork" 'K' Blue    -  -      table, "A process was created.";
+        Bpf = 5:  "bpf"  'B' Yellow  on -      -,     "A BPF program was loaded or attached, or failed to.";
     }
     made in user space {
         Lost = 6: "lost" Alarm, "Events are missing here.";

@@ -54,7 +54,7 @@ fn by_kind(account: &Account) -> Vec<String> {
 fn by_cpu(counters: &Counters) -> Vec<String> {
     let losers = counters.cpus.iter().enumerate().filter_map(|(cpu, state)| {
         let of = |kind: Kind| {
-            let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+            let slots = Slot::of_kind(kind);
             slots.filter_map(|slot| state.slots.get(slot as usize)).map(|slot| slot.lost_ring).sum::<u64>()
         };
         let counts = Kind::PROBED.map(of);

@@ -81,7 +81,7 @@ fn programs_and_links() -> BTreeSet<String> {
 
 /// What all counted of opens: wanted, filtered.
 fn opens_counted(live: &Live) -> (u64, u64) {
-    let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == Kind::Open);
+    let slots = Slot::of_kind(Kind::Open);
     let cpus = live.counters().expect("readable");
     let of = |slot: Slot| cpus.iter().map(move |cpu| cpu.slots[slot as usize]);
     slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))

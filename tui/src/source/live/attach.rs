@@ -15,7 +15,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, Slot, shows_most};
 use tracetui_shared::offsets::Field::{self, *};
 
 /// A probe as it stands.
@@ -44,7 +44,7 @@ pub struct ProbeStatus {
 impl ProbeStatus {
     /// Says, of a probe of system calls that open files, that the kernel has attached it and does not run it.
     pub(super) fn is_never_run(&mut self) {
-        if self.attached && self.kinds.contains(&Kind::Open) && !self.name.starts_with("uring") {
+        if self.attached && shows_most(self.name, Kind::Open) {
             self.attached = false;
             self.why = Some("it is attached, but an open of tracetui itself did not run it".to_owned());
             self.remedy = Some("start tracetui again; when that does not help, restart the machine".to_owned());
@@ -155,7 +155,7 @@ const OPENS: &str = "files that are opened";
 const BPFS: &str = "BPF programs that are loaded or attached";
 
 const EXEC_BTF: Probe = Probe {
-    name: "exec_btf",
+    name: Slot::ExecBtf.program(),
     optional: false,
     kinds: &[Kind::Exec],
     place: Place::Btf(&["sched_process_exec"]),
@@ -163,7 +163,7 @@ const EXEC_BTF: Probe = Probe {
     missing: EXECS,
 };
 const EXEC_TP: Probe = Probe {
-    name: "exec_tp",
+    name: Slot::ExecTp.program(),
     optional: false,
     kinds: &[Kind::Exec],
     place: Place::Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
@@ -171,7 +171,7 @@ const EXEC_TP: Probe = Probe {
     missing: EXECS,
 };
 const EXIT_BTF: Probe = Probe {
-    name: "exit_btf",
+    name: Slot::ExitBtf.program(),
     optional: false,
     kinds: &[Kind::Exit],
     place: Place::Btf(&["sched_process_exit"]),
@@ -179,7 +179,7 @@ const EXIT_BTF: Probe = Probe {
     missing: EXITS,
 };
 const EXIT_TP: Probe = Probe {
-    name: "exit_tp",
+    name: Slot::ExitTp.program(),
     optional: false,
     kinds: &[Kind::Exit],
     place: Place::Classic("sched", |_| &["sched_process_exit"], &[]),
@@ -187,7 +187,7 @@ const EXIT_TP: Probe = Probe {
     missing: EXITS,
 };
 const FORK_BTF: Probe = Probe {
-    name: "fork_btf",
+    name: Slot::ForkBtf.program(),
     optional: false,
     kinds: &[Kind::Fork],
     place: Place::Btf(&["sched_process_fork"]),
@@ -195,7 +195,7 @@ const FORK_BTF: Probe = Probe {
     missing: FORKS,
 };
 const SYS_EXIT_BTF: Probe = Probe {
-    name: "sys_exit_btf",
+    name: Slot::OpenSysExit.program(),
     optional: false,
     kinds: &[Kind::Exec, Kind::Open, Kind::Bpf],
     place: Place::Btf(&["sys_exit"]),
@@ -203,7 +203,7 @@ const SYS_EXIT_BTF: Probe = Probe {
     missing: "files that are opened, BPF programs that are loaded or attached, and programs that fail to start",
 };
 const EXEC_FAIL_TP: Probe = Probe {
-    name: "exec_fail_tp",
+    name: Slot::ExecFailTp.program(),
     optional: false,
     kinds: &[Kind::Exec],
     place: Place::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
@@ -211,7 +211,7 @@ const EXEC_FAIL_TP: Probe = Probe {
     missing: "programs that fail to start",
 };
 const OPEN_TP: Probe = Probe {
-    name: "open_tp",
+    name: Slot::OpenTp.program(),
     optional: false,
     kinds: &[Kind::Open],
     place: Place::Classic("syscalls", |arch| arch.open_tracepoints, RET),
@@ -219,7 +219,7 @@ const OPEN_TP: Probe = Probe {
     missing: OPENS,
 };
 const URING_SUBMIT_BTF: Probe = Probe {
-    name: "uring_submit_btf",
+    name: Slot::UringSubmit.program(),
     optional: false,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
@@ -227,12 +227,12 @@ const URING_SUBMIT_BTF: Probe = Probe {
     missing: "what is asked for when a file is opened through io_uring",
 };
 const URING_SUBMIT_TP: Probe = Probe {
-    name: "uring_submit_tp",
+    name: Slot::UringSubmitTp.program(),
     place: Place::Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
     ..URING_SUBMIT_BTF
 };
 const URING_REFUSED_BTF: Probe = Probe {
-    name: "uring_refused_btf",
+    name: Slot::UringRefused.program(),
     optional: true,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_req_failed"]),
@@ -240,12 +240,12 @@ const URING_REFUSED_BTF: Probe = Probe {
     missing: "that io_uring refused a request, which may then be shown with what an earlier one asked for",
 };
 const URING_REFUSED_TP: Probe = Probe {
-    name: "uring_refused_tp",
+    name: Slot::UringRefusedTp.program(),
     place: Place::Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
     ..URING_REFUSED_BTF
 };
 const URING_COMPLETE_BTF: Probe = Probe {
-    name: "uring_complete_btf",
+    name: Slot::OpenUring.program(),
     optional: false,
     kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_complete"]),
@@ -253,12 +253,12 @@ const URING_COMPLETE_BTF: Probe = Probe {
     missing: "files that are opened through io_uring",
 };
 const URING_COMPLETE_TP: Probe = Probe {
-    name: "uring_complete_tp",
+    name: Slot::OpenUringTp.program(),
     place: Place::Classic("io_uring", |_| &["io_uring_complete"], REQ),
     ..URING_COMPLETE_BTF
 };
 const URING_QUIET: Probe = Probe {
-    name: "uring_quiet",
+    name: Slot::OpenUringQuiet.program(),
     optional: true,
     place: Place::Exit("io_openat2"),
     missing: "files that requests of io_uring open which want no completion (IOSQE_CQE_SKIP_SUCCESS); where requests are \
@@ -266,7 +266,7 @@ const URING_QUIET: Probe = Probe {
     ..URING_COMPLETE_BTF
 };
 const BPF_TP: Probe = Probe {
-    name: "bpf_tp",
+    name: Slot::BpfTp.program(),
     optional: false,
     kinds: &[Kind::Bpf],
     place: Place::Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
@@ -275,7 +275,7 @@ const BPF_TP: Probe = Probe {
 };
 
 const OPEN_MULTI: Probe = Probe {
-    name: "open_multi",
+    name: Slot::OpenMulti.program(),
     optional: false,
     kinds: &[Kind::Open],
     place: Place::Functions(At::Return, |arch| arch.opens),
@@ -283,7 +283,7 @@ const OPEN_MULTI: Probe = Probe {
     missing: OPENS,
 };
 const BPF_MULTI: Probe = Probe {
-    name: "bpf_multi",
+    name: Slot::BpfMulti.program(),
     optional: false,
     kinds: &[Kind::Bpf],
     place: Place::Functions(At::Return, |arch| arch.bpfs),
@@ -291,7 +291,7 @@ const BPF_MULTI: Probe = Probe {
     missing: BPFS,
 };
 const EXEC_FAIL_MULTI: Probe = Probe {
-    name: "exec_fail_multi",
+    name: Slot::ExecFailMulti.program(),
     optional: false,
     kinds: &[Kind::Exec],
     place: Place::Functions(At::Return, |arch| arch.execs),
@@ -299,6 +299,7 @@ const EXEC_FAIL_MULTI: Probe = Probe {
     missing: "programs that fail to start",
 };
 const EXEC_BPRM_MULTI: Probe = Probe {
+    // It fills no slot: it hands what it reads to `exec_tp`.
     name: "exec_bprm_multi",
     optional: true,
     kinds: &[Kind::Exec],
@@ -307,7 +308,7 @@ const EXEC_BPRM_MULTI: Probe = Probe {
     missing: "interpreters of scripts",
 };
 const FORK_MULTI: Probe = Probe {
-    name: "fork_multi",
+    name: Slot::ForkMulti.program(),
     optional: false,
     kinds: &[Kind::Fork],
     place: Place::Functions(At::Entry, |_| &["wake_up_new_task"]),
@@ -869,6 +870,15 @@ mod tests {
             ["fork_btf", "exec_btf", "exit_btf", "sys_exit_btf"].iter().all(|name| typed.contains(name)),
             "{typed:?}"
         );
+    }
+
+    #[test]
+    fn every_slot_has_its_program_in_the_table() {
+        for slot in Slot::ALL {
+            let of_slot = |probe: &&Probe| probe.name == slot.program();
+            let probe = GROUPS.iter().flat_map(Group::probes).find(of_slot).expect(slot.program());
+            assert!(probe.kinds.contains(&slot.kind()), "{} makes {}", probe.name, slot.kind().name());
+        }
     }
 
     #[test]
