@@ -182,6 +182,9 @@ impl KindSet {
         set
     };
 
+    /// The kinds that probes make and that are shown only where they are asked for.
+    pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0);
+
     /// The set of these kinds.
     pub const fn of(kinds: &[Kind]) -> KindSet {
         let (mut set, mut at) = (KindSet::NONE, 0);

@@ -428,7 +428,7 @@ impl App {
     }
 
     fn toggle(&mut self, kind: Kind) {
-        self.view.kinds ^= kind.bit();
+        self.view.kinds = self.view.kinds.toggled(kind);
         self.refilter();
     }
 

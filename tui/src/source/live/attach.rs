@@ -15,7 +15,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tracetui_shared::kind::{Kind, Slot, shows_most};
+use tracetui_shared::kind::{Kind, KindSet, Slot, shows_most};
 use tracetui_shared::offsets::Field::{self, *};
 
 /// A probe as it stands.
@@ -433,7 +433,7 @@ pub(super) fn all(
     object: &mut Ebpf,
     btf: Option<&Btf>,
     functions: &Functions<'_>,
-    kinds: u32,
+    kinds: KindSet,
     facts: &KernelFacts,
     first: Way,
     again: Again<'_>,
@@ -446,7 +446,7 @@ pub(super) fn all(
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, order);
+            attacher.group(group, if group.when == When::Always { KindSet::ALL } else { kinds }, order);
         }
         attached
     }))
@@ -480,10 +480,10 @@ struct Running {
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: u32, order: [Way; 3]) {
+    fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|kind| kinds.contains(*kind))).collect();
             if wanted.is_empty() {
                 return;
             }

@@ -468,7 +468,7 @@ mod tests {
     fn opens_leave_room_for_rare_events() {
         let options = |ring_size| LiveOptions {
             ring_size,
-            kinds: 0,
+            kinds: tracetui_shared::kind::KindSet::NONE,
             capture: crate::source::live::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             way: crate::source::live::Way::Auto,
