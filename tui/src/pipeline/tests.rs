@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::budget::Budget;
-use crate::event::Body;
+use crate::event::{Body, Payload};
 use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
 use crate::sink::{FormatName, Sink, to_writer};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::enrich::process::{Entry, Process};
 use crate::enrich::time::short_duration;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
-use crate::event::{Body, Seen, fields_of, names};
+use crate::event::{Body, Payload, Seen, fields_of, names};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
