@@ -131,6 +131,21 @@ pub enum Colour {
 }
 
 impl Kind {
+    /// The kinds that probes make, those that are on by default first.
+    pub const DEFAULT_FIRST: [Kind; Kind::PROBED.len()] = {
+        let mut kinds = Kind::PROBED;
+        let (mut next, mut at) = (0, 0);
+        while at < 2 * Kind::PROBED.len() {
+            let kind = Kind::PROBED[at % Kind::PROBED.len()];
+            if kind.on_by_default() == (at < Kind::PROBED.len()) {
+                kinds[next] = kind;
+                next += 1;
+            }
+            at += 1;
+        }
+        kinds
+    };
+
     /// Bytes of the longest name.
     pub const NAME_LEN: usize = {
         let (mut longest, mut at) = (0, 0);

@@ -182,8 +182,8 @@ pub struct ExitLine {
 }
 
 impl App {
-    /// A dashboard over a pipeline. The pipeline is asked for forks too, so that `K` shows those that were; they are
-    /// hidden at first.
+    /// A dashboard over a pipeline. The pipeline is asked for the kinds that are hidden at first too, so that their keys show
+    /// what there was.
     ///
     /// # Errors
     /// When the filter of the settings is none.
