@@ -292,7 +292,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
 
 /// `tracing: exec exit open bpf; ring 16 MiB`: the kinds that were asked for and have a working probe.
 fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
-    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(&kind) && shows_most(probe.name, kind);
+    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(kind) && shows_most(probe.name, kind);
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
     let asked = (options.kinds & KindSet::PROBED).iter();
     let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
@@ -345,7 +345,7 @@ fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) 
 pub fn probe_frame(probe: &ProbeStatus) -> Probe {
     Probe {
         name: probe.name.to_owned(),
-        kinds: probe.kinds.iter().map(|kind| *kind as u16).collect(),
+        kinds: probe.kinds.iter().map(|kind| kind as u16).collect(),
         attached: probe.attached,
         how: probe.how.clone(),
         why: probe.why.clone(),
