@@ -414,3 +414,82 @@ impl TryFrom<u16> for Slot {
         Slot::ALL.into_iter().find(|s| *s as u16 == value).ok_or(UnknownKind(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_values_stay() {
+        for (number, name) in (1..).zip(["exec", "exit", "open", "fork", "bpf", "lost"]) {
+            assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
+        }
+        let slots = [
+            (Kind::Exec, "exec_btf"),
+            (Kind::Exec, "exec_tp"),
+            (Kind::Exit, "exit_btf"),
+            (Kind::Exit, "exit_tp"),
+            (Kind::Fork, "fork_btf"),
+            (Kind::Open, "sys_exit_btf"),
+            (Kind::Bpf, "sys_exit_btf"),
+            (Kind::Open, "open_tp"),
+            (Kind::Bpf, "bpf_tp"),
+            (Kind::Exec, "sys_exit_btf"),
+            (Kind::Exec, "exec_fail_tp"),
+            (Kind::Open, "uring_complete_btf"),
+            (Kind::Open, "open_multi"),
+            (Kind::Bpf, "bpf_multi"),
+            (Kind::Exec, "exec_fail_multi"),
+            (Kind::Fork, "fork_multi"),
+            (Kind::Open, "uring_complete_tp"),
+            (Kind::Open, "uring_quiet"),
+            (Kind::Open, "uring_submit_btf"),
+            (Kind::Open, "uring_submit_tp"),
+            (Kind::Open, "uring_refused_btf"),
+            (Kind::Open, "uring_refused_tp"),
+        ];
+        for (number, made) in (0..).zip(slots) {
+            assert_eq!(Slot::try_from(number).map(|slot| (slot.kind(), slot.program())), Ok(made));
+        }
+    }
+
+    #[test]
+    fn sets_hold_what_was_put_in() {
+        let set = KindSet::of(&[Kind::Fork, Kind::Exec]);
+        assert!(set.iter().eq([Kind::Exec, Kind::Fork]), "{set:?}");
+        assert_eq!((set.bits(), KindSet::from_bits(set.bits())), (1 << 4 | 1 << 1, set));
+        assert_eq!((KindSet::from_bits(u32::MAX), !KindSet::NONE), (KindSet::ALL, KindSet::ALL));
+        assert!((!set & set).is_empty() && !set | set == KindSet::ALL);
+        assert_eq!(set.toggled(Kind::Fork), Kind::Exec.into());
+        assert_eq!(set.toggled(Kind::Open), set | Kind::Open.into());
+        assert_eq!(set.iter().collect::<KindSet>(), set);
+    }
+
+    #[test]
+    fn kinds_that_are_hidden_at_first_come_last() {
+        assert!(Kind::DEFAULT_FIRST.iter().is_sorted_by_key(|kind| !kind.on_by_default()));
+        assert_eq!(KindSet::of(&Kind::DEFAULT_FIRST), KindSet::PROBED);
+        assert!(KindSet::BY_DEFAULT.iter().eq(Kind::PROBED.into_iter().filter(|kind| kind.on_by_default())));
+    }
+
+    #[test]
+    fn a_program_shows_most_of_a_kind_or_the_rest() {
+        for (program, kind) in [("exec_btf", Kind::Exec), ("sys_exit_btf", Kind::Open), ("sys_exit_btf", Kind::Bpf)] {
+            assert!(shows_most(program, kind), "{program}");
+        }
+        for program in ["sys_exit_btf", "exec_fail_tp", "exec_fail_multi", "exec_bprm_multi"] {
+            assert!(!shows_most(program, Kind::Exec), "{program}");
+        }
+        for program in ["uring_submit_btf", "uring_complete_tp", "uring_quiet", "exec_btf"] {
+            assert!(!shows_most(program, Kind::Open), "{program}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_processes_keeps_their_table() {
+        let kept: KindSet = Slot::ALL.into_iter().filter(|slot| slot.keeps_the_table()).map(Slot::kind).collect();
+        assert_eq!(kept, KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Fork]));
+        assert!(!Slot::ExecSysExit.keeps_the_table() && !Slot::ExecFailTp.keeps_the_table());
+        assert!(!Slot::ExecFailMulti.keeps_the_table() && Slot::ExecTp.keeps_the_table());
+    }
+}
