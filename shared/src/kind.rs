@@ -157,6 +157,11 @@ impl Kind {
         longest
     };
 
+    /// Where the kind stands in [`Kind::PROBED`].
+    pub fn place(self) -> Option<usize> {
+        Kind::PROBED.iter().position(|kind| *kind == self)
+    }
+
     /// The bit that stands for this kind in [`crate::capture::Capture::kinds`] and in a [`KindSet`].
     pub const fn bit(self) -> u32 {
         1 << self as u16

@@ -195,10 +195,6 @@ fn add(a: u64, b: u64) -> u64 {
     a.saturating_add(b)
 }
 
-fn index(kind: Kind) -> Option<usize> {
-    Kind::PROBED.iter().position(|k| *k == kind)
-}
-
 /// Per kind, in the order of [`Kind::PROBED`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByKind([Counted; Kind::PROBED.len()]);
@@ -206,12 +202,12 @@ pub struct ByKind([Counted; Kind::PROBED.len()]);
 impl ByKind {
     /// A kind's figures; `None` for `lost`, whose rows are no events.
     pub fn of(&mut self, kind: Kind) -> Option<&mut Counted> {
-        self.0.get_mut(index(kind)?)
+        self.0.get_mut(kind.place()?)
     }
 
     /// A kind's figures.
     pub fn get(&self, kind: Kind) -> Counted {
-        index(kind).and_then(|i| self.0.get(i)).copied().unwrap_or_default()
+        kind.place().and_then(|i| self.0.get(i)).copied().unwrap_or_default()
     }
 }
 
@@ -354,12 +350,12 @@ impl Account {
     }
 
     fn kind_mut(&mut self, kind: Kind) -> Option<&mut KindAccount> {
-        self.kinds.get_mut(index(kind)?)
+        self.kinds.get_mut(kind.place()?)
     }
 
     /// A kind's line.
     pub fn kind(&self, kind: Kind) -> KindAccount {
-        index(kind).and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
+        kind.place().and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
     }
 
     /// All kinds together.

@@ -31,7 +31,7 @@ impl Rates {
     /// Counts an event.
     pub fn count(&mut self, kind: Kind, boot_ns: u64) {
         self.start_ns.get_or_insert(boot_ns);
-        if let Some(at) = place(kind) {
+        if let Some(at) = kind.place() {
             self.counting[at] += 1;
         }
     }
@@ -55,7 +55,7 @@ impl Rates {
 
     /// Events of a kind in the last second.
     pub fn of(&self, kind: Kind) -> u64 {
-        self.seconds.back().zip(place(kind)).map_or(0, |(second, at)| second[at])
+        self.seconds.back().zip(kind.place()).map_or(0, |(second, at)| second[at])
     }
 
     /// Events in the last second.
@@ -75,13 +75,8 @@ impl Rates {
 
     fn many(&self, kind: Kind) -> bool {
         let (many, for_seconds) = MANY;
-        let Some(at) = place(kind) else { return false };
+        let Some(at) = kind.place() else { return false };
         let counts = self.seconds.iter().rev().take(for_seconds).map(|second| second[at]);
         self.seconds.len() >= for_seconds && counts.min().is_some_and(|least| least > many)
     }
-}
-
-/// Where a kind stands in [`Kind::PROBED`].
-fn place(kind: Kind) -> Option<usize> {
-    Kind::PROBED.iter().position(|known| *known == kind)
 }
