@@ -11,7 +11,7 @@
 //! | what | may have |
 //! |---|---|
 //! | a frame of more than [`SMALL`] bytes, a continuation | half of the ring |
-//! | an open | 7/8 of it ([`Const::OpenLimit`]) |
+//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | 7/8 of it ([`Const::OpenLimit`]) |
 //! | any other fact | all of it |
 //!
 //! A program that makes large frames asks first ([`Event::ask_room`]), and where it is refused makes a small one.
@@ -30,7 +30,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bp
 use aya_ebpf::maps::Array;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, WAKE_NS};
 use tracetui_shared::time::BootNanos;
 
@@ -116,7 +116,7 @@ impl Event {
             if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if keeps_the_table(slot) || ends_a_request(slot) && capture::wanted(kind, who, true) {
+            } else if slot.keeps_the_table() || ends_a_request(slot) && capture::wanted(kind, who, true) {
                 seq = (*counters).bookkeeping;
                 (*counters).bookkeeping = seq + 1;
             } else {
@@ -291,11 +291,11 @@ impl Event {
             if need > SMALL + RING_HEADER + 7 {
                 return self.large || has_half(need);
             }
-            !matches!(self.slot.kind(), Kind::Open) || self.has_credit(frame)
+            !self.slot.kind().floods() || self.has_credit(frame)
         }
     }
 
-    /// Whether an open may still have `len` bytes of the ring. The ring is asked only when what it granted last is used
+    /// Whether an event of a kind that floods may still have `len` bytes of the ring. The ring is asked only when what it granted last is used
     /// up, since the question costs about as much as the answer is worth (50 ns).
     #[inline(always)]
     unsafe fn has_credit(&self, frame: *const FrameHeader) -> bool {
@@ -342,13 +342,6 @@ impl Event {
             true
         }
     }
-}
-
-/// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
-/// exec changes nothing.
-const fn keeps_the_table(slot: Slot) -> bool {
-    matches!(slot.kind(), Kind::Exec | Kind::Exit | Kind::Fork)
-        && !matches!(slot, Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti)
 }
 
 /// Whether an event of this slot is the end of a request. A request is reported before it is known whether it fails, so when only

@@ -67,7 +67,7 @@ pub const MAX_UIDS: u32 = 256;
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Capture {
-    /// Set of [`crate::kind::Kind::bit`]s that are wanted.
+    /// The kinds that are wanted ([`crate::kind::KindSet::bits`]).
     pub kinds: u32,
     /// Set of [`test`] bits; all that are set must hold.
     pub tests: u32,

@@ -1,42 +1,168 @@
-//! The table of kinds: what a frame can be, and which program slot makes it.
+//! The table of kinds: what a frame can be, and which program makes it.
+//!
+//! Every list of kinds and of slots derives from the two tables in this file: `kinds!` and `slots!`. A new kind is a row of
+//! each. What else it needs is in `docs/ARCHITECTURE.md`.
 
-/// What an event from the kernel tells. The wire value is the discriminant; it never changes meaning.
-#[repr(u16)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub enum Kind {
-    /// A program was started, or failed to start.
-    Exec = 1,
-    /// A process ended: its last thread did.
-    Exit = 2,
-    /// A file was opened, or failed to open.
-    Open = 3,
-    /// A process was created.
-    Fork = 4,
-    /// A BPF program was loaded or attached, or failed to.
-    Bpf = 5,
-    /// Events are missing here. Made in user space, never by a probe.
-    Lost = 6,
+use core::fmt;
+use core::ops::{BitAnd, BitAndAssign, BitOr, Not};
+
+/// A column of the table that holds its word or `-`.
+macro_rules! flag {
+    (- $word:ident) => {
+        false
+    };
+    (on on) => {
+        true
+    };
+    (floods floods) => {
+        true
+    };
+    (table table) => {
+        true
+    };
+}
+
+macro_rules! kinds {
+    (
+        probed {
+            $($kind:ident = $number:literal: $name:literal $key:literal $colour:ident
+                $default:tt $floods:tt $bookkeeping:tt, $doc:literal;)+
+        }
+        made in user space {
+            $($made:ident = $made_number:literal: $made_name:literal $made_colour:ident, $made_doc:literal;)+
+        }
+    ) => {
+        /// What an event tells. The wire value is the discriminant; it never changes meaning.
+        #[repr(u16)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Kind {
+            $(#[doc = $doc] $kind = $number,)+
+            $(#[doc = $made_doc] $made = $made_number,)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order in which users see them.
+            pub const ALL: [Kind; Kind::PROBED.len() + [$(Kind::$made),+].len()] =
+                [$(Kind::$kind,)+ $(Kind::$made,)+];
+            /// The kinds that probes make.
+            pub const PROBED: [Kind; [$(Kind::$kind),+].len()] = [$(Kind::$kind),+];
+
+            /// The name that filters, JSON and the account use.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)+
+                    $(Kind::$made => $made_name,)+
+                }
+            }
+
+            /// The key that shows and hides the kind in the dashboard, if there is one.
+            pub const fn key(self) -> Option<char> {
+                match self {
+                    $(Kind::$kind => Some($key),)+
+                    $(Kind::$made => None,)+
+                }
+            }
+
+            /// The colour of its name.
+            pub const fn colour(self) -> Colour {
+                match self {
+                    $(Kind::$kind => Colour::$colour,)+
+                    $(Kind::$made => Colour::$made_colour,)+
+                }
+            }
+
+            /// Whether probes make it and it is shown where no kinds are named.
+            pub const fn on_by_default(self) -> bool {
+                match self {
+                    $(Kind::$kind => flag!($default on),)+
+                    $(Kind::$made => false,)+
+                }
+            }
+
+            /// Whether there may be so many that they fill the ring. They are refused where less than the reserve is
+            /// left ([`crate::offsets::Const::OpenLimit`]).
+            pub const fn floods(self) -> bool {
+                match self {
+                    $(Kind::$kind => flag!($floods floods),)+
+                    $(Kind::$made => false,)+
+                }
+            }
+
+            /// Whether the process table needs it, also where the capture filter rejects it.
+            pub const fn keeps_the_table(self) -> bool {
+                match self {
+                    $(Kind::$kind => flag!($bookkeeping table),)+
+                    $(Kind::$made => false,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    // kind, number: name, key, colour, on by default, floods the ring, needed by the process table
+    probed {
+        Exec = 1: "exec" 'E' Green   on -      table, "A program was started, or failed to start.";
+        Exit = 2: "exit" 'X' Magenta on -      table, "A process ended: its last thread did.";
+        Open = 3: "open" 'O' Plain   on floods -,     "A file was opened, or failed to open.";
+        Fork = 4: "fork" 'K' Blue    -  -      table, "A process was created.";
+        Bpf = 5:  "bpf"  'B' Yellow  on -      -,     "A BPF program was loaded or attached, or failed to.";
+    }
+    made in user space {
+        Lost = 6: "lost" Alarm, "Events are missing here.";
+    }
+}
+
+/// What the name of a kind is painted with: one of the terminal's colours.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Colour {
+    /// As other text.
+    Plain,
+    /// Green.
+    Green,
+    /// Yellow.
+    Yellow,
+    /// Blue.
+    Blue,
+    /// Magenta.
+    Magenta,
+    /// As what is wrong.
+    Alarm,
 }
 
 impl Kind {
-    /// Every kind, in the order in which users see them.
-    pub const ALL: [Kind; 6] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Fork, Kind::Bpf, Kind::Lost];
-    /// The kinds that probes make.
-    pub const PROBED: [Kind; 5] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Fork, Kind::Bpf];
-
-    /// The name that filters, JSON and the account use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Exec => "exec",
-            Kind::Exit => "exit",
-            Kind::Open => "open",
-            Kind::Fork => "fork",
-            Kind::Bpf => "bpf",
-            Kind::Lost => "lost",
+    /// The kinds that probes make, those that are on by default first.
+    pub const DEFAULT_FIRST: [Kind; Kind::PROBED.len()] = {
+        let mut kinds = Kind::PROBED;
+        let (mut next, mut at) = (0, 0);
+        while at < 2 * Kind::PROBED.len() {
+            let kind = Kind::PROBED[at % Kind::PROBED.len()];
+            if kind.on_by_default() == (at < Kind::PROBED.len()) {
+                kinds[next] = kind;
+                next += 1;
+            }
+            at += 1;
         }
+        kinds
+    };
+
+    /// Bytes of the longest name.
+    pub const NAME_LEN: usize = {
+        let (mut longest, mut at) = (0, 0);
+        while at < Kind::ALL.len() {
+            let len = Kind::ALL[at].name().len();
+            longest = if len > longest { len } else { longest };
+            at += 1;
+        }
+        longest
+    };
+
+    /// Where the kind stands in [`Kind::PROBED`].
+    pub fn place(self) -> Option<usize> {
+        Kind::PROBED.iter().position(|kind| *kind == self)
     }
 
-    /// The bit that stands for this kind in a set of kinds.
+    /// The bit that stands for this kind in [`crate::capture::Capture::kinds`] and in a [`KindSet`].
     pub const fn bit(self) -> u32 {
         1 << self as u16
     }
@@ -53,142 +179,322 @@ impl TryFrom<u16> for Kind {
     }
 }
 
-/// One stream of numbered events: a kind as one program makes it. Sequence numbers and counters are kept for each
-/// (slot, CPU), because only there a plain increment is exact: the kernel never runs one program twice at once on a CPU.
-#[repr(u16)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub enum Slot {
-    /// `exec` from the BTF tracepoint `sched_process_exec`.
-    ExecBtf = 0,
-    /// `exec` from the classic tracepoint `sched:sched_process_exec`.
-    ExecTp = 1,
-    /// `exit` from the BTF tracepoint `sched_process_exit`.
-    ExitBtf = 2,
-    /// `exit` from the classic tracepoint `sched:sched_process_exit`.
-    ExitTp = 3,
-    /// `fork` from the BTF tracepoint `sched_process_fork`.
-    ForkBtf = 4,
-    /// `open` from the BTF tracepoint `sys_exit`.
-    OpenSysExit = 5,
-    /// `bpf` from the BTF tracepoint `sys_exit`.
-    BpfSysExit = 6,
-    /// `open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.
-    OpenTp = 7,
-    /// `bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.
-    BpfTp = 8,
-    /// Failed `exec` from the BTF tracepoint `sys_exit`.
-    ExecSysExit = 9,
-    /// Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.
-    ExecFailTp = 10,
-    /// `open` through io_uring, from the BTF tracepoint `io_uring_complete`.
-    OpenUring = 11,
-    /// `open` from the returns of the functions behind the system calls.
-    OpenMulti = 12,
-    /// `bpf` from the returns of the functions behind the system calls.
-    BpfMulti = 13,
-    /// Failed `exec` from the returns of the functions behind the system calls.
-    ExecFailMulti = 14,
-    /// `fork` from the entry of `wake_up_new_task`.
-    ForkMulti = 15,
-    /// `open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.
-    OpenUringTp = 16,
-    /// `open` through io_uring that makes no completion, from the return of `io_openat2`.
-    OpenUringQuiet = 17,
-    /// Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).
-    UringSubmit = 18,
-    /// Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.
-    UringSubmitTp = 19,
-    /// Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.
-    UringRefused = 20,
-    /// Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.
-    UringRefusedTp = 21,
+/// A set of kinds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct KindSet(u32);
+
+impl KindSet {
+    /// No kind.
+    pub const NONE: KindSet = KindSet(0);
+    /// Every kind.
+    pub const ALL: KindSet = KindSet::of(&Kind::ALL);
+    /// The kinds that probes make.
+    pub const PROBED: KindSet = KindSet::of(&Kind::PROBED);
+    /// The kinds that probes make and that are shown where none are named.
+    pub const BY_DEFAULT: KindSet = {
+        let (mut set, mut at) = (KindSet::NONE, 0);
+        while at < Kind::PROBED.len() {
+            if Kind::PROBED[at].on_by_default() {
+                set.0 |= Kind::PROBED[at].bit();
+            }
+            at += 1;
+        }
+        set
+    };
+
+    /// The kinds that probes make and that are shown only where they are asked for.
+    pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0);
+
+    /// The set of these kinds.
+    pub const fn of(kinds: &[Kind]) -> KindSet {
+        let (mut set, mut at) = (KindSet::NONE, 0);
+        while at < kinds.len() {
+            set.0 |= kinds[at].bit();
+            at += 1;
+        }
+        set
+    }
+
+    /// The set as [`crate::capture::Capture::kinds`] holds it: [`Kind::bit`]s.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set that [`Self::bits`] makes. Bits of no kind are left out.
+    pub const fn from_bits(bits: u32) -> KindSet {
+        KindSet(bits & KindSet::ALL.0)
+    }
+
+    /// Whether the kind is in the set.
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    /// Whether no kind is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The kinds, in the order of [`Kind::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+
+    /// The set with the kind put in, or taken out if it is there.
+    #[must_use]
+    pub const fn toggled(self, kind: Kind) -> KindSet {
+        KindSet(self.0 ^ kind.bit())
+    }
+}
+
+impl From<Kind> for KindSet {
+    fn from(kind: Kind) -> KindSet {
+        KindSet(kind.bit())
+    }
+}
+
+impl FromIterator<Kind> for KindSet {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> KindSet {
+        kinds.into_iter().fold(KindSet::NONE, |set, kind| set | kind.into())
+    }
+}
+
+impl BitOr for KindSet {
+    type Output = KindSet;
+    fn bitor(self, other: KindSet) -> KindSet {
+        KindSet(self.0 | other.0)
+    }
+}
+
+impl BitAnd for KindSet {
+    type Output = KindSet;
+    fn bitand(self, other: KindSet) -> KindSet {
+        KindSet(self.0 & other.0)
+    }
+}
+
+impl BitAndAssign for KindSet {
+    fn bitand_assign(&mut self, other: KindSet) {
+        self.0 &= other.0;
+    }
+}
+
+impl Not for KindSet {
+    type Output = KindSet;
+    fn not(self) -> KindSet {
+        KindSet(!self.0 & KindSet::ALL.0)
+    }
+}
+
+impl fmt::Debug for KindSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+macro_rules! slots {
+    ($($slot:ident = $number:literal: $kind:ident $program:literal $shows:ident, $doc:literal;)+) => {
+        /// One stream of numbered events: a kind as one program makes it. Sequence numbers and counters are kept for each
+        /// (slot, CPU), because only there a plain increment is exact: the kernel never runs one program twice at once on
+        /// a CPU.
+        #[repr(u16)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Slot {
+            $(#[doc = $doc] $slot = $number,)+
+        }
+
+        impl Slot {
+            /// Every slot.
+            pub const ALL: [Slot; [$(Slot::$slot),+].len()] = [$(Slot::$slot),+];
+
+            /// The kind of event that this slot makes.
+            pub const fn kind(self) -> Kind {
+                match self {
+                    $(Slot::$slot => Kind::$kind,)+
+                }
+            }
+
+            /// The program in the probe object that fills this slot.
+            pub const fn program(self) -> &'static str {
+                match self {
+                    $(Slot::$slot => $program,)+
+                }
+            }
+
+            /// What of its kind this slot shows.
+            pub const fn shows(self) -> Shows {
+                match self {
+                    $(Slot::$slot => Shows::$shows,)+
+                }
+            }
+        }
+    };
+}
+
+slots! {
+    // slot, number: kind, program, what of the kind it shows
+    ExecBtf = 0:         Exec "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
+    ExecTp = 1:          Exec "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
+    ExitBtf = 2:         Exit "exit_btf"           Most,    "`exit` from the BTF tracepoint `sched_process_exit`.";
+    ExitTp = 3:          Exit "exit_tp"            Most,    "`exit` from the classic tracepoint `sched:sched_process_exit`.";
+    ForkBtf = 4:         Fork "fork_btf"           Most,    "`fork` from the BTF tracepoint `sched_process_fork`.";
+    OpenSysExit = 5:     Open "sys_exit_btf"       Most,    "`open` from the BTF tracepoint `sys_exit`.";
+    BpfSysExit = 6:      Bpf  "sys_exit_btf"       Most,    "`bpf` from the BTF tracepoint `sys_exit`.";
+    OpenTp = 7:          Open "open_tp"            Most,    "`open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.";
+    BpfTp = 8:           Bpf  "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
+    ExecSysExit = 9:     Exec "sys_exit_btf"       Rest,    "Failed `exec` from the BTF tracepoint `sys_exit`.";
+    ExecFailTp = 10:     Exec "exec_fail_tp"       Rest,    "Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
+    OpenUring = 11:      Open "uring_complete_btf" Rest,    "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
+    OpenMulti = 12:      Open "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
+    BpfMulti = 13:       Bpf  "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
+    ExecFailMulti = 14:  Exec "exec_fail_multi"    Rest,    "Failed `exec` from the returns of the functions behind the system calls.";
+    ForkMulti = 15:      Fork "fork_multi"         Most,    "`fork` from the entry of `wake_up_new_task`.";
+    OpenUringTp = 16:    Open "uring_complete_tp"  Rest,    "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
+    OpenUringQuiet = 17: Open "uring_quiet"        Rest,    "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
+    UringSubmit = 18:    Open "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
+    UringSubmitTp = 19:  Open "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
+    UringRefused = 20:   Open "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
+    UringRefusedTp = 21: Open "uring_refused_tp"   Request, "Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.";
+}
+
+/// What a slot shows of its kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shows {
+    /// Most events of the kind.
+    Most,
+    /// Only events that slots of [`Shows::Most`] do not see: execs that fail, opens through io_uring.
+    Rest,
+    /// Requests, of which each is only a part of an event ([`crate::header::flag::REQUEST`]).
+    Request,
 }
 
 /// How many slots the counters have room for.
 pub const SLOTS: usize = 32;
 
+const _: () = {
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        assert!(Kind::ALL[at] as usize <= Kind::ALL.len(), "kinds are numbered from 1, without holes");
+        at += 1;
+    }
+    at = 0;
+    while at < Slot::ALL.len() {
+        assert!(Slot::ALL[at] as usize == at, "slots stand in the order of their numbers, without holes");
+        at += 1;
+    }
+    assert!(Slot::ALL.len() <= SLOTS, "the counters have no room for so many slots");
+};
+
 impl Slot {
-    /// Every slot.
-    pub const ALL: [Slot; 22] = [
-        Slot::ExecBtf,
-        Slot::ExecTp,
-        Slot::ExitBtf,
-        Slot::ExitTp,
-        Slot::ForkBtf,
-        Slot::OpenSysExit,
-        Slot::BpfSysExit,
-        Slot::OpenTp,
-        Slot::BpfTp,
-        Slot::ExecSysExit,
-        Slot::ExecFailTp,
-        Slot::OpenUring,
-        Slot::OpenMulti,
-        Slot::BpfMulti,
-        Slot::ExecFailMulti,
-        Slot::ForkMulti,
-        Slot::OpenUringTp,
-        Slot::OpenUringQuiet,
-        Slot::UringSubmit,
-        Slot::UringSubmitTp,
-        Slot::UringRefused,
-        Slot::UringRefusedTp,
-    ];
-
-    /// The kind of event that this slot makes.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Slot::ExecBtf | Slot::ExecTp | Slot::ExecSysExit | Slot::ExecFailTp | Slot::ExecFailMulti => Kind::Exec,
-            Slot::ExitBtf | Slot::ExitTp => Kind::Exit,
-            Slot::ForkBtf | Slot::ForkMulti => Kind::Fork,
-            Slot::OpenSysExit | Slot::OpenTp | Slot::OpenMulti => Kind::Open,
-            Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet => Kind::Open,
-            Slot::UringSubmit | Slot::UringSubmitTp | Slot::UringRefused | Slot::UringRefusedTp => Kind::Open,
-            Slot::BpfSysExit | Slot::BpfTp | Slot::BpfMulti => Kind::Bpf,
-        }
+    /// The slots of a kind.
+    pub fn of_kind(kind: Kind) -> impl Iterator<Item = Slot> {
+        Slot::ALL.into_iter().filter(move |slot| slot.kind() == kind)
     }
 
-    /// Whether its records are requests, of which each is only a part of an event ([`crate::header::flag::REQUEST`]).
+    /// The slots that a program fills.
+    pub fn of_program(program: &str) -> impl Iterator<Item = Slot> {
+        Slot::ALL.into_iter().filter(move |slot| slot.program() == program)
+    }
+
+    /// Whether its records are requests ([`Shows::Request`]).
     pub const fn is_request(self) -> bool {
-        matches!(self, Slot::UringSubmit | Slot::UringSubmitTp | Slot::UringRefused | Slot::UringRefusedTp)
+        matches!(self.shows(), Shows::Request)
     }
 
-    /// The program in the probe object that fills this slot.
-    pub const fn program(self) -> &'static str {
-        match self {
-            Slot::ExecBtf => "exec_btf",
-            Slot::ExecTp => "exec_tp",
-            Slot::ExitBtf => "exit_btf",
-            Slot::ExitTp => "exit_tp",
-            Slot::ForkBtf => "fork_btf",
-            Slot::OpenSysExit | Slot::BpfSysExit | Slot::ExecSysExit => "sys_exit_btf",
-            Slot::ExecFailTp => "exec_fail_tp",
-            Slot::OpenUring => "uring_complete_btf",
-            Slot::OpenUringTp => "uring_complete_tp",
-            Slot::OpenUringQuiet => "uring_quiet",
-            Slot::UringSubmit => "uring_submit_btf",
-            Slot::UringSubmitTp => "uring_submit_tp",
-            Slot::UringRefused => "uring_refused_btf",
-            Slot::UringRefusedTp => "uring_refused_tp",
-            Slot::OpenTp => "open_tp",
-            Slot::BpfTp => "bpf_tp",
-            Slot::OpenMulti => "open_multi",
-            Slot::BpfMulti => "bpf_multi",
-            Slot::ExecFailMulti => "exec_fail_multi",
-            Slot::ForkMulti => "fork_multi",
-        }
+    /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed exec
+    /// changes nothing.
+    pub const fn keeps_the_table(self) -> bool {
+        self.kind().keeps_the_table() && matches!(self.shows(), Shows::Most)
     }
 }
 
 /// Whether a program shows most of a kind, or only some ways to make it that another program does not see.
 pub fn shows_most(program: &str, kind: Kind) -> bool {
-    let execs_that_failed = matches!(program, "exec_fail_tp" | "exec_fail_multi" | "exec_bprm_multi")
-        || (program, kind) == ("sys_exit_btf", Kind::Exec);
-    !execs_that_failed && !program.starts_with("uring_")
+    Slot::of_program(program).any(|slot| slot.kind() == kind && slot.shows() == Shows::Most)
 }
 
 impl TryFrom<u16> for Slot {
     type Error = UnknownKind;
     fn try_from(value: u16) -> Result<Self, UnknownKind> {
         Slot::ALL.into_iter().find(|s| *s as u16 == value).ok_or(UnknownKind(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_values_stay() {
+        for (number, name) in (1..).zip(["exec", "exit", "open", "fork", "bpf", "lost"]) {
+            assert_eq!(Kind::try_from(number).map(Kind::name), Ok(name));
+        }
+        let slots = [
+            (Kind::Exec, "exec_btf"),
+            (Kind::Exec, "exec_tp"),
+            (Kind::Exit, "exit_btf"),
+            (Kind::Exit, "exit_tp"),
+            (Kind::Fork, "fork_btf"),
+            (Kind::Open, "sys_exit_btf"),
+            (Kind::Bpf, "sys_exit_btf"),
+            (Kind::Open, "open_tp"),
+            (Kind::Bpf, "bpf_tp"),
+            (Kind::Exec, "sys_exit_btf"),
+            (Kind::Exec, "exec_fail_tp"),
+            (Kind::Open, "uring_complete_btf"),
+            (Kind::Open, "open_multi"),
+            (Kind::Bpf, "bpf_multi"),
+            (Kind::Exec, "exec_fail_multi"),
+            (Kind::Fork, "fork_multi"),
+            (Kind::Open, "uring_complete_tp"),
+            (Kind::Open, "uring_quiet"),
+            (Kind::Open, "uring_submit_btf"),
+            (Kind::Open, "uring_submit_tp"),
+            (Kind::Open, "uring_refused_btf"),
+            (Kind::Open, "uring_refused_tp"),
+        ];
+        for (number, made) in (0..).zip(slots) {
+            assert_eq!(Slot::try_from(number).map(|slot| (slot.kind(), slot.program())), Ok(made));
+        }
+    }
+
+    #[test]
+    fn sets_hold_what_was_put_in() {
+        let set = KindSet::of(&[Kind::Fork, Kind::Exec]);
+        assert!(set.iter().eq([Kind::Exec, Kind::Fork]), "{set:?}");
+        assert_eq!((set.bits(), KindSet::from_bits(set.bits())), (1 << 4 | 1 << 1, set));
+        assert_eq!((KindSet::from_bits(u32::MAX), !KindSet::NONE), (KindSet::ALL, KindSet::ALL));
+        assert!((!set & set).is_empty() && !set | set == KindSet::ALL);
+        assert_eq!(set.toggled(Kind::Fork), Kind::Exec.into());
+        assert_eq!(set.toggled(Kind::Open), set | Kind::Open.into());
+        assert_eq!(set.iter().collect::<KindSet>(), set);
+    }
+
+    #[test]
+    fn kinds_that_are_hidden_at_first_come_last() {
+        assert!(Kind::DEFAULT_FIRST.iter().is_sorted_by_key(|kind| !kind.on_by_default()));
+        assert_eq!(KindSet::of(&Kind::DEFAULT_FIRST), KindSet::PROBED);
+        assert!(KindSet::BY_DEFAULT.iter().eq(Kind::PROBED.into_iter().filter(|kind| kind.on_by_default())));
+    }
+
+    #[test]
+    fn a_program_shows_most_of_a_kind_or_the_rest() {
+        for (program, kind) in [("exec_btf", Kind::Exec), ("sys_exit_btf", Kind::Open), ("sys_exit_btf", Kind::Bpf)] {
+            assert!(shows_most(program, kind), "{program}");
+        }
+        for program in ["sys_exit_btf", "exec_fail_tp", "exec_fail_multi", "exec_bprm_multi"] {
+            assert!(!shows_most(program, Kind::Exec), "{program}");
+        }
+        for program in ["uring_submit_btf", "uring_complete_tp", "uring_quiet", "exec_btf"] {
+            assert!(!shows_most(program, Kind::Open), "{program}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_processes_keeps_their_table() {
+        let kept: KindSet = Slot::ALL.into_iter().filter(|slot| slot.keeps_the_table()).map(Slot::kind).collect();
+        assert_eq!(kept, KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Fork]));
+        assert!(!Slot::ExecSysExit.keeps_the_table() && !Slot::ExecFailTp.keeps_the_table());
+        assert!(!Slot::ExecFailMulti.keeps_the_table() && Slot::ExecTp.keeps_the_table());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tracetui::app::{App, KINDS_AT_START, Settings, language};
+use tracetui::app::{App, Settings, language};
 use tracetui::budget::Budget;
 use tracetui::command::dashboard::{self, Look};
 use tracetui::frame::Batch;
@@ -20,7 +20,7 @@ use tracetui::view::theme::{Colours, Theme};
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::mark;
@@ -214,16 +214,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let rate = args.next().map_or(Ok(800), |rate| rate.parse())?;
     let memory: u64 = args.next().map_or(Ok(256), |memory| memory.parse())?;
-    let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
     let settings = Settings {
         budget: Budget::new(memory << 20),
-        kinds: KINDS_AT_START,
+        kinds: KindSet::BY_DEFAULT,
         zone_s: 0,
         capture: "all".into(),
         filter: String::new(),
         parse: language::parse,
     };
-    let app = App::new(Pipeline::new(kinds), settings).map_err(|error| error.message)?;
+    let app = App::new(Pipeline::new(KindSet::PROBED), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };
     let look = Look { theme: Theme { colours, charset: dashboard::charset() }, ..Look::default() };
     let (to, batches) = mpsc::channel(limits::BATCHES_QUEUED);

@@ -14,7 +14,7 @@ use crate::limits;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use tracetui_shared::counters::{REASONS, Reason, SlotCounters};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 
 /// What the pipeline and its sink count themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl KindAccount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     kinds: [KindAccount; Kind::PROBED.len()],
-    /// Kinds that were asked for, as [`Kind::bit`]s.
-    pub asked: u32,
+    /// Kinds that were asked for.
+    pub asked: KindSet,
     /// tracetui's own events, among the filtered.
     pub own: u64,
     /// Delivered with a field cut short.
@@ -195,10 +195,6 @@ fn add(a: u64, b: u64) -> u64 {
     a.saturating_add(b)
 }
 
-fn index(kind: Kind) -> Option<usize> {
-    Kind::PROBED.iter().position(|k| *k == kind)
-}
-
 /// Per kind, in the order of [`Kind::PROBED`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByKind([Counted; Kind::PROBED.len()]);
@@ -206,18 +202,18 @@ pub struct ByKind([Counted; Kind::PROBED.len()]);
 impl ByKind {
     /// A kind's figures; `None` for `lost`, whose rows are no events.
     pub fn of(&mut self, kind: Kind) -> Option<&mut Counted> {
-        self.0.get_mut(index(kind)?)
+        self.0.get_mut(kind.place()?)
     }
 
     /// A kind's figures.
     pub fn get(&self, kind: Kind) -> Counted {
-        index(kind).and_then(|i| self.0.get(i)).copied().unwrap_or_default()
+        kind.place().and_then(|i| self.0.get(i)).copied().unwrap_or_default()
     }
 }
 
 impl Account {
     /// Draws up the account from what the probes counted and what was counted here.
-    pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: u32) -> Account {
+    pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: KindSet) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
         for cpu in &counters.cpus {
             for slot in Slot::ALL {
@@ -354,12 +350,12 @@ impl Account {
     }
 
     fn kind_mut(&mut self, kind: Kind) -> Option<&mut KindAccount> {
-        self.kinds.get_mut(index(kind)?)
+        self.kinds.get_mut(kind.place()?)
     }
 
     /// A kind's line.
     pub fn kind(&self, kind: Kind) -> KindAccount {
-        index(kind).and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
+        kind.place().and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
     }
 
     /// All kinds together.
@@ -407,8 +403,8 @@ impl Account {
             let _ = write!(line, " {what} {count}");
         }
         line.push_str(" (");
-        let asked = Kind::PROBED.iter().filter(|k| self.asked & k.bit() != 0);
-        let kinds: Vec<String> = asked.map(|kind| format!("{} {}", kind.name(), self.kind(*kind).delivered)).collect();
+        let asked = (self.asked & KindSet::PROBED).iter();
+        let kinds: Vec<String> = asked.map(|kind| format!("{} {}", kind.name(), self.kind(kind).delivered)).collect();
         line.push_str(&kinds.join(" "));
         line.push(')');
         match self.discrepancies.len() {

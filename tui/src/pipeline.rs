@@ -27,7 +27,7 @@ use order::Order;
 use requests::Requests;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -49,7 +49,7 @@ pub struct Pipeline {
     requests: Requests,
     order: Order,
     counted: ByKind,
-    asked: u32,
+    asked: KindSet,
     unframed: u64,
     /// Events that were handed on before their order was settled.
     unsettled: u64,
@@ -67,8 +67,8 @@ pub struct Pipeline {
 const MISSING: u32 = 3;
 
 impl Pipeline {
-    /// A pipeline for these kinds ([`Kind::bit`]s); what else arrives only keeps the process table true.
-    pub fn new(asked: u32) -> Pipeline {
+    /// A pipeline for these kinds; what else arrives only keeps the process table true.
+    pub fn new(asked: KindSet) -> Pipeline {
         Pipeline { asked, ..Pipeline::default() }
     }
 
@@ -266,7 +266,7 @@ fn release_one(
     frame: &FrameRef<'_>,
     world: &mut World,
     counted: &mut ByKind,
-    asked: u32,
+    asked: KindSet,
     command: Option<&mut CommandTree>,
     to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
 ) {
@@ -286,7 +286,7 @@ fn release_one(
         }
         return;
     }
-    if whose != Whose::Commands || kind != Kind::Lost && asked & kind.bit() == 0 {
+    if whose != Whose::Commands || kind != Kind::Lost && !asked.contains(kind) {
         if let Some(counted) = counted.of(kind) {
             counted.filtered += 1;
         }

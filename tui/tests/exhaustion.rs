@@ -6,14 +6,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracetui::app::{App, Input, KINDS_AT_START, Settings, language};
+use tracetui::app::{App, Input, Settings, language};
 use tracetui::budget::Budget;
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
 use tracetui::pipeline::{Pipeline, Taken};
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::{CgroupId, Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
@@ -203,7 +203,7 @@ struct Counted {
 
 impl Counted {
     fn new(budget: Budget) -> Counted {
-        let mut pipeline = Pipeline::new(u32::MAX);
+        let mut pipeline = Pipeline::new(KindSet::ALL);
         pipeline.set_budget(budget);
         Counted { pipeline, events: 0, budget }
     }
@@ -345,14 +345,13 @@ fn long_exec(maker: &mut Maker) {
 fn dashboard(budget: Budget) -> App {
     let settings = Settings {
         budget,
-        kinds: KINDS_AT_START,
+        kinds: KindSet::BY_DEFAULT,
         zone_s: 0,
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
     };
-    let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
-    App::new(Pipeline::new(kinds), settings).expect("an empty filter")
+    App::new(Pipeline::new(KindSet::PROBED), settings).expect("an empty filter")
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn the_account_adds_up_over_all_its_sources() {
     *counted.of(Kind::Open).expect("probed") =
         Counted { delivered: 80, filtered: 9, unread: 1, cut: 2, ..Counted::default() };
     counted.of(Kind::Fork).expect("probed").kept = 10;
-    let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
+    let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.into());
     assert_eq!(account.kind(Kind::Open).off_by(), 0);
     assert_eq!(account.sum().off_by(), 0);
     assert_eq!(account.unattributed_skips, 4);
@@ -49,7 +49,7 @@ fn what_is_dropped_has_a_name() {
     let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
     let mut counted = ByKind::default();
     *counted.of(Kind::Open).expect("probed") = Counted { delivered: 10, hollow: 2, unseen: 5, ..Counted::default() };
-    let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.bit());
+    let account = Account::of(&counters, &counted, Pairing::default(), Kind::Open.into());
     assert_eq!(account.sum().off_by(), 0);
     assert_eq!(account.kind(Kind::Open).lost.probe, 9, "what could not be reported is lost");
     assert_eq!(
@@ -67,7 +67,7 @@ fn an_event_that_nobody_counted_makes_the_account_fail() {
     let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };
     let mut counted = ByKind::default();
     counted.of(Kind::Open).expect("probed").delivered = 99;
-    let account = Account::of(&counters, &counted, Pairing::default(), 0);
+    let account = Account::of(&counters, &counted, Pairing::default(), KindSet::NONE);
     assert_eq!((account.sum().off_by(), account.kind(Kind::Open).lost.read), (1, 0), "missing is not unreadable");
 }
 
@@ -124,7 +124,7 @@ impl Trace {
     }
 
     fn proved(&self) -> Account {
-        let mut account = Account::of(&self.counters, &self.counted, Pairing::default(), u32::MAX);
+        let mut account = Account::of(&self.counters, &self.counted, Pairing::default(), KindSet::ALL);
         account.prove(&self.counters, &self.counted, &self.arrived, 0);
         account
     }
@@ -225,7 +225,7 @@ fn what_nobody_sent_and_what_was_never_counted_is_a_discrepancy() {
     assert_eq!(trace.proved().discrepancies[0].of, Of::Stream { slot: 77, cpu: 0 });
 
     let trace = Trace::new();
-    let mut account = Account::of(&trace.counters, &trace.counted, Pairing::default(), 0);
+    let mut account = Account::of(&trace.counters, &trace.counted, Pairing::default(), KindSet::NONE);
     account.prove(&trace.counters, &trace.counted, &trace.arrived, 3);
     assert_eq!(account.discrepancies[0].of, Of::Trace, "records that are no frames");
 

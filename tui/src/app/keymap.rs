@@ -1,6 +1,7 @@
 //! The one table of keys: what they do, the footer, the help overlay and the documentation all come from it.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tracetui_shared::kind::Kind;
 
 /// What a key asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,11 +30,7 @@ pub(crate) enum Action {
     OnlyComm,
     OnlyUser,
     NotComm,
-    Execs,
-    Exits,
-    Opens,
-    Bpfs,
-    Forks,
+    Toggle(Kind),
     Failures,
     NextTab,
     PreviousTab,
@@ -99,7 +96,7 @@ pub struct Press {
 }
 
 /// A line of the table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding {
     /// The keys; the first one is the one that is shown where room is scarce.
     pub keys: &'static [Press],
@@ -143,7 +140,39 @@ const fn bind(
 }
 
 /// All keys. The footer takes its labels in this order.
-pub(crate) const KEYS: &[Binding] = &[
+pub(crate) static KEYS: [Binding; BEFORE_KINDS.len() + Kind::PROBED.len() + AFTER_KINDS.len()] = {
+    let mut keys = [BEFORE_KINDS[0]; BEFORE_KINDS.len() + Kind::PROBED.len() + AFTER_KINDS.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = match at.checked_sub(BEFORE_KINDS.len()) {
+            None => BEFORE_KINDS[at],
+            Some(kind) if kind < Kind::PROBED.len() => of_kind(kind),
+            Some(after) => AFTER_KINDS[after - Kind::PROBED.len()],
+        };
+        at += 1;
+    }
+    keys
+};
+
+/// The keys that show and hide kinds, in the order of [`Kind::DEFAULT_FIRST`].
+static OF_KINDS: [Press; Kind::PROBED.len()] = {
+    let mut keys = [key(' '); Kind::PROBED.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        if let Some(letter) = Kind::DEFAULT_FIRST[at].key() {
+            keys[at] = key(letter);
+        }
+        at += 1;
+    }
+    keys
+};
+
+const fn of_kind(at: usize) -> Binding {
+    let keys = std::slice::from_ref(&OF_KINDS[at]);
+    bind(Section::Filter, keys, Action::Toggle(Kind::DEFAULT_FIRST[at]), "", "kinds on, off; K forks")
+}
+
+const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; never hides"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next, previous match"),
@@ -164,11 +193,9 @@ pub(crate) const KEYS: &[Binding] = &[
     bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only this pid, comm, user"),
     bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line, the command"),
     bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy the line, the command"),
-    bind(Section::Filter, &[key('E')], Action::Execs, "", "kinds on, off; K forks"),
-    bind(Section::Filter, &[key('X')], Action::Exits, "", "kinds on, off; K forks"),
-    bind(Section::Filter, &[key('O')], Action::Opens, "", "kinds on, off; K forks"),
-    bind(Section::Filter, &[key('B')], Action::Bpfs, "", "kinds on, off; K forks"),
-    bind(Section::Filter, &[key('K')], Action::Forks, "", "kinds on, off; K forks"),
+];
+
+const AFTER_KINDS: &[Binding] = &[
     bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; COMMAND's output"),
     bind(Section::View, &[key('o')], Action::Output, "", "losses; COMMAND's output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
@@ -254,6 +281,15 @@ mod tests {
         assert_eq!(lookup(key('j'), true), Some(Action::Down));
         assert_eq!(lookup(f(2), false), None);
         assert_eq!(lookup(f(9), false), None);
+    }
+
+    #[test]
+    fn the_help_names_the_kinds_that_are_not_on_by_default() {
+        for kind in Kind::PROBED {
+            let binding = KEYS.iter().find(|b| b.action == Action::Toggle(kind)).expect("every kind has a key");
+            let named = format!("{} {}s", binding.names(), kind.name());
+            assert_eq!(binding.help.contains(&named), !kind.on_by_default(), "{named}: {}", binding.help);
+        }
     }
 
     #[test]

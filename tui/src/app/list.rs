@@ -5,13 +5,13 @@ use crate::enrich::World;
 use crate::event::Seen;
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// What is shown: kinds, failures, and the filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
-    /// As [`Kind::bit`]s.
-    pub kinds: u32,
+    /// The kinds that are.
+    pub kinds: KindSet,
     /// Only what failed.
     pub failures: bool,
     /// The filter.
@@ -44,7 +44,7 @@ impl Shown<'_> {
     }
 
     fn cheap(&self, kind: Kind, failed: bool) -> bool {
-        self.kinds & kind.bit() != 0 && (failed || !self.failures)
+        self.kinds.contains(kind) && (failed || !self.failures)
     }
 }
 

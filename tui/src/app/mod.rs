@@ -38,18 +38,15 @@ use row::{TimeBase, TimeMode};
 use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
-use tracetui_shared::kind::Kind;
-
-/// The kinds that are on at the start: all but forks.
-pub const KINDS_AT_START: u32 = Kind::Exec.bit() | Kind::Exit.bit() | Kind::Open.bit() | Kind::Bpf.bit();
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// What the dashboard is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Bounds what is kept: events, and what is known around them.
     pub budget: Budget,
-    /// Kinds that are shown at first, as [`Kind::bit`]s.
-    pub kinds: u32,
+    /// Kinds that are shown at first.
+    pub kinds: KindSet,
     /// Seconds east of UTC.
     pub zone_s: i32,
     /// What is captured, in words ("all", "comm=cc1").
@@ -96,7 +93,7 @@ pub struct Extent {
 struct ViewState {
     width: u16,
     height: u16,
-    kinds: u32,
+    kinds: KindSet,
     failures: bool,
     time: TimeMode,
     overlay: Option<Overlay>,
@@ -185,8 +182,8 @@ pub struct ExitLine {
 }
 
 impl App {
-    /// A dashboard over a pipeline. The pipeline is asked for forks too, so that `K` shows those that were; they are
-    /// hidden at first.
+    /// A dashboard over a pipeline. The pipeline is asked for the kinds that are hidden at first too, so that their keys show
+    /// what there was.
     ///
     /// # Errors
     /// When the filter of the settings is none.
@@ -302,7 +299,7 @@ impl App {
 
     /// Whether a kind is shown.
     pub fn shows_kind(&self, kind: Kind) -> bool {
-        self.view.kinds & kind.bit() != 0
+        self.view.kinds.contains(kind)
     }
 
     /// Whether only failures are shown.

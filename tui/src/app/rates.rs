@@ -7,8 +7,8 @@ use tracetui_shared::kind::Kind;
 /// Seconds that are remembered.
 const SECONDS: usize = 10;
 
-/// Opens a second above which hiding them is offered, and for how many seconds in a row.
-const MANY_OPENS: (u64, usize) = (2_000, 3);
+/// Events of a kind a second above which hiding them is offered, and for how many seconds in a row.
+const MANY: (u64, usize) = (2_000, 3);
 
 /// Events a second, by kind.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,8 @@ impl Rates {
     /// Counts an event.
     pub fn count(&mut self, kind: Kind, boot_ns: u64) {
         self.start_ns.get_or_insert(boot_ns);
-        let at = Kind::PROBED.iter().position(|known| *known == kind);
-        if let Some(count) = at.and_then(|at| self.counting.get_mut(at)) {
-            *count += 1;
+        if let Some(at) = kind.place() {
+            self.counting[at] += 1;
         }
     }
 
@@ -56,8 +55,7 @@ impl Rates {
 
     /// Events of a kind in the last second.
     pub fn of(&self, kind: Kind) -> u64 {
-        let at = Kind::PROBED.iter().position(|known| *known == kind).unwrap_or_default();
-        self.seconds.back().and_then(|second| second.get(at)).copied().unwrap_or_default()
+        self.seconds.back().zip(kind.place()).map_or(0, |(second, at)| second[at])
     }
 
     /// Events in the last second.
@@ -70,12 +68,15 @@ impl Rates {
         self.seconds.iter().map(|second| second.iter().sum())
     }
 
-    /// Whether opens have been many for a while.
-    pub fn many_opens(&self) -> bool {
-        let (many, for_seconds) = MANY_OPENS;
-        let at = Kind::PROBED.iter().position(|known| *known == Kind::Open).unwrap_or_default();
-        let opens =
-            self.seconds.iter().rev().take(for_seconds).map(|second| second.get(at).copied().unwrap_or_default());
-        self.seconds.len() >= for_seconds && opens.min().is_some_and(|least| least > many)
+    /// The kinds that flood ([`Kind::floods`]) and have been many for a while.
+    pub fn floods(&self) -> impl Iterator<Item = Kind> {
+        Kind::PROBED.into_iter().filter(|kind| kind.floods() && self.many(*kind))
+    }
+
+    fn many(&self, kind: Kind) -> bool {
+        let (many, for_seconds) = MANY;
+        let Some(at) = kind.place() else { return false };
+        let counts = self.seconds.iter().rev().take(for_seconds).map(|second| second[at]);
+        self.seconds.len() >= for_seconds && counts.min().is_some_and(|least| least > many)
     }
 }

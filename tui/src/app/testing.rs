@@ -1,6 +1,6 @@
 //! Frames made by hand, for tests.
 
-use super::{App, Input, KINDS_AT_START, Settings, Tick, language};
+use super::{App, Input, Settings, Tick, language};
 use crate::budget::Budget;
 use crate::event::lost::LostRecord;
 use crate::event::{Body, Event};
@@ -11,7 +11,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, SLOTS, Slot};
+use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::open::OpenRecord;
@@ -128,16 +128,15 @@ pub(crate) fn open_path(event: &Event<'_>) -> String {
 
 /// A dashboard of this size.
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
-    let kinds = Kind::PROBED.iter().fold(0, |bits, kind| bits | kind.bit());
     let settings = Settings {
         budget: Budget::new(memory),
-        kinds: KINDS_AT_START,
+        kinds: KindSet::BY_DEFAULT,
         zone_s: 0,
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
     };
-    let mut app = App::new(Pipeline::new(kinds), settings).expect("an empty filter");
+    let mut app = App::new(Pipeline::new(KindSet::PROBED), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
     let mut clock = Feed::default();
     clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));

@@ -308,11 +308,7 @@ impl App {
             Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::NotComm => {
                 self.add_part(action)
             }
-            Action::Execs => self.toggle(Kind::Exec),
-            Action::Exits => self.toggle(Kind::Exit),
-            Action::Opens => self.toggle(Kind::Open),
-            Action::Bpfs => self.toggle(Kind::Bpf),
-            Action::Forks => self.toggle(Kind::Fork),
+            Action::Toggle(kind) => self.toggle(kind),
             Action::Failures => {
                 self.view.failures = !self.view.failures;
                 self.refilter();
@@ -431,7 +427,7 @@ impl App {
     }
 
     fn toggle(&mut self, kind: Kind) {
-        self.view.kinds ^= kind.bit();
+        self.view.kinds = self.view.kinds.toggled(kind);
         self.refilter();
     }
 

@@ -1,4 +1,12 @@
-//! What help says after the options.
+//! What help says after the options, and of kinds.
+
+use tracetui_shared::kind::{Kind, KindSet};
+
+/// What `--kind` takes: `Kinds: exec exit … [default: all but fork]`.
+pub(super) fn kinds() -> String {
+    let off: Vec<&str> = KindSet::ON_REQUEST.iter().map(Kind::name).collect();
+    format!("Kinds: {} [default: all but {}]", Kind::ALL.map(Kind::name).join(" "), off.join(", "))
+}
 
 macro_rules! filters {
     () => {

@@ -198,8 +198,8 @@ pub struct FilterOptions {
     /// Cgroups, by path
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
-    /// Kinds: exec exit open fork bpf lost [default: all but fork]
-    #[arg(long, value_name = "LIST")]
+    /// Kinds, by name; `lost` too.
+    #[arg(long, value_name = "LIST", help = help::kinds())]
     pub kind: Vec<String>,
     /// Only what failed: an error, a signal, an exit code other than 0
     #[arg(long)]

@@ -4,7 +4,7 @@ use super::dashboard::{self, Left, Look, Mouse};
 use super::say::{name, say};
 use super::signals;
 use super::trace::{self, TraceOptions};
-use crate::app::{App, KINDS_AT_START, Settings, language};
+use crate::app::{App, Settings, language};
 use crate::budget::Budget;
 use crate::cli;
 use crate::pipeline::Pipeline;
@@ -15,7 +15,7 @@ use crate::view::theme::{Colours, Theme};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::KindSet;
 
 /// Shows the dashboard until the user leaves it, then says what was seen.
 ///
@@ -30,18 +30,19 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     };
     signals::ignore_file_size();
     let command = held.as_ref().map(Held::tgid);
-    // Forks are collected too, unless kinds were named, so that a key can show those that were.
+    // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
+    // were.
     let named = !args.trace.filters.kind.is_empty();
-    let kinds = if named { filters.kinds } else { filters.kinds | Kind::Fork.bit() };
+    let kinds = if named { filters.kinds } else { filters.kinds | KindSet::ON_REQUEST };
     let mut capture = filters.capture.clone();
-    capture.capture.kinds = kinds;
+    capture.capture.kinds = kinds.bits();
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
     let budget = Budget::new(args.trace.memory.0);
     let options = TraceOptions { ring_size, budget, kinds, capture, btf: args.trace.btf.file.clone(), command };
     let session = trace::start(&options)?;
     let settings = Settings {
         budget,
-        kinds: if named { filters.kinds } else { KINDS_AT_START },
+        kinds: if named { filters.kinds } else { KindSet::BY_DEFAULT },
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: filters.rest.text().to_owned(),

@@ -537,7 +537,7 @@ mod tests {
 
     fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
         let mut printer = Printer::new(
-            Pipeline::new(Kind::Open.bit()),
+            Pipeline::new(Kind::Open.into()),
             to_writer(format, out.clone()),
             Box::new(|_: &Seen<'_>| true) as Predicate,
             count,
@@ -605,7 +605,7 @@ mod tests {
         let out = Out::default();
         let even = |seen: &Seen<'_>| seen.event.header.seq.is_multiple_of(2);
         let sink = to_writer(FormatName::Text, out.clone());
-        let mut printer = Printer::new(Pipeline::new(Kind::Open.bit()), sink, Box::new(even), None);
+        let mut printer = Printer::new(Pipeline::new(Kind::Open.into()), sink, Box::new(even), None);
         printer.feed(opens(0, 10, None)).expect("written");
         printer.feed(last_counters(10, 0)).expect("written");
         printer.finish().expect("written");

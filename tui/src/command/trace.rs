@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{Kind, shows_most};
+use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct TraceOptions {
     pub ring_size: u32,
     /// Bounds what is read ahead and known.
     pub budget: Budget,
-    /// Kinds that are wanted ([`Kind::bit`]s).
-    pub kinds: u32,
+    /// Kinds that are wanted.
+    pub kinds: KindSet,
     /// What the kernel side lets through.
     pub capture: CaptureFilter,
     /// Where offsets are from, if not from the kernel's own BTF.
@@ -114,9 +114,9 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
     // Forked before anything is attached, which would count its fork as ours.
     let selftest = if proof == Proof::Event { SelfTest::new().ok() } else { None };
     let mut capture = CaptureFilter::NOTHING;
-    let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
+    let kinds = KindSet::PROBED;
     if let Some(selftest) = &selftest {
-        capture.capture.kinds = kinds;
+        capture.capture.kinds = kinds.bits();
         capture.capture.tests = test::TREE;
         capture.trees = vec![selftest.tgid()];
     }
@@ -199,7 +199,7 @@ fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
 
 /// What to say when offsets from a file found nothing that tracetui does itself, though it opens files all the time.
 pub fn doubtful_btf(options: &TraceOptions, account: &crate::account::Account) -> Option<&'static str> {
-    let doubtful = options.btf.is_some() && options.kinds & Kind::Open.bit() != 0 && account.own == 0;
+    let doubtful = options.btf.is_some() && options.kinds.contains(Kind::Open) && account.own == 0;
     doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
 }
 
@@ -296,10 +296,10 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
 
 /// `tracing: exec exit open bpf; ring 16 MiB`: the kinds that were asked for and have a working probe.
 fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
-    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(&kind) && shows_most(probe.name, kind);
+    let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(kind) && shows_most(probe.name, kind);
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
-    let asked = Kind::PROBED.iter().filter(|kind| options.kinds & kind.bit() != 0);
-    let kinds: Vec<&str> = asked.filter(|kind| works(kind)).map(|kind| kind.name()).collect();
+    let asked = (options.kinds & KindSet::PROBED).iter();
+    let kinds: Vec<&str> = asked.filter(works).map(Kind::name).collect();
     format!(
         "tracing: {}; ring {}",
         kinds.join(" "),
@@ -349,7 +349,7 @@ fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) 
 pub fn probe_frame(probe: &ProbeStatus) -> Probe {
     Probe {
         name: probe.name.to_owned(),
-        kinds: probe.kinds.iter().map(|kind| *kind as u16).collect(),
+        kinds: probe.kinds.iter().map(|kind| kind as u16).collect(),
         attached: probe.attached,
         how: probe.how.clone(),
         why: probe.why.clone(),

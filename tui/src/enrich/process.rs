@@ -302,7 +302,7 @@ impl ProcessTable {
             }
             Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
-            Body::Exec(_) | Body::Open(_) | Body::Bpf(_) => {
+            _ => {
                 let process = self.met(&event.header);
                 if let Some(entry) = self.entries.get_mut(&process.key) {
                     entry.others += 1;

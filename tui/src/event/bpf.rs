@@ -1,9 +1,9 @@
 //! `bpf`: a BPF program was loaded or attached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
-use super::{Body, Seen, names};
+use super::{Body, Payload, Seen, names};
 use std::mem::offset_of;
-use tracetui_shared::header::until_nul;
+use tracetui_shared::header::{FrameHeader, until_nul};
 use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
 use zerocopy::{FromBytes, Unalign};
 
@@ -38,18 +38,7 @@ impl std::fmt::Debug for Bpf<'_> {
     }
 }
 
-impl<'a> Bpf<'a> {
-    pub(super) fn decode(payload: &'a [u8]) -> Option<Bpf<'a>> {
-        let (bytes, _) = Unalign::<BpfRecord>::ref_from_prefix(payload).ok()?;
-        let text = |at: usize, len: usize| payload.get(at..at + len).map(until_nul);
-        Some(Bpf {
-            bytes,
-            name: text(offset_of!(BpfRecord, name), NAME_LEN)?,
-            target: text(offset_of!(BpfRecord, target), TARGET_LEN)?,
-            target2: text(offset_of!(BpfRecord, target2), TARGET_LEN)?,
-        })
-    }
-
+impl Bpf<'_> {
     /// All of it.
     pub fn record(&self) -> BpfRecord {
         self.bytes.get()
@@ -146,12 +135,29 @@ impl<'a> Bpf<'a> {
             out.extend_from_slice(self.target2);
         }
     }
+}
 
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
+impl<'a> Payload<'a> for Bpf<'a> {
+    fn decode(payload: &'a [u8]) -> Option<Bpf<'a>> {
+        let (bytes, _) = Unalign::<BpfRecord>::ref_from_prefix(payload).ok()?;
+        let text = |at: usize, len: usize| payload.get(at..at + len).map(until_nul);
+        Some(Bpf {
+            bytes,
+            name: text(offset_of!(BpfRecord, name), NAME_LEN)?,
+            target: text(offset_of!(BpfRecord, target), TARGET_LEN)?,
+            target2: text(offset_of!(BpfRecord, target2), TARGET_LEN)?,
+        })
+    }
+
+    fn failed(&self) -> bool {
+        self.record().ret < 0
+    }
+
+    fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(names::err(self.record().ret).unwrap_or("ok").as_bytes());
     }
 
-    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+    fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
         let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };

@@ -1,7 +1,8 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
-use super::{Body, Names, Parts, Seen, names};
+use super::{Body, Names, Parts, Payload, Seen, names};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exec::{ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
 
@@ -22,8 +23,8 @@ pub struct Exec<'a> {
     pub argv: &'a [u8],
 }
 
-impl<'a> Exec<'a> {
-    pub(super) fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
+impl<'a> Payload<'a> for Exec<'a> {
+    fn decode(payload: &'a [u8]) -> Option<Exec<'a>> {
         let (record, mut parts) = Parts::fixed::<ExecRecord>(payload)?;
         let filename = parts.next(record.filename_len.into())?;
         let interp = parts.next(record.interp_len.into())?;
@@ -32,11 +33,32 @@ impl<'a> Exec<'a> {
         Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
     }
 
+    fn failed(&self) -> bool {
+        self.record.ret < 0
+    }
+
     /// Whether arguments or the end of the file's name are missing, or anything for want of room in the ring.
-    pub fn cut(&self) -> bool {
+    fn cut(&self) -> bool {
         self.record.filename_marks & mark::CUT != 0 || self.record.argv_marks & NO_ROOM != 0 || self.argv_cut()
     }
 
+    fn result(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(names::err(self.record.ret).unwrap_or("ok").as_bytes());
+    }
+
+    fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
+        if self.argv.is_empty() {
+            out.extend_from_slice(self.filename);
+        } else {
+            out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
+        }
+        if self.cut() {
+            out.extend_from_slice(b" ...");
+        }
+    }
+}
+
+impl Exec<'_> {
     fn argv_cut(&self) -> bool {
         (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
@@ -47,21 +69,6 @@ impl<'a> Exec<'a> {
             u32::MAX if self.argv_cut() => None,
             u32::MAX => Some(super::describe::args(self.argv).count() as u32),
             argc => Some(argc),
-        }
-    }
-
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(names::err(self.record.ret).unwrap_or("ok").as_bytes());
-    }
-
-    pub(super) fn detail(&self, out: &mut Vec<u8>) {
-        if self.argv.is_empty() {
-            out.extend_from_slice(self.filename);
-        } else {
-            out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
-        }
-        if self.cut() {
-            out.extend_from_slice(b" ...");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `exit`: a process ended.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Seen, names};
+use super::{Body, Parts, Payload, Seen, names};
 use crate::text::time;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exit::ExitRecord;
@@ -22,11 +22,35 @@ pub enum Ended {
     Signal(u32),
 }
 
-impl Exit {
-    pub(super) fn decode(payload: &[u8]) -> Option<Exit> {
+impl Payload<'_> for Exit {
+    fn decode(payload: &[u8]) -> Option<Exit> {
         Parts::fixed::<ExitRecord>(payload).map(|(record, _)| Exit { record })
     }
 
+    fn failed(&self) -> bool {
+        self.record.status != 0
+    }
+
+    fn result(&self, out: &mut Vec<u8>) {
+        match self.ended() {
+            Ended::Code(code) => out.extend_from_slice(code.to_string().as_bytes()),
+            Ended::Signal(signal) => match names::signal(signal) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => out.extend_from_slice(format!("signal {signal}").as_bytes()),
+            },
+        }
+    }
+
+    fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"ran ");
+        time::short_duration(header.time.since(header.start), out);
+        if self.core() {
+            out.extend_from_slice(b", core dumped");
+        }
+    }
+}
+
+impl Exit {
     /// How the process ended: WIFEXITED, WEXITSTATUS, WTERMSIG.
     pub fn ended(&self) -> Ended {
         match self.record.status & 0x7f {
@@ -38,24 +62,6 @@ impl Exit {
     /// Whether a core was dumped: WCOREDUMP.
     pub fn core(&self) -> bool {
         self.record.status & 0x80 != 0
-    }
-
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
-        match self.ended() {
-            Ended::Code(code) => out.extend_from_slice(code.to_string().as_bytes()),
-            Ended::Signal(signal) => match names::signal(signal) {
-                Some(name) => out.extend_from_slice(name.as_bytes()),
-                None => out.extend_from_slice(format!("signal {signal}").as_bytes()),
-            },
-        }
-    }
-
-    pub(super) fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"ran ");
-        time::short_duration(header.time.since(header.start), out);
-        if self.core() {
-            out.extend_from_slice(b", core dumped");
-        }
     }
 }
 

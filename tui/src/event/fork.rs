@@ -1,7 +1,8 @@
 //! `fork`: a process was created.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Seen};
+use super::{Body, Parts, Payload, Seen};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::fork::ForkRecord;
 
 /// A `fork`.
@@ -11,16 +12,16 @@ pub struct Fork {
     pub record: ForkRecord,
 }
 
-impl Fork {
-    pub(super) fn decode(payload: &[u8]) -> Option<Fork> {
+impl Payload<'_> for Fork {
+    fn decode(payload: &[u8]) -> Option<Fork> {
         Parts::fixed::<ForkRecord>(payload).map(|(record, _)| Fork { record })
     }
 
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
+    fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.record.child.0.to_string().as_bytes());
     }
 
-    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+    fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         out.extend_from_slice(b"child ");
         self.result(out);
     }

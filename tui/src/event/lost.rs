@@ -1,8 +1,9 @@
 //! `lost`: events are missing here. Made in user space from the numbers and counters of the probes.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Seen};
+use super::{Body, Parts, Payload, Seen};
 use crate::text::grouped;
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -64,24 +65,26 @@ pub struct Lost {
     pub cause: Cause,
 }
 
-impl Lost {
-    pub(super) fn decode(payload: &[u8]) -> Option<Lost> {
+impl Payload<'_> for Lost {
+    fn decode(payload: &[u8]) -> Option<Lost> {
         let (record, _) = Parts::fixed::<LostRecord>(payload)?;
         let cause = [Cause::Ring, Cause::Probe, Cause::Read].into_iter().find(|c| *c as u16 == record.cause)?;
         Some(Lost { record, cause })
     }
 
-    /// The kind of the missing events.
-    pub fn of(&self) -> Option<Kind> {
-        Kind::try_from(self.record.of).ok()
-    }
-
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
+    fn result(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.record.count.to_string().as_bytes());
     }
 
-    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+    fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         self.sentence(out);
+    }
+}
+
+impl Lost {
+    /// The kind of the missing events.
+    pub fn of(&self) -> Option<Kind> {
+        Kind::try_from(self.record.of).ok()
     }
 
     /// What a row about it says: `1,204 open events lost here: kernel ring full`.

@@ -1,7 +1,7 @@
 //! Events: a frame decoded, still pointing into the frame's bytes.
 //!
-//! This is the only place that matches over kinds; each kind has a file of its own with its decoding, its table of
-//! fields ([`describe::Field`]) and its two columns (result and detail).
+//! This is the only place that matches over kinds; each kind has a file of its own with its decoding and its two columns,
+//! result and detail ([`Payload`]), and its table of fields ([`describe::Field`]).
 
 pub(crate) mod bpf;
 pub mod describe;
@@ -32,21 +32,91 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
-/// What is particular to a kind.
-#[derive(Clone, Copy, Debug)]
-pub enum Body<'a> {
-    /// A program was started, or failed to start.
-    Exec(exec::Exec<'a>),
-    /// A process ended.
-    Exit(exit::Exit),
-    /// A file was opened, or failed to open.
-    Open(open::Open<'a>),
-    /// A process was created.
-    Fork(fork::Fork),
-    /// A BPF program was loaded or attached, or failed to.
-    Bpf(bpf::Bpf<'a>),
-    /// Events are missing here.
-    Lost(lost::Lost),
+/// What the file of a kind says of its events.
+pub(crate) trait Payload<'a>: Sized {
+    /// Reads the payload of a frame. `None` when it ends before its fixed part or one of the parts that it gives the lengths
+    /// of.
+    fn decode(payload: &'a [u8]) -> Option<Self>;
+
+    /// Whether it failed: the call returned an error, or the process ended by a signal or with a code other than 0.
+    fn failed(&self) -> bool {
+        false
+    }
+
+    /// Whether a field came cut short.
+    fn cut(&self) -> bool {
+        false
+    }
+
+    /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
+    fn result(&self, out: &mut Vec<u8>);
+
+    /// The DETAIL column. Raw bytes, not escaped.
+    fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>);
+}
+
+macro_rules! kinds {
+    ($life:lifetime: $($file:ident::$kind:ident $(<$of:lifetime>)?,)+) => {
+        /// What is particular to a kind.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Body<$life> {
+            $(#[doc = concat!("[`Kind::", stringify!($kind), "`].")] $kind($file::$kind $(<$of>)?),)+
+        }
+
+        impl<$life> Body<$life> {
+            fn decode(kind: Kind, payload: &$life [u8]) -> Option<Body<$life>> {
+                match kind {
+                    $(Kind::$kind => Payload::decode(payload).map(Body::$kind),)+
+                }
+            }
+
+            fn kind(&self) -> Kind {
+                match self {
+                    $(Body::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            fn failed(&self) -> bool {
+                match self {
+                    $(Body::$kind(payload) => Payload::failed(payload),)+
+                }
+            }
+
+            fn cut(&self) -> bool {
+                match self {
+                    $(Body::$kind(payload) => Payload::cut(payload),)+
+                }
+            }
+
+            fn result(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Body::$kind(payload) => payload.result(out),)+
+                }
+            }
+
+            fn detail(&self, header: &FrameHeader, out: &mut Vec<u8>) {
+                match self {
+                    $(Body::$kind(payload) => payload.detail(header, out),)+
+                }
+            }
+        }
+
+        /// The fields that are particular to a kind, in the order of the JSON object.
+        pub fn fields_of(kind: Kind) -> &'static [Field] {
+            match kind {
+                $(Kind::$kind => $file::FIELDS,)+
+            }
+        }
+    };
+}
+
+kinds! { 'a:
+    exec::Exec<'a>,
+    exit::Exit,
+    open::Open<'a>,
+    fork::Fork,
+    bpf::Bpf<'a>,
+    lost::Lost,
 }
 
 /// Why a frame is no event.
@@ -67,59 +137,23 @@ impl<'a> Event<'a> {
     /// [`DecodeError`] when the kind is unknown or the payload is shorter than it says.
     pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
         let kind = Kind::try_from(frame.header.kind).map_err(DecodeError::Kind)?;
-        let body = match kind {
-            Kind::Exec => exec::Exec::decode(frame.payload).map(Body::Exec),
-            Kind::Exit => exit::Exit::decode(frame.payload).map(Body::Exit),
-            Kind::Open => open::Open::decode(frame.payload).map(Body::Open),
-            Kind::Fork => fork::Fork::decode(frame.payload).map(Body::Fork),
-            Kind::Bpf => bpf::Bpf::decode(frame.payload).map(Body::Bpf),
-            Kind::Lost => lost::Lost::decode(frame.payload).map(Body::Lost),
-        };
-        Ok(Event { header: frame.header, body: body.ok_or(DecodeError::Short(kind))? })
+        let body = Body::decode(kind, frame.payload).ok_or(DecodeError::Short(kind))?;
+        Ok(Event { header: frame.header, body })
     }
 
     /// The kind.
     pub fn kind(&self) -> Kind {
-        match self.body {
-            Body::Exec(_) => Kind::Exec,
-            Body::Exit(_) => Kind::Exit,
-            Body::Open(_) => Kind::Open,
-            Body::Fork(_) => Kind::Fork,
-            Body::Bpf(_) => Kind::Bpf,
-            Body::Lost(_) => Kind::Lost,
-        }
+        self.body.kind()
     }
 
     /// Whether it failed: the call returned an error, or the process ended by a signal or with a code other than 0.
     pub fn failed(&self) -> bool {
-        match &self.body {
-            Body::Exec(exec) => exec.record.ret < 0,
-            Body::Exit(exit) => exit.record.status != 0,
-            Body::Open(open) => open.record.ret < 0,
-            Body::Bpf(bpf) => bpf.record().ret < 0,
-            Body::Fork(_) | Body::Lost(_) => false,
-        }
+        self.body.failed()
     }
 
     /// Whether a field came cut short.
     pub fn cut(&self) -> bool {
-        match &self.body {
-            Body::Exec(exec) => exec.cut(),
-            Body::Open(open) => open.cut(),
-            _ => false,
-        }
-    }
-}
-
-/// The fields that are particular to a kind, in the order of the JSON object.
-pub fn fields_of(kind: Kind) -> &'static [Field] {
-    match kind {
-        Kind::Exec => exec::FIELDS,
-        Kind::Exit => exit::FIELDS,
-        Kind::Open => open::FIELDS,
-        Kind::Fork => fork::FIELDS,
-        Kind::Bpf => bpf::FIELDS,
-        Kind::Lost => lost::FIELDS,
+        self.body.cut()
     }
 }
 
@@ -139,26 +173,12 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
     pub fn result(&self, out: &mut Vec<u8>) {
-        match &self.event.body {
-            Body::Exec(exec) => exec.result(out),
-            Body::Exit(exit) => exit.result(out),
-            Body::Open(open) => open.result(out),
-            Body::Fork(fork) => fork.result(out),
-            Body::Bpf(bpf) => bpf.result(out),
-            Body::Lost(lost) => lost.result(out),
-        }
+        self.event.body.result(out);
     }
 
     /// The DETAIL column. Raw bytes, not escaped.
     pub fn detail(&self, out: &mut Vec<u8>) {
-        match &self.event.body {
-            Body::Exec(exec) => exec.detail(out),
-            Body::Exit(exit) => exit.detail(&self.event.header, out),
-            Body::Open(open) => open.detail(out),
-            Body::Fork(fork) => fork.detail(out),
-            Body::Bpf(bpf) => bpf.detail(out),
-            Body::Lost(lost) => lost.detail(out),
-        }
+        self.event.body.detail(&self.event.header, out);
     }
 
     /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.

@@ -3,7 +3,8 @@
 use super::describe::{Field, Shape, Value, Why, err_value};
 use crate::arch;
 
-use super::{Body, Names, Parts, Seen, names};
+use super::{Body, Names, Parts, Payload, Seen, names};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
 
@@ -18,8 +19,8 @@ pub struct Open<'a> {
     pub path: &'a [u8],
 }
 
-impl<'a> Open<'a> {
-    pub(super) fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
+impl<'a> Payload<'a> for Open<'a> {
+    fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
         let mut names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
         let path = parts.next(record.path_len.into())?;
@@ -29,30 +30,22 @@ impl<'a> Open<'a> {
         Some(Open { record, names, path })
     }
 
-    /// Whether a path came cut short.
-    pub fn cut(&self) -> bool {
+    fn failed(&self) -> bool {
+        self.record.ret < 0
+    }
+
+    fn cut(&self) -> bool {
         (self.record.names_marks | self.record.path_marks) & mark::CUT != 0
     }
 
-    /// Whether the caller's root was not met on the way from the opened file up, or is not in the caller's mount namespace.
-    fn root_unknown(&self) -> bool {
-        self.record.root_off == u16::MAX
-    }
-
-    /// The caller's root, when it is not the root of its mount namespace.
-    pub fn root(&self) -> Option<Names<'a>> {
-        let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
-        Some(Names { bytes: above, marks: 0 })
-    }
-
-    pub(super) fn result(&self, out: &mut Vec<u8>) {
+    fn result(&self, out: &mut Vec<u8>) {
         match names::err(self.record.ret) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
             None => out.extend_from_slice(itoa::Buffer::new().format(self.record.ret).as_bytes()),
         }
     }
 
-    pub(super) fn detail(&self, out: &mut Vec<u8>) {
+    fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         let access = names::access_letters(self.flags());
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
@@ -64,6 +57,19 @@ impl<'a> Open<'a> {
         if self.record.ret >= 0 && self.names.deleted() {
             out.extend_from_slice(b"  (deleted)");
         }
+    }
+}
+
+impl<'a> Open<'a> {
+    /// Whether the caller's root was not met on the way from the opened file up, or is not in the caller's mount namespace.
+    fn root_unknown(&self) -> bool {
+        self.record.root_off == u16::MAX
+    }
+
+    /// The caller's root, when it is not the root of its mount namespace.
+    pub fn root(&self) -> Option<Names<'a>> {
+        let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
+        Some(Names { bytes: above, marks: 0 })
     }
 
     fn by_openat2(&self) -> bool {

@@ -17,13 +17,10 @@ use super::{Filter, FilterError, Names, Scratch};
 use crate::capture::{CaptureFilter, CgroupTest};
 use crate::event::{Body, Seen};
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// Positions of a [`CommGlobs`].
 const POSITIONS: usize = 64;
-
-/// The kinds that are shown when none are named.
-pub(crate) const DEFAULT_KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
 
 /// The filter options as they were written. Each value of one option, or piece between commas, is an alternative;
 /// different options must all hold.
@@ -52,8 +49,8 @@ pub struct FilterOptions {
 pub struct Compiled {
     /// For the kernel side.
     pub capture: CaptureFilter,
-    /// The kinds asked for, as [`Kind::bit`]s, without `lost`.
-    pub kinds: u32,
+    /// The kinds asked for, without `lost`.
+    pub kinds: KindSet,
     /// What the kernel side cannot decide. It knows nothing of `kinds` and `show_lost`.
     pub rest: Filter,
     /// Everything, as text too: for recordings and the dashboard. It knows nothing of the kinds that are shown by
@@ -68,14 +65,14 @@ impl Compiled {
     pub fn passes(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
         let shown = match seen.event.body {
             Body::Lost(_) => self.show_lost,
-            _ => self.kinds & seen.event.kind().bit() != 0,
+            _ => self.kinds.contains(seen.event.kind()),
         };
         shown && self.rest.matches(seen, scratch)
     }
 
     /// Whether an event from a recording passes, for which no kernel side decided anything.
     pub fn passes_whole(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
-        let shown = matches!(seen.event.body, Body::Lost(_)) || self.kinds & seen.event.kind().bit() != 0;
+        let shown = matches!(seen.event.body, Body::Lost(_)) || self.kinds.contains(seen.event.kind());
         shown && self.whole.matches(seen, scratch)
     }
 }
@@ -97,9 +94,8 @@ impl FilterOptions {
         }
         let rest = Expr::all(rest);
         let rest = Filter::of(rest.clone(), rest.to_string(), names)?;
-        let probed = Kind::PROBED.into_iter().map(Kind::bit).sum::<u32>();
-        let kinds = lowered.kinds & probed;
-        let show_lost = lowered.kinds & Kind::Lost.bit() != 0;
+        let kinds = lowered.kinds & KindSet::PROBED;
+        let show_lost = lowered.kinds.contains(Kind::Lost);
         Ok(Compiled { capture: lowered.capture(kinds), kinds, rest, whole, show_lost })
     }
 
@@ -170,8 +166,8 @@ fn expression(text: &str, names: &dyn Names) -> Result<Expr, FilterError> {
 /// What was taken over by the kernel side so far.
 struct Lowered<'n> {
     names: &'n dyn Names,
-    /// With [`Kind::Lost`]'s bit.
-    kinds: u32,
+    /// With [`Kind::Lost`], if it is shown.
+    kinds: KindSet,
     tests: u32,
     pids: Option<Vec<u32>>,
     uids: Option<Vec<u32>>,
@@ -181,11 +177,13 @@ struct Lowered<'n> {
 }
 
 impl<'n> Lowered<'n> {
-    /// `by_default`: no `--kind` was given, so forks are shown only if the expression asks for them.
+    /// `by_default`: no `--kind` was given, so kinds that are not on by default (forks) are shown only if the expression
+    /// asks for them.
     fn new(by_default: bool, expr: &Expr, names: &'n dyn Names) -> Lowered<'n> {
-        let mut kinds = Kind::ALL.into_iter().map(Kind::bit).sum::<u32>();
-        if by_default && !asks_for_forks(expr, true, names) {
-            kinds = DEFAULT_KINDS.into_iter().map(Kind::bit).sum::<u32>() | Kind::Lost.bit();
+        let mut kinds = KindSet::ALL;
+        if by_default {
+            let asked = KindSet::ON_REQUEST.iter().filter(|kind| asks_for(*kind, expr, true, names));
+            kinds &= !KindSet::ON_REQUEST | asked.collect::<KindSet>();
         }
         Lowered { names, kinds, tests: 0, pids: None, uids: None, trees: None, cgroups: Vec::new(), comm: None }
     }
@@ -277,9 +275,14 @@ impl<'n> Lowered<'n> {
         exactly == Exactly::Yes
     }
 
-    fn capture(self, kinds: u32) -> CaptureFilter {
+    fn capture(self, kinds: KindSet) -> CaptureFilter {
         CaptureFilter {
-            capture: Capture { kinds, tests: self.tests, start_offset: 0, comm: self.comm.unwrap_or(CommGlobs::NONE) },
+            capture: Capture {
+                kinds: kinds.bits(),
+                tests: self.tests,
+                start_offset: 0,
+                comm: self.comm.unwrap_or(CommGlobs::NONE),
+            },
             pids: self.pids.unwrap_or_default(),
             uids: self.uids.unwrap_or_default(),
             trees: self.trees.unwrap_or_default(),
@@ -301,14 +304,13 @@ fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
 }
 
 /// The kinds for which a part holds that is about the kind alone; `None` for any other part.
-fn kinds_of(part: &Expr, names: &dyn Names) -> Option<u32> {
-    let all = Kind::ALL.into_iter().map(Kind::bit).sum::<u32>();
+fn kinds_of(part: &Expr, names: &dyn Names) -> Option<KindSet> {
     match part {
         Expr::All(parts) if !parts.is_empty() => {
-            parts.iter().try_fold(all, |kinds, p| Some(kinds & kinds_of(p, names)?))
+            parts.iter().try_fold(KindSet::ALL, |kinds, p| Some(kinds & kinds_of(p, names)?))
         }
-        Expr::Any(parts) => parts.iter().try_fold(0, |kinds, p| Some(kinds | kinds_of(p, names)?)),
-        Expr::Not(inner) => Some(all & !kinds_of(inner, names)?),
+        Expr::Any(parts) => parts.iter().try_fold(KindSet::NONE, |kinds, p| Some(kinds | kinds_of(p, names)?)),
+        Expr::Not(inner) => Some(!kinds_of(inner, names)?),
         Expr::Test(test) if test.field == "kind" => {
             let Ok(Node::Field(field)) = Compiler::new(names).test(test) else { return None };
             let kinds = Kind::ALL.into_iter().filter(|kind| match &field.check {
@@ -316,24 +318,24 @@ fn kinds_of(part: &Expr, names: &dyn Names) -> Option<u32> {
                 Check::Regex(regex) => regex.is_match(kind.name().as_bytes()),
                 Check::Number(..) | Check::Bool(_) => false,
             });
-            let kinds = kinds.map(Kind::bit).sum::<u32>();
-            Some(if matches!(test.op, Op::Ne | Op::NotLike) { all & !kinds } else { kinds })
+            let kinds = kinds.collect::<KindSet>();
+            Some(if matches!(test.op, Op::Ne | Op::NotLike) { !kinds } else { kinds })
         }
         _ => None,
     }
 }
 
-/// Whether an expression names forks among what it wants, by their kind or by a field that only they have.
-fn asks_for_forks(expr: &Expr, wanted: bool, names: &dyn Names) -> bool {
+/// Whether an expression names a kind among what it wants, by its name or by a field that only it has.
+fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn Names) -> bool {
     match expr {
-        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for_forks(part, wanted, names)),
-        Expr::Not(inner) => asks_for_forks(inner, !wanted, names),
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for(kind, part, wanted, names)),
+        Expr::Not(inner) => asks_for(kind, inner, !wanted, names),
         Expr::Test(test) if matches!(test.op, Op::Ne | Op::NotLike) == wanted => false,
         Expr::Test(test) => {
             let positive = Test { op: if test.op == Op::NotLike { Op::Like } else { Op::Eq }, ..test.clone() };
             let test = if matches!(test.op, Op::Ne | Op::NotLike) { positive } else { test.clone() };
-            let only_forks = fields::look(&test.field).is_some_and(|look| look.kinds() == Kind::Fork.bit());
-            only_forks || kinds_of(&Expr::Test(test), names).is_some_and(|kinds| kinds & Kind::Fork.bit() != 0)
+            let only_it_has = fields::look(&test.field).is_some_and(|look| look.kinds() == KindSet::from(kind));
+            only_it_has || kinds_of(&Expr::Test(test), names).is_some_and(|kinds| kinds.contains(kind))
         }
         Expr::Word(_) | Expr::Failed => false,
     }

@@ -6,7 +6,7 @@ use crate::event::Seen;
 use crate::event::describe::{self, Field, Shape, Value};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// Takes a value from an event.
 pub(super) type Get = for<'a> fn(&Seen<'a>) -> Value<'a>;
@@ -30,9 +30,9 @@ impl Look {
         self.by_kind.get(kind as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The kinds that have the field, as [`Kind::bit`]s.
-    pub(super) fn kinds(&self) -> u32 {
-        Kind::ALL.into_iter().filter(|kind| !self.of(*kind).is_empty()).map(Kind::bit).sum()
+    /// The kinds that have the field.
+    pub(super) fn kinds(&self) -> KindSet {
+        Kind::ALL.into_iter().filter(|kind| !self.of(*kind).is_empty()).collect()
     }
 }
 

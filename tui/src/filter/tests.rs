@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tracetui_shared::capture::{CommGlobs, test};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::exit::ExitRecord;
@@ -981,10 +981,6 @@ fn expression(text: &str) -> Compiled {
     compiled(&FilterOptions { filter: strings(&[text]), ..FilterOptions::default() })
 }
 
-fn bits(kinds: &[Kind]) -> u32 {
-    kinds.iter().map(|kind| kind.bit()).sum()
-}
-
 #[test]
 fn options_are_ored_within_and_anded_between() {
     let options = FilterOptions {
@@ -1004,7 +1000,7 @@ fn options_are_ored_within_and_anded_between() {
          cgroup=/user.slice/* err path~\\.h$ uid=1000 ret<0"
     );
     assert_eq!(compiled.rest.text(), "cgroup=/user.slice/* path~\\.h$ ret<0");
-    assert_eq!(compiled.kinds, bits(&[Kind::Exec, Kind::Open]));
+    assert_eq!(compiled.kinds, KindSet::of(&[Kind::Exec, Kind::Open]));
     assert!(!compiled.show_lost);
     let lists = test::PID | test::UID | test::COMM | test::TREE | test::CGROUP;
     assert_eq!(compiled.capture.capture.tests, lists | test::FAILED);
@@ -1024,9 +1020,9 @@ fn options_are_ored_within_and_anded_between() {
 #[test]
 fn nothing_asked_shows_all_but_forks() {
     let compiled = compiled(&FilterOptions::default());
-    assert_eq!(compiled.kinds, bits(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]));
+    assert_eq!(compiled.kinds, KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf]));
     assert!(compiled.show_lost && compiled.rest.is_empty() && compiled.whole.is_empty());
-    assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds));
+    assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds.bits()));
     assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);
 }
 
@@ -1034,23 +1030,23 @@ fn nothing_asked_shows_all_but_forks() {
 fn kinds_are_lowered_and_forks_shown_when_asked_for() {
     let all = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
     for (text, kinds, lost, rest) in [
-        ("kind=fork", bits(&[Kind::Fork]), false, ""),
-        ("kind!=open", bits(&[Kind::Exec, Kind::Exit, Kind::Bpf]), true, ""),
-        ("kind=ex* comm=x", bits(&[Kind::Exec, Kind::Exit]), false, ""),
-        ("(kind=exec or kind=lost) pid=2", bits(&[Kind::Exec]), true, ""),
-        ("not (kind=exec or kind=exit)", bits(&[Kind::Open, Kind::Bpf]), true, ""),
-        ("tree=1 or kind=fork", bits(&all) | Kind::Fork.bit(), true, "tree=1 or kind=fork"),
-        ("tree=1 or kind!=fork", bits(&all), true, "tree=1 or kind!=fork"),
-        ("not kind!=fork", bits(&[Kind::Fork]), false, ""),
-        ("child_pid>5", bits(&all) | Kind::Fork.bit(), true, "child_pid>5"),
-        ("kind~^f", bits(&[Kind::Fork]), false, ""),
+        ("kind=fork", KindSet::from(Kind::Fork), false, ""),
+        ("kind!=open", KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Bpf]), true, ""),
+        ("kind=ex* comm=x", KindSet::of(&[Kind::Exec, Kind::Exit]), false, ""),
+        ("(kind=exec or kind=lost) pid=2", KindSet::of(&[Kind::Exec]), true, ""),
+        ("not (kind=exec or kind=exit)", KindSet::of(&[Kind::Open, Kind::Bpf]), true, ""),
+        ("tree=1 or kind=fork", KindSet::of(&all) | KindSet::from(Kind::Fork), true, "tree=1 or kind=fork"),
+        ("tree=1 or kind!=fork", KindSet::of(&all), true, "tree=1 or kind!=fork"),
+        ("not kind!=fork", KindSet::from(Kind::Fork), false, ""),
+        ("child_pid>5", KindSet::of(&all) | KindSet::from(Kind::Fork), true, "child_pid>5"),
+        ("kind~^f", KindSet::from(Kind::Fork), false, ""),
     ] {
         let compiled = expression(text);
         assert_eq!((compiled.kinds, compiled.show_lost, compiled.rest.text()), (kinds, lost, rest), "{text}");
     }
     let named =
         FilterOptions { kind: strings(&["exec,fork"]), filter: strings(&["kind!=exec"]), ..FilterOptions::default() };
-    assert_eq!(compiled(&named).kinds, Kind::Fork.bit());
+    assert_eq!(compiled(&named).kinds, KindSet::from(Kind::Fork));
 }
 
 #[test]

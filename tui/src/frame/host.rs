@@ -283,7 +283,7 @@ wire_struct! {
 impl Counters {
     /// Events of a kind that a program met and could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
-        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+        let slots = || Slot::of_kind(kind);
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
         let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))

@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::budget::Budget;
-use crate::event::Body;
+use crate::event::{Body, Payload};
 use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
 use crate::sink::{FormatName, Sink, to_writer};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{CgroupId, Tgid, Tid};
-use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::kind::{KindSet, SLOTS, Slot};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 
-const ALL: u32 = u32::MAX;
+const ALL: KindSet = KindSet::ALL;
 const MS: u64 = 1_000_000;
 
 fn header(slot: Slot, cpu: u32, seq: u64, ms: u64) -> FrameHeader {
@@ -164,7 +164,7 @@ fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
 
 #[test]
 fn every_record_is_on_one_side_of_the_account() {
-    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
     let mut batch = Batch::default();
     for seq in [0, 1, 3] {
         fork(&mut batch, 7, 400 + seq as u32, seq, 10 + seq);
@@ -356,7 +356,7 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
 
 #[test]
 fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
-    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
     let mut batch = Batch::default();
     let child = ForkRecord {
         child: Tgid(200),
@@ -481,7 +481,7 @@ fn exit_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64) {
 }
 
 fn of_command() -> Pipeline {
-    let mut pipeline = Pipeline::new(ALL & !Kind::Fork.bit());
+    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
     pipeline.only_command(Tgid(COMMAND));
     pipeline
 }

@@ -40,7 +40,7 @@ pub(crate) fn header(kind: Kind) -> FrameHeader {
     FrameHeader {
         kind: kind as u16,
         version: VERSION,
-        slot: Slot::ALL.iter().find(|slot| slot.kind() == kind).map_or(0, |slot| *slot as u16),
+        slot: Slot::of_kind(kind).next().map_or(0, |slot| slot as u16),
         cpu: 1,
         time: BootNanos(3_731_500_000_001),
         start: BootNanos(3_731_419_000_000),

@@ -12,7 +12,7 @@ use crate::text::{Charset, escape, width};
 
 /// Cells of the columns, as far as they are padded.
 mod cells {
-    pub(super) const KIND: usize = 4;
+    pub(super) const KIND: usize = tracetui_shared::kind::Kind::NAME_LEN;
     pub(super) const PID: usize = 7;
     pub(super) const COMM: usize = 15;
     pub(super) const RESULT: usize = 7;

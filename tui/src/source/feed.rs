@@ -298,7 +298,7 @@ impl Reader {
         let skips = self.live.skips();
         let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
             program: program.into(),
-            slots: Slot::ALL.iter().filter(|slot| slot.program() == program).map(|slot| *slot as u16).collect(),
+            slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
             skips,
         });
         let (ring_used, ring_size) = self.live.fill();

@@ -9,7 +9,7 @@ use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
 use crate::event::process::Process;
-use crate::event::{Body, Seen, Tables as _, fields_of, names};
+use crate::event::{Body, Payload, Seen, Tables as _, fields_of, names};
 use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
 use ratatui::Frame;

@@ -10,14 +10,15 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// A column and its cells; DETAIL takes what is left.
 type Widths = Vec<(Column, usize)>;
 
 /// Which columns a list of this width has, in order.
 fn columns(width: u16) -> Widths {
-    let mut columns = vec![(Column::Time, if width >= 90 { 12 } else { 9 }), (Column::Kind, 4), (Column::Pid, 7)];
+    let mut columns =
+        vec![(Column::Time, if width >= 90 { 12 } else { 9 }), (Column::Kind, Kind::NAME_LEN), (Column::Pid, 7)];
     if width >= 100 {
         columns.push((Column::Ppid, 7));
     }
@@ -53,11 +54,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     }
 }
 
-fn empty(app: &App) -> &'static str {
+fn empty(app: &App) -> String {
     match app.store().kept() {
-        _ if app.list().scanning(app.store()) => "looking...",
-        0 => "no events yet",
-        _ => "every event is hidden: Esc removes the newest filter part, E X O B the kinds, Ctrl-R resets all",
+        _ if app.list().scanning(app.store()) => "looking...".to_owned(),
+        0 => "no events yet".to_owned(),
+        _ => {
+            let keys: Vec<String> = KindSet::BY_DEFAULT.iter().filter_map(Kind::key).map(String::from).collect();
+            let keys = keys.join(" ");
+            format!("every event is hidden: Esc removes the newest filter part, {keys} the kinds, Ctrl-R resets all")
+        }
     }
 }
 

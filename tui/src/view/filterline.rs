@@ -51,23 +51,26 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The kinds as chips: `[E]xec` when it is shown, ` E xec` when it is not.
+/// The kinds as chips: `[E]xec` when it is shown, ` E xec` when it is not. Those that are not on by default come last, and
+/// only when they are shown.
 fn chips(app: &App, theme: Theme) -> Vec<Piece> {
-    let on = |kind: Kind, letter: &str, rest: &str| match app.shows_kind(kind) {
-        true => format!("[{letter}]{rest}"),
-        false => format!(" {letter} {rest}"),
+    let chip = |kind: Kind| {
+        let (key, rest) = chip_text(kind)?;
+        Some(if app.shows_kind(kind) { format!("[{key}]{rest}") } else { format!(" {key} {rest}") })
     };
-    let mut text =
-        [on(Kind::Exec, "E", "xec"), on(Kind::Exit, "X", "it"), on(Kind::Open, "O", "pen"), on(Kind::Bpf, "B", "pf")]
-            .join(" ");
-    if app.shows_kind(Kind::Fork) {
-        text.push_str(" [K]fork");
-    }
-    let mut chips = vec![Piece::plain(text)];
+    let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
+    let mut chips = vec![Piece::plain(kinds.filter_map(chip).collect::<Vec<_>>().join(" "))];
     if app.only_failures() {
         chips.push(Piece::new("[e]failed only".to_owned(), theme.title()));
     }
     chips
+}
+
+/// The key of a kind and what follows it: the rest of the name after the key's letter, or the name if nothing does.
+fn chip_text(kind: Kind) -> Option<(char, &'static str)> {
+    let key = kind.key()?;
+    let rest = kind.name().split_once(key.to_ascii_lowercase()).map(|(_, rest)| rest);
+    Some((key, rest.filter(|rest| !rest.is_empty()).unwrap_or(kind.name())))
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
@@ -82,4 +85,16 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     ends(frame, area, &[Piece::plain(format!(" {prompt}{before}{after}"))], &right, theme);
     let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     frame.set_cursor_position(Position::new(area.x + column, area.y));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chip_is_the_key_within_the_name_or_before_it() {
+        let chips = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork].into_iter().filter_map(chip_text);
+        let chips: Vec<String> = chips.map(|(key, rest)| format!("[{key}]{rest}")).collect();
+        assert_eq!(chips, ["[E]xec", "[X]it", "[O]pen", "[B]pf", "[K]fork"]);
+    }
 }

@@ -73,8 +73,9 @@ fn bytes(count: u64) -> String {
 }
 
 fn offer(app: &App, theme: Theme) -> Piece {
-    let many = app.rates().many_opens() && app.shows_kind(tracetui_shared::kind::Kind::Open);
-    if many { Piece::new("O:hide opens".to_owned(), theme.title()) } else { Piece::default() }
+    let kind = app.rates().floods().find(|kind| app.shows_kind(*kind));
+    let offer = kind.and_then(|kind| Some(format!("{}:hide {}s", kind.key()?, kind.name())));
+    offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.title()))
 }
 
 /// Where in the list one is, and what came since.

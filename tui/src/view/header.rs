@@ -6,7 +6,7 @@ use crate::app::{App, SourceState};
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::KindSet;
 
 /// Columns from which the host and the rate of each kind are shown.
 const WIDE: u16 = 130;
@@ -57,9 +57,8 @@ fn host(app: &App, width: u16, theme: Theme) -> String {
 }
 
 fn rates(app: &App) -> String {
-    let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
-    let rates: Vec<_> =
-        kinds.iter().map(|kind| format!("{} {}/s", kind.name(), short(app.rates().of(*kind)))).collect();
+    let kinds = KindSet::BY_DEFAULT.iter();
+    let rates: Vec<_> = kinds.map(|kind| format!("{} {}/s", kind.name(), short(app.rates().of(kind)))).collect();
     rates.join(" ")
 }
 

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::frame::host::Counters;
 use crate::text::{self, grouped};
 use ratatui::text::Line;
+use std::fmt::Display;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
@@ -29,21 +30,19 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-fn row(cells: [String; 7]) -> String {
-    let mut line = format!("  {:<6}", cells[0]);
-    for cell in cells.iter().skip(1) {
+/// A line of a table: a name, and cells that stand right.
+fn row(name: impl Display, cells: impl IntoIterator<Item = impl Display>) -> String {
+    let mut line = format!("  {name:<6}");
+    for cell in cells {
         line.push_str(&format!("{cell:>12}"));
     }
     line
 }
 
 fn by_kind(account: &Account) -> Vec<String> {
-    let titles = ["KIND", "SEEN", "DELIVERED", "FILTERED", "RING FULL", "SKIPPED", "UNREADABLE"];
-    let mut lines = vec![row(titles.map(str::to_owned))];
+    let mut lines = vec![row("KIND", ["SEEN", "DELIVERED", "FILTERED", "RING FULL", "SKIPPED", "UNREADABLE"])];
     let line = |name: &str, k: &crate::account::KindAccount| {
-        let counts = [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped);
-        let [seen, delivered, filtered, ring, probe, read] = counts;
-        row([name.to_owned(), seen, delivered, filtered, ring, probe, read])
+        row(name, [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped))
     };
     lines.extend(Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))));
     lines.push(line("all", &account.sum()));
@@ -54,22 +53,20 @@ fn by_kind(account: &Account) -> Vec<String> {
 fn by_cpu(counters: &Counters) -> Vec<String> {
     let losers = counters.cpus.iter().enumerate().filter_map(|(cpu, state)| {
         let of = |kind: Kind| {
-            let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
+            let slots = Slot::of_kind(kind);
             slots.filter_map(|slot| state.slots.get(slot as usize)).map(|slot| slot.lost_ring).sum::<u64>()
         };
         let counts = Kind::PROBED.map(of);
         let all: u64 = counts.iter().sum();
-        (all > 0).then(|| {
-            let [exec, exit, open, fork, bpf] = counts.map(grouped);
-            row([cpu.to_string(), grouped(all), exec, exit, open, fork, bpf])
-        })
+        (all > 0).then(|| row(cpu, [all].into_iter().chain(counts).map(grouped)))
     });
     let losers: Vec<_> = losers.collect();
     if losers.is_empty() {
         return vec![];
     }
-    let titles = ["CPU", "RING FULL", "EXEC", "EXIT", "OPEN", "FORK", "BPF"];
-    [String::new(), row(titles.map(str::to_owned))].into_iter().chain(losers).collect()
+    let kinds = Kind::PROBED.map(|kind| kind.name().to_ascii_uppercase());
+    let titles = ["RING FULL".to_owned()].into_iter().chain(kinds);
+    [String::new(), row("CPU", titles)].into_iter().chain(losers).collect()
 }
 
 fn ring(counters: &Counters) -> Vec<String> {

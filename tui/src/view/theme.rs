@@ -2,7 +2,7 @@
 
 use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Colour, Kind};
 
 /// How the screen is painted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,13 +68,13 @@ impl Theme {
 
     /// A kind.
     pub fn kind(self, kind: Kind) -> Style {
-        match kind {
-            Kind::Exec => self.paint(Color::Green),
-            Kind::Exit => self.paint(Color::Magenta),
-            Kind::Open => Style::new(),
-            Kind::Fork => self.paint(Color::Blue),
-            Kind::Bpf => self.paint(Color::Yellow),
-            Kind::Lost => self.gap(),
+        match kind.colour() {
+            Colour::Plain => Style::new(),
+            Colour::Green => self.paint(Color::Green),
+            Colour::Yellow => self.paint(Color::Yellow),
+            Colour::Blue => self.paint(Color::Blue),
+            Colour::Magenta => self.paint(Color::Magenta),
+            Colour::Alarm => self.gap(),
         }
     }
 }

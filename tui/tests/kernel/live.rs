@@ -20,7 +20,7 @@ use tracetui::source::host::btf::Btf;
 use tracetui::source::host::cgroup::CgroupResolver;
 use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 
 /// Longer than anything takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,10 +34,10 @@ fn filter(options: FilterOptions) -> CaptureFilter {
 
 /// The probes for opens, with this filter; `None`, and said why, when they cannot be had.
 fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
-    start_by(Way::Auto, Kind::Open.bit() | Kind::Exit.bit(), capture, tree_size)
+    start_by(Way::Auto, KindSet::of(&[Kind::Open, Kind::Exit]), capture, tree_size)
 }
 
-fn start_by(way: Way, kinds: u32, capture: CaptureFilter, tree_size: u32) -> Option<Live> {
+fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) -> Option<Live> {
     if !may_trace() {
         return None;
     }
@@ -81,7 +81,7 @@ fn programs_and_links() -> BTreeSet<String> {
 
 /// What all counted of opens: wanted, filtered.
 fn opens_counted(live: &Live) -> (u64, u64) {
-    let slots = Slot::ALL.into_iter().filter(|slot| slot.kind() == Kind::Open);
+    let slots = Slot::of_kind(Kind::Open);
     let cpus = live.counters().expect("readable");
     let of = |slot: Slot| cpus.iter().map(move |cpu| cpu.slots[slot as usize]);
     slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))
@@ -573,11 +573,10 @@ fn each_way_to_the_events_shows_them() {
     let _alone = alone();
     for (way, program) in [(Way::Typed, "sys_exit_btf"), (Way::Classic, "open_tp"), (Way::Functions, "open_multi")] {
         let selftest = SelfTest::new().expect("a process");
-        let kinds = Kind::PROBED.iter().fold(0, |kinds, kind| kinds | kind.bit());
         let mut capture = CaptureFilter::NOTHING;
-        (capture.capture.kinds, capture.capture.tests) = (kinds, test::TREE);
+        (capture.capture.kinds, capture.capture.tests) = (KindSet::PROBED.bits(), test::TREE);
         capture.trees = vec![selftest.tgid()];
-        let Some(mut live) = start_by(way, kinds, capture, MAX_TREE) else { return };
+        let Some(mut live) = start_by(way, KindSet::PROBED, capture, MAX_TREE) else { return };
         let attached: Vec<_> = live.probes().iter().filter(|probe| probe.attached).cloned().collect();
         if !has_way(program) {
             println!("this kernel has no {way:?} way to opens");

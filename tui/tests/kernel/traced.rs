@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tracetui_shared::kind::Kind;
 
 /// The program under test: what `TRACETUI_BIN` names, or the one that was built beside the tests.
 pub(crate) fn tracetui() -> Command {
@@ -30,7 +31,15 @@ pub(crate) fn emulated() -> bool {
 }
 
 /// The kinds that probes make.
-pub(crate) const KINDS: [&str; 5] = ["exec", "exit", "open", "fork", "bpf"];
+pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
+    let mut names = [""; Kind::PROBED.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Kind::PROBED[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// Longer than any start or end takes, also on a busy machine without optimisation, and on an emulated one.
 const PATIENCE: Duration = Duration::from_secs(60);

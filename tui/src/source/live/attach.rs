@@ -14,7 +14,7 @@ use aya::{Btf, Ebpf};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet, Slot, shows_most};
 use tracetui_shared::offsets::Field::{self, *};
 
 /// A probe as it stands.
@@ -23,7 +23,7 @@ pub struct ProbeStatus {
     /// The program in the probe object.
     pub name: &'static str,
     /// The kinds of events that it makes.
-    pub kinds: Vec<Kind>,
+    pub kinds: KindSet,
     /// Whether it runs.
     pub attached: bool,
     /// Where it hangs, or would: `tp_btf sys_exit`.
@@ -43,7 +43,7 @@ pub struct ProbeStatus {
 impl ProbeStatus {
     /// Says, of a probe of system calls that open files, that the kernel has attached it and does not run it.
     pub(super) fn is_never_run(&mut self) {
-        if self.attached && self.kinds.contains(&Kind::Open) && !self.name.starts_with("uring") {
+        if self.attached && shows_most(self.name, Kind::Open) {
             self.attached = false;
             self.why = Some("it is attached, but an open of tracetui itself did not run it".to_owned());
             self.remedy = Some("start tracetui again; when that does not help, restart the machine".to_owned());
@@ -79,12 +79,19 @@ type Names = fn(&Arch) -> &'static [&'static str];
 /// Fields of a classic tracepoint's record that a program reads at fixed places: name, place, bytes.
 type Record = &'static [(&'static str, usize, usize)];
 
+/// What a program makes.
+enum Makes {
+    /// The events of this slot, and of the other slots that the same program fills.
+    Events(Slot),
+    /// No event by itself: it hands what it reads to the program that fills the slot.
+    Part { of: Slot, program: &'static str },
+}
+
 /// A program of the object.
 struct Probe {
-    name: &'static str,
+    makes: Makes,
     /// Whether the events come without it as well, and tell less.
     optional: bool,
-    kinds: &'static [Kind],
     place: Place,
     /// Fields without which the verifier would refuse it, or it would tell nothing.
     needs: &'static [&'static [Field]],
@@ -154,110 +161,99 @@ const OPENS: &str = "files that are opened";
 const BPFS: &str = "BPF programs that are loaded or attached";
 
 const EXEC_BTF: Probe = Probe {
-    name: "exec_btf",
+    makes: Makes::Events(Slot::ExecBtf),
     optional: false,
-    kinds: &[Kind::Exec],
     place: Place::Btf(&["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC, BPRM],
     missing: EXECS,
 };
 const EXEC_TP: Probe = Probe {
-    name: "exec_tp",
+    makes: Makes::Events(Slot::ExecTp),
     optional: false,
-    kinds: &[Kind::Exec],
     place: Place::Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
 };
 const EXIT_BTF: Probe = Probe {
-    name: "exit_btf",
+    makes: Makes::Events(Slot::ExitBtf),
     optional: false,
-    kinds: &[Kind::Exit],
     place: Place::Btf(&["sched_process_exit"]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
 const EXIT_TP: Probe = Probe {
-    name: "exit_tp",
+    makes: Makes::Events(Slot::ExitTp),
     optional: false,
-    kinds: &[Kind::Exit],
     place: Place::Classic("sched", |_| &["sched_process_exit"], &[]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
 const FORK_BTF: Probe = Probe {
-    name: "fork_btf",
+    makes: Makes::Events(Slot::ForkBtf),
     optional: false,
-    kinds: &[Kind::Fork],
     place: Place::Btf(&["sched_process_fork"]),
     needs: &[HEADER],
     missing: FORKS,
 };
 const SYS_EXIT_BTF: Probe = Probe {
-    name: "sys_exit_btf",
+    makes: Makes::Events(Slot::OpenSysExit),
     optional: false,
-    kinds: &[Kind::Exec, Kind::Open, Kind::Bpf],
     place: Place::Btf(&["sys_exit"]),
     needs: &[HEADER, WALK, FILES, SYSCALL, EXEC, BPF],
     missing: "files that are opened, BPF programs that are loaded or attached, and programs that fail to start",
 };
 const EXEC_FAIL_TP: Probe = Probe {
-    name: "exec_fail_tp",
+    makes: Makes::Events(Slot::ExecFailTp),
     optional: false,
-    kinds: &[Kind::Exec],
     place: Place::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
 const OPEN_TP: Probe = Probe {
-    name: "open_tp",
+    makes: Makes::Events(Slot::OpenTp),
     optional: false,
-    kinds: &[Kind::Open],
     place: Place::Classic("syscalls", |arch| arch.open_tracepoints, RET),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
 const URING_SUBMIT_BTF: Probe = Probe {
-    name: "uring_submit_btf",
+    makes: Makes::Events(Slot::UringSubmit),
     optional: false,
-    kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
     needs: &[HEADER, URING],
     missing: "what is asked for when a file is opened through io_uring",
 };
 const URING_SUBMIT_TP: Probe = Probe {
-    name: "uring_submit_tp",
+    makes: Makes::Events(Slot::UringSubmitTp),
     place: Place::Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
     ..URING_SUBMIT_BTF
 };
 const URING_REFUSED_BTF: Probe = Probe {
-    name: "uring_refused_btf",
+    makes: Makes::Events(Slot::UringRefused),
     optional: true,
-    kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_req_failed"]),
     needs: &[HEADER, URING],
     missing: "that io_uring refused a request, which may then be shown with what an earlier one asked for",
 };
 const URING_REFUSED_TP: Probe = Probe {
-    name: "uring_refused_tp",
+    makes: Makes::Events(Slot::UringRefusedTp),
     place: Place::Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
     ..URING_REFUSED_BTF
 };
 const URING_COMPLETE_BTF: Probe = Probe {
-    name: "uring_complete_btf",
+    makes: Makes::Events(Slot::OpenUring),
     optional: false,
-    kinds: &[Kind::Open],
     place: Place::Btf(&["io_uring_complete"]),
     needs: &[HEADER, WALK, FILES, URING],
     missing: "files that are opened through io_uring",
 };
 const URING_COMPLETE_TP: Probe = Probe {
-    name: "uring_complete_tp",
+    makes: Makes::Events(Slot::OpenUringTp),
     place: Place::Classic("io_uring", |_| &["io_uring_complete"], REQ),
     ..URING_COMPLETE_BTF
 };
 const URING_QUIET: Probe = Probe {
-    name: "uring_quiet",
+    makes: Makes::Events(Slot::OpenUringQuiet),
     optional: true,
     place: Place::Exit("io_openat2"),
     missing: "files that requests of io_uring open which want no completion (IOSQE_CQE_SKIP_SUCCESS); where requests are \
@@ -265,50 +261,44 @@ const URING_QUIET: Probe = Probe {
     ..URING_COMPLETE_BTF
 };
 const BPF_TP: Probe = Probe {
-    name: "bpf_tp",
+    makes: Makes::Events(Slot::BpfTp),
     optional: false,
-    kinds: &[Kind::Bpf],
     place: Place::Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
 
 const OPEN_MULTI: Probe = Probe {
-    name: "open_multi",
+    makes: Makes::Events(Slot::OpenMulti),
     optional: false,
-    kinds: &[Kind::Open],
     place: Place::Functions(At::Return, |arch| arch.opens),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
 const BPF_MULTI: Probe = Probe {
-    name: "bpf_multi",
+    makes: Makes::Events(Slot::BpfMulti),
     optional: false,
-    kinds: &[Kind::Bpf],
     place: Place::Functions(At::Return, |arch| arch.bpfs),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
 const EXEC_FAIL_MULTI: Probe = Probe {
-    name: "exec_fail_multi",
+    makes: Makes::Events(Slot::ExecFailMulti),
     optional: false,
-    kinds: &[Kind::Exec],
     place: Place::Functions(At::Return, |arch| arch.execs),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "programs that fail to start",
 };
 const EXEC_BPRM_MULTI: Probe = Probe {
-    name: "exec_bprm_multi",
+    makes: Makes::Part { of: Slot::ExecTp, program: "exec_bprm_multi" },
     optional: true,
-    kinds: &[Kind::Exec],
     place: Place::Functions(At::Entry, |_| &["finalize_exec"]),
     needs: &[HEADER, BPRM],
     missing: "interpreters of scripts",
 };
 const FORK_MULTI: Probe = Probe {
-    name: "fork_multi",
+    makes: Makes::Events(Slot::ForkMulti),
     optional: false,
-    kinds: &[Kind::Fork],
     place: Place::Functions(At::Entry, |_| &["wake_up_new_task"]),
     needs: &[HEADER],
     missing: FORKS,
@@ -430,7 +420,7 @@ pub(super) fn all(
     object: &mut Ebpf,
     btf: Option<&Btf>,
     functions: &Functions<'_>,
-    kinds: u32,
+    kinds: KindSet,
     facts: &KernelFacts,
     first: Way,
     again: Again<'_>,
@@ -443,7 +433,7 @@ pub(super) fn all(
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in &GROUPS {
-            attacher.group(group, if group.when == When::Always { u32::MAX } else { kinds }, order);
+            attacher.group(group, if group.when == When::Always { KindSet::ALL } else { kinds }, order);
         }
         attached
     }))
@@ -476,10 +466,10 @@ struct Running {
 }
 
 impl Attacher<'_> {
-    fn group(&mut self, group: &Group, kinds: u32, order: [Way; 3]) {
+    fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|p| p.kinds.iter().any(|k| k.bit() & kinds != 0)).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|p| !(p.kinds() & kinds).is_empty()).collect();
             if wanted.is_empty() {
                 return;
             }
@@ -509,8 +499,8 @@ impl Attacher<'_> {
     fn probe(&mut self, probe: &Probe) -> Outcome {
         let mut outcome = Outcome {
             status: ProbeStatus {
-                name: probe.name,
-                kinds: probe.kinds.to_vec(),
+                name: probe.name(),
+                kinds: probe.kinds(),
                 attached: false,
                 how: probe.place.name(self.arch),
                 why: None,
@@ -572,7 +562,7 @@ impl Attacher<'_> {
         if there.first() != names.first() {
             return Err(no_function(names[0]));
         }
-        let program = self.functions.load(probe.name).map_err(|error| refusal(probe, &error.0, &error.1))?;
+        let program = self.functions.load(probe.name()).map_err(|error| refusal(probe, &error.0, &error.1))?;
         let link = Functions::attach(&program, at, &there)?;
         Ok(Running { links: vec![Held::Functions(link)], program: Some(program), note: None })
     }
@@ -597,7 +587,7 @@ fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
         .then(|| "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string());
-    Failure { why: format!("{}: {error}\n{tail}", probe.name).trim_end().to_string(), remedy }
+    Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
 }
 
 fn no_function(name: &str) -> Failure {
@@ -621,7 +611,7 @@ fn plain(error: &ProgramError) -> Failure {
 }
 
 fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, ProgramError> {
-    object.program_mut(probe.name).ok_or_else(|| ProgramError::InvalidName { name: probe.name.to_string() })
+    object.program_mut(probe.name()).ok_or_else(|| ProgramError::InvalidName { name: probe.name().to_string() })
 }
 
 /// Loads a program, again when a signal may have come in between: the verifier then gives up with EAGAIN (`do_check`), and
@@ -728,9 +718,9 @@ fn no_tracefs(failure: Failure) -> Failure {
 pub fn users_of(field: Field) -> Vec<&'static str> {
     let probes = || GROUPS.iter().flat_map(Group::probes);
     let needing: Vec<_> =
-        probes().filter(|p| p.needs.iter().any(|fields| fields.contains(&field))).map(|p| p.name).collect();
+        probes().filter(|p| p.needs.iter().any(|fields| fields.contains(&field))).map(|p| p.name()).collect();
     match needing.is_empty() {
-        true => probes().filter(|p| p.may_use(field)).map(|p| p.name).collect(),
+        true => probes().filter(|p| p.may_use(field)).map(|p| p.name()).collect(),
         false => needing,
     }
 }
@@ -742,7 +732,7 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
             Place::Btf(names) => names,
             Place::Classic(..) | Place::Exit(_) | Place::Functions(..) => &[],
         };
-        names.iter().map(|name| (*name, probe.name))
+        names.iter().map(|name| (*name, probe.name()))
     })
 }
 
@@ -754,21 +744,37 @@ pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'st
             Place::Exit(name) => std::slice::from_ref(name),
             Place::Btf(_) | Place::Classic(..) => &[],
         };
-        names.iter().map(|name| (*name, probe.name))
+        names.iter().map(|name| (*name, probe.name()))
     })
 }
 
 impl Probe {
+    /// The program in the probe object.
+    fn name(&self) -> &'static str {
+        match self.makes {
+            Makes::Events(slot) => slot.program(),
+            Makes::Part { program, .. } => program,
+        }
+    }
+
+    /// The kinds of events that it makes, or that it makes a part of.
+    fn kinds(&self) -> KindSet {
+        match self.makes {
+            Makes::Events(slot) => Slot::of_program(slot.program()).map(Slot::kind).collect(),
+            Makes::Part { of, .. } => of.kind().into(),
+        }
+    }
+
     /// Whether it reads a field that it can do without: the cgroup goes into every header, short names into paths, the
     /// rest tells what a BPF program hangs on.
     fn may_use(&self, field: Field) -> bool {
         match field {
             TaskCgroups | CssSetDflCgrp | CgroupKn | KernfsNodeId => true,
             DentryInline | MntNsRoot => self.needs.contains(&WALK),
-            FileCount | FileRef => self.kinds.contains(&Kind::Open),
+            FileCount | FileRef => self.kinds().contains(Kind::Open),
             TaskSeccompMode => self.needs.contains(&SYSCALL),
             KiocbTask | KiocbTctx | IoUringTaskTask => self.needs.contains(&URING),
-            _ => self.kinds.contains(&Kind::Bpf),
+            _ => self.kinds().contains(Kind::Bpf),
         }
     }
 }
@@ -848,7 +854,7 @@ mod tests {
     fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
         let order = order(first, preemptible);
         let best = GROUPS.iter().filter_map(|group| group.ways(order).next());
-        best.flatten().filter(|probe| probe.place.is_preemptible(preemptible)).map(|probe| probe.name).collect()
+        best.flatten().filter(|probe| probe.place.is_preemptible(preemptible)).map(|probe| probe.name()).collect()
     }
 
     #[test]
@@ -865,8 +871,17 @@ mod tests {
     }
 
     #[test]
+    fn every_slot_has_its_program_in_the_table() {
+        for slot in Slot::ALL {
+            let programs = GROUPS.iter().flat_map(Group::probes).filter(|probe| probe.name() == slot.program());
+            assert_eq!(programs.count(), 1, "{}", slot.program());
+        }
+    }
+
+    #[test]
     fn exits_are_seen_before_forks_and_forks_after_exits() {
-        let place = |kind| GROUPS.iter().position(|group| group.probes().any(|probe| probe.kinds == [kind]));
+        let place =
+            |kind| GROUPS.iter().position(|group| group.probes().any(|probe| probe.kinds() == KindSet::from(kind)));
         assert!(place(Kind::Exit) < place(Kind::Fork) && place(Kind::Exit).is_some(), "a process would not pair up");
     }
 

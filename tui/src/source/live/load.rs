@@ -396,6 +396,7 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracetui_shared::kind::{KindSet, Slot};
 
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
         KernelFacts {
@@ -465,10 +466,18 @@ mod tests {
     }
 
     #[test]
+    fn every_slot_has_its_program_in_the_object() {
+        for slot in Slot::ALL {
+            let symbol = [slot.program().as_bytes(), b"\0"].concat();
+            assert!(OBJECT.windows(symbol.len()).any(|bytes| bytes == symbol), "{}", slot.program());
+        }
+    }
+
+    #[test]
     fn opens_leave_room_for_rare_events() {
         let options = |ring_size| LiveOptions {
             ring_size,
-            kinds: 0,
+            kinds: KindSet::NONE,
             capture: crate::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             way: crate::source::live::Way::Auto,

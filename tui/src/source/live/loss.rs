@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Shows, Slot};
 
 /// Every CPU's counters. Programs may run meanwhile, so CPUs are not seen at one instant.
 pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
@@ -18,9 +18,9 @@ pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec
 pub(super) fn sees_an_open(cpus: &Array<MapData, Plain<CpuState>>) -> bool {
     const TRIES: u32 = 10;
     let met = || -> Option<u64> {
-        let slots = [Slot::OpenSysExit, Slot::OpenTp, Slot::OpenMulti];
+        let slots = || Slot::of_kind(Kind::Open).filter(|slot| slot.shows() == Shows::Most);
         let cpus = counters(cpus).ok()?;
-        Some(cpus.iter().flat_map(|cpu| slots.map(|slot| cpu.slots[slot as usize].met)).sum())
+        Some(cpus.iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum())
     };
     let before = met();
     // More than once: the kernel skips a program that it preempted on this CPU.

@@ -36,7 +36,7 @@ use std::time::Duration;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::id::{CgroupId, Tgid};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// What the kernel side should do.
@@ -44,9 +44,9 @@ use tracetui_shared::time::BootNanos;
 pub struct LiveOptions {
     /// Bytes of the ring: a power of two, at least a page.
     pub ring_size: u32,
-    /// Set of [`tracetui_shared::kind::Kind::bit`]s that are wanted. Programs for opens and bpf attach only when wanted;
-    /// those for exec, exit and fork always do, for the process table.
-    pub kinds: u32,
+    /// The kinds that are wanted. Programs for opens and bpf attach only when wanted; those for exec, exit and fork always
+    /// do, for the process table.
+    pub kinds: KindSet,
     /// Which events are wanted.
     pub capture: CaptureFilter,
     /// Most processes of all trees that live at once: [`tracetui_shared::capture::MAX_TREE`], fewer to see what happens
@@ -149,7 +149,7 @@ impl Live {
         }
         capture.finish()?;
         let mut probes = attached.probes;
-        if options.kinds & Kind::Open.bit() != 0 && !loss::sees_an_open(&cpus) {
+        if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.started();
