@@ -81,6 +81,7 @@ macro_rules! kinds {
 
             /// Whether there may be so many that they fill the ring. They are refused where less than the reserve is
             /// left ([`crate::offsets::Const::OpenLimit`]).
+            #[inline(always)]
             pub const fn floods(self) -> bool {
                 match self {
                     $(Kind::$kind => flag!($floods floods),)+
@@ -89,6 +90,7 @@ macro_rules! kinds {
             }
 
             /// Whether the process table needs it, also where the capture filter rejects it.
+            #[inline(always)]
             pub const fn keeps_the_table(self) -> bool {
                 match self {
                     $(Kind::$kind => flag!($bookkeeping table),)+
@@ -163,6 +165,7 @@ impl Kind {
     }
 
     /// The bit that stands for this kind in [`crate::capture::Capture::kinds`] and in a [`KindSet`].
+    #[inline(always)]
     pub const fn bit(self) -> u32 {
         1 << self as u16
     }
@@ -308,6 +311,7 @@ macro_rules! slots {
             pub const ALL: [Slot; [$(Slot::$slot),+].len()] = [$(Slot::$slot),+];
 
             /// The kind of event that this slot makes.
+            #[inline(always)]
             pub const fn kind(self) -> Kind {
                 match self {
                     $(Slot::$slot => Kind::$kind,)+
@@ -322,6 +326,7 @@ macro_rules! slots {
             }
 
             /// What of its kind this slot shows.
+            #[inline(always)]
             pub const fn shows(self) -> Shows {
                 match self {
                     $(Slot::$slot => Shows::$shows,)+
@@ -397,12 +402,14 @@ impl Slot {
     }
 
     /// Whether its records are requests ([`Shows::Request`]).
+    #[inline(always)]
     pub const fn is_request(self) -> bool {
         matches!(self.shows(), Shows::Request)
     }
 
     /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed exec
     /// changes nothing.
+    #[inline(always)]
     pub const fn keeps_the_table(self) -> bool {
         self.kind().keeps_the_table() && matches!(self.shows(), Shows::Most)
     }
