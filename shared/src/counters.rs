@@ -5,8 +5,8 @@
 //! So the two sides of each sum can differ, and user space checks them ([`SlotCounters::sums`]).
 //!
 //! # Versioning
-//! [`CpuState`] stands in a counters frame as it is. Its size says which layout it has: one that is changed takes another
-//! size, and readers refuse sizes that they do not know. Words that were spare (`reserved`) are 0 in older frames.
+//! A counters frame names a counter by the place of its word in [`CpuState`]. A word keeps its meaning; new ones take the place
+//! of spare ones (`reserved`), which no older frame names, or come after all others.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -168,6 +168,19 @@ impl CpuState {
         last_request: 0,
         reserved: [0; 2],
     };
+
+    /// Its 64-bit words, but for those that only the probes use: they are 0.
+    pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
+        let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, ..*self };
+        zerocopy::transmute!(counters)
+    }
+
+    /// Sets a word; one that there is not is ignored.
+    pub fn set_word(&mut self, word: usize, value: u64) {
+        if let Some((_, bytes)) = self.as_mut_bytes().chunks_exact_mut(8).enumerate().find(|(at, _)| *at == word) {
+            bytes.copy_from_slice(&value.to_ne_bytes());
+        }
+    }
 }
 
 impl SlotCounters {

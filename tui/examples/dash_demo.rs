@@ -144,13 +144,9 @@ impl Machine {
         let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
         let ring = (500_000 + self.ns % 7 * 10_000, limits::RING_DEFAULT);
         let programs = Vec::new();
-        self.host(HostFrame::Counters(Counters {
-            last,
-            cpus: vec![cpu],
-            programs,
-            ring_used: ring.0,
-            ring_size: ring.1,
-        }));
+        self.host(HostFrame::CounterChanges(
+            Counters { last, cpus: vec![cpu], programs, ring_used: ring.0, ring_size: ring.1 }.into(),
+        ));
     }
 
     fn begin(&mut self) {
@@ -222,7 +218,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         filter: String::new(),
         parse: language::parse,
     };
-    let app = App::new(Pipeline::new(KindSet::PROBED), settings).map_err(|error| error.message)?;
+    let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };
     let look = Look { theme: Theme { colours, charset: dashboard::charset() }, ..Look::default() };
     let (to, batches) = mpsc::channel(limits::BATCHES_QUEUED);

@@ -17,7 +17,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Event, Seen};
-use crate::frame::host::{FIRST_KIND, HostFrame};
+use crate::frame::host::{CounterChanges, FIRST_KIND, HostFrame, Trace};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
@@ -49,8 +49,11 @@ pub struct Pipeline {
     requests: Requests,
     order: Order,
     counted: ByKind,
-    asked: KindSet,
+    /// The kinds that were asked for; until a frame says so, all.
+    asked: Option<KindSet>,
     unframed: u64,
+    /// Whether the last batch said that nothing waited in the ring.
+    drained: bool,
     /// Events that were handed on before their order was settled.
     unsettled: u64,
     command: Option<CommandTree>,
@@ -67,18 +70,6 @@ pub struct Pipeline {
 const MISSING: u32 = 3;
 
 impl Pipeline {
-    /// A pipeline for these kinds; what else arrives only keeps the process table true.
-    pub fn new(asked: KindSet) -> Pipeline {
-        Pipeline { asked, ..Pipeline::default() }
-    }
-
-    /// Delivers only what the process `command`, which tracetui started and holds until the probes are attached, and its
-    /// descendants do. Before the first batch.
-    pub fn only_command(&mut self, command: Tgid) {
-        self.world.set_command(command);
-        self.command = Some(CommandTree::new(command));
-    }
-
     /// Bounds what is kept here, and what is known of the world. Before the first batch.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
@@ -120,7 +111,7 @@ impl Pipeline {
             opens.unseen = self.requests.unseen();
             opens.hollow = self.requests.hollow();
         }
-        let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked);
+        let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
         if self.finished {
             let mut arrived = self.gaps.arrived();
             self.assembler.cut_short(&mut arrived);
@@ -150,6 +141,15 @@ impl Pipeline {
         self.missing = (times, missing);
     }
 
+    fn asked(&self) -> KindSet {
+        self.asked.unwrap_or(KindSet::ALL)
+    }
+
+    /// Whether nothing more waited at the source when the last batch was read.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// Records that came but were no frames.
     pub fn unframed(&self) -> u64 {
         self.unframed
@@ -157,9 +157,9 @@ impl Pipeline {
 
     /// Takes a batch in. Events of it wait until [`release`](Self::release).
     pub fn feed(&mut self, batch: Batch) {
-        self.unframed += batch.unreadable();
+        self.drained = false;
         let mut made = Batch::default();
-        let mut index = self.order.begin(&batch);
+        let mut index = self.order.begin();
         for (offset, frame) in batch.frames_with_offsets() {
             if frame.header.kind >= FIRST_KIND {
                 self.host(&frame, &mut made);
@@ -178,37 +178,54 @@ impl Pipeline {
 
     fn host(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
         let Some(host) = HostFrame::decode(frame) else { return };
-        if let HostFrame::Counters(counters) = &host {
-            let time = frame.header.time;
-            self.counted_at = Some(time);
-            for lost in self.gaps.skips(self.world.counters(), counters, time) {
-                push_lost(&lost, made);
-            }
-            self.requests.count(counters, time, made);
-            if counters.last {
-                self.assembler.give_up(BootNanos(u64::MAX), made);
-                for lost in self.gaps.tail(counters, time) {
-                    push_lost(&lost, made);
+        match &host {
+            HostFrame::Trace(trace) => self.begin(trace),
+            // The first frame of the machine, right after the attach.
+            HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
+            HostFrame::Probe(probe) if probe.attached => {
+                if probe.name == Slot::OpenUringQuiet.program() {
+                    self.requests.sees_quiet();
+                }
+                if probe.preemptible {
+                    self.order.widen();
                 }
             }
-        }
-        if let HostFrame::Probe(probe) = &host
-            && probe.attached
-            && probe.name == Slot::OpenUringQuiet.program()
-        {
-            self.requests.sees_quiet();
-        }
-        if let HostFrame::Host(_) = &host {
-            // The first frame of a trace, right after the attach.
-            self.world.processes.traced_since(frame.header.time);
-        }
-        if let HostFrame::Probe(probe) = &host
-            && probe.attached
-            && probe.preemptible
-        {
-            self.order.widen();
+            HostFrame::CounterChanges(changes) => self.count(changes, frame.header.time, made),
+            HostFrame::Drained(drained) => {
+                self.drained = true;
+                self.order.drained(drained.at);
+            }
+            HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
+            _ => {}
         }
         self.world.apply_host(host);
+    }
+
+    /// What a trace is asked for. Of a COMMAND, which tracetui starts and holds until the probes are attached, only what it and
+    /// its descendants do is delivered.
+    fn begin(&mut self, trace: &Trace) {
+        self.asked = Some(trace.kinds());
+        if trace.command != Tgid(0) {
+            self.world.set_command(trace.command);
+            self.command = Some(CommandTree::new(trace.command));
+        }
+    }
+
+    /// Compares what the probes have counted with what came of it.
+    fn count(&mut self, changes: &CounterChanges, time: BootNanos, made: &mut Batch) {
+        let mut now = self.world.counters().clone();
+        now.apply(changes);
+        self.counted_at = Some(time);
+        for lost in self.gaps.skips(self.world.counters(), &now, time) {
+            push_lost(&lost, made);
+        }
+        self.requests.count(&now, time, made);
+        if now.last {
+            self.assembler.give_up(BootNanos(u64::MAX), made);
+            for lost in self.gaps.tail(&now, time) {
+                push_lost(&lost, made);
+            }
+        }
     }
 
     /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one; and when there is no room
@@ -238,8 +255,9 @@ impl Pipeline {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
         self.order.add_made(made);
-        let Pipeline { world, order, counted, asked, command, .. } = self;
-        order.release(until, |frame| release_one(frame, world, counted, *asked, command.as_mut(), to))
+        let asked = self.asked();
+        let Pipeline { world, order, counted, command, .. } = self;
+        order.release(until, |frame| release_one(frame, world, counted, asked, command.as_mut(), to))
     }
 
     /// Takes back that an event was delivered: its line was not written.

@@ -203,7 +203,7 @@ struct Counted {
 
 impl Counted {
     fn new(budget: Budget) -> Counted {
-        let mut pipeline = Pipeline::new(KindSet::ALL);
+        let mut pipeline = Pipeline::default();
         pipeline.set_budget(budget);
         Counted { pipeline, events: 0, budget }
     }
@@ -351,7 +351,7 @@ fn dashboard(budget: Budget) -> App {
         filter: String::new(),
         parse: language::parse,
     };
-    App::new(Pipeline::new(KindSet::PROBED), settings).expect("an empty filter")
+    App::new(Pipeline::default(), settings).expect("an empty filter")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Pipeline, Taken};
 use tracetui::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::{KindSet, Slot};
+use tracetui_shared::kind::Slot;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -44,7 +44,7 @@ fn run(batches: Vec<Batch>) {
     for format in [FormatName::Text, FormatName::Json, FormatName::Csv] {
         let mut out = Vec::new();
         let mut sink = to_writer(format, &mut out);
-        let mut pipeline = Pipeline::new(KindSet::ALL);
+        let mut pipeline = Pipeline::default();
         let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
             sink.event(seen).expect("a Vec takes everything");
             Taken::Delivered

@@ -136,7 +136,7 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
         filter: String::new(),
         parse: language::parse,
     };
-    let mut app = App::new(Pipeline::new(KindSet::PROBED), settings).expect("an empty filter");
+    let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
     let mut clock = Feed::default();
     clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));

@@ -38,7 +38,15 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     capture.capture.kinds = kinds.bits();
     let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
     let budget = Budget::new(args.trace.memory.0);
-    let options = TraceOptions { ring_size, budget, kinds, capture, btf: args.trace.btf.file.clone(), command };
+    let options = TraceOptions {
+        ring_size,
+        budget,
+        kinds,
+        capture,
+        btf: args.trace.btf.file.clone(),
+        command,
+        filter: filters.whole.text().to_owned(),
+    };
     let session = trace::start(&options)?;
     let settings = Settings {
         budget,
@@ -48,11 +56,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         filter: filters.rest.text().to_owned(),
         parse: language::parse,
     };
-    let mut pipeline = Pipeline::new(kinds);
-    if let Some(command) = command {
-        pipeline.only_command(command);
-    }
-    let mut app = App::new(pipeline, settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
+    let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let Feed { batches, handle } = session.feed;
     let recycling = handle.clone();
     let running = held.map(Held::release).transpose().context("cannot start the command")?;

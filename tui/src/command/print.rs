@@ -38,7 +38,6 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// When nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let filters = trace::compile(&args.trace.filters)?;
-    let kinds = filters.kinds;
     // First: it is to have what the shell gave us, and handlers would run in it too until its exec.
     let held = match args.run.command.as_slice() {
         [] => None,
@@ -47,8 +46,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let options = TraceOptions {
         ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
         budget: Budget::new(args.trace.memory.0),
-        kinds,
+        kinds: filters.kinds,
         capture: filters.capture.clone(),
+        filter: filters.whole.text().to_owned(),
         btf: args.trace.btf.file.clone(),
         command: held.as_ref().map(Held::tgid),
     };
@@ -64,13 +64,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let outlet = Outlet::to(libc::STDOUT_FILENO).context("cannot write to stdout")?;
     let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
     let mut scratch = Scratch::default();
-    let mut pipeline = Pipeline::new(kinds);
+    let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);
     pipeline.follow(&filters.rest.roots());
     let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
-    if let Some(command) = options.command {
-        pipeline.only_command(command);
-    }
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
@@ -334,16 +331,15 @@ impl<S: Sink> Printer<S> {
     }
 
     /// Takes a batch, and prints what its arrival settles the order of. When nothing more waits at the source
-    /// ([`Batch::drained_at`]) the lines are written at once, else when there are enough of them.
+    /// ([`Pipeline::is_drained`]) the lines are written at once, else when there are enough of them.
     ///
     /// # Errors
     /// When the output cannot be written, other than because nobody reads it: that is [`Flow::Closed`].
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
-        let drained = batch.drained_at().is_some();
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
         pipeline.release(&mut |seen, _| lines.take(seen));
-        if drained || lines.left == Some(0) {
+        if pipeline.is_drained() || lines.left == Some(0) {
             lines.flush();
         }
         lines.outcome()
@@ -454,13 +450,13 @@ impl<S: Sink> Lines<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::host::{Counters, HostFrame};
+    use crate::frame::host::{Counters, HostFrame, Trace};
     use crate::sink::{FormatName, sample, to_writer};
     use std::cell::RefCell;
     use std::io::Write;
     use std::rc::Rc;
     use tracetui_shared::counters::{CpuState, SlotCounters};
-    use tracetui_shared::kind::{SLOTS, Slot};
+    use tracetui_shared::kind::{KindSet, SLOTS, Slot};
     use tracetui_shared::time::BootNanos;
 
     fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {
@@ -525,19 +521,29 @@ mod tests {
         batch
     }
 
+    /// A pipeline that was asked for opens.
+    fn asked_for_opens() -> Pipeline {
+        let mut pipeline = Pipeline::default();
+        let mut batch = Batch::default();
+        let trace = Trace { kinds: KindSet::from(Kind::Open).bits(), ..Trace::default() };
+        HostFrame::Trace(trace).push(BootNanos(0), &mut batch);
+        pipeline.feed(batch);
+        pipeline
+    }
+
     fn last_counters(opens: u64, lost_ring: u64) -> Batch {
         let mut slots = [SlotCounters::default(); SLOTS];
         slots[Slot::OpenTp as usize] = SlotCounters { wanted: opens, lost_ring, ..SlotCounters::ZERO }.completed();
         let cpus = vec![CpuState::ZERO, CpuState { slots, ..CpuState::ZERO }];
         let counters = Counters { last: true, cpus, ..Counters::default() };
         let mut batch = Batch::default();
-        HostFrame::Counters(counters).push(BootNanos(START + 10_000 * MS), &mut batch);
+        HostFrame::CounterChanges(counters.into()).push(BootNanos(START + 10_000 * MS), &mut batch);
         batch
     }
 
     fn printer(format: FormatName, count: Option<u64>, out: &Out) -> Printer<Box<dyn Sink>> {
         let mut printer = Printer::new(
-            Pipeline::new(Kind::Open.into()),
+            asked_for_opens(),
             to_writer(format, out.clone()),
             Box::new(|_: &Seen<'_>| true) as Predicate,
             count,
@@ -605,7 +611,7 @@ mod tests {
         let out = Out::default();
         let even = |seen: &Seen<'_>| seen.event.header.seq.is_multiple_of(2);
         let sink = to_writer(FormatName::Text, out.clone());
-        let mut printer = Printer::new(Pipeline::new(Kind::Open.into()), sink, Box::new(even), None);
+        let mut printer = Printer::new(asked_for_opens(), sink, Box::new(even), None);
         printer.feed(opens(0, 10, None)).expect("written");
         printer.feed(last_counters(10, 0)).expect("written");
         printer.finish().expect("written");

@@ -10,7 +10,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed};
+use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed, Trace};
 use crate::limits;
 use crate::source::command::Ended;
 use crate::source::feed::{Feed, Scan, be_nice, hurry};
@@ -42,9 +42,10 @@ pub struct TraceOptions {
     pub capture: CaptureFilter,
     /// Where offsets are from, if not from the kernel's own BTF.
     pub btf: Option<PathBuf>,
-    /// The COMMAND that is held until all is attached. The pipeline keeps to its tree
-    /// ([`only_command`](crate::pipeline::Pipeline::only_command)), and so does the kernel side, unless it is told to keep
-    /// to another one.
+    /// The filter options, as one expression.
+    pub filter: String,
+    /// The COMMAND that is held until all is attached. The pipeline keeps to its tree, and so does the kernel side, unless it is
+    /// told to keep to another one.
     pub command: Option<Tgid>,
 }
 
@@ -126,6 +127,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         kinds,
         capture,
         btf: btf.map(Path::to_owned),
+        filter: String::new(),
         command: None,
     };
     match attach(&options) {
@@ -270,7 +272,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         }
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
-    let mut first = vec![first_batch(&machine, live.probes(), known)];
+    let mut first = vec![first_batch(options, &machine, live.probes(), known)];
     let starts = live.take_started();
     let (budget, size) = (options.budget, options.budget.batch());
     let scan: Option<Scan> = match live.asks_for_cgroups() {
@@ -330,11 +332,16 @@ fn note(probe: &ProbeStatus) -> Option<String> {
 }
 
 /// What the pipeline needs to know before the first event.
-fn first_batch(machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) -> Batch {
+fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) -> Batch {
     let mut batch = Batch::default();
     let now = clock::now_boot();
     let names = Names::read();
-    let host = [HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
+    let trace = Trace {
+        kinds: options.kinds.bits(),
+        command: options.command.unwrap_or(Tgid(0)),
+        filter: options.filter.clone(),
+    };
+    let host = [HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
     let probes = probes.iter().map(|probe| HostFrame::Probe(probe_frame(probe)));
     let users = names.users().into_iter().map(HostFrame::User);
     let groups = names.groups().into_iter().map(HostFrame::Group);

@@ -76,7 +76,9 @@ impl World {
                 None if self.probes.len() < limits::PROBES => self.probes.push(probe),
                 None => {}
             },
-            HostFrame::Counters(counters) => self.counters = counters,
+            HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
+            // The pipeline's.
+            HostFrame::Trace(_) | HostFrame::Drained(_) | HostFrame::Unreadable(_) => {}
         }
     }
 

@@ -6,12 +6,12 @@
 //! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
 
 use super::{Batch, FrameRef};
+use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
-use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
-use zerocopy::{FromBytes, IntoBytes};
 
 /// Kinds from here on are host frames.
 pub const FIRST_KIND: u16 = 64;
@@ -92,15 +92,6 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-impl Wire for CpuState {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self.as_bytes(), out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        CpuState::read_from_bytes(take_bytes(bytes)?).ok()
-    }
-}
-
 /// A list whose elements each say their own length.
 macro_rules! wire_list {
     ($($element:ty)*) => { $(
@@ -121,7 +112,7 @@ macro_rules! wire_list {
         }
     )* };
 }
-wire_list!(CpuState ProgramSkips u16);
+wire_list!(CounterChange ProgramSkips u16);
 
 fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
     (value.len() as u32).put(out);
@@ -226,18 +217,50 @@ wire_struct! {
         skips: u64,
     }
 
-    /// What the probes have counted so far.
-    Counters {
+    /// A counter of a CPU that has changed.
+    CounterChange {
+        /// The CPU.
+        cpu: u32,
+        /// Which of the 64-bit words of its [`CpuState`].
+        word: u16,
+        /// What it is now.
+        value: u64,
+    }
+
+    /// How the probes' counters differ from those of the frame before; in the first one, from zeros.
+    CounterChanges {
         /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
         last: bool,
-        /// One element a possible CPU.
-        cpus: Vec<CpuState>,
-        /// One element a program.
+        /// The counters that have changed.
+        changes: Vec<CounterChange>,
+        /// The programs whose skips have changed.
         programs: Vec<ProgramSkips>,
         /// Bytes of the ring that wait for the consumer.
         ring_used: u64,
         /// Bytes of the ring.
         ring_size: u64,
+    }
+
+    /// What was asked for. The first frame of a trace.
+    Trace {
+        /// The kinds, as a [`KindSet`]. What else comes keeps the process table true.
+        kinds: u32,
+        /// The COMMAND that tracetui started: only what it and its descendants do is asked for; 0 for none.
+        command: Tgid,
+        /// The filter of the capture, as text; empty for none.
+        filter: String,
+    }
+
+    /// Nothing waited in the ring.
+    Drained {
+        /// When (CLOCK_BOOTTIME).
+        at: BootNanos,
+    }
+
+    /// Records that came from the ring and are no frames: shorter than a header, or of another length than they say.
+    Unreadable {
+        /// How many.
+        count: u64,
     }
 
     /// A probe, and what became of it.
@@ -280,13 +303,76 @@ wire_struct! {
     }
 }
 
+/// What the probes have counted so far, as the frames tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+    pub last: bool,
+    /// One element a CPU, up to the last one that counted anything.
+    pub cpus: Vec<CpuState>,
+    /// One element a program.
+    pub programs: Vec<ProgramSkips>,
+    /// Bytes of the ring that wait for the consumer.
+    pub ring_used: u64,
+    /// Bytes of the ring.
+    pub ring_size: u64,
+}
+
 impl Counters {
     /// Events of a kind that a program met and could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
-        let slots = || Slot::of_kind(kind);
+        let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
         let losses = all.flat_map(|c| Reason::ALL.into_iter().zip(c.dropped).filter(|(reason, _)| reason.is_loss()));
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+    }
+
+    /// What leads from these counters to others.
+    pub fn changes_to(&self, now: &Counters) -> CounterChanges {
+        let mut changes = Vec::new();
+        for (cpu, state) in (0u32..).zip(&now.cpus) {
+            let before = self.cpus.get(cpu as usize).unwrap_or(&CpuState::ZERO);
+            let words = (0u16..).zip(before.words().into_iter().zip(state.words()));
+            let new = words.filter(|(_, (before, now))| before != now);
+            changes.extend(new.map(|(word, (_, value))| CounterChange { cpu, word, value }));
+        }
+        let programs = now.programs.iter().filter(|program| !self.programs.contains(program)).cloned().collect();
+        CounterChanges { last: now.last, changes, programs, ring_used: now.ring_used, ring_size: now.ring_size }
+    }
+
+    /// Goes on to what the next frame tells. Of CPUs and words that there cannot be nothing is taken.
+    pub fn apply(&mut self, frame: &CounterChanges) {
+        for change in &frame.changes {
+            let cpu = change.cpu as usize;
+            if change.cpu < limits::CPUS && cpu >= self.cpus.len() {
+                self.cpus.resize(cpu + 1, CpuState::ZERO);
+            }
+            if let Some(state) = self.cpus.get_mut(cpu) {
+                state.set_word(change.word.into(), change.value);
+            }
+        }
+        for program in &frame.programs {
+            match self.programs.iter().position(|known| known.program == program.program) {
+                Some(at) => self.programs[at].clone_from(program),
+                None if self.programs.len() < limits::PROBES => self.programs.push(program.clone()),
+                None => {}
+            }
+        }
+        (self.last, self.ring_used, self.ring_size) = (frame.last, frame.ring_used, frame.ring_size);
+    }
+}
+
+/// The first frame of these counters.
+impl From<Counters> for CounterChanges {
+    fn from(counters: Counters) -> CounterChanges {
+        Counters::default().changes_to(&counters)
+    }
+}
+
+impl Trace {
+    /// The kinds that were asked for.
+    pub fn kinds(&self) -> KindSet {
+        KindSet::from_bits(self.kinds)
     }
 }
 
@@ -334,10 +420,16 @@ host_frames! {
     Group = 68;
     /// A cgroup's path.
     Cgroup = 69;
-    /// What the probes have counted.
-    Counters = 70;
+    /// What the probes have counted since the last of these frames.
+    CounterChanges = 70;
     /// A probe's state.
     Probe = 71;
+    /// What was asked for.
+    Trace = 72;
+    /// Nothing waited in the ring.
+    Drained = 73;
+    /// Records that are no frames.
+    Unreadable = 74;
 }
 
 #[cfg(test)]
@@ -367,6 +459,54 @@ mod tests {
         assert_eq!(HostFrame::decode(&frame), Some(HostFrame::Probe(probe.clone())));
         let older = FrameRef { payload: &frame.payload[..frame.payload.len() - 1], ..frame };
         assert_eq!(HostFrame::decode(&older), Some(HostFrame::Probe(Probe { preemptible: false, ..probe })));
+    }
+
+    fn counting(cpus: &[u64], skips: u64) -> Counters {
+        let state = |met: &u64| {
+            let mut state = CpuState::ZERO;
+            state.slots[Slot::OpenTp as usize].met = *met;
+            (state.tree_full, state.credit) = (met / 2, 77);
+            state
+        };
+        let programs = vec![
+            ProgramSkips { program: "a".into(), slots: vec![1], skips },
+            ProgramSkips { program: "b".into(), slots: vec![2], skips: 5 },
+        ];
+        Counters { cpus: cpus.iter().map(state).collect(), programs, ring_used: skips, ring_size: 9, last: skips > 1 }
+    }
+
+    #[test]
+    fn counters_are_the_sum_of_their_changes() {
+        let mut told = Counters::default();
+        let steps =
+            [counting(&[1, 0, 6], 0), counting(&[1, 0, 9], 1), counting(&[4, 2, 9], 1), counting(&[4, 2, 9], 2)];
+        let sizes = [3, 2, 4, 0];
+        let mut before = Counters::default();
+        for (step, size) in steps.into_iter().zip(sizes) {
+            let changes = before.changes_to(&step);
+            assert_eq!(changes.changes.len(), size, "{changes:?}");
+            let mut batch = Batch::default();
+            HostFrame::CounterChanges(changes).push(BootNanos(1), &mut batch);
+            let Some(HostFrame::CounterChanges(read)) = batch.frames().next().and_then(|f| HostFrame::decode(&f))
+            else {
+                panic!("one frame")
+            };
+            told.apply(&read);
+            let mut expected = step.clone();
+            // What only the probes use is not told.
+            expected.cpus.iter_mut().for_each(|cpu| cpu.credit = 0);
+            assert_eq!(told, expected);
+            before = step;
+        }
+    }
+
+    #[test]
+    fn counters_of_what_there_cannot_be_are_not_taken() {
+        let change = |cpu, word| CounterChange { cpu, word, value: 1 };
+        let changes = vec![change(limits::CPUS, 0), change(u32::MAX, 0), change(0, u16::MAX), change(1, 0)];
+        let mut counters = Counters::default();
+        counters.apply(&CounterChanges { changes, ..CounterChanges::default() });
+        assert_eq!((counters.cpus.len(), counters.cpus[0], counters.cpus[1].slots[0].met), (2, CpuState::ZERO, 1));
     }
 
     #[test]

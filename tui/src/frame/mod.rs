@@ -5,6 +5,7 @@
 
 pub mod host;
 
+use host::{Drained, HostFrame, Unreadable};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
@@ -16,25 +17,17 @@ pub const HEADER: usize = size_of::<FrameHeader>();
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Records that came but are no frames: shorter than a header, or lying about their length.
-    unreadable: u64,
-    drained_at: Option<BootNanos>,
 }
 
 impl Batch {
     /// An empty batch with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Batch {
-        Batch { bytes: Vec::with_capacity(bytes), ..Batch::default() }
+        Batch { bytes: Vec::with_capacity(bytes) }
     }
 
     /// Says that nothing waited in the ring at `time`, when this batch was read from it.
     pub fn set_drained_at(&mut self, time: BootNanos) {
-        self.drained_at = Some(time);
-    }
-
-    /// When nothing more waited in the ring; `None` when something may have.
-    pub fn drained_at(&self) -> Option<BootNanos> {
-        self.drained_at
+        HostFrame::Drained(Drained { at: time }).push(time, self);
     }
 
     /// The frame at a byte offset that [`Batch::frames_with_offsets`] gave.
@@ -52,17 +45,12 @@ impl Batch {
         })
     }
 
-    /// Appends a record as it came from the ring. One that is no frame is counted instead.
+    /// Appends a record as it came from the ring. For one that is no frame, a frame says so.
     pub fn push_raw(&mut self, record: &[u8]) {
-        let Ok((header, _)) = FrameHeader::read_from_prefix(record) else {
-            self.unreadable += 1;
-            return;
-        };
-        let len = header.len as usize;
+        let len = FrameHeader::read_from_prefix(record).map_or(0, |(header, _)| header.len as usize);
         // The ring rounds records up to 8 bytes; more than that is a lie.
         if len < HEADER || len > record.len() || record.len() - len >= 8 {
-            self.unreadable += 1;
-            return;
+            return HostFrame::Unreadable(Unreadable { count: 1 }).push(BootNanos(0), self);
         }
         self.bytes.extend_from_slice(&record[..len]);
         self.pad();
@@ -103,19 +91,12 @@ impl Batch {
 
     /// Whether it tells nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.unreadable == 0 && self.drained_at.is_none()
-    }
-
-    /// Records that came but are no frames.
-    pub fn unreadable(&self) -> u64 {
-        self.unreadable
+        self.bytes.is_empty()
     }
 
     /// Forgets the frames, keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.unreadable = 0;
-        self.drained_at = None;
     }
 }
 

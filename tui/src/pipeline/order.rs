@@ -65,10 +65,7 @@ impl Index {
 }
 
 impl Order {
-    pub(super) fn begin(&mut self, batch: &Batch) -> Index {
-        if let Some(time) = batch.drained_at() {
-            self.drained = self.drained.max(time);
-        }
+    pub(super) fn begin(&mut self) -> Index {
         let places = std::mem::take(&mut self.places);
         Index { before: places.len(), places, batch: self.first + self.held.len() as u64 }
     }
@@ -108,7 +105,7 @@ impl Order {
         if made.is_empty() {
             return;
         }
-        let mut index = self.begin(&made);
+        let mut index = self.begin();
         for (offset, frame) in made.frames_with_offsets() {
             index.add(frame.header.time, offset);
         }
@@ -120,6 +117,11 @@ impl Order {
         // Their times say nothing about how far the ring was read: `self.latest` stays.
         self.places = index.places;
         self.hold(Held { batch: made, left, latest, source: Source::Made });
+    }
+
+    /// Nothing waited in the ring at this time: no earlier frame comes any more.
+    pub(super) fn drained(&mut self, at: BootNanos) {
+        self.drained = self.drained.max(at);
     }
 
     /// A probe that makes frames can be preempted: later records may be much earlier.

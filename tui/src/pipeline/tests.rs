@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
-use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips};
+use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips, Trace};
 use crate::sink::{FormatName, Sink, to_writer};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
@@ -71,9 +71,19 @@ fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
     Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
 }
 
+/// A pipeline that was told what is asked for.
+fn asked(kinds: KindSet, command: u32) -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::default();
+    let trace = Trace { kinds: kinds.bits(), command: Tgid(command), ..Trace::default() };
+    HostFrame::Trace(trace).push(BootNanos(0), &mut batch);
+    pipeline.feed(batch);
+    pipeline
+}
+
 #[test]
 fn events_of_two_cpus_come_in_order_of_time() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     open(&mut batch, 0, 0, 100, b"a");
     open(&mut batch, 0, 1, 103, b"c");
@@ -96,7 +106,7 @@ fn events_of_two_cpus_come_in_order_of_time() {
 
 /// Whether an event is still held when the ring has been found empty so many milliseconds after it.
 fn is_held(host: &[HostFrame], ms: u64) -> bool {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut first = Batch::default();
     host.iter().for_each(|frame| frame.push(BootNanos(MS), &mut first));
     pipeline.feed(first);
@@ -123,18 +133,21 @@ fn events_wait_as_long_as_the_attached_probes_ask_for() {
 
 #[test]
 fn a_missing_number_is_a_row_where_it_is_missing() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     open(&mut batch, 0, 0, 10, b"a");
     open(&mut batch, 1, 0, 11, b"b");
     open(&mut batch, 0, 4, 12, b"c");
-    HostFrame::Counters(counters(
-        Slot::OpenSysExit,
-        &[
-            SlotCounters { wanted: 7, lost_ring: 5, ..SlotCounters::default() },
-            SlotCounters { wanted: 1, ..SlotCounters::default() },
-        ],
-    ))
+    HostFrame::CounterChanges(
+        counters(
+            Slot::OpenSysExit,
+            &[
+                SlotCounters { wanted: 7, lost_ring: 5, ..SlotCounters::default() },
+                SlotCounters { wanted: 1, ..SlotCounters::default() },
+            ],
+        )
+        .into(),
+    )
     .push(BootNanos(20 * MS), &mut batch);
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["a", "b", "lost 3 ring", "c", "lost 2 ring"]);
@@ -147,12 +160,12 @@ fn a_missing_number_is_a_row_where_it_is_missing() {
 
 #[test]
 fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     open(&mut batch, 0, 0, 10, b"a");
     open(&mut batch, 0, 2, 12, b"c");
     let sent = [SlotCounters { wanted: 3, ..SlotCounters::ZERO }];
-    HostFrame::Counters(counters(Slot::OpenSysExit, &sent)).push(BootNanos(20 * MS), &mut batch);
+    HostFrame::CounterChanges(counters(Slot::OpenSysExit, &sent).into()).push(BootNanos(20 * MS), &mut batch);
     pipeline.feed(batch);
     assert_eq!(pipeline.account().discrepancies, [], "nothing is proved before the end");
     run(&mut pipeline, true);
@@ -164,7 +177,7 @@ fn a_number_that_is_missing_for_no_known_reason_is_no_unreadable_event() {
 
 #[test]
 fn every_record_is_on_one_side_of_the_account() {
-    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
+    let mut pipeline = asked(ALL & !KindSet::from(Kind::Fork), 0);
     let mut batch = Batch::default();
     for seq in [0, 1, 3] {
         fork(&mut batch, 7, 400 + seq as u32, seq, 10 + seq);
@@ -173,7 +186,7 @@ fn every_record_is_on_one_side_of_the_account() {
     let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::ForkBtf, 4, 20) };
     batch.push(last, b"short");
     let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
-    HostFrame::Counters(counters(Slot::ForkBtf, &forks)).push(BootNanos(30 * MS), &mut batch);
+    HostFrame::CounterChanges(counters(Slot::ForkBtf, &forks).into()).push(BootNanos(30 * MS), &mut batch);
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), Vec::<String>::new(), "no event is missing");
     let account = pipeline.account();
@@ -184,12 +197,12 @@ fn every_record_is_on_one_side_of_the_account() {
 
 #[test]
 fn what_a_program_could_not_report_is_a_row() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     for (ms, without_place) in [(1000, 0), (2000, 3), (3000, 3)] {
         let dropped = [SlotCounters { dropped: [5, without_place], ..SlotCounters::ZERO }];
         let counters = Counters { last: ms == 3000, ..counters(Slot::OpenUring, &dropped) };
-        HostFrame::Counters(counters).push(BootNanos(ms * MS), &mut batch);
+        HostFrame::CounterChanges(counters.into()).push(BootNanos(ms * MS), &mut batch);
     }
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
@@ -198,11 +211,12 @@ fn what_a_program_could_not_report_is_a_row() {
 
 #[test]
 fn what_the_kernel_skipped_is_a_row_when_it_was_counted() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     for (ms, skips) in [(1000, 0), (2000, 3), (3000, 3)] {
         let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
-        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+        HostFrame::CounterChanges(Counters { programs, ..Counters::default() }.into())
+            .push(BootNanos(ms * MS), &mut batch);
     }
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 3 probe"]);
@@ -233,7 +247,7 @@ fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
 
 #[test]
 fn an_exec_in_pieces_is_one_event() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     exec(&mut batch, 0, 10, 30, 10);
     chunk(&mut batch, 0, 10, 10, 15);
@@ -247,7 +261,7 @@ fn an_exec_in_pieces_is_one_event() {
 
 #[test]
 fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     exec(&mut batch, 0, 10, 30, 10);
     chunk(&mut batch, 0, 10, 10, 5);
@@ -265,7 +279,7 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
 /// What there is of arguments of which a page could not be read: never empty ones in its place.
 #[test]
 fn arguments_that_could_not_be_read_are_not_made_up() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     // All is unread; the second page; a page of the first continuation, and all of it.
     let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
@@ -280,7 +294,7 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
         batch.push(continues, &[piece.as_bytes(), have].concat());
     }
     let execs = SlotCounters { wanted: 4, sent_chunks: 2, ..SlotCounters::ZERO };
-    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(20 * MS), &mut batch);
+    HostFrame::CounterChanges(counters(Slot::ExecBtf, &[execs]).into()).push(BootNanos(20 * MS), &mut batch);
     pipeline.feed(batch);
     let mut lines = Vec::new();
     let mut sink = to_writer(FormatName::Json, &mut lines);
@@ -317,7 +331,7 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
 
 #[test]
 fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     exec(&mut batch, 0, 10, 30, 10);
     chunk(&mut batch, 0, 10, 10, 5);
@@ -330,7 +344,7 @@ fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
     let mut batch = Batch::default();
     batch.set_drained_at(BootNanos(100 * MS));
     let execs = SlotCounters { wanted: 3, sent_chunks: 2, cut_short: 3, ..SlotCounters::ZERO };
-    HostFrame::Counters(counters(Slot::ExecBtf, &[execs])).push(BootNanos(100 * MS), &mut batch);
+    HostFrame::CounterChanges(counters(Slot::ExecBtf, &[execs]).into()).push(BootNanos(100 * MS), &mut batch);
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["exec 15 of 30 cut true", "exec 4 of 30 cut true", "exec 10 of 30 cut true"]);
     let account = pipeline.account();
@@ -339,12 +353,12 @@ fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
 
 #[test]
 fn a_record_that_is_no_event_is_a_row_and_counted() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     batch.push(header(Slot::OpenSysExit, 0, 0, 10), b"short");
     batch.push_raw(b"no frame");
     let wanted = [SlotCounters { wanted: 1, ..SlotCounters::default() }];
-    HostFrame::Counters(counters(Slot::OpenSysExit, &wanted)).push(BootNanos(20 * MS), &mut batch);
+    HostFrame::CounterChanges(counters(Slot::OpenSysExit, &wanted).into()).push(BootNanos(20 * MS), &mut batch);
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
     assert_eq!(pipeline.unframed(), 1);
@@ -356,7 +370,7 @@ fn a_record_that_is_no_event_is_a_row_and_counted() {
 
 #[test]
 fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
-    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
+    let mut pipeline = asked(ALL & !KindSet::from(Kind::Fork), 0);
     let mut batch = Batch::default();
     let child = ForkRecord {
         child: Tgid(200),
@@ -381,7 +395,7 @@ fn bookkeeping_keeps_the_table_true_and_is_not_handed_on() {
 
 #[test]
 fn a_seed_known_to_the_tick_takes_the_exact_start() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     let seed = ProcessSeed {
         tgid: Tgid(100),
@@ -405,7 +419,7 @@ fn a_seed_known_to_the_tick_takes_the_exact_start() {
 
 #[test]
 fn what_does_not_pair_up_is_counted() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     let status = ExitRecord::default();
     batch.push(FrameHeader { tid: Tid(101), ..header(Slot::ExitBtf, 0, 0, 10) }, status.as_bytes());
@@ -430,11 +444,12 @@ fn what_does_not_pair_up_is_counted() {
 
 #[test]
 fn a_row_made_here_waits_for_what_the_ring_still_holds() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     for (ms, skips) in [(1000, 0), (2000, 3)] {
         let programs = vec![ProgramSkips { program: "open_tp".into(), slots: vec![Slot::OpenTp as u16], skips }];
-        HostFrame::Counters(Counters { programs, ..Counters::default() }).push(BootNanos(ms * MS), &mut batch);
+        HostFrame::CounterChanges(Counters { programs, ..Counters::default() }.into())
+            .push(BootNanos(ms * MS), &mut batch);
     }
     pipeline.feed(batch);
     assert_eq!(run(&mut pipeline, false), Vec::<String>::new());
@@ -481,9 +496,7 @@ fn exit_by(batch: &mut Batch, pid: u32, seq: u64, ms: u64) {
 }
 
 fn of_command() -> Pipeline {
-    let mut pipeline = Pipeline::new(ALL & !KindSet::from(Kind::Fork));
-    pipeline.only_command(Tgid(COMMAND));
-    pipeline
+    asked(ALL & !KindSet::from(Kind::Fork), COMMAND)
 }
 
 #[test]
@@ -562,7 +575,7 @@ fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
 #[test]
 fn a_tree_is_of_the_process_that_had_the_id_first() {
     for exit_is_lost in [false, true] {
-        let mut pipeline = Pipeline::new(ALL);
+        let mut pipeline = Pipeline::default();
         pipeline.follow(&[Tgid(100)]);
         let mut batch = Batch::default();
         fork(&mut batch, 7, 100, 0, 1);
@@ -603,7 +616,7 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
 
 #[test]
 fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     fork(&mut batch, 7, 100, 0, 1);
     exit_by(&mut batch, 100, 0, 2);
@@ -629,7 +642,7 @@ fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
 
 #[test]
 fn a_parent_that_is_known_to_the_tick_stays_the_parent() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     pipeline.follow(&[Tgid(100)]);
     let mut batch = Batch::default();
     let seed = |tgid, ppid| ProcessSeed {
@@ -675,7 +688,7 @@ fn where_the_commands_exec_was_lost_the_rest_of_it_is_not() {
 
 #[test]
 fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     HostFrame::Host(Default::default()).push(BootNanos(6), &mut batch);
     batch.push(header(Slot::ExitBtf, 0, 0, 12), ExitRecord::default().as_bytes());
@@ -689,7 +702,7 @@ fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit(
 
 /// A pipeline with the least memory that there is, and its processes and cgroups with none.
 fn short_of_memory() -> Pipeline {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     pipeline.set_budget(Budget::new(1));
     pipeline
 }
@@ -734,7 +747,7 @@ fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
 
 #[test]
 fn only_batches_of_the_reader_come_back() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::with_capacity(1000);
     exec(&mut batch, 0, 10, 20, 10);
     chunk(&mut batch, 0, 10, 10, 10);
@@ -747,7 +760,7 @@ fn only_batches_of_the_reader_come_back() {
 
 #[test]
 fn no_number_of_cpus_that_cannot_be_takes_room() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     open(&mut batch, limits::CPUS, 5, 10, b"no such cpu");
     open(&mut batch, limits::CPUS - 1, 5, 11, b"the last one");
@@ -772,7 +785,7 @@ const FEW: u64 = 8 * (64 << 10);
 
 /// A pipeline with room for few processes, that was fed.
 fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     pipeline.set_budget(Budget::new(FEW));
     let mut batch = Batch::default();
     make(&mut batch);
@@ -851,7 +864,7 @@ fn a_scan_pushes_out_nobody_who_did_something() {
 
 #[test]
 fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of() {
-    let mut pipeline = Pipeline::new(ALL);
+    let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
     // The scan finds the second process of an id before the events of the first are read.
     let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };

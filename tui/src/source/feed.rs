@@ -89,6 +89,7 @@ impl Feed {
             last_cgroup: CgroupId(0),
             known_cgroups: known_cgroups(&first, budget),
             clock_offset: i64::MIN,
+            counters: Counters::default(),
             held: None,
             budget,
         };
@@ -141,6 +142,8 @@ struct Reader {
     /// The cgroups that the pipeline knows: it forgets the same ones ([`World::apply_host`](crate::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
     clock_offset: i64,
+    /// The counters as the pipeline knows them.
+    counters: Counters,
     /// What was read but not sent yet.
     held: Option<Batch>,
     budget: Budget,
@@ -192,11 +195,12 @@ impl Reader {
         let more = self.live.drain(&mut batch, self.budget.batch().saturating_sub(held));
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
+        let filled = batch.len();
         if !more {
             batch.set_drained_at(before);
         }
         let busy = self.out.capacity() < self.out.max_capacity();
-        if busy && (1..self.budget.batch()).contains(&batch.len()) {
+        if busy && (1..self.budget.batch()).contains(&filled) {
             self.held = Some(batch);
             return Read::All;
         }
@@ -303,7 +307,9 @@ impl Reader {
         });
         let (ring_used, ring_size) = self.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
-        HostFrame::Counters(counters).push(clock::now_boot(), batch);
+        let changes = self.counters.changes_to(&counters);
+        self.counters = counters;
+        HostFrame::CounterChanges(changes).push(clock::now_boot(), batch);
     }
 }
 

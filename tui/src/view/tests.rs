@@ -154,7 +154,9 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::ZERO }.completed();
     let cpu = CpuState { slots, ..CpuState::ZERO };
     let mut made = Feed::default();
-    made.host(&HostFrame::Counters(Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }));
+    made.host(&HostFrame::CounterChanges(
+        Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }.into(),
+    ));
     feed(&mut app, &mut made);
     assert!(reversed(&mut app));
     assert!(screen(&mut app)[0].ends_with("LOST 1,204"));
@@ -410,7 +412,7 @@ fn counted(made: &mut Feed, wanted: u64, last: bool) {
     let mut slots = [SlotCounters::default(); SLOTS];
     slots[Slot::OpenTp as usize] = SlotCounters { wanted, ..SlotCounters::ZERO }.completed();
     let cpu = CpuState { slots, ..CpuState::ZERO };
-    made.host(&HostFrame::Counters(Counters { last, cpus: vec![cpu], ..Counters::default() }));
+    made.host(&HostFrame::CounterChanges(Counters { last, cpus: vec![cpu], ..Counters::default() }.into()));
 }
 
 #[test]
