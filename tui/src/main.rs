@@ -24,7 +24,7 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             say(format_args!("tracetui: {error:#}"));
-            if error.is::<command::trace::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<command::session::BadUsage>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
 
 use super::say;
-use super::trace::{self, Examined, Proof};
+use super::session::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
@@ -19,7 +19,7 @@ use tracetui_shared::kind::{Kind, shows_most};
 pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     let machine = Machine::read();
     let proof = if args.probe { Proof::Event } else { Proof::Attach };
-    let Examined { causes, probes, seen } = trace::examine(&machine, args.btf.file.as_deref(), proof);
+    let Examined { causes, probes, seen } = session::examine(&machine, args.btf.file.as_deref(), proof);
     let report = Report {
         kernel: &machine.uname.release,
         arch: &machine.uname.machine,

@@ -2,17 +2,16 @@
 
 use super::dashboard::{self, Left, Look, Mouse};
 use super::say::{name, say};
+use super::session::{self, Request};
 use super::signals;
-use super::trace::{self, TraceOptions};
 use crate::app::{App, Settings, language};
-use crate::budget::Budget;
 use crate::cli;
 use crate::pipeline::Pipeline;
-use crate::source::command::{Held, Streams};
+use crate::source::command::Streams;
 use crate::source::feed::Feed;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
@@ -22,70 +21,36 @@ use tracetui_shared::kind::KindSet;
 /// # Errors
 /// When nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
-    let filters = trace::compile(&args.trace.filters)?;
-    // First: it is to have what the shell gave us.
-    let held = match args.run.command.as_slice() {
-        [] => None,
-        argv => Some(Held::start(argv, Streams::Captured).context("cannot start the command")?),
-    };
-    signals::ignore_file_size();
-    let command = held.as_ref().map(Held::tgid);
     // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
     // were.
-    let named = !args.trace.filters.kind.is_empty();
-    let kinds = if named { filters.kinds } else { filters.kinds | KindSet::ON_REQUEST };
-    let mut capture = filters.capture.clone();
-    capture.capture.kinds = kinds.bits();
-    let ring_size = u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?;
-    let budget = Budget::new(args.trace.memory.0);
-    let options = TraceOptions {
-        ring_size,
-        budget,
-        kinds,
-        capture,
-        btf: args.trace.btf.file.clone(),
-        command,
-        filter: filters.whole.text().to_owned(),
-    };
-    let session = trace::start(&options)?;
+    let Request { filters, held, options } =
+        Request::read(&args.trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
+    signals::ignore_file_size();
+    let started = session::start(&options)?;
     let settings = Settings {
-        budget,
-        kinds: if named { filters.kinds } else { KindSet::BY_DEFAULT },
+        budget: options.budget,
+        kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: filters.rest.text().to_owned(),
         parse: language::parse,
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
-    let Feed { batches, handle } = session.feed;
+    let Feed { batches, handle } = started.feed;
     let recycling = handle.clone();
-    let running = held.map(Held::release).transpose().context("cannot start the command")?;
+    let running = session::release(held)?;
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
     let recycle = move |batch| recycling.recycle(batch);
     let Left { line, command } =
         dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
-    args.trace.ring_size.note().iter().chain(&session.notes).for_each(say);
-    if let Some(text) = &line.discrepancy {
-        say(text);
-    }
-    if let Some(text) = trace::doubtful_btf(&options, &line.account) {
-        say(text);
-    }
-    if let Some(text) = trace::overgrown_tree(&line.account) {
-        say(text);
-    }
-    if let Some(text) = line.account.discrepancy() {
-        say(text);
-    }
-    for text in trace::shortage(&line.account, budget) {
-        say(text);
-    }
+    args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
+    session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);
     say(line.account.line());
     // One that was told to end has not failed.
-    Ok(command.map_or(ExitCode::SUCCESS, |ended| trace::exit_code(&ended)))
+    Ok(command.map_or(ExitCode::SUCCESS, |ended| session::exit_code(&ended)))
 }
 
 /// What is captured, in words.

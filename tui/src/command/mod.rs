@@ -12,6 +12,6 @@ mod pace;
 pub mod print;
 pub mod say;
 pub mod selftest;
+pub mod session;
 pub(crate) mod signals;
 mod terminal;
-pub mod trace;

@@ -4,17 +4,16 @@ use super::dashboard::charset;
 use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
 use super::say::{name, say};
+use super::session::{self, Request};
 use super::signals::{self, Second, Signals};
-use super::trace::{self, TraceOptions};
 use crate::account::Account;
-use crate::budget::Budget;
 use crate::cli;
 use crate::event::Seen;
 use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
-use crate::source::command::{Ended, Held, Running, Streams};
+use crate::source::command::{Ended, Running, Streams};
 use crate::source::feed::{Feed, hurry};
 use crate::source::host::clock;
 use crate::text::Charset;
@@ -22,7 +21,7 @@ use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// `128 + SIGINT`: the second signal ends at once.
 const INTERRUPTED: i32 = 130;
@@ -37,29 +36,16 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// # Errors
 /// When nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
-    let filters = trace::compile(&args.trace.filters)?;
-    // First: it is to have what the shell gave us, and handlers would run in it too until its exec.
-    let held = match args.run.command.as_slice() {
-        [] => None,
-        argv => Some(Held::start(argv, Streams::StdoutToStderr).context("cannot start the command")?),
-    };
-    let options = TraceOptions {
-        ring_size: u32::try_from(args.trace.ring_size.bytes()).context("--ring-size")?,
-        budget: Budget::new(args.trace.memory.0),
-        kinds: filters.kinds,
-        capture: filters.capture.clone(),
-        filter: filters.whole.text().to_owned(),
-        btf: args.trace.btf.file.clone(),
-        command: held.as_ref().map(Held::tgid),
-    };
+    let Request { filters, held, options } =
+        Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let mut signals = Signals::take().context("cannot handle signals")?;
     signals::watch(Second::Ends(INTERRUPTED)).context("cannot handle signals")?;
     signals::ignore_file_size();
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
-    let session = trace::start(&options)?;
-    session.notes.iter().for_each(say);
+    let started = session::start(&options)?;
+    started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
     let outlet = Outlet::to(libc::STDOUT_FILENO).context("cannot write to stdout")?;
     let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
@@ -71,15 +57,13 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
-    say(&session.ready);
-    // Asked to end by now: it does not begin.
-    let held = held.filter(|_| !signals::asked_to_end());
-    let running = held.map(Held::release).transpose().context("cannot start the command")?;
+    say(&started.ready);
+    let running = session::release(held)?;
     if let Some(pidfd) = running.as_ref().and_then(|running| running.pidfd().ok()) {
         signals::pass_on_to(pidfd);
     }
     let mut pump = Pump {
-        feed: session.feed,
+        feed: started.feed,
         printer: &mut printer,
         outlet,
         signals: &mut signals,
@@ -105,18 +89,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if given_up {
         say(format_args!("nobody reads the output: {unwritten} events were not written"));
     }
-    if let Some(text) = printer.pipeline().discrepancy() {
-        say(text);
-    }
-    if let Some(text) = trace::doubtful_btf(&options, &account) {
-        say(text);
-    }
-    if let Some(text) = trace::overgrown_tree(&account) {
-        say(text);
-    }
-    for text in trace::shortage(&account, options.budget) {
-        say(text);
-    }
+    session::remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
     match args.format {
         FormatName::Json => say(account.json()),
         FormatName::Text | FormatName::Csv => say(account.line()),
@@ -271,7 +244,7 @@ impl<S: Sink> Pump<'_, S> {
         match because {
             // That it was told to end is no failure of its own.
             Some(Because::Printed) => ExitCode::SUCCESS,
-            _ => trace::exit_code(&ended),
+            _ => session::exit_code(&ended),
         }
     }
 }
@@ -456,7 +429,7 @@ mod tests {
     use std::io::Write;
     use std::rc::Rc;
     use tracetui_shared::counters::{CpuState, SlotCounters};
-    use tracetui_shared::kind::{KindSet, SLOTS, Slot};
+    use tracetui_shared::kind::{SLOTS, Slot};
     use tracetui_shared::time::BootNanos;
 
     fn feed_all<S: Sink>(batches: impl IntoIterator<Item = Batch>, printer: &mut Printer<S>) -> io::Result<Flow> {

@@ -1,9 +1,10 @@
-//! What every command that traces does first: look at the machine, attach the probes, start the thread that empties
-//! the ring.
+//! What every command that traces has in common: what the options ask for, the COMMAND, the attach, the thread that empties the
+//! ring, and what is said beside the account at the end.
 
 use super::say::{name, say};
 use super::selftest::SelfTest;
-use crate::account::Shortage;
+use super::signals;
+use crate::account::{Account, Shortage};
 use crate::budget::{self, Budget};
 use crate::capture::CaptureFilter;
 use crate::cli;
@@ -12,7 +13,7 @@ use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed, Trace};
 use crate::limits;
-use crate::source::command::Ended;
+use crate::source::command::{Ended, Held, Running, Streams};
 use crate::source::feed::{Feed, Scan, be_nice, hurry};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
@@ -49,6 +50,61 @@ pub struct TraceOptions {
     pub command: Option<Tgid>,
 }
 
+/// What the options of a command that traces ask for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The filter options.
+    pub filters: Compiled,
+    /// The COMMAND.
+    pub(crate) held: Option<Held>,
+    /// What to trace.
+    pub options: TraceOptions,
+}
+
+impl Request {
+    /// Reads the options, and forks the COMMAND. Before anything that it would inherit: limits, handlers of signals, privileges
+    /// given up. Where no kinds are named, those of `beside` are collected too.
+    ///
+    /// # Errors
+    /// [`BadUsage`], or when the COMMAND cannot be forked.
+    pub(crate) fn read(args: &cli::TraceOptions, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
+        let filters = compile(&args.filters)?;
+        let held = match run.command.as_slice() {
+            [] => None,
+            argv => Some(Held::start(argv, streams).context("cannot start the command")?),
+        };
+        let kinds = if args.filters.kind.is_empty() { filters.kinds | beside } else { filters.kinds };
+        let mut capture = filters.capture.clone();
+        capture.capture.kinds = kinds.bits();
+        let options = TraceOptions {
+            ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
+            budget: Budget::new(args.memory.0),
+            kinds,
+            capture,
+            btf: args.btf.file.clone(),
+            filter: filters.whole.text().to_owned(),
+            command: held.as_ref().map(Held::tgid),
+        };
+        Ok(Request { filters, held, options })
+    }
+}
+
+/// Lets the COMMAND run, if there is one, unless tracetui was asked to end by now.
+///
+/// # Errors
+/// When the event loop does not take its descriptors.
+pub(crate) fn release(held: Option<Held>) -> Result<Option<Running>> {
+    let held = held.filter(|_| !signals::asked_to_end());
+    held.map(Held::release).transpose().context("cannot start the command")
+}
+
+/// What is to be said beside the account at the end, a line each.
+pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
+    let doubtful = doubtful_btf(options, account).map(str::to_owned);
+    let more = shortage(account, options.budget);
+    [discrepancy, doubtful, overgrown_tree(account)].into_iter().flatten().chain(more).collect()
+}
+
 /// The filter options are wrong: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -58,7 +114,7 @@ pub struct BadUsage(String);
 ///
 /// # Errors
 /// [`BadUsage`], with a caret under the place.
-pub fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
+fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
     struct HostNames(Names);
     impl filter::Names for HostNames {
         fn uid(&self, name: &str) -> Option<u32> {
@@ -200,13 +256,13 @@ fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
 }
 
 /// What to say when offsets from a file found nothing that tracetui does itself, though it opens files all the time.
-pub fn doubtful_btf(options: &TraceOptions, account: &crate::account::Account) -> Option<&'static str> {
+fn doubtful_btf(options: &TraceOptions, account: &Account) -> Option<&'static str> {
     let doubtful = options.btf.is_some() && options.kinds.contains(Kind::Open) && account.own == 0;
     doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
 }
 
 /// What to say when a tree had no room for all of its processes.
-pub fn overgrown_tree(account: &crate::account::Account) -> Option<String> {
+fn overgrown_tree(account: &Account) -> Option<String> {
     let left_out = account.tree_full;
     (left_out > 0).then(|| {
         format!(
@@ -217,7 +273,7 @@ pub fn overgrown_tree(account: &crate::account::Account) -> Option<String> {
 }
 
 /// What to say when memory was short for what is known around events: a line each.
-pub fn shortage(account: &crate::account::Account, budget: Budget) -> Vec<String> {
+fn shortage(account: &Account, budget: Budget) -> Vec<String> {
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     let memory = size_of_memory(budget);
     let said = [
