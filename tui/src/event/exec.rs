@@ -49,6 +49,11 @@ impl<'a> Payload<'a> for Exec<'a> {
     fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         if self.argv.is_empty() {
             out.extend_from_slice(self.filename);
+        } else if self.failed() && !self.filename.is_empty() {
+            // The path that was tried: of one command, each directory of PATH may be.
+            let rest = self.argv.iter().position(|byte| *byte == 0).map_or(&[][..], |nul| &self.argv[nul + 1..]);
+            let tried = [self.filename, b"\0", rest].concat();
+            out.extend_from_slice(&Value::Args(&tried).text().unwrap_or_default());
         } else {
             out.extend_from_slice(&Value::Args(self.argv).text().unwrap_or_default());
         }

@@ -101,6 +101,12 @@ pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     exec(record, b"/usr/bin/cc", b"cc\0bin\0usr\0", b"app\0ana\0home\0", argv)
 }
 
+/// An exec of this file that failed, with these arguments.
+pub(crate) fn not_execed(path: &[u8], argv: &[u8]) -> Vec<u8> {
+    let record = ExecRecord { ret: -2, argc: u32::MAX, ..ExecRecord::default() };
+    exec(record, path, b"", b"app\0ana\0home\0", argv)
+}
+
 pub(crate) fn exit(status: u32) -> Vec<u8> {
     ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
 }

@@ -137,6 +137,11 @@ mod tests {
             &sample::execed(b"cc\0-c\0main.c\0"),
             "14:02:11.500 EXEC   48214 cc              ok      cc -c main.c",
         );
+        check(
+            Kind::Exec,
+            &sample::not_execed(b"/opt/bin/cc", b"cc\0-c\0main.c\0"),
+            "14:02:11.500 EXEC   48214 cc              ENOENT  /opt/bin/cc -c main.c",
+        );
         check(Kind::Exit, &sample::exit(0x100), "14:02:11.500 EXIT   48214 cc              1       ran 81 ms");
         check(
             Kind::Exit,
