@@ -30,7 +30,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bp
 use aya_ebpf::maps::Array;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Shows, Slot};
 use tracetui_shared::offsets::{Const, WAKE_NS};
 use tracetui_shared::time::BootNanos;
 
@@ -116,7 +116,7 @@ impl Event {
             if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
-            } else if slot.keeps_the_table() || ends_a_request(slot) && capture::wanted(kind, who, true) {
+            } else if keeps_the_table(slot) || ends_a_request(slot) && capture::wanted(kind, who, true) {
                 seq = (*counters).bookkeeping;
                 (*counters).bookkeeping = seq + 1;
             } else {
@@ -342,6 +342,12 @@ impl Event {
             true
         }
     }
+}
+
+/// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
+/// exec changes nothing.
+const fn keeps_the_table(slot: Slot) -> bool {
+    slot.kind().keeps_the_table() && matches!(slot.shows(), Shows::Most)
 }
 
 /// Whether an event of this slot is the end of a request. A request is reported before it is known whether it fails, so when only

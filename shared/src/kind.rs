@@ -165,7 +165,6 @@ impl Kind {
     }
 
     /// The bit that stands for this kind in [`crate::capture::Capture::kinds`] and in a [`KindSet`].
-    #[inline(always)]
     pub const fn bit(self) -> u32 {
         1 << self as u16
     }
@@ -295,33 +294,46 @@ impl fmt::Debug for KindSet {
     }
 }
 
+/// Whether a slot is one of those whose last column is `Request`.
+macro_rules! is_request {
+    ($of:expr, [$($found:ident)+]) => {
+        matches!($of, $(Slot::$found)|+)
+    };
+    ($of:expr, [$($found:ident)*] $slot:ident Request, $($rest:tt)*) => {
+        is_request!($of, [$($found)* $slot] $($rest)*)
+    };
+    ($of:expr, [$($found:ident)*] $slot:ident $shows:ident, $($rest:tt)*) => {
+        is_request!($of, [$($found)*] $($rest)*)
+    };
+}
+
+// The probes' code depends on how these matches are written: one arm a kind, and no more inlining than there is.
 macro_rules! slots {
-    ($($slot:ident = $number:literal: $kind:ident $program:literal $shows:ident, $doc:literal;)+) => {
+    ($($kind:ident { $($slot:ident = $number:literal: $program:literal $shows:ident, $doc:literal;)+ })+) => {
         /// One stream of numbered events: a kind as one program makes it. Sequence numbers and counters are kept for each
         /// (slot, CPU), because only there a plain increment is exact: the kernel never runs one program twice at once on
         /// a CPU.
         #[repr(u16)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
         pub enum Slot {
-            $(#[doc = $doc] $slot = $number,)+
+            $($(#[doc = $doc] $slot = $number,)+)+
         }
 
         impl Slot {
-            /// Every slot.
-            pub const ALL: [Slot; [$(Slot::$slot),+].len()] = [$(Slot::$slot),+];
+            /// Every slot, in the order of their numbers.
+            pub const ALL: [Slot; [$($(Slot::$slot),+),+].len()] = by_number([$($(Slot::$slot),+),+]);
 
             /// The kind of event that this slot makes.
-            #[inline(always)]
             pub const fn kind(self) -> Kind {
                 match self {
-                    $(Slot::$slot => Kind::$kind,)+
+                    $($(Slot::$slot)|+ => Kind::$kind,)+
                 }
             }
 
             /// The program in the probe object that fills this slot.
             pub const fn program(self) -> &'static str {
                 match self {
-                    $(Slot::$slot => $program,)+
+                    $($(Slot::$slot => $program,)+)+
                 }
             }
 
@@ -329,37 +341,63 @@ macro_rules! slots {
             #[inline(always)]
             pub const fn shows(self) -> Shows {
                 match self {
-                    $(Slot::$slot => Shows::$shows,)+
+                    $($(Slot::$slot => Shows::$shows,)+)+
                 }
+            }
+
+            /// Whether its records are requests ([`Shows::Request`]).
+            pub const fn is_request(self) -> bool {
+                is_request!(self, [] $($($slot $shows,)+)+)
             }
         }
     };
 }
 
+/// Numbers that are left out or out of range are refused at compile time.
+const fn by_number<const N: usize>(slots: [Slot; N]) -> [Slot; N] {
+    let mut sorted = slots;
+    let mut at = 0;
+    while at < N {
+        sorted[slots[at] as usize] = slots[at];
+        at += 1;
+    }
+    sorted
+}
+
 slots! {
-    // slot, number: kind, program, what of the kind it shows
-    ExecBtf = 0:         Exec "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
-    ExecTp = 1:          Exec "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
-    ExitBtf = 2:         Exit "exit_btf"           Most,    "`exit` from the BTF tracepoint `sched_process_exit`.";
-    ExitTp = 3:          Exit "exit_tp"            Most,    "`exit` from the classic tracepoint `sched:sched_process_exit`.";
-    ForkBtf = 4:         Fork "fork_btf"           Most,    "`fork` from the BTF tracepoint `sched_process_fork`.";
-    OpenSysExit = 5:     Open "sys_exit_btf"       Most,    "`open` from the BTF tracepoint `sys_exit`.";
-    BpfSysExit = 6:      Bpf  "sys_exit_btf"       Most,    "`bpf` from the BTF tracepoint `sys_exit`.";
-    OpenTp = 7:          Open "open_tp"            Most,    "`open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.";
-    BpfTp = 8:           Bpf  "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
-    ExecSysExit = 9:     Exec "sys_exit_btf"       Rest,    "Failed `exec` from the BTF tracepoint `sys_exit`.";
-    ExecFailTp = 10:     Exec "exec_fail_tp"       Rest,    "Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
-    OpenUring = 11:      Open "uring_complete_btf" Rest,    "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
-    OpenMulti = 12:      Open "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
-    BpfMulti = 13:       Bpf  "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
-    ExecFailMulti = 14:  Exec "exec_fail_multi"    Rest,    "Failed `exec` from the returns of the functions behind the system calls.";
-    ForkMulti = 15:      Fork "fork_multi"         Most,    "`fork` from the entry of `wake_up_new_task`.";
-    OpenUringTp = 16:    Open "uring_complete_tp"  Rest,    "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
-    OpenUringQuiet = 17: Open "uring_quiet"        Rest,    "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
-    UringSubmit = 18:    Open "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
-    UringSubmitTp = 19:  Open "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
-    UringRefused = 20:   Open "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
-    UringRefusedTp = 21: Open "uring_refused_tp"   Request, "Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.";
+    // slot, number: program, what of the kind it shows
+    Exec {
+        ExecBtf = 0:         "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
+        ExecTp = 1:          "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
+        ExecSysExit = 9:     "sys_exit_btf"       Rest,    "Failed `exec` from the BTF tracepoint `sys_exit`.";
+        ExecFailTp = 10:     "exec_fail_tp"       Rest,    "Failed `exec` from the classic tracepoints `syscalls:sys_exit_{execve,execveat}`.";
+        ExecFailMulti = 14:  "exec_fail_multi"    Rest,    "Failed `exec` from the returns of the functions behind the system calls.";
+    }
+    Exit {
+        ExitBtf = 2:         "exit_btf"           Most,    "`exit` from the BTF tracepoint `sched_process_exit`.";
+        ExitTp = 3:          "exit_tp"            Most,    "`exit` from the classic tracepoint `sched:sched_process_exit`.";
+    }
+    Open {
+        OpenSysExit = 5:     "sys_exit_btf"       Most,    "`open` from the BTF tracepoint `sys_exit`.";
+        OpenTp = 7:          "open_tp"            Most,    "`open` from the classic tracepoints `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`.";
+        OpenUring = 11:      "uring_complete_btf" Rest,    "`open` through io_uring, from the BTF tracepoint `io_uring_complete`.";
+        OpenMulti = 12:      "open_multi"         Most,    "`open` from the returns of the functions behind the system calls.";
+        OpenUringTp = 16:    "uring_complete_tp"  Rest,    "`open` through io_uring, from the classic tracepoint `io_uring:io_uring_complete`.";
+        OpenUringQuiet = 17: "uring_quiet"        Rest,    "`open` through io_uring that makes no completion, from the return of `io_openat2`.";
+        UringSubmit = 18:    "uring_submit_btf"   Request, "Requests of io_uring, from the BTF tracepoint `io_uring_submit_req` (`io_uring_submit_sqe`).";
+        UringSubmitTp = 19:  "uring_submit_tp"    Request, "Requests of io_uring, from the classic tracepoint `io_uring:io_uring_submit_req`.";
+        UringRefused = 20:   "uring_refused_btf"  Request, "Requests that io_uring refuses, from the BTF tracepoint `io_uring_req_failed`.";
+        UringRefusedTp = 21: "uring_refused_tp"   Request, "Requests that io_uring refuses, from the classic tracepoint `io_uring:io_uring_req_failed`.";
+    }
+    Fork {
+        ForkBtf = 4:         "fork_btf"           Most,    "`fork` from the BTF tracepoint `sched_process_fork`.";
+        ForkMulti = 15:      "fork_multi"         Most,    "`fork` from the entry of `wake_up_new_task`.";
+    }
+    Bpf {
+        BpfSysExit = 6:      "sys_exit_btf"       Most,    "`bpf` from the BTF tracepoint `sys_exit`.";
+        BpfTp = 8:           "bpf_tp"             Most,    "`bpf` from the classic tracepoints `syscalls:sys_exit_{bpf,ioctl}`.";
+        BpfMulti = 13:       "bpf_multi"          Most,    "`bpf` from the returns of the functions behind the system calls.";
+    }
 }
 
 /// What a slot shows of its kind.
@@ -382,11 +420,6 @@ const _: () = {
         assert!(Kind::ALL[at] as usize <= Kind::ALL.len(), "kinds are numbered from 1, without holes");
         at += 1;
     }
-    at = 0;
-    while at < Slot::ALL.len() {
-        assert!(Slot::ALL[at] as usize == at, "slots stand in the order of their numbers, without holes");
-        at += 1;
-    }
     assert!(Slot::ALL.len() <= SLOTS, "the counters have no room for so many slots");
 };
 
@@ -399,19 +432,6 @@ impl Slot {
     /// The slots that a program fills.
     pub fn of_program(program: &str) -> impl Iterator<Item = Slot> {
         Slot::ALL.into_iter().filter(move |slot| slot.program() == program)
-    }
-
-    /// Whether its records are requests ([`Shows::Request`]).
-    #[inline(always)]
-    pub const fn is_request(self) -> bool {
-        matches!(self.shows(), Shows::Request)
-    }
-
-    /// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed exec
-    /// changes nothing.
-    #[inline(always)]
-    pub const fn keeps_the_table(self) -> bool {
-        self.kind().keeps_the_table() && matches!(self.shows(), Shows::Most)
     }
 }
 
@@ -495,13 +515,5 @@ mod tests {
         for program in ["uring_submit_btf", "uring_complete_tp", "uring_quiet", "exec_btf"] {
             assert!(!shows_most(program, Kind::Open), "{program}");
         }
-    }
-
-    #[test]
-    fn only_what_changes_processes_keeps_their_table() {
-        let kept: KindSet = Slot::ALL.into_iter().filter(|slot| slot.keeps_the_table()).map(Slot::kind).collect();
-        assert_eq!(kept, KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Fork]));
-        assert!(!Slot::ExecSysExit.keeps_the_table() && !Slot::ExecFailTp.keeps_the_table());
-        assert!(!Slot::ExecFailMulti.keeps_the_table() && Slot::ExecTp.keeps_the_table());
     }
 }
