@@ -353,7 +353,7 @@ fn a_tree_without_room_says_so() {
     assert_eq!(shown, ROOM as usize - 1, "the root has a place too: {paths:?}");
     assert_eq!(paths.get("/nowhere/late child"), Some(&1), "{paths:?}");
     let counters = Counters { last: true, cpus: live.counters().expect("readable"), ..Counters::default() };
-    let account = Account::of(&counters, &ByKind::default(), Pairing::default(), 0);
+    let account = Account::of(&counters, &ByKind::default(), Pairing::default(), KindSet::NONE);
     assert_eq!(account.tree_full as usize, BORN - shown);
     assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
 }
