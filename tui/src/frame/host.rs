@@ -331,21 +331,24 @@ impl Counters {
     pub fn changes_to(&self, now: &Counters) -> CounterChanges {
         let mut changes = Vec::new();
         for (cpu, state) in (0u32..).zip(&now.cpus) {
-            let before = self.cpus.get(cpu as usize).unwrap_or(&CpuState::ZERO);
-            let words = (0u16..).zip(before.words().into_iter().zip(state.words()));
-            let new = words.filter(|(_, (before, now))| before != now);
+            let known = self.cpus.get(cpu as usize);
+            let before = known.unwrap_or(&CpuState::ZERO).words();
+            let words = (0u16..).zip(before.into_iter().zip(state.words()));
+            // Of a CPU that is not known yet there is one in any case: they are told in order.
+            let new = words.filter(|(word, (before, now))| before != now || *word == 0 && known.is_none());
             changes.extend(new.map(|(word, (_, value))| CounterChange { cpu, word, value }));
         }
         let programs = now.programs.iter().filter(|program| !self.programs.contains(program)).cloned().collect();
         CounterChanges { last: now.last, changes, programs, ring_used: now.ring_used, ring_size: now.ring_size }
     }
 
-    /// Goes on to what the next frame tells. Of CPUs and words that there cannot be nothing is taken.
+    /// Goes on to what the next frame tells. Of CPUs and words that there cannot be nothing is taken. CPUs come in order, so a
+    /// frame makes no more of them than it has changes.
     pub fn apply(&mut self, frame: &CounterChanges) {
         for change in &frame.changes {
             let cpu = change.cpu as usize;
-            if change.cpu < limits::CPUS && cpu >= self.cpus.len() {
-                self.cpus.resize(cpu + 1, CpuState::ZERO);
+            if change.cpu < limits::CPUS && cpu == self.cpus.len() {
+                self.cpus.push(CpuState::ZERO);
             }
             if let Some(state) = self.cpus.get_mut(cpu) {
                 state.set_word(change.word.into(), change.value);
@@ -480,7 +483,7 @@ mod tests {
         let mut told = Counters::default();
         let steps =
             [counting(&[1, 0, 6], 0), counting(&[1, 0, 9], 1), counting(&[4, 2, 9], 1), counting(&[4, 2, 9], 2)];
-        let sizes = [3, 2, 4, 0];
+        let sizes = [6, 2, 4, 0];
         let mut before = Counters::default();
         for (step, size) in steps.into_iter().zip(sizes) {
             let changes = before.changes_to(&step);
