@@ -190,7 +190,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
         if self.stopped.is_none() {
-            self.pace.keep(self.feed.batches.len(), batch.len());
+            self.pace.keep(self.feed.batches.len());
         }
         let flow = self.printer.feed(batch);
         while let Some(spare) = self.printer.spare() {
@@ -213,7 +213,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
-            self.pace.keep(usize::MAX, 0);
+            self.pace.keep(usize::MAX);
             hurry();
             self.stopped = Some(because);
             self.feed.handle.stop();

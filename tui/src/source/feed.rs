@@ -11,6 +11,7 @@ use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -248,6 +249,9 @@ impl Reader {
     }
 
     fn send(&self, batch: Batch) -> bool {
+        if self.out.capacity() < limits::BATCHES_QUEUED / 2 {
+            take_back();
+        }
         batch.is_empty() || self.out.blocking_send(batch).is_ok()
     }
 
@@ -334,6 +338,32 @@ pub(crate) fn hurry() -> libc::c_int {
     let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     be_nice(READER_NICE.min(niceness));
     niceness
+}
+
+/// Niceness of the main thread while its time is lent.
+const LENT_NICE: libc::c_int = 15;
+
+/// Whether the main thread's time is lent to what is traced.
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// Lends the main thread's time to what is traced, until it is taken back: by [`take_back`], or by the reader when the queue is
+/// half full, since a batch at that niceness may take longer than the rest of the queue lasts.
+pub(crate) fn lend() {
+    if !LENT.swap(true, Ordering::Relaxed) {
+        set_main_niceness(LENT_NICE);
+    }
+}
+
+/// Takes the time back. By any thread.
+pub(crate) fn take_back() {
+    if LENT.swap(false, Ordering::Relaxed) {
+        set_main_niceness(0);
+    }
+}
+
+fn set_main_niceness(niceness: libc::c_int) {
+    // SAFETY: setpriority(2) with plain numbers; the process's id is that of its main thread. A refusal changes nothing.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::getpid().cast_unsigned(), niceness) };
 }
 
 /// Sets this thread's niceness.
