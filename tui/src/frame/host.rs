@@ -102,9 +102,13 @@ macro_rules! wire_list {
             }
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 let count = u32::take(bytes)?;
-                // Not reserved ahead: the count is untrusted, every element takes at least a byte of what is there.
+                // The count is untrusted: nothing is reserved ahead, and an element takes at least a byte of what is
+                // there (a struct that begins where the bytes end would read as defaults, four billion times).
                 let mut list = Vec::new();
                 for _ in 0..count {
+                    if bytes.is_empty() {
+                        return None;
+                    }
                     list.push(<$element>::take(bytes)?);
                 }
                 Some(list)
@@ -510,6 +514,17 @@ mod tests {
         let mut counters = Counters::default();
         counters.apply(&CounterChanges { changes, ..CounterChanges::default() });
         assert_eq!((counters.cpus.len(), counters.cpus[0], counters.cpus[1].slots[0].met), (2, CpuState::ZERO, 1));
+    }
+
+    #[test]
+    fn a_list_has_no_more_elements_than_bytes() {
+        for count in [1, 1000, u32::MAX] {
+            let mut payload = vec![0];
+            payload.extend_from_slice(&count.to_le_bytes());
+            let mut batch = Batch::default();
+            batch.push(FrameHeader { kind: 70, ..FrameHeader::default() }, &payload);
+            assert_eq!(batch.frames().next().and_then(|frame| HostFrame::decode(&frame)), None, "{count}");
+        }
     }
 
     #[test]
