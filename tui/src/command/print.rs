@@ -5,7 +5,7 @@ use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
 use super::say::{name, say};
 use super::session::{self, Request};
-use super::signals::{self, Second, Signals};
+use super::signals::{self, Addressee, Second, Signals};
 use crate::account::Account;
 use crate::cli;
 use crate::event::Seen;
@@ -80,7 +80,6 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let account = printer.account();
     let code = match printed {
         Ok(()) => code,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("tracetui: cannot write the output: {error}"));
             ExitCode::FAILURE
@@ -117,7 +116,7 @@ struct Pump<'a, S> {
 /// Why a trace ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Because {
-    /// Of a signal, and there is no COMMAND that would have to end first.
+    /// Of a signal, and there is no COMMAND that has to answer it.
     Signal,
     /// All that was wanted is printed, or nothing more can be.
     Printed,
@@ -200,14 +199,14 @@ impl<S: Sink> Pump<'_, S> {
         flow.map(|_| ())
     }
 
-    /// Ends the trace; a COMMAND ends it by its own end, so that is told, unless it was by the terminal. The second signal
-    /// ends the process ([`Second::Ends`]).
+    /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
+    /// second signal ends the process ([`Second::Ends`]).
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
-        match &self.running {
-            Some(running) if signals::sent_by_process() => running.signal(signal),
-            Some(_) => {}
-            None => self.stop(Because::Signal),
+        match (&self.running, signals::addressee(signal)) {
+            (None, _) | (_, Addressee::Tracetui) => self.stop(Because::Signal),
+            (Some(running), Addressee::CommandByUs) => running.signal(signal),
+            (Some(_), Addressee::CommandToo) => {}
         }
     }
 
@@ -238,7 +237,9 @@ impl<S: Sink> Pump<'_, S> {
             tokio::select! {
                 biased;
                 ended = running.ended() => break ended,
-                signal = self.signals.next() => if signals::sent_by_process() { running.signal(signal) },
+                signal = self.signals.next() => if signals::addressee(signal) == Addressee::CommandByUs {
+                    running.signal(signal);
+                },
             }
         };
         match because {

@@ -1,5 +1,6 @@
 //! Signals that ask tracetui to end.
 
+use crate::source::feed;
 use std::io;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -82,7 +83,7 @@ static BY_PROCESS: AtomicBool = AtomicBool::new(false);
 /// The COMMAND's pidfd, or -1.
 static COMMAND: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on [`asked_to_end`] and [`sent_by_process`] know of signals. This and [`Signals::take`] go together: what takes
+/// From now on [`asked_to_end`] and [`addressee`] know of signals. This and [`Signals::take`] go together: what takes
 /// signals without a loop that answers them would hide them.
 ///
 /// # Errors
@@ -92,8 +93,8 @@ pub(crate) fn watch(second: Second) -> io::Result<()> {
     // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup) {
         let note = move |info: &libc::siginfo_t| note(signal, info, second);
-        // SAFETY: the handler touches atomic numbers and calls clock_gettime, pidfd_send_signal and _exit: all are safe in a
-        // signal handler.
+        // SAFETY: the handler touches atomic numbers and calls clock_gettime, setpriority, pidfd_send_signal and _exit: all
+        // are safe in a signal handler.
         unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
     }
     Ok(())
@@ -101,13 +102,12 @@ pub(crate) fn watch(second: Second) -> io::Result<()> {
 
 /// The handler.
 fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
-    // What was lent of the main thread's time (pace.rs) is taken back: it is to answer.
-    // SAFETY: setpriority(2) with plain numbers, a system call only. A refusal changes nothing.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::getpid().cast_unsigned(), 0) };
     // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
     let by_process = info.si_code <= 0;
     BY_PROCESS.store(by_process, Ordering::Relaxed);
     let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
+    // The main thread is to answer. After the note, since nothing is lent any more from then on.
+    feed::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         let command = COMMAND.load(Ordering::Relaxed);
         // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
@@ -141,9 +141,24 @@ pub(super) fn time_left(of: Duration) -> Duration {
     }
 }
 
-/// Whether the latest signal was sent to tracetui alone, so that its COMMAND has to get it from us.
-pub(crate) fn sent_by_process() -> bool {
-    BY_PROCESS.load(Ordering::Relaxed)
+/// Who has to answer a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Addressee {
+    /// tracetui alone: its own time is up (`ulimit -t`).
+    Tracetui,
+    /// A process sent it to tracetui: the COMMAND has to get it from us.
+    CommandByUs,
+    /// The terminal sent it, to the COMMAND as well.
+    CommandToo,
+}
+
+/// Who has to answer the latest signal when there is a COMMAND.
+pub(super) fn addressee(signal: libc::c_int) -> Addressee {
+    match signal {
+        libc::SIGXCPU => Addressee::Tracetui,
+        _ if BY_PROCESS.load(Ordering::Relaxed) => Addressee::CommandByUs,
+        _ => Addressee::CommandToo,
+    }
 }
 
 /// A file that reaches the limit of the shell (`ulimit -f`) is an error of the write, not the end of the process. To be called

@@ -350,26 +350,32 @@ static LENT: AtomicBool = AtomicBool::new(false);
 /// half full, since a batch at that niceness may take longer than the rest of the queue lasts.
 pub(crate) fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {
-        set_main_niceness(LENT_NICE);
+        set_niceness(main_thread(), LENT_NICE);
     }
 }
 
-/// Takes the time back. By any thread.
+/// Takes the time back. By any thread, and in a signal handler.
 pub(crate) fn take_back() {
     if LENT.swap(false, Ordering::Relaxed) {
-        set_main_niceness(0);
+        set_niceness(main_thread(), 0);
     }
-}
-
-fn set_main_niceness(niceness: libc::c_int) {
-    // SAFETY: setpriority(2) with plain numbers; the process's id is that of its main thread. A refusal changes nothing.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::getpid().cast_unsigned(), niceness) };
 }
 
 /// Sets this thread's niceness.
 pub(crate) fn be_nice(niceness: libc::c_int) {
-    // SAFETY: setpriority(2) with plain numbers; 0 is the calling thread. A refusal (no CAP_SYS_NICE) changes nothing.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+    set_niceness(0, niceness);
+}
+
+/// The main thread has the id of the process.
+fn main_thread() -> libc::id_t {
+    // SAFETY: getpid(2) has no arguments and does not fail.
+    unsafe { libc::getpid() }.cast_unsigned()
+}
+
+/// Sets a thread's niceness; 0 is the calling one.
+fn set_niceness(thread: libc::id_t, niceness: libc::c_int) {
+    // SAFETY: setpriority(2) with plain numbers. A refusal (no CAP_SYS_NICE) changes nothing.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, niceness) };
 }
 
 #[cfg(test)]

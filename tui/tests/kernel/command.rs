@@ -283,6 +283,24 @@ fn a_signal_from_a_process_is_passed_on() {
 }
 
 #[test]
+fn a_quit_from_a_process_is_passed_on() {
+    let _alone = alone();
+    let script = "trap 'exit 9' QUIT; kill -QUIT $PPID; while :; do sleep 0.05; done";
+    let Some(run) = print(&["--kind", "exit"], &["sh", "-c", script], |_| {}) else { return };
+    assert_eq!((run.status.code(), run.status.signal()), (Some(9), None), "{:?}", run.stderr);
+    run.check();
+}
+
+#[test]
+fn the_end_of_its_cpu_time_ends_it_and_the_command() {
+    let _alone = alone();
+    let script = "trap 'exit 9' TERM; kill -XCPU $PPID; while :; do sleep 0.05; done";
+    let Some(run) = print(&["--kind", "exit"], &["sh", "-c", script], |_| {}) else { return };
+    assert_eq!((run.status.code(), run.status.signal()), (Some(9), None), "{:?}", run.stderr);
+    run.check();
+}
+
+#[test]
 fn a_command_of_another_user_is_told_too() {
     let _alone = alone();
     let script = "while :; do /bin/true; done";

@@ -54,17 +54,19 @@ fn a_closed_pipe_ends_it() {
 }
 
 #[test]
-fn sigterm_ends_it_as_sigint_does() {
+fn other_signals_end_it_as_sigint_does() {
     let _alone = alone();
     let dir = Dir::new();
-    let Some(traced) = Traced::start(&[]) else { return };
-    open_some(&dir, 1_000);
-    traced.signal(libc::SIGTERM);
-    let run = traced.ended();
-    assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
-    run.check();
-    let last = dir.at("missing-999");
-    run.open(sys::pid(), &last);
+    for signal in [libc::SIGTERM, libc::SIGQUIT, libc::SIGXCPU] {
+        let Some(traced) = Traced::start(&[]) else { return };
+        open_some(&dir, 1_000);
+        traced.signal(signal);
+        let run = traced.ended();
+        assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+        run.check();
+        let last = dir.at("missing-999");
+        run.open(sys::pid(), &last);
+    }
 }
 
 #[test]
