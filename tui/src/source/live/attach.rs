@@ -614,18 +614,11 @@ fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, P
     object.program_mut(probe.name()).ok_or_else(|| ProgramError::InvalidName { name: probe.name().to_string() })
 }
 
-/// Loads a program, again when a signal may have come in between: the verifier then gives up with EAGAIN (`do_check`), and
-/// aya's second attempt, which asks for a log in a way that the kernel refuses, makes EINVAL of that.
-pub(super) fn unless_interrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    let interrupted = |loaded: &Result<(), ProgramError>| match loaded {
-        Err(ProgramError::LoadError { io_error, .. }) => {
-            matches!(io_error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL))
-        }
-        _ => false,
-    };
+/// Loads a program, again when a signal came in between: the verifier then gives up with EAGAIN (`do_check`).
+pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut loaded = load();
     for _ in 0..INTERRUPTIONS {
-        if !interrupted(&loaded) {
+        if !loaded.as_ref().is_err_and(Interruptible::interrupted) {
             break;
         }
         loaded = load();
@@ -634,7 +627,27 @@ pub(super) fn unless_interrupted(mut load: impl FnMut() -> Result<(), ProgramErr
 }
 
 /// How many signals the load of a program stands.
-pub(super) const INTERRUPTIONS: u32 = 20;
+const INTERRUPTIONS: u32 = 20;
+
+/// An error that may be for a signal.
+pub(super) trait Interruptible {
+    /// Whether it may be.
+    fn interrupted(&self) -> bool;
+}
+
+impl Interruptible for std::io::Error {
+    fn interrupted(&self) -> bool {
+        self.raw_os_error() == Some(libc::EAGAIN)
+    }
+}
+
+impl Interruptible for ProgramError {
+    /// aya's second attempt, which asks for a log in a way that the kernel refuses, makes EINVAL of EAGAIN.
+    fn interrupted(&self) -> bool {
+        let ProgramError::LoadError { io_error, .. } = self else { return false };
+        io_error.interrupted() || io_error.raw_os_error() == Some(libc::EINVAL)
+    }
+}
 
 fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
     match (program(object, probe)?, &probe.place, btf) {

@@ -4,7 +4,7 @@
 //! aya 0.14 neither loads programs for that attach type nor makes such links, so both are raw system calls here. The
 //! object is the same and so are the maps, which aya made.
 
-use super::attach::INTERRUPTIONS;
+use super::attach::unless_interrupted;
 use super::load::{Failure, KernelFacts, for_this_kernel};
 use super::loss;
 use aya::Ebpf;
@@ -61,15 +61,7 @@ impl<'a> Functions<'a> {
     pub(super) fn load(&self, name: &str) -> Result<OwnedFd, (io::Error, String)> {
         let code = self.code(name).map_err(|why| (io::Error::other(why), String::new()))?;
         let mut log = Vec::new();
-        let mut loaded = prog_load(name, code, &mut log);
-        // A signal came in between.
-        for _ in 0..INTERRUPTIONS {
-            if !loaded.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN)) {
-                break;
-            }
-            loaded = prog_load(name, code, &mut log);
-        }
-        loaded.or_else(|_| {
+        unless_interrupted(|| prog_load(name, code, &mut log)).or_else(|_| {
             // Once more, for the verifier's last words.
             log.resize(LOG, 0);
             let result = prog_load(name, code, &mut log);
