@@ -17,7 +17,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Event, Seen};
-use crate::frame::host::{CounterChanges, FIRST_KIND, HostFrame, Trace};
+use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Trace};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
@@ -190,7 +190,11 @@ impl Pipeline {
                     self.order.widen();
                 }
             }
-            HostFrame::CounterChanges(changes) => self.count(changes, frame.header.time, made),
+            HostFrame::CounterChanges(_) => {
+                let before = self.world.counters().clone();
+                self.world.apply_host(host);
+                return self.count(&before, frame.header.time, made);
+            }
             HostFrame::Drained(drained) => {
                 self.drained = true;
                 self.order.drained(drained.at);
@@ -211,18 +215,17 @@ impl Pipeline {
         }
     }
 
-    /// Compares what the probes have counted with what came of it.
-    fn count(&mut self, changes: &CounterChanges, time: BootNanos, made: &mut Batch) {
-        let mut now = self.world.counters().clone();
-        now.apply(changes);
+    /// Compares what the probes have counted, and had before, with what came of it.
+    fn count(&mut self, before: &Counters, time: BootNanos, made: &mut Batch) {
+        let now = self.world.counters();
         self.counted_at = Some(time);
-        for lost in self.gaps.skips(self.world.counters(), &now, time) {
+        for lost in self.gaps.skips(before, now, time) {
             push_lost(&lost, made);
         }
-        self.requests.count(&now, time, made);
+        self.requests.count(now, time, made);
         if now.last {
             self.assembler.give_up(BootNanos(u64::MAX), made);
-            for lost in self.gaps.tail(&now, time) {
+            for lost in self.gaps.tail(now, time) {
                 push_lost(&lost, made);
             }
         }

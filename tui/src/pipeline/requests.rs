@@ -130,15 +130,14 @@ impl Requests {
         // The kernel looked at the descriptor's own directory; what counts is where the path started.
         record.how_marks &= !NEAR;
         let mut path = Box::default();
-        let waiting = self.take(part.request);
-        let (request, before) = match waiting {
-            Some(request) if is_end_of(&request, &header, &record) => (Some(request), None),
-            before => (None, before),
+        let request = match self.take(part.request) {
+            Some(other) if !is_end_of(&other, &header, &record) => {
+                // Its end was not seen, nor what this one asked for.
+                self.declare(&other, header.time, made);
+                None
+            }
+            request => request,
         };
-        // The end of the request that waited was not seen, nor what this one asked for.
-        if let Some(before) = before {
-            self.declare(&before, header.time, made);
-        }
         if let Some(request) = request {
             identify(&mut header, &request.header);
             let asked = request.record;
