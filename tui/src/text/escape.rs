@@ -64,10 +64,10 @@ pub(crate) fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
     {
         return out.put(text);
     }
-    let mut escaper = Escaper { mode, marks: 0, out };
+    let mut line = Line { marks: 0, out };
     for chunk in bytes.utf8_chunks() {
-        escaper.text(chunk.valid());
-        chunk.invalid().iter().for_each(|byte| escaper.byte(*byte));
+        line.text(chunk.valid(), |text| plain_len(text, mode), |line, c| char(c, mode, line));
+        chunk.invalid().iter().for_each(|b| byte(*b, &mut line));
     }
 }
 
@@ -83,65 +83,70 @@ pub(crate) fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-struct Escaper<'a, T> {
-    mode: Mode,
-    /// How many combining marks may still follow.
-    marks: u8,
-    out: &'a mut T,
+/// Text that is being escaped.
+pub(super) struct Line<'a, T> {
+    /// How many combining marks may still follow: heaps of them, or one on an escape or a quote, change how the line looks.
+    pub(super) marks: u8,
+    pub(super) out: &'a mut T,
 }
 
-impl<T: Text> Escaper<'_, T> {
-    fn text(&mut self, mut text: &str) {
+impl<T: Text> Line<'_, T> {
+    /// Appends a text: as many bytes as `plain_len` says stay as they are, the character after them is for `special`.
+    pub(super) fn text(
+        &mut self,
+        mut text: &str,
+        plain_len: impl Fn(&[u8]) -> usize,
+        special: impl Fn(&mut Self, char),
+    ) {
         while !text.is_empty() {
-            let (plain, rest) = text.split_at(plain_len(text.as_bytes(), self.mode));
+            let (plain, rest) = text.split_at(plain_len(text.as_bytes()));
             if !plain.is_empty() {
                 self.out.put(plain);
                 self.marks = MARKS_MAX;
             }
             let mut chars = rest.chars();
             if let Some(c) = chars.next() {
-                self.char(c);
+                special(self, c);
             }
             text = chars.as_str();
         }
     }
 
-    fn char(&mut self, c: char) {
-        match c {
-            '\n' => self.escape("\\n"),
-            '\t' => self.escape("\\t"),
-            '\r' => self.escape("\\r"),
-            '\\' => self.escape("\\\\"),
-            '\0'..='\u{7f}' => self.byte(c as u8),
-            _ if self.mode.is_ascii() || deceives(c) => self.code_point(c),
-            _ => match (c.width(), self.marks) {
-                (None | Some(0), 0) => self.code_point(c),
-                (None | Some(0), marks) => self.put(c, marks - 1),
-                _ => self.put(c, MARKS_MAX),
-            },
-        }
+    /// Appends an escape.
+    pub(super) fn escape(&mut self, text: &str) {
+        self.out.put(text);
+        self.marks = 0;
     }
 
-    fn put(&mut self, c: char, marks: u8) {
+    /// Appends a character as it is; `false`, and nothing is appended, when it is a mark with nothing to stand on, or one too
+    /// many.
+    pub(super) fn char(&mut self, c: char) -> bool {
+        let marks = match (c.width(), self.marks) {
+            (None | Some(0), 0) => return false,
+            (None | Some(0), marks) => marks - 1,
+            _ => MARKS_MAX,
+        };
         self.out.put(c.encode_utf8(&mut [0; 4]));
         self.marks = marks;
+        true
     }
+}
 
-    fn byte(&mut self, byte: u8) {
-        let digits = [b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte)];
-        self.escape(str::from_utf8(&digits).unwrap_or_default());
+fn char<T: Text>(c: char, mode: Mode, line: &mut Line<'_, T>) {
+    match c {
+        '\n' => line.escape("\\n"),
+        '\t' => line.escape("\\t"),
+        '\r' => line.escape("\\r"),
+        '\\' => line.escape("\\\\"),
+        '\0'..='\u{7f}' => byte(c as u8, line),
+        _ if !mode.is_ascii() && !deceives(c) && line.char(c) => {}
+        _ => c.escape_unicode().for_each(|c| line.escape(c.encode_utf8(&mut [0; 4]))),
     }
+}
 
-    fn code_point(&mut self, c: char) {
-        c.escape_unicode().for_each(|c| self.out.put(c.encode_utf8(&mut [0; 4])));
-        self.marks = 0;
-    }
-
-    fn escape(&mut self, text: &str) {
-        self.out.put(text);
-        // A mark must not stand on an escape: it would change what the escape looks like.
-        self.marks = 0;
-    }
+fn byte<T: Text>(byte: u8, line: &mut Line<'_, T>) {
+    let digits = [b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte)];
+    line.escape(str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// The lower-case hex digit of the low four bits.

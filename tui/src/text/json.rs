@@ -2,8 +2,7 @@
 //! which to a program is the same.
 
 use super::Charset;
-use super::escape::{MARKS_MAX, deceives, hex_digit, printable_len};
-use unicode_width::UnicodeWidthChar;
+use super::escape::{Line, MARKS_MAX, deceives, hex_digit, printable_len};
 
 /// Whether a text was UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +41,14 @@ impl Strings {
             self.aside.extend_from_slice(written);
             out.truncate(start + plain);
             let marks = if plain > 0 { MARKS_MAX } else { 0 };
-            let mut escaper = Escaper { charset: self.charset, marks, out: &mut *out };
-            utf8 = escaper.bytes(self.aside.get(plain..).unwrap_or_default());
+            let mut line = Line { marks, out: &mut *out };
+            for chunk in self.aside.get(plain..).unwrap_or_default().utf8_chunks() {
+                line.text(chunk.valid(), plain_len, |line, c| char(c, self.charset, line));
+                if !chunk.invalid().is_empty() {
+                    char('\u{fffd}', self.charset, &mut line);
+                    utf8 = Utf8::Invalid;
+                }
+            }
         }
         out.push(b'"');
         utf8
@@ -91,72 +96,19 @@ fn plain_len(bytes: &[u8]) -> usize {
     printable_len(bytes, [b'"', b'\\'])
 }
 
-/// Writes a text between its quotes.
-struct Escaper<'o> {
-    charset: Charset,
-    /// How many combining marks may still follow: heaps of them, or one on a quote, change how the line looks.
-    marks: u8,
-    out: &'o mut Vec<u8>,
-}
-
-impl Escaper<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Utf8 {
-        let mut utf8 = Utf8::Valid;
-        for chunk in bytes.utf8_chunks() {
-            self.text(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                self.char('\u{fffd}');
-                utf8 = Utf8::Invalid;
-            }
+fn char(c: char, charset: Charset, line: &mut Line<'_, Vec<u8>>) {
+    match c {
+        '"' => line.escape("\\\""),
+        '\\' => line.escape("\\\\"),
+        '\n' => line.escape("\\n"),
+        '\r' => line.escape("\\r"),
+        '\t' => line.escape("\\t"),
+        '\u{8}' => line.escape("\\b"),
+        '\u{c}' => line.escape("\\f"),
+        _ if charset == Charset::Utf8 && !c.is_ascii_control() && !deceives(c) && line.char(c) => {}
+        _ => {
+            units(c, line.out);
+            line.marks = 0;
         }
-        utf8
-    }
-
-    fn text(&mut self, mut text: &str) {
-        while !text.is_empty() {
-            let (plain, rest) = text.split_at(plain_len(text.as_bytes()));
-            if !plain.is_empty() {
-                self.out.extend_from_slice(plain.as_bytes());
-                self.marks = MARKS_MAX;
-            }
-            let mut chars = rest.chars();
-            if let Some(c) = chars.next() {
-                self.char(c);
-            }
-            text = chars.as_str();
-        }
-    }
-
-    fn char(&mut self, c: char) {
-        match c {
-            '"' => self.escape(b"\\\""),
-            '\\' => self.escape(b"\\\\"),
-            '\n' => self.escape(b"\\n"),
-            '\r' => self.escape(b"\\r"),
-            '\t' => self.escape(b"\\t"),
-            '\u{8}' => self.escape(b"\\b"),
-            '\u{c}' => self.escape(b"\\f"),
-            _ if c < ' ' || c == '\u{7f}' || deceives(c) || self.charset == Charset::Ascii => self.units(c),
-            _ => match (c.width(), self.marks) {
-                (None | Some(0), 0) => self.units(c),
-                (None | Some(0), marks) => self.put(c, marks - 1),
-                _ => self.put(c, MARKS_MAX),
-            },
-        }
-    }
-
-    fn put(&mut self, c: char, marks: u8) {
-        self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        self.marks = marks;
-    }
-
-    fn escape(&mut self, text: &[u8]) {
-        self.out.extend_from_slice(text);
-        self.marks = 0;
-    }
-
-    fn units(&mut self, c: char) {
-        units(c, self.out);
-        self.marks = 0;
     }
 }
