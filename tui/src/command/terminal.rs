@@ -258,7 +258,7 @@ pub(super) fn watch() -> io::Result<Arc<Notify>> {
     let (reader, writer) = pipe()?;
     let says = Arc::clone(&gone);
     std::thread::Builder::new().name("terminal".into()).spawn(move || {
-        if hangs_up(libc::STDIN_FILENO) {
+        if hangs_up(libc::STDIN_FILENO, FOR_EVER) {
             // SAFETY: two open descriptors; what stdin was is closed.
             unsafe { libc::dup2(reader.as_raw_fd(), libc::STDIN_FILENO) };
             // Closed, it would be readable: its end.
@@ -271,19 +271,20 @@ pub(super) fn watch() -> io::Result<Arc<Notify>> {
 
 /// Whether the terminal on stdout is gone.
 pub(super) fn hung_up() -> bool {
-    let mut entry = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // SAFETY: one entry, a live local; does not wait.
-    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 }
+    hangs_up(libc::STDOUT_FILENO, 0)
 }
 
-/// Waits until a terminal hangs up; `false` when that cannot be waited for.
-fn hangs_up(terminal: libc::c_int) -> bool {
+/// A wait without an end, for poll(2).
+const FOR_EVER: libc::c_int = -1;
+
+/// Waits until a terminal hangs up; `false` when that does not happen within so many milliseconds, or cannot be waited for.
+fn hangs_up(terminal: libc::c_int, timeout: libc::c_int) -> bool {
     let mut entry = libc::pollfd { fd: terminal, events: 0, revents: 0 };
     loop {
         // SAFETY: one entry, a live local. Errors and hang-ups are reported without being asked for.
-        match unsafe { libc::poll(&raw mut entry, 1, -1) } {
+        match unsafe { libc::poll(&raw mut entry, 1, timeout) } {
             1 => return true,
-            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             _ => return false,
         }
     }
