@@ -7,13 +7,10 @@ use std::time::Instant;
 use tracetui::enrich::World;
 use tracetui::event::{Event, Seen};
 use tracetui::filter::{Filter, NoNames, Scratch};
-use tracetui::frame::Batch;
-use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::Kind;
+use tracetui::source::synthetic::{Maker, payload};
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::Slot;
 use tracetui_shared::record::open::OpenRecord;
-use tracetui_shared::time::BootNanos;
-use zerocopy::IntoBytes;
 
 const EVALUATIONS: usize = 2_000_000;
 
@@ -30,15 +27,14 @@ const FILTERS: [&str; 9] = [
 ];
 
 fn main() {
-    let mut batch = Batch::default();
+    let mut maker = Maker { start_ns: 1, step_ns: 0, ..Maker::default() };
     for pid in 0..64 {
         // Every second event is one of cc1, every second path a header.
-        let comm: &[u8] = if pid % 2 == 0 { b"cc1" } else { b"make" };
-        let path: &[u8] =
-            if pid % 4 < 2 { b"../../include/linux/stdio.h" } else { b"../../lib/gcc/x86_64-linux-gnu/12/crt.o" };
-        open(&mut batch, pid, comm, path);
+        let comm = if pid % 2 == 0 { "cc1" } else { "make" };
+        let path = if pid % 4 < 2 { "../../include/linux/stdio.h" } else { "../../lib/gcc/x86_64-linux-gnu/12/crt.o" };
+        open(&mut maker, pid, comm, path);
     }
-    let events: Vec<Event<'_>> = batch.frames().filter_map(|frame| Event::decode(&frame).ok()).collect();
+    let events: Vec<Event<'_>> = maker.made.frames().filter_map(|frame| Event::decode(&frame).ok()).collect();
     let mut world = World::default();
     let processes: Vec<_> = events.iter().map(|event| world.apply(event)).collect();
     let seen: Vec<Seen<'_>> = events
@@ -64,31 +60,10 @@ fn measure(text: &str, seen: &[Seen<'_>]) {
     println!("{rate:8.1} M/s  {:3} % pass  {text:?}", 100 * passed / EVALUATIONS);
 }
 
-fn open(batch: &mut Batch, pid: u32, comm: &[u8], path: &[u8]) {
-    let mut header = FrameHeader {
-        kind: Kind::Open as u16,
-        time: BootNanos(1_000_000_000),
-        start: BootNanos(u64::from(pid) + 1),
-        tgid: Tgid(pid),
-        tid: Tid(pid),
-        ppid: Tgid(pid / 2),
-        uid: Uid(1000),
-        gid: Gid(1000),
-        ..FrameHeader::default()
-    };
-    header.comm[..comm.len()].copy_from_slice(comm);
-    let mut names: Vec<u8> = Vec::new();
-    for name in path.split(|b| *b == b'/').rev().filter(|name| *name != b"..") {
-        names.extend_from_slice(name);
-        names.push(0);
-    }
-    names.extend_from_slice(b"usr\0");
-    let record = OpenRecord {
-        ret: 3,
-        names_len: names.len() as u16,
-        root_off: names.len() as u16,
-        path_len: path.len() as u16,
-        ..OpenRecord::default()
-    };
-    batch.push(header, &[record.as_bytes(), &names, path].concat());
+fn open(maker: &mut Maker, pid: u32, comm: &str, path: &str) {
+    maker.like.ppid = Tgid(pid / 2);
+    let names = path.rsplit('/').filter(|name| *name != "..").flat_map(|name| [name, "\0"]);
+    let names: String = names.chain(["usr\0"]).collect();
+    let record = OpenRecord { ret: 3, ..OpenRecord::default() };
+    maker.event(Slot::OpenTp, pid, comm, &payload::open(record, names.as_bytes(), path.as_bytes()));
 }

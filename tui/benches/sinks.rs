@@ -9,13 +9,13 @@ use tracetui::event::{Event, Seen};
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame, ProcessSeed, User};
 use tracetui::sink::{Format, csv::Csv, ndjson::Json, text::Text};
+use tracetui::source::synthetic::comm;
+use tracetui::source::synthetic::payload::{self, Exec};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::open::{OpenRecord, via};
 use tracetui_shared::time::BootNanos;
-use zerocopy::IntoBytes;
 
 const EVENTS: u64 = 2_000_000;
 const BUFFER: usize = 64 << 10;
@@ -107,8 +107,6 @@ fn host() -> Batch {
 }
 
 fn header(kind: Kind) -> FrameHeader {
-    let mut comm = [0; 16];
-    comm[..3].copy_from_slice(b"cc1");
     FrameHeader {
         kind: kind as u16,
         version: VERSION,
@@ -124,38 +122,19 @@ fn header(kind: Kind) -> FrameHeader {
         mnt_ns: NsInum(4_026_531_841),
         pid_ns: NsInum(4_026_531_836),
         ns_pid: Tgid(48_214),
-        comm,
+        comm: comm(b"cc1"),
         ..FrameHeader::default()
     }
 }
 
 fn opened(names: &[u8], path: &[u8], ret: i32) -> Vec<u8> {
-    let record = OpenRecord {
-        ret,
-        dirfd: -100,
-        flags: 0o2000000,
-        names_len: names.len() as u16,
-        root_off: names.len() as u16,
-        path_len: path.len() as u16,
-        via: via::OPENAT,
-        ..OpenRecord::default()
-    };
-    [record.as_bytes(), names, path].concat()
+    let record = OpenRecord { ret, dirfd: -100, flags: 0o2000000, via: via::OPENAT, ..OpenRecord::default() };
+    payload::open(record, names, path)
 }
 
 fn execed() -> Vec<u8> {
     let argv = b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1\0-quiet\0-imultiarch\0x86_64-linux-gnu\0main.c\0-quiet\0-dumpbase\0main.c\0-dumpbase-ext\0.c\0-mtune=generic\0-march=x86-64\0-O2\0-fasynchronous-unwind-tables\0-o\0/tmp/ccX1.s\0";
-    let names = b"cc1\x0012\0x86_64-linux-gnu\0gcc\0lib\0usr\0";
-    let cwd = b"app\0ana\0home\0";
+    let exe = b"cc1\x0012\0x86_64-linux-gnu\0gcc\0lib\0usr\0";
     let filename = b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1";
-    let record = ExecRecord {
-        argc: 16,
-        argv_total: argv.len() as u32,
-        argv_len: argv.len() as u32,
-        filename_len: filename.len() as u16,
-        exe_len: names.len() as u16,
-        cwd_len: cwd.len() as u16,
-        ..ExecRecord::default()
-    };
-    [record.as_bytes(), filename.as_slice(), names, cwd, argv].concat()
+    Exec { filename, exe, cwd: b"app\0ana\0home\0", argv, ..Exec::default() }.bytes()
 }

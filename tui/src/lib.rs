@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`source`] | brings frames: from the kernel ([`source::live`]) and from the host ([`source::host`]) |
+//! | [`source`] | brings frames: from the kernel ([`source::live`]), from the host ([`source::host`]), or made by a program ([`source::synthetic`]) |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
 //! | [`capture`] | what the kernel side is to let through: made by [`filter`], put into force by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |

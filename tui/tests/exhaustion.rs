@@ -11,12 +11,12 @@ use tracetui::budget::Budget;
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
 use tracetui::pipeline::{Pipeline, Taken};
+use tracetui::source::synthetic::Maker;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
-use tracetui_shared::id::{CgroupId, Gid, Tgid, Tid, Uid};
-use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
+use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::exit::ExitRecord;
-use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -63,23 +63,26 @@ fn alone() -> MutexGuard<'static, ()> {
 
 const MIB: usize = 1 << 20;
 
+const COMM: &str = "churn";
+
 /// Bytes of a batch, as the reader makes them.
 const BATCH: usize = 64 << 10;
 
 /// What does not grow: the state itself, tables that are at their smallest, the batch at hand. Not in the budget.
 const FIXED: usize = MIB;
 
-/// Makes frames.
-struct Maker {
-    batch: Batch,
-    ns: u64,
-    seqs: [u64; SLOTS],
+/// A maker of processes that come and go.
+struct Churn {
+    maker: Maker,
     pid: u32,
 }
 
-impl Maker {
-    fn new() -> Maker {
-        Maker { batch: Batch::with_capacity(BATCH * 2), ns: 1_000_000_000, seqs: [0; SLOTS], pid: 1000 }
+impl Churn {
+    fn new() -> Churn {
+        let like = FrameHeader { version: VERSION, ppid: Tgid(1), ..FrameHeader::default() };
+        let made = Batch::with_capacity(BATCH * 2);
+        let maker = Maker { made, like, ns: 1_000_000_000, step_ns: 10_000, start_ns: 0, ..Maker::default() };
+        Churn { maker, pid: 1000 }
     }
 
     /// A new process.
@@ -88,54 +91,23 @@ impl Maker {
         self.pid
     }
 
-    fn header(&mut self, slot: Slot, pid: u32) -> FrameHeader {
-        self.ns += 10_000;
-        let seq = self.seqs[slot as usize];
-        self.seqs[slot as usize] += 1;
-        FrameHeader {
-            kind: slot.kind() as u16,
-            slot: slot as u16,
-            version: VERSION,
-            seq,
-            time: BootNanos(self.ns),
-            start: BootNanos(u64::from(pid)),
-            tgid: Tgid(pid),
-            tid: Tid(pid),
-            ppid: Tgid(1),
-            comm: *b"churn\0\0\0\0\0\0\0\0\0\0\0",
-            ..FrameHeader::default()
-        }
-    }
-
     fn open(&mut self, pid: u32) {
-        let header = self.header(Slot::OpenTp, pid);
-        let path = format!("/some/where/file-{}", header.seq);
-        let record = OpenRecord { ret: 3, path_len: path.len() as u16, root_off: u16::MAX, ..OpenRecord::default() };
-        self.batch.push(header, &[record.as_bytes(), path.as_bytes()].concat());
+        let path = format!("/some/where/file-{}", self.maker.counters[Slot::OpenTp as usize].wanted);
+        self.maker.open(pid, COMM, &path, 3);
     }
 
     fn fork(&mut self, parent: u32, child: u32) {
-        let header = self.header(Slot::ForkBtf, parent);
-        let record = ForkRecord {
-            child: Tgid(child),
-            child_tid: child,
-            child_start: BootNanos(u64::from(child)),
-            child_parent: Tgid(parent),
-            child_parent_start: BootNanos(u64::from(parent)),
-            ..ForkRecord::default()
-        };
-        self.batch.push(header, record.as_bytes());
+        self.maker.fork(parent, COMM, child);
     }
 
     fn exit(&mut self, pid: u32) {
-        let header = self.header(Slot::ExitBtf, pid);
-        self.batch.push(header, ExitRecord::default().as_bytes());
+        self.maker.exit(pid, COMM, 0);
     }
 
     /// The first record of an exec: its names have up to `names` bytes each, its arguments `argv` bytes, of which `here` come
     /// with it.
     fn exec(&mut self, pid: u32, names: usize, argv: u32, here: u32) -> FrameHeader {
-        let header = self.header(Slot::ExecBtf, pid);
+        let header = self.maker.header(Slot::ExecBtf, pid, COMM);
         let name: Vec<u8> = (0..names.max(2)).map(|i| if i % 100 == 99 { 0 } else { b'n' }).collect();
         let record = ExecRecord {
             argc: 1,
@@ -146,28 +118,28 @@ impl Maker {
             ..ExecRecord::default()
         };
         let argv = vec![b'a'; here as usize];
-        self.batch.push(header, &[record.as_bytes(), &name, &name, &argv].concat());
+        self.maker.made.push(header, &[record.as_bytes(), &name, &name, &argv].concat());
         header
     }
 
     fn chunk(&mut self, of: FrameHeader, offset: u32, len: u32) {
         let header = FrameHeader { flags: flag::CONTINUES, ..of };
         let chunk = ExecChunk { offset, len, ..ExecChunk::default() };
-        self.batch.push(header, &[chunk.as_bytes(), &vec![b'a'; len as usize]].concat());
+        self.maker.made.push(header, &[chunk.as_bytes(), &vec![b'a'; len as usize]].concat());
     }
 
     fn host(&mut self, frame: &HostFrame) {
-        frame.push(BootNanos(self.ns), &mut self.batch);
+        self.maker.host(frame);
     }
 
     /// What was made, when it is a batch.
     fn full(&mut self) -> Option<Batch> {
-        (self.batch.len() >= BATCH).then(|| self.rest())
+        (self.maker.made.len() >= BATCH).then(|| self.rest())
     }
 
     /// What was made.
     fn rest(&mut self) -> Batch {
-        std::mem::replace(&mut self.batch, Batch::with_capacity(BATCH * 2))
+        std::mem::replace(&mut self.maker.made, Batch::with_capacity(BATCH * 2))
     }
 }
 
@@ -230,7 +202,7 @@ impl Target for Counted {
 /// Feeds, and checks after each batch.
 struct Checked<T> {
     target: T,
-    maker: Maker,
+    churn: Churn,
     before: usize,
     most: usize,
     began: std::time::Instant,
@@ -241,18 +213,18 @@ impl<T: Target> Checked<T> {
         let before = LIVE.load(Relaxed);
         let target = make();
         PEAK.store(LIVE.load(Relaxed), Relaxed);
-        Checked { target, maker: Maker::new(), before, most: 0, began: std::time::Instant::now() }
+        Checked { target, churn: Churn::new(), before, most: 0, began: std::time::Instant::now() }
     }
 
     /// Does it so often, feeding whenever a batch is full.
-    fn churn(&mut self, what: &str, times: u32, mut one: impl FnMut(&mut Maker, u32)) {
+    fn churn(&mut self, what: &str, times: u32, mut one: impl FnMut(&mut Churn, u32)) {
         for i in 0..times {
-            one(&mut self.maker, i);
-            if let Some(batch) = self.maker.full() {
+            one(&mut self.churn, i);
+            if let Some(batch) = self.churn.full() {
                 self.feed(what, batch);
             }
         }
-        let rest = self.maker.rest();
+        let rest = self.churn.rest();
         self.feed(what, rest);
         println!(
             "{:?} {what}: says {} KiB, at most {} KiB",
@@ -274,72 +246,75 @@ impl<T: Target> Checked<T> {
 
 /// Everything that grows, one after the other and again.
 fn exhaust<T: Target>(checked: &mut Checked<T>) {
-    checked.churn("host", 1, |maker, _| maker.host(&HostFrame::Host(Host::default())));
-    checked.churn("accounts", 100_000, |maker, i| {
-        maker.host(&HostFrame::User(User { uid: Uid(i), name: format!("a-user-with-a-name-{i}") }));
-        maker.host(&HostFrame::Group(Group { gid: Gid(i), name: format!("a-group-with-a-name-{i}") }));
+    checked.churn("host", 1, |churn, _| churn.host(&HostFrame::Host(Host::default())));
+    checked.churn("accounts", 100_000, |churn, i| {
+        churn.host(&HostFrame::User(User { uid: Uid(i), name: format!("a-user-with-a-name-{i}") }));
+        churn.host(&HostFrame::Group(Group { gid: Gid(i), name: format!("a-group-with-a-name-{i}") }));
     });
-    checked.churn("processes that are there", 20_000, |maker, i| {
+    checked.churn("processes that are there", 20_000, |churn, i| {
         let seed =
             ProcessSeed { tgid: Tgid(1_000_000 + i), start: BootNanos(1), exe: vec![b'x'; 500], ..Default::default() };
-        maker.host(&HostFrame::ProcessSeed(seed));
+        churn.host(&HostFrame::ProcessSeed(seed));
     });
     for round in 0..2 {
-        checked.churn("cgroups", 20_000, |maker, i| {
+        checked.churn("cgroups", 20_000, |churn, i| {
             let path = format!("/{round}/{i}/{}", "c".repeat((i as usize * 7) % 3000)).into_bytes();
-            maker.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(u64::from(round * 100_000 + i)), path }));
+            churn.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(u64::from(round * 100_000 + i)), path }));
         });
-        checked.churn("execs of 2 MiB", 200, |maker, _| long_exec(maker));
-        checked.churn("processes with long names", 3_000, |maker, _| {
-            let pid = maker.next_pid();
-            maker.fork(1, pid);
-            maker.exec(pid, 4000, 5000, 5000);
-            maker.exit(pid);
+        checked.churn("execs of 2 MiB", 200, |churn, _| long_exec(churn));
+        checked.churn("processes with long names", 3_000, |churn, _| {
+            let pid = churn.next_pid();
+            churn.fork(1, pid);
+            churn.exec(pid, 4000, 5000, 5000);
+            churn.exit(pid);
         });
-        checked.churn("processes that stay", 15_000, |maker, _| {
-            let pid = maker.next_pid();
-            maker.fork(1, pid);
-            maker.exec(pid, 200, 100, 100);
+        checked.churn("processes that stay", 15_000, |churn, _| {
+            let pid = churn.next_pid();
+            churn.fork(1, pid);
+            churn.exec(pid, 200, 100, 100);
         });
-        checked.churn("forks", 50_000, |maker, _| {
-            let pid = maker.next_pid();
-            maker.fork(pid - 1, pid);
-            maker.exit(pid - 1);
+        checked.churn("forks", 50_000, |churn, _| {
+            let pid = churn.next_pid();
+            churn.fork(pid - 1, pid);
+            churn.exit(pid - 1);
         });
-        checked.churn("execs without end, on many CPUs", 3_000, |maker, i| {
-            let pid = maker.next_pid();
-            let first = maker.header(Slot::ExecBtf, pid);
+        checked.churn("execs without end, on many CPUs", 3_000, |churn, i| {
+            let pid = churn.next_pid();
+            let first = churn.maker.header(Slot::ExecBtf, pid, COMM);
             let record = ExecRecord { argv_len: ARGV_MAX, argv_total: ARGV_MAX, ..ExecRecord::default() };
-            maker.batch.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
+            churn.maker.made.push(FrameHeader { cpu: i * 1000, ..first }, record.as_bytes());
         });
-        checked.churn("numbers of many CPUs", 50_000, |maker, i| {
-            let header = maker.header(Slot::ExitTp, 7);
+        checked.churn("numbers of many CPUs", 50_000, |churn, i| {
+            let header = churn.maker.header(Slot::ExitTp, 7, COMM);
             let header = FrameHeader { cpu: i.wrapping_mul(12_345), slot: (i % 1000) as u16, ..header };
-            maker.batch.push(header, ExitRecord::default().as_bytes());
+            churn.maker.made.push(header, ExitRecord::default().as_bytes());
         });
-        checked.churn("opens", 60_000, |maker, i| maker.open(i % 100));
+        checked.churn("opens", 60_000, |churn, i| churn.open(i % 100));
     }
     // From here on one event waits for ever, and the batch that it came in with it.
-    checked.churn("an event far in the future", 20_000, |maker, i| {
+    checked.churn("an event far in the future", 20_000, |churn, i| {
         if i == 0 {
-            let header = maker.header(Slot::OpenTp, 1);
-            maker.batch.push(FrameHeader { time: BootNanos(u64::MAX), ..header }, OpenRecord::default().as_bytes());
+            let header = churn.maker.header(Slot::OpenTp, 1, COMM);
+            churn
+                .maker
+                .made
+                .push(FrameHeader { time: BootNanos(u64::MAX), ..header }, OpenRecord::default().as_bytes());
         }
-        maker.open(1);
+        churn.open(1);
     });
 }
 
 /// A process with as many arguments as can be.
-fn long_exec(maker: &mut Maker) {
-    let pid = maker.next_pid();
-    maker.fork(1, pid);
-    let first = maker.exec(pid, 30, ARGV_MAX, ARGV_FIRST);
+fn long_exec(churn: &mut Churn) {
+    let pid = churn.next_pid();
+    churn.fork(1, pid);
+    let first = churn.exec(pid, 30, ARGV_MAX, ARGV_FIRST);
     for offset in (ARGV_FIRST..ARGV_MAX).step_by(ARGV_CHUNK as usize) {
-        maker.chunk(first, offset, ARGV_CHUNK.min(ARGV_MAX - offset));
+        churn.chunk(first, offset, ARGV_CHUNK.min(ARGV_MAX - offset));
     }
     // As long as the kernel takes for it.
-    maker.ns += 2_000_000;
-    maker.exit(pid);
+    churn.maker.ns += 2_000_000;
+    churn.exit(pid);
 }
 
 fn dashboard(budget: Budget) -> App {
@@ -379,9 +354,9 @@ fn the_pipeline_stays_within_its_memory() {
 fn long_arguments_leave_nothing_behind_and_are_whole() {
     let _alone = alone();
     let mut checked = Checked::new(|| Counted::new(Budget::default()));
-    checked.churn("execs of 2 MiB", 20, |maker, _| long_exec(maker));
+    checked.churn("execs of 2 MiB", 20, |churn, _| long_exec(churn));
     let after_few = LIVE.load(Relaxed);
-    checked.churn("execs of 2 MiB", 500, |maker, _| long_exec(maker));
+    checked.churn("execs of 2 MiB", 500, |churn, _| long_exec(churn));
     let more = LIVE.load(Relaxed).saturating_sub(after_few);
     // The table keeps of each what it keeps of any process: a few KiB.
     assert!(more < 500 * (6 << 10), "{} KiB more", more >> 10);

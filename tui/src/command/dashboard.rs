@@ -2,15 +2,15 @@
 
 use super::outlet::LOOK;
 use super::say::{self, name, say};
-use super::signals::{self, Second};
+use super::session::{Frames, Happening, RunningTrace};
+use super::signals::{self, Second, Signals};
 pub use super::terminal::Mouse;
 use super::terminal::{self, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::event::names;
-use crate::frame::Batch;
 use crate::source::command::{Ended, Happened, Running};
-use crate::source::feed::hurry;
+use crate::source::feed::Feed;
 use crate::text::Charset;
 use crate::view;
 use crate::view::theme::Theme;
@@ -21,8 +21,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 /// The least time between two screens.
 const FRAME: Duration = Duration::from_millis(33);
@@ -51,54 +50,39 @@ pub struct Left {
     pub command: Option<Ended>,
 }
 
-/// Shows the dashboard until the user leaves it; then a COMMAND that still runs is told to end, and what it wrote is written
-/// to stdout. Emptied batches go to `recycle`. When the screen is left, `stop` is
-/// called, and what the source still sends until it closes the channel is taken in: so the account is exact. A second
-/// signal ends that at once.
+/// Shows the dashboard until the user leaves it. Then a COMMAND that still runs is sent SIGTERM, what it wrote is written to
+/// stdout, and what the source still sends until it ends is taken in: so the account is exact. A second signal ends that at
+/// once.
 ///
 /// # Errors
-/// When the terminal fails, and when a thread panicked (the terminal is given back and the panic told about by then).
-pub async fn run(
-    app: App,
-    look: Look,
-    command: Option<Running>,
-    batches: mpsc::Receiver<Batch>,
-    recycle: impl Fn(Batch),
-    stop: impl FnOnce(),
-) -> io::Result<Left> {
-    let mut signals = AllSignals::listen()?;
-    // Should it fail, the COMMAND is told and the account closed all the same.
+/// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
+pub async fn run(app: App, look: Look, command: Option<Running>, feed: Feed) -> io::Result<Left> {
+    let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
+    // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
     let mut dashboard = Loop {
         app,
         look,
-        command,
-        batches,
-        recycle,
+        trace: RunningTrace::new(feed, command, signals),
         gone: terminal::watch()?,
-        open: true,
         started: Instant::now(),
         next_tick: Duration::ZERO,
     };
     let (screen, left) = match screen {
         Ok(mut screen) => {
-            let left = dashboard.show(&mut screen, &mut signals).await;
+            let left = dashboard.show(&mut screen).await;
             (Some(screen), left)
         }
         Err(error) => (None, Err(error)),
     };
-    stop();
-    hurry();
-    let command = dashboard.command.as_ref().and_then(Running::end).cloned();
+    let command = dashboard.trace.command_end().cloned();
     // Before anything is written, which may have to wait.
-    if let Some(running) = &dashboard.command {
-        running.signal(libc::SIGTERM);
-    }
+    dashboard.trace.stop();
     if let Some(screen) = screen {
         dashboard.leave(screen).await;
     }
-    dashboard.drain(&mut signals).await;
-    dashboard.end_command(&mut signals).await;
+    dashboard.drain().await;
+    dashboard.end_command().await;
     match left {
         // A terminal that is gone ends it as a closed pipe does, whatever error was met first.
         Err(error) if is_gone(&error) || terminal::hung_up() => {}
@@ -111,16 +95,12 @@ pub async fn run(
     }
 }
 
-struct Loop<R> {
+struct Loop {
     app: App,
     look: Look,
-    command: Option<Running>,
-    batches: mpsc::Receiver<Batch>,
-    recycle: R,
+    trace: RunningTrace,
     /// Notified when the terminal is gone.
     gone: Arc<Notify>,
-    /// Whether the source still sends.
-    open: bool,
     started: Instant,
     next_tick: Duration,
 }
@@ -132,8 +112,8 @@ enum Next {
     Leave,
 }
 
-impl<R: Fn(Batch)> Loop<R> {
-    async fn show(&mut self, screen: &mut Screen, signals: &mut AllSignals) -> io::Result<()> {
+impl Loop {
+    async fn show(&mut self, screen: &mut Screen) -> io::Result<()> {
         // The stream panics where the terminal is gone already; this says so.
         crossterm::event::poll(Duration::ZERO).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let mut keys = EventStream::new();
@@ -152,7 +132,7 @@ impl<R: Fn(Batch)> Loop<R> {
                 (true, true) => Draw::In(due),
                 (true, false) => Draw::WhenTaken(screen),
             };
-            let input = self.input(&mut keys, signals, until).await?;
+            let input = self.input(&mut keys, until).await?;
             let Some(input) = input else { continue };
             let mut effects = self.take(input);
             effects.extend(self.take_waiting(&mut keys).await?);
@@ -175,25 +155,18 @@ impl<R: Fn(Batch)> Loop<R> {
         Ok(())
     }
 
-    /// Waits for an input; `None` when it is time to draw.
-    async fn input(
-        &mut self,
-        keys: &mut EventStream,
-        signals: &mut AllSignals,
-        until: Draw<'_>,
-    ) -> io::Result<Option<Input>> {
-        let until_tick = match self.app.busy() {
-            true => Duration::ZERO,
-            false => self.next_tick.saturating_sub(self.started.elapsed()),
+    /// Waits for an input; `None` when there is none for the state, and when it is time to draw. Whatever waits has its turn: no
+    /// branch is preferred.
+    async fn input(&mut self, keys: &mut EventStream, until: Draw<'_>) -> io::Result<Option<Input>> {
+        let (until_tick, frames) = match self.app.busy() {
+            true => (Duration::ZERO, Frames::Left),
+            false => (self.next_tick.saturating_sub(self.started.elapsed()), Frames::Taken),
         };
         tokio::select! {
-            biased;
-            signal = signals.next() => Ok(Some(Input::Signal(signal))),
+            happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
-            happened = next_of(&mut self.command) => Ok(Some(of_command(happened))),
-            batch = self.batches.recv(), if self.open => Ok(Some(self.of_source(batch))),
             () = until.due() => Ok(None),
         }
     }
@@ -211,7 +184,7 @@ impl<R: Fn(Batch)> Loop<R> {
             if signals::asked_to_end() {
                 break;
             }
-            let Ok(batch) = self.batches.try_recv() else { break };
+            let Some(batch) = self.trace.feed().waiting() else { break };
             effects.extend(self.take(Input::Batch(batch)));
         }
         Ok(effects)
@@ -220,14 +193,9 @@ impl<R: Fn(Batch)> Loop<R> {
     fn take(&mut self, input: Input) -> Effects {
         let effects = self.app.update(input);
         while let Some(batch) = self.app.spare() {
-            (self.recycle)(batch);
+            self.trace.feed().recycle(batch);
         }
         effects
-    }
-
-    fn of_source(&mut self, batch: Option<Batch>) -> Input {
-        self.open = batch.is_some();
-        batch.map_or(Input::SourceEnded, Input::Batch)
     }
 
     fn tick(&mut self) -> Input {
@@ -264,10 +232,7 @@ impl<R: Fn(Batch)> Loop<R> {
         let mut patience = screen.patience();
         while !screen.given_up(&mut patience) {
             tokio::select! {
-                batch = self.batches.recv(), if self.open => {
-                    let input = self.of_source(batch);
-                    self.take(input);
-                }
+                happening = self.trace.frames() => self.take_in(happening),
                 () = screen.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -275,42 +240,33 @@ impl<R: Fn(Batch)> Loop<R> {
         drop(screen);
     }
 
-    /// Takes what the source still sends.
-    async fn drain(&mut self, signals: &mut AllSignals) {
-        while self.open {
-            let batch = tokio::select! {
-                biased;
-                signal = signals.next() => match signal {
-                    Signal::End => return,
-                    _ => continue,
-                },
-                batch = self.batches.recv() => batch,
-            };
-            let input = self.of_source(batch);
-            self.take(input);
+    /// Takes what the source still sends; a signal ends that.
+    async fn drain(&mut self) {
+        while !self.trace.source_ended() {
+            match self.trace.next(Frames::Taken).await {
+                Happening::Signal(signal) if ends(signal) => return,
+                happening => self.take_in(happening),
+            }
         }
     }
-}
 
-impl<R: Fn(Batch)> Loop<R> {
     /// Waits for the end of a COMMAND, which was sent SIGTERM; a signal ends the waiting.
-    async fn end_command(&mut self, signals: &mut AllSignals) {
-        let Some(running) = &mut self.command else { return };
-        if running.end().is_none() {
-            say(format_args!("waiting for {} to end", name(running.name())));
+    async fn end_command(&mut self) {
+        self.trace.say_what_is_waited_for();
+        while self.trace.command_runs() {
+            match self.trace.next(Frames::Left).await {
+                Happening::Signal(signal) if ends(signal) => return,
+                happening => self.take_in(happening),
+            }
         }
-        while running.end().is_none() {
-            let happened = tokio::select! {
-                biased;
-                signal = signals.next() => match signal {
-                    Signal::End => return,
-                    _ => continue,
-                },
-                happened = running.next() => happened,
-            };
-            self.app.update(of_command(happened));
-        }
-        self.app.update(Input::Output(running.output_left()));
+        let Some(command) = self.trace.command() else { return };
+        let left = Input::Output(command.output_left());
+        self.app.update(left);
+    }
+
+    /// Takes what happens when the screen is left already.
+    fn take_in(&mut self, happening: Happening) {
+        self.take(of_trace(happening));
     }
 
     /// Writes what the COMMAND wrote, as it came: the screen is the shell's again.
@@ -350,12 +306,20 @@ fn is_gone(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EIO | libc::ENXIO | libc::ENOTTY))
 }
 
-/// Waits for what happens to a COMMAND; for ever if there is none.
-async fn next_of(command: &mut Option<Running>) -> Happened {
-    match command {
-        Some(running) => running.next().await,
-        None => std::future::pending().await,
+fn of_trace(happening: Happening) -> Input {
+    match happening {
+        Happening::Signal(libc::SIGTSTP) => Input::Signal(Signal::Suspend),
+        Happening::Signal(libc::SIGCONT) => Input::Signal(Signal::Continue),
+        Happening::Signal(_) => Input::Signal(Signal::End),
+        Happening::Command(happened) => of_command(happened),
+        Happening::Frames(batch) => Input::Batch(batch),
+        Happening::SourceEnded => Input::SourceEnded,
     }
+}
+
+/// Whether a signal asks tracetui to end.
+fn ends(signal: libc::c_int) -> bool {
+    !matches!(signal, libc::SIGTSTP | libc::SIGCONT)
 }
 
 fn of_command(happened: Happened) -> Input {
@@ -395,38 +359,6 @@ fn of_terminal(event: Event) -> Option<Input> {
 
 fn wrap() -> Wrap {
     if std::env::var_os("TMUX").is_some() { Wrap::Tmux } else { Wrap::None }
-}
-
-/// The signals that the dashboard answers.
-struct AllSignals {
-    ends: [Signals; 3],
-    hangup: Option<Signals>,
-    stop: Signals,
-    go: Signals,
-}
-
-impl AllSignals {
-    fn listen() -> io::Result<AllSignals> {
-        signals::watch(Second::Counts)?;
-        Ok(AllSignals {
-            ends: [signal(SignalKind::terminate())?, signal(SignalKind::quit())?, signal(SignalKind::interrupt())?],
-            hangup: signals::hangup()?,
-            stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
-            go: signal(SignalKind::from_raw(libc::SIGCONT))?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        let [term, quit, int] = &mut self.ends;
-        tokio::select! {
-            _ = term.recv() => Signal::End,
-            () = signals::next_of(&mut self.hangup) => Signal::End,
-            _ = quit.recv() => Signal::End,
-            _ = int.recv() => Signal::End,
-            _ = self.stop.recv() => Signal::Suspend,
-            _ = self.go.recv() => Signal::Continue,
-        }
-    }
 }
 
 /// Processor time and resident bytes of this process.

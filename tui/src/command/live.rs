@@ -8,7 +8,6 @@ use crate::app::{App, Settings, language};
 use crate::cli;
 use crate::pipeline::Pipeline;
 use crate::source::command::Streams;
-use crate::source::feed::Feed;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
 use anyhow::{Result, anyhow};
@@ -36,15 +35,11 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         parse: language::parse,
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
-    let Feed { batches, handle } = started.feed;
-    let recycling = handle.clone();
     let running = session::release(held)?;
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let recycle = move |batch| recycling.recycle(batch);
-    let Left { line, command } =
-        dashboard::run(app, look(&args.screen), running, batches, recycle, || handle.stop()).await?;
+    let Left { line, command } = dashboard::run(app, look(&args.screen), running, started.feed).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);

@@ -2,8 +2,8 @@
 
 use super::signals::asked_to_end;
 use crate::limits;
-use crate::source::feed;
 use crate::source::host::machine::{Capability, Machine};
+use crate::source::priority;
 
 /// Batches in the queue from which on the time is taken back.
 const LONG: usize = limits::BATCHES_QUEUED / 4;
@@ -24,8 +24,8 @@ impl Pace {
     /// Adjusts to `queued` batches that wait. Nothing is lent any more once a signal came.
     pub(super) fn keep(&self, queued: usize) {
         match self.may_lend && queued < LONG && !asked_to_end() {
-            true => feed::lend(),
-            false => feed::take_back(),
+            true => priority::lend(),
+            false => priority::take_back(),
         }
     }
 }

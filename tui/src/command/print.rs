@@ -3,8 +3,8 @@
 use super::dashboard::charset;
 use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
-use super::say::{name, say};
-use super::session::{self, Request};
+use super::say::say;
+use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Addressee, Second, Signals};
 use crate::account::Account;
 use crate::cli;
@@ -13,8 +13,7 @@ use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Pipeline, Taken};
 use crate::sink::{self, FormatName, Sink};
-use crate::source::command::{Ended, Running, Streams};
-use crate::source::feed::{Feed, hurry};
+use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::text::Charset;
 use anyhow::{Context, Result};
@@ -38,8 +37,7 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
-    let mut signals = Signals::take().context("cannot handle signals")?;
-    signals::watch(Second::Ends(INTERRUPTED)).context("cannot handle signals")?;
+    let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
@@ -58,16 +56,14 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
     say(&started.ready);
-    let running = session::release(held)?;
-    if let Some(pidfd) = running.as_ref().and_then(|running| running.pidfd().ok()) {
+    let command = session::release(held)?;
+    if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
         signals::pass_on_to(pidfd);
     }
     let mut pump = Pump {
-        feed: started.feed,
+        trace: RunningTrace::new(started.feed, command, signals),
         printer: &mut printer,
         outlet,
-        signals: &mut signals,
-        running,
         stopped: None,
         signalled: None,
         pace: Pace::new(),
@@ -98,12 +94,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
 
 /// Feeds a printer until the source has ended.
 struct Pump<'a, S> {
-    feed: Feed,
+    trace: RunningTrace,
     printer: &'a mut Printer<S>,
     /// Where the printer writes to.
     outlet: Outlet,
-    signals: &'a mut Signals,
-    running: Option<Running>,
     /// Why the source was asked to end.
     stopped: Option<Because>,
     /// The latest signal: from then on nobody waits long for a reader of the output.
@@ -129,15 +123,17 @@ impl<S: Sink> Pump<'_, S> {
         let mut result = Ok(());
         loop {
             tokio::select! {
-                biased;
-                signal = self.signals.next() => self.signalled(signal),
-                _ = ended(&mut self.running), if self.stopped.is_none() => self.stop(Because::Command),
+                happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
+                    match happening {
+                        Happening::Signal(signal) => self.signalled(signal),
+                        Happening::Command(Happened::Ended(_)) => self.stop(Because::Command),
+                        Happening::Command(Happened::Wrote(_)) => {}
+                        Happening::Frames(batch) => result = result.and(self.print(batch)),
+                        Happening::SourceEnded => break,
+                    }
+                }
                 () = self.outlet.changed() => result = result.and(self.went_on()),
                 () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
-                batch = self.feed.batches.recv(), if !self.outlet.full() => {
-                    let Some(batch) = batch else { break };
-                    result = result.and(self.print(batch));
-                }
             }
         }
         result = result.and(self.printer.finish());
@@ -150,8 +146,9 @@ impl<S: Sink> Pump<'_, S> {
     async fn write_out(&mut self) {
         while self.outlet.pending() {
             tokio::select! {
-                biased;
-                signal = self.signals.next() => self.signalled(signal),
+                happening = self.trace.next(Frames::Left) => if let Happening::Signal(signal) = happening {
+                    self.signalled(signal);
+                },
                 () = self.outlet.changed() => {}
                 () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
             }
@@ -189,11 +186,11 @@ impl<S: Sink> Pump<'_, S> {
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
         if self.stopped.is_none() {
-            self.pace.keep(self.feed.batches.len());
+            self.pace.keep(self.trace.feed().queued());
         }
         let flow = self.printer.feed(batch);
         while let Some(spare) = self.printer.spare() {
-            self.feed.handle.recycle(spare);
+            self.trace.feed().recycle(spare);
         }
         self.heed(&flow);
         flow.map(|_| ())
@@ -203,9 +200,9 @@ impl<S: Sink> Pump<'_, S> {
     /// second signal ends the process ([`Second::Ends`]).
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
-        match (&self.running, signals::addressee(signal)) {
+        match (self.trace.command(), signals::addressee(signal)) {
             (None, _) | (_, Addressee::Tracetui) => self.stop(Because::Signal),
-            (Some(running), Addressee::CommandByUs) => running.signal(signal),
+            (Some(command), Addressee::CommandByUs) => command.signal(signal),
             (Some(_), Addressee::CommandToo) => {}
         }
     }
@@ -213,48 +210,31 @@ impl<S: Sink> Pump<'_, S> {
     fn stop(&mut self, because: Because) {
         if self.stopped.is_none() {
             self.pace.keep(usize::MAX);
-            hurry();
             self.stopped = Some(because);
-            self.feed.handle.stop();
-            // Nobody would see any more what it does. Before anything is said: that may have to wait.
-            if let Some(running) = &self.running {
-                running.signal(libc::SIGTERM);
-            }
+            // Before anything is said: that may have to wait.
+            self.trace.stop();
         }
     }
 
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
-        let because = self.stopped;
-        let Some(running) = &mut self.running else { return ExitCode::SUCCESS };
-        if because.is_none() {
-            running.signal(libc::SIGTERM);
+        if self.stopped.is_none() {
+            self.trace.signal_command(libc::SIGTERM);
         }
-        if running.end().is_none() {
-            say(format_args!("waiting for {} to end", name(running.name())));
-        }
-        let ended = loop {
-            tokio::select! {
-                biased;
-                ended = running.ended() => break ended,
-                signal = self.signals.next() => if signals::addressee(signal) == Addressee::CommandByUs {
-                    running.signal(signal);
-                },
+        self.trace.say_what_is_waited_for();
+        while self.trace.command_runs() {
+            if let Happening::Signal(signal) = self.trace.next(Frames::Left).await
+                && signals::addressee(signal) == Addressee::CommandByUs
+            {
+                self.trace.signal_command(signal);
             }
-        };
-        match because {
-            // That it was told to end is no failure of its own.
-            Some(Because::Printed) => ExitCode::SUCCESS,
-            _ => session::exit_code(&ended),
         }
-    }
-}
-
-/// Waits for the end of a COMMAND; for ever if there is none.
-async fn ended(running: &mut Option<Running>) -> Ended {
-    match running {
-        Some(running) => running.ended().await,
-        None => std::future::pending().await,
+        match (self.stopped, self.trace.command_end()) {
+            (_, None) => ExitCode::SUCCESS,
+            // That it was told to end is no failure of its own.
+            (Some(Because::Printed), _) => ExitCode::SUCCESS,
+            (_, Some(ended)) => session::exit_code(ended),
+        }
     }
 }
 

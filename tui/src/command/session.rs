@@ -3,7 +3,7 @@
 
 use super::say::{name, say};
 use super::selftest::SelfTest;
-use super::signals;
+use super::signals::{self, Signals};
 use crate::account::{Account, Shortage};
 use crate::budget::{self, Budget};
 use crate::capture::CaptureFilter;
@@ -13,8 +13,8 @@ use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed, Trace};
 use crate::limits;
-use crate::source::command::{Ended, Held, Running, Streams};
-use crate::source::feed::{Feed, Scan, be_nice, hurry};
+use crate::source::command::{Ended, Happened, Held, Running, Streams};
+use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::machine::{Capability, Machine};
@@ -22,7 +22,9 @@ use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::Names;
 use crate::source::host::{clock, confine};
+use crate::source::live::engine::LiveSource;
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
+use crate::source::priority::{raise_priority, set_priority};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,6 +105,121 @@ pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Op
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
     let more = shortage(account, options.budget);
     [discrepancy, doubtful, overgrown_tree(account)].into_iter().flatten().chain(more).collect()
+}
+
+/// What happens while a trace runs.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A signal came.
+    Signal(libc::c_int),
+    /// The COMMAND wrote or ended.
+    Command(Happened),
+    /// Frames came.
+    Frames(Batch),
+    /// There will be no more frames.
+    SourceEnded,
+}
+
+/// Whether frames are to be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Frames {
+    /// They are.
+    Taken,
+    /// They stay in the queue.
+    Left,
+}
+
+/// A trace that runs: its source, the COMMAND, and the signals.
+#[derive(Debug)]
+pub(super) struct RunningTrace {
+    feed: Feed,
+    command: Option<Running>,
+    signals: Signals,
+    source_ended: bool,
+}
+
+impl RunningTrace {
+    pub(super) fn new(feed: Feed, command: Option<Running>, signals: Signals) -> RunningTrace {
+        RunningTrace { feed, command, signals, source_ended: false }
+    }
+
+    /// Waits for what happens next, signals first. Can be given up and called again.
+    pub(super) async fn next(&mut self, frames: Frames) -> Happening {
+        tokio::select! {
+            biased;
+            signal = self.signals.next() => Happening::Signal(signal),
+            happened = happened(&mut self.command) => Happening::Command(happened),
+            batch = self.feed.next(), if frames == Frames::Taken && !self.source_ended => self.came(batch),
+        }
+    }
+
+    /// Waits for frames; for ever when the source has ended.
+    pub(super) async fn frames(&mut self) -> Happening {
+        match self.source_ended {
+            false => {
+                let batch = self.feed.next().await;
+                self.came(batch)
+            }
+            true => std::future::pending().await,
+        }
+    }
+
+    fn came(&mut self, batch: Option<Batch>) -> Happening {
+        self.source_ended = batch.is_none();
+        batch.map_or(Happening::SourceEnded, Happening::Frames)
+    }
+
+    /// Where the frames come from.
+    pub(super) fn feed(&mut self) -> &mut Feed {
+        &mut self.feed
+    }
+
+    /// Whether there will be no more frames.
+    pub(super) fn source_ended(&self) -> bool {
+        self.source_ended
+    }
+
+    /// The COMMAND.
+    pub(super) fn command(&mut self) -> Option<&mut Running> {
+        self.command.as_mut()
+    }
+
+    /// How the COMMAND ended, once that is known.
+    pub(super) fn command_end(&self) -> Option<&Ended> {
+        self.command.as_ref().and_then(Running::end)
+    }
+
+    /// Whether there is a COMMAND that has not ended.
+    pub(super) fn command_runs(&self) -> bool {
+        self.command.as_ref().is_some_and(|command| command.end().is_none())
+    }
+
+    /// Sends the COMMAND a signal, unless it has ended.
+    pub(super) fn signal_command(&self, signal: libc::c_int) {
+        self.command.iter().for_each(|command| command.signal(signal));
+    }
+
+    /// Asks the source to end, and the COMMAND: nobody would see any more what it does.
+    pub(super) fn stop(&self) {
+        raise_priority();
+        self.feed.stop();
+        self.signal_command(libc::SIGTERM);
+    }
+
+    /// Says that the COMMAND is waited for, if it is.
+    pub(super) fn say_what_is_waited_for(&self) {
+        if let Some(command) = self.command.as_ref().filter(|command| command.end().is_none()) {
+            say(format_args!("waiting for {} to end", name(command.name())));
+        }
+    }
+}
+
+/// Waits for what happens to a COMMAND; for ever if there is none.
+async fn happened(command: &mut Option<Running>) -> Happened {
+    match command {
+        Some(command) => command.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The filter options are wrong: exit status 2.
@@ -303,9 +420,9 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         bail!(fatal.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
     // Whoever keeps the machine busy does not hold up the start.
-    let niceness = hurry();
+    let niceness = raise_priority();
     let live = attach(options);
-    be_nice(niceness);
+    set_priority(niceness);
     let mut live = live?;
     // Before the threads that read what others wrote.
     // A COMMAND of another user is told to end when tracetui is.
@@ -348,7 +465,8 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         }
         false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| scan_processes(&starts, size, send))),
     };
-    let feed = Feed::start(live, first, cgroups, budget, scan).context("cannot start a thread")?;
+    let source = LiveSource::new(live, cgroups, &first, budget);
+    let feed = Feed::start(source, first, scan, budget).context("cannot start a thread")?;
     Ok(Session { feed, ready, notes })
 }
 

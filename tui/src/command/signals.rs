@@ -1,9 +1,11 @@
 //! Signals that ask tracetui to end.
 
-use crate::source::feed;
+use crate::source::priority;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,58 +18,34 @@ pub(crate) enum Second {
     Counts,
 }
 
-/// SIGINT, SIGTERM, SIGQUIT, SIGHUP and SIGXCPU (`ulimit -t`), as they come.
+/// Signals as they come: SIGINT, SIGTERM, SIGQUIT, SIGXCPU (`ulimit -t`), SIGHUP unless it is ignored (nohup(1)), and others
+/// that were named.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    quit: Signal,
-    cpu_time: Signal,
-    hangup: Option<Signal>,
-}
+pub(crate) struct Signals(Vec<(libc::c_int, Signal)>);
 
 impl Signals {
-    /// Takes the signals.
+    /// Takes the signals. From now on [`asked_to_end`] and [`addressee`] know of them.
     ///
     /// # Errors
     /// When a handler cannot be set.
-    pub(crate) fn take() -> io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            quit: signal(SignalKind::quit())?,
-            cpu_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
-            hangup: hangup()?,
-        })
+    pub(crate) fn take(second: Second, others: &[libc::c_int]) -> io::Result<Signals> {
+        let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
+        let ends = || [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup);
+        // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
+        ends().try_for_each(|number| watch(number, second))?;
+        let all = ends().chain([libc::SIGXCPU]).chain(others.iter().copied());
+        let take = |number| Ok((number, signal(SignalKind::from_raw(number))?));
+        all.map(take).collect::<io::Result<_>>().map(Signals)
     }
 
-    /// Waits for the next one, and gives its number.
+    /// Waits for the next one, and gives its number. Can be given up and called again.
     pub(crate) async fn next(&mut self) -> libc::c_int {
-        tokio::select! {
-            _ = self.interrupt.recv() => libc::SIGINT,
-            _ = self.terminate.recv() => libc::SIGTERM,
-            _ = self.quit.recv() => libc::SIGQUIT,
-            _ = self.cpu_time.recv() => libc::SIGXCPU,
-            () = next_of(&mut self.hangup) => libc::SIGHUP,
-        }
-    }
-}
-
-/// SIGHUP, unless it is ignored: under nohup(1) it stays so.
-///
-/// # Errors
-/// When a handler cannot be set.
-pub(super) fn hangup() -> io::Result<Option<Signal>> {
-    (!hangup_is_ignored()).then(|| signal(SignalKind::hangup())).transpose()
-}
-
-/// Waits for the next one; for ever if it is not taken.
-pub(super) async fn next_of(taken: &mut Option<Signal>) {
-    match taken {
-        Some(signal) => {
-            let _ = signal.recv().await;
-        }
-        None => std::future::pending().await,
+        let next = |context: &mut Context<'_>| {
+            let came = |(_, signal): &mut (_, Signal)| signal.poll_recv(context).is_ready();
+            self.0.iter_mut().position(came).map_or(Poll::Pending, Poll::Ready)
+        };
+        let at = poll_fn(next).await;
+        self.0.get(at).map_or(0, |(number, _)| *number)
     }
 }
 
@@ -83,20 +61,11 @@ static BY_PROCESS: AtomicBool = AtomicBool::new(false);
 /// The COMMAND's pidfd, or -1.
 static COMMAND: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on [`asked_to_end`] and [`addressee`] know of signals. This and [`Signals::take`] go together: what takes
-/// signals without a loop that answers them would hide them.
-///
-/// # Errors
-/// When a handler cannot be set.
-pub(crate) fn watch(second: Second) -> io::Result<()> {
-    let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
-    // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup) {
-        let note = move |info: &libc::siginfo_t| note(signal, info, second);
-        // SAFETY: the handler touches atomic numbers and calls clock_gettime, setpriority, pidfd_send_signal and _exit: all
-        // are safe in a signal handler.
-        unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
-    }
+fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
+    let note = move |info: &libc::siginfo_t| note(signal, info, second);
+    // SAFETY: the handler touches atomic numbers and calls clock_gettime, setpriority, pidfd_send_signal and _exit: all are
+    // safe in a signal handler.
+    unsafe { signal_hook_registry::register_sigaction(signal, note) }?;
     Ok(())
 }
 
@@ -107,7 +76,7 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     BY_PROCESS.store(by_process, Ordering::Relaxed);
     let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
     // The main thread is to answer. After the note, since nothing is lent any more from then on.
-    feed::take_back();
+    priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
         let command = COMMAND.load(Ordering::Relaxed);
         // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.

@@ -9,15 +9,14 @@ use crate::event::{Event, Seen};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, User};
 use crate::limits;
+use crate::source::synthetic::{self, payload, payload::Exec};
 use proptest::prelude::*;
 use tracetui_shared::capture::{CommGlobs, test};
-use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
-use tracetui_shared::record::exit::ExitRecord;
-use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, via};
 use tracetui_shared::time::BootNanos;
@@ -58,7 +57,7 @@ fn header(kind: Kind, pid: u32, comm: &[u8]) -> FrameHeader {
         mnt_ns: NsInum(0xf000_0001),
         pid_ns: NsInum(0xf000_0002),
         ns_pid: Tgid(5),
-        comm: fixed::<COMM_LEN>(comm),
+        comm: synthetic::comm(comm),
         ..FrameHeader::default()
     }
 }
@@ -68,38 +67,18 @@ type Sample = (FrameHeader, Vec<u8>);
 fn exec(pid: u32, comm: &[u8], ret: i32, argv: &[u8]) -> Sample {
     let (filename, exe, cwd) = (b"./cc1", b"cc1\0bin\0usr\0".as_slice(), b"src\0home\0");
     let exe = if ret < 0 { b"" } else { exe };
-    let record = ExecRecord {
-        ret,
-        argc: argv.iter().filter(|b| **b == 0).count() as u32,
-        argv_total: argv.len() as u32,
-        argv_len: argv.len() as u32,
-        euid: 0,
-        egid: 10,
-        filename_len: filename.len() as u16,
-        exe_len: exe.len() as u16,
-        cwd_len: cwd.len() as u16,
-        ..ExecRecord::default()
-    };
-    (header(Kind::Exec, pid, comm), [record.as_bytes(), filename, exe, cwd, argv].concat())
+    let record =
+        ExecRecord { ret, argc: argv.iter().filter(|b| **b == 0).count() as u32, egid: 10, ..ExecRecord::default() };
+    (header(Kind::Exec, pid, comm), Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record))
 }
 
 fn exit(pid: u32, comm: &[u8], status: u32) -> Sample {
-    (header(Kind::Exit, pid, comm), ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec())
+    (header(Kind::Exit, pid, comm), payload::exit(status))
 }
 
 fn open(pid: u32, comm: &[u8], ret: i32, path: &[u8], names: &[u8]) -> Sample {
-    let record = OpenRecord {
-        ret,
-        dirfd: -100,
-        flags: 0o101,
-        mode: 0o644,
-        names_len: names.len() as u16,
-        root_off: names.len() as u16,
-        path_len: path.len() as u16,
-        via: via::OPENAT,
-        ..OpenRecord::default()
-    };
-    (header(Kind::Open, pid, comm), [record.as_bytes(), names, path].concat())
+    let record = OpenRecord { ret, dirfd: -100, flags: 0o101, mode: 0o644, via: via::OPENAT, ..OpenRecord::default() };
+    (header(Kind::Open, pid, comm), payload::open(record, names, path))
 }
 
 fn unread_open() -> Sample {
@@ -108,15 +87,8 @@ fn unread_open() -> Sample {
 }
 
 fn fork(pid: u32, child: u32) -> Sample {
-    let record = ForkRecord {
-        child: Tgid(child),
-        child_tid: child,
-        child_start: BootNanos(u64::from(child) * 1_000_000),
-        child_parent: Tgid(pid),
-        reserved: 0,
-        child_parent_start: BootNanos(u64::from(pid) * 1_000_000),
-    };
-    (header(Kind::Fork, pid, b"make"), record.as_bytes().to_vec())
+    let start = |pid| BootNanos(u64::from(pid) * 1_000_000);
+    (header(Kind::Fork, pid, b"make"), payload::fork((pid, start(pid)), (child, start(child))))
 }
 
 fn bpf() -> Sample {

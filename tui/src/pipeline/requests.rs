@@ -226,6 +226,7 @@ fn parts<'a>(frame: &FrameRef<'a>) -> Option<(OpenRecord, RequestPart, &'a [u8])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::synthetic;
     use tracetui_shared::id::{Tgid, Uid};
     use tracetui_shared::record::mark;
     use tracetui_shared::record::open::via;
@@ -234,15 +235,8 @@ mod tests {
 
     fn push(batch: &mut Batch, slot: Slot, ms: u64, by: u32, record: OpenRecord, part: RequestPart, rest: &[u8]) {
         let flags = if slot.is_request() { flag::REQUEST | flag::BOOKKEEPING } else { 0 };
-        let header = FrameHeader {
-            kind: Kind::Open as u16,
-            slot: slot as u16,
-            flags,
-            tgid: Tgid(by),
-            uid: Uid(by),
-            time: BootNanos(ms * MS),
-            ..FrameHeader::default()
-        };
+        let time = BootNanos(ms * MS);
+        let header = FrameHeader { flags, tgid: Tgid(by), uid: Uid(by), time, ..synthetic::header(slot) };
         let record = OpenRecord { via: via::IO_URING, ..record };
         batch.push(header, &[record.as_bytes(), part.as_bytes(), rest].concat());
     }
@@ -391,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_cannot_be_read_is_left_to_the_decoder() {
-        let header = FrameHeader { kind: Kind::Open as u16, slot: Slot::OpenUring as u16, ..FrameHeader::default() };
+        let header = synthetic::header(Slot::OpenUring);
         let mut batch = Batch::default();
         batch.push(header, &[0; 20]);
         let mut made = Batch::default();

@@ -5,6 +5,7 @@ use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips, Trace};
 use crate::sink::{FormatName, Sink, to_writer};
+use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
 use tracetui_shared::id::{CgroupId, Tgid, Tid};
@@ -20,9 +21,6 @@ const MS: u64 = 1_000_000;
 
 fn header(slot: Slot, cpu: u32, seq: u64, ms: u64) -> FrameHeader {
     FrameHeader {
-        kind: slot.kind() as u16,
-        slot: slot as u16,
-        version: VERSION,
         cpu,
         seq,
         time: BootNanos(ms * MS),
@@ -30,15 +28,13 @@ fn header(slot: Slot, cpu: u32, seq: u64, ms: u64) -> FrameHeader {
         tgid: Tgid(100),
         tid: Tid(100),
         ppid: Tgid(1),
-        ..FrameHeader::default()
+        ..synthetic::header(slot)
     }
 }
 
 fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
-    let record = OpenRecord { ret: -2, path_len: path.len() as u16, ..OpenRecord::default() };
-    let mut payload = record.as_bytes().to_vec();
-    payload.extend_from_slice(path);
-    batch.push(header(Slot::OpenSysExit, cpu, seq, ms), &payload);
+    let record = OpenRecord { ret: -2, ..OpenRecord::default() };
+    batch.push(header(Slot::OpenSysExit, cpu, seq, ms), &payload::open(record, b"", path));
 }
 
 /// What came out, one word an event.

@@ -237,6 +237,7 @@ mod tests {
     use super::super::{FormatName, sample};
     use super::*;
     use crate::event::describe::Shape;
+    use crate::source::synthetic::payload::{self, Exec};
     use crate::text::is_hostile;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
@@ -316,7 +317,7 @@ mod tests {
         let payloads = [
             (Kind::Exec, sample::execed(b"")),
             (Kind::Exit, sample::exit(9)),
-            (Kind::Open, sample::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"")),
+            (Kind::Open, payload::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"")),
             (Kind::Fork, sample::fork(1)),
             (Kind::Bpf, sample::failed_load()),
             (Kind::Lost, sample::lost(None, 1, 5)),
@@ -331,16 +332,17 @@ mod tests {
 
     #[test]
     fn what_is_not_known_says_why() {
-        let failed = object(Kind::Open, &sample::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"/nope"));
+        let failed = object(Kind::Open, &payload::open(OpenRecord { ret: -2, ..OpenRecord::default() }, b"", b"/nope"));
         assert_eq!(failed["abs_path"], Json::Null);
         assert_eq!((&failed["abs_path_why"], &failed["err"]), (&json!("failed"), &json!("ENOENT")));
 
         let record = OpenRecord { ret: -14, path_marks: mark::FAULT, ..OpenRecord::default() };
-        let unread = object(Kind::Open, &sample::open(record, b"", b""));
+        let unread = object(Kind::Open, &payload::open(record, b"", b""));
         assert_eq!((&unread["path"], &unread["path_why"]), (&json!(""), &json!("fault")));
 
         let record = ExecRecord { argv_marks: mark::FAULT, argc: u32::MAX, ..ExecRecord::default() };
-        let unread = object(Kind::Exec, &sample::exec(record, b"/x", b"x\0", b"", b""));
+        let unread =
+            object(Kind::Exec, &Exec { filename: b"/x", exe: b"x\0", argv: b"", ..Exec::default() }.of(record));
         assert_eq!((&unread["argv"], &unread["argv_why"]), (&json!([]), &json!("fault")));
         assert_eq!((&unread["argc"], &unread["argc_why"]), (&Json::Null, &json!("no_field")));
 
@@ -419,7 +421,8 @@ mod tests {
         assert_eq!(object(Kind::Exec, &sample::execed(b"\0"))["argv"], json!([""]));
         assert_eq!(object(Kind::Exec, &sample::execed(b"\0\0"))["argv"], json!(["", ""]));
         let cut = ExecRecord { argv_total: 900, ..ExecRecord::default() };
-        let cut = object(Kind::Exec, &sample::exec(cut, b"/x", b"x\0", b"", b"x\0lon"));
+        let cut =
+            object(Kind::Exec, &Exec { filename: b"/x", exe: b"x\0", argv: b"x\0lon", ..Exec::default() }.of(cut));
         assert_eq!((&cut["argv"], &cut["cut"]), (&json!(["x", "lon"]), &json!(true)));
     }
 

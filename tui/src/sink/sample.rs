@@ -6,14 +6,15 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, Seen};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
+use crate::source::synthetic::comm;
+pub(crate) use crate::source::synthetic::payload::exit;
+use crate::source::synthetic::payload::{self, Exec};
 use crate::text::Charset;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
-use tracetui_shared::record::exit::ExitRecord;
-use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros, IntoBytes};
@@ -35,12 +36,11 @@ pub(crate) fn host() -> Batch {
 
 /// The head of an event by `cc` at 0.5 s past 14:02:11 of a zone four hours east.
 pub(crate) fn header(kind: Kind) -> FrameHeader {
-    let mut comm = [0; 16];
-    comm[..2].copy_from_slice(b"cc");
+    let slot = Slot::of_kind(kind).next().map_or(0, |slot| slot as u16);
     FrameHeader {
         kind: kind as u16,
         version: VERSION,
-        slot: Slot::of_kind(kind).next().map_or(0, |slot| slot as u16),
+        slot,
         cpu: 1,
         time: BootNanos(3_731_500_000_001),
         start: BootNanos(3_731_419_000_000),
@@ -53,72 +53,37 @@ pub(crate) fn header(kind: Kind) -> FrameHeader {
         mnt_ns: NsInum(4_026_531_841),
         pid_ns: NsInum(4_026_531_836),
         ns_pid: Tgid(48_214),
-        comm,
+        comm: comm(b"cc"),
         ..FrameHeader::default()
     }
 }
 
-pub(crate) fn named(kind: Kind, comm: &[u8]) -> FrameHeader {
-    let mut header = header(kind);
-    header.comm = [0; 16];
-    header.comm[..comm.len()].copy_from_slice(comm);
-    header
-}
-
-/// An open of `path`; `names` leaf first.
-pub(crate) fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
-    let record = OpenRecord {
-        names_len: names.len() as u16,
-        root_off: names.len() as u16,
-        path_len: path.len() as u16,
-        ..record
-    };
-    [record.as_bytes(), names, path].concat()
+pub(crate) fn named(kind: Kind, name: &[u8]) -> FrameHeader {
+    FrameHeader { comm: comm(name), ..header(kind) }
 }
 
 pub(crate) fn opened(path: &[u8]) -> Vec<u8> {
     let record = OpenRecord { ret: 3, dirfd: -100, flags: 0o2000000, via: 1, ..OpenRecord::default() };
     let names: Vec<u8> =
         path.rsplit(|b| *b == b'/').filter(|n| !n.is_empty()).flat_map(|n| [n, b"\0"].concat()).collect();
-    open(record, &names, path)
-}
-
-pub(crate) fn exec(record: ExecRecord, filename: &[u8], exe: &[u8], cwd: &[u8], argv: &[u8]) -> Vec<u8> {
-    let record = ExecRecord {
-        filename_len: filename.len() as u16,
-        exe_len: exe.len() as u16,
-        cwd_len: cwd.len() as u16,
-        argv_len: argv.len() as u32,
-        argv_total: argv.len().max(record.argv_total as usize) as u32,
-        ..record
-    };
-    [record.as_bytes(), filename, exe, cwd, argv].concat()
+    payload::open(record, &names, path)
 }
 
 /// A successful exec with these arguments.
 pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     let record = ExecRecord { argc: u32::MAX, euid: 1000, egid: 1001, ..ExecRecord::default() };
-    exec(record, b"/usr/bin/cc", b"cc\0bin\0usr\0", b"app\0ana\0home\0", argv)
+    let (filename, exe, cwd) = (b"/usr/bin/cc", b"cc\0bin\0usr\0", b"app\0ana\0home\0");
+    Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record)
 }
 
 /// An exec of this file that failed, with these arguments.
 pub(crate) fn not_execed(path: &[u8], argv: &[u8]) -> Vec<u8> {
     let record = ExecRecord { ret: -2, argc: u32::MAX, ..ExecRecord::default() };
-    exec(record, path, b"", b"app\0ana\0home\0", argv)
-}
-
-pub(crate) fn exit(status: u32) -> Vec<u8> {
-    ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
+    Exec { filename: path, cwd: b"app\0ana\0home\0", argv, ..Exec::default() }.of(record)
 }
 
 pub(crate) fn fork(child: u32) -> Vec<u8> {
-    let record = ForkRecord {
-        child: Tgid(child),
-        child_tid: child,
-        child_start: BootNanos(3_731_499_000_000),
-        ..ForkRecord::default()
-    };
-    record.as_bytes().to_vec()
+    payload::fork((0, BootNanos(0)), (child, BootNanos(3_731_499_000_000)))
 }
 
 /// A program of type tracing attached by a link to `tcp_connect`.

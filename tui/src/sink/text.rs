@@ -110,6 +110,7 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::super::{FormatName, sample};
+    use crate::source::synthetic::payload;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
     use tracetui_shared::id::Tgid;
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_row() {
         let check = |kind, payload: &[u8], expected| check_line(sample::header(kind), payload, expected);
-        let missing = sample::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
         check(
             Kind::Open,
             &sample::opened(b"/usr/include/stdio.h"),

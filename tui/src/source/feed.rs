@@ -1,407 +1,172 @@
-//! The thread that empties the kernel's ring: batches of frames go out, and beside them what the host tells about them.
-//!
-//! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow,
-//! the thread waits, and the kernel's ring is the one place that loses events.
+//! A [`Source`] of frames on a thread of its own, and the queue behind it.
 
-use super::host::{cgroup::CgroupResolver, clock};
-use super::live::{CaptureError, Live, Stop};
-use crate::budget::{Budget, cgroup_bytes};
+use super::priority::take_back;
+use super::wake::Waker;
+use crate::budget::Budget;
 use crate::capture::CaptureFilter;
-use crate::fifo::Fifo;
 use crate::frame::Batch;
-use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::limits;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::mpsc as std_mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tracetui_shared::id::CgroupId;
-use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::WAKE_NS;
 
-/// How long the ring is looked at again after it was found empty: a little longer than the probes go without waking.
-const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
+/// What frames come from: the running kernel ([`super::live`]), or a function that makes them ([`super::synthetic`]).
+pub trait Source: Send + 'static {
+    /// Wakes [`run`](Self::run), so that it looks at [`FrameSender::control`]; `None` when it waits there.
+    fn waker(&self) -> Option<Waker>;
 
-/// How often the counters are read, and the clock offset is compared.
-const COUNT: Duration = Duration::from_secs(1);
-
-/// The niceness of the thread that empties the ring.
-const READER_NICE: libc::c_int = -10;
-
-/// A change of the clock offset that is worth a frame, nanoseconds.
-const CLOCK_STEP: u64 = 1_000_000;
-
-/// A running source: its batches come from [`batches`](Self::batches) until it has ended. It ends by itself when nobody
-/// listens any more.
-#[derive(Debug)]
-pub struct Feed {
-    /// Frames, in the order of the ring. Closed after the last counters.
-    pub batches: mpsc::Receiver<Batch>,
-    /// What can be asked of it.
-    pub handle: Handle,
+    /// Sends frames until there are no more, until [`Control::Stop`], or until nobody listens. The last frames are the final
+    /// counters, if the source has any.
+    fn run(self, out: FrameSender);
 }
 
-/// What can be asked of a running source.
-#[derive(Clone, Debug)]
-pub struct Handle {
+/// A running source. It ends by itself when this is dropped.
+#[derive(Debug)]
+pub struct Feed {
+    /// Frames, in the order of the source. Closed after its last ones.
+    batches: mpsc::Receiver<Batch>,
     spare: std_mpsc::SyncSender<Batch>,
     control: std_mpsc::Sender<Control>,
-    stopper: Stop,
+    waker: Option<Waker>,
     budget: Budget,
 }
 
-/// Reads what runs already, and hands it on in batches; it ends when the function that takes them says that nobody listens.
-pub(crate) type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
-
+/// Where a source sends to, and what is asked of it.
 #[derive(Debug)]
-enum Control {
+pub struct FrameSender {
+    batches: mpsc::Sender<Batch>,
+    spares: std_mpsc::Receiver<Batch>,
+    control: std_mpsc::Receiver<Control>,
+    budget: Budget,
+}
+
+/// What can be asked of a running source.
+#[derive(Debug)]
+pub enum Control {
+    /// To let through what this filter does.
     Capture(Box<CaptureFilter>),
+    /// To send what is left, and to end.
     Stop,
 }
 
+/// Reads what runs already, and hands it on in batches until the function that takes them returns `false`.
+pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
+
 impl Feed {
-    /// Starts to empty the ring. `first` goes out before anything else; `scan` runs beside, once.
+    /// Starts a source. `first` is sent before anything else; `scan` runs beside the source, once.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(
-        live: Live,
-        first: Vec<Batch>,
-        cgroups: Option<CgroupResolver>,
-        budget: Budget,
-        scan: Option<Scan>,
-    ) -> std::io::Result<Feed> {
+    pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
         let (spare, spares) = std_mpsc::sync_channel(limits::BATCHES_SPARE);
-        let (control, commands) = std_mpsc::channel();
-        let stopper = live.stopper();
+        let (control, controls) = std_mpsc::channel();
+        let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
         if let Some(scan) = scan {
             // Weak: a process can hold up the scan (a FUSE page under its command line), and the end does not wait for it.
             let out = out.downgrade();
-            let run = move || scan(&mut |batch| out.upgrade().is_some_and(|out| out.blocking_send(batch).is_ok()));
+            let run = move || {
+                // Nothing is sent, but the other end goes away.
+                let _ = wait_for_first.recv();
+                scan(&mut |batch| out.upgrade().is_some_and(|out| out.blocking_send(batch).is_ok()));
+            };
             std::thread::Builder::new().name("scan".into()).spawn(run)?;
         }
-        let reader = Reader {
-            live,
-            out,
-            spares,
-            commands,
-            cgroups,
-            last_cgroup: CgroupId(0),
-            known_cgroups: known_cgroups(&first, budget),
-            clock_offset: i64::MIN,
-            counters: Counters::default(),
-            held: None,
-            budget,
+        let waker = source.waker();
+        let out = FrameSender { batches: out, spares, control: controls, budget };
+        let run = move || {
+            if first.into_iter().all(|batch| out.send(batch)) {
+                drop(sent_first);
+                source.run(out);
+            }
         };
-        std::thread::Builder::new().name("ring".into()).spawn(move || reader.run(first))?;
-        Ok(Feed { batches, handle: Handle { spare, control, stopper, budget } })
+        std::thread::Builder::new().name("source".into()).spawn(run)?;
+        Ok(Feed { batches, spare, control, waker, budget })
     }
-}
 
-impl Handle {
+    /// Waits for the next frames; `None` when the source has ended. Can be given up and called again.
+    pub async fn next(&mut self) -> Option<Batch> {
+        self.batches.recv().await
+    }
+
+    /// Frames that wait already.
+    pub fn waiting(&mut self) -> Option<Batch> {
+        self.batches.try_recv().ok()
+    }
+
+    /// How many batches wait.
+    pub fn queued(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Gives back a batch whose events are done with, to be filled again. It is freed when enough wait for that, when one large
-    /// record made it grow, and when the reader has ended.
+    /// record made it grow, and when the source has ended.
     pub fn recycle(&self, batch: Batch) {
         if self.budget.is_batch(batch.room()) {
             let _ = self.spare.try_send(batch);
         }
     }
 
-    /// Changes what the kernel side lets through, while it runs.
+    /// Changes what the source lets through, while it runs.
     pub fn set_capture(&self, filter: CaptureFilter) {
-        self.command(Control::Capture(Box::new(filter)));
+        self.ask(Control::Capture(Box::new(filter)));
     }
 
-    /// Asks it to end: probes are detached, the ring is emptied, the last counters are read, and `batches` closes.
+    /// Asks the source to end: the kernel's detaches the probes, empties the ring and reads the last counters.
     pub fn stop(&self) {
-        self.command(Control::Stop);
+        self.ask(Control::Stop);
     }
 
-    fn command(&self, command: Control) {
-        // The reader may have ended: then there is nothing left to change.
-        let _ = self.control.send(command);
-        self.stopper.stop();
+    fn ask(&self, control: Control) {
+        // The source may have ended: then there is nothing left to change.
+        let _ = self.control.send(control);
+        self.waker.iter().for_each(Waker::wake);
     }
 }
 
-/// What a read of the ring found.
-enum Read {
-    Nothing,
-    All,
-    More,
-    NobodyListens,
-}
-
-struct Reader {
-    live: Live,
-    out: mpsc::Sender<Batch>,
-    spares: std_mpsc::Receiver<Batch>,
-    commands: std_mpsc::Receiver<Control>,
-    cgroups: Option<CgroupResolver>,
-    last_cgroup: CgroupId,
-    /// The cgroups that the pipeline knows: it forgets the same ones ([`World::apply_host`](crate::enrich::World::apply_host)).
-    known_cgroups: Fifo<CgroupId, ()>,
-    clock_offset: i64,
-    /// The counters as the pipeline knows them.
-    counters: Counters,
-    /// What was read but not sent yet.
-    held: Option<Batch>,
-    budget: Budget,
-}
-
-impl Reader {
-    fn run(mut self, first: Vec<Batch>) {
-        hurry();
-        let mut counters = self.batch();
-        self.count(false, &mut counters);
-        if !first.into_iter().chain([counters]).all(|batch| self.send(batch)) {
-            return;
-        }
-        let mut counted = Instant::now();
-        let mut looked = Instant::now();
-        // When the order of all that came is settled. Until a look that begins later the ring is looked at without being
-        // woken: the pipeline goes by the looks, and without one the events would stay where they are.
-        let mut settled = Instant::now();
-        let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
-        while !self.stopped() {
-            let nap = if looked < settled { POLL } else { COUNT.saturating_sub(counted.elapsed()) };
-            // A failed wait is no reason to stop reading: the next turn reads whatever is there.
-            let _ = self.live.wait(Some(nap));
-            looked = Instant::now();
-            match self.read() {
-                Read::NobodyListens => return,
-                Read::Nothing => {}
-                Read::More | Read::All => settled = Instant::now() + window,
-            }
-            if counted.elapsed() >= COUNT {
-                counted = Instant::now();
-                let mut batch = self.batch();
-                self.clock(&mut batch);
-                self.count(false, &mut batch);
-                if !self.send(batch) {
-                    return;
-                }
-            }
-        }
-        self.end();
-    }
-
-    /// Reads from the ring, and sends what was read; while the pipeline is busy, more is put into the same batch, so that
-    /// the queue holds full ones.
-    fn read(&mut self) -> Read {
-        let mut batch = self.held.take().unwrap_or_else(|| self.batch());
-        let held = batch.len();
-        let before = clock::now_boot();
-        let more = self.live.drain(&mut batch, self.budget.batch().saturating_sub(held));
-        let any = batch.len() > held;
-        self.name_cgroups(held, &mut batch);
-        let filled = batch.len();
-        if !more {
-            batch.set_drained_at(before);
-        }
-        let busy = self.out.capacity() < self.out.max_capacity();
-        if busy && (1..self.budget.batch()).contains(&filled) {
-            self.held = Some(batch);
-            return Read::All;
-        }
-        match self.send(batch) {
-            false => Read::NobodyListens,
-            true if more => Read::More,
-            true if any => Read::All,
-            true => Read::Nothing,
-        }
-    }
-
-    fn end(mut self) {
-        self.live.detach();
-        loop {
-            match self.read() {
-                Read::More => {}
-                Read::All | Read::Nothing => break,
-                Read::NobodyListens => return,
-            }
-        }
-        let mut batch = self.held.take().unwrap_or_else(|| self.batch());
-        self.count(true, &mut batch);
-        self.send(batch);
-    }
-
-    fn stopped(&mut self) -> bool {
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Control::Stop => return true,
-                // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
-                Control::Capture(filter) => drop(self.set_capture(&filter)),
-            }
-        }
-        self.out.is_closed()
-    }
-
-    fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        let cgroups = self.cgroups.as_ref().filter(|_| !filter.cgroups.is_empty());
-        self.live.set_capture(filter, &cgroups.map(CgroupResolver::seed).unwrap_or_default())
-    }
-
-    fn batch(&self) -> Batch {
+impl FrameSender {
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
         let room = self.budget.batch() + limits::BATCH_SLACK;
         self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(room))
     }
 
-    fn send(&self, batch: Batch) -> bool {
-        if self.out.capacity() < limits::BATCHES_QUEUED / 2 {
+    /// How many bytes a batch is to have.
+    pub fn batch_size(&self) -> usize {
+        self.budget.batch()
+    }
+
+    /// How memory is divided.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Sends a batch, and waits where the queue is full; `false` when nobody listens.
+    pub fn send(&self, batch: Batch) -> bool {
+        if self.batches.capacity() < limits::BATCHES_QUEUED / 2 {
             take_back();
         }
-        batch.is_empty() || self.out.blocking_send(batch).is_ok()
+        batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
-    /// Adds the path of each cgroup that is not known, from the frames at a byte offset on.
-    fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
-        let mut found = Vec::new();
-        for frame in batch.frames_from(from) {
-            let id = frame.header.cgroup;
-            // Most frames are of the same cgroup as the one before.
-            if id != self.last_cgroup && id.0 != 0 {
-                self.last_cgroup = id;
-                if !self.known_cgroups.contains(&id)
-                    && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
-                {
-                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
-                    found.push(cgroup);
-                }
-            }
-        }
-        for cgroup in found {
-            if self.live.asks_for_cgroups() {
-                // Refused: the filter lets less through than it could, and the display filter hides nothing of it.
-                let _ = self.live.name_cgroup(&cgroup);
-            }
-            HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
-        }
-        self.forget_cgroups();
+    /// Whether batches wait in the queue.
+    pub fn busy(&self) -> bool {
+        self.batches.capacity() < self.batches.max_capacity()
     }
 
-    /// Forgets the oldest cgroups, here and in the kernel, when there are too many. Each is named again at its next event: of
-    /// what a capture filter does not let through, at its next fork, exec or exit.
-    fn forget_cgroups(&mut self) {
-        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.budget.cgroups()) {
-            self.last_cgroup = CgroupId(0);
-            if self.live.asks_for_cgroups() {
-                // Refused: it stays let through, and what it does has no path.
-                let _ = self.live.forget_cgroup(id);
-            }
-        }
+    /// Whether nobody listens.
+    pub fn is_closed(&self) -> bool {
+        self.batches.is_closed()
     }
 
-    fn clock(&mut self, batch: &mut Batch) {
-        let clock = clock::sample();
-        if clock.offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
-            self.clock_offset = clock.offset_ns;
-            HostFrame::Clock(clock).push(clock::now_boot(), batch);
-        }
+    /// What was asked for next.
+    pub fn control(&self) -> Option<Control> {
+        self.control.try_recv().ok()
     }
 
-    fn count(&mut self, last: bool, batch: &mut Batch) {
-        let Ok(cpus) = self.live.counters() else { return };
-        let skips = self.live.skips();
-        let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
-            program: program.into(),
-            slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
-            skips,
-        });
-        let (ring_used, ring_size) = self.live.fill();
-        let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
-        let changes = self.counters.changes_to(&counters);
-        self.counters = counters;
-        HostFrame::CounterChanges(changes).push(clock::now_boot(), batch);
-    }
-}
-
-/// The cgroups that these batches name.
-fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
-    let mut known = Fifo::default();
-    for frame in batches.iter().flat_map(Batch::frames) {
-        if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
-            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
-            while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
-        }
-    }
-    known
-}
-
-/// Lets this thread run before others: the reader only copies, and what it does not copy in time is lost; and whoever was
-/// asked to end should, however busy the machine is.
-///
-/// Gives the niceness that it had.
-pub(crate) fn hurry() -> libc::c_int {
-    // SAFETY: getpriority(2) with plain numbers; 0 is the calling thread.
-    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-    be_nice(READER_NICE.min(niceness));
-    niceness
-}
-
-/// Niceness of the main thread while its time is lent.
-const LENT_NICE: libc::c_int = 15;
-
-/// Whether the main thread's time is lent to what is traced.
-static LENT: AtomicBool = AtomicBool::new(false);
-
-/// Lends the main thread's time to what is traced, until it is taken back: by [`take_back`], or by the reader when the queue is
-/// half full, since a batch at that niceness may take longer than the rest of the queue lasts.
-pub(crate) fn lend() {
-    if !LENT.swap(true, Ordering::Relaxed) {
-        set_niceness(main_thread(), LENT_NICE);
-    }
-}
-
-/// Takes the time back. By any thread, and in a signal handler.
-pub(crate) fn take_back() {
-    if LENT.swap(false, Ordering::Relaxed) {
-        set_niceness(main_thread(), 0);
-    }
-}
-
-/// Sets this thread's niceness.
-pub(crate) fn be_nice(niceness: libc::c_int) {
-    set_niceness(0, niceness);
-}
-
-/// The main thread has the id of the process.
-fn main_thread() -> libc::id_t {
-    // SAFETY: getpid(2) has no arguments and does not fail.
-    unsafe { libc::getpid() }.cast_unsigned()
-}
-
-/// Sets a thread's niceness; 0 is the calling one.
-fn set_niceness(thread: libc::id_t, niceness: libc::c_int) {
-    // SAFETY: setpriority(2) with plain numbers. A refusal (no CAP_SYS_NICE) changes nothing.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, niceness) };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::enrich::World;
-    use crate::frame::host::Cgroup;
-    use tracetui_shared::time::BootNanos;
-
-    #[test]
-    fn the_feed_and_the_world_forget_the_same_cgroups() {
-        let budget = Budget::new(1 << 20);
-        let mut world = World::default();
-        world.set_budget(budget);
-        let mut batch = Batch::default();
-        for id in 0..1000u64 {
-            let path = "/p".repeat(1 + id as usize * 7 % 50).into_bytes();
-            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }).push(BootNanos(1), &mut batch);
-        }
-        let batches = [batch];
-        let known = known_cgroups(&batches, budget);
-        batches[0].frames().filter_map(|frame| HostFrame::decode(&frame)).for_each(|frame| world.apply_host(frame));
-        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
-        assert!((0..1000).all(|id| both(id).0 == both(id).1));
-        assert_eq!((both(0), both(999)), ((false, false), (true, true)));
-        let kept = (0..1000).filter(|id| both(*id).0).count() as u64;
-        assert_eq!(world.cgroups_evicted(), 1000 - kept);
+    /// The same, waiting for it.
+    pub fn control_within(&self, time: Duration) -> Option<Control> {
+        self.control.recv_timeout(time).ok()
     }
 }

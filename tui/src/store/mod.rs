@@ -214,12 +214,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::testing::{Feed, open_path};
+    use crate::app::testing::open_path;
     use crate::frame::host::FIRST_KIND;
+    use crate::source::synthetic::Maker;
 
     /// Ids and paths of what is kept after pushing `count` opens into `bound` bytes.
     fn filled(count: u32, bound: usize) -> (Store, World) {
-        let mut feed = Feed::default();
+        let mut feed = Maker::default();
         for i in 0..count {
             feed.open(100 + i % 7, "cat", &format!("/some/where/file-{i}"), 3);
         }

@@ -1,9 +1,10 @@
 //! The dashboard as a user meets it: inputs in, screens out.
 
 use super::theme::{Colours, Theme};
-use crate::app::testing::{Feed, app, feed, keys, work};
+use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, HostFrame};
+use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -40,13 +41,13 @@ fn check_screen(app: &mut App, want: &[&str]) {
 }
 
 /// A small compiler run.
-fn build() -> Feed {
-    let mut made = Feed::default();
+fn build() -> Maker {
+    let mut made = Maker::default();
     made.exec(48_213, "make", &["make", "-j8", "all"], 0);
     made.open(48_213, "make", "/home/ana/app/Makefile", 3);
     made.exec(48_214, "cc", &["cc", "-O2", "-c", "main.c"], 0);
     made.open(48_214, "cc", "/usr/local/lib/gcc/x86_64-linux-gnu/12/include-fixed/include-fixed", -2);
-    made.lost(1204);
+    lost(&mut made, 1204);
     made.exit(48_214, "cc", 0);
     made.exec(48_217, "ld", &["ld", "main.o"], -13);
     made.exit(48_217, "ld", 127 << 8);
@@ -56,11 +57,11 @@ fn build() -> Feed {
 /// An app that was fed opens of `/f/0`, `/f/1`, ….
 fn opens(count: usize, memory: u64) -> App {
     let mut app = app(80, 24, memory);
-    more_opens(&mut app, &mut Feed::default(), 0..count);
+    more_opens(&mut app, &mut Maker::default(), 0..count);
     app
 }
 
-fn more_opens(app: &mut App, made: &mut Feed, which: std::ops::Range<usize>) {
+fn more_opens(app: &mut App, made: &mut Maker, which: std::ops::Range<usize>) {
     for i in which {
         made.open(100 + (i % 3) as u32, ["cat", "dog", "a b"][i % 3], &format!("/f/{i}"), 3);
     }
@@ -153,7 +154,7 @@ fn lost_is_plain_at_zero_and_reversed_above() {
     let mut slots = [SlotCounters::default(); SLOTS];
     slots[Slot::OpenTp as usize] = SlotCounters { wanted: 1300, lost_ring: 1204, ..SlotCounters::ZERO }.completed();
     let cpu = CpuState { slots, ..CpuState::ZERO };
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     made.host(&HostFrame::CounterChanges(
         Counters { cpus: vec![cpu], ring_size: 1 << 24, ..Counters::default() }.into(),
     ));
@@ -178,14 +179,14 @@ fn colours_never_carry_meaning_alone() {
 
 #[test]
 fn names_from_outside_never_reach_the_terminal_as_they_are() {
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t";
     made.exec(7, hostile, &[hostile, hostile], 0);
     made.open(7, hostile, hostile, -2);
     made.open(7, "a", &hostile.repeat(100), 3);
     for typed in ["", "\n", "\n\n", "\n\t", "\n\t\t", "c", "x", "fx\u{202e}", "/x\u{200b}", "kp\n"] {
         let mut app = app(100, 30, MEMORY);
-        app.update(Input::Batch(made.batch.clone()));
+        app.update(Input::Batch(made.made.clone()));
         app.update(Input::SourceEnded);
         keys(&mut app, typed);
         let buffer = drawn(&mut app, Theme::default());
@@ -196,7 +197,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
 
 #[test]
 fn the_selected_event_stays_selected_when_rows_come_and_go() {
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     // Of which a quarter is for events.
     let mut app = app(80, 24, 4 << 20);
     more_opens(&mut app, &mut made, 0..1000);
@@ -220,7 +221,7 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
 
 #[test]
 fn a_paused_view_stays_and_counts_what_came() {
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     let mut app = app(80, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..100);
     keys(&mut app, " ");
@@ -240,7 +241,7 @@ fn a_paused_view_stays_and_counts_what_came() {
 
 #[test]
 fn moving_up_ends_following_and_the_end_begins_it() {
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     let mut app = app(80, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..100);
     keys(&mut app, "k");
@@ -277,7 +278,7 @@ fn escape_peels_the_filter_part_by_part() {
 
 #[test]
 fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     let mut app = app(80, 24, MEMORY);
     made.open(7, "old", "/a", 3);
     made.exit(7, "old", 0);
@@ -349,7 +350,7 @@ fn search_selects_and_never_hides() {
 #[test]
 fn the_detail_pane_goes_to_the_parents_and_back() {
     let mut app = app(80, 30, MEMORY);
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     made.exec(1, "init", &["init"], 0);
     made.exec(7, "cat", &["cat", "x"], 0);
     made.open(7, "cat", "/f/1", -2);
@@ -379,7 +380,7 @@ fn copies_go_out_as_effects() {
         })
     };
     let mut app = app(80, 24, MEMORY);
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     made.exec(7, "cc", &["cc", "a b.c", "\x1b"], 0);
     feed(&mut app, &mut made);
     assert_eq!(copied(press(&mut app, 'Y')).as_deref(), Some(r"cc 'a b.c' $'\033'"));
@@ -393,7 +394,7 @@ fn copies_go_out_as_effects() {
 #[test]
 fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     let mut app = app(80, 24, MEMORY);
-    let mut made = Feed::default();
+    let mut made = Maker::default();
     for second in 1..=3 {
         assert!(!screen(&mut app)[22].contains("O:hide opens"));
         more_opens(&mut app, &mut made, 0..2500);
@@ -408,7 +409,7 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
 }
 
 /// Counters by which so many opens happened.
-fn counted(made: &mut Feed, wanted: u64, last: bool) {
+fn counted(made: &mut Maker, wanted: u64, last: bool) {
     let mut slots = [SlotCounters::default(); SLOTS];
     slots[Slot::OpenTp as usize] = SlotCounters { wanted, ..SlotCounters::ZERO }.completed();
     let cpu = CpuState { slots, ..CpuState::ZERO };
@@ -419,7 +420,7 @@ fn counted(made: &mut Feed, wanted: u64, last: bool) {
 fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
     let says = |app: &mut App| screen(app)[0].contains("ACCOUNT OFF");
     for (more, off) in [(0, false), (1, true)] {
-        let (mut app, mut made) = (app(80, 24, MEMORY), Feed::default());
+        let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
         for second in 1..=5 {
             more_opens(&mut app, &mut made, 0..10);
             counted(&mut made, second * 10 + more, false);

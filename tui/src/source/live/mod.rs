@@ -8,6 +8,7 @@
 //! | [`tasks`] | the processes that run, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
+//! | [`engine`] | the source: what the ring and the host have, as frames |
 //! | [`loss`] | what the kernel counted: events met, lost, skipped |
 //!
 //! The only users of aya are these files. Nothing here makes a thread that outlives [`Live::start`]; the caller decides
@@ -16,6 +17,7 @@
 mod attach;
 mod capture;
 mod elements;
+pub(crate) mod engine;
 mod load;
 mod loss;
 mod multi;
@@ -24,11 +26,11 @@ mod tasks;
 
 pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
-pub use ring::Stop;
 
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
+use crate::source::wake::Waker;
 use aya::maps::{Array, MapData, MapError};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -213,7 +215,7 @@ impl Live {
         self.capture.forget_cgroup(id)
     }
 
-    /// Waits until the ring has records (`true`), or `timeout` is over or [`Stop::stop`] was called (`false`).
+    /// Waits until the ring has records (`true`), or `timeout` is over or [`Waker::wake`] was called (`false`).
     ///
     /// The probes wake a sleeping reader at once, but one that was woken less than [`tracetui_shared::offsets::WAKE_NS`]
     /// ago only now and then; so after records were found the wait is cut to a little more than that, until nothing is
@@ -222,9 +224,9 @@ impl Live {
         self.ring.wait(timeout)
     }
 
-    /// A handle that ends a [`Live::wait`] from another thread.
-    pub fn stopper(&self) -> Stop {
-        self.ring.stopper()
+    /// Ends a [`Live::wait`] from another thread.
+    pub fn waker(&self) -> Waker {
+        self.ring.waker()
     }
 
     /// Moves records into `batch`, `max_bytes` at most (and one record more); `true` when more waits.

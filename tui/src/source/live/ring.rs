@@ -2,12 +2,12 @@
 
 use super::load::StartError;
 use crate::frame::Batch;
+use crate::source::wake::Waker;
 use aya::maps::{Map, MapData, RingBuf};
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,22 +23,9 @@ pub(super) struct Ring {
     records: RingBuf<MapData>,
     positions: Positions,
     size: u64,
-    stop: Arc<OwnedFd>,
+    waker: Waker,
     /// Records were found since the last wait that found none.
     busy: Cell<bool>,
-}
-
-/// Ends one wait on the ring, the present one or the next, from any thread.
-#[derive(Clone, Debug)]
-pub struct Stop(Arc<OwnedFd>);
-
-impl Stop {
-    /// Ends the present wait, or the next one at once.
-    pub fn stop(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: eight bytes, as an eventfd takes them. It cannot fail but by overflow, which also means stopped.
-        let _ = unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
 }
 
 impl Ring {
@@ -46,23 +33,23 @@ impl Ring {
         let records = RingBuf::try_from(map)?;
         let system = |call| move |error| StartError::System { call, error };
         let positions = Positions::map(records.as_raw_fd()).map_err(system("mmap of the ring"))?;
-        let stop = Arc::new(eventfd().map_err(system("eventfd"))?);
-        Ok(Ring { records, positions, size: u64::from(size), stop, busy: Cell::new(false) })
+        let waker = Waker::new().map_err(system("eventfd"))?;
+        Ok(Ring { records, positions, size: u64::from(size), waker, busy: Cell::new(false) })
     }
 
-    pub(super) fn stopper(&self) -> Stop {
-        Stop(Arc::clone(&self.stop))
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
     pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let mut fds = [poll_in(self.records.as_raw_fd()), poll_in(self.stop.as_raw_fd())];
+        let mut fds = [poll_in(self.records.as_raw_fd()), poll_in(self.waker.as_fd().as_raw_fd())];
         let mut left = timeout;
         loop {
             let longest = if self.busy.get() { LOOK_AGAIN } else { LONGEST_SLEEP };
             let now = left.map_or(longest, |left| left.min(longest));
             poll(&mut fds, now)?;
             if fds[1].revents != 0 {
-                self.take_wake_up();
+                self.waker.reset();
                 return Ok(false);
             }
             // The kernel looks at the positions whatever the wake-ups were.
@@ -80,13 +67,6 @@ impl Ring {
         }
     }
 
-    /// Resets the eventfd: a wake-up ends one wait.
-    fn take_wake_up(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: eight bytes, as an eventfd gives them; it does not block, since it was found readable.
-        let _ = unsafe { libc::read(self.stop.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-    }
-
     pub(super) fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
         let start = batch.len();
         while let Some(record) = self.records.next() {
@@ -100,16 +80,6 @@ impl Ring {
 
     pub(super) fn fill(&self) -> (u64, u64) {
         (self.positions.fill().min(self.size), self.size)
-    }
-}
-
-fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: a fresh descriptor that nobody else owns.
-    unsafe {
-        match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
-            -1 => Err(io::Error::last_os_error()),
-            fd => Ok(OwnedFd::from_raw_fd(fd)),
-        }
     }
 }
 

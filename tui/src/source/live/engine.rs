@@ -1,0 +1,281 @@
+//! The running kernel as a [`Source`]: empties the ring, and adds what the host knows about the frames: paths of cgroups, the
+//! clock, counters.
+//!
+//! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow, the
+//! thread waits, and the kernel's ring is the one place that loses events.
+
+use super::{CaptureError, Live};
+use crate::budget::{Budget, cgroup_bytes};
+use crate::capture::CaptureFilter;
+use crate::fifo::Fifo;
+use crate::frame::Batch;
+use crate::frame::host::{Counters, HostFrame, ProgramSkips};
+use crate::limits;
+use crate::source::feed::{Control, FrameSender, Source};
+use crate::source::host::{cgroup::CgroupResolver, clock};
+use crate::source::priority::raise_priority;
+use crate::source::wake::Waker;
+use std::time::{Duration, Instant};
+use tracetui_shared::id::CgroupId;
+use tracetui_shared::kind::Slot;
+use tracetui_shared::offsets::WAKE_NS;
+
+/// How long the ring is looked at again after it was found empty: a little longer than the probes go without waking.
+const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
+
+/// How often the counters are read, and the clock offset is compared.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// A change of the clock offset that is worth a frame, nanoseconds.
+const CLOCK_STEP: u64 = 1_000_000;
+
+/// The attached probes, and the cgroups by which their events are named.
+pub(crate) struct LiveSource {
+    live: Live,
+    cgroups: Option<CgroupResolver>,
+    known_cgroups: Fifo<CgroupId, ()>,
+}
+
+impl LiveSource {
+    /// A source whose feed begins with the batches `first`.
+    pub(crate) fn new(live: Live, cgroups: Option<CgroupResolver>, first: &[Batch], budget: Budget) -> LiveSource {
+        LiveSource { live, cgroups, known_cgroups: known_cgroups(first, budget) }
+    }
+}
+
+impl Source for LiveSource {
+    fn waker(&self) -> Option<Waker> {
+        Some(self.live.waker())
+    }
+
+    fn run(self, out: FrameSender) {
+        let LiveSource { live, cgroups, known_cgroups } = self;
+        let reader = Reader {
+            live,
+            out,
+            cgroups,
+            last_cgroup: CgroupId(0),
+            known_cgroups,
+            clock_offset: i64::MIN,
+            counters: Counters::default(),
+            held: None,
+        };
+        reader.run();
+    }
+}
+
+/// What a read of the ring found.
+enum Read {
+    Nothing,
+    All,
+    More,
+    NobodyListens,
+}
+
+struct Reader {
+    live: Live,
+    out: FrameSender,
+    cgroups: Option<CgroupResolver>,
+    last_cgroup: CgroupId,
+    /// The cgroups that the pipeline knows: it forgets the same ones ([`World::apply_host`](crate::enrich::World::apply_host)).
+    known_cgroups: Fifo<CgroupId, ()>,
+    clock_offset: i64,
+    /// The counters as the pipeline knows them.
+    counters: Counters,
+    /// What was read but not sent yet.
+    held: Option<Batch>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        raise_priority();
+        let mut counters = self.out.batch();
+        self.count(false, &mut counters);
+        if !self.out.send(counters) {
+            return;
+        }
+        let mut counted = Instant::now();
+        let mut looked = Instant::now();
+        // When the order of all that came is settled. Until a look that begins later the ring is looked at without being
+        // woken: the pipeline goes by the looks, and without one the events would stay where they are.
+        let mut settled = Instant::now();
+        let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
+        while !self.stopped() {
+            let nap = if looked < settled { POLL } else { COUNT.saturating_sub(counted.elapsed()) };
+            // A failed wait is no reason to stop reading: the next turn reads whatever is there.
+            let _ = self.live.wait(Some(nap));
+            looked = Instant::now();
+            match self.read() {
+                Read::NobodyListens => return,
+                Read::Nothing => {}
+                Read::More | Read::All => settled = Instant::now() + window,
+            }
+            if counted.elapsed() >= COUNT {
+                counted = Instant::now();
+                let mut batch = self.out.batch();
+                self.clock(&mut batch);
+                self.count(false, &mut batch);
+                if !self.out.send(batch) {
+                    return;
+                }
+            }
+        }
+        self.end();
+    }
+
+    /// Reads from the ring, and sends what was read; while the pipeline is busy, more is put into the same batch, so that
+    /// the queue holds full ones.
+    fn read(&mut self) -> Read {
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        let held = batch.len();
+        let before = clock::now_boot();
+        let more = self.live.drain(&mut batch, self.out.batch_size().saturating_sub(held));
+        let any = batch.len() > held;
+        self.name_cgroups(held, &mut batch);
+        let filled = batch.len();
+        if !more {
+            batch.set_drained_at(before);
+        }
+        if self.out.busy() && (1..self.out.batch_size()).contains(&filled) {
+            self.held = Some(batch);
+            return Read::All;
+        }
+        match self.out.send(batch) {
+            false => Read::NobodyListens,
+            true if more => Read::More,
+            true if any => Read::All,
+            true => Read::Nothing,
+        }
+    }
+
+    fn end(mut self) {
+        self.live.detach();
+        loop {
+            match self.read() {
+                Read::More => {}
+                Read::All | Read::Nothing => break,
+                Read::NobodyListens => return,
+            }
+        }
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        self.count(true, &mut batch);
+        self.out.send(batch);
+    }
+
+    fn stopped(&mut self) -> bool {
+        while let Some(control) = self.out.control() {
+            match control {
+                Control::Stop => return true,
+                // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
+                Control::Capture(filter) => drop(self.set_capture(&filter)),
+            }
+        }
+        self.out.is_closed()
+    }
+
+    fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
+        let cgroups = self.cgroups.as_ref().filter(|_| !filter.cgroups.is_empty());
+        self.live.set_capture(filter, &cgroups.map(CgroupResolver::seed).unwrap_or_default())
+    }
+
+    /// Adds the path of each cgroup that is not known, from the frames at a byte offset on.
+    fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
+        let mut found = Vec::new();
+        for frame in batch.frames_from(from) {
+            let id = frame.header.cgroup;
+            // Most frames are of the same cgroup as the one before.
+            if id != self.last_cgroup && id.0 != 0 {
+                self.last_cgroup = id;
+                if !self.known_cgroups.contains(&id)
+                    && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
+                {
+                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
+                    found.push(cgroup);
+                }
+            }
+        }
+        for cgroup in found {
+            if self.live.asks_for_cgroups() {
+                // Refused: the filter lets less through than it could, and the display filter hides nothing of it.
+                let _ = self.live.name_cgroup(&cgroup);
+            }
+            HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
+        }
+        self.forget_cgroups();
+    }
+
+    /// Forgets the oldest cgroups, here and in the kernel, when there are too many. Each is named again at its next event: of
+    /// what a capture filter does not let through, at its next fork, exec or exit.
+    fn forget_cgroups(&mut self) {
+        while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().cgroups()) {
+            self.last_cgroup = CgroupId(0);
+            if self.live.asks_for_cgroups() {
+                // Refused: it stays let through, and what it does has no path.
+                let _ = self.live.forget_cgroup(id);
+            }
+        }
+    }
+
+    fn clock(&mut self, batch: &mut Batch) {
+        let clock = clock::sample();
+        if clock.offset_ns.abs_diff(self.clock_offset) >= CLOCK_STEP {
+            self.clock_offset = clock.offset_ns;
+            HostFrame::Clock(clock).push(clock::now_boot(), batch);
+        }
+    }
+
+    fn count(&mut self, last: bool, batch: &mut Batch) {
+        let Ok(cpus) = self.live.counters() else { return };
+        let skips = self.live.skips();
+        let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
+            program: program.into(),
+            slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
+            skips,
+        });
+        let (ring_used, ring_size) = self.live.fill();
+        let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
+        let changes = self.counters.changes_to(&counters);
+        self.counters = counters;
+        HostFrame::CounterChanges(changes).push(clock::now_boot(), batch);
+    }
+}
+
+/// The cgroups that these batches name.
+fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
+    let mut known = Fifo::default();
+    for frame in batches.iter().flat_map(Batch::frames) {
+        if let Some(HostFrame::Cgroup(cgroup)) = HostFrame::decode(&frame) {
+            known.insert(cgroup.id, (), cgroup_bytes(&cgroup.path));
+            while known.evict(limits::CGROUPS, budget.cgroups()).is_some() {}
+        }
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::World;
+    use crate::frame::host::Cgroup;
+    use tracetui_shared::time::BootNanos;
+
+    #[test]
+    fn the_feed_and_the_world_forget_the_same_cgroups() {
+        let budget = Budget::new(1 << 20);
+        let mut world = World::default();
+        world.set_budget(budget);
+        let mut batch = Batch::default();
+        for id in 0..1000u64 {
+            let path = "/p".repeat(1 + id as usize * 7 % 50).into_bytes();
+            HostFrame::Cgroup(Cgroup { id: CgroupId(id), path }).push(BootNanos(1), &mut batch);
+        }
+        let batches = [batch];
+        let known = known_cgroups(&batches, budget);
+        batches[0].frames().filter_map(|frame| HostFrame::decode(&frame)).for_each(|frame| world.apply_host(frame));
+        let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
+        assert!((0..1000).all(|id| both(id).0 == both(id).1));
+        assert_eq!((both(0), both(999)), ((false, false), (true, true)));
+        let kept = (0..1000).filter(|id| both(*id).0).count() as u64;
+        assert_eq!(world.cgroups_evicted(), 1000 - kept);
+    }
+}

@@ -1,0 +1,260 @@
+//! Frames that a program makes: for tests, benchmarks and demonstrations.
+
+use super::feed::{Control, FrameSender, Source};
+use super::wake::Waker;
+use crate::frame::Batch;
+use crate::frame::host::{Counters, HostFrame};
+use std::time::Duration;
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
+use tracetui_shared::id::{Gid, Tgid, Tid, Uid};
+use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::time::BootNanos;
+
+/// A source whose frames a function makes.
+#[derive(Debug)]
+pub struct Synthetic<F> {
+    maker: Maker,
+    make: F,
+}
+
+impl<F: FnMut(&mut Maker) -> Option<Duration>> Synthetic<F> {
+    /// `make` is called until it gives `None`; what it made is sent each time, then the time that it gave passes.
+    pub fn new(maker: Maker, make: F) -> Synthetic<F> {
+        Synthetic { maker, make }
+    }
+}
+
+impl<F: FnMut(&mut Maker) -> Option<Duration> + Send + 'static> Source for Synthetic<F> {
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
+
+    fn run(mut self, out: FrameSender) {
+        while let Some(pause) = (self.make)(&mut self.maker) {
+            if !out.send(self.maker.batch_for(out.batch())) {
+                return;
+            }
+            if let Some(Control::Stop) = out.control_within(pause) {
+                break;
+            }
+        }
+        self.maker.counters(true);
+        out.send(self.maker.batch());
+    }
+}
+
+/// Makes frames one after another, as the probes of one CPU would, and counts them.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    /// What was made.
+    pub made: Batch,
+    /// What the headers have in common.
+    pub like: FrameHeader,
+    /// CLOCK_BOOTTIME at the latest event, nanoseconds.
+    pub ns: u64,
+    /// Nanoseconds between two events.
+    pub step_ns: u64,
+    /// When the processes started that make events from now on: this, and as many nanoseconds more as their id is.
+    pub start_ns: u64,
+    /// What the probes count.
+    pub counters: [SlotCounters; SLOTS],
+    /// Bytes of the ring that wait, and bytes of the ring.
+    pub ring: (u64, u64),
+}
+
+impl Default for Maker {
+    /// Events of uid 1000, a millisecond apart, from 100 s after the boot on.
+    fn default() -> Maker {
+        let like =
+            FrameHeader { version: VERSION, ppid: Tgid(1), uid: Uid(1000), gid: Gid(1000), ..FrameHeader::default() };
+        Maker {
+            made: Batch::default(),
+            like,
+            ns: 100_000_000_000,
+            step_ns: 1_000_000,
+            start_ns: 90_000_000_000,
+            counters: [SlotCounters::ZERO; SLOTS],
+            ring: (0, 0),
+        }
+    }
+}
+
+impl Maker {
+    /// What was made since the last time; nothing more of that time will come.
+    pub fn batch(&mut self) -> Batch {
+        self.batch_for(Batch::default())
+    }
+
+    /// The same, with an empty batch to go on in.
+    pub fn batch_for(&mut self, empty: Batch) -> Batch {
+        let mut batch = std::mem::replace(&mut self.made, empty);
+        batch.set_drained_at(BootNanos(self.ns + 1_000_000_000));
+        batch
+    }
+
+    /// When a process started.
+    pub fn start_of(&self, pid: u32) -> BootNanos {
+        BootNanos(self.start_ns + u64::from(pid))
+    }
+
+    /// The header of the next event of a slot.
+    pub fn header(&mut self, slot: Slot, pid: u32, comm: &str) -> FrameHeader {
+        self.ns += self.step_ns;
+        let counters = &mut self.counters[slot as usize];
+        let seq = counters.wanted;
+        counters.wanted += 1;
+        FrameHeader {
+            kind: slot.kind() as u16,
+            slot: slot as u16,
+            seq,
+            time: BootNanos(self.ns),
+            start: self.start_of(pid),
+            tgid: Tgid(pid),
+            tid: Tid(pid),
+            comm: self::comm(comm.as_bytes()),
+            ..self.like
+        }
+    }
+
+    /// An event.
+    pub fn event(&mut self, slot: Slot, pid: u32, comm: &str, payload: &[u8]) {
+        let header = self.header(slot, pid, comm);
+        self.made.push(header, payload);
+    }
+
+    /// An open of `path`, of which no more is known, with this result.
+    pub fn open(&mut self, pid: u32, comm: &str, path: &str, ret: i32) {
+        let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
+        self.event(Slot::OpenTp, pid, comm, &payload::open(record, b"", path.as_bytes()));
+    }
+
+    /// An exec of /usr/bin/cc with these arguments.
+    pub fn exec(&mut self, pid: u32, comm: &str, argv: &[&str], ret: i32) {
+        let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
+        let exec = payload::Exec { ret, exe: b"cc\0bin\0usr\0", argv: &argv, ..payload::Exec::default() };
+        self.event(Slot::ExecBtf, pid, comm, &exec.bytes());
+    }
+
+    /// An exit with this wait status.
+    pub fn exit(&mut self, pid: u32, comm: &str, status: u32) {
+        self.event(Slot::ExitBtf, pid, comm, &payload::exit(status));
+    }
+
+    /// The fork of a child.
+    pub fn fork(&mut self, parent: u32, comm: &str, child: u32) {
+        let payload = payload::fork((parent, self.start_of(parent)), (child, self.start_of(child)));
+        self.event(Slot::ForkBtf, parent, comm, &payload);
+    }
+
+    /// Opens for which the ring had no room: the next one says so by its number.
+    pub fn lose(&mut self, count: u64) {
+        let counters = &mut self.counters[Slot::OpenTp as usize];
+        counters.wanted += count;
+        counters.lost_ring += count;
+    }
+
+    /// A host frame.
+    pub fn host(&mut self, frame: &HostFrame) {
+        frame.push(BootNanos(self.ns), &mut self.made);
+    }
+
+    /// The counters, from zeros.
+    pub fn counters(&mut self, last: bool) {
+        let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
+        let (ring_used, ring_size) = self.ring;
+        let counters = Counters { last, cpus: vec![cpu], programs: Vec::new(), ring_used, ring_size };
+        self.host(&HostFrame::CounterChanges(counters.into()));
+    }
+}
+
+/// A header of a slot, of which nothing else is known.
+pub fn header(slot: Slot) -> FrameHeader {
+    FrameHeader { kind: slot.kind() as u16, slot: slot as u16, version: VERSION, ..FrameHeader::default() }
+}
+
+/// A name as the kernel has it: cut, and filled with NUL.
+pub fn comm(name: &[u8]) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    comm
+}
+
+/// Payloads as the probes write them.
+pub mod payload {
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::record::exec::ExecRecord;
+    use tracetui_shared::record::exit::ExitRecord;
+    use tracetui_shared::record::fork::ForkRecord;
+    use tracetui_shared::record::open::OpenRecord;
+    use tracetui_shared::time::BootNanos;
+    use zerocopy::IntoBytes;
+
+    /// An open of `path`; the components of its absolute path are `names`, each followed by NUL, the last one first.
+    pub fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
+        let record = OpenRecord {
+            names_len: names.len() as u16,
+            root_off: names.len() as u16,
+            path_len: path.len() as u16,
+            ..record
+        };
+        [record.as_bytes(), names, path].concat()
+    }
+
+    /// An exec. Paths are components as in [`open`]; arguments are each followed by NUL.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Exec<'a> {
+        /// 0, or an errno below it.
+        pub ret: i32,
+        /// The path as the caller gave it.
+        pub filename: &'a [u8],
+        /// The components of the executable.
+        pub exe: &'a [u8],
+        /// The components of the working directory.
+        pub cwd: &'a [u8],
+        /// The arguments.
+        pub argv: &'a [u8],
+    }
+
+    impl Exec<'_> {
+        /// The payload.
+        pub fn bytes(&self) -> Vec<u8> {
+            let count = self.argv.iter().filter(|byte| **byte == 0).count();
+            self.of(ExecRecord { ret: self.ret, argc: count as u32, ..ExecRecord::default() })
+        }
+
+        /// The payload, with what else the record says.
+        pub fn of(&self, record: ExecRecord) -> Vec<u8> {
+            let Exec { filename, exe, cwd, argv, .. } = *self;
+            let record = ExecRecord {
+                filename_len: filename.len() as u16,
+                exe_len: exe.len() as u16,
+                cwd_len: cwd.len() as u16,
+                argv_len: argv.len() as u32,
+                argv_total: record.argv_total.max(argv.len() as u32),
+                ..record
+            };
+            [record.as_bytes(), filename, exe, cwd, argv].concat()
+        }
+    }
+
+    /// An exit with this wait status.
+    pub fn exit(status: u32) -> Vec<u8> {
+        ExitRecord { status, signal_flags: 0 }.as_bytes().to_vec()
+    }
+
+    /// A fork: parent and child with their starts.
+    pub fn fork(parent: (u32, BootNanos), child: (u32, BootNanos)) -> Vec<u8> {
+        let record = ForkRecord {
+            child: Tgid(child.0),
+            child_tid: child.0,
+            child_start: child.1,
+            child_parent: Tgid(parent.0),
+            child_parent_start: parent.1,
+            ..ForkRecord::default()
+        };
+        record.as_bytes().to_vec()
+    }
+}
