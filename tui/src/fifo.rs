@@ -54,6 +54,11 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
         Some(oldest)
     }
 
+    /// All entries, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.oldest_first.iter().filter_map(|key| Some((key, self.get(key)?)))
+    }
+
     /// Bytes of all of it.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -8,6 +8,7 @@ mod command;
 mod gaps;
 mod order;
 mod requests;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -49,8 +50,8 @@ pub struct Pipeline {
     requests: Requests,
     order: Order,
     counted: ByKind,
-    /// The kinds that were asked for; until a frame says so, all.
-    asked: Option<KindSet>,
+    /// What was asked for; until a frame says so, everything.
+    asked: Option<Trace>,
     unframed: u64,
     /// Whether the last batch said that nothing waited in the ring.
     drained: bool,
@@ -142,7 +143,7 @@ impl Pipeline {
     }
 
     fn asked(&self) -> KindSet {
-        self.asked.unwrap_or(KindSet::ALL)
+        self.asked.as_ref().map_or(KindSet::ALL, Trace::kinds)
     }
 
     /// Whether nothing more waited at the source when the last batch was read.
@@ -208,7 +209,7 @@ impl Pipeline {
     /// What a trace is asked for. Of a COMMAND, which tracetui starts and holds until the probes are attached, only what it and
     /// its descendants do is delivered.
     fn begin(&mut self, trace: &Trace) {
-        self.asked = Some(trace.kinds());
+        self.asked = Some(trace.clone());
         if trace.command != Tgid(0) {
             self.world.set_command(trace.command);
             self.command = Some(CommandTree::new(trace.command));

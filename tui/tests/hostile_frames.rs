@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use tracetui::event::Seen;
+use tracetui::frame::host::{HostFrame, StatePart};
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Pipeline, Taken};
 use tracetui::sink::{FormatName, Sink, to_writer};
@@ -77,7 +78,62 @@ fn run(batches: Vec<Batch>) {
     }
 }
 
+/// The lines that come of batches, from a pipeline or from one that goes on from its state in between.
+fn lines(batches: &[Batch], split: usize, restored: bool) -> String {
+    let mut pipeline = Pipeline::default();
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+        sink.event(seen).expect("a Vec takes everything");
+        Taken::Delivered
+    };
+    for (i, batch) in batches.iter().enumerate() {
+        if restored && i == split {
+            let state = pipeline.state();
+            pipeline = Pipeline::default();
+            pipeline.restore(&state);
+        }
+        pipeline.feed(batch.clone());
+        pipeline.release(&mut take);
+    }
+    pipeline.finish(&mut take);
+    let account = pipeline.account().json();
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    String::from_utf8(out).expect("UTF-8") + &account
+}
+
 proptest! {
+    #[test]
+    fn a_state_of_any_frames_is_restored(
+        frames in prop::collection::vec((header(), payload()), 0..40),
+        (size, split) in (1usize..20, 0usize..20),
+    ) {
+        limit_memory();
+        let batch = |frames: &[(FrameHeader, Vec<u8>)]| {
+            let mut batch = Batch::default();
+            frames.iter().for_each(|(header, payload)| batch.push(*header, payload));
+            batch
+        };
+        let batches: Vec<Batch> = frames.chunks(size).map(batch).collect();
+        prop_assert_eq!(lines(&batches, split, true), lines(&batches, split, false));
+    }
+
+    #[test]
+    fn states_that_lie(frames in prop::collection::vec((64u16..110, payload()), 0..40)) {
+        limit_memory();
+        let mut nested = Batch::default();
+        frames.iter().for_each(|(kind, payload)| nested.push(FrameHeader { kind: *kind, ..FrameHeader::default() }, payload));
+        let mut state = Batch::default();
+        HostFrame::StatePart(StatePart { last: true, frames: nested.bytes().to_vec() }).push(BootNanos(1), &mut state);
+        let mut pipeline = Pipeline::default();
+        pipeline.restore(&state);
+        let again = pipeline.state();
+        let mut take = |_: &Seen<'_>, _: &FrameRef<'_>| Taken::Delivered;
+        pipeline.feed(again);
+        pipeline.finish(&mut take);
+    }
+
     #[test]
     fn frames_with_any_payload(frames in prop::collection::vec((header(), payload()), 0..40), split in 0usize..40) {
         let mut batches = vec![Batch::default(), Batch::default()];

@@ -1,6 +1,7 @@
 //! What is known around events: a pure fold over frames, without I/O and without clocks.
 
 pub mod process;
+mod state;
 
 use crate::budget::{Budget, cgroup_bytes};
 use crate::event::process::Process;
@@ -78,7 +79,7 @@ impl World {
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
             // The pipeline's.
-            HostFrame::Trace(_) | HostFrame::Drained(_) | HostFrame::Unreadable(_) => {}
+            HostFrame::Trace(_) | HostFrame::Drained(_) | HostFrame::Unreadable(_) | HostFrame::StatePart(_) => {}
         }
     }
 

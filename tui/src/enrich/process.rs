@@ -3,6 +3,8 @@
 //! Entries are immutable: an exec makes a new one, so what an event showed does not change under it. Only fork, a
 //! successful exec and exit change the table; what a thread does never changes its leader's entry.
 
+mod state;
+
 use crate::budget::Budget;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::event::{Body, Event, Names, exec::Exec};
@@ -83,6 +85,19 @@ impl Pairing {
             ("exit_before_exec", self.exit_before_exec),
             ("exit_twice", self.exit_twice),
         ]
+    }
+
+    /// From the counts, in the same order.
+    fn of(counts: &[u64]) -> Pairing {
+        let count = |at: usize| counts.get(at).copied().unwrap_or_default();
+        Pairing {
+            unpaired_exit: count(0),
+            repeated_start: count(1),
+            tid_not_pid: count(2),
+            start_mismatch: count(3),
+            exit_before_exec: count(4),
+            exit_twice: count(5),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub struct ProcessKey {
 
 /// How a process came into the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
 pub enum Origin {
     /// It was there before the trace: the process scan found it.
     Seed,

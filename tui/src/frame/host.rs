@@ -1,151 +1,18 @@
 //! Host frames: what user space learned from the host, as frames, so that enrichment needs no I/O and a replay on
 //! another machine shows the same.
 //!
-//! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. The payload
-//! is the fields of the struct in order: integers little-endian, bytes and lists with a `u32` length before them.
-//! Fields are only ever appended; a payload that ends early reads as defaults, so older frames stay readable.
+//! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. For the payload see
+//! [`super::wire`].
 
-use super::{Batch, FrameRef};
+use super::wire::{frames, wire_list, wire_struct};
 use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
-use tracetui_shared::header::{FrameHeader, VERSION};
-use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
 /// Kinds from here on are host frames.
 pub const FIRST_KIND: u16 = 64;
-
-/// A value with one way to stand in a payload.
-trait Wire: Sized {
-    fn put(&self, out: &mut Vec<u8>);
-    /// Takes the value from the front; `None` when the bytes end within it.
-    fn take(bytes: &mut &[u8]) -> Option<Self>;
-}
-
-macro_rules! wire_int {
-    ($($int:ty)*) => { $(
-        impl Wire for $int {
-            fn put(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
-            }
-            fn take(bytes: &mut &[u8]) -> Option<Self> {
-                let (head, rest) = bytes.split_first_chunk()?;
-                *bytes = rest;
-                Some(Self::from_le_bytes(*head))
-            }
-        }
-    )* };
-}
-wire_int!(u8 u16 u32 u64 i64);
-
-macro_rules! wire_id {
-    ($($id:ident)*) => { $(
-        impl Wire for $id {
-            fn put(&self, out: &mut Vec<u8>) {
-                self.0.put(out);
-            }
-            fn take(bytes: &mut &[u8]) -> Option<Self> {
-                Wire::take(bytes).map($id)
-            }
-        }
-    )* };
-}
-wire_id!(CgroupId Gid NsInum ProgId Tgid Uid BootNanos);
-
-impl Wire for bool {
-    fn put(&self, out: &mut Vec<u8>) {
-        u8::from(*self).put(out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        u8::take(bytes).map(|b| b != 0)
-    }
-}
-
-impl Wire for String {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self.as_bytes(), out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        take_bytes(bytes).map(|b| String::from_utf8_lossy(b).into_owned())
-    }
-}
-
-impl Wire for Vec<u8> {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_bytes(self, out);
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        take_bytes(bytes).map(<[u8]>::to_vec)
-    }
-}
-
-impl<T: Wire> Wire for Option<T> {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.is_some().put(out);
-        if let Some(value) = self {
-            value.put(out);
-        }
-    }
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        if bool::take(bytes)? { T::take(bytes).map(Some) } else { Some(None) }
-    }
-}
-
-/// A list whose elements each say their own length.
-macro_rules! wire_list {
-    ($($element:ty)*) => { $(
-        impl Wire for Vec<$element> {
-            fn put(&self, out: &mut Vec<u8>) {
-                (self.len() as u32).put(out);
-                self.iter().for_each(|element| element.put(out));
-            }
-            fn take(bytes: &mut &[u8]) -> Option<Self> {
-                let count = u32::take(bytes)?;
-                // The count is untrusted: nothing is reserved ahead, and an element takes at least a byte of what is
-                // there (a struct that begins where the bytes end would read as defaults, four billion times).
-                let mut list = Vec::new();
-                for _ in 0..count {
-                    if bytes.is_empty() {
-                        return None;
-                    }
-                    list.push(<$element>::take(bytes)?);
-                }
-                Some(list)
-            }
-        }
-    )* };
-}
-wire_list!(CounterChange ProgramSkips u16);
-
-fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
-    (value.len() as u32).put(out);
-    out.extend_from_slice(value);
-}
-
-fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = u32::take(bytes)? as usize;
-    let (value, rest) = bytes.split_at_checked(len)?;
-    *bytes = rest;
-    Some(value)
-}
-
-macro_rules! wire_struct {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => { $(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
-
-        impl Wire for $name {
-            fn put(&self, out: &mut Vec<u8>) {
-                $(self.$field.put(out);)*
-            }
-            fn take(bytes: &mut &[u8]) -> Option<Self> {
-                Some($name { $($field: if bytes.is_empty() { Default::default() } else { Wire::take(bytes)? },)* })
-            }
-        }
-    )* };
-}
 
 wire_struct! {
     /// A process that was there before the trace, or was met in the process scan.
@@ -267,6 +134,14 @@ wire_struct! {
         count: u64,
     }
 
+    /// A part of what a pipeline knows, for one that goes on from here ([`super::state`]). Others pass over it.
+    StatePart {
+        /// Whether it is the last part.
+        last: bool,
+        /// Frames as a [`super::Batch`] has them.
+        frames: Vec<u8>,
+    }
+
     /// A probe, and what became of it.
     Probe {
         /// Name of the program.
@@ -383,65 +258,43 @@ impl Trace {
     }
 }
 
-macro_rules! host_frames {
-    ($($(#[$doc:meta])* $name:ident = $kind:literal;)*) => {
-        /// A host frame, decoded.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum HostFrame { $($(#[$doc])* $name($name),)* }
+wire_list!(CounterChange ProgramSkips u16);
 
-        impl HostFrame {
-            /// Reads a frame. `None` when it is none of the host's, or of a later kind.
-            pub fn decode(frame: &FrameRef<'_>) -> Option<HostFrame> {
-                let mut payload = frame.payload;
-                match frame.header.kind {
-                    $($kind => $name::take(&mut payload).map(HostFrame::$name),)*
-                    _ => None,
-                }
-            }
-
-            /// Appends the frame, as learned at `time`.
-            pub fn push(&self, time: BootNanos, batch: &mut Batch) {
-                let mut payload = Vec::new();
-                let kind = match self {
-                    $(HostFrame::$name(frame) => {
-                        frame.put(&mut payload);
-                        $kind
-                    })*
-                };
-                batch.push(FrameHeader { kind, time, version: VERSION, ..FrameHeader::default() }, &payload);
-            }
-        }
-    };
-}
-
-host_frames! {
-    /// The machine.
-    Host = 64;
-    /// The offset between the clocks.
-    Clock = 65;
-    /// A process from the scan.
-    ProcessSeed = 66;
-    /// A user's name.
-    User = 67;
-    /// A group's name.
-    Group = 68;
-    /// A cgroup's path.
-    Cgroup = 69;
-    /// What the probes have counted since the last of these frames.
-    CounterChanges = 70;
-    /// A probe's state.
-    Probe = 71;
-    /// What was asked for.
-    Trace = 72;
-    /// Nothing waited in the ring.
-    Drained = 73;
-    /// Records that are no frames.
-    Unreadable = 74;
+frames! {
+    /// A host frame, decoded.
+    HostFrame {
+        /// The machine.
+        Host = 64;
+        /// The offset between the clocks.
+        Clock = 65;
+        /// A process from the scan.
+        ProcessSeed = 66;
+        /// A user's name.
+        User = 67;
+        /// A group's name.
+        Group = 68;
+        /// A cgroup's path.
+        Cgroup = 69;
+        /// What the probes have counted since the last of these frames.
+        CounterChanges = 70;
+        /// A probe's state.
+        Probe = 71;
+        /// What was asked for.
+        Trace = 72;
+        /// Nothing waited in the ring.
+        Drained = 73;
+        /// Records that are no frames.
+        Unreadable = 74;
+        /// A part of the pipeline's state ([`super::state`]).
+        StatePart = 75;
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Batch, FrameRef};
     use super::*;
+    use tracetui_shared::header::FrameHeader;
 
     #[test]
     fn a_host_frame_comes_back_as_it_was() {

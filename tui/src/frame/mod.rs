@@ -4,6 +4,8 @@
 //! probes and frames of the host ([`host`]) look alike; only `kind` tells them apart.
 
 pub mod host;
+pub mod state;
+mod wire;
 
 use host::{Drained, HostFrame, Unreadable};
 use tracetui_shared::header::FrameHeader;
@@ -67,6 +69,16 @@ impl Batch {
 
     fn pad(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+    }
+
+    /// Frames as the bytes of another batch.
+    pub fn from_bytes(bytes: Vec<u8>) -> Batch {
+        Batch { bytes }
+    }
+
+    /// All frames as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The frames, in order.

@@ -109,6 +109,25 @@ impl Assembler {
         *self.cut_short.entry(key).or_default() += 1;
     }
 
+    /// How many events came cut short, by (slot, CPU).
+    pub(super) fn cut_shorts(&mut self) -> &mut FxHashMap<(u16, u32), u64> {
+        &mut self.cut_short
+    }
+
+    /// The execs that wait, as frames.
+    pub(super) fn write_state(&self, out: &mut Batch) {
+        let mut waiting: Vec<_> = self.waiting.iter().collect();
+        waiting.sort_unstable_by_key(|(key, _)| **key);
+        waiting.into_iter().for_each(|(_, waiting)| out.push(waiting.header, &waiting.payload));
+    }
+
+    /// Takes such a frame.
+    pub(super) fn restore(&mut self, frame: &FrameRef<'_>) {
+        if let Some(waiting) = Waiting::of(frame) {
+            self.keep((frame.header.slot, frame.header.cpu), waiting);
+        }
+    }
+
     /// Adds the events that came cut short to what arrived.
     pub(super) fn cut_short(&self, arrived: &mut Streams) {
         for (key, count) in &self.cut_short {
@@ -130,7 +149,8 @@ impl Assembler {
     /// Hands on, cut short, what has waited longest, until the rest has room.
     fn make_room(&mut self, made: &mut Batch) {
         while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
-            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.header.time).map(|(key, _)| *key);
+            let oldest =
+                self.waiting.iter().min_by_key(|(key, waiting)| (waiting.header.time, **key)).map(|(key, _)| *key);
             let Some(waiting) = oldest.and_then(|key| self.take(key)) else { return };
             waiting.push(made);
         }
@@ -141,7 +161,10 @@ impl Assembler {
         if self.waiting.is_empty() {
             return;
         }
-        let late: Vec<_> = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(k, _)| *k).collect();
+        let late = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(key, _)| *key);
+        // In an order of their own: the same frames give the same rows.
+        let mut late: Vec<_> = late.collect();
+        late.sort_unstable();
         for key in late {
             if let Some(waiting) = self.take(key) {
                 self.unfinished(key, waiting, made);

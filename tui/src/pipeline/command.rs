@@ -31,6 +31,11 @@ impl CommandTree {
         CommandTree { command, runs: false }
     }
 
+    /// Whether its first exec was seen.
+    pub(super) fn runs(&mut self) -> &mut bool {
+        &mut self.runs
+    }
+
     /// Whose this event is; each event is to be shown once, in order.
     pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> Whose {
         match process {

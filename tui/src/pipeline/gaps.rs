@@ -5,7 +5,9 @@
 
 use crate::account::{Arrived, Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
+use crate::frame::Batch;
 use crate::frame::host::Counters;
+use crate::frame::state::{StateFrame, StreamState};
 use crate::limits;
 use rustc_hash::FxHashMap;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -95,6 +97,48 @@ impl Gaps {
             }
         }
         lost
+    }
+
+    /// Appends where the numbers stand; `cut_short` of the assembler.
+    pub(super) fn write_state(&self, cut_short: &FxHashMap<(u16, u32), u64>, out: &mut Batch) {
+        let mut keys: Vec<_> = self.streams.keys().chain(cut_short.keys()).copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for (slot, cpu) in keys {
+            let stream = self.streams.get(&(slot, cpu)).copied().unwrap_or_default();
+            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, .. } = stream.arrived;
+            let (next, next_bookkeeping, latest) = (stream.next, stream.next_bookkeeping, BootNanos(stream.last_ns));
+            let cut_short = cut_short.get(&(slot, cpu)).copied().unwrap_or_default();
+            let state = StreamState {
+                slot,
+                cpu,
+                next,
+                latest,
+                next_bookkeeping,
+                wanted,
+                gaps,
+                bookkeeping,
+                bookkeeping_gaps,
+                chunks,
+                cut_short,
+            };
+            StateFrame::StreamState(state).push(latest, out);
+        }
+    }
+
+    pub(super) fn restore(&mut self, state: &StreamState) {
+        let StreamState { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, .. } = *state;
+        if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
+            return;
+        }
+        let arrived = Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short: 0 };
+        let (next, next_bookkeeping, last_ns) = (state.next, state.next_bookkeeping, state.latest.0);
+        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived });
+    }
+
+    /// The time of the latest counters.
+    pub(super) fn counted_at(&mut self) -> &mut u64 {
+        &mut self.counted_at
     }
 
     /// What arrived, by stream.

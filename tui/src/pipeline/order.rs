@@ -170,6 +170,29 @@ impl Order {
         }
     }
 
+    /// The frames that wait, in order.
+    pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) {
+        let mut places = self.places.clone();
+        places.sort_by_key(|place| place.time);
+        for place in places {
+            let held = usize::try_from(place.batch - self.first).ok().and_then(|i| self.held.get(i));
+            if let Some(frame) = held.and_then(|held| held.batch.frame_at(place.offset)) {
+                out(&frame);
+            }
+        }
+    }
+
+    /// The latest frame, and when nothing waited in the ring.
+    pub(super) fn read_until(&self) -> (BootNanos, BootNanos) {
+        (self.latest, self.drained)
+    }
+
+    /// Takes frames that waited, and how far the ring was read.
+    pub(super) fn restore(&mut self, waiting: Batch, (latest, drained): (BootNanos, BootNanos)) {
+        self.add_made(waiting);
+        (self.latest, self.drained) = (latest, drained);
+    }
+
     /// A batch to fill again.
     pub(super) fn take_spare(&mut self) -> Option<Batch> {
         self.spares.pop()

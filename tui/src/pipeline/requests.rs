@@ -7,6 +7,7 @@ use super::push_lost;
 use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
+use crate::frame::state::Progress;
 use crate::frame::{Batch, FrameRef};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -91,6 +92,39 @@ impl Requests {
         self.sees_quiet = true;
     }
 
+    /// The requests that wait, the oldest first, each with its number and as a frame.
+    pub(super) fn write_state(&self, mut out: impl FnMut(u64, FrameHeader, &[u8])) {
+        for (address, number) in &self.order {
+            let Some(request) = self.waiting.get(address).filter(|request| request.number == *number) else { continue };
+            let part = RequestPart { request: *address, place: request.place };
+            out(*number, request.header, &[request.record.as_bytes(), part.as_bytes(), &request.path].concat());
+        }
+    }
+
+    /// Takes such a frame.
+    pub(super) fn restore(&mut self, number: u64, frame: &FrameRef<'_>) {
+        let Some((record, part, path)) = parts(frame) else { return };
+        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
+        self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
+    }
+
+    /// Takes the figures.
+    pub(super) fn restore_progress(&mut self, progress: &Progress) {
+        (self.met, self.hollow, self.unseen) = (progress.requests, progress.hollow, progress.unseen);
+        self.counted_at = progress.requests_counted;
+    }
+
+    /// When they were counted.
+    pub(super) fn counted_at(&self) -> BootNanos {
+        self.counted_at
+    }
+
+    fn keep(&mut self, address: u64, waiting: Waiting) {
+        self.order.push_back((address, waiting.number));
+        self.bytes += waiting.bytes();
+        self.waiting.insert(address, waiting);
+    }
+
     /// Declares the ends that will not be seen: of requests that want no completion, once they had a count's time to fail,
     /// or when the trace is over.
     pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
@@ -100,8 +134,11 @@ impl Requests {
             return;
         }
         let late = |w: &Waiting| w.record.uring & uring::QUIET != 0 && w.header.time < until;
-        let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
-        for address in gone {
+        let gone = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, w)| (w.number, *address));
+        // In the order in which they came: the same frames give the same rows.
+        let mut gone: Vec<_> = gone.collect();
+        gone.sort_unstable();
+        for (_, address) in gone {
             if let Some(request) = self.take(address) {
                 self.declare(&request, time, made);
             }
@@ -115,10 +152,8 @@ impl Requests {
         }
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         let waiting = Waiting { header: frame.header, record, place: part.place, path, number: self.met };
-        self.order.push_back((part.request, self.met));
         self.met += 1;
-        self.bytes += waiting.bytes();
-        self.waiting.insert(part.request, waiting);
+        self.keep(part.request, waiting);
         self.shrink(frame.header.time, made);
     }
 

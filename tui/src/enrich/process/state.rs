@@ -1,0 +1,133 @@
+//! The process table as frames, and back ([`crate::frame::state`]).
+
+use super::{End, Entry, Pairing, ProcessTable, bytes_of, kept};
+use crate::event::process::{Image, Origin, Process, ProcessKey};
+use crate::frame::Batch;
+use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
+use std::sync::Arc;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::time::BootNanos;
+
+/// Elements of a list in a frame of the state.
+const LIST: usize = 1024;
+
+impl ProcessTable {
+    /// When the probes were attached.
+    pub(in crate::enrich) fn since(&self) -> BootNanos {
+        self.since
+    }
+
+    pub(in crate::enrich) fn write_state(&self, out: &mut Batch) {
+        let mut entries: Vec<_> = self.entries.values().collect();
+        entries.sort_unstable_by_key(|entry| entry.process.key);
+        for entry in entries {
+            StateFrame::ProcessState(self.state_of(entry)).push(entry.last, out);
+        }
+        let mut lists = |lists: ProcessLists| StateFrame::ProcessLists(lists).push(self.since, out);
+        let dead: Vec<Key> = self.dead.iter().copied().map(Key::from).collect();
+        dead.chunks(LIST).for_each(|dead| lists(ProcessLists { dead: dead.to_vec(), ..ProcessLists::default() }));
+        let pair = |from: ProcessKey, to: Option<ProcessKey>| KeyPair { from: from.into(), to: to.map(Key::from) };
+        let mut settled: Vec<_> = self.settled.iter().map(|(from, to)| pair(*from, Some(*to))).collect();
+        settled.sort_unstable();
+        settled
+            .chunks(LIST)
+            .for_each(|pairs| lists(ProcessLists { settled: pairs.to_vec(), ..ProcessLists::default() }));
+        let root = |(id, to): (&Tgid, &Option<ProcessKey>)| pair(ProcessKey { tgid: *id, start: BootNanos(0) }, *to);
+        let mut roots: Vec<_> = self.roots.iter().map(root).collect();
+        roots.sort_unstable();
+        roots.chunks(LIST).for_each(|pairs| lists(ProcessLists { roots: pairs.to_vec(), ..ProcessLists::default() }));
+        let mut inexact: Vec<_> =
+            self.inexact.iter().map(|(tgid, tick_ns)| InexactStart { tgid: *tgid, tick_ns: *tick_ns }).collect();
+        inexact.sort_unstable();
+        inexact
+            .chunks(LIST)
+            .for_each(|starts| lists(ProcessLists { inexact: starts.to_vec(), ..ProcessLists::default() }));
+        let table = TableState {
+            since: self.since,
+            evicted: self.evicted,
+            evicted_until: self.evicted_until,
+            command: self.command.and_then(|(_, met)| met).map(Key::from),
+            pairing: self.pairing.each().map(|(_, count)| count).to_vec(),
+        };
+        StateFrame::TableState(table).push(self.since, out);
+    }
+
+    fn state_of(&self, entry: &Entry) -> ProcessState {
+        let Entry { process, end, others, last } = entry;
+        ProcessState {
+            key: process.key.into(),
+            current: self.current.get(&process.key.tgid) == Some(&process.key),
+            parent: process.parent.map(Key::from),
+            maker: process.maker.map(Key::from),
+            comm: process.comm.to_vec(),
+            exe: process.image.exe.to_vec(),
+            argv: process.image.argv.to_vec(),
+            cwd: process.image.cwd.to_vec(),
+            uid: process.uid,
+            gid: process.gid,
+            cgroup: process.cgroup.to_vec(),
+            origin: process.origin as u8,
+            execs: process.execs,
+            of_command: process.of_command,
+            end: end.map(|end| EndState { time: end.time, status: end.status }),
+            others: *others,
+            latest: *last,
+        }
+    }
+
+    pub(in crate::enrich) fn restore(&mut self, frame: &StateFrame) {
+        match frame {
+            StateFrame::ProcessState(state) => self.restore_entry(state),
+            StateFrame::ProcessLists(lists) => {
+                self.dead.extend(lists.dead.iter().map(ProcessKey::from));
+                let to = |pair: &KeyPair| pair.to.as_ref().map(ProcessKey::from);
+                let settled = |pair: &KeyPair| Some(((&pair.from).into(), to(pair)?));
+                self.settled.extend(lists.settled.iter().filter_map(settled));
+                self.roots.extend(lists.roots.iter().map(|pair| (pair.from.tgid, to(pair))));
+                self.inexact.extend(lists.inexact.iter().map(|start| (start.tgid, start.tick_ns)));
+            }
+            StateFrame::TableState(table) => {
+                (self.since, self.evicted, self.evicted_until) = (table.since, table.evicted, table.evicted_until);
+                if let Some((_, met)) = &mut self.command {
+                    *met = table.command.as_ref().map(ProcessKey::from);
+                }
+                self.pairing = Pairing::of(&table.pairing);
+            }
+            _ => {}
+        }
+    }
+
+    fn restore_entry(&mut self, state: &ProcessState) {
+        let key = ProcessKey::from(&state.key);
+        let process = Process {
+            key,
+            parent: state.parent.as_ref().map(ProcessKey::from),
+            maker: state.maker.as_ref().map(ProcessKey::from),
+            comm: state.comm.as_slice().into(),
+            image: Arc::new(Image {
+                exe: state.exe.as_slice().into(),
+                argv: kept(&state.argv).into(),
+                cwd: state.cwd.as_slice().into(),
+            }),
+            uid: state.uid,
+            gid: state.gid,
+            cgroup: state.cgroup.as_slice().into(),
+            origin: [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen]
+                .into_iter()
+                .find(|origin| *origin as u8 == state.origin)
+                .unwrap_or(Origin::Older),
+            execs: state.execs,
+            of_command: state.of_command,
+        };
+        let end = state.end.as_ref().map(|end| End { time: end.time, status: end.status });
+        if state.current {
+            self.current.insert(key.tgid, key);
+        }
+        self.bytes += bytes_of(&process);
+        let entry = Entry { process: Arc::new(process), end, others: state.others, last: state.latest };
+        if let Some(before) = self.entries.insert(key, entry) {
+            self.bytes -= bytes_of(&before.process);
+        }
+        self.make_room();
+    }
+}

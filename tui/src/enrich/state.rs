@@ -1,0 +1,54 @@
+//! The world as frames, and back ([`crate::frame::state`]).
+
+use super::World;
+use crate::event::process::ProcessKey;
+use crate::frame::Batch;
+use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
+use crate::frame::state::{Key, StateFrame, WorldState};
+
+impl World {
+    /// Appends frames by which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make a world like this one.
+    pub(crate) fn write_state(&self, out: &mut Batch) {
+        let since = self.processes.since();
+        HostFrame::Host(self.host.clone()).push(since, out);
+        let mut push = |frame: HostFrame| frame.push(since, out);
+        push(HostFrame::Clock(Clock { offset_ns: self.clock_offset }));
+        let mut users: Vec<_> = self.users.iter().collect();
+        users.sort();
+        users.into_iter().for_each(|(uid, name)| push(HostFrame::User(User { uid: *uid, name: name.clone() })));
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort();
+        groups.into_iter().for_each(|(gid, name)| push(HostFrame::Group(Group { gid: *gid, name: name.clone() })));
+        for (id, path) in self.cgroups.iter() {
+            push(HostFrame::Cgroup(Cgroup { id: *id, path: path.to_vec() }));
+        }
+        self.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
+        push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
+        let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted };
+        StateFrame::WorldState(world).push(since, out);
+        self.processes.write_state(out);
+    }
+
+    /// Takes a frame of a state.
+    pub(crate) fn restore(&mut self, frame: &StateFrame) {
+        match frame {
+            StateFrame::WorldState(world) => {
+                self.accounts = usize::try_from(world.accounts).unwrap_or(usize::MAX);
+                self.cgroups_evicted = world.cgroups_evicted;
+            }
+            frame => self.processes.restore(frame),
+        }
+    }
+}
+
+impl From<ProcessKey> for Key {
+    fn from(key: ProcessKey) -> Key {
+        Key { tgid: key.tgid, start: key.start }
+    }
+}
+
+impl From<&Key> for ProcessKey {
+    fn from(key: &Key) -> ProcessKey {
+        ProcessKey { tgid: key.tgid, start: key.start }
+    }
+}

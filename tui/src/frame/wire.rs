@@ -1,0 +1,171 @@
+//! How the frames that are made here stand as bytes: the fields of a struct in order, integers little-endian, bytes and lists
+//! with a `u32` length before them. Fields are only ever appended; a payload that ends early reads as defaults.
+
+use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
+
+/// A value with one way to stand in a payload.
+pub(super) trait Wire: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes the value from the front; `None` when the bytes end within it.
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+macro_rules! wire_int {
+    ($($int:ty)*) => { $(
+        impl Wire for $int {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let (head, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                Some(Self::from_le_bytes(*head))
+            }
+        }
+    )* };
+}
+wire_int!(u8 u16 u32 u64 i32 i64);
+
+macro_rules! wire_id {
+    ($($id:ident)*) => { $(
+        impl Wire for $id {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.0.put(out);
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Wire::take(bytes).map($id)
+            }
+        }
+    )* };
+}
+wire_id!(CgroupId Gid NsInum ProgId Tgid Uid BootNanos);
+
+impl Wire for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        u8::from(*self).put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        u8::take(bytes).map(|b| b != 0)
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(|b| String::from_utf8_lossy(b).into_owned())
+    }
+}
+
+impl Wire for Vec<u8> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        take_bytes(bytes).map(<[u8]>::to_vec)
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        if bool::take(bytes)? { T::take(bytes).map(Some) } else { Some(None) }
+    }
+}
+
+/// A list whose elements each say their own length.
+macro_rules! wire_list {
+    ($($element:ty)*) => { $(
+        impl $crate::frame::wire::Wire for Vec<$element> {
+            fn put(&self, out: &mut Vec<u8>) {
+                $crate::frame::wire::Wire::put(&(self.len() as u32), out);
+                self.iter().for_each(|element| element.put(out));
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let count = <u32 as $crate::frame::wire::Wire>::take(bytes)?;
+                // The count is untrusted: nothing is reserved ahead, and an element takes at least a byte of what is
+                // there (a struct that begins where the bytes end would read as defaults, four billion times).
+                let mut list = Vec::new();
+                for _ in 0..count {
+                    if bytes.is_empty() {
+                        return None;
+                    }
+                    list.push(<$element>::take(bytes)?);
+                }
+                Some(list)
+            }
+        }
+    )* };
+}
+
+fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
+    (value.len() as u32).put(out);
+    out.extend_from_slice(value);
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = u32::take(bytes)? as usize;
+    let (value, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(value)
+}
+
+macro_rules! wire_struct {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl $crate::frame::wire::Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Some($name { $($field: if bytes.is_empty() { Default::default() } else { $crate::frame::wire::Wire::take(bytes)? },)* })
+            }
+        }
+    )* };
+}
+
+/// An enum of frames that are made here, each a struct of the same name with its kind.
+macro_rules! frames {
+    ($(#[$doc_all:meta])* $all:ident { $($(#[$doc:meta])* $name:ident = $kind:literal;)* }) => {
+        $(#[$doc_all])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $all { $($(#[$doc])* $name($name),)* }
+
+        impl $all {
+            /// Reads a frame. `None` when it is none of these, or of a later kind.
+            pub fn decode(frame: &$crate::frame::FrameRef<'_>) -> Option<$all> {
+                let mut payload = frame.payload;
+                match frame.header.kind {
+                    $($kind => <$name as $crate::frame::wire::Wire>::take(&mut payload).map($all::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Appends the frame, as learned at `time`.
+            pub fn push(&self, time: tracetui_shared::time::BootNanos, batch: &mut $crate::frame::Batch) {
+                let mut payload = Vec::new();
+                let kind = match self {
+                    $($all::$name(frame) => {
+                        $crate::frame::wire::Wire::put(frame, &mut payload);
+                        $kind
+                    })*
+                };
+                let version = tracetui_shared::header::VERSION;
+                let header = tracetui_shared::header::FrameHeader { kind, time, version, ..Default::default() };
+                batch.push(header, &payload);
+            }
+        }
+    };
+}
+
+pub(super) use {frames, wire_list, wire_struct};

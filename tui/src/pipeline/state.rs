@@ -1,0 +1,159 @@
+//! The state of a pipeline as frames, and back: what [`Pipeline::state`] gives and the frames that follow make of another
+//! pipeline what all frames make of this one ([`crate::frame::state`]).
+
+use super::Pipeline;
+use crate::account::Counted;
+use crate::frame::host::{FIRST_KIND, HostFrame, StatePart};
+use crate::frame::state::{KindState, PendingFrame, Progress, StateFrame};
+use crate::frame::{Batch, FrameRef};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+
+/// Bytes of frames in a part.
+const PART: usize = 256 << 10;
+
+/// What a frame waits for.
+mod stage {
+    /// For its order to settle.
+    pub(super) const ORDER: u8 = 0;
+    /// For the rest of its arguments.
+    pub(super) const ARGUMENTS: u8 = 1;
+    /// A request, for its end.
+    pub(super) const END: u8 = 2;
+}
+
+impl Pipeline {
+    /// The state as [`StatePart`]s, for [`restore`](Self::restore).
+    pub fn state(&mut self) -> Batch {
+        let mut frames = Batch::default();
+        self.write_state(&mut frames);
+        let mut parts = Batch::default();
+        let time = self.order.read_until().0;
+        let mut part = Batch::default();
+        let mut push = |part: &mut Batch, last| {
+            HostFrame::StatePart(StatePart { last, frames: part.bytes().to_vec() }).push(time, &mut parts);
+            part.clear();
+        };
+        for frame in frames.frames() {
+            if part.len() >= PART {
+                push(&mut part, false);
+            }
+            part.push(frame.header, frame.payload);
+        }
+        push(&mut part, true);
+        parts
+    }
+
+    /// Takes a state: that of a pipeline which was fed all that came before. Only a new pipeline does, after its budget was set.
+    /// Frames that are no part of a state are passed over.
+    pub fn restore(&mut self, state: &Batch) {
+        let mut waiting = Batch::default();
+        for part in state.frames() {
+            let Some(HostFrame::StatePart(part)) = HostFrame::decode(&part) else { continue };
+            for frame in Batch::from_bytes(part.frames).frames() {
+                self.restore_frame(&frame, &mut waiting);
+            }
+        }
+        let read_until = self.order.read_until();
+        self.order.restore(waiting, read_until);
+    }
+
+    fn write_state(&mut self, out: &mut Batch) {
+        let (latest, drained) = self.order.read_until();
+        if let Some(trace) = &self.asked {
+            HostFrame::Trace(trace.clone()).push(latest, out);
+        }
+        self.world.write_state(out);
+        self.gaps.write_state(self.assembler.cut_shorts(), out);
+        for kind in Kind::PROBED {
+            let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, .. } = self.counted.get(kind);
+            let kind = kind as u16;
+            let state = KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut };
+            StateFrame::KindState(state).push(latest, out);
+        }
+        let mut pending = |stage, number, frame: &FrameRef<'_>| {
+            let pending = PendingFrame { stage, number, frame: frame.bytes.to_vec() };
+            StateFrame::PendingFrame(pending).push(frame.header.time, out);
+        };
+        self.order.write_state(|frame| pending(stage::ORDER, 0, frame));
+        let mut waiting = Batch::default();
+        self.assembler.write_state(&mut waiting);
+        waiting.frames().for_each(|frame| pending(stage::ARGUMENTS, 0, &frame));
+        self.requests.write_state(|number, header, payload| {
+            let mut request = Batch::default();
+            request.push(header, payload);
+            request.frames().for_each(|frame| pending(stage::END, number, &frame));
+        });
+        let progress = Progress {
+            latest,
+            drained,
+            unframed: self.unframed,
+            unsettled: self.unsettled,
+            command_runs: self.command.as_mut().is_some_and(|command| *command.runs()),
+            counters: BootNanos(*self.gaps.counted_at()),
+            uncompared: self.counted_at.map(|at| at.0),
+            missing_times: self.missing.0,
+            missing: self.missing.1.clone(),
+            requests: self.requests.met(),
+            hollow: self.requests.hollow(),
+            unseen: self.requests.unseen(),
+            requests_counted: self.requests.counted_at(),
+        };
+        StateFrame::Progress(progress).push(latest, out);
+    }
+
+    fn restore_frame(&mut self, frame: &FrameRef<'_>, waiting: &mut Batch) {
+        if frame.header.kind < FIRST_KIND {
+            return;
+        }
+        match StateFrame::decode(frame) {
+            Some(StateFrame::StreamState(state)) => {
+                self.gaps.restore(&state);
+                if state.cut_short > 0 {
+                    self.assembler.cut_shorts().insert((state.slot, state.cpu), state.cut_short);
+                }
+            }
+            Some(StateFrame::KindState(state)) => {
+                let counted = Kind::try_from(state.kind).ok().and_then(|kind| self.counted.of(kind));
+                let KindState { delivered, filtered, own, unread, kept, kept_unread, cut, .. } = state;
+                if let Some(counted) = counted {
+                    *counted =
+                        Counted { delivered, filtered, own, unread, kept, kept_unread, cut, ..Counted::default() };
+                }
+            }
+            Some(StateFrame::PendingFrame(pending)) => {
+                let Some((frame, _)) = FrameRef::first(&pending.frame) else { return };
+                match pending.stage {
+                    stage::ORDER => waiting.push(frame.header, frame.payload),
+                    stage::ARGUMENTS => self.assembler.restore(&frame),
+                    stage::END => self.requests.restore(pending.number, &frame),
+                    _ => {}
+                }
+            }
+            Some(StateFrame::Progress(progress)) => self.restore_progress(&progress),
+            Some(frame) => self.world.restore(&frame),
+            None => self.restore_host(frame),
+        }
+    }
+
+    /// An ordinary host frame. Counters are not compared: they are those that were.
+    fn restore_host(&mut self, frame: &FrameRef<'_>) {
+        match HostFrame::decode(frame) {
+            Some(counters @ HostFrame::CounterChanges(_)) => self.world.apply_host(counters),
+            Some(_) => self.host(frame, &mut Batch::default()),
+            None => {}
+        }
+    }
+
+    fn restore_progress(&mut self, progress: &Progress) {
+        self.order.restore(Batch::default(), (progress.latest, progress.drained));
+        (self.unframed, self.unsettled) = (progress.unframed, progress.unsettled);
+        if let Some(command) = &mut self.command {
+            *command.runs() = progress.command_runs;
+        }
+        *self.gaps.counted_at() = progress.counters.0;
+        self.counted_at = progress.uncompared.map(BootNanos);
+        self.missing = (progress.missing_times, progress.missing.clone());
+        self.requests.restore_progress(progress);
+    }
+}
