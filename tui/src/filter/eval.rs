@@ -457,8 +457,19 @@ fn number(test: &Test) -> Result<i128, FilterError> {
             .hint(format!("octal is written 0o{}", digits.trim_start_matches('0'))));
     }
     let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large a number"))?;
-    Ok(if negative { -n } else { n })
+    let n = if negative { -n } else { n };
+    if PIDS.contains(&test.field.as_str()) && matches!(test.op, Op::Eq | Op::Ne) && !(0..PID_LIMIT).contains(&n) {
+        return Err(at_value(test, format!("`{text}` cannot be a process id"))
+            .hint(format!("process ids are 0 to {}", PID_LIMIT - 1)));
+    }
+    Ok(n)
 }
+
+/// The fields that are process or thread ids.
+const PIDS: [&str; 5] = ["pid", "tid", "ppid", "ns_pid", "tree"];
+
+/// `PID_MAX_LIMIT` on 64-bit machines (include/linux/threads.h): process ids are smaller.
+const PID_LIMIT: i128 = 4 << 20;
 
 fn duration(test: &Test) -> Result<i128, FilterError> {
     let text = String::from_utf8_lossy(&test.value);

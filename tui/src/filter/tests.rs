@@ -666,6 +666,24 @@ hint: numbers are decimal, or hex like 0x1f
 "#,
     ),
     (
+        r#"pid=4194304"#,
+        r#"
+filter: `4194304` cannot be a process id
+    pid=4194304
+        ^^^^^^^
+hint: process ids are 0 to 4194303
+"#,
+    ),
+    (
+        r#"err tree=-1"#,
+        r#"
+filter: `-1` cannot be a process id
+    err tree=-1
+             ^^
+hint: process ids are 0 to 4194303
+"#,
+    ),
+    (
         r#"mode=0644"#,
         r#"
 filter: `0644` is ambiguous: numbers are decimal
