@@ -18,7 +18,8 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Event, Seen};
-use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Trace};
+use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Trace};
+use crate::frame::layout;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
@@ -52,6 +53,8 @@ pub struct Pipeline {
     counted: ByKind,
     /// What was asked for; until a frame says so, everything.
     asked: Option<Trace>,
+    /// How the frames were written, if not by this version.
+    layout: Option<Layout>,
     unframed: u64,
     /// Whether the last batch said that nothing waited in the ring.
     drained: bool,
@@ -158,6 +161,10 @@ impl Pipeline {
 
     /// Takes a batch in. Events of it wait until [`release`](Self::release).
     pub fn feed(&mut self, batch: Batch) {
+        let batch = match &self.layout {
+            Some(layout) => layout.translate(&batch),
+            None => batch,
+        };
         self.drained = false;
         let mut made = Batch::default();
         let mut index = self.order.begin();
@@ -181,6 +188,7 @@ impl Pipeline {
         let Some(host) = HostFrame::decode(frame) else { return };
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
+            HostFrame::Layout(_) => self.layout = layout::foreign(&host),
             // The first frame of the machine, right after the attach.
             HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
             HostFrame::Probe(probe) if probe.attached => {

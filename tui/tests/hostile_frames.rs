@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 /// A header that could be one of the probes', mostly.
 fn header() -> impl Strategy<Value = FrameHeader> {
-    let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..75, 1 => any::<u16>()];
+    let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..80, 1 => any::<u16>()];
     let slot = prop_oneof![8 => 0u16..Slot::ALL.len() as u16, 1 => any::<u16>()];
     let seq = prop_oneof![8 => 0u64..20, 1 => any::<u64>()];
     let time = prop_oneof![8 => 0u64..100_000_000, 1 => any::<u64>()];

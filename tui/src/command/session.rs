@@ -11,7 +11,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Probe, ProcessSeed, Trace};
+use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace};
 use crate::limits;
 use crate::source::command::{Ended, Happened, Held, Running, Streams};
 use crate::source::feed::{Feed, Scan};
@@ -515,7 +515,8 @@ fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus]
         command: options.command.unwrap_or(Tgid(0)),
         filter: options.filter.clone(),
     };
-    let host = [HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
+    let layout = HostFrame::Layout(Layout::own());
+    let host = [layout, HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
     let probes = probes.iter().map(|probe| HostFrame::Probe(probe_frame(probe)));
     let users = names.users().into_iter().map(HostFrame::User);
     let groups = names.groups().into_iter().map(HostFrame::Group);

@@ -79,7 +79,11 @@ impl World {
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
             // The pipeline's.
-            HostFrame::Trace(_) | HostFrame::Drained(_) | HostFrame::Unreadable(_) | HostFrame::StatePart(_) => {}
+            HostFrame::Trace(_)
+            | HostFrame::Drained(_)
+            | HostFrame::Unreadable(_)
+            | HostFrame::StatePart(_)
+            | HostFrame::Layout(_) => {}
         }
     }
 

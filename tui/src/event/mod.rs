@@ -17,7 +17,7 @@ use crate::frame::FrameRef;
 use describe::{Field, Why};
 use process::Process;
 use std::sync::Arc;
-use tracetui_shared::header::FrameHeader;
+use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
 use tracetui_shared::record::mark;
@@ -125,6 +125,9 @@ pub enum DecodeError {
     /// The kind is not one of an event.
     #[error("frame of unknown kind {}", .0.0)]
     Kind(UnknownKind),
+    /// The record was written by a later version, in which a field may mean something else.
+    #[error("record of version {0}; this tracetui reads up to {VERSION}")]
+    Version(u16),
     /// The payload ends before its fixed part or one of the parts that it gives the lengths of.
     #[error("{} record ends early", .0.name())]
     Short(Kind),
@@ -134,9 +137,12 @@ impl<'a> Event<'a> {
     /// Decodes a whole frame (an `exec` with its continuations put together).
     ///
     /// # Errors
-    /// [`DecodeError`] when the kind is unknown or the payload is shorter than it says.
+    /// [`DecodeError`] when the kind or the version is unknown, or the payload is shorter than it says.
     pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
         let kind = Kind::try_from(frame.header.kind).map_err(DecodeError::Kind)?;
+        if frame.header.version > VERSION {
+            return Err(DecodeError::Version(frame.header.version));
+        }
         let body = Body::decode(kind, frame.payload).ok_or(DecodeError::Short(kind))?;
         Ok(Event { header: frame.header, body })
     }

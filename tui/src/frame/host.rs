@@ -134,6 +134,23 @@ wire_struct! {
         count: u64,
     }
 
+    /// A record and how long its fixed part is.
+    RecordLayout {
+        /// [`Kind`].
+        kind: u16,
+        /// 0 the first record of an event, 1 a continuation.
+        part: u16,
+        /// Bytes of the fixed part.
+        fixed: u16,
+    }
+
+    /// How the records that follow were written ([`super::layout`]). Stands in a batch before the first event; without one,
+    /// records are as this version writes them.
+    Layout {
+        /// Each record.
+        records: Vec<RecordLayout>,
+    }
+
     /// A part of what a pipeline knows, for one that goes on from here ([`super::state`]). Others pass over it.
     StatePart {
         /// Whether it is the last part.
@@ -258,7 +275,7 @@ impl Trace {
     }
 }
 
-wire_list!(CounterChange ProgramSkips u16);
+wire_list!(CounterChange ProgramSkips RecordLayout u16);
 
 frames! {
     /// A host frame, decoded.
@@ -287,6 +304,8 @@ frames! {
         Unreadable = 74;
         /// A part of the pipeline's state ([`super::state`]).
         StatePart = 75;
+        /// How records were written.
+        Layout = 76;
     }
 }
 

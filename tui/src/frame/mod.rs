@@ -4,6 +4,7 @@
 //! probes and frames of the host ([`host`]) look alike; only `kind` tells them apart.
 
 pub mod host;
+pub(crate) mod layout;
 pub mod state;
 mod wire;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
-use crate::frame::host::{Cgroup, Counters, Host, Probe, ProcessSeed, ProgramSkips, Trace};
+use crate::frame::host::{Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramSkips, Trace};
 use crate::sink::{FormatName, Sink, to_writer};
 use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
@@ -872,4 +872,74 @@ fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of
     let processes = &pipeline.world().processes;
     assert_eq!(processes.pairing().start_mismatch, 0);
     assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
+}
+
+/// The lines of a pipeline that was told how records are written.
+fn lines_of(layout: Layout, batch: Batch) -> String {
+    let mut first = Batch::default();
+    HostFrame::Layout(layout).push(BootNanos(0), &mut first);
+    let mut pipeline = Pipeline::default();
+    pipeline.feed(first);
+    pipeline.feed(batch);
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a Vec takes everything");
+        Taken::Delivered
+    });
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// This version's layout, but for the fixed part of one kind's records.
+fn layout_with(kind: Kind, fixed: usize) -> Layout {
+    let mut layout = Layout::own();
+    layout.records.iter_mut().filter(|r| r.kind == kind as u16 && r.part == 0).for_each(|r| r.fixed = fixed as u16);
+    layout
+}
+
+#[test]
+fn longer_records_show_what_is_known() {
+    let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
+    let header = header(Slot::OpenSysExit, 0, 0, 1);
+    let (mut own, mut longer) = (Batch::default(), Batch::default());
+    own.push(header, &[record.as_bytes(), b"/etc"].concat());
+    longer.push(header, &[record.as_bytes(), &[7; 24], b"/etc"].concat());
+    let lines = lines_of(layout_with(Kind::Open, size_of::<OpenRecord>() + 24), longer);
+    assert_eq!(lines, lines_of(Layout::own(), own));
+    assert!(lines.contains(r#""path":"/etc""#), "{lines}");
+}
+
+#[test]
+fn what_shorter_records_lack_is_not_collected() {
+    let record = OpenRecord { ret: 3, flags: 1, path_len: 4, ..OpenRecord::default() };
+    // Without the marks, which come last, and what stands between them and the lengths.
+    let fixed = std::mem::offset_of!(OpenRecord, names_marks);
+    let mut batch = Batch::default();
+    batch.push(header(Slot::OpenSysExit, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());
+    let lines = lines_of(layout_with(Kind::Open, fixed), batch);
+    let event: serde_json::Value = serde_json::from_str(lines.trim_end()).expect("JSON");
+    assert_eq!((&event["ret"], &event["path_why"]), (&3.into(), &"not_collected".into()), "{lines}");
+    assert_eq!(event["abs_path_why"], "not_collected");
+    let record = ExecRecord { argc: 1, argv_len: 2, argv_total: 2, filename_len: 1, ..ExecRecord::default() };
+    let fixed = std::mem::offset_of!(ExecRecord, exe_marks);
+    let mut batch = Batch::default();
+    batch.push(header(Slot::ExecBtf, 0, 0, 1), &[&record.as_bytes()[..fixed], b"xa\0"].concat());
+    let lines = lines_of(layout_with(Kind::Exec, fixed), batch);
+    let event: serde_json::Value = serde_json::from_str(lines.trim_end()).expect("JSON");
+    assert_eq!(event["exe_why"], "not_collected", "{lines}");
+}
+
+#[test]
+fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost() {
+    let (mut short, mut later, mut unknown) = (Batch::default(), Batch::default(), Batch::default());
+    short.push(header(Slot::ExitBtf, 0, 0, 1), &[0; 3]);
+    let version = VERSION + 1;
+    later.push(FrameHeader { version, ..header(Slot::ExitBtf, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    unknown.push(FrameHeader { kind: 40, ..header(Slot::ExitBtf, 0, 0, 1) }, ExitRecord::default().as_bytes());
+    for batch in [short, later, unknown] {
+        let lines = lines_of(layout_with(Kind::Exit, 4), batch);
+        assert!(lines.contains(r#""kind":"lost""#) && lines.contains(r#""cause":"read""#), "{lines}");
+    }
 }

@@ -1,0 +1,97 @@
+//! How long the fixed parts of records are as they were written, so that another version of tracetui can read them.
+//!
+//! The fixed part of a record only grows, at its end ([`tracetui_shared`]). A reader takes of a longer one what it knows; what a
+//! shorter one lacks is `not_collected`, or zero where the field has no marks. A field that changes its meaning takes a new
+//! [`VERSION`](tracetui_shared::header::VERSION) instead, and the decoder refuses records of a later one.
+
+use super::Batch;
+use super::host::{HostFrame, Layout, RecordLayout};
+use tracetui_shared::header::flag;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::bpf::BpfRecord;
+use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
+use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::mark::NOT_COLLECTED;
+use tracetui_shared::record::open::{OpenRecord, UNKNOWN};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// The first record of an event.
+const FIRST: u16 = 0;
+/// A continuation ([`flag::CONTINUES`]).
+const CONTINUATION: u16 = 1;
+
+impl Layout {
+    /// As this version writes.
+    pub fn own() -> Layout {
+        let each = [(Kind::Exec, FIRST), (Kind::Exec, CONTINUATION), (Kind::Exit, FIRST), (Kind::Open, FIRST)];
+        let more = [(Kind::Fork, FIRST), (Kind::Bpf, FIRST)];
+        let record = |(kind, part): (Kind, u16)| {
+            let fixed = empty(kind as u16, part)?.len() as u16;
+            Some(RecordLayout { kind: kind as u16, part, fixed })
+        };
+        Layout { records: each.into_iter().chain(more).filter_map(record).collect() }
+    }
+
+    /// The frames of a batch as this version would have written them. Host frames are as they were: they end where they end.
+    pub(crate) fn translate(&self, batch: &Batch) -> Batch {
+        let mut translated = Batch::with_capacity(batch.len());
+        for frame in batch.frames() {
+            let part = if frame.header.has(flag::CONTINUES) { CONTINUATION } else { FIRST };
+            let written = self.fixed(frame.header.kind, part);
+            match (empty(frame.header.kind, part), written) {
+                (Some(mut fixed), Some(written)) if written != fixed.len() => {
+                    let Some((known, rest)) = frame.payload.split_at_checked(written) else {
+                        // It ends early, as the decoder will find.
+                        translated.push(frame.header, &[]);
+                        continue;
+                    };
+                    fixed.iter_mut().zip(known).for_each(|(to, from)| *to = *from);
+                    fixed.extend_from_slice(rest);
+                    translated.push(frame.header, &fixed);
+                }
+                _ => translated.push(frame.header, frame.payload),
+            }
+        }
+        translated
+    }
+
+    fn fixed(&self, kind: u16, part: u16) -> Option<usize> {
+        let of = |record: &&RecordLayout| record.kind == kind && record.part == part;
+        self.records.iter().find(of).map(|record| record.fixed.into())
+    }
+}
+
+/// The fixed part of a record of which nothing was written. `None` for what is no record of the probes.
+fn empty(kind: u16, part: u16) -> Option<Vec<u8>> {
+    let not_exec = ExecRecord {
+        argc: u32::MAX,
+        exe_marks: NOT_COLLECTED,
+        cwd_marks: NOT_COLLECTED,
+        argv_marks: NOT_COLLECTED,
+        filename_marks: NOT_COLLECTED,
+        ..ExecRecord::default()
+    };
+    let not_open = OpenRecord {
+        names_marks: NOT_COLLECTED,
+        path_marks: NOT_COLLECTED,
+        how_marks: UNKNOWN,
+        ..OpenRecord::default()
+    };
+    let bytes = match (Kind::try_from(kind).ok()?, part) {
+        (Kind::Exec, FIRST) => not_exec.as_bytes().to_vec(),
+        (Kind::Exec, CONTINUATION) => ExecChunk::default().as_bytes().to_vec(),
+        (Kind::Exit, FIRST) => ExitRecord::default().as_bytes().to_vec(),
+        (Kind::Open, FIRST) => not_open.as_bytes().to_vec(),
+        (Kind::Fork, FIRST) => ForkRecord::default().as_bytes().to_vec(),
+        (Kind::Bpf, FIRST) => BpfRecord::new_zeroed().as_bytes().to_vec(),
+        _ => return None,
+    };
+    Some(bytes)
+}
+
+/// The layout that a frame gives, if it is another than that of this version.
+pub(crate) fn foreign(frame: &HostFrame) -> Option<Layout> {
+    let HostFrame::Layout(layout) = frame else { return None };
+    Some(layout.clone()).filter(|layout| *layout != Layout::own())
+}
