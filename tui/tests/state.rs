@@ -229,6 +229,20 @@ fn pipeline() -> Pipeline {
     pipeline
 }
 
+/// The children of each process are those whose parent it is.
+fn check_children(pipeline: &Pipeline) {
+    let table = &pipeline.world().processes;
+    for entry in table.entries() {
+        let key = entry.process.key;
+        let is_child = |parent| table.get(parent).is_some_and(|parent| parent.process.key == key);
+        let of_key = table.entries().filter(|child| child.process.parent.is_some_and(is_child));
+        let mut expected: Vec<_> = of_key.map(|child| child.process.key).collect();
+        expected.sort_unstable();
+        let children: Vec<_> = table.children(key).map(|child| child.process.key).collect();
+        assert_eq!(children, expected, "of {key:?}");
+    }
+}
+
 fn check(batches: &[Batch], split: usize) {
     let (before, after) = batches.split_at(split.min(batches.len()));
     for format in [FormatName::Text, FormatName::Json, FormatName::Csv] {
@@ -245,6 +259,8 @@ fn check(batches: &[Batch], split: usize) {
         assert_eq!(lines, expected);
         assert_eq!(format!("{:?}", restored.account()), format!("{:?}", whole.account()));
         assert_eq!(restored.discrepancy(), whole.discrepancy());
+        check_children(&whole);
+        check_children(&restored);
     }
 }
 

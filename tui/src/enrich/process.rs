@@ -11,7 +11,7 @@ use crate::event::{Body, Event, Names, exec::Exec};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
@@ -46,6 +46,7 @@ const ALLOCATION: usize = 16;
 /// process and its image; and what the allocator adds.
 const ENTRY: usize = 5 * (size_of::<(ProcessKey, Entry)>() + size_of::<(Tgid, ProcessKey)>() + 2) / 2
     + 2 * size_of::<ProcessKey>()
+    + 2 * size_of::<(ProcessKey, ProcessKey)>()
     + size_of::<Process>()
     + size_of::<Image>()
     + 8 * ALLOCATION;
@@ -110,6 +111,8 @@ pub struct ProcessTable {
     current: FxHashMap<Tgid, ProcessKey>,
     /// Seeds whose start is only known to the clock tick: by process id.
     inexact: FxHashMap<Tgid, u64>,
+    /// Each parent with each of its children.
+    children: BTreeSet<(ProcessKey, ProcessKey)>,
     /// Ended processes, oldest first.
     dead: VecDeque<ProcessKey>,
     pairing: Pairing,
@@ -183,6 +186,28 @@ impl ProcessTable {
     /// Every entry, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
+    }
+
+    /// The children of a process that the table knows, by process id.
+    pub fn children(&self, parent: ProcessKey) -> impl Iterator<Item = &Entry> {
+        let parent = self.exact(parent);
+        let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
+        let of_parent = self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent);
+        of_parent.filter_map(|(_, child)| self.entries.get(child))
+    }
+
+    /// Enters a process among the children of its parent.
+    fn link(&mut self, process: &Process) {
+        if let Some(parent) = process.parent {
+            self.children.insert((self.exact(parent), process.key));
+        }
+    }
+
+    /// Takes it out again.
+    fn unlink(&mut self, process: &Process) {
+        if let Some(parent) = process.parent {
+            self.children.remove(&(self.exact(parent), process.key));
+        }
     }
 
     /// The entry of an identity.
@@ -351,11 +376,20 @@ impl ProcessTable {
         }
         self.inexact.remove(&key.tgid);
         let mut entry = self.entries.remove(&seeded)?;
+        self.unlink(&entry.process);
         entry.process = Arc::new(Process { key, ..(*entry.process).clone() });
         let process = Arc::clone(&entry.process);
         self.entries.insert(key, entry);
         self.current.insert(key.tgid, key);
+        let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
+        let of_seeded = self.children.range((seeded, first)..).take_while(|(of, _)| *of == seeded);
+        let children: Vec<_> = of_seeded.copied().collect();
+        for (_, child) in children {
+            self.children.remove(&(seeded, child));
+            self.children.insert((key, child));
+        }
         self.settled.insert(seeded, key);
+        self.link(&process);
         Some(process)
     }
 
@@ -427,14 +461,11 @@ impl ProcessTable {
     /// A child that the process scan found before its fork was read: its parent was only known by its id, and it is the
     /// COMMAND's if its parent is.
     fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
-        if let Some(entry) = self.entries.get_mut(&child) {
+        if let Some(entry) = self.entries.get(&child) {
             let of_command = entry.process.of_command || caller.of_command;
-            entry.process = Arc::new(Process {
-                parent: Some(parent),
-                maker: Some(caller.key),
-                of_command,
-                ..(*entry.process).clone()
-            });
+            let process =
+                Process { parent: Some(parent), maker: Some(caller.key), of_command, ..(*entry.process).clone() };
+            self.replace(child, Arc::new(process));
         }
     }
 
@@ -512,21 +543,26 @@ impl ProcessTable {
     }
 
     fn hold(&mut self, process: Arc<Process>, last: BootNanos) {
-        self.bytes += bytes_of(&process);
-        let key = process.key;
-        if let Some(before) = self.entries.insert(key, Entry { process, end: None, others: 0, last }) {
-            self.bytes -= bytes_of(&before.process);
-        }
+        self.put(Entry { process, end: None, others: 0, last });
         self.make_room();
     }
 
     /// Gives an entry its process as it is from now on.
     fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            self.bytes += bytes_of(&process);
-            self.bytes -= bytes_of(&entry.process);
-            entry.process = process;
+        if let Some(entry) = self.entries.get(&key) {
+            self.put(Entry { process, ..entry.clone() });
         }
+    }
+
+    /// Puts an entry in, or in the place of the one that has its key.
+    fn put(&mut self, entry: Entry) {
+        let process = Arc::clone(&entry.process);
+        self.bytes += bytes_of(&process);
+        if let Some(before) = self.entries.insert(process.key, entry) {
+            self.bytes -= bytes_of(&before.process);
+            self.unlink(&before.process);
+        }
+        self.link(&process);
     }
 
     fn bury(&mut self, key: ProcessKey) {
@@ -546,6 +582,7 @@ impl ProcessTable {
     fn forget(&mut self, key: ProcessKey) {
         if let Some(entry) = self.entries.remove(&key) {
             self.bytes -= bytes_of(&entry.process);
+            self.unlink(&entry.process);
         }
         if self.current.get(&key.tgid) == Some(&key) {
             self.current.remove(&key.tgid);

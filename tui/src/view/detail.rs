@@ -267,13 +267,11 @@ impl Page<'_> {
         }
     }
 
-    /// The children that the table knows, the oldest first.
+    /// The children that the table knows.
     fn children(&self, process: &Process) -> String {
-        let entries = self.app.world().processes.entries();
-        let mut children: Vec<&Entry> = entries.filter(|e| e.process.parent == Some(process.key)).collect();
-        children.sort_by_key(|entry| entry.process.key);
-        let more = children.len().saturating_sub(CHILDREN);
-        let mut names: Vec<_> = children.iter().take(CHILDREN).map(|entry| self.child(entry)).collect();
+        let mut children = self.app.world().processes.children(process.key);
+        let mut names: Vec<_> = children.by_ref().take(CHILDREN).map(|entry| self.child(entry)).collect();
+        let more = children.count();
         if more > 0 {
             names.push(format!("and {more} more"));
         }

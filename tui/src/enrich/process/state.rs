@@ -1,6 +1,6 @@
 //! The process table as frames, and back ([`crate::frame::state`]).
 
-use super::{End, Entry, Pairing, ProcessTable, bytes_of, kept};
+use super::{End, Entry, Pairing, ProcessTable, kept};
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
@@ -18,11 +18,6 @@ impl ProcessTable {
     }
 
     pub(in crate::enrich) fn write_state(&self, out: &mut Batch) {
-        let mut entries: Vec<_> = self.entries.values().collect();
-        entries.sort_unstable_by_key(|entry| entry.process.key);
-        for entry in entries {
-            StateFrame::ProcessState(self.state_of(entry)).push(entry.last, out);
-        }
         let mut lists = |lists: ProcessLists| StateFrame::ProcessLists(lists).push(self.since, out);
         let dead: Vec<Key> = self.dead.iter().copied().map(Key::from).collect();
         dead.chunks(LIST).for_each(|dead| lists(ProcessLists { dead: dead.to_vec(), ..ProcessLists::default() }));
@@ -42,6 +37,12 @@ impl ProcessTable {
         inexact
             .chunks(LIST)
             .for_each(|starts| lists(ProcessLists { inexact: starts.to_vec(), ..ProcessLists::default() }));
+        // After the keys that became exact: parents may bear the old ones.
+        let mut entries: Vec<_> = self.entries.values().collect();
+        entries.sort_unstable_by_key(|entry| entry.process.key);
+        for entry in entries {
+            StateFrame::ProcessState(self.state_of(entry)).push(entry.last, out);
+        }
         let table = TableState {
             since: self.since,
             evicted: self.evicted,
@@ -123,11 +124,7 @@ impl ProcessTable {
         if state.current {
             self.current.insert(key.tgid, key);
         }
-        self.bytes += bytes_of(&process);
-        let entry = Entry { process: Arc::new(process), end, others: state.others, last: state.latest };
-        if let Some(before) = self.entries.insert(key, entry) {
-            self.bytes -= bytes_of(&before.process);
-        }
+        self.put(Entry { process: Arc::new(process), end, others: state.others, last: state.latest });
         self.make_room();
     }
 }
