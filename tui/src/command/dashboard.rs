@@ -33,31 +33,30 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Batches that are taken before the screen is drawn and keys are looked at.
 const BATCHES: usize = 4;
 
-/// How the screen is to look.
+/// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Look {
     /// Colours and charset.
     pub theme: Theme,
-    /// Whether the mouse is taken.
+    /// Whether the mouse is captured.
     pub mouse: Mouse,
 }
 
-/// What the dashboard left behind.
+/// The result of the dashboard.
 #[derive(Debug)]
 pub struct Left {
-    /// What to say.
+    /// The message.
     pub line: ExitLine,
-    /// How the COMMAND ended, if it did so by itself.
+    /// The status of the COMMAND, if it ended by itself.
     pub command: Option<Ended>,
 }
 
-/// Shows the dashboard until the user leaves it; then a COMMAND that still runs is told to end, and what it wrote is written
-/// to stdout. Emptied batches go to `recycle`. When the screen is left, `stop` is
-/// called, and what the source still sends until it closes the channel is taken in: so the account is exact. A second
-/// signal ends that at once.
+/// Shows the dashboard until the user quits. Then a running COMMAND is sent SIGTERM, and its output is written to
+/// stdout. Empty batches are passed to `recycle`. When the screen is closed, `stop` is called, and the remaining frames
+/// are read until the source closes the channel, so that the account is exact. A second signal ends this at once.
 ///
 /// # Errors
-/// When the terminal fails, and when a thread panicked (the terminal is given back and the panic told about by then).
+/// If the terminal fails, or a thread panicked. The terminal has been restored by then, and the panic reported.
 pub async fn run(
     app: App,
     look: Look,
@@ -258,8 +257,7 @@ impl<R: Fn(Batch)> Loop<R> {
         Ok(Next::Go)
     }
 
-    /// Gives the terminal back, when it has taken the last screen or nobody reads it. What the source sends meanwhile is
-    /// taken.
+    /// Restores the terminal, after it accepted the last screen or stalled. Frames are still received meanwhile.
     async fn leave(&mut self, screen: Screen) {
         let mut patience = screen.patience();
         while !screen.given_up(&mut patience) {
@@ -275,7 +273,7 @@ impl<R: Fn(Batch)> Loop<R> {
         drop(screen);
     }
 
-    /// Takes what the source still sends.
+    /// Receives the remaining frames of the source.
     async fn drain(&mut self, signals: &mut AllSignals) {
         while self.open {
             let batch = tokio::select! {
@@ -297,7 +295,7 @@ impl<R: Fn(Batch)> Loop<R> {
     async fn end_command(&mut self, signals: &mut AllSignals) {
         let Some(running) = &mut self.command else { return };
         if running.end().is_none() {
-            say(format_args!("waiting for {} to end", name(running.name())));
+            say(format_args!("waiting for {} to exit", name(running.name())));
         }
         while running.end().is_none() {
             let happened = tokio::select! {
@@ -313,12 +311,12 @@ impl<R: Fn(Batch)> Loop<R> {
         self.app.update(Input::Output(running.output_left()));
     }
 
-    /// Writes what the COMMAND wrote, as it came: the screen is the shell's again.
+    /// Writes the output of the COMMAND unchanged, after the screen is restored.
     fn write_output(&self) {
         let Some(output) = self.app.output() else { return };
         if output.dropped() > 0 {
             let (dropped, name) = (output.dropped(), name(output.name()));
-            say(format_args!("the first {dropped} bytes that {name} wrote were dropped"));
+            say(format_args!("{name}: the first {dropped} bytes of its output were dropped"));
         }
         let bytes: Vec<u8> = output.lines().iter().flat_map(|line| line.iter().copied()).collect();
         say::write(libc::STDOUT_FILENO, &bytes, signals::asked_to_end);
@@ -447,7 +445,7 @@ fn usage() -> Option<Usage> {
     Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
 }
 
-/// What the locale lets the screen show.
+/// The charset of the locale.
 pub fn charset() -> Charset {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();

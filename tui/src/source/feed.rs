@@ -1,7 +1,7 @@
-//! The thread that empties the kernel's ring: batches of frames go out, and beside them what the host tells about them.
+//! The thread that reads the kernel's ring and sends batches of frames, together with host frames.
 //!
-//! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow,
-//! the thread waits, and the kernel's ring is the one place that loses events.
+//! It does nothing else, to keep up with the ring. Its queue is bounded: if the pipeline is slow, the thread waits, and
+//! events are lost in the kernel's ring only.
 
 use super::host::{cgroup::CgroupResolver, clock};
 use super::live::{CaptureError, Live, Stop};
@@ -31,17 +31,16 @@ const READER_NICE: libc::c_int = -10;
 /// A change of the clock offset that is worth a frame, nanoseconds.
 const CLOCK_STEP: u64 = 1_000_000;
 
-/// A running source: its batches come from [`batches`](Self::batches) until it has ended. It ends by itself when nobody
-/// listens any more.
+/// A running source: [`batches`](Self::batches) returns its batches until it ends. It ends if the receiver is dropped.
 #[derive(Debug)]
 pub struct Feed {
     /// Frames, in the order of the ring. Closed after the last counters.
     pub batches: mpsc::Receiver<Batch>,
-    /// What can be asked of it.
+    /// Its handle.
     pub handle: Handle,
 }
 
-/// What can be asked of a running source.
+/// A handle of a running source.
 #[derive(Clone, Debug)]
 pub struct Handle {
     spare: std_mpsc::SyncSender<Batch>,
@@ -50,7 +49,7 @@ pub struct Handle {
     budget: Budget,
 }
 
-/// Reads what runs already, and hands it on in batches; it ends when the function that takes them says that nobody listens.
+/// Reads the running processes, and passes them on in batches, until the function returns `false`.
 pub(crate) type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 
 #[derive(Debug)]
@@ -60,10 +59,10 @@ enum Control {
 }
 
 impl Feed {
-    /// Starts to empty the ring. `first` goes out before anything else; `scan` runs beside, once.
+    /// Starts to read the ring. `first` is sent before anything else; `scan` runs once, concurrently.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// If a thread cannot be started.
     pub fn start(
         live: Live,
         first: Vec<Batch>,
@@ -100,20 +99,20 @@ impl Feed {
 }
 
 impl Handle {
-    /// Gives back a batch whose events are done with, to be filled again. It is freed when enough wait for that, when one large
-    /// record made it grow, and when the reader has ended.
+    /// Returns a batch for reuse. It is freed if there are enough spare batches, if a large record enlarged it, or if
+    /// the reader has ended.
     pub fn recycle(&self, batch: Batch) {
         if self.budget.is_batch(batch.room()) {
             let _ = self.spare.try_send(batch);
         }
     }
 
-    /// Changes what the kernel side lets through, while it runs.
+    /// Changes the capture filter of the running source.
     pub fn set_capture(&self, filter: CaptureFilter) {
         self.command(Control::Capture(Box::new(filter)));
     }
 
-    /// Asks it to end: probes are detached, the ring is emptied, the last counters are read, and `batches` closes.
+    /// Stops the source: it detaches the probes, drains the ring, reads the last counters, and closes `batches`.
     pub fn stop(&self) {
         self.command(Control::Stop);
     }

@@ -1,4 +1,4 @@
-//! Where frames come from.
+//! Sources of frames.
 
 pub(crate) mod command;
 pub(crate) mod feed;

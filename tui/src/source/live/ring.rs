@@ -28,12 +28,12 @@ pub(super) struct Ring {
     busy: Cell<bool>,
 }
 
-/// Ends one wait on the ring, the present one or the next, from any thread.
+/// Ends one wait on the ring, the current or the next one, from any thread.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<OwnedFd>);
 
 impl Stop {
-    /// Ends the present wait, or the next one at once.
+    /// Ends the current wait, or the next one immediately.
     pub fn stop(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes, as an eventfd takes them. It cannot fail but by overflow, which also means stopped.
