@@ -1,5 +1,4 @@
-//! Host frames: what user space learned from the host, as frames, so that enrichment needs no I/O and a replay on
-//! another machine shows the same.
+//! Host frames: host data as frames, so that enrichment needs no I/O and a replay on another machine shows the same.
 //!
 //! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. The payload
 //! is the fields of the struct in order: integers little-endian, bytes and lists with a `u32` length before them.
@@ -148,7 +147,7 @@ macro_rules! wire_struct {
 }
 
 wire_struct! {
-    /// A process that was there before the trace, or was met in the process scan.
+    /// A process from the process scan.
     ProcessSeed {
         /// Process.
         tgid: Tgid,
@@ -211,7 +210,7 @@ wire_struct! {
         path: Vec<u8>,
     }
 
-    /// How often the kernel skipped a program instead of running it (`bpf_prog_info.recursion_misses`).
+    /// The number of times that the kernel skipped a program (`bpf_prog_info.recursion_misses`).
     ProgramSkips {
         /// The program.
         program: String,
@@ -231,9 +230,9 @@ wire_struct! {
         value: u64,
     }
 
-    /// How the probes' counters differ from those of the frame before; in the first one, from zeros.
+    /// The changes of the probes' counters since the previous frame; in the first frame, since zero.
     CounterChanges {
-        /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+        /// Whether the probes are detached and the ring is drained: these counters are final.
         last: bool,
         /// The counters that have changed.
         changes: Vec<CounterChange>,
@@ -245,7 +244,7 @@ wire_struct! {
         ring_size: u64,
     }
 
-    /// What was asked for. The first frame of a trace.
+    /// The options of the trace. The first frame.
     Trace {
         /// The kinds, as a [`KindSet`]. What else comes keeps the process table true.
         kinds: u32,
@@ -255,19 +254,19 @@ wire_struct! {
         filter: String,
     }
 
-    /// Nothing waited in the ring.
+    /// The ring was empty.
     Drained {
         /// When (CLOCK_BOOTTIME).
         at: BootNanos,
     }
 
-    /// Records that came from the ring and are no frames: shorter than a header, or of another length than they say.
+    /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
-        /// How many.
+        /// The number.
         count: u64,
     }
 
-    /// A probe, and what became of it.
+    /// A probe and its state.
     Probe {
         /// Name of the program.
         name: String,
@@ -281,7 +280,7 @@ wire_struct! {
         why: Option<String>,
         /// What is then not seen.
         missing: String,
-        /// What to do about it.
+        /// The remedy.
         remedy: Option<String>,
         /// Whether it may be preempted between taking the time and writing the record: then records come later out of
         /// the ring than those of later events.
@@ -307,14 +306,14 @@ wire_struct! {
     }
 }
 
-/// What the probes have counted so far, as the frames tell.
+/// The current counters of the probes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
-    /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+    /// Whether the probes are detached and the ring is drained: these counters are final.
     pub last: bool,
-    /// One element a CPU, up to the last one that counted anything.
+    /// One element per CPU, up to the last CPU with events.
     pub cpus: Vec<CpuState>,
-    /// One element a program.
+    /// One element per program.
     pub programs: Vec<ProgramSkips>,
     /// Bytes of the ring that wait for the consumer.
     pub ring_used: u64,
@@ -323,7 +322,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Events of a kind that a program met and could not report.
+    /// Events of a kind that a program met but could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
         let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
@@ -331,7 +330,7 @@ impl Counters {
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 
-    /// What leads from these counters to others.
+    /// The changes from these counters to others.
     pub fn changes_to(&self, now: &Counters) -> CounterChanges {
         let mut changes = Vec::new();
         for (cpu, state) in (0u32..).zip(&now.cpus) {
@@ -346,8 +345,8 @@ impl Counters {
         CounterChanges { last: now.last, changes, programs, ring_used: now.ring_used, ring_size: now.ring_size }
     }
 
-    /// Goes on to what the next frame tells. Of CPUs and words that there cannot be nothing is taken. CPUs come in order, so a
-    /// frame makes no more of them than it has changes.
+    /// Applies the changes of the next frame. Invalid CPUs and words are ignored. CPUs are in order, so a frame adds at
+    /// most as many CPUs as it has changes.
     pub fn apply(&mut self, frame: &CounterChanges) {
         for change in &frame.changes {
             let cpu = change.cpu as usize;
@@ -377,7 +376,7 @@ impl From<Counters> for CounterChanges {
 }
 
 impl Trace {
-    /// The kinds that were asked for.
+    /// The requested kinds.
     pub fn kinds(&self) -> KindSet {
         KindSet::from_bits(self.kinds)
     }
@@ -390,7 +389,7 @@ macro_rules! host_frames {
         pub enum HostFrame { $($(#[$doc])* $name($name),)* }
 
         impl HostFrame {
-            /// Reads a frame. `None` when it is none of the host's, or of a later kind.
+            /// Decodes a frame. `None` if it is not a host frame, or has a later kind.
             pub fn decode(frame: &FrameRef<'_>) -> Option<HostFrame> {
                 let mut payload = frame.payload;
                 match frame.header.kind {
@@ -399,7 +398,7 @@ macro_rules! host_frames {
                 }
             }
 
-            /// Appends the frame, as learned at `time`.
+            /// Appends the frame, with the time `time`.
             pub fn push(&self, time: BootNanos, batch: &mut Batch) {
                 let mut payload = Vec::new();
                 let kind = match self {
@@ -433,7 +432,7 @@ host_frames! {
     Probe = 71;
     /// What was asked for.
     Trace = 72;
-    /// Nothing waited in the ring.
+    /// The ring was empty.
     Drained = 73;
     /// Records that are no frames.
     Unreadable = 74;

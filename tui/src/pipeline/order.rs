@@ -170,7 +170,7 @@ impl Order {
         }
     }
 
-    /// A batch to fill again.
+    /// A batch that can be reused.
     pub(super) fn take_spare(&mut self) -> Option<Batch> {
         self.spares.pop()
     }
