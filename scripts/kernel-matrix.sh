@@ -46,7 +46,7 @@ mapfile -t archs < <(printf '%s\n' "${archs[@]}" | sort -ru)
 [ ${#named[@]} -gt 0 ] || out=${out:-docs/KERNELS.md}
 case ${archs[*]} in
   x86_64 | aarch64 | 'x86_64 aarch64') ;;
-  *) echo "nothing is known of ${archs[*]}: try --arch x86_64" >&2 && exit 2 ;;
+  *) echo "unsupported architecture ${archs[*]}: use --arch x86_64 or aarch64" >&2 && exit 2 ;;
 esac
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}

@@ -79,7 +79,7 @@ awk '
 cat <<'X'
 <!-- /kernels -->
 
-A failed test is run once more. The reason of the first failure is listed under Reasons.
+A failed test is run once more. The reason for the first failure is listed under Reasons.
 
 `pass`: passed · `FAIL`: failed · `cannot`: not possible on this kernel or machine (see Reasons) · empty: not run.
 X
