@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped.
-# Writes the tables kernel × check to docs/KERNELS.md, and their summary into README.md and docs/PROBES.md.
+# Writes the tables kernel × check to docs/KERNELS.md, and their summary into docs/PROBES.md.
 # usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
 #   KERNEL     a version (6.12) or `newest`; with `-16k` (aarch64), the kernel with pages of 16 KiB. Without any, those of
@@ -46,7 +46,7 @@ mapfile -t archs < <(printf '%s\n' "${archs[@]}" | sort -ru)
 [ ${#named[@]} -gt 0 ] || out=${out:-docs/KERNELS.md}
 case ${archs[*]} in
   x86_64 | aarch64 | 'x86_64 aarch64') ;;
-  *) echo "nothing is known of ${archs[*]}: try --arch x86_64" >&2 && exit 2 ;;
+  *) echo "unsupported architecture ${archs[*]}: use --arch x86_64 or aarch64" >&2 && exit 2 ;;
 esac
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
@@ -326,7 +326,7 @@ main() {
     "$parts/page.sh" "$out" "${archs[@]/#/$work/}" >"$work/page.md"
     cp "$work/page.md" "$out"
     echo "written to $out"
-    [ "$out" != docs/KERNELS.md ] || carry "$out" README.md docs/PROBES.md
+    [ "$out" != docs/KERNELS.md ] || carry "$out" docs/PROBES.md
   else
     for arch in "${archs[@]}"; do
       cat "$work/$arch/section.md"

@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
   if command -v sudo >/dev/null; then
     as_root=(sudo "--preserve-env=TRACETUI_REQUIRE_KERNEL,TRACETUI_BTF_DIR")
   else
-    echo "neither root nor sudo: they will say what they could not check"
+    echo "neither root nor sudo: the tests report what they cannot check"
   fi
 fi
 # The optimised binary: the account must also hold where a slow reader would hide a fast kernel.

@@ -56,7 +56,7 @@ Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
 X
   export APT_CONFIG=$dir/apt/apt.conf
   # A suite that is gone does not take the others with it.
-  apt-get -qq update || echo "some suites cannot be had" >&2
+  apt-get -qq update || echo "some suites are not available" >&2
 }
 
 # All kernel packages, the highest version first; of one version the signed one first. Read once: apt parses its lists
@@ -94,7 +94,7 @@ get() {
     fi
   done
   rm -f "$dir/$label.part"
-  echo "$arch $label: no package can be had"
+  echo "$arch $label: no package available"
 }
 
 prepared=

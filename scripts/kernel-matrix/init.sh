@@ -113,8 +113,8 @@ lockdown() {
 }
 
 says_locked_down() {
-  what='the kernel is locked down (confidentiality): no program may read its memory'
-  remedy='boot without lockdown=confidentiality (lockdown=integrity is fine)'
+  what='kernel lockdown (confidentiality): BPF programs cannot read kernel memory'
+  remedy='boot without lockdown=confidentiality (lockdown=integrity works)'
   tracetui print -n 1 >/tmp/out 2>/tmp/err
   status=$?
   tracetui doctor >/tmp/doctor 2>&1

@@ -2,7 +2,7 @@
 # docs/KERNELS.md on stdout: a text, a summary, and a section for each architecture.
 # usage: page.sh OLD_PAGE DIR…      DIR/section.md: a section, as section.sh writes it
 # A section that is not among the new ones is taken from the old page, where that exists and has it. The summary is made of
-# the sections' tables of runs; it stands between the comments `kernels`, and README.md and docs/PROBES.md carry it too.
+# the sections' tables of runs; it stands between the comments `kernels`, and docs/PROBES.md carries it too.
 set -euo pipefail
 old=$1
 shift
@@ -22,14 +22,22 @@ rm -f new
 cat <<'X'
 # Kernels
 
-Written by `scripts/kernel-matrix.sh`: each kernel is booted under software emulation with two processors, and the kernel
-tests (`tui/tests/kernel`) run in it with the static binary that is shipped. tracefs is not mounted there. *Default* is the
-preemption model that the kernel starts with; *full* is `preempt=full`, where only storms and exits are run; *lockdown* is
-`lockdown=confidentiality`; *mte* is a processor with memory tagging. *16k* has pages of 16 KiB.
-Emulation makes our programs a large share of what the processor does, so losses are far above those of real hardware;
-whether they can happen, and whether they are counted, is the same.
+`scripts/kernel-matrix.sh` generates this page. Each kernel was booted in QEMU (software emulation, two CPUs) and ran the kernel
+tests (`tui/tests/kernel`) against the static release binary. tracefs was not mounted.
 
-The checks that pass, of those that were run, in all runs of a kernel:
+| run | meaning |
+|---|---|
+| default | the default preemption model of the kernel |
+| full | `preempt=full`; storms and exits only |
+| lockdown | `lockdown=confidentiality` |
+| mte | a CPU with memory tagging |
+| 16k | a kernel with 16 KiB pages |
+
+In emulation, tracing takes a larger share of the CPU, so more events are lost than on hardware. The accounting is the same.
+
+## Summary
+
+Tests passed, of the tests run, over all runs of a kernel:
 
 X
 
@@ -71,9 +79,9 @@ awk '
 cat <<'X'
 <!-- /kernels -->
 
-A check that fails is run once more; what was the matter at first stands among the reasons.
+A failed test is run once more. The reason for the first failure is listed under Reasons.
 
-`pass` as it should be · `FAIL` not · `cannot` this kernel or machine cannot show it (the reason is below) · empty: not run.
+`pass`: passed · `FAIL`: failed · `cannot`: not possible on this kernel or machine (see Reasons) · empty: not run.
 X
 for arch in "${order[@]}"; do
   [ ! -e "$arch" ] || { echo && cat "$arch"; }

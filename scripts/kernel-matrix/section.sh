@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The consoles of an architecture's machines as a section of docs/KERNELS.md, on stdout: a summary, checks by subject, then
 # each run, then check × kernel, then every reason. Stands between two comments, by which page.sh finds it again.
-# usage: section.sh ARCH "ABSENT…" LOG…      ABSENT: kernels that could not be had; a LOG is called KERNEL.RUN.log
+# usage: section.sh ARCH "ABSENT…" LOG…      ABSENT: kernels that not available; a LOG is called KERNEL.RUN.log
 set -euo pipefail
 arch=$1
 absent=$2
@@ -10,18 +10,18 @@ printf '<!-- %s -->\n## %s\n\n' "$arch" "${arch/x86_64/x86-64}"
 awk -v absent="$absent" '
   function subject(check) {
     sub(/::.*/, "", check)
-    if (check ~ /^(execs|programs)$/) return "exec: succeeded and failed, scripts, descriptors, setuid"
+    if (check ~ /^(execs|programs)$/) return "exec: success, failure, scripts, descriptors, setuid"
     if (check == "exits") return "exit: status, signals, threads, out of memory"
     if (check == "paths") return "open: paths, flags, namespaces, 32-bit callers"
-    if (check == "races") return "open: descriptors that other threads take"
+    if (check == "races") return "open: races with other threads"
     if (check == "uring") return "open through io_uring"
-    if (check == "bpf") return "BPF programs loaded and attached"
-    if (check ~ /^(storm|crowd)$/) return "storms: each event once, or counted"
-    if (check == "hostile") return "hostile names and arguments"
+    if (check == "bpf") return "BPF program loads and attachments"
+    if (check ~ /^(storm|crowd)$/) return "storms: every event is shown once or counted as lost"
+    if (check == "hostile") return "unsafe names and arguments"
     if (check ~ /^(filters|trees|live)$/) return "capture filters"
     if (check == "command") return "`-- COMMAND`"
-    if (check ~ /^(endings|formats)$/) return "endings and formats of `print`"
-    return "the machine: doctor, privileges, nothing left behind"
+    if (check ~ /^(endings|formats)$/) return "`print`: end of the trace, formats"
+    return "environment: doctor, privileges, cleanup"
   }
   function mark(result) { return result == "fail" ? "**FAIL**" : result }
   FNR == 1 {
@@ -45,7 +45,7 @@ awk -v absent="$absent" '
     }
   }
   END {
-    header = "| checks that pass |"; line = "|---|"
+    header = "| tests passed |"; line = "|---|"
     for (i = 1; i <= n; i++) {
       short = release[i]; sub(/-(cloud-)?a(md|rm)64.*|\+deb.*/, "", short)
       if (labels[i] ~ /-16k$/) short = short " 16k"
@@ -67,7 +67,7 @@ awk -v absent="$absent" '
     for (i = 1; i <= n; i++)
       printf "| %s %s | %s | %s | %d | %d | %d | %d |\n", labels[i], runs[i], release[i], model[i], count[i, "pass"], count[i, "fail"], count[i, "cannot"], wall[i]
     gone = split(absent, missing, " ")
-    for (i = 1; i <= gone; i++) printf "| %s | could not be had | | | | | |\n", missing[i]
+    for (i = 1; i <= gone; i++) printf "| %s | not available | | | | | |\n", missing[i]
     print "\n### Checks\n"
     header = "| check |"; line = "|---|"
     for (i = 1; i <= n; i++) { header = header " " labels[i] (runs[i] == "default" ? "" : " " runs[i]) " |"; line = line "---|" }
@@ -82,7 +82,7 @@ awk -v absent="$absent" '
       print "\n### Reasons\n\n| kernel | check | | reason |\n|---|---|---|---|"
       printf "%s", reasons
     }
-    print "\n### Probes, as doctor lists them\n"
+    print "\n### Probes listed by doctor\n"
     for (i = 1; i <= n; i++) if (notes[i]) print "- " labels[i] " " runs[i] ": " notes[i]
   }
 ' "$@"

@@ -1,12 +1,12 @@
-//! The account: `seen = delivered + filtered + lost`, for each kind and in sum, and the proof that it is true.
+//! The account: `seen = delivered + filtered + lost`, per kind and in total, with checks of every step.
 //!
-//! Each figure is counted where it arises. `seen` is what the probes met, counted before they did anything else; `lost` is
-//! what the ring refused, as the probes counted it, what the kernel skipped, and what arrived and was not decodable;
-//! `delivered` and `filtered` are counted when an event is handed on or let go. Nothing is computed as the rest of a sum.
+//! Each number is counted at its source. `seen`: events that the probes met, counted before any other step. `lost`:
+//! events that did not fit into the ring (counted by the probes), that the kernel skipped, or that could not be
+//! decoded. `delivered` and `filtered` are counted when an event is delivered or rejected. No number is computed as a
+//! remainder.
 //!
-//! Once a trace has ended, [`Account::prove`] checks every step on the way of the events ([`Discrepancy`]): what the probes
-//! met is what they sent, dropped and found no room for; what they sent is what arrived, number by number; what arrived was
-//! delivered, filtered or not decodable.
+//! At the end of a trace, [`Account::prove`] checks every step ([`Discrepancy`]): events met = sent + dropped + without
+//! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable.
 
 use crate::enrich::process::Pairing;
 use crate::frame::host::Counters;
@@ -16,32 +16,32 @@ use std::fmt::{self, Write as _};
 use tracetui_shared::counters::{REASONS, Reason, SlotCounters};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 
-/// What the pipeline and its sink count themselves.
+/// The counts of the pipeline and its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Handed to the user: printed, recorded, kept.
+    /// Delivered to the user: printed, recorded, kept.
     pub delivered: u64,
     /// Rejected by a filter in user space.
     pub filtered: u64,
-    /// tracetui's own, among those that were filtered: its COMMAND before the first exec.
+    /// tracetui's own events, included in `filtered`: its COMMAND before the first exec.
     pub own: u64,
-    /// Arrived, not decodable.
+    /// Arrived, but not decodable.
     pub unread: u64,
     /// Bookkeeping records that the process table took.
     pub kept: u64,
-    /// Bookkeeping records that arrived and were not decodable.
+    /// Bookkeeping records that could not be decoded.
     pub kept_unread: u64,
-    /// Delivered with a field cut short.
+    /// Delivered with a truncated field.
     pub cut: u64,
-    /// Requests of io_uring that were taken in: each is a part of an event.
+    /// io_uring requests received: each is a part of an event.
     pub requests: u64,
-    /// Began, and their end was not seen: requests of io_uring.
+    /// io_uring requests without a completion.
     pub unseen: u64,
-    /// Delivered without what was asked for: ends of requests that were not seen.
+    /// Delivered without the arguments of the request, which was not seen.
     pub hollow: u64,
 }
 
-/// What arrived of one (slot, CPU), counted as it came out of the ring.
+/// Records that arrived for one (slot, CPU), counted as they are read from the ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrived {
     /// Wanted events: first records.
@@ -54,17 +54,17 @@ pub struct Arrived {
     pub bookkeeping_gaps: u64,
     /// Continuations.
     pub chunks: u64,
-    /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
+    /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
     pub cut_short: u64,
 }
 
 /// What arrived, by slot and CPU.
 pub type Streams = BTreeMap<(u16, u32), Arrived>;
 
-/// A sum of the account that does not hold.
+/// A sum of the account that does not add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discrepancy {
-    /// What it is about.
+    /// The subject of the sum.
     pub of: Of,
     /// The equation.
     pub sum: &'static str,
@@ -74,10 +74,10 @@ pub struct Discrepancy {
     pub right: u64,
 }
 
-/// What a sum is about.
+/// The subject of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// What one program makes on one CPU.
+    /// The events of one program on one CPU.
     Stream {
         /// [`Slot`], as a number.
         slot: u16,
@@ -105,7 +105,7 @@ impl fmt::Display for Of {
 
 impl fmt::Display for Discrepancy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}, but {} and {}", self.of, self.sum, self.left, self.right)
+        write!(f, "{}: {}, but {} != {}", self.of, self.sum, self.left, self.right)
     }
 }
 
@@ -114,10 +114,10 @@ impl fmt::Display for Discrepancy {
 pub struct LostBy {
     /// No room in the ring.
     pub ring: u64,
-    /// No program was run, because the kernel skipped it or it has no place where the event shows; or the program could not
-    /// report the event ([`Reason::is_loss`]).
+    /// The kernel skipped the program, or has no attach point that shows the event, or the program could not report the
+    /// event ([`Reason::is_loss`]).
     pub probe: u64,
-    /// Arrived, not decodable.
+    /// Arrived, but not decodable.
     pub read: u64,
 }
 
@@ -128,12 +128,12 @@ impl LostBy {
     }
 }
 
-/// One kind's line of the account.
+/// The account of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindAccount {
-    /// Events that happened, as far as the probes and the kernel know.
+    /// Events that happened, as counted by the probes and the kernel.
     pub seen: u64,
-    /// Handed to the user.
+    /// Delivered to the user.
     pub delivered: u64,
     /// Rejected by any filter, kept only for bookkeeping, or tracetui's own.
     pub filtered: u64,
@@ -142,7 +142,7 @@ pub struct KindAccount {
 }
 
 impl KindAccount {
-    /// What the sum misses: 0 when the account adds up.
+    /// The difference of the two sides: 0 if the account adds up.
     pub fn off_by(&self) -> i128 {
         i128::from(self.seen) - i128::from(self.delivered) - i128::from(self.filtered) - i128::from(self.lost.sum())
     }
@@ -152,41 +152,42 @@ impl KindAccount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     kinds: [KindAccount; Kind::PROBED.len()],
-    /// Kinds that were asked for.
+    /// The requested kinds.
     pub asked: KindSet,
-    /// tracetui's own events, among the filtered.
+    /// tracetui's own events, included in `filtered`.
     pub own: u64,
-    /// Delivered with a field cut short.
+    /// Delivered with a truncated field.
     pub cut: u64,
     /// Skips of programs that serve several kinds.
     pub unattributed_skips: u64,
     /// Records for the process table that were lost.
     pub bookkeeping_lost: u64,
-    /// Events that were let go after they were met, by [`Reason`]. Those that are no loss are among the filtered.
+    /// Events that the probes dropped, by [`Reason`]. Those that are not losses are included in `filtered`.
     pub dropped: [u64; REASONS],
-    /// Delivered without what was asked for.
+    /// Delivered without the arguments of the request.
     pub hollow: u64,
-    /// Sums that do not hold, [`limits::DISCREPANCIES`] at most. Empty until the trace has ended: before that nothing is
-    /// proved.
+    /// Sums that do not add up, at most [`limits::DISCREPANCIES`]. Empty until the end of the trace, when they are
+    /// checked.
     pub discrepancies: Vec<Discrepancy>,
-    /// New processes for which the map of the captured trees had no room: their events are among the filtered.
+    /// New processes that did not fit into the map of captured trees. Their events are included in `filtered`.
     pub tree_full: u64,
-    /// Requests of io_uring whose end was not seen: among the lost, cause `probe`.
+    /// io_uring requests without a completion: included in `lost`, cause `probe`.
     pub unseen: u64,
-    /// What memory was short for.
+    /// Data that did not fit into memory.
     pub shortage: Shortage,
-    /// What did not pair up.
+    /// Events that did not pair up.
     pub pairing: Pairing,
 }
 
-/// What was given up because its part of the memory was full. No event is lost by it; what is known around events is less.
+/// Data that was evicted because its share of memory was full. No events are lost, but less is known about their
+/// processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shortage {
-    /// Living processes that the process table forgot.
+    /// Live processes evicted from the process table.
     pub processes: u64,
-    /// Cgroups whose path was forgotten.
+    /// Cgroups whose path was evicted.
     pub cgroups: u64,
-    /// Events that were handed on before their order was settled.
+    /// Events that were delivered before they could be ordered.
     pub unsettled: u64,
 }
 
@@ -200,19 +201,19 @@ fn add(a: u64, b: u64) -> u64 {
 pub struct ByKind([Counted; Kind::PROBED.len()]);
 
 impl ByKind {
-    /// A kind's figures; `None` for `lost`, whose rows are no events.
+    /// The counts of a kind; `None` for `lost`, whose rows are not events.
     pub fn of(&mut self, kind: Kind) -> Option<&mut Counted> {
         self.0.get_mut(kind.place()?)
     }
 
-    /// A kind's figures.
+    /// The counts of a kind.
     pub fn get(&self, kind: Kind) -> Counted {
         kind.place().and_then(|i| self.0.get(i)).copied().unwrap_or_default()
     }
 }
 
 impl Account {
-    /// Draws up the account from what the probes counted and what was counted here.
+    /// Computes the account from the counts of the probes and of the pipeline.
     pub fn of(counters: &Counters, counted: &ByKind, pairing: Pairing, asked: KindSet) -> Account {
         let mut account = Account { asked, pairing, ..Account::default() };
         for cpu in &counters.cpus {
@@ -266,7 +267,8 @@ impl Account {
         }
     }
 
-    /// Checks every sum of a trace that has ended, with what arrived of each stream and how many records were no frames.
+    /// Checks every sum at the end of a trace, given the arrivals per stream and the number of records that are not
+    /// frames.
     pub fn prove(&mut self, counters: &Counters, counted: &ByKind, arrived: &Streams, unframed: u64) {
         if !counters.last {
             return self.note(Of::Trace, "the last counters = what was read", 1, 0);
@@ -321,7 +323,7 @@ impl Account {
         self.note(of, "seen = delivered + filtered + lost", k.seen, parts);
     }
 
-    /// What to say when the account does not add up: each sum that is wrong, a line each.
+    /// The error message if the account does not add up: one line per wrong sum.
     pub fn discrepancy(&self) -> Option<String> {
         let line = |sum: &Discrepancy| format!("the account does not add up: {sum}; please report it");
         let lines: Vec<String> = self.discrepancies.iter().map(line).collect();
@@ -341,7 +343,7 @@ impl Account {
         }
     }
 
-    /// Events that no probe could tell.
+    /// Adds events that no probe reported.
     fn missed(&mut self, kind: Kind, count: u64) {
         if let Some(kind) = self.kind_mut(kind) {
             kind.seen = add(kind.seen, count);
@@ -353,7 +355,7 @@ impl Account {
         self.kinds.get_mut(kind.place()?)
     }
 
-    /// A kind's line.
+    /// The account of a kind.
     pub fn kind(&self, kind: Kind) -> KindAccount {
         kind.place().and_then(|i| self.kinds.get(i)).copied().unwrap_or_default()
     }
@@ -372,14 +374,14 @@ impl Account {
         })
     }
 
-    /// What to say, kind by kind, when events that the probes counted are not accounted for. More events than the counters know are none
-    /// while a trace runs: they came after the counters were read.
+    /// The error message, by kind, if events that the probes counted are missing. During a trace, a surplus is not an
+    /// error: those events arrived after the counters were read.
     pub fn missing(&self) -> Option<String> {
         let kinds = Kind::PROBED.iter().map(|kind| (kind.name(), self.kind(*kind).off_by()));
         let kinds: Vec<(&str, i128)> = kinds.filter(|(_, off)| *off > 0).collect();
         let sum: i128 = kinds.iter().map(|(_, off)| off).sum();
         let list: Vec<String> = kinds.iter().map(|(name, off)| format!("{name} {off}")).collect();
-        (!list.is_empty()).then(|| format!("the account is off by {sum} ({}): please report it", list.join(", ")))
+        (!list.is_empty()).then(|| format!("the account is off by {sum} ({}); please report it", list.join(", ")))
     }
 
     /// The line that ends stderr: `account: seen N delivered N filtered N lost N cut N (exec N …)`.
@@ -410,7 +412,7 @@ impl Account {
         match self.discrepancies.len() {
             0 => {}
             sums => {
-                let _ = write!(line, "; does not add up: {sums} of its sums are wrong");
+                let _ = write!(line, "; does not add up: {sums} wrong sums");
             }
         }
         line
@@ -469,7 +471,7 @@ impl Account {
     }
 }
 
-/// The kind that all these slots make; `None` when they make several.
+/// The kind of all these slots; `None` if there are several kinds.
 pub fn single_kind(slots: &[u16]) -> Option<Kind> {
     let mut kinds = slots.iter().filter_map(|slot| Slot::try_from(*slot).ok()).map(Slot::kind);
     let first = kinds.next()?;

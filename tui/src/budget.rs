@@ -1,20 +1,20 @@
-//! How `--memory` is divided: one number bounds everything that grows with what is traced.
+//! The division of `--memory`: one limit for everything that grows with the trace.
 //!
-//! | part | counted where |
+//! | part | counted by |
 //! |---|---|
-//! | batches on their way and spare | reserved: [`Budget::queues`] |
+//! | batches in transit and spare | reserved: [`Budget::queues`] |
 //! | execs that wait for their arguments, requests of io_uring for their end, events for their order | [`Pipeline::bytes`](crate::pipeline::Pipeline::bytes) |
 //! | processes, cgroups, users | [`World::bytes`](crate::enrich::World::bytes) |
 //! | a COMMAND's output | [`Output::bytes`](crate::app::output::Output::bytes) |
-//! | kept events | [`Store::bytes`](crate::store::Store::bytes): what the others leave |
+//! | kept events | [`Store::bytes`](crate::store::Store::bytes): the rest |
 //!
-//! Every part has a bound of its own in [`limits`], so that none can take the room of the others.
+//! Every part has its own limit in [`limits`].
 
 use crate::fifo::Fifo;
 use crate::limits;
 use tracetui_shared::id::CgroupId;
 
-/// Bytes, and how they are divided.
+/// A number of bytes and its division.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget(u64);
 
@@ -25,7 +25,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes. Very small ones are exceeded: a batch and an exec need room.
+    /// A budget of this many bytes. Very small budgets are exceeded: a batch and an exec need room.
     pub fn new(bytes: u64) -> Budget {
         Budget(bytes)
     }
@@ -44,17 +44,17 @@ impl Budget {
         (self.share(limits::QUEUES_SHARE) / BATCHES).clamp(limits::BATCH_MIN, limits::BATCH)
     }
 
-    /// Whether a batch that takes so many bytes is one that the reader made, and not one that a large record made grow.
+    /// Whether a batch of this size was made by the reader, and not enlarged by a large record.
     pub fn is_batch(self, room: usize) -> bool {
         (self.batch()..=self.batch() + limits::BATCH_SLACK).contains(&room)
     }
 
-    /// Bytes of all batches that are on their way or spare.
+    /// Bytes of all batches, in transit or spare.
     pub fn queues(self) -> usize {
         BATCHES * (self.batch() + limits::BATCH_SLACK)
     }
 
-    /// Bytes of batches of which events wait for their order to settle.
+    /// Bytes of batches whose events wait to be ordered.
     pub fn order(self) -> usize {
         self.share(limits::ORDER_SHARE).max(limits::FRAME_MAX)
     }
@@ -64,7 +64,7 @@ impl Budget {
         self.share(limits::ARGUMENTS_SHARE).max(limits::FRAME_MAX)
     }
 
-    /// Bytes of requests of io_uring whose end was not seen yet.
+    /// Bytes of io_uring requests that wait for completion.
     pub fn requests(self) -> usize {
         self.share(limits::REQUESTS_SHARE)
     }
@@ -84,20 +84,20 @@ impl Budget {
         self.share(limits::ACCOUNTS_SHARE)
     }
 
-    /// Bytes of kept events, when everything else takes `others`.
+    /// Bytes of kept events, if everything else uses `others`.
     pub fn kept(self, others: usize) -> usize {
         self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))
     }
 }
 
-/// Bytes that a cgroup of this path takes: in [`World`](crate::enrich::World), and in the feed, which remembers what is known
-/// there.
+/// Bytes for a cgroup with this path: in [`World`](crate::enrich::World), and in the feed, which tracks the known
+/// cgroups.
 pub fn cgroup_bytes(path: &[u8]) -> usize {
     Fifo::<CgroupId, Box<[u8]>>::ENTRY + Fifo::<CgroupId, ()>::ENTRY + path.len() + 16
 }
 
-/// Lets the allocator give large blocks back to the system as soon as they are freed, so that memory once used for long
-/// arguments does not stay ours. Left to itself the C library of GNU keeps up to 64 MiB of them. Before any thread is started.
+/// Makes the allocator return large freed blocks to the system immediately, so that memory for long arguments is
+/// released. By default glibc keeps up to 64 MiB of them. Call this before any thread is started.
 pub fn give_back_when_freed() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes plain numbers.

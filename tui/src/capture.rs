@@ -1,9 +1,9 @@
-//! The capture filter: made by the filter language, put into force by the source.
+//! The capture filter: compiled from the filter language, installed by the source.
 
 use std::sync::Arc;
 use tracetui_shared::capture::{Capture, CommGlobs};
 
-/// What the kernel side is to let through: the capture filter with its lists.
+/// The capture filter with its lists: what the kernel side passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureFilter {
     /// Kinds, tests and globs.
@@ -21,7 +21,7 @@ pub struct CaptureFilter {
 
 type PathTest = dyn Fn(&[u8]) -> bool + Send + Sync;
 
-/// What the path of a cgroup must satisfy.
+/// A condition on the path of a cgroup.
 #[derive(Clone)]
 pub struct CgroupTest {
     text: Box<[u8]>,
@@ -29,7 +29,7 @@ pub struct CgroupTest {
 }
 
 impl CgroupTest {
-    /// A test and how it was written, which is what two tests are compared by.
+    /// A condition and its source text. Two conditions are equal if their texts are.
     pub fn new(text: &[u8], holds: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> CgroupTest {
         CgroupTest { text: text.into(), holds: Arc::new(holds) }
     }
@@ -55,7 +55,7 @@ impl PartialEq for CgroupTest {
 impl Eq for CgroupTest {}
 
 impl CaptureFilter {
-    /// Lets nothing through.
+    /// Passes nothing.
     pub const NOTHING: CaptureFilter = CaptureFilter {
         capture: Capture { kinds: 0, tests: 0, start_offset: 0, comm: CommGlobs::NONE },
         pids: Vec::new(),

@@ -1,4 +1,4 @@
-//! A map that forgets its oldest entries when it has too many, or too many bytes.
+//! A map with limits on entries and bytes that evicts the oldest entries.
 
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;

@@ -1,24 +1,24 @@
-//! tracetui as a library: the binary, the tests and the benchmarks are made of it. What they do not use is `pub(crate)`.
+//! The library behind the binary, the tests and the benchmarks. Items that they do not use are `pub(crate)`.
 //!
-//! The modules in the order in which data flows:
+//! The modules, in the order of the data flow:
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
-//! | [`source`] | brings frames: from the kernel ([`source::live`]), from the host ([`source::host`]), or made by a program ([`source::synthetic`]) |
+//! | [`source`] | the sources of frames: the kernel ([`source::live`]), the host ([`source::host`]), synthetic frames ([`source::synthetic`]) |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
-//! | [`capture`] | what the kernel side is to let through: made by [`filter`], put into force by [`source`] |
+//! | [`capture`] | the capture filter of the kernel side: compiled by [`filter`], installed by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
-//! | [`enrich`] | folds events and host frames into what is known of processes, users, cgroups and clocks |
-//! | [`filter`] | the filter language, and what of it the kernel decides |
+//! | [`enrich`] | maintains processes, users, cgroups and clocks from events and host frames |
+//! | [`filter`] | the filter language, and the part that the kernel applies |
 //! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
-//! | `store` | the events that are kept, bounded by bytes |
+//! | `store` | the kept events, limited in bytes |
 //! | [`sink`] | events as text, JSON and CSV |
-//! | [`app`] | the dashboard's state and what keys do |
+//! | [`app`] | the state of the dashboard, and the keys |
 //! | [`view`] | draws that state |
-//! | `arch` | what differs between architectures |
-//! | [`budget`], [`limits`] | how memory is divided, and every other bound |
-//! | `text` | how bytes, numbers and times are written: escaping, widths |
-//! | [`cli`], [`command`] | arguments, and one file a subcommand |
+//! | `arch` | the differences between architectures |
+//! | [`budget`], [`limits`] | the division of memory, and all other limits |
+//! | `text` | formatting of bytes, numbers and times: escaping, widths |
+//! | [`cli`], [`command`] | the command line, and one file per subcommand |
 pub mod account;
 pub mod app;
 pub(crate) mod arch;

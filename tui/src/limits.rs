@@ -1,125 +1,124 @@
-//! Every bound, its unit, and what happens when it is reached.
+//! All limits, with their units and the behaviour at the limit.
 
 use std::time::Duration;
 
-/// Bytes of arguments that the process table keeps of each process. Longer ones are cut there; the event has them whole.
+/// Bytes of arguments that the process table keeps per process. Longer arguments are truncated there, but not in the
+/// event.
 pub const KEPT_ARGV: usize = 4096;
 
-/// Ended processes that the process table keeps. The oldest is forgotten; events that were theirs keep their own reference.
+/// Ended processes in the process table. The oldest is evicted; its events keep their reference.
 pub const DEAD_PROCESSES: usize = 32_768;
 
-/// Cgroups whose path is known. The oldest is forgotten, and counted (`cgroups_evicted`); it is looked up again at its next
-/// event. With `--cgroup` the kernel's map has as many.
+/// Cgroups whose path is kept. The oldest is evicted and counted (`cgroups_evicted`), and looked up again at its next
+/// event. With `--cgroup` the kernel's map has the same size.
 pub const CGROUPS: usize = 65_536;
 
-/// Users, and groups, whose name is read at the start. Further ones show their number.
+/// Users, and groups, whose names are read at the start. Further ones are shown as numbers.
 pub const ACCOUNTS: usize = 65_536;
 
-/// Columns and rows of the screen that are drawn on; what a terminal claims beyond stays empty.
+/// Columns and rows of the screen. The rest of a larger terminal stays empty.
 pub const SCREEN: (u16, u16) = (1000, 500);
 
-/// CPUs of which records are taken: as many as a kernel can have (`NR_CPUS`). Of a record that names a higher one the number
-/// is not checked.
+/// CPUs: the maximum of the kernel (`NR_CPUS`). The numbers of records with a higher CPU are not checked.
 pub const CPUS: u32 = 8_192;
 
-/// Probes whose state is kept. Further ones are not shown.
+/// Probes in the list. Further ones are not shown.
 pub const PROBES: usize = 256;
 
-/// Nanoseconds for which events wait to be put in order: a later record of the ring may be this much earlier.
+/// Nanoseconds that events wait to be ordered: a later record in the ring may be earlier by this much.
 pub const ORDER_WINDOW_NS: u64 = 20_000_000;
 
-/// The same where an attached probe can be preempted between taking the time and writing the record
-/// ([`Probe::preemptible`](crate::frame::host::Probe::preemptible)): as long as a task may have to wait for its turn on a
-/// crowded processor.
+/// The same if an attached probe can be preempted between taking the time and writing the record
+/// ([`Probe::preemptible`](crate::frame::host::Probe::preemptible)): the time that a task may wait for a busy CPU.
 pub const ORDER_WINDOW_PREEMPTIBLE_NS: u64 = 250_000_000;
 
-/// For how long events wait to be put in order, in nanoseconds. The ring is looked at for as long after an event.
+/// Nanoseconds that events wait to be ordered. The ring is polled for the same time after an event.
 pub const fn order_window_ns(preemptible: bool) -> u64 {
     if preemptible { ORDER_WINDOW_PREEMPTIBLE_NS } else { ORDER_WINDOW_NS }
 }
 
-/// Nanoseconds for which an exec waits for its continuations. Then it is delivered, cut short.
+/// Nanoseconds that an exec waits for its continuations. Then it is delivered, truncated.
 pub const CONTINUATION_NS: u64 = 1_000_000_000;
 
-/// Bytes of the largest frame that is put together (an exec with all its continuations).
+/// Bytes of the largest reassembled frame (an exec with all its continuations).
 pub const FRAME_MAX: usize = 4 << 20;
 
-/// Bytes of the largest batch that the ring's reader hands over, and of the smallest: [`Budget::batch`](crate::budget::Budget::batch)
-/// is between them. What would make it longer goes to the next one, but for one record.
+/// Bytes of the largest batch of the ring's reader: [`Budget::batch`](crate::budget::Budget::batch) is between
+/// [`BATCH_MIN`] and this. A batch may exceed it by one record.
 pub const BATCH: usize = 1 << 20;
 
-/// See [`BATCH`].
+/// Bytes of the smallest batch. See [`BATCH`].
 pub const BATCH_MIN: usize = 64 << 10;
 
-/// Bytes that a batch has room for beyond its size: the largest record of the ring, and what the host adds.
+/// Extra bytes in a batch: for the largest record of the ring, and for host frames.
 pub const BATCH_SLACK: usize = 32 << 10;
 
-/// Batches that wait between the ring's reader and the pipeline. Then the reader stops reading, and the kernel's ring
-/// is the one place that loses events.
+/// Batches that wait between the ring's reader and the pipeline. Then the reader waits, and events are lost in the
+/// kernel's ring only.
 pub const BATCHES_QUEUED: usize = 24;
 
-/// Sums that do not hold which the account names. Further ones are not named.
+/// Wrong sums that the account lists. Further ones are omitted.
 pub const DISCREPANCIES: usize = 64;
 
-/// Batches that wait to be filled again. Further ones, and those that are not of the usual size, are freed.
+/// Spare batches. Further ones, and those of unusual size, are freed.
 pub const BATCHES_SPARE: usize = 8;
 
 /// The default of `--ring-size`, bytes.
 pub const RING_DEFAULT: u64 = 16 << 20;
 
-/// The smallest ring, bytes: a page would do, but no long exec would fit.
+/// The smallest ring, bytes. A page would be possible, but too small for long execs.
 pub const RING_MIN: u64 = 64 << 10;
 
-/// The largest ring, bytes: what `u32` sizes and 2 GiB mappings allow.
+/// The largest ring, bytes: the limit of `u32` sizes and 2 GiB mappings.
 pub const RING_MAX: u64 = 1 << 30;
 
-/// The default of `--memory`, bytes of everything that grows with what is traced. [`Budget`](crate::budget::Budget) divides
-/// them: below, the most that each part may take. What the parts do not take is left to the kept events, of which the
-/// oldest are evicted, and counted.
+/// The default of `--memory`: bytes of everything that grows with the trace. [`Budget`](crate::budget::Budget) divides
+/// them; the maximum of each part is below. The rest is for the kept events, of which the oldest are evicted and
+/// counted.
 pub const MEMORY_DEFAULT: u64 = 256 << 20;
 
-/// Of the budget, for batches on their way and spare: one part in so many. Batches are smaller then.
+/// Share of the budget (1/n) for batches in transit and spare. With a small budget, batches are smaller.
 pub const QUEUES_SHARE: u64 = 8;
 
-/// Of the budget, for events that wait for their order to settle: one part in so many, but [`FRAME_MAX`] at least. Then the
-/// oldest are handed on at once, and counted (`unsettled`).
+/// Share of the budget (1/n) for events that wait to be ordered, at least [`FRAME_MAX`]. At the limit the oldest are
+/// delivered early, and counted (`unsettled`).
 pub const ORDER_SHARE: u64 = 4;
 
-/// Of the budget, for execs that wait for the rest of their arguments: one part in so many, but [`FRAME_MAX`] at least. Then
-/// the one that waits longest is delivered, cut short.
+/// Share of the budget (1/n) for execs that wait for the rest of their arguments, at least [`FRAME_MAX`]. At the limit
+/// the oldest is delivered, truncated.
 pub const ARGUMENTS_SHARE: u64 = 8;
 
-/// Part of the memory (1/n) for requests of io_uring whose end was not seen yet. The oldest are forgotten: their events come
-/// without a path, and are counted as hollow.
+/// Share of the budget (1/n) for io_uring requests that wait for completion. At the limit the oldest is evicted: its
+/// event has no path, and is counted (`hollow`).
 pub const REQUESTS_SHARE: u64 = 32;
 
-/// Of the budget, for the process table: one part in so many. Then ended processes are forgotten, the oldest first; when there
-/// are none, the living that did nothing for longest, and they are counted (`processes_evicted`).
+/// Share of the budget (1/n) for the process table. At the limit ended processes are evicted, the oldest first; then
+/// the live processes that were idle longest, which are counted (`processes_evicted`).
 pub const PROCESSES_SHARE: u64 = 8;
 
-/// Of the budget, for the paths of cgroups: one part in so many. As [`CGROUPS`] says.
+/// Share of the budget (1/n) for the paths of cgroups. See [`CGROUPS`].
 pub const CGROUPS_SHARE: u64 = 32;
 
-/// Of the budget, for the names of users and groups: one part in so many. As [`ACCOUNTS`] says.
+/// Share of the budget (1/n) for the names of users and groups. See [`ACCOUNTS`].
 pub const ACCOUNTS_SHARE: u64 = 16;
 
-/// Of the budget, for kept events at least: one part in so many.
+/// Minimum share of the budget (1/n) for kept events.
 pub const KEPT_SHARE: u64 = 4;
 
-/// Bytes of a buffer that is kept from one event to the next. A longer one, which a long exec made, is given back.
+/// Bytes of a buffer that is kept between events. A larger one, after a long exec, is freed.
 pub const SCRATCH: usize = 256 << 10;
 
-/// Bytes that what a COMMAND writes takes while the dashboard has the screen. The oldest lines are dropped, and counted.
+/// Bytes of the output of a COMMAND during the dashboard. At the limit the oldest lines are dropped and counted.
 pub const COMMAND_OUTPUT: usize = 1 << 20;
 
-/// Bytes of a line of a COMMAND's output that are one row. A longer line is several.
+/// Bytes per row of the output of a COMMAND. A longer line is split.
 pub const COMMAND_LINE: usize = 4096;
 
-/// Bytes of output that wait for a reader. Then no more events are taken from the ring's reader, which then waits too.
+/// Bytes of queued output. At the limit the pipeline waits, and then the ring's reader.
 pub const OUTPUT_QUEUED: usize = 256 << 10;
 
-/// For how long an output may take nothing after a signal asked tracetui to end. Then what waits is given up, and said to be:
-/// its events do not count as delivered.
+/// The time that an output may stall after a termination signal. Then the queued output is dropped and reported: its
+/// events do not count as delivered.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Characters of a filter expression.
@@ -128,8 +127,8 @@ pub const FILTER_MAX: usize = 64 << 10;
 /// Depth of parentheses and `not` in a filter expression.
 pub const FILTER_DEPTH: usize = 64;
 
-/// Regexes and bare words in a filter expression. One with more is refused.
+/// Regexes and bare words in a filter expression. More are an error.
 pub const FILTER_REGEXES: usize = 128;
 
-/// Bytes of a compiled regex, and of its cache. A larger one is refused; a fuller cache is emptied.
+/// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;

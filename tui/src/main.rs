@@ -29,12 +29,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The arguments; where they are wrong, or help was asked for, that is said, and the exit status is given.
+/// The arguments. On a usage error or a help request, prints the message and returns the exit status.
 fn arguments() -> Result<Cli, ExitCode> {
     let given = || std::env::args_os();
     let error = match Cli::try_parse() {
         Ok(cli) if cli.lacks_command(given().last().as_deref()) => {
-            let text = "no COMMAND follows --: without one, everything is traced";
+            let text = "missing COMMAND after --; omit -- to trace everything";
             Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, text)
         }
         Ok(cli) => return Ok(cli),

@@ -1,7 +1,7 @@
-//! The way of an event through user space, on one page: frames come in as batches, are checked for gaps, put together,
-//! put in order, decoded and folded into the [`World`]; what is left goes to the sink or the store.
+//! The path of an event through user space: frames arrive in batches, are checked for gaps, reassembled, ordered,
+//! decoded and applied to the [`World`]. Events that pass the filter go to the sink or the store.
 //!
-//! The pipeline does no I/O and looks at no clock: what it does is a function of the frames that it was fed.
+//! The pipeline does no I/O and reads no clock: its output is a function of its frames.
 
 mod assemble;
 mod command;
@@ -58,7 +58,7 @@ pub struct Pipeline {
     unframed: u64,
     /// Whether the last batch said that nothing waited in the ring.
     drained: bool,
-    /// Events that were handed on before their order was settled.
+    /// Events that were delivered before they could be ordered.
     unsettled: u64,
     command: Option<CommandTree>,
     /// Everything was handed on: the account can be proved.

@@ -1,4 +1,4 @@
-//! Copying: text for the terminal's clipboard (OSC 52), and commands that a shell takes as they were.
+//! Copying: text for the terminal's clipboard (OSC 52), and commands quoted for a shell.
 
 use crate::event::describe::args;
 use crate::event::process::Process;
@@ -42,8 +42,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The command that the event's process runs (of an exec: that was asked for), as a shell takes it. `None` when it is
-/// not known.
+/// The command of the event's process (exec: as passed), quoted for a shell. `None` if unknown.
 pub(crate) fn command(seen: &Seen<'_>) -> Option<String> {
     let mut exe = Vec::new();
     let area = match &seen.event.body {
@@ -65,7 +64,7 @@ pub(crate) fn command_of(process: &Process) -> Option<String> {
     shell_words(&process.image.argv, &process.image.exe)
 }
 
-/// An argument area as shell words; `exe` stands for a first word that is missing or would be taken for something else.
+/// An argument area as shell words. `exe` replaces a first word that is missing or ambiguous.
 fn shell_words(area: &[u8], exe: &[u8]) -> Option<String> {
     let mut words = args(area);
     let first = words.next().filter(|word| !word.is_empty() && !word.starts_with(b"-")).unwrap_or(exe);

@@ -1,4 +1,4 @@
-//! The detail pane: what it is about, which of its tabs is open, and the files of its process.
+//! The detail pane: its subject, the open tab, and the files of its process.
 
 use crate::event::process::ProcessKey;
 use crate::store::index::{Answer, Index};
@@ -22,7 +22,7 @@ pub enum Tab {
     Info,
     /// The files that the process opened.
     Files,
-    /// The processes that it comes from.
+    /// The ancestors of the process.
     Parents,
 }
 
@@ -30,7 +30,7 @@ impl Tab {
     /// Every tab, in order.
     pub const ALL: [Tab; 3] = [Tab::Info, Tab::Files, Tab::Parents];
 
-    /// What stands on it.
+    /// The title.
     pub fn title(self) -> &'static str {
         match self {
             Tab::Info => "Info",
@@ -39,14 +39,14 @@ impl Tab {
         }
     }
 
-    /// The tab that is this many further on.
+    /// The tab `by` positions further.
     pub fn step(self, by: usize) -> Tab {
         let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
         Tab::ALL[(at + by) % Tab::ALL.len()]
     }
 }
 
-/// What the pane is about.
+/// The subject of the pane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// An event and its process.
@@ -61,7 +61,7 @@ pub struct Detail {
     size: Option<Size>,
     /// The open tab.
     pub tab: Tab,
-    /// Lines that are scrolled away.
+    /// The scroll offset, in lines.
     pub scroll: usize,
     /// The event whose process was left for a parent, and that parent.
     climbed: Option<(Id, ProcessKey)>,
@@ -74,13 +74,13 @@ impl Detail {
         self.size
     }
 
-    /// Opens it; once more gives it the whole body.
+    /// Opens the pane; a second call enlarges it to the whole body.
     pub fn open(&mut self) {
         self.size = Some(if self.size.is_some() { Size::Full } else { Size::Part });
         self.scroll = 0;
     }
 
-    /// One step back; `false` when it is closed.
+    /// Goes one step back; `false` if the pane is closed.
     pub fn back(&mut self) -> bool {
         if self.climbed.take().is_some() {
             return true;
@@ -101,7 +101,7 @@ impl Detail {
         *self = Detail { tab: self.tab, ..Detail::default() };
     }
 
-    /// What it is about, when this event is selected.
+    /// The subject, if this event is selected.
     pub fn subject(&self, selected: Id) -> Subject {
         match self.climbed {
             Some((from, process)) if from == selected => Subject::Process(process),
@@ -109,7 +109,7 @@ impl Detail {
         }
     }
 
-    /// Goes to a process that the event's process comes from.
+    /// Goes to an ancestor of the event's process.
     pub fn climb(&mut self, selected: Id, to: ProcessKey) {
         self.climbed = Some((selected, to));
         self.scroll = 0;
@@ -120,7 +120,7 @@ impl Detail {
         self.files.as_ref()
     }
 
-    /// Sees to it that the files are those of this process.
+    /// Selects the process whose files are listed.
     pub fn about(&mut self, process: Option<ProcessKey>, store: &Store) {
         let wanted = process.filter(|_| self.size.is_some());
         if self.files.as_ref().map(|files| files.process) == wanted {
@@ -137,7 +137,7 @@ impl Detail {
         }
     }
 
-    /// Goes on looking for files.
+    /// Continues the search for files.
     pub fn scan(&mut self, store: &Store, budget: usize) {
         if let Some(files) = &mut self.files {
             files.index.evict(store);
@@ -146,7 +146,7 @@ impl Detail {
         }
     }
 
-    /// Whether it is still looking.
+    /// Whether the search is still running.
     pub fn scanning(&self, store: &Store) -> bool {
         self.files.as_ref().is_some_and(|files| files.index.scanning(store))
     }
@@ -160,12 +160,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// How many.
+    /// The number.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }

@@ -12,9 +12,9 @@ const LINE: usize = 4096;
 /// A line with a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// What stands left of the cursor.
+    /// The text left of the cursor.
     before: String,
-    /// What stands right of it.
+    /// The text right of the cursor.
     after: String,
     /// How far back in the history it came from; 0 is not from there.
     back: usize,
@@ -22,16 +22,16 @@ pub struct Line {
     typed: String,
 }
 
-/// What a key did to a line.
+/// The effect of a key on a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Edited {
-    /// The text is another.
+    /// The text changed.
     Changed,
     /// The text is the same.
     Same,
     /// The line is finished.
     Done,
-    /// It is to be as if nothing was typed.
+    /// The edit is cancelled.
     Cancelled,
 }
 
@@ -46,12 +46,12 @@ impl Line {
         format!("{}{}", self.before, self.after)
     }
 
-    /// What stands left and right of the cursor.
+    /// The text left and right of the cursor.
     pub fn parts(&self) -> (&str, &str) {
         (&self.before, &self.after)
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, press: Press, history: &History) -> Edited {
         match press.code {
             KeyCode::Enter => return Edited::Done,

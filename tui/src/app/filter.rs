@@ -1,4 +1,4 @@
-//! The display filter as the user sees it: a text made of parts, the last good one in force.
+//! The display filter: a text of several parts. The last valid one is in effect.
 
 use super::edit::{History, Line};
 use super::keymap::Press;
@@ -19,7 +19,7 @@ pub trait DisplayFilter: fmt::Debug {
         false
     }
 
-    /// The ids of the trees that it asks for.
+    /// The ids of its trees.
     fn roots(&self) -> Vec<Tgid> {
         Vec::new()
     }
@@ -28,14 +28,14 @@ pub trait DisplayFilter: fmt::Debug {
     fn parts(&self) -> Vec<String>;
 }
 
-/// Why a text is no filter.
+/// The reason why a text is not a valid filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FilterError {
-    /// Where, in bytes of the text.
+    /// The place in the text, in bytes.
     pub at: Range<usize>,
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// What may have been meant.
+    /// The suggested correction.
     pub hint: Option<String>,
 }
 
@@ -55,12 +55,12 @@ pub struct FilterState {
     history: History,
 }
 
-/// What became of the filter.
+/// The result of a change of the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// Another filter is in force.
+    /// Another filter is in effect.
     Applied,
-    /// The same one is.
+    /// The filter is unchanged.
     None,
 }
 
@@ -78,17 +78,17 @@ impl FilterState {
         }
     }
 
-    /// The filter in force; `None` shows everything.
+    /// The filter in effect; `None` shows everything.
     pub fn applied(&self) -> Option<&dyn DisplayFilter> {
         self.applied.as_deref()
     }
 
-    /// The ids of the trees that the filter in force asks for.
+    /// The ids of the trees in the filter in effect.
     pub fn roots(&self) -> Vec<Tgid> {
         self.applied.as_ref().map(|filter| filter.roots()).unwrap_or_default()
     }
 
-    /// The text of the filter in force.
+    /// The text of the filter in effect.
     pub fn text(&self) -> String {
         self.parts.join(" ")
     }
@@ -98,15 +98,15 @@ impl FilterState {
         self.line.as_ref()
     }
 
-    /// What is wrong with the line.
+    /// The error in the line.
     pub fn error(&self) -> Option<&FilterError> {
         self.error.as_ref()
     }
 
-    /// Puts this text in force.
+    /// Sets the filter to this text.
     ///
     /// # Errors
-    /// When it is no filter; then nothing changes.
+    /// If the text is not a valid filter; then nothing changes.
     pub fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         self.applied = match text.trim() {
             "" => None,
@@ -130,7 +130,7 @@ impl FilterState {
         self.take(&text, world)
     }
 
-    /// Takes the newest part away.
+    /// Removes the newest part.
     pub fn peel(&mut self, world: &World) -> Result<Change, FilterError> {
         match self.parts.split_last() {
             Some((_, older)) => self.take(&older.join(" "), world),
@@ -144,7 +144,7 @@ impl FilterState {
         Ok(Change::Applied)
     }
 
-    /// Takes all parts away.
+    /// Removes all parts.
     pub fn clear(&mut self) {
         self.parts.clear();
         self.applied = None;
@@ -160,7 +160,7 @@ impl FilterState {
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
 
-    /// Takes a key of the line.
+    /// Handles a key in the line.
     pub fn key(&mut self, press: Press, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
         match line.key(press, &self.history) {

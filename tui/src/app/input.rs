@@ -1,42 +1,42 @@
-//! What comes into the dashboard, and what it wants done.
+//! The inputs and the effects of the dashboard.
 
 use crate::frame::Batch;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::time::Duration;
 
-/// Everything that can happen to the dashboard.
+/// An input of the dashboard.
 #[derive(Debug)]
 pub enum Input {
     /// Frames came.
     Batch(Batch),
     /// A key was pressed.
     Key(KeyEvent),
-    /// The mouse did something.
+    /// A mouse event.
     Mouse(MouseEvent),
     /// The screen has this many columns and rows.
     Resize(u16, u16),
-    /// Time went on. Comes once a second, and at once while [`super::App::busy`].
+    /// A tick: once a second, and immediately while [`super::App::busy`].
     Tick(Tick),
-    /// The process was told something.
+    /// The process received a signal.
     Signal(Signal),
-    /// The COMMAND wrote.
+    /// Output of the COMMAND.
     Output(Vec<u8>),
-    /// The COMMAND ended, like this.
+    /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
     /// No more frames will come.
     SourceEnded,
 }
 
-/// What the loop knows at a tick.
+/// The data of a tick.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tick {
-    /// Since the start, by a clock that never steps.
+    /// Time since the start, by a monotonic clock.
     pub now: Duration,
-    /// What the process uses; `None` when it was not asked this time.
+    /// Resource usage; `None` if it was not queried this time.
     pub usage: Option<Usage>,
 }
 
-/// What the process uses itself.
+/// The resource usage of tracetui.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Processor time so far.
@@ -45,18 +45,18 @@ pub struct Usage {
     pub resident: u64,
 }
 
-/// Signals that the dashboard answers.
+/// The signals that the dashboard handles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// Come to an end: SIGTERM, SIGHUP, SIGQUIT, SIGINT.
+    /// Terminate: SIGTERM, SIGHUP, SIGQUIT, SIGINT.
     End,
-    /// Go to the background: SIGTSTP.
+    /// Suspend: SIGTSTP.
     Suspend,
-    /// Back in the foreground: SIGCONT.
+    /// Continue: SIGCONT.
     Continue,
 }
 
-/// What the loop is to do.
+/// An action for the loop.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Leave.
@@ -65,11 +65,11 @@ pub enum Effect {
     Redraw,
     /// Draw everything again on a cleared screen.
     Clear,
-    /// Hand these bytes to the terminal's clipboard.
+    /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
     /// Give the terminal back and stop until continued.
     Suspend,
 }
 
-/// What the loop is to do, in order.
+/// Actions for the loop, in order.
 pub type Effects = Vec<Effect>;

@@ -1,4 +1,4 @@
-//! The one table of keys: what they do, the footer, the help overlay and the documentation all come from it.
+//! The table of keys. The footer, the help overlay and the documentation are derived from it.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tracetui_shared::kind::Kind;
@@ -47,10 +47,10 @@ pub(crate) enum Action {
     Quit,
 }
 
-/// Where a key means what it means.
+/// The scope of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Scope {
-    /// Everywhere but where text is typed.
+    /// Everywhere except while text is typed.
     Everywhere,
     /// While the detail pane is open; goes before [`Scope::Everywhere`].
     Detail,
@@ -79,8 +79,8 @@ impl Section {
             Section::Move => "Move",
             Section::Find => "Find",
             Section::Filter => "Filter",
-            Section::Selected => "From the selected row",
-            Section::Detail => "In the detail pane",
+            Section::Selected => "Selected row",
+            Section::Detail => "Detail pane",
             Section::View => "View",
         }
     }
@@ -169,45 +169,45 @@ static OF_KINDS: [Press; Kind::PROBED.len()] = {
 
 const fn of_kind(at: usize) -> Binding {
     let keys = std::slice::from_ref(&OF_KINDS[at]);
-    bind(Section::Filter, keys, Action::Toggle(Kind::DEFAULT_FIRST[at]), "", "kinds on, off; K forks")
+    bind(Section::Filter, keys, Action::Toggle(Kind::DEFAULT_FIRST[at]), "", "toggle kinds; K forks")
 }
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; never hides"),
-    bind(Section::Find, &[key('n')], Action::Next, "", "next, previous match"),
-    bind(Section::Find, &[key('N')], Action::Previous, "", "next, previous match"),
-    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applied as typed"),
-    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only this pid, comm, user"),
-    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "its whole process tree"),
-    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only this pid, comm, user"),
-    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "not this comm"),
+    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; hides nothing"),
+    bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
+    bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
+    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applies as you type"),
+    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only this pid, comm or user"),
+    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "only its process tree"),
+    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only this pid, comm or user"),
+    bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide this comm"),
     bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent process"),
-    bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "next, previous tab"),
-    bind(Section::Detail, &[code(KeyCode::BackTab)], Action::PreviousTab, "", "next, previous tab"),
-    bind(Section::Move, &[code(KeyCode::Enter)], Action::Enter, "detail", "details; again: full"),
-    bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause the view only"),
-    bind(Section::Move, &[key('F')], Action::Follow, "follow", "follow the newest"),
-    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "failures only"),
-    bind(Section::View, &[key('t')], Action::TimeMode, "time", "clock, start, delta"),
-    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only this pid, comm, user"),
-    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line, the command"),
-    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy the line, the command"),
+    bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "next or previous tab"),
+    bind(Section::Detail, &[code(KeyCode::BackTab)], Action::PreviousTab, "", "next or previous tab"),
+    bind(Section::Move, &[code(KeyCode::Enter)], Action::Enter, "detail", "details, then full size"),
+    bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause (keeps tracing)"),
+    bind(Section::Move, &[key('F')], Action::Follow, "follow", "follow new events"),
+    bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failures"),
+    bind(Section::View, &[key('t')], Action::TimeMode, "time", "cycle the time format"),
+    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only this pid, comm or user"),
+    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line or the command"),
+    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy the line or the command"),
 ];
 
 const AFTER_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; COMMAND's output"),
-    bind(Section::View, &[key('o')], Action::Output, "", "losses; COMMAND's output"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; command output"),
+    bind(Section::View, &[key('o')], Action::Output, "", "losses; command output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
-    bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "back; removes filters"),
-    bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down, up"),
-    bind(Section::Move, &[key('k'), code(KeyCode::Up)], Action::Up, "", "down, up"),
-    bind(Section::Move, &[code(KeyCode::PageDown)], Action::PageDown, "", "a page"),
-    bind(Section::Move, &[code(KeyCode::PageUp)], Action::PageUp, "", "a page"),
-    bind(Section::Move, &[ctrl('d')], Action::HalfDown, "", "half a page"),
-    bind(Section::Move, &[ctrl('u')], Action::HalfUp, "", "half a page"),
-    bind(Section::Move, &[key('g'), code(KeyCode::Home)], Action::Start, "", "to the oldest"),
-    bind(Section::Move, &[key('G'), code(KeyCode::End)], Action::End, "", "to the newest; follow"),
+    bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
+    bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down or up"),
+    bind(Section::Move, &[key('k'), code(KeyCode::Up)], Action::Up, "", "down or up"),
+    bind(Section::Move, &[code(KeyCode::PageDown)], Action::PageDown, "", "page down or up"),
+    bind(Section::Move, &[code(KeyCode::PageUp)], Action::PageUp, "", "page down or up"),
+    bind(Section::Move, &[ctrl('d')], Action::HalfDown, "", "half page down or up"),
+    bind(Section::Move, &[ctrl('u')], Action::HalfUp, "", "half page down or up"),
+    bind(Section::Move, &[key('g'), code(KeyCode::Home)], Action::Start, "", "go to the oldest"),
+    bind(Section::Move, &[key('G'), code(KeyCode::End)], Action::End, "", "go to the newest; follow"),
     bind(Section::Move, &[key('h'), code(KeyCode::Left)], Action::Left, "", "scroll DETAIL sideways"),
     bind(Section::Move, &[key('l'), code(KeyCode::Right)], Action::Right, "", "scroll DETAIL sideways"),
     bind(Section::View, &[ctrl('r')], Action::Reset, "", "reset the view"),
@@ -228,7 +228,7 @@ pub(crate) fn lookup(press: Press, detail: bool) -> Option<Action> {
 }
 
 impl Press {
-    /// What the key is called.
+    /// The name of the key.
     pub fn name(self) -> String {
         match self.code {
             KeyCode::Char(' ') => "Space".to_owned(),
@@ -249,7 +249,7 @@ impl Binding {
     }
 }
 
-/// The keys of a section and what they do; those that do the same together.
+/// The keys of a section with their help; keys with the same help are merged.
 pub(crate) fn rows(section: Section) -> Vec<(String, &'static str)> {
     let mut rows: Vec<(String, &'static str)> = Vec::new();
     for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {

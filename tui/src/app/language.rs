@@ -36,7 +36,7 @@ impl DisplayFilter for Language {
 /// Reads an expression of the filter language.
 ///
 /// # Errors
-/// [`FilterError`] says what is wrong, where, and what to write instead.
+/// [`FilterError`] with the message, the place and a hint.
 pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterError> {
     let filter = Filter::parse(text, world).map_err(|error| FilterError {
         at: error.at,

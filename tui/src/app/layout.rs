@@ -1,15 +1,15 @@
-//! Which rows and columns of the screen belong to what: for drawing, and for moving by a page.
+//! The layout of the screen, for drawing and for moving by a page.
 
 use super::detail::Size;
 use ratatui::layout::Rect;
 
-/// Columns from which the detail pane stands at the right.
+/// The screen width from which the detail pane is at the right.
 const SIDE_BY_SIDE: u16 = 140;
 
-/// The screen, divided. What has no room is empty.
+/// The areas of the screen. An area without room is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Areas {
-    /// Live or not, how fast, how much is lost.
+    /// State, event rates and losses.
     pub header: Rect,
     /// The filter and the kinds.
     pub filter: Rect,
@@ -19,14 +19,14 @@ pub struct Areas {
     pub list: Rect,
     /// The detail pane with its title.
     pub detail: Rect,
-    /// Memory, ring, what is hidden.
+    /// Memory, ring and hidden events.
     pub status: Rect,
     /// Keys.
     pub footer: Rect,
 }
 
 impl Areas {
-    /// What lies between the filter and the status line: where overlays stand.
+    /// The area between the filter line and the status line, where overlays are drawn.
     pub fn body(&self) -> Rect {
         let parts = [self.titles, self.list, self.detail].into_iter().filter(|part| !part.is_empty());
         parts.reduce(Rect::union).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The event list: which events it shows, which one is selected, what of it is on the screen.
+//! The event list: the shown events, the selected event, and the visible part.
 
 use super::filter::DisplayFilter;
 use crate::enrich::World;
@@ -10,9 +10,9 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// What is shown: kinds, failures, and the filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
-    /// The kinds that are.
+    /// The shown kinds.
     pub kinds: KindSet,
-    /// Only what failed.
+    /// Only failures.
     pub failures: bool,
     /// The filter.
     pub filter: Option<&'a dyn DisplayFilter>,
@@ -76,27 +76,27 @@ impl List {
         self.index.append(id, answer);
     }
 
-    /// Forgets what the store no longer keeps.
+    /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
         self.index.evict(store);
     }
 
-    /// Asks about everything again, the newest first.
+    /// Filters all events again, the newest first.
     pub fn restart(&mut self, store: &Store) {
         self.index = Index::new(store);
     }
 
-    /// Goes on asking.
+    /// Continues filtering.
     pub fn scan(&mut self, store: &Store, budget: usize, ask: impl FnMut(&Stored<'_>) -> Answer) {
         self.index.scan(store, budget, ask);
     }
 
-    /// Whether it is still asking.
+    /// Whether filtering is still running.
     pub fn scanning(&self, store: &Store) -> bool {
         self.index.scanning(store)
     }
 
-    /// Rows: of a paused view those that were there when it was paused.
+    /// The number of rows; in a paused view, the number at the time of the pause.
     pub fn rows(&self) -> usize {
         self.frozen.map_or(self.index.len(), |frozen| self.index.place(frozen))
     }
@@ -107,7 +107,7 @@ impl List {
         (self.rows() - gaps) as u64
     }
 
-    /// Events that are shown, or would be if the view were not paused.
+    /// The events that match, including those hidden by a pause.
     pub fn shown(&self) -> u64 {
         (self.index.len() - self.index.marked()) as u64
     }
@@ -117,7 +117,7 @@ impl List {
         self.index.get(at).filter(|_| at < self.rows())
     }
 
-    /// The place of the first row that is not older than `id`.
+    /// The position of the first row that is not older than `id`.
     pub fn place(&self, id: Id) -> usize {
         self.index.place(id)
     }
@@ -171,7 +171,7 @@ impl List {
         self.sideways = self.sideways.saturating_add_signed(cells).min(1 << 16);
     }
 
-    /// Freezes the view, or lets it go on.
+    /// Pauses or resumes the view.
     pub fn pause(&mut self, store: &Store) {
         self.frozen = match self.frozen {
             Some(_) => None,
@@ -188,7 +188,7 @@ impl List {
         self.follow = true;
     }
 
-    /// Stays where it is, on this event.
+    /// Stops following, and selects this event.
     pub fn select(&mut self, id: Id, height: usize, store: &Store) {
         if self.follow {
             self.top = self.row(self.first_row(height)).unwrap_or_default();
@@ -199,14 +199,14 @@ impl List {
         self.reveal(height);
     }
 
-    /// Stays where it is, on the row that is selected.
+    /// Stops following, on the selected row.
     pub fn stay(&mut self, height: usize, store: &Store) {
         if let Some(id) = self.selected().filter(|_| self.follow) {
             self.select(id, height, store);
         }
     }
 
-    /// Selects the row that is `rows` further down.
+    /// Moves the selection down by `rows`.
     pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {
         let Some(at) = self.cursor() else { return };
         if self.follow && rows > 0 {

@@ -1,5 +1,5 @@
-//! The dashboard's state, and what happens to it. It knows no widget and does no I/O: everything comes in as an
-//! [`Input`], what is to be done goes out as [`Effect`]s.
+//! The state of the dashboard and its transitions. It has no widgets and does no I/O: each change is an [`Input`], and
+//! its result is a list of [`Effect`]s.
 
 pub(crate) mod copy;
 pub(crate) mod detail;
@@ -40,10 +40,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// What the dashboard is told at its start.
+/// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bounds what is kept: events, and what is known around them.
+    /// The memory limit of events, processes and names.
     pub budget: Budget,
     /// Kinds that are shown at first.
     pub kinds: KindSet,
@@ -53,7 +53,7 @@ pub struct Settings {
     pub capture: String,
     /// The filter at first.
     pub filter: String,
-    /// Reads a filter.
+    /// Parses a filter.
     pub parse: ParseFilter,
 }
 
@@ -73,13 +73,13 @@ pub struct App {
     usage: UsageState,
     /// The COMMAND, if one was started.
     output: Option<Output>,
-    /// Quitting was asked for while the COMMAND runs, which the next press makes true.
+    /// Quit was pressed while the COMMAND runs; the next press quits.
     asked_to_quit: bool,
     extent: Extent,
     now: Duration,
 }
 
-/// How many lines there are beyond what the screen shows; found out by drawing.
+/// The number of lines beyond the visible ones, computed by drawing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
     /// Of the overlay.
@@ -100,12 +100,12 @@ struct ViewState {
     message: Option<(String, Duration)>,
 }
 
-/// What lies over the events.
+/// The overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Overlay {
     /// Which one.
     pub kind: OverlayKind,
-    /// Lines that are scrolled away.
+    /// The scroll offset, in lines.
     pub scroll: usize,
 }
 
@@ -116,17 +116,17 @@ pub enum OverlayKind {
     Help,
     /// The report on lost events.
     Loss,
-    /// What the COMMAND wrote.
+    /// The output of the COMMAND.
     Output,
 }
 
-/// Whether frames still come.
+/// Whether the source is live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SourceState {
-    /// They do.
+    /// Frames still arrive.
     #[default]
     Live,
-    /// They ended.
+    /// The source has ended.
     Ended,
 }
 
@@ -137,56 +137,56 @@ struct UsageState {
     cpu_percent: Option<f64>,
 }
 
-/// What takes how many bytes of memory (processes and events: estimated).
+/// Memory usage in bytes (processes and events: estimated).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
     /// Kept events.
     pub events: usize,
-    /// Events and arguments that wait in the pipeline.
+    /// Events and arguments waiting in the pipeline.
     pub waiting: usize,
     /// The process table.
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
-    /// What the COMMAND wrote.
+    /// The output of the COMMAND.
     pub output: usize,
-    /// Batches that are on their way or spare: the most that they can take.
+    /// The maximum for batches in transit and spare batches.
     pub queues: usize,
     /// All together, at most.
     pub bound: usize,
 }
 
 impl Memory {
-    /// All but the events and what is set aside for queues.
+    /// Everything except events and the reservation for queues.
     pub fn others(&self) -> usize {
         self.waiting + self.processes + self.names + self.output
     }
 
-    /// All but what is set aside for queues.
+    /// Everything except the reservation for queues.
     pub fn used(&self) -> usize {
         self.events + self.others()
     }
 }
 
-/// What is said when the screen is left.
+/// The message after the screen is closed.
 #[derive(Clone, Debug)]
 pub struct ExitLine {
-    /// Events that were handed over.
+    /// Events that were delivered.
     pub events: u64,
     /// Events that were lost.
     pub lost: u64,
     /// The whole account.
     pub account: Account,
-    /// That it does not add up.
+    /// The error, if it does not add up.
     pub discrepancy: Option<String>,
 }
 
 impl App {
-    /// A dashboard over a pipeline. The pipeline is asked for the kinds that are hidden at first too, so that their keys show
-    /// what there was.
+    /// Creates a dashboard over a pipeline. Kinds that are hidden at first are collected too, so that their keys can
+    /// show earlier events.
     ///
     /// # Errors
-    /// When the filter of the settings is none.
+    /// If the filter in the settings is not valid.
     pub fn new(mut pipeline: Pipeline, settings: Settings) -> Result<App, filter::FilterError> {
         pipeline.set_budget(settings.budget);
         let mut filter = FilterState::new(settings.parse);
@@ -219,7 +219,7 @@ impl App {
         })
     }
 
-    /// What is known around the events.
+    /// Processes, users, cgroups and clocks.
     pub fn world(&self) -> &World {
         self.pipeline.world()
     }
@@ -229,7 +229,7 @@ impl App {
         self.pipeline.account()
     }
 
-    /// What to say when the account does not add up.
+    /// The error message if the account does not add up.
     pub fn discrepancy(&self) -> Option<String> {
         self.pipeline.discrepancy()
     }
@@ -239,7 +239,7 @@ impl App {
         &self.store
     }
 
-    /// What is kept takes so many bytes.
+    /// The memory in use.
     pub fn memory(&self) -> Memory {
         Memory {
             events: self.store.bytes(),
@@ -272,27 +272,27 @@ impl App {
         &self.detail
     }
 
-    /// Says that a COMMAND was started.
+    /// Records that a COMMAND was started.
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
     }
 
-    /// The COMMAND and what it wrote.
+    /// The COMMAND and its output.
     pub fn output(&self) -> Option<&Output> {
         self.output.as_ref()
     }
 
-    /// How fast events come.
+    /// The event rates.
     pub fn rates(&self) -> &Rates {
         &self.rates
     }
 
-    /// What lies over the events.
+    /// The overlay.
     pub fn overlay(&self) -> Option<Overlay> {
         self.view.overlay
     }
 
-    /// What is to be said for a moment.
+    /// The temporary message.
     pub fn message(&self) -> Option<&str> {
         self.view.message.as_ref().map(|(text, _)| text.as_str())
     }
@@ -307,7 +307,7 @@ impl App {
         self.view.failures
     }
 
-    /// Whether frames still come.
+    /// Whether the source is live.
     pub fn source(&self) -> SourceState {
         self.source
     }
@@ -342,7 +342,7 @@ impl App {
         if self.list.scanning(&self.store) { 0 } else { self.store.kept().saturating_sub(self.list.shown()) }
     }
 
-    /// Whether there is work to go on with: then a tick is wanted at once.
+    /// Whether work is pending: then a tick is needed immediately.
     pub fn busy(&self) -> bool {
         self.list.scanning(&self.store) || self.detail.scanning(&self.store) || self.search.hunting()
     }
@@ -357,7 +357,7 @@ impl App {
         self.list.selected().map(|id| self.detail.subject(id))
     }
 
-    /// What the TIME column counts from, for the row at a place.
+    /// The reference of the TIME column for a row.
     pub fn time_base(&self, row: usize) -> TimeBase {
         let ns = |id: Id| self.store.get(id).map(|stored| stored.frame.header.time.0);
         TimeBase {
@@ -368,24 +368,24 @@ impl App {
         }
     }
 
-    /// How the TIME column counts.
+    /// The format of the TIME column.
     pub fn time_mode(&self) -> TimeMode {
         self.view.time
     }
 
-    /// Batches that can be filled again.
+    /// A batch that can be reused.
     pub fn spare(&mut self) -> Option<Batch> {
         self.pipeline.spare()
     }
 
-    /// What is said when the screen is left.
+    /// The message after the screen is closed.
     pub fn exit_line(&self) -> ExitLine {
         let account = self.account();
         let sum = account.sum();
         ExitLine { events: sum.delivered, lost: sum.lost.sum(), account, discrepancy: self.discrepancy() }
     }
 
-    /// The process that the detail pane is about.
+    /// The process in the detail pane.
     pub fn subject_process(&self) -> Option<Arc<Process>> {
         match self.subject()? {
             Subject::Event(id) => self.store.get(id)?.process.cloned(),

@@ -1,4 +1,4 @@
-//! What the COMMAND wrote while the dashboard has the screen: kept as it came, in lines, bounded.
+//! The output of the COMMAND during the dashboard: kept unchanged, in lines, with a size limit.
 
 use crate::limits::{self, COMMAND_LINE as LINE};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// A COMMAND that runs and has written nothing.
+    /// A running COMMAND without output.
     pub fn new(name: impl Into<String>) -> Output {
         Output { name: name.into(), ..Output::default() }
     }
@@ -34,7 +34,7 @@ impl Output {
         self.ended.as_deref()
     }
 
-    /// It ended, like this.
+    /// Records the end of the COMMAND.
     pub fn end(&mut self, how: String) {
         self.ended = Some(how);
     }
@@ -44,17 +44,17 @@ impl Output {
         &self.lines
     }
 
-    /// Bytes that it takes.
+    /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes that found no room any more.
+    /// The bytes that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Takes what was written.
+    /// Appends output.
     pub fn push(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             for piece in part.chunks(LINE) {

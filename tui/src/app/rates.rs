@@ -1,4 +1,4 @@
-//! How fast events come, over the last seconds.
+//! Event rates over the last seconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Rates {
         self.seconds.iter().map(|second| second.iter().sum())
     }
 
-    /// The kinds that flood ([`Kind::floods`]) and have been many for a while.
+    /// The kinds that can flood ([`Kind::floods`]) and have had a high rate for a while.
     pub fn floods(&self) -> impl Iterator<Item = Kind> {
         Kind::PROBED.into_iter().filter(|kind| kind.floods() && self.many(*kind))
     }

@@ -1,4 +1,4 @@
-//! A row of the event list as raw bytes, column by column: what is drawn, searched and copied.
+//! A row of the event list as raw bytes, by column, for drawing, searching and copying.
 
 use crate::event::describe::{self, Value};
 use crate::event::{Body, Seen};
@@ -7,9 +7,9 @@ use crate::text::time;
 /// A column of the event list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Column {
-    /// When.
+    /// The time.
     Time,
-    /// What.
+    /// The kind.
     Kind,
     /// The process.
     Pid,
@@ -19,9 +19,9 @@ pub(crate) enum Column {
     User,
     /// The thread's name.
     Comm,
-    /// How it went.
+    /// The result.
     Result,
-    /// The rest of it.
+    /// The details.
     Detail,
     /// The working directory.
     Cwd,
@@ -43,7 +43,7 @@ impl Column {
         Column::Cgroup,
     ];
 
-    /// What stands above it.
+    /// The title.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Column::Time => "TIME",
@@ -59,7 +59,7 @@ impl Column {
         }
     }
 
-    /// Appends what stands in it. [`Column::Time`] is [`time_text`]'s.
+    /// Appends the content. [`Column::Time`] is written by [`time_text`].
     pub(crate) fn write(self, seen: &Seen<'_>, out: &mut Vec<u8>) {
         let header = &seen.event.header;
         match self {
@@ -86,7 +86,7 @@ fn user(seen: &Seen<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The working directory at the event where it tells it, else the one at the process's exec.
+/// The working directory at the event if known, otherwise at the exec of the process.
 fn cwd(seen: &Seen<'_>, out: &mut Vec<u8>) {
     match (&seen.event.body, seen.process) {
         (Body::Exec(exec), _) if exec.cwd.absent().is_none() => exec.cwd.write(out),
@@ -108,7 +108,7 @@ pub(crate) fn searched(seen: &Seen<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// How the TIME column counts.
+/// The format of the TIME column.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum TimeMode {
     /// The wall clock.
@@ -130,7 +130,7 @@ impl TimeMode {
         }
     }
 
-    /// What it is called.
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             TimeMode::Clock => "clock",
@@ -140,10 +140,10 @@ impl TimeMode {
     }
 }
 
-/// What times are counted from.
+/// The reference of times.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TimeBase {
-    /// How.
+    /// The format.
     pub mode: TimeMode,
     /// Seconds east of UTC.
     pub zone_s: i32,

@@ -8,7 +8,7 @@ use crate::enrich::World;
 use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Which way to search.
+/// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Way {
     /// To newer rows.
@@ -29,27 +29,27 @@ struct Hunt {
     from: Id,
 }
 
-/// What a slice of a search found.
+/// The result of one slice of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nothing yet, or nothing is searched for.
+    /// Nothing yet, or no search is active.
     Nothing,
     /// This row.
     Row(Id, Wrapped),
-    /// There is none.
+    /// No match.
     None,
 }
 
-/// Whether a search went round the end of the list.
+/// Whether a search wrapped around of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wrapped {
-    /// It did.
+    /// It wrapped.
     Yes,
-    /// It did not.
+    /// It did not wrap.
     No,
 }
 
-/// What is searched for.
+/// The search.
 #[derive(Debug, Default)]
 pub struct Search {
     pattern: Option<Regex>,
@@ -68,12 +68,12 @@ impl Search {
         self.line.as_ref()
     }
 
-    /// What is wrong with it.
+    /// The error in the line.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// The pattern in force.
+    /// The active pattern.
     pub fn pattern(&self) -> Option<&Regex> {
         self.pattern.as_ref()
     }
@@ -84,14 +84,14 @@ impl Search {
         self.origin = origin;
     }
 
-    /// Forgets the pattern; `false` when there was none.
+    /// Clears the pattern; `false` if there was none.
     pub fn clear(&mut self) -> bool {
         self.hunt = None;
         self.error = None;
         self.pattern.take().is_some()
     }
 
-    /// Takes a key of the line.
+    /// Handles a key in the line.
     pub fn key(&mut self, press: Press) {
         let Some(line) = &mut self.line else { return };
         match line.key(press, &self.history) {
@@ -109,7 +109,7 @@ impl Search {
         }
     }
 
-    /// An empty line searches for what was searched for before.
+    /// An empty line repeats the previous search.
     fn done(&mut self) {
         let text = self.line.take().map(|line| line.text()).unwrap_or_default();
         if text.is_empty() {
@@ -142,7 +142,7 @@ impl Search {
         self.hunt = self.pattern.is_some().then(|| Hunt::new(at, way));
     }
 
-    /// Whether a search is under way.
+    /// Whether a search is running.
     pub fn hunting(&self) -> bool {
         self.hunt.is_some()
     }

@@ -1,4 +1,4 @@
-//! What each input does to the state.
+//! The effect of each input on the state.
 
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Way, Wrapped};
@@ -23,14 +23,14 @@ type Receiver<'a> = dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken + 'a;
 /// Kept events that a slice asks the filter about, and rows that a slice of a search looks at.
 const SLICE: usize = 4_000;
 
-/// How long a message stands.
+/// The display time of a message.
 const MESSAGE: Duration = Duration::from_secs(4);
 
 /// Cells that a step sideways scrolls.
 const SIDEWAYS: isize = 8;
 
 impl App {
-    /// Takes an input; says what is to be done.
+    /// Handles an input and returns the actions.
     pub fn update(&mut self, input: Input) -> Effects {
         let effects = match input {
             Input::Batch(batch) => self.batch(batch),
@@ -105,32 +105,32 @@ impl App {
     fn command_ended(&mut self, how: String) -> Effects {
         if let Some(output) = &mut self.output {
             output.end(how.clone());
-            let said = format!("{} ended: {how}; o shows its output", output.name());
+            let said = format!("{} ended: {how}; press o for its output", output.name());
             self.say(said);
         }
         vec![Effect::Redraw]
     }
 
-    /// Quits; while the COMMAND runs, which then is told to end, only when asked twice.
+    /// Quits. While the COMMAND runs, a second press is needed, which terminates it.
     fn quit(&mut self) -> Effects {
         let running = self.output.as_ref().filter(|output| output.ended().is_none());
         let Some(name) = running.map(|output| output.name().to_owned()).filter(|_| !self.asked_to_quit) else {
             return vec![Effect::Quit];
         };
         self.asked_to_quit = true;
-        self.say(format!("{name} still runs; once more ends it and quits"));
+        self.say(format!("{name} is still running; quit again to stop it"));
         vec![Effect::Redraw]
     }
 
-    /// The newest of the COMMAND's output, and what comes.
+    /// Shows the output of the COMMAND, and follows it.
     fn show_output(&mut self) {
         match self.output {
             Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
-            None => self.say("no command was started: tracetui -- COMMAND"),
+            None => self.say("no COMMAND was given: tracetui -- COMMAND"),
         }
     }
 
-    /// Takes what was found out by drawing: how far the panes can be scrolled.
+    /// Stores the scroll limits of the panes, which drawing computed.
     pub fn drew(&mut self, extent: Extent) {
         self.extent = extent;
     }
@@ -161,7 +161,7 @@ impl App {
         self.usage.last = Some((now, usage));
     }
 
-    /// Goes on with what takes long; `false` when nothing is left.
+    /// Continues long-running work; `false` if nothing is left.
     fn work(&mut self) -> bool {
         let busy = self.busy();
         let App { pipeline, store, list, detail, filter, view, search, .. } = self;
@@ -181,7 +181,7 @@ impl App {
             Found::Row(id, wrapped) => {
                 self.list.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
-                    self.say("search went round the end");
+                    self.say("search wrapped around");
                 }
             }
         }
@@ -243,7 +243,7 @@ impl App {
 
     fn unbound(&mut self, press: Press) -> Effects {
         self.say(format!(
-            "{} does nothing here; ? shows the keys",
+            "{} is not bound here; press ? for the keys",
             text::escaped(press.name().as_bytes(), text::Mode::Screen)
         ));
         vec![Effect::Redraw]
@@ -379,13 +379,13 @@ impl App {
                 self.list.stay(self.list_height(), &self.store);
                 self.detail.climb(selected, parent);
             }
-            _ => self.say("its parent is not known"),
+            _ => self.say("the parent process is unknown"),
         }
     }
 
     fn search_on(&mut self, way: Way) {
         if self.search.pattern().is_none() {
-            return self.say("nothing is searched for; / does");
+            return self.say("no search pattern (press /)");
         }
         let from = self.list.selected().unwrap_or_default();
         self.search.next(from, way);
@@ -462,7 +462,7 @@ impl App {
                 let added = self.filter.add(&part, self.pipeline.world());
                 self.changed(added);
             }
-            None => self.say("no event is selected"),
+            None => self.say("no event selected"),
         }
     }
 
@@ -492,7 +492,7 @@ impl App {
     fn copy(&mut self, text: Option<String>, what: &str) -> Effects {
         let effect = match text {
             None => {
-                self.say(format!("there is no {what} to copy"));
+                self.say(format!("no {what} to copy"));
                 None
             }
             // Half a command is another command, so what is too long is not cut.

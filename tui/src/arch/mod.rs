@@ -1,19 +1,19 @@
-//! What differs between the architectures that can be traced: numbers, names of functions, flag bits, words of `abi`.
+//! The differences between the supported architectures: numbers, function names, flag bits, values of `abi`.
 //!
-//! [`Arch`] describes the kernel that is traced; [`here`] is the one that this binary was built for. A record says by its
-//! [`abi`] which system call table the caller used, so records are read right on any machine.
+//! [`Arch`] describes the traced kernel; [`here`] is the architecture of this binary. The [`abi`] of a record is the
+//! system call table of the caller, so records can be decoded on any machine.
 
 mod aarch64;
 mod x86_64;
 
 use tracetui_shared::record::open::abi;
 
-/// An architecture that can be traced.
+/// A supported architecture.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arch {
     /// The name: `uname -m`, and [`std::env::consts::ARCH`].
     pub name: &'static str,
-    /// What the probes call it: [`tracetui_shared::offsets::arch`].
+    /// Its number in the probes: [`tracetui_shared::offsets::arch`].
     pub number: i32,
     /// The functions behind the system calls that open files, of every table. A kernel for this architecture has the first.
     pub opens: &'static [&'static str],

@@ -1,19 +1,19 @@
-//! What help says after the options, and of kinds.
+//! The help texts after the options, and the help of `--kind`.
 
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// What `--kind` takes: `Kinds: exec exit … [default: all but fork]`.
+/// The help of `--kind`: `Event kinds: exec exit … [default: all except fork]`.
 pub(super) fn kinds() -> String {
     let off: Vec<&str> = KindSet::ON_REQUEST.iter().map(Kind::name).collect();
-    format!("Kinds: {} [default: all but {}]", Kind::ALL.map(Kind::name).join(" "), off.join(", "))
+    format!("Event kinds: {} [default: all except {}]", Kind::ALL.map(Kind::name).join(" "), off.join(", "))
 }
 
 macro_rules! filters {
     () => {
         "\
-Filter expressions: terms side by side mean and; or, not and ( ) as usual.
+Filter expressions: adjacent terms are ANDed; combine them with or, not, ( ).
   comm=cc1 path~\\.h$    err uid=1000    tree=48213    not comm=bash    dur>2s
-  = globs, ~ regexes, != !~ < > <= >=; a bare word: in any column; err: failed"
+  = glob, ~ regex, != !~ < > <= >=; a bare word searches all columns; err: failed"
     };
 }
 
@@ -23,14 +23,16 @@ pub(super) const MAIN: &str = concat!(
     "
 
 Examples:
-  sudo tracetui                          everything, live
-  sudo tracetui --comm 'cc*' --failed    what fails in a build
-  sudo tracetui print --kind exec        programs as they start, one a line
-  sudo tracetui -- make -j8              one build, with all that it starts
+  sudo tracetui                          trace everything in the dashboard
+  sudo tracetui --comm 'cc*' --failed    trace failures of the compiler
+  sudo tracetui print --kind exec        print one line per exec
+  sudo tracetui -- make -j8              trace make and its descendants
 
-Exit codes: 0 done, 1 failed, 2 bad usage; with a COMMAND its own, 128+n when
-signal n killed it, 127 when it is not found, 126 when it cannot be executed. Tracing needs root:
-`tracetui doctor` says what is missing."
+Exit status: 0 success, 1 failure, 2 usage error. With a COMMAND: its own exit
+status, 128+n if signal n killed it, 127 if it is not found, 126 if it cannot
+be executed.
+
+Tracing needs root. `tracetui doctor` shows what is missing."
 );
 
 /// After `tracetui print --help`.
@@ -44,21 +46,22 @@ Examples:
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
 
-A COMMAND runs as the user who typed sudo (doas, pkexec); its stdout goes to stderr. It is told
-to end (SIGTERM) when print ends before it: after -n N, or when nobody reads.
+COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
+stderr. If print ends first (after -n N, or when its reader closes the pipe),
+COMMAND gets SIGTERM.
 
-Data goes to stdout. To stderr go messages, a line that starts with `tracing`
+Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end."
 );
 
 /// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
-Needs no privileges: the file may be of any machine, for example
+No privileges are needed. The file may come from another machine, for example:
   cp /sys/kernel/btf/vmlinux build7.btf
 
-The minimal BTF resolves to the same offsets; give it to the other commands with
---btf. Type ids in it are its own, so what goes by type ids is not used then.";
+The minimal BTF gives the same offsets; pass it to other commands with --btf.
+Its type ids are its own, so probes that need the kernel's type ids are not used.";
 
 /// After `tracetui doctor --help`.
 pub(super) const DOCTOR: &str = "\
-Exit codes: 0 when every kind of event has a working probe, else 1.";
+Exit status: 0 if every kind of event has a working probe, otherwise 1.";

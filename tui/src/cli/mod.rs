@@ -1,7 +1,7 @@
-//! Arguments, checked: what is wrong with them is said here, with exit code 2, before anything is opened.
+//! Command-line arguments. Invalid ones are reported here, with exit status 2, before anything is opened.
 //!
-//! One struct a subcommand; what several share is flattened into them ([`TraceOptions`], [`ScreenOptions`]). A new
-//! subcommand is a variant of [`Command`] here and a file in [`crate::command`].
+//! Each subcommand has a struct. Shared options are flattened into them ([`TraceOptions`], [`ScreenOptions`]). A new
+//! subcommand needs a variant of [`Command`] here and a file in [`crate::command`].
 
 mod help;
 pub(crate) mod size;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[command(
     name = "tracetui",
     version,
-    about = "Shows live what a Linux machine executes, how processes end, which files are opened and which BPF programs are attached",
+    about = "Trace execs, exits, file opens and BPF program attachments on Linux, live in the terminal",
     override_usage = "tracetui [OPTIONS] [FILTERS] [-- COMMAND [ARG]...]\n       tracetui <SUBCOMMAND>",
     subcommand_value_name = "SUBCOMMAND",
     subcommand_help_heading = "Subcommands",
@@ -26,7 +26,7 @@ use std::path::PathBuf;
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
-    /// What to do instead of showing the dashboard.
+    /// The subcommand; without one, the dashboard.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The dashboard's options.
@@ -35,8 +35,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Whether the last argument is a `--` that no COMMAND follows, which clap lets pass: a variable was empty, and what was
-    /// meant to trace one command would trace everything.
+    /// Whether the last argument is a `--` without a COMMAND, which clap accepts. An empty shell variable would
+    /// otherwise trace the whole system instead of one command.
     pub fn lacks_command(&self, last: Option<&OsStr>) -> bool {
         let run = match &self.command {
             None => &self.dashboard.run,
@@ -47,38 +47,38 @@ impl Cli {
     }
 }
 
-/// What can be done beside the dashboard.
+/// The subcommands.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, once")]
+#[expect(clippy::large_enum_variant, reason = "parsed once")]
 pub enum Command {
     /// Print live events as lines on stdout
     Print(Print),
-    /// Say per probe how it attaches, or why not and what to do about it
+    /// Report how each probe attaches, or why it cannot and how to fix it
     Doctor(Doctor),
-    /// Show where the kernel's fields are by a BTF, decision by decision
+    /// Show the kernel field offsets found in a BTF file
     Btf(BtfArgs),
-    /// Write completions for a shell to stdout
+    /// Write shell completions to stdout
     Completions {
-        /// Which shell
+        /// The shell
         #[arg(value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
     /// Write the manual page to stdout
     Man,
-    /// List the dashboard's keys
+    /// List the keys of the dashboard
     Keys,
 }
 
 /// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
-    /// How to draw.
+    /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
-    /// What to trace, and how.
+    /// Tracing options.
     #[command(flatten)]
     pub trace: TraceOptions,
-    /// What to run.
+    /// The command to run.
     #[command(flatten)]
     pub run: Run,
 }
@@ -87,16 +87,16 @@ pub struct Dashboard {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
-    /// How to write events: text, json (one object a line) or csv
+    /// Output format: text, json (one object per line) or csv
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: FormatName,
-    /// End after N events; rows about lost events do not count
+    /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// What to trace, and how.
+    /// Tracing options.
     #[command(flatten)]
     pub trace: TraceOptions,
-    /// What to run.
+    /// The command to run.
     #[command(flatten)]
     pub run: Run,
 }
@@ -112,13 +112,13 @@ impl From<Dashboard> for Print {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::DOCTOR)]
 pub struct Doctor {
-    /// How to write the report: text or json
+    /// Report format: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
-    /// Make an event of each kind, and say whether it came through each probe
+    /// Generate an event of each kind and check that each probe reports it
     #[arg(long)]
     pub probe: bool,
-    /// Where the kernel's BTF is from.
+    /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
 }
@@ -127,84 +127,84 @@ pub struct Doctor {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::BTF)]
 pub struct BtfArgs {
-    /// The BTF: a copy of a machine's /sys/kernel/btf/vmlinux; - is stdin
+    /// BTF file to read, such as a copy of /sys/kernel/btf/vmlinux; - is stdin
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
-    /// Write the part of it that is needed; - is stdout, then the decisions go to stderr
+    /// Write a minimal BTF to OUT; - is stdout, and the report goes to stderr
     #[arg(long, value_name = "OUT")]
     pub minimal: Option<PathBuf>,
 }
 
-/// The COMMAND that is started, and traced with all that descends from it.
+/// The COMMAND to run and trace, with its descendants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Run {
-    /// Run this as the user who typed sudo, and trace only it and what it starts
+    /// Run COMMAND as the user who invoked sudo; trace only it and its descendants
     #[arg(last = true, value_name = "COMMAND [ARG]")]
     pub command: Vec<OsString>,
 }
 
-/// A BTF beside the kernel's own.
+/// A BTF file to use instead of the kernel's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct BtfOption {
-    /// Take the kernel's offsets from this BTF, for a kernel that has none
+    /// Read the kernel's BTF from FILE, for a kernel that has none
     #[arg(long = "btf", value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
 pub enum ReportFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
     /// One JSON object.
     Json,
 }
 
-/// What everything that traces takes.
+/// The options of every command that traces.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct TraceOptions {
-    /// The kernel's ring, rounded up to a power of two
+    /// Size of the kernel's ring buffer, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
     pub ring_size: RingSize,
-    /// Memory for all that is kept: events, of which the oldest are evicted, and what is known of processes
+    /// Memory limit for kept events and process data; the oldest events are evicted
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
     pub memory: ByteSize,
-    /// Where the kernel's BTF is from.
+    /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.
-    /// Which events.
+    /// Filter options.
     #[command(flatten)]
     pub filters: FilterOptions,
 }
 
-/// Which events: as typed, not yet understood.
+/// Filter options as typed, not yet parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Filters (one repeated or with commas: or; different ones: and)")]
+#[command(next_help_heading = "Filters (repeated or comma-separated values: or; different options: and)")]
 pub struct FilterOptions {
-    /// Processes with these ids, whichever has one at the time
+    /// Process ids; a later process that reuses the id matches too
     #[arg(long, value_name = "N")]
     pub pid: Vec<String>,
-    /// The processes that have these ids when the trace starts, and all that descend from them
+    /// Process ids at the start of the trace; includes all descendants
     #[arg(long, value_name = "N")]
     pub tree: Vec<String>,
-    /// Names of threads
+    /// Thread names (comm)
     #[arg(long, value_name = "GLOB")]
     pub comm: Vec<String>,
-    /// Users, by name or number
+    /// User names or ids
     #[arg(long, value_name = "USER")]
     pub uid: Vec<String>,
-    /// Cgroups, by path
+    /// Cgroup paths
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
-    /// Kinds, by name; `lost` too.
+    /// Event kinds, including `lost`.
     #[arg(long, value_name = "LIST", help = help::kinds())]
     pub kind: Vec<String>,
-    /// Only what failed: an error, a signal, an exit code other than 0
+    /// Only failures: an error, a signal or a nonzero exit code
     #[arg(long)]
     pub failed: bool,
-    /// An expression, see below; not split at commas
+    /// Filter expression, see below; commas do not separate expressions
     #[arg(long, value_name = "EXPR")]
     pub filter: Vec<String>,
 }
@@ -225,13 +225,13 @@ impl From<&FilterOptions> for crate::filter::FilterOptions {
     }
 }
 
-/// What everything with a screen takes.
+/// The options of every command with a screen.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ScreenOptions {
-    /// Use colour: auto (heeds NO_COLOR), always or never
+    /// When to use colour: auto (respects NO_COLOR), always or never
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub color: Color,
-    /// Capture the mouse
+    /// Enable mouse support
     #[arg(long)]
     pub mouse: bool,
 }
@@ -239,7 +239,7 @@ pub struct ScreenOptions {
 /// Whether to use colour.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
 pub enum Color {
-    /// Where the terminal has it and NO_COLOR is not set.
+    /// If the terminal supports it and NO_COLOR is not set.
     #[default]
     Auto,
     /// In any case.

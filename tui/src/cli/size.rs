@@ -11,14 +11,14 @@ const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ByteSize(pub u64);
 
-/// Why a text is no size.
+/// Why a text is not a valid size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// No number before the unit.
-    #[error("a size is a whole number of bytes, or of KiB, MiB or GiB, such as 16MiB")]
+    #[error("expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB")]
     NoNumber,
-    /// A unit, but none of ours.
-    #[error("{given:?} is no unit; write {number}{meant}")]
+    /// An unknown unit.
+    #[error("unknown unit {given:?}; did you mean {number}{meant}?")]
     Unit {
         /// The number before it.
         number: u64,
@@ -28,13 +28,13 @@ pub enum SizeError {
         meant: &'static str,
     },
     /// It does not fit.
-    #[error("that is more than any memory: 2^64 bytes or more")]
+    #[error("too large: a size must be less than 2^64 bytes")]
     TooLarge,
     /// It must not be zero.
-    #[error("must be more than 0")]
+    #[error("must be greater than 0")]
     Zero,
     /// More than the ring can have.
-    #[error("the ring can have {} at most", ByteSize(limits::RING_MAX))]
+    #[error("the maximum ring size is {}", ByteSize(limits::RING_MAX))]
     Ring,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The ring's size: as asked, and as the kernel takes it.
+/// The size of the ring: as given, and as rounded for the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RingSize {
     asked: ByteSize,
@@ -85,7 +85,7 @@ pub struct RingSize {
 }
 
 impl RingSize {
-    /// What it is unless said otherwise.
+    /// The default.
     pub const DEFAULT: RingSize = RingSize { asked: ByteSize(limits::RING_DEFAULT), used: limits::RING_DEFAULT };
 
     /// Bytes: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].
@@ -93,11 +93,11 @@ impl RingSize {
         self.used
     }
 
-    /// What to tell the user when it is not what was asked for: a line for stderr.
+    /// The note for stderr if the size was rounded.
     pub fn note(self) -> Option<String> {
         let RingSize { asked, used } = self;
-        let why = if asked.0 < limits::RING_MIN { "the smallest ring" } else { "a power of two" };
-        (asked.0 != used).then(|| format!("ring size {asked} rounded up to {}, {why}", ByteSize(used)))
+        let why = if asked.0 < limits::RING_MIN { "minimum size" } else { "power of two" };
+        (asked.0 != used).then(|| format!("ring size {asked} rounded up to {} ({why})", ByteSize(used)))
     }
 }
 
@@ -145,15 +145,15 @@ mod tests {
 
     #[test]
     fn what_is_no_size_says_why() {
-        check_error("16MB", "\"MB\" is no unit; write 16MiB");
-        check_error("4g", "\"g\" is no unit; write 4GiB");
+        check_error("16MB", "unknown unit \"MB\"; did you mean 16MiB?");
+        check_error("4g", "unknown unit \"g\"; did you mean 4GiB?");
         for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
-            check_error(text, "a size is a whole number of bytes, or of KiB, MiB or GiB, such as 16MiB");
+            check_error(text, "expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB");
         }
-        check_error("0", "must be more than 0");
-        check_error("0MiB", "must be more than 0");
-        check_error("99999999999999999999", "that is more than any memory: 2^64 bytes or more");
-        check_error("18446744073709551615GiB", "that is more than any memory: 2^64 bytes or more");
+        check_error("0", "must be greater than 0");
+        check_error("0MiB", "must be greater than 0");
+        check_error("99999999999999999999", "too large: a size must be less than 2^64 bytes");
+        check_error("18446744073709551615GiB", "too large: a size must be less than 2^64 bytes");
     }
 
     #[track_caller]
@@ -165,12 +165,12 @@ mod tests {
     #[test]
     fn a_ring_is_rounded_up_and_says_so() {
         check_ring("16MiB", 16 << 20, None);
-        check_ring("10MiB", 16 << 20, Some("ring size 10MiB rounded up to 16MiB, a power of two"));
-        check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128KiB, a power of two"));
-        check_ring("4096", 64 << 10, Some("ring size 4KiB rounded up to 64KiB, the smallest ring"));
+        check_ring("10MiB", 16 << 20, Some("ring size 10MiB rounded up to 16MiB (power of two)"));
+        check_ring("65537", 128 << 10, Some("ring size 65537 rounded up to 128KiB (power of two)"));
+        check_ring("4096", 64 << 10, Some("ring size 4KiB rounded up to 64KiB (minimum size)"));
         check_ring("1GiB", 1 << 30, None);
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
-        assert_eq!(SizeError::Ring.to_string(), "the ring can have 1GiB at most");
+        assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1GiB");
     }
 
     proptest! {

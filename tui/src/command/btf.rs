@@ -1,4 +1,4 @@
-//! `tracetui btf`: where the kernel's fields are by a BTF, every decision with its reason. Needs no privileges and no kernel.
+//! `tracetui btf`: the kernel field offsets in a BTF file, each with its reason. Needs no privileges and no kernel.
 
 use super::say::name;
 use crate::arch;
@@ -16,10 +16,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
-/// Prints the decisions, and writes the minimal BTF if one is wanted.
+/// Prints the offsets, and writes the minimal BTF if requested.
 ///
 /// # Errors
-/// When the BTF is none, or something cannot be written.
+/// If the file is not valid BTF, or the output cannot be written.
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let btf = match is_stream(&args.from) {
         true => Btf::from_reader(io::stdin().lock()),
@@ -47,7 +47,7 @@ fn is_stream(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Every decision, in aligned tables: fields, constants, tracepoints, functions and types.
+/// All decisions in aligned tables: fields, constants, tracepoints, functions and types.
 pub fn report(btf: &Btf, resolved: &Resolved) -> String {
     let mut out = String::new();
     table(&mut out, fields(resolved));
@@ -94,8 +94,8 @@ fn field(decision: &Decision) -> Row {
             let why = match absence {
                 Absence::NoStructure => "no such structure".to_owned(),
                 Absence::NoMember => "no such member".to_owned(),
-                Absence::Width { .. } => format!("{absence}, and {} can be read", spec.width),
-                Absence::Damaged(_) => "the BTF is damaged here".to_owned(),
+                Absence::Width { .. } => format!("{absence}, expected {}", spec.width),
+                Absence::Damaged(_) => "damaged BTF entry".to_owned(),
             };
             let member = format!("{}.{}", spec.structure, spec.members.join("|"));
             vec![member, format!("absent: {why}"), id, "-".into(), "-".into(), "-".into(), "-".into()]
@@ -153,7 +153,7 @@ fn tracepoints(btf: &Btf) -> Vec<Row> {
     rows
 }
 
-/// What the kernel is told by id, and what only has to exist.
+/// Items that are passed to the kernel by id, and items that must exist.
 fn by_id(btf: &Btf) -> Vec<Row> {
     let id = |found: Option<u32>| found.map_or("absent".to_owned(), |id| id.to_string());
     let mut rows = vec![row(["FOUND BY NAME", "ID", "USED FOR"])];
@@ -177,10 +177,10 @@ fn by_id(btf: &Btf) -> Vec<Row> {
     }
     let (structure, member) = MAY_GOTO_MEMBER;
     let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
-    rows.push(vec![format!("{structure}.{member}"), id(found), "loops by may_goto".into()]);
+    rows.push(vec![format!("{structure}.{member}"), id(found), "may_goto loops".into()]);
     let found = btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE);
     let kind = format!("typedef {PREEMPTIBLE_TRACEPOINTS_TYPE}");
-    rows.push(vec![kind, id(found), "programs at tracepoints can be preempted".into()]);
+    rows.push(vec![kind, id(found), "preemptible tracepoint programs".into()]);
     rows
 }
 
@@ -264,7 +264,7 @@ mod tests {
         let mut resolved = btf.resolve();
         let place = resolved.decisions[Field::SignalFlags as usize].place.as_mut().expect("there");
         place.size = Some(8);
-        let why = "absent: it has 8 bytes, and 4 can be read";
+        let why = "absent: it has 8 bytes, expected 4";
         check_line(&report(&btf, &resolved), &["SignalFlags", "signal_struct.flags", why]);
     }
 

@@ -32,21 +32,21 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Batches that are taken before the screen is drawn and keys are looked at.
 const BATCHES: usize = 4;
 
-/// How the screen is to look.
+/// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Look {
     /// Colours and charset.
     pub theme: Theme,
-    /// Whether the mouse is taken.
+    /// Whether the mouse is captured.
     pub mouse: Mouse,
 }
 
-/// What the dashboard left behind.
+/// The result of the dashboard.
 #[derive(Debug)]
 pub struct Left {
-    /// What to say.
+    /// The message.
     pub line: ExitLine,
-    /// How the COMMAND ended, if it did so by itself.
+    /// The status of the COMMAND, if it ended by itself.
     pub command: Option<Ended>,
 }
 
@@ -226,8 +226,7 @@ impl Loop {
         Ok(Next::Go)
     }
 
-    /// Gives the terminal back, when it has taken the last screen or nobody reads it. What the source sends meanwhile is
-    /// taken.
+    /// Restores the terminal, after it accepted the last screen or stalled. Frames are still received meanwhile.
     async fn leave(&mut self, screen: Screen) {
         let mut patience = screen.patience();
         while !screen.given_up(&mut patience) {
@@ -269,12 +268,12 @@ impl Loop {
         self.take(of_trace(happening));
     }
 
-    /// Writes what the COMMAND wrote, as it came: the screen is the shell's again.
+    /// Writes the output of the COMMAND unchanged, after the screen is restored.
     fn write_output(&self) {
         let Some(output) = self.app.output() else { return };
         if output.dropped() > 0 {
             let (dropped, name) = (output.dropped(), name(output.name()));
-            say(format_args!("the first {dropped} bytes that {name} wrote were dropped"));
+            say(format_args!("{name}: the first {dropped} bytes of its output were dropped"));
         }
         let bytes: Vec<u8> = output.lines().iter().flat_map(|line| line.iter().copied()).collect();
         say::write(libc::STDOUT_FILENO, &bytes, signals::asked_to_end);
@@ -379,7 +378,7 @@ fn usage() -> Option<Usage> {
     Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
 }
 
-/// What the locale lets the screen show.
+/// The charset of the locale.
 pub fn charset() -> Charset {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! `tracetui doctor`: what each probe is attached to, or why it is not, what is then missing, and what to do about it.
+//! `tracetui doctor`: for each probe, its attach point, or the reason why it is not attached, what is missing, and the
+//! remedy.
 
 use super::say;
 use super::session::{self, Examined, Proof};
@@ -12,7 +13,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use tracetui_shared::kind::{Kind, shows_most};
 
-/// Attaches every probe, says how that went, and detaches them.
+/// Attaches every probe, reports the results, and detaches them.
 ///
 /// # Errors
 /// When stdout cannot be written.
@@ -38,7 +39,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     Ok(ExitCode::from(report.exit_status()))
 }
 
-/// What `doctor` found.
+/// The findings of `doctor`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report<'a> {
     /// `uname -r`.
@@ -51,16 +52,16 @@ pub struct Report<'a> {
     pub capabilities: Option<Capabilities>,
     /// /proc/sys/kernel/kptr_restrict; `None` when not known.
     pub kptr_restrict: Option<i32>,
-    /// What stands in the way, whatever the probe.
+    /// Causes that are independent of a probe.
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
     pub probes: &'a [Probe],
-    /// The programs through which an event that was made on purpose came; `None` when none was made.
+    /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<&'a [&'static str]>,
 }
 
 impl Report<'_> {
-    /// The kinds of events that no attached probe makes.
+    /// The kinds without an attached probe.
     pub fn kinds_without_probe(&self) -> Vec<Kind> {
         let serves = |probe: &Probe, kind: Kind| probe.kinds.contains(&(kind as u16)) && shows_most(&probe.name, kind);
         let works = |probe: &Probe| probe.attached && self.saw(probe) != Some(false);
@@ -78,7 +79,7 @@ impl Report<'_> {
         u8::from(!self.kinds_without_probe().is_empty())
     }
 
-    /// The report for people: the machine, what stands in the way, a line a probe with its reasons below, the verdict.
+    /// The text report: the machine, the causes, a line per probe followed by its reasons, the conclusion.
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing into a String does not fail.
@@ -88,15 +89,15 @@ impl Report<'_> {
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "kernel        {} {}", Plain(self.kernel), Plain(self.arch))?;
-        writeln!(out, "lockdown      {}", self.lockdown.map_or("not known", Lockdown::name))?;
+        writeln!(out, "lockdown      {}", self.lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
         if self.kptr_restrict == Some(2) {
-            writeln!(out, "addresses     hidden from root too (kernel.kptr_restrict=2): no event needs them")?;
+            writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); not needed for events")?;
         }
         for cause in self.causes {
             let weight = match cause.severity {
                 Severity::Fatal => "cannot trace",
-                Severity::Partial => "in part",
+                Severity::Partial => "limited",
             };
             writeln!(out, "\n{weight}: {}", Plain(&cause.what))?;
             below(out, 4, "remedy", &cause.remedy)?;
@@ -123,7 +124,7 @@ impl Report<'_> {
         }
     }
 
-    /// The report for programs: one object, on one line.
+    /// The JSON report: one object, on one line.
     pub fn json(&self) -> String {
         let list = |items: Vec<String>| format!("[{}]", items.join(","));
         let capabilities = self.capabilities.map(|held| list(held.names().map(json::ascii).collect()));
@@ -209,13 +210,13 @@ fn kinds(probe: &Probe) -> String {
 
 /// All, all but a few, or those that are held.
 fn capabilities(held: Option<Capabilities>) -> String {
-    let Some(held) = held else { return "not known".to_owned() };
+    let Some(held) = held else { return "unknown".to_owned() };
     let names: Vec<_> = held.names().collect();
     let lacked: Vec<_> = Capability::ALL.iter().filter(|c| !held.has(**c)).map(|c| c.name()).collect();
     match (names.len(), lacked.len()) {
         (0, _) => "none".to_owned(),
         (_, 0) => "all".to_owned(),
-        (held, lacked_count) if lacked_count < held => format!("all but {}", lacked.join(" ")),
+        (held, lacked_count) if lacked_count < held => format!("all except {}", lacked.join(" ")),
         _ => names.join(" "),
     }
 }
@@ -286,9 +287,9 @@ mod tests {
     fn a_line_a_probe_with_its_reasons_below() {
         let cause = Cause {
             severity: Severity::Fatal,
-            what: "missing CAP_BPF: programs cannot be loaded".to_owned(),
+            what: "missing CAP_BPF: cannot load BPF programs".to_owned(),
             missing: Some(Capability::Bpf),
-            remedy: "run it as root: sudo tracetui".to_owned(),
+            remedy: "run as root: sudo tracetui".to_owned(),
         };
         let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
         let text = Report { causes: &[cause], ..report(&probes) }.text();
@@ -296,10 +297,10 @@ mod tests {
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
 capabilities  CAP_PERFMON CAP_BPF
-addresses     hidden from root too (kernel.kptr_restrict=2): no event needs them
+addresses     hidden even from root (kernel.kptr_restrict=2); not needed for events
 
-cannot trace: missing CAP_BPF: programs cannot be loaded
-    remedy:  run it as root: sudo tracetui
+cannot trace: missing CAP_BPF: cannot load BPF programs
+    remedy:  run as root: sudo tracetui
 
 exec_btf      exec      attached      BTF tracepoint sched_process_exec
 sys_exit_btf  open bpf  not attached  BTF tracepoint sys_exit
@@ -373,9 +374,9 @@ no working probe for: exit open fork bpf
         let all = Capabilities(u64::MAX);
         assert_eq!(capabilities(Some(all)), "all");
         let but = Capabilities(!(1 << Capability::SysResource as u8));
-        assert_eq!(capabilities(Some(but)), "all but CAP_SYS_RESOURCE");
+        assert_eq!(capabilities(Some(but)), "all except CAP_SYS_RESOURCE");
         assert_eq!(capabilities(Some(Capabilities(0))), "none");
-        assert_eq!(capabilities(None), "not known");
+        assert_eq!(capabilities(None), "unknown");
     }
 
     proptest! {

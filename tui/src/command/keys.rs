@@ -1,4 +1,4 @@
-//! `tracetui keys`, and docs/KEYS.md: the dashboard's keys, from the table that they are looked up in.
+//! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
 use crate::app::keymap::{KEYS, Section, rows};
 use anyhow::Result;
@@ -31,10 +31,10 @@ pub fn text() -> String {
 /// The page of docs/.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, which the footer and the help (`?`) come from too; `tracetui keys`\nprints it. A test keeps it fresh.\n",
+        "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\n",
     );
     for section in Section::ALL {
-        out.push_str(&format!("\n## {}\n\n| key | what it does |\n|---|---|\n", section.title()));
+        out.push_str(&format!("\n## {}\n\n| key | action |\n|---|---|\n", section.title()));
         for binding in KEYS.iter().filter(|binding| binding.section == section) {
             let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{}`", key.name())).collect();
             out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.help));

@@ -15,10 +15,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
-/// Shows the dashboard until the user leaves it, then says what was seen.
+/// Shows the dashboard until the user quits, then prints the account.
 ///
 /// # Errors
-/// When nothing can be traced, or the terminal fails.
+/// If nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
     // were.
@@ -50,7 +50,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
 
 /// What is captured, in words.
 fn capture_text(filter: &str, command: &[OsString]) -> String {
-    let tree = command.first().map(|name| format!("{} and what it starts", self::name(name)));
+    let tree = command.first().map(|name| format!("{} and its descendants", self::name(name)));
     match (tree, filter) {
         (None, "") => "all".to_owned(),
         (None, filter) => filter.to_owned(),

@@ -18,7 +18,7 @@ pub fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The page, for man(1). One for everything: a section for each subcommand.
+/// The manual page: one page, with a section for each subcommand.
 ///
 /// # Errors
 /// None: it is written to memory.

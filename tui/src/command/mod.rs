@@ -1,4 +1,4 @@
-//! One file a subcommand: wiring only, what they wire is elsewhere.
+//! One file per subcommand. These files only connect the other modules.
 
 pub mod btf;
 pub mod completions;

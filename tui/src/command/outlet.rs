@@ -1,8 +1,8 @@
-//! A descriptor that is written to by a thread of its own: where nobody reads, that thread waits and nobody else does.
+//! A descriptor with a writer thread: if its reader stalls, only that thread waits.
 //!
-//! What is handed over waits in a queue. Whoever fills it asks [`Outlet::full`] first, and sees by [`Outlet::written`] what
-//! the system has taken. A reader that has stopped reading is noticed by [`Patience`]; [`Outlet::abandon`] then ends the
-//! thread, in the midst of a write if need be, and what was taken of that write still counts.
+//! Output waits in a queue. The producer checks [`Outlet::full`] first, and [`Outlet::written`] returns what the system
+//! has accepted. [`Patience`] detects a stalled reader. [`Outlet::abandon`] then ends the thread, even during a write;
+//! the accepted part of that write is counted.
 //!
 //! Regular files need no thread: a write to them does not wait for a reader.
 
@@ -24,7 +24,7 @@ const SPARE: usize = 8;
 /// How often to look whether anything was taken.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// How long the thread may take to end once it is told to.
+/// The time limit for the thread to end.
 const ENDING: Duration = Duration::from_millis(300);
 
 /// Ends a write that waits. The kernel ignores it by default, and nothing else here uses it.
@@ -44,7 +44,7 @@ pub(super) struct Inlet(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     file: File,
-    /// Written to by whoever hands over.
+    /// Written by the producer itself.
     direct: bool,
     state: Mutex<State>,
     /// For the thread: there is something to do.
@@ -76,7 +76,7 @@ pub(super) enum Finished {
     Abandoned,
 }
 
-/// An error that can be said again.
+/// A copyable error.
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     kind: ErrorKind,
@@ -179,7 +179,7 @@ impl Outlet {
         Finished::Written
     }
 
-    /// Gives up what waits. What was handed over counts as written exactly as far as the system took it.
+    /// Drops the queued output. Only the bytes that the system accepted count as written.
     pub(super) fn abandon(&self) {
         self.shared.fail(Failure { kind: ErrorKind::BrokenPipe, code: None });
         self.shared.abandoned.store(true, Ordering::Release);
@@ -192,7 +192,7 @@ impl Outlet {
         }
     }
 
-    /// Has a write that waits return what the system took of it.
+    /// Interrupts a blocked write, so that it returns the accepted bytes.
     fn kick(&self) {
         if let Some(thread) = self.thread.as_ref().filter(|_| !self.shared.ended.load(Ordering::Acquire)) {
             // SAFETY: the thread was not joined, so its handle is good.

@@ -1,4 +1,4 @@
-//! Lends CPU time to what is traced: while there is room in the queue, lines can be made a little later.
+//! Yields CPU time to the traced processes: while the queue has room, lines can be formatted later.
 
 use super::signals::asked_to_end;
 use crate::limits;

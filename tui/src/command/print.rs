@@ -29,11 +29,11 @@ const INTERRUPTED: i32 = 130;
 /// the signal its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
 
-/// Prints live events until a signal, until the output is closed, until there are as many as were asked for, or until the
+/// Prints live events until a signal, until the output is closed, until the requested number is reached, or until the
 /// COMMAND has ended.
 ///
 /// # Errors
-/// When nothing can be traced, or the output cannot be written.
+/// If nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
@@ -77,12 +77,12 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let code = match printed {
         Ok(()) => code,
         Err(error) => {
-            say(format_args!("tracetui: cannot write the output: {error}"));
+            say(format_args!("tracetui: cannot write output: {error}"));
             ExitCode::FAILURE
         }
     };
     if given_up {
-        say(format_args!("nobody reads the output: {unwritten} events were not written"));
+        say(format_args!("stdout is not being read: {unwritten} events were not written"));
     }
     session::remarks(&options, &account, printer.pipeline().discrepancy()).iter().for_each(say);
     match args.format {
@@ -100,7 +100,7 @@ struct Pump<'a, S> {
     outlet: Outlet,
     /// Why the source was asked to end.
     stopped: Option<Because>,
-    /// The latest signal: from then on nobody waits long for a reader of the output.
+    /// The latest signal: from then on, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
     pace: Pace,
     /// Nobody read the output.
@@ -142,7 +142,7 @@ impl<S: Sink> Pump<'_, S> {
         result.and(self.went_on())
     }
 
-    /// Waits until all is written, the output fails, or nobody reads it when a signal came.
+    /// Waits until everything is written, the output fails, or it stalls after a signal.
     async fn write_out(&mut self) {
         while self.outlet.pending() {
             tokio::select! {
@@ -168,7 +168,7 @@ impl<S: Sink> Pump<'_, S> {
         self.signalled.as_ref().is_some_and(lately) && self.outlet.pending()
     }
 
-    /// Gives the output up when nobody reads it.
+    /// Drops the output if it stalls.
     fn look(&mut self) {
         if let Some((_, patience)) = &mut self.signalled
             && patience.over(&self.outlet)
@@ -238,25 +238,25 @@ impl<S: Sink> Pump<'_, S> {
     }
 }
 
-/// Whether an event (or a `lost` row: the filter language says when those are hidden) is to be printed.
+/// Whether to print an event or a `lost` row (the filter language defines when those are hidden).
 pub type Predicate = Box<dyn FnMut(&Seen<'_>) -> bool>;
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
     /// More is wanted.
     Continue,
-    /// As many events are printed as were asked for.
+    /// The requested number of events is printed.
     Done,
-    /// Nobody reads the output any more.
+    /// The output is closed.
     Closed,
 }
 
 /// Batches in, lines out.
 ///
-/// After the last line that is wanted, batches can be (and for a true account must be) fed on: their events count as
-/// filtered. The same holds once the output is closed or has failed, and [`settle`](Self::settle) makes it hold for lines
-/// that still waited then. What waits in a pipe counts as delivered.
+/// After the last requested line, batches can still be fed (and must be, for an exact account): their events count as
+/// filtered. The same applies after the output is closed or has failed, and [`settle`](Self::settle) applies it to
+/// lines that were still queued. Lines in a pipe count as delivered.
 #[derive(Debug)]
 pub struct Printer<S> {
     pipeline: Pipeline,
@@ -279,16 +279,16 @@ impl<S> std::fmt::Debug for Lines<S> {
 }
 
 impl<S: Sink> Printer<S> {
-    /// A printer of what `pipeline` gives and `wanted` keeps, `count` events of it at most.
+    /// A printer of the events of `pipeline` that match `wanted`, at most `count`.
     pub fn new(pipeline: Pipeline, sink: S, wanted: Predicate, count: Option<u64>) -> Printer<S> {
         Printer { pipeline, lines: Lines { sink, wanted, left: count, error: None, closed: false } }
     }
 
-    /// Takes a batch, and prints what its arrival settles the order of. When nothing more waits at the source
-    /// ([`Pipeline::is_drained`]) the lines are written at once, else when there are enough of them.
+    /// Feeds a batch, and prints the events whose order is now final. If the source is empty
+    /// ([`Pipeline::is_drained`]), the lines are written at once, otherwise in larger pieces.
     ///
     /// # Errors
-    /// When the output cannot be written, other than because nobody reads it: that is [`Flow::Closed`].
+    /// If the output cannot be written. A closed output is not an error, but [`Flow::Closed`].
     pub fn feed(&mut self, batch: Batch) -> io::Result<Flow> {
         self.pipeline.feed(batch);
         let Printer { pipeline, lines } = self;
@@ -310,7 +310,7 @@ impl<S: Sink> Printer<S> {
         lines.outcome().map(|_| ())
     }
 
-    /// Takes note that what the sink had taken cannot be written.
+    /// Records that the queued output cannot be written.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
@@ -321,34 +321,34 @@ impl<S: Sink> Printer<S> {
         self.lines.outcome()
     }
 
-    /// Takes back, at the end of all writing, that events were delivered whose lines were not written; how many.
+    /// At the end, subtracts events whose lines were not written from `delivered`, and returns their number.
     pub fn settle(&mut self) -> usize {
         let unwritten = self.lines.sink.unwritten();
         unwritten.iter().for_each(|line| self.pipeline.not_delivered(line.kind, line.cut));
         unwritten.len()
     }
 
-    /// The account as of the counters that were last fed.
+    /// The account, according to the latest counters.
     pub fn account(&self) -> Account {
         self.pipeline.account()
     }
 
-    /// The pipeline: what is known of the host, and whether events wait for their order to settle.
+    /// The pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
 
-    /// A batch to fill again.
+    /// A batch that can be reused.
     pub fn spare(&mut self) -> Option<Batch> {
         self.pipeline.spare()
     }
 
-    /// Says how many seconds the reader's wall clock is ahead of UTC from now on.
+    /// Sets the time zone, in seconds east of UTC.
     pub fn set_zone(&mut self, seconds: i32) {
         self.lines.sink.set_zone(seconds);
     }
 
-    /// Says what the terminals of the locale can show.
+    /// Sets the charset of the output.
     pub fn set_charset(&mut self, charset: Charset) {
         self.lines.sink.set_charset(charset);
     }

@@ -1,8 +1,8 @@
-//! stderr: what is said to the user.
+//! Messages on stderr.
 //!
-//! Nothing here can fail or panic: stderr may be closed, full, or a pipe that nobody reads. In the last case a sentence waits
-//! until a signal asks tracetui to end; then it is dropped, and so is all that follows. The macros of the standard library
-//! panic where stderr is gone, so clippy refuses them (`print_stderr`).
+//! Nothing here can fail or panic: stderr may be closed, full, or a pipe without a reader. In the last case a message
+//! waits until a termination signal; then this message and all later ones are dropped. The macros of the standard
+//! library panic if stderr is closed, so clippy rejects them (`print_stderr`).
 
 use super::dashboard::charset;
 use super::outlet::{Finished, Outlet};
@@ -24,7 +24,7 @@ const LEAST: Duration = Duration::from_millis(200);
 /// Nobody read the last sentence.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Says something, a line or several. Whatever is in it, a terminal shows it and does nothing else.
+/// Prints a message of one or more lines. Control characters are escaped.
 pub fn say(text: impl std::fmt::Display) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
@@ -35,7 +35,7 @@ pub fn say(text: impl std::fmt::Display) {
     }
 }
 
-/// A name from outside in a sentence: on one line, and nothing in it acts on a terminal.
+/// A name from outside for use in a message: on one line, with control characters escaped.
 pub fn name(name: impl AsRef<OsStr>) -> String {
     escaped(name.as_ref().as_bytes(), mode()).into_owned()
 }

@@ -1,8 +1,8 @@
-//! One event of each kind, made on purpose by a process of our own: what comes through the probes then shows that they
-//! work, which a successful attach does not.
+//! The self-test: a child process generates one event of each kind. The events that arrive show which probes work; a
+//! successful attach does not show that.
 //!
-//! The process is forked before the probes look and held until they do. It calls the kernel and nothing else: it is the
-//! copy of a process that may have threads.
+//! The process is forked before the probes are attached, and held until then. It only makes system calls, since it may
+//! be the copy of a process with threads.
 
 use crate::event::{Body, Event};
 use crate::frame::Batch;
@@ -18,7 +18,7 @@ use tracetui_shared::record::open::via;
 /// How long the events may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The process, held.
+/// The held process.
 #[derive(Debug)]
 pub struct SelfTest {
     pid: libc::pid_t,
@@ -29,10 +29,10 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// Forks it.
+    /// Forks the process.
     ///
     /// # Errors
-    /// When there is no room for a process or a descriptor.
+    /// If no process or descriptor can be created.
     pub fn new() -> io::Result<SelfTest> {
         let [wait, gate] = pipe()?;
         let [said, say] = pipe()?;
@@ -61,8 +61,8 @@ impl SelfTest {
         self.tgid
     }
 
-    /// Lets it act, and gives the programs of which all came that it provoked. The capture filter must let its tree
-    /// through.
+    /// Releases the process, and returns the programs that reported all their events. The capture filter must pass its
+    /// tree.
     pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
         self.release();
         let (mut seen, mut asked, mut refused, mut prepared) = (Vec::new(), false, false, false);
@@ -129,7 +129,7 @@ fn pipe() -> io::Result<[OwnedFd; 2]> {
     Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// The life of the process. Results do not matter: what failed is an event as well.
+/// The code of the process. Results are ignored: failed calls are events too.
 fn act(wait: &OwnedFd, gate: &OwnedFd) -> ! {
     let root = c"/".as_ptr();
     let argv = [c"tracetui".as_ptr(), c"--version".as_ptr(), std::ptr::null()];

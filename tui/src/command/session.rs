@@ -1,5 +1,5 @@
-//! What every command that traces has in common: what the options ask for, the COMMAND, the attach, the thread that empties the
-//! ring, and what is said beside the account at the end.
+//! The common part of all commands that trace: the options, the COMMAND, the attach, the reader thread, and the
+//! messages at the end.
 
 use super::say::{name, say};
 use super::selftest::SelfTest;
@@ -25,6 +25,7 @@ use crate::source::host::{clock, confine};
 use crate::source::live::engine::LiveSource;
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
+use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,22 +38,22 @@ use tracetui_shared::kind::{Kind, KindSet, shows_most};
 pub struct TraceOptions {
     /// Bytes of the ring, a power of two.
     pub ring_size: u32,
-    /// Bounds what is read ahead and known.
+    /// The memory limit.
     pub budget: Budget,
-    /// Kinds that are wanted.
+    /// The requested kinds.
     pub kinds: KindSet,
-    /// What the kernel side lets through.
+    /// The capture filter.
     pub capture: CaptureFilter,
-    /// Where offsets are from, if not from the kernel's own BTF.
+    /// The BTF file for offsets, if it is not the kernel's own BTF.
     pub btf: Option<PathBuf>,
     /// The filter options, as one expression.
     pub filter: String,
-    /// The COMMAND that is held until all is attached. The pipeline keeps to its tree, and so does the kernel side, unless it is
-    /// told to keep to another one.
+    /// The COMMAND, held until all probes are attached. The pipeline restricts the output to its tree; so does the
+    /// kernel side, unless it has another tree.
     pub command: Option<Tgid>,
 }
 
-/// What the options of a command that traces ask for.
+/// The parsed options of a command that traces.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// The filter options.
@@ -64,8 +65,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads the options, and forks the COMMAND. Before anything that it would inherit: limits, handlers of signals, privileges
-    /// given up. Where no kinds are named, those of `beside` are collected too.
+    /// Parses the options, and forks the COMMAND before anything that it would inherit: limits, signal handlers,
+    /// dropped privileges. If no kinds are named, those of `beside` are collected too.
     ///
     /// # Errors
     /// [`BadUsage`], or when the COMMAND cannot be forked.
@@ -91,7 +92,7 @@ impl Request {
     }
 }
 
-/// Lets the COMMAND run, if there is one, unless tracetui was asked to end by now.
+/// Releases the COMMAND, if there is one, unless tracetui is already terminating.
 ///
 /// # Errors
 /// When the event loop does not take its descriptors.
@@ -100,7 +101,7 @@ pub(crate) fn release(held: Option<Held>) -> Result<Option<Running>> {
     held.map(Held::release).transpose().context("cannot start the command")
 }
 
-/// What is to be said beside the account at the end, a line each.
+/// The messages before the account at the end, one line each.
 pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
     let more = shortage(account, options.budget);
@@ -209,7 +210,7 @@ impl RunningTrace {
     /// Says that the COMMAND is waited for, if it is.
     pub(super) fn say_what_is_waited_for(&self) {
         if let Some(command) = self.command.as_ref().filter(|command| command.end().is_none()) {
-            say(format_args!("waiting for {} to end", name(command.name())));
+            say(format_args!("waiting for {} to exit", name(command.name())));
         }
     }
 }
@@ -222,7 +223,7 @@ async fn happened(command: &mut Option<Running>) -> Happened {
     }
 }
 
-/// The filter options are wrong: exit status 2.
+/// Invalid filter options: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadUsage(String);
@@ -245,39 +246,38 @@ fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
     options.compile(&HostNames(Names::read())).map_err(|error| BadUsage(error.render()))
 }
 
-/// A trace that runs.
+/// A running trace.
 #[derive(Debug)]
 pub struct Session {
-    /// Where its frames come from.
+    /// The source of its frames.
     pub feed: Feed,
-    /// The line that says that everything is attached.
+    /// The line that reports that all probes are attached.
     pub ready: String,
-    /// What is not seen, and why: a line a probe, and what the machine keeps from us.
+    /// Notes about missing probes and restrictions of the machine, one line each.
     pub notes: Vec<String>,
 }
 
-/// What `doctor` takes for a proof that a probe works.
+/// The criterion by which `doctor` decides that a probe works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
-    /// That it attaches.
+    /// It attaches.
     Attach,
-    /// That an event made on purpose comes through it.
+    /// It reports a test event.
     Event,
 }
 
-/// What became of the probes.
+/// The state of the probes.
 #[derive(Debug)]
 pub struct Examined {
-    /// What stands in the way, whatever the probe.
+    /// Causes that are independent of a probe.
     pub causes: Vec<Cause>,
     /// Each probe.
     pub probes: Vec<Probe>,
-    /// The programs through which an event came; `None` when none was made.
+    /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<Vec<&'static str>>,
 }
 
-/// Tries every probe, for `doctor`, with offsets from a BTF file if there is one: what stands in the way, and what became
-/// of each.
+/// Tests every probe, for `doctor`, with offsets from a BTF file if there is one.
 pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined {
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     causes.extend(foreign_btf(btf));
@@ -312,7 +312,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
             severity: Severity::Fatal,
             what: format!("{error:#}"),
             missing: None,
-            remedy: "this kernel refuses the probes: please report it with this text".into(),
+            remedy: "the kernel rejected the probes; please report this message".into(),
         }),
     }
     examined
@@ -324,9 +324,10 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     let thread = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?;
     drop(thread.join());
     let facts = match &options.btf {
-        None => {
-            KernelFacts::of(&Btf::running().map_err(|error| anyhow!("the kernel's BTF: {error}"))?, BtfOrigin::Kernel)
-        }
+        None => KernelFacts::of(
+            &Btf::running().map_err(|error| anyhow!("cannot use the kernel's BTF: {error}"))?,
+            BtfOrigin::Kernel,
+        ),
         Some(file) => {
             let mut facts = file_facts(file)?;
             // What a reduced file may leave out the kernel's own BTF has, where there is one.
@@ -356,50 +357,49 @@ fn file_facts(file: &Path) -> Result<KernelFacts> {
     Ok(KernelFacts::of(&btf, BtfOrigin::File))
 }
 
-/// What is wrong with a BTF file, as far as the kernel's own tells: of another kernel, probes attach and show nonsense or
-/// nothing.
+/// Checks a BTF file against the kernel's own BTF. With the BTF of another kernel, the probes attach but report wrong
+/// data or nothing.
 fn foreign_btf(file: Option<&Path>) -> Option<Cause> {
     let facts = file_facts(file?).ok()?;
     let own = KernelFacts::of(&Btf::running().ok()?, BtfOrigin::File);
     let field = facts.differs_from(&own)?;
     Some(Cause {
         severity: Severity::Partial,
-        what: format!(
-            "the BTF given is not this kernel's, {field} is elsewhere: what is shown may be wrong or nothing"
-        ),
+        what: format!("--btf does not match this kernel ({field} differs): events may be wrong or missing"),
         missing: None,
-        remedy: "leave --btf out: this kernel has a BTF of its own".to_owned(),
+        remedy: "omit --btf: this kernel has its own BTF".to_owned(),
     })
 }
 
-/// What to say when offsets from a file found nothing that tracetui does itself, though it opens files all the time.
+/// The message if offsets from a file did not show tracetui's own opens, of which there are always some.
 fn doubtful_btf(options: &TraceOptions, account: &Account) -> Option<&'static str> {
     let doubtful = options.btf.is_some() && options.kinds.contains(Kind::Open) && account.own == 0;
-    doubtful.then_some("not even tracetui's own files were seen: is the BTF given that of this very kernel?")
+    doubtful.then_some("tracetui's own file opens did not arrive: does --btf match this kernel?")
 }
 
-/// What to say when a tree had no room for all of its processes.
+/// The message if a tree had too many processes.
 fn overgrown_tree(account: &Account) -> Option<String> {
     let left_out = account.tree_full;
     (left_out > 0).then(|| {
         format!(
-            "--tree: no room for {left_out} of the processes started: what they did is not shown; \
-             {MAX_TREE} that live at once can be told apart: name a smaller tree"
+            "--tree: more than {} live processes; {} were not traced; choose a smaller tree",
+            grouped(MAX_TREE.into()),
+            grouped(left_out)
         )
     })
 }
 
-/// What to say when memory was short for what is known around events: a line each.
+/// The messages about evicted process and cgroup data, one line each.
 fn shortage(account: &Account, budget: Budget) -> Vec<String> {
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     let memory = size_of_memory(budget);
     let said = [
-        (processes, "living processes were forgotten: their parents and commands may be missing"),
-        (cgroups, "cgroups were forgotten and looked up again when they were seen again: a path may be missing"),
-        (unsettled, "events were handed on before their order was settled: they may stand after later ones"),
+        (processes, "live processes were evicted; their parents and commands may be missing"),
+        (cgroups, "cgroups were evicted and looked up again; paths may be missing"),
+        (unsettled, "events were delivered early; they may be out of order"),
     ];
     let said = said.into_iter().filter(|(count, _)| *count > 0);
-    said.map(|(count, what)| format!("--memory {memory} is full: {count} {what}")).collect()
+    said.map(|(count, what)| format!("--memory {memory} is too small: {count} {what}")).collect()
 }
 
 fn size_of_memory(budget: Budget) -> ByteSize {
@@ -409,7 +409,7 @@ fn size_of_memory(budget: Budget) -> ByteSize {
 /// Attaches the probes and starts reading.
 ///
 /// # Errors
-/// When nothing can be traced: every cause with its remedy, a line each.
+/// If nothing can be traced: every cause with its remedy, one line each.
 pub fn start(options: &TraceOptions) -> Result<Session> {
     budget::give_back_when_freed();
     let machine = Machine::read();
@@ -427,7 +427,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     // Before the threads that read what others wrote.
     // A COMMAND of another user is told to end when tracetui is.
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
-    confine::confine(kept).context("cannot give up privileges")?;
+    confine::confine(kept).context("cannot drop privileges")?;
     let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
@@ -439,9 +439,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     if live.asks_for_cgroups() {
         if !all {
             let known = known.len();
-            notes.push(format!(
-                "--cgroup: there is room for {known} cgroups: others are seen from their next fork, exec or exit on"
-            ));
+            notes.push(format!("--cgroup: only {known} cgroups fit; others match from their next fork, exec or exit"));
         }
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
@@ -458,8 +456,10 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
                 room > 0
             });
             if room == 0 {
-                notes
-                    .push(format!("--memory {}: not all processes that run already are known", size_of_memory(budget)));
+                notes.push(format!(
+                    "--memory {} is too small: some running processes are unknown",
+                    size_of_memory(budget)
+                ));
             }
             None
         }
@@ -470,7 +470,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     Ok(Session { feed, ready, notes })
 }
 
-/// `tracing: exec exit open bpf; ring 16 MiB`: the kinds that were asked for and have a working probe.
+/// `tracing: exec exit open bpf; ring 16 MiB`: the requested kinds with a working probe.
 fn ready_line(probes: &[ProbeStatus], options: &TraceOptions) -> String {
     let shows = |probe: &ProbeStatus, kind| probe.kinds.contains(kind) && shows_most(probe.name, kind);
     let works = |kind: &Kind| probes.iter().any(|probe| probe.attached && shows(probe, *kind));
@@ -505,7 +505,7 @@ fn note(probe: &ProbeStatus) -> Option<String> {
     }
 }
 
-/// What the pipeline needs to know before the first event.
+/// The frames that the pipeline needs before the first event.
 fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) -> Batch {
     let mut batch = Batch::default();
     let now = clock::now_boot();
@@ -541,11 +541,10 @@ pub fn probe_frame(probe: &ProbeStatus) -> Probe {
     }
 }
 
-/// The processes that are there already, in batches of about `size` bytes. After the attach, so that none is missed in
-/// between.
+/// The running processes, in batches of about `size` bytes. Called after the attach, so that none is missed.
 ///
-/// Where the kernel told which processes ran at the attach, they are those, with the parents that they had: a process that
-/// started since is told by its fork, and one that ended since has events yet to come.
+/// If the kernel listed the processes at the attach, these are used, with their parents: later processes have a fork
+/// event, and the events of processes that have ended since are still to come.
 fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) -> bool) {
     let Ok(scanner) = Scanner::new() else { return };
     let mut batch = Batch::default();
@@ -573,7 +572,7 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     }
 }
 
-/// The status to exit with after a COMMAND; says why when it never ran.
+/// The exit status after a COMMAND. Prints the reason if it did not run.
 pub fn exit_code(ended: &Ended) -> ExitCode {
     if let Ended::NotRun(why, _) = ended {
         say(format_args!("tracetui: {why}"));

@@ -1,4 +1,4 @@
-//! Signals that ask tracetui to end.
+//! Termination signals.
 
 use crate::source::priority;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a further signal does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Second {
-    /// Ends the process at once with this status, wherever it stands.
+    /// Exits the process immediately with this status.
     Ends(i32),
     /// Is one more.
     Counts,
@@ -113,11 +113,11 @@ pub(super) fn time_left(of: Duration) -> Duration {
 /// Who has to answer a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Addressee {
-    /// tracetui alone: its own time is up (`ulimit -t`).
+    /// tracetui only: its CPU time limit is reached (`ulimit -t`).
     Tracetui,
-    /// A process sent it to tracetui: the COMMAND has to get it from us.
+    /// A process sent it to tracetui: it must be forwarded to the COMMAND.
     CommandByUs,
-    /// The terminal sent it, to the COMMAND as well.
+    /// The terminal sent it, to the COMMAND too.
     CommandToo,
 }
 

@@ -1,4 +1,4 @@
-//! The terminal as the dashboard takes it and gives it back: on leaving, on a panic, around a stop.
+//! The terminal: set up for the dashboard, and restored on exit, on a panic and during a suspend.
 
 use super::outlet::{Inlet, Outlet, Patience};
 use super::{say, signals};
@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use tokio::sync::Notify;
 
-/// Whether the terminal is ours: what a panic has to give back.
+/// Whether the terminal is in use: a panic must restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Whether a panic gave the terminal back: then nothing may be drawn any more.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// The way to the terminal while it is ours. A terminal that nobody reads holds up its thread and nothing else.
+/// The output to the terminal while it is in use. A stalled terminal blocks only its thread.
 static OUTLET: Mutex<Option<Arc<Outlet>>> = Mutex::new(None);
 
 /// The terminal while the dashboard has it. Given back when dropped.
@@ -30,7 +30,7 @@ pub(super) struct Screen {
     mouse: Mouse,
 }
 
-/// Collects what a screen is made of, and hands it over as a whole.
+/// Collects the output of a screen, and passes it on as a whole.
 struct Canvas {
     collected: Vec<u8>,
     inlet: Inlet,
@@ -59,13 +59,13 @@ impl Write for Canvas {
     }
 }
 
-/// Whether the dashboard takes the mouse.
+/// Whether the dashboard captures the mouse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mouse {
-    /// It is left to the terminal: selecting text works as ever.
+    /// Not captured: the terminal can select text.
     #[default]
     Left,
-    /// Its wheel moves in the list.
+    /// Captured: the wheel scrolls the list.
     Taken,
 }
 
@@ -146,8 +146,8 @@ impl Screen {
         self.resume()
     }
 
-    /// Takes the terminal again, in whatever state somebody else left it. A job that goes on in the background waits
-    /// until it is brought to the front, which continues it once more.
+    /// Sets up the terminal again, in any state. A job in the background waits until it is in the foreground, which
+    /// continues it once more.
     pub(super) fn resume(&mut self) -> io::Result<()> {
         if !in_foreground() {
             return Ok(());
@@ -201,7 +201,7 @@ fn in_foreground() -> bool {
     front < 0 || front == own
 }
 
-/// Gives the terminal back if it is ours. What fails cannot be helped: it may be gone, or nobody reads it.
+/// Restores the terminal if it is in use. Errors are ignored: it may be closed or stalled.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
@@ -220,7 +220,7 @@ fn restore() {
     let _ = disable_raw_mode();
 }
 
-/// Has a panic give the terminal back before it is told about.
+/// Makes a panic restore the terminal before its message.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! What is known around events: a pure fold over frames, without I/O and without clocks.
+//! Processes, users, cgroups and clocks: a pure fold over frames, without I/O.
 
 pub mod process;
 mod state;
@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 
-/// All tables. Only frames change them.
+/// All tables. They are changed by frames only.
 #[derive(Debug, Default)]
 pub struct World {
     /// Processes.
@@ -37,18 +37,18 @@ pub struct World {
 const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
 
 impl World {
-    /// Bounds what is kept.
+    /// Sets the memory limit.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
         self.processes.set_budget(budget);
     }
 
-    /// Bytes of what is kept: processes, cgroups, users and groups.
+    /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
         self.processes.bytes() + self.cgroups.bytes() + self.accounts
     }
 
-    /// Takes what the host told.
+    /// Applies a host frame.
     pub fn apply_host(&mut self, frame: HostFrame) {
         match frame {
             HostFrame::Host(host) => self.host = host,
@@ -95,12 +95,12 @@ impl World {
         fits
     }
 
-    /// Takes an event, and gives its process as it was then.
+    /// Applies an event, and returns its process at that time.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         self.processes.apply(event)
     }
 
-    /// Says which process is the COMMAND that tracetui started.
+    /// Sets the process of the COMMAND.
     pub fn set_command(&mut self, command: Tgid) {
         self.processes.set_command(command);
     }
@@ -110,7 +110,7 @@ impl World {
         &self.host
     }
 
-    /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds, as last told.
+    /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME, in nanoseconds.
     pub fn clock_offset(&self) -> i64 {
         self.clock_offset
     }
@@ -120,12 +120,12 @@ impl World {
         self.groups.get(&gid).map(String::as_str)
     }
 
-    /// The user of a name; of several the lowest.
+    /// The user with a name; the lowest id if there are several.
     pub fn user_id(&self, name: &str) -> Option<Uid> {
         self.users.iter().filter(|(_, known)| *known == name).map(|(uid, _)| *uid).min()
     }
 
-    /// The group of a name; of several the lowest.
+    /// The group with a name; the lowest id if there are several.
     pub fn group_id(&self, name: &str) -> Option<Gid> {
         self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
     }
@@ -135,7 +135,7 @@ impl World {
         self.cgroups.contains(&id)
     }
 
-    /// How many cgroups' paths were forgotten for want of room.
+    /// The number of cgroups whose path was evicted.
     pub fn cgroups_evicted(&self) -> u64 {
         self.cgroups_evicted
     }
@@ -145,7 +145,7 @@ impl World {
         &self.probes
     }
 
-    /// What the probes had counted when they were last asked.
+    /// The latest counters of the probes.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -1,7 +1,7 @@
-//! The process table: who is who, keyed by (tgid, start), fed by every fork, exec and exit before any filter.
+//! The process table, keyed by (tgid, start). Every fork, exec and exit updates it, before any filter.
 //!
-//! Entries are immutable: an exec makes a new one, so what an event showed does not change under it. Only fork, a
-//! successful exec and exit change the table; what a thread does never changes its leader's entry.
+//! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. Only a fork, a
+//! successful exec and an exit change the table. A thread never changes the entry of its leader.
 
 mod state;
 
@@ -20,20 +20,20 @@ use tracetui_shared::time::BootNanos;
 /// A process that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// When.
+    /// The time.
     pub time: BootNanos,
     /// The status as wait(2) reports it.
     pub status: u32,
 }
 
-/// A place in the table.
+/// An entry of the table.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// As it is now.
+    /// The current state.
     pub process: Arc<Process>,
-    /// Set when it ended.
+    /// The end, if it ended.
     pub end: Option<End>,
-    /// Events of it that were no fork, exec or exit.
+    /// The number of its events other than fork, exec and exit.
     pub others: u64,
     /// When it last did something.
     last: BootNanos,
@@ -58,7 +58,7 @@ fn bytes_of(process: &Process) -> usize {
     ENTRY + process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
 }
 
-/// What did not pair up. Counters, never log lines, never a silent correction.
+/// Events that did not pair up: counted, never corrected silently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pairing {
     /// An exit of a process whose start was neither seen nor found in the process scan.
@@ -102,12 +102,12 @@ impl Pairing {
     }
 }
 
-/// All processes that were met: those that live, and the latest [`limits::DEAD_PROCESSES`] that ended, as far as there is
-/// room ([`limits::PROCESSES_SHARE`]).
+/// The live processes, and the latest [`limits::DEAD_PROCESSES`] ended ones, within the memory limit
+/// ([`limits::PROCESSES_SHARE`]).
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     entries: FxHashMap<ProcessKey, Entry>,
-    /// The entry that a process id stands for now.
+    /// The current entry of a process id.
     current: FxHashMap<Tgid, ProcessKey>,
     /// Seeds whose start is only known to the clock tick: by process id.
     inexact: FxHashMap<Tgid, u64>,
@@ -118,7 +118,7 @@ pub struct ProcessTable {
     pairing: Pairing,
     /// The COMMAND's process id, and which process that is, once it is met: later another may have the id.
     command: Option<(Tgid, Option<ProcessKey>)>,
-    /// The processes that the ids in `tree=ID` stand for; `None` until there is one.
+    /// The processes of the ids in `tree=ID`; `None` until there is one.
     roots: FxHashMap<Tgid, Option<ProcessKey>>,
     /// The keys of seeds whose exact start became known since: as they were, and as they are. Parents may bear the old ones.
     settled: FxHashMap<ProcessKey, ProcessKey>,
@@ -137,12 +137,12 @@ pub struct ProcessTable {
 const SIBLINGS: u32 = 4;
 
 impl ProcessTable {
-    /// Says when the probes were attached: processes that started before are older than the trace.
+    /// Sets the time of the attach. Processes that started earlier are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
         self.since = time;
     }
 
-    /// Bounds the table.
+    /// Sets the memory limit of the table.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
     }
@@ -152,24 +152,23 @@ impl ProcessTable {
         self.bytes
     }
 
-    /// How many living processes were forgotten for want of room. Each comes in again with its next event, without what was
-    /// known of it.
+    /// The number of live processes that were evicted. Each is added again at its next event, without its earlier data.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// What did not pair up so far.
+    /// The events that did not pair up so far.
     pub fn pairing(&self) -> Pairing {
         self.pairing
     }
 
-    /// Says which process is the COMMAND that tracetui started; before it is met.
+    /// Sets the process of the COMMAND, before its first event.
     pub fn set_command(&mut self, command: Tgid) {
         self.command = Some((command, None));
     }
 
-    /// Says which ids `tree=ID` is asked about from now on. An id stands for the process that has it now, or had it last; if
-    /// none is known, for the first that gets it. An id that is followed already keeps its process.
+    /// Sets the ids in `tree=ID` terms. An id denotes the process that has it now, or had it last; if none is known,
+    /// the first process that gets it. An id that is already followed keeps its process.
     pub fn follow(&mut self, ids: &[Tgid]) {
         self.roots.retain(|id, _| ids.contains(id));
         for id in ids {
@@ -177,8 +176,8 @@ impl ProcessTable {
         }
     }
 
-    /// Says which process the id in `tree=ID` stands for, whichever has it now; to be told before [`follow`](Self::follow).
-    /// Whether it stood for another before.
+    /// Sets the process that an id in `tree=ID` denotes, whichever process has the id now. Call it before
+    /// [`follow`](Self::follow). Returns whether the id denoted another process before.
     pub fn follow_process(&mut self, process: ProcessKey) -> bool {
         self.roots.insert(process.tgid, Some(process)).is_some_and(|before| before != Some(process))
     }
@@ -220,7 +219,7 @@ impl ProcessTable {
         self.settled.get(&key).copied().unwrap_or(key)
     }
 
-    /// The entry that a process id stands for now (or stood for last).
+    /// The current (or latest) entry of a process id.
     pub fn by_tgid(&self, tgid: Tgid) -> Option<&Entry> {
         self.current.get(&tgid).and_then(|key| self.entries.get(key))
     }
@@ -236,8 +235,9 @@ impl ProcessTable {
         })
     }
 
-    /// Whether a process is the one that `root` stands for ([`follow`](Self::follow); an id that is not followed stands for
-    /// the process that has it now) or descends from it: by the processes that made the forks, and by the parents at the forks.
+    /// Whether a process is the one that `root` denotes ([`follow`](Self::follow); an id that is not followed denotes
+    /// the process that has it now), or a descendant: through the processes that forked, and through the parents at the
+    /// forks.
     pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
         let followed = self.roots.get(&root).copied();
         let Some(root) = followed.unwrap_or_else(|| self.current.get(&root).copied()) else { return false };
@@ -267,7 +267,7 @@ impl ProcessTable {
         false
     }
 
-    /// Takes a process from the process scan. One that an event brought in before keeps what the event said.
+    /// Adds a process from the process scan. A process that an event has already added keeps the data of the event.
     pub fn seed(&mut self, seed: &ProcessSeed) {
         let key = ProcessKey { tgid: seed.tgid, start: seed.start };
         let known = self.current.get(&seed.tgid).copied();
@@ -330,8 +330,8 @@ impl ProcessTable {
         }
     }
 
-    /// Folds an event in, and gives the process that made it, as it was then (exec: as it is after it).
-    /// `None` for a row that is of no process.
+    /// Applies an event, and returns its process at that time (exec: after the exec). `None` for a row without a
+    /// process.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         match &event.body {
             Body::Lost(_) => None,

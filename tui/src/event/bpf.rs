@@ -7,13 +7,13 @@ use tracetui_shared::header::{FrameHeader, until_nul};
 use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
 use zerocopy::{FromBytes, Unalign};
 
-/// A `bpf`, where it stands in its frame: it is large and rare.
+/// A `bpf` event, not copied out of its frame: it is large and rare.
 #[derive(Clone, Copy)]
 pub struct Bpf<'a> {
     bytes: &'a Unalign<BpfRecord>,
     /// The program's name.
     pub name: &'a [u8],
-    /// Where the program hangs, part one.
+    /// The attach point, part one.
     pub target: &'a [u8],
     /// Part two.
     pub target2: &'a [u8],
@@ -48,7 +48,7 @@ impl Bpf<'_> {
         self.record().has & bit != 0
     }
 
-    /// What was done.
+    /// The operation.
     pub fn op(&self) -> &'static str {
         if self.record().call == call::BPF && self.record().cmd == cmd::PROG_LOAD { "load" } else { "attach" }
     }
@@ -68,7 +68,7 @@ impl Bpf<'_> {
         }
     }
 
-    /// What the program hangs on, whatever the mechanism; `None` when it cannot be told.
+    /// The type of the attach point, regardless of the mechanism; `None` if unknown.
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => self.perf_kind(),
@@ -225,12 +225,12 @@ fn attach_not_collected<'a>(seen: &Seen<'a>) -> Value<'a> {
 
 const PROG: &[Field] = &[
     Field::new("id", Shape::Number, "bpf_prog_aux.id.", |s| of_prog(s, |b| Value::Uint(b.record().prog_id.into()))),
-    Field::new("name", Shape::Text, "bpf_prog_aux.name; of a failed load the name as asked.", |s| {
+    Field::new("name", Shape::Text, "bpf_prog_aux.name; for a failed load, the name as passed.", |s| {
         bpf(s, |b| {
             if b.has(has::PROG) || !b.name.is_empty() { Value::Bytes(b.name) } else { Value::Unknown(b.why_missing()) }
         })
     }),
-    Field::new("type", Shape::Text, "bpf_prog.type; of a failed load the type as asked.", |s| {
+    Field::new("type", Shape::Text, "bpf_prog.type; for a failed load, the type as passed.", |s| {
         bpf(s, |b| {
             if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
                 Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
@@ -242,7 +242,7 @@ const PROG: &[Field] = &[
     Field::new(
         "attach_type",
         Shape::Text,
-        "bpf_prog.expected_attach_type; null when 0, which of most types says nothing.",
+        "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types.",
         |s| {
             of_prog(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
                 (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
@@ -251,7 +251,7 @@ const PROG: &[Field] = &[
         },
     ),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_prog(s, |b| Value::Tag(b.record().tag))),
-    Field::new("uid", Shape::User, "Who loaded it: bpf_prog_aux.user->uid.", |s| {
+    Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_prog(s, |b| {
             if b.record().prog_uid == u32::MAX {
                 Value::Unknown(Why::NoField)
@@ -263,12 +263,12 @@ const PROG: &[Field] = &[
     Field::new("write_user", Shape::Text, "Whether it calls bpf_probe_write_user: yes no unknown.", |_| {
         Value::Word("unknown")
     }),
-    Field::new("write_user_why", Shape::Text, "Why that is unknown.", |_| Value::Word("not_collected")),
-    Field::new("helpers", Shape::List, "The helpers that it calls which write or override.", not_collected),
+    Field::new("write_user_why", Shape::Text, "The reason for unknown.", |_| Value::Word("not_collected")),
+    Field::new("helpers", Shape::List, "The helpers it calls that write memory or override results.", not_collected),
 ];
 
 const ATTACH: &[Field] = &[
-    Field::new("type", Shape::Text, "What it hangs on, whatever the mechanism.", |s| {
+    Field::new("type", Shape::Text, "The type of the attach point, regardless of the mechanism.", |s| {
         of_attach(s, |b| b.attach_kind().map_or(Value::Unknown(b.why_missing()), Value::Word))
     }),
     Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach.", |s| {
@@ -277,7 +277,7 @@ const ATTACH: &[Field] = &[
     Field::new(
         "target",
         Shape::Text,
-        "Where: trace_event_class.system and the event's name, a tracepoint's name, bpf_prog_aux.attach_func_name.",
+        "The attach point: trace_event_class.system and event name, tracepoint name, or bpf_prog_aux.attach_func_name.",
         |s| {
             of_attach(s, |b| match (b.target.is_empty(), b.target2.is_empty()) {
                 (true, _) => Value::Unknown(Why::NotCollected),
@@ -287,14 +287,14 @@ const ATTACH: &[Field] = &[
         },
     ),
     Field::new("symbol", Shape::Text, "The kernel function.", attach_not_collected),
-    Field::new("offset", Shape::Number, "Bytes into it.", attach_not_collected),
-    Field::new("addr", Shape::Text, "Its address.", attach_not_collected),
-    Field::new("module", Shape::Text, "The module that it is in.", attach_not_collected),
-    Field::new("multi", Shape::Number, "How many places one link has.", attach_not_collected),
-    Field::new("link_id", Shape::Number, "bpf_link.id; null when there is no link.", |s| {
+    Field::new("offset", Shape::Number, "The offset in this function, in bytes.", attach_not_collected),
+    Field::new("addr", Shape::Text, "The address.", attach_not_collected),
+    Field::new("module", Shape::Text, "The kernel module of the function.", attach_not_collected),
+    Field::new("multi", Shape::Number, "The number of attach points of the link.", attach_not_collected),
+    Field::new("link_id", Shape::Number, "bpf_link.id; null without a link.", |s| {
         of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null })
     }),
-    Field::new("cookie", Shape::Number, "bpf_cookie as passed; null when 0.", |s| {
+    Field::new("cookie", Shape::Number, "bpf_cookie as passed; null if 0.", |s| {
         of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }),
     Field::new("ifindex", Shape::Number, "The network interface.", |s| {
@@ -307,24 +307,24 @@ const ATTACH: &[Field] = &[
 
 /// What a `bpf` has beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "What was done: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
-    Field::new("ret", Shape::Number, "A descriptor or 0, or −errno.", |s| {
+    Field::new("op", Shape::Text, "The operation: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
+    Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error.", |s| {
         bpf(s, |b| Value::Int(b.record().ret.into()))
     }),
-    Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
         bpf(s, |b| err_value(b.record().ret))
     }),
     Field {
         name: "prog",
         shape: Shape::Object,
-        doc: "The program, from the kernel's object behind the descriptor.",
+        doc: "The program, read from the kernel object of the descriptor.",
         get: |s| bpf(s, |_| Value::Object),
         sub: PROG,
     },
     Field {
         name: "attach",
         shape: Shape::Object,
-        doc: "Where it was attached; null for a load.",
+        doc: "The attachment; null for a load.",
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },

@@ -1,16 +1,16 @@
-//! What every field is called, what it means and how it is had. Filter fields, JSON keys, CSV columns, the detail pane
-//! and the documentation all follow from these tables.
+//! The name, the description and the getter of every field. Filter fields, JSON keys, CSV columns, the detail pane and
+//! the documentation are derived from these tables.
 
 use super::{Names, Seen};
 use crate::text::time;
 use std::borrow::Cow;
 
-/// Why a field has no value, or not all of it. Spelled in JSON as `<field>_why`.
+/// The reason why a value is missing or incomplete. In JSON: `<field>_why`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Why {
-    /// The call failed, so there is none.
+    /// The call failed.
     Failed,
-    /// Another thread was faster than the look behind the descriptor.
+    /// Another thread changed the descriptor before it was read.
     Raced,
     /// The memory could not be read.
     Fault,
@@ -18,18 +18,18 @@ pub enum Why {
     Cut,
     /// It cannot be reached from the caller's root.
     Unreachable,
-    /// It was gone before it could be asked for.
+    /// It disappeared before it could be read.
     Vanished,
     /// The running kernel has no such field.
     NoField,
     /// tracetui may not read it.
     NotPermitted,
-    /// It was not asked for.
+    /// It was not collected.
     NotCollected,
 }
 
 impl Why {
-    /// The word for it in JSON.
+    /// Its value in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Why::Failed => "failed",
@@ -45,16 +45,16 @@ impl Why {
     }
 }
 
-/// A field's value, not yet text.
+/// The value of a field, before formatting.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// It does not apply.
     Null,
-    /// It applies but is not known.
+    /// It applies, but is unknown.
     Unknown(Why),
     /// Text that could not be read: empty, with the reason.
     Unread(Why),
-    /// Text from outside of which only the beginning is here: the rest was cut.
+    /// Truncated text from outside.
     Cut(&'a [u8]),
     /// An integer.
     Int(i64),
@@ -62,7 +62,7 @@ pub enum Value<'a> {
     Uint(u64),
     /// Yes or no.
     Bool(bool),
-    /// A word of ours: ASCII, nothing to escape.
+    /// A constant word: ASCII, needs no escaping.
     Word(&'static str),
     /// Text from outside: any bytes.
     Bytes(&'a [u8]),
@@ -74,7 +74,7 @@ pub enum Value<'a> {
     Flags(u64),
     /// Arguments, each followed by NUL.
     Args(&'a [u8]),
-    /// Arguments that could not be read to their end: what could be, with the reason.
+    /// Arguments that could not be read completely, with the reason.
     SomeArgs(&'a [u8], Why),
     /// An address.
     Addr(u64),
@@ -82,14 +82,14 @@ pub enum Value<'a> {
     Tag([u8; 8]),
     /// Nanoseconds since 1970-01-01 UTC.
     Time(i128),
-    /// Words of ours.
+    /// Constant words.
     Words(&'a [&'static str]),
-    /// Fields of its own ([`Field::sub`]).
+    /// An object with its own fields ([`Field::sub`]).
     Object,
 }
 
 impl<'a> Value<'a> {
-    /// Why it is not known, if it is not.
+    /// The reason, if the value is unknown.
     pub fn why(&self) -> Option<Why> {
         match self {
             Value::Unknown(why) | Value::Unread(why) | Value::SomeArgs(_, why) => Some(*why),
@@ -98,7 +98,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as bytes, as filters compare it and screens show it (before escaping). `None` when absent.
+    /// The value as bytes, as compared by filters and shown on the screen (before escaping). `None` if absent.
     /// Arguments are joined by spaces.
     pub fn text(&self) -> Option<Cow<'a, [u8]>> {
         let mut out = Vec::new();
@@ -149,7 +149,7 @@ fn join_args(area: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What can be done with a field in a filter.
+/// The type of a field in filters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shape {
     /// Text: globs and regexes.
@@ -176,9 +176,9 @@ pub struct Field {
     pub name: &'static str,
     /// What can be done with it in a filter.
     pub shape: Shape,
-    /// What it is, and where in the kernel it comes from.
+    /// The description, with the kernel source.
     pub doc: &'static str,
-    /// Takes it from an event.
+    /// Gets the value from an event.
     pub get: for<'a> fn(&Seen<'a>) -> Value<'a>,
     /// The fields in it, for [`Shape::Object`].
     pub sub: &'static [Field],
@@ -217,46 +217,49 @@ fn nonzero<'a>(seen: &Seen<'a>, value: u32) -> Value<'a> {
 
 /// The fields that every event has, in the order of the JSON object.
 pub const COMMON: &[Field] = &[
-    Field::new("kind", Shape::Text, "What happened.", |s| Value::Word(s.event.kind().name())),
+    Field::new("kind", Shape::Text, "The kind of event.", |s| Value::Word(s.event.kind().name())),
     Field::new(
         "time",
         Shape::Text,
-        "When, by the wall clock (RFC 3339, UTC): `ns` and the clock offset in force then.",
+        "The wall-clock time (RFC 3339, UTC): `ns` plus the clock offset at that time.",
         |s| Value::Time(s.unix_nanos()),
     ),
-    Field::new("ns", Shape::Number, "When, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe.", |s| {
-        Value::Uint(s.event.header.time.0)
-    }),
     Field::new(
-        "cpu",
+        "ns",
         Shape::Number,
-        "The CPU on which it happened: bpf_get_smp_processor_id in the probe.",
-        |s| match s.event.body {
-            super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
-            _ => Value::Uint(u64::from(s.event.header.cpu)),
-        },
+        "The time, CLOCK_BOOTTIME in nanoseconds: bpf_ktime_get_boot_ns in the probe.",
+        |s| Value::Uint(s.event.header.time.0),
     ),
-    Field::new("pid", Shape::Number, "The process (thread group): task_struct.tgid.", |s| {
+    Field::new("cpu", Shape::Number, "The CPU: bpf_get_smp_processor_id in the probe.", |s| match s.event.body {
+        super::Body::Lost(lost) if lost.record.cpu == u32::MAX => Value::Null,
+        _ => Value::Uint(u64::from(s.event.header.cpu)),
+    }),
+    Field::new("pid", Shape::Number, "The process id (thread group id): task_struct.tgid.", |s| {
         uint(s, u64::from(s.event.header.tgid.0))
     }),
-    Field::new("tid", Shape::Number, "The thread: task_struct.pid.", |s| uint(s, u64::from(s.event.header.tid.0))),
-    Field::new("ppid", Shape::Number, "The parent process: task_struct.real_parent->tgid.", |s| {
+    Field::new("tid", Shape::Number, "The thread id: task_struct.pid.", |s| uint(s, u64::from(s.event.header.tid.0))),
+    Field::new("ppid", Shape::Number, "The process id of the parent: task_struct.real_parent->tgid.", |s| {
         uint(s, u64::from(s.event.header.ppid.0))
     }),
-    Field::new("comm", Shape::Text, "The calling thread's name: task_struct.comm. Exit: the leader's.", |s| {
-        // The header is copied into the event, so its bytes live as long as the event does.
-        of_process(s, Value::Bytes(s.event.header.comm()))
-    }),
-    Field::new("uid", Shape::User, "The real user: task_struct.cred->uid.", |s| {
+    Field::new(
+        "comm",
+        Shape::Text,
+        "The name of the calling thread (exit: of the group leader): task_struct.comm.",
+        |s| {
+            // The header is copied into the event, so its bytes live as long as the event does.
+            of_process(s, Value::Bytes(s.event.header.comm()))
+        },
+    ),
+    Field::new("uid", Shape::User, "The real user id: task_struct.cred->uid.", |s| {
         uint(s, u64::from(s.event.header.uid.0))
     }),
-    Field::new("gid", Shape::Group, "The real group: task_struct.cred->gid.", |s| {
+    Field::new("gid", Shape::Group, "The real group id: task_struct.cred->gid.", |s| {
         uint(s, u64::from(s.event.header.gid.0))
     }),
     Field::new(
         "cgroup",
         Shape::Text,
-        "The cgroup's path in the v2 hierarchy (task_struct.cgroups->dfl_cgrp->kn->id); where that is only the root, the name=systemd one.",
+        "The path of the v2 cgroup (task_struct.cgroups->dfl_cgrp->kn->id); if that is the root, of the name=systemd cgroup.",
         |s| match s.process {
             None => Value::Null,
             Some(process) => match s.world.cgroup(s.event.header.cgroup, process) {
@@ -268,7 +271,7 @@ pub const COMMON: &[Field] = &[
     Field::new(
         "start_ns",
         Shape::Number,
-        "When the process started, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. With pid its identity.",
+        "The start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime. Identifies the process, together with pid.",
         |s| uint(s, s.event.header.start.0),
     ),
     Field::new("mnt_ns", Shape::Number, "The mount namespace: nsproxy->mnt_ns->ns.inum.", |s| {
@@ -280,7 +283,7 @@ pub const COMMON: &[Field] = &[
     Field::new(
         "ns_pid",
         Shape::Number,
-        "The process's id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in tracetui's own.",
+        "The process id in its pid namespace (group_leader->thread_pid->numbers[level].nr); null in the namespace of tracetui.",
         |s| {
             let header = &s.event.header;
             if s.process.is_none() || header.pid_ns == s.world.own_pid_ns() {

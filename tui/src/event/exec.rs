@@ -11,11 +11,11 @@ use tracetui_shared::record::mark;
 pub struct Exec<'a> {
     /// The fixed part.
     pub record: ExecRecord,
-    /// The file as asked.
+    /// The path as passed.
     pub filename: &'a [u8],
-    /// The interpreter; empty unless a script.
+    /// The interpreter; empty if not a script.
     pub interp: &'a [u8],
-    /// The file as loaded.
+    /// The executed file.
     pub exe: Names<'a>,
     /// The working directory.
     pub cwd: Names<'a>,
@@ -68,7 +68,7 @@ impl Exec<'_> {
         (self.argv.len() as u32) < self.record.argv_total || self.record.argv_marks & (mark::CUT | mark::FAULT) != 0
     }
 
-    /// How many arguments the program has; `None` when not known.
+    /// The number of arguments; `None` if unknown.
     pub fn argc(&self) -> Option<u32> {
         match self.record.argc {
             u32::MAX if self.argv_cut() => None,
@@ -96,23 +96,20 @@ fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
 
 /// What an `exec` has beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("filename", Shape::Text, "The file as asked: linux_binprm.filename.", |s| {
+    Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
         exec(s, |e| match e.record.filename_marks {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
             m if m & mark::CUT != 0 => Value::Cut(e.filename),
             _ => Value::Bytes(e.filename),
         })
     }),
-    Field::new("exe", Shape::Text, "The file as loaded, absolute: the path of mm->exe_file.", |s| {
+    Field::new("exe", Shape::Text, "The absolute path of the executed file: mm->exe_file.", |s| {
         exec(s, |e| names_value(e.exe, e.record.exe_len, e.record.ret < 0))
     }),
-    Field::new(
-        "exe_deleted",
-        Shape::Bool,
-        "Whether that file had no name any more: dentry.d_hash.pprev is null.",
-        |s| exec(s, |e| Value::Bool(e.exe.deleted())),
-    ),
-    Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null unless a script.", |s| {
+    Field::new("exe_deleted", Shape::Bool, "Whether this file was deleted: dentry.d_hash.pprev is null.", |s| {
+        exec(s, |e| Value::Bool(e.exe.deleted()))
+    }),
+    Field::new("interp", Shape::Text, "The interpreter of a script: linux_binprm.interp; null for other files.", |s| {
         exec(s, |e| match e.interp {
             [] if e.record.filename_marks & mark::NOT_COLLECTED != 0 => Value::Unknown(Why::NotCollected),
             [] => Value::Null,
@@ -125,38 +122,34 @@ pub(crate) const FIELDS: &[Field] = &[
             _ => Value::SomeArgs(e.argv, Why::Fault),
         })
     }),
-    Field::new("argc", Shape::Number, "How many arguments: linux_binprm.argc.", |s| {
+    Field::new("argc", Shape::Number, "The number of arguments: linux_binprm.argc.", |s| {
         exec(s, |e| {
             e.argc().map_or(Value::Unknown(if e.record.ret < 0 { Why::Cut } else { Why::NoField }), |n| {
                 Value::Uint(n.into())
             })
         })
     }),
-    Field::new("cut", Shape::Bool, "Whether arguments are missing from argv, or the end of filename.", |s| {
-        exec(s, |e| Value::Bool(e.cut()))
-    }),
-    Field::new("cwd", Shape::Text, "The working directory: the path of fs->pwd.", |s| {
+    Field::new("cut", Shape::Bool, "Whether argv or filename is truncated.", |s| exec(s, |e| Value::Bool(e.cut()))),
+    Field::new("cwd", Shape::Text, "The working directory: fs->pwd.", |s| {
         exec(s, |e| names_value(e.cwd, e.record.cwd_len, false))
     }),
-    Field::new("cwd_deleted", Shape::Bool, "Whether that directory had no name any more.", |s| {
+    Field::new("cwd_deleted", Shape::Bool, "Whether this directory was deleted.", |s| {
         exec(s, |e| Value::Bool(e.cwd.deleted()))
     }),
     Field::new("ret", Shape::Number, "0, or −errno of the system call.", |s| {
         exec(s, |e| Value::Int(e.record.ret.into()))
     }),
-    Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
-        exec(s, |e| err_value(e.record.ret))
-    }),
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| exec(s, |e| err_value(e.record.ret))),
     Field::new(
         "old_tid",
         Shape::Number,
-        "The calling thread when it was not the leader: old_pid of sched_process_exec.",
+        "The id of the calling thread, if it was not the group leader: old_pid of sched_process_exec.",
         |s| exec(s, |e| if e.record.old_tid == 0 { Value::Null } else { Value::Uint(e.record.old_tid.into()) }),
     ),
-    Field::new("euid", Shape::User, "The effective user after it: cred->euid.", |s| {
+    Field::new("euid", Shape::User, "The effective user id after the exec: cred->euid.", |s| {
         exec(s, |e| Value::Uint(e.record.euid.into()))
     }),
-    Field::new("egid", Shape::Group, "The effective group after it: cred->egid.", |s| {
+    Field::new("egid", Shape::Group, "The effective group id after the exec: cred->egid.", |s| {
         exec(s, |e| Value::Uint(e.record.egid.into()))
     }),
 ];

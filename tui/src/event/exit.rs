@@ -13,7 +13,7 @@ pub struct Exit {
     pub record: ExitRecord,
 }
 
-/// How a process ended, as wait(2) tells it.
+/// How a process ended, as reported by wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// By exit(2) with this code.
@@ -77,7 +77,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",
         Shape::Number,
-        "The code passed to exit(2), as wait(2) reports it; null when a signal ended it.",
+        "The exit code as wait(2) reports it; null if the process was killed by a signal.",
         |s| {
             exit(s, |e| match e.ended() {
                 Ended::Code(code) => Value::Uint(code.into()),
@@ -85,14 +85,16 @@ pub(crate) const FIELDS: &[Field] = &[
             })
         },
     ),
-    Field::new("signal", Shape::Text, "The signal that ended it; null when it exited.", |s| {
+    Field::new("signal", Shape::Text, "The signal that killed the process; null if it exited.", |s| {
         exit(s, |e| match e.ended() {
             Ended::Code(_) => Value::Null,
             Ended::Signal(signal) => Value::Word(names::signal(signal).unwrap_or("SIGUNKNOWN")),
         })
     }),
-    Field::new("core", Shape::Bool, "Whether a core was dumped: WCOREDUMP.", |s| exit(s, |e| Value::Bool(e.core()))),
-    Field::new("dur_ns", Shape::Duration, "How long the process lived, in nanoseconds: ns − start_ns.", |s| {
+    Field::new("core", Shape::Bool, "Whether the process dumped core: WCOREDUMP.", |s| {
+        exit(s, |e| Value::Bool(e.core()))
+    }),
+    Field::new("dur_ns", Shape::Duration, "The lifetime of the process, in nanoseconds: ns − start_ns.", |s| {
         let header = &s.event.header;
         exit(s, |_| Value::Uint(header.time.since(header.start)))
     }),

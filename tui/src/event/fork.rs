@@ -36,10 +36,10 @@ fn fork<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'
 
 /// What a `fork` has beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("child_pid", Shape::Number, "The new process: child->tgid of sched_process_fork.", |s| {
+    Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
         fork(s, |f| Value::Uint(f.record.child.0.into()))
     }),
-    Field::new("child_start_ns", Shape::Number, "When it started: child->start_boottime.", |s| {
+    Field::new("child_start_ns", Shape::Number, "The start time of the new process: child->start_boottime.", |s| {
         fork(s, |f| Value::Uint(f.record.child_start.0))
     }),
 ];

@@ -1,4 +1,4 @@
-//! `lost`: events are missing here. Made in user space from the numbers and counters of the probes.
+//! `lost`: missing events. Made in user space from the numbers and counters of the probes.
 
 use super::describe::{Field, Shape, Value};
 use super::{Body, Parts, Payload, Seen};
@@ -15,30 +15,30 @@ pub struct LostRecord {
     pub of: u16,
     /// [`Cause`].
     pub cause: u16,
-    /// The CPU where they are missing; `u32::MAX` when not known.
+    /// The CPU; `u32::MAX` if unknown.
     pub cpu: u32,
-    /// How many.
+    /// The number.
     pub count: u64,
-    /// The last event of the same stream before them (CLOCK_BOOTTIME, ns); 0 when there is none.
+    /// The time of the last event of the same stream before the gap (CLOCK_BOOTTIME, ns); 0 if there is none.
     pub from_ns: u64,
-    /// The first one after them, or when they were counted.
+    /// The time of the first event after the gap, or of the count.
     pub to_ns: u64,
 }
 
-/// Why events are missing.
+/// The cause of a loss.
 #[repr(u16)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
-    /// The kernel's ring had no room.
+    /// The kernel's ring was full.
     Ring = 1,
-    /// No program was run: the kernel skipped it, or it has no place where the event shows.
+    /// No program ran: the kernel skipped it, or has no attach point that shows the event.
     Probe = 2,
     /// The record arrived but could not be decoded.
     Read = 3,
 }
 
 impl Cause {
-    /// The word for it in JSON.
+    /// Its value in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Cause::Ring => "ring",
@@ -87,7 +87,7 @@ impl Lost {
         Kind::try_from(self.record.of).ok()
     }
 
-    /// What a row about it says: `1,204 open events lost here: kernel ring full`.
+    /// The text of its row: `1,204 open events lost here: kernel ring full`.
     pub fn sentence(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(grouped(self.record.count).as_bytes());
         if let Some(of) = self.of() {
@@ -115,17 +115,17 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "cause",
         Shape::Text,
-        "ring (no room), probe (the kernel skipped the program, or takes none that sees it), read (not decodable).",
+        "ring (the ring was full), probe (the kernel skipped the program, or does not accept it), read (not decodable).",
         |s| lost(s, |l| Value::Word(l.cause.word())),
     ),
-    Field::new("count", Shape::Number, "How many are missing.", |s| lost(s, |l| Value::Uint(l.record.count))),
+    Field::new("count", Shape::Number, "The number of missing events.", |s| lost(s, |l| Value::Uint(l.record.count))),
     Field::new(
         "from_ns",
         Shape::Number,
-        "The last event of the same stream before the gap, CLOCK_BOOTTIME in nanoseconds.",
+        "The time of the last event before the gap, CLOCK_BOOTTIME in nanoseconds.",
         |s| lost(s, |l| if l.record.from_ns == 0 { Value::Null } else { Value::Uint(l.record.from_ns) }),
     ),
-    Field::new("to_ns", Shape::Number, "The first event after the gap, or when it was counted.", |s| {
+    Field::new("to_ns", Shape::Number, "The time of the first event after the gap, or of the count.", |s| {
         lost(s, |l| Value::Uint(l.record.to_ns))
     }),
 ];

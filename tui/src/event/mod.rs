@@ -1,7 +1,7 @@
-//! Events: a frame decoded, still pointing into the frame's bytes.
+//! Events: decoded frames that borrow the bytes of the frame.
 //!
-//! This is the only place that matches over kinds; each kind has a file of its own with its decoding and its two columns,
-//! result and detail ([`Payload`]), and its table of fields ([`describe::Field`]).
+//! Only this file matches over kinds. Each kind has its own file with its decoding, its two columns, result and detail
+//! ([`Payload`]), and its table of fields ([`describe::Field`]).
 
 pub(crate) mod bpf;
 pub mod describe;
@@ -23,27 +23,28 @@ use tracetui_shared::kind::{Kind, UnknownKind};
 use tracetui_shared::record::mark;
 use zerocopy::FromBytes;
 
-/// An event: who, when and where in [`header`](Self::header), what in [`body`](Self::body).
+/// An event: process, time and CPU in [`header`](Self::header), the rest in [`body`](Self::body).
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// As the kernel captured it.
     pub header: FrameHeader,
-    /// What is particular to the kind.
+    /// The data of the kind.
     pub body: Body<'a>,
 }
 
-/// What the file of a kind says of its events.
+/// The interface of a kind of event.
 pub(crate) trait Payload<'a>: Sized {
     /// Reads the payload of a frame. `None` when it ends before its fixed part or one of the parts that it gives the lengths
     /// of.
     fn decode(payload: &'a [u8]) -> Option<Self>;
 
-    /// Whether it failed: the call returned an error, or the process ended by a signal or with a code other than 0.
+    /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
+    /// code.
     fn failed(&self) -> bool {
         false
     }
 
-    /// Whether a field came cut short.
+    /// Whether a field is truncated.
     fn cut(&self) -> bool {
         false
     }
@@ -57,7 +58,7 @@ pub(crate) trait Payload<'a>: Sized {
 
 macro_rules! kinds {
     ($life:lifetime: $($file:ident::$kind:ident $(<$of:lifetime>)?,)+) => {
-        /// What is particular to a kind.
+        /// The data of a kind.
         #[derive(Clone, Copy, Debug)]
         pub enum Body<$life> {
             $(#[doc = concat!("[`Kind::", stringify!($kind), "`].")] $kind($file::$kind $(<$of>)?),)+
@@ -101,7 +102,7 @@ macro_rules! kinds {
             }
         }
 
-        /// The fields that are particular to a kind, in the order of the JSON object.
+        /// The fields of one kind only, in the order of the JSON object.
         pub fn fields_of(kind: Kind) -> &'static [Field] {
             match kind {
                 $(Kind::$kind => $file::FIELDS,)+
@@ -119,10 +120,10 @@ kinds! { 'a:
     lost::Lost,
 }
 
-/// Why a frame is no event.
+/// The reason why a frame is not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The kind is not one of an event.
+    /// The kind is not that of an event.
     #[error("frame of unknown kind {}", .0.0)]
     Kind(UnknownKind),
     /// The record was written by a later version, in which a field may mean something else.
@@ -152,23 +153,24 @@ impl<'a> Event<'a> {
         self.body.kind()
     }
 
-    /// Whether it failed: the call returned an error, or the process ended by a signal or with a code other than 0.
+    /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
+    /// code.
     pub fn failed(&self) -> bool {
         self.body.failed()
     }
 
-    /// Whether a field came cut short.
+    /// Whether a field is truncated.
     pub fn cut(&self) -> bool {
         self.body.cut()
     }
 }
 
-/// An event with what is known around it: what sinks, filters and views look at.
+/// An event with its process and the tables: the view of sinks, filters and the dashboard.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// The event.
     pub event: &'a Event<'a>,
-    /// What is known beside its process.
+    /// The tables.
     pub world: &'a dyn Tables,
     /// The process as it was at the event; `None` for `lost`.
     pub process: Option<&'a Arc<Process>>,
@@ -193,7 +195,7 @@ impl Seen<'_> {
     }
 }
 
-/// What is known around events beside their processes, as far as fields, columns and filters show it.
+/// The tables that fields, columns and filters use, apart from the process.
 pub trait Tables: std::fmt::Debug {
     /// The path of an event's cgroup: in the v2 hierarchy; where that is only the root, in the name=systemd one.
     fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]>;
@@ -204,7 +206,7 @@ pub trait Tables: std::fmt::Debug {
     /// The pid namespace that tracetui is in.
     fn own_pid_ns(&self) -> NsInum;
 
-    /// Whether a process is the one that the id in `tree=ID` stands for, or descends from it.
+    /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant.
     fn in_tree(&self, process: &Process, root: Tgid) -> bool;
 }
 
@@ -218,7 +220,7 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Why there is no path, if there is none.
+    /// The reason, if there is no path.
     pub fn absent(&self) -> Option<Why> {
         match self.marks {
             m if m & mark::RACED != 0 => Some(Why::Raced),
@@ -232,7 +234,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Whether the file had no name any more.
+    /// Whether the file was deleted.
     pub fn deleted(&self) -> bool {
         self.marks & mark::DELETED != 0
     }

@@ -13,7 +13,7 @@ use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
 pub struct Open<'a> {
     /// The fixed part.
     pub record: OpenRecord,
-    /// The opened file, or when there is none the caller's root.
+    /// The opened file; if there is none, the caller's root.
     pub names: Names<'a>,
     /// The path as asked.
     pub path: &'a [u8],
@@ -66,7 +66,7 @@ impl<'a> Open<'a> {
         self.record.root_off == u16::MAX
     }
 
-    /// The caller's root, when it is not the root of its mount namespace.
+    /// The caller's root, if it is not the root of its mount namespace.
     pub fn root(&self) -> Option<Names<'a>> {
         let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
         Some(Names { bytes: above, marks: 0 })
@@ -116,7 +116,7 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
 
 /// What an `open` has beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("path", Shape::Text, "The path as asked, from the caller's memory after the call.", |s| {
+    Field::new("path", Shape::Text, "The path as passed, read from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {
             m if m & mark::FAULT != 0 => Value::Unread(Why::Fault),
             m if m & mark::NOT_COLLECTED != 0 => Value::Unread(Why::NotCollected),
@@ -127,7 +127,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "abs_path",
         Shape::Text,
-        "The opened file's path up to the root of the caller's mount namespace: dentries and mounts from files->fdt->fd[ret]->f_path.",
+        "The path of the opened file, from the root of the caller's mount namespace: dentries and mounts of files->fdt->fd[ret]->f_path.",
         |s| {
             open(s, |o| match o.names.absent() {
                 _ if o.record.ret < 0 => Value::Unknown(Why::Failed),
@@ -136,13 +136,10 @@ pub(crate) const FIELDS: &[Field] = &[
             })
         },
     ),
-    Field::new(
-        "deleted",
-        Shape::Bool,
-        "Whether the opened file had no name any more: dentry.d_hash.pprev is null.",
-        |s| open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted())),
-    ),
-    Field::new("root", Shape::Text, "The caller's root directory when it is not /: fs->root.", |s| {
+    Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
+        open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
+    }),
+    Field::new("root", Shape::Text, "The caller's root directory, if it is not /: fs->root.", |s| {
         open(s, |o| match o.root() {
             None if o.root_unknown() => Value::Unknown(o.names.absent().unwrap_or(Why::NotCollected)),
             root => root.map_or(Value::Null, Value::Path),
@@ -154,40 +151,43 @@ pub(crate) const FIELDS: &[Field] = &[
             _ => Value::Unknown(Why::NotCollected),
         })
     }),
-    Field::new("flags", Shape::Text, "The flags as passed, by name, access mode first.", |s| {
+    Field::new("flags", Shape::Text, "The names of the flags as passed, access mode first.", |s| {
         open(s, |o| of_how(o, Value::Flags(o.flags())))
     }),
-    Field::new("flags_raw", Shape::Number, "The flags as passed.", |s| {
+    Field::new("flags_raw", Shape::Number, "The flags as passed, as a number.", |s| {
         open(s, |o| of_how(o, Value::Uint(o.record.flags)))
     }),
     Field::new("mode", Shape::Number, "The mode as passed; null without O_CREAT or O_TMPFILE.", |s| {
         open(s, |o| of_how(o, if o.has_mode() { Value::Uint(o.record.mode.into()) } else { Value::Null }))
     }),
-    Field::new("resolve", Shape::Number, "how.resolve of openat2; null for the other calls.", |s| {
+    Field::new("resolve", Shape::Number, "how.resolve of openat2; null for other calls.", |s| {
         open(s, |o| of_how(o, if o.by_openat2() { Value::Uint(o.record.resolve) } else { Value::Null }))
     }),
     Field::new(
         "ret",
         Shape::Number,
-        "The descriptor (of a direct open by io_uring the completion's result), or −errno.",
+        "The descriptor, or −errno. For a direct open through io_uring: the result of the completion.",
         |s| open(s, |o| Value::Int(o.record.ret.into())),
     ),
-    Field::new("err", Shape::Text, "The error's name; null when it succeeded.", |s| {
-        open(s, |o| err_value(o.record.ret))
-    }),
-    Field::new("via", Shape::Text, "The call: open openat openat2 creat open_by_handle_at io_uring other.", |s| {
-        open(s, |o| {
-            Value::Word(match o.record.via {
-                via::OPEN => "open",
-                via::OPENAT => "openat",
-                via::OPENAT2 => "openat2",
-                via::CREAT => "creat",
-                via::OPEN_BY_HANDLE_AT => "open_by_handle_at",
-                via::IO_URING => "io_uring",
-                _ => "other",
+    Field::new("err", Shape::Text, "The name of the error; null on success.", |s| open(s, |o| err_value(o.record.ret))),
+    Field::new(
+        "via",
+        Shape::Text,
+        "The system call: open openat openat2 creat open_by_handle_at io_uring other.",
+        |s| {
+            open(s, |o| {
+                Value::Word(match o.record.via {
+                    via::OPEN => "open",
+                    via::OPENAT => "openat",
+                    via::OPENAT2 => "openat2",
+                    via::CREAT => "creat",
+                    via::OPEN_BY_HANDLE_AT => "open_by_handle_at",
+                    via::IO_URING => "io_uring",
+                    _ => "other",
+                })
             })
-        })
-    }),
+        },
+    ),
     Field::new(
         "abi",
         Shape::Text,

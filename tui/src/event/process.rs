@@ -1,10 +1,10 @@
-//! The process that an event is of, as it was at the event.
+//! The process of an event, at the time of the event.
 
 use std::sync::Arc;
 use tracetui_shared::id::{Gid, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
-/// A process's identity. A pid alone is none: it is used again.
+/// The identity of a process. A pid alone is not sufficient: it is reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ProcessKey {
     /// The process id.
@@ -13,22 +13,21 @@ pub struct ProcessKey {
     pub start: BootNanos,
 }
 
-/// How a process came into the table.
+/// The origin of an entry in the process table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Origin {
-    /// It was there before the trace: the process scan found it.
+    /// Older than the trace: found by the process scan.
     Seed,
     /// Its fork was seen.
     Fork,
-    /// It is older than the trace, and ended, or made an event, before the process scan came to it; or it may be one that was
-    /// forgotten for want of room.
+    /// Older than the trace, but it ended or made an event before the process scan found it. Or it was evicted.
     Older,
-    /// None of these: the first event that it made brought it in. Its fork was lost.
+    /// Added by its first event: its fork was lost.
     FirstSeen,
 }
 
-/// What a process runs; shared between the entries of a process and its children until one execs.
+/// The program of a process; shared between the entries of a process and its children until an exec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// The program's file; empty when not known.
@@ -39,14 +38,14 @@ pub struct Image {
     pub cwd: Box<[u8]>,
 }
 
-/// A process as it is between two of its execs. Never changed.
+/// A process between two execs. Immutable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Identity.
     pub key: ProcessKey,
     /// The parent at the fork (or in the process scan); kept when the parent ends.
     pub parent: Option<ProcessKey>,
-    /// The process that made the fork: the parent, or with `CLONE_PARENT` a child of the parent.
+    /// The process that forked: the parent, or with `CLONE_PARENT` a child of the parent.
     pub maker: Option<ProcessKey>,
     /// The leader's name.
     pub comm: Box<[u8]>,
@@ -58,9 +57,9 @@ pub struct Process {
     pub gid: Gid,
     /// The cgroup from the process scan or inherited from there: for hosts where the v2 hierarchy is not in use.
     pub cgroup: Arc<[u8]>,
-    /// How it came into the table.
+    /// The origin of the entry.
     pub origin: Origin,
-    /// How often an exec was seen.
+    /// The number of execs.
     pub execs: u32,
     /// Whether it is the COMMAND that tracetui started, or descends from it. Inherited at the fork, so it outlives the
     /// parents, and their places in the table.

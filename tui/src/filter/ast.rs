@@ -1,4 +1,4 @@
-//! An expression as it was written, and its canonical text.
+//! An expression and its canonical text.
 
 use super::lex;
 use crate::text::is_hostile;
@@ -64,7 +64,7 @@ pub(super) struct Test {
     pub(super) op: Op,
     /// The value, without its quotes.
     pub(super) value: Vec<u8>,
-    /// Where it stands.
+    /// Its place in the text.
     pub(super) spots: Spots,
 }
 

@@ -1,13 +1,12 @@
-//! The filter options together, and what of them the kernel side can decide.
+//! The filter options, and the part that the kernel can apply.
 //!
-//! Lowered is what means the same in the kernel: `--pid`, `--tree`, `--comm`, `--uid`, `--kind`, `--failed`, and of an
-//! expression the parts `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one, joined by `or`), `err` and any part
-//! about `kind` alone that are ANDed at the top. Everything else stays in [`Compiled::rest`], also lists and globs that are
-//! too long.
+//! The kernel applies `--pid`, `--tree`, `--comm`, `--uid`, `--kind` and `--failed`, and the top-level AND terms
+//! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field joined by `or`), `err` and any term about `kind`
+//! alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
 //!
-//! `--cgroup` is lowered roughly and stays as well: the kernel side goes by numbers, and the number of the v2 hierarchy's
-//! root tells nothing of a process that is named by another hierarchy. A cgroup that is made while the trace runs is let
-//! through from when it is named, some 10 ms after its first process was seen.
+//! The kernel applies `--cgroup` approximately, and it stays in [`Compiled::rest`] too: the kernel side compares ids,
+//! and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is created during the
+//! trace passes from the time it is known, some 10 ms after its first process was seen.
 
 use super::ast::{Expr, Op, Spots, Test};
 use super::eval::{COMM_MAX, Check, Compiler, Node};
@@ -44,24 +43,24 @@ pub struct FilterOptions {
     pub filter: Vec<String>,
 }
 
-/// The filter options, made ready.
+/// The compiled filter options.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// For the kernel side.
     pub capture: CaptureFilter,
     /// The kinds asked for, without `lost`.
     pub kinds: KindSet,
-    /// What the kernel side cannot decide. It knows nothing of `kinds` and `show_lost`.
+    /// The part that the kernel cannot apply, without `kinds` and `show_lost`.
     pub rest: Filter,
-    /// Everything, as text too: for recordings and the dashboard. It knows nothing of the kinds that are shown by
-    /// default, so `kinds` is to be asked beside it.
+    /// The whole filter, including its text, for recordings and the dashboard. It does not contain the default kinds:
+    /// check `kinds` too.
     pub whole: Filter,
-    /// Whether `lost` rows are shown: unless kinds are named without it.
+    /// Whether `lost` rows are shown: yes, unless kinds are named without it.
     pub show_lost: bool,
 }
 
 impl Compiled {
-    /// Whether an event that the kernel side let through passes.
+    /// Whether an event passes that has passed the capture filter.
     pub fn passes(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
         let shown = match seen.event.body {
             Body::Lost(_) => self.show_lost,
@@ -70,7 +69,7 @@ impl Compiled {
         shown && self.rest.matches(seen, scratch)
     }
 
-    /// Whether an event from a recording passes, for which no kernel side decided anything.
+    /// Whether an event from a recording passes, without a capture filter.
     pub fn passes_whole(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
         let shown = matches!(seen.event.body, Body::Lost(_)) || self.kinds.contains(seen.event.kind());
         shown && self.whole.matches(seen, scratch)
@@ -78,7 +77,7 @@ impl Compiled {
 }
 
 impl FilterOptions {
-    /// Reads all options, and splits off what the kernel side can decide.
+    /// Parses all options, and extracts the part that the kernel can apply.
     ///
     /// # Errors
     /// [`FilterError`], with the option whose value is wrong.
@@ -150,7 +149,7 @@ fn split(value: &str) -> Vec<&str> {
 fn option_test(option: &'static str, field: &str, item: &str, names: &dyn Names) -> Result<Expr, FilterError> {
     let of_option = |error: FilterError| FilterError { option: Some(option), ..error.within(item) };
     if item.is_empty() {
-        return Err(of_option(FilterError::new(0..0, "a value is missing")));
+        return Err(of_option(FilterError::new(0..0, "missing value")));
     }
     let spots = Spots { field: 0..item.len(), op: 0..item.len(), value: 0..item.len() };
     let test = Test { field: field.to_owned(), op: Op::Eq, value: item.as_bytes().to_vec(), spots };

@@ -1,4 +1,4 @@
-//! What is wrong with an expression, and where.
+//! Filter errors: the message, its place in the expression, and a hint.
 
 use crate::text::{self, is_hostile};
 use std::ops::Range;
@@ -7,17 +7,18 @@ use unicode_width::UnicodeWidthChar;
 /// Terminal cells of the expression that an error shows at most.
 const SHOWN: usize = 100;
 
-/// Why a filter is refused.
+/// A filter error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FilterError {
-    /// The place in [`text`](Self::text), in bytes. May be empty, and may stand at the end.
+    /// The place in [`text`](Self::text), in bytes. May be empty, and may be at the end.
     pub at: Range<usize>,
-    /// What is wrong, one line, safe to show on a terminal.
+    /// The message: one line, safe to show on a terminal.
     pub message: String,
-    /// What to write instead, one line, safe to show on a terminal.
+    /// The correction: one line, safe to show on a terminal.
     pub hint: Option<String>,
-    /// The expression, or the option's value, as it was written. Any bytes: show it with [`render`](Self::render).
+    /// The expression, or the value of the option, as typed. It may contain any bytes: show it with
+    /// [`render`](Self::render).
     pub text: String,
     /// The option whose value it is; `None` for an expression.
     pub option: Option<&'static str>,
@@ -38,8 +39,8 @@ impl FilterError {
         self
     }
 
-    /// The whole report, safe to show on a terminal: what is wrong, the expression with carets under the place, and
-    /// the hint. Lines without a newline at the end.
+    /// The whole report, safe to show on a terminal: the message, the expression with carets under the place, and the
+    /// hint. Without a newline at the end.
     pub fn render(&self) -> String {
         let (line, before, under) = excerpt(&self.text, &self.at);
         let mut out = format!("{}: {}\n", self.option.unwrap_or("filter"), self.message);

@@ -1,4 +1,4 @@
-//! An expression made ready, and whether it holds for an event.
+//! Compiles an expression and evaluates it for an event.
 //!
 //! Nothing is allocated for numbers, names, words and bytes; paths and flags are written into [`Scratch`].
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 
-/// Room that matching uses again and again. One for each thread that matches.
+/// Reusable buffers for matching, one per thread.
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: Vec<u8>,
@@ -275,9 +275,9 @@ impl<'n> Compiler<'n> {
     /// A term, `!=` taken as `=` and `!~` as `~`.
     pub(super) fn test(&mut self, test: &Test) -> Result<Node, FilterError> {
         if test.field == TREE {
-            fits(test, Shape::Bool, "a process and those that descend from it")?;
+            fits(test, Shape::Bool, "a process and its descendants")?;
             let pid = number(test)?;
-            let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is no process id")))?;
+            let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
             return Ok(Node::Tree(Tgid(pid)));
         }
         self.kind_named |= test.field == "kind";
@@ -318,7 +318,7 @@ impl<'n> Compiler<'n> {
             Shape::Bool => match test.value.as_slice() {
                 b"true" | b"yes" => Ok(Check::Bool(true)),
                 b"false" | b"no" => Ok(Check::Bool(false)),
-                _ => Err(at_value(test, format!("`{}` is true or false", test.field))),
+                _ => Err(at_value(test, format!("`{}` must be true or false", test.field))),
             },
         }
     }
@@ -332,9 +332,7 @@ impl<'n> Compiler<'n> {
         if id.is_none() && looks_like_number(&test.value) {
             return number(test);
         }
-        id.ok_or_else(|| {
-            at_value(test, format!("no {what} is called `{name}`")).hint("a number can be written instead")
-        })
+        id.ok_or_else(|| at_value(test, format!("unknown {what} `{name}`")).hint("a numeric id works too"))
     }
 
     fn regex(&mut self, test: &Test) -> Result<Regex, FilterError> {
@@ -346,7 +344,7 @@ impl<'n> Compiler<'n> {
     fn count_regex(&mut self) -> Result<(), String> {
         self.regexes += 1;
         if self.regexes > limits::FILTER_REGEXES {
-            return Err(format!("more than {} regexes and bare words", limits::FILTER_REGEXES));
+            return Err(format!("too many regexes and bare words; the maximum is {}", limits::FILTER_REGEXES));
         }
         Ok(())
     }
@@ -361,7 +359,7 @@ impl<'n> Compiler<'n> {
         let any_case = !String::from_utf8_lossy(word).contains(char::is_uppercase);
         let escaped: String = word.utf8_chunks().map(|c| regex::escape(c.valid()) + &raw(c.invalid())).collect();
         let regex = builder(&escaped).case_insensitive(any_case).build();
-        let regex = regex.map_err(|_| refuse("a word is too long to search for".to_owned()))?;
+        let regex = regex.map_err(|_| refuse("the search word is too long".to_owned()))?;
         let time = word.first().is_some_and(u8::is_ascii_digit)
             && word.iter().all(|b| b.is_ascii_digit() || b"-:.TZtz".contains(b))
             && word.iter().any(|b| b"-:".contains(b));
@@ -390,11 +388,11 @@ fn at_value(test: &Test, message: impl AsRef<str>) -> FilterError {
 
 fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
     let regex::Error::Syntax(report) = error else {
-        return at_value(test, "this regex takes too much room")
-            .hint("smaller counts in { } help, and (?-u) for ASCII only");
+        return at_value(test, "the compiled regex is too large")
+            .hint("use smaller counts in { }, or (?-u) for ASCII only");
     };
-    let why = report.lines().filter_map(|line| line.strip_prefix("error: ")).next_back().unwrap_or("not a regex");
-    let mut failed = at_value(test, format!("bad regex: {why}"));
+    let why = report.lines().filter_map(|line| line.strip_prefix("error: ")).next_back().unwrap_or("syntax error");
+    let mut failed = at_value(test, format!("invalid regex: {why}"));
     // The report draws a caret below the pattern, both indented by four.
     let caret = report.lines().find(|line| line.trim_start().starts_with('^')).and_then(|line| line.find('^'));
     let offset = caret.and_then(|column| pattern.char_indices().nth(column.checked_sub(4)?)).map(|(i, _)| i);
@@ -402,7 +400,7 @@ fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
         let start = test.spots.value.start + offset;
         failed.at = start..start + pattern[offset..].chars().next().map_or(0, char::len_utf8);
     }
-    failed.hint("one that holds white space or an unbalanced `)` stands in double quotes")
+    failed.hint("put a regex with white space or an unbalanced `)` in double quotes")
 }
 
 /// Refuses an operator that does not fit a shape.
@@ -418,20 +416,23 @@ fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
         return Ok(());
     }
     let list: Vec<&str> = fitting.iter().map(|op| op.text()).collect();
-    Err(FilterError::new(test.spots.op.clone(), format!("`{}` does not fit `{}`, {noun}", test.op.text(), test.field))
-        .hint(format!("`{}` takes {}", test.field, list.join(" "))))
+    Err(FilterError::new(
+        test.spots.op.clone(),
+        format!("`{}` does not apply to `{}` ({noun})", test.op.text(), test.field),
+    )
+    .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
 }
 
 fn noun(shape: Shape) -> &'static str {
     match shape {
-        Shape::Text => "a text",
-        Shape::Number => "a number",
-        Shape::Duration => "a duration",
-        Shape::User => "a user",
-        Shape::Group => "a group",
+        Shape::Text => "text",
+        Shape::Number => "number",
+        Shape::Duration => "duration",
+        Shape::User => "user",
+        Shape::Group => "group",
         Shape::Bool => "true or false",
-        Shape::List => "a list of texts",
-        Shape::Object => "several fields",
+        Shape::List => "list of texts",
+        Shape::Object => "group of fields",
     }
 }
 
@@ -448,15 +449,17 @@ fn number(test: &Test) -> Result<i128, FilterError> {
         Some(("0o", octal)) => (8, octal),
         _ => (10, digits),
     };
-    let refuse = |why: &str| at_value(test, format!("`{text}` is {why}")).hint("numbers are decimal, or hex like 0x1f");
+    let refuse = |why: &str| {
+        at_value(test, format!("`{text}` is {why}")).hint("use a decimal number, or hexadecimal such as 0x1f")
+    };
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return Err(refuse("not a number"));
     }
     if test.field == "mode" && radix == 10 && digits.len() > 1 && digits.starts_with('0') {
-        return Err(refuse("ambiguous: numbers are decimal")
-            .hint(format!("octal is written 0o{}", digits.trim_start_matches('0'))));
+        return Err(refuse("ambiguous: a leading 0 does not mean octal")
+            .hint(format!("write octal as 0o{}", digits.trim_start_matches('0'))));
     }
-    let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large a number"))?;
+    let n = i128::from_str_radix(digits, radix).map_err(|_| refuse("too large"))?;
     let n = if negative { -n } else { n };
     if PIDS.contains(&test.field.as_str()) && matches!(test.op, Op::Eq | Op::Ne) && !(0..PID_LIMIT).contains(&n) {
         return Err(at_value(test, format!("`{text}` cannot be a process id"))
@@ -482,7 +485,7 @@ fn duration(test: &Test) -> Result<i128, FilterError> {
     }
     let parsed: Result<Duration, _> = humantime::parse_duration(&text);
     parsed.map(|d| d.as_nanos() as i128).map_err(|error| {
-        at_value(test, format!("`{text}` is no duration: {error}")).hint("durations have units, like 2s, 1h5m or 250ms")
+        at_value(test, format!("invalid duration `{text}`: {error}")).hint("use a unit, as in 2s, 1h5m or 250ms")
     })
 }
 
@@ -493,34 +496,34 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
     let glob = match test.field.as_str() {
         "err" if digits => {
             return match number(test)?.abs() {
-                0 => Err(at_value(test, "0 is no error").hint("what did not fail is `not err`")),
+                0 => Err(at_value(test, "0 is not an error number").hint("use `not err` for events that did not fail")),
                 errno => Ok(Check::Number(Order::Equal, -errno)),
             };
         }
         "signal" if digits => {
             let name = u32::try_from(number(test)?).ok().and_then(names::signal);
-            Glob::new(name.ok_or_else(|| at_value(test, "no signal has that number"))?.as_bytes())
+            Glob::new(name.ok_or_else(|| at_value(test, "unknown signal number"))?.as_bytes())
         }
         "err" => Glob::new(second_name(&test.value)),
         _ => Glob::new(&test.value),
     };
-    let glob = glob.map_err(|why| at_value(test, format!("bad glob: {why}")))?;
+    let glob = glob.map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
     if let Some(set) = closed_set(&test.field)
         && !set.iter().any(|word| glob.matches(word.as_bytes()))
     {
         let text = String::from_utf8_lossy(&test.value);
         let signal = set.iter().find(|name| name.strip_prefix("SIG") == Some(&text.to_uppercase()));
         let near = did_you_mean(signal.map_or(&text, |name| *name), set.iter().copied());
-        let all = if set.len() <= Kind::ALL.len() { format!("one of {}", set.join(" ")) } else { String::new() };
-        return Err(at_value(test, format!("`{}` is never `{text}`", test.field)).hint(if near.is_empty() {
+        let all = if set.len() <= Kind::ALL.len() { format!("use one of {}", set.join(" ")) } else { String::new() };
+        return Err(at_value(test, format!("unknown value `{text}` for `{}`", test.field)).hint(if near.is_empty() {
             all
         } else {
             near
         }));
     }
     if test.field == "comm" && glob.min_len() > COMM_MAX {
-        return Err(at_value(test, format!("names of threads have at most {COMM_MAX} bytes, so this never matches"))
-            .hint("the kernel cuts longer names: end it with `*` earlier, or use exe="));
+        return Err(at_value(test, format!("never matches: thread names have at most {COMM_MAX} bytes"))
+            .hint("the kernel truncates longer names; shorten it and add `*`, or use exe="));
     }
     Ok(Check::Glob(glob))
 }

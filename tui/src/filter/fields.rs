@@ -1,5 +1,5 @@
-//! Which fields a name in a filter stands for. The names come from the tables of [`describe`](crate::event::describe);
-//! only aliases stand here.
+//! The fields that a name in a filter denotes. The names come from the tables of [`describe`](crate::event::describe),
+//! except for the aliases.
 
 use super::error::{FilterError, did_you_mean};
 use crate::event::Seen;
@@ -17,7 +17,7 @@ pub(super) const TREE: &str = "tree";
 /// How many slots an array by kind needs: kinds are numbered from 1.
 const KINDS: usize = Kind::ALL.len() + 1;
 
-/// The fields that a name stands for, by kind.
+/// The fields that a name denotes, by kind.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     pub(super) shape: Shape,
@@ -59,7 +59,7 @@ fn field(kind: Kind, name: &str) -> Option<&'static Field> {
     }
 }
 
-/// The fields that a name stands for; `None` when no kind has it.
+/// The fields that a name denotes; `None` if no kind has it.
 pub(super) fn look(name: &str) -> Option<Look> {
     let mut by_kind = [const { Vec::new() }; KINDS];
     let mut shape = None;
@@ -82,7 +82,7 @@ pub(super) fn known(name: &str) -> bool {
         })
 }
 
-/// Every name that a filter may use, with what can be done with it: for completion and documentation.
+/// All field names and their types, for completion and documentation.
 pub fn names() -> BTreeMap<String, Shape> {
     let mut names: BTreeMap<String, Shape> = ALIASES.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();
     for field in Kind::ALL.into_iter().flat_map(describe::fields) {
@@ -102,7 +102,7 @@ pub(super) fn unknown(name: &str, at: Range<usize>) -> FilterError {
     let names = names();
     let near = did_you_mean(name, names.keys().map(String::as_str));
     let quoted = "to search for the text, put it in double quotes";
-    FilterError::new(at, format!("no field is called `{name}`")).hint(if near.is_empty() {
+    FilterError::new(at, format!("unknown field `{name}`")).hint(if near.is_empty() {
         quoted.to_owned()
     } else {
         format!("{near} {quoted}")
@@ -113,5 +113,5 @@ pub(super) fn unknown(name: &str, at: Range<usize>) -> FilterError {
 pub(super) fn object(name: &str, at: Range<usize>) -> FilterError {
     let prefix = format!("{name}.");
     let inner: Vec<String> = names().into_keys().filter(|field| field.starts_with(&prefix)).collect();
-    FilterError::new(at, format!("`{name}` holds several fields")).hint(format!("one of {}", inner.join(" ")))
+    FilterError::new(at, format!("`{name}` is a group of fields")).hint(format!("use one of {}", inner.join(" ")))
 }

@@ -1,12 +1,12 @@
-//! Globs on the whole of a value: `*` any text (also `/`), `?` one character, `[a-z]` one of these, `[!a-z]` one that is
-//! none of these, a backslash takes the next character as it is.
+//! Globs, matched against the whole value: `*` any text (including `/`), `?` one character, `[a-z]` one of these,
+//! `[!a-z]` any other, a backslash quotes the next character.
 //!
-//! A character is one of UTF-8; a byte that is part of none counts as one by itself.
+//! Characters are UTF-8. A byte that is not part of a character counts as one character.
 
 /// A byte that is no part of a character, as a number beyond all characters.
 const RAW: u32 = 0x11_0000;
 
-/// A glob, ready to match.
+/// A compiled glob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     tokens: Vec<Piece>,
@@ -20,7 +20,7 @@ pub(super) enum Piece {
     Byte(u8),
     /// Any one character.
     One,
-    /// Any text. Never two side by side.
+    /// Any text. Never twice in a row.
     Star,
     /// One character of a class.
     Class(Class),
@@ -44,10 +44,10 @@ enum Fast {
 }
 
 impl Glob {
-    /// Reads a glob.
+    /// Parses a glob.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence.
+    /// The reason why it is not a valid glob.
     pub fn new(pattern: &[u8]) -> Result<Glob, String> {
         let mut tokens = Vec::new();
         let mut rest = pattern;
@@ -59,7 +59,7 @@ impl Glob {
                 b'?' => tokens.push(Piece::One),
                 b'[' => tokens.push(Piece::Class(Class::new(&mut rest)?)),
                 b'\\' => {
-                    let (byte, after) = rest.split_first().ok_or("a backslash at the end takes nothing")?;
+                    let (byte, after) = rest.split_first().ok_or("trailing backslash")?;
                     tokens.push(Piece::Byte(*byte));
                     rest = after;
                 }
@@ -80,7 +80,7 @@ impl Glob {
         }
     }
 
-    /// The one text that it matches, when it has no wildcards.
+    /// The text that it matches, if it has no wildcards.
     pub fn literal(&self) -> Option<&[u8]> {
         match &self.fast {
             Fast::Exact(text) => Some(text),
@@ -141,7 +141,7 @@ impl Class {
             match rest.first() {
                 Some(b']') if !ranges.is_empty() => break,
                 Some(b'[') if rest.get(1) == Some(&b':') => {
-                    return Err("named classes like [:alpha:] are not known; write [a-zA-Z]".to_owned());
+                    return Err("[:alpha:] and other named classes are not supported; use [a-zA-Z]".to_owned());
                 }
                 _ => ranges.push(range(rest)?),
             }
@@ -169,7 +169,7 @@ fn range(rest: &mut &[u8]) -> Result<(u32, u32), String> {
     *rest = rest.get(1..).unwrap_or(&[]);
     let last = class_char(rest)?;
     if last < first {
-        return Err("a range in [ ] ends before it begins".to_owned());
+        return Err("reversed range in [ ]".to_owned());
     }
     Ok((first, last))
 }
@@ -178,7 +178,7 @@ fn class_char(rest: &mut &[u8]) -> Result<u32, String> {
     if let [b'\\', after @ ..] = *rest {
         *rest = after;
     }
-    let (len, character) = unit(rest).ok_or("`[` is never closed; the character itself is written \\[")?;
+    let (len, character) = unit(rest).ok_or("unclosed `[`; write \\[ for a literal bracket")?;
     *rest = rest.get(len..).unwrap_or(&[]);
     Ok(character)
 }
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn bad_globs_say_why() {
         for (glob, why) in
-            [("a[b", "never closed"), ("x\\", "backslash"), ("[z-a]", "ends before"), ("[[:alpha:]]", "named")]
+            [("a[b", "unclosed"), ("x\\", "backslash"), ("[z-a]", "reversed"), ("[[:alpha:]]", "not supported")]
         {
             let error = Glob::new(glob.as_bytes()).expect_err(glob);
             assert!(error.contains(why), "{glob}: {error}");

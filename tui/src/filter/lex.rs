@@ -89,9 +89,8 @@ impl<'t> Lexer<'t> {
 
     fn lonely_operator(&self) -> FilterError {
         let op = operator(self.rest()).map_or("=", |(text, _)| text);
-        FilterError::new(self.pos..self.pos + op.len(), format!("`{op}` without a field right before it")).hint(
-            "field, operator and value stand together, like comm=cc1; a word that starts so stands in double quotes",
-        )
+        FilterError::new(self.pos..self.pos + op.len(), format!("`{op}` needs a field directly before it"))
+            .hint("write a term without spaces, as in comm=cc1; to search for the text, put it in double quotes")
     }
 
     fn quoted_word(&mut self) -> Result<Spanned, FilterError> {
@@ -105,8 +104,8 @@ impl<'t> Lexer<'t> {
         let at = self.take(len);
         match self.rest().chars().next() {
             Some(c) if !c.is_whitespace() && c != ')' => {
-                Err(FilterError::new(self.pos..self.pos + c.len_utf8(), "a blank is missing after the closing quote")
-                    .hint("a quote inside double quotes is written \\\""))
+                Err(FilterError::new(self.pos..self.pos + c.len_utf8(), "missing space after the closing quote")
+                    .hint("write a quote inside double quotes as \\\""))
             }
             _ => Ok((bytes, at)),
         }
@@ -131,8 +130,8 @@ impl<'t> Lexer<'t> {
         match bare {
             "&&" | "||" => {
                 let word = if bare == "&&" { "and" } else { "or" };
-                Err(FilterError::new(at, format!("`{bare}` is written `{word}`"))
-                    .hint("in double quotes it is searched for"))
+                Err(FilterError::new(at, format!("use `{word}` instead of `{bare}`"))
+                    .hint("to search for the text, put it in double quotes"))
             }
             _ => Ok((Token::Word(bare.as_bytes().to_vec()), at)),
         }
@@ -147,14 +146,14 @@ impl<'t> Lexer<'t> {
         if written == name || !fields::known(&name) {
             return Ok(());
         }
-        Err(FilterError::new(self.pos..self.pos + end, format!("no field is called `{written}`"))
+        Err(FilterError::new(self.pos..self.pos + end, format!("unknown field `{written}`"))
             .hint(format!("did you mean `{name}`? to search for the text, put it in double quotes")))
     }
 
     fn colon(&self, name: &str, after: &str) -> FilterError {
         let at = self.pos + name.len();
         let value = &after[1..][..bare_len(&after[1..])];
-        FilterError::new(at..at + 1, "a field and its value have `=` between them")
+        FilterError::new(at..at + 1, "expected `=` between field and value")
             .hint(format!("write {name}={value}; to search for the text, put it in double quotes"))
     }
 
@@ -179,10 +178,10 @@ impl<'t> Lexer<'t> {
         let here = self.pos..self.pos + rest.chars().next().map_or(0, char::len_utf8);
         if rest.starts_with(NEEDS_QUOTES) {
             let first = &self.text[here.clone()];
-            let error = FilterError::new(here, format!("a value that starts with `{first}` stands in double quotes"));
+            let error = FilterError::new(here, format!("put a value that starts with `{first}` in double quotes"));
             return Err(match (op, first) {
-                ("=", "=") => error.hint(format!("equality is one `=`: {name}=...")),
-                ("=", "~") => error.hint(format!("a regex is asked for by `~`: {name}~...")),
+                ("=", "=") => error.hint(format!("for equality use a single `=`: {name}=...")),
+                ("=", "~") => error.hint(format!("for a regex use `~`: {name}~...")),
                 _ => {
                     let value = rest.as_bytes().get(..bare_len(rest)).unwrap_or_default();
                     error.hint(format!("write {name}{op}{}", value_text(value)))
@@ -190,8 +189,8 @@ impl<'t> Lexer<'t> {
             });
         }
         match bare_len(rest) {
-            0 => Err(FilterError::new(self.pos..self.pos, format!("a value is missing after `{name}{op}`"))
-                .hint(format!("no blanks around the operator; an empty value is written {name}{op}\"\""))),
+            0 => Err(FilterError::new(self.pos..self.pos, format!("missing value after `{name}{op}`"))
+                .hint(format!("write no spaces around the operator, and an empty value as {name}{op}\"\""))),
             len => Ok((rest.as_bytes()[..len].to_vec(), self.take(len))),
         }
     }
@@ -245,8 +244,9 @@ fn unquote(text: &str, pos: usize) -> Result<(Vec<u8>, usize), FilterError> {
     loop {
         match (bytes.get(i), bytes.get(i + 1)) {
             (None, _) => {
-                return Err(FilterError::new(pos..pos + 1, "the quote is never closed")
-                    .hint("a quote inside double quotes is written \\\""));
+                return Err(
+                    FilterError::new(pos..pos + 1, "unclosed quote").hint("write a quote inside double quotes as \\\"")
+                );
             }
             (Some(b'"'), _) => return Ok((out, i + 1)),
             (Some(b'\\'), Some(c @ (b'"' | b'\\'))) => {
@@ -257,8 +257,8 @@ fn unquote(text: &str, pos: usize) -> Result<(Vec<u8>, usize), FilterError> {
                 let digits = bytes.get(i + 2..i + 4).and_then(|d| std::str::from_utf8(d).ok());
                 let byte = digits.filter(|d| !d.starts_with('+')).and_then(|d| u8::from_str_radix(d, 16).ok());
                 let Some(byte) = byte else {
-                    return Err(FilterError::new(pos + i..pos + i + 2, "`\\x` takes two hex digits")
-                        .hint("a backslash is written \\\\"));
+                    return Err(FilterError::new(pos + i..pos + i + 2, "`\\x` needs two hexadecimal digits")
+                        .hint("write a backslash as \\\\"));
                 };
                 out.push(byte);
                 i += 4;

@@ -1,4 +1,4 @@
-//! The filter language: which events a user wants to see.
+//! The filter language.
 //!
 //! ```text
 //! comm=cc1 path~\.h$      err uid=1000      tree=48213      not comm=bash      kind=exit dur>2s      (err=ENOENT or err=EACCES)
@@ -35,7 +35,7 @@ use ast::Expr;
 use eval::{Compiler, Node};
 use tracetui_shared::id::Tgid;
 
-/// Turns names of users and groups into ids, once, when a filter is read.
+/// Maps the names of users and groups to ids, when a filter is parsed.
 pub trait Names {
     /// The user of that name.
     fn uid(&self, name: &str) -> Option<u32>;
@@ -43,7 +43,7 @@ pub trait Names {
     fn gid(&self, name: &str) -> Option<u32>;
 }
 
-/// Knows no names; filters then take numbers only.
+/// Without names: filters accept only numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoNames;
 
@@ -56,7 +56,7 @@ impl Names for NoNames {
     }
 }
 
-/// The names that the recording, or the host, told.
+/// The names of the recording or the host.
 impl Names for World {
     fn uid(&self, name: &str) -> Option<u32> {
         self.user_id(name).map(|uid| uid.0)
@@ -82,10 +82,10 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Reads an expression. An empty one lets everything pass.
+    /// Parses an expression. An empty one matches everything.
     ///
     /// # Errors
-    /// [`FilterError`] says what is wrong, where, and what to write instead.
+    /// [`FilterError`] with the message, the place and a hint.
     pub fn parse(text: &str, names: &dyn Names) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;
         Filter::of(expr, text.to_owned(), names)
@@ -104,7 +104,7 @@ impl Filter {
         &self.text
     }
 
-    /// Whether it lets everything pass.
+    /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
         matches!(&self.expr, Expr::All(parts) if parts.is_empty())
     }
@@ -118,18 +118,18 @@ impl Filter {
         }
     }
 
-    /// The ids of the trees that it asks for.
+    /// The ids of its trees.
     pub fn roots(&self) -> Vec<Tgid> {
         let mut roots = Vec::new();
         self.node.roots(&mut roots);
         roots
     }
 
-    /// Whether an event passes. What the ids in `tree=ID` stand for is known to the table of processes
+    /// Whether an event matches. The process table maps the ids in `tree=ID` to processes
     /// ([`ProcessTable::follow`](crate::enrich::process::ProcessTable::follow)).
     ///
-    /// A `lost` row passes unless the filter names kinds and, whatever the missing events were, excludes it by that:
-    /// `comm=x` and `kind!=fork comm=x` show it, `kind=open` hides it.
+    /// A `lost` row matches, unless the filter names kinds and excludes it for all possible missing events: `comm=x`
+    /// and `kind!=fork comm=x` show it, `kind=open` hides it.
     pub fn matches(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
         scratch.begin();
         match seen.event.body {
@@ -139,7 +139,7 @@ impl Filter {
     }
 }
 
-/// The text of a term that holds for exactly this value: for filters that are made from an event.
+/// The text of a term that matches exactly this value, for filters made from an event.
 pub fn exactly(field: &str, value: &[u8]) -> String {
     let text = fields::look(field).is_some_and(|look| {
         use crate::event::describe::Shape;

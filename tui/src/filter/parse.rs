@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
     match parser.tokens.next() {
         None => Ok(expr),
         Some((_, at)) => {
-            Err(FilterError::new(at, "this `)` closes nothing").hint("a value that holds one stands in double quotes"))
+            Err(FilterError::new(at, "unmatched `)`").hint("put a value that contains `)` in double quotes"))
         }
     }
 }
@@ -81,8 +81,8 @@ impl Parser {
             Some((Token::Failed, _)) => Ok(Expr::Failed),
             Some((Token::Not | Token::And, at)) => Err(missing(at, after, "and")),
             Some((Token::Or, at)) => Err(missing(at, after, "or")),
-            Some((Token::Close, at)) => Err(FilterError::new(at, format!("a term is missing{after} before this `)`"))),
-            None => Err(FilterError::new(self.end..self.end, format!("a term is missing{after}"))),
+            Some((Token::Close, at)) => Err(FilterError::new(at, format!("missing term{after} before `)`"))),
+            None => Err(FilterError::new(self.end..self.end, format!("missing term{after}"))),
         }
     }
 
@@ -90,8 +90,9 @@ impl Parser {
         let inner = self.any()?;
         match self.eat(&Token::Close) {
             Some(_) => Ok(inner),
-            None => Err(FilterError::new(open, "this `(` is never closed")
-                .hint("a word that starts with one stands in double quotes")),
+            None => {
+                Err(FilterError::new(open, "unclosed `(`").hint("put a word that starts with `(` in double quotes"))
+            }
         }
     }
 
@@ -101,7 +102,7 @@ impl Parser {
         inner: impl FnOnce(&mut Parser) -> Result<Expr, FilterError>,
     ) -> Result<Expr, FilterError> {
         if self.depth == limits::FILTER_DEPTH {
-            let message = format!("parentheses and `not` are nested deeper than {}", limits::FILTER_DEPTH);
+            let message = format!("parentheses and `not` are nested more than {} levels deep", limits::FILTER_DEPTH);
             return Err(FilterError::new(at, message));
         }
         self.depth += 1;
@@ -112,6 +113,6 @@ impl Parser {
 }
 
 fn missing(at: Range<usize>, after: &str, word: &str) -> FilterError {
-    let message = format!("a term is missing{after} before this `{word}`");
+    let message = format!("missing term{after} before `{word}`");
     FilterError::new(at, message).hint(format!("to search for the word, write \"{word}\""))
 }

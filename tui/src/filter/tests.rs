@@ -489,7 +489,7 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "a exit-code=1",
         r#"
-filter: no field is called `exit-code`
+filter: unknown field `exit-code`
     a exit-code=1
       ^^^^^^^^^
 hint: did you mean `exit_code`? to search for the text, put it in double quotes
@@ -498,7 +498,7 @@ hint: did you mean `exit_code`? to search for the text, put it in double quotes
     (
         r#"comn=cc1"#,
         r#"
-filter: no field is called `comn`
+filter: unknown field `comn`
     comn=cc1
     ^^^^
 hint: did you mean `comm`? to search for the text, put it in double quotes
@@ -507,7 +507,7 @@ hint: did you mean `comm`? to search for the text, put it in double quotes
     (
         r#"comm:bash"#,
         r#"
-filter: a field and its value have `=` between them
+filter: expected `=` between field and value
     comm:bash
         ^
 hint: write comm=bash; to search for the text, put it in double quotes
@@ -516,7 +516,7 @@ hint: write comm=bash; to search for the text, put it in double quotes
     (
         r#"kind=exec prog.nam=x"#,
         r#"
-filter: no field is called `prog.nam`
+filter: unknown field `prog.nam`
     kind=exec prog.nam=x
               ^^^^^^^^
 hint: did you mean `prog.name`? to search for the text, put it in double quotes
@@ -525,7 +525,7 @@ hint: did you mean `prog.name`? to search for the text, put it in double quotes
     (
         r#"flag=1"#,
         r#"
-filter: no field is called `flag`
+filter: unknown field `flag`
     flag=1
     ^^^^
 hint: did you mean `flags` or `flags_raw`? to search for the text, put it in double quotes
@@ -534,7 +534,7 @@ hint: did you mean `flags` or `flags_raw`? to search for the text, put it in dou
     (
         r#""a=b" foo=x"#,
         r#"
-filter: no field is called `foo`
+filter: unknown field `foo`
     "a=b" foo=x
           ^^^
 hint: to search for the text, put it in double quotes
@@ -543,79 +543,79 @@ hint: to search for the text, put it in double quotes
     (
         r#"comm<b"#,
         r#"
-filter: `<` does not fit `comm`, a text
+filter: `<` does not apply to `comm` (text)
     comm<b
         ^
-hint: `comm` takes = != ~ !~
+hint: operators of `comm`: = != ~ !~
 "#,
     ),
     (
         r#"pid~1"#,
         r#"
-filter: `~` does not fit `pid`, a number
+filter: `~` does not apply to `pid` (number)
     pid~1
        ^
-hint: `pid` takes = != < > <= >=
+hint: operators of `pid`: = != < > <= >=
 "#,
     ),
     (
         r#"argv>1"#,
         r#"
-filter: `>` does not fit `argv`, a list of texts
+filter: `>` does not apply to `argv` (list of texts)
     argv>1
         ^
-hint: `argv` takes = != ~ !~
+hint: operators of `argv`: = != ~ !~
 "#,
     ),
     (
         r#"deleted~x"#,
         r#"
-filter: `~` does not fit `deleted`, true or false
+filter: `~` does not apply to `deleted` (true or false)
     deleted~x
            ^
-hint: `deleted` takes = !=
+hint: operators of `deleted`: = !=
 "#,
     ),
     (
         r#"tree>1"#,
         r#"
-filter: `>` does not fit `tree`, a process and those that descend from it
+filter: `>` does not apply to `tree` (a process and its descendants)
     tree>1
         ^
-hint: `tree` takes = !=
+hint: operators of `tree`: = !=
 "#,
     ),
     (
         r#"path~a(b"#,
         r#"
-filter: bad regex: unclosed group
+filter: invalid regex: unclosed group
     path~a(b
           ^
-hint: one that holds white space or an unbalanced `)` stands in double quotes
+hint: put a regex with white space or an unbalanced `)` in double quotes
 "#,
     ),
     (
         r#"path~a[b"#,
         r#"
-filter: bad regex: unclosed character class
+filter: invalid regex: unclosed character class
     path~a[b
           ^
-hint: one that holds white space or an unbalanced `)` stands in double quotes
+hint: put a regex with white space or an unbalanced `)` in double quotes
 "#,
     ),
     (
         r#"path~"x{2""#,
         r#"
-filter: bad regex: unclosed counted repetition
+filter: invalid regex: unclosed counted repetition
     path~"x{2"
          ^^^^^
-hint: one that holds white space or an unbalanced `)` stands in double quotes
+hint: put a regex with white space or an unbalanced `)` in double quotes
 "#,
     ),
     (
         r#"comm=a[b"#,
         r#"
-filter: bad glob: `[` is never closed; the character itself is written \[
+filter: invalid glob: unclosed `[`; write \[ for a literal bracket
     comm=a[b
          ^^^
 "#,
@@ -626,43 +626,43 @@ filter: bad glob: `[` is never closed; the character itself is written \[
 filter: `abc` is not a number
     pid=abc
         ^^^
-hint: numbers are decimal, or hex like 0x1f
+hint: use a decimal number, or hexadecimal such as 0x1f
 "#,
     ),
     (
         r#"uid=bob"#,
         r#"
-filter: no user is called `bob`
+filter: unknown user `bob`
     uid=bob
         ^^^
-hint: a number can be written instead
+hint: a numeric id works too
 "#,
     ),
     (
         r#"dur>2"#,
         r#"
-filter: `2` is no duration: time unit needed, for example 2sec or 2ms
+filter: invalid duration `2`: time unit needed, for example 2sec or 2ms
     dur>2
         ^
-hint: durations have units, like 2s, 1h5m or 250ms
+hint: use a unit, as in 2s, 1h5m or 250ms
 "#,
     ),
     (
         r#"dur>2x"#,
         r#"
-filter: `2x` is no duration: unknown time unit "x", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
+filter: invalid duration `2x`: unknown time unit "x", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
     dur>2x
         ^^
-hint: durations have units, like 2s, 1h5m or 250ms
+hint: use a unit, as in 2s, 1h5m or 250ms
 "#,
     ),
     (
         r#"pid=99999999999999999999999999999999999999999"#,
         r#"
-filter: `99999999999999999999999999999999999999999` is too large a number
+filter: `99999999999999999999999999999999999999999` is too large
     pid=99999999999999999999999999999999999999999
         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-hint: numbers are decimal, or hex like 0x1f
+hint: use a decimal number, or hexadecimal such as 0x1f
 "#,
     ),
     (
@@ -686,43 +686,43 @@ hint: process ids are 0 to 4194303
     (
         r#"mode=0644"#,
         r#"
-filter: `0644` is ambiguous: numbers are decimal
+filter: `0644` is ambiguous: a leading 0 does not mean octal
     mode=0644
          ^^^^
-hint: octal is written 0o644
+hint: write octal as 0o644
 "#,
     ),
     (
         r#"comm==bash"#,
         r#"
-filter: a value that starts with `=` stands in double quotes
+filter: put a value that starts with `=` in double quotes
     comm==bash
          ^
-hint: equality is one `=`: comm=...
+hint: for equality use a single `=`: comm=...
 "#,
     ),
     (
         r#"comm=~b"#,
         r#"
-filter: a value that starts with `~` stands in double quotes
+filter: put a value that starts with `~` in double quotes
     comm=~b
          ^
-hint: a regex is asked for by `~`: comm~...
+hint: for a regex use `~`: comm~...
 "#,
     ),
     (
         r#"comm = bash"#,
         r#"
-filter: `=` without a field right before it
+filter: `=` needs a field directly before it
     comm = bash
          ^
-hint: field, operator and value stand together, like comm=cc1; a word that starts so stands in double quotes
+hint: write a term without spaces, as in comm=cc1; to search for the text, put it in double quotes
 "#,
     ),
     (
         r#"path~(a|b)"#,
         r#"
-filter: a value that starts with `(` stands in double quotes
+filter: put a value that starts with `(` in double quotes
     path~(a|b)
          ^
 hint: write path~"(a|b)"
@@ -731,16 +731,16 @@ hint: write path~"(a|b)"
     (
         r#"comm="#,
         r#"
-filter: a value is missing after `comm=`
+filter: missing value after `comm=`
     comm=
          ^
-hint: no blanks around the operator; an empty value is written comm=""
+hint: write no spaces around the operator, and an empty value as comm=""
 "#,
     ),
     (
         r#"a or"#,
         r#"
-filter: a term is missing after `or`
+filter: missing term after `or`
     a or
         ^
 "#,
@@ -748,7 +748,7 @@ filter: a term is missing after `or`
     (
         r#"or a"#,
         r#"
-filter: a term is missing before this `or`
+filter: missing term before `or`
     or a
     ^^
 hint: to search for the word, write "or"
@@ -757,7 +757,7 @@ hint: to search for the word, write "or"
     (
         r#"a and or b"#,
         r#"
-filter: a term is missing after `and` before this `or`
+filter: missing term after `and` before `or`
     a and or b
           ^^
 hint: to search for the word, write "or"
@@ -766,25 +766,25 @@ hint: to search for the word, write "or"
     (
         r#"(a"#,
         r#"
-filter: this `(` is never closed
+filter: unclosed `(`
     (a
     ^
-hint: a word that starts with one stands in double quotes
+hint: put a word that starts with `(` in double quotes
 "#,
     ),
     (
         r#"a)"#,
         r#"
-filter: this `)` closes nothing
+filter: unmatched `)`
     a)
      ^
-hint: a value that holds one stands in double quotes
+hint: put a value that contains `)` in double quotes
 "#,
     ),
     (
         r#"()"#,
         r#"
-filter: a term is missing before this `)`
+filter: missing term before `)`
     ()
      ^
 "#,
@@ -792,7 +792,7 @@ filter: a term is missing before this `)`
     (
         r#"not"#,
         r#"
-filter: a term is missing after `not`
+filter: missing term after `not`
     not
        ^
 "#,
@@ -800,43 +800,43 @@ filter: a term is missing after `not`
     (
         r#"a && b"#,
         r#"
-filter: `&&` is written `and`
+filter: use `and` instead of `&&`
     a && b
       ^^
-hint: in double quotes it is searched for
+hint: to search for the text, put it in double quotes
 "#,
     ),
     (
         r#""abc"#,
         r#"
-filter: the quote is never closed
+filter: unclosed quote
     "abc
     ^
-hint: a quote inside double quotes is written \"
+hint: write a quote inside double quotes as \"
 "#,
     ),
     (
         r#""a\xg""#,
         r#"
-filter: `\x` takes two hex digits
+filter: `\x` needs two hexadecimal digits
     "a\xg"
       ^^
-hint: a backslash is written \\
+hint: write a backslash as \\
 "#,
     ),
     (
         r#""a"b"#,
         r#"
-filter: a blank is missing after the closing quote
+filter: missing space after the closing quote
     "a"b
        ^
-hint: a quote inside double quotes is written \"
+hint: write a quote inside double quotes as \"
 "#,
     ),
     (
         r#"kind=exce"#,
         r#"
-filter: `kind` is never `exce`
+filter: unknown value `exce` for `kind`
     kind=exce
          ^^^^
 hint: did you mean `exec`?
@@ -845,7 +845,7 @@ hint: did you mean `exec`?
     (
         r#"err=ENOENTT"#,
         r#"
-filter: `err` is never `ENOENTT`
+filter: unknown value `ENOENTT` for `err`
     err=ENOENTT
         ^^^^^^^
 hint: did you mean `ENOENT`?
@@ -854,16 +854,16 @@ hint: did you mean `ENOENT`?
     (
         r#"err=0"#,
         r#"
-filter: 0 is no error
+filter: 0 is not an error number
     err=0
         ^
-hint: what did not fail is `not err`
+hint: use `not err` for events that did not fail
 "#,
     ),
     (
         r#"signal=KILL"#,
         r#"
-filter: `signal` is never `KILL`
+filter: unknown value `KILL` for `signal`
     signal=KILL
            ^^^^
 hint: did you mean `SIGKILL`?
@@ -872,7 +872,7 @@ hint: did you mean `SIGKILL`?
     (
         r#"signal=99"#,
         r#"
-filter: no signal has that number
+filter: unknown signal number
     signal=99
            ^^
 "#,
@@ -880,16 +880,16 @@ filter: no signal has that number
     (
         r#"attach=x"#,
         r#"
-filter: `attach` holds several fields
+filter: `attach` is a group of fields
     attach=x
     ^^^^^^
-hint: one of attach.addr attach.cookie attach.ifindex attach.link_id attach.module attach.multi attach.offset attach.symbol attach.target attach.type attach.via
+hint: use one of attach.addr attach.cookie attach.ifindex attach.link_id attach.module attach.multi attach.offset attach.symbol attach.target attach.type attach.via
 "#,
     ),
     (
         r#"deleted=maybe"#,
         r#"
-filter: `deleted` is true or false
+filter: `deleted` must be true or false
     deleted=maybe
             ^^^^^
 "#,
@@ -897,16 +897,16 @@ filter: `deleted` is true or false
     (
         r#"comm=0123456789abcdefgh"#,
         r#"
-filter: names of threads have at most 15 bytes, so this never matches
+filter: never matches: thread names have at most 15 bytes
     comm=0123456789abcdefgh
          ^^^^^^^^^^^^^^^^^^
-hint: the kernel cuts longer names: end it with `*` earlier, or use exe=
+hint: the kernel truncates longer names; shorten it and add `*`, or use exe=
 "#,
     ),
     (
         r#"é path:ü"#,
         r#"
-filter: a field and its value have `=` between them
+filter: expected `=` between field and value
     é path:ü
           ^
 hint: write path=ü; to search for the text, put it in double quotes
@@ -915,10 +915,10 @@ hint: write path=ü; to search for the text, put it in double quotes
     (
         r#"kind=mmap"#,
         r#"
-filter: `kind` is never `mmap`
+filter: unknown value `mmap` for `kind`
     kind=mmap
          ^^^^
-hint: one of exec exit open fork bpf lost
+hint: use one of exec exit open fork bpf lost
 "#,
     ),
 ];
@@ -1085,20 +1085,20 @@ fn errors_name_their_option() {
     for (options, report) in [
         (
             FilterOptions { pid: strings(&["1,x2"]), ..FilterOptions::default() },
-            "--pid: `x2` is not a number\n    x2\n    ^^\nhint: numbers are decimal, or hex like 0x1f",
+            "--pid: `x2` is not a number\n    x2\n    ^^\nhint: use a decimal number, or hexadecimal such as 0x1f",
         ),
         (
             FilterOptions { kind: strings(&["exce"]), ..FilterOptions::default() },
-            "--kind: `kind` is never `exce`\n    exce\n    ^^^^\nhint: did you mean `exec`?",
+            "--kind: unknown value `exce` for `kind`\n    exce\n    ^^^^\nhint: did you mean `exec`?",
         ),
         (
             FilterOptions { uid: strings(&["bob"]), ..FilterOptions::default() },
-            "--uid: no user is called `bob`\n    bob\n    ^^^\nhint: a number can be written instead",
+            "--uid: unknown user `bob`\n    bob\n    ^^^\nhint: a numeric id works too",
         ),
-        (FilterOptions { comm: strings(&[""]), ..FilterOptions::default() }, "--comm: a value is missing\n    \n    ^"),
+        (FilterOptions { comm: strings(&[""]), ..FilterOptions::default() }, "--comm: missing value\n    \n    ^"),
         (
             FilterOptions { filter: strings(&["pid:3"]), ..FilterOptions::default() },
-            "--filter: a field and its value have `=` between them\n    pid:3\n       ^\nhint: write pid=3; to search for the text, put it in double quotes",
+            "--filter: expected `=` between field and value\n    pid:3\n       ^\nhint: write pid=3; to search for the text, put it in double quotes",
         ),
     ] {
         assert_eq!(options.compile(&Known).expect_err("refused").render(), report);

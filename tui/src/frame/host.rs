@@ -1,5 +1,4 @@
-//! Host frames: what user space learned from the host, as frames, so that enrichment needs no I/O and a replay on
-//! another machine shows the same.
+//! Host frames: host data as frames, so that enrichment needs no I/O and a replay on another machine shows the same.
 //!
 //! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. For the payload see
 //! [`super::wire`].
@@ -15,7 +14,7 @@ use tracetui_shared::time::BootNanos;
 pub const FIRST_KIND: u16 = 64;
 
 wire_struct! {
-    /// A process that was there before the trace, or was met in the process scan.
+    /// A process from the process scan.
     ProcessSeed {
         /// Process.
         tgid: Tgid,
@@ -78,7 +77,7 @@ wire_struct! {
         path: Vec<u8>,
     }
 
-    /// How often the kernel skipped a program instead of running it (`bpf_prog_info.recursion_misses`).
+    /// The number of times that the kernel skipped a program (`bpf_prog_info.recursion_misses`).
     ProgramSkips {
         /// The program.
         program: String,
@@ -98,9 +97,9 @@ wire_struct! {
         value: u64,
     }
 
-    /// How the probes' counters differ from those of the frame before; in the first one, from zeros.
+    /// The changes of the probes' counters since the previous frame; in the first frame, since zero.
     CounterChanges {
-        /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+        /// Whether the probes are detached and the ring is drained: these counters are final.
         last: bool,
         /// The counters that have changed.
         changes: Vec<CounterChange>,
@@ -112,7 +111,7 @@ wire_struct! {
         ring_size: u64,
     }
 
-    /// What was asked for. The first frame of a trace.
+    /// The options of the trace. The first frame.
     Trace {
         /// The kinds, as a [`KindSet`]. What else comes keeps the process table true.
         kinds: u32,
@@ -122,15 +121,15 @@ wire_struct! {
         filter: String,
     }
 
-    /// Nothing waited in the ring.
+    /// The ring was empty.
     Drained {
         /// When (CLOCK_BOOTTIME).
         at: BootNanos,
     }
 
-    /// Records that came from the ring and are no frames: shorter than a header, or of another length than they say.
+    /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
-        /// How many.
+        /// The number.
         count: u64,
     }
 
@@ -173,7 +172,7 @@ wire_struct! {
         why: Option<String>,
         /// What is then not seen.
         missing: String,
-        /// What to do about it.
+        /// The remedy.
         remedy: Option<String>,
         /// Whether it may be preempted between taking the time and writing the record: then records come later out of
         /// the ring than those of later events.
@@ -199,14 +198,14 @@ wire_struct! {
     }
 }
 
-/// What the probes have counted so far, as the frames tell.
+/// The current counters of the probes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
-    /// Whether the probes are detached and the ring is drained: nothing comes after it and the sums are exact.
+    /// Whether the probes are detached and the ring is drained: these counters are final.
     pub last: bool,
-    /// One element a CPU, up to the last one that counted anything.
+    /// One element per CPU, up to the last CPU with events.
     pub cpus: Vec<CpuState>,
-    /// One element a program.
+    /// One element per program.
     pub programs: Vec<ProgramSkips>,
     /// Bytes of the ring that wait for the consumer.
     pub ring_used: u64,
@@ -215,7 +214,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Events of a kind that a program met and could not report.
+    /// Events of a kind that a program met but could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
         let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
@@ -223,7 +222,7 @@ impl Counters {
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 
-    /// What leads from these counters to others.
+    /// The changes from these counters to others.
     pub fn changes_to(&self, now: &Counters) -> CounterChanges {
         let mut changes = Vec::new();
         for (cpu, state) in (0u32..).zip(&now.cpus) {
@@ -238,8 +237,8 @@ impl Counters {
         CounterChanges { last: now.last, changes, programs, ring_used: now.ring_used, ring_size: now.ring_size }
     }
 
-    /// Goes on to what the next frame tells. Of CPUs and words that there cannot be nothing is taken. CPUs come in order, so a
-    /// frame makes no more of them than it has changes.
+    /// Applies the changes of the next frame. Invalid CPUs and words are ignored. CPUs are in order, so a frame adds at
+    /// most as many CPUs as it has changes.
     pub fn apply(&mut self, frame: &CounterChanges) {
         for change in &frame.changes {
             let cpu = change.cpu as usize;
@@ -269,7 +268,7 @@ impl From<Counters> for CounterChanges {
 }
 
 impl Trace {
-    /// The kinds that were asked for.
+    /// The requested kinds.
     pub fn kinds(&self) -> KindSet {
         KindSet::from_bits(self.kinds)
     }

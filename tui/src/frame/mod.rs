@@ -1,7 +1,7 @@
-//! Frames as bytes: what flows from a source to the pipeline, and what a recording holds.
+//! Frames as bytes: the data between a source and the pipeline, and the content of a recording.
 //!
-//! A frame is a [`FrameHeader`] and a payload, `header.len` bytes in all, at a multiple of 8 bytes. Frames of the
-//! probes and frames of the host ([`host`]) look alike; only `kind` tells them apart.
+//! A frame is a [`FrameHeader`] and a payload, `header.len` bytes in total, aligned to 8 bytes. Probe frames and host
+//! frames ([`host`]) have the same layout and differ in `kind`.
 
 pub mod host;
 pub(crate) mod layout;
@@ -28,12 +28,12 @@ impl Batch {
         Batch { bytes: Vec::with_capacity(bytes) }
     }
 
-    /// Says that nothing waited in the ring at `time`, when this batch was read from it.
+    /// Records that the ring was empty at `time`, when this batch was read.
     pub fn set_drained_at(&mut self, time: BootNanos) {
         HostFrame::Drained(Drained { at: time }).push(time, self);
     }
 
-    /// The frame at a byte offset that [`Batch::frames_with_offsets`] gave.
+    /// The frame at a byte offset from [`Batch::frames_with_offsets`].
     pub fn frame_at(&self, offset: usize) -> Option<FrameRef<'_>> {
         FrameRef::first(self.bytes.get(offset..)?).map(|(frame, _)| frame)
     }
@@ -48,7 +48,7 @@ impl Batch {
         })
     }
 
-    /// Appends a record as it came from the ring. For one that is no frame, a frame says so.
+    /// Appends a record from the ring. An invalid record is replaced by an `Unreadable` frame.
     pub fn push_raw(&mut self, record: &[u8]) {
         let len = FrameHeader::read_from_prefix(record).map_or(0, |(header, _)| header.len as usize);
         // The ring rounds records up to 8 bytes; more than that is a lie.
@@ -59,7 +59,7 @@ impl Batch {
         self.pad();
     }
 
-    /// Appends a frame made here; `header.len` is set to fit.
+    /// Appends a frame; `header.len` is set.
     pub fn push(&mut self, mut header: FrameHeader, payload: &[u8]) {
         header.len = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
         self.bytes.reserve((HEADER + payload.len()).next_multiple_of(8));
@@ -87,7 +87,7 @@ impl Batch {
         Frames { rest: &self.bytes }
     }
 
-    /// The frames from a byte offset on, which must be where one starts.
+    /// The frames from a byte offset on, which must be the start of a frame.
     pub fn frames_from(&self, offset: usize) -> Frames<'_> {
         Frames { rest: self.bytes.get(offset..).unwrap_or(&[]) }
     }
@@ -97,35 +97,35 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// Bytes that it takes, filled or not.
+    /// The capacity, in bytes.
     pub fn room(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Whether it tells nothing at all.
+    /// Whether it contains nothing.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Forgets the frames, keeps the room.
+    /// Removes the frames, and keeps the capacity.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 }
 
-/// A frame where it stands.
+/// A borrowed frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef<'a> {
     /// The head.
     pub header: FrameHeader,
     /// The rest.
     pub payload: &'a [u8],
-    /// Head and rest as they stand.
+    /// Header and payload.
     pub bytes: &'a [u8],
 }
 
 impl<'a> FrameRef<'a> {
-    /// The frame at the start of `bytes`, and what follows it. `None` when there is no whole one.
+    /// The frame at the start of `bytes`, and the remaining bytes. `None` without a complete frame.
     pub fn first(bytes: &'a [u8]) -> Option<(FrameRef<'a>, &'a [u8])> {
         let (header, _) = FrameHeader::read_from_prefix(bytes).ok()?;
         let len = header.len as usize;

@@ -1,4 +1,4 @@
-//! Puts an exec and its continuations together into one frame.
+//! Reassembles an exec and its continuations into one frame.
 //!
 //! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
 
@@ -29,7 +29,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
-    /// Events that say that the ring had no room for all of them, or whose continuations ended without a word.
+    /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
     cut_short: FxHashMap<(u16, u32), u64>,
     /// Bytes of all that wait.
     bytes: usize,

@@ -193,7 +193,7 @@ impl Order {
         (self.latest, self.drained) = (latest, drained);
     }
 
-    /// A batch to fill again.
+    /// A batch that can be reused.
     pub(super) fn take_spare(&mut self) -> Option<Batch> {
         self.spares.pop()
     }

@@ -1,7 +1,7 @@
-//! Joins what a request of io_uring asks for with its end: one event of two records.
+//! Joins an io_uring request with its completion: one event from two records.
 //!
-//! The kernel uses the address of a request again once it has ended, so a request that is met where another one still
-//! waits says that the end of the other one was not seen. Such ends are counted as lost.
+//! The kernel reuses the address of a completed request. A new request at the address of a waiting one therefore shows
+//! that the completion of that one was not seen. Such completions are counted as lost.
 
 use super::push_lost;
 use crate::budget::Budget;
@@ -245,7 +245,7 @@ fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool 
         && (end.ret < 0 || quiet == comes_quietly)
 }
 
-/// Makes an event the submitter's, whoever completed it.
+/// Sets the process of an event to the submitter of the request.
 fn identify(header: &mut FrameHeader, submitter: &FrameHeader) {
     let FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, .. } = *submitter;
     *header = FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, ..*header };

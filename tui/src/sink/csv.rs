@@ -1,9 +1,9 @@
-//! Events as CSV (RFC 4180): a header line, lines end in CRLF, a field with a comma, a quote or a line break stands in
-//! quotes. What does not apply or is not known is empty; the `json` column has all of the event, and why.
+//! Events as CSV (RFC 4180): a header line, CRLF line ends, quotes around fields with a comma, a quote or a line break.
+//! Unknown values and values that do not apply are empty; the `json` column has the whole event, with the reasons.
 //!
-//! Text from outside (`comm`, `cgroup`, `result`, `detail`) is escaped as in text output. A spreadsheet runs a cell that
-//! starts with `=`, `+`, `-` or `@`: such a one gets a leading `'`. Some take `;` for the end of a cell, and know nothing of
-//! quotes then: one of these signs after a `;` is escaped. The bytes are whole in the `json` column.
+//! Text from outside (`comm`, `cgroup`, `result`, `detail`) is escaped as in text output. A spreadsheet evaluates a
+//! cell that starts with `=`, `+`, `-` or `@`: such a cell gets a leading `'`. Some spreadsheets split cells at `;`,
+//! even in quotes: these characters are escaped after a `;`. The `json` column contains the whole bytes.
 
 use super::ndjson::Json;
 use super::{Format, integer};
@@ -16,7 +16,7 @@ use crate::text::{Charset, Text as _, escape};
 /// The columns that are fields.
 const FIELDS: [&str; 11] = ["time", "ns", "kind", "cpu", "pid", "tid", "ppid", "comm", "uid", "gid", "cgroup"];
 
-/// Makes CSV lines.
+/// Formats events as CSV.
 #[derive(Debug)]
 pub struct Csv {
     fields: Vec<&'static Field>,
@@ -34,7 +34,7 @@ impl Default for Csv {
 }
 
 impl Csv {
-    /// A maker of lines.
+    /// Creates the formatter.
     pub fn new() -> Csv {
         let field = |name: &&str| COMMON.iter().find(|field| field.name == *name);
         Csv {

@@ -1,8 +1,7 @@
-//! Events as lines: text for people and grep, JSON and CSV for programs.
+//! Events as lines: text, JSON and CSV.
 //!
-//! A [`Format`] makes a line, [`Lines`] collects lines and writes them in large pieces. Nothing is allocated for an
-//! event: a line is made at the end of the buffer that is written, values are put there as they are and only put aside
-//! when they hold something to escape.
+//! A [`Format`] formats a line, [`Lines`] collects lines and writes them in large pieces. Events need no allocation:
+//! lines are appended to the output buffer, and values are copied aside only if they need escaping.
 
 pub mod csv;
 pub mod ndjson;
@@ -20,7 +19,7 @@ use tracetui_shared::kind::Kind;
 /// Bytes that are collected before they are written.
 const FULL: usize = 64 << 10;
 
-/// Where events go to.
+/// A destination of events.
 pub trait Sink {
     /// Takes an event.
     ///
@@ -52,12 +51,12 @@ pub trait Sink {
     }
 }
 
-/// An event whose line was not written, or not whole.
+/// An event whose line was not written completely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unwritten {
     /// Its kind.
     pub kind: Kind,
-    /// Whether a field was cut short.
+    /// Whether a field was truncated.
     pub cut: bool,
 }
 
@@ -82,7 +81,7 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     }
 }
 
-/// A way to write an event as a line.
+/// A line format.
 pub trait Format {
     /// Appends what stands before all lines.
     fn head(&mut self, _out: &mut Vec<u8>) {}
@@ -97,19 +96,19 @@ pub trait Format {
     fn set_charset(&mut self, _charset: Charset) {}
 }
 
-/// The formats that users can name.
+/// The output formats.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, clap::ValueEnum)]
 pub enum FormatName {
-    /// Aligned columns, for people and grep.
+    /// Aligned columns.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// RFC 4180, with a header line.
     Csv,
 }
 
-/// A sink that writes lines of a format to `out`.
+/// A sink that writes lines in this format to `out`.
 pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink + 'w> {
     match format {
         FormatName::Text => Box::new(Lines::new(text::Text::default(), out)),
@@ -118,7 +117,7 @@ pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink +
     }
 }
 
-/// The same to a writer that only queues what it takes: `written` is how many bytes have left it.
+/// The same for a writer with a queue: `written` is the number of bytes that have left it.
 pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<AtomicU64>) -> Box<dyn Sink + 'w> {
     match format {
         FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
@@ -127,7 +126,7 @@ pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<Ato
     }
 }
 
-/// Lines of a format on their way to a writer.
+/// A sink that writes lines to a writer.
 #[derive(Debug)]
 pub struct Lines<F, W> {
     format: F,
@@ -142,14 +141,14 @@ pub struct Lines<F, W> {
 }
 
 impl<F: Format, W: Write> Lines<F, W> {
-    /// Lines of `format` to `out`, which needs no buffer of its own.
+    /// Creates the sink. `out` needs no buffer.
     pub fn new(mut format: F, out: W) -> Lines<F, W> {
         let mut buffer = Vec::with_capacity(FULL + FULL / 4);
         format.head(&mut buffer);
         Lines { format, out, buffer, taken: 0, written: None, lines: VecDeque::new() }
     }
 
-    /// Goes by this counter for what was written.
+    /// Uses this counter of written bytes.
     #[must_use]
     pub fn counted_by(self, written: Arc<AtomicU64>) -> Lines<F, W> {
         Lines { written: Some(written), ..self }

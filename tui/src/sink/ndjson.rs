@@ -1,8 +1,8 @@
-//! Events as JSON, one object a line. Which keys there are and in what order, the tables of [`describe`] say.
+//! Events as JSON, one object per line. The tables of [`describe`] define the keys and their order.
 //!
-//! A key is always there. `null` is followed by `<key>_why` when it applies but is not known. Text that is not UTF-8
-//! has U+FFFD in it and is followed by `<key>_hex`. What [`escape`](crate::text::escape()) would escape on a screen is written
-//! as `\uXXXX`: to a program it is the same, and a terminal is safe from it.
+//! Every key is always present. If a value applies but is unknown, it is `null`, followed by `<key>_why`. Text that is
+//! not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
+//! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::{Format, integer};
 use crate::event::Seen;
@@ -16,7 +16,7 @@ use tracetui_shared::kind::Kind;
 /// Sets of open flags whose names are remembered: there are a dozen in use on a machine.
 const FLAG_SETS: usize = 32;
 
-/// Makes JSON lines.
+/// Formats events as JSON.
 #[derive(Debug)]
 pub struct Json {
     /// By the number of the kind.
@@ -39,7 +39,7 @@ impl Default for Json {
 }
 
 impl Json {
-    /// A maker of lines.
+    /// Creates the formatter.
     pub fn new() -> Json {
         let mut plans = Vec::new();
         for kind in Kind::ALL {
@@ -52,7 +52,7 @@ impl Json {
         Json { plans, values: Values::default() }
     }
 
-    /// Appends the event's object.
+    /// Appends the object of the event.
     pub fn object(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
         let Json { plans, values } = self;
         if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {

@@ -1,7 +1,8 @@
-//! Events as aligned columns, one line an event, the columns of the dashboard: time, kind, pid, comm, result, detail.
+//! Events as aligned columns, one line per event, with the columns of the dashboard: time, kind, pid, comm, result,
+//! detail.
 //!
-//! Lines are never cut and a line is one event whatever is in it: names are escaped (see [`escape`](crate::text::escape())). The time
-//! is the wall clock of the zone that the caller told.
+//! Lines are never truncated, and each line is one event: names are escaped (see [`escape`](crate::text::escape())).
+//! The time is in the zone set by the caller.
 
 use super::{Format, integer};
 use crate::event::lost::Lost;
@@ -20,7 +21,7 @@ mod cells {
     pub(super) const LOST: usize = 80;
 }
 
-/// Makes text lines.
+/// Formats events as text.
 #[derive(Debug, Default)]
 pub struct Text {
     zone_s: i32,

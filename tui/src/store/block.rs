@@ -1,4 +1,4 @@
-//! A run of kept events: their frames one after another, and a line about each.
+//! A block of kept events: their frames, and an index entry for each.
 
 use super::{Id, Stored};
 use crate::event::Seen;

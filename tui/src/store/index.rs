@@ -1,17 +1,17 @@
-//! Which kept events answer a question: built from the newest to the oldest in slices, so that the screen fills at
-//! once and keys are never kept waiting, and kept up to date as events come and go.
+//! An index of the kept events that match a predicate. It is built in slices, from the newest to the oldest, so that
+//! the screen fills at once and keys do not wait, and updated when events are added or evicted.
 
 use super::{Id, Store, Stored};
 use std::collections::VecDeque;
 
-/// The answer about one event.
+/// The result for one event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// It does not belong.
+    /// No match.
     No,
-    /// It belongs.
+    /// A match.
     Yes,
-    /// It belongs and is counted apart (a gap row in the list, a failure among the files).
+    /// A match that is counted separately (a gap row in the list, a failure among the files).
     Marked,
 }
 
@@ -63,7 +63,7 @@ impl Index {
         self.from > store.first_id()
     }
 
-    /// Forgets what the store no longer keeps.
+    /// Removes events that the store evicted.
     pub(crate) fn evict(&mut self, store: &Store) {
         let first = store.first_id();
         self.from = self.from.max(first);

@@ -1,7 +1,7 @@
-//! The kept events: raw frames in blocks, the oldest block dropped when the bound is reached.
+//! The kept events: raw frames in blocks. At the limit the oldest block is evicted.
 //!
-//! An event is kept as its frame's bytes and decoded again when it is looked at; of the world only its process and the
-//! clock offset are kept beside it, because those change. Ids are numbers that never change and are never used again.
+//! An event is kept as the bytes of its frame and decoded again for display. Only its process and the clock offset are
+//! kept with it, because those change. Ids are never changed or reused.
 
 mod block;
 pub(crate) mod index;
@@ -53,7 +53,7 @@ struct Charge {
 /// A kept event, before its frame is decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored<'a> {
-    /// Its number.
+    /// Its id.
     pub id: Id,
     /// Its frame.
     pub frame: FrameRef<'a>,
@@ -71,12 +71,12 @@ impl<'a> Stored<'a> {
     /// Decodes the frame.
     ///
     /// # Errors
-    /// As [`Event::decode`]; what was pushed had been decoded, so it does not happen.
+    /// As [`Event::decode`]. Pushed frames have been decoded before, so this does not happen.
     pub fn event(&self) -> Result<Event<'a>, DecodeError> {
         Event::decode(&self.frame)
     }
 
-    /// Looks at the event with what is known around it.
+    /// Calls a function with the event, its process and the tables.
     pub fn with<R>(&self, world: &World, look: impl FnOnce(&Seen<'_>) -> R) -> Option<R> {
         let event = self.event().ok()?;
         Some(look(&Seen { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
@@ -84,7 +84,7 @@ impl<'a> Stored<'a> {
 }
 
 impl Store {
-    /// An empty store that keeps at most about `bound` bytes; the newest event is kept whatever its size.
+    /// An empty store with a limit of about `bound` bytes. The newest event is always kept.
     pub fn new(bound: usize) -> Store {
         Store {
             blocks: VecDeque::new(),
@@ -97,13 +97,13 @@ impl Store {
         }
     }
 
-    /// Changes the bound; drops the oldest events when that makes them too many.
+    /// Changes the limit, and evicts the oldest events if necessary.
     pub fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
         self.evict();
     }
 
-    /// Keeps an event, and drops the oldest ones when that is too much.
+    /// Adds an event, and evicts the oldest ones if necessary.
     pub fn push(&mut self, seen: &Seen<'_>, frame: &FrameRef<'_>) -> Id {
         if !self.blocks.back().is_some_and(|block| block.has_room(frame.bytes.len())) {
             self.open_block(frame.bytes.len());
@@ -120,38 +120,38 @@ impl Store {
         id
     }
 
-    /// The event of a number; `None` when it was evicted or is yet to come.
+    /// The event with an id; `None` if it was evicted or does not exist yet.
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
         let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
         self.blocks.get(at)?.get(id)
     }
 
-    /// The number of the oldest kept event.
+    /// The id of the oldest kept event.
     pub fn first_id(&self) -> Id {
         self.blocks.front().map_or(0, Block::first_id)
     }
 
-    /// The number that the next event will have.
+    /// The id of the next event.
     pub fn next_id(&self) -> Id {
         self.blocks.back().map_or(0, Block::next_id)
     }
 
-    /// Kept events; `lost` rows are none.
+    /// The number of kept events, without `lost` rows.
     pub fn kept(&self) -> u64 {
         self.next_id() - self.first_id() - self.lost_rows
     }
 
-    /// Events that were dropped for want of room.
+    /// The number of evicted events.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Bytes that are kept, with everything that they keep alive (processes: estimated).
+    /// Bytes in use, including shared data (processes: estimated).
     pub fn bytes(&self) -> usize {
         self.sealed + self.blocks.back().map_or(0, Block::bytes) + self.charges.capacity() * CHARGE
     }
 
-    /// The most bytes that are kept.
+    /// The limit in bytes.
     pub fn bound(&self) -> usize {
         self.bound
     }

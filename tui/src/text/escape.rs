@@ -1,15 +1,15 @@
-//! Escaping: the only place where bytes become screen text.
+//! Escaping: the only conversion from bytes to screen text.
 //!
-//! Everything that a traced process names is hostile: a file name can hold escape sequences, turn the direction of the
-//! text round or hide letters. Here each such byte or character becomes visible ASCII, and widths are measured after it.
+//! Names from traced processes are untrusted: a file name can contain escape sequences, reverse the direction of the
+//! text or hide letters. Each such byte or character becomes visible ASCII. Widths are measured afterwards.
 //!
 //! | what | becomes |
 //! |---|---|
 //! | newline, tab, carriage return | `\n` `\t` `\r` |
 //! | other control bytes, DEL | `\x1b` |
 //! | bytes that are not UTF-8 | `\xff`, each |
-//! | C1 controls, and characters that turn, join or hide text | `\u{202e}` |
-//! | a combining mark with nothing to stand on, or one too many | `\u{301}` |
+//! | C1 controls, and characters that reverse, join or hide text | `\u{202e}` |
+//! | a combining mark without a base character, or too many of them | `\u{301}` |
 //! | a backslash, in [`Mode::Reversible`] | `\\` |
 
 use std::borrow::Cow;
@@ -18,13 +18,13 @@ use unicode_width::UnicodeWidthChar;
 /// For whom text is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Mode {
-    /// A screen: a backslash stays as it is, because there are more paths with backslashes than readers who undo escapes.
+    /// For the screen: backslashes are not escaped.
     Screen,
-    /// A screen whose locale is not UTF-8: like [`Mode::Screen`], and every character beyond ASCII is escaped.
+    /// For the screen in a locale other than UTF-8: like [`Mode::Screen`], and every non-ASCII character is escaped.
     Ascii,
-    /// Lines for people and programs: a backslash becomes two, so the bytes can be had back.
+    /// For output: a backslash is doubled, so that the escapes can be undone.
     Reversible,
-    /// The same where the locale is not UTF-8: every character beyond ASCII is escaped.
+    /// The same in a locale other than UTF-8: every non-ASCII character is escaped.
     ReversibleAscii,
 }
 
@@ -35,7 +35,7 @@ impl Mode {
     }
 }
 
-/// How many combining marks may stand on one character. Natural text needs four; heaps of them hide other lines.
+/// The maximum of combining marks per character. Natural text needs four; more of them can cover other lines.
 pub(super) const MARKS_MAX: u8 = 8;
 
 /// What text can be appended to.
@@ -56,7 +56,7 @@ impl Text for Vec<u8> {
     }
 }
 
-/// Appends `bytes` as text that controls nothing, hides nothing and is what it looks like.
+/// Appends `bytes`, with control and hidden characters escaped.
 pub(crate) fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
     let plain = plain_len(bytes, mode);
     if plain == bytes.len()

@@ -1,5 +1,5 @@
-//! JSON strings that are safe on a terminal: what [`escape`](super::escape()) would escape on a screen is written as `\uXXXX`,
-//! which to a program is the same.
+//! JSON strings that are safe on a terminal: characters that [`escape`](super::escape()) would escape on a screen are
+//! written as `\uXXXX`, which is equivalent for programs.
 
 use super::Charset;
 use super::escape::{Line, MARKS_MAX, deceives, hex_digit, printable_len};
@@ -22,7 +22,7 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    /// Says what the terminals of the locale can show.
+    /// Sets the charset of the output.
     pub(crate) fn set_charset(&mut self, charset: Charset) {
         self.charset = charset;
     }

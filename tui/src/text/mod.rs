@@ -1,12 +1,12 @@
-//! Text: how bytes, numbers and times are written for people and for programs. It knows nothing of events.
+//! Formatting of bytes, numbers and times. It does not depend on events.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
-//! | `escape` | bytes become text that controls nothing and hides nothing |
+//! | `escape` | escapes control and hidden characters |
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
 //! | [`json`] | JSON strings |
 //! | `number` | counts |
-//! | [`shell`] | words that a shell takes as they were |
+//! | [`shell`] | quoted shell words |
 //! | [`time`] | times and durations |
 
 mod escape;
@@ -22,10 +22,10 @@ pub(crate) use escape::{Mode, Text, escape, escaped, is_hostile};
 pub(crate) use number::{grouped, short};
 pub(crate) use width::{cut, cut_middle, escape_in, head, left, right, skip, width, wrap};
 
-/// What the terminal can show.
+/// The charset of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Charset {
-    /// Everything.
+    /// All characters.
     #[default]
     Utf8,
     /// ASCII: the locale is not UTF-8.

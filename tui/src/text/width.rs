@@ -1,4 +1,4 @@
-//! Widths: how many cells a text takes, and text made to fit: cut, filled, wrapped.
+//! Widths: the cells of a text, and text that is cut, filled or wrapped to fit.
 
 use super::Charset;
 use super::escape::{escaped, printable_len};

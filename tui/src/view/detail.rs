@@ -25,7 +25,7 @@ const NAME: usize = 9;
 /// Children that are named.
 const CHILDREN: usize = 100;
 
-/// Draws it; tells how far it can be scrolled.
+/// Draws it, and returns the scroll limit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     if area.is_empty() {
         return 0;
@@ -62,7 +62,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
         Subject::Process(_) => {
-            app.subject_process().map(|p| format!("{} {} (its parent)", p.key.tgid.0, safe(&p.comm, theme)))
+            app.subject_process().map(|p| format!("{} {} (parent)", p.key.tgid.0, safe(&p.comm, theme)))
         }
     };
     let tabs: Vec<String> = Tab::ALL
@@ -183,7 +183,7 @@ impl Page<'_> {
             Body::Exec(exec) => {
                 let count = args(exec.argv).count();
                 let all = exec.argc().map_or_else(|| "?".to_owned(), |argc| argc.to_string());
-                let cut = if exec.cut() { "the rest cut" } else { "none cut" };
+                let cut = if exec.cut() { "truncated" } else { "complete" };
                 let command = safe(&Value::Args(exec.argv).text().unwrap_or_default(), self.theme);
                 let mut lines = self.command(&command);
                 lines.extend(self.named("args", &format!("{count} of {all}, {cut}"), plain));
@@ -225,7 +225,7 @@ impl Page<'_> {
     /// What a process runs.
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
         let mut lines = self.command(&command(process, self.theme));
-        let known = |bytes: &[u8]| if bytes.is_empty() { "(not known)".to_owned() } else { safe(bytes, self.theme) };
+        let known = |bytes: &[u8]| if bytes.is_empty() { "(unknown)".to_owned() } else { safe(bytes, self.theme) };
         let exe = format!("{}   cwd {}", known(&process.image.exe), known(&process.image.cwd));
         lines.extend(self.named("exe", &exe, Style::new()));
         lines
@@ -330,7 +330,7 @@ impl Page<'_> {
         let room = self.height.saturating_sub(1);
         let most = files.len().saturating_sub(room);
         let first = self.app.detail().scroll.min(most);
-        let mut lines = vec![Line::raw(format!(" {}, the newest first", self.opened()))];
+        let mut lines = vec![Line::raw(format!(" {}, newest first", self.opened()))];
         let ids = (first..files.len()).take(room).filter_map(|at| files.newest(at));
         lines.extend(ids.filter_map(|id| self.app.store().get(id)?.with(self.app.world(), |seen| self.file(seen))));
         (lines, most)
@@ -373,7 +373,7 @@ impl Page<'_> {
     }
 }
 
-/// The common fields that stand nowhere else in the pane.
+/// The common fields that the pane does not show elsewhere.
 fn rest_of_common() -> impl Iterator<Item = &'static Field> {
     const STANDS_ABOVE: [&str; 5] = ["kind", "comm", "uid", "gid", "pid"];
     COMMON.iter().filter(|field| !STANDS_ABOVE.contains(&field.name))
@@ -384,7 +384,7 @@ fn named_id(name: Option<&str>, id: u32) -> String {
     name.map_or_else(|| id.to_string(), |name| format!("{name}({id})"))
 }
 
-/// A value as text, or why there is none.
+/// A value as text, or the reason why it is missing.
 fn value_text(value: &Value<'_>, theme: Theme) -> String {
     match (value.why(), value.text()) {
         (Some(why), _) => format!("({})", why.word().replace('_', " ")),

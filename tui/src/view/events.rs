@@ -61,7 +61,7 @@ fn empty(app: &App) -> String {
         _ => {
             let keys: Vec<String> = KindSet::BY_DEFAULT.iter().filter_map(Kind::key).map(String::from).collect();
             let keys = keys.join(" ");
-            format!("every event is hidden: Esc removes the newest filter part, {keys} the kinds, Ctrl-R resets all")
+            format!("all events hidden: Esc removes a filter, {keys} toggle kinds, Ctrl-R resets")
         }
     }
 }
@@ -125,7 +125,7 @@ fn style_of(column: Column, seen: &Seen<'_>, theme: Theme) -> Style {
     }
 }
 
-/// What stands in a column, as wide as it is.
+/// The content of a column, padded to its width.
 fn cell(column: Column, cells: usize, raw: &[u8], seen: &Seen<'_>, base: &TimeBase, app: &App, theme: Theme) -> String {
     let charset = theme.charset;
     match column {

@@ -1,5 +1,5 @@
-//! The second line: the filter, the kinds that are shown, how many of the events that is. While a filter or a search
-//! is typed, what is wrong with it stands in the status line.
+//! The second line: the filter, the shown kinds, and the number of shown events. While a filter or a search is typed,
+//! its error is in the status line.
 
 use super::theme::Theme;
 use super::{Piece, ends};
@@ -19,7 +19,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
 }
 
-/// What is wrong with what is typed.
+/// The error in the typed text.
 pub(super) fn error(app: &App) -> Option<String> {
     let of_filter = app.filter().line().zip(app.filter().error()).map(|(line, error)| {
         let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) fn error(app: &App) -> Option<String> {
     of_filter.or_else(|| app.search().line().and(app.search().error()).map(str::to_owned))
 }
 
-/// Where in a text a byte stands, counted from 1 in characters.
+/// The column of a byte, in characters from 1.
 fn column(text: &str, at: usize) -> usize {
     text.char_indices().filter(|(start, _)| *start < at).count() + 1
 }

@@ -1,4 +1,4 @@
-//! The last two lines: how full things are and what is hidden; and the keys that matter now.
+//! The last two lines: memory, ring and hidden events; and the relevant keys.
 
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
@@ -10,7 +10,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-/// Draws the status line. What is wrong with what is typed takes its place, or a message for a moment.
+/// Draws the status line, or an error in the typed text, or a temporary message.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app)];
     if let Some(error) = filterline::error(app) {
@@ -78,7 +78,7 @@ fn offer(app: &App, theme: Theme) -> Piece {
     offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.title()))
 }
 
-/// Where in the list one is, and what came since.
+/// The position in the list, and the number of new events.
 fn place(app: &App) -> Piece {
     let list = app.list();
     let unseen = grouped(list.unseen() as u64);
@@ -112,13 +112,13 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 fn labels(app: &App) -> Vec<(String, String)> {
     let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
     if app.filter().line().is_some() {
-        return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "empty"), ("Esc", "as before")]);
+        return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "clear"), ("Esc", "revert")]);
     }
     if app.search().line().is_some() {
         return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     match app.overlay().map(|overlay| overlay.kind) {
-        Some(OverlayKind::Help) => own(&[("j k", "scroll"), ("!", "report on lost events"), ("Esc", "close")]),
+        Some(OverlayKind::Help) => own(&[("j k", "scroll"), ("!", "lost events"), ("Esc", "close")]),
         Some(OverlayKind::Loss) => own(&[("j k", "scroll"), ("?", "help"), ("Esc", "close")]),
         Some(OverlayKind::Output) => own(&[("j k", "scroll"), ("G", "newest"), ("Esc", "close")]),
         None => of_table(app),
@@ -147,10 +147,10 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The table's label, or what the key does now.
+/// The label of the table, or the current action of the key.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
-        Action::Pause if app.list().paused() => "go on".to_owned(),
+        Action::Pause if app.list().paused() => "resume".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),

@@ -1,4 +1,4 @@
-//! A gap row: how many events are missing here, why, and between when and when.
+//! A gap row: the number of missing events, the cause, and the time range.
 
 use super::theme::Theme;
 use crate::app::row::{TimeBase, TimeMode, time_text};

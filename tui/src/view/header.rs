@@ -1,4 +1,4 @@
-//! The first line: is it live, how fast do events come, is anything lost.
+//! The first line: state, event rates and losses.
 
 use super::theme::Theme;
 use super::{Piece, ends};
@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let rates =
         Piece::plain(if area.width >= WIDE { rates(app) } else { format!("{} ev/s", short(app.rates().all())) });
     let spark = Piece::plain(sparkline(app));
-    let off = app.discrepancy().map_or(String::new(), |_| "ACCOUNT OFF, see !".to_owned());
+    let off = app.discrepancy().map_or(String::new(), |_| "ACCOUNT ERROR, see !".to_owned());
     let off = Piece::new(off, theme.alarm());
     let right = [lost, off, state, rates, spark];
     // By importance above, as they stand below.

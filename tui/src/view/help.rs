@@ -1,11 +1,11 @@
-//! The help overlay: made of the table of keys, so it cannot lie.
+//! The help overlay, derived from the table of keys.
 
 use super::theme::Theme;
 use crate::app::keymap::{Section, rows};
 use crate::text;
 use ratatui::text::{Line, Span};
 
-/// Columns from which the sections stand in two columns.
+/// The width from which the sections are in two columns.
 const TWO_COLUMNS: u16 = 70;
 
 /// Its lines.
@@ -34,7 +34,7 @@ pub(super) fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
 const LANGUAGE: [&str; 3] = [
     " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >",
     " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash",
-    "         a bare word: in any column      LOST: found no room, see !",
+    "         a bare word searches all columns       LOST: lost events, see !",
 ];
 
 fn column(sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {

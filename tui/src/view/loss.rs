@@ -1,4 +1,4 @@
-//! The report on lost events: how many, of what, where, and what to do about it.
+//! The report on lost events: numbers, kinds, CPUs and remedies.
 
 use super::theme::Theme;
 use crate::account::{Account, Shortage};
@@ -7,6 +7,7 @@ use crate::frame::host::Counters;
 use crate::text::{self, grouped};
 use ratatui::text::Line;
 use std::fmt::Display;
+use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
@@ -30,7 +31,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
-/// A line of a table: a name, and cells that stand right.
+/// A line of a table: a name, and right-aligned cells.
 fn row(name: impl Display, cells: impl IntoIterator<Item = impl Display>) -> String {
     let mut line = format!("  {name:<6}");
     for cell in cells {
@@ -73,18 +74,15 @@ fn ring(counters: &Counters) -> Vec<String> {
     let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return vec![] };
     vec![
         String::new(),
-        format!(
-            "ring: {} KiB, {percent}% full when last asked; counters are asked once a second",
-            counters.ring_size >> 10
-        ),
+        format!("ring: {} KiB, {percent}% full; counters are read once a second", counters.ring_size >> 10),
     ]
 }
 
-/// What is never counted as lost, and what else is missing.
+/// Numbers that are not losses, and other missing data.
 fn apart(app: &App, account: &Account) -> Vec<String> {
     let skips = (account.unattributed_skips > 0).then(|| {
         format!(
-            "skips: {} of programs that serve several kinds: of which, the kernel does not tell",
+            "skips: {} in programs that serve several kinds; the kernel does not report the kind",
             grouped(account.unattributed_skips)
         )
     });
@@ -93,16 +91,17 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     });
     let tree = (account.tree_full > 0).then(|| {
         format!(
-            "--tree: no room for {} of the processes started; what they do is not shown",
+            "--tree: more than {} live processes; {} were not traced",
+            grouped(MAX_TREE.into()),
             grouped(account.tree_full)
         )
     });
     let named = Reason::ALL.into_iter().zip(account.dropped).map(|(reason, count)| (reason.name(), count));
     let named = named.chain([("hollow", account.hollow)]).filter(|(_, count)| *count > 0);
     let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
-    let dropped = (!named.is_empty()).then(|| format!("not shown, or not whole: {}", named.join(", ")));
+    let dropped = (!named.is_empty()).then(|| format!("dropped or incomplete: {}", named.join(", ")));
     let others = format!(
-        "apart from these: hidden {} (filter), evicted {} (memory), cut {} (a field cut short), own {}",
+        "not lost: hidden {} (filter), evicted {} (memory), cut {} (truncated field), own {}",
         grouped(app.hidden()),
         grouped(app.store().evicted()),
         grouped(account.cut),
@@ -111,12 +110,12 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
 }
 
-/// What takes how much of `--memory`, and what it was short for.
+/// The usage of `--memory`, and what did not fit.
 fn memory(app: &App, account: &Account) -> Vec<String> {
     let memory = app.memory();
     let mib = |bytes: usize| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
     let mut lines = vec![format!(
-        "memory: {} of {} MiB: events {}, processes {}, names {}, waiting {}, output {}; up to {} for queues",
+        "memory: {} of {} MiB: events {}, processes {}, names {}, waiting {}, output {}; queues up to {}",
         mib(memory.used()),
         memory.bound >> 20,
         mib(memory.events),
@@ -129,7 +128,7 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     if processes + cgroups + unsettled > 0 {
         lines.push(format!(
-            "it was short: forgotten {} living processes and {} cgroups, {} events before their order was settled",
+            "--memory is too small: {} live processes and {} cgroups evicted, {} events delivered early",
             grouped(processes),
             grouped(cgroups),
             grouped(unsettled)
@@ -146,33 +145,30 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
         advice.push(format!(
             "ring full: start with --ring-size {larger}MiB, or capture less: --kind, --comm, --tree, --cgroup."
         ));
-        advice.push(
-            "A display filter hides only; it does not make the ring emptier. A gap row stands where the loss was."
-                .to_owned(),
-        );
+        advice.push("A display filter does not free the ring. A gap row marks the place of each loss.".to_owned());
     }
     if account.unseen > 0 {
         advice.push(format!(
-            "unseen: the ends of {} opens by io_uring; tracetui doctor says why.",
+            "unseen: completions of {} opens through io_uring; tracetui doctor shows the reason.",
             grouped(account.unseen)
         ));
     }
     if lost.probe.saturating_sub(account.unseen) + account.unattributed_skips > 0 {
         advice.push(
-            "skipped: another tracer's program was in the way, or the probe met itself; end other tracers.".to_owned(),
+            "skipped: another tracer's program was running, or the probe recursed; stop other tracers.".to_owned(),
         );
     }
     if lost.read > 0 {
-        advice.push("unreadable: a defect of tracetui, or probes of another version. Please report it.".to_owned());
+        advice.push("unreadable: a bug in tracetui, or probes of another version; please report it.".to_owned());
     }
     if account.tree_full > 0 {
-        advice.push("--tree: it has more living processes than can be told apart; name a smaller one.".to_owned());
+        advice.push("--tree: the tree has too many live processes; choose a smaller one.".to_owned());
     }
     if account.shortage != Shortage::default() {
-        advice.push("memory: start with a larger --memory; what is known around events is less complete.".to_owned());
+        advice.push("memory: process and cgroup data is incomplete; start with a larger --memory.".to_owned());
     }
     if advice.is_empty() {
-        advice.push("nothing: no event was lost.".to_owned());
+        advice.push("nothing: no events were lost.".to_owned());
     }
     advice
 }

@@ -1,4 +1,4 @@
-//! Draws the dashboard's state. It changes nothing; lines are made for visible rows only.
+//! Draws the state of the dashboard without changing it. Lines are formatted for visible rows only.
 
 mod detail;
 mod events;

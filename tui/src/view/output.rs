@@ -1,4 +1,4 @@
-//! What the COMMAND wrote, as an overlay. Rows are made for what is on the screen only.
+//! The output of the COMMAND, as an overlay. Rows are formatted for visible lines only.
 
 use super::put;
 use super::theme::Theme;
@@ -11,7 +11,7 @@ use ratatui::text::Line;
 /// Where tabs lead.
 const TAB: usize = 8;
 
-/// Draws the lines from `scroll` on, or the last ones; tells how far they can be scrolled.
+/// Draws the lines from `scroll` on, or the last ones, and returns the scroll limit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, output: &Output, scroll: usize, theme: Theme) -> usize {
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(output, theme), theme.title()));
     let rows = usize::from(area.height.saturating_sub(1));
@@ -28,14 +28,13 @@ fn title(output: &Output, theme: Theme) -> String {
     let state = output.ended().unwrap_or("running");
     let dropped = match output.dropped() {
         0 => String::new(),
-        bytes => format!(", the oldest {} KiB dropped", bytes.div_ceil(1024)),
+        bytes => format!(", oldest {} KiB dropped", bytes.div_ceil(1024)),
     };
-    let nothing = if output.lines().is_empty() { ", nothing" } else { "" };
+    let nothing = if output.lines().is_empty() { ", no output" } else { "" };
     format!(" OUTPUT of {name} ({state}{dropped}{nothing})  Esc closes")
 }
 
-/// A line as it would stand on a terminal: what was overwritten after a carriage return is gone, tabs are filled up, and
-/// the rest is escaped.
+/// A line as shown by a terminal: text before a carriage return is removed, tabs are expanded, and the rest is escaped.
 fn row(line: &[u8], width: u16, theme: Theme) -> String {
     let line = line.trim_ascii_end();
     let line = line.rsplit(|byte| *byte == b'\r').next().unwrap_or_default();

@@ -418,7 +418,7 @@ fn counted(made: &mut Maker, wanted: u64, last: bool) {
 
 #[test]
 fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
-    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT OFF");
+    let says = |app: &mut App| screen(app)[0].contains("ACCOUNT ERROR");
     for (more, off) in [(0, false), (1, true)] {
         let (mut app, mut made) = (app(80, 24, MEMORY), Maker::default());
         for second in 1..=5 {
@@ -428,7 +428,7 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
         }
         assert_eq!(says(&mut app), off, "while it runs");
         keys(&mut app, "!");
-        let text = "the account is off by 1 (open 1): please report it";
+        let text = "the account is off by 1 (open 1); please report it";
         assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
         keys(&mut app, "\x1b");
         // One that came without having been counted: a missing one would stand as a gap by now.
@@ -437,7 +437,7 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
         app.update(Input::SourceEnded);
         assert_eq!(says(&mut app), off, "in the end");
         let said = app.exit_line().discrepancy.unwrap_or_default();
-        assert_eq!(said.contains("open by open_tp on CPU 0: sent = arrived, but 49 and 50"), off, "{said}");
+        assert_eq!(said.contains("open by open_tp on CPU 0: sent = arrived, but 49 != 50"), off, "{said}");
         assert_eq!(said.is_empty(), !off, "{said}");
     }
 }
@@ -503,7 +503,7 @@ fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
 fn the_commands_output_is_shown_and_followed() {
     let mut app = app(80, 12, MEMORY);
     keys(&mut app, "o");
-    assert!(screen(&mut app).join("\n").contains("no command was started"));
+    assert!(screen(&mut app).join("\n").contains("no COMMAND was given"));
     app.set_command("make");
     app.update(Input::Output((0..30).map(|i| format!("line {i}\x1b[1m\n")).collect::<String>().into_bytes()));
     keys(&mut app, "o");
@@ -523,7 +523,7 @@ fn quitting_ends_a_running_command_only_when_asked_twice() {
     let mut app = app(80, 24, MEMORY);
     app.set_command("make");
     assert!(!press(&mut app, 'q').contains(&Effect::Quit));
-    assert!(screen(&mut app).join("\n").contains("make still runs"));
+    assert!(screen(&mut app).join("\n").contains("make is still running"));
     press(&mut app, 'j');
     assert!(!press(&mut app, 'q').contains(&Effect::Quit), "another key took it back");
     assert!(press(&mut app, 'q').contains(&Effect::Quit));

@@ -1,15 +1,15 @@
-//! Colours: only the terminal's own 16, bold and reverse. None of them says anything that the text does not say too.
+//! Colours: the 16 colours of the terminal, bold and reverse. No information is in the colour alone.
 
 use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
 use tracetui_shared::kind::{Colour, Kind};
 
-/// How the screen is painted.
+/// The theme of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Theme {
     /// Whether there are colours.
     pub colours: Colours,
-    /// What the terminal can show.
+    /// The charset of the terminal.
     pub charset: Charset,
 }
 
@@ -36,7 +36,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What must be seen.
+    /// Alarms.
     pub fn alarm(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
     }
@@ -46,7 +46,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// What is wrong.
+    /// Failures.
     pub fn failure(self) -> Style {
         self.paint(Color::Red)
     }

@@ -198,7 +198,7 @@ fn both_ways_onto_a_tracepoint_are_told() {
     check_attach(&by_ioctl);
     assert_eq!(by_ioctl["attach"]["link_id"], Value::Null, "{by_ioctl}");
     if numbers[5] == 0 {
-        return cannot_run("this kernel has no links on perf events; the ioctl was told");
+        return cannot_run("this kernel has no perf event links; the ioctl was traced");
     }
     let by_link = run.one("bpf", pid, |e| e["attach"]["via"] == "link");
     check_prog(&by_link, "tt_linked", "tracepoint", &numbers[..2]);
@@ -299,7 +299,7 @@ fn bpf_and_ioctl_of_a_32_bit_caller_are_told() {
     let [_, _, _, _, pid, loaded, unset, opened, by_ioctl] = numbers[..] else { panic!("nine numbers: {numbers:?}") };
     let events = run.kind_of("bpf", pid as i32);
     if events.is_empty() && doctor().contains("32-bit") {
-        return cannot_run("the tracepoints that are used here do not see 32-bit calls, as doctor says");
+        return cannot_run("the probes in use do not see 32-bit callers, as reported by doctor");
     }
     let rets: Vec<_> = events.iter().map(|e| e["ret"].as_i64().expect("a number")).collect();
     assert_eq!(rets, [loaded, unset, opened, by_ioctl], "{events:#?}");

@@ -154,7 +154,7 @@ fn without_privilege_it_names_what_is_missing() {
     let mut command = tracetui();
     command.arg("print").uid(65_534).gid(65_534).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
-        return cannot_run("the program does not lie where any user may execute it");
+        return cannot_run("the binary is in a directory that other users cannot access");
     };
     assert_eq!(wait_at_most(&mut child, Duration::from_secs(20)).code(), Some(1));
     let output = child.wait_with_output().expect("its output");

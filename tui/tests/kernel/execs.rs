@@ -247,7 +247,7 @@ fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
         assert_eq!((told, event["argv_why"].clone()), why, "{event}");
     }
     if events.iter().any(|event| event["cut"] != true) {
-        not_checked("arguments that are unread: this kernel looks at them before it looks for the program");
+        not_checked("unread arguments: this kernel reads them before it looks up the program");
     }
 }
 
@@ -285,7 +285,7 @@ fn a_failed_exec_of_a_32_bit_call_is_read_by_narrow_pointers() {
     assert_eq!(caller.rets, [-i64::from(libc::ENOENT); 2]);
     let failed: Vec<Value> = run.kind_of("exec", caller.pid).into_iter().filter(|e| e["ret"] != 0).collect();
     if failed.is_empty() && doctor().contains("32-bit") {
-        return cannot_run("the tracepoints that are used here do not see 32-bit calls, as doctor says");
+        return cannot_run("the probes in use do not see 32-bit callers, as reported by doctor");
     }
     assert_eq!(failed.len(), 2, "{failed:#?}");
     for event in failed {
@@ -353,11 +353,13 @@ fn an_exec_by_x32_is_read_by_narrow_pointers() {
     let run = traced.stop();
     run.check();
     if rets[0] == -i64::from(libc::ENOSYS) {
-        return crate::traced::not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
+        return crate::traced::not_checked(
+            "x32: this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)",
+        );
     }
     let events = run.kind_of("exec", failing_pid);
     if events.is_empty() && crate::traced::doctor().contains("x32") {
-        return cannot_run("the tracepoints that are used here do not see calls of x32, as doctor says");
+        return cannot_run("the probes in use do not see x32 callers, as reported by doctor");
     }
     assert_eq!((rets.as_slice(), events.len()), (&[-i64::from(libc::ENOENT); 2][..], 2), "{events:#?}");
     for event in &events {

@@ -55,7 +55,7 @@ fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
     // With so little memory there is room for the paths of some 300.
     const MANY: usize = 500;
     let Some(first) = Cgroup::new("tracetui-many") else {
-        return cannot_run("no cgroup v2 hierarchy to make a cgroup in");
+        return cannot_run("no cgroup v2 hierarchy");
     };
     let rest: Vec<_> = (0..MANY).filter_map(|i| Cgroup::new(&format!("tracetui-many-{i}"))).collect();
     assert_eq!(rest.len(), MANY);
@@ -94,5 +94,5 @@ fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
     let again = run.lines().find(|e| e["path"] == "/nowhere/again").unwrap_or_else(|| panic!("it is seen: {account}"));
     assert_eq!(again["cgroup"], format!("/tracetui-many-{}", sys::pid()), "{again}");
     assert!(n(&account["cgroups_evicted"]) > 0, "{account}");
-    assert!(run.stderr.iter().any(|line| line.contains("cgroups were forgotten")), "{:?}", run.stderr);
+    assert!(run.stderr.iter().any(|line| line.contains("cgroups were evicted")), "{:?}", run.stderr);
 }

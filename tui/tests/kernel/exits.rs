@@ -290,7 +290,7 @@ fn processes_that_have_one_id_after_another_are_told_apart() {
     let account = run.check();
     if let [error] = statuses[..] {
         let error = std::io::Error::from_raw_os_error(-error as i32);
-        return not_checked(&format!("process ids that are used again: clone3 with set_tid: {error}"));
+        return not_checked(&format!("reused process ids: clone3 with set_tid: {error}"));
     }
     let pid = statuses[0];
     let ends: Vec<Value> = run.lines().filter(|e| e["kind"] == "exit" && e["pid"] == pid).collect();
@@ -316,7 +316,7 @@ fn processes_that_have_one_id_after_another_are_told_apart() {
 fn a_process_that_runs_out_of_memory_is_killed() {
     let _alone = alone();
     let Some(memory) = Memory::limited_to(16 << 20) else {
-        return crate::traced::cannot_run("no memory cgroup can be made here");
+        return crate::traced::cannot_run("a memory cgroup cannot be created");
     };
     let Some(traced) = Traced::start(&["--kind", "exit"]) else { return };
     let procs = format!("{}/cgroup.procs", memory.0);
@@ -330,7 +330,7 @@ fn a_process_that_runs_out_of_memory_is_killed() {
     let run = traced.stop();
     run.check();
     if ended.status.code() == Some(0) {
-        return crate::traced::cannot_run("the memory cgroup does not limit");
+        return crate::traced::cannot_run("the memory cgroup has no effect");
     }
     assert_eq!(ended.status, Status(libc::SIGKILL), "the kernel ended it");
     check_exit(&run, &ended);

@@ -198,7 +198,7 @@ fn another_filter_takes_force_while_events_flow() {
     let _curtain = Curtain(stage);
     let cgroup = Cgroup::new("tracetui-live");
     if cgroup.is_none() {
-        not_checked("--cgroup: no cgroup v2 hierarchy to make a cgroup in");
+        not_checked("--cgroup: no cgroup v2 hierarchy");
     }
     let mut root = Actor::new(move || {
         let child = fork(|| stage.act(Child));

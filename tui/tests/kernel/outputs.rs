@@ -124,7 +124,7 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     let events = whole.filter(|line| !line.starts_with(b"{\"kind\":\"lost\"")).count() as u64;
     assert!(events > 0, "{:?}", run.stderr);
     check_account(&run, events);
-    assert!(run.stderr.iter().any(|line| line.contains("nobody reads the output")), "{:?}", run.stderr);
+    assert!(run.stderr.iter().any(|line| line.contains("stdout is not being read")), "{:?}", run.stderr);
 }
 
 /// The account adds up, and claims so many lines.

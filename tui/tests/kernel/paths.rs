@@ -379,7 +379,7 @@ fn a_32_bit_call_is_seen_as_one() {
     run.check();
     let events = run.kind_of("open", caller.pid);
     if events.is_empty() && doctor().contains("32-bit") {
-        return cannot_run("the tracepoints that are used here do not see 32-bit calls, as doctor says");
+        return cannot_run("the probes in use do not see 32-bit callers, as reported by doctor");
     }
     let expected = [
         ("open", &*there, "O_RDWR|O_CLOEXEC", json!(null), json!(null)),
@@ -428,11 +428,13 @@ fn a_call_of_x32_is_seen_as_one() {
     let run = traced.stop();
     run.check();
     if rets[0] == -i64::from(libc::ENOSYS) {
-        return crate::traced::not_checked("x32: this kernel takes no calls of it (CONFIG_X86_X32_ABI, syscall.x32=y)");
+        return crate::traced::not_checked(
+            "x32: this kernel has no x32 system calls (CONFIG_X86_X32_ABI, syscall.x32=y)",
+        );
     }
     let events = run.kind_of("open", pid);
     if events.is_empty() && doctor().contains("x32") {
-        return cannot_run("the tracepoints that are used here do not see calls of x32, as doctor says");
+        return cannot_run("the probes in use do not see x32 callers, as reported by doctor");
     }
     assert!(events.iter().all(|e| e["abi"] == "x32"), "{events:#?}");
     let told: Vec<_> = events.iter().map(|e| (e["via"].as_str(), e["path"].as_str(), e["ret"].as_i64())).collect();
@@ -471,7 +473,7 @@ fn an_overlay_shows_the_merged_path() {
     });
     let Some((run, pid, rets)) = acted else { return };
     if rets.is_empty() {
-        return cannot_run("no overlay can be mounted here");
+        return cannot_run("overlayfs cannot be mounted");
     }
     check_open(&run, pid, rets[0], &below, &below);
     check_open(&run, pid, rets[1], &above, &above);
@@ -633,7 +635,7 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     });
     let Some((run, pid, rets)) = acted else { return };
     if rets.is_empty() || rets[0] < 0 {
-        return cannot_run("this file system has no handles, or they may not be opened");
+        return cannot_run("this file system does not support file handles, or they cannot be opened");
     }
     let events: Vec<Value> = run.kind_of("open", pid).into_iter().filter(|e| e["via"] == "open_by_handle_at").collect();
     assert_eq!(events.len(), 2, "{events:#?}");

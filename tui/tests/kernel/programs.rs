@@ -57,7 +57,7 @@ fn exec_of(act: impl Fn() -> i64) -> Option<Value> {
     run_of.check();
     if failed.is_some() {
         assert_eq!(failed, run(&act).1, "it fails without a tracer too");
-        cannot_run(&format!("this kernel refuses to run it: {failed:?}"));
+        cannot_run(&format!("this kernel cannot execute it: {failed:?}"));
         return None;
     }
     Some(only_exec(&run_of, pid))

@@ -25,7 +25,7 @@ impl Tags {
         // SAFETY: an integer only.
         let there = self == Tags::Addresses || unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_MTE != 0;
         if !there {
-            not_checked("no MTE (in qemu: -M virt,mte=on)");
+            not_checked("no MTE (QEMU: -M virt,mte=on)");
         }
         there
     }

@@ -293,7 +293,7 @@ impl Reused {
         assert_eq!(status.code(), Some(0));
         if let Some(error) = errors.first() {
             let error = std::io::Error::from_raw_os_error(*error as i32);
-            not_checked(&format!("process ids that are used again: clone3 with set_tid: {error}"));
+            not_checked(&format!("reused process ids: clone3 with set_tid: {error}"));
         }
         errors.is_empty()
     }
@@ -378,7 +378,7 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
     assert_eq!(run.one("exit", pid, |_| true)["signal"], "SIGKILL");
     assert_eq!(run.lines().filter(|e| e["path"] == "/nowhere/impostor").count(), 0);
     if let Some(error) = errors.first() {
-        not_checked(&format!("process ids that are used again: clone3 with set_tid: error {error}"));
+        not_checked(&format!("reused process ids: clone3 with set_tid: error {error}"));
     }
 }
 
@@ -491,7 +491,7 @@ impl Drop for Cgroup {
 fn a_cgroup_is_captured_by_its_path() {
     let _alone = alone();
     let (Some(wanted), Some(other)) = (Cgroup::new("tracetui-wanted"), Cgroup::new("tracetui-other")) else {
-        return cannot_run("no cgroup v2 hierarchy to make a cgroup in");
+        return cannot_run("no cgroup v2 hierarchy");
     };
     let inside = Actor::new(|| {
         wanted.enter();
@@ -530,7 +530,7 @@ fn a_cgroup_of_the_named_hierarchy_is_captured_where_the_v2_one_is_the_root() {
     let _alone = alone();
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let (true, Some(wanted)) = (own.lines().any(|line| line == "0::/"), Cgroup::of_systemd("tracetui-named")) else {
-        return not_checked("cgroups of a v1 hierarchy name=systemd: there is none, or we are in one of v2");
+        return not_checked("name=systemd cgroups: no such v1 hierarchy, or this process is in a v2 cgroup");
     };
     let shared = Shared::new();
     let opener = |inside: bool| {

@@ -111,7 +111,7 @@ fn nobody_may_run() -> bool {
     }
     let runs = everybody.command(&["--version"]).output().is_ok();
     if !runs {
-        cannot_run("the program does not lie where any user may execute it");
+        cannot_run("the binary is in a directory that other users cannot access");
     }
     runs
 }
@@ -150,7 +150,7 @@ fn doctor_is_content(system: System) -> String {
     for cause in report["causes"].as_array().expect("a list") {
         assert_eq!(cause["fatal"], false, "{report}");
         let text = cause["what"].as_str().expect("text");
-        assert!(said.stdout.contains(&format!("\nin part: {text}\n")), "{report} {}", said.stdout);
+        assert!(said.stdout.contains(&format!("\nlimited: {text}\n")), "{report} {}", said.stdout);
     }
     said.stdout
 }
@@ -170,11 +170,11 @@ fn two_capabilities_suffice_without_root_and_what_is_missed_is_said() {
     let doctor = doctor_is_content(system);
     let said = shows_an_open(system);
     for missing in ["missing CAP_SYS_PTRACE: ", "missing CAP_DAC_READ_SEARCH: "] {
-        assert!(doctor.contains(&format!("in part: {missing}")), "{doctor}");
-        assert!(said.line(missing).ends_with("run it as root: sudo tracetui"), "{}", said.stderr);
+        assert!(doctor.contains(&format!("limited: {missing}")), "{doctor}");
+        assert!(said.line(missing).ends_with("run as root: sudo tracetui"), "{}", said.stderr);
     }
-    assert!(doctor.contains("    remedy:  run it as root: sudo tracetui"), "{doctor}");
-    let instead = "instead of exec_tp, which does better on this kernel: ";
+    assert!(doctor.contains("    remedy:  run as root: sudo tracetui"), "{doctor}");
+    let instead = "used instead of exec_tp, the better probe on this kernel: ";
     assert_eq!(doctor.contains(instead), classic_preferred(), "{doctor}");
     if classic_preferred() {
         assert!(said.line(instead).ends_with("mount -t tracefs tracefs /sys/kernel/tracing"), "{}", said.stderr);
@@ -218,7 +218,7 @@ fn hidden_processes_are_said_to_be_hidden() {
     let sentence = "/proc hides other users' processes (hidepid): ";
     let hidden = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: Some(hide_processes) };
     let doctor = doctor_is_content(hidden);
-    assert!(doctor.contains(&format!("in part: {sentence}")) && doctor.contains("hidepid=0 /proc"), "{doctor}");
+    assert!(doctor.contains(&format!("limited: {sentence}")) && doctor.contains("hidepid=0 /proc"), "{doctor}");
     let said = shows_an_open(hidden);
     let line = said.line(sentence);
     assert!(line.contains("sudo tracetui") && line.contains("remount,hidepid=0 /proc"), "{line}");
@@ -286,7 +286,7 @@ fn tracefs_need_not_be_mounted() {
     }
     let system = System { mounts: Some(without_tracefs), ..System::default() };
     let doctor = doctor_is_content(system);
-    assert!(!doctor.contains("in part: ") && !doctor.contains("tracefs"), "{doctor}");
+    assert!(!doctor.contains("limited: ") && !doctor.contains("tracefs"), "{doctor}");
     assert_eq!(doctor.contains("exec_tp "), classic_preferred(), "the way that is best here: {doctor}");
     shows_an_open(system);
 }
@@ -312,10 +312,10 @@ fn without_procfs_it_says_that_earlier_processes_stay_unknown() {
         return;
     }
     let system = System { mounts: Some(without_procfs), ..System::default() };
-    let sentence = "/proc does not show the machine's processes: ";
+    let sentence = "/proc does not show the host's processes: ";
     let said = shows_an_open(system);
     said.line(sentence);
-    assert!(system.says(&["doctor"]).stdout.contains(&format!("in part: {sentence}")));
+    assert!(system.says(&["doctor"]).stdout.contains(&format!("limited: {sentence}")));
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn hidden_addresses_take_nothing_away() {
     }
     // The setting is the whole machine's: only one that is there for the tests is changed.
     if !emulated() {
-        return not_checked("kernel.kptr_restrict, which is changed on a machine of the tests' own only");
+        return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
     }
     const SETTING: &str = "/proc/sys/kernel/kptr_restrict";
     let before = std::fs::read(SETTING).expect("readable");
@@ -334,8 +334,8 @@ fn hidden_addresses_take_nothing_away() {
     let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
     let events = System::default().says(&["doctor", "--probe"]);
     std::fs::write(SETTING, before).expect("root may");
-    assert!(!doctor.contains("in part: "), "{doctor}");
-    assert!(doctor.contains("hidden from root too (kernel.kptr_restrict=2)"), "{doctor}");
+    assert!(!doctor.contains("limited: "), "{doctor}");
+    assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
     assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
     assert!(!said.stderr.contains("kptr_restrict"), "{}", said.stderr);
 }

@@ -182,9 +182,9 @@ fn act_under(args: &[&str], flags: u32, entries: u32, act: impl FnOnce(&Ring) ->
     let actor = Actor::new(move || Ring::deep(flags, entries).map(|ring| act(&ring)).unwrap_or_default());
     let pid = actor.pid;
     let numbers = actor.run();
-    if traced.said_not_seen("files that are opened through io_uring") {
-        assert!(crate::traced::doctor().contains("files that are opened through io_uring"), "doctor says it too");
-        cannot_run("the tracepoints of io_uring tell too little on this kernel, as doctor says");
+    if traced.said_not_seen("file opens through io_uring") {
+        assert!(crate::traced::doctor().contains("file opens through io_uring"), "doctor says it too");
+        cannot_run("the io_uring tracepoints of this kernel lack data, as reported by doctor");
         return None;
     }
     if numbers.is_empty() {

@@ -1,5 +1,5 @@
-//! Between the fork and the exec. Other threads may have held any lock at the fork, so nothing here allocates, locks or
-//! panics: it makes system calls over what was made ready before.
+//! The code between the fork and the exec. Other threads may have held locks at the fork, so this code does not
+//! allocate, lock or panic: it makes system calls on prepared data.
 
 use crate::source::host::files;
 use crate::source::host::invoker::{self, Invoker};
@@ -41,8 +41,8 @@ impl Stage {
     /// What to say before the error.
     pub(super) fn prefix(self) -> &'static str {
         match self {
-            Stage::User => "cannot become the user who started tracetui: ",
-            Stage::Streams => "its standard streams: ",
+            Stage::User => "cannot switch to the invoking user: ",
+            Stage::Streams => "cannot set up its standard streams: ",
             Stage::Exec => "",
         }
     }
@@ -234,7 +234,7 @@ fn errno() -> i32 {
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
-    CString::new(text.as_bytes()).map_err(|_| io::Error::other("the command holds a zero byte"))
+    CString::new(text.as_bytes()).map_err(|_| io::Error::other("the command contains a NUL byte"))
 }
 
 /// The files that a name may mean: itself if it holds a slash, else one for each directory of `PATH`.

@@ -1,8 +1,8 @@
-//! The COMMAND whose tree is traced: forked first of all, held until every probe is attached, then released to its exec,
-//! which so is the first thing that is seen of it.
+//! The COMMAND whose tree is traced. It is forked first, held until every probe is attached, then released to its exec,
+//! which is its first event.
 //!
-//! It is forked before tracetui gives up privileges and raises limits, so it has what the shell would have given it. What
-//! happens between the fork and the exec is in [`child`]; everything that this needs is made ready before the fork.
+//! It is forked before tracetui drops privileges and raises limits, so it has the same ones as in the shell. [`child`]
+//! contains the code between the fork and the exec; all data for it is prepared before the fork.
 
 mod child;
 
@@ -45,7 +45,7 @@ struct Process {
     output: Option<PipeReader>,
 }
 
-/// A COMMAND that was released.
+/// A released COMMAND.
 #[derive(Debug)]
 pub struct Running {
     process: Process,
@@ -55,12 +55,12 @@ pub struct Running {
     told: bool,
 }
 
-/// What happens to a COMMAND.
+/// An event of a COMMAND.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
-    /// It, or what it started, wrote.
+    /// Output of the COMMAND or its descendants.
     Wrote(Vec<u8>),
-    /// It ended; what it started may still write.
+    /// It ended. Its descendants may still write.
     Ended(Ended),
 }
 
@@ -71,12 +71,12 @@ pub enum Ended {
     Exited(u8),
     /// By this signal.
     Killed(u8),
-    /// It never ran: a line that says why, and the status that a shell would give it.
+    /// It did not run: the reason, and the status that a shell would return.
     NotRun(String, u8),
 }
 
 impl Ended {
-    /// The status to exit with: the command's, 128 and the signal's number, 127 for not found, 126 for not executable.
+    /// The exit status: that of the command, 128 + signal number, 127 if not found, 126 if not executable.
     pub fn status(&self) -> u8 {
         match self {
             Ended::Exited(status) | Ended::NotRun(_, status) => *status,
@@ -96,10 +96,10 @@ impl std::fmt::Display for Ended {
 }
 
 impl Held {
-    /// Forks a process that becomes `argv` when it is released, as the user who typed sudo, doas or pkexec.
+    /// Forks a process that executes `argv` when it is released, as the user who invoked sudo, doas or pkexec.
     ///
     /// # Errors
-    /// When that user is not known, or the system has no room for a process.
+    /// If the invoking user is unknown, or no process can be created.
     pub(crate) fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
@@ -161,18 +161,17 @@ impl Running {
         &self.process.name
     }
 
-    /// How it ended, once that is known.
+    /// How it ended, if known.
     pub fn end(&self) -> Option<&Ended> {
         self.ended.as_ref()
     }
 
-    /// Waits until it has ended, and reaps it; at once when it has. Can be given up and called again.
+    /// Waits until it has ended, and reaps it. Cancel safe.
     pub async fn ended(&mut self) -> Ended {
         ended(&self.process, &self.pidfd, &mut self.ended).await
     }
 
-    /// Waits for the next thing that happens to it; for ever when it has ended and nobody can write any more. Can be given
-    /// up and called again.
+    /// Waits for its next event; forever if it has ended and its output is closed. Cancel safe.
     pub async fn next(&mut self) -> Happened {
         let Running { process, pidfd, output, ended: end, told } = self;
         tokio::select! {
@@ -185,10 +184,10 @@ impl Running {
         }
     }
 
-    /// A descriptor by which only it can be met.
+    /// A pidfd of the process.
     ///
     /// # Errors
-    /// When there is no descriptor left.
+    /// If no descriptor is available.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.process.pidfd.try_clone()
     }
@@ -200,7 +199,7 @@ impl Running {
         }
     }
 
-    /// What output there is, without waiting.
+    /// The available output, without waiting.
     pub fn output_left(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         if let Some(output) = &mut self.output {

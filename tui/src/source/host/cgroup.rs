@@ -1,8 +1,8 @@
-//! Paths of cgroups: the tree of the v2 hierarchy as it is at the start, and single look-ups for those made later.
+//! Paths of cgroups: the tree of the v2 hierarchy at the start, and single lookups for cgroups created later.
 //!
-//! A cgroup's id is `kernfs_node.id`, which a 64-bit kernel gives as the inode number of its directory, and it is never
-//! used again. A file handle that holds the id opens the directory without a search (kernfs, 5.5+); whoever lacks
-//! CAP_DAC_READ_SEARCH for that walks the tree again, once a second at most.
+//! The id of a cgroup is `kernfs_node.id`, the inode number of its directory on a 64-bit kernel, and is never reused. A
+//! file handle with this id opens the directory without a search (kernfs, 5.5+). This needs CAP_DAC_READ_SEARCH;
+//! without it the tree is walked again, at most once a second.
 
 use super::read_bounded;
 use crate::budget::{Budget, cgroup_bytes};
@@ -35,7 +35,7 @@ const WALK_EVERY: Duration = Duration::from_secs(1);
 /// `FILEID_KERNFS`: a handle that holds a `kernfs_node.id`.
 const FILEID_KERNFS: i32 = 0xfe;
 
-/// Why cgroups have no paths.
+/// The reason why cgroups have no paths.
 #[derive(Debug, thiserror::Error)]
 pub enum NoHierarchy {
     /// Nowhere mounted.
@@ -76,8 +76,8 @@ enum Access {
 }
 
 impl CgroupResolver {
-    /// Finds the mount of the v2 hierarchy (/sys/fs/cgroup, /sys/fs/cgroup/unified, or wherever). Of several that
-    /// which shows the hierarchy from its root is taken.
+    /// Finds the mount of the v2 hierarchy (/sys/fs/cgroup, /sys/fs/cgroup/unified, or another one). A mount that shows
+    /// the hierarchy from its root is preferred.
     ///
     /// From there, paths are those of the initial cgroup namespace, whichever we are in. A mount that shows less (made
     /// in a cgroup namespace, or a bind mount) gives paths as /proc/PID/cgroup writes them to us, below its root only.
@@ -118,13 +118,13 @@ impl CgroupResolver {
         self.room = budget.cgroups();
     }
 
-    /// Every cgroup, from the root down, as far as there is room; what may not be listed is left out.
+    /// Every cgroup, from the root down, within the limit, except those that cannot be listed.
     pub fn seed(&self) -> Vec<Cgroup> {
         self.tree().0
     }
 
-    /// The same, and whether there was room for all ([`limits::CGROUPS`], [`limits::CGROUPS_SHARE`]). Those left out are found
-    /// by [`look_up`](Self::look_up).
+    /// The same, and whether all were within the limits ([`limits::CGROUPS`], [`limits::CGROUPS_SHARE`]).
+    /// [`look_up`](Self::look_up) finds the others.
     pub fn tree(&self) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
         let mut found: Vec<_> = root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b"") }).collect();
@@ -144,8 +144,8 @@ impl CgroupResolver {
         (found, true)
     }
 
-    /// The cgroup of an id that an event brought and that is not known yet. `None` when it is gone; such ids are
-    /// remembered, so that the events that still bring them cost nothing.
+    /// Looks up the cgroup of an unknown id from an event. `None` if it was removed; such ids are remembered, so that
+    /// further events with them cost nothing.
     pub fn look_up(&mut self, id: CgroupId) -> Option<Cgroup> {
         if self.vanished.contains(id) {
             return None;

@@ -1,4 +1,4 @@
-//! The clocks: what CLOCK_BOOTTIME says now, and how far the wall clock and local time are from it.
+//! The clocks: CLOCK_BOOTTIME, and its offsets to the wall clock and to local time.
 
 use super::{decimal, read_bounded};
 use crate::frame::host::Clock;

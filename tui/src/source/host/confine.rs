@@ -1,4 +1,4 @@
-//! Gives up what a running trace does not need: it reads hostile bytes for as long as it runs.
+//! Drops the capabilities that a running trace does not need, since it reads untrusted data.
 
 use super::machine::{Capabilities, Capability};
 use std::io;

@@ -1,4 +1,4 @@
-//! The limit of open files: every map, program and link is one.
+//! The limit of open files: every map, program and link needs a descriptor.
 
 use std::io;
 use std::sync::OnceLock;
@@ -6,18 +6,18 @@ use std::sync::OnceLock;
 /// Descriptors that suffice: some 110 for the probes while they are loaded, and those that were open at the start.
 const ENOUGH: libc::rlim_t = 256;
 
-/// The limit is too low, and may not be raised.
+/// The limit is too low, and cannot be raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the limit of open files is {0}, and tracing takes {ENOUGH}: raise it first: ulimit -n {ENOUGH}")]
+#[error("the limit of open files is {0}; tracing needs {ENOUGH}: run ulimit -n {ENOUGH} first")]
 pub struct TooFew(u64);
 
 /// What the limit was before it was raised.
 static BEFORE: OnceLock<libc::rlimit> = OnceLock::new();
 
-/// Raises the limit where it is too low. A COMMAND is to have the one of the shell: [`before`].
+/// Raises the limit if it is too low. A COMMAND gets the limit of the shell: [`before`].
 ///
 /// # Errors
-/// When it is too low, and may not be raised.
+/// If it is too low and cannot be raised.
 pub fn make_room() -> Result<(), TooFew> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a place for the limit.
@@ -33,15 +33,15 @@ pub fn make_room() -> Result<(), TooFew> {
     Ok(())
 }
 
-/// The limit as the shell gave it, where it was raised.
+/// The limit of the shell, if it was raised.
 pub fn before() -> Option<libc::rlimit> {
     BEFORE.get().copied()
 }
 
-/// Sets the limit. One system call: also for a process that was just forked.
+/// Sets the limit with one system call. Safe after a fork.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the kernel.
 pub fn set(limit: &libc::rlimit) -> io::Result<()> {
     // SAFETY: a whole limit.
     match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) } {

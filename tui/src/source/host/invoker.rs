@@ -1,4 +1,4 @@
-//! The user who typed `sudo`, `doas` or `pkexec`: whose the COMMAND is to be.
+//! The user who invoked `sudo`, `doas` or `pkexec`: the user of the COMMAND.
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
@@ -16,7 +16,7 @@ const ACCOUNT_MAX: usize = 1 << 20;
 pub(crate) struct Invoker {
     /// The user.
     pub uid: Uid,
-    /// The group of the shell in which it was typed, where that is known, else the user's own.
+    /// The group of the invoking shell if known, otherwise that of the user.
     pub gid: Gid,
     /// All groups.
     pub groups: Vec<u32>,
@@ -26,13 +26,13 @@ pub(crate) struct Invoker {
     pub home: OsString,
 }
 
-/// The variables of sudo, doas or pkexec make no sense, or contradict each other: whose the command is to be is not known, and
-/// nothing is run as root by mistake.
+/// The variables of sudo, doas or pkexec are invalid or contradictory. The user is unknown, and the command is not run
+/// as root by mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownInvoker {
-    /// A value that is no id, or a name that nobody has.
+    /// A value that is not a valid id or user name.
     #[error(
-        "{name} is {value:?}, which is no {what}: cannot tell who started tracetui; unset {name} to run the command as root"
+        "{name}={value:?} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root"
     )]
     Value {
         /// The variable.
@@ -43,7 +43,7 @@ pub enum UnknownInvoker {
         what: &'static str,
     },
     /// Two of them name different users.
-    #[error("{first} and {second} name different users: cannot tell who started tracetui; unset one of them")]
+    #[error("{first} and {second} name different users: the invoking user is unknown; unset one of them")]
     Contradiction {
         /// One variable.
         first: &'static str,
@@ -52,15 +52,15 @@ pub enum UnknownInvoker {
     },
 }
 
-/// The variables by which the programs that make somebody root say who it was.
+/// The variables with the invoking user.
 pub(crate) const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
 
 impl Invoker {
-    /// Who typed sudo, doas or pkexec (run0 says it as sudo does); `None` when nobody did, when root did, and when it was not
-    /// to root, so that there is no user to change to.
+    /// The user who invoked sudo, doas or pkexec (run0 sets the same variables as sudo). `None` if there is none, if it
+    /// was root, or if the target was not root.
     ///
     /// # Errors
-    /// When the variables make no sense.
+    /// If the variables are invalid.
     pub(crate) fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
         // SAFETY: takes no pointers.
         let root = unsafe { libc::geteuid() } == 0;
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn nothing_is_run_as_root_by_mistake() {
         for (variables, says) in [
-            (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER is \"eve\\u{1b}\", which is no user"),
-            (&[("PKEXEC_UID", "")], "PKEXEC_UID is \"\", which is no id"),
+            (&[("DOAS_USER", "eve\x1b")][..], "DOAS_USER=\"eve\\u{1b}\" is not a valid user"),
+            (&[("PKEXEC_UID", "")], "PKEXEC_UID=\"\" is not a valid id"),
             (&[("SUDO_UID", "1000"), ("PKEXEC_UID", "1001")], "SUDO_UID and PKEXEC_UID name different users"),
         ] {
             let error = uid_by(variables).expect_err(says);

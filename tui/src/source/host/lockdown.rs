@@ -1,5 +1,5 @@
-//! Whether the kernel lets programs read its memory, asked of the kernel itself: /sys/kernel/security/lockdown tells only
-//! where securityfs is mounted, which in containers it is not.
+//! Whether lockdown lets programs read kernel memory. This is tested with a program, since
+//! /sys/kernel/security/lockdown needs securityfs, which is not mounted in containers.
 
 use super::program::{self, Instruction};
 

@@ -1,4 +1,4 @@
-//! The machine: its name and kernel, and what of it decides whether and how tracing works.
+//! The machine: its name, its kernel, and the properties that affect tracing.
 
 use super::lockdown;
 use super::own_id;
@@ -19,7 +19,7 @@ const INITIAL_USER_NS: &str = "user:[4026531837]";
 /// The parent of all kernel threads, in the initial pid namespace.
 const KTHREADD: u32 = 2;
 
-/// What uname(2) says.
+/// The result of uname(2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uname {
     /// The machine's name (`uname -n`).
@@ -81,14 +81,14 @@ impl fmt::Display for Release {
     }
 }
 
-/// How far the kernel keeps even root out of itself (/sys/kernel/security/lockdown).
+/// The lockdown mode of the kernel (/sys/kernel/security/lockdown).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lockdown {
-    /// Not at all.
+    /// No lockdown.
     None,
-    /// The kernel may not be changed: `bpf_probe_write_user` is refused.
+    /// The kernel cannot be modified: `bpf_probe_write_user` is rejected.
     Integrity,
-    /// Nor read: every program that reads kernel memory is refused.
+    /// Kernel memory cannot be read either: such programs are rejected.
     Confidentiality,
 }
 
@@ -202,7 +202,7 @@ impl Capabilities {
     }
 }
 
-/// Everything that is asked of the machine before a trace.
+/// The properties of the machine before a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Names and versions.
@@ -213,13 +213,13 @@ pub struct Machine {
     pub cpus: u32,
     /// Our own pid namespace; 0 when not known.
     pub pid_ns: NsInum,
-    /// Our own process in the initial pid namespace by /proc, or why /proc does not have it (and is of no use).
+    /// Our own process in the initial pid namespace according to /proc, or why /proc is not usable.
     pub own: Result<Tgid, Unusable>,
-    /// Whether we are in the initial user namespace; where that cannot be told, yes.
+    /// Whether we are in the initial user namespace; true if unknown.
     pub initial_user_ns: bool,
     /// Effective capabilities; `None` without /proc.
     pub capabilities: Option<Capabilities>,
-    /// Whether /proc hides other users' processes from us (`hidepid`): one that is always there cannot be read.
+    /// Whether /proc hides other users' processes from us (`hidepid`): tested with a process that always exists.
     pub hides_processes: bool,
     /// `None` where the kernel has no lockdown. Where securityfs is not mounted, only
     /// [`Confidentiality`](Lockdown::Confidentiality) is known, by trying.
@@ -237,7 +237,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Asks. What cannot be read is absent, never guessed.
+    /// Reads the properties. A property that cannot be read is absent.
     pub fn read() -> Machine {
         let uname = Uname::read();
         let value = |path: &str| read_bounded(path, VALUE_MAX).ok();

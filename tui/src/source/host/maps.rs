@@ -1,4 +1,4 @@
-//! What BPF maps cost and whether there are ring buffers, asked of the kernel by making a map.
+//! Whether maps count against locked memory, and whether ring buffers exist: tested by creating a map.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! What is learned from the host beside the probes.
+//! Host data, apart from the probes.
 pub mod btf;
 pub mod cgroup;
 pub(crate) mod clock;

@@ -1,7 +1,7 @@
-//! A process's own id in the initial pid namespace, asked of the kernel: it is the id that the probes see.
+//! The process id in the initial pid namespace, as seen by the probes.
 //!
-//! /proc does not have it in a container that has a pid namespace and a /proc of its own. A program of three instructions
-//! returns it, and `BPF_PROG_TEST_RUN` runs that program in the caller's context.
+//! In a container with its own pid namespace, /proc does not contain it. A program of three instructions returns it;
+//! `BPF_PROG_TEST_RUN` runs this program in the caller's context.
 
 use super::procfs;
 use super::program::{self, Instruction};

@@ -1,5 +1,5 @@
-//! Whether this machine and this user's privileges allow tracing, and what to do where they do not. Pure: facts in,
-//! causes out; every command that traces says them before it starts, and `doctor` always.
+//! Whether the machine and the privileges allow tracing, and the remedies. A pure function from facts to causes. Every
+//! command that traces reports the causes before it starts, and `doctor` always does.
 
 use super::machine::{Capabilities, Capability, Lockdown, Machine};
 use super::maps;
@@ -31,7 +31,7 @@ pub(crate) struct Facts {
     pub capabilities: Option<Capabilities>,
     /// Whether we are in the initial user namespace.
     pub initial_user_ns: bool,
-    /// Whether /proc tells of the initial pid namespace's processes, ourselves among them.
+    /// Whether /proc shows the processes of the initial pid namespace.
     pub initial_pid_ns: bool,
     /// Whether that /proc hides processes from us.
     pub hides_processes: bool,
@@ -63,37 +63,36 @@ impl Facts {
     }
 }
 
-/// How much a cause takes away.
+/// The severity of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Nothing can be traced.
     Fatal,
-    /// Events are traced; something about them is not learned.
+    /// Events are traced, but some data is missing.
     Partial,
 }
 
-/// Something that stands in the way.
+/// A cause that prevents or limits tracing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// How much.
+    /// The severity.
     pub severity: Severity,
-    /// What, and what comes of it, in one line.
+    /// The cause and its consequence, in one line.
     pub what: String,
     /// The capability that is missing (`CAP_BPF`), if it is one.
     pub missing: Option<Capability>,
-    /// What to do, to be typed where possible.
+    /// The remedy, as a command where possible.
     pub remedy: String,
 }
 
 impl std::fmt::Display for Cause {
-    /// One line: what stands in the way, and what to do.
+    /// One line: the cause and the remedy.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.what, self.remedy)
     }
 }
 
-/// The causes, the fatal ones first; none on a machine where everything works. Probes may still fail one by one: that
-/// only trying tells.
+/// The causes, fatal ones first; empty if everything works. Single probes may still fail to attach.
 pub(crate) fn verdict(facts: &Facts) -> Vec<Cause> {
     let mut causes = Vec::new();
     kernel(facts, &mut causes);
@@ -108,9 +107,9 @@ pub(crate) fn is_fatal(causes: &[Cause]) -> bool {
     causes.iter().any(|cause| cause.severity == Severity::Fatal)
 }
 
-const AS_ROOT: &str = "run it as root: sudo tracetui";
+const AS_ROOT: &str = "run as root: sudo tracetui";
 const SETCAP: &str =
-    "run it as root (sudo tracetui), or grant it: sudo setcap cap_bpf,cap_perfmon=ep \"$(command -v tracetui)\"";
+    "run as root (sudo tracetui), or grant capabilities: sudo setcap cap_bpf,cap_perfmon=ep \"$(command -v tracetui)\"";
 
 fn fatal(what: impl Into<String>, remedy: &str) -> Cause {
     Cause { severity: Severity::Fatal, what: what.into(), missing: None, remedy: remedy.to_owned() }
@@ -123,31 +122,31 @@ fn partial(what: &str, remedy: &str) -> Cause {
 fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
     if !facts.arch_known {
         causes.push(fatal(
-            "tracing works on x86-64 and aarch64 only",
-            "run the binary that was built for the machine on one of these; recordings can be read here",
+            "tracing is supported on x86-64 and aarch64 only",
+            "run the binary that was built for this machine's architecture",
         ));
     }
     if facts.ring_buffer == Some(false) {
-        causes.push(fatal("the kernel has no BPF ring buffer", "boot a kernel from 5.8 on"));
+        causes.push(fatal("the kernel has no BPF ring buffer", "boot Linux 5.8 or later"));
     }
     if facts.lockdown == Some(Lockdown::Confidentiality) {
         causes.push(fatal(
-            "the kernel is locked down (confidentiality): no program may read its memory",
-            "boot without lockdown=confidentiality (lockdown=integrity is fine)",
+            "kernel lockdown (confidentiality): BPF programs cannot read kernel memory",
+            "boot without lockdown=confidentiality (lockdown=integrity works)",
         ));
     }
     match facts.btf {
         BtfSource::Kernel => {}
         BtfSource::File => causes.push(partial(
-            "the kernel has no BTF of its own: the probes that need it cannot attach, the classic ones do",
+            "the kernel has no BTF of its own: only probes that do not need it can attach",
             "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
         )),
         BtfSource::Nowhere => causes.push(fatal(
-            "the kernel has no BTF (/sys/kernel/btf/vmlinux): where its fields lie is not known",
-            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or name the BTF of this very kernel: --btf FILE",
+            "the kernel has no BTF (/sys/kernel/btf/vmlinux): its field offsets are unknown",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or give the BTF of this kernel: --btf FILE",
         )),
         BtfSource::NoSysfs => causes.push(fatal(
-            "/sys is not mounted: the kernel's BTF (/sys/kernel/btf/vmlinux) tells where its fields lie",
+            "/sys is not mounted: the kernel's BTF (/sys/kernel/btf/vmlinux) cannot be read",
             "mount it: sudo mount -t sysfs sysfs /sys",
         )),
     }
@@ -156,20 +155,20 @@ fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
 fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
     if !facts.initial_user_ns {
         causes.push(fatal(
-            "in a user namespace of its own, capabilities do not count for BPF",
-            "run it as root of the machine, outside of rootless containers",
+            "not in the initial user namespace: capabilities here do not permit BPF",
+            "run as root on the host, not in a rootless container",
         ));
     }
     if !facts.initial_pid_ns {
         causes.push(partial(
-            "/proc does not show the machine's processes: those that started before the trace stay unknown",
-            "run it on the machine itself, or in a container with its process ids: docker run --pid=host",
+            "/proc does not show the host's processes: processes started before the trace are unknown",
+            "run on the host, or in a container with its pid namespace: docker run --pid=host",
         ));
     }
     if facts.hides_processes {
         causes.push(partial(
-            "/proc hides other users' processes (hidepid): those that started before the trace stay unknown, also to --tree",
-            "run it as root (sudo tracetui), or let /proc show them: sudo mount -o remount,hidepid=0 /proc",
+            "/proc hides other users' processes (hidepid): those started before the trace are unknown, also to --tree",
+            "run as root (sudo tracetui), or make /proc show them: sudo mount -o remount,hidepid=0 /proc",
         ));
     }
 }
@@ -185,16 +184,16 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     };
     // CAP_SYS_ADMIN contains both (bpf_capable(), perfmon_capable()).
     if !held.has(Capability::SysAdmin) {
-        lacks(Capability::Bpf, Severity::Fatal, "programs cannot be loaded", SETCAP);
-        lacks(Capability::Perfmon, Severity::Fatal, "programs cannot read the kernel's memory or be attached", SETCAP);
+        lacks(Capability::Bpf, Severity::Fatal, "cannot load BPF programs", SETCAP);
+        lacks(Capability::Perfmon, Severity::Fatal, "cannot attach BPF programs or read kernel memory", SETCAP);
     }
-    let files_of_others = "the executable and the directory of other users' earlier processes are not read";
+    let files_of_others = "exe and cwd of other users' earlier processes are unknown";
     lacks(Capability::SysPtrace, Severity::Partial, files_of_others, AS_ROOT);
-    let cgroups = "cgroups made later are searched for, once a second at most";
+    let cgroups = "new cgroups are found by polling, at most once a second";
     lacks(Capability::DacReadSearch, Severity::Partial, cgroups, AS_ROOT);
     if facts.maps_are_locked == Some(true) {
-        let memlock = "the limit of locked memory may be too low for the ring";
-        lacks(Capability::SysResource, Severity::Partial, memlock, "raise it first: ulimit -l unlimited");
+        let memlock = "the locked memory limit may be too low for the ring buffer";
+        lacks(Capability::SysResource, Severity::Partial, memlock, "raise it: ulimit -l unlimited");
     }
 }
 

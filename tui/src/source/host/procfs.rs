@@ -1,9 +1,8 @@
-//! The process scan: what runs already, from /proc.
+//! The process scan: the running processes, from /proc.
 //!
-//! A process is read through one descriptor of its /proc directory, so that all fields are of the same process even
-//! when its id is used again meanwhile: reads then fail (ESRCH) instead of telling of another. Processes that end
-//! during the scan are left out without a word: whoever watches sees their exit. What may not be read (hidepid, another
-//! user's process without CAP_SYS_PTRACE) is left empty.
+//! A process is read through one descriptor of its /proc directory, so that all fields belong to the same process. If
+//! its id is reused, reads fail (ESRCH). Processes that end during the scan are omitted: the trace has their exit. Data
+//! that cannot be read (hidepid, another user's process without CAP_SYS_PTRACE) is left empty.
 
 use super::{clock, decimal, read_bounded};
 use crate::frame::host::ProcessSeed;
@@ -33,26 +32,26 @@ const CGROUPS_MAX: usize = 64 << 10;
 /// Bytes of a link. The kernel gives a page at most.
 const LINK_MAX: usize = 4096;
 
-/// Why /proc cannot tell of the processes that the probes see.
+/// The reason why /proc does not show the processes that the probes see.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// No /proc/self.
-    #[error("/proc is not mounted, or is of a pid namespace that tracetui is not in")]
+    #[error("/proc is not mounted, or belongs to another pid namespace")]
     NotMounted,
-    /// The ids in /proc are not the ones that the probes see.
-    #[error("tracetui is in pid namespace {ours}, and /proc does not show the processes of the initial one")]
+    /// The ids in /proc are not those that the probes see.
+    #[error("tracetui is in pid namespace {ours}, and /proc is not that of the initial one")]
     Foreign {
         /// The inum of our own pid namespace.
         ours: u32,
     },
 }
 
-/// Checks that /proc shows the initial pid namespace, and gives our own process id there.
+/// Checks that /proc shows the initial pid namespace, and returns our own process id in it.
 ///
-/// Whoever is in the initial pid namespace finds itself only in a /proc of that namespace. Whoever is in another one
-/// may still have been given the /proc of the initial one: only there process 2 is a kernel thread, the parent of all
-/// others, since the kernel never makes one in another namespace. (`/proc/1/ns/pid` would tell too, but only to those
-/// who may trace init.)
+/// A process in the initial pid namespace finds itself only in a /proc of that namespace. A process in another
+/// namespace may have a /proc of the initial one: only there process 2 is a kernel thread, the parent of all others,
+/// since the kernel creates none in other namespaces. (`/proc/1/ns/pid` shows it too, but needs the permission to trace
+/// init.)
 pub(crate) fn initial_self() -> Result<Tgid, Unusable> {
     let me = fs::read_link("/proc/self").map_err(|_| Unusable::NotMounted)?;
     let me = decimal(me.as_os_str().as_bytes()).map(Tgid).ok_or(Unusable::NotMounted)?;

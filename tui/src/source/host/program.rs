@@ -1,4 +1,4 @@
-//! Programs of a few instructions that ask the kernel something. They attach to nothing.
+//! Small programs that query the kernel. They are not attached.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

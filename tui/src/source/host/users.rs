@@ -1,5 +1,5 @@
-//! Names of users and groups, from /etc/passwd and /etc/group: read once, at the start, and without the name service,
-//! whose modules may ask the network and block. Only a name that the user typed and that is not there goes to it.
+//! Names of users and groups, from /etc/passwd and /etc/group, read once at the start. The name service is not used,
+//! since its modules may access the network and block. Only a typed name that is not in these files is looked up there.
 
 use super::{decimal, read_bounded};
 use crate::frame::host::{Group, User};
@@ -17,17 +17,17 @@ const NAME_MAX: usize = 256;
 /// Bytes that an account's record of the name service may take.
 const RECORD_MAX: usize = 1 << 20;
 
-/// Why a name has no id.
+/// The reason why a name has no id.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NameError {
     /// There is no such user.
-    #[error("no user is called {0:?}")]
+    #[error("unknown user {0:?}")]
     NoUser(String),
     /// There is no such group.
-    #[error("no group is called {0:?}")]
+    #[error("unknown group {0:?}")]
     NoGroup(String),
     /// The name service failed.
-    #[error("the name service could not look up {0:?}: {1}")]
+    #[error("cannot look up {0:?}: {1}")]
     Service(String, io::Error),
 }
 

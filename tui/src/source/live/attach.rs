@@ -1,4 +1,4 @@
-//! The table of programs: where each attaches, what it needs, what is missed without it; and the attaching itself.
+//! The table of programs (attach point, requirements, what is missing without it), and the attach.
 
 use super::Way;
 use super::load::{Failure, KernelFacts, StartError};
@@ -17,7 +17,7 @@ use std::path::Path;
 use tracetui_shared::kind::{Kind, KindSet, Slot, shows_most};
 use tracetui_shared::offsets::Field::{self, *};
 
-/// A probe as it stands.
+/// The state of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeStatus {
     /// The program in the probe object.
@@ -26,34 +26,34 @@ pub struct ProbeStatus {
     pub kinds: KindSet,
     /// Whether it runs.
     pub attached: bool,
-    /// Where it hangs, or would: `tp_btf sys_exit`.
+    /// Its attach point: `tp_btf sys_exit`.
     pub how: String,
-    /// Why it does not run, or not at all of its places, or what it does not see.
+    /// Why it does not run, or not at all its attach points, or what it does not see.
     pub why: Option<String>,
     /// What is not seen when it does not run.
     pub missing: String,
-    /// Whether the rest does without it: what is missing then is told by each event, or counted.
+    /// Whether it is optional: the missing data is marked in each event, or counted.
     pub optional: bool,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: Option<String>,
-    /// Whether it may be preempted, where it hangs on this kernel, between taking the time and writing the record.
+    /// Whether it may be preempted at its attach point between taking the time and writing the record.
     pub preemptible: bool,
 }
 
 impl ProbeStatus {
-    /// Says, of a probe of system calls that open files, that the kernel has attached it and does not run it.
+    /// Records that the kernel has attached this probe of opens, but does not run it.
     pub(super) fn is_never_run(&mut self) {
         if self.attached && shows_most(self.name, Kind::Open) {
             self.attached = false;
-            self.why = Some("it is attached, but an open of tracetui itself did not run it".to_owned());
-            self.remedy = Some("start tracetui again; when that does not help, restart the machine".to_owned());
+            self.why = Some("attached, but a file open by tracetui did not trigger it".to_owned());
+            self.remedy = Some("restart tracetui; if that does not help, reboot".to_owned());
         }
     }
 
-    /// Says that the probe that does better on this kernel could not be had, and why.
+    /// Records why the better probe on this kernel is not used.
     fn is_second_best(&mut self, better: &ProbeStatus) {
         let reason = better.why.as_deref().unwrap_or("not attached");
-        let instead = format!("instead of {}, which does better on this kernel: {reason}", better.name);
+        let instead = format!("used instead of {}, the better probe on this kernel: {reason}", better.name);
         let notes = [self.why.take(), Some(instead)].into_iter().flatten();
         self.why = Some(notes.collect::<Vec<_>>().join("; "));
         self.remedy = self.remedy.take().or_else(|| better.remedy.clone());
@@ -90,10 +90,10 @@ enum Makes {
 /// A program of the object.
 struct Probe {
     makes: Makes,
-    /// Whether the events come without it as well, and tell less.
+    /// Whether the events are also reported without it, with less data.
     optional: bool,
     place: Place,
-    /// Fields without which the verifier would refuse it, or it would tell nothing.
+    /// The fields that it requires.
     needs: &'static [&'static [Field]],
     missing: &'static str,
 }
@@ -154,11 +154,11 @@ const RET: Record = &[("ret", 16, 8)];
 /// The request in the records of `io_uring:*`.
 const REQ: Record = &[("req", 16, 8)];
 
-const EXECS: &str = "programs that are started";
-const EXITS: &str = "processes that end";
-const FORKS: &str = "processes that are created: parents of new processes are learned at their first event";
-const OPENS: &str = "files that are opened";
-const BPFS: &str = "BPF programs that are loaded or attached";
+const EXECS: &str = "successful execs";
+const EXITS: &str = "process exits";
+const FORKS: &str = "forks: the parent of a new process is known from its first event on";
+const OPENS: &str = "file opens";
+const BPFS: &str = "BPF program loads and attachments";
 
 const EXEC_BTF: Probe = Probe {
     makes: Makes::Events(Slot::ExecBtf),
@@ -200,14 +200,14 @@ const SYS_EXIT_BTF: Probe = Probe {
     optional: false,
     place: Place::Btf(&["sys_exit"]),
     needs: &[HEADER, WALK, FILES, SYSCALL, EXEC, BPF],
-    missing: "files that are opened, BPF programs that are loaded or attached, and programs that fail to start",
+    missing: "file opens, BPF program loads and attachments, failed execs",
 };
 const EXEC_FAIL_TP: Probe = Probe {
     makes: Makes::Events(Slot::ExecFailTp),
     optional: false,
     place: Place::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
-    missing: "programs that fail to start",
+    missing: "failed execs",
 };
 const OPEN_TP: Probe = Probe {
     makes: Makes::Events(Slot::OpenTp),
@@ -221,7 +221,7 @@ const URING_SUBMIT_BTF: Probe = Probe {
     optional: false,
     place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
     needs: &[HEADER, URING],
-    missing: "what is asked for when a file is opened through io_uring",
+    missing: "the arguments of io_uring opens",
 };
 const URING_SUBMIT_TP: Probe = Probe {
     makes: Makes::Events(Slot::UringSubmitTp),
@@ -233,7 +233,7 @@ const URING_REFUSED_BTF: Probe = Probe {
     optional: true,
     place: Place::Btf(&["io_uring_req_failed"]),
     needs: &[HEADER, URING],
-    missing: "that io_uring refused a request, which may then be shown with what an earlier one asked for",
+    missing: "refusals by io_uring: a refused request may show the arguments of an earlier one",
 };
 const URING_REFUSED_TP: Probe = Probe {
     makes: Makes::Events(Slot::UringRefusedTp),
@@ -245,7 +245,7 @@ const URING_COMPLETE_BTF: Probe = Probe {
     optional: false,
     place: Place::Btf(&["io_uring_complete"]),
     needs: &[HEADER, WALK, FILES, URING],
-    missing: "files that are opened through io_uring",
+    missing: "file opens through io_uring",
 };
 const URING_COMPLETE_TP: Probe = Probe {
     makes: Makes::Events(Slot::OpenUringTp),
@@ -256,8 +256,7 @@ const URING_QUIET: Probe = Probe {
     makes: Makes::Events(Slot::OpenUringQuiet),
     optional: true,
     place: Place::Exit("io_openat2"),
-    missing: "files that requests of io_uring open which want no completion (IOSQE_CQE_SKIP_SUCCESS); where requests are \
-              seen, the account counts these as lost",
+    missing: "io_uring opens without a completion (IOSQE_CQE_SKIP_SUCCESS); counted as lost where requests are seen",
     ..URING_COMPLETE_BTF
 };
 const BPF_TP: Probe = Probe {
@@ -287,14 +286,14 @@ const EXEC_FAIL_MULTI: Probe = Probe {
     optional: false,
     place: Place::Functions(At::Return, |arch| arch.execs),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
-    missing: "programs that fail to start",
+    missing: "failed execs",
 };
 const EXEC_BPRM_MULTI: Probe = Probe {
     makes: Makes::Part { of: Slot::ExecTp, program: "exec_bprm_multi" },
     optional: true,
     place: Place::Functions(At::Entry, |_| &["finalize_exec"]),
     needs: &[HEADER, BPRM],
-    missing: "interpreters of scripts",
+    missing: "script interpreters",
 };
 const FORK_MULTI: Probe = Probe {
     makes: Makes::Events(Slot::ForkMulti),
@@ -415,7 +414,7 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
     facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
 }
 
-/// Attaches what is wanted, each group by the best way that works.
+/// Attaches the requested groups, each in the best way that works.
 pub(super) fn all(
     object: &mut Ebpf,
     btf: Option<&Btf>,
@@ -451,7 +450,7 @@ struct Attacher<'a> {
     into: &'a mut Attached,
 }
 
-/// One program's links and what to tell of it.
+/// The links and the status of a program.
 struct Outcome {
     status: ProbeStatus,
     links: Vec<Held>,
@@ -534,7 +533,7 @@ impl Attacher<'_> {
         }
         if self.btf.is_none() && matches!(probe.place, Place::Btf(_) | Place::Exit(_)) {
             return Err(Failure {
-                why: format!("{RUNNING} does not exist, and this attaches by the kernel's own type ids"),
+                why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
                 remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
             });
         }
@@ -581,12 +580,12 @@ impl Attacher<'_> {
     }
 }
 
-/// What to say of a program that was refused: the end of the verifier's log.
+/// The error of a rejected program: the end of the verifier's log.
 fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
-        .then(|| "the kernel does not allow programs of this type; check the LSM policy and capabilities".to_string());
+        .then(|| "check the LSM policy and capabilities: this program type is not permitted".to_string());
     Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
 }
 
@@ -626,7 +625,7 @@ pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> 
     loaded
 }
 
-/// How many signals the load of a program stands.
+/// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
 
 /// An error that may be for a signal.
@@ -699,14 +698,14 @@ fn attach(program: &mut Program, place: &Place, arch: &Arch) -> Result<(Vec<Held
     }
 }
 
-/// What to say when a classic tracepoint's record has a field elsewhere than where the program reads it. (A tracepoint that
-/// is not there says so when it is attached.)
+/// The error if a field in the record of a classic tracepoint is not at the expected offset. (A missing tracepoint
+/// fails to attach.)
 fn moved(category: &str, name: &str, record: Record) -> Option<Failure> {
     let format = TRACEFS_PLACES
         .iter()
         .find_map(|at| fs::read_to_string(format!("{at}/events/{category}/{name}/format")).ok())?;
     let (field, ..) = record.iter().find(|field| !has_field(&format, field))?;
-    Some(Failure { why: format!("the record of {category}:{name} has its {field} at another place"), remedy: None })
+    Some(Failure { why: format!("{category}:{name} has its field {field} at an unexpected offset"), remedy: None })
 }
 
 /// Whether a `format` file of tracefs has a field of this name, place and size: `\tfield:void * req;\toffset:16;\tsize:8;…`.
@@ -722,12 +721,12 @@ fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
 }
 
 fn no_tracefs(failure: Failure) -> Failure {
-    let remedy = "classic tracepoints need tracefs: run it as root (sudo tracetui), or where root may not mount it either: \
+    let remedy = "classic tracepoints need tracefs: run as root (sudo tracetui), or mount it as root: \
                   sudo mount -t tracefs tracefs /sys/kernel/tracing";
     Failure { remedy: Some(remedy.to_string()), ..failure }
 }
 
-/// Which programs need a field, or use it where the kernel has it.
+/// The programs that need a field, or use it if the kernel has it.
 pub fn users_of(field: Field) -> Vec<&'static str> {
     let probes = || GROUPS.iter().flat_map(Group::probes);
     let needing: Vec<_> =
@@ -749,7 +748,7 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
     })
 }
 
-/// The functions that programs hang on, with the programs.
+/// The functions that programs attach to, with the programs.
 pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match &probe.place {
@@ -804,7 +803,7 @@ impl Place {
     fn blind(&self, arch: &Arch) -> Option<String> {
         match self {
             Place::Classic("syscalls", ..) => {
-                Some(format!("calls of {} do not reach these tracepoints", arch.compat_callers))
+                Some(format!("system calls of {} do not reach these tracepoints", arch.compat_callers))
             }
             _ => None,
         }

@@ -1,17 +1,17 @@
-//! The capture filter's maps: written so that nothing that both the old filter and the new one want is missed in between.
+//! The maps of the capture filter. During an update, no event is missed that matches both the old and the new filter.
 //!
-//! **Trees.** A process is let through when it is a key of `CAPTURE_TREE`. Keys are process ids with starts, so a process
-//! that gets the id of one that ended is not in its tree. A root that the user names by its id is looked up once, when the
-//! filter is set; a root that the filter in force names already stays the process that it was.
+//! **Trees.** A process passes if it is a key of `CAPTURE_TREE`. A key is a process id with the start time, so a
+//! process that reuses an id is not in the tree. The id of a root is looked up once, when the filter is set; a root
+//! that the current filter already contains keeps its process.
 //!
-//! The fork probe lets a child in when its parent is in, by the same root; the exit probe takes it out once its exit was
-//! judged. So orphans stay, also when other roots are named or dropped later. What is left to do here is to find
-//! the processes that descend from a root already when the filter is set, while they fork and end: from the moment on that
-//! the roots are in the map, new processes are noted with their parents (`CAPTURE_KIN`), *before* the fork probe looks
-//! whether the parent is in. So a process that the probe does not let in is found in the notes or in one list of the
-//! processes, and after a look at the notes that lets nobody in, nobody is missing ([`Family::look`]). Not found are
-//! processes that lost their parent before: the kernel says only that they are children of init. A second list, from
-//! before the roots are in the map, is there for those that lose it while the filter is set.
+//! The fork probe adds a child whose parent is in the map, with the same root; the exit probe removes it after its exit
+//! was filtered. Orphans stay, even if roots are added or removed later. This module adds the descendants that exist
+//! when the filter is set, while they fork and exit. Once the roots are in the map, new processes are recorded with
+//! their parents (`CAPTURE_KIN`), *before* the fork probe looks up the parent. A process that the probe does not add is
+//! therefore in these records or in one list of the processes, and a pass over the records that adds no process
+//! completes the tree ([`Family::look`]). Processes reparented before the filter was set cannot be found: the kernel
+//! shows them as children of init. A second list, taken before the roots are in the map, covers processes that are
+//! reparented while the filter is set.
 
 use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements, load};
@@ -25,8 +25,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
-/// Cgroups that are always let through to user space: those of which the number alone does not tell the path. 0 is not
-/// known, and who is in the root of the v2 hierarchy goes by the name of another one.
+/// Cgroups that always pass to user space, because their id does not determine the path: 0 is unknown, and processes in
+/// the v2 root are named by another hierarchy.
 const UNTOLD: [u64; 2] = [0, 1];
 
 /// Elements of the map of cgroups: there are as many paths, so that no cgroup that is known by its path lacks room.
@@ -72,11 +72,11 @@ impl CaptureMaps {
         })
     }
 
-    /// Begins to put a filter in force: whoever it lets through is let in, and nobody taken out. Of trees only the roots are
-    /// in until [`finish`](Self::finish), and until then the old filter judges, unless it let nothing through.
+    /// Starts the update of the filter: adds its entries, and removes none. Only the roots of trees are added before
+    /// [`finish`](Self::finish). Until then the old filter applies, unless it passes nothing.
     ///
     /// # Errors
-    /// Also when there is no process of a root's id: then nothing was changed.
+    /// Also if there is no process with the id of a root: then nothing was changed.
     pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
         let (roots, before) = self.find_roots(&filter.trees)?;
         for pid in &filter.pids {

@@ -1,9 +1,8 @@
-//! The elements of a hash map, many in one system call (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6).
+//! The elements of a hash map, in batches (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6).
 //!
-//! The kernel hands them out bucket by bucket (`__htab_map_lookup_and_delete_batch` in kernel/bpf/hashtab.c), so what stands in
-//! the map all the time is read once, whatever is inserted and removed meanwhile. To go from key to key
-//! (`htab_map_get_next_key`) takes two calls an element, and begins anew where the key was removed: while processes are born and
-//! end that may take for ever.
+//! The kernel returns them bucket by bucket (`__htab_map_lookup_and_delete_batch` in kernel/bpf/hashtab.c), so elements
+//! that stay in the map are read once, despite concurrent changes. Iteration by key (`htab_map_get_next_key`) needs two
+//! calls per element, and restarts if the key was removed: with many forks and exits it may never end.
 
 use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, MapData};

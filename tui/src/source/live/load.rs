@@ -1,4 +1,4 @@
-//! The probe object into the kernel: offsets, constants, map sizes; and what to say when the kernel refuses.
+//! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
 
 use super::attach::ProbeStatus;
 use super::capture;
@@ -42,22 +42,22 @@ const PER_CPU: [&str; 19] = [
     "EXEC_FAIL_MULTI_SCRATCH",
 ];
 
-/// Whose a BTF is.
+/// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtfOrigin {
     /// The running kernel's own.
     Kernel,
-    /// A file's. The type ids in it are its own: a minimal BTF numbers its types anew, and even a whole one need not be of
-    /// this very build. So nothing that the kernel finds by type id is taken from it; offsets and values are.
+    /// A file. Its type ids are its own: a minimal BTF renumbers its types, and a whole one may be of another build. So
+    /// only offsets and values are taken from it, and no type ids.
     File,
 }
 
-/// What the running kernel's BTF says, as far as the probes ask.
+/// The facts that the probes need from the kernel's BTF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
-    /// The offset of each field in bytes, [`ABSENT`] for those that the kernel lacks.
+    /// The offset of each field in bytes, or [`ABSENT`].
     pub offsets: [u32; FIELD_COUNT],
-    /// Fields that are there with another width than the probes read, so that they are [`ABSENT`] too: what is wrong.
+    /// Fields with a width that the probes do not read, which are [`ABSENT`] too, with the reason.
     pub odd_widths: Vec<(Field, String)>,
     /// `bpf_get_current_task_btf` exists (5.11+).
     pub typed_task: bool,
@@ -116,12 +116,12 @@ fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
 }
 
 impl KernelFacts {
-    /// Takes them from a BTF.
+    /// Reads the facts from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
         let Resolved { offsets, consts, decisions } = btf.resolve();
         let odd = decisions.iter().filter_map(|decision| match decision.usable() {
             Err(absence @ Absence::Width { .. }) => {
-                Some((decision.field, format!("{absence}, and {} can be read", decision.spec.width)))
+                Some((decision.field, format!("{absence}, expected {}", decision.spec.width)))
             }
             _ => None,
         });
@@ -148,7 +148,7 @@ impl KernelFacts {
         }
     }
 
-    /// The first field that is elsewhere by other facts.
+    /// The first field whose offset differs from other facts.
     pub fn differs_from(&self, other: &KernelFacts) -> Option<String> {
         let (_, spec) =
             FIELDS.iter().find(|(field, _)| self.offsets[*field as usize] != other.offsets[*field as usize])?;
@@ -161,31 +161,31 @@ impl KernelFacts {
         let (_, spec) = FIELDS[*field as usize];
         let name = format!("{}.{}", spec.structure, spec.members.join("|"));
         Some(match self.odd_widths.iter().find(|(odd, _)| odd == field) {
-            Some((_, what)) => format!("{name} of this kernel is another one: {what}"),
+            Some((_, what)) => format!("{name} does not match on this kernel: {what}"),
             None => format!("this kernel has no {name}"),
         })
     }
 }
 
-/// Why no event can be had from the kernel.
+/// The reason why tracing cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The probes do not know the architecture.
-    #[error("cannot trace on {}: the probes know x86-64 and aarch64", std::env::consts::ARCH)]
+    /// The architecture is not supported.
+    #[error("cannot trace on {}: only x86-64 and aarch64 are supported", std::env::consts::ARCH)]
     Architecture,
-    /// The kernel's BTF is there and cannot be read.
+    /// The kernel's BTF cannot be read.
     #[error("cannot read the kernel's BTF (/sys/kernel/btf/vmlinux): {0}")]
     Btf(String),
-    /// The size of the ring is not one that the kernel takes.
-    #[error("{0} is no size for the ring: it takes a power of two, 4096 at least")]
+    /// The kernel does not accept the size of the ring.
+    #[error("invalid ring size {0}: must be a power of two, at least 4096")]
     RingSize(u32),
-    /// The object or its maps were refused.
+    /// The kernel rejected the object or its maps.
     #[error("cannot load the probes: {0}")]
     Object(Box<dyn std::error::Error + Send + Sync>),
-    /// Every program was refused.
+    /// The kernel rejected every program.
     #[error("no probe could be attached:\n{0}")]
     Refused(String),
-    /// The capture filter was refused.
+    /// The capture filter was rejected.
     #[error(transparent)]
     Capture(#[from] CaptureError),
     /// A system call failed.
@@ -210,12 +210,12 @@ impl From<MapError> for StartError {
     }
 }
 
-/// Why one program could not be had.
+/// The reason why a program could not be loaded or attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// What the kernel said, with the verifier's last words.
+    /// The kernel's error, with the end of the verifier's log.
     pub(super) why: String,
-    /// What to do about it, where something can be.
+    /// The remedy, if there is one.
     pub(super) remedy: Option<String>,
 }
 
@@ -251,7 +251,7 @@ pub(super) fn object(
         let btf = scope.spawn(Btf::from_sys_fs);
         (EbpfLoader::new(), btf.join())
     });
-    let btf = btf.map_err(|_| StartError::Btf("parser died".into()))?;
+    let btf = btf.map_err(|_| StartError::Btf("the parser panicked".into()))?;
     // Where the kernel has none, offsets are from a file, and what needs its type ids does not attach.
     let btf = match btf {
         Ok(btf) => Some(btf),
@@ -367,7 +367,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     constants
 }
 
-/// Our own process as the probes see it; 0, which is nobody's, where that is not known.
+/// Our own process id as seen by the probes; 0 if unknown.
 fn own_tgid() -> u32 {
     own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
@@ -377,7 +377,7 @@ pub(super) fn map(object: &mut Ebpf, name: &str) -> Result<Map, StartError> {
     object.take_map(name).ok_or_else(|| StartError::Object(format!("the object has no map {name}").into()))
 }
 
-/// Gives back what parsing BTF took: some 30 MB.
+/// Returns the memory of the BTF parser to the system: some 30 MB.
 pub(super) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointers.
@@ -502,10 +502,10 @@ mod tests {
             facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
             Some("this kernel has no mm_struct.exe_file")
         );
-        facts.odd_widths.push((Field::MmExeFile, "it has 4 bytes, and 8 can be read".into()));
+        facts.odd_widths.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
         assert_eq!(
             facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
-            Some("mm_struct.exe_file of this kernel is another one: it has 4 bytes, and 8 can be read")
+            Some("mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8")
         );
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
     }

@@ -1,4 +1,4 @@
-//! What the kernel side counted: events met, lost, skipped.
+//! The counters of the kernel side: events met, lost, skipped.
 
 use super::Plain;
 use aya::maps::{Array, MapData};
@@ -13,8 +13,8 @@ pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec
     (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
 }
 
-/// Opens a file that is not there, and says whether a probe met it. A kernel in a state in which the tracepoint is attached
-/// and never reached would show no open and lose none, by its own account.
+/// Opens a file that does not exist, and returns whether a probe reported it. If a tracepoint is attached but never
+/// reached, there are no opens and no losses.
 pub(super) fn sees_an_open(cpus: &Array<MapData, Plain<CpuState>>) -> bool {
     const TRIES: u32 = 10;
     let met = || -> Option<u64> {

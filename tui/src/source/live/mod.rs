@@ -1,18 +1,18 @@
 //! Frames from the running kernel: loads the probes, attaches them, and drains their ring.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
-//! | [`load`] | the probe object into the kernel: offsets, constants, map sizes |
-//! | [`attach`] | the table of programs: where each attaches, what it needs, what is missed without it |
+//! | [`load`] | loads the probe object: offsets, constants, map sizes |
+//! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
-//! | [`tasks`] | the processes that run, from an iterator program |
+//! | [`tasks`] | the running processes, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`engine`] | the source: what the ring and the host have, as frames |
-//! | [`loss`] | what the kernel counted: events met, lost, skipped |
+//! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! The only users of aya are these files. Nothing here makes a thread that outlives [`Live::start`]; the caller decides
-//! where [`Live::wait`] and [`Live::drain`] run.
+//! Only these files use aya. No thread outlives [`Live::start`]; the caller decides where [`Live::wait`] and
+//! [`Live::drain`] run.
 
 mod attach;
 mod capture;
@@ -41,42 +41,41 @@ use tracetui_shared::id::{CgroupId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
-/// What the kernel side should do.
+/// The options of the kernel side.
 #[derive(Clone, Debug)]
 pub struct LiveOptions {
     /// Bytes of the ring: a power of two, at least a page.
     pub ring_size: u32,
-    /// The kinds that are wanted. Programs for opens and bpf attach only when wanted; those for exec, exit and fork always
-    /// do, for the process table.
+    /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
+    /// always attach, for the process table.
     pub kinds: KindSet,
-    /// Which events are wanted.
+    /// The capture filter.
     pub capture: CaptureFilter,
-    /// Most processes of all trees that live at once: [`tracetui_shared::capture::MAX_TREE`], fewer to see what happens
-    /// when there are more.
+    /// The maximum of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
     pub tree_size: u32,
-    /// Which sort of tracepoints is tried first.
+    /// The preferred kind of attach points.
     pub way: Way,
 }
 
-/// Where programs may hang that show the same events.
+/// The kinds of attach points that show the same events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Way {
-    /// What loses least on this kernel: typed up to 6.19; where programs at tracepoints can be preempted (7.0+, see
-    /// [`KernelFacts::preemptible_tracepoints`]), functions and what the scheduler's classic tracepoints show.
+    /// The kind with the fewest losses on this kernel: typed up to 6.19. If tracepoint programs can be preempted (7.0+,
+    /// see [`KernelFacts::preemptible_tracepoints`]): functions and the scheduler's classic tracepoints.
     #[default]
     Auto,
     /// BTF tracepoints: need no tracefs, see 32-bit callers.
     Typed,
     /// Classic tracepoints of tracefs.
     Classic,
-    /// Entries and returns of kernel functions (5.18+, where the kernel has CONFIG_FPROBE).
+    /// Entry and return of kernel functions (5.18+ with CONFIG_FPROBE).
     Functions,
 }
 
 /// The capture filter could not be set.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// A map refused it.
+    /// A map operation failed.
     #[error("cannot set the capture filter: {0}")]
     Map(#[from] MapError),
     /// The elements of a map could not be read.
@@ -85,7 +84,7 @@ pub enum CaptureError {
     /// The root of a tree does not exist.
     #[error("--tree {0}: no such process")]
     NoProcess(u32),
-    /// /proc, from which alone the processes are known here, does not show the root of a tree.
+    /// /proc, the only source of processes here, does not show the root of a tree.
     #[error("--tree {0}: no such process in /proc")]
     NotInProc(u32),
     /// The processes could not be listed.
@@ -120,7 +119,7 @@ unsafe impl aya::Pod for Plain<CpuState> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<ProcessKey> {}
 
-/// The probes, running.
+/// The running probes.
 pub struct Live {
     ring: ring::Ring,
     cpus: Array<MapData, Plain<CpuState>>,
@@ -133,8 +132,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Loads the probes and attaches them. A probe that cannot be had does not fail the start; [`Live::probes`] says
-    /// what is missed without it. The capture filter is in force before the first program is attached.
+    /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
+    /// capture filter is set before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
@@ -168,24 +167,23 @@ impl Live {
         })
     }
 
-    /// Whether the kernel may preempt a probe that is attached between taking the time and writing the record.
+    /// Whether the kernel may preempt an attached probe between taking the time and writing the record.
     pub fn preemptible(&self) -> bool {
         self.probes.iter().any(|probe| probe.attached && probe.preemptible)
     }
 
-    /// Every probe: attached or not, and why not.
+    /// All probes, attached or not.
     pub fn probes(&self) -> &[ProbeStatus] {
         &self.probes
     }
 
-    /// The processes that ran when the probes were attached, the oldest first. Empty where the kernel does not tell. To be
-    /// taken once.
+    /// The processes at the time of the attach, the oldest first. Empty if unknown. Can be taken once.
     pub fn take_started(&mut self) -> Vec<Started> {
         std::mem::take(&mut self.started)
     }
 
-    /// Replaces the capture filter; no program is loaded or attached anew. Events in between may meet the old one or the new
-    /// one; what both want is not missed. `cgroups` are all that there are, where the filter asks for cgroups.
+    /// Replaces the capture filter without loading or attaching programs. Concurrent events meet the old or the new
+    /// filter; events that match both are not missed. `cgroups` contains all cgroups if the filter needs them.
     pub fn set_capture(&mut self, filter: &CaptureFilter, cgroups: &[Cgroup]) -> Result<(), CaptureError> {
         self.capture.begin(filter)?;
         for cgroup in cgroups {
@@ -200,26 +198,26 @@ impl Live {
         self.capture.asks_for_cgroups()
     }
 
-    /// Tells all cgroups that there are: their numbers are what the kernel side goes by.
+    /// Passes the ids of all cgroups to the kernel side.
     pub fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
         self.capture.name_all_cgroups(all)
     }
 
-    /// Tells a cgroup that was made since. What happened in it before was not let through.
+    /// Adds a new cgroup. Its earlier events did not pass.
     pub fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
         self.capture.name_cgroup(cgroup)
     }
 
-    /// Lets a cgroup through no more, until it is named again: its path was forgotten.
+    /// Removes a cgroup whose path was evicted, until it is added again.
     pub fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
         self.capture.forget_cgroup(id)
     }
 
     /// Waits until the ring has records (`true`), or `timeout` is over or [`Waker::wake`] was called (`false`).
     ///
-    /// The probes wake a sleeping reader at once, but one that was woken less than [`tracetui_shared::offsets::WAKE_NS`]
-    /// ago only now and then; so after records were found the wait is cut to a little more than that, until nothing is
-    /// found any more.
+    /// The probes wake a sleeping reader at once, but rarely if it was woken less than
+    /// [`tracetui_shared::offsets::WAKE_NS`] ago. After records were found, the wait is therefore limited to slightly
+    /// more than that, until the ring is empty.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         self.ring.wait(timeout)
     }
@@ -229,17 +227,17 @@ impl Live {
         self.ring.waker()
     }
 
-    /// Moves records into `batch`, `max_bytes` at most (and one record more); `true` when more waits.
+    /// Moves records into `batch`, up to `max_bytes` plus one record; `true` if there are more.
     pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
         self.ring.drain(batch, max_bytes)
     }
 
-    /// How full the ring is: bytes used, bytes in all.
+    /// The fill level of the ring: bytes used, bytes in total.
     pub fn fill(&self) -> (u64, u64) {
         self.ring.fill()
     }
 
-    /// The counters of every possible CPU. The first one's bear what was counted here.
+    /// The counters of every possible CPU. Those of the first CPU include the counts of user space.
     pub fn counters(&self) -> io::Result<Vec<CpuState>> {
         let mut cpus = loss::counters(&self.cpus)?;
         if let Some(cpu) = cpus.first_mut() {
@@ -248,8 +246,8 @@ impl Live {
         Ok(cpus)
     }
 
-    /// How often the kernel did not run a program, because it was running on that CPU already (preempted in it) or because
-    /// it had no room: events that no counter of the probes can see. Also after [`Live::detach`].
+    /// The number of times that the kernel skipped a program, because it was already running on that CPU (preempted) or
+    /// because there was no room. The probes cannot count these events. Also valid after [`Live::detach`].
     pub fn skips(&self) -> Vec<(&'static str, u64)> {
         let of = |program: &Program| {
             let links = self.links.iter().filter(|link| link.program == program.name);
@@ -258,8 +256,8 @@ impl Live {
         self.programs.iter().map(of).collect()
     }
 
-    /// Detaches every program, in the order in which they were attached, and returns when none runs any more: the counters are
-    /// final then.
+    /// Detaches all programs, in the order of their attachment, and returns when none is running: the counters are then
+    /// final.
     pub fn detach(&mut self) {
         if self.links.is_empty() {
             return;

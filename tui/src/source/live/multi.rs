@@ -1,8 +1,8 @@
-//! Programs at the entry and the return of functions: type kprobe, attached to many functions by one link
+//! Programs at function entry and return: type kprobe, attached to many functions by one link
 //! (`BPF_TRACE_KPROBE_MULTI`, 5.18+, CONFIG_FPROBE).
 //!
-//! aya 0.14 neither loads programs for that attach type nor makes such links, so both are raw system calls here. The
-//! object is the same and so are the maps, which aya made.
+//! aya 0.14 supports neither this attach type nor such links, so both use raw system calls. The object and the maps are
+//! those of aya.
 
 use super::attach::unless_interrupted;
 use super::load::{Failure, KernelFacts, for_this_kernel};

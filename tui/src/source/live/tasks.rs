@@ -1,13 +1,13 @@
-//! The processes that run, with their starts and their parents.
+//! The running processes, with start times and parents.
 //!
-//! The iterator program `task_starts` gives exact starts, reads no files, and shows processes that a /proc mounted with
-//! `hidepid` hides. It runs again whenever its link is opened. It cannot be used where the kernel has no BTF of its own
-//! (`--btf FILE`). There the list is read from /proc, which shows starts cut to the clock tick.
+//! The iterator program `task_starts` returns exact start times, reads no files, and shows processes that `hidepid`
+//! hides. It runs each time its link is opened. It needs a kernel with its own BTF; with `--btf FILE` the list is read
+//! from /proc, which truncates start times to the clock tick.
 //!
-//! In a pid namespace other than the initial one the iterator shows the processes of that namespace and of those below it
-//! (`task_seq_get_next` in kernel/bpf/task_iter.c), with their ids in the initial one. There a /proc of the initial namespace,
-//! which shows all processes, is read instead, if one is mounted. If not, trees within the namespace can be told: a process's
-//! descendants are in its namespace or below (pid_namespaces(7)), so a tree whose root is shown is shown as a whole.
+//! In a pid namespace other than the initial one, the iterator shows the processes of that namespace and below
+//! (`task_seq_get_next` in kernel/bpf/task_iter.c), with their ids in the initial one. If a /proc of the initial
+//! namespace is mounted, it is read instead, since it shows all processes. Otherwise trees within the namespace are
+//! still complete: the descendants of a process are in its namespace or below (pid_namespaces(7)).
 
 use super::Started;
 use super::attach::unless_interrupted;

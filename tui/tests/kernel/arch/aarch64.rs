@@ -58,7 +58,7 @@ pub(crate) fn run_narrow(narrow: &Narrow, dir: &Dir) -> Option<Caller> {
 
 /// Says that there are no such programs here: many processors have 64-bit modes only.
 pub(crate) fn no_narrow() {
-    not_checked("32-bit callers: this processor or kernel runs no programs of 32-bit ARM");
+    not_checked("32-bit callers: this CPU or kernel does not run 32-bit ARM programs");
 }
 
 /// A static program that makes the calls one after the other, writes their results to its standard output and exits

@@ -65,7 +65,7 @@ pub(crate) fn run_narrow(narrow: &Narrow, _: &Dir) -> Option<Caller> {
 
 /// Says that the kernel takes no calls of that table.
 pub(crate) fn no_narrow() {
-    cannot_run("this kernel takes no 32-bit calls");
+    cannot_run("this kernel has no 32-bit system calls");
 }
 
 fn int80(number: u32, args: [u32; 4]) -> i64 {

@@ -1,11 +1,11 @@
 //! The kernel's type information (BTF): where its fields are, which functions and tracepoints it has.
 //!
-//! Rust programs carry no CO-RE relocations, so user space looks the offsets up before the load and writes them into
-//! the probes' constants. This is the reader; [`resolve`] settles what the probes need, [`minimal`] writes the part of
-//! a BTF that was needed, small enough to keep as a test.
+//! Rust programs have no CO-RE relocations, so user space resolves the offsets before the load and writes them into the
+//! probes' constants. This module parses BTF; [`resolve`] resolves the offsets, [`minimal`] writes the part of a BTF
+//! that is needed, which is small enough for tests.
 //!
-//! A BTF comes from a file that somebody names, so nothing in it is believed: every length is checked at the parse,
-//! every reference when it is followed, and chains of types are bounded.
+//! BTF may come from an untrusted file: every length is checked by the parser, every reference when it is followed, and
+//! chains of types are limited.
 //!
 //! The format is that of the kernel's `include/uapi/linux/btf.h` and `Documentation/bpf/btf.rst`.
 
@@ -52,22 +52,22 @@ pub enum BtfError {
     #[error("{RUNNING} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted")]
     NotInKernel,
     /// More than [`LARGEST`] bytes.
-    #[error("larger than {LARGEST} bytes, which no kernel's BTF is")]
+    #[error("too large for a kernel's BTF: more than {LARGEST} bytes")]
     TooLarge,
     /// Another kind of file.
     #[error("not BTF: it starts with {0:02x?} instead of [9f, eb]")]
     NotBtf(Vec<u8>),
     /// The BTF of a big-endian machine; tracetui runs on little-endian ones only.
-    #[error("BTF of a big-endian machine")]
+    #[error("big-endian BTF is not supported")]
     BigEndian,
     /// A later format.
-    #[error("BTF version {0}, where only version 1 is known")]
+    #[error("unsupported BTF version {0}: expected 1")]
     Version(u8),
     /// The header says that it is shorter than its fields.
-    #[error("damaged BTF: its header claims {0} bytes")]
+    #[error("damaged BTF: header length {0} is too small")]
     Header(u32),
     /// The header, or a section that it announces, does not lie within the file.
-    #[error("damaged BTF: its {part} ends at byte {end} of {have}")]
+    #[error("damaged BTF: the {part} ends at byte {end}, but the file has {have}")]
     Truncated {
         /// Which part of the file.
         part: &'static str,
@@ -77,16 +77,16 @@ pub enum BtfError {
         have: usize,
     },
     /// The string section does not start and end with a zero byte.
-    #[error("damaged BTF: its strings do not start and end with a zero byte")]
+    #[error("damaged BTF: the string section does not start and end with a NUL byte")]
     Strings,
     /// A type's name lies outside the strings. A module's BTF looks like this: it only extends the kernel's.
-    #[error("type {id} has its name outside of the strings: damaged, or the BTF of a module rather than of a kernel")]
+    #[error("type {id} has its name outside the string section: damaged BTF, or the BTF of a module")]
     Name {
         /// The type's id.
         id: u32,
     },
     /// A type of an unknown kind, so that what follows cannot be found either.
-    #[error("type {id} is of the unknown kind {kind}: damaged, or of a kernel newer than this program")]
+    #[error("type {id} has the unknown kind {kind}: damaged BTF, or a newer kernel")]
     UnknownKind {
         /// The type's id.
         id: u32,
@@ -97,7 +97,7 @@ pub enum BtfError {
 
 /// A reference that leads nowhere, or a chain or nesting that no compiler makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the BTF is damaged here")]
+#[error("damaged BTF entry")]
 pub struct Damaged;
 
 /// A kernel's types.

@@ -1,4 +1,4 @@
-//! A few names, looked for among a hundred thousand.
+//! A search for a few names among a hundred thousand.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The format of BTF: headers and types as they lie in the file, and the one pass that checks them.
+//! The BTF format: headers and types in the file, and the pass that checks them.
 
 use std::ops::Range;
 

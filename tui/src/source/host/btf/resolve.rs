@@ -1,4 +1,4 @@
-//! Settles, for one kernel, where the fields are that the probes read, with the reason of each decision.
+//! Resolves the fields that the probes read, for one kernel, with the reason of each decision.
 
 use tracetui_shared::offsets::{ABSENT, CAST_FUNCTION, Const, FIELD_COUNT, FIELDS, Field, FieldSpec};
 
@@ -13,12 +13,12 @@ const DEEPEST: usize = 16;
 /// or contain themselves in a BTF that was made to.
 const MOST_MEMBERS: u32 = 16_384;
 
-/// Where a field is.
+/// The place of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// Which of the field's member paths was taken ([`FieldSpec::members`]).
+    /// The index of the member path ([`FieldSpec::members`]).
     pub alternate: usize,
-    /// The members on the way, anonymous ones too, outermost first.
+    /// The members of the path, including anonymous ones, outermost first.
     pub steps: Vec<Step>,
     /// The id of the last member's type, as declared.
     pub type_id: u32,
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// Why a field was not found.
+/// The reason why a field is absent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Absence {
     /// The kernel has no such structure, or only its name (a forward declaration).
@@ -55,27 +55,27 @@ pub enum Absence {
     /// The structure has none of the members.
     #[error("the structure has no such member")]
     NoMember,
-    /// The member is there, and has another number of bytes than the probes read.
-    #[error("it has {} bytes", size.map_or("no number of".to_owned(), |size| size.to_string()))]
+    /// The member has a size that the probes do not read.
+    #[error("it has {} bytes", size.map_or("no".to_owned(), |size| size.to_string()))]
     Width {
         /// Bytes of its type; `None` for a bitfield and for what has no size.
         size: Option<u32>,
     },
-    /// The BTF contradicts itself on the way.
+    /// The BTF is damaged.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
 
-/// What was decided for one field.
+/// The decision for one field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// The field.
     pub field: Field,
-    /// What was looked for.
+    /// The specification.
     pub spec: FieldSpec,
     /// The id of the structure that was searched: the largest of its name.
     pub structure: Option<u32>,
-    /// Where the field is, or why it is nowhere. Whether its width is right is another question ([`Decision::usable`]).
+    /// The place of the field, or why it is absent. The width is checked by [`Decision::usable`].
     pub place: Result<Place, Absence>,
 }
 
@@ -85,7 +85,7 @@ impl Decision {
         self.place.as_ref().ok().and_then(|place| self.spec.members.get(place.alternate)).copied()
     }
 
-    /// Where the field is, if the probes can read it there; else why not.
+    /// The place of the field if the probes can read it; otherwise the reason.
     pub fn usable(&self) -> Result<&Place, Absence> {
         let place = self.place.as_ref().map_err(|absence| *absence)?;
         let size = place.size.filter(|_| place.width.is_none());
@@ -98,7 +98,7 @@ impl Decision {
     }
 }
 
-/// The constants that a kernel's BTF settles; `None` is what the kernel does not have.
+/// The constants from a kernel's BTF; `None` if the kernel does not have one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KernelConsts {
     /// [`Const::ExitHasGroupDead`]: `sched_process_exit` passes a second argument (6.16+).
@@ -151,7 +151,7 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 /// The functions that are looked for.
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
-/// The functions that programs hang on, those of every architecture.
+/// The functions that programs attach to, on all architectures.
 pub fn attach_functions() -> Vec<&'static str> {
     let of = |arch: &'static Arch| [arch.opens, arch.bpfs, arch.execs].into_iter().flatten().copied();
     ["wake_up_new_task", "finalize_exec", "io_openat2"].into_iter().chain(arch::ALL.into_iter().flat_map(of)).collect()
@@ -167,19 +167,19 @@ pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth
 /// and 6.19 lack it; the tracepoints are its first users.
 pub const PREEMPTIBLE_TRACEPOINTS_TYPE: &str = "class_srcu_fast_notrace_t";
 
-/// Everything that the probes must know about a kernel.
+/// Everything that the probes need to know about a kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolved {
-    /// Byte offsets, or [`ABSENT`], indexed by [`Field`]: what the probes get.
+    /// Byte offsets for the probes, or [`ABSENT`], indexed by [`Field`].
     pub offsets: [u32; FIELD_COUNT],
-    /// Why, indexed by [`Field`].
+    /// The decisions, indexed by [`Field`].
     pub decisions: Vec<Decision>,
     /// The constants.
     pub consts: KernelConsts,
 }
 
 impl Resolved {
-    /// Which of `needed` the kernel does not have.
+    /// The fields in `needed` that the kernel does not have.
     pub fn missing(&self, needed: &[Field]) -> Vec<Field> {
         needed.iter().copied().filter(|field| self.offsets[*field as usize] == ABSENT).collect()
     }

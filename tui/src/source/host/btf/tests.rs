@@ -218,7 +218,7 @@ fn a_field_of_another_width_is_absent_and_says_so() {
     assert_eq!(resolved.missing(&[Field::CredUid, Field::CredGid, Field::TaskTgid]), [Field::CredUid]);
     let odd = KernelFacts::of(&btf, BtfOrigin::File).odd_widths;
     let said = odd.iter().find(|(field, _)| *field == Field::CredUid).map(|(_, what)| what.as_str());
-    assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, and 4 can be read")));
+    assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, expected 4")));
     // That it is the width which is wrong can be found in the minimal form too.
     check_minimal_is_enough(&btf);
 }
@@ -330,18 +330,18 @@ fn other_files_are_refused_with_a_reason() {
     check_refused(b"\x7fELF", "[7f, 45]");
     check_refused(&changed(0, 0xeb), "[eb, eb]");
     check_refused(&[0xeb, 0x9f, 0, 1], "big-endian");
-    check_refused(&REAL[..20], "header ends at byte 24 of 20");
+    check_refused(&REAL[..20], "header ends at byte 24, but the file has 20");
     check_refused(&changed(2, 2), "version 2");
-    check_refused(&changed(4, 23), "header claims 23 bytes");
+    check_refused(&changed(4, 23), "header length 23 is too small");
     check_refused(&changed(7, 0xff), "type section");
     check_refused(&changed(15, 0xff), "type section");
     check_refused(&changed(19, 0xff), "string section");
     check_refused(&REAL[..REAL.len() - 1], "string section");
-    check_refused(&changed(REAL.len() - 1, b'x'), "zero byte");
+    check_refused(&changed(REAL.len() - 1, b'x'), "NUL byte");
     check_refused(&changed(24 + 3, 1), "type 1 has its name outside");
-    check_refused(&changed(24 + 7, 20), "type 1 is of the unknown kind 20");
-    check_refused(&changed(24 + 7, 0), "type 1 is of the unknown kind 0");
-    check_refused(&changed(24 + 7, 0x64), "type 1 is of the unknown kind 100");
+    check_refused(&changed(24 + 7, 20), "type 1 has the unknown kind 20");
+    check_refused(&changed(24 + 7, 0), "type 1 has the unknown kind 0");
+    check_refused(&changed(24 + 7, 0x64), "type 1 has the unknown kind 100");
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn no_strings_at_all_are_refused() {
     let mut data = Writer::new().finish();
     assert!(Btf::parse(data.clone()).is_ok());
     data[20] = 0;
-    check_refused(&data, "zero byte");
+    check_refused(&data, "NUL byte");
 }
 
 /// Everything but the ids, which change when types are dropped.
