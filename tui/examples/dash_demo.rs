@@ -8,7 +8,8 @@
 use std::time::{Duration, Instant};
 use tracetui::app::{App, Settings, language};
 use tracetui::budget::Budget;
-use tracetui::command::dashboard::{self, Look};
+use tracetui::command::dashboard::event_loop::{self, Look};
+use tracetui::command::say::charset;
 use tracetui::frame::host::{Clock, Host, HostFrame, ProcessSeed, User};
 use tracetui::limits;
 use tracetui::pipeline::Pipeline;
@@ -142,7 +143,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let budget = settings.budget;
     let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };
-    let look = Look { theme: Theme { colours, charset: dashboard::charset() }, ..Look::default() };
+    let look = Look { theme: Theme { colours, charset: charset() }, ..Look::default() };
     let like = FrameHeader { ppid: Tgid(48_213), ..Maker::default().like };
     let maker = Maker { like, ns: BOOT, step_ns: 1000, start_ns: BOOT - 1_000_000_000, ..Maker::default() };
     let mut machine = Machine { pid: 0, step: 0, made: 0, polled: 0, rate, started: Instant::now() };
@@ -150,7 +151,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let line = runtime.block_on(async {
         let panics = std::env::var("DASH_PANIC").is_ok_and(|who| who == "main");
-        let show = dashboard::run(app, look, None, feed);
+        let show = event_loop::run(app, look, None, feed);
         tokio::select! {
             line = show => line,
             () = tokio::time::sleep(Duration::from_secs(2)), if panics => panic!("the demo panics"),

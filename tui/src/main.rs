@@ -64,7 +64,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Completions { shell }) => command::completions::run(shell),
             Some(Command::Man) => command::man::run(),
             Some(Command::Keys) => command::keys::run(),
-            None if std::io::stdout().is_terminal() => command::live::run(&cli.dashboard).await,
+            None if std::io::stdout().is_terminal() => command::dashboard::run(&cli.dashboard).await,
             None => command::print::run(&cli.dashboard.into()).await,
         }
     })

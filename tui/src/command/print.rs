@@ -1,9 +1,8 @@
 //! `tracetui print`: live events as lines.
 
-use super::dashboard::charset;
 use super::outlet::{LOOK, Outlet, Patience};
 use super::pace::Pace;
-use super::say::say;
+use super::say::{charset, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Addressee, Second, Signals};
 use crate::account::Account;

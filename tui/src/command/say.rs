@@ -4,11 +4,10 @@
 //! waits until a termination signal; then this message and all later ones are dropped. The macros of the standard
 //! library panic if stderr is closed, so clippy rejects them (`print_stderr`).
 
-use super::dashboard::charset;
 use super::outlet::{Finished, Outlet};
 use super::signals;
 use crate::limits;
-use crate::text::{Mode, escape, escaped};
+use crate::text::{Charset, Mode, escape, escaped};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
@@ -23,6 +22,17 @@ const LEAST: Duration = Duration::from_millis(200);
 
 /// Nobody read the last sentence.
 static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// The charset of the locale.
+pub fn charset() -> Charset {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+    let locale = locale.to_ascii_lowercase();
+    match locale.contains("utf-8") || locale.contains("utf8") {
+        true => Charset::Utf8,
+        false => Charset::Ascii,
+    }
+}
 
 /// Prints a message of one or more lines. Control characters are escaped.
 pub fn say(text: impl std::fmt::Display) {

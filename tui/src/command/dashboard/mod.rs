@@ -1,7 +1,9 @@
 //! `tracetui`: the dashboard over the running kernel.
 
-use super::dashboard::{self, Left, Look, Mouse};
-use super::say::{name, say};
+pub mod event_loop;
+mod terminal;
+
+use super::say::{charset, name, say};
 use super::session::{self, Request};
 use super::signals;
 use crate::app::{App, Settings, language};
@@ -11,8 +13,10 @@ use crate::source::command::Streams;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
 use anyhow::{Result, anyhow};
+use event_loop::{Left, Look};
 use std::ffi::OsString;
 use std::process::ExitCode;
+pub use terminal::Mouse;
 use tracetui_shared::kind::KindSet;
 
 /// Shows the dashboard until the user quits, then prints the account.
@@ -39,7 +43,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let Left { line, command } = dashboard::run(app, look(&args.screen), running, started.feed).await?;
+    let Left { line, command } = event_loop::run(app, look(&args.screen), running, started.feed).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);
@@ -67,5 +71,5 @@ fn look(screen: &cli::ScreenOptions) -> Look {
     };
     let colours = if plain { Colours::None } else { Colours::Sixteen };
     let mouse = if screen.mouse { Mouse::Taken } else { Mouse::Left };
-    Look { theme: Theme { colours, charset: dashboard::charset() }, mouse }
+    Look { theme: Theme { colours, charset: charset() }, mouse }
 }

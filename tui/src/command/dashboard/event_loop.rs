@@ -1,17 +1,15 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
-use super::outlet::LOOK;
-use super::say::{self, name, say};
-use super::session::{Frames, Happening, RunningTrace};
-use super::signals::{self, Second, Signals};
-pub use super::terminal::Mouse;
-use super::terminal::{self, Screen};
+use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::command::outlet::LOOK;
+use crate::command::say::{self, name, say};
+use crate::command::session::{Frames, Happening, RunningTrace};
+use crate::command::signals::{self, Second, Signals};
 use crate::event::names;
 use crate::source::command::{Ended, Happened, Running};
 use crate::source::feed::Feed;
-use crate::text::Charset;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
@@ -376,15 +374,4 @@ fn usage() -> Option<Usage> {
     // SAFETY: sysconf takes a number and gives one.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
     Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
-}
-
-/// The charset of the locale.
-pub fn charset() -> Charset {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
-    let locale = locale.to_ascii_lowercase();
-    match locale.contains("utf-8") || locale.contains("utf8") {
-        true => Charset::Utf8,
-        false => Charset::Ascii,
-    }
 }

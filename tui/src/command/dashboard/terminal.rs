@@ -1,7 +1,7 @@
 //! The terminal: set up for the dashboard, and restored on exit, on a panic and during a suspend.
 
-use super::outlet::{Inlet, Outlet, Patience};
-use super::{say, signals};
+use crate::command::outlet::{Inlet, Outlet, Patience};
+use crate::command::{say, signals};
 use crate::limits;
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
