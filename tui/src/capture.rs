@@ -1,7 +1,15 @@
 //! The capture filter: compiled from the filter language, installed by the source.
 
+use crate::limits;
 use std::sync::Arc;
 use tracetui_shared::capture::{Capture, CommGlobs};
+
+/// Cgroups that always pass to user space, because their id does not determine the path: 0 is unknown, and processes in
+/// the v2 root are named by another hierarchy.
+pub(crate) const NAMELESS_CGROUPS: [u64; 2] = [0, 1];
+
+/// Elements of the map of cgroups: there are as many paths, so that no cgroup that is known by its path lacks room.
+pub(crate) const CGROUPS_MAP: u32 = limits::CGROUPS as u32 + NAMELESS_CGROUPS.len() as u32;
 
 /// The capture filter with its lists: what the kernel side passes.
 #[derive(Clone, Debug, PartialEq, Eq)]

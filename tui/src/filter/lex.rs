@@ -4,9 +4,10 @@
 //! neither. In double quotes `\"`, `\\` and `\xNN` are escapes; any other backslash stays, so that `"a b\.c"` is
 //! the regex that it looks like. Upper-case AND, OR and NOT are keywords too.
 
-use super::ast::{Op, Spots, Test, value_text};
+use super::ast::{Op, Spots, Test};
 use super::error::FilterError;
 use super::fields;
+use super::quote::quoted;
 use std::ops::Range;
 
 /// What an expression is made of.
@@ -184,7 +185,7 @@ impl<'t> Lexer<'t> {
                 ("=", "~") => error.hint(format!("for a regex use `~`: {name}~...")),
                 _ => {
                     let value = rest.as_bytes().get(..bare_len(rest)).unwrap_or_default();
-                    error.hint(format!("write {name}{op}{}", value_text(value)))
+                    error.hint(format!("write {name}{op}{}", quoted(value)))
                 }
             });
         }

@@ -14,12 +14,14 @@
 
 mod ast;
 pub(crate) mod capture;
+mod display;
 mod error;
 mod eval;
 mod fields;
 mod glob;
 mod lex;
 mod parse;
+mod quote;
 #[cfg(test)]
 mod tests;
 
@@ -146,5 +148,5 @@ pub fn exactly(field: &str, value: &[u8]) -> String {
         matches!(look.shape, Shape::Text | Shape::List)
     });
     let value = if text { glob::escape(value) } else { value.to_vec() };
-    format!("{field}={}", ast::value_text(&value))
+    format!("{field}={}", display::value_text(&value))
 }

@@ -1,8 +1,10 @@
 //! The table of programs (attach point, requirements, what is missing without it), and the attach.
 
 use super::Way;
+use super::call::unless_interrupted;
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
+use super::status::ProbeStatus;
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
 use crate::source::host::machine::Release;
@@ -14,51 +16,8 @@ use aya::{Btf, Ebpf};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use tracetui_shared::kind::{Kind, KindSet, Slot, shows_most};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::Field::{self, *};
-
-/// The state of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeStatus {
-    /// The program in the probe object.
-    pub name: &'static str,
-    /// The kinds of events that it makes.
-    pub kinds: KindSet,
-    /// Whether it runs.
-    pub attached: bool,
-    /// Its attach point: `tp_btf sys_exit`.
-    pub how: String,
-    /// Why it does not run, or not at all its attach points, or what it does not see.
-    pub why: Option<String>,
-    /// What is not seen when it does not run.
-    pub missing: String,
-    /// Whether it is optional: the missing data is marked in each event, or counted.
-    pub optional: bool,
-    /// The remedy.
-    pub remedy: Option<String>,
-    /// Whether it may be preempted at its attach point between taking the time and writing the record.
-    pub preemptible: bool,
-}
-
-impl ProbeStatus {
-    /// Records that the kernel has attached this probe of opens, but does not run it.
-    pub(super) fn is_never_run(&mut self) {
-        if self.attached && shows_most(self.name, Kind::Open) {
-            self.attached = false;
-            self.why = Some("attached, but a file open by tracetui did not trigger it".to_owned());
-            self.remedy = Some("restart tracetui; if that does not help, reboot".to_owned());
-        }
-    }
-
-    /// Records why the better probe on this kernel is not used.
-    fn is_second_best(&mut self, better: &ProbeStatus) {
-        let reason = better.why.as_deref().unwrap_or("not attached");
-        let instead = format!("used instead of {}, the better probe on this kernel: {reason}", better.name);
-        let notes = [self.why.take(), Some(instead)].into_iter().flatten();
-        self.why = Some(notes.collect::<Vec<_>>().join("; "));
-        self.remedy = self.remedy.take().or_else(|| better.remedy.clone());
-    }
-}
 
 /// A place where a program attaches.
 enum Place {
@@ -611,41 +570,6 @@ fn plain(error: &ProgramError) -> Failure {
 
 fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, ProgramError> {
     object.program_mut(probe.name()).ok_or_else(|| ProgramError::InvalidName { name: probe.name().to_string() })
-}
-
-/// Loads a program, again when a signal came in between: the verifier then gives up with EAGAIN (`do_check`).
-pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    let mut loaded = load();
-    for _ in 0..INTERRUPTIONS {
-        if !loaded.as_ref().is_err_and(Interruptible::interrupted) {
-            break;
-        }
-        loaded = load();
-    }
-    loaded
-}
-
-/// The number of retries of an interrupted load.
-const INTERRUPTIONS: u32 = 20;
-
-/// An error that may be for a signal.
-pub(super) trait Interruptible {
-    /// Whether it may be.
-    fn interrupted(&self) -> bool;
-}
-
-impl Interruptible for std::io::Error {
-    fn interrupted(&self) -> bool {
-        self.raw_os_error() == Some(libc::EAGAIN)
-    }
-}
-
-impl Interruptible for ProgramError {
-    /// aya's second attempt, which asks for a log in a way that the kernel refuses, makes EINVAL of EAGAIN.
-    fn interrupted(&self) -> bool {
-        let ProgramError::LoadError { io_error, .. } = self else { return false };
-        io_error.interrupted() || io_error.raw_os_error() == Some(libc::EINVAL)
-    }
 }
 
 fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {

@@ -15,22 +15,14 @@
 
 use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements, load};
-use crate::capture::CaptureFilter;
+use crate::capture::{CaptureFilter, NAMELESS_CGROUPS};
 use crate::frame::host::Cgroup;
-use crate::limits;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
-
-/// Cgroups that always pass to user space, because their id does not determine the path: 0 is unknown, and processes in
-/// the v2 root are named by another hierarchy.
-const UNTOLD: [u64; 2] = [0, 1];
-
-/// Elements of the map of cgroups: there are as many paths, so that no cgroup that is known by its path lacks room.
-pub(super) const CGROUPS: u32 = limits::CGROUPS as u32 + UNTOLD.len() as u32;
 
 /// The maps, and what stands in them.
 pub(super) struct CaptureMaps {
@@ -88,7 +80,7 @@ impl CaptureMaps {
         for root in roots.values() {
             self.tree.insert(Plain(*root), Plain(*root), 0)?;
         }
-        for id in UNTOLD {
+        for id in NAMELESS_CGROUPS {
             self.cgroups.insert(id, 1, 0)?;
         }
         let Plain(mut judge) = self.capture.get(&0, 0)?;
@@ -249,7 +241,7 @@ impl CaptureMaps {
 
     /// Lets a cgroup through no more, until it is named again.
     pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
-        let told = (!UNTOLD.contains(&id.0)).then_some(id.0);
+        let told = (!NAMELESS_CGROUPS.contains(&id.0)).then_some(id.0);
         Ok(remove(&mut self.cgroups, told.into_iter())?)
     }
 
@@ -263,7 +255,7 @@ impl CaptureMaps {
             let path = all.iter().find(|cgroup| cgroup.id.0 == *id).map(|cgroup| &cgroup.path);
             path.is_some_and(|path| self.filter.cgroups.iter().any(|test| test.holds(path)))
         };
-        let gone: Vec<u64> = old.into_iter().filter(|id| !UNTOLD.contains(id) && !wanted(id)).collect();
+        let gone: Vec<u64> = old.into_iter().filter(|id| !NAMELESS_CGROUPS.contains(id) && !wanted(id)).collect();
         Ok(remove(&mut self.cgroups, gone.into_iter())?)
     }
 }

@@ -1,9 +1,9 @@
 //! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
 
-use super::attach::ProbeStatus;
-use super::capture;
+use super::status::ProbeStatus;
 use super::{CaptureError, LiveOptions};
 use crate::arch::{self, Arch};
+use crate::capture;
 use crate::source::host::btf::resolve::{
     Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
 };
@@ -269,7 +269,7 @@ pub(super) fn object(
         .override_global(TYPES_SYMBOL, &types[..], true)
         .map_max_entries("RING", options.ring_size)
         .map_max_entries("CAPTURE_TREE", options.tree_size)
-        .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS);
+        .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS_MAP);
     for map in PER_CPU {
         loader.map_max_entries(map, cpus);
     }

@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`load`] | loads the probe object: offsets, constants, map sizes |
+//! | [`call`], [`status`] | bpf(2), and what became of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
@@ -15,6 +16,7 @@
 //! [`Live::drain`] run.
 
 mod attach;
+mod call;
 mod capture;
 mod elements;
 pub(crate) mod engine;
@@ -22,10 +24,12 @@ mod load;
 mod loss;
 mod multi;
 mod ring;
+mod status;
 mod tasks;
 
-pub use attach::{ProbeStatus, hooked_functions, typed_tracepoints, users_of};
+pub use attach::{hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
+pub use status::ProbeStatus;
 
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;

@@ -4,7 +4,7 @@
 //! aya 0.14 supports neither this attach type nor such links, so both use raw system calls. The object and the maps are
 //! those of aya.
 
-use super::attach::unless_interrupted;
+use super::call::{bpf, unless_interrupted};
 use super::load::{Failure, KernelFacts, for_this_kernel};
 use super::loss;
 use aya::Ebpf;
@@ -13,7 +13,7 @@ use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 /// Where in a function a program runs.
@@ -207,18 +207,4 @@ fn prog_load(name: &str, code: &[bpf_insn], log: &mut [u8]) -> io::Result<OwnedF
     };
     // SAFETY: the attributes are as the command wants them; what they point to outlives the call.
     unsafe { bpf(BPF_PROG_LOAD, &attr) }
-}
-
-/// bpf(2) with a command that returns a descriptor.
-///
-/// # Safety
-/// `attr` is the command's part of `union bpf_attr`, and what it points to is as the command wants it.
-pub(super) unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
-    // SAFETY: as the caller says.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
-    match libc::c_int::try_from(fd) {
-        // SAFETY: a descriptor that is new.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

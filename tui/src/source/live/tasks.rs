@@ -10,8 +10,7 @@
 //! still complete: the descendants of a process are in its namespace or below (pid_namespaces(7)).
 
 use super::Started;
-use super::attach::unless_interrupted;
-use super::multi::bpf;
+use super::call::{bpf, unless_interrupted};
 use crate::source::host::{clock, procfs};
 use aya::programs::Iter;
 use aya::{Btf, Ebpf};
