@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 use tracetui::enrich::World;
-use tracetui::event::{Event, Seen};
+use tracetui::event::{Event, EventContext};
 use tracetui::filter::{Filter, NoNames, Scratch};
 use tracetui::source::synthetic::{Maker, payload};
 use tracetui_shared::id::Tgid;
@@ -37,17 +37,17 @@ fn main() {
     let events: Vec<Event<'_>> = maker.made.frames().filter_map(|frame| Event::decode(&frame).ok()).collect();
     let mut world = World::default();
     let processes: Vec<_> = events.iter().map(|event| world.apply(event)).collect();
-    let seen: Vec<Seen<'_>> = events
+    let seen: Vec<EventContext<'_>> = events
         .iter()
         .zip(&processes)
-        .map(|(event, process)| Seen { event, world: &world, process: process.as_ref(), clock_offset: 0 })
+        .map(|(event, process)| EventContext { event, world: &world, process: process.as_ref(), clock_offset: 0 })
         .collect();
     for text in FILTERS {
         measure(text, &seen);
     }
 }
 
-fn measure(text: &str, seen: &[Seen<'_>]) {
+fn measure(text: &str, seen: &[EventContext<'_>]) {
     let filter = match Filter::parse(text, &NoNames) {
         Ok(filter) => filter,
         Err(error) => return println!("{}", error.render()),

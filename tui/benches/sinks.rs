@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 use tracetui::enrich::World;
-use tracetui::event::{Event, Seen};
+use tracetui::event::{Event, EventContext};
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame, ProcessSeed, User};
 use tracetui::sink::{Format, csv::Csv, ndjson::Json, text::Text};
@@ -62,7 +62,7 @@ fn round(format: &mut impl Format, out: &mut Vec<u8>, kind: Kind, payload: &[u8]
             // Events are some microseconds apart, in time and in what they returned.
             event.header.time = BootNanos(seen.event.header.time.0 + i * 3_217);
             event.header.tgid = Tgid(48_000 + (i % 1000) as u32);
-            let seen = Seen { event: &event, ..*seen };
+            let seen = EventContext { event: &event, ..*seen };
             format.line(black_box(&seen), out);
             if out.len() >= BUFFER {
                 black_box(&out);
@@ -74,7 +74,7 @@ fn round(format: &mut impl Format, out: &mut Vec<u8>, kind: Kind, payload: &[u8]
     took
 }
 
-fn with_event(kind: Kind, payload: &[u8], mut f: impl FnMut(&Seen<'_>)) {
+fn with_event(kind: Kind, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) {
     let mut batch = host();
     batch.push(header(kind), payload);
     let mut world = World::default();
@@ -86,7 +86,7 @@ fn with_event(kind: Kind, payload: &[u8], mut f: impl FnMut(&Seen<'_>)) {
         let Ok(event) = Event::decode(&frame) else { continue };
         let process = world.apply(&event);
         let clock_offset = world.clock_offset();
-        f(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset });
+        f(&EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
 }
 

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 use tracetui::app::{App, Settings, language};
 use tracetui::budget::Budget;
-use tracetui::command::dashboard::event_loop::{self, Look};
+use tracetui::command::dashboard::event_loop::{self, Appearance};
 use tracetui::command::say::charset;
 use tracetui::frame::host::{Clock, Host, HostFrame, ProcessSeed, User};
 use tracetui::limits;
@@ -143,7 +143,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let budget = settings.budget;
     let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };
-    let look = Look { theme: Theme { colours, charset: charset() }, ..Look::default() };
+    let look = Appearance { theme: Theme { colours, charset: charset() }, ..Appearance::default() };
     let like = FrameHeader { ppid: Tgid(48_213), ..Maker::default().like };
     let maker = Maker { like, ns: BOOT, step_ns: 1000, start_ns: BOOT - 1_000_000_000, ..Maker::default() };
     let mut machine = Machine { pid: 0, step: 0, made: 0, polled: 0, rate, started: Instant::now() };

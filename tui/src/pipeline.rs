@@ -17,13 +17,13 @@ use crate::budget::Budget;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
-use crate::event::{Event, Seen};
+use crate::event::{Event, EventContext};
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Trace};
 use crate::frame::layout;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
-use command::{CommandTree, Whose};
+use command::{CommandTree, Owner};
 use gaps::Gaps;
 use order::Order;
 use requests::Requests;
@@ -35,7 +35,7 @@ use zerocopy::IntoBytes;
 
 /// What the receiver of an event did with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Taken {
+pub enum Disposition {
     /// Printed, recorded or kept.
     Delivered,
     /// Rejected by a filter.
@@ -242,7 +242,7 @@ impl Pipeline {
 
     /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one; and when there is no room
     /// for those that can, the oldest of them too.
-    pub fn release(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+    pub fn release(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
         let until = self.order.settled();
         if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
             self.release_until(at, to);
@@ -255,7 +255,7 @@ impl Pipeline {
     }
 
     /// Hands on everything that is left, in order of time.
-    pub fn finish(&mut self, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) {
+    pub fn finish(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(u64::MAX), &mut made);
         self.order.add_made(made);
@@ -263,7 +263,11 @@ impl Pipeline {
         self.finished = true;
     }
 
-    fn release_until(&mut self, until: BootNanos, to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken) -> usize {
+    fn release_until(
+        &mut self,
+        until: BootNanos,
+        to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
+    ) -> usize {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
         self.order.add_made(made);
@@ -298,7 +302,7 @@ fn release_one(
     counted: &mut ByKind,
     asked: KindSet,
     command: Option<&mut CommandTree>,
-    to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
+    to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
 ) {
     let event = match Event::decode(frame) {
         Ok(event) => event,
@@ -306,8 +310,8 @@ fn release_one(
     };
     let kind = event.kind();
     let process = world.apply(&event);
-    let whose = command.map_or(Whose::Commands, |tree| tree.whose(&event, process.as_deref()));
-    if let Some(counted) = counted.of(kind).filter(|_| whose == Whose::Own) {
+    let whose = command.map_or(Owner::Commands, |tree| tree.whose(&event, process.as_deref()));
+    if let Some(counted) = counted.of(kind).filter(|_| whose == Owner::Own) {
         counted.own += 1;
     }
     if frame.header.has(flag::BOOKKEEPING) {
@@ -316,21 +320,21 @@ fn release_one(
         }
         return;
     }
-    if whose != Whose::Commands || kind != Kind::Lost && !asked.contains(kind) {
+    if whose != Owner::Commands || kind != Kind::Lost && !asked.contains(kind) {
         if let Some(counted) = counted.of(kind) {
             counted.filtered += 1;
         }
         return;
     }
-    let seen = Seen { event: &event, world, process: process.as_ref(), clock_offset: world.clock_offset() };
+    let seen = EventContext { event: &event, world, process: process.as_ref(), clock_offset: world.clock_offset() };
     let taken = to(&seen, frame);
     if let Some(counted) = counted.of(kind) {
         match taken {
-            Taken::Delivered => {
+            Disposition::Delivered => {
                 counted.delivered += 1;
                 counted.cut += u64::from(event.cut());
             }
-            Taken::Filtered => counted.filtered += 1,
+            Disposition::Filtered => counted.filtered += 1,
         }
     }
 }
@@ -340,7 +344,7 @@ fn unread(
     frame: &FrameRef<'_>,
     world: &mut World,
     counted: &mut ByKind,
-    to: &mut dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken,
+    to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
 ) {
     let bookkeeping = frame.header.has(flag::BOOKKEEPING);
     if let Some(counted) = Kind::try_from(frame.header.kind).ok().and_then(|kind| counted.of(kind)) {
@@ -363,7 +367,7 @@ fn unread(
     push_lost(&record, &mut batch);
     for frame in batch.frames() {
         if let Ok(event) = Event::decode(&frame) {
-            let seen = Seen { event: &event, world, process: None, clock_offset: world.clock_offset() };
+            let seen = EventContext { event: &event, world, process: None, clock_offset: world.clock_offset() };
             to(&seen, &frame);
         }
     }

@@ -10,7 +10,7 @@ use tracetui::app::{App, Input, Settings, language};
 use tracetui::budget::Budget;
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
-use tracetui::pipeline::{Pipeline, Taken};
+use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::source::synthetic::Maker;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
@@ -187,7 +187,7 @@ impl Target for Counted {
         pipeline.feed(batch);
         pipeline.release(&mut |_, _| {
             *events += 1;
-            Taken::Delivered
+            Disposition::Delivered
         });
         while pipeline.spare().is_some() {}
     }
@@ -364,7 +364,7 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
     let mut whole = true;
     pipeline.finish(&mut |seen, _| {
         whole &= !seen.event.cut();
-        Taken::Delivered
+        Disposition::Delivered
     });
     let account = pipeline.account();
     assert_eq!((account.kind(Kind::Exec).delivered, account.cut, whole), (520, 0, true));

@@ -1,10 +1,10 @@
 //! Whatever bytes come as frames, the pipeline and the sinks neither panic nor hang, and the memory stays bounded.
 
 use proptest::prelude::*;
-use tracetui::event::Seen;
+use tracetui::event::EventContext;
 use tracetui::frame::host::{HostFrame, StatePart};
 use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Pipeline, Taken};
+use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
@@ -55,9 +55,9 @@ fn run(batches: Vec<Batch>) {
         let mut out = Vec::new();
         let mut sink = to_writer(format, &mut out);
         let mut pipeline = Pipeline::default();
-        let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+        let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
             sink.event(seen).expect("a Vec takes everything");
-            Taken::Delivered
+            Disposition::Delivered
         };
         for batch in batches.clone() {
             pipeline.feed(batch);
@@ -83,9 +83,9 @@ fn lines(batches: &[Batch], split: usize, restored: bool) -> String {
     let mut pipeline = Pipeline::default();
     let mut out = Vec::new();
     let mut sink = to_writer(FormatName::Json, &mut out);
-    let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         sink.event(seen).expect("a Vec takes everything");
-        Taken::Delivered
+        Disposition::Delivered
     };
     for (i, batch) in batches.iter().enumerate() {
         if restored && i == split {
@@ -129,7 +129,7 @@ proptest! {
         let mut pipeline = Pipeline::default();
         pipeline.restore(&state);
         let again = pipeline.state();
-        let mut take = |_: &Seen<'_>, _: &FrameRef<'_>| Taken::Delivered;
+        let mut take = |_: &EventContext<'_>, _: &FrameRef<'_>| Disposition::Delivered;
         pipeline.feed(again);
         pipeline.finish(&mut take);
     }

@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 use tracetui::budget::Budget;
-use tracetui::event::Seen;
+use tracetui::event::EventContext;
 use tracetui::frame::host::{Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, Trace, User};
 use tracetui::frame::{Batch, FrameRef};
-use tracetui::pipeline::{Pipeline, Taken};
+use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::sink::{FormatName, to_writer};
 use tracetui::source::synthetic::Maker;
 use tracetui_shared::header::FrameHeader;
@@ -207,9 +207,9 @@ fn asked() -> OpenRecord {
 fn fold(pipeline: &mut Pipeline, batches: &[Batch], format: FormatName, end: bool) -> String {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
-    let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         sink.event(seen).expect("a Vec takes everything");
-        if seen.event.kind() == Kind::Exit { Taken::Filtered } else { Taken::Delivered }
+        if seen.event.kind() == Kind::Exit { Disposition::Filtered } else { Disposition::Delivered }
     };
     for batch in batches {
         pipeline.feed(batch.clone());

@@ -2,7 +2,7 @@
 
 use crate::event::describe::args;
 use crate::event::process::Process;
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use crate::text::shell;
 
 /// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
@@ -43,7 +43,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The command of the event's process (exec: as passed), quoted for a shell. `None` if unknown.
-pub(crate) fn command(seen: &Seen<'_>) -> Option<String> {
+pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
     let mut exe = Vec::new();
     let area = match &seen.event.body {
         Body::Exec(exec) => {

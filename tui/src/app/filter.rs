@@ -4,7 +4,7 @@ use super::edit::{History, Line};
 use super::keymap::Press;
 use crate::app::edit::Edited;
 use crate::enrich::World;
-use crate::event::Seen;
+use crate::event::EventContext;
 use std::fmt;
 use std::ops::Range;
 use tracetui_shared::id::Tgid;
@@ -12,7 +12,7 @@ use tracetui_shared::id::Tgid;
 /// Decides which events are shown. It hides, it never stops collection.
 pub trait DisplayFilter: fmt::Debug {
     /// Whether the event is shown.
-    fn matches(&self, seen: &Seen<'_>) -> bool;
+    fn matches(&self, seen: &EventContext<'_>) -> bool;
 
     /// Whether it asks for kinds: only then may it hide gap rows.
     fn names_kinds(&self) -> bool {
@@ -30,7 +30,7 @@ pub trait DisplayFilter: fmt::Debug {
 
 /// The reason why a text is not a valid filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FilterError {
+pub struct FilterInputError {
     /// The place in the text, in bytes.
     pub at: Range<usize>,
     /// The message.
@@ -40,7 +40,7 @@ pub struct FilterError {
 }
 
 /// Reads a filter's text; the world knows the names of users and groups.
-pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterError>;
+pub(crate) type ParseFilter = fn(&str, &World) -> Result<Box<dyn DisplayFilter>, FilterInputError>;
 
 /// The filter, and the line in which it is edited.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct FilterState {
     parse: ParseFilter,
     parts: Vec<String>,
     applied: Option<Box<dyn DisplayFilter>>,
-    error: Option<FilterError>,
+    error: Option<FilterInputError>,
     line: Option<Line>,
     /// The text as it was before the line was opened.
     before: String,
@@ -99,7 +99,7 @@ impl FilterState {
     }
 
     /// The error in the line.
-    pub fn error(&self) -> Option<&FilterError> {
+    pub fn error(&self) -> Option<&FilterInputError> {
         self.error.as_ref()
     }
 
@@ -107,7 +107,7 @@ impl FilterState {
     ///
     /// # Errors
     /// If the text is not a valid filter; then nothing changes.
-    pub fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
+    pub fn set(&mut self, text: &str, world: &World) -> Result<(), FilterInputError> {
         self.applied = match text.trim() {
             "" => None,
             _ => Some((self.parse)(text, world)?),
@@ -117,7 +117,7 @@ impl FilterState {
     }
 
     /// Adds a part, unless it is there.
-    pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterError> {
+    pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
         if self.parts.iter().any(|known| known == part) {
             return Ok(Change::None);
         }
@@ -131,14 +131,14 @@ impl FilterState {
     }
 
     /// Removes the newest part.
-    pub fn peel(&mut self, world: &World) -> Result<Change, FilterError> {
+    pub fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
         match self.parts.split_last() {
             Some((_, older)) => self.take(&older.join(" "), world),
             None => Ok(Change::None),
         }
     }
 
-    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterError> {
+    fn take(&mut self, text: &str, world: &World) -> Result<Change, FilterInputError> {
         self.set(text, world)?;
         self.history.add(&self.text());
         Ok(Change::Applied)

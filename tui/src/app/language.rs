@@ -1,8 +1,8 @@
 //! The filter language as the dashboard's display filter.
 
-use super::filter::{DisplayFilter, FilterError};
+use super::filter::{DisplayFilter, FilterInputError};
 use crate::enrich::World;
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::filter::{Filter, Scratch};
 use std::cell::RefCell;
 use tracetui_shared::id::Tgid;
@@ -15,7 +15,7 @@ struct Language {
 }
 
 impl DisplayFilter for Language {
-    fn matches(&self, seen: &Seen<'_>) -> bool {
+    fn matches(&self, seen: &EventContext<'_>) -> bool {
         self.filter.matches(seen, &mut self.scratch.borrow_mut())
     }
 
@@ -36,9 +36,9 @@ impl DisplayFilter for Language {
 /// Reads an expression of the filter language.
 ///
 /// # Errors
-/// [`FilterError`] with the message, the place and a hint.
-pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterError> {
-    let filter = Filter::parse(text, world).map_err(|error| FilterError {
+/// [`FilterInputError`] with the message, the place and a hint.
+pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterInputError> {
+    let filter = Filter::parse(text, world).map_err(|error| FilterInputError {
         at: error.at,
         message: error.message,
         hint: error.hint,

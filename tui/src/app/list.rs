@@ -2,7 +2,7 @@
 
 use super::filter::DisplayFilter;
 use crate::enrich::World;
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
@@ -20,7 +20,7 @@ pub(crate) struct Shown<'a> {
 
 impl Shown<'_> {
     /// Whether an event is shown. Gap rows are, unless the filter asks for kinds and `lost` is none of them.
-    pub(crate) fn answer(&self, seen: &Seen<'_>) -> Answer {
+    pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
         let kind = seen.event.kind();
         let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
         if kind == Kind::Lost {

@@ -187,7 +187,7 @@ impl App {
     ///
     /// # Errors
     /// If the filter in the settings is not valid.
-    pub fn new(mut pipeline: Pipeline, settings: Settings) -> Result<App, filter::FilterError> {
+    pub fn new(mut pipeline: Pipeline, settings: Settings) -> Result<App, filter::FilterInputError> {
         pipeline.set_budget(settings.budget);
         let mut filter = FilterState::new(settings.parse);
         filter.set(&settings.filter, pipeline.world())?;

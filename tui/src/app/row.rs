@@ -1,7 +1,7 @@
 //! A row of the event list as raw bytes, by column, for drawing, searching and copying.
 
 use crate::event::describe::{self, Value};
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use crate::text::time;
 
 /// A column of the event list.
@@ -60,7 +60,7 @@ impl Column {
     }
 
     /// Appends the content. [`Column::Time`] is written by [`time_text`].
-    pub(crate) fn write(self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let header = &seen.event.header;
         match self {
             Column::Time => {}
@@ -78,7 +78,7 @@ impl Column {
     }
 }
 
-fn user(seen: &Seen<'_>, out: &mut Vec<u8>) {
+fn user(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     let uid = seen.event.header.uid;
     match seen.world.user(uid) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
@@ -87,7 +87,7 @@ fn user(seen: &Seen<'_>, out: &mut Vec<u8>) {
 }
 
 /// The working directory at the event if known, otherwise at the exec of the process.
-fn cwd(seen: &Seen<'_>, out: &mut Vec<u8>) {
+fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     match (&seen.event.body, seen.process) {
         (Body::Exec(exec), _) if exec.cwd.absent().is_none() => exec.cwd.write(out),
         (_, Some(process)) => out.extend_from_slice(&process.image.cwd),
@@ -96,12 +96,12 @@ fn cwd(seen: &Seen<'_>, out: &mut Vec<u8>) {
 }
 
 /// A field of the event by its name in filters.
-pub(crate) fn field<'a>(seen: &Seen<'a>, name: &str) -> Value<'a> {
+pub(crate) fn field<'a>(seen: &EventContext<'a>, name: &str) -> Value<'a> {
     describe::fields(seen.event.kind()).find(|field| field.name == name).map_or(Value::Null, |field| (field.get)(seen))
 }
 
 /// All columns with a space between, for a search.
-pub(crate) fn searched(seen: &Seen<'_>, out: &mut Vec<u8>) {
+pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     for column in Column::SEARCHED {
         column.write(seen, out);
         out.push(b' ');
@@ -176,7 +176,7 @@ fn seconds(ns: i128, digits: u32) -> String {
 }
 
 /// The whole row as one line of text, raw.
-pub(crate) fn line(seen: &Seen<'_>, base: &TimeBase, out: &mut Vec<u8>) {
+pub(crate) fn line(seen: &EventContext<'_>, base: &TimeBase, out: &mut Vec<u8>) {
     let clock = TimeBase { mode: TimeMode::Clock, ..*base };
     out.extend_from_slice(time_text(seen.event.header.time.0, seen.clock_offset, &clock).as_bytes());
     for column in [Column::Kind, Column::Pid, Column::Comm, Column::Result, Column::Detail] {

@@ -5,20 +5,20 @@ use super::search::{Found, Way, Wrapped};
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
 use crate::app::detail::{Size, Subject};
-use crate::app::filter::{Change, FilterError};
+use crate::app::filter::{Change, FilterInputError};
 use crate::app::list::Shown;
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::filter;
 use crate::frame::Batch;
 use crate::frame::FrameRef;
-use crate::pipeline::{Pipeline, Taken};
+use crate::pipeline::{Disposition, Pipeline};
 use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
 
 /// What the pipeline hands events to.
-type Receiver<'a> = dyn FnMut(&Seen<'_>, &FrameRef<'_>) -> Taken + 'a;
+type Receiver<'a> = dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition + 'a;
 
 /// Kept events that a slice asks the filter about, and rows that a slice of a search looks at.
 const SLICE: usize = 4_000;
@@ -72,7 +72,7 @@ impl App {
             if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
                 detail.append(&stored);
             }
-            Taken::Delivered
+            Disposition::Delivered
         });
         self.bound_events();
         let App { store, list, .. } = self;
@@ -418,7 +418,7 @@ impl App {
         self.changed(peeled);
     }
 
-    fn changed(&mut self, change: Result<Change, FilterError>) {
+    fn changed(&mut self, change: Result<Change, FilterInputError>) {
         match change {
             Ok(Change::Applied) => self.refilter(),
             Ok(Change::None) => {}

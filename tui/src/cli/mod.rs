@@ -1,6 +1,6 @@
 //! Command-line arguments. Invalid ones are reported here, with exit status 2, before anything is opened.
 //!
-//! Each subcommand has a struct. Shared options are flattened into them ([`TraceOptions`], [`ScreenOptions`]). A new
+//! Each subcommand has a struct. Shared options are flattened into them ([`TraceArgs`], [`ScreenOptions`]). A new
 //! subcommand needs a variant of [`Command`] here and a file in [`crate::command`].
 
 mod help;
@@ -77,7 +77,7 @@ pub struct Dashboard {
     pub screen: ScreenOptions,
     /// Tracing options.
     #[command(flatten)]
-    pub trace: TraceOptions,
+    pub trace: TraceArgs,
     /// The command to run.
     #[command(flatten)]
     pub run: Run,
@@ -95,7 +95,7 @@ pub struct Print {
     pub count: Option<u64>,
     /// Tracing options.
     #[command(flatten)]
-    pub trace: TraceOptions,
+    pub trace: TraceArgs,
     /// The command to run.
     #[command(flatten)]
     pub run: Run,
@@ -163,7 +163,7 @@ pub enum ReportFormat {
 
 /// The options of every command that traces.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct TraceOptions {
+pub struct TraceArgs {
     /// Size of the kernel's ring buffer, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
     pub ring_size: RingSize,
@@ -176,13 +176,13 @@ pub struct TraceOptions {
     // Last: its heading would stand above what follows.
     /// Filter options.
     #[command(flatten)]
-    pub filters: FilterOptions,
+    pub filters: FilterArgs,
 }
 
 /// Filter options as typed, not yet parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Filters (repeated or comma-separated values: or; different options: and)")]
-pub struct FilterOptions {
+pub struct FilterArgs {
     /// Process ids; a later process that reuses the id matches too
     #[arg(long, value_name = "N")]
     pub pid: Vec<String>,
@@ -209,8 +209,8 @@ pub struct FilterOptions {
     pub filter: Vec<String>,
 }
 
-impl From<&FilterOptions> for crate::filter::FilterOptions {
-    fn from(typed: &FilterOptions) -> crate::filter::FilterOptions {
+impl From<&FilterArgs> for crate::filter::FilterOptions {
+    fn from(typed: &FilterArgs) -> crate::filter::FilterOptions {
         let typed = typed.clone();
         crate::filter::FilterOptions {
             pid: typed.pid,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const SPARE: usize = 8;
 
 /// How often to look whether anything was taken.
-pub(super) const LOOK: Duration = Duration::from_millis(50);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The time limit for the thread to end.
 const ENDING: Duration = Duration::from_millis(300);
@@ -168,7 +168,7 @@ impl Outlet {
         let mut looked = Instant::now();
         while self.pending() {
             std::thread::sleep(Duration::from_millis(1));
-            if looked.elapsed() >= LOOK {
+            if looked.elapsed() >= POLL_INTERVAL {
                 looked = Instant::now();
                 if patience.over(self) && may_give_up() {
                     self.abandon();
@@ -342,7 +342,7 @@ impl Patience {
         Patience { limit, written: outlet.written(), since: Instant::now() }
     }
 
-    /// Whether something waits and nothing of it was taken for so long. To be asked every [`LOOK`] or so.
+    /// Whether something waits and nothing of it was taken for so long. To be asked every [`POLL_INTERVAL`] or so.
     pub(super) fn over(&mut self, outlet: &Outlet) -> bool {
         let written = outlet.written();
         if written != self.written || !outlet.pending() {

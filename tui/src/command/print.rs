@@ -1,16 +1,16 @@
 //! `tracetui print`: live events as lines.
 
-use super::outlet::{LOOK, Outlet, Patience};
+use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Addressee, Second, Signals};
 use crate::account::Account;
 use crate::cli;
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::filter::Scratch;
 use crate::frame::Batch;
-use crate::pipeline::{Pipeline, Taken};
+use crate::pipeline::{Disposition, Pipeline};
 use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
@@ -50,7 +50,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);
     pipeline.follow(&filters.rest.roots());
-    let wanted = Box::new(move |seen: &Seen<'_>| filters.passes(seen, &mut scratch));
+    let wanted = Box::new(move |seen: &EventContext<'_>| filters.passes(seen, &mut scratch));
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
@@ -98,7 +98,7 @@ struct Pump<'a, S> {
     /// Where the printer writes to.
     outlet: Outlet,
     /// Why the source was asked to end.
-    stopped: Option<Because>,
+    stopped: Option<StopReason>,
     /// The latest signal: from then on, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
     pace: Pace,
@@ -108,7 +108,7 @@ struct Pump<'a, S> {
 
 /// Why a trace ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Because {
+enum StopReason {
     /// Of a signal, and there is no COMMAND that has to answer it.
     Signal,
     /// All that was wanted is printed, or nothing more can be.
@@ -125,14 +125,14 @@ impl<S: Sink> Pump<'_, S> {
                 happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
                     match happening {
                         Happening::Signal(signal) => self.signalled(signal),
-                        Happening::Command(Happened::Ended(_)) => self.stop(Because::Command),
+                        Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
                         Happening::Command(Happened::Wrote(_)) => {}
                         Happening::Frames(batch) => result = result.and(self.print(batch)),
                         Happening::SourceEnded => break,
                     }
                 }
                 () = self.outlet.changed() => result = result.and(self.went_on()),
-                () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
+                () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
         }
         result = result.and(self.printer.finish());
@@ -149,7 +149,7 @@ impl<S: Sink> Pump<'_, S> {
                     self.signalled(signal);
                 },
                 () = self.outlet.changed() => {}
-                () = tokio::time::sleep(LOOK), if self.waits_impatiently() => self.look(),
+                () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
         }
     }
@@ -179,7 +179,7 @@ impl<S: Sink> Pump<'_, S> {
 
     fn heed(&mut self, flow: &io::Result<Flow>) {
         if !matches!(flow, Ok(Flow::Continue)) {
-            self.stop(Because::Printed);
+            self.stop(StopReason::Printed);
         }
     }
 
@@ -200,13 +200,13 @@ impl<S: Sink> Pump<'_, S> {
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
         match (self.trace.command(), signals::addressee(signal)) {
-            (None, _) | (_, Addressee::Tracetui) => self.stop(Because::Signal),
+            (None, _) | (_, Addressee::Tracetui) => self.stop(StopReason::Signal),
             (Some(command), Addressee::CommandByUs) => command.signal(signal),
             (Some(_), Addressee::CommandToo) => {}
         }
     }
 
-    fn stop(&mut self, because: Because) {
+    fn stop(&mut self, because: StopReason) {
         if self.stopped.is_none() {
             self.pace.keep(usize::MAX);
             self.stopped = Some(because);
@@ -231,14 +231,14 @@ impl<S: Sink> Pump<'_, S> {
         match (self.stopped, self.trace.command_end()) {
             (_, None) => ExitCode::SUCCESS,
             // That it was told to end is no failure of its own.
-            (Some(Because::Printed), _) => ExitCode::SUCCESS,
+            (Some(StopReason::Printed), _) => ExitCode::SUCCESS,
             (_, Some(ended)) => session::exit_code(ended),
         }
     }
 }
 
 /// Whether to print an event or a `lost` row (the filter language defines when those are hidden).
-pub type Predicate = Box<dyn FnMut(&Seen<'_>) -> bool>;
+pub type Predicate = Box<dyn FnMut(&EventContext<'_>) -> bool>;
 
 /// Whether to continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -354,9 +354,9 @@ impl<S: Sink> Printer<S> {
 }
 
 impl<S: Sink> Lines<S> {
-    fn take(&mut self, seen: &Seen<'_>) -> Taken {
+    fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
         if self.closed || self.left == Some(0) || !(self.wanted)(seen) {
-            return Taken::Filtered;
+            return Disposition::Filtered;
         }
         let written = self.sink.event(seen);
         // Should its line not be written, it is taken back in the end.
@@ -364,7 +364,7 @@ impl<S: Sink> Lines<S> {
         if seen.event.kind() != Kind::Lost {
             self.left = self.left.map(|left| left.saturating_sub(1));
         }
-        Taken::Delivered
+        Disposition::Delivered
     }
 
     fn flush(&mut self) {
@@ -498,7 +498,7 @@ mod tests {
         let mut printer = Printer::new(
             asked_for_opens(),
             to_writer(format, out.clone()),
-            Box::new(|_: &Seen<'_>| true) as Predicate,
+            Box::new(|_: &EventContext<'_>| true) as Predicate,
             count,
         );
         assert_eq!(printer.feed(sample::host()).expect("nothing to write"), Flow::Continue);
@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn what_the_filter_rejects_is_counted() {
         let out = Out::default();
-        let even = |seen: &Seen<'_>| seen.event.header.seq.is_multiple_of(2);
+        let even = |seen: &EventContext<'_>| seen.event.header.seq.is_multiple_of(2);
         let sink = to_writer(FormatName::Text, out.clone());
         let mut printer = Printer::new(asked_for_opens(), sink, Box::new(even), None);
         printer.feed(opens(0, 10, None)).expect("written");

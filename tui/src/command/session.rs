@@ -13,14 +13,14 @@ use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace};
 use crate::limits;
-use crate::source::command::{Ended, Happened, Held, Running, Streams};
+use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
 use crate::source::host::machine::{Capability, Machine};
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
-use crate::source::host::users::Names;
+use crate::source::host::users::AccountNames;
 use crate::source::host::{clock, confine};
 use crate::source::live::engine::LiveSource;
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
@@ -59,7 +59,7 @@ pub(crate) struct Request {
     /// The filter options.
     pub filters: Compiled,
     /// The COMMAND.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<HeldCommand>,
     /// What to trace.
     pub options: TraceOptions,
 }
@@ -70,11 +70,11 @@ impl Request {
     ///
     /// # Errors
     /// [`BadUsage`], or when the COMMAND cannot be forked.
-    pub(crate) fn read(args: &cli::TraceOptions, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
+    pub(crate) fn read(args: &cli::TraceArgs, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
         let filters = compile(&args.filters)?;
         let held = match run.command.as_slice() {
             [] => None,
-            argv => Some(Held::start(argv, streams).context("cannot start the command")?),
+            argv => Some(HeldCommand::start(argv, streams).context("cannot start the command")?),
         };
         let kinds = if args.filters.kind.is_empty() { filters.kinds | beside } else { filters.kinds };
         let mut capture = filters.capture.clone();
@@ -86,7 +86,7 @@ impl Request {
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
-            command: held.as_ref().map(Held::tgid),
+            command: held.as_ref().map(HeldCommand::tgid),
         };
         Ok(Request { filters, held, options })
     }
@@ -96,9 +96,9 @@ impl Request {
 ///
 /// # Errors
 /// When the event loop does not take its descriptors.
-pub(crate) fn release(held: Option<Held>) -> Result<Option<Running>> {
+pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
     let held = held.filter(|_| !signals::asked_to_end());
-    held.map(Held::release).transpose().context("cannot start the command")
+    held.map(HeldCommand::release).transpose().context("cannot start the command")
 }
 
 /// The messages before the account at the end, one line each.
@@ -232,9 +232,9 @@ pub struct BadUsage(String);
 ///
 /// # Errors
 /// [`BadUsage`], with a caret under the place.
-fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
-    struct HostNames(Names);
-    impl filter::Names for HostNames {
+fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
+    struct HostNames(AccountNames);
+    impl filter::NameLookup for HostNames {
         fn uid(&self, name: &str) -> Option<u32> {
             self.0.uid(name).ok().map(|uid| uid.0)
         }
@@ -243,7 +243,7 @@ fn compile(filters: &cli::FilterOptions) -> Result<Compiled, BadUsage> {
         }
     }
     let options = filter::FilterOptions::from(filters);
-    options.compile(&HostNames(Names::read())).map_err(|error| BadUsage(error.render()))
+    options.compile(&HostNames(AccountNames::read())).map_err(|error| BadUsage(error.render()))
 }
 
 /// A running trace.
@@ -509,7 +509,7 @@ fn note(probe: &ProbeStatus) -> Option<String> {
 fn first_batch(options: &TraceOptions, machine: &Machine, probes: &[ProbeStatus], cgroups: Vec<Cgroup>) -> Batch {
     let mut batch = Batch::default();
     let now = clock::now_boot();
-    let names = Names::read();
+    let names = AccountNames::read();
     let trace = Trace {
         kinds: options.kinds.bits(),
         command: options.command.unwrap_or(Tgid(0)),

@@ -7,7 +7,7 @@ mod state;
 
 use crate::budget::Budget;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
-use crate::event::{Body, Event, Names, exec::Exec};
+use crate::event::{Body, Components, Event, exec::Exec};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
 use rustc_hash::FxHashMap;
@@ -634,7 +634,7 @@ fn kept(argv: &[u8]) -> &[u8] {
     argv.get(..limits::KEPT_ARGV).unwrap_or(argv)
 }
 
-fn path(names: Names<'_>) -> Box<[u8]> {
+fn path(names: Components<'_>) -> Box<[u8]> {
     let mut out = Vec::new();
     if names.absent().is_none() && !names.bytes.is_empty() {
         names.write(&mut out);

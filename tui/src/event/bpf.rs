@@ -1,7 +1,7 @@
 //! `bpf`: a BPF program was loaded or attached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
-use super::{Body, Payload, Seen, names};
+use super::{Body, EventContext, Payload, names};
 use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, until_nul};
 use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
@@ -198,7 +198,7 @@ fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
     })
 }
 
-fn bpf<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+fn bpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Bpf(bpf) => get(bpf),
         _ => Value::Null,
@@ -206,20 +206,20 @@ fn bpf<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value
 }
 
 /// A value from the program's kernel object.
-fn of_prog<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+fn of_prog<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
     bpf(seen, |b| if b.has(has::PROG) { get(b) } else { Value::Unknown(b.why_missing()) })
 }
 
 /// A value of an attach; null for a load.
-fn of_attach<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
     bpf(seen, |b| if b.op() == "attach" { get(b) } else { Value::Null })
 }
 
-fn not_collected<'a>(_: &Seen<'a>) -> Value<'a> {
+fn not_collected<'a>(_: &EventContext<'a>) -> Value<'a> {
     Value::Unknown(Why::NotCollected)
 }
 
-fn attach_not_collected<'a>(seen: &Seen<'a>) -> Value<'a> {
+fn attach_not_collected<'a>(seen: &EventContext<'a>) -> Value<'a> {
     of_attach(seen, |_| Value::Unknown(Why::NotCollected))
 }
 

@@ -1,7 +1,7 @@
 //! The name, the description and the getter of every field. Filter fields, JSON keys, CSV columns, the detail pane and
 //! the documentation are derived from these tables.
 
-use super::{Names, Seen};
+use super::{Components, EventContext};
 use crate::text::time;
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ pub enum Value<'a> {
     /// Two texts from outside with a colon between them.
     Pair(&'a [u8], &'a [u8]),
     /// A path as components.
-    Path(Names<'a>),
+    Path(Components<'a>),
     /// Open flags by name.
     Flags(u64),
     /// Arguments, each followed by NUL.
@@ -179,7 +179,7 @@ pub struct Field {
     /// The description, with the kernel source.
     pub doc: &'static str,
     /// Gets the value from an event.
-    pub get: for<'a> fn(&Seen<'a>) -> Value<'a>,
+    pub get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
     /// The fields in it, for [`Shape::Object`].
     pub sub: &'static [Field],
 }
@@ -189,7 +189,7 @@ impl Field {
         name: &'static str,
         shape: Shape,
         doc: &'static str,
-        get: for<'a> fn(&Seen<'a>) -> Value<'a>,
+        get: for<'a> fn(&EventContext<'a>) -> Value<'a>,
     ) -> Field {
         Field { name, shape, doc, get, sub: &[] }
     }
@@ -202,16 +202,16 @@ impl std::fmt::Debug for Field {
 }
 
 /// The value of a process field: null on a row that is of no process.
-fn of_process<'a>(seen: &Seen<'a>, value: Value<'a>) -> Value<'a> {
+fn of_process<'a>(seen: &EventContext<'a>, value: Value<'a>) -> Value<'a> {
     if seen.process.is_some() { value } else { Value::Null }
 }
 
-fn uint<'a>(seen: &Seen<'a>, value: u64) -> Value<'a> {
+fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
     of_process(seen, Value::Uint(value))
 }
 
 /// A value that the probe could not read when it is 0.
-fn nonzero<'a>(seen: &Seen<'a>, value: u32) -> Value<'a> {
+fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
     of_process(seen, if value == 0 { Value::Unknown(Why::NoField) } else { Value::Uint(u64::from(value)) })
 }
 

@@ -1,7 +1,7 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
-use super::{Body, Names, Parts, Payload, Seen, names};
+use super::{Body, Components, EventContext, Parts, Payload, names};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exec::{ExecRecord, NO_ROOM};
 use tracetui_shared::record::mark;
@@ -16,9 +16,9 @@ pub struct Exec<'a> {
     /// The interpreter; empty if not a script.
     pub interp: &'a [u8],
     /// The executed file.
-    pub exe: Names<'a>,
+    pub exe: Components<'a>,
     /// The working directory.
-    pub cwd: Names<'a>,
+    pub cwd: Components<'a>,
     /// The arguments, each followed by NUL.
     pub argv: &'a [u8],
 }
@@ -28,8 +28,8 @@ impl<'a> Payload<'a> for Exec<'a> {
         let (record, mut parts) = Parts::fixed::<ExecRecord>(payload)?;
         let filename = parts.next(record.filename_len.into())?;
         let interp = parts.next(record.interp_len.into())?;
-        let exe = Names { bytes: parts.next(record.exe_len.into())?, marks: record.exe_marks };
-        let cwd = Names { bytes: parts.next(record.cwd_len.into())?, marks: record.cwd_marks };
+        let exe = Components { bytes: parts.next(record.exe_len.into())?, marks: record.exe_marks };
+        let cwd = Components { bytes: parts.next(record.cwd_len.into())?, marks: record.cwd_marks };
         Some(Exec { record, filename, interp, exe, cwd, argv: parts.rest() })
     }
 
@@ -78,14 +78,14 @@ impl Exec<'_> {
     }
 }
 
-fn exec<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
+fn exec<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exec<'a>) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Exec(exec) => get(exec),
         _ => Value::Null,
     }
 }
 
-fn names_value(names: Names<'_>, len: u16, failed: bool) -> Value<'_> {
+fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
     match names.absent() {
         Some(why) => Value::Unknown(why),
         None if failed && len == 0 => Value::Unknown(Why::Failed),

@@ -1,7 +1,7 @@
 //! `exit`: a process ended.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Payload, Seen, names};
+use super::{Body, EventContext, Parts, Payload, names};
 use crate::text::time;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exit::ExitRecord;
@@ -65,7 +65,7 @@ impl Exit {
     }
 }
 
-fn exit<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'a> {
+fn exit<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Exit(exit) => get(exit),
         _ => Value::Null,

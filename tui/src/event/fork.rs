@@ -1,7 +1,7 @@
 //! `fork`: a process was created.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Payload, Seen};
+use super::{Body, EventContext, Parts, Payload};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::fork::ForkRecord;
 
@@ -27,7 +27,7 @@ impl Payload<'_> for Fork {
     }
 }
 
-fn fork<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
+fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Fork(fork) => get(fork),
         _ => Value::Null,

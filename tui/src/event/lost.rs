@@ -1,7 +1,7 @@
 //! `lost`: missing events. Made in user space from the numbers and counters of the probes.
 
 use super::describe::{Field, Shape, Value};
-use super::{Body, Parts, Payload, Seen};
+use super::{Body, EventContext, Parts, Payload};
 use crate::text::grouped;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
@@ -100,7 +100,7 @@ impl Lost {
     }
 }
 
-fn lost<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'a> {
+fn lost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Lost(lost) => get(lost),
         _ => Value::Null,

@@ -167,7 +167,7 @@ impl<'a> Event<'a> {
 
 /// An event with its process and the tables: the view of sinks, filters and the dashboard.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct EventContext<'a> {
     /// The event.
     pub event: &'a Event<'a>,
     /// The tables.
@@ -178,7 +178,7 @@ pub struct Seen<'a> {
     pub clock_offset: i64,
 }
 
-impl Seen<'_> {
+impl EventContext<'_> {
     /// The RESULT column: `ok`, a descriptor, an exit code, an error's or a signal's name. Raw bytes, not escaped.
     pub fn result(&self, out: &mut Vec<u8>) {
         self.event.body.result(out);
@@ -212,14 +212,14 @@ pub trait Tables: std::fmt::Debug {
 
 /// An absolute path as a probe walked it: components leaf first, each followed by NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Names<'a> {
+pub struct Components<'a> {
     /// The components.
     pub bytes: &'a [u8],
     /// [`mark`]s.
     pub marks: u8,
 }
 
-impl<'a> Names<'a> {
+impl<'a> Components<'a> {
     /// The reason, if there is no path.
     pub fn absent(&self) -> Option<Why> {
         match self.marks {

@@ -3,7 +3,7 @@
 use super::describe::{Field, Shape, Value, Why, err_value};
 use crate::arch;
 
-use super::{Body, Names, Parts, Payload, Seen, names};
+use super::{Body, Components, EventContext, Parts, Payload, names};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
@@ -14,7 +14,7 @@ pub struct Open<'a> {
     /// The fixed part.
     pub record: OpenRecord,
     /// The opened file; if there is none, the caller's root.
-    pub names: Names<'a>,
+    pub names: Components<'a>,
     /// The path as asked.
     pub path: &'a [u8],
 }
@@ -22,7 +22,7 @@ pub struct Open<'a> {
 impl<'a> Payload<'a> for Open<'a> {
     fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
-        let mut names = Names { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
+        let mut names = Components { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };
         let path = parts.next(record.path_len.into())?;
         if names.marks & mark::SHARED != 0 && !is_as_asked(names, path, &record) {
             names.marks |= mark::RACED;
@@ -67,9 +67,9 @@ impl<'a> Open<'a> {
     }
 
     /// The caller's root, if it is not the root of its mount namespace.
-    pub fn root(&self) -> Option<Names<'a>> {
+    pub fn root(&self) -> Option<Components<'a>> {
         let above = self.names.bytes.get(self.record.root_off.into()..).filter(|names| !names.is_empty())?;
-        Some(Names { bytes: above, marks: 0 })
+        Some(Components { bytes: above, marks: 0 })
     }
 
     fn by_openat2(&self) -> bool {
@@ -89,7 +89,7 @@ impl<'a> Open<'a> {
 
 /// Whether a file that may be another one is what was asked for. It is when it has that very path, whoever put it there, or
 /// that name in the directory where a relative path starts. A last name that matches proves nothing.
-fn is_as_asked(names: Names<'_>, path: &[u8], record: &OpenRecord) -> bool {
+fn is_as_asked(names: Components<'_>, path: &[u8], record: &OpenRecord) -> bool {
     if record.how_marks & NEAR != 0 && names.leaf() == path {
         return true;
     }
@@ -98,7 +98,7 @@ fn is_as_asked(names: Names<'_>, path: &[u8], record: &OpenRecord) -> bool {
     found == path
 }
 
-fn open<'a>(seen: &Seen<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
+fn open<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Open<'a>) -> Value<'a>) -> Value<'a> {
     match &seen.event.body {
         Body::Open(open) => get(open),
         _ => Value::Null,

@@ -12,9 +12,9 @@ use super::ast::{Expr, Op, Spots, Test};
 use super::eval::{COMM_MAX, Check, Compiler, Node};
 use super::fields;
 use super::glob::{Glob, Piece};
-use super::{Filter, FilterError, Names, Scratch};
+use super::{Filter, FilterError, NameLookup, Scratch};
 use crate::capture::{CaptureFilter, CgroupTest};
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use tracetui_shared::capture::{Capture, CommGlobs, MAX_PIDS, MAX_ROOTS, MAX_UIDS, test};
 use tracetui_shared::kind::{Kind, KindSet};
 
@@ -61,7 +61,7 @@ pub struct Compiled {
 
 impl Compiled {
     /// Whether an event passes that has passed the capture filter.
-    pub fn passes(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    pub fn passes(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         let shown = match seen.event.body {
             Body::Lost(_) => self.show_lost,
             _ => self.kinds.contains(seen.event.kind()),
@@ -70,7 +70,7 @@ impl Compiled {
     }
 
     /// Whether an event from a recording passes, without a capture filter.
-    pub fn passes_whole(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    pub fn passes_whole(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         let shown = matches!(seen.event.body, Body::Lost(_)) || self.kinds.contains(seen.event.kind());
         shown && self.whole.matches(seen, scratch)
     }
@@ -81,7 +81,7 @@ impl FilterOptions {
     ///
     /// # Errors
     /// [`FilterError`], with the option whose value is wrong.
-    pub fn compile(&self, names: &dyn Names) -> Result<Compiled, FilterError> {
+    pub fn compile(&self, names: &dyn NameLookup) -> Result<Compiled, FilterError> {
         let expr = self.expr(names)?;
         let whole = Filter::of(expr.clone(), expr.to_string(), names)?;
         let mut lowered = Lowered::new(self.kind.is_empty(), &expr, names);
@@ -99,7 +99,7 @@ impl FilterOptions {
     }
 
     /// All options as one expression.
-    fn expr(&self, names: &dyn Names) -> Result<Expr, FilterError> {
+    fn expr(&self, names: &dyn NameLookup) -> Result<Expr, FilterError> {
         let lists = [
             ("--kind", "kind", &self.kind),
             ("--pid", "pid", &self.pid),
@@ -146,7 +146,7 @@ fn split(value: &str) -> Vec<&str> {
     items
 }
 
-fn option_test(option: &'static str, field: &str, item: &str, names: &dyn Names) -> Result<Expr, FilterError> {
+fn option_test(option: &'static str, field: &str, item: &str, names: &dyn NameLookup) -> Result<Expr, FilterError> {
     let of_option = |error: FilterError| FilterError { option: Some(option), ..error.within(item) };
     if item.is_empty() {
         return Err(of_option(FilterError::new(0..0, "missing value")));
@@ -157,14 +157,14 @@ fn option_test(option: &'static str, field: &str, item: &str, names: &dyn Names)
     Ok(Expr::Test(test))
 }
 
-fn expression(text: &str, names: &dyn Names) -> Result<Expr, FilterError> {
+fn expression(text: &str, names: &dyn NameLookup) -> Result<Expr, FilterError> {
     let of_option = |error: FilterError| FilterError { option: Some("--filter"), ..error };
     Filter::parse(text, names).map(|filter| filter.expr).map_err(of_option)
 }
 
 /// What was taken over by the kernel side so far.
 struct Lowered<'n> {
-    names: &'n dyn Names,
+    names: &'n dyn NameLookup,
     /// With [`Kind::Lost`], if it is shown.
     kinds: KindSet,
     tests: u32,
@@ -178,7 +178,7 @@ struct Lowered<'n> {
 impl<'n> Lowered<'n> {
     /// `by_default`: no `--kind` was given, so kinds that are not on by default (forks) are shown only if the expression
     /// asks for them.
-    fn new(by_default: bool, expr: &Expr, names: &'n dyn Names) -> Lowered<'n> {
+    fn new(by_default: bool, expr: &Expr, names: &'n dyn NameLookup) -> Lowered<'n> {
         let mut kinds = KindSet::ALL;
         if by_default {
             let asked = KindSet::ON_REQUEST.iter().filter(|kind| asks_for(*kind, expr, true, names));
@@ -303,7 +303,7 @@ fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
 }
 
 /// The kinds for which a part holds that is about the kind alone; `None` for any other part.
-fn kinds_of(part: &Expr, names: &dyn Names) -> Option<KindSet> {
+fn kinds_of(part: &Expr, names: &dyn NameLookup) -> Option<KindSet> {
     match part {
         Expr::All(parts) if !parts.is_empty() => {
             parts.iter().try_fold(KindSet::ALL, |kinds, p| Some(kinds & kinds_of(p, names)?))
@@ -325,7 +325,7 @@ fn kinds_of(part: &Expr, names: &dyn Names) -> Option<KindSet> {
 }
 
 /// Whether an expression names a kind among what it wants, by its name or by a field that only it has.
-fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn Names) -> bool {
+fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn NameLookup) -> bool {
     match expr {
         Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for(kind, part, wanted, names)),
         Expr::Not(inner) => asks_for(kind, inner, !wanted, names),

@@ -2,13 +2,13 @@
 //!
 //! Nothing is allocated for numbers, names, words and bytes; paths and flags are written into [`Scratch`].
 
-use super::Names;
+use super::NameLookup;
 use super::ast::{Expr, Op, Test};
 use super::error::{FilterError, did_you_mean};
-use super::fields::{self, Look, TREE};
+use super::fields::{self, Appearance, TREE};
 use super::glob::Glob;
 use crate::event::describe::{self, Shape, Value};
-use crate::event::{Seen, names};
+use crate::event::{EventContext, names};
 use crate::limits;
 use regex::bytes::{Regex, RegexBuilder};
 use std::io::Write as _;
@@ -49,7 +49,7 @@ pub(super) enum Node {
 /// A comparison of a field.
 #[derive(Clone, Debug)]
 pub(super) struct FieldTest {
-    pub(super) look: Look,
+    pub(super) look: Appearance,
     pub(super) check: Check,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct Word {
 // ---------------------------------------------------------------------------------------------------------- evaluate
 
 impl Node {
-    pub(super) fn holds(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    pub(super) fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         match self {
             Node::All(nodes) => nodes.iter().all(|node| node.holds(seen, scratch)),
             Node::Any(nodes) => nodes.iter().any(|node| node.holds(seen, scratch)),
@@ -98,7 +98,7 @@ impl Node {
 
     /// What a `lost` row could be: whether it may hold, and whether it may not. The missing events may have been any,
     /// so a term about something that the row does not have may go either way.
-    pub(super) fn may(&self, lost: &Seen<'_>, scratch: &mut Scratch) -> (bool, bool) {
+    pub(super) fn may(&self, lost: &EventContext<'_>, scratch: &mut Scratch) -> (bool, bool) {
         match self {
             Node::All(nodes) => {
                 nodes.iter().map(|n| n.may(lost, scratch)).fold((true, false), |a, b| (a.0 & b.0, a.1 | b.1))
@@ -146,11 +146,11 @@ impl Node {
 }
 
 impl FieldTest {
-    fn holds(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         self.look.of(seen.event.kind()).iter().any(|get| self.check.holds(&get(seen), &mut scratch.text))
     }
 
-    fn present(&self, seen: &Seen<'_>) -> bool {
+    fn present(&self, seen: &EventContext<'_>) -> bool {
         let absent = |value: Value<'_>| matches!(value, Value::Null | Value::Unknown(_));
         self.look.of(seen.event.kind()).iter().any(|get| !absent(get(seen)))
     }
@@ -201,7 +201,7 @@ fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) 
 }
 
 impl Word {
-    fn holds(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         let Some(regex) = &self.regex else { return false };
         if !scratch.columns_ready {
             scratch.columns.clear();
@@ -214,7 +214,7 @@ impl Word {
 }
 
 /// The columns but for the times, each followed by NUL, which none of them holds.
-fn columns(seen: &Seen<'_>, out: &mut Vec<u8>) {
+fn columns(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     let header = &seen.event.header;
     out.extend_from_slice(seen.event.kind().name().as_bytes());
     out.push(0);
@@ -240,14 +240,14 @@ fn columns(seen: &Seen<'_>, out: &mut Vec<u8>) {
 
 /// Makes expressions ready, with what that needs to know and to count.
 pub(super) struct Compiler<'n> {
-    pub(super) names: &'n dyn Names,
+    pub(super) names: &'n dyn NameLookup,
     regexes: usize,
     /// Whether a term is about the kind.
     pub(super) kind_named: bool,
 }
 
 impl<'n> Compiler<'n> {
-    pub(super) fn new(names: &'n dyn Names) -> Compiler<'n> {
+    pub(super) fn new(names: &'n dyn NameLookup) -> Compiler<'n> {
         Compiler { names, regexes: 0, kind_named: false }
     }
 

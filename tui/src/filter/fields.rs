@@ -2,14 +2,14 @@
 //! except for the aliases.
 
 use super::error::{FilterError, did_you_mean};
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::event::describe::{self, Field, Shape, Value};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// Takes a value from an event.
-pub(super) type Get = for<'a> fn(&Seen<'a>) -> Value<'a>;
+pub(super) type Get = for<'a> fn(&EventContext<'a>) -> Value<'a>;
 
 /// A field that only filters have: the process is this one or descends from it.
 pub(super) const TREE: &str = "tree";
@@ -19,13 +19,13 @@ const KINDS: usize = Kind::ALL.len() + 1;
 
 /// The fields that a name denotes, by kind.
 #[derive(Clone, Debug)]
-pub(super) struct Look {
+pub(super) struct Appearance {
     pub(super) shape: Shape,
     /// A term holds if it holds for any of them; none: the kind has no such field.
     by_kind: [Vec<Get>; KINDS],
 }
 
-impl Look {
+impl Appearance {
     pub(super) fn of(&self, kind: Kind) -> &[Get] {
         self.by_kind.get(kind as usize).map_or(&[], Vec::as_slice)
     }
@@ -60,7 +60,7 @@ fn field(kind: Kind, name: &str) -> Option<&'static Field> {
 }
 
 /// The fields that a name denotes; `None` if no kind has it.
-pub(super) fn look(name: &str) -> Option<Look> {
+pub(super) fn look(name: &str) -> Option<Appearance> {
     let mut by_kind = [const { Vec::new() }; KINDS];
     let mut shape = None;
     for kind in Kind::ALL {
@@ -71,7 +71,7 @@ pub(super) fn look(name: &str) -> Option<Look> {
             *slot = fields.into_iter().map(|field| field.get).collect();
         }
     }
-    shape.map(|shape| Look { shape, by_kind })
+    shape.map(|shape| Appearance { shape, by_kind })
 }
 
 /// Whether a filter may name it.

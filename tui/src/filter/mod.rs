@@ -32,13 +32,13 @@ pub use fields::names;
 pub use glob::Glob;
 
 use crate::enrich::World;
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use ast::Expr;
 use eval::{Compiler, Node};
 use tracetui_shared::id::Tgid;
 
 /// Maps the names of users and groups to ids, when a filter is parsed.
-pub trait Names {
+pub trait NameLookup {
     /// The user of that name.
     fn uid(&self, name: &str) -> Option<u32>;
     /// The group of that name.
@@ -49,7 +49,7 @@ pub trait Names {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoNames;
 
-impl Names for NoNames {
+impl NameLookup for NoNames {
     fn uid(&self, _: &str) -> Option<u32> {
         None
     }
@@ -59,7 +59,7 @@ impl Names for NoNames {
 }
 
 /// The names of the recording or the host.
-impl Names for World {
+impl NameLookup for World {
     fn uid(&self, name: &str) -> Option<u32> {
         self.user_id(name).map(|uid| uid.0)
     }
@@ -88,12 +88,12 @@ impl Filter {
     ///
     /// # Errors
     /// [`FilterError`] with the message, the place and a hint.
-    pub fn parse(text: &str, names: &dyn Names) -> Result<Filter, FilterError> {
+    pub fn parse(text: &str, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let expr = parse::parse(text).map_err(|error| error.within(text))?;
         Filter::of(expr, text.to_owned(), names)
     }
 
-    fn of(expr: Expr, text: String, names: &dyn Names) -> Result<Filter, FilterError> {
+    fn of(expr: Expr, text: String, names: &dyn NameLookup) -> Result<Filter, FilterError> {
         let mut compiler = Compiler::new(names);
         match compiler.node(&expr) {
             Ok(node) => Ok(Filter { text, expr, node, kind_named: compiler.kind_named }),
@@ -132,7 +132,7 @@ impl Filter {
     ///
     /// A `lost` row matches, unless the filter names kinds and excludes it for all possible missing events: `comm=x`
     /// and `kind!=fork comm=x` show it, `kind=open` hides it.
-    pub fn matches(&self, seen: &Seen<'_>, scratch: &mut Scratch) -> bool {
+    pub fn matches(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
         scratch.begin();
         match seen.event.body {
             Body::Lost(_) => !self.kind_named || self.node.may(seen, scratch).0,

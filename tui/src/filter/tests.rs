@@ -2,10 +2,10 @@
 
 use super::ast::{Expr, Op, Spots, Test};
 use super::capture::{Exactly, FilterOptions, comm_globs};
-use super::{Compiled, Filter, FilterError, Glob, Names, Scratch, exactly, fields, parse};
+use super::{Compiled, Filter, FilterError, Glob, NameLookup, Scratch, exactly, fields, parse};
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
-use crate::event::{Event, Seen};
+use crate::event::{Event, EventContext};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, User};
 use crate::limits;
@@ -26,7 +26,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 struct Known;
 
-impl Names for Known {
+impl NameLookup for Known {
     fn uid(&self, name: &str) -> Option<u32> {
         [("root", 0), ("alice", 1000), ("1st", 77)].iter().find(|(n, _)| *n == name).map(|(_, id)| *id)
     }
@@ -120,7 +120,7 @@ fn world() -> World {
 }
 
 /// Folds in what came before, then asks about the sample as the pipeline would.
-fn with_seen<T>(before: &[Sample], sample: &Sample, ask: impl FnOnce(&Seen<'_>) -> T) -> T {
+fn with_seen<T>(before: &[Sample], sample: &Sample, ask: impl FnOnce(&EventContext<'_>) -> T) -> T {
     let mut world = world();
     let mut batch = Batch::default();
     for (header, payload) in before.iter().chain([sample]) {
@@ -130,7 +130,7 @@ fn with_seen<T>(before: &[Sample], sample: &Sample, ask: impl FnOnce(&Seen<'_>) 
     let (event, before) = events.split_last().expect("a sample");
     before.iter().for_each(|event| drop(world.apply(event)));
     let process = world.apply(event);
-    ask(&Seen { event, world: &world, process: process.as_ref(), clock_offset: 1_700_000_000_000_000_000 })
+    ask(&EventContext { event, world: &world, process: process.as_ref(), clock_offset: 1_700_000_000_000_000_000 })
 }
 
 fn holds(text: &str, before: &[Sample], sample: &Sample) -> bool {

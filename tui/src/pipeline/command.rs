@@ -9,7 +9,7 @@ use tracetui_shared::id::Tgid;
 
 /// Whose an event is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whose {
+pub(super) enum Owner {
     /// The COMMAND's, or a descendant's.
     Commands,
     /// The COMMAND's before its first exec, when it still is tracetui.
@@ -37,24 +37,24 @@ impl CommandTree {
     }
 
     /// Whose this event is; each event is to be shown once, in order.
-    pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> Whose {
+    pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> Owner {
         match process {
-            Some(process) if !process.of_command => Whose::Others,
+            Some(process) if !process.of_command => Owner::Others,
             Some(process) if !self.runs && process.key.tgid == self.command => self.first(event),
             // A row about lost events is of no process: what was lost may have been the command's.
-            Some(_) | None => Whose::Commands,
+            Some(_) | None => Owner::Commands,
         }
     }
 
     /// Before its exec the command does nothing that a probe sees but execs that fail (one for each directory of `PATH`)
     /// and, when all did, its exit.
-    fn first(&mut self, event: &Event<'_>) -> Whose {
+    fn first(&mut self, event: &Event<'_>) -> Owner {
         match &event.body {
-            Body::Exec(exec) if exec.record.ret != 0 => Whose::Own,
-            Body::Exit(_) => Whose::Own,
+            Body::Exec(exec) if exec.record.ret != 0 => Owner::Own,
+            Body::Exit(_) => Owner::Own,
             _ => {
                 self.runs = true;
-                Whose::Commands
+                Owner::Commands
             }
         }
     }

@@ -8,14 +8,14 @@ use tracetui_shared::time::BootNanos;
 
 /// Where a frame stands: in which batch, and where there.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Position {
     time: BootNanos,
     batch: u64,
     offset: usize,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldBatch {
     batch: Batch,
     /// Frames of it that are not released yet.
     left: usize,
@@ -37,8 +37,8 @@ enum Source {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     /// Where the waiting frames stand; ties keep the order in which they were added.
-    places: Vec<Place>,
-    held: VecDeque<Held>,
+    places: Vec<Position>,
+    held: VecDeque<HeldBatch>,
     /// Bytes that the batches in `held` take.
     bytes: usize,
     /// The number of the first batch in `held`.
@@ -53,14 +53,14 @@ pub(super) struct Order {
 /// Collects the places of a batch's frames while it is still borrowed.
 #[derive(Debug)]
 pub(super) struct Index {
-    places: Vec<Place>,
+    places: Vec<Position>,
     batch: u64,
     before: usize,
 }
 
 impl Index {
     pub(super) fn add(&mut self, time: BootNanos, offset: usize) {
-        self.places.push(Place { time, batch: self.batch, offset });
+        self.places.push(Position { time, batch: self.batch, offset });
     }
 }
 
@@ -79,18 +79,18 @@ impl Order {
         match left {
             // Nothing of it waits: pieces of arguments, or what the host says.
             0 => self.spare(batch),
-            _ => self.hold(Held { batch, left, latest, source: Source::Reader }),
+            _ => self.hold(HeldBatch { batch, left, latest, source: Source::Reader }),
         }
     }
 
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: HeldBatch) {
         self.bytes += held.batch.room();
         self.held.push_back(held);
     }
 
     /// Bytes of what waits.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.places.capacity() * size_of::<Place>()
+        self.bytes + self.places.capacity() * size_of::<Position>()
     }
 
     /// Up to when everything has to be handed on, settled or not, so that what waits takes fewer than `bytes`; the oldest
@@ -116,7 +116,7 @@ impl Order {
         index.before = 0;
         // Their times say nothing about how far the ring was read: `self.latest` stays.
         self.places = index.places;
-        self.hold(Held { batch: made, left, latest, source: Source::Made });
+        self.hold(HeldBatch { batch: made, left, latest, source: Source::Made });
     }
 
     /// Nothing waited in the ring at this time: no earlier frame comes any more.
@@ -155,7 +155,7 @@ impl Order {
     fn recycle(&mut self) {
         while self.held.front().is_some_and(|held| held.left == 0) {
             self.first += 1;
-            let Some(Held { batch, source, .. }) = self.held.pop_front() else { return };
+            let Some(HeldBatch { batch, source, .. }) = self.held.pop_front() else { return };
             self.bytes -= batch.room();
             if source == Source::Reader {
                 self.spare(batch);

@@ -40,7 +40,7 @@ fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
 /// What came out, one word an event.
 fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
     let mut out = Vec::new();
-    let mut to = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+    let mut to = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         out.push(match &seen.event.body {
             Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
             Body::Lost(lost) => format!("lost {} {}", lost.record.count, lost.cause.word()),
@@ -48,7 +48,7 @@ fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
             Body::Exit(_) => format!("exit {}", seen.process.map_or(0, |p| p.key.tgid.0)),
             other => format!("{other:?}"),
         });
-        Taken::Delivered
+        Disposition::Delivered
     };
     if end {
         pipeline.finish(&mut to)
@@ -296,7 +296,7 @@ fn arguments_that_could_not_be_read_are_not_made_up() {
     let mut sink = to_writer(FormatName::Json, &mut lines);
     pipeline.finish(&mut |seen, _| {
         sink.event(seen).expect("a Vec takes everything");
-        Taken::Delivered
+        Disposition::Delivered
     });
     sink.finish().expect("a Vec takes everything");
     drop(sink);
@@ -555,14 +555,14 @@ fn a_number_that_is_used_again_is_not_the_command_though_its_exit_was_lost() {
 /// What passes `tree=100`, which is followed as it is before the first event.
 fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
     let mut out = Vec::new();
-    let mut take = |seen: &Seen<'_>, _: &FrameRef<'_>| {
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         let inside = seen.process.is_some_and(|process| seen.world.in_tree(process, Tgid(root)));
         if let Body::Open(open) = &seen.event.body
             && inside
         {
             out.push(String::from_utf8_lossy(open.path).into_owned());
         }
-        Taken::Delivered
+        Disposition::Delivered
     };
     pipeline.finish(&mut take);
     out
@@ -885,7 +885,7 @@ fn lines_of(layout: Layout, batch: Batch) -> String {
     let mut sink = to_writer(FormatName::Json, &mut out);
     pipeline.finish(&mut |seen, _| {
         sink.event(seen).expect("a Vec takes everything");
-        Taken::Delivered
+        Disposition::Delivered
     });
     sink.finish().expect("a Vec takes everything");
     drop(sink);

@@ -7,7 +7,7 @@
 
 use super::ndjson::Json;
 use super::{Format, integer};
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::event::describe::{COMMON, Field, Value};
 use crate::limits;
 use crate::text::time::Rfc3339;
@@ -80,7 +80,7 @@ impl Format for Csv {
         out.extend_from_slice(b",result,detail,json\r\n");
     }
 
-    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         for i in 0..self.fields.len() {
             if let Some(field) = self.fields.get(i).copied() {
                 self.value((field.get)(seen), out);

@@ -7,7 +7,7 @@ pub mod csv;
 pub mod ndjson;
 pub mod text;
 
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::limits;
 use crate::text::Charset;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// When the output cannot be written. The lines that waited for it are gone then.
-    fn event(&mut self, seen: &Seen<'_>) -> io::Result<()>;
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()>;
 
     /// Writes what waits: to be called when no event is about to follow.
     ///
@@ -61,7 +61,7 @@ pub struct Unwritten {
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn event(&mut self, seen: &Seen<'_>) -> io::Result<()> {
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
         (**self).event(seen)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -87,7 +87,7 @@ pub trait Format {
     fn head(&mut self, _out: &mut Vec<u8>) {}
 
     /// Appends the event's line, its end included.
-    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>);
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
     /// See [`Sink::set_zone`].
     fn set_zone(&mut self, _seconds: i32) {}
@@ -187,7 +187,7 @@ impl<F: Format, W: Write> Lines<F, W> {
 }
 
 impl<F: Format, W: Write> Sink for Lines<F, W> {
-    fn event(&mut self, seen: &Seen<'_>) -> io::Result<()> {
+    fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
         self.format.line(seen, &mut self.buffer);
         let kind = seen.event.kind();
         if kind != Kind::Lost {

@@ -5,7 +5,7 @@
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::{Format, integer};
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
 use crate::text::Charset;
@@ -53,7 +53,7 @@ impl Json {
     }
 
     /// Appends the object of the event.
-    pub fn object(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let Json { plans, values } = self;
         if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {
             values.object(steps, seen, out);
@@ -62,7 +62,7 @@ impl Json {
 }
 
 impl Format for Json {
-    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         self.object(seen, out);
         out.push(b'\n');
     }
@@ -90,7 +90,7 @@ struct Values {
 }
 
 impl Values {
-    fn object(&mut self, steps: &[Step], seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
         for step in steps {
             out.extend_from_slice(&step.key);
             self.value(step, seen, out);
@@ -98,7 +98,7 @@ impl Values {
         out.push(b'}');
     }
 
-    fn value(&mut self, step: &Step, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn value(&mut self, step: &Step, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let name = step.field.name;
         match (step.field.get)(seen) {
             Value::Null => out.extend_from_slice(b"null"),

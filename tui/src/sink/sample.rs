@@ -3,7 +3,7 @@
 use super::{FormatName, Sink, to_writer};
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
-use crate::event::{Event, Seen};
+use crate::event::{Event, EventContext};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, Clock, FIRST_KIND, Host, HostFrame};
 use crate::source::synthetic::comm;
@@ -145,7 +145,7 @@ pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader,
 }
 
 /// Shows one event with the host around it.
-pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&Seen<'_>)) {
+pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) {
     let mut batch = host();
     batch.push(header, payload);
     let mut world = World::default();
@@ -157,6 +157,6 @@ pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&
         let event = Event::decode(&frame).expect("an event");
         let process = world.apply(&event);
         let clock_offset = world.clock_offset();
-        f(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset });
+        f(&EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{Format, integer};
 use crate::event::lost::Lost;
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use crate::limits;
 use crate::text::time::clock_millis;
 use crate::text::{Charset, escape, width};
@@ -38,7 +38,7 @@ impl Text {
         self.raw.shrink_to(limits::SCRATCH);
     }
 
-    fn row(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn row(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         clock_millis(seen.unix_nanos(), self.zone_s, out);
         out.push(b' ');
         column(cells::KIND, out, |out| out.extend(seen.event.kind().name().bytes().map(|b| b.to_ascii_uppercase())));
@@ -53,7 +53,7 @@ impl Text {
         }
     }
 
-    fn lost(&mut self, seen: &Seen<'_>, lost: &Lost, out: &mut Vec<u8>) {
+    fn lost(&mut self, seen: &EventContext<'_>, lost: &Lost, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(b"-------- ");
         lost.sentence(out);
@@ -71,7 +71,7 @@ impl Text {
 }
 
 impl Format for Text {
-    fn line(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
+    fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         match &seen.event.body {
             Body::Lost(lost) => self.lost(seen, lost, out),
             _ => self.row(seen, out),
@@ -88,7 +88,7 @@ impl Format for Text {
     }
 }
 
-fn unix(boot_ns: u64, seen: &Seen<'_>) -> i128 {
+fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
     i128::from(boot_ns) + i128::from(seen.clock_offset)
 }
 

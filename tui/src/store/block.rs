@@ -1,7 +1,7 @@
 //! A block of kept events: their frames, and an index entry for each.
 
 use super::{Id, Stored};
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::event::process::Process;
 use crate::frame::FrameRef;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Block {
         self.bytes.capacity() - self.bytes.len() >= frame
     }
 
-    pub(super) fn push(&mut self, seen: &Seen<'_>, frame: &FrameRef<'_>) {
+    pub(super) fn push(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) {
         let kind = seen.event.kind();
         self.lost_rows += u64::from(kind == Kind::Lost);
         self.metas.push(Meta {

@@ -8,7 +8,7 @@ pub(crate) mod index;
 
 use crate::enrich::World;
 use crate::event::process::Process;
-use crate::event::{DecodeError, Event, Seen};
+use crate::event::{DecodeError, Event, EventContext};
 use crate::frame::FrameRef;
 use block::Block;
 use rustc_hash::FxHashMap;
@@ -77,9 +77,9 @@ impl<'a> Stored<'a> {
     }
 
     /// Calls a function with the event, its process and the tables.
-    pub fn with<R>(&self, world: &World, look: impl FnOnce(&Seen<'_>) -> R) -> Option<R> {
+    pub fn with<R>(&self, world: &World, look: impl FnOnce(&EventContext<'_>) -> R) -> Option<R> {
         let event = self.event().ok()?;
-        Some(look(&Seen { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
+        Some(look(&EventContext { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
     }
 }
 
@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// Adds an event, and evicts the oldest ones if necessary.
-    pub fn push(&mut self, seen: &Seen<'_>, frame: &FrameRef<'_>) -> Id {
+    pub fn push(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) -> Id {
         if !self.blocks.back().is_some_and(|block| block.has_room(frame.bytes.len())) {
             self.open_block(frame.bytes.len());
         }
@@ -228,7 +228,10 @@ mod tests {
         for frame in feed.batch().frames().filter(|frame| frame.header.kind < FIRST_KIND) {
             let event = Event::decode(&frame).expect("an open");
             let process = world.apply(&event);
-            store.push(&Seen { event: &event, world: &world, process: process.as_ref(), clock_offset: 5 }, &frame);
+            store.push(
+                &EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset: 5 },
+                &frame,
+            );
         }
         (store, world)
     }

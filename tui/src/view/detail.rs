@@ -9,7 +9,7 @@ use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
 use crate::event::process::Process;
-use crate::event::{Body, Payload, Seen, Tables as _, fields_of, names};
+use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
 use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
 use ratatui::Frame;
@@ -76,7 +76,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     Line::styled(format!("-- {who} {} {tabs}", "-".repeat(dashes)), theme.title())
 }
 
-fn event_title(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
+fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> String {
     let header = &seen.event.header;
     let kind = seen.event.kind().name().to_ascii_uppercase();
     let who = seen.process.map(|_| format!("{} {}  ", header.tgid.0, safe(header.comm(), theme))).unwrap_or_default();
@@ -177,7 +177,7 @@ impl Page<'_> {
     }
 
     /// The command, the file, and how it went.
-    fn of_event(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+    fn of_event(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let plain = Style::new();
         let mut lines = match &seen.event.body {
             Body::Exec(exec) => {
@@ -206,7 +206,7 @@ impl Page<'_> {
         lines
     }
 
-    fn of_exe(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+    fn of_exe(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let of = |name| {
             let value = crate::app::row::field(seen, name);
             value_text(&value, self.theme)
@@ -297,7 +297,7 @@ impl Page<'_> {
     }
 
     /// Every field of the event, as filters name them.
-    fn all_fields(&self, seen: &Seen<'_>) -> Vec<Line<'static>> {
+    fn all_fields(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let kind = seen.event.kind();
         let own = fields_of(kind).iter();
         let listed: Vec<&Field> =
@@ -336,7 +336,7 @@ impl Page<'_> {
         (lines, most)
     }
 
-    fn file(&self, seen: &Seen<'_>) -> Line<'static> {
+    fn file(&self, seen: &EventContext<'_>) -> Line<'static> {
         let (mut result, mut detail) = (Vec::new(), Vec::new());
         seen.result(&mut result);
         seen.detail(&mut detail);

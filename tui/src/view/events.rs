@@ -4,7 +4,7 @@ use super::theme::Theme;
 use super::{gap, put};
 use crate::app::App;
 use crate::app::row::{Column, TimeBase, TimeMode, time_text};
-use crate::event::Seen;
+use crate::event::EventContext;
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -102,7 +102,7 @@ fn row_line(row: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -
     })
 }
 
-fn event_line(seen: &Seen<'_>, columns: &Widths, base: &TimeBase, app: &App, theme: Theme) -> Line<'static> {
+fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &App, theme: Theme) -> Line<'static> {
     let mut line = Line::default();
     let found = app.search().pattern();
     for (column, cells) in columns {
@@ -117,7 +117,7 @@ fn event_line(seen: &Seen<'_>, columns: &Widths, base: &TimeBase, app: &App, the
     line
 }
 
-fn style_of(column: Column, seen: &Seen<'_>, theme: Theme) -> Style {
+fn style_of(column: Column, seen: &EventContext<'_>, theme: Theme) -> Style {
     match column {
         Column::Kind => theme.kind(seen.event.kind()),
         Column::Result if seen.event.failed() => theme.failure(),
@@ -126,7 +126,15 @@ fn style_of(column: Column, seen: &Seen<'_>, theme: Theme) -> Style {
 }
 
 /// The content of a column, padded to its width.
-fn cell(column: Column, cells: usize, raw: &[u8], seen: &Seen<'_>, base: &TimeBase, app: &App, theme: Theme) -> String {
+fn cell(
+    column: Column,
+    cells: usize,
+    raw: &[u8],
+    seen: &EventContext<'_>,
+    base: &TimeBase,
+    app: &App,
+    theme: Theme,
+) -> String {
     let charset = theme.charset;
     match column {
         Column::Time => {

@@ -3,11 +3,11 @@
 use super::theme::Theme;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::event::lost::Lost;
-use crate::event::{Body, Seen};
+use crate::event::{Body, EventContext};
 use crate::text;
 
 /// The row as a dashed line of `width` cells.
-pub(super) fn text(seen: &Seen<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
+pub(super) fn text(seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
     let mut detail = Vec::new();
     seen.detail(&mut detail);
     let detail = text::escape_in(&detail, theme.charset, width);
@@ -21,7 +21,7 @@ pub(super) fn text(seen: &Seen<'_>, base: &TimeBase, width: usize, theme: Theme)
     format!("{} {said} {}", "-".repeat(before), "-".repeat(dashes - before))
 }
 
-fn bounds(lost: &Lost, seen: &Seen<'_>, base: &TimeBase, width: usize) -> String {
+fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize) -> String {
     let mode = if base.mode == TimeMode::Delta { TimeMode::Clock } else { base.mode };
     let time = |ns| {
         let text = time_text(ns, seen.clock_offset, &TimeBase { mode, ..*base });

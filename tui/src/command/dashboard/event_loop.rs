@@ -3,7 +3,7 @@
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
-use crate::command::outlet::LOOK;
+use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
 use crate::command::session::{Frames, Happening, RunningTrace};
 use crate::command::signals::{self, Second, Signals};
@@ -32,7 +32,7 @@ const BATCHES: usize = 4;
 
 /// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Look {
+pub struct Appearance {
     /// Colours and charset.
     pub theme: Theme,
     /// Whether the mouse is captured.
@@ -41,7 +41,7 @@ pub struct Look {
 
 /// The result of the dashboard.
 #[derive(Debug)]
-pub struct Left {
+pub struct DashboardExit {
     /// The message.
     pub line: ExitLine,
     /// The status of the COMMAND, if it ended by itself.
@@ -54,7 +54,7 @@ pub struct Left {
 ///
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
-pub async fn run(app: App, look: Look, command: Option<Running>, feed: Feed) -> io::Result<Left> {
+pub async fn run(app: App, look: Appearance, command: Option<Running>, feed: Feed) -> io::Result<DashboardExit> {
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -89,13 +89,13 @@ pub async fn run(app: App, look: Look, command: Option<Running>, feed: Feed) -> 
     dashboard.write_output();
     match terminal::panicked() {
         true => Err(io::Error::other("a thread panicked")),
-        false => Ok(Left { line: dashboard.app.exit_line(), command }),
+        false => Ok(DashboardExit { line: dashboard.app.exit_line(), command }),
     }
 }
 
 struct Loop {
     app: App,
-    look: Look,
+    look: Appearance,
     trace: RunningTrace,
     /// Notified when the terminal is gone.
     gone: Arc<Notify>,
@@ -231,7 +231,7 @@ impl Loop {
             tokio::select! {
                 happening = self.trace.frames() => self.take_in(happening),
                 () = screen.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
         drop(screen);

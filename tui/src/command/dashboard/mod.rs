@@ -13,7 +13,7 @@ use crate::source::command::Streams;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
 use anyhow::{Result, anyhow};
-use event_loop::{Left, Look};
+use event_loop::{Appearance, DashboardExit};
 use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
@@ -43,7 +43,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let Left { line, command } = event_loop::run(app, look(&args.screen), running, started.feed).await?;
+    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), running, started.feed).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);
@@ -63,7 +63,7 @@ fn capture_text(filter: &str, command: &[OsString]) -> String {
     }
 }
 
-fn look(screen: &cli::ScreenOptions) -> Look {
+fn look(screen: &cli::ScreenOptions) -> Appearance {
     let plain = match screen.color {
         cli::Color::Always => false,
         cli::Color::Never => true,
@@ -71,5 +71,5 @@ fn look(screen: &cli::ScreenOptions) -> Look {
     };
     let colours = if plain { Colours::None } else { Colours::Sixteen };
     let mouse = if screen.mouse { Mouse::Taken } else { Mouse::Left };
-    Look { theme: Theme { colours, charset: charset() }, mouse }
+    Appearance { theme: Theme { colours, charset: charset() }, mouse }
 }

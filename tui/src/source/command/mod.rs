@@ -28,7 +28,7 @@ pub(crate) enum Streams {
 
 /// A COMMAND that waits for its release. Dropped instead, it ends without having run.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldCommand {
     process: Option<Process>,
     go: Option<PipeWriter>,
 }
@@ -95,12 +95,12 @@ impl std::fmt::Display for Ended {
     }
 }
 
-impl Held {
+impl HeldCommand {
     /// Forks a process that executes `argv` when it is released, as the user who invoked sudo, doas or pkexec.
     ///
     /// # Errors
     /// If the invoking user is unknown, or no process can be created.
-    pub(crate) fn start(argv: &[OsString], streams: Streams) -> io::Result<Held> {
+    pub(crate) fn start(argv: &[OsString], streams: Streams) -> io::Result<HeldCommand> {
         let user = Invoker::of_environment()?;
         let (hold, go) = io::pipe()?;
         let (failure, report) = io::pipe()?;
@@ -122,7 +122,7 @@ impl Held {
         let name = argv.first().cloned().unwrap_or_default();
         // A process that cannot be waited for ends when `go` closes.
         let process = Process { pid, tgid, name, pidfd: pidfd(pid)?, failure, output };
-        Ok(Held { process: Some(process), go: Some(go) })
+        Ok(HeldCommand { process: Some(process), go: Some(go) })
     }
 
     /// Its process id, as the probes see it.
@@ -144,7 +144,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldCommand {
     fn drop(&mut self) {
         if let Some(process) = &self.process {
             // Where we may not kill it, the closed pipe ends it.
@@ -327,7 +327,7 @@ mod tests {
 
     /// Runs a command to its end; how it ended, and its output.
     fn run(words: &[&str]) -> (Ended, String) {
-        let held = Held::start(&argv(words), Streams::Captured).expect("room for a process");
+        let held = HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut running = held.release().expect("released");
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn one_that_is_stopped_takes_the_signal_that_ends_it() {
-        let held = Held::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
+        let held = HeldCommand::start(&argv(&["sh", "-c", "echo $$; kill -STOP $$"]), Streams::Captured).expect("room");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut running = held.release().expect("released");
@@ -407,7 +407,8 @@ mod tests {
 
     #[test]
     fn one_that_is_not_released_ends_without_having_run() {
-        let held = Held::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
+        let held =
+            HeldCommand::start(&argv(&["touch", "/tmp/must-not-be"]), Streams::Captured).expect("room for a process");
         let pid = held.process.as_ref().expect("held").pid;
         assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
         drop(held);

@@ -33,23 +33,23 @@ pub(crate) enum NameError {
 
 /// The accounts of /etc/passwd and /etc/group, in the files' order; [`limits::ACCOUNTS`] of each at most.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct AccountNames {
     users: Vec<User>,
     groups: Vec<Group>,
 }
 
-impl Names {
+impl AccountNames {
     /// Reads both files. One that is not there or not readable has no accounts: numbers are shown then.
-    pub(crate) fn read() -> Names {
-        Names::parse(
+    pub(crate) fn read() -> AccountNames {
+        AccountNames::parse(
             &read_bounded("/etc/passwd", FILE_MAX).unwrap_or_default(),
             &read_bounded("/etc/group", FILE_MAX).unwrap_or_default(),
         )
     }
 
     /// Takes the texts of the files. Lines that are no accounts are skipped.
-    pub(crate) fn parse(passwd: &[u8], group: &[u8]) -> Names {
-        Names {
+    pub(crate) fn parse(passwd: &[u8], group: &[u8]) -> AccountNames {
+        AccountNames {
             users: accounts(passwd).map(|(uid, name)| User { uid: Uid(uid), name }).collect(),
             groups: accounts(group).map(|(gid, name)| Group { gid: Gid(gid), name }).collect(),
         }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn accounts_are_read_and_odd_lines_are_skipped() {
-        let names = Names::parse(PASSWD, b"wheel:x:10:ana,ben\n");
+        let names = AccountNames::parse(PASSWD, b"wheel:x:10:ana,ben\n");
         let users: Vec<_> = names.users().into_iter().map(|user| (user.uid.0, user.name)).collect();
         assert_eq!(users, [(0, "root".to_owned()), (4_294_967_294, "last".to_owned())]);
         assert_eq!(names.groups(), [Group { gid: Gid(10), name: "wheel".to_owned() }]);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_name_service_is_asked_for_names_that_the_files_lack() {
-        let none = Names::default();
+        let none = AccountNames::default();
         assert_eq!(none.uid("root").expect("everywhere"), Uid(0));
         assert_eq!(none.gid("root").expect("everywhere"), Gid(0));
         assert!(matches!(none.uid("no such user here"), Err(NameError::NoUser(_))));
@@ -175,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(passwd: Vec<u8>, group in "[a:0-9\n+#]{0,200}") {
-            let names = Names::parse(&passwd, group.as_bytes());
+            let names = AccountNames::parse(&passwd, group.as_bytes());
             prop_assert!(names.users().len() + names.groups().len() <= passwd.len() + group.len());
         }
     }

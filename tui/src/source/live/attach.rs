@@ -20,20 +20,20 @@ use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::Field::{self, *};
 
 /// A place where a program attaches.
-enum Place {
+enum AttachPoint {
     /// A tracepoint with typed arguments: the first of these names that the kernel has.
     Btf(&'static [&'static str]),
     /// Tracepoints of a category in tracefs, of which the first must be there, and what is read of their records.
-    Classic(&'static str, Names, Record),
+    Classic(&'static str, FunctionNames, Record),
     /// The return of a function, with its arguments (a trampoline).
     Exit(&'static str),
     /// The entry or the return of functions, all at once (`BPF_TRACE_KPROBE_MULTI`, 5.18+): those that the kernel has; the
     /// first must be there.
-    Functions(At, Names),
+    Functions(At, FunctionNames),
 }
 
-/// Names on an architecture.
-type Names = fn(&Arch) -> &'static [&'static str];
+/// Names of functions on an architecture.
+type FunctionNames = fn(&Arch) -> &'static [&'static str];
 
 /// Fields of a classic tracepoint's record that a program reads at fixed places: name, place, bytes.
 type Record = &'static [(&'static str, usize, usize)];
@@ -51,7 +51,7 @@ struct Probe {
     makes: Makes,
     /// Whether the events are also reported without it, with less data.
     optional: bool,
-    place: Place,
+    place: AttachPoint,
     /// The fields that it requires.
     needs: &'static [&'static [Field]],
     missing: &'static str,
@@ -122,106 +122,106 @@ const BPFS: &str = "BPF program loads and attachments";
 const EXEC_BTF: Probe = Probe {
     makes: Makes::Events(Slot::ExecBtf),
     optional: false,
-    place: Place::Btf(&["sched_process_exec"]),
+    place: AttachPoint::Btf(&["sched_process_exec"]),
     needs: &[HEADER, WALK, EXEC, BPRM],
     missing: EXECS,
 };
 const EXEC_TP: Probe = Probe {
     makes: Makes::Events(Slot::ExecTp),
     optional: false,
-    place: Place::Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
+    place: AttachPoint::Classic("sched", |_| &["sched_process_exec"], &[("filename", 8, 4), ("old_pid", 16, 4)]),
     needs: &[HEADER, WALK, EXEC],
     missing: EXECS,
 };
 const EXIT_BTF: Probe = Probe {
     makes: Makes::Events(Slot::ExitBtf),
     optional: false,
-    place: Place::Btf(&["sched_process_exit"]),
+    place: AttachPoint::Btf(&["sched_process_exit"]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
 const EXIT_TP: Probe = Probe {
     makes: Makes::Events(Slot::ExitTp),
     optional: false,
-    place: Place::Classic("sched", |_| &["sched_process_exit"], &[]),
+    place: AttachPoint::Classic("sched", |_| &["sched_process_exit"], &[]),
     needs: &[HEADER, EXIT],
     missing: EXITS,
 };
 const FORK_BTF: Probe = Probe {
     makes: Makes::Events(Slot::ForkBtf),
     optional: false,
-    place: Place::Btf(&["sched_process_fork"]),
+    place: AttachPoint::Btf(&["sched_process_fork"]),
     needs: &[HEADER],
     missing: FORKS,
 };
 const SYS_EXIT_BTF: Probe = Probe {
     makes: Makes::Events(Slot::OpenSysExit),
     optional: false,
-    place: Place::Btf(&["sys_exit"]),
+    place: AttachPoint::Btf(&["sys_exit"]),
     needs: &[HEADER, WALK, FILES, SYSCALL, EXEC, BPF],
     missing: "file opens, BPF program loads and attachments, failed execs",
 };
 const EXEC_FAIL_TP: Probe = Probe {
     makes: Makes::Events(Slot::ExecFailTp),
     optional: false,
-    place: Place::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
+    place: AttachPoint::Classic("syscalls", |_| &["sys_exit_execve", "sys_exit_execveat"], RET),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "failed execs",
 };
 const OPEN_TP: Probe = Probe {
     makes: Makes::Events(Slot::OpenTp),
     optional: false,
-    place: Place::Classic("syscalls", |arch| arch.open_tracepoints, RET),
+    place: AttachPoint::Classic("syscalls", |arch| arch.open_tracepoints, RET),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
 const URING_SUBMIT_BTF: Probe = Probe {
     makes: Makes::Events(Slot::UringSubmit),
     optional: false,
-    place: Place::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
+    place: AttachPoint::Btf(&["io_uring_submit_req", "io_uring_submit_sqe"]),
     needs: &[HEADER, URING],
     missing: "the arguments of io_uring opens",
 };
 const URING_SUBMIT_TP: Probe = Probe {
     makes: Makes::Events(Slot::UringSubmitTp),
-    place: Place::Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
+    place: AttachPoint::Classic("io_uring", |_| &["io_uring_submit_req"], REQ),
     ..URING_SUBMIT_BTF
 };
 const URING_REFUSED_BTF: Probe = Probe {
     makes: Makes::Events(Slot::UringRefused),
     optional: true,
-    place: Place::Btf(&["io_uring_req_failed"]),
+    place: AttachPoint::Btf(&["io_uring_req_failed"]),
     needs: &[HEADER, URING],
     missing: "refusals by io_uring: a refused request may show the arguments of an earlier one",
 };
 const URING_REFUSED_TP: Probe = Probe {
     makes: Makes::Events(Slot::UringRefusedTp),
-    place: Place::Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
+    place: AttachPoint::Classic("io_uring", |_| &["io_uring_req_failed"], REQ),
     ..URING_REFUSED_BTF
 };
 const URING_COMPLETE_BTF: Probe = Probe {
     makes: Makes::Events(Slot::OpenUring),
     optional: false,
-    place: Place::Btf(&["io_uring_complete"]),
+    place: AttachPoint::Btf(&["io_uring_complete"]),
     needs: &[HEADER, WALK, FILES, URING],
     missing: "file opens through io_uring",
 };
 const URING_COMPLETE_TP: Probe = Probe {
     makes: Makes::Events(Slot::OpenUringTp),
-    place: Place::Classic("io_uring", |_| &["io_uring_complete"], REQ),
+    place: AttachPoint::Classic("io_uring", |_| &["io_uring_complete"], REQ),
     ..URING_COMPLETE_BTF
 };
 const URING_QUIET: Probe = Probe {
     makes: Makes::Events(Slot::OpenUringQuiet),
     optional: true,
-    place: Place::Exit("io_openat2"),
+    place: AttachPoint::Exit("io_openat2"),
     missing: "io_uring opens without a completion (IOSQE_CQE_SKIP_SUCCESS); counted as lost where requests are seen",
     ..URING_COMPLETE_BTF
 };
 const BPF_TP: Probe = Probe {
     makes: Makes::Events(Slot::BpfTp),
     optional: false,
-    place: Place::Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
+    place: AttachPoint::Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
@@ -229,35 +229,35 @@ const BPF_TP: Probe = Probe {
 const OPEN_MULTI: Probe = Probe {
     makes: Makes::Events(Slot::OpenMulti),
     optional: false,
-    place: Place::Functions(At::Return, |arch| arch.opens),
+    place: AttachPoint::Functions(At::Return, |arch| arch.opens),
     needs: &[HEADER, WALK, FILES, SYSCALL],
     missing: OPENS,
 };
 const BPF_MULTI: Probe = Probe {
     makes: Makes::Events(Slot::BpfMulti),
     optional: false,
-    place: Place::Functions(At::Return, |arch| arch.bpfs),
+    place: AttachPoint::Functions(At::Return, |arch| arch.bpfs),
     needs: &[HEADER, FILES, SYSCALL, BPF],
     missing: BPFS,
 };
 const EXEC_FAIL_MULTI: Probe = Probe {
     makes: Makes::Events(Slot::ExecFailMulti),
     optional: false,
-    place: Place::Functions(At::Return, |arch| arch.execs),
+    place: AttachPoint::Functions(At::Return, |arch| arch.execs),
     needs: &[HEADER, WALK, SYSCALL, EXEC],
     missing: "failed execs",
 };
 const EXEC_BPRM_MULTI: Probe = Probe {
     makes: Makes::Part { of: Slot::ExecTp, program: "exec_bprm_multi" },
     optional: true,
-    place: Place::Functions(At::Entry, |_| &["finalize_exec"]),
+    place: AttachPoint::Functions(At::Entry, |_| &["finalize_exec"]),
     needs: &[HEADER, BPRM],
     missing: "script interpreters",
 };
 const FORK_MULTI: Probe = Probe {
     makes: Makes::Events(Slot::ForkMulti),
     optional: false,
-    place: Place::Functions(At::Entry, |_| &["wake_up_new_task"]),
+    place: AttachPoint::Functions(At::Entry, |_| &["wake_up_new_task"]),
     needs: &[HEADER],
     missing: FORKS,
 };
@@ -335,10 +335,10 @@ fn order(first: Way, preemptible: bool) -> [Way; 3] {
 /// An attached program; detaches when dropped.
 pub(super) struct Link {
     pub(super) program: &'static str,
-    held: Held,
+    held: LinkHandle,
 }
 
-enum Held {
+enum LinkHandle {
     Btf(#[allow(dead_code)] BtfTracePointLink),
     Classic(#[allow(dead_code)] TracePointLink),
     Exit(#[allow(dead_code)] FExitLink),
@@ -349,8 +349,8 @@ impl Link {
     /// Events that passed it without a run of the program.
     pub(super) fn missed(&self) -> u64 {
         match &self.held {
-            Held::Functions(link) => multi::missed(link),
-            Held::Btf(_) | Held::Classic(_) | Held::Exit(_) => 0,
+            LinkHandle::Functions(link) => multi::missed(link),
+            LinkHandle::Btf(_) | LinkHandle::Classic(_) | LinkHandle::Exit(_) => 0,
         }
     }
 }
@@ -412,13 +412,13 @@ struct Attacher<'a> {
 /// The links and the status of a program.
 struct Outcome {
     status: ProbeStatus,
-    links: Vec<Held>,
+    links: Vec<LinkHandle>,
     program: Option<OwnedFd>,
 }
 
 /// A program that runs, and a note on places where it does not.
 struct Running {
-    links: Vec<Held>,
+    links: Vec<LinkHandle>,
     program: Option<OwnedFd>,
     note: Option<String>,
 }
@@ -490,16 +490,16 @@ impl Attacher<'_> {
         if let Some(why) = self.facts.lacks(probe.needs) {
             return Err(Failure { why, remedy: None });
         }
-        if self.btf.is_none() && matches!(probe.place, Place::Btf(_) | Place::Exit(_)) {
+        if self.btf.is_none() && matches!(probe.place, AttachPoint::Btf(_) | AttachPoint::Exit(_)) {
             return Err(Failure {
                 why: format!("{RUNNING} does not exist, and this probe needs its type ids"),
                 remedy: Some("boot a kernel with CONFIG_DEBUG_INFO_BTF=y".to_string()),
             });
         }
-        if let Place::Functions(at, names) = &probe.place {
+        if let AttachPoint::Functions(at, names) = &probe.place {
             return self.functions(probe, *at, names(self.arch));
         }
-        if let Place::Exit(name) = probe.place
+        if let AttachPoint::Exit(name) = probe.place
             && !self.facts.functions.contains(&name)
         {
             return Err(no_function(name));
@@ -508,7 +508,7 @@ impl Attacher<'_> {
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
         // What the kernel skips of those at a return stays untold and is counted as that.
-        let counted = !matches!(probe.place, Place::Exit(_));
+        let counted = !matches!(probe.place, AttachPoint::Exit(_));
         let fd = program.fd().ok().filter(|_| counted).and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place, self.arch)?;
         Ok(Running { links, program: fd, note })
@@ -522,7 +522,7 @@ impl Attacher<'_> {
         }
         let program = self.functions.load(probe.name()).map_err(|error| refusal(probe, &error.0, &error.1))?;
         let link = Functions::attach(&program, at, &there)?;
-        Ok(Running { links: vec![Held::Functions(link)], program: Some(program), note: None })
+        Ok(Running { links: vec![LinkHandle::Functions(link)], program: Some(program), note: None })
     }
 
     /// Loads once more, for the verifier's last words. What is not allowed at all it did not look at.
@@ -574,7 +574,7 @@ fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, P
 
 fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
     match (program(object, probe)?, &probe.place, btf) {
-        (Program::BtfTracePoint(program), Place::Btf(names), Some(btf)) => {
+        (Program::BtfTracePoint(program), AttachPoint::Btf(names), Some(btf)) => {
             let mut loaded = Err(ProgramError::UnexpectedProgramType);
             for name in *names {
                 loaded = program.load(name, btf);
@@ -584,26 +584,30 @@ fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), Progr
             }
             loaded
         }
-        (Program::TracePoint(program), Place::Classic(..), _) => program.load(),
-        (Program::FExit(program), Place::Exit(name), Some(btf)) => program.load(name, btf),
+        (Program::TracePoint(program), AttachPoint::Classic(..), _) => program.load(),
+        (Program::FExit(program), AttachPoint::Exit(name), Some(btf)) => program.load(name, btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
 /// Attaches a loaded program; the links, and a note on places that are not there.
-fn attach(program: &mut Program, place: &Place, arch: &Arch) -> Result<(Vec<Held>, Option<String>), Failure> {
+fn attach(
+    program: &mut Program,
+    place: &AttachPoint,
+    arch: &Arch,
+) -> Result<(Vec<LinkHandle>, Option<String>), Failure> {
     match (program, place) {
-        (Program::BtfTracePoint(program), Place::Btf(_)) => {
+        (Program::BtfTracePoint(program), AttachPoint::Btf(_)) => {
             let id = program.attach().map_err(|error| plain(&error))?;
             let link = program.take_link(id).map_err(|error| plain(&error))?;
-            Ok((vec![Held::Btf(link)], None))
+            Ok((vec![LinkHandle::Btf(link)], None))
         }
-        (Program::FExit(program), Place::Exit(_)) => {
+        (Program::FExit(program), AttachPoint::Exit(_)) => {
             let id = program.attach().map_err(|error| plain(&error))?;
             let link = program.take_link(id).map_err(|error| plain(&error))?;
-            Ok((vec![Held::Exit(link)], None))
+            Ok((vec![LinkHandle::Exit(link)], None))
         }
-        (Program::TracePoint(program), Place::Classic(category, names, record)) => {
+        (Program::TracePoint(program), AttachPoint::Classic(category, names, record)) => {
             let (mut links, mut notes) = (Vec::new(), Vec::new());
             for name in names(arch) {
                 if let Some(moved) = moved(category, name, record) {
@@ -611,7 +615,7 @@ fn attach(program: &mut Program, place: &Place, arch: &Arch) -> Result<(Vec<Held
                 }
                 let link = program.attach(category, name).and_then(|id| program.take_link(id));
                 match link {
-                    Ok(link) => links.push(Held::Classic(link)),
+                    Ok(link) => links.push(LinkHandle::Classic(link)),
                     Err(error) if links.is_empty() => return Err(no_tracefs(plain(&error))),
                     Err(error) => notes.push(format!("{name}: {}", plain(&error).why)),
                 }
@@ -665,8 +669,8 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
 pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match probe.place {
-            Place::Btf(names) => names,
-            Place::Classic(..) | Place::Exit(_) | Place::Functions(..) => &[],
+            AttachPoint::Btf(names) => names,
+            AttachPoint::Classic(..) | AttachPoint::Exit(_) | AttachPoint::Functions(..) => &[],
         };
         names.iter().map(|name| (*name, probe.name()))
     })
@@ -676,9 +680,9 @@ pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)>
 pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
     GROUPS.iter().flat_map(Group::probes).flat_map(|probe| {
         let names = match &probe.place {
-            Place::Functions(_, names) => names(arch),
-            Place::Exit(name) => std::slice::from_ref(name),
-            Place::Btf(_) | Place::Classic(..) => &[],
+            AttachPoint::Functions(_, names) => names(arch),
+            AttachPoint::Exit(name) => std::slice::from_ref(name),
+            AttachPoint::Btf(_) | AttachPoint::Classic(..) => &[],
         };
         names.iter().map(|name| (*name, probe.name()))
     })
@@ -715,18 +719,18 @@ impl Probe {
     }
 }
 
-impl Place {
+impl AttachPoint {
     /// Whether what hangs there can be preempted often enough that records wait longer to be put in order; `tracepoints`:
     /// whether programs at tracepoints can be on this kernel. (What hangs at the return of one function that hardly anybody
     /// calls can be too, from 5.12 on.)
     fn is_preemptible(&self, tracepoints: bool) -> bool {
-        tracepoints && matches!(self, Place::Btf(_) | Place::Classic("syscalls", ..))
+        tracepoints && matches!(self, AttachPoint::Btf(_) | AttachPoint::Classic("syscalls", ..))
     }
 
     /// What is not seen there, though the program runs.
     fn blind(&self, arch: &Arch) -> Option<String> {
         match self {
-            Place::Classic("syscalls", ..) => {
+            AttachPoint::Classic("syscalls", ..) => {
                 Some(format!("system calls of {} do not reach these tracepoints", arch.compat_callers))
             }
             _ => None,
@@ -735,13 +739,13 @@ impl Place {
 
     fn name(&self, arch: &Arch) -> String {
         match self {
-            Place::Btf(names) => format!("tp_btf {}", names.join("|")),
-            Place::Classic(category, names, _) => match names(arch) {
+            AttachPoint::Btf(names) => format!("tp_btf {}", names.join("|")),
+            AttachPoint::Classic(category, names, _) => match names(arch) {
                 [name] => format!("tracepoint {category}:{name}"),
                 names => format!("tracepoint {category}:{{{}}}", names.join(",")),
             },
-            Place::Exit(name) => format!("fexit {name}"),
-            Place::Functions(at, names) => match names(arch) {
+            AttachPoint::Exit(name) => format!("fexit {name}"),
+            AttachPoint::Functions(at, names) => match names(arch) {
                 [name] => format!("{} {name}", at.name()),
                 names => format!("{} {} and {} more", at.name(), names[0], names.len() - 1),
             },

@@ -22,7 +22,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use names::Names;
+use names::StringTable;
 use raw::{Group, Index, Kind, Member, Type, check_magic, enumerator_at, header_len, section, word};
 
 /// The running kernel's BTF; there since 5.4 when the kernel was built with `CONFIG_DEBUG_INFO_BTF`.
@@ -251,7 +251,7 @@ impl Btf {
 
     /// Calls `hit(index of the name, id, type)` for each type of a group that has one of the names, in order of ids.
     fn each_named(&self, group: Group, names: &[&str], mut hit: impl FnMut(usize, u32, Type)) {
-        let names = Names::new(names);
+        let names = StringTable::new(names);
         for (id, ty) in self.group(group) {
             names.find(self.strings(), ty.name, |index| hit(index, id, ty));
         }
@@ -259,7 +259,7 @@ impl Btf {
 
     fn enumerator_places(&self, names: &[&str]) -> Vec<Option<Enumerator>> {
         let mut found = vec![None; names.len()];
-        let names = Names::new(names);
+        let names = StringTable::new(names);
         for (id, ty) in self.group(Group::Enums) {
             for index in 0..ty.count {
                 let name = self.word(enumerator_at(ty, index));

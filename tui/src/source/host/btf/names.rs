@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Names to look for. Most others are refused by their first two bytes, without reading further.
-pub(super) struct Names<'a> {
+pub(super) struct StringTable<'a> {
     /// For each name, the places in the list that was given.
     names: HashMap<&'a [u8], Vec<usize>>,
     /// A bit for each pair of bytes that a name starts with; one of a single byte has its zero byte as the second.
@@ -12,9 +12,9 @@ pub(super) struct Names<'a> {
     longest: usize,
 }
 
-impl<'a> Names<'a> {
-    pub(super) fn new(list: &[&'a str]) -> Names<'a> {
-        let mut names = Names { names: HashMap::new(), starts: Box::new([0; 1 << 10]), longest: 0 };
+impl<'a> StringTable<'a> {
+    pub(super) fn new(list: &[&'a str]) -> StringTable<'a> {
+        let mut names = StringTable { names: HashMap::new(), starts: Box::new([0; 1 << 10]), longest: 0 };
         for (index, name) in list.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let bytes = name.as_bytes();
             let (word, bit) = place(bytes[0], bytes.get(1).copied().unwrap_or(0));
