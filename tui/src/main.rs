@@ -1,5 +1,6 @@
 //! The `tracetui` binary: arguments in, exit status out.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ fn arguments() -> Result<Cli, ExitCode> {
     let error = match Cli::try_parse() {
         Ok(cli) if cli.lacks_command(given().last().as_deref()) => {
             let text = "missing COMMAND after --; omit -- to trace everything";
-            Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, text)
+            Cli::command().error(ErrorKind::MissingRequiredArgument, text)
         }
         Ok(cli) => return Ok(cli),
         Err(error) => error,
@@ -44,10 +45,24 @@ fn arguments() -> Result<Cli, ExitCode> {
     // The text, also that of help, repeats arguments as they are. So it is made anew from harmless ones, where they are wrong
     // the same way. A closed stdout or stderr is no failure.
     match Cli::try_parse_from(given().map(name)) {
-        Err(harmless) if harmless.kind() == error.kind() => drop(harmless.print()),
-        _ => say(error.render()),
+        Err(harmless) if harmless.kind() == error.kind() => drop(with_tip(harmless).print()),
+        _ => say(with_tip(error).render()),
     }
     Err(ExitCode::from(status))
+}
+
+/// An error about an unknown argument with a tip that helps. That of clap, to put it after `--`, would run it as a command.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+        if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+            && !word.starts_with('-')
+        {
+            let tip = format!("to trace a command, write -- before it: -- {word}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+    }
+    error
 }
 
 /// One thread drives everything; the ring has a thread of its own.

@@ -468,8 +468,8 @@ fn number(test: &Test) -> Result<i128, FilterError> {
     Ok(n)
 }
 
-/// The fields that are process or thread ids.
-const PIDS: [&str; 5] = ["pid", "tid", "ppid", "ns_pid", "tree"];
+/// The fields that are process or thread ids. Not `tree`: that there is no such process is said when it is looked for.
+const PIDS: [&str; 4] = ["pid", "tid", "ppid", "ns_pid"];
 
 /// `PID_MAX_LIMIT` on 64-bit machines (include/linux/threads.h): process ids are smaller.
 const PID_LIMIT: i128 = 4 << 20;

@@ -675,10 +675,10 @@ hint: process ids are 0 to 4194303
 "#,
     ),
     (
-        r#"err tree=-1"#,
+        r#"err ppid=-1"#,
         r#"
 filter: `-1` cannot be a process id
-    err tree=-1
+    err ppid=-1
              ^^
 hint: process ids are 0 to 4194303
 "#,
