@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +17,19 @@ use tracetui_shared::kind::Kind;
 
 /// The program under test: what `TRACETUI_BIN` names, or the one that was built beside the tests.
 pub(crate) fn tracetui() -> Command {
-    Command::new(std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into()))
+    let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
+    let mut command = Command::new(program);
+    let reset = || {
+        // A shell ignores these for what it starts in the background, and no script can trap what was ignored at its start.
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: sets no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it calls signal(2) only, which is safe there.
+    unsafe { command.pre_exec(reset) };
+    command
 }
 
 /// What `doctor` says of this machine.
