@@ -169,8 +169,8 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
 const LOOKS: u32 = 8;
 
 /// The file behind the new descriptor. Another task that shares the table, or shared it a moment ago, may have closed or
-/// reused it by now. Signs of that are an empty place, flags other than asked for, and a file that has other references
-/// (`dup2`, or a descriptor that was received). A file that the other task opened afresh, with the same flags, looks like
+/// reused it by now. Signs of that are an empty place, flags other than asked for (not of openat2), and a file that has other
+/// references (`dup2`, or a descriptor that was received). A file that the other task opened afresh, with the same flags, looks like
 /// ours. That the table has one user now proves nothing: the other one may have left.
 #[inline(always)]
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
@@ -187,7 +187,9 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         // These flags an open file keeps as they were asked for: fcntl(2) changes others, and `do_dentry_open` clears those
         // that only matter to the opening.
         let kept = arch::o_directory_nofollow() | O_PATH;
-        let same = differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
+        // Those of openat2 stand in the caller's memory until here. Another process may have changed them, so a difference proves nothing.
+        let unproven = (*s).frame.record.via == via::OPENAT2;
+        let same = unproven || differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
         let mut marks = if same { 0 } else { mark::RACED };
         let mut look = 0;
         while look < LOOKS {

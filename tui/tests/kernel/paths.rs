@@ -292,6 +292,36 @@ fn what_openat2_is_asked_and_cannot_be_read_says_so() {
     }
 }
 
+/// The arguments lie in a page of the very file, and the call cuts that to nothing.
+#[test]
+fn an_openat2_that_takes_its_arguments_away_does_not_hide_the_file() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("file");
+    let to_open = c(path.clone());
+    let acted = trace(move || {
+        let writable = sys::openat(libc::AT_FDCWD, &to_open, libc::O_RDWR, 0);
+        let fd = i32::try_from(writable).expect("a descriptor");
+        // SAFETY: a new mapping of 24 bytes and more of a file that is as long; it is read by the kernel only.
+        let how = unsafe {
+            assert_eq!(libc::ftruncate(fd, 4096), 0);
+            let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+            let page = libc::mmap(std::ptr::null_mut(), 4096, access, kind, fd, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            page.cast::<[u64; 3]>().write([(libc::O_RDWR | libc::O_TRUNC) as u64, 0, 0]);
+            page
+        };
+        sys::close(writable);
+        let cwd = libc::AT_FDCWD as u64;
+        vec![sys::call(libc::SYS_openat2, [cwd, to_open.as_ptr() as u64, how as u64, 24, 0])]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    assert!(rets[0] >= 0, "{rets:?}");
+    let event = run.one("open", pid, |event| event["via"] == "openat2");
+    assert_eq!((&event["abs_path"], &event["path"]), (&path.as_str().into(), &path.as_str().into()), "{event}");
+    assert_eq!((&event["flags"], &event["flags_why"]), (&Value::Null, &"fault".into()), "{event}");
+}
+
 /// A tracepoint after the call can only look behind the number that it returned. Until then another thread may have put
 /// another file there: one that it also has elsewhere is told by its references.
 #[test]
