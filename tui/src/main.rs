@@ -54,12 +54,19 @@ fn arguments() -> Result<Cli, ExitCode> {
 /// An error about an unknown argument with a tip that helps. That of clap, to put it after `--`, would run it as a command.
 fn with_tip(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
-        error.remove(ContextKind::Suggested);
+        let mut tips = match error.remove(ContextKind::Suggested) {
+            Some(ContextValue::StyledStrs(tips)) => tips,
+            _ => Vec::new(),
+        };
+        tips.retain(|tip| !tip.to_string().contains("as a value"));
         if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
             && !word.starts_with('-')
+            && tips.is_empty()
         {
-            let tip = format!("to trace a command, write -- before it: -- {word}");
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            tips.push(format!("to trace a command, write -- before it: -- {word}").into());
+        }
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
         }
     }
     error
