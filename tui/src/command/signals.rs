@@ -41,11 +41,13 @@ impl Signals {
     /// Waits for the next one, and gives its number. Can be given up and called again.
     pub(crate) async fn next(&mut self) -> libc::c_int {
         let next = |context: &mut Context<'_>| {
-            let came = |(_, signal): &mut (_, Signal)| signal.poll_recv(context).is_ready();
-            self.0.iter_mut().position(came).map_or(Poll::Pending, Poll::Ready)
+            let mut came = self.0.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
+                Poll::Ready(_) => Some(*number),
+                Poll::Pending => None,
+            });
+            came.next().map_or(Poll::Pending, Poll::Ready)
         };
-        let at = poll_fn(next).await;
-        self.0.get(at).map_or(0, |(number, _)| *number)
+        poll_fn(next).await
     }
 }
 
