@@ -12,14 +12,13 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use crate::account::{Account, ByKind, Shortage};
+use crate::account::{Account, ByKind, Shortage, Streams};
 use crate::budget::Budget;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Event, EventContext};
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Trace};
-use crate::frame::layout;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
@@ -117,9 +116,7 @@ impl Pipeline {
         }
         let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
         if self.finished {
-            let mut arrived = self.gaps.arrived();
-            self.assembler.cut_short(&mut arrived);
-            account.prove(counters, &counted, &arrived, self.unframed);
+            account.prove(counters, &counted, &self.arrived(), self.unframed);
         }
         account.shortage = Shortage {
             processes: self.world.processes.evicted(),
@@ -143,6 +140,13 @@ impl Pipeline {
         let missing = self.account().missing();
         let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
         self.missing = (times, missing);
+    }
+
+    /// What arrived, by stream.
+    fn arrived(&self) -> Streams {
+        let mut arrived = self.gaps.arrived();
+        self.assembler.cut_short(&mut arrived);
+        arrived
     }
 
     fn asked(&self) -> KindSet {
@@ -188,7 +192,7 @@ impl Pipeline {
         let Some(host) = HostFrame::decode(frame) else { return };
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
-            HostFrame::Layout(_) => self.layout = layout::foreign(&host),
+            HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
             // The first frame of the machine, right after the attach.
             HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
             HostFrame::Probe(probe) if probe.attached => {

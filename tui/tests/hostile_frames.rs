@@ -125,7 +125,7 @@ proptest! {
         let mut nested = Batch::default();
         frames.iter().for_each(|(kind, payload)| nested.push(FrameHeader { kind: *kind, ..FrameHeader::default() }, payload));
         let mut state = Batch::default();
-        HostFrame::StatePart(StatePart { last: true, frames: nested.bytes().to_vec() }).push(BootNanos(1), &mut state);
+        HostFrame::StatePart(StatePart { frames: nested.bytes().to_vec() }).push(BootNanos(1), &mut state);
         let mut pipeline = Pipeline::default();
         pipeline.restore(&state);
         let again = pipeline.state();

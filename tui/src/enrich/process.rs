@@ -189,10 +189,13 @@ impl ProcessTable {
 
     /// The children of a process that the table knows, by process id.
     pub fn children(&self, parent: ProcessKey) -> impl Iterator<Item = &Entry> {
-        let parent = self.exact(parent);
+        self.links(self.exact(parent)).filter_map(|(_, child)| self.entries.get(child))
+    }
+
+    /// The parent with each of its children.
+    fn links(&self, parent: ProcessKey) -> impl Iterator<Item = &(ProcessKey, ProcessKey)> {
         let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
-        let of_parent = self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent);
-        of_parent.filter_map(|(_, child)| self.entries.get(child))
+        self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent)
     }
 
     /// Enters a process among the children of its parent.
@@ -381,9 +384,7 @@ impl ProcessTable {
         let process = Arc::clone(&entry.process);
         self.entries.insert(key, entry);
         self.current.insert(key.tgid, key);
-        let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
-        let of_seeded = self.children.range((seeded, first)..).take_while(|(of, _)| *of == seeded);
-        let children: Vec<_> = of_seeded.copied().collect();
+        let children: Vec<_> = self.links(seeded).copied().collect();
         for (_, child) in children {
             self.children.remove(&(seeded, child));
             self.children.insert((key, child));

@@ -152,8 +152,6 @@ wire_struct! {
 
     /// A part of what a pipeline knows, for one that goes on from here ([`super::state`]). Others pass over it.
     StatePart {
-        /// Whether it is the last part.
-        last: bool,
         /// Frames as a [`super::Batch`] has them.
         frames: Vec<u8>,
     }

@@ -5,7 +5,7 @@
 //! [`VERSION`](tracetui_shared::header::VERSION) instead, and the decoder refuses records of a later one.
 
 use super::Batch;
-use super::host::{HostFrame, Layout, RecordLayout};
+use super::host::{Layout, RecordLayout};
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::bpf::BpfRecord;
@@ -24,13 +24,9 @@ const CONTINUATION: u16 = 1;
 impl Layout {
     /// As this version writes.
     pub fn own() -> Layout {
-        let each = [(Kind::Exec, FIRST), (Kind::Exec, CONTINUATION), (Kind::Exit, FIRST), (Kind::Open, FIRST)];
-        let more = [(Kind::Fork, FIRST), (Kind::Bpf, FIRST)];
-        let record = |(kind, part): (Kind, u16)| {
-            let fixed = empty(kind as u16, part)?.len() as u16;
-            Some(RecordLayout { kind: kind as u16, part, fixed })
-        };
-        Layout { records: each.into_iter().chain(more).filter_map(record).collect() }
+        let records = Kind::PROBED.into_iter().flat_map(|kind| [(kind as u16, FIRST), (kind as u16, CONTINUATION)]);
+        let record = |(kind, part)| Some(RecordLayout { kind, part, fixed: empty(kind, part)?.len() as u16 });
+        Layout { records: records.filter_map(record).collect() }
     }
 
     /// The frames of a batch as this version would have written them. Host frames are as they were: they end where they end.
@@ -90,8 +86,13 @@ fn empty(kind: u16, part: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The layout that a frame gives, if it is another than that of this version.
-pub(crate) fn foreign(frame: &HostFrame) -> Option<Layout> {
-    let HostFrame::Layout(layout) = frame else { return None };
-    Some(layout.clone()).filter(|layout| *layout != Layout::own())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_the_probes_has_its_first_record() {
+        let own = Layout::own();
+        assert!(Kind::PROBED.into_iter().all(|kind| own.fixed(kind as u16, FIRST).is_some()), "{own:?}");
+    }
 }

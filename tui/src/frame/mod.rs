@@ -4,7 +4,7 @@
 //! frames ([`host`]) have the same layout and differ in `kind`.
 
 pub mod host;
-pub(crate) mod layout;
+mod layout;
 pub mod state;
 mod wire;
 

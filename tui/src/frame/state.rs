@@ -81,7 +81,7 @@ wire_struct! {
         tick_ns: u64,
     }
 
-    /// More of the process table: lists to be appended.
+    /// The lists of the process table. Before its entries: their parents may bear keys that were settled.
     ProcessLists {
         /// Ended processes, the oldest first.
         dead: Vec<Key>,

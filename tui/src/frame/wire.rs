@@ -1,7 +1,7 @@
 //! How the frames that are made here stand as bytes: the fields of a struct in order, integers little-endian, bytes and lists
 //! with a `u32` length before them. Fields are only ever appended; a payload that ends early reads as defaults.
 
-use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 /// A value with one way to stand in a payload.
@@ -25,7 +25,7 @@ macro_rules! wire_int {
         }
     )* };
 }
-wire_int!(u8 u16 u32 u64 i32 i64);
+wire_int!(u8 u16 u32 u64 i64);
 
 macro_rules! wire_id {
     ($($id:ident)*) => { $(
@@ -39,7 +39,7 @@ macro_rules! wire_id {
         }
     )* };
 }
-wire_id!(CgroupId Gid NsInum ProgId Tgid Uid BootNanos);
+wire_id!(CgroupId Gid NsInum Tgid Uid BootNanos);
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {

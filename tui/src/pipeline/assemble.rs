@@ -109,9 +109,11 @@ impl Assembler {
         *self.cut_short.entry(key).or_default() += 1;
     }
 
-    /// How many events came cut short, by (slot, CPU).
-    pub(super) fn cut_shorts(&mut self) -> &mut FxHashMap<(u16, u32), u64> {
-        &mut self.cut_short
+    /// Takes how many events of a (slot, CPU) came cut short.
+    pub(super) fn restore_cut_short(&mut self, key: (u16, u32), count: u64) {
+        if count > 0 {
+            self.cut_short.insert(key, count);
+        }
     }
 
     /// The execs that wait, as frames.

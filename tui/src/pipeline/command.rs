@@ -32,8 +32,13 @@ impl CommandTree {
     }
 
     /// Whether its first exec was seen.
-    pub(super) fn runs(&mut self) -> &mut bool {
-        &mut self.runs
+    pub(super) fn runs(self) -> bool {
+        self.runs
+    }
+
+    /// Says whether it was.
+    pub(super) fn restore(&mut self, runs: bool) {
+        self.runs = runs;
     }
 
     /// Whose this event is; each event is to be shown once, in order.

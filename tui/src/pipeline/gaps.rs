@@ -99,22 +99,17 @@ impl Gaps {
         lost
     }
 
-    /// Appends where the numbers stand; `cut_short` of the assembler.
-    pub(super) fn write_state(&self, cut_short: &FxHashMap<(u16, u32), u64>, out: &mut Batch) {
-        let mut keys: Vec<_> = self.streams.keys().chain(cut_short.keys()).copied().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        for (slot, cpu) in keys {
-            let stream = self.streams.get(&(slot, cpu)).copied().unwrap_or_default();
-            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, .. } = stream.arrived;
-            let (next, next_bookkeeping, latest) = (stream.next, stream.next_bookkeeping, BootNanos(stream.last_ns));
-            let cut_short = cut_short.get(&(slot, cpu)).copied().unwrap_or_default();
+    /// Appends where the numbers stand, and what arrived.
+    pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
+        for ((slot, cpu), arrived) in arrived {
+            let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
+            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short } = *arrived;
             let state = StreamState {
-                slot,
-                cpu,
-                next,
-                latest,
-                next_bookkeeping,
+                slot: *slot,
+                cpu: *cpu,
+                next: stream.next,
+                latest: BootNanos(stream.last_ns),
+                next_bookkeeping: stream.next_bookkeeping,
                 wanted,
                 gaps,
                 bookkeeping,
@@ -122,7 +117,7 @@ impl Gaps {
                 chunks,
                 cut_short,
             };
-            StateFrame::StreamState(state).push(latest, out);
+            StateFrame::StreamState(state).push(BootNanos(stream.last_ns), out);
         }
     }
 
@@ -137,8 +132,13 @@ impl Gaps {
     }
 
     /// The time of the latest counters.
-    pub(super) fn counted_at(&mut self) -> &mut u64 {
-        &mut self.counted_at
+    pub(super) fn counted_at(&self) -> BootNanos {
+        BootNanos(self.counted_at)
+    }
+
+    /// Takes that time.
+    pub(super) fn restore_counted_at(&mut self, time: BootNanos) {
+        self.counted_at = time.0;
     }
 
     /// What arrived, by stream.

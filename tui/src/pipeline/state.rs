@@ -2,6 +2,7 @@
 //! pipeline what all frames make of this one ([`crate::frame::state`]).
 
 use super::Pipeline;
+use super::command::CommandTree;
 use crate::account::Counted;
 use crate::frame::host::{FIRST_KIND, HostFrame, StatePart};
 use crate::frame::state::{KindState, PendingFrame, Progress, StateFrame};
@@ -24,23 +25,23 @@ mod stage {
 
 impl Pipeline {
     /// The state as [`StatePart`]s, for [`restore`](Self::restore).
-    pub fn state(&mut self) -> Batch {
+    pub fn state(&self) -> Batch {
         let mut frames = Batch::default();
         self.write_state(&mut frames);
         let mut parts = Batch::default();
         let time = self.order.read_until().0;
         let mut part = Batch::default();
-        let mut push = |part: &mut Batch, last| {
-            HostFrame::StatePart(StatePart { last, frames: part.bytes().to_vec() }).push(time, &mut parts);
+        let mut push = |part: &mut Batch| {
+            HostFrame::StatePart(StatePart { frames: part.bytes().to_vec() }).push(time, &mut parts);
             part.clear();
         };
         for frame in frames.frames() {
             if part.len() >= PART {
-                push(&mut part, false);
+                push(&mut part);
             }
             part.push(frame.header, frame.payload);
         }
-        push(&mut part, true);
+        push(&mut part);
         parts
     }
 
@@ -58,13 +59,13 @@ impl Pipeline {
         self.order.restore(waiting, read_until);
     }
 
-    fn write_state(&mut self, out: &mut Batch) {
+    fn write_state(&self, out: &mut Batch) {
         let (latest, drained) = self.order.read_until();
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
         }
         self.world.write_state(out);
-        self.gaps.write_state(self.assembler.cut_shorts(), out);
+        self.gaps.write_state(&self.arrived(), out);
         for kind in Kind::PROBED {
             let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, .. } = self.counted.get(kind);
             let kind = kind as u16;
@@ -89,8 +90,8 @@ impl Pipeline {
             drained,
             unframed: self.unframed,
             unsettled: self.unsettled,
-            command_runs: self.command.as_mut().is_some_and(|command| *command.runs()),
-            counters: BootNanos(*self.gaps.counted_at()),
+            command_runs: self.command.is_some_and(CommandTree::runs),
+            counters: self.gaps.counted_at(),
             uncompared: self.counted_at.map(|at| at.0),
             missing_times: self.missing.0,
             missing: self.missing.1.clone(),
@@ -109,9 +110,7 @@ impl Pipeline {
         match StateFrame::decode(frame) {
             Some(StateFrame::StreamState(state)) => {
                 self.gaps.restore(&state);
-                if state.cut_short > 0 {
-                    self.assembler.cut_shorts().insert((state.slot, state.cpu), state.cut_short);
-                }
+                self.assembler.restore_cut_short((state.slot, state.cpu), state.cut_short);
             }
             Some(StateFrame::KindState(state)) => {
                 let counted = Kind::try_from(state.kind).ok().and_then(|kind| self.counted.of(kind));
@@ -149,9 +148,9 @@ impl Pipeline {
         self.order.restore(Batch::default(), (progress.latest, progress.drained));
         (self.unframed, self.unsettled) = (progress.unframed, progress.unsettled);
         if let Some(command) = &mut self.command {
-            *command.runs() = progress.command_runs;
+            command.restore(progress.command_runs);
         }
-        *self.gaps.counted_at() = progress.counters.0;
+        self.gaps.restore_counted_at(progress.counters);
         self.counted_at = progress.uncompared.map(BootNanos);
         self.missing = (progress.missing_times, progress.missing.clone());
         self.requests.restore_progress(progress);

@@ -132,11 +132,6 @@ impl FrameSender {
         self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(room))
     }
 
-    /// How many bytes a batch is to have.
-    pub fn batch_size(&self) -> usize {
-        self.budget.batch()
-    }
-
     /// How memory is divided.
     pub fn budget(&self) -> Budget {
         self.budget

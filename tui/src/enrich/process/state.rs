@@ -8,9 +8,6 @@ use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
-/// Elements of a list in a frame of the state.
-const LIST: usize = 1024;
-
 impl ProcessTable {
     /// When the probes were attached.
     pub(in crate::enrich) fn since(&self) -> BootNanos {
@@ -18,25 +15,20 @@ impl ProcessTable {
     }
 
     pub(in crate::enrich) fn write_state(&self, out: &mut Batch) {
-        let mut lists = |lists: ProcessLists| StateFrame::ProcessLists(lists).push(self.since, out);
-        let dead: Vec<Key> = self.dead.iter().copied().map(Key::from).collect();
-        dead.chunks(LIST).for_each(|dead| lists(ProcessLists { dead: dead.to_vec(), ..ProcessLists::default() }));
         let pair = |from: ProcessKey, to: Option<ProcessKey>| KeyPair { from: from.into(), to: to.map(Key::from) };
-        let mut settled: Vec<_> = self.settled.iter().map(|(from, to)| pair(*from, Some(*to))).collect();
-        settled.sort_unstable();
-        settled
-            .chunks(LIST)
-            .for_each(|pairs| lists(ProcessLists { settled: pairs.to_vec(), ..ProcessLists::default() }));
         let root = |(id, to): (&Tgid, &Option<ProcessKey>)| pair(ProcessKey { tgid: *id, start: BootNanos(0) }, *to);
-        let mut roots: Vec<_> = self.roots.iter().map(root).collect();
-        roots.sort_unstable();
-        roots.chunks(LIST).for_each(|pairs| lists(ProcessLists { roots: pairs.to_vec(), ..ProcessLists::default() }));
-        let mut inexact: Vec<_> =
-            self.inexact.iter().map(|(tgid, tick_ns)| InexactStart { tgid: *tgid, tick_ns: *tick_ns }).collect();
-        inexact.sort_unstable();
-        inexact
-            .chunks(LIST)
-            .for_each(|starts| lists(ProcessLists { inexact: starts.to_vec(), ..ProcessLists::default() }));
+        let inexact = |(tgid, tick_ns): (&Tgid, &u64)| InexactStart { tgid: *tgid, tick_ns: *tick_ns };
+        let mut lists = ProcessLists {
+            dead: self.dead.iter().copied().map(Key::from).collect(),
+            settled: self.settled.iter().map(|(from, to)| pair(*from, Some(*to))).collect(),
+            roots: self.roots.iter().map(root).collect(),
+            inexact: self.inexact.iter().map(inexact).collect(),
+        };
+        // In an order of their own: the same table gives the same bytes. The dead have theirs.
+        lists.settled.sort_unstable();
+        lists.roots.sort_unstable();
+        lists.inexact.sort_unstable();
+        StateFrame::ProcessLists(lists).push(self.since, out);
         // After the keys that became exact: parents may bear the old ones.
         let mut entries: Vec<_> = self.entries.values().collect();
         entries.sort_unstable_by_key(|entry| entry.process.key);

@@ -129,14 +129,14 @@ impl Reader {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
         let before = clock::now_boot();
-        let more = self.live.drain(&mut batch, self.out.batch_size().saturating_sub(held));
+        let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
         let filled = batch.len();
         if !more {
             batch.set_drained_at(before);
         }
-        if self.out.busy() && (1..self.out.batch_size()).contains(&filled) {
+        if self.out.busy() && (1..self.out.budget().batch()).contains(&filled) {
             self.held = Some(batch);
             return Read::All;
         }
