@@ -150,7 +150,7 @@ pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag:
 }
 
 #[test]
-fn a_load_and_a_raw_tracepoint_are_told_as_the_kernel_has_them() {
+fn a_load_and_a_raw_tracepoint_are_shown_as_the_kernel_has_them() {
     let _alone = alone();
     let acted = trace(|| {
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]));
@@ -171,7 +171,7 @@ fn a_load_and_a_raw_tracepoint_are_told_as_the_kernel_has_them() {
 }
 
 #[test]
-fn both_ways_onto_a_tracepoint_are_told() {
+fn both_ways_onto_a_tracepoint_are_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let tracefs = dir.dir("tracefs");
@@ -227,7 +227,7 @@ fn a_system_call_tracepoint_names_its_call() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told_with_its_error() {
+fn what_the_kernel_refuses_is_shown_with_its_error() {
     let _alone = alone();
     let acted = trace(|| {
         // No value in r0 at exit; an instruction that there is not.
@@ -268,7 +268,7 @@ fn pass_on(fd: &OwnedFd) -> u32 {
 }
 
 #[test]
-fn bpf_and_ioctl_of_a_32_bit_caller_are_told() {
+fn bpf_and_ioctl_of_a_32_bit_caller_are_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let tracefs = dir.dir("tracefs");

@@ -262,7 +262,7 @@ fn sudo_variables_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn after_the_wanted_events_it_is_told_to_end() {
+fn after_the_wanted_events_it_is_sent_a_signal() {
     let _alone = alone();
     let words = ["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"];
     let Some(run) = print(&["-n", "5"], &words, |_| {}) else { return };
@@ -301,7 +301,7 @@ fn the_end_of_its_cpu_time_ends_it_and_the_command() {
 }
 
 #[test]
-fn a_command_of_another_user_is_told_too() {
+fn a_command_of_another_user_is_signalled_too() {
     let _alone = alone();
     let script = "while :; do /bin/true; done";
     let nobody = |command: &mut Command| {

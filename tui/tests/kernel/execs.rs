@@ -60,7 +60,7 @@ fn check_failed(event: &Value, ret: i64, filename: &str, argv: &[&str]) {
 }
 
 #[test]
-fn a_failed_exec_tells_what_was_asked_and_why_not() {
+fn a_failed_exec_shows_the_request_and_the_error() {
     let _alone = alone();
     let dir = Dir::new();
     let (no_exec, not_a_program) = (dir.file("no exec"), dir.at("not a program"));
@@ -294,7 +294,7 @@ fn a_failed_exec_of_a_32_bit_call_is_read_by_narrow_pointers() {
 }
 
 #[test]
-fn an_exec_and_the_exit_of_a_32_bit_caller_are_told() {
+fn an_exec_and_the_exit_of_a_32_bit_caller_are_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let words = ["/bin/sh", "-c", "exit 7", "an argument"];
@@ -422,7 +422,7 @@ fn fatal_program() -> Vec<u8> {
 }
 
 #[test]
-fn an_exec_that_kills_its_caller_is_told() {
+fn an_exec_that_kills_its_caller_is_shown() {
     let _alone = alone();
     let dir = Dir::new();
     let path = dir.at("fatal");

@@ -259,7 +259,7 @@ impl Drop for Memory {
 
 /// A process id that one process after another has, while other processes come and go: each of them starts and ends once.
 #[test]
-fn processes_that_have_one_id_after_another_are_told_apart() {
+fn processes_that_reuse_an_id_are_distinguished() {
     let _alone = alone();
     const TIMES: i32 = 400;
     let Some(traced) = Traced::start(&["--kind", "fork,exit"]) else { return };

@@ -184,7 +184,7 @@ fn a_changed_root_is_named_and_not_left_out_of_the_path() {
 }
 
 #[test]
-fn deleted_and_unnamed_files_are_told_from_others() {
+fn deleted_and_unnamed_files_are_distinguished() {
     let _alone = alone();
     let dir = Dir::new();
     let gone = dir.file("gone");

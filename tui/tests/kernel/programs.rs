@@ -240,7 +240,7 @@ fn no_setuid(dir: &Dir) -> bool {
 
 /// The kernel starts the release agent of a cgroup hierarchy by itself (`call_usermodehelper`): no system call does.
 #[test]
-fn a_program_that_the_kernel_starts_is_told() {
+fn a_program_that_the_kernel_starts_is_shown() {
     let _alone = alone();
     if !may_trace() {
         return;

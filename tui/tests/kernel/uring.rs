@@ -305,7 +305,7 @@ fn a_direct_descriptor_has_no_path_and_says_why() {
 }
 
 #[test]
-fn a_request_that_is_refused_at_once_is_told_too() {
+fn a_request_that_is_refused_at_once_is_shown_too() {
     let _alone = alone();
     let acted = trace(0, |ring| {
         let bad = Sqe { opcode: OPENAT, fd: libc::AT_FDCWD, addr: 0x1000, ..Sqe::default() };
