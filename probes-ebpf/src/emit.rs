@@ -19,11 +19,11 @@
 //! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
 //! update there costs a question or a wake-up, never an event.
 
-use crate::arch::Call;
+use crate::call::Call;
 use crate::capture;
+use crate::files::is_fresh;
 use crate::maps::{RING, this_cpu};
-use crate::probes::open::is_fresh;
-use crate::read::{at_most, get, konst};
+use crate::read::{at_most, get, konst, set};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
@@ -295,8 +295,8 @@ impl Event {
         }
     }
 
-    /// Whether an event of a kind that floods may still have `len` bytes of the ring. The ring is asked only when what it granted last is used
-    /// up, since the question costs about as much as the answer is worth (50 ns).
+    /// Whether an event of a kind that floods may still have `len` bytes of the ring. The ring is asked only when what it
+    /// granted last is used up, since the question costs about as much as the answer is worth (50 ns).
     #[inline(always)]
     unsafe fn has_credit(&self, frame: *const FrameHeader) -> bool {
         // SAFETY: `state` is this CPU's element of the map.
@@ -310,10 +310,8 @@ impl Event {
             let fill = bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA));
             let limit = konst(Const::OpenLimit);
             if fill + need > limit {
-                (*self.state).reserved_for_rare = 1;
                 return false;
             }
-            (*self.state).reserved_for_rare = 0;
             let left = limit - fill;
             let grant = if left < konst(Const::Credit) { left } else { konst(Const::Credit) };
             (*self.state).credit = grant.saturating_sub(need);
@@ -341,6 +339,17 @@ impl Event {
             }
             true
         }
+    }
+}
+
+/// Copies a header word by word.
+#[inline(always)]
+pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
+    let mut i = 0;
+    while i < size_of::<FrameHeader>() / 8 {
+        // SAFETY: both are headers in map values of ours; a header is a whole number of words.
+        unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
+        i += 1;
     }
 }
 

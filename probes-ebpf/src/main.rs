@@ -7,17 +7,21 @@
 //! | [`capture`] | the capture filter |
 //! | [`task`] | who did it: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
+//! | [`files`] | open files, from their descriptors |
+//! | [`call`] | system calls: numbers, arguments and registers of each architecture |
 //! | [`further`] | long loops on kernels before 6.9 |
-//! | [`arch`] | what differs between x86-64 and aarch64 |
+//! | [`arch`] | what else differs between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
-//! | [`maps`] | the maps |
+//! | [`maps`] | the maps that several modules use |
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod arch;
+mod call;
 mod capture;
 mod emit;
+mod files;
 mod further;
 mod maps;
 mod path;

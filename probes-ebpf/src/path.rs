@@ -5,27 +5,29 @@
 //! may be seen and some not. State lives in memory and is read volatile ([`get`]), so that turns of
 //! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
 
-use crate::further::{self, walk_further, walk_further_quiet};
-use crate::maps::{DEEP, DEEP_QUIET};
+use crate::further::{self, further};
+use crate::maps::{per_cpu, this_cpu};
 use crate::read::{
     any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed,
     typed_as,
 };
+use aya_ebpf::maps::Array;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
 
 /// Most bytes of names, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
 /// Levels (names and mount crossings) that are walked; beyond them the path is marked cut. No path has as many.
-pub const TURNS: u64 = 4096;
+const TURNS: u64 = 4096;
+const _: () = assert!(further::MOST >= TURNS);
 /// Those that the program itself walks where the verifier walks through every turn (before 6.9), then [`walk_further`].
 const DEPTH: u32 = 16;
 /// Room that must lie behind the last place where a name may start: a name of 255 bytes and its NUL.
 pub const NAME_SLACK: usize = 256 + 8;
 /// Bytes of a dentry that one read takes: all fields in use lie in them.
 const DENTRY: usize = 96;
-/// Bytes of a file that one read takes when path and flags lie close enough.
-const FILE: usize = 64;
+/// Bytes of [`Walk::scratch`].
+pub const SCRATCH: usize = DENTRY;
 
 /// A walk's state.
 #[repr(C)]
@@ -50,6 +52,45 @@ pub struct Walk {
     marks: u64,
     turns: u64,
     scratch: [u64; DENTRY / 8],
+}
+
+impl Walk {
+    /// [`SCRATCH`] bytes that are free between walks.
+    #[inline(always)]
+    pub unsafe fn scratch(walk: *mut Walk) -> *mut u8 {
+        // SAFETY: a place in the walk, of which the caller has a pointer.
+        unsafe { (&raw mut (*walk).scratch).cast() }
+    }
+}
+
+/// Highest place in [`Deep`]'s buffer where a name may start: that of the largest buffer that names are put into.
+const DEEP_MASK: u64 = (1 << 14) - 1;
+
+/// A walk that goes on in [`walk_further`].
+#[repr(C)]
+struct Deep {
+    /// The walk's state.
+    walk: Walk,
+    /// Its names, at the places where they stand in the buffer of the program that began it.
+    buf: [u8; DEEP_MASK as usize + 1 + NAME_SLACK],
+}
+
+per_cpu! {
+    /// Walks that go on in [`walk_further`]. Programs share it that are not preempted before 6.9: all but `uring_quiet`,
+    /// which hangs on a trampoline. From 6.9 on it is not used.
+    DEEP: Deep;
+    /// The same for `uring_quiet`.
+    DEEP_QUIET: Deep;
+}
+
+further! {
+    /// Goes on with the walk in [`DEEP`].
+    walk_further, walk_piece: go_on(&DEEP)
+}
+
+further! {
+    /// Goes on with the walk in [`DEEP_QUIET`].
+    walk_further_quiet, walk_piece_quiet: go_on(&DEEP_QUIET)
 }
 
 /// `root_off` before the caller's root was met.
@@ -101,55 +142,6 @@ unsafe fn place_in(base: u64, at: u64) -> Place {
     }
 }
 
-/// What is asked of an open file.
-#[derive(Clone, Copy)]
-pub struct FileView {
-    /// `f_path`.
-    pub path: Place,
-    /// `f_flags`.
-    pub flags: u32,
-}
-
-/// Reads path and flags of `struct file` at any address: one helper call where they lie close together, as everywhere.
-#[inline(always)]
-pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
-    let (path, flags) = (offset(Field::FilePath), offset(Field::FileFlags));
-    let (mnt, dentry) = (path + offset(Field::PathMnt), path + offset(Field::PathDentry));
-    let low = if path < flags { path } else { flags };
-    // SAFETY: `w` is ours; the distances are constants to the verifier, which checks them against the scratch.
-    unsafe {
-        if casts() {
-            let file = typed_as(file, Type::File);
-            return FileView {
-                path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) },
-                flags: typed(file, flags),
-            };
-        }
-        let bytes = (&raw mut (*w).scratch).cast::<u8>();
-        if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
-            read_kernel(bytes, FILE as u64, file.wrapping_add(low));
-            let place = Place { mnt: typed(bytes as u64, mnt - low), dentry: typed(bytes as u64, dentry - low) };
-            return FileView { path: place, flags: typed(bytes as u64, flags - low) };
-        }
-        let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
-        FileView { path: place, flags: rd(file.wrapping_add(flags)) }
-    }
-}
-
-/// Whether a file is referred to more than once. One that was just opened is not, unless another thread was at its
-/// descriptor already: then it may as well have been put there from elsewhere.
-#[inline(always)]
-pub unsafe fn is_shared(file: u64) -> bool {
-    // SAFETY: cast pointers may be loaded from, and helpers fail softly. `f_ref` (6.13) counts from 0, `f_count` from 1.
-    unsafe {
-        if has(Field::FileRef) {
-            any::<u64>(file, Type::File, offset(Field::FileRef)) != 0
-        } else {
-            has(Field::FileCount) && any::<u64>(file, Type::File, offset(Field::FileCount)) > 1
-        }
-    }
-}
-
 /// The first mount of the task's mount namespace (`mnt_namespace.root`), where every path of the namespace begins; 0 when it
 /// is not known.
 #[inline(always)]
@@ -185,8 +177,9 @@ pub unsafe fn is_top(top: u64, place: Place) -> bool {
     }
 }
 
-/// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and puts the names into `buf` from `start` on. `MASK` is the
-/// highest place in `buf` where a name may start (a power of two less one); [`NAME_SLACK`] bytes must lie behind it.
+/// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and puts the names into
+/// `buf` from `start` on. `MASK` is the highest place in `buf` where a name may start (a power of two less one);
+/// [`NAME_SLACK`] bytes must lie behind it.
 /// `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
 ///
 /// Only a walk that ends at `top` gives a path of the caller's namespace, whether it meets the caller's root or not: `chroot`
@@ -251,9 +244,9 @@ unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
 /// Lets [`walk_further`] go on, and takes over what it found.
 #[inline(always)]
 unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, buf: *mut u8) {
-    const { assert!(MASK <= further::MASK) };
+    const { assert!(MASK <= DEEP_MASK) };
     const STATE: u64 = size_of::<Walk>() as u64;
-    let Some(deep) = further::deep(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
+    let Some(deep) = deep(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
     // SAFETY: see `walk`; what is copied lies in maps, where reads do not fault.
     unsafe {
         let before = get(&raw const (*w).off);
@@ -270,13 +263,20 @@ unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, 
     }
 }
 
-/// A piece of a walk, for [`walk_further`]; `true` at the end of the walk.
+/// This CPU's [`Deep`].
 #[inline(always)]
-pub unsafe fn piece(w: *mut Walk, buf: *mut u8) -> bool {
+fn deep(map: &Array<Deep>) -> Option<*mut Deep> {
+    map.get_ptr_mut(this_cpu()?.0)
+}
+
+/// A piece of a walk; `true` at the end of the walk.
+#[inline(always)]
+fn go_on(map: &Array<Deep>) -> bool {
+    let Some(deep) = deep(map) else { return true };
     let mut turn = 0;
     while turn < further::TURNS {
-        // SAFETY: see `walk`.
-        if unsafe { !step::<{ further::MASK }, true>(w, buf) } {
+        // SAFETY: what is there is this CPU's element; see `walk`.
+        if unsafe { !step::<DEEP_MASK, true>(&raw mut (*deep).walk, (&raw mut (*deep).buf).cast()) } {
             return true;
         }
         turn += 1;

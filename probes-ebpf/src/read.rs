@@ -13,7 +13,8 @@
 //!
 //! In none of them does a null pointer need a test: it reads as zeros.
 
-use crate::arch::{on_arm, read_tagged, untagged};
+use crate::arch::{on_arm, untagged};
+use aya_ebpf::EbpfContext;
 use core::mem::{MaybeUninit, size_of, transmute};
 use core::ptr::{read_volatile, write_volatile};
 #[cfg(target_arch = "bpf")]
@@ -248,6 +249,35 @@ pub unsafe fn read_passed<const MOST: u64>(dst: *mut u8, size: u64, src: u64) ->
         let result = read_user(dst, size, untagged(src));
         if on_arm() && result != 0 { read_tagged::<MOST>(dst, size, src) } else { result }
     }
+}
+
+/// Reads `size` bytes, at most `MOST`, from an address with a tag where the memory has that tag and a tag check refuses
+/// the address without it (MTE). `bpf_probe_read_user_str` takes the tag: one byte, or its absence, a call. Returns 0, or
+/// a negative number when some byte cannot be read.
+#[inline(always)]
+unsafe fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
+    if !on_arm() || src == untagged(src) {
+        return -1;
+    }
+    let mut result = 0;
+    let mut i = 0;
+    while i < MOST && i < size {
+        let mut byte = [0u8; 8];
+        // SAFETY: the helper writes two bytes at most; the caller's `dst` has `size` bytes.
+        unsafe {
+            result |= read_user_str((&raw mut byte).cast(), 2, src.wrapping_add(i));
+            dst.add(i as usize).write(byte[0]);
+        }
+        i += 1;
+    }
+    if result < 0 { -1 } else { 0 }
+}
+
+/// A field of a tracepoint's record at a constant place: one load, where aya's `read_at` is a helper call.
+#[inline(always)]
+pub unsafe fn field<T: Copy>(ctx: &impl EbpfContext, at: usize) -> T {
+    // SAFETY: the verifier checks the place against the record's size.
+    unsafe { read_volatile(ctx.as_ptr().cast::<u8>().add(at).cast()) }
 }
 
 /// Stores 8 bytes at an address that need not be aligned: one instruction, where the compiler would make eight.

@@ -144,14 +144,12 @@ pub struct CpuState {
     pub unwoken: u64,
     /// When the consumer was last woken from this CPU: `bpf_ktime_get_boot_ns`.
     pub woken_ns: u64,
-    /// Not 0 when opens are refused because the ring is nearly full, until the next question.
-    pub reserved_for_rare: u64,
     /// New processes for which a captured tree had no room: what they and those they start do is not let through.
     pub tree_full: u64,
     /// The request of io_uring that was submitted last on this CPU: the address of `struct io_kiocb`.
     pub last_request: u64,
     /// Not used; 0. Makes the state of each CPU a whole number of cache lines.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 3],
 }
 
 const _: () = assert!(size_of::<CpuState>() == SLOTS * 128 + 64);
@@ -163,15 +161,14 @@ impl CpuState {
         credit: 0,
         unwoken: 0,
         woken_ns: 0,
-        reserved_for_rare: 0,
         tree_full: 0,
         last_request: 0,
-        reserved: [0; 2],
+        reserved: [0; 3],
     };
 
     /// Its 64-bit words, but for those that only the probes use: they are 0.
     pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
-        let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, reserved_for_rare: 0, ..*self };
+        let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, last_request: 0, ..*self };
         zerocopy::transmute!(counters)
     }
 

@@ -1,9 +1,9 @@
 //! `bpf`: a BPF program was loaded or attached, or failed to.
 
-use super::open::file_at;
-use crate::arch::Call;
+use crate::call::Call;
 use crate::emit::{Event, Frame};
-use crate::path;
+use crate::files::{file_at, is_shared};
+use crate::maps::per_cpu;
 use crate::read::{
     has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
 };
@@ -22,6 +22,15 @@ pub struct BpfScratch {
     frame: Frame<BpfRecord>,
     /// `union bpf_attr` as passed, zeros behind it.
     attr: [u8; ATTR as usize],
+}
+
+per_cpu! {
+    /// Records of `bpf` of `sys_exit_btf`.
+    pub BPF_BTF_SCRATCH: BpfScratch;
+    /// Records of `bpf_tp`.
+    pub BPF_TP_SCRATCH: BpfScratch;
+    /// Records of `bpf_multi`.
+    pub BPF_MULTI_SCRATCH: BpfScratch;
 }
 
 // Places in `union bpf_attr` (UAPI).
@@ -137,7 +146,7 @@ unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
         if call.ret >= 0 {
             let file = file_at(call.task, call.ret as u64);
             // Another thread may have put another program at the new descriptor: then that has other references.
-            if !path::is_shared(file) {
+            if !is_shared(file) {
                 program(s, private_of(file));
             }
         }

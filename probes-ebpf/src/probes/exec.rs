@@ -1,20 +1,19 @@
 //! `exec`: a program was started, or failed to start.
 
-use super::field;
-use super::open::copy_header;
-use crate::arch::{Call, first_argument};
-use crate::emit::{Event, Frame, SMALL};
-use crate::further::{self, arguments_btf, arguments_tp};
-use crate::maps::{EXEC_BPRMS, EXEC_BTF_SCRATCH, EXEC_TP_SCRATCH};
+use crate::call::{Call, first_argument};
+use crate::emit::{Event, Frame, SMALL, copy_header};
+use crate::files;
+use crate::further::{self, further};
+use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, NAME_SLACK, Place, Walk};
 use crate::read::{
-    at_most, get, konst, ld, may_turn, rd, read_kernel_str, read_passed, read_user, read_user_str, set, store_word,
-    typed_as,
+    at_most, field, get, konst, ld, may_turn, rd, read_kernel_str, read_passed, read_user, read_user_str, set,
+    store_word, typed_as,
 };
 use crate::task::{Who, current};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
-use aya_ebpf::maps::Array;
+use aya_ebpf::macros::{btf_tracepoint, kprobe, map, tracepoint};
+use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
@@ -25,13 +24,14 @@ use tracetui_shared::record::open::abi;
 /// Most bytes of filename and of interp, each with its NUL: `PATH_MAX`.
 const STRING_MAX: u64 = 4096;
 /// Highest place in the buffer where a string, a name or argv may start: room for two strings and two paths.
-pub const MASK: u64 = (1 << 14) - 1;
+const MASK: u64 = (1 << 14) - 1;
 const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
 /// Most continuations of one event.
 const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
 /// Most arguments of a failed exec that are counted.
-pub const ARGC_MAX: u64 = 4096;
-/// Those that the program itself takes where the verifier walks through every turn (before 6.9), then [`piece`].
+const ARGC_MAX: u64 = 4096;
+const _: () = assert!(further::MOST >= ARGC_MAX);
+/// Those that the program itself takes where the verifier walks through every turn (before 6.9), then [`take_more`].
 const ARGC_FEW: u32 = 16;
 /// Bytes asked for when an argument of a failed exec is read.
 const ARG_ASK: u64 = ARGV_FIRST as u64;
@@ -68,6 +68,23 @@ pub struct ExecScratch {
     word: u64,
 }
 
+per_cpu! {
+    /// Records of `exec_btf`.
+    EXEC_BTF_SCRATCH: ExecScratch;
+    /// Records of `exec_tp`.
+    EXEC_TP_SCRATCH: ExecScratch;
+    /// Records of `exec` of `sys_exit_btf`.
+    pub EXEC_SYS_SCRATCH: ExecScratch;
+    /// Records of `exec_fail_tp`.
+    pub EXEC_FAIL_TP_SCRATCH: ExecScratch;
+    /// Records of `exec_fail_multi`.
+    pub EXEC_FAIL_MULTI_SCRATCH: ExecScratch;
+}
+
+/// Execs that are about to succeed: `struct linux_binprm` by process. From `exec_bprm_multi` to `exec_tp`.
+#[map]
+static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
+
 /// What the tracepoints differ in.
 struct Exec {
     task: u64,
@@ -80,7 +97,7 @@ struct Exec {
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in `exec_binprm`, after the
 /// point of no return: credentials, memory and name are the new program's.
-#[btf_tracepoint(function = "sched_process_exec")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     let bprm = typed_as(ctx.arg(2), Type::Bprm);
@@ -113,7 +130,7 @@ pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
 }
 
 /// `sched:sched_process_exec`: `__data_loc char[] filename`, pid, old_pid.
-#[tracepoint(category = "sched", name = "sched_process_exec")]
+#[tracepoint]
 #[inline(always)]
 pub fn exec_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the places are the record's; the filename lies in the record, which is kernel memory.
@@ -241,7 +258,7 @@ unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
     // SAFETY: see `emit`.
     unsafe {
         let file: u64 = ld(ld(task, Field::TaskMm), Field::MmExeFile);
-        path::view_file(file, &raw mut (*s).walk).path
+        files::view_file(file, &raw mut (*s).walk).path
     }
 }
 
@@ -572,10 +589,22 @@ unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
     false
 }
 
-/// Takes more arguments, for [`arguments_btf`] and [`arguments_tp`]; `true` at their end.
+further! {
+    /// Goes on with the arguments of a failed exec of `sys_exit_btf`.
+    arguments_btf, arguments_btf_piece: take_more(&EXEC_SYS_SCRATCH)
+}
+
+further! {
+    /// Goes on with the arguments of a failed exec of `exec_fail_tp`.
+    arguments_tp, arguments_tp_piece: take_more(&EXEC_FAIL_TP_SCRATCH)
+}
+
+/// Takes more arguments; `true` at their end.
 #[inline(always)]
-pub unsafe fn piece(s: *mut ExecScratch) -> bool {
-    // SAFETY: as in `asked_arguments`.
+fn take_more(scratch: &Array<ExecScratch>) -> bool {
+    let Some((cpu, _)) = this_cpu() else { return true };
+    let Some(s) = scratch.get_ptr_mut(cpu) else { return true };
+    // SAFETY: what is there is this CPU's element of the map of the program that calls; see `asked_arguments`.
     unsafe {
         let narrow = get(&raw const (*s).narrow) != 0;
         let mut turn = 0;

@@ -1,12 +1,12 @@
 //! `exit`: the last thread of a process ended.
 
-use super::field;
 use crate::capture;
 use crate::emit::{Event, Frame};
-use crate::maps::first_exit;
-use crate::read::{konst, ld, typed_as};
+use crate::read::{field, konst, ld, typed_as};
 use crate::task::{Who, comm_of, current, start_of};
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::macros::{btf_tracepoint, map, tracepoint};
+use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use core::mem::MaybeUninit;
 use tracetui_shared::id::Tid;
@@ -20,7 +20,7 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 const GROUP_DEAD_AT: usize = 32;
 
 /// Up to 6.15 `sched_process_exit(struct task_struct *p)`, then `(struct task_struct *p, bool group_dead)`.
-#[btf_tracepoint(function = "sched_process_exit")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
     let task = typed_as(ctx.arg(0), Type::Task);
@@ -32,7 +32,7 @@ pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `sched:sched_process_exit`: comm[16], pid, prio, and from 6.16 on group_dead.
-#[tracepoint(category = "sched", name = "sched_process_exit")]
+#[tracepoint]
 #[inline(always)]
 pub fn exit_tp(ctx: TracePointContext) -> u32 {
     let told = konst(Const::ExitHasGroupDead) != 0;
@@ -87,4 +87,25 @@ unsafe fn status(task: u64, signal: u64) -> ExitRecord {
         };
         ExitRecord { status, signal_flags }
     }
+}
+
+/// A process, for [`first_exit`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ExitKey {
+    start: u64,
+    tgid: u64,
+}
+
+/// Processes whose exit was told lately. Before 6.16 two threads that end at once may both see `signal->live == 0`;
+/// the second comes within microseconds, so forgetting the oldest is harmless.
+#[map]
+static EXITED: LruHashMap<ExitKey, u8> = LruHashMap::with_max_entries(256, 0);
+
+/// Whether this process's exit was not told before.
+#[inline(always)]
+fn first_exit(tgid: u32, start: u64) -> bool {
+    const EEXIST: i32 = -17;
+    let key = ExitKey { start, tgid: u64::from(tgid) };
+    EXITED.insert(key, 1u8, u64::from(BPF_NOEXIST)) != Err(EEXIST)
 }

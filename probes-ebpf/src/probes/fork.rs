@@ -1,6 +1,6 @@
 //! `fork`: a process was created.
 
-use crate::arch::first_argument;
+use crate::call::first_argument;
 use crate::capture;
 use crate::emit::{self, Event, Frame};
 use crate::read::{ld, typed_as};
@@ -16,7 +16,7 @@ use tracetui_shared::time::BootNanos;
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in `kernel_clone`, before the child
 /// first runs. `parent` is the current task.
-#[btf_tracepoint(function = "sched_process_fork")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: both are the tracepoint's arguments.

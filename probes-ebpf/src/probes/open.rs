@@ -1,12 +1,14 @@
 //! `open`: a file was opened, or failed to open.
 
-use crate::arch::{self, Call};
+use crate::arch;
+use crate::call::Call;
 use crate::emit::{Event, Frame};
+use crate::files;
+use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, ld, offset, read_passed, read_user_str, set};
+use crate::read::{any, ld, offset, read_passed, read_user_str};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
-use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
@@ -33,6 +35,15 @@ pub struct OpenScratch {
     walk: Walk,
     /// `struct open_how`: flags, mode, resolve.
     how: [u64; 3],
+}
+
+per_cpu! {
+    /// Records of `open` of `sys_exit_btf`.
+    pub OPEN_BTF_SCRATCH: OpenScratch;
+    /// Records of `open_tp`.
+    pub OPEN_TP_SCRATCH: OpenScratch;
+    /// Records of `open_multi`.
+    pub OPEN_MULTI_SCRATCH: OpenScratch;
 }
 
 /// Tells of an open that ended; `via` is how it was asked for.
@@ -176,12 +187,12 @@ const LOOKS: u32 = 8;
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
     unsafe {
-        let slot = slot_of(task, fd as u64);
-        let file = at_slot(slot);
+        let slot = files::slot_of(task, fd as u64);
+        let file = files::at_slot(slot);
         if file == 0 {
             return (Place::NONE, mark::RACED);
         }
-        let view = path::view_file(file, &raw mut (*s).walk);
+        let view = files::view_file(file, &raw mut (*s).walk);
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
         // These flags an open file keeps as they were asked for: fcntl(2) changes others, and `do_dentry_open` clears those
@@ -193,16 +204,16 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         let mut marks = if same { 0 } else { mark::RACED };
         let mut look = 0;
         while look < LOOKS {
-            if path::is_shared(file) {
+            if files::is_shared(file) {
                 marks |= mark::SHARED;
             }
-            if at_slot(slot) != file {
+            if files::at_slot(slot) != file {
                 marks |= mark::RACED;
             }
             look += 1;
         }
         // The table may have been replaced by a larger one.
-        if file_at(task, fd as u64) != file {
+        if files::file_at(task, fd as u64) != file {
             marks |= mark::RACED;
         }
         if marks & mark::SHARED != 0 && is_near(s, task, view.path.dentry) {
@@ -221,56 +232,11 @@ unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
         let start = if dirfd == AT_FDCWD {
             path::cwd_of(ld(task, Field::TaskFs))
         } else {
-            path::view_file(file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path
+            files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path
         };
         let parent: u64 = any(dentry, Type::Dentry, offset(Field::DentryParent));
         parent != 0 && parent == start.dentry
     }
-}
-
-/// The file behind a descriptor of the current task; 0 when there is none.
-#[inline(always)]
-pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
-    // SAFETY: see `slot_of`.
-    unsafe { at_slot(slot_of(task, fd)) }
-}
-
-/// Whether a descriptor may be one that the current call just made: there is a file that nothing else refers to.
-#[inline(always)]
-pub unsafe fn is_fresh(task: u64, fd: i64) -> bool {
-    if fd < 0 {
-        return false;
-    }
-    // SAFETY: see `slot_of`.
-    unsafe {
-        let file = file_at(task, fd as u64);
-        file != 0 && !path::is_shared(file)
-    }
-}
-
-/// Where the descriptor table of the current task holds the file of a descriptor; 0 beyond its end.
-#[inline(always)]
-unsafe fn slot_of(task: u64, fd: u64) -> u64 {
-    // SAFETY: `task` is the current task, typed where the kernel can.
-    unsafe {
-        let table: u64 = ld(ld(task, Field::TaskFiles), Field::FilesFdt);
-        if fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
-            return 0;
-        }
-        let slots: u64 = ld(table, Field::FdtableFd);
-        slots.wrapping_add(fd << 3)
-    }
-}
-
-/// The file at a place of a descriptor table; 0 when there is none.
-#[inline(always)]
-unsafe fn at_slot(slot: u64) -> u64 {
-    if slot == 0 {
-        return 0;
-    }
-    // SAFETY: loads through cast pointers and by helpers fail softly. Any structure that starts with a pointer will do for
-    // the cast.
-    unsafe { any(slot, Type::Path, offset(Field::PathMnt)) }
 }
 
 /// Appends the path as asked, without its NUL; its length.
@@ -295,16 +261,5 @@ unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
         let len = if len > longest { longest } else { len };
         (*record).path_len = len as u16;
         len
-    }
-}
-
-/// Copies a header word by word.
-#[inline(always)]
-pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
-    let mut i = 0;
-    while i < size_of::<FrameHeader>() / 8 {
-        // SAFETY: both are headers in map values of ours; a header is a whole number of words.
-        unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
-        i += 1;
     }
 }

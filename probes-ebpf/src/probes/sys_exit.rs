@@ -1,26 +1,26 @@
 //! The end of every system call: the calls that make events, each to its kind.
 
-use super::{bpf, exec, field, open};
-use crate::arch::{self, Call, returned, what};
-use crate::maps::{
-    BPF_BTF_SCRATCH, BPF_MULTI_SCRATCH, BPF_TP_SCRATCH, EXEC_FAIL_MULTI_SCRATCH, EXEC_FAIL_TP_SCRATCH,
-    EXEC_SYS_SCRATCH, OPEN_BTF_SCRATCH, OPEN_MULTI_SCRATCH, OPEN_TP_SCRATCH,
-};
+use super::bpf::{BPF_BTF_SCRATCH, BPF_MULTI_SCRATCH, BPF_TP_SCRATCH};
+use super::exec::{EXEC_FAIL_MULTI_SCRATCH, EXEC_FAIL_TP_SCRATCH, EXEC_SYS_SCRATCH};
+use super::open::{OPEN_BTF_SCRATCH, OPEN_MULTI_SCRATCH, OPEN_TP_SCRATCH};
+use super::{bpf, exec, open};
+use crate::call::{self, Call, returned, what};
+use crate::read::field;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use tracetui_shared::kind::Slot;
-use tracetui_shared::record::bpf::call;
+use tracetui_shared::record::bpf::call as how;
 
 /// `sys_exit(struct pt_regs *regs, long ret)`: after every system call of every table.
-#[btf_tracepoint(function = "sys_exit")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
     let regs: u64 = ctx.arg(0);
     // SAFETY: `regs` is typed by the tracepoint.
     unsafe {
-        let Some((asked, call)) = arch::select(regs, ctx.arg(1)) else { return 0 };
+        let Some((asked, call)) = call::select(regs, ctx.arg(1)) else { return 0 };
         if asked < what::BPF {
             open::open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, &call, asked);
         } else if asked >= what::EXECVE {
@@ -33,7 +33,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `syscalls:sys_exit_{open,openat,openat2,creat,open_by_handle_at}`: nr, ret. Never for calls of the 32-bit table.
-#[tracepoint(category = "syscalls", name = "sys_exit_open")]
+#[tracepoint]
 #[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the place is the record's.
@@ -65,7 +65,7 @@ pub fn bpf_multi(ctx: ProbeContext) -> u32 {
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`: nr, ret. `sched_process_exec` reports those that succeed.
-#[tracepoint(category = "syscalls", name = "sys_exit_execve")]
+#[tracepoint]
 #[inline(always)]
 pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `open_tp`.
@@ -84,7 +84,7 @@ pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
 unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
-        if let Some((asked, call)) = arch::select(registers(), ret)
+        if let Some((asked, call)) = call::select(registers(), ret)
             && asked < what::BPF
         {
             open::open(slot, scratch, &call, asked);
@@ -97,7 +97,7 @@ unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64
 unsafe fn bpf_returned(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
-        if let Some((asked, call)) = arch::select(registers(), ret)
+        if let Some((asked, call)) = call::select(registers(), ret)
             && (what::BPF..what::EXECVE).contains(&asked)
         {
             bpf::bpf(slot, scratch, &call, how_called(asked));
@@ -110,7 +110,7 @@ unsafe fn bpf_returned(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -
 unsafe fn exec_returned(slot: Slot, scratch: &Array<exec::ExecScratch>, ret: i64) -> u32 {
     // SAFETY: see `registers`.
     unsafe {
-        if let Some((asked, call)) = arch::select(registers(), ret)
+        if let Some((asked, call)) = call::select(registers(), ret)
             && asked >= what::EXECVE
         {
             failed_exec(slot, scratch, &call, asked);
@@ -128,7 +128,7 @@ unsafe fn failed_exec(slot: Slot, scratch: &Array<exec::ExecScratch>, call: &Cal
     // SAFETY: `call.regs` is typed.
     unsafe {
         let asked = if asked == what::EXECVEAT {
-            if arch::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
+            if call::fifth_argument(call) & AT_EXECVE_CHECK != 0 {
                 return;
             }
             exec::Asked { dirfd: a as i32, path: b, argv: c }
@@ -150,5 +150,5 @@ unsafe fn registers() -> u64 {
 }
 
 fn how_called(asked: u8) -> u8 {
-    if asked == what::IOCTL { call::PERF_IOCTL } else { call::BPF }
+    if asked == what::IOCTL { how::PERF_IOCTL } else { how::BPF }
 }

@@ -4,16 +4,13 @@
 //! with the submitter; and when it ends, with its result. User space joins the two by the request's address. So nothing is
 //! kept in the kernel, and any number of requests may be under way.
 
-use super::field;
 use super::open::{self, OpenScratch};
 use crate::arch::{native_abi, o_largefile};
 use crate::emit::{Event, Frame};
-use crate::maps::{
-    URING_COMPLETE_SCRATCH, URING_COMPLETE_TP_SCRATCH, URING_QUIET_SCRATCH, URING_REFUSED_SCRATCH,
-    URING_REFUSED_TP_SCRATCH, URING_SUBMIT_SCRATCH, URING_SUBMIT_TP_SCRATCH, this_cpu,
-};
+use crate::files;
+use crate::maps::{per_cpu, this_cpu};
 use crate::path::{self, Walk};
-use crate::read::{any, at_most, casts, get, has, ld, offset, rd, read_kernel_str, set, typed_as};
+use crate::read::{any, at_most, casts, field, get, has, ld, offset, rd, read_kernel_str, set, typed_as};
 use crate::task::{Who, current};
 use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
@@ -38,6 +35,23 @@ pub struct RequestScratch {
     walk: Walk,
 }
 
+per_cpu! {
+    /// Records of `uring_submit_btf`.
+    URING_SUBMIT_SCRATCH: RequestScratch;
+    /// Records of `uring_submit_tp`.
+    URING_SUBMIT_TP_SCRATCH: RequestScratch;
+    /// Records of `uring_refused_btf`.
+    URING_REFUSED_SCRATCH: RequestScratch;
+    /// Records of `uring_refused_tp`.
+    URING_REFUSED_TP_SCRATCH: RequestScratch;
+    /// Records of `uring_complete_btf`.
+    URING_COMPLETE_SCRATCH: OpenScratch;
+    /// Records of `uring_complete_tp`.
+    URING_COMPLETE_TP_SCRATCH: OpenScratch;
+    /// Records of `uring_quiet`.
+    URING_QUIET_SCRATCH: OpenScratch;
+}
+
 /// `io_uring_submit_req(struct io_kiocb *req)` from 6.12 on, `io_uring_submit_sqe(const struct io_kiocb *req, bool
 /// force_nonblock)` before: after the preparation of a request, so its path is in kernel memory. Requests that the
 /// preparation refuses do not come here.
@@ -60,7 +74,7 @@ pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
 
 /// `io_uring_req_failed(const struct io_uring_sqe *sqe, struct io_kiocb *req, int error)`: a request is refused before it is
 /// submitted. Its completion follows.
-#[btf_tracepoint(function = "io_uring_req_failed")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is the request.
@@ -80,7 +94,7 @@ pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
 /// `io_uring_complete(void *ctx, void *req, …)` from 5.19 on, once a completion is posted; the result is taken from the
 /// request, since what follows `req` differs between kernels. A request whose submitter wanted no completion when it
 /// succeeds (`IOSQE_CQE_SKIP_SUCCESS`) does not come here when it does.
-#[btf_tracepoint(function = "io_uring_complete")]
+#[btf_tracepoint]
 #[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is the request, or null.
@@ -89,7 +103,7 @@ pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `io_uring:io_uring_complete`: ctx, req.
-#[tracepoint(category = "io_uring", name = "io_uring_complete")]
+#[tracepoint]
 #[inline(always)]
 pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: see `uring_submit_tp`.
@@ -100,7 +114,7 @@ pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
 /// The return of `int io_openat2(struct io_kiocb *req, unsigned int issue_flags)`, to which both requests lead: 0 once the
 /// request has its result, an error when it is to be tried again. Reports the requests that [`uring_complete_btf`] does not
 /// see.
-#[fexit(function = "io_openat2")]
+#[fexit]
 #[inline(always)]
 pub fn uring_quiet(ctx: FExitContext) -> i32 {
     let (req, ret): (u64, u64) = (ctx.arg(0), ctx.arg(2));
@@ -255,7 +269,7 @@ unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
         let start = if dirfd == AT_FDCWD {
             path::cwd_of(ld(task, Field::TaskFs)).dentry
         } else {
-            path::view_file(open::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path.dentry
+            files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path.dentry
         };
         send(s, &event, req, start, len);
     }
@@ -286,7 +300,6 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         let task = current();
         let here: u32 = ld(task, Field::TaskTgid);
         let who = Who::of(submitter(req));
-        let late = is_late(req);
         let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
         let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
@@ -302,7 +315,7 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         };
         let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, i64::from(ret), reach);
         if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here && ret >= 0 {
-            (*record).names_marks |= if late { mark::RACED } else { mark::SHARED };
+            (*record).names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
         }
         let place = if file != 0 { any(file, Type::Dentry, offset(Field::DentryParent)) } else { 0 };
         set((&raw mut (*s).buf).cast(), RequestPart { request: req, place });

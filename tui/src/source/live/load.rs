@@ -10,6 +10,7 @@ use crate::source::host::btf::resolve::{
 use crate::source::host::{btf, own_id};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use aya_obj::Object;
 use std::io;
 use tracetui_shared::offsets::{
     ABSENT, ARCH_PLACEHOLDER, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS,
@@ -19,28 +20,8 @@ use tracetui_shared::offsets::{
 /// The probes, built by `scripts/build-probes.sh`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
-/// Maps with one element a possible CPU.
-const PER_CPU: [&str; 19] = [
-    "CPUS",
-    "URING_SUBMIT_SCRATCH",
-    "URING_COMPLETE_SCRATCH",
-    "URING_SUBMIT_TP_SCRATCH",
-    "URING_COMPLETE_TP_SCRATCH",
-    "URING_QUIET_SCRATCH",
-    "URING_REFUSED_SCRATCH",
-    "URING_REFUSED_TP_SCRATCH",
-    "EXEC_SYS_SCRATCH",
-    "EXEC_FAIL_TP_SCRATCH",
-    "EXEC_BTF_SCRATCH",
-    "EXEC_TP_SCRATCH",
-    "OPEN_BTF_SCRATCH",
-    "BPF_BTF_SCRATCH",
-    "OPEN_TP_SCRATCH",
-    "BPF_TP_SCRATCH",
-    "OPEN_MULTI_SCRATCH",
-    "BPF_MULTI_SCRATCH",
-    "EXEC_FAIL_MULTI_SCRATCH",
-];
+/// The per-CPU maps that are used only where the verifier walks through every turn of a loop (`path.rs`).
+const FOR_LONG_LOOPS: [&str; 2] = ["DEEP", "DEEP_QUIET"];
 
 /// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -270,19 +251,24 @@ pub(super) fn object(
         .map_max_entries("RING", options.ring_size)
         .map_max_entries("CAPTURE_TREE", options.tree_size)
         .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS_MAP);
-    for map in PER_CPU {
-        loader.map_max_entries(map, cpus);
-    }
-    if !facts.may_goto {
-        loader.map_max_entries("DEEP", cpus);
-        loader.map_max_entries("DEEP_QUIET", cpus);
+    let bytes = for_this_kernel(facts);
+    let per_cpu = per_cpu_maps(&bytes)?;
+    for map in &per_cpu {
+        let unused = facts.may_goto && FOR_LONG_LOOPS.contains(&map.as_str());
+        loader.map_max_entries(map, if unused { 1 } else { cpus });
     }
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
-    let object = loader.load(&for_this_kernel(facts))?;
+    let object = loader.load(&bytes)?;
     drop(loader);
     Ok((object, btf))
+}
+
+/// The maps with one element for each possible CPU: those that are declared without a size (`per_cpu!` in `maps.rs`).
+fn per_cpu_maps(object: &[u8]) -> Result<Vec<String>, StartError> {
+    let object = Object::parse(object).map_err(|error| StartError::Object(error.into()))?;
+    Ok(object.maps.into_iter().filter(|(_, map)| map.max_entries() == 0).map(|(name, _)| name).collect())
 }
 
 /// Whether the kernel has BTF of its own.
@@ -396,6 +382,7 @@ pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aya_obj::ProgramSection;
     use tracetui_shared::kind::{KindSet, Slot};
 
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
@@ -508,5 +495,25 @@ mod tests {
             Some("mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8")
         );
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
+    }
+
+    /// Before 6.9 the verifier checks a function by itself only if BTF says that it is global, and then the programs that
+    /// call it need BTF too. Programs at functions are loaded without BTF (`multi.rs`).
+    #[test]
+    fn programs_that_call_functions_are_in_the_btf() {
+        const PSEUDO_CALL: u8 = 1;
+        let object = Object::parse(OBJECT).expect("an object");
+        let of = |name: &str| &object.functions[&object.programs[name].function_key()];
+        let calls = |name: &&String| {
+            of(name).instructions.iter().any(|code| code.code == 0x85 && code.src_reg() == PSEUDO_CALL)
+        };
+        let has_btf = |name: &&String| !of(name).func_info.func_info.is_empty();
+        let at_functions = |name: &&String| matches!(object.programs[*name].section, ProgramSection::KProbe);
+        let mut calling: Vec<_> = object.programs.keys().filter(|name| calls(name) && !at_functions(name)).collect();
+        let mut named: Vec<_> = object.programs.keys().filter(has_btf).collect();
+        calling.sort();
+        named.sort();
+        assert!(!calling.is_empty());
+        assert_eq!(calling, named, "programs that call functions, and those in btf! (further.rs)");
     }
 }
