@@ -23,12 +23,13 @@ pub(crate) mod engine;
 mod load;
 mod loss;
 mod multi;
+mod programs;
 mod ring;
 mod status;
 mod tasks;
 
-pub use attach::{hooked_functions, typed_tracepoints, users_of};
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
+pub use programs::{hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
 use crate::capture::CaptureFilter;
