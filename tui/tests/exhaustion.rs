@@ -325,6 +325,7 @@ fn dashboard(budget: Budget) -> App {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
+        keymap: tracetui::app::keymap::Keymap::default(),
     };
     App::new(Pipeline::default(), settings).expect("an empty filter")
 }

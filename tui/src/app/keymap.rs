@@ -1,50 +1,71 @@
-//! The table of keys. The footer, the help overlay and the documentation are derived from it.
+//! The table of keys. The footer, the help overlay, messages and the documentation are derived from it. The table holds
+//! the defaults; a [`Keymap`] is a copy of it in which the keys of each action can be changed.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::borrow::Cow;
+use std::str::FromStr;
 use tracetui_shared::kind::Kind;
 
-/// What a key asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)] // The table's help text says what each one is.
-pub(crate) enum Action {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    HalfUp,
-    HalfDown,
-    Start,
-    End,
-    Left,
-    Right,
-    Follow,
-    Pause,
-    Enter,
-    Back,
-    Search,
-    Next,
-    Previous,
-    EditFilter,
-    OnlyPid,
-    OnlyTree,
-    OnlyComm,
-    OnlyUser,
-    NotComm,
-    Toggle(Kind),
-    Failures,
-    NextTab,
-    PreviousTab,
-    ToParent,
-    TimeMode,
-    CopyLine,
-    CopyCommand,
-    LossReport,
-    Output,
-    Help,
-    Reset,
-    Redraw,
-    Suspend,
-    Quit,
+macro_rules! actions {
+    ($($action:ident $name:literal,)+) => {
+        /// What a key asks for.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(missing_docs)] // The help texts of the table describe them.
+        pub(crate) enum Action {
+            $($action,)+
+            Toggle(Kind),
+        }
+
+        impl Action {
+            /// The name by which keys are assigned to it.
+            pub(crate) fn name(self) -> String {
+                match self {
+                    $(Action::$action => $name.to_owned(),)+
+                    Action::Toggle(kind) => format!("toggle-{}", kind.name()),
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    Up "up",
+    Down "down",
+    PageUp "page-up",
+    PageDown "page-down",
+    HalfUp "half-up",
+    HalfDown "half-down",
+    Start "start",
+    End "end",
+    Left "left",
+    Right "right",
+    Follow "follow",
+    Pause "pause",
+    Enter "enter",
+    Back "back",
+    Search "search",
+    Next "next",
+    Previous "previous",
+    EditFilter "edit-filter",
+    OnlyPid "only-pid",
+    OnlyTree "only-tree",
+    OnlyComm "only-comm",
+    OnlyUser "only-user",
+    NotComm "not-comm",
+    Failures "failures",
+    NextTab "next-tab",
+    PreviousTab "previous-tab",
+    ToParent "to-parent",
+    TimeMode "time-mode",
+    CopyLine "copy-line",
+    CopyCommand "copy-command",
+    LossReport "loss-report",
+    Output "output",
+    Help "help",
+    Reset "reset",
+    Redraw "redraw",
+    Suspend "suspend",
+    Quit "quit",
 }
 
 /// The scope of a key.
@@ -96,10 +117,10 @@ pub struct Press {
 }
 
 /// A line of the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Binding {
     /// The keys; the first one is the one that is shown where room is scarce.
-    pub keys: &'static [Press],
+    pub keys: Cow<'static, [Press]>,
     /// What they do.
     pub action: Action,
     /// A word or two for the footer; empty when it never stands there.
@@ -136,40 +157,13 @@ const fn bind(
     help: &'static str,
 ) -> Binding {
     let scope = if matches!(section, Section::Detail) { Scope::Detail } else { Scope::Everywhere };
-    Binding { keys, action, label, help, section, scope }
+    Binding { keys: Cow::Borrowed(keys), action, label, help, section, scope }
 }
 
-/// All keys. The footer takes its labels in this order.
-pub(crate) static KEYS: [Binding; BEFORE_KINDS.len() + Kind::PROBED.len() + AFTER_KINDS.len()] = {
-    let mut keys = [BEFORE_KINDS[0]; BEFORE_KINDS.len() + Kind::PROBED.len() + AFTER_KINDS.len()];
-    let mut at = 0;
-    while at < keys.len() {
-        keys[at] = match at.checked_sub(BEFORE_KINDS.len()) {
-            None => BEFORE_KINDS[at],
-            Some(kind) if kind < Kind::PROBED.len() => of_kind(kind),
-            Some(after) => AFTER_KINDS[after - Kind::PROBED.len()],
-        };
-        at += 1;
-    }
-    keys
-};
-
-/// The keys that show and hide kinds, in the order of [`Kind::DEFAULT_FIRST`].
-static OF_KINDS: [Press; Kind::PROBED.len()] = {
-    let mut keys = [key(' '); Kind::PROBED.len()];
-    let mut at = 0;
-    while at < keys.len() {
-        if let Some(letter) = Kind::DEFAULT_FIRST[at].key() {
-            keys[at] = key(letter);
-        }
-        at += 1;
-    }
-    keys
-};
-
-const fn of_kind(at: usize) -> Binding {
-    let keys = std::slice::from_ref(&OF_KINDS[at]);
-    bind(Section::Filter, keys, Action::Toggle(Kind::DEFAULT_FIRST[at]), "", "toggle kinds; K forks")
+/// The key that shows and hides a kind.
+fn of_kind(kind: Kind) -> Binding {
+    let keys = kind.key().map(key).into_iter().collect();
+    Binding { keys, ..bind(Section::Filter, &[], Action::Toggle(kind), "", "toggle kinds; K forks") }
 }
 
 const BEFORE_KINDS: &[Binding] = &[
@@ -220,26 +214,146 @@ pub(crate) fn pressed(event: &KeyEvent) -> Press {
     Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
 }
 
-/// What a key does; keys of the detail pane go first while it is open.
-pub(crate) fn lookup(press: Press, detail: bool) -> Option<Action> {
-    let find = |scope| KEYS.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
-    let of_detail = if detail { find(Scope::Detail) } else { None };
-    of_detail.or_else(|| find(Scope::Everywhere))
+/// The keys and what they do. The footer takes its labels in this order.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bindings: Vec<Binding>,
 }
+
+impl Default for Keymap {
+    /// The keys of the table.
+    fn default() -> Keymap {
+        let kinds = Kind::DEFAULT_FIRST.map(of_kind);
+        Keymap { bindings: [BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+    }
+}
+
+/// The reason why keys cannot be assigned.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is no such action.
+    #[error("unknown action \"{0}\"")]
+    Action(String),
+    /// There is no such key.
+    #[error("unknown key \"{0}\"; keys are written as in the help: q, Ctrl-C, F1, Space, PgDn, Shift-Tab")]
+    Key(String),
+    /// No key would be left to quit.
+    #[error("no key would be left for \"quit\"")]
+    Quit,
+}
+
+impl Keymap {
+    /// All bindings.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter()
+    }
+
+    /// What a key does; keys of the detail pane go first while it is open.
+    pub(crate) fn lookup(&self, press: Press, detail: bool) -> Option<Action> {
+        let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
+        let of_detail = if detail { find(Scope::Detail) } else { None };
+        of_detail.or_else(|| find(Scope::Everywhere))
+    }
+
+    /// The name of the first key of an action, for messages; `-` if it has none.
+    pub(crate) fn first(&self, action: Action) -> String {
+        let key = self.iter().find(|binding| binding.action == action).and_then(|binding| binding.keys.first());
+        key.map_or_else(|| "-".to_owned(), |key| key.name())
+    }
+
+    /// Assigns keys to the action of this name instead of those that it had. An action of the same scope that had one of
+    /// them loses it.
+    ///
+    /// # Errors
+    /// If there is no such action or key, or no key would be left to quit.
+    pub fn assign(&mut self, action: &str, keys: &[&str]) -> Result<(), KeyError> {
+        let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<Press>, KeyError>>()?;
+        let at = self.bindings.iter().position(|binding| binding.action.name() == action);
+        let at = at.ok_or_else(|| KeyError::Action(action.to_owned()))?;
+        let mut changed = self.clone();
+        let scope = changed.bindings[at].scope;
+        for binding in changed.bindings.iter_mut().filter(|binding| binding.scope == scope) {
+            binding.keys = binding.keys.iter().copied().filter(|key| !keys.contains(key)).collect();
+        }
+        changed.bindings[at].keys = keys.into();
+        if changed.first(Action::Quit) == "-" {
+            return Err(KeyError::Quit);
+        }
+        *self = changed;
+        Ok(())
+    }
+
+    /// The keys of a section with their help; keys with the same help are merged.
+    pub(crate) fn rows(&self, section: Section) -> Vec<(String, &'static str)> {
+        let mut rows: Vec<(String, &'static str)> = Vec::new();
+        for Binding { help, .. } in self.iter().filter(|binding| binding.section == section) {
+            if rows.iter().all(|(_, known)| known != help) {
+                let same = self.iter().filter(|other| other.section == section && other.help == *help);
+                rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
+            }
+        }
+        rows
+    }
+}
+
+/// Keys that are written by a name other than that of crossterm.
+const NAMED: [(KeyCode, &str); 4] = [
+    (KeyCode::Char(' '), "Space"),
+    (KeyCode::PageDown, "PgDn"),
+    (KeyCode::PageUp, "PgUp"),
+    (KeyCode::BackTab, "Shift-Tab"),
+];
+
+/// Other keys with a name.
+const OTHERS: [KeyCode; 11] = [
+    KeyCode::Enter,
+    KeyCode::Esc,
+    KeyCode::Tab,
+    KeyCode::Up,
+    KeyCode::Down,
+    KeyCode::Left,
+    KeyCode::Right,
+    KeyCode::Home,
+    KeyCode::End,
+    KeyCode::Insert,
+    KeyCode::Delete,
+];
 
 impl Press {
     /// The name of the key.
     pub fn name(self) -> String {
-        match self.code {
-            KeyCode::Char(' ') => "Space".to_owned(),
-            KeyCode::Char(letter) if self.ctrl => format!("Ctrl-{}", letter.to_ascii_uppercase()),
-            KeyCode::Char(letter) => letter.to_string(),
-            KeyCode::PageDown => "PgDn".to_owned(),
-            KeyCode::PageUp => "PgUp".to_owned(),
-            KeyCode::BackTab => "Shift-Tab".to_owned(),
+        let named = NAMED.iter().find(|(code, _)| *code == self.code).map(|(_, name)| (*name).to_owned());
+        let name = named.unwrap_or_else(|| match self.code {
+            KeyCode::Char(letter) if self.ctrl => letter.to_ascii_uppercase().to_string(),
             other => other.to_string(),
-        }
+        });
+        if self.ctrl { format!("Ctrl-{name}") } else { name }
     }
+}
+
+impl FromStr for Press {
+    type Err = KeyError;
+
+    /// Reads a key by its [name](Press::name).
+    fn from_str(name: &str) -> Result<Press, KeyError> {
+        let (ctrl, rest) = name.strip_prefix("Ctrl-").map_or((false, name), |rest| (true, rest));
+        let code = code_of(rest).ok_or_else(|| KeyError::Key(name.to_owned()))?;
+        Ok(match code {
+            KeyCode::Char(letter) if ctrl => Press { code: KeyCode::Char(letter.to_ascii_lowercase()), ctrl },
+            code => Press { code, ctrl },
+        })
+    }
+}
+
+fn code_of(name: &str) -> Option<KeyCode> {
+    let mut letters = name.chars();
+    if let (Some(letter), None) = (letters.next(), letters.next()) {
+        return (!letter.is_control() && letter != ' ').then_some(KeyCode::Char(letter));
+    }
+    let named = NAMED.iter().find(|(_, known)| *known == name).map(|(code, _)| *code);
+    let other = || OTHERS.into_iter().find(|code| code.to_string() == name);
+    let function = || (1..=12).map(KeyCode::F).find(|code| code.to_string() == name);
+    named.or_else(other).or_else(function)
 }
 
 impl Binding {
@@ -249,18 +363,6 @@ impl Binding {
     }
 }
 
-/// The keys of a section with their help; keys with the same help are merged.
-pub(crate) fn rows(section: Section) -> Vec<(String, &'static str)> {
-    let mut rows: Vec<(String, &'static str)> = Vec::new();
-    for Binding { help, .. } in KEYS.iter().filter(|binding| binding.section == section) {
-        if rows.iter().all(|(_, known)| known != help) {
-            let same = KEYS.iter().filter(|other| other.section == section && other.help == *help);
-            rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
-        }
-    }
-    rows
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,25 +370,28 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
+        let keymap = Keymap::default();
         for scope in [Scope::Everywhere, Scope::Detail] {
-            let keys: Vec<_> = KEYS.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys).collect();
+            let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }
     }
 
     #[test]
     fn keys_of_the_detail_pane_go_first_while_it_is_open() {
-        assert_eq!(lookup(key('u'), false), Some(Action::OnlyUser));
-        assert_eq!(lookup(key('u'), true), Some(Action::ToParent));
-        assert_eq!(lookup(key('j'), true), Some(Action::Down));
-        assert_eq!(lookup(f(2), false), None);
-        assert_eq!(lookup(f(9), false), None);
+        let keymap = Keymap::default();
+        assert_eq!(keymap.lookup(key('u'), false), Some(Action::OnlyUser));
+        assert_eq!(keymap.lookup(key('u'), true), Some(Action::ToParent));
+        assert_eq!(keymap.lookup(key('j'), true), Some(Action::Down));
+        assert_eq!(keymap.lookup(f(2), false), None);
+        assert_eq!(keymap.lookup(f(9), false), None);
     }
 
     #[test]
     fn the_help_names_the_kinds_that_are_not_on_by_default() {
+        let keymap = Keymap::default();
         for kind in Kind::PROBED {
-            let binding = KEYS.iter().find(|b| b.action == Action::Toggle(kind)).expect("every kind has a key");
+            let binding = keymap.iter().find(|b| b.action == Action::Toggle(kind)).expect("every kind has a key");
             let named = format!("{} {}s", binding.names(), kind.name());
             assert_eq!(binding.help.contains(&named), !kind.on_by_default(), "{named}: {}", binding.help);
         }
@@ -294,9 +399,54 @@ mod tests {
 
     #[test]
     fn keys_have_the_names_that_are_printed_on_them() {
-        let names = |action| KEYS.iter().find(|b| b.action == action).map(Binding::names);
+        let keymap = Keymap::default();
+        let names = |action| keymap.iter().find(|b| b.action == action).map(Binding::names);
         assert_eq!(names(Action::Quit).as_deref(), Some("q F10 Ctrl-C"));
         assert_eq!(names(Action::PageDown).as_deref(), Some("PgDn"));
         assert_eq!(names(Action::Pause).as_deref(), Some("Space"));
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_read_as_that_key() {
+        for press in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
+            assert_eq!(press.name().parse(), Ok(*press), "{press:?}");
+        }
+        assert_eq!("Ctrl-d".parse(), Ok(ctrl('d')));
+        assert_eq!("Ctrl-Space".parse(), Ok(ctrl(' ')));
+        for unknown in ["", "Ctrl-", "Meta-x", "F0", "F13", "space", " ", "\u{1b}", "qq"] {
+            assert_eq!(unknown.parse::<Press>(), Err(KeyError::Key(unknown.to_owned())));
+        }
+    }
+
+    #[test]
+    fn keys_can_be_assigned() {
+        let mut keymap = Keymap::default();
+        keymap.assign("follow", &["Ctrl-F", "j"]).expect("an action and keys");
+        assert_eq!(keymap.lookup(ctrl('f'), false), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('j'), false), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('F'), false), None);
+        assert_eq!(keymap.lookup(code(KeyCode::Down), false), Some(Action::Down));
+        assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
+        keymap.assign("toggle-open", &["P"]).expect("a kind");
+        assert_eq!(keymap.lookup(key('P'), false), Some(Action::Toggle(Kind::Open)));
+        assert!(keymap.rows(Section::Move).iter().any(|(keys, _)| keys == "Ctrl-F j"));
+    }
+
+    #[test]
+    fn a_refused_assignment_changes_nothing() {
+        let mut keymap = Keymap::default();
+        assert_eq!(keymap.assign("fly", &["q"]), Err(KeyError::Action("fly".into())));
+        assert_eq!(keymap.assign("help", &["x", "Meta-x"]), Err(KeyError::Key("Meta-x".into())));
+        assert_eq!(keymap.assign("quit", &[]), Err(KeyError::Quit));
+        assert_eq!(keymap.assign("help", &["q", "F10", "Ctrl-C"]), Err(KeyError::Quit));
+        assert_eq!(keymap.lookup(key('q'), false), Some(Action::Quit));
+    }
+
+    #[test]
+    fn every_action_has_a_name_of_its_own_and_a_key() {
+        let keymap = Keymap::default();
+        let names: Vec<_> = keymap.iter().map(|binding| binding.action.name()).collect();
+        assert_eq!(names.len(), names.iter().collect::<HashSet<_>>().len(), "{names:?}");
+        assert!(keymap.iter().all(|binding| !binding.keys.is_empty()));
     }
 }

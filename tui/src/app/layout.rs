@@ -1,6 +1,6 @@
 //! The layout of the screen, for drawing and for moving by a page.
 
-use super::detail::Size;
+use super::views::detail::Size;
 use ratatui::layout::Rect;
 
 /// The screen width from which the detail pane is at the right.

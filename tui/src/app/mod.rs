@@ -2,19 +2,18 @@
 //! its result is a list of [`Effect`]s.
 
 pub(crate) mod copy;
-pub(crate) mod detail;
 pub(crate) mod edit;
 pub(crate) mod filter;
 pub(crate) mod input;
-pub(crate) mod keymap;
+pub mod keymap;
 pub mod language;
 pub(crate) mod layout;
-pub(crate) mod list;
 pub(crate) mod output;
 pub(crate) mod rates;
 pub(crate) mod row;
 pub(crate) mod search;
 mod update;
+pub(crate) mod views;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,11 +26,10 @@ use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
 use crate::text::grouped;
-use detail::{Detail, Subject};
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
+use keymap::{Action, Keymap};
 use layout::Areas;
-use list::List;
 use output::Output;
 use rates::Rates;
 use row::{TimeBase, TimeMode};
@@ -39,6 +37,9 @@ use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::kind::{Kind, KindSet};
+use views::View;
+use views::detail::{Detail, Subject};
+use views::events::EventList;
 
 /// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Settings {
     pub filter: String,
     /// Parses a filter.
     pub parse: ParseFilter,
+    /// The keys.
+    pub keymap: Keymap,
 }
 
 /// The whole state.
@@ -62,7 +65,7 @@ pub struct Settings {
 pub struct App {
     pipeline: Pipeline,
     store: Store,
-    list: List,
+    events: EventList,
     filter: FilterState,
     search: Search,
     detail: Detail,
@@ -91,6 +94,7 @@ pub struct Extent {
 /// What of the state is about how things are shown.
 #[derive(Debug)]
 struct ViewState {
+    current: View,
     width: u16,
     height: u16,
     kinds: KindSet,
@@ -194,12 +198,13 @@ impl App {
         pipeline.follow(&filter.roots());
         Ok(App {
             store: Store::new(settings.budget.kept(0)),
-            list: List::new(),
+            events: EventList::new(),
             filter,
             search: Search::default(),
             detail: Detail::default(),
             rates: Rates::default(),
             view: ViewState {
+                current: View::default(),
                 width: 80,
                 height: 24,
                 kinds: settings.kinds,
@@ -252,9 +257,24 @@ impl App {
         }
     }
 
+    /// The view in the body of the screen.
+    pub fn view(&self) -> View {
+        self.view.current
+    }
+
     /// The event list.
-    pub fn list(&self) -> &List {
-        &self.list
+    pub fn events(&self) -> &EventList {
+        &self.events
+    }
+
+    /// The keys.
+    pub fn keymap(&self) -> &Keymap {
+        &self.settings.keymap
+    }
+
+    /// The name of the first key of an action.
+    pub(crate) fn key_of(&self, action: Action) -> String {
+        self.keymap().first(action)
     }
 
     /// The display filter.
@@ -339,22 +359,22 @@ impl App {
 
     /// Events that the filter and the kinds hide.
     pub fn hidden(&self) -> u64 {
-        if self.list.scanning(&self.store) { 0 } else { self.store.kept().saturating_sub(self.list.shown()) }
+        if self.events.scanning(&self.store) { 0 } else { self.store.kept().saturating_sub(self.events.shown()) }
     }
 
     /// Whether work is pending: then a tick is needed immediately.
     pub fn busy(&self) -> bool {
-        self.list.scanning(&self.store) || self.detail.scanning(&self.store) || self.search.hunting()
+        self.events.scanning(&self.store) || self.detail.scanning(&self.store) || self.search.hunting()
     }
 
     /// The selected event.
     pub fn selected(&self) -> Option<Stored<'_>> {
-        self.list.selected().and_then(|id| self.store.get(id))
+        self.events.selected().and_then(|id| self.store.get(id))
     }
 
     /// What the detail pane is about.
     pub fn subject(&self) -> Option<Subject> {
-        self.list.selected().map(|id| self.detail.subject(id))
+        self.events.selected().map(|id| self.detail.subject(id))
     }
 
     /// The reference of the TIME column for a row.
@@ -364,7 +384,7 @@ impl App {
             mode: self.view.time,
             zone_s: self.settings.zone_s,
             start_ns: self.rates.start_ns().unwrap_or_default(),
-            above_ns: row.checked_sub(1).and_then(|above| self.list.row(above)).and_then(ns),
+            above_ns: row.checked_sub(1).and_then(|above| self.events.row(above)).and_then(ns),
         }
     }
 

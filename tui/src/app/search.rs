@@ -2,8 +2,8 @@
 
 use super::edit::{Edited, History, Line};
 use super::keymap::Press;
-use super::list::List;
 use super::row;
+use super::views::events::EventList;
 use crate::enrich::World;
 use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
@@ -148,7 +148,7 @@ impl Search {
     }
 
     /// Looks at up to `budget` rows.
-    pub fn hunt(&mut self, list: &List, store: &Store, world: &World, budget: usize) -> Found {
+    pub fn hunt(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) -> Found {
         let (Some(hunt), Some(pattern)) = (&mut self.hunt, &self.pattern) else { return Found::Nothing };
         let mut text = Vec::new();
         for _ in 0..budget {
@@ -174,7 +174,7 @@ impl Hunt {
     }
 
     /// The next row to look at; `None` when all were.
-    fn step(&mut self, list: &List) -> Option<Id> {
+    fn step(&mut self, list: &EventList) -> Option<Id> {
         let id = self.beside(list).or_else(|| self.wrap(list))?;
         let past = match self.way {
             Way::Down => id >= self.from,
@@ -187,7 +187,7 @@ impl Hunt {
         Some(id)
     }
 
-    fn beside(&self, list: &List) -> Option<Id> {
+    fn beside(&self, list: &EventList) -> Option<Id> {
         let place = list.place(self.at);
         match self.way {
             Way::Down => list.row(place),
@@ -195,7 +195,7 @@ impl Hunt {
         }
     }
 
-    fn wrap(&mut self, list: &List) -> Option<Id> {
+    fn wrap(&mut self, list: &EventList) -> Option<Id> {
         if std::mem::replace(&mut self.wrapped, true) {
             return None;
         }

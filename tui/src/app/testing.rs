@@ -1,5 +1,6 @@
 //! Frames made by hand, for tests.
 
+use super::keymap::Keymap;
 use super::{App, Input, Settings, Tick, language};
 use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
@@ -43,6 +44,7 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
+        keymap: Keymap::default(),
     };
     let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));

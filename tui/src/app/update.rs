@@ -2,11 +2,12 @@
 
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Way, Wrapped};
+use super::views::View;
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
-use crate::app::detail::{Size, Subject};
 use crate::app::filter::{Change, FilterInputError};
-use crate::app::list::Shown;
+use crate::app::views::detail::{Size, Subject};
+use crate::app::views::events::Shown;
 use crate::event::EventContext;
 use crate::filter;
 use crate::frame::Batch;
@@ -25,9 +26,6 @@ const SLICE: usize = 4_000;
 
 /// The display time of a message.
 const MESSAGE: Duration = Duration::from_secs(4);
-
-/// Cells that a step sideways scrolls.
-const SIDEWAYS: isize = 8;
 
 impl App {
     /// Handles an input and returns the actions.
@@ -50,7 +48,7 @@ impl App {
 
     /// Keeps the selected row on the screen and the detail pane on its process.
     fn settle(&mut self) {
-        self.list.reveal(self.list_height());
+        self.events.reveal(self.list_height());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
     }
@@ -62,21 +60,21 @@ impl App {
 
     /// Keeps what the pipeline hands on.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, list, detail, rates, filter, view, .. } = self;
+        let App { pipeline, store, events, detail, rates, filter, view, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
             rates.count(seen.event.kind(), frame.header.time.0);
             let id = store.push(seen, frame);
-            list.append(id, shown.answer(seen));
+            events.append(id, shown.answer(seen));
             if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
                 detail.append(&stored);
             }
             Disposition::Delivered
         });
         self.bound_events();
-        let App { store, list, .. } = self;
-        list.evict(store);
+        let App { store, events, .. } = self;
+        events.evict(store);
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
 
@@ -103,9 +101,10 @@ impl App {
     }
 
     fn command_ended(&mut self, how: String) -> Effects {
+        let key = self.key_of(Action::Output);
         if let Some(output) = &mut self.output {
             output.end(how.clone());
-            let said = format!("{} ended: {how}; press o for its output", output.name());
+            let said = format!("{} ended: {how}; press {key} for its output", output.name());
             self.say(said);
         }
         vec![Effect::Redraw]
@@ -164,12 +163,12 @@ impl App {
     /// Continues long-running work; `false` if nothing is left.
     fn work(&mut self) -> bool {
         let busy = self.busy();
-        let App { pipeline, store, list, detail, filter, view, search, .. } = self;
+        let App { pipeline, store, events, detail, filter, view, search, .. } = self;
         let world = pipeline.world();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
-        list.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
+        events.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
         detail.scan(store, SLICE * 4);
-        let found = search.hunt(list, store, world, SLICE);
+        let found = search.hunt(events, store, world, SLICE);
         self.found(found);
         busy
     }
@@ -179,7 +178,7 @@ impl App {
             Found::Nothing => {}
             Found::None => self.say("no match"),
             Found::Row(id, wrapped) => {
-                self.list.select(id, self.list_height(), &self.store);
+                self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
                     self.say("search wrapped around");
                 }
@@ -218,7 +217,7 @@ impl App {
 
     fn press(&mut self, press: Press) -> Effects {
         let typing = self.filter.line().is_some() || self.search.line().is_some();
-        match keymap::lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
+        match self.keymap().lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
             // What is no text works while text is typed too.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
                 self.act(action)
@@ -243,8 +242,9 @@ impl App {
 
     fn unbound(&mut self, press: Press) -> Effects {
         self.say(format!(
-            "{} is not bound here; press ? for the keys",
-            text::escaped(press.name().as_bytes(), text::Mode::Screen)
+            "{} is not bound here; press {} for the keys",
+            text::escaped(press.name().as_bytes(), text::Mode::Screen),
+            self.key_of(Action::Help)
         ));
         vec![Effect::Redraw]
     }
@@ -289,11 +289,11 @@ impl App {
             Action::Help => self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
             Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
             Action::Output => self.show_output(),
-            Action::Pause => self.list.pause(&self.store),
+            Action::Pause => self.events.pause(&self.store),
             Action::TimeMode => self.next_time_mode(),
             Action::Reset => self.reset(),
             Action::Back => self.back(),
-            Action::Search => self.search.edit(self.list.selected().unwrap_or_default()),
+            Action::Search => self.search.edit(self.events.selected().unwrap_or_default()),
             Action::Next => self.search_on(Way::Down),
             Action::Previous => self.search_on(Way::Up),
             _ => self.act_on_rows(action),
@@ -320,26 +320,18 @@ impl App {
     fn act_on_place(&mut self, action: Action) {
         let page = isize::try_from(self.list_height()).unwrap_or(isize::MAX);
         match action {
-            Action::Up => self.move_by(-1),
-            Action::Down => self.move_by(1),
             Action::PageUp => self.page(-page),
             Action::PageDown => self.page(page),
             Action::HalfUp => self.page(-(page + 1) / 2),
             Action::HalfDown => self.page((page + 1) / 2),
-            Action::Start => self.list.go_to_start(self.list_height(), &self.store),
-            Action::End => self.list.go_to_end(self.list_height(), &self.store),
-            Action::Follow if self.list.follows() && !self.list.paused() => {
-                self.list.stay(self.list_height(), &self.store);
-            }
-            Action::Follow => self.list.follow(),
-            Action::Left => self.list.scroll_sideways(-SIDEWAYS),
-            Action::Right => self.list.scroll_sideways(SIDEWAYS),
-            _ => {}
+            _ => match self.view.current {
+                View::Events => self.events.act(action, self.list_height(), &self.store),
+            },
         }
     }
 
     fn move_by(&mut self, rows: isize) {
-        self.list.move_by(rows, self.list_height(), &self.store);
+        self.events.move_by(rows, self.list_height(), &self.store);
     }
 
     /// A page in the list; where the detail pane takes all the room, in that.
@@ -356,7 +348,7 @@ impl App {
         match action {
             Action::Enter if self.selected().is_some() => {
                 // What is looked at stays.
-                self.list.stay(self.list_height(), &self.store);
+                self.events.stay(self.list_height(), &self.store);
                 self.detail.open();
             }
             Action::NextTab => self.step_tab(1),
@@ -374,9 +366,9 @@ impl App {
     fn climb_to_parent(&mut self) {
         let parent = self.subject_process().and_then(|process| process.parent);
         let known = parent.filter(|key| self.world().processes.get(*key).is_some());
-        match (self.list.selected(), known) {
+        match (self.events.selected(), known) {
             (Some(selected), Some(parent)) => {
-                self.list.stay(self.list_height(), &self.store);
+                self.events.stay(self.list_height(), &self.store);
                 self.detail.climb(selected, parent);
             }
             _ => self.say("the parent process is unknown"),
@@ -385,9 +377,9 @@ impl App {
 
     fn search_on(&mut self, way: Way) {
         if self.search.pattern().is_none() {
-            return self.say("no search pattern (press /)");
+            return self.say(format!("no search pattern (press {})", self.key_of(Action::Search)));
         }
-        let from = self.list.selected().unwrap_or_default();
+        let from = self.events.selected().unwrap_or_default();
         self.search.next(from, way);
         self.work();
     }
@@ -401,8 +393,8 @@ impl App {
         self.filter.clear();
         self.search.clear();
         self.detail.close();
-        self.list.follow();
-        self.list.scroll_sideways(isize::MIN);
+        self.events.follow();
+        self.events.scroll_sideways(isize::MIN);
         self.view.kinds = self.settings.kinds;
         self.view.failures = false;
         self.view.time = row::TimeMode::default();
@@ -434,7 +426,7 @@ impl App {
     /// Asks about every kept event again, the newest slice at once.
     fn refilter(&mut self) {
         self.pipeline.follow(&self.filter.roots());
-        self.list.restart(&self.store);
+        self.events.restart(&self.store);
         self.work();
     }
 

@@ -1,6 +1,6 @@
 //! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
-use crate::app::keymap::{KEYS, Section, rows};
+use crate::app::keymap::{Keymap, Section};
 use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,12 +16,14 @@ pub fn run() -> Result<ExitCode> {
 
 /// The keys in aligned columns, a heading before each section.
 pub fn text() -> String {
-    let width = Section::ALL.iter().flat_map(|section| rows(*section)).map(|(keys, _)| keys.len()).max().unwrap_or(0);
+    let keymap = Keymap::default();
+    let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section));
+    let width = rows.map(|(keys, _)| keys.len()).max().unwrap_or(0);
     let mut out = String::new();
     for section in Section::ALL {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         out.push_str(&format!("{}\n", section.title()));
-        for (keys, help) in rows(section) {
+        for (keys, help) in keymap.rows(section) {
             out.push_str(&format!("  {keys:width$}  {help}\n"));
         }
     }
@@ -33,9 +35,10 @@ pub fn markdown() -> String {
     let mut out = String::from(
         "# Keys of the dashboard\n\nGenerated from the table in `tui/src/app/keymap.rs`, like the footer, the help (`?`) and the output of `tracetui keys`.\n",
     );
+    let keymap = Keymap::default();
     for section in Section::ALL {
         out.push_str(&format!("\n## {}\n\n| key | action |\n|---|---|\n", section.title()));
-        for binding in KEYS.iter().filter(|binding| binding.section == section) {
+        for binding in keymap.iter().filter(|binding| binding.section == section) {
             let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{}`", key.name())).collect();
             out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.help));
         }
@@ -50,7 +53,7 @@ mod tests {
     #[test]
     fn every_key_is_there() {
         let (text, page) = (text(), markdown());
-        for key in KEYS.iter().flat_map(|binding| binding.keys) {
+        for key in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
             assert!(text.split_whitespace().any(|word| word == key.name()), "{key:?}");
             assert!(page.contains(&format!("`{}`", key.name())), "{key:?}");
         }

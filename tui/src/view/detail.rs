@@ -3,8 +3,8 @@
 use super::theme::Theme;
 use super::{page, put};
 use crate::app::App;
-use crate::app::detail::{Size, Subject, Tab};
 use crate::app::row::{TimeMode, time_text};
+use crate::app::views::detail::{Size, Subject, Tab};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};

@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use super::{gap, put};
 use crate::app::App;
+use crate::app::keymap::Action;
 use crate::app::row::{Column, TimeBase, TimeMode, time_text};
 use crate::event::EventContext;
 use crate::text;
@@ -42,26 +43,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let columns = columns(area.width);
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.title()));
     let height = usize::from(area.height);
-    let first = app.list().first_row(height);
-    let cursor = app.list().cursor();
+    let first = app.events().first_row(height);
+    let cursor = app.events().cursor();
     for (y, row) in (area.y..area.bottom()).zip(first..) {
         let Some(line) = row_line(row, &columns, area.width, app, theme) else { break };
         let selected = cursor == Some(row);
         put(frame, Rect { y, height: 1, ..area }, marked(line, selected, theme));
     }
-    if app.list().rows() == 0 {
+    if app.events().rows() == 0 {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
 }
 
 fn empty(app: &App) -> String {
     match app.store().kept() {
-        _ if app.list().scanning(app.store()) => "looking...".to_owned(),
+        _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
         _ => {
-            let keys: Vec<String> = KindSet::BY_DEFAULT.iter().filter_map(Kind::key).map(String::from).collect();
-            let keys = keys.join(" ");
-            format!("all events hidden: Esc removes a filter, {keys} toggle kinds, Ctrl-R resets")
+            let key = |action| app.key_of(action);
+            let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
+            let (kinds, back, reset) = (kinds.join(" "), key(Action::Back), key(Action::Reset));
+            format!("all events hidden: {back} removes a filter, {kinds} toggle kinds, {reset} resets")
         }
     }
 }
@@ -94,7 +96,7 @@ fn marked(line: Line<'static>, selected: bool, theme: Theme) -> Line<'static> {
 }
 
 fn row_line(row: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
-    let stored = app.store().get(app.list().row(row)?)?;
+    let stored = app.store().get(app.events().row(row)?)?;
     let base = app.time_base(row);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => Line::styled(gap::text(seen, &base, usize::from(width).saturating_sub(2), theme), theme.gap()),
@@ -145,7 +147,7 @@ fn cell(
             text::right(text, cells, charset)
         }
         Column::Pid | Column::Ppid => text::right(&text::escape_in(raw, charset, cells), cells, charset),
-        Column::Detail => detail(raw, cells, app.list().sideways(), theme),
+        Column::Detail => detail(raw, cells, app.events().sideways(), theme),
         Column::Cwd | Column::Cgroup => {
             let text = text::escape_in(raw, charset, 4096);
             text::left(&text::cut_middle(&text, cells, charset), cells, charset)

@@ -36,7 +36,7 @@ fn column(text: &str, at: usize) -> usize {
 /// How many of the events are shown.
 fn counts(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
-    Piece::plain(format!("{word}{} of {}", short(app.list().events()), short(app.store().kept())))
+    Piece::plain(format!("{word}{} of {}", short(app.events().events()), short(app.store().kept())))
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {

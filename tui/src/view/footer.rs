@@ -2,8 +2,8 @@
 
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
-use crate::app::detail::Size;
-use crate::app::keymap::{self, Action, KEYS, Scope};
+use crate::app::keymap::{Action, Binding, Scope};
+use crate::app::views::detail::Size;
 use crate::app::{App, OverlayKind};
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
@@ -55,7 +55,7 @@ fn figures(app: &App, width: u16) -> Vec<String> {
         figures.push(format!("evicted {}", short(store.evicted())));
     }
     match app.hidden() {
-        _ if app.list().scanning(store) => figures.push("filtering...".to_owned()),
+        _ if app.events().scanning(store) => figures.push("filtering...".to_owned()),
         hidden => figures.push(format!("hidden {}", short(hidden))),
     }
     if let Some((cpu, resident)) = app.usage() {
@@ -80,7 +80,7 @@ fn offer(app: &App, theme: Theme) -> Piece {
 
 /// The position in the list, and the number of new events.
 fn place(app: &App) -> Piece {
-    let list = app.list();
+    let list = app.events();
     let unseen = grouped(list.unseen() as u64);
     Piece::plain(match (list.paused(), list.follows()) {
         (true, _) => format!("+{unseen} new"),
@@ -118,11 +118,19 @@ fn labels(app: &App) -> Vec<(String, String)> {
         return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     match app.overlay().map(|overlay| overlay.kind) {
-        Some(OverlayKind::Help) => own(&[("j k", "scroll"), ("!", "lost events"), ("Esc", "close")]),
-        Some(OverlayKind::Loss) => own(&[("j k", "scroll"), ("?", "help"), ("Esc", "close")]),
-        Some(OverlayKind::Output) => own(&[("j k", "scroll"), ("G", "newest"), ("Esc", "close")]),
+        Some(OverlayKind::Help) => of_overlay(app, Action::LossReport, "lost events"),
+        Some(OverlayKind::Loss) => of_overlay(app, Action::Help, "help"),
+        Some(OverlayKind::Output) => of_overlay(app, Action::End, "newest"),
         None => of_table(app),
     }
+}
+
+fn of_overlay(app: &App, action: Action, label: &str) -> Vec<(String, String)> {
+    let key = |action| app.key_of(action);
+    let scroll = format!("{} {}", key(Action::Down), key(Action::Up));
+    [(scroll, "scroll"), (key(action), label), (key(Action::Back), "close")]
+        .map(|(key, label)| (key, label.to_owned()))
+        .into()
 }
 
 fn of_table(app: &App) -> Vec<(String, String)> {
@@ -133,13 +141,13 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Enter => app.detail().size() != Some(Size::Full),
         _ => true,
     };
-    let rest = KEYS.iter().filter(|b| b.scope == Scope::Everywhere);
-    let rest = rest.filter(|b| b.keys.first().and_then(|key| keymap::lookup(*key, open)) == Some(b.action));
+    let rest = app.keymap().iter().filter(|b| b.scope == Scope::Everywhere);
+    let rest = rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, open)) == Some(b.action));
     // While the pane is open its own keys come first.
-    let of_pane = |b: &&keymap::Binding| {
+    let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
-    let first = KEYS.iter().filter(of_pane);
+    let first = app.keymap().iter().filter(of_pane);
     first
         .chain(rest.filter(|b| !of_pane(b)))
         .filter(|b| !b.label.is_empty() && shown(b.action))
@@ -150,7 +158,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 /// The label of the table, or the current action of the key.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
-        Action::Pause if app.list().paused() => "resume".to_owned(),
+        Action::Pause if app.events().paused() => "resume".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::theme::Theme;
 use super::{Piece, ends};
+use crate::app::keymap::Action;
 use crate::app::{App, SourceState};
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
@@ -21,11 +22,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     };
     let style = if lost + account.unattributed_skips > 0 { theme.alarm() } else { theme.title() };
     let lost = Piece::new(format!("LOST {}{skips}", grouped(lost)), style);
-    let state = Piece::new(state(app), if app.list().paused() { theme.alarm() } else { theme.title() });
+    let state = Piece::new(state(app), if app.events().paused() { theme.alarm() } else { theme.title() });
     let rates =
         Piece::plain(if area.width >= WIDE { rates(app) } else { format!("{} ev/s", short(app.rates().all())) });
     let spark = Piece::plain(sparkline(app));
-    let off = app.discrepancy().map_or(String::new(), |_| "ACCOUNT ERROR, see !".to_owned());
+    let off =
+        app.discrepancy().map_or(String::new(), |_| format!("ACCOUNT ERROR, see {}", app.key_of(Action::LossReport)));
     let off = Piece::new(off, theme.alarm());
     let right = [lost, off, state, rates, spark];
     // By importance above, as they stand below.
@@ -35,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 }
 
 fn state(app: &App) -> String {
-    match (app.list().paused(), app.source()) {
+    match (app.events().paused(), app.source()) {
         (true, _) => "PAUSED".to_owned(),
         (false, SourceState::Live) => "LIVE".to_owned(),
         (false, SourceState::Ended) => "ENDED".to_owned(),

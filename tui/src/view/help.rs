@@ -1,7 +1,7 @@
 //! The help overlay, derived from the table of keys.
 
 use super::theme::Theme;
-use crate::app::keymap::{Section, rows};
+use crate::app::keymap::{Keymap, Section};
 use crate::text;
 use ratatui::text::{Line, Span};
 
@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 const TWO_COLUMNS: u16 = 70;
 
 /// Its lines.
-pub(super) fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
+pub(super) fn lines(keymap: &Keymap, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (left, right): (&[Section], &[Section]) = match width >= TWO_COLUMNS {
         true => {
             (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
@@ -18,7 +18,7 @@ pub(super) fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
-    let (left, right) = (column(left, half, theme), column(right, usize::from(width) - half, theme));
+    let (left, right) = (column(keymap, left, half, theme), column(keymap, right, usize::from(width) - half, theme));
     for at in 0..left.len().max(right.len()) {
         let mut line = left.get(at).cloned().unwrap_or_default();
         let fill = half.saturating_sub(line.width());
@@ -37,12 +37,12 @@ const LANGUAGE: [&str; 3] = [
     "         a bare word searches all columns       LOST: lost events, see !",
 ];
 
-fn column(sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {
-    sections.iter().flat_map(|section| section_lines(*section, width, theme)).collect()
+fn column(keymap: &Keymap, sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {
+    sections.iter().flat_map(|section| section_lines(keymap, *section, width, theme)).collect()
 }
 
-fn section_lines(section: Section, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let rows = rows(section);
+fn section_lines(keymap: &Keymap, section: Section, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let rows = keymap.rows(section);
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
     let mut lines = vec![Line::styled(format!(" {}", section.title()), theme.title())];
     for (names, help) in rows {

@@ -13,6 +13,7 @@ mod output;
 mod tests;
 pub mod theme;
 
+use crate::app::views::View;
 use crate::app::{App, Extent, OverlayKind};
 use crate::text;
 use ratatui::Frame;
@@ -31,13 +32,15 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
-                OverlayKind::Help => page(frame, body, help::lines(body.width, theme), scroll),
+                OverlayKind::Help => page(frame, body, help::lines(app.keymap(), body.width, theme), scroll),
                 OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
                 OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };
         }
         None => {
-            events::draw(frame, areas.titles, areas.list, app, theme);
+            match app.view() {
+                View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
+            }
             extent.detail = detail::draw(frame, areas.detail, app, theme);
         }
     }

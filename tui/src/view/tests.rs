@@ -267,10 +267,10 @@ fn escape_peels_the_filter_part_by_part() {
     keys(&mut app, "\x1b\x1b\x1b");
     assert_eq!(app.filter().text(), "");
     keys(&mut app, "P");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=102", 3));
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=102", 3));
     keys(&mut app, "\x1bkcu");
     assert_eq!(app.filter().text(), "comm=dog uid=1000");
-    assert_eq!(app.list().events(), 3);
+    assert_eq!(app.events().events(), 3);
     assert_eq!((app.hidden(), app.store().kept(), app.store().evicted()), (6, 9, 0));
     keys(&mut app, "\x12");
     assert_eq!((app.filter().text(), app.hidden()), (String::new(), 0));
@@ -288,30 +288,30 @@ fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
     }
     feed(&mut app, &mut made);
     keys(&mut app, "P");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7", 3));
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 3));
     keys(&mut app, "\x12gP");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7", 2), "of the older one");
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 2), "of the older one");
     // Typed, it is about the process that has the id now, and stays so when the filter is changed.
     keys(&mut app, "\x12ftree=7\nfcomm=new\n");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("tree=7 comm=new", 3));
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7 comm=new", 3));
     keys(&mut app, "\x12fcomm=old or tree=7\n");
-    assert_eq!(app.list().events(), 5);
+    assert_eq!(app.events().events(), 5);
     keys(&mut app, "gP");
-    assert_eq!(app.list().events(), 2, "{}", app.filter().text());
+    assert_eq!(app.events().events(), 2, "{}", app.filter().text());
 }
 
 #[test]
 fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "fcomm=cat (");
-    assert_eq!(app.list().events(), 3, "the last good one is in force");
+    assert_eq!(app.events().events(), 3, "the last good one is in force");
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
     assert!(shown[22].starts_with(" column 1"), "{}", shown[22]);
     keys(&mut app, "\n");
     assert!(app.filter().line().is_some(), "it cannot be kept");
     keys(&mut app, "\x1b");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("", 9), "as before");
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("", 9), "as before");
     keys(&mut app, "fcomm=dog\nf\u{2191}");
     assert!(screen(&mut app)[1].starts_with(" filter> comm=dog"));
 }
@@ -321,13 +321,13 @@ fn kinds_and_failures_are_turned_on_and_off() {
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut build());
     keys(&mut app, "O");
-    assert_eq!(app.list().events(), 5);
+    assert_eq!(app.events().events(), 5);
     assert!(screen(&mut app)[1].contains("[E]xec [X]it  O pen [B]pf"));
     keys(&mut app, "e");
-    assert_eq!(app.list().events(), 2);
+    assert_eq!(app.events().events(), 2);
     assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
     keys(&mut app, "eO");
-    assert_eq!(app.list().events(), 7);
+    assert_eq!(app.events().events(), 7);
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn search_selects_and_never_hides() {
     let mut app = opens(100, MEMORY);
     keys(&mut app, "g/f/[45]7\n");
     assert!(selected(&mut app).ends_with("/f/47"));
-    assert_eq!(app.list().events(), 100);
+    assert_eq!(app.events().events(), 100);
     keys(&mut app, "n");
     assert!(selected(&mut app).ends_with("/f/57"));
     keys(&mut app, "n");
@@ -477,13 +477,13 @@ fn the_help_fits_a_screen_of_80_by_24() {
 fn alternatives_stay_together_when_a_part_is_added() {
     let mut app = opens(9, MEMORY);
     keys(&mut app, "fpid=100 or pid=101\n");
-    assert_eq!(app.list().events(), 6);
+    assert_eq!(app.events().events(), 6);
     keys(&mut app, "c");
     let text = app.filter().text();
     assert!(text.starts_with("(pid=100 or pid=101) comm="), "{text}");
-    assert_eq!(app.list().events(), 3);
+    assert_eq!(app.events().events(), 3);
     keys(&mut app, "\x1b");
-    assert_eq!((app.filter().text().as_str(), app.list().events()), ("pid=100 or pid=101", 6));
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("pid=100 or pid=101", 6));
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn long_lists_are_filtered_in_slices_that_begin_with_the_newest() {
     assert!(screen(&mut app)[21].ends_with("/f/19998"), "the screen is full at once");
     assert!(screen(&mut app)[22].contains("filtering..."));
     work(&mut app);
-    assert_eq!((app.list().events(), app.hidden()), (6_667, 13_333));
+    assert_eq!((app.events().events(), app.hidden()), (6_667, 13_333));
 }
 
 #[test]

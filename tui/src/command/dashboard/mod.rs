@@ -6,6 +6,7 @@ mod terminal;
 use super::say::{charset, name, say};
 use super::session::{self, Request};
 use super::signals;
+use crate::app::keymap::Keymap;
 use crate::app::{App, Settings, language};
 use crate::cli;
 use crate::pipeline::Pipeline;
@@ -37,6 +38,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: filters.rest.text().to_owned(),
         parse: language::parse,
+        keymap: Keymap::default(),
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let running = session::release(held)?;

@@ -1,6 +1,7 @@
 //! The event list: the shown events, the selected event, and the visible part.
 
-use super::filter::DisplayFilter;
+use crate::app::filter::DisplayFilter;
+use crate::app::keymap::Action;
 use crate::enrich::World;
 use crate::event::EventContext;
 use crate::store::index::{Answer, Index};
@@ -48,9 +49,12 @@ impl Shown<'_> {
     }
 }
 
+/// Cells that a step sideways scrolls.
+const SIDEWAYS: isize = 8;
+
 /// The list.
 #[derive(Debug, Default)]
-pub struct List {
+pub struct EventList {
     index: Index,
     /// The selected event; when it is hidden or gone, the row nearest to it is selected.
     selected: Option<Id>,
@@ -65,10 +69,10 @@ pub struct List {
     sideways: usize,
 }
 
-impl List {
+impl EventList {
     /// An empty list that follows the newest.
-    pub fn new() -> List {
-        List { follow: true, ..List::default() }
+    pub fn new() -> EventList {
+        EventList { follow: true, ..EventList::default() }
     }
 
     /// Takes an event that was just kept.
@@ -164,6 +168,21 @@ impl List {
     /// Cells of DETAIL that are scrolled away.
     pub fn sideways(&self) -> usize {
         self.sideways
+    }
+
+    /// Does what a key asks for, on a screen of `height` rows. Other actions than those that move are ignored.
+    pub(crate) fn act(&mut self, action: Action, height: usize, store: &Store) {
+        match action {
+            Action::Up => self.move_by(-1, height, store),
+            Action::Down => self.move_by(1, height, store),
+            Action::Start => self.go_to_start(height, store),
+            Action::End => self.go_to_end(height, store),
+            Action::Follow if self.follow && self.frozen.is_none() => self.stay(height, store),
+            Action::Follow => self.follow(),
+            Action::Left => self.scroll_sideways(-SIDEWAYS),
+            Action::Right => self.scroll_sideways(SIDEWAYS),
+            _ => {}
+        }
     }
 
     /// Scrolls DETAIL.
