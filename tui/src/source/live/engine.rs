@@ -4,9 +4,8 @@
 //! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow, the
 //! thread waits, and the kernel's ring is the one place that loses events.
 
-use super::{CaptureError, Live};
+use super::Live;
 use crate::budget::{Budget, cgroup_bytes};
-use crate::capture::CaptureFilter;
 use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
@@ -163,19 +162,7 @@ impl Reader {
     }
 
     fn stopped(&mut self) -> bool {
-        while let Some(control) = self.out.control() {
-            match control {
-                Control::Stop => return true,
-                // The old filter stays in force when the kernel refuses: the display filter still applies the new one.
-                Control::Capture(filter) => drop(self.set_capture(&filter)),
-            }
-        }
-        self.out.is_closed()
-    }
-
-    fn set_capture(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
-        let cgroups = self.cgroups.as_ref().filter(|_| !filter.cgroups.is_empty());
-        self.live.set_capture(filter, &cgroups.map(CgroupResolver::seed).unwrap_or_default())
+        matches!(self.out.control(), Some(Control::Stop)) || self.out.is_closed()
     }
 
     /// Adds the path of each cgroup that is not known, from the frames at a byte offset on.

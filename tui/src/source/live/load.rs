@@ -1,11 +1,11 @@
 //! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
 
 use super::status::ProbeStatus;
-use super::{CaptureError, LiveOptions};
+use super::{CaptureError, LiveOptions, attach_names};
 use crate::arch::{self, Arch};
 use crate::capture;
 use crate::source::host::btf::resolve::{
-    Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER, attach_functions,
+    Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER,
 };
 use crate::source::host::{btf, own_id};
 use aya::maps::{Map, MapError};
@@ -56,7 +56,7 @@ pub struct KernelFacts {
     pub may_goto: bool,
     /// How addresses become typed pointers; `None` before 6.2, and with a BTF from a file: it goes by type ids.
     pub cast: Option<Cast>,
-    /// Which of [`attach_functions`] the kernel has.
+    /// The functions that programs attach to and that the kernel has.
     pub functions: Vec<&'static str>,
     /// The architecture that this binary was built for; `None` where nothing can be traced.
     pub arch: Option<&'static Arch>,
@@ -120,7 +120,7 @@ impl KernelFacts {
             may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
                 .is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
             cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(btf)).flatten(),
-            functions: there(btf, attach_functions()),
+            functions: there(btf, attach_names().functions),
             arch: arch::here(),
             preemptible_tracepoints: match btf.typedef_exists(PREEMPTIBLE_TRACEPOINTS_TYPE) {
                 false if origin == BtfOrigin::File => None,

@@ -29,7 +29,7 @@ mod status;
 mod tasks;
 
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
-pub use programs::{hooked_functions, typed_tracepoints, users_of};
+pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
 
 use crate::capture::CaptureFilter;

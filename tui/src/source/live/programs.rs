@@ -3,7 +3,9 @@
 use self::AttachPoint::{Btf, Classic, Exit, Functions};
 use super::Way;
 use super::multi::At;
-use crate::arch::Arch;
+use crate::arch::{self, Arch};
+use crate::source::host::btf::resolve::AttachNames;
+use std::collections::BTreeSet;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::offsets::Field::{self, *};
 
@@ -287,6 +289,19 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
         true => probes().filter(|p| p.may_use(field)).map(|p| p.name()).collect(),
         false => needing,
     }
+}
+
+/// What programs attach to, on all architectures.
+pub fn attach_names() -> AttachNames {
+    let functions = arch::ALL.into_iter().flat_map(hooked_functions);
+    AttachNames {
+        tracepoints: unique(typed_tracepoints().map(|(name, _)| name)),
+        functions: unique(functions.map(|(name, _)| name)),
+    }
+}
+
+fn unique(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The tracepoints that programs attach to by type id.

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Btf;
 use super::raw::{Kind, Type, enumerator_at};
-use super::resolve::{
-    ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TRACEPOINTS, attach_functions,
-};
+use super::resolve::{AttachNames, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved};
 use super::write::{Head, Writer};
 use tracetui_shared::offsets::TYPES;
 
@@ -15,18 +13,18 @@ impl Btf {
     /// A BTF from which the same is resolved.
     ///
     /// Structures keep their size and, of their members, those that lead to a field, with their bit offsets.
-    /// Enumerations keep the enumerators that are looked for, functions and tracepoints their arguments' number. Typedefs and qualifiers before members are dropped; what
-    /// is pointed to becomes `void` unless it is kept itself. Types stay in their order, but not with their ids: what the
+    /// Enumerations keep the enumerators that are looked for, functions and tracepoints the number of their arguments. Typedefs
+    /// and qualifiers before members are dropped; what is pointed to becomes `void` unless it is kept itself. Types stay in their order, but not with their ids: what the
     /// kernel finds by type id cannot be taken from here.
-    pub fn minimal(&self, resolved: &Resolved) -> Vec<u8> {
+    pub fn minimal(&self, resolved: &Resolved, attach: &AttachNames) -> Vec<u8> {
         let mut kept = Kept { btf: self, types: BTreeMap::new() };
         kept.fields(resolved);
         kept.enumerators();
         kept.structures();
-        TRACEPOINTS.iter().for_each(|name| kept.tracepoint(name));
+        attach.tracepoints.iter().for_each(|name| kept.tracepoint(name));
         // It only has to exist: what it names becomes `void`.
         self.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).into_iter().for_each(|id| _ = kept.types.entry(id).or_default());
-        for names in [&FUNCTIONS[..], &attach_functions()] {
+        for names in [&FUNCTIONS[..], &attach.functions] {
             self.funcs(names).into_iter().flatten().for_each(|id| kept.function(id));
         }
         kept.write()

@@ -129,18 +129,6 @@ impl KernelConsts {
 /// The tracepoint whose arguments are counted.
 pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
-/// The tracepoints that programs attach to by type id.
-pub const TRACEPOINTS: [&str; 8] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    EXIT_TRACEPOINT,
-    "sys_exit",
-    "io_uring_submit_req",
-    "io_uring_submit_sqe",
-    "io_uring_req_failed",
-    "io_uring_complete",
-];
-
 /// The enumerators that are looked for: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
 pub const ENUMERATORS: [&str; 4] =
     ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT", TASK_HELPER];
@@ -151,10 +139,13 @@ pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 /// The functions that are looked for.
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
-/// The functions that programs attach to, on all architectures.
-pub fn attach_functions() -> Vec<&'static str> {
-    let of = |arch: &'static Arch| [arch.opens, arch.bpfs, arch.execs].into_iter().flatten().copied();
-    ["wake_up_new_task", "finalize_exec", "io_openat2"].into_iter().chain(arch::ALL.into_iter().flat_map(of)).collect()
+/// What programs attach to: names that a minimal BTF keeps.
+#[derive(Clone, Debug)]
+pub struct AttachNames {
+    /// Tracepoints that are found by type id.
+    pub tracepoints: Vec<&'static str>,
+    /// Functions.
+    pub functions: Vec<&'static str>,
 }
 
 /// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).

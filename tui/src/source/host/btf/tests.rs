@@ -7,7 +7,7 @@ use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, Resolved};
 use super::write::{Head, Writer};
 use super::*;
-use crate::source::live::{BtfOrigin, KernelFacts};
+use crate::source::live::{BtfOrigin, KernelFacts, attach_names};
 
 /// A real BTF, cut down: what the mutations start from.
 const REAL: &[u8] = include_bytes!("../../../../tests/data/btf/7.3.btf");
@@ -388,7 +388,7 @@ fn without_ids(mut resolved: Resolved) -> Resolved {
 
 fn check_minimal_is_enough(btf: &Btf) {
     let resolved = btf.resolve();
-    let minimal = Btf::parse(btf.minimal(&resolved)).expect("made well");
+    let minimal = Btf::parse(btf.minimal(&resolved, &attach_names())).expect("made well");
     assert_eq!(without_ids(minimal.resolve()), without_ids(resolved));
 }
 
@@ -396,7 +396,7 @@ fn check_minimal_is_enough(btf: &Btf) {
 fn the_minimal_form_resolves_alike_and_is_its_own_minimal_form() {
     let btf = Btf::parse(REAL.to_vec()).expect("committed");
     check_minimal_is_enough(&btf);
-    assert!(btf.minimal(&btf.resolve()) == REAL, "made by another version: run scripts/btf-truth.sh");
+    assert!(btf.minimal(&btf.resolve(), &attach_names()) == REAL, "made by another version: run scripts/btf-truth.sh");
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn check_survives(data: Vec<u8>) {
     let start = Instant::now();
     if let Ok(btf) = Btf::parse(data) {
         let resolved = btf.resolve();
-        let minimal = btf.minimal(&resolved);
+        let minimal = btf.minimal(&resolved, &attach_names());
         assert!(minimal.len() <= 2 * REAL.len() + 4096 * FIELDS.len());
         btf.tracepoint_args("sched_process_exit");
         btf.funcs(&["bpf_link_prime", "x"]);
