@@ -13,19 +13,19 @@ use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field};
 use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
 
-/// Bytes of `union bpf_attr` that are read: all that is in use lies in them.
+/// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
 const ATTR: u64 = 128;
 
-/// Where `bpf` is put together.
+/// The buffers in which a `bpf` record is assembled.
 #[repr(C)]
 pub struct BpfScratch {
     frame: Frame<BpfRecord>,
-    /// `union bpf_attr` as passed, zeros behind it.
+    /// `union bpf_attr` as passed, followed by zeros.
     attr: [u8; ATTR as usize],
 }
 
 per_cpu! {
-    /// Records of `bpf` of `sys_exit_btf`.
+    /// Records of calls from `sys_exit_btf`.
     pub BPF_BTF_SCRATCH: BpfScratch;
     /// Records of `bpf_tp`.
     pub BPF_TP_SCRATCH: BpfScratch;
@@ -33,7 +33,7 @@ per_cpu! {
     pub BPF_MULTI_SCRATCH: BpfScratch;
 }
 
-// Places in `union bpf_attr` (UAPI).
+// Offsets in `union bpf_attr` in bytes (include/uapi/linux/bpf.h).
 mod attr {
     pub(super) mod prog_load {
         pub(in super::super) const PROG_TYPE: usize = 0;
@@ -59,18 +59,21 @@ mod attr {
     }
 }
 
-// `enum bpf_attach_type` (UAPI) whose links take a cookie.
+// Values of `enum bpf_attach_type` (include/uapi/linux/bpf.h) whose links take a cookie: those from the first to the
+// second, and the third.
 const BPF_TRACE_RAW_TP: u32 = 23;
 const BPF_LSM_MAC: u32 = 27;
 const BPF_PERF_EVENT: u32 = 41;
 
-/// Tells of a bpf(2) or `PERF_EVENT_IOC_SET_BPF` that ended; `how` is [`call`].
+/// Reports a bpf(2) or `PERF_EVENT_IOC_SET_BPF` call that ended. `how` is one of [`call`]. The kernel's side is
+/// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c) and
+/// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c).
 #[inline(always)]
 pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8) {
-    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
-    // own map.
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
     unsafe {
-        // From 7.2 on this bit may be set beside it (`BPF_COMMON_ATTRS`).
+        // From 7.2 on this bit may be set in addition to the command (`BPF_COMMON_ATTRS`, include/uapi/linux/bpf.h).
         let asked = call.args[0] as u32 & !0x1_0000;
         let command = if asked <= 0xffff { asked as u16 } else { 0 };
         let tells = matches!(command, cmd::PROG_LOAD | cmd::PROG_ATTACH | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_CREATE);
@@ -108,16 +111,16 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
 unsafe fn clear(s: *mut BpfScratch) {
     let mut i = 0;
     while i < size_of::<BpfRecord>() / 8 {
-        // SAFETY: see `bpf`; a record is a whole number of words.
+        // SAFETY: `s` is this CPU's element of this program's own map. A record is a whole number of words.
         unsafe { set((&raw mut (*s).frame.record).cast::<u64>().add(i), 0) };
         i += 1;
     }
 }
 
-/// Reads `union bpf_attr`; a program that knows a shorter one passes fewer bytes.
+/// Reads `union bpf_attr`. A caller that knows a shorter one passes fewer bytes.
 #[inline(always)]
 unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper, which does not fault.
     unsafe {
         let attr = (&raw mut (*s).attr).cast::<u8>();
         let mut i = 0;
@@ -135,17 +138,19 @@ unsafe fn read_attr(s: *mut BpfScratch, call: &Call) {
 
 #[inline(always)]
 unsafe fn attr_at<T: Copy>(s: *mut BpfScratch, at: usize) -> T {
-    // SAFETY: `at` is one of the places above, inside of the attributes.
+    // SAFETY: `s` is this CPU's element of this program's own map; `at` is one of the offsets above, inside of the
+    // attributes.
     unsafe { (&raw const (*s).attr).cast::<u8>().add(at).cast::<T>().read() }
 }
 
 #[inline(always)]
 unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         if call.ret >= 0 {
             let file = file_at(call.task, call.ret as u64);
-            // Another thread may have put another program at the new descriptor: then that has other references.
+            // Another thread may have put another program at the new descriptor. That program then has other
+            // references.
             if !is_shared(file) {
                 program(s, private_of(file));
             }
@@ -165,7 +170,7 @@ unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
 
 #[inline(always)]
 unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let attach_type: u32 = attr_at(s, attr::link_create::ATTACH_TYPE);
@@ -182,7 +187,8 @@ unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
 
 #[inline(always)]
 unsafe fn raw_tracepoint_open(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. User memory is read
+    // by helper.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).cookie = attr_at(s, attr::raw_tracepoint::COOKIE);
@@ -196,7 +202,7 @@ unsafe fn raw_tracepoint_open(s: *mut BpfScratch, call: &Call) {
 
 #[inline(always)]
 unsafe fn prog_attach(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
@@ -205,10 +211,11 @@ unsafe fn prog_attach(s: *mut BpfScratch, call: &Call) {
     }
 }
 
-/// ioctl(perf event, `PERF_EVENT_IOC_SET_BPF`, program).
+/// `ioctl(perf_fd, PERF_EVENT_IOC_SET_BPF, prog_fd)` (include/uapi/linux/perf_event.h).
 #[inline(always)]
 unsafe fn perf_ioctl(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses
+    // are read by helper.
     unsafe {
         (*s).frame.record.target_fd = call.args[0] as i32;
         let event = private_of(file_at(call.task, call.args[0] & 0xffff_ffff));
@@ -222,10 +229,10 @@ unsafe fn perf_ioctl(s: *mut BpfScratch, call: &Call) {
     }
 }
 
-/// The link behind the new descriptor, or when there is none the program that was passed.
+/// Writes the fields of the link behind the new descriptor, or of the program that was passed if there is no link.
 #[inline(always)]
 unsafe fn link_or_program(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         if call.ret >= 0 {
             link(s, private_of(file_at(call.task, call.ret as u64)));
@@ -236,24 +243,25 @@ unsafe fn link_or_program(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
     }
 }
 
-/// `file->private_data`.
+/// `file->private_data`: the object behind a descriptor.
 #[inline(always)]
 unsafe fn private_of(file: u64) -> u64 {
-    // SAFETY: a read by helper, which fails softly.
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe { if file == 0 { 0 } else { rd_field(file, Field::FilePrivate) } }
 }
 
 #[inline(always)]
 unsafe fn program_at(s: *mut BpfScratch, task: u64, fd: u64) {
-    // SAFETY: see `bpf`.
+    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe { program(s, private_of(file_at(task, fd))) }
 }
 
-/// Writes a program's fields. What is taken for one may be anything that a descriptor stands for; a `bpf_prog` is known
-/// by `aux->prog` pointing back at it.
+/// Writes a program's fields. `prog` may be any object that a descriptor stands for. A `bpf_prog` is recognized by
+/// `aux->prog`, which points back at it.
 #[inline(always)]
 unsafe fn program(s: *mut BpfScratch, prog: u64) {
-    // SAFETY: see `bpf`; kernel memory is read by helper, which fails softly.
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
     unsafe {
         if prog == 0 {
             return;
@@ -279,10 +287,11 @@ unsafe fn program(s: *mut BpfScratch, prog: u64) {
     }
 }
 
-/// Writes a link's fields, its program's, and where it hangs. A link is known by its program.
+/// Writes the fields of a link, of its program and of its target. A link is recognized by its program.
 #[inline(always)]
 unsafe fn link(s: *mut BpfScratch, link: u64) {
-    // SAFETY: see `program`.
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
     unsafe {
         if link == 0 {
             return;
@@ -311,10 +320,11 @@ unsafe fn link(s: *mut BpfScratch, link: u64) {
     }
 }
 
-/// Writes what a perf event counts: the class's system and the event's name.
+/// Writes the target of a perf event: the system of the event's class, and the event's name.
 #[inline(always)]
 unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
-    // SAFETY: see `program`.
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
     unsafe {
         if event == 0 {
             return;
@@ -331,7 +341,7 @@ unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
         (*record).call_flags = flags;
         let class: u64 = rd_field(tp_event, Field::TraceCallClass);
         string(&raw mut (*record).target, rd_field(class, Field::TraceClassSystem));
-        // A union: the tracepoint, or the event's own name.
+        // A union (`struct trace_event_call`, include/linux/trace_events.h): the tracepoint, or the event's own name.
         let name: u64 = rd_field(tp_event, Field::TraceCallName);
         if u64::from(flags) & konst(Const::TraceFlagTracepoint) != 0 {
             tracepoint(&raw mut (*record).target2, name);
@@ -341,16 +351,17 @@ unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
     }
 }
 
-/// `tracepoint->name`; whether there is one.
+/// Writes `tracepoint->name`. Returns whether there is one.
 #[inline(always)]
 unsafe fn tracepoint(to: *mut [u8; TARGET_LEN], tracepoint: u64) -> bool {
-    // SAFETY: see `program`.
+    // SAFETY: `to` is in this program's map value. Kernel addresses are read by helper.
     unsafe { tracepoint != 0 && string(to, rd_field(tracepoint, Field::TracepointName)) }
 }
 
-/// A kernel string; whether there is one. Its place is never the map value's first byte (see `read_kernel_str`).
+/// Writes a kernel string. Returns whether there is one. `to` is never the first byte of a map value
+/// ([`read_kernel_str`]).
 #[inline(always)]
 unsafe fn string(to: *mut [u8; TARGET_LEN], from: u64) -> bool {
-    // SAFETY: see `program`.
+    // SAFETY: `to` is in this program's map value, and not its first byte. Kernel addresses are read by helper.
     unsafe { from != 0 && read_kernel_str(to.cast(), TARGET_LEN as u64, from) > 1 }
 }

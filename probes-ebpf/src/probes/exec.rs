@@ -21,30 +21,32 @@ use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk,
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::abi;
 
-/// Most bytes of filename and of interp, each with its NUL: `PATH_MAX`.
+/// Limit of filename and of interp in bytes, each with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 const STRING_MAX: u64 = 4096;
-/// Highest place in the buffer where a string, a name or argv may start: room for two strings and two paths.
+/// Highest offset in the buffer at which a string, a name or argv may start. There is room for two strings and two
+/// paths below.
 const MASK: u64 = (1 << 14) - 1;
 const _: () = assert!(2 * STRING_MAX + 2 * path::NAMES_MAX <= MASK + 1);
-/// Most continuations of one event.
+/// Limit of continuations per event.
 const CHUNKS: u32 = (ARGV_MAX - ARGV_FIRST).div_ceil(ARGV_CHUNK);
-/// Most arguments of a failed exec that are counted.
+/// Limit of arguments of a failed exec that are counted.
 const ARGC_MAX: u64 = 4096;
 const _: () = assert!(further::MOST >= ARGC_MAX);
-/// Those that the program itself takes where the verifier walks through every turn (before 6.9), then [`take_more`].
+/// Arguments that the program itself takes where the verifier walks through every iteration (before 6.9). The rest is
+/// left to [`take_more`].
 const ARGC_FEW: u32 = 16;
-/// Bytes asked for when an argument of a failed exec is read.
+/// Bytes requested when an argument of a failed exec is read.
 const ARG_ASK: u64 = ARGV_FIRST as u64;
 
 /// Bytes of the largest first record.
 const LARGEST: u64 = FIXED + MASK + 1 + ARGV_FIRST as u64;
 const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
-/// Bytes of each string and path, and of the arguments, in a small record.
+/// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
 const FEW: u64 = 256;
 const ARGV_FEW: u64 = 512;
 const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW <= SMALL);
 
-/// Where `exec` is put together.
+/// The buffers in which an `exec` record is assembled.
 #[repr(C)]
 pub struct ExecScratch {
     frame: Frame<ExecRecord>,
@@ -52,19 +54,20 @@ pub struct ExecScratch {
     walk: Walk,
     chunk: Frame<ExecChunk>,
     chunk_buf: [u8; ARGV_CHUNK as usize],
-    /// Where in `buf` the next part goes.
+    /// Offset in `buf` of the next part.
     off: u64,
-    /// Of a failed exec: the next pointer in its caller's `argv[]`, and how many were passed.
+    /// For a failed exec: the address of the next pointer in the caller's `argv[]`, and the number of arguments so far.
     pointer: u64,
     count: u64,
-    /// Not 0 when no more arguments are taken, only counted.
+    /// Not 0 if further arguments are only counted.
     full: u64,
-    /// Bytes that a string or a path may have, and where in `buf` arguments must end: fewer when the ring is half full.
+    /// Limit of a string or a path in bytes, and the offset in `buf` at which arguments must end. Both are smaller if
+    /// the ring is half full.
     most: u64,
     end: u64,
-    /// Not 0 when its pointers are of 4 bytes.
+    /// Not 0 if the caller's pointers have 4 bytes.
     narrow: u64,
-    /// One pointer, or one byte, of the caller's memory.
+    /// A pointer, or a byte, of the caller's memory.
     word: u64,
 }
 
@@ -73,7 +76,7 @@ per_cpu! {
     EXEC_BTF_SCRATCH: ExecScratch;
     /// Records of `exec_tp`.
     EXEC_TP_SCRATCH: ExecScratch;
-    /// Records of `exec` of `sys_exit_btf`.
+    /// Records of failed execs from `sys_exit_btf`.
     pub EXEC_SYS_SCRATCH: ExecScratch;
     /// Records of `exec_fail_tp`.
     pub EXEC_FAIL_TP_SCRATCH: ExecScratch;
@@ -81,27 +84,30 @@ per_cpu! {
     pub EXEC_FAIL_MULTI_SCRATCH: ExecScratch;
 }
 
-/// Execs that are about to succeed: `struct linux_binprm` by process. From `exec_bprm_multi` to `exec_tp`.
+/// Execs that are about to succeed: the address of `struct linux_binprm` by process id (`tgid`). [`exec_bprm_multi`]
+/// adds an entry, [`exec_tp`] removes it.
 #[map]
 static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 
-/// What the tracepoints differ in.
+/// The fields that the tracepoints supply in different ways.
 struct Exec {
     task: u64,
     old_tid: u32,
     filename: u64,
-    /// `None` when it is not known.
+    /// `None` if it is not known.
     interp: Option<u64>,
     argc: u32,
 }
 
-/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in `exec_binprm`, after the
-/// point of no return: credentials, memory and name are the new program's.
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+/// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sched.h)),
+/// called in [`exec_binprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) after the point of no return.
+/// Credentials, memory and name are the new program's.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     let bprm = typed_as(ctx.arg(2), Type::Bprm);
-    // SAFETY: the arguments are the tracepoint's; `p` is the current task.
+    // SAFETY: the arguments are the tracepoint's, which the kernel types; `p` is the current task.
     unsafe {
         let exec = Exec {
             task: typed_as(ctx.arg(0), Type::Task),
@@ -115,32 +121,37 @@ pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Entry of `finalize_exec(struct linux_binprm *bprm)`, which the loader of the program's format calls last, a moment before
-/// `sched_process_exec`: that tells [`exec_tp`] too little.
+/// Entry of `void finalize_exec(struct linux_binprm *bprm)`
+/// ([`finalize_exec`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)), by a kprobe_multi link. The loader of
+/// the program's format calls it last, shortly before `sched_process_exec`. Supplies what the record of [`exec_tp`]
+/// lacks.
 #[kprobe]
 #[inline(always)]
 pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the entry; the task is the current one.
+    // SAFETY: the context is the registers at the function's entry; `current` is the current task, a BTF pointer where
+    // the kernel has them.
     unsafe {
         let tgid: u32 = ld(current(), Field::TaskTgid);
-        // No room: the event is told without.
+        // If the insertion fails, the event is reported without the fields of `bprm`.
         let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
     }
     0
 }
 
-/// `sched:sched_process_exec`: `__data_loc char[] filename`, pid, old_pid.
+/// `sched:sched_process_exec` (same file as [`exec_btf`]'s): `__data_loc char[] filename`, `pid_t pid`,
+/// `pid_t old_pid`.
 #[tracepoint]
 #[inline(always)]
 pub fn exec_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the places are the record's; the filename lies in the record, which is kernel memory.
+    // SAFETY: the offsets are the record's, which the verifier checks. The filename lies in the record, which is kernel
+    // memory.
     unsafe {
         let at = field::<u32>(&ctx, 8) & 0xffff;
         let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
         let mut exec = Exec { task: current(), old_tid: field(&ctx, 16), filename, interp: None, argc: u32::MAX };
         let tgid: u32 = ld(exec.task, Field::TaskTgid);
         if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
-            // The exec holds it until it returns.
+            // The exec owns `bprm` until it returns.
             let bprm = typed_as(get(bprm), Type::Bprm);
             exec.filename = ld(bprm, Field::BprmFilename);
             exec.interp = Some(ld(bprm, Field::BprmInterp));
@@ -154,8 +165,8 @@ pub fn exec_tp(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
-    // SAFETY: `exec.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
-    // own map.
+    // SAFETY: `exec.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(exec.task);
         let Some(mut event) = Event::begin(slot, &who, false) else { return };
@@ -193,40 +204,42 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     }
 }
 
-/// Settles how large the record may be. [`LARGEST`] in all where the ring is less than half full.
+/// Sets how large the record may be: [`LARGEST`] in all if the ring is less than half full.
 #[inline(always)]
 unsafe fn measure(s: *mut ExecScratch, event: &mut Event) {
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         event.ask_room(LARGEST);
         set(&raw mut (*s).most, if event.large { STRING_MAX } else { FEW });
     }
 }
 
-/// Counts the event as cut short, and says so in its record.
+/// Counts the event as cut short, and marks its record.
 #[inline(always)]
 unsafe fn cut_short(s: *mut ExecScratch, event: &Event) {
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         (*s).frame.record.argv_marks |= NO_ROOM;
         event.count_cut_short();
     }
 }
 
-/// Whether a string or a path was cut for want of room.
+/// Whether a string or a path was cut because the ring lacks room.
 #[inline(always)]
 unsafe fn any_cut(s: *mut ExecScratch) -> bool {
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let record = &raw const (*s).frame.record;
         ((*record).filename_marks | (*record).exe_marks | (*record).cwd_marks) & mark::CUT != 0
     }
 }
 
-/// Appends a kernel string without its NUL; its length, and [`mark::CUT`] when there was no room for all of it.
+/// Appends a kernel string without its NUL. Returns its length in bytes, and [`mark::CUT`] if there was no room for all
+/// of it.
 #[inline(always)]
 unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
-    // SAFETY: see `emit`; a masked place has room for a string behind it.
+    // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
+    // `buf`. Kernel addresses are read by helper.
     unsafe {
         let off = get(&raw const (*s).off);
         let dst = (&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize);
@@ -239,10 +252,11 @@ unsafe fn string(s: *mut ExecScratch, from: u64) -> (u16, u8) {
     }
 }
 
-/// Appends the names of the program's file and of the working directory.
+/// Appends the names of the program's file (`exe`) and of the working directory.
 #[inline(always)]
 unsafe fn paths(s: *mut ExecScratch, task: u64) {
-    // SAFETY: see `emit`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let fs: u64 = ld(task, Field::TaskFs);
@@ -252,26 +266,27 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     }
 }
 
-/// `mm->exe_file->f_path`.
+/// The path of the program's file: `mm->exe_file->f_path` (include/linux/mm_types.h).
 #[inline(always)]
 unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
-    // SAFETY: see `emit`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
     unsafe {
         let file: u64 = ld(ld(task, Field::TaskMm), Field::MmExeFile);
         files::view_file(file, &raw mut (*s).walk).path
     }
 }
 
-/// Appends names; their length and marks.
+/// Appends names. Returns their length in bytes and their marks.
 #[inline(always)]
 unsafe fn names(s: *mut ExecScratch, from: Place, root: Place, top: u64) -> (u16, u8) {
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let start = get(&raw const (*s).off);
         let buf = (&raw mut (*s).buf).cast();
         let names = path::walk::<MASK, false>(&raw mut (*s).walk, buf, start, from, root, top);
         if names.end - start > get(&raw const (*s).most) {
-            // A path without its beginning is none.
+            // A path without its beginning is useless.
             return (0, names.marks | mark::CUT);
         }
         set(&raw mut (*s).off, names.end);
@@ -282,7 +297,8 @@ unsafe fn names(s: *mut ExecScratch, from: Place, root: Place, top: u64) -> (u16
 /// Appends the first arguments, sends the record, and sends the rest in continuations.
 #[inline(always)]
 unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
-    // SAFETY: see `emit`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
+    // program's own map, and `ARGV_FIRST` bytes follow any masked offset in `buf`.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let mm: u64 = ld(task, Field::TaskMm);
@@ -308,17 +324,18 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     }
 }
 
-/// Reads `len` bytes of user memory, `MOST` at most, or those before the first page that cannot be read; how many. The kernel
-/// wrote all arguments a moment ago, but a page may have gone since. The helper reads all that it is asked for or nothing.
+/// Reads `len` bytes of user memory, at most `MOST`, or those before the first page that cannot be read. Returns how
+/// many. The kernel wrote all arguments shortly before, but a page may have gone since. The helper reads all of the
+/// requested bytes or none.
 #[inline(always)]
 unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64 {
     const PAGE: u64 = 4096;
-    // SAFETY: see `emit`; `dst` has `MOST` bytes.
+    // SAFETY: `dst` has `MOST` bytes, which the verifier checks. User memory is read by helper, which does not fault.
     unsafe {
         if read_user(dst, len, from) == 0 {
             return len;
         }
-        // Up to the last border of a page, then up to the one before it.
+        // First up to the last page boundary, then up to the one before it, and so on.
         let last = from.wrapping_add(len).wrapping_sub(1) & !(PAGE - 1);
         let mut left = last.wrapping_sub(from);
         let mut turn = 0;
@@ -337,11 +354,11 @@ unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64
     }
 }
 
-/// Sends the arguments after the first [`ARGV_FIRST`] bytes, as many as there is room for.
+/// Sends the arguments after the first [`ARGV_FIRST`] bytes, as far as the ring has room for them.
 #[inline(always)]
 unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let header = &raw mut (*s).chunk.header;
         copy_header(header, &raw const (*s).frame.header);
@@ -373,11 +390,12 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
     }
 }
 
-/// Sends the last continuation of arguments that end early, and why they do. Outside of the loop, for the verifier's sake.
+/// Sends the last continuation of arguments that end early, with the reason. It is outside of the loop for the
+/// verifier's sake.
 #[inline(always)]
 unsafe fn last_chunk(s: *mut ExecScratch, event: &Event, from: u64, carried: u64, why: u8) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
-    // SAFETY: see `emit`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let header = &raw mut (*s).chunk.header;
         let at = get(&raw const (*s).off);
@@ -400,29 +418,30 @@ unsafe fn last_chunk(s: *mut ExecScratch, event: &Event, from: u64, carried: u64
 }
 
 const AT_FDCWD: i32 = -100;
-/// `/dev/fd/` as a word.
+/// `/dev/fd/` as a little-endian word.
 const DEV_FD: u64 = u64::from_le_bytes(*b"/dev/fd/");
 
-/// What a failed exec was asked for.
+/// The arguments of a failed exec.
 pub struct Asked {
     /// The directory descriptor; `AT_FDCWD` for execve.
     pub dirfd: i32,
-    /// The address of the path.
+    /// The user address of the path.
     pub path: u64,
-    /// The address of `argv[]`.
+    /// The user address of `argv[]`.
     pub argv: u64,
 }
 
-/// Tells of an exec that failed. Path and arguments are read from the caller's memory after the call; what the kernel did
-/// not touch before it failed may lie in a page that is not there, which is marked and not guessed.
+/// Reports an exec that failed. Path and arguments are read from the caller's memory after the call. What the kernel
+/// did not read before it failed may lie in a page that is not present; the record marks this, and nothing is guessed.
 ///
-/// After the point of no return the caller's memory is gone and the new program's has no arguments yet
-/// (`mm->arg_end == 0`): the kernel ends the process then (`bprm_execve` forces SIGSEGV), and what is left to tell is
-/// the file.
+/// After the point of no return the caller's memory is gone, and the new program's has no arguments yet
+/// (`mm->arg_end == 0`). The kernel then ends the process
+/// ([`bprm_execve`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c) forces SIGSEGV), and only the file can be
+/// reported.
 #[inline(always)]
 pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, asked: &Asked) {
-    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
-    // own map.
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(call.task);
         let Some(mut event) = Event::of_call(slot, &who, call) else { return };
@@ -440,7 +459,7 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         let (root, top) = (path::root_of(fs), path::top_of(call.task));
         let gone = ld::<u64>(ld(call.task, Field::TaskMm), Field::MmArgEnd) == 0;
         if gone {
-            // At its address may stand what the new program has there.
+            // The new program may have something else at the path's address.
             (*record).filename_len = 0;
             (*record).filename_marks = mark::FAULT;
         } else {
@@ -465,10 +484,12 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
     }
 }
 
-/// Appends the path as the kernel would call it (`alloc_bprm`): `/dev/fd/N/PATH` when it starts at a descriptor.
+/// Appends the path as the kernel names it ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)):
+/// `/dev/fd/N/PATH` if it starts at a descriptor.
 #[inline(always)]
 unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
-    // SAFETY: see `failed`; a masked place has room for a string behind it.
+    // SAFETY: `s` is this CPU's element of this program's own map, and `STRING_MAX` bytes follow any masked offset in
+    // `buf`. User memory is read by helper.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let word = (&raw mut (*s).word).cast::<u8>();
@@ -507,7 +528,7 @@ unsafe fn asked_path(s: *mut ExecScratch, asked: &Asked) {
 
 #[inline(always)]
 unsafe fn put(s: *mut ExecScratch, byte: u8) {
-    // SAFETY: see `failed`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let off = get(&raw const (*s).off);
         set((&raw mut (*s).buf).cast::<u8>().add((off & MASK) as usize), byte);
@@ -515,15 +536,15 @@ unsafe fn put(s: *mut ExecScratch, byte: u8) {
     }
 }
 
-/// Appends a number.
+/// Appends a number in decimal.
 #[inline(always)]
 unsafe fn decimal(s: *mut ExecScratch, number: i32) {
-    // SAFETY: see `failed`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         if number < 0 {
             put(s, b'-');
         }
-        // State in memory, so that the turns look alike to the verifier.
+        // The state is in memory, so that the iterations look alike to the verifier.
         set(&raw mut (*s).word, u64::from(number.unsigned_abs()));
         set(&raw mut (*s).full, 0);
         let mut unit = 1_000_000_000;
@@ -540,11 +561,12 @@ unsafe fn decimal(s: *mut ExecScratch, number: i32) {
     }
 }
 
-/// Appends the strings that the caller's `argv[]` points to, each with its NUL, as many as there is room for: 16 KiB at
-/// least. The rest is counted.
+/// Appends the strings that the caller's `argv[]` points to, each with its NUL, as far as there is room: at least 16
+/// KiB. The rest is counted.
 #[inline(always)]
 unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bool, gone: bool) {
-    // SAFETY: see `failed`; ARG_ASK bytes lie behind any masked place.
+    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
+    // `buf`.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).argv_marks = mark::CUT;
@@ -561,7 +583,7 @@ unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bo
             match slot {
                 Slot::ExecSysExit => arguments_btf(),
                 Slot::ExecFailTp => arguments_tp(),
-                // Runs only where the loop needs no help.
+                // The programs of other slots run only on kernels where the loop needs no help.
                 _ => 0,
             };
         }
@@ -573,10 +595,10 @@ unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bo
     }
 }
 
-/// Takes all arguments, or as many as the loop may turn: then `false`.
+/// Takes all arguments, or as many as the loop's iterations permit: then `false`.
 #[inline(always)]
 unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
-    // SAFETY: as in `asked_arguments`.
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
         let mut turn = 0;
         loop {
@@ -590,21 +612,21 @@ unsafe fn take_arguments(s: *mut ExecScratch, narrow: bool) -> bool {
 }
 
 further! {
-    /// Goes on with the arguments of a failed exec of `sys_exit_btf`.
+    /// Continues with the arguments of a failed exec for `sys_exit_btf`.
     arguments_btf, arguments_btf_piece: take_more(&EXEC_SYS_SCRATCH)
 }
 
 further! {
-    /// Goes on with the arguments of a failed exec of `exec_fail_tp`.
+    /// Continues with the arguments of a failed exec for `exec_fail_tp`.
     arguments_tp, arguments_tp_piece: take_more(&EXEC_FAIL_TP_SCRATCH)
 }
 
-/// Takes more arguments; `true` at their end.
+/// Takes more arguments; `true` if there are no more.
 #[inline(always)]
 fn take_more(scratch: &Array<ExecScratch>) -> bool {
     let Some((cpu, _)) = this_cpu() else { return true };
     let Some(s) = scratch.get_ptr_mut(cpu) else { return true };
-    // SAFETY: what is there is this CPU's element of the map of the program that calls; see `asked_arguments`.
+    // SAFETY: `s` is this CPU's element of the map of the calling program; the verifier checks every offset into it.
     unsafe {
         let narrow = get(&raw const (*s).narrow) != 0;
         let mut turn = 0;
@@ -618,10 +640,10 @@ fn take_more(scratch: &Array<ExecScratch>) -> bool {
     false
 }
 
-/// Takes one argument; `false` at the end, where the mark `CUT` goes when it is the caller's own end.
+/// Takes one argument; `false` at the end. Clears the mark `CUT` if that is the end of the caller's `argv[]`.
 #[inline(always)]
 unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
-    // SAFETY: as in `asked_arguments`.
+    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let at = get(&raw const (*s).pointer);
@@ -651,7 +673,8 @@ unsafe fn asked_argument(s: *mut ExecScratch, narrow: bool) -> bool {
 
 #[inline(always)]
 unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
-    // SAFETY: as in `asked_arguments`.
+    // SAFETY: `s` is this CPU's element of this program's own map, and `ARG_ASK` bytes follow any masked offset in
+    // `buf`. User memory is read by helper.
     unsafe {
         let off = get(&raw const (*s).off);
         if off > MASK {
@@ -662,7 +685,7 @@ unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
         if n < 0 {
             return set(&raw mut (*s).full, u64::from(mark::FAULT));
         }
-        // Of an empty string older kernels write the NUL, but do not count it.
+        // For an empty string, older kernels write the NUL but do not count it.
         let n = n + i64::from(n == 0);
         let to = off + (n as u64 & (2 * ARG_ASK - 1));
         let end = get(&raw const (*s).end);
@@ -672,7 +695,7 @@ unsafe fn take_argument(s: *mut ExecScratch, string: u64) {
         }
         set(&raw mut (*s).off, to);
         if n == ARG_ASK as i64 {
-            // As long as there was room for: whole only if its NUL is where ours was put.
+            // The string fills the room. It is whole only if its own NUL is where the helper put one.
             let word = (&raw mut (*s).word).cast::<u8>();
             if read_passed::<1>(word, 1, string + ARG_ASK - 1) != 0 || get(word) != 0 {
                 set(&raw mut (*s).full, u64::from(mark::CUT));

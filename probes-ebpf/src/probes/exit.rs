@@ -14,38 +14,42 @@ use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exit::ExitRecord;
 
-/// `SIGNAL_GROUP_EXIT` of `signal_struct.flags`.
+/// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
 const SIGNAL_GROUP_EXIT: u32 = 4;
-/// `group_dead` in the record of the classic tracepoint, from 6.16 on: after comm[16], pid and prio.
+/// Offset in bytes of `group_dead` in the record of the classic tracepoint (6.16+): after `comm[16]`, `pid` and `prio`.
 const GROUP_DEAD_AT: usize = 32;
 
-/// Up to 6.15 `sched_process_exit(struct task_struct *p)`, then `(struct task_struct *p, bool group_dead)`.
+/// `sched_process_exit(struct task_struct *p)` up to 6.15, `sched_process_exit(struct task_struct *p, bool group_dead)`
+/// from 6.16 on
+/// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.16/source/include/trace/events/sched.h)).
+/// Called in [`do_exit`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c).
 #[btf_tracepoint]
 #[inline(always)]
 pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
     let task = typed_as(ctx.arg(0), Type::Task);
     let told = konst(Const::ExitHasGroupDead) != 0;
     let dead = told && ctx.arg::<u64>(1) & 1 != 0;
-    // SAFETY: `task` is the tracepoint's argument, the current task.
+    // SAFETY: `task` is the tracepoint's argument, the current task, which the kernel types.
     unsafe { exit(Slot::ExitBtf, task, told, dead) };
     0
 }
 
-/// `sched:sched_process_exit`: comm[16], pid, prio, and from 6.16 on group_dead.
+/// `sched:sched_process_exit` (same file): `char comm[16]`, `pid_t pid`, `int prio`, and from 6.16 on
+/// `bool group_dead`.
 #[tracepoint]
 #[inline(always)]
 pub fn exit_tp(ctx: TracePointContext) -> u32 {
     let told = konst(Const::ExitHasGroupDead) != 0;
-    // SAFETY: the record has the field where the constant says so.
+    // SAFETY: the record has the field if the constant is set; the verifier checks the offset.
     let dead = told && unsafe { field::<u8>(&ctx, GROUP_DEAD_AT) } & 1 != 0;
-    // SAFETY: as in `exit_btf`.
+    // SAFETY: `current` is the current task, a BTF pointer where the kernel has them.
     unsafe { exit(Slot::ExitTp, current(), told, dead) };
     0
 }
 
 #[inline(always)]
 unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
-    // SAFETY: `task` is the current task, typed where the kernel can.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         if told && !dead {
             return;
@@ -55,7 +59,7 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
             return;
         }
         let leader: u64 = ld(task, Field::TaskGroupLeader);
-        // The process ended, whichever of its threads was the last: the event bears the leader's name and number.
+        // The process ended, whichever of its threads was the last. The event has the leader's name and id.
         let who = Who { comm: comm_of(leader), ..Who::of(task) };
         if !told && !first_exit(who.tgid, start_of(task)) {
             return;
@@ -74,10 +78,10 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
     }
 }
 
-/// The status that wait(2) reports (`wait_task_zombie`).
+/// The status that wait(2) reports ([`wait_task_zombie`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)).
 #[inline(always)]
 unsafe fn status(task: u64, signal: u64) -> ExitRecord {
-    // SAFETY: as in `exit`.
+    // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them.
     unsafe {
         let signal_flags: u32 = ld(signal, Field::SignalFlags);
         let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
@@ -89,7 +93,7 @@ unsafe fn status(task: u64, signal: u64) -> ExitRecord {
     }
 }
 
-/// A process, for [`first_exit`].
+/// A process, as a key of [`EXITED`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct ExitKey {
@@ -97,12 +101,12 @@ struct ExitKey {
     tgid: u64,
 }
 
-/// Processes whose exit was told lately. Before 6.16 two threads that end at once may both see `signal->live == 0`;
-/// the second comes within microseconds, so forgetting the oldest is harmless.
+/// Processes whose exit was reported recently. Before 6.16, two threads that end at once may both see
+/// `signal->live == 0`. The second one follows within microseconds, so evicting the oldest entry is harmless.
 #[map]
 static EXITED: LruHashMap<ExitKey, u8> = LruHashMap::with_max_entries(256, 0);
 
-/// Whether this process's exit was not told before.
+/// Whether the exit of this process was not reported before.
 #[inline(always)]
 fn first_exit(tgid: u32, start: u64) -> bool {
     const EEXIST: i32 = -17;

@@ -14,36 +14,41 @@ use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::time::BootNanos;
 
-/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in `kernel_clone`, before the child
-/// first runs. `parent` is the current task.
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+/// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sched.h)),
+/// called in [`kernel_clone`](https://elixir.bootlin.com/linux/v6.12/source/kernel/fork.c) before the child first runs.
+/// `parent` is the current task.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: both are the tracepoint's arguments.
+    // SAFETY: both tasks are arguments of the tracepoint, which the kernel types.
     unsafe { fork(Slot::ForkBtf, typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task)) };
     0
 }
 
-/// Entry of `wake_up_new_task(struct task_struct *p)`, which `kernel_clone` calls for every task that it made, before it
-/// first runs.
+/// Entry of `void wake_up_new_task(struct task_struct *p)`
+/// ([`wake_up_new_task`](https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/core.c)), by a kprobe_multi link.
+/// `kernel_clone` calls it for every task that it made, before the task first runs.
 #[kprobe]
 #[inline(always)]
 pub fn fork_multi(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the registers at the entry; the argument is cast.
+    // SAFETY: the context is the registers at the function's entry. The argument is a `struct task_struct`, to which it
+    // is cast.
     unsafe { fork(Slot::ForkMulti, current(), typed_as(first_argument(&ctx), Type::Task)) };
     0
 }
 
 #[inline(always)]
 unsafe fn fork(slot: Slot, parent: u64, child: u64) {
-    // SAFETY: the tasks are typed.
+    // SAFETY: both tasks are typed pointers where the kernel has them; elsewhere they are read by helper, which
+    // zero-fills on a fault.
     unsafe {
         let tgid: u32 = ld(child, Field::TaskTgid);
         let tid: u32 = ld(child, Field::TaskPid);
         if tgid != tid {
             return;
         }
-        // The child's parent, not the caller: they differ with CLONE_PARENT.
+        // The child's parent is not the caller if `CLONE_PARENT` is set.
         let real_parent: u64 = ld(child, Field::TaskRealParent);
         let (parent_tgid, parent_start): (u32, u64) = (ld(real_parent, Field::TaskTgid), start_of(real_parent));
         let start: u64 = ld(child, Field::TaskStartBoottime);

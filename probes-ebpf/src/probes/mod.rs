@@ -1,4 +1,4 @@
-//! One file a kind: thin programs at tracepoints, and the body that they share.
+//! One file per kind of event: the programs at their attach points, and the body that they share.
 
 pub mod bpf;
 pub mod exec;

@@ -14,31 +14,31 @@ use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{NEAR, OpenRecord, PATH_MAX, via};
 
-/// Highest place in the buffer where a name may start.
+/// Highest offset in the buffer at which a name may start.
 const MASK: u64 = NAMES_MAX - 1;
-/// Bytes asked for when a path is read: one more than fits, so that a path that fits is told from one that does not.
+/// Bytes requested when a path is read: one more than fits, to distinguish a path that fits from one that does not.
 const ASK: u64 = PATH_MAX as u64 + 1;
 
 const AT_FDCWD: i32 = -100;
-/// What creat(2) stands for: `O_CREAT | O_WRONLY | O_TRUNC`.
+/// The flags that creat(2) implies: `O_CREAT | O_WRONLY | O_TRUNC`.
 const CREAT_FLAGS: u64 = 0x241;
 const O_ACCMODE: u64 = 3;
 const O_PATH: u64 = 0x20_0000;
 
-/// Where `open` is put together.
+/// The buffers in which an `open` record is assembled.
 #[repr(C)]
 pub struct OpenScratch {
-    /// What is sent.
+    /// Header and fixed part.
     pub frame: Frame<OpenRecord>,
-    /// What follows the fixed part: names, then the path as asked.
+    /// The variable part: names, then the path as passed.
     pub buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK],
     walk: Walk,
-    /// `struct open_how`: flags, mode, resolve.
+    /// `struct open_how` (include/uapi/linux/openat2.h): flags, mode, resolve.
     how: [u64; 3],
 }
 
 per_cpu! {
-    /// Records of `open` of `sys_exit_btf`.
+    /// Records of opens from `sys_exit_btf`.
     pub OPEN_BTF_SCRATCH: OpenScratch;
     /// Records of `open_tp`.
     pub OPEN_TP_SCRATCH: OpenScratch;
@@ -46,11 +46,11 @@ per_cpu! {
     pub OPEN_MULTI_SCRATCH: OpenScratch;
 }
 
-/// Tells of an open that ended; `via` is how it was asked for.
+/// Reports an open that ended. `via` names the system call.
 #[inline(always)]
 pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u8) {
-    // SAFETY: `call.task` is the current task, typed where the kernel can; `s` is this CPU's element of this program's
-    // own map.
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
+    // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(call.task);
         let Some(event) = Event::of_call(slot, &who, call) else { return };
@@ -68,11 +68,13 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
     }
 }
 
-/// Sends what was put together.
+/// Sends the assembled record. `end` is where the names end in the buffer, `path_len` the length of the path, both in
+/// bytes.
 #[inline(always)]
 pub unsafe fn send(s: *mut OpenScratch, event: &Event, end: u64, path_len: u64) {
     const FIXED: u64 = size_of::<Frame<OpenRecord>>() as u64;
-    // SAFETY: see `open`.
+    // SAFETY: `s` is this CPU's element of this program's own map. `Event::send` limits the length to the size of the
+    // frame.
     unsafe { event.send((&raw mut (*s).frame).cast(), FIXED + end + path_len, FIXED + NAMES_MAX + ASK) };
 }
 
@@ -87,11 +89,11 @@ pub enum Reach {
     NoDescriptor,
 }
 
-/// Writes what was asked for; the address of the path.
+/// Writes the arguments of the call. Returns the user address of the path, 0 if there is none.
 #[inline(always)]
 unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
     let [a, b, c, d] = call.args;
-    // SAFETY: see `open`.
+    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper, which does not fault.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).how_marks = 0;
@@ -104,7 +106,7 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
         } else if via == via::OPENAT2 {
             (*record).dirfd = a as i32;
             let how = &raw mut (*s).how;
-            // A shorter one is refused (`OPEN_HOW_SIZE_VER0`).
+            // The kernel refuses a shorter one (`OPEN_HOW_SIZE_VER0`, include/linux/fcntl.h).
             const SIZE: u64 = size_of::<[u64; 3]>() as u64;
             let fault = read_passed::<SIZE>(how.cast(), SIZE, c) != 0 || d < SIZE;
             (*record).how_marks = if fault { mark::FAULT } else { 0 };
@@ -113,7 +115,8 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
             (*record).resolve = (*how)[2];
             b
         } else if via == via::OPEN_BY_HANDLE_AT {
-            // `mount_fd, handle, flags`: there is no path, and the descriptor only names the file system.
+            // The arguments are `mount_fd, handle, flags`. There is no path, and the descriptor only identifies the
+            // file system.
             (*record).dirfd = a as i32;
             (*record).flags = c & 0xffff_ffff;
             (*record).mode = 0;
@@ -128,8 +131,9 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
     }
 }
 
-/// Puts the names of the opened file, or of the caller's root when nothing was opened, into the buffer from `START` on.
-/// Returns where they end, which is at most [`MASK`], and the dentry of the opened file, 0 when there is none.
+/// Puts the names of the opened file into the buffer from `START` on, or those of the caller's root if nothing was
+/// opened. Returns the offset at which they end, at most [`MASK`], and the dentry of the opened file, 0 if there is
+/// none.
 #[inline(always)]
 pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
     s: *mut OpenScratch,
@@ -137,7 +141,8 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
     ret: i64,
     reach: Reach,
 ) -> (u64, u64) {
-    // SAFETY: see `open`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
         let fs: u64 = ld(task, Field::TaskFs);
@@ -165,7 +170,7 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         (*record).names_len = (names.end - START) as u16;
         (*record).root_off = match names.root {
             Some(at) => (at - START) as u16,
-            // The file is elsewhere; where nothing is above the root, that is the end of every path.
+            // The walk did not meet the root. If nothing is above the root, it is at the end of every path.
             None if ret >= 0 && path::is_top(top, root) => (names.end - START) as u16,
             None => u16::MAX,
         };
@@ -174,18 +179,21 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
     }
 }
 
-/// How often a new descriptor is looked at: another task that shares the table, and that puts a file there and takes it away
-/// again, would have to do so in step with every look. With three looks, a kernel under emulation, where a look takes as long
-/// as a `dup2`, showed the other file in 1 of 4,000 races.
+/// How many times the entry of a new descriptor is read. Another task that shares the table could put a file there and
+/// remove it again, but would have to do so in step with every read. With three reads, an emulated kernel, on which a
+/// read takes as long as a `dup2`, showed the other file in 1 of 4,000 races.
 const LOOKS: u32 = 8;
 
-/// The file behind the new descriptor. Another task that shares the table, or shared it a moment ago, may have closed or
-/// reused it by now. Signs of that are an empty place, flags other than asked for (not of openat2), and a file that has other
-/// references (`dup2`, or a descriptor that was received). A file that the other task opened afresh, with the same flags, looks like
-/// ours. That the table has one user now proves nothing: the other one may have left.
+/// The file behind the new descriptor. Another task that shares the table, or shared it shortly before, may have closed
+/// or reused the descriptor by now.
+///
+/// Signs of that are an empty entry, flags that differ from the requested ones (not for openat2), and a file with other
+/// references (`dup2`, or a descriptor that was received). A file that the other task newly opened with the same flags
+/// looks the same. A table that has one user now proves nothing: the other user may have left.
 #[inline(always)]
 unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
-    // SAFETY: see `open`. The descriptor table is freed after a grace period, which the program holds up.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map. The descriptor table is freed after a grace period, which cannot end while the program runs.
     unsafe {
         let slot = files::slot_of(task, fd as u64);
         let file = files::at_slot(slot);
@@ -195,10 +203,11 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         let view = files::view_file(file, &raw mut (*s).walk);
         let asked = (*s).frame.record.flags;
         let differ = asked ^ u64::from(view.flags);
-        // These flags an open file keeps as they were asked for: fcntl(2) changes others, and `do_dentry_open` clears those
-        // that only matter to the opening.
+        // An open file keeps these flags as requested. fcntl(2) changes others, and `do_dentry_open` (fs/open.c,
+        // https://elixir.bootlin.com/linux/v6.12/source/fs/open.c) clears those that matter only while opening.
         let kept = arch::o_directory_nofollow() | O_PATH;
-        // Those of openat2 stand in the caller's memory until here. Another process may have changed them, so a difference proves nothing.
+        // The flags of openat2 are in the caller's memory until they are read here. Another process may have changed
+        // them, so a difference proves nothing.
         let unproven = (*s).frame.record.via == via::OPENAT2;
         let same = unproven || differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
         let mut marks = if same { 0 } else { mark::RACED };
@@ -212,7 +221,7 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
             }
             look += 1;
         }
-        // The table may have been replaced by a larger one.
+        // A larger table may have replaced the one that was read.
         if files::file_at(task, fd as u64) != file {
             marks |= mark::RACED;
         }
@@ -223,10 +232,11 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
     }
 }
 
-/// Whether a file is in the very directory from which a relative path starts.
+/// Whether a file is directly in the directory at which a relative path starts.
 #[inline(always)]
 unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
-    // SAFETY: see `open`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
+    // program's own map.
     unsafe {
         let dirfd = (*s).frame.record.dirfd;
         let start = if dirfd == AT_FDCWD {
@@ -239,10 +249,11 @@ unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
     }
 }
 
-/// Appends the path as asked, without its NUL; its length.
+/// Appends the path as passed, without its NUL. Returns its length in bytes.
 #[inline(always)]
 unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
-    // SAFETY: see `open`; ASK bytes lie behind any masked place.
+    // SAFETY: `s` is this CPU's element of this program's own map, and `ASK` bytes follow any masked offset in `buf`.
+    // User memory is read by helper.
     unsafe {
         let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
         let n = read_user_str(dst, ASK, path);

@@ -1,5 +1,5 @@
-//! The processes that run: an iterator over all tasks. User space reads it after the probes are attached, and where it looks
-//! for the descendants of a tree's root.
+//! The processes that run, listed by an iterator over all tasks. User space reads it after the probes are attached, and
+//! when it looks for the descendants of a tree's root.
 
 use crate::read::{offset, typed, typed_as};
 use aya_ebpf::helpers::generated::bpf_seq_write;
@@ -7,13 +7,15 @@ use core::ffi::c_void;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::task::TaskStart;
 
-/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }` (5.8+). `task` is null after the last;
-/// `meta` starts with the `seq_file`. Writes one [`TaskStart`] a process.
+/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`
+/// ([`kernel/bpf/task_iter.c`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/task_iter.c), 5.8+). `task` is
+/// null after the last one. `meta` starts with the pointer to the `seq_file`. Writes one [`TaskStart`] per process.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn task_starts(ctx: *mut c_void) -> i32 {
     let ctx = ctx as u64;
-    // SAFETY: the context is the iterator's, whose two pointers are typed; the verifier checks the test for null.
+    // SAFETY: the context is the iterator's, whose two pointers are BTF pointers. The verifier requires the test for
+    // null.
     unsafe {
         let task: u64 = typed(ctx, 8);
         if task == 0 {

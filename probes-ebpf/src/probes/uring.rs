@@ -1,8 +1,8 @@
-//! `open` through io_uring, which no system call shows.
+//! `open` through io_uring, which is not visible as a system call.
 //!
-//! A request is reported twice: when it is submitted, with the path, which the kernel frees before the request ends, and
-//! with the submitter; and when it ends, with its result. User space joins the two by the request's address. So nothing is
-//! kept in the kernel, and any number of requests may be under way.
+//! A request is reported twice. The report at its submission has the submitter and the path, which the kernel frees
+//! before the request ends. The report at its end has the result. User space joins the two by the address of the
+//! request. So no state is kept in the kernel, and any number of requests may be in flight.
 
 use super::open::{self, OpenScratch};
 use crate::arch::{native_abi, o_largefile};
@@ -20,13 +20,13 @@ use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, PATH_MAX, RequestPart, UNKNOWN, uring, via};
 
-/// `IORING_OP_OPENAT`.
+/// `IORING_OP_OPENAT` (include/uapi/linux/io_uring.h).
 const OPENAT: u8 = 18;
-/// `IORING_OP_OPENAT2`.
+/// `IORING_OP_OPENAT2` (include/uapi/linux/io_uring.h).
 const OPENAT2: u8 = 28;
 const AT_FDCWD: i32 = -100;
 
-/// Where the report of a request is put together.
+/// The buffers in which the report of a request is assembled.
 #[repr(C)]
 pub struct RequestScratch {
     frame: Frame<OpenRecord>,
@@ -52,73 +52,76 @@ per_cpu! {
     URING_QUIET_SCRATCH: OpenScratch;
 }
 
-/// `io_uring_submit_req(struct io_kiocb *req)` from 6.12 on, `io_uring_submit_sqe(const struct io_kiocb *req, bool
-/// force_nonblock)` before: after the preparation of a request, so its path is in kernel memory. Requests that the
-/// preparation refuses do not come here.
+/// `io_uring_submit_req(struct io_kiocb *req)` from 6.4 on
+/// ([trace/events/io_uring.h](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/io_uring.h)),
+/// `io_uring_submit_sqe(struct io_kiocb *req, bool force_nonblock)` before. Called after the preparation of a request,
+/// so its path is in kernel memory. It is not called for requests that the preparation refuses.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_submit_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the request.
+    // SAFETY: the argument is the address of the request.
     unsafe { submitted(Slot::UringSubmit, &URING_SUBMIT_SCRATCH, ctx.arg(0)) };
     0
 }
 
-/// `io_uring:io_uring_submit_req`: ctx, req.
+/// `io_uring:io_uring_submit_req` (same file): `void *ctx`, `void *req`.
 #[tracepoint]
 #[inline(always)]
 pub fn uring_submit_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: the place is the record's; user space compared it with the tracepoint's format.
+    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
     unsafe { submitted(Slot::UringSubmitTp, &URING_SUBMIT_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
-/// `io_uring_req_failed(const struct io_uring_sqe *sqe, struct io_kiocb *req, int error)`: a request is refused before it is
-/// submitted. Its completion follows.
+/// `io_uring_req_failed(const struct io_uring_sqe *sqe, struct io_kiocb *req, int error)` (same file): a request is
+/// refused before it is submitted. Its completion follows.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_refused_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the request.
+    // SAFETY: the argument is the address of the request.
     unsafe { refused(Slot::UringRefused, &URING_REFUSED_SCRATCH, ctx.arg(1)) };
     0
 }
 
-/// `io_uring:io_uring_req_failed`: ctx, req.
+/// `io_uring:io_uring_req_failed` (same file): `void *ctx`, `void *req`.
 #[tracepoint]
 #[inline(always)]
 pub fn uring_refused_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: see `uring_submit_tp`.
+    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
     unsafe { refused(Slot::UringRefusedTp, &URING_REFUSED_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
-/// `io_uring_complete(void *ctx, void *req, …)` from 5.19 on, once a completion is posted; the result is taken from the
-/// request, since what follows `req` differs between kernels. A request whose submitter wanted no completion when it
-/// succeeds (`IOSQE_CQE_SKIP_SUCCESS`) does not come here when it does.
+/// `io_uring_complete(void *ctx, void *req, …)` from 5.19 on (same file): a completion is posted. The result is taken
+/// from the request, because the arguments after `req` differ between kernels. If the submitter of a request wants no
+/// completion on success (`IOSQE_CQE_SKIP_SUCCESS`), the tracepoint is not called for its success.
 #[btf_tracepoint]
 #[inline(always)]
 pub fn uring_complete_btf(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: the argument is the request, or null.
+    // SAFETY: the argument is the address of the request, or null, which reads as zeros.
     unsafe { ended::<false>(Slot::OpenUring, &URING_COMPLETE_SCRATCH, ctx.arg(1)) };
     0
 }
 
-/// `io_uring:io_uring_complete`: ctx, req.
+/// `io_uring:io_uring_complete` (same file): `void *ctx`, `void *req`.
 #[tracepoint]
 #[inline(always)]
 pub fn uring_complete_tp(ctx: TracePointContext) -> u32 {
-    // SAFETY: see `uring_submit_tp`.
+    // SAFETY: `REQ` is an offset in the record, which user space compared with the tracepoint's format.
     unsafe { ended::<false>(Slot::OpenUringTp, &URING_COMPLETE_TP_SCRATCH, field(&ctx, REQ)) };
     0
 }
 
-/// The return of `int io_openat2(struct io_kiocb *req, unsigned int issue_flags)`, to which both requests lead: 0 once the
-/// request has its result, an error when it is to be tried again. Reports the requests that [`uring_complete_btf`] does not
-/// see.
+/// Return of `int io_openat2(struct io_kiocb *req, unsigned int issue_flags)`
+/// ([`io_openat2`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/openclose.c)), which executes both kinds of
+/// request: 0 if the request has its result, an error if it is to be tried again. Reports the requests that
+/// [`uring_complete_btf`] does not see.
 #[fexit]
 #[inline(always)]
 pub fn uring_quiet(ctx: FExitContext) -> i32 {
     let (req, ret): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    // SAFETY: reads by helper, which fail softly.
+    // SAFETY: the first argument is the address of the request. Kernel addresses are read by helper, which zero-fills
+    // on a fault.
     unsafe {
         if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(Field::KiocbCqeRes))) >= 0 {
             ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req);
@@ -127,28 +130,29 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
     0
 }
 
-/// Where `req` stands in the records of the classic tracepoints: after the common fields and `ctx`.
+/// Offset in bytes of `req` in the records of the classic tracepoints: after the common fields and `ctx`.
 const REQ: usize = 16;
 
-/// `REQ_F_CQE_SKIP`, which is `IOSQE_CQE_SKIP_SUCCESS`: no completion when it succeeds. When it fails, the kernel clears the
-/// flag.
+/// `REQ_F_CQE_SKIP` (include/linux/io_uring_types.h), the same bit as `IOSQE_CQE_SKIP_SUCCESS`: no completion on
+/// success. The kernel clears the flag on failure
+/// ([`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h)).
 const CQE_SKIP: u32 = 1 << 6;
 
 #[inline(always)]
 unsafe fn is_quiet(req: u64) -> bool {
-    // SAFETY: a read by helper.
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe { rd::<u32>(req.wrapping_add(offset(Field::KiocbFlags))) & CQE_SKIP != 0 }
 }
 
-/// The opcode of a request that is to open a file.
+/// The opcode of a request that opens a file; `None` for other requests.
 #[inline(always)]
 unsafe fn opens(req: u64) -> Option<u8> {
-    // SAFETY: a read by helper.
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     let opcode: u8 = unsafe { rd(req.wrapping_add(offset(Field::KiocbOpcode))) };
     (opcode == OPENAT || opcode == OPENAT2).then_some(opcode)
 }
 
-/// Which request was submitted last on this CPU, whatever it asks for.
+/// Stores which request of any kind was submitted last on this CPU.
 #[inline(always)]
 unsafe fn note_submitted(req: u64) {
     let Some((_, state)) = this_cpu() else { return };
@@ -156,10 +160,12 @@ unsafe fn note_submitted(req: u64) {
     unsafe { set(&raw mut (*state).last_request, req) };
 }
 
-/// Whether the descriptor of a request that has its result may be another file's by now. What a task submits at once is carried
-/// out one after another, and the completions are posted together after that (`io_submit_flush_completions`): between may lie
-/// requests that closed the descriptor and opened another file there. So it must be the last one that was submitted. A worker
-/// posts each by itself.
+/// Whether the descriptor of a request that has its result may already belong to another file.
+///
+/// Requests that a task submits together are executed one after another, and their completions are posted together
+/// after that ([`__io_submit_flush_completions`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.c)).
+/// Requests in between may have closed the descriptor and opened another file there. So the descriptor is certain only
+/// for the request that was submitted last. A worker posts each completion by itself.
 #[inline(always)]
 unsafe fn is_late(req: u64) -> bool {
     let Some((_, state)) = this_cpu() else { return true };
@@ -167,10 +173,10 @@ unsafe fn is_late(req: u64) -> bool {
     unsafe { task_of(req) == current() && get(&raw const (*state).last_request) != req }
 }
 
-/// The address of the task that submitted a request; the current one where it is not known.
+/// The address of the task that submitted a request; of the current task if it is not known.
 #[inline(always)]
 unsafe fn task_of(req: u64) -> u64 {
-    // SAFETY: reads by helper.
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
         if has(Field::KiocbTask) {
             rd(req.wrapping_add(offset(Field::KiocbTask)))
@@ -182,26 +188,27 @@ unsafe fn task_of(req: u64) -> u64 {
     }
 }
 
-/// The task that submitted a request, where it can be read as a typed task (6.2+), else the current one: a thread of the
-/// same process, but for a ring that processes share.
+/// The task that submitted a request if it can be read as a typed task (6.2+), else the current task. That is a thread
+/// of the same process, unless several processes share the ring.
 #[inline(always)]
 unsafe fn submitter(req: u64) -> u64 {
-    // SAFETY: the cast pointer fails softly.
+    // SAFETY: the address is cast to a typed pointer, through which a load yields 0 on a fault.
     unsafe {
         let task = task_of(req);
         if casts() && task != 0 { typed_as(task, Type::Task) } else { current() }
     }
 }
 
-/// Writes what a request asks for, as it still stands in the request when it ends.
+/// Writes the arguments of a request. They are still in the request when it ends.
 #[inline(always)]
 unsafe fn asked(record: *mut OpenRecord, req: u64, opcode: u8) {
-    // SAFETY: the record is ours; kernel addresses are read by helper.
+    // SAFETY: `record` is in this program's map value; kernel addresses are read by helper, which zero-fills on a
+    // fault.
     unsafe {
         let how = req.wrapping_add(offset(Field::IoOpenHow));
         (*record).via = via::IO_URING;
         (*record).abi = native_abi();
-        // The kernel adds that flag (`__io_openat_prep`).
+        // The kernel adds this flag (`__io_openat_prep`, io_uring/openclose.c).
         (*record).flags = rd::<u64>(how) & !o_largefile();
         (*record).mode = rd::<u64>(how.wrapping_add(8)) as u32;
         (*record).resolve = rd(how.wrapping_add(16));
@@ -214,7 +221,7 @@ unsafe fn asked(record: *mut OpenRecord, req: u64, opcode: u8) {
     }
 }
 
-/// Begins the report of a request: all but the path.
+/// Begins the report of a request: everything except the path.
 #[inline(always)]
 unsafe fn begin(
     slot: Slot,
@@ -222,7 +229,7 @@ unsafe fn begin(
     req: u64,
     opcode: u8,
 ) -> Option<(Event, *mut RequestScratch, u64)> {
-    // SAFETY: `s` is this CPU's element of this program's own map.
+    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map. `req` is read by helper.
     unsafe {
         let task = current();
         let who = Who::of(task);
@@ -243,9 +250,11 @@ unsafe fn begin(
 #[inline(always)]
 unsafe fn send(s: *mut RequestScratch, event: &Event, req: u64, place: u64, path_len: u64) {
     const FIXED: u64 = (size_of::<Frame<OpenRecord>>() + size_of::<RequestPart>()) as u64;
-    // SAFETY: as in `begin`.
+    // SAFETY: `s` is this CPU's element of this program's own map. `Event::send` limits the length to the size of the
+    // frame.
     unsafe {
-        // After the path: reading an empty one may write before its first byte (`read_kernel_str`).
+        // Written after the path, because an unsuccessful read of the path may write before its first byte
+        // (`read_kernel_str`).
         set(&raw mut (*s).part, RequestPart { request: req, place });
         event.send((&raw mut (*s).frame).cast(), FIXED + path_len, FIXED + u64::from(PATH_MAX));
     }
@@ -253,7 +262,8 @@ unsafe fn send(s: *mut RequestScratch, event: &Event, req: u64, place: u64, path
 
 #[inline(always)]
 unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
-    // SAFETY: as in `begin`; kernel addresses are read by helper.
+    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
     unsafe {
         note_submitted(req);
         let Some(opcode) = opens(req) else { return };
@@ -275,25 +285,27 @@ unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
     }
 }
 
-/// What an earlier request at the same address asked for is not what this one did.
+/// Reports a refused request, so that the arguments of an earlier request at the same address are not taken for its
+/// own.
 #[inline(always)]
 unsafe fn refused(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
-    // SAFETY: as in `begin`.
+    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
     unsafe {
         let Some(opcode) = opens(req) else { return };
         let Some((event, s, _)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
-        // The preparation may have ended before it wrote them.
+        // The preparation may have failed before it wrote the arguments.
         (*record).how_marks = UNKNOWN;
         (*record).path_marks = mark::NOT_COLLECTED;
         send(s, &event, req, 0, 0);
     }
 }
 
-/// A request has its result.
+/// Reports the result of a request.
 #[inline(always)]
 unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch>, req: u64) {
-    // SAFETY: `s` is this CPU's element of this program's own map; kernel addresses are read by helper.
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
     unsafe {
         let Some(opcode) = opens(req) else { return };
         let ret: i32 = rd(req.wrapping_add(offset(Field::KiocbCqeRes)));
@@ -325,5 +337,5 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
     }
 }
 
-/// Bytes before the names in the report of a request.
+/// Bytes before the names in the report of a request's end.
 const PART: u64 = size_of::<RequestPart>() as u64;
