@@ -1,21 +1,22 @@
-//! What differs between x86-64 and aarch64, but for system calls ([`call`](crate::call)): flag bits, tagged pointers.
+//! Differences between x86-64 and aarch64 other than system calls ([`call`](crate::call)): flag bits, tagged pointers.
 //!
-//! The BPF instructions are the same on both, so one object serves both. Which half applies is known when the object is
-//! loaded ([`on_arm`]); the verifier removes the other half.
+//! The BPF instructions are the same on both, so one object serves both. The architecture is known when the object is
+//! loaded ([`on_arm`]); the verifier removes the code of the other one.
 
 #[cfg(target_arch = "bpf")]
 use tracetui_shared::offsets::ARCH_PLACEHOLDER;
 use tracetui_shared::offsets::arch;
 use tracetui_shared::record::open::abi;
 
-/// Whether the kernel is one of aarch64.
+/// Whether the kernel's architecture is aarch64.
 #[inline(always)]
 pub fn on_arm() -> bool {
     #[cfg(target_arch = "bpf")]
     let number = {
         let number: u64;
-        // SAFETY: one move of a number, which user space writes into the instruction before the load. Not `pure`: the
-        // compiler would keep one for all uses, on the stack, and every system call would pay for the store.
+        // SAFETY: the instruction moves a number into a register; user space writes the number before the load. Not
+        // `pure`: the compiler would keep one result for all uses, on the stack, and every system call would pay for
+        // the store.
         unsafe {
             core::arch::asm!("{number} = {placeholder}", number = out(reg) number,
                 placeholder = const ARCH_PLACEHOLDER, options(nomem, nostack));
@@ -27,26 +28,26 @@ pub fn on_arm() -> bool {
     number == arch::AARCH64 as u64
 }
 
-/// The `abi` of the kernel's own system calls.
+/// The [`abi`] of the kernel's native system calls.
 #[inline(always)]
 pub fn native_abi() -> u8 {
     if on_arm() { abi::AARCH64 } else { abi::X86_64 }
 }
 
-/// `O_DIRECTORY | O_NOFOLLOW`.
+/// `O_DIRECTORY | O_NOFOLLOW` (include/uapi/asm-generic/fcntl.h, arch/arm64/include/uapi/asm/fcntl.h).
 #[inline(always)]
 pub fn o_directory_nofollow() -> u64 {
     if on_arm() { 0x4000 | 0x8000 } else { 0x1_0000 | 0x2_0000 }
 }
 
-/// `O_LARGEFILE`.
+/// `O_LARGEFILE` (same files).
 #[inline(always)]
 pub fn o_largefile() -> u64 {
     if on_arm() { 0x2_0000 } else { 0x8000 }
 }
 
-/// A user address without the tag that aarch64 ignores in its upper byte. `bpf_probe_read_user` refuses an address with a
-/// tag (`copy_from_user_nofault`).
+/// A user address without the tag in its upper byte, which aarch64 ignores. `bpf_probe_read_user` refuses an address
+/// with a tag ([`copy_from_user_nofault`](https://elixir.bootlin.com/linux/v6.12/source/mm/maccess.c)).
 #[inline(always)]
 pub fn untagged(address: u64) -> u64 {
     const TAG: u64 = 0xff << 56;

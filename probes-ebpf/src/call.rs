@@ -1,4 +1,4 @@
-//! System calls that ended: numbers, arguments and registers of each architecture's tables.
+//! System calls that ended: numbers, arguments and registers of the tables of each architecture.
 
 use crate::arch::on_arm;
 use crate::read::{field, has, ld, typed};
@@ -8,7 +8,7 @@ use aya_ebpf::programs::ProbeContext;
 use tracetui_shared::offsets::Field;
 use tracetui_shared::record::open::{abi, via};
 
-/// What a system call number stands for: a [`via`] for opens, or one of these.
+/// The system call that a number stands for: a [`via`] for opens, or one of these.
 pub mod what {
     /// bpf(2).
     pub const BPF: u8 = 0x10;
@@ -27,58 +27,58 @@ pub mod what {
 pub struct Call {
     /// The current task.
     pub task: u64,
-    /// Its first four arguments.
+    /// The first four arguments.
     pub args: [u64; 4],
-    /// Its result.
+    /// The result: negative is −errno.
     pub ret: i64,
-    /// [`abi`].
+    /// The table, one of [`abi`].
     pub abi: u8,
-    /// seccomp answered it by a signal: it was never made.
+    /// seccomp answered the call by a signal, so it was never made.
     pub trapped: bool,
-    /// `struct pt_regs`.
+    /// Address of the `struct pt_regs`.
     regs: u64,
 }
 
-/// `openat2` has one number in every table.
+/// `openat2` has the same number in every table.
 const OPENAT2: u32 = 437;
-/// `PERF_EVENT_IOC_SET_BPF`.
+/// `PERF_EVENT_IOC_SET_BPF` (include/uapi/linux/perf_event.h).
 const SET_BPF: u64 = 0x4004_2408;
 
-/// The call and what its number stands for, when it makes events. Most calls do not: they leave after a look at the
-/// number. `regs` is `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`.
+/// The call and its [`what`], if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
+/// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`.
 #[inline(always)]
 pub unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
-    // SAFETY: the caller's `regs` is typed, and each half reads the places of its own architecture.
+    // SAFETY: `regs` is a BTF pointer to `struct pt_regs`. Each half reads at the offsets of its own architecture.
     unsafe { if on_arm() { arm::select(regs, ret) } else { x86::select(regs, ret) } }
 }
 
 /// The fifth argument of a system call.
 #[inline(always)]
 pub unsafe fn fifth_argument(call: &Call) -> u64 {
-    // SAFETY: `call.regs` is typed.
+    // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`.
     unsafe { typed(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) }) }
 }
 
-/// What a function returned; the context is the registers at its return.
+/// The return value of a function. The context is the registers at its return.
 #[inline(always)]
 pub unsafe fn returned(ctx: &ProbeContext) -> i64 {
-    // SAFETY: the verifier checks the place against `struct pt_regs`.
+    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
     unsafe { if on_arm() { first_word(ctx) as i64 } else { field(ctx, x86::AX as usize) } }
 }
 
-/// The first argument of a function; the context is the registers at its entry.
+/// The first argument of a function. The context is the registers at its entry.
 #[inline(always)]
 pub unsafe fn first_argument(ctx: &ProbeContext) -> u64 {
-    // SAFETY: as in `returned`.
+    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
     unsafe { if on_arm() { first_word(ctx) } else { field(ctx, x86::DI as usize) } }
 }
 
-/// `regs[0]` of aarch64. In assembly, because the compiler would join this load with the one of x86-64 and compute its
-/// place, and the verifier refuses a context pointer that is not constant.
+/// `regs[0]` of aarch64. It is read in assembly, because the compiler would join this load with the one of x86-64 and
+/// compute its address. The verifier refuses a context pointer with an offset that is not constant.
 #[inline(always)]
 unsafe fn first_word(ctx: &ProbeContext) -> u64 {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the verifier checks the place against `struct pt_regs`.
+    // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
     unsafe {
         let word: u64;
         core::arch::asm!("{word} = *(u64 *)({ctx} + 0)", word = out(reg) word, ctx = in(reg) ctx.as_ptr(),
@@ -92,14 +92,18 @@ unsafe fn first_word(ctx: &ProbeContext) -> u64 {
     }
 }
 
-/// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`): it was never made, and in the place of its result stands
-/// what stood there before the call (`syscall_rollback`). The task then has a filter, and SIGSYS is pending and not blocked
-/// (`force_sig_seccomp` unblocks it).
+/// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`,
+/// [`__seccomp_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c)), so it was never made. The
+/// register of the result then holds its value from before the call (`syscall_rollback` in
+/// [arch/x86](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/include/asm/syscall.h) and
+/// [arch/arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall.h)). The task has a
+/// filter, and SIGSYS is pending and not blocked
+/// ([`force_sig_seccomp`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) unblocks it).
 #[inline(always)]
 unsafe fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
     const SECCOMP_MODE_FILTER: u32 = 2;
-    // SAFETY: `task` is the current task, typed where the kernel can.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         ld::<u64>(task, Field::TaskPending) & SIGSYS != 0
             && has(Field::TaskSeccompMode)
@@ -112,7 +116,7 @@ unsafe fn is_trapped(task: u64) -> bool {
 mod x86 {
     use super::*;
 
-    // Places in `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h).
+    // Offsets in `struct pt_regs` in bytes (arch/x86/include/uapi/asm/ptrace.h).
     const R10: u64 = 56;
     const R8: u64 = 72;
     pub(super) const AX: u64 = 80;
@@ -123,12 +127,15 @@ mod x86 {
     pub(super) const DI: u64 = 112;
     const ORIG_AX: u64 = 120;
 
-    /// `__X32_SYSCALL_BIT`.
+    /// `__X32_SYSCALL_BIT` (arch/x86/include/uapi/asm/unistd.h).
     const X32: u32 = 0x4000_0000;
-    /// `TS_COMPAT` of `thread_info.status`: the system call came through the 32-bit table.
+    /// `TS_COMPAT` of `thread_info.status` (arch/x86/include/asm/thread_info.h): the system call came through the
+    /// 32-bit table.
     const TS_COMPAT: u32 = 2;
 
-    /// The 64-bit table (arch/x86/entry/syscalls/syscall_64.tbl). x32 has the same numbers, and its own ioctl and execs.
+    /// The 64-bit table
+    /// ([`syscall_64`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_64.tbl)). x32 has
+    /// the same numbers, except for its own ioctl and execs.
     mod nr64 {
         pub(super) const OPEN: u32 = 2;
         pub(super) const IOCTL: u32 = 16;
@@ -143,7 +150,8 @@ mod x86 {
         pub(super) const EXECVEAT_X32: u32 = 545;
     }
 
-    /// The table of i386 (arch/x86/entry/syscalls/syscall_32.tbl).
+    /// The table of i386
+    /// ([`syscall_32`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_32.tbl)).
     mod nr32 {
         pub(super) const OPEN: u32 = 5;
         pub(super) const CREAT: u32 = 8;
@@ -158,7 +166,7 @@ mod x86 {
     /// See [`super::select`].
     #[inline(always)]
     pub(super) unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
-        // SAFETY: `regs` is typed.
+        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
             let nr = typed::<u64>(regs, ORIG_AX) as u32;
             let n = nr & !X32;
@@ -176,11 +184,10 @@ mod x86 {
             if asked == what::OTHER {
                 return None;
             }
-            // After a trap the number stands in the place of the result.
+            // After a trap the register of the result holds the number.
             let trapped = ret as u32 == nr && is_trapped(task);
             let args = if compat {
-                // The kernel does not look at the upper halves, where 64-bit code that makes 32-bit calls may leave
-                // anything.
+                // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
                 [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
             } else {
                 [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
@@ -199,7 +206,7 @@ mod x86 {
         }
     }
 
-    /// Where the fifth argument stands.
+    /// Offset in bytes of the fifth argument in `struct pt_regs`.
     #[inline(always)]
     pub(super) fn fifth_argument(abi: u8) -> u64 {
         if abi == abi::I386 { DI } else { R8 }
@@ -208,7 +215,7 @@ mod x86 {
     /// The lower half of a register.
     #[inline(always)]
     unsafe fn low(regs: u64, at: u64) -> u64 {
-        // SAFETY: `regs` is typed.
+        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
         u64::from(unsafe { typed::<u32>(regs, at) })
     }
 
@@ -251,20 +258,23 @@ mod x86 {
 mod arm {
     use super::*;
 
-    // Places in `struct pt_regs` (arch/arm64/include/asm/ptrace.h): `regs[31]`, sp, pc, pstate, then these.
+    // Offsets in `struct pt_regs` in bytes (arch/arm64/include/asm/ptrace.h): `regs[31]`, `sp`, `pc`, `pstate`, then
+    // these.
     const X1: u64 = 8;
     const X2: u64 = 16;
     const X3: u64 = 24;
     pub(super) const X4: u64 = 32;
-    /// The first argument: `regs[0]` has the result by now.
+    /// The first argument. At the end of the call `regs[0]` holds the result.
     const ORIG_X0: u64 = 272;
-    /// The number, of 4 bytes.
+    /// The number of the call, 4 bytes.
     const SYSCALLNO: u64 = 280;
 
     /// `_TIF_32BIT` of `thread_info.flags` (arch/arm64/include/asm/thread_info.h): the task runs 32-bit code.
     const TIF_32BIT: u32 = 1 << 22;
 
-    /// The table of aarch64 (include/uapi/asm-generic/unistd.h), which has no open and no creat.
+    /// The table of aarch64
+    /// ([asm-generic/unistd.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/unistd.h)), which
+    /// has neither open nor creat.
     mod nr64 {
         pub(super) const IOCTL: u32 = 29;
         pub(super) const OPENAT: u32 = 56;
@@ -274,7 +284,8 @@ mod arm {
         pub(super) const EXECVEAT: u32 = 281;
     }
 
-    /// The table of 32-bit ARM, EABI (arch/arm/tools/syscall.tbl).
+    /// The table of 32-bit ARM, EABI
+    /// ([`arch/arm/tools/syscall.tbl`](https://elixir.bootlin.com/linux/v6.12/source/arch/arm/tools/syscall.tbl)).
     mod nr32 {
         pub(super) const OPEN: u32 = 5;
         pub(super) const CREAT: u32 = 8;
@@ -289,9 +300,9 @@ mod arm {
     /// See [`super::select`].
     #[inline(always)]
     pub(super) unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
-        // SAFETY: `regs` is typed.
+        // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
-            // Older kernels do not extend the sign of a 32-bit caller's result.
+            // Older kernels do not sign-extend the result of a 32-bit caller.
             let failed = (ret as i32) < 0;
             let n: u32 = typed(regs, SYSCALLNO);
             match n {
@@ -308,7 +319,7 @@ mod arm {
                 return None;
             }
             let first: u64 = typed(regs, ORIG_X0);
-            // After a trap the first argument stands in the place of the result.
+            // After a trap the register of the result holds the first argument.
             let trapped = ret as u32 == first as u32 && is_trapped(task);
             let args = [first, typed(regs, X1), typed(regs, X2), typed(regs, X3)];
             let (args, ret, abi) = if compat {

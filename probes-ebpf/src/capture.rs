@@ -1,4 +1,4 @@
-//! The capture filter: which events are wanted.
+//! The capture filter: selects the events that are wanted.
 
 use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS};
 use crate::read::get;
@@ -7,11 +7,11 @@ use tracetui_shared::capture::{Capture, CommGlobs, ProcessKey, TICK_NS, test};
 use tracetui_shared::header::COMM_LEN;
 use tracetui_shared::kind::Kind;
 
-/// Whether an event of this kind, by this thread, is wanted.
+/// Whether the capture filter passes an event of this kind, by this thread, that failed or succeeded.
 #[inline(always)]
 pub unsafe fn wanted(kind: Kind, who: &Who, failed: bool) -> bool {
     let Some(capture) = CAPTURE.get_ptr(0) else { return false };
-    // SAFETY: `capture` is an element of the map; volatile because user space may write to it at any time.
+    // SAFETY: `capture` is an element of the map. Reads are volatile because user space may write to it at any time.
     unsafe {
         if get(&raw const (*capture).kinds) & kind.bit() == 0 {
             return false;
@@ -23,7 +23,8 @@ pub unsafe fn wanted(kind: Kind, who: &Who, failed: bool) -> bool {
 
 #[inline(always)]
 unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -> bool {
-    // SAFETY: as in `wanted`; keys are on the stack.
+    // SAFETY: `capture` is an element of the map; the keys are on the stack. `who.task` is a task, a BTF pointer where
+    // the kernel has them.
     unsafe {
         !(tests & test::FAILED != 0 && !failed
             || tests & test::PID != 0 && CAPTURE_PIDS.get(who.tgid).is_none()
@@ -37,19 +38,21 @@ unsafe fn passes(capture: *const Capture, tests: u32, who: &Who, failed: bool) -
 /// The key of a process in the maps of trees.
 #[inline(always)]
 unsafe fn key(capture: *const Capture, tests: u32, tgid: u32, start: u64) -> ProcessKey {
-    // SAFETY: as in `wanted`.
+    // SAFETY: `capture` is an element of the map.
     let offset = unsafe { get(&raw const (*capture).start_offset) };
     ProcessKey::new(tgid, if tests & test::TICKS != 0 { start.wrapping_add(offset) / TICK_NS } else { start })
 }
 
-/// Lets a new process into the tree of the process that made it, or of its parent: with `CLONE_PARENT` they differ, and a process
-/// must not get its children out of its tree. All are given as process id and start. The order of the two maps matters:
-/// user space puts a parent into the tree first and then looks for processes that were born after that, so that a child in
-/// neither map belongs to no tree. `false` when a map that it belongs in is full.
+/// Adds a new process to the tree of the process that made it, or of its parent. They differ with `CLONE_PARENT`, and a
+/// process must not be able to move its children out of its tree. Each process is given as its id and its start.
+/// Returns `false` if a map to which the process should be added is full.
+///
+/// The order of the two maps matters. User space first adds a parent to the tree, and then looks for processes that
+/// were created after that. So a child that is in neither map belongs to no tree.
 #[inline(always)]
 pub unsafe fn inherit(maker: (u32, u64), parent: (u32, u64), child: (u32, u64)) -> bool {
     let Some(capture) = CAPTURE.get_ptr(0) else { return true };
-    // SAFETY: as in `wanted`; keys and values are on the stack.
+    // SAFETY: `capture` is an element of the map; keys and values are on the stack.
     unsafe {
         let tests = get(&raw const (*capture).tests);
         if tests & (test::TREE | test::KIN) == 0 {
@@ -65,11 +68,12 @@ pub unsafe fn inherit(maker: (u32, u64), parent: (u32, u64), child: (u32, u64)) 
     }
 }
 
-/// Takes a process that ended out of its tree; its children stay.
+/// Removes a process that ended from its tree; its children stay.
 #[inline(always)]
 pub unsafe fn forget(who: &Who) {
     let Some(capture) = CAPTURE.get_ptr(0) else { return };
-    // SAFETY: as in `inherit`.
+    // SAFETY: `capture` is an element of the map. `who.task` is the current task, a BTF pointer where the kernel has
+    // them.
     unsafe {
         let tests = get(&raw const (*capture).tests);
         if tests & (test::TREE | test::KIN) == 0 {
@@ -85,7 +89,7 @@ pub unsafe fn forget(who: &Who) {
 /// Runs the automaton that [`CommGlobs`] describes over a name.
 #[inline(always)]
 unsafe fn matches(globs: *const CommGlobs, comm: [u64; 2]) -> bool {
-    // SAFETY: `globs` is in the map's element and a byte indexes its 256 entries.
+    // SAFETY: `globs` is in the element of the map, and a byte indexes its 256 entries.
     unsafe {
         let mut states = get(&raw const (*globs).start);
         let stay = get(&raw const (*globs).stay);

@@ -1,23 +1,24 @@
-//! From an event to the ring: own or not, wanted or not, numbered, and sent or counted as lost.
+//! The path of an event to the ring: filtering, numbering, and sending.
 //!
-//! An event takes its number before the ring is asked for room, so a number that never arrives is a lost event. The
-//! counters take plain increments: a program never runs twice at once on one CPU, and each slot belongs to one program.
-//! Every event that begins is counted as met, and once more where it went: sent, refused by the ring, filtered, own, or
+//! An event takes its number before it asks the ring for room, so a missing number is a lost event. The counters use
+//! plain increments: a program never runs twice at once on one CPU, and each slot belongs to one program. Each event is
+//! counted as met when it begins, and a second time by its outcome: sent, refused by the ring, filtered, own, or
 //! dropped for a [`Reason`].
 //!
 //! # Room
-//! Who is short of room is decided by size, so that what is large cannot push out what is small:
+//! The size of a frame decides how much of the ring it may use, so that large frames cannot push out small ones:
 //!
-//! | what | may have |
+//! | frame | share of the ring |
 //! |---|---|
-//! | a frame of more than [`SMALL`] bytes, a continuation | half of the ring |
-//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | 7/8 of it ([`Const::OpenLimit`]) |
-//! | any other fact | all of it |
+//! | more than [`SMALL`] bytes, or a continuation | half |
+//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | 7/8 ([`Const::OpenLimit`]) |
+//! | any other | all |
 //!
-//! A program that makes large frames asks first ([`Event::ask_room`]), and where it is refused makes a small one.
+//! A program that makes large frames first asks for room ([`Event::ask_room`]). If the request is refused, it makes a
+//! small frame.
 //!
-//! `credit`, `unwoken` and `woken_ns` of [`CpuState`] may be shared by programs that preempt each other (7.0+); a lost
-//! update there costs a question or a wake-up, never an event.
+//! Programs that preempt each other (7.0+) may share `credit`, `unwoken` and `woken_ns` of [`CpuState`]. A lost update
+//! there affects one query of the ring or one wake-up, never an event.
 
 use crate::call::Call;
 use crate::capture;
@@ -34,22 +35,22 @@ use tracetui_shared::kind::{Shows, Slot};
 use tracetui_shared::offsets::{Const, WAKE_NS};
 use tracetui_shared::time::BootNanos;
 
-/// Bytes that the ring adds to a record (`BPF_RINGBUF_HDR_SZ`).
+/// Bytes of the header that the ring adds to a record: `BPF_RINGBUF_HDR_SZ` (include/uapi/linux/bpf.h).
 const RING_HEADER: u64 = 8;
 
-/// Bytes of the largest frame that may use the reserve, the half of the ring that is kept for small facts.
+/// Bytes of the largest frame that may use the reserve: the half of the ring that is kept for small frames.
 pub const SMALL: u64 = 2048;
 
 /// A header and a record of fixed length.
 #[repr(C)]
 pub struct Frame<T> {
-    /// The head.
+    /// Identity, number, time and length.
     pub header: FrameHeader,
-    /// The rest.
+    /// The payload.
     pub record: T,
 }
 
-/// An event that has its number.
+/// An event that has taken its number.
 pub struct Event {
     state: *mut CpuState,
     counters: *mut SlotCounters,
@@ -57,13 +58,13 @@ pub struct Event {
     cpu: u32,
     slot: Slot,
     seq: u64,
-    /// The capture filter rejected it: it is sent for the process table only.
+    /// The capture filter rejected the event; it is sent only for the process table.
     pub bookkeeping: bool,
-    /// Its frame may be larger than [`SMALL`].
+    /// The frame may be larger than [`SMALL`].
     pub large: bool,
 }
 
-/// Counts a new process for which a captured tree had no room.
+/// Counts a new process for which a captured tree has no room.
 #[inline(always)]
 pub unsafe fn count_tree_full() {
     let Some((_, state)) = this_cpu() else { return };
@@ -71,8 +72,8 @@ pub unsafe fn count_tree_full() {
     unsafe { (*state).tree_full += 1 };
 }
 
-/// Counts an event that is let go instead of [`Event::begin`]: met, and own, filtered or dropped. By a program that fills
-/// the slot.
+/// Counts an event that is discarded instead of begun ([`Event::begin`]): as met, and as own, filtered or dropped. The
+/// calling program must be one that fills the slot.
 #[inline(always)]
 pub unsafe fn count_dropped(slot: Slot, who: &Who, reason: Reason) {
     let Some((_, state)) = this_cpu() else { return };
@@ -90,15 +91,15 @@ pub unsafe fn count_dropped(slot: Slot, who: &Who, reason: Reason) {
     }
 }
 
-/// A slot's counters of one CPU.
+/// The counters of a slot on one CPU.
 #[inline(always)]
 unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
-    // SAFETY: an element of the map, which has an entry for each slot.
+    // SAFETY: `state` is an element of the map, whose `slots` have an entry for each variant of `Slot`.
     unsafe { (&raw mut (*state).slots).cast::<SlotCounters>().add(slot as usize) }
 }
 
 impl Event {
-    /// Counts an event and gives it its number. `None` when it is not to be sent.
+    /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
     pub unsafe fn begin(slot: Slot, who: &Who, failed: bool) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
@@ -127,13 +128,14 @@ impl Event {
         }
     }
 
-    /// [`begin`](Self::begin) for a system call. One that seccomp trapped was never made, and is dropped.
+    /// [`begin`](Self::begin) for a system call. A call that seccomp trapped was never made, and is dropped.
     ///
-    /// A process can make a call that succeeds look like that: by a filter that allows all, a SIGSYS sent in the middle of the
-    /// call (`F_SETSIG`), and a result that equals the call's number. Then the result is a new descriptor.
+    /// A process can make a successful call look trapped: by a filter that allows everything, a SIGSYS sent during the
+    /// call (`F_SETSIG`), and a result that equals the call's number. The result is then a new descriptor.
     #[inline(always)]
     pub unsafe fn of_call(slot: Slot, who: &Who, call: &Call) -> Option<Event> {
-        // SAFETY: the program fills the slot.
+        // SAFETY: `call.task` is the current task. The calling program fills the slot, so it alone changes the
+        // counters.
         unsafe {
             if call.trapped && !is_fresh(call.task, call.ret) {
                 count_dropped(slot, who, Reason::Trapped);
@@ -143,8 +145,8 @@ impl Event {
         }
     }
 
-    /// Counts a request, which is reported for the event that it leads to. `None` when it is not to be sent. Whether that event
-    /// fails is not known yet.
+    /// Counts a request and takes its number. A request is reported for the event that it leads to, whose outcome is
+    /// not known yet. `None` if the request is not to be sent.
     #[inline(always)]
     pub unsafe fn request(slot: Slot, who: &Who) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
@@ -167,22 +169,23 @@ impl Event {
         }
     }
 
-    /// Where the program puts the record together: this CPU's element of its own map. Where that is missing, the event
-    /// is dropped.
+    /// The element in which the program assembles its record: this CPU's element of the program's own map. If it is
+    /// missing, the event is dropped.
     #[inline(always)]
     pub unsafe fn place<T>(&self, scratch: &Array<T>) -> Option<*mut T> {
         let place = scratch.get_ptr_mut(self.cpu);
         if place.is_none() {
-            // SAFETY: this program's counters.
+            // SAFETY: `counters` is in this CPU's element of the map, and this program fills the slot.
             unsafe { self.give_back(Reason::NoPlace) };
         }
         place
     }
 
-    /// Gives the event's number back, so that it is no gap, and counts the event as dropped.
+    /// Returns the event's number, so that the numbering has no gap, and counts the event as dropped.
     #[inline(always)]
     unsafe fn give_back(&self, reason: Reason) {
-        // SAFETY: `counters` is in this CPU's element of the map. The next event takes the number: none was taken since.
+        // SAFETY: `counters` is in this CPU's element of the map. No number was taken since, so the next event takes
+        // this one.
         unsafe {
             if self.bookkeeping {
                 (*self.counters).bookkeeping = self.seq;
@@ -193,34 +196,35 @@ impl Event {
         }
     }
 
-    /// Asks whether a frame of `most` bytes may be sent: `large` says it from now on.
+    /// Asks the ring whether a frame of `most` bytes may be sent, and stores the answer in [`large`](Self::large).
     #[inline(always)]
     pub unsafe fn ask_room(&mut self, most: u64) {
-        // SAFETY: the helper takes the map.
+        // SAFETY: the helper takes the ring buffer, a map of this object.
         self.large = unsafe { has_half(most) };
     }
 
-    /// Counts the event as cut short for want of room.
+    /// Counts the event as cut short because the ring lacks room.
     #[inline(always)]
     pub unsafe fn count_cut_short(&self) {
         // SAFETY: `counters` is in this CPU's element of the map.
         unsafe { (*self.counters).cut_short += 1 };
     }
 
-    /// Writes the header, all but its length.
+    /// Writes the header except its length.
     #[inline(always)]
     pub unsafe fn head(&self, header: *mut FrameHeader, who: &Who) {
-        // SAFETY: `header` is ours (map value or stack).
+        // SAFETY: `header` points into a map value or the stack; `who.task` is a task, a BTF pointer where the kernel
+        // has them.
         unsafe {
             self.stamp(header);
             task::fill(header, who, self.cpu, self.time);
         }
     }
 
-    /// Writes what is the event's own into a header that tells already who did it.
+    /// Writes the fields of the event itself into a header that already has the identity of the thread.
     #[inline(always)]
     pub unsafe fn stamp(&self, header: *mut FrameHeader) {
-        // SAFETY: as in `head`.
+        // SAFETY: `header` points into a map value or the stack, which the verifier checks.
         unsafe {
             (*header).kind = self.slot.kind() as u16;
             (*header).slot = self.slot as u16;
@@ -232,11 +236,11 @@ impl Event {
         }
     }
 
-    /// Sends `len` bytes, or counts the event as lost. `most` is what the frame has room for.
+    /// Sends `len` bytes, or counts the event as lost. `most` is the size of the frame's buffer in bytes.
     #[inline(always)]
     pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
         let len = at_most(len, most);
-        // SAFETY: `frame` has `len` bytes, which the verifier checks.
+        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
         unsafe {
             (*frame).len = len as u32;
             let sent = self.has_room(frame) && self.output(frame, len);
@@ -250,11 +254,11 @@ impl Event {
         }
     }
 
-    /// Sends a continuation of this event, if there is room for it.
+    /// Sends a continuation of this event if the ring has room for it.
     #[inline(always)]
     pub unsafe fn send_more(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
         let len = at_most(len, most);
-        // SAFETY: as in `send`.
+        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
         unsafe {
             (*frame).len = len as u32;
             (*frame).flags |= flag::CONTINUES;
@@ -266,11 +270,11 @@ impl Event {
         }
     }
 
-    /// Sends a continuation that says that no more comes: a small fact. Without it the event waits for the next one of
-    /// this CPU.
+    /// Sends a small continuation that marks the end of the event. Without it, user space holds the event until the
+    /// next one of this CPU arrives.
     #[inline(always)]
     pub unsafe fn send_end(&self, frame: *mut FrameHeader, len: u64) -> bool {
-        // SAFETY: as in `send`.
+        // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
         unsafe {
             (*frame).len = len as u32;
             (*frame).flags |= flag::CONTINUES;
@@ -282,10 +286,10 @@ impl Event {
         }
     }
 
-    /// Whether a first frame may be sent, by its size and its kind.
+    /// Whether a first frame may be sent. Its size and its kind decide.
     #[inline(always)]
     unsafe fn has_room(&self, frame: *const FrameHeader) -> bool {
-        // SAFETY: the frame is ours.
+        // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
         unsafe {
             let need = room(frame);
             if need > SMALL + RING_HEADER + 7 {
@@ -295,8 +299,8 @@ impl Event {
         }
     }
 
-    /// Whether an event of a kind that floods may still have `len` bytes of the ring. The ring is asked only when what it
-    /// granted last is used up, since the question costs about as much as the answer is worth (50 ns).
+    /// Whether an event of a kind that floods may use the ring for its frame. The ring is queried only when the last
+    /// granted credit is used up: a query takes 50 ns, about as much as its answer is worth.
     #[inline(always)]
     unsafe fn has_credit(&self, frame: *const FrameHeader) -> bool {
         // SAFETY: `state` is this CPU's element of the map.
@@ -319,11 +323,11 @@ impl Event {
         }
     }
 
-    /// Copies into the ring, and wakes the consumer when it was not woken from this CPU lately. An event on an idle
-    /// machine wakes at once; in a storm wake-ups are rare.
+    /// Copies a frame into the ring. Wakes the consumer if this CPU has not woken it recently. An event on an idle
+    /// machine wakes it at once; under load, wake-ups are rare.
     #[inline(always)]
     unsafe fn output(&self, frame: *mut FrameHeader, len: u64) -> bool {
-        // SAFETY: `state` is this CPU's element of the map; the verifier checks `len` bytes at `frame`.
+        // SAFETY: `state` is this CPU's element of the map; the verifier checks that `frame` has `len` bytes.
         unsafe {
             let unwoken = (*self.state).unwoken + room(frame);
             let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
@@ -347,36 +351,37 @@ impl Event {
 pub unsafe fn copy_header(to: *mut FrameHeader, from: *const FrameHeader) {
     let mut i = 0;
     while i < size_of::<FrameHeader>() / 8 {
-        // SAFETY: both are headers in map values of ours; a header is a whole number of words.
+        // SAFETY: both headers lie in map values of this program. A header is a whole number of words.
         unsafe { set(to.cast::<u64>().add(i), get(from.cast::<u64>().add(i))) };
         i += 1;
     }
 }
 
-/// Whether the process table needs an event that nobody wants: those of processes that begin, change or end. A failed
-/// exec changes nothing.
+/// Whether the process table needs an event that the capture filter rejects: one of a process that starts, changes or
+/// ends. A failed exec changes nothing.
 const fn keeps_the_table(slot: Slot) -> bool {
     slot.kind().keeps_the_table() && matches!(slot.shows(), Shows::Most)
 }
 
-/// Whether an event of this slot is the end of a request. A request is reported before it is known whether it fails, so when only
-/// that keeps its end from being wanted, the end is reported too.
+/// Whether an event of this slot ends a request. A request is reported before it is known whether it fails. If only the
+/// test for failure rejects its end, the end is reported too.
 const fn ends_a_request(slot: Slot) -> bool {
     matches!(slot, Slot::OpenUring | Slot::OpenUringTp | Slot::OpenUringQuiet)
 }
 
-/// Bytes of the ring that a frame takes, at most. Its length is read back from memory: 6.12's verifier forgets the bounds
-/// of a number when a sum made of it is compared.
+/// Upper limit of the bytes of the ring that a frame takes. The length is read back from memory: the verifier of 6.12
+/// forgets the bounds of a number when a sum that contains it is compared.
 #[inline(always)]
 unsafe fn room(frame: *const FrameHeader) -> u64 {
-    // SAFETY: the frame is ours.
+    // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
     u64::from(unsafe { get(&raw const (*frame).len) }) + RING_HEADER + 7
 }
 
-/// Whether the ring has room for `need` bytes without the reserve for small facts. Each CPU may overdraw by one frame.
+/// Whether the ring has room for `need` bytes outside of the reserve for small frames. Each CPU may exceed the limit by
+/// one frame.
 #[inline(always)]
 unsafe fn has_half(need: u64) -> bool {
-    // SAFETY: the helper takes the map.
+    // SAFETY: the helper takes the ring buffer, a map of this object.
     let fill = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
     fill + need <= konst(Const::RingSize) / 2
 }

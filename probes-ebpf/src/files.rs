@@ -1,29 +1,31 @@
-//! Open files: from a descriptor to `struct file`, and what is asked of one.
+//! Open files: from a descriptor to `struct file` (include/linux/fs.h) and its fields.
 
 use crate::path::{Place, SCRATCH, Walk};
 use crate::read::{any, casts, has, ld, offset, rd, read_kernel, typed, typed_as};
 use tracetui_shared::offsets::{Field, Type};
 
-/// Bytes of a file that one read takes when path and flags lie close enough.
+/// Bytes of a file that are read at once if path and flags lie close enough together.
 const FILE: usize = 64;
 const _: () = assert!(FILE <= SCRATCH);
 
-/// What is asked of an open file.
+/// The fields of an open file that the probes read.
 #[derive(Clone, Copy)]
 pub struct FileView {
-    /// `f_path`.
+    /// `file->f_path`.
     pub path: Place,
-    /// `f_flags`.
+    /// `file->f_flags`: the `O_*` flags.
     pub flags: u32,
 }
 
-/// Reads path and flags of `struct file` at any address: one helper call where they lie close together, as everywhere.
+/// Reads path and flags of the `struct file` at any address. One helper call suffices if they lie close together, as on
+/// every known kernel.
 #[inline(always)]
 pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     let (path, flags) = (offset(Field::FilePath), offset(Field::FileFlags));
     let (mnt, dentry) = (path + offset(Field::PathMnt), path + offset(Field::PathDentry));
     let low = if path < flags { path } else { flags };
-    // SAFETY: `w` is ours; the distances are constants to the verifier, which checks them against the scratch.
+    // SAFETY: `w` is in this program's map value. The offsets are constants to the verifier, which checks them against
+    // the scratch.
     unsafe {
         if casts() {
             let file = typed_as(file, Type::File);
@@ -43,11 +45,12 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
     }
 }
 
-/// Whether a file is referred to more than once. One that was just opened is not, unless another thread was at its
-/// descriptor already: then it may as well have been put there from elsewhere.
+/// Whether a file has more than one reference. A file that was just opened has one, unless another thread already used
+/// its descriptor. In that case the thread may also have put the file there from elsewhere.
 #[inline(always)]
 pub unsafe fn is_shared(file: u64) -> bool {
-    // SAFETY: cast pointers may be loaded from, and helpers fail softly. `f_ref` (6.13) counts from 0, `f_count` from 1.
+    // SAFETY: the file is read through a cast pointer or by helper; both yield zeros on a fault. `f_ref` (6.13+,
+    // include/linux/file_ref.h) counts from 0, `f_count` from 1.
     unsafe {
         if has(Field::FileRef) {
             any::<u64>(file, Type::File, offset(Field::FileRef)) != 0
@@ -57,30 +60,31 @@ pub unsafe fn is_shared(file: u64) -> bool {
     }
 }
 
-/// The file behind a descriptor of the current task; 0 when there is none.
+/// The file behind a descriptor of the current task; 0 if there is none.
 #[inline(always)]
 pub unsafe fn file_at(task: u64, fd: u64) -> u64 {
-    // SAFETY: see `slot_of`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe { at_slot(slot_of(task, fd)) }
 }
 
-/// Whether a descriptor may be one that the current call just made: there is a file that nothing else refers to.
+/// Whether the current call may just have made a descriptor: it has a file to which nothing else refers.
 #[inline(always)]
 pub unsafe fn is_fresh(task: u64, fd: i64) -> bool {
     if fd < 0 {
         return false;
     }
-    // SAFETY: see `slot_of`.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         let file = file_at(task, fd as u64);
         file != 0 && !is_shared(file)
     }
 }
 
-/// Where the descriptor table of the current task holds the file of a descriptor; 0 beyond its end.
+/// Address of a descriptor's entry in the current task's table (`struct fdtable`, include/linux/fdtable.h); 0 beyond
+/// its end.
 #[inline(always)]
 pub unsafe fn slot_of(task: u64, fd: u64) -> u64 {
-    // SAFETY: `task` is the current task, typed where the kernel can.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         let table: u64 = ld(ld(task, Field::TaskFiles), Field::FilesFdt);
         if fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
@@ -91,13 +95,13 @@ pub unsafe fn slot_of(task: u64, fd: u64) -> u64 {
     }
 }
 
-/// The file at a place of a descriptor table; 0 when there is none.
+/// The file in an entry of a descriptor table; 0 if there is none.
 #[inline(always)]
 pub unsafe fn at_slot(slot: u64) -> u64 {
     if slot == 0 {
         return 0;
     }
-    // SAFETY: loads through cast pointers and by helpers fail softly. Any structure that starts with a pointer will do for
-    // the cast.
+    // SAFETY: the entry is read through a cast pointer or by helper; both yield 0 on a fault. Any structure that starts
+    // with a pointer serves for the cast.
     unsafe { any(slot, Type::Path, offset(Field::PathMnt)) }
 }

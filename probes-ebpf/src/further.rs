@@ -1,22 +1,22 @@
-//! Long loops on kernels where the verifier walks through every turn of a loop (before 6.9; see
+//! Long loops on kernels before 6.9, where the verifier walks through every iteration of a loop (see
 //! [`may_turn`](crate::read::may_turn)).
 //!
-//! A global function is checked by itself and once, however often it is called. So a loop that calls a function that loops
-//! has the product of their turns, and the verifier walks through the sum. Such a function takes and gives numbers only:
-//! what it works on lies in maps.
+//! The verifier checks a global function separately and once, however often it is called. A loop that calls a function
+//! that loops thus has the product of their iterations, and the verifier walks through their sum. Such a function has
+//! only numbers as arguments and result; its data is in maps.
 //!
-//! What makes a function global is BTF that says so, and then the programs that call it need some too. Ours says only that
-//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier drops the functions.
+//! BTF declares a function as global, and the programs that call it then need BTF too. The BTF here contains only that
+//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions.
 
-/// Turns of the loop in a function. A turn of the loop that calls it costs the verifier next to nothing, one of these some
-/// thousand instructions.
+/// Iterations of the loop in a function. One of them costs the verifier some thousand instructions; an iteration of the
+/// calling loop costs it almost nothing.
 pub const TURNS: u32 = 16;
-/// Turns of the loop that calls it.
+/// Iterations of the loop that calls it.
 pub const CALLS: u64 = 256;
-/// As many turns as any loop here may have.
+/// Upper limit of the iterations of any such loop.
 pub const MOST: u64 = CALLS * TURNS as u64;
 
-/// Makes a function that calls another one until that says that the loop has ended (1).
+/// Defines a function that calls another one until that reports the end of the loop (1).
 macro_rules! further {
     ($(#[$doc:meta])* $name:ident, $piece:ident: $body:expr) => {
         $(#[$doc])*
@@ -26,7 +26,7 @@ macro_rules! further {
         pub extern "C" fn $name() -> i32 {
             let mut call = 0;
             while call < $crate::further::CALLS && $piece() == 0 {
-                // Or the compiler would unroll the loop.
+                // Otherwise the compiler would unroll the loop.
                 call = $crate::read::opaque(call) + 1;
             }
             0
@@ -42,12 +42,16 @@ macro_rules! further {
 }
 pub(crate) use further;
 
-/// The BTF: `int`, `int (void)`, and a type of that sort for each program that calls such a function and for each function.
+/// The BTF: `int`, `int (void)`, and for each function and each program that calls one a type `FUNC` of `int (void)`.
 ///
-/// In the assembler's words, since only it knows where the functions are. `btf_header` and `btf_ext_header` are six words
-/// each. A type is the place of its name, its kind (1 `INT`, 13 `FUNC_PROTO`, 12 `FUNC`, and 1 for global), and another
-/// type. In the second section stand the size of an entry, and for each section its name, how many functions are told of,
-/// and of each its place and its type. The types are numbered as they come, those of the programs and functions from 3 on.
+/// It is written in assembly, since only the assembler knows the offsets of the functions. `btf_header` and
+/// `btf_ext_header` (include/uapi/linux/btf.h, tools/lib/bpf/libbpf_internal.h) have six words each. A type consists of
+/// the offset of its name, its kind (1 `INT`, 12 `FUNC`, 13 `FUNC_PROTO`; the lowest bit of `FUNC` means global), and
+/// another type.
+///
+/// The second section starts with the size of an entry. For each section of code it has the name, the number of
+/// functions, and the offset and type of each function. Types are numbered in order: those of the programs and
+/// functions start at 3.
 macro_rules! btf {
     ($($section:literal $linkage:literal: $($function:ident)+;)+) => {
         #[cfg(target_arch = "bpf")]

@@ -1,16 +1,16 @@
 //! The kernel half: BPF programs that write the records of `tracetui-shared` into a ring buffer.
 //!
-//! | module | what it does |
+//! | module | content |
 //! |---|---|
-//! | [`probes`] | one file a kind: what the kernel shows at each tracepoint, into a record |
-//! | [`emit`] | own or not, wanted or not, numbered, and sent or counted as lost |
+//! | [`probes`] | one file per kind of event: the programs at each attach point, and how they fill a record |
+//! | [`emit`] | filtering, numbering and sending of events, and their counters |
 //! | [`capture`] | the capture filter |
-//! | [`task`] | who did it: the header of a record |
+//! | [`task`] | the identity of the calling thread: the header of a record |
 //! | [`path`] | names from a dentry up to the root |
 //! | [`files`] | open files, from their descriptors |
 //! | [`call`] | system calls: numbers, arguments and registers of each architecture |
 //! | [`further`] | long loops on kernels before 6.9 |
-//! | [`arch`] | what else differs between x86-64 and aarch64 |
+//! | [`arch`] | other differences between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
 //! | [`maps`] | the maps that several modules use |
 #![no_std]

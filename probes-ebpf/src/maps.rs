@@ -1,4 +1,5 @@
-//! The maps that several modules use, and how per-CPU maps are declared. A map that one module uses stands there.
+//! Maps that several modules share, and the declaration of maps with one element per CPU. A map that only one module
+//! uses is declared in that module.
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
@@ -6,16 +7,20 @@ use aya_ebpf::maps::{Array, HashMap, RingBuf};
 use tracetui_shared::capture::{Capture, MAX_CGROUPS, MAX_KIN, MAX_PIDS, MAX_TREE, MAX_UIDS, ProcessKey};
 use tracetui_shared::counters::CpuState;
 
-/// The way to user space. Its size is set by user space.
+/// The ring buffer through which records reach user space. User space replaces its size before the load.
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
-/// Declares maps with one element for each possible CPU. They are declared without a size, by which user space knows them:
-/// before the load it gives a size to every map that has none.
+/// Declares maps with one element per possible CPU. They are declared without a size. Before the load, user space sizes
+/// every map that has none.
 ///
-/// Records are put together in such maps, one for each program. From 7.0 on a program can be preempted and another program
-/// run on the same CPU, so no two programs share one; the same program cannot (the kernel skips it and counts that). Arrays
-/// indexed by CPU rather than per-CPU arrays: their lookup is inlined on every kernel, and their elements may exceed 32 KiB.
+/// Records are assembled in such maps, one map per program. Since 7.0 a program can be preempted by another program on
+/// the same CPU, so no two programs share a map. A program cannot preempt itself: the kernel skips the second run and
+/// counts it ([`bpf_prog_inc_misses_counter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
+///
+/// The maps are arrays indexed by CPU, not per-CPU arrays. Their lookup is inlined on every kernel
+/// ([`array_map_gen_lookup`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/arraymap.c)), and their elements
+/// may exceed 32 KiB ([`PCPU_MIN_UNIT_SIZE`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/percpu.h)).
 macro_rules! per_cpu {
     ($($(#[$doc:meta])* $visibility:vis $name:ident: $element:ty;)+) => { $(
         $(#[$doc])*
@@ -26,40 +31,42 @@ macro_rules! per_cpu {
 pub(crate) use per_cpu;
 
 per_cpu! {
-    /// What each CPU counts.
+    /// The counters of each CPU.
     CPUS: CpuState;
 }
 
-/// The capture filter: one element.
+/// The capture filter, a single element. User space may change it while the programs run.
 #[map]
 pub static CAPTURE: Array<Capture> = Array::with_max_entries(1, 0);
 
-/// The processes that the capture filter lets through.
+/// Process ids (`tgid`) that pass the capture filter.
 #[map]
 pub static CAPTURE_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_PIDS, 0);
 
-/// The users that the capture filter lets through.
+/// Real user ids that pass the capture filter.
 #[map]
 pub static CAPTURE_UIDS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_UIDS, 0);
 
-// Preallocated: up to 6.0 the kernel warns of classic tracepoint programs that allocate while they run.
+// Hash maps are preallocated. Up to 6.0 the kernel warns about classic tracepoint programs that allocate while they run
+// (`check_map_prog_compatibility`, https://elixir.bootlin.com/linux/v6.0/source/kernel/bpf/verifier.c).
 
-/// The processes of the trees that the capture filter lets through, each with the root by which it is in.
+/// Processes of the captured trees. The value is the root through which the process belongs to its tree.
 #[map]
 pub static CAPTURE_TREE: HashMap<ProcessKey, ProcessKey> = HashMap::with_max_entries(MAX_TREE, 0);
 
-/// New processes and their parents, while user space looks for the descendants of a tree's root.
+/// New processes, each with the process that created it. Filled while user space looks for the descendants of a tree's
+/// root.
 #[map]
 pub static CAPTURE_KIN: HashMap<ProcessKey, ProcessKey> = HashMap::with_max_entries(MAX_KIN, 0);
 
-/// The cgroups that the capture filter lets through.
+/// Ids of cgroups (v2) that pass the capture filter.
 #[map]
 pub static CAPTURE_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);
 
-/// The CPU that the program runs on, and what it counts. Programs may be preempted but never migrate.
+/// The number of the current CPU, and its counters. A program may be preempted, but it never migrates to another CPU.
 #[inline(always)]
 pub fn this_cpu() -> Option<(u32, *mut CpuState)> {
-    // SAFETY: a helper without arguments.
+    // SAFETY: the helper has no arguments and no precondition.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     Some((cpu, CPUS.get_ptr_mut(cpu)?))
 }

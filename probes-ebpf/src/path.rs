@@ -1,9 +1,12 @@
-//! From a dentry to the root of the mount namespace: names, leaf first.
+//! The walk from a dentry to the root of the mount namespace: names, leaf first.
 //!
-//! The kernel's own walk is `prepend_path` (fs/d_path.c), under `rename_lock` and `mount_lock`. Ours takes no lock: each name
-//! is read with its parent, again if it changed meanwhile (`d_seq`), but of several renames of directories on the way some
-//! may be seen and some not. State lives in memory and is read volatile ([`get`]), so that turns of
-//! the loop look alike to the verifier. Where addresses can be cast ([`casts`]) a level costs no helper call, else one.
+//! The kernel's own walk is [`prepend_path`](https://elixir.bootlin.com/linux/v6.12/source/fs/d_path.c), under
+//! `rename_lock` and `mount_lock`. This walk takes no lock. Each name is read together with its parent, and read again
+//! if it changed meanwhile (`d_seq`). If several directories on the way are renamed, the path may show some of the
+//! renames and not others.
+//!
+//! The state is kept in memory and is read volatile ([`get`]), so that the iterations of the loop look alike to the
+//! verifier. If addresses can be cast ([`casts`]), a level costs no helper call, else one.
 
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
@@ -15,39 +18,41 @@ use aya_ebpf::maps::Array;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::mark;
 
-/// Most bytes of names, each with its NUL.
+/// Limit of names in bytes, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
-/// Levels (names and mount crossings) that are walked; beyond them the path is marked cut. No path has as many.
+/// Limit of levels: names and mount crossings. A longer path is marked cut. No path has as many.
 const TURNS: u64 = 4096;
 const _: () = assert!(further::MOST >= TURNS);
-/// Those that the program itself walks where the verifier walks through every turn (before 6.9), then [`walk_further`].
+/// Levels that the program itself walks if the verifier walks through every iteration (before 6.9). The rest is left to
+/// [`walk_further`].
 const DEPTH: u32 = 16;
-/// Room that must lie behind the last place where a name may start: a name of 255 bytes and its NUL.
+/// Bytes that must follow the last offset at which a name may start: a name of 255 bytes, its NUL, and the rest of a
+/// copied word.
 pub const NAME_SLACK: usize = 256 + 8;
-/// Bytes of a dentry that one read takes: all fields in use lie in them.
+/// Bytes of a dentry that are read at once: all fields in use lie in them.
 const DENTRY: usize = 96;
 /// Bytes of [`Walk::scratch`].
 pub const SCRATCH: usize = DENTRY;
 
-/// A walk's state.
+/// The state of a walk.
 #[repr(C)]
 pub struct Walk {
-    /// Where in the buffer the next name goes.
+    /// Offset in the buffer of the next name.
     pub off: u64,
-    /// Where no name may end any more.
+    /// Offset in the buffer at which names must end.
     limit: u64,
     dentry: u64,
     vfsmount: u64,
-    /// Of the mount that the walk is in: root, parent, place in the parent.
+    /// The current mount's root, its parent mount, and its mount point in the parent.
     mount_root: u64,
     mount_parent: u64,
     mountpoint: u64,
     /// The caller's root.
     root_dentry: u64,
     root_mnt: u64,
-    /// Where in the buffer the caller's root was met.
+    /// Offset in the buffer at which the caller's root was met, or [`NOT_MET`].
     root_off: u64,
-    /// Nothing was taken yet.
+    /// Not 0 until the leaf was read.
     at_leaf: u64,
     marks: u64,
     turns: u64,
@@ -55,112 +60,113 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// [`SCRATCH`] bytes that are free between walks.
+    /// [`SCRATCH`] bytes that are unused between walks.
     #[inline(always)]
     pub unsafe fn scratch(walk: *mut Walk) -> *mut u8 {
-        // SAFETY: a place in the walk, of which the caller has a pointer.
+        // SAFETY: the field is in the walk, to which the caller has a pointer.
         unsafe { (&raw mut (*walk).scratch).cast() }
     }
 }
 
-/// Highest place in [`Deep`]'s buffer where a name may start: that of the largest buffer that names are put into.
+/// Highest offset in [`Deep`]'s buffer at which a name may start: that of the largest buffer into which names are
+/// written.
 const DEEP_MASK: u64 = (1 << 14) - 1;
 
-/// A walk that goes on in [`walk_further`].
+/// A walk that continues in [`walk_further`].
 #[repr(C)]
 struct Deep {
-    /// The walk's state.
+    /// A copy of the state of the walk.
     walk: Walk,
-    /// Its names, at the places where they stand in the buffer of the program that began it.
+    /// The names, at the same offsets as in the buffer of the program that began the walk.
     buf: [u8; DEEP_MASK as usize + 1 + NAME_SLACK],
 }
 
 per_cpu! {
-    /// Walks that go on in [`walk_further`]. Programs share it that are not preempted before 6.9: all but `uring_quiet`,
-    /// which hangs on a trampoline. From 6.9 on it is not used.
+    /// Walks that continue in [`walk_further`]. The programs that share it are not preempted before 6.9: all except
+    /// `uring_quiet`, which is attached to a trampoline. From 6.9 on it is not used.
     DEEP: Deep;
     /// The same for `uring_quiet`.
     DEEP_QUIET: Deep;
 }
 
 further! {
-    /// Goes on with the walk in [`DEEP`].
+    /// Continues the walk in [`DEEP`].
     walk_further, walk_piece: go_on(&DEEP)
 }
 
 further! {
-    /// Goes on with the walk in [`DEEP_QUIET`].
+    /// Continues the walk in [`DEEP_QUIET`].
     walk_further_quiet, walk_piece_quiet: go_on(&DEEP_QUIET)
 }
 
 /// `root_off` before the caller's root was met.
 const NOT_MET: u64 = u64::MAX;
 
-/// A place in the tree: `struct path`.
+/// A place in the directory tree: `struct path` (include/linux/path.h).
 #[derive(Clone, Copy)]
 pub struct Place {
-    /// `vfsmount`.
+    /// Address of the `struct vfsmount`.
     pub mnt: u64,
-    /// `dentry`.
+    /// Address of the `struct dentry`.
     pub dentry: u64,
 }
 
 impl Place {
-    /// Nowhere.
+    /// No place: both addresses are null.
     pub const NONE: Place = Place { mnt: 0, dentry: 0 };
 }
 
 /// How a walk ended.
 pub struct Names {
-    /// Where in the buffer the names end.
+    /// Offset in the buffer at which the names end.
     pub end: u64,
-    /// Where in the buffer the caller's root was met; `None` when it was not.
+    /// Offset in the buffer at which the caller's root was met; `None` if it was not.
     pub root: Option<u64>,
-    /// [`mark`]s.
+    /// Bits of [`mark`].
     pub marks: u8,
 }
 
-/// `fs->root` of a task.
+/// The root directory of a task: `fs->root` (include/linux/fs_struct.h).
 #[inline(always)]
 pub unsafe fn root_of(fs: u64) -> Place {
-    // SAFETY: `fs` is typed where the kernel can.
+    // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
     unsafe { place_in(fs, offset(Field::FsRoot)) }
 }
 
-/// `fs->pwd` of a task.
+/// The working directory of a task: `fs->pwd`.
 #[inline(always)]
 pub unsafe fn cwd_of(fs: u64) -> Place {
-    // SAFETY: `fs` is typed where the kernel can.
+    // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
     unsafe { place_in(fs, offset(Field::FsPwd)) }
 }
 
 #[inline(always)]
 unsafe fn place_in(base: u64, at: u64) -> Place {
-    // SAFETY: `base` is typed where the kernel can.
+    // SAFETY: `base` is a BTF pointer where the kernel has them; elsewhere it is read by helper.
     unsafe {
         Place { mnt: ld_at(base, at + offset(Field::PathMnt)), dentry: ld_at(base, at + offset(Field::PathDentry)) }
     }
 }
 
-/// The first mount of the task's mount namespace (`mnt_namespace.root`), where every path of the namespace begins; 0 when it
-/// is not known.
+/// The first mount of the task's mount namespace (`mnt_namespace.root`, fs/mount.h), at which every path of the
+/// namespace begins; 0 if it is not known.
 #[inline(always)]
 pub unsafe fn top_of(task: u64) -> u64 {
     if !has(Field::MntNsRoot) {
         return 0;
     }
-    // SAFETY: `task` is typed where the kernel can.
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe { ld(ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs), Field::MntNsRoot) }
 }
 
-/// Whether nothing leads from a task's root up: it is the root of the first mount of its mount namespace, or of a mount that
-/// covers that (what `switch_root` leaves behind). `false` may also mean that it cannot be told without a walk.
+/// Whether nothing is above a task's root. It then is the root of the first mount of its mount namespace, or of a mount
+/// that covers that one (as `switch_root` leaves it). `false` may also mean that only a walk could find out.
 #[inline(always)]
 pub unsafe fn is_top(top: u64, place: Place) -> bool {
     if !has(Field::MntNsRoot) {
         return false;
     }
-    // SAFETY: `top` is typed where the kernel can, and mounts are cast where that is allowed.
+    // SAFETY: `top` is a BTF pointer where the kernel has them. Other mounts are only read where they can be cast.
     unsafe {
         let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
         let mount = place.mnt.wrapping_sub(mnt);
@@ -177,14 +183,16 @@ pub unsafe fn is_top(top: u64, place: Place) -> bool {
     }
 }
 
-/// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and puts the names into
-/// `buf` from `start` on. `MASK` is the highest place in `buf` where a name may start (a power of two less one);
-/// [`NAME_SLACK`] bytes must lie behind it.
-/// `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
+/// Walks from `from` up to `top`, the first mount of the caller's mount namespace ([`top_of`]), and writes the names
+/// into `buf` from `start` on.
 ///
-/// Only a walk that ends at `top` gives a path of the caller's namespace, whether it meets the caller's root or not: `chroot`
-/// takes a directory of another namespace, or of a mount that is in none (`open_tree`), and files outside of the caller's root
-/// are opened by a descriptor.
+/// - `MASK` is the highest offset in `buf` at which a name may start, a power of two less one. [`NAME_SLACK`] bytes
+///   must follow it.
+/// - `PREEMPTIBLE`: the program may be preempted on kernels before 6.9 (a trampoline).
+///
+/// Only a walk that ends at `top` yields a path of the caller's namespace, whether or not it meets the caller's root.
+/// `chroot` accepts a directory of another namespace, or of a mount that is in none (`open_tree`), and files outside of
+/// the caller's root can be opened by a descriptor.
 #[inline(always)]
 pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     w: *mut Walk,
@@ -194,8 +202,8 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     root: Place,
     top: u64,
 ) -> Names {
-    // SAFETY: `w` and `buf` are in one map value; the verifier checks every place in them. Kernel addresses are only
-    // read by helper, which fails softly.
+    // SAFETY: `w` and `buf` are in one map value; the verifier checks every offset into them. Kernel addresses are read
+    // by helper or through cast pointers, which yield zeros on a fault.
     unsafe {
         set(&raw mut (*w).off, start);
         let limit = start + NAMES_MAX;
@@ -215,7 +223,7 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         let mut marks = get(&raw const (*w).marks) as u8;
         if marks & (mark::CUT | mark::PSEUDO) == 0 {
             let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(Field::MountMnt));
-            // Where the first mount is not known, the caller's root has to do.
+            // If the first mount is not known, the walk must have met the caller's root.
             if if top == 0 { root == NOT_MET } else { last != top } {
                 root = NOT_MET;
                 marks |= mark::UNREACHABLE;
@@ -225,10 +233,10 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
     }
 }
 
-/// Walks to the end, or as far as the loop may turn: then `false`.
+/// Walks to the end, or as far as the loop's iterations permit: then `false`.
 #[inline(always)]
 unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
-    // SAFETY: see `walk`.
+    // SAFETY: `w` and `buf` are in map values; the verifier checks every offset into them.
     unsafe {
         let mut turn = 0;
         loop {
@@ -241,13 +249,14 @@ unsafe fn climb<const MASK: u64>(w: *mut Walk, buf: *mut u8) -> bool {
     false
 }
 
-/// Lets [`walk_further`] go on, and takes over what it found.
+/// Continues the walk in [`walk_further`], and copies its result back.
 #[inline(always)]
 unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, buf: *mut u8) {
     const { assert!(MASK <= DEEP_MASK) };
     const STATE: u64 = size_of::<Walk>() as u64;
     let Some(deep) = deep(if PREEMPTIBLE { &DEEP_QUIET } else { &DEEP }) else { return };
-    // SAFETY: see `walk`; what is copied lies in maps, where reads do not fault.
+    // SAFETY: `w`, `buf` and `deep` are in map values, where reads do not fault; the verifier checks every offset into
+    // them.
     unsafe {
         let before = get(&raw const (*w).off);
         read_kernel((&raw mut (*deep).walk).cast(), STATE, w as u64);
@@ -263,19 +272,19 @@ unsafe fn climb_further<const MASK: u64, const PREEMPTIBLE: bool>(w: *mut Walk, 
     }
 }
 
-/// This CPU's [`Deep`].
+/// This CPU's element of the map.
 #[inline(always)]
 fn deep(map: &Array<Deep>) -> Option<*mut Deep> {
     map.get_ptr_mut(this_cpu()?.0)
 }
 
-/// A piece of a walk; `true` at the end of the walk.
+/// A part of a walk; `true` at the end of the walk.
 #[inline(always)]
 fn go_on(map: &Array<Deep>) -> bool {
     let Some(deep) = deep(map) else { return true };
     let mut turn = 0;
     while turn < further::TURNS {
-        // SAFETY: what is there is this CPU's element; see `walk`.
+        // SAFETY: `deep` is this CPU's element of the map; the verifier checks every offset into it.
         if unsafe { !step::<DEEP_MASK, true>(&raw mut (*deep).walk, (&raw mut (*deep).buf).cast()) } {
             return true;
         }
@@ -284,11 +293,12 @@ fn go_on(map: &Array<Deep>) -> bool {
     false
 }
 
-/// Takes one name or crosses one mount; `false` at the end of the walk. `FURTHER` spares the verifier the branches that a
-/// walk which only goes on can do without: its leaf was looked at, its turns are counted, and names need not be quick.
+/// Takes one name or crosses one mount; `false` at the end of the walk. `FURTHER` removes branches that a continued
+/// walk does not need, for the verifier's sake: its leaf was read, its iterations are counted, and names need not be
+/// read fast.
 #[inline(always)]
 unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8) -> bool {
-    // SAFETY: see `walk`.
+    // SAFETY: `w` and `buf` are in map values; the verifier checks every offset into them.
     unsafe {
         let dentry = get(&raw const (*w).dentry);
         let vfsmount = get(&raw const (*w).vfsmount);
@@ -325,7 +335,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
         }
         let fits = take_name::<MASK, FURTHER>(w, buf, view, dentry, off);
         if seq & 1 != 0 || seq_of(dentry) != seq {
-            // It was renamed meanwhile: once more.
+            // The dentry was renamed meanwhile: read it again.
             set(&raw mut (*w).off, off);
             return true;
         }
@@ -342,20 +352,21 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
     }
 }
 
-/// `dentry->d_seq.sequence`: odd while name and parent change, and another number afterwards (`__d_move`).
+/// `dentry->d_seq.sequence`: odd while name and parent change, and a different number afterwards
+/// ([`__d_move`](https://elixir.bootlin.com/linux/v6.12/source/fs/dcache.c)).
 #[inline(always)]
 unsafe fn seq_of(dentry: u64) -> u32 {
-    // SAFETY: see `walk`.
+    // SAFETY: the dentry is read through a cast pointer or by helper; both yield zeros on a fault.
     unsafe { any(dentry, Type::Dentry, offset(Field::DentrySeq)) }
 }
 
-/// What [`typed`] takes to read a dentry's fields: the dentry, cast, or a copy of its first bytes.
+/// The base address for reading a dentry's fields with [`typed`]: the cast dentry, or a copy of its first bytes.
 #[inline(always)]
 unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
     if casts() {
         return typed_as(dentry, Type::Dentry);
     }
-    // SAFETY: see `walk`.
+    // SAFETY: `w` is in a map value; kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
         let bytes = (&raw mut (*w).scratch).cast::<u8>();
         read_kernel(bytes, DENTRY as u64, dentry);
@@ -363,7 +374,7 @@ unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
     }
 }
 
-/// Appends a dentry's name; `false` when there is no room for it.
+/// Appends a dentry's name; `false` if there is no room for it.
 #[inline(always)]
 unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
     w: *mut Walk,
@@ -372,7 +383,7 @@ unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
     dentry: u64,
     off: u64,
 ) -> bool {
-    // SAFETY: see `walk`; a name is at most 255 bytes, and NAME_SLACK bytes lie behind any masked place.
+    // SAFETY: a name has at most 255 bytes, and `NAME_SLACK` bytes follow any masked offset in `buf`.
     unsafe {
         let name: u64 = typed(bytes, offset(Field::DentryName));
         let len = u64::from(typed::<u32>(bytes, offset(Field::DentryNameLen)) & 0xff);
@@ -404,10 +415,11 @@ unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
     }
 }
 
-/// Copies the word of the inline name at `at`, when it has one there. The last one may lie across its end.
+/// Copies the word at `at` of the inline name, if the name extends to it. The last word may extend beyond the name's
+/// end.
 #[inline(always)]
 unsafe fn copy_word(dst: *mut u8, bytes: u64, inline: u64, room: u64, at: u64) {
-    // SAFETY: see `take_name`.
+    // SAFETY: `NAME_SLACK` bytes follow `dst`. The word lies in the dentry's first `DENTRY` bytes.
     unsafe {
         if at < room && inline + at + 8 <= DENTRY as u64 {
             store_word(dst.add(at as usize), typed(bytes, inline + at));
@@ -415,13 +427,15 @@ unsafe fn copy_word(dst: *mut u8, bytes: u64, inline: u64, room: u64, at: u64) {
     }
 }
 
-/// Loads what the walk needs of a mount. Its four fields are neighbours on every kernel known; then one read does.
+/// Loads the fields of a mount that the walk needs (`struct mount`, fs/mount.h). They are neighbours on every known
+/// kernel, and are then read at once.
 #[inline(always)]
 unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
     let (mnt, parent, point) = (offset(Field::MountMnt), offset(Field::MountParent), offset(Field::MountMountpoint));
     let root = mnt + offset(Field::VfsmountRoot);
     let mount = vfsmount.wrapping_sub(mnt);
-    // SAFETY: see `walk`.
+    // SAFETY: `w` is in a map value. The mount is read through a cast pointer or by helper; both yield zeros on a
+    // fault.
     unsafe {
         set(&raw mut (*w).vfsmount, vfsmount);
         if casts() {
@@ -443,10 +457,11 @@ unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
     }
 }
 
-/// Marks a deleted leaf: `d_unlinked`, which is unhashed and not the root of its own tree.
+/// Marks a deleted leaf ([`d_unlinked`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/dcache.h)): it is
+/// unhashed and not the root of its own tree.
 #[inline(always)]
 unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
-    // SAFETY: see `walk`.
+    // SAFETY: `bytes` comes from `view_dentry`: a cast pointer, or a copy in the walk's scratch.
     unsafe {
         set(&raw mut (*w).at_leaf, 0);
         let pprev: u64 = typed(bytes, offset(Field::DentryHashPprev));
@@ -459,12 +474,12 @@ unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
 
 #[inline(always)]
 unsafe fn mark_as(w: *mut Walk, bit: u8) {
-    // SAFETY: see `walk`.
+    // SAFETY: `w` is in a map value, which the verifier checks.
     unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) | u64::from(bit)) }
 }
 
 #[inline(always)]
 unsafe fn unmark(w: *mut Walk, bit: u8) {
-    // SAFETY: see `walk`.
+    // SAFETY: `w` is in a map value, which the verifier checks.
     unsafe { set(&raw mut (*w).marks, get(&raw const (*w).marks) & !u64::from(bit)) }
 }

@@ -1,4 +1,4 @@
-//! Who did it: the calling thread's identity, and the header of its records.
+//! The identity of the calling thread, and the header of its records.
 
 use crate::read::{any, casts, has, konst, ld, ld_at, offset, typed_as};
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
@@ -7,28 +7,28 @@ use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::time::BootNanos;
 
-/// Bytes of `struct upid`, the element of `pid.numbers`: an int and a pointer.
+/// Bytes of `struct upid` (include/linux/pid.h), the element of `pid.numbers`: an int and a pointer.
 const UPID: u64 = 16;
 
-/// What the capture filter asks of the calling thread.
+/// The fields of the calling thread that the capture filter tests.
 #[derive(Clone, Copy)]
 pub struct Who {
-    /// `current`.
+    /// Address of the `struct task_struct`.
     pub task: u64,
-    /// `current->cred`.
+    /// `task->cred`: the address of its credentials.
     pub cred: u64,
-    /// `current->tgid`.
+    /// `task->tgid`: the process id.
     pub tgid: u32,
-    /// `current->cred->uid`.
+    /// `task->cred->uid`: the real user id.
     pub uid: u32,
-    /// `current->comm`, as two words.
+    /// `task->comm`: the thread's name, as two words.
     pub comm: [u64; 2],
 }
 
-/// The calling thread: typed where the kernel can (5.11+).
+/// The current task: a BTF pointer where the kernel has them (5.11+).
 #[inline(always)]
 pub fn current() -> u64 {
-    // SAFETY: helpers without arguments; those not taken are dead code to the verifier.
+    // SAFETY: the helpers have no arguments. Those that are not called on this kernel are dead code to the verifier.
     unsafe {
         if konst(Const::TypedTask) != 0 && !casts() {
             bpf_get_current_task_btf() as u64
@@ -39,10 +39,10 @@ pub fn current() -> u64 {
 }
 
 impl Who {
-    /// Reads what the capture filter needs.
+    /// Reads the fields that the capture filter tests.
     #[inline(always)]
     pub unsafe fn of(task: u64) -> Who {
-        // SAFETY: `task` is the current task, typed where the kernel can.
+        // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
         unsafe {
             let cred: u64 = ld(task, Field::TaskCred);
             Who { task, cred, tgid: ld(task, Field::TaskTgid), uid: ld(cred, Field::CredUid), comm: comm_of(task) }
@@ -54,22 +54,22 @@ impl Who {
 #[inline(always)]
 pub unsafe fn comm_of(task: u64) -> [u64; 2] {
     let comm = offset(Field::TaskComm);
-    // SAFETY: `task` is a task, typed where the kernel can.
+    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
     unsafe { [ld_at(task, comm), ld_at(task, comm + 8)] }
 }
 
-/// The start of a process: its leader's `start_boottime`.
+/// The start of a process in nanoseconds: its leader's `start_boottime`.
 #[inline(always)]
 pub unsafe fn start_of(task: u64) -> u64 {
-    // SAFETY: `task` is a task, typed where the kernel can.
+    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
     unsafe { ld(ld(task, Field::TaskGroupLeader), Field::TaskStartBoottime) }
 }
 
-/// Writes every field of a header but `len`, `flags` and `seq`.
+/// Writes every field of a header except `len`, `kind`, `flags`, `slot` and `seq`.
 #[inline(always)]
 pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
     let task = who.task;
-    // SAFETY: `header` is ours (map value or stack); the tasks are typed where the kernel can.
+    // SAFETY: `header` points into a map value or the stack. The tasks are BTF pointers where the kernel has them.
     unsafe {
         (*header).version = VERSION;
         (*header).cpu = cpu;
@@ -90,20 +90,20 @@ pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
     }
 }
 
-/// The mount namespace; 0 for a task that has left its namespaces (exit).
+/// The inode number of the mount namespace; 0 for a task that has left its namespaces (exit).
 #[inline(always)]
 unsafe fn mnt_ns(task: u64) -> u32 {
-    // SAFETY: as in `fill`.
+    // SAFETY: `task` is a task, a BTF pointer where the kernel has them. A null pointer reads as zeros.
     unsafe {
         let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
         ld(ns, Field::MntNsInum)
     }
 }
 
-/// The cgroup of the v2 hierarchy; 0 when not known.
+/// The id of the cgroup in the v2 hierarchy; 0 if it is not known.
 #[inline(always)]
 pub unsafe fn cgroup(task: u64) -> u64 {
-    // SAFETY: as in `fill`.
+    // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
     unsafe {
         if !(has(Field::TaskCgroups) && has(Field::CssSetDflCgrp) && has(Field::CgroupKn) && has(Field::KernfsNodeId)) {
             return 0;
@@ -113,10 +113,11 @@ pub unsafe fn cgroup(task: u64) -> u64 {
     }
 }
 
-/// The innermost pid namespace and the process's number in it.
+/// Writes the innermost pid namespace and the process's id in it.
 #[inline(always)]
 unsafe fn pid_view(header: *mut FrameHeader, leader: u64) {
-    // SAFETY: as in `fill`. Only the first element of `numbers` stands at a constant distance.
+    // SAFETY: `header` points into a map value or the stack; `leader` is a BTF pointer where the kernel has them. Only
+    // the first element of `numbers` is at a constant offset; any other is read through a cast pointer or by helper.
     unsafe {
         let pid: u64 = ld(leader, Field::TaskThreadPid);
         let level: u32 = ld(pid, Field::PidLevel);
