@@ -1,23 +1,23 @@
-//! What the probes count, for each slot and CPU. Never reset, and but for a number that is given back
-//! ([`Reason::NoPlace`]) only ever incremented; user space takes sums.
+//! The counters of the probes, for each slot and CPU. They are never reset, and are only incremented, except for a
+//! number that is returned ([`Reason::NoPlace`]). User space computes sums.
 //!
-//! Every event is counted twice by different instructions: in `met` when its program begins, and once more where it went.
-//! So the two sides of each sum can differ, and user space checks them ([`SlotCounters::sums`]).
+//! Every event is counted twice, by different instructions: in `met` when its program begins, and a second time by its
+//! outcome. So the two sides of each sum can differ, and user space compares them ([`SlotCounters::sums`]).
 //!
 //! # Versioning
-//! A counters frame names a counter by the place of its word in [`CpuState`]. A word keeps its meaning; new ones take the place
-//! of spare ones (`reserved`), which no older frame names, or come after all others.
+//! A counters frame identifies a counter by the index of its word in [`CpuState`]. A word keeps its meaning. New words
+//! replace spare ones (`reserved`), which no older frame refers to, or follow all others.
 
 use crate::kind::SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Why an event was let go on purpose, or for want of something, after it was met.
+/// The reason for which an event was dropped after it was met.
 #[repr(usize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Reason {
-    /// seccomp answered the call by a signal (`SECCOMP_RET_TRAP`): it was never made.
+    /// seccomp answered the call by a signal (`SECCOMP_RET_TRAP`), so it was never made.
     Trapped = 0,
-    /// The program has no place to put the record together: an element is missing from its map. Never seen.
+    /// The program has no buffer for the record: an element is missing from its map. Never observed.
     NoPlace = 1,
 }
 
@@ -28,7 +28,7 @@ impl Reason {
     /// Every reason, in the order of [`SlotCounters::dropped`].
     pub const ALL: [Reason; 2] = [Reason::Trapped, Reason::NoPlace];
 
-    /// Its name in the account.
+    /// The name in the account.
     pub const fn name(self) -> &'static str {
         match self {
             Reason::Trapped => "trapped",
@@ -36,7 +36,7 @@ impl Reason {
         }
     }
 
-    /// Whether an event is missing that should have been shown. Else there was none to show.
+    /// Whether an event that should have been shown is missing. Otherwise there was none to show.
     pub const fn is_loss(self) -> bool {
         match self {
             Reason::Trapped => false,
@@ -45,56 +45,57 @@ impl Reason {
     }
 }
 
-/// Counters of one slot on one CPU. The words that most events touch come first, on one cache line.
+/// Counters of one slot on one CPU. The words that most events change come first, in one cache line.
 ///
-/// "Wanted" events passed the capture filter. Those that did not, but are sent for the process table, are called
-/// bookkeeping and numbered apart.
+/// "Wanted" events passed the capture filter. Events that did not pass, but are sent for the process table, are called
+/// bookkeeping and are numbered separately.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct SlotCounters {
-    /// Events that the program met: counted before anything else is done.
+    /// Events that the program met, counted before anything else is done.
     pub met: u64,
-    /// Wanted events: numbers taken, also those that found no room.
+    /// Wanted events: numbers taken, including those of events that found no room.
     pub wanted: u64,
-    /// Wanted events whose record the ring took.
+    /// Wanted events whose record the ring accepted.
     pub sent: u64,
-    /// Rejected by the capture filter and not sent.
+    /// Events that the capture filter rejected and that were not sent.
     pub filtered: u64,
-    /// Rejected by the capture filter, meant for the process table all the same: numbers taken.
+    /// Events that the capture filter rejected but the process table needs: numbers taken.
     pub bookkeeping: u64,
-    /// Bookkeeping records that the ring took.
+    /// Bookkeeping records that the ring accepted.
     pub sent_bookkeeping: u64,
-    /// Caused by tracetui itself and not sent.
+    /// Events that tracetui itself caused and that were not sent.
     pub own: u64,
     /// Wanted events that found no room in the ring.
     pub lost_ring: u64,
     /// Bookkeeping records that found no room in the ring.
     pub lost_bookkeeping: u64,
-    /// Continuations that the ring took, also those that only say that no more comes.
+    /// Continuations that the ring accepted, including those that only mark the end.
     pub sent_chunks: u64,
-    /// Events that were sent cut short, because the ring had no room for all of their arguments.
+    /// Events that were sent cut short because the ring had no room for all of their arguments.
     pub cut_short: u64,
-    /// Events that were let go, by [`Reason`].
+    /// Events that were dropped, by [`Reason`].
     pub dropped: [u64; REASONS],
-    /// Not used; 0. Makes the counters two cache lines.
+    /// Not used; 0. Pads the counters to two cache lines.
     pub reserved: [u64; 3],
 }
 
 const _: () = assert!(size_of::<SlotCounters>() == 128);
 
-/// Two figures that must be equal once the programs have ended.
+/// Two numbers that must be equal after the programs have ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sum {
     /// The equation, in the names of [`SlotCounters`].
     pub text: &'static str,
-    /// Its left side.
+    /// The left side of the equation.
     pub left: u64,
-    /// Its right side.
+    /// The right side of the equation.
     pub right: u64,
 }
 
 impl SlotCounters {
-    /// What must hold within the kernel's own figures. Wrapping, because a damaged recording may hold any number.
+    /// The equations that must hold among the kernel's own numbers. They use wrapping arithmetic, because a damaged
+    /// recording may contain any number.
     pub fn sums(&self) -> [Sum; 3] {
         let dropped = self.dropped.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n));
         let add = |terms: &[u64]| terms.iter().fold(0, |sum: u64, n| sum.wrapping_add(*n));
@@ -121,8 +122,8 @@ impl SlotCounters {
         ]
     }
 
-    /// These counters with `met`, `sent` and `sent_bookkeeping` as they follow from the others: for figures that are made
-    /// up, in tests and examples.
+    /// These counters with `met`, `sent` and `sent_bookkeeping` derived from the others, for numbers in tests and
+    /// examples.
     pub fn completed(self) -> SlotCounters {
         let sent = self.wanted.saturating_sub(self.lost_ring);
         let sent_bookkeeping = self.bookkeeping.saturating_sub(self.lost_bookkeeping);
@@ -132,23 +133,24 @@ impl SlotCounters {
     }
 }
 
-/// Everything that one CPU counts: the value of the map `CPUS`, whose index is the CPU's number.
+/// All counters of one CPU: the value of the map `CPUS`, whose index is the CPU's number.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct CpuState {
-    /// One entry a [`crate::kind::Slot`].
+    /// One entry per [`crate::kind::Slot`].
     pub slots: [SlotCounters; SLOTS],
-    /// Bytes that this CPU may still write before it asks the ring how full it is.
+    /// Bytes that this CPU may still write before it queries the fill of the ring.
     pub credit: u64,
-    /// Bytes written since the consumer was last woken from this CPU.
+    /// Bytes written since this CPU last woke the consumer.
     pub unwoken: u64,
-    /// When the consumer was last woken from this CPU: `bpf_ktime_get_boot_ns`.
+    /// Time in nanoseconds at which this CPU last woke the consumer: `bpf_ktime_get_boot_ns`.
     pub woken_ns: u64,
-    /// New processes for which a captured tree had no room: what they and those they start do is not let through.
+    /// New processes for which a captured tree had no room. Their events, and those of processes that they start, do
+    /// not pass.
     pub tree_full: u64,
-    /// The request of io_uring that was submitted last on this CPU: the address of `struct io_kiocb`.
+    /// Address of the `struct io_kiocb` of the io_uring request that was last submitted on this CPU.
     pub last_request: u64,
-    /// Not used; 0. Makes the state of each CPU a whole number of cache lines.
+    /// Not used; 0. Pads the state of each CPU to whole cache lines.
     pub reserved: [u64; 3],
 }
 
@@ -166,13 +168,13 @@ impl CpuState {
         reserved: [0; 3],
     };
 
-    /// Its 64-bit words, but for those that only the probes use: they are 0.
+    /// The 64-bit words. Those that only the probes use are 0.
     pub fn words(&self) -> [u64; size_of::<CpuState>() / 8] {
         let counters = CpuState { credit: 0, unwoken: 0, woken_ns: 0, last_request: 0, ..*self };
         zerocopy::transmute!(counters)
     }
 
-    /// Sets a word; one that there is not is ignored.
+    /// Sets a word; an index beyond the last is ignored.
     pub fn set_word(&mut self, word: usize, value: u64) {
         if let Some((_, bytes)) = self.as_mut_bytes().chunks_exact_mut(8).enumerate().find(|(at, _)| *at == word) {
             bytes.copy_from_slice(&value.to_ne_bytes());

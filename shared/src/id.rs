@@ -1,7 +1,7 @@
-//! Identifiers, one type each, so that a thread is never taken for a process.
+//! Identifiers, one type each, so that a thread id cannot be used as a process id.
 //!
-//! The kernel's `task_struct.pid` is a *thread* id and its `tgid` is what users call a pid. Here it is said once:
-//! [`Tgid`] is the process, [`Tid`] the thread, and "pid" only appears in what users read.
+//! The kernel's `task_struct.pid` is a *thread* id, and its `tgid` is what users call a pid. In this project [`Tgid`]
+//! is the process and [`Tid`] the thread; "pid" only appears in text for users.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -15,22 +15,22 @@ macro_rules! id {
 }
 
 id! {
-    /// A process: `task_struct.tgid`, in the initial pid namespace.
+    /// A process: `task_struct.tgid` (include/linux/sched.h), in the initial pid namespace.
     Tgid(u32);
     /// A thread: `task_struct.pid`, in the initial pid namespace.
     Tid(u32);
-    /// A user: `kuid_t.val`, in the initial user namespace.
+    /// A user: `kuid_t.val` (include/linux/uidgid_types.h), in the initial user namespace.
     Uid(u32);
     /// A group: `kgid_t.val`, in the initial user namespace.
     Gid(u32);
-    /// A cgroup of the v2 hierarchy: `kernfs_node.id`, which is the inode number of its directory.
+    /// A cgroup of the v2 hierarchy: `kernfs_node.id` (include/linux/kernfs.h), the inode number of its directory.
     CgroupId(u64);
-    /// A loaded BPF program: `bpf_prog_aux.id`. 0 is none.
+    /// A loaded BPF program: `bpf_prog_aux.id` (include/linux/bpf.h). 0: none.
     ProgId(u32);
-    /// A BPF link: `bpf_link.id`. 0 is none.
+    /// A BPF link: `bpf_link.id` (include/linux/bpf.h). 0: none.
     LinkId(u32);
     /// An address in the kernel's address space.
     KernelAddr(u64);
-    /// A namespace: `ns_common.inum`, the number that `/proc/PID/ns/*` links show.
+    /// A namespace: `ns_common.inum` (include/linux/ns_common.h), the number that the links in `/proc/PID/ns/` show.
     NsInum(u32);
 }

@@ -1,12 +1,12 @@
-//! The table of kinds: what a frame can be, and which program makes it.
+//! The tables of kinds and slots: what a frame may contain, and the program that makes it.
 //!
-//! Every list of kinds and of slots derives from the two tables in this file: `kinds!` and `slots!`. A new kind is a row of
-//! each. What else it needs is in `docs/ARCHITECTURE.md`.
+//! All lists of kinds and of slots are derived from the two tables in this file, `kinds!` and `slots!`. A new kind is a
+//! row in each. `docs/ARCHITECTURE.md` describes what else it needs.
 
 use core::fmt;
 use core::ops::{BitAnd, BitAndAssign, BitOr, Not};
 
-/// A column of the table that holds its word or `-`.
+/// Converts a column of the table, which contains its word or `-`.
 macro_rules! flag {
     (- $word:ident) => {
         false
@@ -32,7 +32,7 @@ macro_rules! kinds {
             $($made:ident = $made_number:literal: $made_name:literal $made_colour:ident, $made_doc:literal;)+
         }
     ) => {
-        /// What an event tells. The wire value is the discriminant; it never changes meaning.
+        /// What an event is about. The value on the wire is the discriminant, whose meaning never changes.
         #[repr(u16)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
         pub enum Kind {
@@ -63,7 +63,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The colour of its name.
+            /// The colour of the kind's name.
             pub const fn colour(self) -> Colour {
                 match self {
                     $(Kind::$kind => Colour::$colour,)+
@@ -71,7 +71,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether probes make it and it is shown where no kinds are named.
+            /// Whether probes make the kind and it is shown if no kinds are named.
             pub const fn on_by_default(self) -> bool {
                 match self {
                     $(Kind::$kind => flag!($default on),)+
@@ -79,8 +79,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether there may be so many that they fill the ring. They are refused where less than the reserve is
-            /// left ([`crate::offsets::Const::OpenLimit`]).
+            /// Whether there may be enough events of the kind to fill the ring. They are refused if less than the
+            /// reserve is free ([`crate::offsets::Const::OpenLimit`]).
             #[inline(always)]
             pub const fn floods(self) -> bool {
                 match self {
@@ -89,7 +89,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether the process table needs it, also where the capture filter rejects it.
+            /// Whether the process table needs the kind, even if the capture filter rejects it.
             #[inline(always)]
             pub const fn keeps_the_table(self) -> bool {
                 match self {
@@ -115,10 +115,10 @@ kinds! {
     }
 }
 
-/// What the name of a kind is painted with: one of the terminal's colours.
+/// The colour of a kind's name: one of the terminal's colours.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Colour {
-    /// As other text.
+    /// The colour of other text.
     Plain,
     /// Green.
     Green,
@@ -128,7 +128,7 @@ pub enum Colour {
     Blue,
     /// Magenta.
     Magenta,
-    /// As what is wrong.
+    /// The colour of errors and losses.
     Alarm,
 }
 
@@ -159,7 +159,7 @@ impl Kind {
         longest
     };
 
-    /// Where the kind stands in [`Kind::PROBED`].
+    /// The index of the kind in [`Kind::PROBED`].
     pub fn place(self) -> Option<usize> {
         Kind::PROBED.iter().position(|kind| *kind == self)
     }
@@ -170,7 +170,7 @@ impl Kind {
     }
 }
 
-/// The wire value is not a kind of event (it may be a host frame's).
+/// The value on the wire is not a kind of event. It may be that of a host frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownKind(pub u16);
 
@@ -192,7 +192,7 @@ impl KindSet {
     pub const ALL: KindSet = KindSet::of(&Kind::ALL);
     /// The kinds that probes make.
     pub const PROBED: KindSet = KindSet::of(&Kind::PROBED);
-    /// The kinds that probes make and that are shown where none are named.
+    /// The kinds that probes make and that are shown if none are named.
     pub const BY_DEFAULT: KindSet = {
         let (mut set, mut at) = (KindSet::NONE, 0);
         while at < Kind::PROBED.len() {
@@ -204,7 +204,7 @@ impl KindSet {
         set
     };
 
-    /// The kinds that probes make and that are shown only where they are asked for.
+    /// The kinds that probes make and that are shown only on request.
     pub const ON_REQUEST: KindSet = KindSet(KindSet::PROBED.0 & !KindSet::BY_DEFAULT.0);
 
     /// The set of these kinds.
@@ -222,7 +222,7 @@ impl KindSet {
         self.0
     }
 
-    /// The set that [`Self::bits`] makes. Bits of no kind are left out.
+    /// The set with these [`Self::bits`]. Bits that belong to no kind are ignored.
     pub const fn from_bits(bits: u32) -> KindSet {
         KindSet(bits & KindSet::ALL.0)
     }
@@ -242,7 +242,7 @@ impl KindSet {
         Kind::ALL.into_iter().filter(move |kind| self.contains(*kind))
     }
 
-    /// The set with the kind put in, or taken out if it is there.
+    /// The set with the kind added, or removed if the set contains it.
     #[must_use]
     pub const fn toggled(self, kind: Kind) -> KindSet {
         KindSet(self.0 ^ kind.bit())
@@ -307,12 +307,12 @@ macro_rules! is_request {
     };
 }
 
-// The probes' code depends on how these matches are written: one arm a kind, and no more inlining than there is.
+// The probes' machine code depends on the form of these matches: one arm per kind, and no further inlining.
 macro_rules! slots {
     ($($kind:ident { $($slot:ident = $number:literal: $program:literal $shows:ident, $doc:literal;)+ })+) => {
-        /// One stream of numbered events: a kind as one program makes it. Sequence numbers and counters are kept for each
-        /// (slot, CPU), because only there a plain increment is exact: the kernel never runs one program twice at once on
-        /// a CPU.
+        /// One stream of numbered events: a kind as one program makes it. Sequence numbers and counters are kept for
+        /// each (slot, CPU), because only there a plain increment is exact: the kernel never runs one program twice at
+        /// once on a CPU.
         #[repr(u16)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
         pub enum Slot {
@@ -337,7 +337,7 @@ macro_rules! slots {
                 }
             }
 
-            /// What of its kind this slot shows.
+            /// The part of its kind that this slot shows.
             #[inline(always)]
             pub const fn shows(self) -> Shows {
                 match self {
@@ -353,7 +353,7 @@ macro_rules! slots {
     };
 }
 
-/// Numbers that are left out or out of range are refused at compile time.
+/// Sorts the slots by number. Gaps and numbers out of range are compile-time errors.
 const fn by_number<const N: usize>(slots: [Slot; N]) -> [Slot; N] {
     let mut sorted = slots;
     let mut at = 0;
@@ -365,7 +365,7 @@ const fn by_number<const N: usize>(slots: [Slot; N]) -> [Slot; N] {
 }
 
 slots! {
-    // slot, number: program, what of the kind it shows
+    // slot, number: program, the part of the kind that it shows
     Exec {
         ExecBtf = 0:         "exec_btf"           Most,    "`exec` from the BTF tracepoint `sched_process_exec`.";
         ExecTp = 1:          "exec_tp"            Most,    "`exec` from the classic tracepoint `sched:sched_process_exec`.";
@@ -400,18 +400,18 @@ slots! {
     }
 }
 
-/// What a slot shows of its kind.
+/// The part of its kind that a slot shows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shows {
     /// Most events of the kind.
     Most,
     /// Only events that slots of [`Shows::Most`] do not see: execs that fail, opens through io_uring.
     Rest,
-    /// Requests, of which each is only a part of an event ([`crate::header::flag::REQUEST`]).
+    /// Requests, each of which is only a part of an event ([`crate::header::flag::REQUEST`]).
     Request,
 }
 
-/// How many slots the counters have room for.
+/// The number of slots for which the counters have room.
 pub const SLOTS: usize = 32;
 
 const _: () = {
@@ -435,7 +435,7 @@ impl Slot {
     }
 }
 
-/// Whether a program shows most of a kind, or only some ways to make it that another program does not see.
+/// Whether a program shows most events of a kind, instead of only those that another program does not see.
 pub fn shows_most(program: &str, kind: Kind) -> bool {
     Slot::of_program(program).any(|slot| slot.kind() == kind && slot.shows() == Shows::Most)
 }

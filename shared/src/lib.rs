@@ -1,15 +1,15 @@
-//! What crosses the boundary between the kernel probes and user space, and nothing else.
+//! The data that crosses the boundary between the kernel probes and user space, and nothing else.
 //!
-//! Both halves compile this crate: the probes (`probes-ebpf/`, `no_std`, BPF target) write records, user space reads
-//! them from the ring buffer, from a recording, or from a test. So there is no allocation, no I/O and no `unsafe`
-//! here, every record is `repr(C)` without padding (zerocopy's derives refuse it), and its size is asserted beside it.
+//! Both sides compile this crate. The probes (`probes-ebpf/`, `no_std`, BPF target) write records; user space reads
+//! them from the ring buffer, from a recording, or from a test. So there is no allocation, no I/O and no `unsafe` here.
+//! Every record is `repr(C)` without padding, which zerocopy's derives enforce, and its size is asserted next to it.
 //!
 //! # Versioning
-//! [`header::VERSION`] counts changes of the meaning of any record. Fields are only ever appended to a record's fixed
-//! part; a reader takes what it knows of a longer one. A field that changes its meaning takes a new version.
+//! [`header::VERSION`] counts changes of the meaning of any record. Fields are only appended to a record's fixed part;
+//! a reader uses the part of a longer one that it knows. A change of a field's meaning requires a new version.
 //!
 //! # Byte order
-//! Native; probes and user space run on the same machine, and recordings are little-endian.
+//! Native. Probes and user space run on the same machine, and recordings are little-endian.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,40 +1,40 @@
 //! The kernel fields that the probes read. User space finds their offsets in the running kernel's BTF and writes them
-//! into the probes' frozen read-only data before the load ([`OFFSETS_SYMBOL`]); the verifier then sees constants.
+//! into the probes' frozen read-only data before the load ([`OFFSETS_SYMBOL`]), so they are constants to the verifier.
 
-/// An offset that the kernel does not have. Reads of it are dead code to the verifier.
+/// The offset of a field that the kernel does not have. Reads of it are dead code to the verifier.
 pub const ABSENT: u32 = u32::MAX;
 
 /// The name of the probes' array of offsets, indexed by [`Field`].
 pub const OFFSETS_SYMBOL: &str = "OFFSETS";
 
-/// Where a field is found: the first member path that the kernel has, of the first structure that has one.
+/// The location of a field: the first member path that the kernel has, in the first structure that has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FieldSpec {
     /// The field's name in this table.
     pub name: &'static str,
     /// The structure (`struct` or `union`) in the kernel's BTF.
     pub structure: &'static str,
-    /// Member paths (`a.b`), searched through anonymous members; later ones are other names in other kernels.
+    /// Member paths (`a.b`), searched through anonymous members. Later ones are the names in other kernels.
     pub members: &'static [&'static str],
-    /// How many bytes it must have. One that has another number of bytes is not the field that the probes know.
+    /// The number of bytes that the field must have. A field with another number is not the one that the probes know.
     pub width: Width,
 }
 
-/// How many bytes a field has that the probes can read.
+/// The number of bytes of a field that the probes can read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Width {
-    /// So many: a number or a pointer, which is read whole.
+    /// Exactly this many: a number or a pointer, which is read whole.
     Bytes(u32),
-    /// One number or the other. The smaller one is read: the machine is little-endian, so that is the lower part.
+    /// One number or the other. The smaller one is read; on a little-endian machine that is the lower part.
     Either(u32, u32),
-    /// So many or more, of which so many are read: text, or a structure that may grow at its end.
+    /// At least this many, of which this many are read: text, or a structure that may grow at its end.
     AtLeast(u32),
     /// Any: a structure whose members are fields of this table, or an array whose length is a constant of its own.
     Any,
 }
 
 impl Width {
-    /// Whether a field of `size` bytes is one that the probes can read; `None` where it has no size.
+    /// Whether the probes can read a field of `size` bytes; `None` is a field without a size.
     pub const fn fits(self, size: Option<u32>) -> bool {
         match (self, size) {
             (Width::Any, _) => true,
@@ -197,7 +197,7 @@ fields! {
 macro_rules! widths {
     ($($width:ident $(($($bytes:literal),+))? : $($field:ident)+ ;)*) => {
         impl Field {
-            /// How many bytes it has.
+            /// The number of bytes of the field.
             pub const fn width(self) -> Width {
                 match self {
                     $($(Field::$field)|+ => Width::$width $(($($bytes),+))?,)*
@@ -207,7 +207,7 @@ macro_rules! widths {
     };
 }
 
-// Each field of the table above; gcc's sizes for the kernels known stand in tui/tests/data/offsets.tsv.
+// Each field of the table above. The sizes that gcc gives for the known kernels are in tui/tests/data/offsets.tsv.
 widths! {
     Bytes(1): KiocbOpcode;
     Bytes(4):
@@ -236,7 +236,7 @@ pub const FIELD_COUNT: usize = FIELDS.len();
 /// The name of the probes' array of constants, indexed by [`Const`].
 pub const CONSTS_SYMBOL: &str = "CONSTS";
 
-/// Constants other than offsets that user space settles before the load.
+/// Constants other than offsets that user space sets before the load.
 #[repr(usize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Const {
@@ -244,26 +244,26 @@ pub enum Const {
     SelfTgid,
     /// 1: tasks are read as typed pointers (5.11+), else by `bpf_probe_read_kernel`.
     TypedTask,
-    /// 1: `sched_process_exit` tells whether the group is dead (6.16+).
+    /// 1: `sched_process_exit` has the argument `group_dead` (6.16+).
     ExitHasGroupDead,
-    /// Bytes of the ring.
+    /// Size of the ring in bytes.
     RingSize,
-    /// Ring fill above which opens are refused.
+    /// Fill of the ring in bytes above which opens are refused.
     OpenLimit,
-    /// Bytes that a CPU may write before it asks how full the ring is.
+    /// Bytes that a CPU may write before it queries the fill of the ring.
     Credit,
-    /// Bytes after which a CPU wakes the consumer.
+    /// Bytes after which a CPU wakes the consumer, whatever the time since the last wake-up.
     WakeBytes,
-    /// Bytes of an inline name in `struct dentry` (`d_shortname`: 40, earlier 32 or 36).
+    /// Bytes of an inline name in `struct dentry` (include/linux/dcache.h): `d_shortname` has 40, earlier 32 or 36.
     InlineNameLen,
-    /// `TRACE_EVENT_FL_TRACEPOINT`: 16 up to 6.1, 8 later.
+    /// `TRACE_EVENT_FL_TRACEPOINT` (include/linux/trace_events.h): 16 up to 6.1, 8 later.
     TraceFlagTracepoint,
-    /// `BPF_LINK_TYPE_PERF_EVENT`.
+    /// `BPF_LINK_TYPE_PERF_EVENT` (`enum bpf_link_type`, include/uapi/linux/bpf.h).
     LinkTypePerf,
-    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT` (same enum).
     LinkTypeRawTp,
     /// 1: addresses are read as typed pointers made by the kernel function [`CAST_FUNCTION`] (6.2+), else by
-    /// `bpf_probe_read_kernel`. Then [`Const::TypedTask`] is 1 too.
+    /// `bpf_probe_read_kernel`. If it is 1, [`Const::TypedTask`] is 1 too.
     Cast,
     /// 1: loops are bounded by the instruction `may_goto` (6.9+), else by counters that the verifier follows.
     MayGoto,
@@ -272,7 +272,8 @@ pub enum Const {
 /// How many constants there are.
 pub const CONST_COUNT: usize = Const::MayGoto as usize + 1;
 
-/// The kernel function that makes a typed pointer of an address; to the machine it is a move.
+/// The kernel function that casts an address to a typed pointer
+/// ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c)). It is compiled to a move.
 pub const CAST_FUNCTION: &str = "bpf_rdonly_cast";
 
 /// The name of the probes' array of BTF type ids, indexed by [`Type`].
@@ -280,7 +281,7 @@ pub const TYPES_SYMBOL: &str = "TYPES";
 
 macro_rules! types {
     ($($name:ident = $structure:literal;)*) => {
-        /// A structure that the probes cast addresses to; the index into the probes' array of type ids.
+        /// A structure to which the probes cast addresses; the index into the probes' array of type ids.
         #[allow(missing_docs)]
         #[repr(usize)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -305,15 +306,15 @@ types! {
 /// How many types there are.
 pub const TYPE_COUNT: usize = TYPES.len();
 
-/// The immediate of the probes' placeholder for a call of [`CAST_FUNCTION`], which user space makes a call of the kernel
-/// function, or where there is none `r0 = r1`.
+/// The immediate of the placeholder for a call of [`CAST_FUNCTION`] in the probes. User space replaces it by a call of
+/// the kernel function, or by `r0 = r1` if the kernel does not have it.
 pub const CAST_PLACEHOLDER: i32 = 0x7e57_0003;
 
-/// The immediate of the probes' placeholder for the architecture, in an instruction that moves a number into a register:
-/// user space writes one of [`arch`] there.
+/// The immediate of the placeholder for the architecture in the probes: an instruction that moves a number into a
+/// register. User space writes one of [`arch`] there.
 pub const ARCH_PLACEHOLDER: i32 = 0x7e57_0004;
 
-/// The architectures that the probes know.
+/// The architectures that the probes support.
 pub mod arch {
     /// x86-64, with the tables of i386 and x32.
     pub const X86_64: i32 = 0;
@@ -321,6 +322,6 @@ pub mod arch {
     pub const AARCH64: i32 = 1;
 }
 
-/// Nanoseconds after which a CPU wakes the consumer for any event; the consumer polls for a little longer than this
-/// after a wake, then sleeps, so nothing waits on an idle machine and a storm does not wake per event.
+/// Nanoseconds after which a CPU wakes the consumer for any event. After a wake-up, the consumer polls for slightly
+/// longer than this, then sleeps. So no event waits on an idle machine, and a storm does not cause a wake-up per event.
 pub const WAKE_NS: u64 = 10_000_000;

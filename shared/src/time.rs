@@ -1,9 +1,10 @@
-//! Time as the probes stamp it.
+//! The clock of the probes.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Nanoseconds of `CLOCK_BOOTTIME` (`bpf_ktime_get_boot_ns`, kernel 5.8): counts through suspend and never steps, and
-/// is the clock of `task_struct.start_boottime`.
+/// Nanoseconds of `CLOCK_BOOTTIME` (`bpf_ktime_get_boot_ns`, 5.8+,
+/// [`kernel/bpf/helpers.c`](https://elixir.bootlin.com/linux/v5.8/source/kernel/bpf/helpers.c)). The clock counts
+/// during suspend and never steps. It is also the clock of `task_struct.start_boottime`.
 #[repr(transparent)]
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -11,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct BootNanos(pub u64);
 
 impl BootNanos {
-    /// `self - earlier` in nanoseconds, 0 when `earlier` is later.
+    /// `self - earlier` in nanoseconds, 0 if `earlier` is later.
     pub fn since(self, earlier: BootNanos) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

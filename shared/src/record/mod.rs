@@ -1,9 +1,10 @@
-//! One kind, one file: the payload that follows the [`crate::header::FrameHeader`].
+//! One file per kind of event: the payload that follows the [`crate::header::FrameHeader`].
 //!
-//! A payload is a fixed part and the variable parts that it gives the lengths of, in the order of its `_len` fields.
+//! A payload is a fixed part, followed by the variable parts whose lengths it states, in the order of its `_len`
+//! fields.
 //!
-//! **Names** are how the probes carry an absolute path: the components leaf first, each followed by NUL, up to the root
-//! of the caller's mount namespace. `usr\0` + `lib\0` reversed is `/lib/usr`; user space turns them round.
+//! **Names** are the form in which the probes carry an absolute path: the components, leaf first, each followed by NUL,
+//! up to the root of the caller's mount namespace. `lib\0` `usr\0` is `/usr/lib`; user space reverses them.
 
 pub mod bpf;
 pub mod exec;
@@ -12,23 +13,24 @@ pub mod fork;
 pub mod open;
 pub mod task;
 
-/// What is wrong with a walk from a dentry to the root, or with the read of a string. Bits of `*_marks` fields.
+/// Defects of a walk from a dentry to the root, or of the read of a string. Bits of `*_marks` fields.
 pub mod mark {
-    /// The walk ran out of levels or room: the path is missing its beginning.
+    /// The walk ran out of levels or of room: the path lacks its beginning.
     pub const CUT: u8 = 1;
-    /// The file has no name any more (`d_unhashed`).
+    /// The file no longer has a name (`d_unhashed`,
+    /// [`include/linux/dcache.h`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/dcache.h)).
     pub const DELETED: u8 = 2;
     /// The walk did not end at the first mount of the caller's mount namespace: the file is not in it.
     pub const UNREACHABLE: u8 = 4;
     /// The read of user memory faulted.
     pub const FAULT: u8 = 8;
-    /// The descriptor was closed, or reused, by another thread before the probe could look behind it.
+    /// Another thread closed or reused the descriptor before the probe could read its file.
     pub const RACED: u8 = 16;
     /// The file's path is not in the directory tree (pipe, socket, memfd, anonymous inode).
     pub const PSEUDO: u8 = 32;
     /// There is nothing to walk from: a direct descriptor of io_uring is in no table of the process.
     pub const NOT_COLLECTED: u8 = 64;
-    /// The file behind a new descriptor has other references: a fork copied the descriptor, or it is another thread's file.
-    /// User space believes the path if it ends as the one that was asked for.
+    /// The file behind a new descriptor has other references: a fork copied the descriptor, or the file is another
+    /// thread's. User space accepts the path if it ends like the one that was passed.
     pub const SHARED: u8 = 128;
 }

@@ -2,10 +2,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Most bytes of a path as asked, with its NUL: `PATH_MAX`.
+/// Limit of a path as passed, in bytes with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 pub const PATH_MAX: u32 = 4096;
 
-/// Which way a file was opened ([`OpenRecord::via`]).
+/// The way in which a file was opened ([`OpenRecord::via`]).
 pub mod via {
     /// open(2).
     pub const OPEN: u8 = 0;
@@ -23,15 +23,15 @@ pub mod via {
     pub const OTHER: u8 = 6;
 }
 
-/// Which system call table the caller used ([`OpenRecord::abi`]).
+/// The system call table that the caller used ([`OpenRecord::abi`]).
 pub mod abi {
-    /// 64-bit.
+    /// x86-64, 64-bit.
     pub const X86_64: u8 = 0;
-    /// 32-bit (`int 0x80`, `sysenter`).
+    /// x86, 32-bit (`int 0x80`, `sysenter`).
     pub const I386: u8 = 1;
-    /// 64-bit with 32-bit pointers.
+    /// x86-64 with 32-bit pointers (x32).
     pub const X32: u8 = 2;
-    /// aarch64.
+    /// aarch64, 64-bit.
     pub const AARCH64: u8 = 3;
     /// 32-bit ARM (EABI), on a 64-bit kernel.
     pub const ARM: u8 = 4;
@@ -42,36 +42,40 @@ pub mod abi {
     }
 }
 
-/// What is particular to opens through io_uring ([`OpenRecord::uring`]).
+/// Properties of opens through io_uring ([`OpenRecord::uring`]).
 pub mod uring {
-    /// Into a slot of the ring's own table of files (`file_index`): the result is no descriptor.
+    /// The file is opened into a slot of the ring's own file table (`file_index`): the result is not a descriptor.
     pub const DIRECT: u8 = 1;
-    /// By `IORING_OP_OPENAT2`.
+    /// The opcode is `IORING_OP_OPENAT2`, not `IORING_OP_OPENAT`.
     pub const OPENAT2: u8 = 2;
-    /// No completion when it succeeds (`IOSQE_CQE_SKIP_SUCCESS`).
+    /// No completion is posted on success (`IOSQE_CQE_SKIP_SUCCESS`, include/uapi/linux/io_uring.h).
     pub const QUIET: u8 = 4;
 }
 
-/// What a record of io_uring has between the fixed part and the names: user space joins the report of a request
-/// ([`crate::header::flag::REQUEST`]) with the report of its end by it, and drops it.
+/// The part of an io_uring record between the fixed part and the names. User space uses it to join the report of a
+/// request ([`crate::header::flag::REQUEST`]) with the report of its end, and then drops it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RequestPart {
-    /// The address of `struct io_kiocb`. The kernel uses it again after the request has ended.
+    /// Address of the `struct io_kiocb` (include/linux/io_uring_types.h). The kernel reuses it after the request has
+    /// ended.
     pub request: u64,
-    /// Of a request, the dentry of the directory where a relative path starts; of its end, that of the opened file's
-    /// directory. 0 when not known.
+    /// In the report of a request: address of the dentry of the directory at which a relative path starts. In the
+    /// report of its end: that of the opened file's directory. 0 if not known.
     pub place: u64,
 }
 
-/// The file is in the very directory from which a relative path starts. Only looked for where [`super::mark::SHARED`] is.
+/// A bit of `how_marks`: the file is directly in the directory at which a relative path starts. Only determined if
+/// [`super::mark::SHARED`] is set.
 pub const NEAR: u8 = 64;
 
-/// Where the path starts, flags, mode and resolve are not known: io_uring refused the request before it read them.
+/// A bit of `how_marks`: `dirfd`, flags, mode and resolve are not known, because io_uring refused the request before it
+/// read them.
 pub const UNKNOWN: u8 = 128;
 
-/// Fixed part of `open`. Then: names of the opened file (of which those from `root_off` on lead from the caller's root
-/// to the root of its mount namespace), names of the caller's root when there is no opened file, and the path as asked.
+/// Fixed part of `open`. The variable parts are: names of the opened file, or of the caller's root if no file was
+/// opened; then the path as passed. The names of an opened file from `root_off` on lead from the caller's root to the
+/// root of its mount namespace.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct OpenRecord {
@@ -79,29 +83,29 @@ pub struct OpenRecord {
     pub ret: i32,
     /// The directory descriptor as passed; `AT_FDCWD` (−100) for open and creat.
     pub dirfd: i32,
-    /// The flags as passed (creat: what it stands for; openat2: `how.flags`).
+    /// The flags as passed (`O_*`): for creat those that it implies, for openat2 `how.flags`.
     pub flags: u64,
-    /// `how.resolve` of openat2, else 0.
+    /// `how.resolve` of openat2 (`RESOLVE_*`, include/uapi/linux/openat2.h), else 0.
     pub resolve: u64,
-    /// The mode as passed.
+    /// The mode of a new file as passed.
     pub mode: u32,
     /// Bytes of the names of the opened file.
     pub names_len: u16,
-    /// Where in the names the caller's root was met; `u16::MAX` when it was not met.
+    /// Offset in bytes in the names at which the caller's root was met; `u16::MAX` if it was not met.
     pub root_off: u16,
-    /// Bytes of the path as asked, without NUL.
+    /// Bytes of the path as passed, without NUL.
     pub path_len: u16,
-    /// [`via`].
+    /// One of [`via`].
     pub via: u8,
-    /// [`abi`].
+    /// One of [`abi`].
     pub abi: u8,
-    /// [`super::mark`]s of the opened file's path.
+    /// Bits of [`super::mark`] for the names.
     pub names_marks: u8,
-    /// [`super::mark`]s of the path as asked.
+    /// Bits of [`super::mark`] for the path as passed.
     pub path_marks: u8,
-    /// [`super::mark`]s of `how` (openat2), [`NEAR`] and [`UNKNOWN`].
+    /// Bits of [`super::mark`] for `how` (openat2), [`NEAR`] and [`UNKNOWN`].
     pub how_marks: u8,
-    /// [`uring`] bits.
+    /// Bits of [`uring`].
     pub uring: u8,
 }
 
