@@ -191,12 +191,12 @@ pub struct Shortage {
     pub unsettled: u64,
 }
 
-/// A sum of figures that a damaged recording may have made up.
+/// Saturating addition: the counts of a damaged recording can be arbitrary.
 fn add(a: u64, b: u64) -> u64 {
     a.saturating_add(b)
 }
 
-/// Per kind, in the order of [`Kind::PROBED`].
+/// Counts per kind, in the order of [`Kind::PROBED`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByKind([Counted; Kind::PROBED.len()]);
 
@@ -220,7 +220,7 @@ impl Account {
             for slot in Slot::ALL {
                 if let Some(c) = cpu.slots.get(slot as usize) {
                     match slot.is_request() {
-                        // A part of an event, which is counted at its end.
+                        // A request is part of an event. The event is counted at its completion.
                         true => account.bookkeeping_lost = add(account.bookkeeping_lost, c.lost_bookkeeping),
                         false => account.probed(slot.kind(), c),
                     }
@@ -248,7 +248,7 @@ impl Account {
         account
     }
 
-    /// Adds what a slot's program counted on a CPU.
+    /// Adds the counts of a slot's program on one CPU.
     fn probed(&mut self, kind: Kind, c: &SlotCounters) {
         let mut let_go = add(c.lost_bookkeeping, add(c.filtered, c.own));
         let mut lost = 0;

@@ -8,7 +8,8 @@ use tracetui_shared::capture::{Capture, CommGlobs};
 /// the v2 root are named by another hierarchy.
 pub(crate) const NAMELESS_CGROUPS: [u64; 2] = [0, 1];
 
-/// Elements of the map of cgroups: there are as many paths, so that no cgroup that is known by its path lacks room.
+/// Elements of the map of cgroups: one per cgroup with a kept path, and [`NAMELESS_CGROUPS`]. A cgroup whose path is
+/// kept always fits.
 pub(crate) const CGROUPS_MAP: u32 = limits::CGROUPS as u32 + NAMELESS_CGROUPS.len() as u32;
 
 /// The capture filter with its lists: what the kernel side passes.

@@ -6,7 +6,7 @@ use tracetui_shared::offsets::arch;
 pub(super) static ARCH: Arch = Arch {
     name: "aarch64",
     number: arch::AARCH64,
-    // The 64-bit table has no open and no creat; the 32-bit one has its own creat under the 64-bit name.
+    // The 64-bit table has neither open nor creat. The 32-bit table has its own creat under the 64-bit name.
     opens: &[
         "__arm64_sys_openat",
         "__arm64_sys_openat2",
@@ -22,8 +22,9 @@ pub(super) static ARCH: Arch = Arch {
     compat_callers: "32-bit programs",
 };
 
-/// On ARM `O_DIRECTORY` and `O_NOFOLLOW` have the places that `O_DIRECT` and `O_LARGEFILE` have elsewhere, and the other way
-/// round (arch/arm64/include/uapi/asm/fcntl.h; arch/arm has the same).
+/// On ARM, `O_DIRECTORY` and `O_NOFOLLOW` have the bits of the generic `O_DIRECT` and `O_LARGEFILE`, and vice versa
+/// ([arch/arm64/include/uapi/asm/fcntl.h](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/uapi/asm/fcntl.h);
+/// arch/arm has the same).
 pub(super) fn generic_open_flags(flags: u64) -> u64 {
     const LOW: u64 = 0o140000;
     const HIGH: u64 = 0o600000;

@@ -15,7 +15,8 @@ pub struct Arch {
     pub name: &'static str,
     /// Its number in the probes: [`tracetui_shared::offsets::arch`].
     pub number: i32,
-    /// The functions behind the system calls that open files, of every table. A kernel for this architecture has the first.
+    /// The functions behind the system calls that open files, of every table. Every kernel for this architecture has
+    /// the first one.
     pub opens: &'static [&'static str],
     /// The functions behind bpf(2) and ioctl(2).
     pub bpfs: &'static [&'static str],
@@ -27,7 +28,7 @@ pub struct Arch {
     pub compat_callers: &'static str,
 }
 
-/// All of them.
+/// All supported architectures.
 pub(crate) static ALL: [&Arch; 2] = [&x86_64::ARCH, &aarch64::ARCH];
 
 /// The architecture that this binary was built for; `None` where nothing can be traced.
@@ -47,7 +48,9 @@ pub(crate) fn abi_word(number: u8) -> &'static str {
     }
 }
 
-/// Open flags as include/uapi/asm-generic/fcntl.h numbers them, which x86 does.
+/// Open flags with the numbers of
+/// [include/uapi/asm-generic/fcntl.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/fcntl.h),
+/// which x86 uses.
 pub(crate) fn generic_open_flags(abi: u8, flags: u64) -> u64 {
     match abi {
         abi::AARCH64 | abi::ARM => aarch64::generic_open_flags(flags),

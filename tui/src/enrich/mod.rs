@@ -32,8 +32,8 @@ pub struct World {
     budget: Budget,
 }
 
-/// Bytes of an account beside its name: its place in the table, which may be less than half full, and what the allocator
-/// adds.
+/// Bytes of a user or group beside its name: its place in the table, which may be less than half full, and the overhead
+/// of the allocator.
 const ACCOUNT: usize = 5 * (size_of::<(Uid, String)>() + 1) / 2 + 16;
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
             HostFrame::Cgroup(cgroup) => {
                 let bytes = cgroup_bytes(&cgroup.path);
                 self.cgroups.insert(cgroup.id, cgroup.path.into(), bytes);
-                // As the feed does, so that it knows which paths are known here.
+                // The feed evicts by the same rule, so it knows which paths are known here.
                 while self.cgroups.evict(limits::CGROUPS, self.budget.cgroups()).is_some() {
                     self.cgroups_evicted += 1;
                 }
@@ -78,7 +78,7 @@ impl World {
                 None => {}
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
-            // The pipeline's.
+            // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
             | HostFrame::Unreadable(_)
@@ -87,7 +87,8 @@ impl World {
         }
     }
 
-    /// Whether there is room for another user or group. An id that comes again counts again: they come once, at the start.
+    /// Whether there is room for another user or group. A repeated id counts twice, but each comes only once, at the
+    /// start.
     fn takes_account(&mut self, name: &str) -> bool {
         let bytes = ACCOUNT + name.len();
         let fits = self.accounts + bytes <= self.budget.accounts();

@@ -35,15 +35,15 @@ pub struct Entry {
     pub end: Option<End>,
     /// The number of its events other than fork, exec and exit.
     pub others: u64,
-    /// When it last did something.
+    /// The time of its last event.
     last: BootNanos,
 }
 
-/// Bytes that an allocation takes beside what was asked for, with the counters of an `Arc`.
+/// Bytes of an allocation beside its content, with the counters of an `Arc`.
 const ALLOCATION: usize = 16;
 
-/// Bytes of an entry beside its texts: its places in the tables, which may be less than half full, and among the dead; the
-/// process and its image; and what the allocator adds.
+/// Bytes of an entry beside its texts: its places in the tables, which may be less than half full, and in the list of
+/// ended processes; the process and its image; the overhead of the allocator.
 const ENTRY: usize = 5 * (size_of::<(ProcessKey, Entry)>() + size_of::<(Tgid, ProcessKey)>() + 2) / 2
     + 2 * size_of::<ProcessKey>()
     + 2 * size_of::<(ProcessKey, ProcessKey)>()
@@ -51,8 +51,8 @@ const ENTRY: usize = 5 * (size_of::<(ProcessKey, Entry)>() + size_of::<(Tgid, Pr
     + size_of::<Image>()
     + 8 * ALLOCATION;
 
-/// Bytes that a process takes in the table. What it shares with others counts for each of them: less would be wrong when the
-/// others are gone.
+/// Bytes of a process in the table. Texts that several processes share count for each of them: any one may be the last
+/// that keeps them.
 fn bytes_of(process: &Process) -> usize {
     let image = &process.image;
     ENTRY + process.comm.len() + process.cgroup.len() + image.exe.len() + image.argv.len() + image.cwd.len()
@@ -88,7 +88,7 @@ impl Pairing {
         ]
     }
 
-    /// From the counts, in the same order.
+    /// From the counts, in the order of [`each`](Self::each).
     fn of(counts: &[u64]) -> Pairing {
         let count = |at: usize| counts.get(at).copied().unwrap_or_default();
         Pairing {
@@ -109,31 +109,33 @@ pub struct ProcessTable {
     entries: FxHashMap<ProcessKey, Entry>,
     /// The current entry of a process id.
     current: FxHashMap<Tgid, ProcessKey>,
-    /// Seeds whose start is only known to the clock tick: by process id.
+    /// The ticks (ns) of processes from the scan whose start is only known to the clock tick, by process id.
     inexact: FxHashMap<Tgid, u64>,
     /// Each parent with each of its children.
     children: BTreeSet<(ProcessKey, ProcessKey)>,
     /// Ended processes, oldest first.
     dead: VecDeque<ProcessKey>,
     pairing: Pairing,
-    /// The COMMAND's process id, and which process that is, once it is met: later another may have the id.
+    /// The process id of the COMMAND, and the identity of its process once it is known: the id may be reused later.
     command: Option<(Tgid, Option<ProcessKey>)>,
-    /// The processes of the ids in `tree=ID`; `None` until there is one.
+    /// The processes that the ids in `tree=ID` denote; `None` until a process has the id.
     roots: FxHashMap<Tgid, Option<ProcessKey>>,
-    /// The keys of seeds whose exact start became known since: as they were, and as they are. Parents may bear the old ones.
+    /// The keys of processes from the scan whose exact start became known: old key, new key. The `parent` of an entry
+    /// may have an old key.
     settled: FxHashMap<ProcessKey, ProcessKey>,
-    /// When the probes were attached.
+    /// The time when the probes were attached.
     since: BootNanos,
     /// Bytes of all entries.
     bytes: usize,
     budget: Budget,
-    /// Living processes that were forgotten.
+    /// The number of live processes that were evicted.
     evicted: u64,
-    /// The latest start among them.
+    /// The latest start of the evicted live processes.
     evicted_until: BootNanos,
 }
 
-/// How many forks with `CLONE_PARENT` in a line of descent are followed by the parent too, beside the process that made them.
+/// The limit of forks with `CLONE_PARENT` per line of descent at which the search follows the parent as well as the
+/// process that forked.
 const SIBLINGS: u32 = 4;
 
 impl ProcessTable {
@@ -192,20 +194,20 @@ impl ProcessTable {
         self.links(self.exact(parent)).filter_map(|(_, child)| self.entries.get(child))
     }
 
-    /// The parent with each of its children.
+    /// Pairs of the parent and each of its children.
     fn links(&self, parent: ProcessKey) -> impl Iterator<Item = &(ProcessKey, ProcessKey)> {
         let first = ProcessKey { tgid: Tgid(0), start: BootNanos(0) };
         self.children.range((parent, first)..).take_while(move |(of, _)| *of == parent)
     }
 
-    /// Enters a process among the children of its parent.
+    /// Adds a process to the children of its parent.
     fn link(&mut self, process: &Process) {
         if let Some(parent) = process.parent {
             self.children.insert((self.exact(parent), process.key));
         }
     }
 
-    /// Takes it out again.
+    /// Removes a process from the children of its parent.
     fn unlink(&mut self, process: &Process) {
         if let Some(parent) = process.parent {
             self.children.remove(&(self.exact(parent), process.key));
@@ -217,7 +219,7 @@ impl ProcessTable {
         self.entries.get(&self.exact(key))
     }
 
-    /// A key as it is since the exact start is known.
+    /// A key with the exact start, if that has become known.
     fn exact(&self, key: ProcessKey) -> ProcessKey {
         self.settled.get(&key).copied().unwrap_or(key)
     }
@@ -230,7 +232,7 @@ impl ProcessTable {
     /// The ancestors of a process, nearest first, as far as the table knows them.
     pub fn ancestors(&self, process: &Process) -> impl Iterator<Item = &Arc<Process>> {
         let mut next = process.parent;
-        // Bounded: a parent started before its child, so the chain cannot turn back on itself.
+        // The loop ends: a parent starts before its child, so the chain cannot contain a cycle.
         std::iter::from_fn(move || {
             let entry = self.get(next?)?;
             next = entry.process.parent.filter(|parent| parent.start <= entry.process.key.start);
@@ -247,10 +249,10 @@ impl ProcessTable {
         self.descends(process, self.exact(root), SIBLINGS)
     }
 
-    /// `siblings`: how many times the parent is followed as well, where another process made the fork (`CLONE_PARENT`).
+    /// `siblings` limits how many times the parent is followed as well, where another process forked (`CLONE_PARENT`).
     fn descends(&self, process: &Process, root: ProcessKey, siblings: u32) -> bool {
         let is_root = |key: ProcessKey| key.tgid == root.tgid && self.exact(key) == root;
-        // Bounded: a process that made another started before it, so the chain cannot turn back on itself.
+        // The loop ends: a process starts after the one that forked it, so the chain cannot contain a cycle.
         let older = |key: Option<ProcessKey>, process: &Process| {
             Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
         };
@@ -288,7 +290,8 @@ impl ProcessTable {
                 }
                 return;
             }
-            // The scan is ahead of the events: that the known one ended, and that this one started, is yet to be told by them.
+            // The scan is ahead of the events. The events that end the known process and start this one are yet to
+            // come.
             let lives = self.entries.get(&known).is_some_and(|entry| entry.end.is_none());
             if lives || known.start >= seed.start {
                 return;
@@ -296,7 +299,7 @@ impl ProcessTable {
         }
         let process = Arc::new(self.seeded(key, seed));
         if !self.has_room(bytes_of(&process)) {
-            // Who did something is worth more than who was only found.
+            // A process with events is more useful than one that was only found by the scan.
             self.note_evicted(key.start);
             return;
         }
@@ -307,7 +310,8 @@ impl ProcessTable {
     }
 
     fn seeded(&self, key: ProcessKey, seed: &ProcessSeed) -> Process {
-        // Both to the tick where either is: a process that started later has the id of a parent that ended.
+        // If one start is only known to the tick, both are compared to the tick. A process that started after the child
+        // has the reused id of a parent that ended.
         let tick = if seed.start_exact { 1 } else { seed.tick_ns.max(1) };
         let older = |parent: &ProcessKey| seed.ppid.0 != 0 && parent.start.0 / tick <= key.start.0 / tick;
         let found = || self.current.get(&seed.ppid).copied().filter(older);
@@ -327,7 +331,7 @@ impl ProcessTable {
             uid: seed.uid,
             gid: seed.gid,
             cgroup: seed.cgroup.as_slice().into(),
-            // Of one that ended before /proc was read only the start and the parent are known.
+            // Of a process that ended before /proc was read, only the start and the parent are known.
             origin: if seed.comm.is_empty() && seed.exe.is_empty() { Origin::Older } else { Origin::Seed },
             execs: 0,
         }
@@ -356,7 +360,7 @@ impl ProcessTable {
         }
     }
 
-    /// The process of a header; brought in when the table does not have it.
+    /// The process of a header. It is added if the table does not have it.
     fn met(&mut self, header: &FrameHeader) -> Arc<Process> {
         let key = ProcessKey { tgid: header.tgid, start: header.start };
         if let Some(entry) = self.entries.get(&key) {
@@ -370,7 +374,7 @@ impl ProcessTable {
         process
     }
 
-    /// A seed whose start is known to the tick takes the exact value when the process is first met.
+    /// Sets the exact start of a process from the scan whose start was only known to the tick, at its first event.
     fn settle_seed(&mut self, key: ProcessKey) -> Option<Arc<Process>> {
         let tick = self.inexact.get(&key.tgid).copied()?;
         let seeded = self.current.get(&key.tgid).copied()?;
@@ -395,7 +399,7 @@ impl ProcessTable {
     }
 
     fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
-        // One that started later, or ended before this event, is not the parent but had or has its id.
+        // A process that started later, or ended before this event, is not the parent. It has or had the same id.
         let parent = self.by_tgid(header.ppid).filter(|parent| parent.end.is_none()).map(|parent| parent.process.key);
         let parent = parent.filter(|parent| parent.start <= key.start);
         Process {
@@ -419,8 +423,8 @@ impl ProcessTable {
         }
     }
 
-    /// Whether a process whose fork was not seen is of the COMMAND: that itself, which was forked before any probe was
-    /// attached, or a child whose fork was lost.
+    /// Whether a process whose fork was not captured belongs to the COMMAND: the COMMAND itself, which was forked
+    /// before the probes were attached, or a child whose fork was lost.
     fn is_of_command(&self, key: ProcessKey, parent: Option<ProcessKey>) -> bool {
         self.command.is_some_and(|(id, met)| id == key.tgid && met.is_none_or(|met| self.exact(met) == key))
             || parent.and_then(|parent| self.entries.get(&parent)).is_some_and(|entry| entry.process.of_command)
@@ -433,7 +437,7 @@ impl ProcessTable {
         let key = ProcessKey { tgid: fork.child, start: fork.child_start };
         let parent = ProcessKey { tgid: fork.child_parent, start: fork.child_parent_start };
         if let Some(known) = self.entries.get(&key) {
-            // The process scan may have found it between its fork and the reading of the ring.
+            // The process scan may have found it after its fork but before the ring was read.
             if known.process.origin == Origin::Fork {
                 self.pairing.repeated_start += 1;
             }
@@ -453,14 +457,14 @@ impl ProcessTable {
             cgroup: Arc::clone(&caller.cgroup),
             origin: Origin::Fork,
             execs: 0,
-            // By the caller: a thread's clone(CLONE_PARENT) makes a sibling, which is the command's all the same.
+            // From the caller, not the parent: clone(CLONE_PARENT) makes a sibling, which belongs to the COMMAND too.
             of_command: caller.of_command,
         };
         self.insert(Arc::new(child), header.time);
     }
 
-    /// A child that the process scan found before its fork was read: its parent was only known by its id, and it is the
-    /// COMMAND's if its parent is.
+    /// Sets the parent of a child that the process scan found before its fork was read: the scan knows the parent only
+    /// by id. The child belongs to the COMMAND if its parent does.
     fn inherit(&mut self, child: ProcessKey, parent: ProcessKey, caller: &Process) {
         if let Some(entry) = self.entries.get(&child) {
             let of_command = entry.process.of_command || caller.of_command;
@@ -536,8 +540,7 @@ impl ProcessTable {
         self.hold(process, last);
     }
 
-    /// Whether the id of a process, of which an event tells, has in the process scan a later process already, of which no
-    /// event told yet.
+    /// Whether the process scan has already found a later process with the same id, of which no event has arrived yet.
     fn is_found_ahead(&self, key: ProcessKey) -> bool {
         let found = self.current.get(&key.tgid).and_then(|current| self.entries.get(current));
         found.is_some_and(|found| found.last == BootNanos(0) && found.process.key.start > key.start)
@@ -548,14 +551,14 @@ impl ProcessTable {
         self.make_room();
     }
 
-    /// Gives an entry its process as it is from now on.
+    /// Replaces the process of an entry.
     fn replace(&mut self, key: ProcessKey, process: Arc<Process>) {
         if let Some(entry) = self.entries.get(&key) {
             self.put(Entry { process, ..entry.clone() });
         }
     }
 
-    /// Puts an entry in, or in the place of the one that has its key.
+    /// Adds an entry, or replaces the one with the same key.
     fn put(&mut self, entry: Entry) {
         let process = Arc::clone(&entry.process);
         self.bytes += bytes_of(&process);
@@ -573,7 +576,7 @@ impl ProcessTable {
         }
     }
 
-    /// Forgets who ended first; `false` when nobody has.
+    /// Removes the process that ended first. Returns `false` if there is no ended process.
     fn forget_dead(&mut self) -> bool {
         let Some(oldest) = self.dead.pop_front() else { return false };
         self.forget(oldest);
@@ -591,26 +594,27 @@ impl ProcessTable {
         }
     }
 
-    /// Whether so many bytes more have room, when the dead are forgotten.
+    /// Whether so many more bytes fit, after ended processes are removed as needed.
     fn has_room(&mut self, bytes: usize) -> bool {
         while self.bytes + bytes > self.budget.processes() && self.forget_dead() {}
         self.bytes + bytes <= self.budget.processes()
     }
 
-    /// Forgets the dead, the oldest first, and when that is not enough the living.
+    /// Removes ended processes, the oldest first; then live ones if that is not enough.
     fn make_room(&mut self) {
         if !self.has_room(0) {
             self.forget_living();
         }
     }
 
-    /// Forgets the living that did nothing for longest, those of a COMMAND last: an eighth, so that it is rarely done.
+    /// Removes the live processes that were idle longest, those of a COMMAND last. It frees an eighth of the limit, so
+    /// that it runs rarely.
     fn forget_living(&mut self) {
         let keep = self.budget.processes() / 8 * 7;
         let of = |(key, entry): (&ProcessKey, &Entry)| (entry.process.of_command, entry.last, *key);
         let mut quiet: Vec<_> = self.entries.iter().map(of).collect();
         quiet.sort_unstable();
-        // The last one made the event at hand.
+        // The last one is the process of the current event.
         quiet.pop();
         for (_, _, key) in quiet {
             if self.bytes <= keep {

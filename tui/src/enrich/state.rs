@@ -1,4 +1,4 @@
-//! The world as frames, and back ([`crate::frame::state`]).
+//! Saves the world as frames and restores it ([`crate::frame::state`]).
 
 use super::World;
 use crate::event::process::ProcessKey;
@@ -7,7 +7,7 @@ use crate::frame::host::{Cgroup, Clock, CounterChanges, Group, HostFrame, User};
 use crate::frame::state::{Key, StateFrame, WorldState};
 
 impl World {
-    /// Appends frames by which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make a world like this one.
+    /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make an equal world.
     pub(crate) fn write_state(&self, out: &mut Batch) {
         let since = self.processes.since();
         HostFrame::Host(self.host.clone()).push(since, out);
@@ -29,7 +29,7 @@ impl World {
         self.processes.write_state(out);
     }
 
-    /// Takes a frame of a state.
+    /// Applies one frame of a saved state.
     pub(crate) fn restore(&mut self, frame: &StateFrame) {
         match frame {
             StateFrame::WorldState(world) => {

@@ -13,13 +13,13 @@ pub struct Bpf<'a> {
     bytes: &'a Unalign<BpfRecord>,
     /// The program's name.
     pub name: &'a [u8],
-    /// The attach point, part one.
+    /// The first part of the attach point.
     pub target: &'a [u8],
-    /// Part two.
+    /// The second part of the attach point.
     pub target2: &'a [u8],
 }
 
-/// `BPF_PROG_TYPE_*` that decide what a perf event link means.
+/// The `BPF_PROG_TYPE_*` values that determine the meaning of a link to a perf event.
 mod prog {
     pub(super) const KPROBE: u32 = 2;
     pub(super) const TRACEPOINT: u32 = 5;
@@ -29,7 +29,7 @@ mod prog {
     pub(super) const EXT: u32 = 28;
 }
 
-/// `PERF_TYPE_BREAKPOINT`, the last type of perf events that is the same everywhere.
+/// `PERF_TYPE_BREAKPOINT`: the last type of perf events with a fixed number.
 const PERF_TYPE_LAST: u32 = 5;
 
 impl std::fmt::Debug for Bpf<'_> {
@@ -53,12 +53,12 @@ impl Bpf<'_> {
         if self.record().call == call::BPF && self.record().cmd == cmd::PROG_LOAD { "load" } else { "attach" }
     }
 
-    /// Why something that is read from the kernel's objects is not there.
+    /// The reason why a value from the kernel's objects is missing.
     fn why_missing(&self) -> Why {
         if self.record().ret < 0 { Why::Failed } else { Why::Raced }
     }
 
-    /// Which mechanism attached it; `None` for a load.
+    /// The mechanism that attached it; `None` for a load.
     fn via(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => Some("ioctl"),
@@ -81,7 +81,7 @@ impl Bpf<'_> {
         }
     }
 
-    /// What a refused BPF_RAW_TRACEPOINT_OPEN was for: by the program, if there was one.
+    /// The kind of a refused BPF_RAW_TRACEPOINT_OPEN, from the type of its program; `None` without a program.
     fn raw_kind(&self) -> Option<&'static str> {
         match self.record().prog_type {
             _ if !self.has(has::PROG) => None,
@@ -90,12 +90,13 @@ impl Bpf<'_> {
         }
     }
 
-    /// Whether the attach type was passed: 0 is one of cgroups', and what is there when none was.
+    /// Whether the attach type was passed. 0 is ambiguous: it is the first attach type of cgroups, and the value if
+    /// none was passed.
     fn may_be_asked(&self) -> bool {
         self.record().attach_type != 0 || self.record().ret >= 0 || self.record().prog_type == prog::CGROUP_SKB
     }
 
-    /// A link's type where it says enough, else the program's attach type.
+    /// The kind from the link's type where that is specific enough, else from the program's attach type.
     fn link_kind(&self) -> Option<&'static str> {
         let attach_type = match self.record().expected_attach_type {
             0 => self.record().attach_type,
@@ -112,11 +113,13 @@ impl Bpf<'_> {
         }
     }
 
-    /// What a program on a perf event hangs on: the event's call tells, `kprobes` and `uprobes` are the systems of
-    /// events made for one perf descriptor (trace_kprobe.c, trace_uprobe.c).
+    /// The attach point of a program on a perf event. Events that were created for one perf descriptor have the system
+    /// `kprobes` ([trace_kprobe.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace_kprobe.c)) or
+    /// `uprobes` ([trace_uprobe.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace_uprobe.c)).
     fn perf_kind(&self) -> Option<&'static str> {
-        // Of events of the PMUs `kprobe` and `uprobe`, whose types are assigned at boot, bit 0 means the return
-        // (`PERF_PROBE_CONFIG_IS_RETPROBE`).
+        // The types of the PMUs `kprobe` and `uprobe` are assigned at boot. Bit 0 of their config means a return probe
+        // (`PERF_PROBE_CONFIG_IS_RETPROBE`,
+        // [kernel/events/core.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)).
         let returns = self.record().perf_type > PERF_TYPE_LAST && self.record().perf_config & 1 != 0;
         match self.record().prog_type {
             _ if !self.has(has::PERF) => None,
@@ -127,7 +130,7 @@ impl Bpf<'_> {
         }
     }
 
-    /// The target as one text: `system:event`, a function, a tracepoint.
+    /// The target as one text: `system:event`, a function or a tracepoint.
     fn target_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.target);
         if !self.target2.is_empty() {
@@ -176,7 +179,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 }
 
-/// The kind of place that an attach type stands for.
+/// The kind of attach point of an attach type.
 fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
     Some(match names::attach_type(attach_type)? {
         "trace_raw_tp" => "raw_tracepoint",
@@ -210,7 +213,7 @@ fn of_prog<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'
     bpf(seen, |b| if b.has(has::PROG) { get(b) } else { Value::Unknown(b.why_missing()) })
 }
 
-/// A value of an attach; null for a load.
+/// A value that only an attach has; null for a load.
 fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
     bpf(seen, |b| if b.op() == "attach" { get(b) } else { Value::Null })
 }
@@ -305,7 +308,7 @@ const ATTACH: &[Field] = &[
     }),
 ];
 
-/// What a `bpf` has beside the common fields.
+/// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("op", Shape::Text, "The operation: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
     Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error.", |s| {

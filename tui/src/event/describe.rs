@@ -201,7 +201,7 @@ impl std::fmt::Debug for Field {
     }
 }
 
-/// The value of a process field: null on a row that is of no process.
+/// The value of a process field; null on a row without a process.
 fn of_process<'a>(seen: &EventContext<'a>, value: Value<'a>) -> Value<'a> {
     if seen.process.is_some() { value } else { Value::Null }
 }
@@ -210,7 +210,7 @@ fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
     of_process(seen, Value::Uint(value))
 }
 
-/// A value that the probe could not read when it is 0.
+/// A value that is 0 if the probe could not read it.
 fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
     of_process(seen, if value == 0 { Value::Unknown(Why::NoField) } else { Value::Uint(u64::from(value)) })
 }
@@ -246,7 +246,7 @@ pub const COMMON: &[Field] = &[
         Shape::Text,
         "The name of the calling thread (exit: of the group leader): task_struct.comm.",
         |s| {
-            // The header is copied into the event, so its bytes live as long as the event does.
+            // The event holds a copy of the header, so these bytes live as long as the event.
             of_process(s, Value::Bytes(s.event.header.comm()))
         },
     ),

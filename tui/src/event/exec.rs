@@ -37,7 +37,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         self.record.ret < 0
     }
 
-    /// Whether arguments or the end of the file's name are missing, or anything for want of room in the ring.
+    /// Whether arguments or the end of the file name are missing, or any text that did not fit into the ring.
     fn cut(&self) -> bool {
         self.record.filename_marks & mark::CUT != 0 || self.record.argv_marks & NO_ROOM != 0 || self.argv_cut()
     }
@@ -50,7 +50,7 @@ impl<'a> Payload<'a> for Exec<'a> {
         if self.argv.is_empty() {
             out.extend_from_slice(self.filename);
         } else if self.failed() && !self.filename.is_empty() {
-            // The path that was tried: of one command, each directory of PATH may be.
+            // The path that was tried: execvp(3) tries one per directory of PATH for the same command.
             let rest = self.argv.iter().position(|byte| *byte == 0).map_or(&[][..], |nul| &self.argv[nul + 1..]);
             let tried = [self.filename, b"\0", rest].concat();
             out.extend_from_slice(&Value::Args(&tried).text().unwrap_or_default());
@@ -94,7 +94,7 @@ fn names_value(names: Components<'_>, len: u16, failed: bool) -> Value<'_> {
     }
 }
 
-/// What an `exec` has beside the common fields.
+/// The fields of an `exec` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("filename", Shape::Text, "The path as passed: linux_binprm.filename.", |s| {
         exec(s, |e| match e.record.filename_marks {

@@ -72,7 +72,7 @@ fn exit<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Exit) -> Value<'a>) ->
     }
 }
 
-/// What an `exit` has beside the common fields.
+/// The fields of an `exit` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "exit_code",

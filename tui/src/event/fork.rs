@@ -34,7 +34,7 @@ fn fork<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Fork) -> Value<'a>) ->
     }
 }
 
-/// What a `fork` has beside the common fields.
+/// The fields of a `fork` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("child_pid", Shape::Number, "The id of the new process: child->tgid of sched_process_fork.", |s| {
         fork(s, |f| Value::Uint(f.record.child.0.into()))

@@ -107,7 +107,7 @@ fn lost<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Lost) -> Value<'a>) ->
     }
 }
 
-/// What a `lost` has beside the common fields.
+/// The fields of a `lost` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("of", Shape::Text, "The kind of the missing events.", |s| {
         lost(s, |l| l.of().map_or(Value::Null, |kind| Value::Word(kind.name())))

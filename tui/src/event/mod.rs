@@ -34,8 +34,8 @@ pub struct Event<'a> {
 
 /// The interface of a kind of event.
 pub(crate) trait Payload<'a>: Sized {
-    /// Reads the payload of a frame. `None` when it ends before its fixed part or one of the parts that it gives the lengths
-    /// of.
+    /// Reads the payload of a frame. `None` if the payload is shorter than its fixed part and the parts whose lengths
+    /// it states.
     fn decode(payload: &'a [u8]) -> Option<Self>;
 
     /// Whether it failed: the call returned an error, or the process was killed by a signal or exited with a nonzero
@@ -227,7 +227,7 @@ impl<'a> Components<'a> {
             m if m & mark::FAULT != 0 => Some(Why::Fault),
             m if m & mark::CUT != 0 => Some(Why::Cut),
             m if m & mark::NOT_COLLECTED != 0 => Some(Why::NotCollected),
-            // Files of nsfs and pidfs, and pipes, have no name of their own.
+            // Files of nsfs and pidfs, and pipes, have no names of their own.
             m if m & mark::PSEUDO != 0 => matches!(self.bytes, [] | b"\0" | b"/\0").then_some(Why::NotCollected),
             m if m & mark::UNREACHABLE != 0 => Some(Why::Unreachable),
             _ => None,
@@ -261,7 +261,7 @@ impl<'a> Components<'a> {
     }
 }
 
-/// Reads a record's fixed part, then the parts that it gives the lengths of.
+/// Reads the fixed part of a record, then the variable parts whose lengths the record states.
 pub(crate) struct Parts<'a> {
     rest: &'a [u8],
 }

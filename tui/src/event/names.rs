@@ -1,6 +1,9 @@
 //! Names of the kernel's numbers: errors, signals, open flags, BPF types. From the UAPI headers; the source is beside each table.
 
-/// `errno` by number: include/uapi/asm-generic/errno-base.h, errno.h (x86-64 uses them as they are).
+/// `errno` by number:
+/// [errno-base.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/errno-base.h) and
+/// [errno.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/errno.h) of
+/// include/uapi/asm-generic. x86-64 uses them unchanged.
 const ERRNO: [&str; 134] = [
     "",
     "EPERM",
@@ -138,7 +141,8 @@ const ERRNO: [&str; 134] = [
     "EHWPOISON",
 ];
 
-/// Errors of the kernel's own that a traced call can show when a signal interrupts it: include/linux/errno.h.
+/// Errors internal to the kernel that a traced call can return when a signal interrupts it:
+/// [include/linux/errno.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/errno.h).
 const KERNEL_ERRNO: &[(i32, &str)] = &[
     (512, "ERESTARTSYS"),
     (513, "ERESTARTNOINTR"),
@@ -150,7 +154,7 @@ const KERNEL_ERRNO: &[(i32, &str)] = &[
     (524, "ENOTSUPP"),
 ];
 
-/// The name of a system call's result when it is an error (−errno). `None` for a result that is none.
+/// The name of the error (−errno) that a system call returned. `None` if the call succeeded.
 pub(crate) fn err(ret: i32) -> Option<&'static str> {
     if !(-4095..0).contains(&ret) {
         return None;
@@ -160,7 +164,9 @@ pub(crate) fn err(ret: i32) -> Option<&'static str> {
     Some(known.or_else(own).unwrap_or("EUNKNOWN"))
 }
 
-/// Signals by number: include/uapi/asm-generic/signal.h, and the names that `kill -l` gives to the real-time ones.
+/// Signals by number:
+/// [include/uapi/asm-generic/signal.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/signal.h).
+/// The names of the real-time signals are those of `kill -l`.
 const SIGNALS: [&str; 65] = [
     "",
     "SIGHUP",
@@ -229,15 +235,17 @@ const SIGNALS: [&str; 65] = [
     "SIGRTMAX",
 ];
 
-/// The name of a signal; `None` for 0 and numbers that are no signal.
+/// The name of a signal; `None` for 0 and for numbers outside of the table.
 pub(crate) fn signal(number: u32) -> Option<&'static str> {
     SIGNALS.get(number as usize).copied().filter(|name| !name.is_empty())
 }
 
-/// `O_ACCMODE`.
+/// The bits of the access mode in the open flags.
 const O_ACCMODE: u64 = 3;
 
-/// Open flags beside the access mode, as include/uapi/asm-generic/fcntl.h numbers them. Composed ones before their parts.
+/// Open flags beside the access mode, as numbered in
+/// [include/uapi/asm-generic/fcntl.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/fcntl.h).
+/// A flag that contains another one comes first.
 pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),
@@ -258,14 +266,14 @@ pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o10000000, "O_PATH"),
 ];
 
-/// `O_CREAT`.
+/// `O_CREAT`, which makes `open` use its `mode`.
 pub(crate) const O_CREAT: u64 = 0o100;
-/// `O_TMPFILE`, with its `O_DIRECTORY`.
+/// `O_TMPFILE`, including its bit of `O_DIRECTORY`.
 pub(crate) const O_TMPFILE: u64 = 0o20200000;
-/// `O_PATH`.
+/// `O_PATH`, with which the access mode has no meaning.
 pub(crate) const O_PATH: u64 = 0o10000000;
 
-/// Appends the flags as they are written in C, access mode first; bits without a name in hex.
+/// Appends the flags in C syntax, access mode first. Bits without a name are written in hex.
 pub(crate) fn open_flags(flags: u64, out: &mut Vec<u8>) {
     let access = match flags & O_ACCMODE {
         0 => "O_RDONLY",
@@ -287,7 +295,7 @@ pub(crate) fn open_flags(flags: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The access mode in one or two letters, as the DETAIL column shows it.
+/// The access mode in one or two letters, as in the DETAIL column.
 pub(crate) fn access_letters(flags: u64) -> &'static str {
     match flags & O_ACCMODE {
         _ if flags & O_PATH != 0 => "p",
@@ -335,7 +343,7 @@ const PROG_TYPES: &[&str] = &[
     "netfilter",
 ];
 
-/// The name of a program type, as bpftool writes it.
+/// The name of a program type, as in bpftool.
 pub(crate) fn prog_type(number: u32) -> Option<&'static str> {
     PROG_TYPES.get(number as usize).copied()
 }
@@ -428,7 +436,7 @@ const LINK_TYPES: &[&str] = &[
     "tracing_multi",
 ];
 
-/// The name of a link type.
+/// The name of a link type, lower case and without `BPF_LINK_TYPE_`.
 pub(crate) fn link_type(number: u32) -> Option<&'static str> {
     LINK_TYPES.get(number as usize).copied()
 }

@@ -61,7 +61,8 @@ impl<'a> Payload<'a> for Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// Whether the caller's root was not met on the way from the opened file up, or is not in the caller's mount namespace.
+    /// Whether the caller's root was not found on the path from the opened file up to the root of its mount namespace,
+    /// or belongs to another mount namespace.
     fn root_unknown(&self) -> bool {
         self.record.root_off == u16::MAX
     }
@@ -76,7 +77,7 @@ impl<'a> Open<'a> {
         self.record.via == via::OPENAT2 || self.record.uring & uring::OPENAT2 != 0
     }
 
-    /// The flags as most architectures number them.
+    /// The flags with the numbers that most architectures use.
     fn flags(&self) -> u64 {
         arch::generic_open_flags(self.record.abi, self.record.flags)
     }
@@ -87,8 +88,9 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Whether a file that may be another one is what was asked for. It is when it has that very path, whoever put it there, or
-/// that name in the directory where a relative path starts. A last name that matches proves nothing.
+/// Whether a file that may be the wrong one is the requested file. It is if it has the requested path, even if another
+/// process put it there, or if it has the requested name in the directory where a relative path starts. A matching last
+/// component alone proves nothing.
 fn is_as_asked(names: Components<'_>, path: &[u8], record: &OpenRecord) -> bool {
     if record.how_marks & NEAR != 0 && names.leaf() == path {
         return true;
@@ -114,7 +116,7 @@ fn of_how<'a>(open: &Open<'a>, value: Value<'a>) -> Value<'a> {
     }
 }
 
-/// What an `open` has beside the common fields.
+/// The fields of an `open` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("path", Shape::Text, "The path as passed, read from the caller's memory after the call.", |s| {
         open(s, |o| match o.record.path_marks {

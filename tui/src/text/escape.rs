@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar;
 
-/// For whom text is made.
+/// The destination of escaped text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Mode {
     /// For the screen: backslashes are not escaped.
@@ -29,18 +29,17 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Whether every character beyond ASCII is escaped. Each byte of one may be a control of an 8-bit terminal.
+    /// Whether non-ASCII characters are escaped. On an 8-bit terminal, each of their bytes can be a control character.
     fn is_ascii(self) -> bool {
         matches!(self, Mode::Ascii | Mode::ReversibleAscii)
     }
 }
 
-/// The maximum of combining marks per character. Natural text needs four; more of them can cover other lines.
+/// The maximum of combining marks per character. Natural text needs at most four; more of them can cover other lines.
 pub(super) const MARKS_MAX: u8 = 8;
 
-/// What text can be appended to.
+/// A destination for text.
 pub(crate) trait Text {
-    /// Appends.
     fn put(&mut self, text: &str);
 }
 
@@ -71,7 +70,7 @@ pub(crate) fn escape<T: Text>(bytes: &[u8], mode: Mode, out: &mut T) {
     }
 }
 
-/// The same as a text of its own; borrowed when nothing is escaped.
+/// Like [`escape`], as a separate text. Borrowed if nothing is escaped.
 pub(crate) fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
     if plain_len(bytes, mode) == bytes.len()
         && let Ok(text) = str::from_utf8(bytes)
@@ -83,15 +82,17 @@ pub(crate) fn escaped(bytes: &[u8], mode: Mode) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Text that is being escaped.
+/// The output of one text during escaping.
 pub(super) struct Line<'a, T> {
-    /// How many combining marks may still follow: heaps of them, or one on an escape or a quote, change how the line looks.
+    /// Combining marks that may still follow the last character. Stacked marks, or a mark on an escape or a quote,
+    /// would change how the line looks.
     pub(super) marks: u8,
     pub(super) out: &'a mut T,
 }
 
 impl<T: Text> Line<'_, T> {
-    /// Appends a text: as many bytes as `plain_len` says stay as they are, the character after them is for `special`.
+    /// Appends a text. `plain_len` returns the length of the prefix that needs no escape; `special` handles the
+    /// character after it.
     pub(super) fn text(
         &mut self,
         mut text: &str,
@@ -112,14 +113,14 @@ impl<T: Text> Line<'_, T> {
         }
     }
 
-    /// Appends an escape.
+    /// Appends an escape. No combining mark may follow it.
     pub(super) fn escape(&mut self, text: &str) {
         self.out.put(text);
         self.marks = 0;
     }
 
-    /// Appends a character as it is; `false`, and nothing is appended, when it is a mark with nothing to stand on, or one too
-    /// many.
+    /// Appends a character unchanged. Returns `false` without appending if it is a combining mark without a base
+    /// character, or one beyond [`MARKS_MAX`].
     pub(super) fn char(&mut self, c: char) -> bool {
         let marks = match (c.width(), self.marks) {
             (None | Some(0), 0) => return false,
@@ -154,9 +155,9 @@ pub(super) fn hex_digit(n: u8) -> u8 {
     b"0123456789abcdef"[usize::from(n & 15)]
 }
 
-/// Whether a character beyond ASCII steers, hides or joins text instead of showing something: controls (C1), format
-/// characters (Cf), what Unicode calls default-ignorable (joiners, fillers, variation selectors, tags), line and
-/// paragraph separators. Letters that look like others are not among them.
+/// Whether a non-ASCII character reorders, hides or joins text instead of showing something: controls (C1), format
+/// characters (Cf), Unicode's default-ignorable characters (joiners, fillers, variation selectors, tags), line and
+/// paragraph separators. Letters that look like other letters are not included.
 pub(super) fn deceives(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
@@ -168,12 +169,12 @@ pub(super) fn deceives(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a terminal would not show a character as itself: controls, and what [`deceives`].
+/// Whether a terminal does not show a character as itself: controls, and characters that match [`deceives`].
 pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control() || deceives(c)
 }
 
-/// Bytes at the start that stay as they are.
+/// The length of the prefix that needs no escape, in bytes.
 fn plain_len(bytes: &[u8], mode: Mode) -> usize {
     match mode {
         Mode::Screen | Mode::Ascii => printable_len::<0>(bytes, []),
@@ -181,7 +182,8 @@ fn plain_len(bytes: &[u8], mode: Mode) -> usize {
     }
 }
 
-/// How many bytes at the start are printable ASCII and none of `except`. Eight at a time: almost every name is plain.
+/// The length of the prefix that is printable ASCII and contains none of `except`, in bytes. It tests eight bytes at a
+/// time: almost no name needs an escape.
 pub(super) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
@@ -197,8 +199,8 @@ pub(super) fn printable_len<const N: usize>(bytes: &[u8], except: [u8; N]) -> us
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// The high bit of each byte that is not printable ASCII, or is one of `except`. The lowest bit set is exact; above it
-/// a borrow may set more.
+/// The high bit of each byte that is not printable ASCII, or is one of `except`. Only the lowest set bit is exact: a
+/// borrow can set bits above it.
 fn special<const N: usize>(word: u64, except: [u8; N]) -> u64 {
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
     let mut found = below_space | word | equal(word, 0x7f);

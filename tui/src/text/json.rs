@@ -4,19 +4,18 @@
 use super::Charset;
 use super::escape::{Line, MARKS_MAX, deceives, hex_digit, printable_len};
 
-/// Whether a text was UTF-8.
+/// Whether the bytes of a string were valid UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Utf8 {
-    /// It was.
     Valid,
-    /// It was not: U+FFFD stands for what was not.
+    /// Invalid bytes were replaced by U+FFFD.
     Invalid,
 }
 
 /// Writes strings from bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
-    /// A text that has something to escape, put aside.
+    /// The unescaped bytes of the last string that needed an escape.
     aside: Vec<u8>,
     charset: Charset,
 }
@@ -27,8 +26,8 @@ impl Strings {
         self.charset = charset;
     }
 
-    /// Appends a text in quotes. It is written where it belongs; only when something in it must be escaped it is put aside
-    /// (and stays there until the next).
+    /// Appends a quoted string. `write` appends its bytes directly to `out`; they are copied to `aside` only if
+    /// something must be escaped.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
         out.push(b'"');
         let start = out.len();
@@ -54,13 +53,13 @@ impl Strings {
         utf8
     }
 
-    /// The bytes of the last text in which something was escaped.
+    /// The unescaped bytes of the last string that needed an escape.
     pub(crate) fn last_escaped(&self) -> &[u8] {
         &self.aside
     }
 }
 
-/// A string of ASCII, for reports: what is not printable is `\uXXXX` in every locale.
+/// A JSON string of printable ASCII, for reports. In every locale, all other characters become `\uXXXX`.
 pub(crate) fn ascii(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'"');
@@ -76,14 +75,14 @@ pub(crate) fn ascii(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Appends two digits a byte.
+/// Appends two hex digits per byte.
 pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(*byte)]);
     }
 }
 
-/// Appends a character as its UTF-16 units.
+/// Appends a character as one `\uXXXX` per UTF-16 unit.
 fn units(c: char, out: &mut Vec<u8>) {
     for unit in c.encode_utf16(&mut [0; 2]) {
         out.extend_from_slice(b"\\u");
@@ -91,7 +90,7 @@ fn units(c: char, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes at the start that stay as they are.
+/// The length of the prefix that needs no escape, in bytes.
 fn plain_len(bytes: &[u8]) -> usize {
     printable_len(bytes, [b'"', b'\\'])
 }

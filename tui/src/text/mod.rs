@@ -33,7 +33,7 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// How to escape what is shown.
+    /// The escape mode for text on the screen.
     pub(crate) fn mode(self) -> Mode {
         match self {
             Charset::Utf8 => Mode::Screen,
@@ -41,7 +41,7 @@ impl Charset {
         }
     }
 
-    /// How to escape what is to be had back.
+    /// The escape mode for output whose escapes can be undone.
     pub(crate) fn reversible(self) -> Mode {
         match self {
             Charset::Utf8 => Mode::Reversible,

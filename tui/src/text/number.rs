@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Counts as text.
 
 /// A number with commas between thousands.
 pub(crate) fn grouped(number: u64) -> String {

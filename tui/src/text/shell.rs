@@ -1,19 +1,19 @@
-//! Words of a shell.
+//! Quoting for the shell.
 
 use super::is_hostile;
 
-/// The first word of a command: a name, never a keyword.
+/// The first word of a command, quoted if the shell would read it as a keyword.
 pub(crate) fn first_word(name: &[u8]) -> String {
     if is_reserved(name) { format!("'{}'", String::from_utf8_lossy(name)) } else { word(name) }
 }
 
-/// One word, quoted so that the shell takes it as it is and the terminal sees no control characters.
+/// One word, quoted so that the shell takes it literally and the terminal receives no control characters.
 pub(crate) fn word(word: &[u8]) -> String {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+:,./-".contains(b);
     if !word.is_empty() && word.iter().all(plain) {
         return String::from_utf8_lossy(word).into_owned();
     }
-    // An option like `--std=c17` reads better as it is; `=` only means something in a first word without a dash.
+    // An option like `--std=c17` needs no quotes: `=` is special only in a first word without a dash.
     if word.starts_with(b"-") && word.iter().all(|b| plain(b) || *b == b'=') {
         return String::from_utf8_lossy(word).into_owned();
     }
@@ -31,7 +31,7 @@ fn is_reserved(word: &[u8]) -> bool {
     RESERVED.iter().any(|reserved| reserved.as_bytes() == word)
 }
 
-/// `$'…'`: the only quotes in which every byte can be written in ASCII.
+/// `$'…'`: the only quotes that can express every byte in ASCII.
 fn ansi_c(word: &[u8]) -> String {
     let mut out = String::from("$'");
     for byte in word {
@@ -41,7 +41,7 @@ fn ansi_c(word: &[u8]) -> String {
             b'\'' => out.push_str("\\'"),
             b'\\' => out.push_str("\\\\"),
             b' '..=b'~' => out.push(char::from(*byte)),
-            // Octal has at most three digits, so what follows is never taken in.
+            // An octal escape has at most three digits, so the next character never becomes a part of it.
             other => out.push_str(&format!("\\{other:03o}")),
         }
     }

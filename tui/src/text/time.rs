@@ -5,7 +5,7 @@ const SECOND: i128 = 1_000_000_000;
 
 /// A civil date from days since 1970-01-01 (proleptic Gregorian): year, month, day.
 fn civil(days: i64) -> (i64, u32, u32) {
-    // Eras of 400 years that begin on 1 March 0000, so that leap days end a year.
+    // Eras of 400 years that start on 1 March of year 0: a leap day is then the last day of its year.
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -23,7 +23,7 @@ fn two(n: u32, out: &mut Vec<u8>) {
     out.push(b'0' + (n % 10) as u8);
 }
 
-/// Appends `digits` digits of a number, leading zeros kept.
+/// Appends a number, padded with zeros to `digits` digits.
 fn padded(mut n: u64, digits: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + digits, b'0');
@@ -33,7 +33,8 @@ fn padded(mut n: u64, digits: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Seconds and the nanoseconds in the last one. 64 bits reach to the year 2262, and divide ten times as fast.
+/// Splits a time into seconds and the nanoseconds within the second. A `u64` suffices until the year 2554, and divides
+/// ten times as fast as an `i128`.
 fn split(unix_ns: i128) -> (i64, u64) {
     match u64::try_from(unix_ns) {
         Ok(ns) => ((ns / 1_000_000_000) as i64, ns % 1_000_000_000),
@@ -50,7 +51,7 @@ pub(crate) fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
-/// Appends `YYYY-MM-DDTHH:MM:SS` of a second.
+/// Appends `YYYY-MM-DDTHH:MM:SS`, given seconds since 1970-01-01.
 fn date_time(seconds: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     padded(year.unsigned_abs(), 4, out);
@@ -70,7 +71,7 @@ fn clock(second_of_day: u32, out: &mut Vec<u8>) {
     two(second_of_day % 60, out);
 }
 
-/// Appends RFC 3339 times one after another, remembering the text of the second: events come many to a second.
+/// Appends consecutive RFC 3339 times. It keeps the text of the last second, because many events share one.
 #[derive(Debug, Default)]
 pub(crate) struct Rfc3339 {
     second: Option<i64>,
@@ -78,7 +79,6 @@ pub(crate) struct Rfc3339 {
 }
 
 impl Rfc3339 {
-    /// Appends as [`rfc3339`] does.
     pub(crate) fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
         let (second, ns) = split(unix_ns);
         if self.second != Some(second) {
@@ -101,7 +101,7 @@ pub(crate) fn clock_millis(unix_ns: i128, zone_s: i32, out: &mut Vec<u8>) {
     padded(ns / 1_000_000, 3, out);
 }
 
-/// Appends a duration in the unit that suits it: `850 us`, `33 ms`, `4.2 s`, `3m 20s`, `5h 02m`, `2d 03h`.
+/// Appends a duration in a suitable unit: `850 us`, `33 ms`, `4.2 s`, `3m 20s`, `5h 02m`, `2d 03h`.
 pub(crate) fn short_duration(ns: u64, out: &mut Vec<u8>) {
     let (us, ms, s) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
     let text = match s {

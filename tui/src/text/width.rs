@@ -1,16 +1,16 @@
-//! Widths: the cells of a text, and text that is cut, filled or wrapped to fit.
+//! Widths in terminal cells, and text that is cut, filled or wrapped to a width.
 
 use super::Charset;
 use super::escape::{escaped, printable_len};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many terminal cells a text takes, once it is escaped.
+/// The width of an escaped text in terminal cells.
 pub(crate) fn width(text: &str) -> usize {
     if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
 }
 
-/// The longest start that takes at most `cells` cells. Characters are summed up one by one, which is never less than
-/// the text takes as a whole.
+/// The longest prefix of at most `cells` cells. The widths of its characters are added one by one; their sum is never
+/// less than the width of the whole text.
 pub(crate) fn head(text: &str, cells: usize) -> &str {
     let mut left = cells;
     for (at, c) in text.char_indices() {
@@ -22,7 +22,7 @@ pub(crate) fn head(text: &str, cells: usize) -> &str {
     text
 }
 
-/// The longest end that takes at most `cells` cells and does not start with a combining mark.
+/// The longest suffix that takes at most `cells` cells and does not start with a combining mark.
 fn tail(text: &str, cells: usize) -> &str {
     let mut left = cells;
     let mut start = text.len();
@@ -39,7 +39,7 @@ fn tail(text: &str, cells: usize) -> &str {
     text.get(start..).unwrap_or_default()
 }
 
-/// As much as fits of the sign that something is left out.
+/// The ellipsis that marks omitted text, cut to `cells` cells.
 fn sign(charset: Charset, cells: usize) -> &'static str {
     match charset {
         Charset::Utf8 if cells > 0 => "…",
@@ -48,21 +48,22 @@ fn sign(charset: Charset, cells: usize) -> &'static str {
     }
 }
 
-/// Bytes that one cell is made of at most: a character with all the marks that may stand on it.
+/// The maximum of bytes per cell: a character with all the combining marks that [`escape`](super::escape()) allows.
 const BYTES_PER_CELL: usize = 40;
 
-/// Bytes from outside as text that is safe to show; of what lies beyond `cells` only so much that it is seen to be cut.
+/// Escapes untrusted bytes for a field of `cells` cells. Bytes beyond the field are omitted, except for enough of them
+/// to show that the text is cut.
 pub(crate) fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
     let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
     escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
 }
 
-/// What is left of a text without its first `cells` cells.
+/// A text without its first `cells` cells.
 pub(crate) fn skip(text: &str, cells: usize) -> &str {
     text.get(head(text, cells).len()..).unwrap_or_default()
 }
 
-/// A text cut at its end to `cells` cells, with a sign when something is left out.
+/// A text cut at its end to `cells` cells, with an ellipsis if something is omitted.
 pub(crate) fn cut(text: &str, cells: usize, charset: Charset) -> String {
     if head(text, cells).len() == text.len() {
         return text.to_owned();
@@ -71,7 +72,7 @@ pub(crate) fn cut(text: &str, cells: usize, charset: Charset) -> String {
     [head(text, cells - width(sign)), sign].concat()
 }
 
-/// A text cut in its middle to `cells` cells: of a path, the beginning and the name stay.
+/// A text cut in its middle to `cells` cells. A path keeps its beginning and its file name.
 pub(crate) fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     if width(text) <= cells || cells < 8 {
         return cut(text, cells, charset);
@@ -81,7 +82,7 @@ pub(crate) fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     let begin = head(text, room / 3);
     let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
     let end = tail(text, room - width(begin));
-    // Better whole names at the end than a bit more and half of one.
+    // Complete names at the end are better than a longer text with a partial name.
     let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 2).unwrap_or(end);
     format!("{begin}{sign}{end}")
 }
@@ -93,7 +94,7 @@ pub(crate) fn left(text: &str, cells: usize, charset: Charset) -> String {
     out
 }
 
-/// The same with the text at the right.
+/// Like [`left`], with the text at the right.
 pub(crate) fn right(text: &str, cells: usize, charset: Charset) -> String {
     let cut = cut(text, cells, charset);
     let mut out = " ".repeat(cells.saturating_sub(width(&cut)));
@@ -101,7 +102,7 @@ pub(crate) fn right(text: &str, cells: usize, charset: Charset) -> String {
     out
 }
 
-/// A text broken into lines of at most `cells` cells; at spaces where there are some.
+/// A text broken into lines of at most `cells` cells, at spaces where possible.
 pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
     let mut lines = Vec::new();
@@ -109,7 +110,7 @@ pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
     while width(rest) > cells {
         let line = head(rest, cells);
         let at_space = line.rfind(' ').filter(|space| *space > line.len() / 2).map_or(line.len(), |space| space + 1);
-        // A character wider than the line still has to go somewhere.
+        // A character wider than the line must be placed too, or the loop would not end.
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let (line, after) = rest.split_at(at_space.max(first));
         lines.push(line.trim_end().to_owned());

@@ -1,4 +1,4 @@
-//! The process table as frames, and back ([`crate::frame::state`]).
+//! Saves the process table as frames and restores it ([`crate::frame::state`]).
 
 use super::{End, Entry, Pairing, ProcessTable, kept};
 use crate::event::process::{Image, Origin, Process, ProcessKey};
@@ -9,7 +9,7 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
 impl ProcessTable {
-    /// When the probes were attached.
+    /// The time when the probes were attached.
     pub(in crate::enrich) fn since(&self) -> BootNanos {
         self.since
     }
@@ -24,12 +24,12 @@ impl ProcessTable {
             roots: self.roots.iter().map(root).collect(),
             inexact: self.inexact.iter().map(inexact).collect(),
         };
-        // In an order of their own: the same table gives the same bytes. The dead have theirs.
+        // Sorted, so that equal tables give equal bytes. The ended processes have an order already.
         lists.settled.sort_unstable();
         lists.roots.sort_unstable();
         lists.inexact.sort_unstable();
         StateFrame::ProcessLists(lists).push(self.since, out);
-        // After the keys that became exact: parents may bear the old ones.
+        // The entries come after the settled keys: the parent of an entry may have an old key.
         let mut entries: Vec<_> = self.entries.values().collect();
         entries.sort_unstable_by_key(|entry| entry.process.key);
         for entry in entries {
