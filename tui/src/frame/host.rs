@@ -1,7 +1,8 @@
-//! Host frames: host data as frames, so that enrichment needs no I/O and a replay on another machine shows the same.
+//! Host frames: host data as frames, so that enrichment needs no I/O and a replay gives the same result on another
+//! machine.
 //!
-//! A host frame has the header of any frame; of it only `len`, `kind`, `version` and `time` mean something. For the payload see
-//! [`super::wire`].
+//! A host frame has the header of every frame, of which only `len`, `kind`, `version` and `time` are used.
+//! [`super::wire`] describes the payload.
 
 use super::wire::{frames, wire_list, wire_struct};
 use crate::limits;
@@ -10,38 +11,38 @@ use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
-/// Kinds from here on are host frames.
+/// The first kind of host frames. Lower kinds are events.
 pub const FIRST_KIND: u16 = 64;
 
 wire_struct! {
     /// A process from the process scan.
     ProcessSeed {
-        /// Process.
+        /// The process id.
         tgid: Tgid,
-        /// Its start; see `start_exact`.
+        /// The start of the process; see `start_exact`.
         start: BootNanos,
-        /// Whether `start` is the kernel's own value; else it is cut to the clock tick that /proc knows
-        /// (`tick_ns` long).
+        /// Whether `start` is the exact value of the kernel. Otherwise it is rounded down to the clock tick, which is
+        /// the resolution of /proc (`tick_ns`).
         start_exact: bool,
         /// Nanoseconds of a clock tick (`1e9 / sysconf(_SC_CLK_TCK)`).
         tick_ns: u64,
-        /// Parent process; 0 for none.
+        /// The parent process; 0 for none.
         ppid: Tgid,
-        /// The parent's start; 0 when not known: then it is the process that has its id.
+        /// The parent's start; 0 if unknown. The parent is then the process that has its id.
         parent_start: BootNanos,
-        /// Real user.
+        /// The real user.
         uid: Uid,
-        /// Real group.
+        /// The real group.
         gid: Gid,
-        /// The leader's name.
+        /// The name of the thread group leader.
         comm: Vec<u8>,
-        /// What /proc/PID/exe links to; empty when not readable (kernel threads have none).
+        /// The target of /proc/PID/exe; empty if it cannot be read (kernel threads have none).
         exe: Vec<u8>,
         /// /proc/PID/cmdline: arguments, each followed by NUL.
         argv: Vec<u8>,
-        /// What /proc/PID/cwd links to; empty when not readable.
+        /// The target of /proc/PID/cwd; empty if it cannot be read.
         cwd: Vec<u8>,
-        /// The v2 cgroup, or where that is only the root the name=systemd one, from /proc/PID/cgroup.
+        /// The v2 cgroup from /proc/PID/cgroup. If that is only the root, the name=systemd one.
         cgroup: Vec<u8>,
         /// Whether this is a kernel thread (PF_KTHREAD).
         kernel_thread: bool,
@@ -49,21 +50,21 @@ wire_struct! {
 
     /// A user's name.
     User {
-        /// User.
+        /// The user id.
         uid: Uid,
-        /// Name.
+        /// The user name.
         name: String,
     }
 
     /// A group's name.
     Group {
-        /// Group.
+        /// The group id.
         gid: Gid,
-        /// Name.
+        /// The group name.
         name: String,
     }
 
-    /// The offset between the clocks from now on.
+    /// The offset between the clocks, in force from here on.
     Clock {
         /// CLOCK_REALTIME − CLOCK_BOOTTIME in nanoseconds.
         offset_ns: i64,
@@ -71,19 +72,19 @@ wire_struct! {
 
     /// A cgroup's path.
     Cgroup {
-        /// The v2 cgroup (`kernfs_node.id`).
+        /// The id of the v2 cgroup (`kernfs_node.id`).
         id: CgroupId,
-        /// Its path from the root of the v2 hierarchy, as /proc/PID/cgroup writes it.
+        /// The path from the root of the v2 hierarchy, as in /proc/PID/cgroup.
         path: Vec<u8>,
     }
 
     /// The number of times that the kernel skipped a program (`bpf_prog_info.recursion_misses`).
     ProgramSkips {
-        /// The program.
+        /// The name of the program.
         program: String,
-        /// The [`tracetui_shared::kind::Slot`]s that it fills.
+        /// The [`tracetui_shared::kind::Slot`]s of the program.
         slots: Vec<u16>,
-        /// Skips since the load.
+        /// The number of skips since the program was loaded.
         skips: u64,
     }
 
@@ -91,9 +92,9 @@ wire_struct! {
     CounterChange {
         /// The CPU.
         cpu: u32,
-        /// Which of the 64-bit words of its [`CpuState`].
+        /// The index of a 64-bit word in the CPU's [`CpuState`].
         word: u16,
-        /// What it is now.
+        /// The new value.
         value: u64,
     }
 
@@ -101,97 +102,99 @@ wire_struct! {
     CounterChanges {
         /// Whether the probes are detached and the ring is drained: these counters are final.
         last: bool,
-        /// The counters that have changed.
+        /// The changed counters.
         changes: Vec<CounterChange>,
-        /// The programs whose skips have changed.
+        /// The programs with new skips.
         programs: Vec<ProgramSkips>,
-        /// Bytes of the ring that wait for the consumer.
+        /// Bytes in the ring that the consumer has not read.
         ring_used: u64,
-        /// Bytes of the ring.
+        /// The size of the ring in bytes.
         ring_size: u64,
     }
 
     /// The options of the trace. The first frame.
     Trace {
-        /// The kinds, as a [`KindSet`]. What else comes keeps the process table true.
+        /// The requested kinds, as a [`KindSet`]. Records of other kinds only update the process table.
         kinds: u32,
-        /// The COMMAND that tracetui started: only what it and its descendants do is asked for; 0 for none.
+        /// The process id of the COMMAND that tracetui started, 0 for none. With a COMMAND, only its events and those
+        /// of its descendants are requested.
         command: Tgid,
-        /// The filter of the capture, as text; empty for none.
+        /// The capture filter as text; empty for none.
         filter: String,
     }
 
-    /// The ring was empty.
+    /// The ring was empty at this time.
     Drained {
-        /// When (CLOCK_BOOTTIME).
+        /// The time (CLOCK_BOOTTIME).
         at: BootNanos,
     }
 
     /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
-        /// The number.
+        /// The number of records.
         count: u64,
     }
 
-    /// A record and how long its fixed part is.
+    /// A kind of record and the length of its fixed part.
     RecordLayout {
         /// [`Kind`].
         kind: u16,
-        /// 0 the first record of an event, 1 a continuation.
+        /// 0 for the first record of an event, 1 for a continuation.
         part: u16,
         /// Bytes of the fixed part.
         fixed: u16,
     }
 
-    /// How the records that follow were written ([`super::layout`]). Stands in a batch before the first event; without one,
-    /// records are as this version writes them.
+    /// The layout of the following records ([`super::layout`]). It comes in a batch before the first event. Without it,
+    /// records have the layout of this version.
     Layout {
-        /// Each record.
+        /// All kinds of records.
         records: Vec<RecordLayout>,
     }
 
-    /// A part of what a pipeline knows, for one that goes on from here ([`super::state`]). Others pass over it.
+    /// A part of the state of a pipeline, from which another pipeline can continue ([`super::state`]). Other readers
+    /// skip it.
     StatePart {
-        /// Frames as a [`super::Batch`] has them.
+        /// Frames in the format of a [`super::Batch`].
         frames: Vec<u8>,
     }
 
-    /// A probe, and what became of it.
+    /// A probe and its state.
     Probe {
-        /// Name of the program.
+        /// The name of the program.
         name: String,
-        /// The [`tracetui_shared::kind::Kind`]s that it serves.
+        /// The [`tracetui_shared::kind::Kind`]s that the program reports.
         kinds: Vec<u16>,
         /// Whether it is attached.
         attached: bool,
-        /// How: type and attach point.
+        /// The type and the attach point.
         how: String,
-        /// Why not.
+        /// The reason if it is not attached.
         why: Option<String>,
-        /// What is then not seen.
+        /// The events that are missed if it is not attached.
         missing: String,
         /// The remedy.
         remedy: Option<String>,
-        /// Whether it may be preempted between taking the time and writing the record: then records come later out of
-        /// the ring than those of later events.
+        /// Whether the probe can be preempted between taking the time and writing the record. If so, the ring can
+        /// deliver its records after those of later events.
         preemptible: bool,
     }
 
     /// The machine.
     Host {
-        /// Name (`uname -n`).
+        /// The host name (`uname -n`).
         name: String,
-        /// /proc/sys/kernel/random/boot_id.
+        /// The id of the boot, from /proc/sys/kernel/random/boot_id.
         boot_id: String,
-        /// `uname -r`.
+        /// The kernel release (`uname -r`).
         kernel: String,
-        /// `uname -m`.
+        /// The architecture (`uname -m`).
         arch: String,
-        /// tracetui's own pid namespace: ids in it are not shown twice.
+        /// The pid namespace of tracetui. Ids in it are not shown twice.
         pid_ns: NsInum,
-        /// tracetui's own process, in the initial pid namespace.
+        /// The process id of tracetui in the initial pid namespace.
         self_tgid: Tgid,
-        /// Possible CPUs.
+        /// The number of possible CPUs.
         cpus: u32,
     }
 }
@@ -205,14 +208,14 @@ pub struct Counters {
     pub cpus: Vec<CpuState>,
     /// One element per program.
     pub programs: Vec<ProgramSkips>,
-    /// Bytes of the ring that wait for the consumer.
+    /// Bytes in the ring that the consumer has not read.
     pub ring_used: u64,
-    /// Bytes of the ring.
+    /// The size of the ring in bytes.
     pub ring_size: u64,
 }
 
 impl Counters {
-    /// Events of a kind that a program met but could not report.
+    /// Events of a kind that a program saw but could not report.
     pub fn dropped(&self, kind: Kind) -> u64 {
         let slots = || Slot::ALL.into_iter().filter(|slot| slot.kind() == kind);
         let all = self.cpus.iter().flat_map(|cpu| slots().filter_map(|slot| cpu.slots.get(slot as usize)));
@@ -227,7 +230,7 @@ impl Counters {
             let known = self.cpus.get(cpu as usize);
             let before = known.unwrap_or(&CpuState::ZERO).words();
             let words = (0u16..).zip(before.into_iter().zip(state.words()));
-            // Of a CPU that is not known yet there is one in any case: they are told in order.
+            // A CPU that is not known yet has at least one entry: CPUs must be complete and in order.
             let new = words.filter(|(word, (before, now))| before != now || *word == 0 && known.is_none());
             changes.extend(new.map(|(word, (_, value))| CounterChange { cpu, word, value }));
         }
@@ -258,7 +261,7 @@ impl Counters {
     }
 }
 
-/// The first frame of these counters.
+/// The first frame of counters: the changes since zero.
 impl From<Counters> for CounterChanges {
     fn from(counters: Counters) -> CounterChanges {
         Counters::default().changes_to(&counters)
@@ -289,19 +292,19 @@ frames! {
         Group = 68;
         /// A cgroup's path.
         Cgroup = 69;
-        /// What the probes have counted since the last of these frames.
+        /// The changes of the probes' counters since the previous frame.
         CounterChanges = 70;
-        /// A probe's state.
+        /// A probe and its state.
         Probe = 71;
-        /// What was asked for.
+        /// The options of the trace.
         Trace = 72;
-        /// Nothing waited in the ring.
+        /// The ring was empty.
         Drained = 73;
-        /// Records that are no frames.
+        /// Records that are not frames.
         Unreadable = 74;
-        /// A part of the pipeline's state ([`super::state`]).
+        /// A part of the state of the pipeline ([`super::state`]).
         StatePart = 75;
-        /// How records were written.
+        /// The layout of records.
         Layout = 76;
     }
 }
@@ -369,7 +372,7 @@ mod tests {
             };
             told.apply(&read);
             let mut expected = step.clone();
-            // What only the probes use is not told.
+            // Counters that only the probes use are not sent.
             expected.cpus.iter_mut().for_each(|cpu| cpu.credit = 0);
             assert_eq!(told, expected);
             before = step;

@@ -1,8 +1,9 @@
-//! How long the fixed parts of records are as they were written, so that another version of tracetui can read them.
+//! The lengths of the fixed parts of records as they were written, so that another version of tracetui can read them.
 //!
-//! The fixed part of a record only grows, at its end ([`tracetui_shared`]). A reader takes of a longer one what it knows; what a
-//! shorter one lacks is `not_collected`, or zero where the field has no marks. A field that changes its meaning takes a new
-//! [`VERSION`](tracetui_shared::header::VERSION) instead, and the decoder refuses records of a later one.
+//! The fixed part of a record only grows, at its end ([`tracetui_shared`]). A reader ignores the bytes after the fields
+//! that it knows. A field that a shorter record lacks is `not_collected`, or zero if the field has no marks. A field
+//! whose meaning changes takes a new [`VERSION`](tracetui_shared::header::VERSION), and the decoder rejects records of
+//! a later version.
 
 use super::Batch;
 use super::host::{Layout, RecordLayout};
@@ -16,20 +17,21 @@ use tracetui_shared::record::mark::NOT_COLLECTED;
 use tracetui_shared::record::open::{OpenRecord, UNKNOWN};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// The first record of an event.
+/// The first record of an event, as [`RecordLayout`] numbers the parts.
 const FIRST: u16 = 0;
 /// A continuation ([`flag::CONTINUES`]).
 const CONTINUATION: u16 = 1;
 
 impl Layout {
-    /// As this version writes.
+    /// The layout that this version writes.
     pub fn own() -> Layout {
         let records = Kind::PROBED.into_iter().flat_map(|kind| [(kind as u16, FIRST), (kind as u16, CONTINUATION)]);
         let record = |(kind, part)| Some(RecordLayout { kind, part, fixed: empty(kind, part)?.len() as u16 });
         Layout { records: records.filter_map(record).collect() }
     }
 
-    /// The frames of a batch as this version would have written them. Host frames are as they were: they end where they end.
+    /// Converts the frames of a batch to the layout of this version. Host frames stay unchanged: their payload may end
+    /// early.
     pub(crate) fn translate(&self, batch: &Batch) -> Batch {
         let mut translated = Batch::with_capacity(batch.len());
         for frame in batch.frames() {
@@ -38,7 +40,7 @@ impl Layout {
             match (empty(frame.header.kind, part), written) {
                 (Some(mut fixed), Some(written)) if written != fixed.len() => {
                     let Some((known, rest)) = frame.payload.split_at_checked(written) else {
-                        // It ends early, as the decoder will find.
+                        // The payload is too short. The decoder rejects the frame.
                         translated.push(frame.header, &[]);
                         continue;
                     };
@@ -58,7 +60,7 @@ impl Layout {
     }
 }
 
-/// The fixed part of a record of which nothing was written. `None` for what is no record of the probes.
+/// The fixed part of a record in which no field was written. `None` if the probes have no such record.
 fn empty(kind: u16, part: u16) -> Option<Vec<u8>> {
     let not_exec = ExecRecord {
         argc: u32::MAX,

@@ -51,7 +51,7 @@ impl Batch {
     /// Appends a record from the ring. An invalid record is replaced by an `Unreadable` frame.
     pub fn push_raw(&mut self, record: &[u8]) {
         let len = FrameHeader::read_from_prefix(record).map_or(0, |(header, _)| header.len as usize);
-        // The ring rounds records up to 8 bytes; more than that is a lie.
+        // The ring rounds the size of a record up to 8 bytes. A larger difference means that the record is invalid.
         if len < HEADER || len > record.len() || record.len() - len >= 8 {
             return HostFrame::Unreadable(Unreadable { count: 1 }).push(BootNanos(0), self);
         }
@@ -72,7 +72,7 @@ impl Batch {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
     }
 
-    /// Frames as the bytes of another batch.
+    /// A batch of encoded frames.
     pub fn from_bytes(bytes: Vec<u8>) -> Batch {
         Batch { bytes }
     }
@@ -116,9 +116,9 @@ impl Batch {
 /// A borrowed frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef<'a> {
-    /// The head.
+    /// The decoded header.
     pub header: FrameHeader,
-    /// The rest.
+    /// The bytes after the header.
     pub payload: &'a [u8],
     /// Header and payload.
     pub bytes: &'a [u8],

@@ -1,203 +1,204 @@
-//! What a pipeline knows at some point of a trace, as frames: so a recording can be opened at that point.
+//! The state of a pipeline as frames, so that a recording can be opened at any point.
 //!
-//! They stand in [`StatePart`](super::host::StatePart)s, among ordinary host frames: host, probes, clock, users, groups, cgroups
-//! and counters are said the way in which they came.
+//! The frames are in [`StatePart`](super::host::StatePart)s, together with ordinary host frames: host, probes, clock,
+//! users, groups, cgroups and counters are saved as the host frames by which they came.
 
 use super::wire::{frames, wire_list, wire_struct};
 use tracetui_shared::id::{Gid, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 wire_struct! {
-    /// A process's identity.
+    /// The identity of a process.
     #[derive(PartialOrd, Ord, Eq)]
     Key {
-        /// Process.
+        /// The process id.
         tgid: Tgid,
-        /// Its start.
+        /// The start of the process.
         start: BootNanos,
     }
 
     /// The end of a process.
     EndState {
-        /// When.
+        /// The time of the exit.
         time: BootNanos,
-        /// The wait status.
+        /// The status as reported by wait(2).
         status: u32,
     }
 
     /// An entry of the process table.
     ProcessState {
-        /// Which.
+        /// The identity of the process.
         key: Key,
-        /// Whether its process id stands for it.
+        /// Whether the process id denotes this entry.
         current: bool,
         /// The parent at the fork.
         parent: Option<Key>,
-        /// The process that made the fork.
+        /// The process that forked.
         maker: Option<Key>,
-        /// The leader's name.
+        /// The name of the thread group leader.
         comm: Vec<u8>,
-        /// The program's file.
+        /// The executed file.
         exe: Vec<u8>,
-        /// The arguments that are kept.
+        /// The arguments that the table keeps.
         argv: Vec<u8>,
         /// The working directory at the exec.
         cwd: Vec<u8>,
-        /// Real user.
+        /// The real user.
         uid: Uid,
-        /// Real group.
+        /// The real group.
         gid: Gid,
         /// The cgroup from the process scan.
         cgroup: Vec<u8>,
-        /// How it came into the table: 0 scan, 1 fork, 2 older, 3 first event.
+        /// The origin of the entry: 0 scan, 1 fork, 2 older, 3 first event.
         origin: u8,
-        /// How often an exec was seen.
+        /// The number of execs.
         execs: u32,
-        /// Whether it is of the COMMAND.
+        /// Whether it belongs to the COMMAND.
         of_command: bool,
-        /// Its end.
+        /// The end of the process, if it ended.
         end: Option<EndState>,
-        /// Events that were no fork, exec or exit.
+        /// The number of its events other than fork, exec and exit.
         others: u64,
-        /// When it last did something.
+        /// The time of its last event.
         latest: BootNanos,
     }
 
-    /// Two keys of the process table that belong together.
+    /// A pair of keys of the process table.
     #[derive(PartialOrd, Ord, Eq)]
     KeyPair {
-        /// The one.
+        /// The key that is replaced, or whose id denotes the other.
         from: Key,
-        /// The other; none for a root that is not known yet.
+        /// The replacement, or the denoted process; `None` for a root without a process.
         to: Option<Key>,
     }
 
-    /// A process whose start is known to the clock tick.
+    /// A process whose start is only known to the clock tick.
     #[derive(PartialOrd, Ord, Eq)]
     InexactStart {
-        /// Process.
+        /// The process id.
         tgid: Tgid,
-        /// Nanoseconds of a tick.
+        /// The length of a tick in nanoseconds.
         tick_ns: u64,
     }
 
-    /// The lists of the process table. Before its entries: their parents may bear keys that were settled.
+    /// The lists of the process table. They come before its entries, whose parents may have keys that were replaced.
     ProcessLists {
-        /// Ended processes, the oldest first.
+        /// Ended processes, oldest first.
         dead: Vec<Key>,
-        /// Seeds whose exact start became known: as they were, and as they are.
+        /// The keys of processes from the scan whose exact start became known: old key, new key.
         settled: Vec<KeyPair>,
-        /// The processes that ids in `tree=ID` stand for; of `from` only the id means something.
+        /// The processes that the ids in `tree=ID` denote. Only the id of `from` is used.
         roots: Vec<KeyPair>,
-        /// Seeds whose exact start is not known.
+        /// Processes from the scan whose exact start is not known.
         inexact: Vec<InexactStart>,
     }
 
-    /// What else the process table knows.
+    /// The other state of the process table.
     TableState {
-        /// When the probes were attached.
+        /// The time when the probes were attached.
         since: BootNanos,
-        /// Living processes that were forgotten.
+        /// The number of live processes that were evicted.
         evicted: u64,
-        /// The latest start among them.
+        /// The latest start of the evicted live processes.
         evicted_until: BootNanos,
-        /// Which process the COMMAND is, once it was met.
+        /// The process of the COMMAND, if known.
         command: Option<Key>,
-        /// The counters of the account's `pairing`, in its order.
+        /// The counters of the account's `pairing`, in the same order.
         pairing: Vec<u64>,
     }
 
-    /// What else is known of the host.
+    /// The other state of the host tables.
     WorldState {
         /// Bytes of the names of users and groups.
         accounts: u64,
-        /// Cgroups that were forgotten.
+        /// The number of evicted cgroups.
         cgroups_evicted: u64,
     }
 
-    /// Where the numbers of a (slot, CPU) stand, and what arrived of them.
+    /// The next numbers of a (slot, CPU), and its arrivals.
     StreamState {
-        /// [`tracetui_shared::kind::Slot`].
+        /// The [`tracetui_shared::kind::Slot`], as a number.
         slot: u16,
         /// The CPU.
         cpu: u32,
-        /// The next number.
+        /// The next number of an event.
         next: u64,
         /// The time of the latest event.
         latest: BootNanos,
         /// The next number of a bookkeeping record.
         next_bookkeeping: u64,
-        /// Events that arrived.
+        /// The number of events that arrived.
         wanted: u64,
-        /// Numbers of events that are missing.
+        /// The number of missing events.
         gaps: u64,
-        /// Bookkeeping records that arrived.
+        /// The number of bookkeeping records that arrived.
         bookkeeping: u64,
-        /// Numbers of bookkeeping records that are missing.
+        /// The number of missing bookkeeping records.
         bookkeeping_gaps: u64,
-        /// Continuations that arrived.
+        /// The number of continuations that arrived.
         chunks: u64,
-        /// Events that came cut short.
+        /// The number of events that arrived truncated because of a full ring or missing continuations.
         cut_short: u64,
     }
 
-    /// What became of the events of a kind.
+    /// The counts of the events of a kind.
     KindState {
-        /// [`tracetui_shared::kind::Kind`].
+        /// The [`tracetui_shared::kind::Kind`], as a number.
         kind: u16,
-        /// Handed to the user.
+        /// Delivered to the user.
         delivered: u64,
         /// Rejected by a filter.
         filtered: u64,
-        /// tracetui's own among these.
+        /// tracetui's own events, included in `filtered`.
         own: u64,
-        /// Not decodable.
+        /// Arrived, but not decodable.
         unread: u64,
-        /// Bookkeeping records.
+        /// Bookkeeping records that the process table took.
         kept: u64,
-        /// Bookkeeping records that were not decodable.
+        /// Bookkeeping records that could not be decoded.
         kept_unread: u64,
-        /// Delivered with a field cut short.
+        /// Delivered with a truncated field.
         cut: u64,
     }
 
-    /// A frame that waits.
+    /// A frame that the pipeline holds back.
     PendingFrame {
-        /// For what: 0 for its order to settle, 1 for the rest of its arguments, 2 for its end.
+        /// What it waits for: 0 for its place in the order, 1 for the rest of its arguments, 2 for the completion of
+        /// the request.
         stage: u8,
-        /// The number of a request among requests.
+        /// The number of the request, if it is a request.
         number: u64,
         /// The frame.
         frame: Vec<u8>,
     }
 
-    /// What else the pipeline knows.
+    /// The other state of the pipeline.
     Progress {
-        /// The latest event that came.
+        /// The time of the latest event that arrived.
         latest: BootNanos,
-        /// When nothing waited in the ring.
+        /// The time at which the ring was last empty.
         drained: BootNanos,
-        /// Records that were no frames.
+        /// The number of records that were not frames.
         unframed: u64,
-        /// Events that were handed on before their order was settled.
+        /// The number of events that were delivered before they could be ordered.
         unsettled: u64,
         /// Whether the COMMAND has had its first exec.
         command_runs: bool,
         /// The time of the latest counters.
         counters: BootNanos,
-        /// When the counters were read that were not compared yet.
+        /// The time of the counters that are not yet compared with the events.
         uncompared: Option<u64>,
-        /// How many times in a row events were missing.
+        /// The number of consecutive comparisons with missing events.
         missing_times: u32,
-        /// What was missing.
+        /// The result of the last comparison, if events were missing.
         missing: Option<String>,
-        /// Requests of io_uring that were taken in.
+        /// The number of io_uring requests received.
         requests: u64,
-        /// Ends whose request was not seen.
+        /// The number of completions without a request.
         hollow: u64,
-        /// Requests whose end was not seen.
+        /// The number of requests without a completion.
         unseen: u64,
-        /// When the requests were counted.
+        /// The time of the counters at which requests were last checked.
         requests_counted: BootNanos,
     }
 }
@@ -205,23 +206,23 @@ wire_struct! {
 wire_list!(Key KeyPair InexactStart u64);
 
 frames! {
-    /// A frame of the state that is no ordinary host frame.
+    /// A frame of the state that is not a host frame.
     StateFrame {
         /// An entry of the process table.
         ProcessState = 96;
         /// Lists of the process table.
         ProcessLists = 97;
-        /// The rest of the process table.
+        /// The other state of the process table.
         TableState = 98;
-        /// The rest of the host.
+        /// The other state of the host tables.
         WorldState = 99;
-        /// Where numbers stand.
+        /// The numbers and arrivals of a (slot, CPU).
         StreamState = 100;
-        /// What became of events.
+        /// The counts of a kind.
         KindState = 101;
-        /// A frame that waits.
+        /// A frame that the pipeline holds back.
         PendingFrame = 102;
-        /// The rest of the pipeline. The last of these frames.
+        /// The other state of the pipeline. It is the last of these frames.
         Progress = 103;
     }
 }

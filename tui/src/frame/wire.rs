@@ -1,13 +1,14 @@
-//! How the frames that are made here stand as bytes: the fields of a struct in order, integers little-endian, bytes and lists
-//! with a `u32` length before them. Fields are only ever appended; a payload that ends early reads as defaults.
+//! The encoding of the frames that are made in user space: the fields of a struct in order, integers little-endian,
+//! bytes and lists preceded by a `u32` length. Fields are only ever appended; fields that a shorter payload lacks have
+//! their default value.
 
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
-/// A value with one way to stand in a payload.
+/// A value with a fixed encoding in a payload.
 pub(super) trait Wire: Sized {
     fn put(&self, out: &mut Vec<u8>);
-    /// Takes the value from the front; `None` when the bytes end within it.
+    /// Removes the value from the front; `None` if the bytes end within it.
     fn take(bytes: &mut &[u8]) -> Option<Self>;
 }
 
@@ -80,7 +81,7 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-/// A list whose elements each say their own length.
+/// The encoding of lists whose elements determine their own length.
 macro_rules! wire_list {
     ($($element:ty)*) => { $(
         impl $crate::frame::wire::Wire for Vec<$element> {
@@ -90,8 +91,9 @@ macro_rules! wire_list {
             }
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 let count = <u32 as $crate::frame::wire::Wire>::take(bytes)?;
-                // The count is untrusted: nothing is reserved ahead, and an element takes at least a byte of what is
-                // there (a struct that begins where the bytes end would read as defaults, four billion times).
+                // The count is untrusted, so no memory is reserved for it. An element needs at least one remaining
+                // byte: without this check, a struct after the end of the bytes would be read as defaults, up to four
+                // billion times.
                 let mut list = Vec::new();
                 for _ in 0..count {
                     if bytes.is_empty() {
@@ -134,7 +136,7 @@ macro_rules! wire_struct {
     )* };
 }
 
-/// An enum of frames that are made here, each a struct of the same name with its kind.
+/// An enum of the frames that are made in user space. Each variant is a struct of the same name, with its kind.
 macro_rules! frames {
     ($(#[$doc_all:meta])* $all:ident { $($(#[$doc:meta])* $name:ident = $kind:literal;)* }) => {
         $(#[$doc_all])*
@@ -142,7 +144,7 @@ macro_rules! frames {
         pub enum $all { $($(#[$doc])* $name($name),)* }
 
         impl $all {
-            /// Reads a frame. `None` when it is none of these, or of a later kind.
+            /// Reads a frame. `None` if its kind is not one of these.
             pub fn decode(frame: &$crate::frame::FrameRef<'_>) -> Option<$all> {
                 let mut payload = frame.payload;
                 match frame.header.kind {
@@ -151,7 +153,7 @@ macro_rules! frames {
                 }
             }
 
-            /// Appends the frame, as learned at `time`.
+            /// Appends the frame with the header time `time`.
             pub fn push(&self, time: tracetui_shared::time::BootNanos, batch: &mut $crate::frame::Batch) {
                 let mut payload = Vec::new();
                 let kind = match self {
