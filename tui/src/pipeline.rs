@@ -50,30 +50,31 @@ pub struct Pipeline {
     requests: Requests,
     order: Order,
     counted: ByKind,
-    /// What was asked for; until a frame says so, everything.
+    /// The options of the trace. All kinds are requested until their frame arrives.
     asked: Option<Trace>,
-    /// How the frames were written, if not by this version.
+    /// The layout of the records, if it is not that of this version.
     layout: Option<Layout>,
     unframed: u64,
-    /// Whether the last batch said that nothing waited in the ring.
+    /// Whether the ring was empty when the last batch was read.
     drained: bool,
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
     command: Option<CommandTree>,
-    /// Everything was handed on: the account can be proved.
+    /// Whether all events were delivered, so that the account can be proved.
     finished: bool,
     budget: Budget,
-    /// When the counters were read that were not compared yet with what was handed on until then.
+    /// The time of the counters that are not yet compared with the events delivered up to then.
     counted_at: Option<BootNanos>,
-    /// What was missing when they were compared last, and how many times in a row something was.
+    /// The number of consecutive comparisons with missing events, and the last result.
     missing: (u32, Option<String>),
 }
 
-/// How often in a row events must be missing, a second apart, before it is said: an exec may wait for its arguments.
+/// The number of consecutive comparisons with missing events, a second apart, before they are reported: an exec may
+/// wait for its arguments.
 const MISSING: u32 = 3;
 
 impl Pipeline {
-    /// Bounds what is kept here, and what is known of the world. Before the first batch.
+    /// Sets the memory limits of the pipeline and of the world. Call it before the first batch.
     pub fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
         self.world.set_budget(budget);
@@ -81,31 +82,32 @@ impl Pipeline {
         self.requests.set_budget(budget);
     }
 
-    /// Bytes of what waits here: execs for the rest of their arguments, requests for their end, and events for their order to settle.
+    /// Bytes of the events that wait: execs for the rest of their arguments, requests for their completion, events for
+    /// their place in the order.
     pub fn bytes(&self) -> usize {
         self.order.bytes() + self.assembler.bytes() + self.requests.bytes()
     }
 
-    /// Says which ids the filter in force asks for trees of ([`ProcessTable::follow`]).
+    /// Sets the ids in the `tree=ID` terms of the current filter ([`ProcessTable::follow`]).
     ///
     /// [`ProcessTable::follow`]: crate::enrich::process::ProcessTable::follow
     pub fn follow(&mut self, roots: &[Tgid]) {
         self.world.processes.follow(roots);
     }
 
-    /// Says which process such an id stands for ([`ProcessTable::follow_process`]).
+    /// Sets the process that such an id denotes ([`ProcessTable::follow_process`]).
     ///
     /// [`ProcessTable::follow_process`]: crate::enrich::process::ProcessTable::follow_process
     pub fn follow_process(&mut self, process: ProcessKey) -> bool {
         self.world.processes.follow_process(process)
     }
 
-    /// What is known around the events that were released so far.
+    /// The tables as of the last delivered event.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// The account as of the counters that were last fed. After [`finish`](Self::finish) it is proved.
+    /// The account as of the last counters. After [`finish`](Self::finish) it is proved.
     pub fn account(&self) -> Account {
         let counters = self.world.counters();
         let mut counted = self.counted;
@@ -126,7 +128,7 @@ impl Pipeline {
         account
     }
 
-    /// What to say when the account does not add up: of the final counters, or as far as it can be known while the trace runs.
+    /// The error message if the account does not add up. During the trace, only what can be checked by then is checked.
     pub fn discrepancy(&self) -> Option<String> {
         if self.finished {
             return self.account().discrepancy();
@@ -135,14 +137,14 @@ impl Pipeline {
         missing.clone().filter(|_| *times >= MISSING)
     }
 
-    /// Looks whether all that the last counters knew of is accounted for, when all that was earlier has been handed on.
+    /// Checks that every event in the last counters is accounted for. Call it when all earlier events are delivered.
     fn look_for_missing(&mut self) {
         let missing = self.account().missing();
         let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
         self.missing = (times, missing);
     }
 
-    /// What arrived, by stream.
+    /// The arrivals by stream.
     fn arrived(&self) -> Streams {
         let mut arrived = self.gaps.arrived();
         self.assembler.cut_short(&mut arrived);
@@ -153,17 +155,17 @@ impl Pipeline {
         self.asked.as_ref().map_or(KindSet::ALL, Trace::kinds)
     }
 
-    /// Whether nothing more waited at the source when the last batch was read.
+    /// Whether the source was empty when the last batch was read.
     pub fn is_drained(&self) -> bool {
         self.drained
     }
 
-    /// Records that came but were no frames.
+    /// The number of records that are not frames.
     pub fn unframed(&self) -> u64 {
         self.unframed
     }
 
-    /// Takes a batch in. Events of it wait until [`release`](Self::release).
+    /// Adds a batch. Its events wait until [`release`](Self::release).
     pub fn feed(&mut self, batch: Batch) {
         let batch = match &self.layout {
             Some(layout) => layout.translate(&batch),
@@ -193,7 +195,7 @@ impl Pipeline {
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
-            // The first frame of the machine, right after the attach.
+            // The first frame of a host, directly after the attach.
             HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
             HostFrame::Probe(probe) if probe.attached => {
                 if probe.name == Slot::OpenUringQuiet.program() {
@@ -218,8 +220,8 @@ impl Pipeline {
         self.world.apply_host(host);
     }
 
-    /// What a trace is asked for. Of a COMMAND, which tracetui starts and holds until the probes are attached, only what it and
-    /// its descendants do is delivered.
+    /// Sets the options of the trace. tracetui starts a COMMAND and holds it until the probes are attached; only events
+    /// of the COMMAND and its descendants are delivered.
     fn begin(&mut self, trace: &Trace) {
         self.asked = Some(trace.clone());
         if trace.command != Tgid(0) {
@@ -228,7 +230,8 @@ impl Pipeline {
         }
     }
 
-    /// Compares what the probes have counted, and had before, with what came of it.
+    /// Reports the events that the probes could not report since the counters `before`, and checks the waiting
+    /// requests. After the last counters, it also reports what never arrived.
     fn count(&mut self, before: &Counters, time: BootNanos, made: &mut Batch) {
         let now = self.world.counters();
         self.counted_at = Some(time);
@@ -244,8 +247,8 @@ impl Pipeline {
         }
     }
 
-    /// Hands on, in order of time, every event that can no longer be overtaken by an earlier one; and when there is no room
-    /// for those that can, the oldest of them too.
+    /// Delivers, in order of time, every event before which no event can arrive any more. At the memory limit it also
+    /// delivers the oldest of the others.
     pub fn release(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
         let until = self.order.settled();
         if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
@@ -258,7 +261,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands on everything that is left, in order of time.
+    /// Delivers all remaining events, in order of time.
     pub fn finish(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
         let mut made = Batch::default();
         self.assembler.give_up(BootNanos(u64::MAX), &mut made);
@@ -280,7 +283,7 @@ impl Pipeline {
         order.release(until, |frame| release_one(frame, world, counted, asked, command.as_mut(), to))
     }
 
-    /// Takes back that an event was delivered: its line was not written.
+    /// Corrects the counts for an event whose line was not written after it was delivered.
     pub fn not_delivered(&mut self, kind: Kind, cut: bool) {
         if let Some(counted) = self.counted.of(kind) {
             counted.delivered = counted.delivered.saturating_sub(1);
@@ -289,12 +292,12 @@ impl Pipeline {
         }
     }
 
-    /// Batches whose events have all been released, for the reader to fill again.
+    /// A batch whose events are all delivered. The reader can reuse it.
     pub fn spare(&mut self) -> Option<Batch> {
         self.order.take_spare()
     }
 
-    /// Whether events wait for their order to settle.
+    /// Whether events wait for their place in the order.
     pub fn waiting(&self) -> bool {
         self.order.waiting()
     }
@@ -343,7 +346,8 @@ fn release_one(
     }
 }
 
-/// A frame that cannot be decoded: counted, and a `lost` row stands where it was, unless it was for the process table only.
+/// Counts a frame that cannot be decoded and adds a `lost` row in its place. A record that is only for the process
+/// table gets no row.
 fn unread(
     frame: &FrameRef<'_>,
     world: &mut World,
@@ -377,7 +381,7 @@ fn unread(
     }
 }
 
-/// Makes the frame of a `lost` row; it stands at `to_ns`, before the event of that time.
+/// Makes the frame of a `lost` row. It has the time `to_ns`, and comes before the event of that time.
 fn push_lost(record: &LostRecord, out: &mut Batch) {
     let header = FrameHeader {
         kind: Kind::Lost as u16,

@@ -1,6 +1,7 @@
 //! Reassembles an exec and its continuations into one frame.
 //!
-//! A program writes all records of an event in one run, so on a CPU nothing of the same slot comes between them.
+//! A program writes all records of an event in one run, so no other record of the same slot comes between them on a
+//! CPU.
 
 use crate::account::Streams;
 use crate::budget::Budget;
@@ -20,31 +21,31 @@ use zerocopy::FromBytes;
 struct Waiting {
     header: FrameHeader,
     payload: Vec<u8>,
-    /// Argument bytes that are there, and that there should be.
+    /// Argument bytes received so far, and in total.
     have: u32,
     want: u32,
 }
 
-/// Execs that wait, by (slot, CPU).
+/// The execs that wait, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     waiting: FxHashMap<(u16, u32), Waiting>,
     /// Events marked as truncated by a full ring, or whose continuations ended unexpectedly.
     cut_short: FxHashMap<(u16, u32), u64>,
-    /// Bytes of all that wait.
+    /// Bytes of all waiting execs.
     bytes: usize,
     budget: Budget,
 }
 
-/// What a continuation was.
+/// The classification of a continuation.
 enum Piece {
-    /// The next one; more are to come.
+    /// The next one; more are expected.
     Next,
     /// The last one.
     Last,
-    /// The end: more there was, but it is not sent. With the marks of the rest.
+    /// The last one that is sent, although more arguments exist, with its marks.
     End(u8),
-    /// None of this event.
+    /// It does not belong to this event.
     Foreign,
 }
 
@@ -57,7 +58,7 @@ impl Assembler {
         self.bytes
     }
 
-    /// Whether a frame is a whole event where it stands. Other ones are kept; what they complete goes to `made`.
+    /// Whether a frame is a whole event. Parts are kept; an event that they complete is appended to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let header = frame.header;
         if header.kind != Kind::Exec as u16 {
@@ -99,7 +100,7 @@ impl Assembler {
         }
     }
 
-    /// Hands on what nothing more comes of, though there should.
+    /// Delivers a truncated exec whose continuations ended unexpectedly.
     fn unfinished(&mut self, key: (u16, u32), waiting: Waiting, made: &mut Batch) {
         self.count(key);
         waiting.push(made);
@@ -109,28 +110,28 @@ impl Assembler {
         *self.cut_short.entry(key).or_default() += 1;
     }
 
-    /// Takes how many events of a (slot, CPU) came cut short.
+    /// Restores the count of truncated events of a (slot, CPU).
     pub(super) fn restore_cut_short(&mut self, key: (u16, u32), count: u64) {
         if count > 0 {
             self.cut_short.insert(key, count);
         }
     }
 
-    /// The execs that wait, as frames.
+    /// Appends the waiting execs as frames.
     pub(super) fn write_state(&self, out: &mut Batch) {
         let mut waiting: Vec<_> = self.waiting.iter().collect();
         waiting.sort_unstable_by_key(|(key, _)| **key);
         waiting.into_iter().for_each(|(_, waiting)| out.push(waiting.header, &waiting.payload));
     }
 
-    /// Takes such a frame.
+    /// Restores a waiting exec.
     pub(super) fn restore(&mut self, frame: &FrameRef<'_>) {
         if let Some(waiting) = Waiting::of(frame) {
             self.keep((frame.header.slot, frame.header.cpu), waiting);
         }
     }
 
-    /// Adds the events that came cut short to what arrived.
+    /// Adds the counts of truncated events to the arrivals.
     pub(super) fn cut_short(&self, arrived: &mut Streams) {
         for (key, count) in &self.cut_short {
             arrived.entry(*key).or_default().cut_short = *count;
@@ -148,7 +149,7 @@ impl Assembler {
         Some(waiting)
     }
 
-    /// Hands on, cut short, what has waited longest, until the rest has room.
+    /// Delivers the oldest execs truncated until the others fit.
     fn make_room(&mut self, made: &mut Batch) {
         while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
             let oldest =
@@ -158,13 +159,13 @@ impl Assembler {
         }
     }
 
-    /// Hands on, cut short, what has waited since before `until`.
+    /// Delivers the execs of before `until` truncated.
     pub(super) fn give_up(&mut self, until: BootNanos, made: &mut Batch) {
         if self.waiting.is_empty() {
             return;
         }
         let late = self.waiting.iter().filter(|(_, w)| w.header.time < until).map(|(key, _)| *key);
-        // In an order of their own: the same frames give the same rows.
+        // Sorted, so that equal frames give equal rows.
         let mut late: Vec<_> = late.collect();
         late.sort_unstable();
         for key in late {
@@ -176,7 +177,7 @@ impl Assembler {
 }
 
 impl Waiting {
-    /// `None` when the frame is whole (or not readable, which the decoder will find).
+    /// `None` if the frame is a whole event, or if it is unreadable, which the decoder detects.
     fn of(frame: &FrameRef<'_>) -> Option<Waiting> {
         let (record, _) = ExecRecord::read_from_prefix(frame.payload).ok()?;
         let texts = usize::from(record.filename_len)
@@ -186,7 +187,7 @@ impl Waiting {
         let have = frame.payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
         let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
-        // All at once: it would grow to twice of what it needs. The length is another's word, so it is bounded.
+        // Reserved at once: a growing buffer could take twice the memory. The length is untrusted, so it is limited.
         let whole = frame.payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
         let mut payload = Vec::with_capacity(whole.max(frame.payload.len()));
         payload.extend_from_slice(frame.payload);
@@ -197,7 +198,7 @@ impl Waiting {
         size_of::<((u16, u32), Waiting)>() + self.payload.capacity()
     }
 
-    /// Adds a continuation.
+    /// Appends a continuation.
     fn add(&mut self, frame: &FrameRef<'_>) -> Piece {
         let Ok((chunk, bytes)) = ExecChunk::read_from_prefix(frame.payload) else { return Piece::Foreign };
         let fits = self.payload.len() + bytes.len() <= limits::FRAME_MAX;
@@ -207,7 +208,7 @@ impl Waiting {
         let Some(bytes) = bytes.get(..chunk.len as usize) else { return Piece::Foreign };
         self.payload.extend_from_slice(bytes);
         let end = chunk.marks as u8 & (NO_ROOM | mark::FAULT);
-        // What is wrong with a piece is wrong with the whole.
+        // The marks of a continuation apply to all arguments.
         if let Some(marks) = self.payload.get_mut(offset_of!(ExecRecord, argv_marks)) {
             *marks |= chunk.marks as u8;
         }

@@ -1,28 +1,28 @@
-//! The COMMAND that tracetui started, and its tree: all that is delivered when there is one.
+//! The COMMAND that tracetui started, and its descendants. With a COMMAND, only their events are delivered.
 //!
-//! The process table knows the tree ([`Process::of_command`]), so this works on whatever the kernel side lets through: when
-//! that knows the tree too, less arrives, and nothing here changes.
+//! The process table knows the descendants ([`Process::of_command`]), so this does not depend on what the kernel side
+//! passes. If the kernel side filters by the same tree, fewer events arrive, and the result is the same.
 
 use crate::event::process::Process;
 use crate::event::{Body, Event};
 use tracetui_shared::id::Tgid;
 
-/// Whose an event is.
+/// The owner of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
-    /// The COMMAND's, or a descendant's.
+    /// The COMMAND or a descendant.
     Commands,
-    /// The COMMAND's before its first exec, when it still is tracetui.
+    /// The COMMAND before its first exec, while it still runs tracetui's code.
     Own,
-    /// Somebody else's.
+    /// Any other process.
     Others,
 }
 
-/// Tells events of the COMMAND's tree from all others.
+/// Classifies events by the COMMAND's tree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommandTree {
     command: Tgid,
-    /// Its first exec was seen, or something that it did after one that was lost.
+    /// Whether the first exec of the COMMAND was seen, or a later event if that exec was lost.
     runs: bool,
 }
 
@@ -31,28 +31,28 @@ impl CommandTree {
         CommandTree { command, runs: false }
     }
 
-    /// Whether its first exec was seen.
+    /// Whether the COMMAND runs its own program.
     pub(super) fn runs(self) -> bool {
         self.runs
     }
 
-    /// Says whether it was.
+    /// Restores whether the COMMAND runs its own program.
     pub(super) fn restore(&mut self, runs: bool) {
         self.runs = runs;
     }
 
-    /// Whose this event is; each event is to be shown once, in order.
+    /// The owner of an event. Call it once per event, in order.
     pub(super) fn whose(&mut self, event: &Event<'_>, process: Option<&Process>) -> Owner {
         match process {
             Some(process) if !process.of_command => Owner::Others,
             Some(process) if !self.runs && process.key.tgid == self.command => self.first(event),
-            // A row about lost events is of no process: what was lost may have been the command's.
+            // A row about lost events has no process. The lost events may have been the COMMAND's.
             Some(_) | None => Owner::Commands,
         }
     }
 
-    /// Before its exec the command does nothing that a probe sees but execs that fail (one for each directory of `PATH`)
-    /// and, when all did, its exit.
+    /// Before its first successful exec, the COMMAND has only two kinds of events: failed execs (one for each directory
+    /// of `PATH`), and its exit if all of them failed.
     fn first(&mut self, event: &Event<'_>) -> Owner {
         match &event.body {
             Body::Exec(exec) if exec.record.ret != 0 => Owner::Own,

@@ -1,7 +1,7 @@
-//! Finds lost events: a number that is missing from a (slot, CPU) is an event that found no room in the ring.
+//! Detects lost events: a missing number of a (slot, CPU) is an event that did not fit into the ring.
 //!
-//! The probes take numbers where the kernel never runs one program twice at once on a CPU, and write them to one ring,
-//! so the numbers of a (slot, CPU) arrive in order and a jump can be declared at once.
+//! The kernel never runs a program twice at once on a CPU, and all programs write to one ring. The numbers of a (slot,
+//! CPU) therefore arrive in order, and a gap can be reported at once.
 
 use crate::account::{Arrived, Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
@@ -14,7 +14,7 @@ use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
 
-/// Where the numbers of a (slot, CPU) stand, and what arrived of them. Bookkeeping records are numbered apart.
+/// The next numbers of a (slot, CPU), and its arrivals. Bookkeeping records have numbers of their own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stream {
     next: u64,
@@ -23,7 +23,7 @@ struct Stream {
     arrived: Arrived,
 }
 
-/// All streams.
+/// All streams, by (slot, CPU).
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     streams: FxHashMap<(u16, u32), Stream>,
@@ -31,18 +31,18 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// Counts a frame of the probes; the gap right before it, if there is one. Gaps among bookkeeping records are counted
-    /// only: they are no events.
+    /// Counts a frame of the probes. Returns the gap directly before it, if any. Gaps in bookkeeping records are only
+    /// counted: they are not events.
     pub(super) fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
         if header.kind == Kind::Lost as u16 {
             return None;
         }
-        // No kernel's: there would be no end of them.
+        // Such a frame does not come from a kernel. Without this limit, the table of streams could grow without end.
         if usize::from(header.slot) >= SLOTS || header.cpu >= limits::CPUS {
             return None;
         }
         let stream = self.streams.entry((header.slot, header.cpu)).or_default();
-        // A recording's numbers may be anything.
+        // The numbers in a recording are untrusted.
         let after = header.seq.saturating_add(1);
         if header.has(flag::CONTINUES) {
             stream.arrived.chunks += 1;
@@ -70,7 +70,7 @@ impl Gaps {
         })
     }
 
-    /// The gaps after the last frames: numbers that the probes took and that never came.
+    /// The gaps after the last frames: numbers that the probes assigned and that never arrived.
     pub(super) fn tail(&mut self, counters: &Counters, time: BootNanos) -> Vec<LostRecord> {
         let mut lost = Vec::new();
         for (cpu, state) in (0..limits::CPUS).zip(&counters.cpus) {
@@ -99,7 +99,7 @@ impl Gaps {
         lost
     }
 
-    /// Appends where the numbers stand, and what arrived.
+    /// Appends the next numbers and the arrivals.
     pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
         for ((slot, cpu), arrived) in arrived {
             let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
@@ -131,23 +131,22 @@ impl Gaps {
         self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived });
     }
 
-    /// The time of the latest counters.
     pub(super) fn counted_at(&self) -> BootNanos {
         BootNanos(self.counted_at)
     }
 
-    /// Takes that time.
+    /// Restores the time of the latest counters.
     pub(super) fn restore_counted_at(&mut self, time: BootNanos) {
         self.counted_at = time.0;
     }
 
-    /// What arrived, by stream.
+    /// The arrivals by stream.
     pub(super) fn arrived(&self) -> Streams {
         self.streams.iter().map(|(key, stream)| (*key, stream.arrived)).collect()
     }
 
-    /// What was not reported between two counts: the kernel skipped the program, has no place where the event shows, or the
-    /// program dropped it.
+    /// Events that were not reported between two readings of the counters: the kernel skipped the program, has no
+    /// attach point that shows the event, or the program dropped it.
     pub(super) fn skips(&mut self, before: &Counters, now: &Counters, time: BootNanos) -> Vec<LostRecord> {
         let from_ns = std::mem::replace(&mut self.counted_at, time.0);
         let earlier = |name: &str| before.programs.iter().find(|p| p.program == name).map_or(0, |p| p.skips);

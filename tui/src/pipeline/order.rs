@@ -1,12 +1,12 @@
-//! Puts events in order of time. The ring holds them in the order in which room was reserved, which across CPUs is not
-//! quite the order of their time stamps: an event is held until no earlier one can come any more.
+//! Sorts events by time. The ring holds records in the order of their reservation, which differs slightly from the
+//! order of their times across CPUs. An event is therefore held until no earlier one can arrive.
 
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
 use tracetui_shared::time::BootNanos;
 
-/// Where a frame stands: in which batch, and where there.
+/// The position of a frame: its batch, and the offset in it.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     time: BootNanos,
@@ -17,40 +17,40 @@ struct Position {
 #[derive(Debug)]
 struct HeldBatch {
     batch: Batch,
-    /// Frames of it that are not released yet.
+    /// The number of its frames that are not delivered yet.
     left: usize,
-    /// The latest of their times.
+    /// The latest time of its frames.
     latest: BootNanos,
     source: Source,
 }
 
-/// Where a batch came from.
+/// The origin of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
-    /// The reader, which fills it again.
+    /// The reader, which can reuse the batch.
     Reader,
-    /// The pipeline: of any size, and not needed again.
+    /// The pipeline. The batch has an arbitrary size and is not reused.
     Made,
 }
 
-/// Frames that wait for their order to settle.
+/// The frames that wait for their place in the order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// Where the waiting frames stand; ties keep the order in which they were added.
+    /// The positions of the waiting frames. Frames of equal time keep the order in which they were added.
     places: Vec<Position>,
     held: VecDeque<HeldBatch>,
-    /// Bytes that the batches in `held` take.
+    /// Bytes of the batches in `held`.
     bytes: usize,
     /// The number of the first batch in `held`.
     first: u64,
     spares: Vec<Batch>,
     latest: BootNanos,
     drained: BootNanos,
-    /// A probe that made these frames can be preempted.
+    /// Whether an attached probe can be preempted.
     preemptible: bool,
 }
 
-/// Collects the places of a batch's frames while it is still borrowed.
+/// Collects the positions of a batch's frames while the batch is borrowed.
 #[derive(Debug)]
 pub(super) struct Index {
     places: Vec<Position>,
@@ -77,7 +77,7 @@ impl Order {
         self.latest = latest.max(self.latest);
         self.places = index.places;
         match left {
-            // Nothing of it waits: pieces of arguments, or what the host says.
+            // No frame of it waits: it has only continuations or host frames.
             0 => self.spare(batch),
             _ => self.hold(HeldBatch { batch, left, latest, source: Source::Reader }),
         }
@@ -88,19 +88,19 @@ impl Order {
         self.held.push_back(held);
     }
 
-    /// Bytes of what waits.
+    /// Bytes of the waiting batches and of their positions.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.places.capacity() * size_of::<Position>()
     }
 
-    /// Up to when everything has to be handed on, settled or not, so that what waits takes fewer than `bytes`; the oldest
-    /// batch is free then. `None` when it takes fewer already.
+    /// The time up to which frames must be delivered early, so that the oldest batch becomes free. `None` if the
+    /// waiting batches take at most `bytes`.
     pub(super) fn overdue(&self, bytes: usize) -> Option<BootNanos> {
         self.held.front().filter(|_| self.bytes > bytes).map(|held| held.latest)
     }
 
-    /// Adds frames that were made here: gaps, and events that were put together. A gap stands before the event of its
-    /// own time, so made frames go before those that were added with the same time.
+    /// Adds frames that the pipeline made: gaps and joined events. A gap comes before the event of its own time, so
+    /// made frames come before the waiting frames of the same time.
     pub(super) fn add_made(&mut self, made: Batch) {
         if made.is_empty() {
             return;
@@ -114,28 +114,28 @@ impl Order {
         let latest = added.iter().map(|place| place.time).max().unwrap_or_default();
         index.places.rotate_left(index.before);
         index.before = 0;
-        // Their times say nothing about how far the ring was read: `self.latest` stays.
+        // Made frames do not show how far the ring was read, so `self.latest` stays unchanged.
         self.places = index.places;
         self.hold(HeldBatch { batch: made, left, latest, source: Source::Made });
     }
 
-    /// Nothing waited in the ring at this time: no earlier frame comes any more.
+    /// Records that the ring was empty at this time: no earlier frame can arrive.
     pub(super) fn drained(&mut self, at: BootNanos) {
         self.drained = self.drained.max(at);
     }
 
-    /// A probe that makes frames can be preempted: later records may be much earlier.
+    /// Records that an attached probe can be preempted: its records may arrive much later.
     pub(super) fn widen(&mut self) {
         self.preemptible = true;
     }
 
-    /// Up to when the order is settled: what was read is complete up to a window before the latest event, or before
-    /// the moment when nothing more waited.
+    /// The time up to which the order is final. All events up to one window before the latest event, or before the time
+    /// when the ring was empty, have arrived.
     pub(super) fn settled(&self) -> BootNanos {
         BootNanos(self.latest.max(self.drained).0.saturating_sub(limits::order_window_ns(self.preemptible)))
     }
 
-    /// Hands on the frames up to `until`, in order; how many.
+    /// Delivers the frames up to `until`, in order. Returns their number.
     pub(super) fn release(&mut self, until: BootNanos, mut to: impl FnMut(&FrameRef<'_>)) -> usize {
         self.places.sort_by_key(|place| place.time);
         let count = self.places.partition_point(|place| place.time <= until);
@@ -170,7 +170,7 @@ impl Order {
         }
     }
 
-    /// The frames that wait, in order.
+    /// Passes the waiting frames to `out`, in order.
     pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) {
         let mut places = self.places.clone();
         places.sort_by_key(|place| place.time);
@@ -182,12 +182,12 @@ impl Order {
         }
     }
 
-    /// The latest frame, and when nothing waited in the ring.
+    /// The time of the latest frame, and the time at which the ring was last empty.
     pub(super) fn read_until(&self) -> (BootNanos, BootNanos) {
         (self.latest, self.drained)
     }
 
-    /// Takes frames that waited, and how far the ring was read.
+    /// Restores waiting frames, and how far the ring was read.
     pub(super) fn restore(&mut self, waiting: Batch, (latest, drained): (BootNanos, BootNanos)) {
         self.add_made(waiting);
         (self.latest, self.drained) = (latest, drained);

@@ -1,7 +1,7 @@
 //! Joins an io_uring request with its completion: one event from two records.
 //!
 //! The kernel reuses the address of a completed request. A new request at the address of a waiting one therefore shows
-//! that the completion of that one was not seen. Such completions are counted as lost.
+//! that the completion of the waiting one was not captured. Such completions are counted as lost.
 
 use super::push_lost;
 use crate::budget::Budget;
@@ -17,14 +17,14 @@ use tracetui_shared::record::open::{NEAR, OpenRecord, RequestPart, UNKNOWN, urin
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// A request whose end was not seen yet.
+/// A request whose completion has not arrived yet.
 #[derive(Debug)]
 struct Waiting {
     header: FrameHeader,
     record: OpenRecord,
     place: u64,
     path: Box<[u8]>,
-    /// Which of the requests it is.
+    /// The number of the request, counted from 0.
     number: u64,
 }
 
@@ -34,18 +34,19 @@ impl Waiting {
     }
 }
 
-/// Requests that wait for their end, by address.
+/// The requests that wait for their completion, by address.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: FxHashMap<u64, Waiting>,
-    /// The addresses of the requests with their numbers, the oldest first; some have ended.
+    /// The addresses and numbers of the requests, oldest first. Some of them are completed.
     order: VecDeque<(u64, u64)>,
     bytes: usize,
     budget: Budget,
     met: u64,
     hollow: u64,
     unseen: u64,
-    /// Whether the ends of successful requests that want no completion are seen.
+    /// Whether a probe captures the completion of successful requests that post no completion event
+    /// (`IOSQE_CQE_SKIP_SUCCESS`).
     sees_quiet: bool,
     counted_at: BootNanos,
     joined: Vec<u8>,
@@ -60,7 +61,8 @@ impl Requests {
         self.bytes
     }
 
-    /// Whether a frame is a whole event where it stands. Requests are kept; what their ends complete goes to `made`.
+    /// Whether a frame is a whole event. Requests are kept; an event that a completion makes whole is appended to
+    /// `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         if frame.header.has(flag::REQUEST) {
             self.request(frame, made);
@@ -72,27 +74,27 @@ impl Requests {
         }
     }
 
-    /// Requests that were taken in.
+    /// The number of requests received.
     pub(super) fn met(&self) -> u64 {
         self.met
     }
 
-    /// Ends whose request was not seen.
+    /// The number of completions without a request.
     pub(super) fn hollow(&self) -> u64 {
         self.hollow
     }
 
-    /// Requests whose end was not seen.
+    /// The number of requests without a completion.
     pub(super) fn unseen(&self) -> u64 {
         self.unseen
     }
 
-    /// Says that a program sees the ends of requests that want no completion.
+    /// Records that a probe captures the completion of requests that post no completion event.
     pub(super) fn sees_quiet(&mut self) {
         self.sees_quiet = true;
     }
 
-    /// The requests that wait, the oldest first, each with its number and as a frame.
+    /// Passes the waiting requests to `out`, oldest first, each with its number.
     pub(super) fn write_state(&self, mut out: impl FnMut(u64, FrameHeader, &[u8])) {
         for (address, number) in &self.order {
             let Some(request) = self.waiting.get(address).filter(|request| request.number == *number) else { continue };
@@ -101,20 +103,20 @@ impl Requests {
         }
     }
 
-    /// Takes such a frame.
+    /// Restores a waiting request.
     pub(super) fn restore(&mut self, number: u64, frame: &FrameRef<'_>) {
         let Some((record, part, path)) = parts(frame) else { return };
         let path = path.get(..record.path_len.into()).unwrap_or_default().into();
         self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
     }
 
-    /// Takes the figures.
+    /// Restores the counters.
     pub(super) fn restore_progress(&mut self, progress: &Progress) {
         (self.met, self.hollow, self.unseen) = (progress.requests, progress.hollow, progress.unseen);
         self.counted_at = progress.requests_counted;
     }
 
-    /// When they were counted.
+    /// The time of the counters at which requests were last checked.
     pub(super) fn counted_at(&self) -> BootNanos {
         self.counted_at
     }
@@ -125,8 +127,8 @@ impl Requests {
         self.waiting.insert(address, waiting);
     }
 
-    /// Declares the ends that will not be seen: of requests that want no completion, once they had a count's time to fail,
-    /// or when the trace is over.
+    /// Reports the requests whose completion will not be captured. These are requests that post no completion event on
+    /// success, once they have had one interval of the counters to fail, or at the end of the trace.
     pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
         let since = std::mem::replace(&mut self.counted_at, time);
         let until = if counters.last { BootNanos(u64::MAX) } else { since };
@@ -135,7 +137,7 @@ impl Requests {
         }
         let late = |w: &Waiting| w.record.uring & uring::QUIET != 0 && w.header.time < until;
         let gone = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, w)| (w.number, *address));
-        // In the order in which they came: the same frames give the same rows.
+        // In order of arrival, so that equal frames give equal rows.
         let mut gone: Vec<_> = gone.collect();
         gone.sort_unstable();
         for (_, address) in gone {
@@ -157,17 +159,19 @@ impl Requests {
         self.shrink(frame.header.time, made);
     }
 
-    /// Hands on the event that a request came to; `false` when the frame cannot be read.
+    /// Makes the event of a completed request. Returns `false` if the frame cannot be read.
     fn end(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let Some((mut record, part, names)) = parts(frame) else { return false };
         let Some(names) = names.get(..record.names_len.into()) else { return false };
         let mut header = frame.header;
-        // The kernel looked at the descriptor's own directory; what counts is where the path started.
+        // The probe determined [`NEAR`] at the completion. The directory where the path started at the request decides
+        // instead, below.
         record.how_marks &= !NEAR;
         let mut path = Box::default();
         let request = match self.take(part.request) {
             Some(other) if !is_end_of(&other, &header, &record) => {
-                // Its end was not seen, nor what this one asked for.
+                // The completion of that request was not captured, and the request of this completion was not captured
+                // either.
                 self.declare(&other, header.time, made);
                 None
             }
@@ -201,7 +205,7 @@ impl Requests {
         Some(request)
     }
 
-    /// Forgets the oldest requests where there are too many bytes of them. Their ends come without a path.
+    /// Evicts the oldest requests above the memory limit. Their completions get no path.
     fn shrink(&mut self, time: BootNanos, made: &mut Batch) {
         while self.bytes > self.budget.requests() || self.order.len() > 2 * self.waiting.len() + 64 {
             let Some((address, number)) = self.order.pop_front() else { break };
@@ -232,8 +236,9 @@ impl Requests {
     }
 }
 
-/// Whether an end is that of the request that waits at its address, as far as can be told: by the process, by what was asked for,
-/// which still stands in the request, and by whether its end was to be seen here.
+/// Whether a completion belongs to the waiting request at its address, as far as the records show. The process must be
+/// the same, and the arguments, which the completed request still contains. The probe must be the one that captures
+/// completions of such a request.
 fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool {
     let of = |header: &FrameHeader| (header.tgid, header.start);
     let how = |record: &OpenRecord| (record.dirfd, record.flags, record.mode, record.resolve);
@@ -241,7 +246,8 @@ fn is_end_of(request: &Waiting, header: &FrameHeader, end: &OpenRecord) -> bool 
     let comes_quietly = header.slot == Slot::OpenUringQuiet as u16;
     of(&request.header) == of(header)
         && (request.record.how_marks & UNKNOWN != 0 || how(&request.record) == how(end))
-        // The flag is taken from a request that fails.
+        // The kernel clears the flag of a request that fails:
+        // [`req_set_fail`](https://elixir.bootlin.com/linux/v6.12/source/io_uring/io_uring.h).
         && (end.ret < 0 || quiet == comes_quietly)
 }
 
@@ -251,7 +257,7 @@ fn identify(header: &mut FrameHeader, submitter: &FrameHeader) {
     *header = FrameHeader { start, cgroup, tgid, tid, ppid, uid, gid, mnt_ns, pid_ns, ns_pid, comm, ..*header };
 }
 
-/// Fixed part, what joins them, and the rest.
+/// The fixed part, the part that joins request and completion, and the remaining bytes.
 fn parts<'a>(frame: &FrameRef<'a>) -> Option<(OpenRecord, RequestPart, &'a [u8])> {
     let (record, rest) = OpenRecord::read_from_prefix(frame.payload).ok()?;
     let (part, rest) = RequestPart::read_from_prefix(rest).ok()?;
@@ -276,7 +282,7 @@ mod tests {
         batch.push(header, &[record.as_bytes(), part.as_bytes(), rest].concat());
     }
 
-    /// What stands in a request from its begin to its end.
+    /// The arguments that a request contains until its completion.
     fn asked() -> OpenRecord {
         OpenRecord { dirfd: 77, flags: 1, ..OpenRecord::default() }
     }
@@ -297,7 +303,7 @@ mod tests {
         push(batch, Slot::OpenUring, ms, 5, record, RequestPart { request: address, place }, names);
     }
 
-    /// What came of the frames: path, process, dirfd, marks of `how` and of the path; or how many were lost.
+    /// The joined events: path, process, dirfd, marks of `how` and of the path. Or the number of lost events.
     fn joined(requests: &mut Requests, batch: &Batch) -> Vec<String> {
         let mut made = Batch::default();
         for frame in batch.frames() {

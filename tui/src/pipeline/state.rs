@@ -1,5 +1,5 @@
-//! The state of a pipeline as frames, and back: what [`Pipeline::state`] gives and the frames that follow make of another
-//! pipeline what all frames make of this one ([`crate::frame::state`]).
+//! Saves the state of a pipeline as frames and restores it ([`crate::frame::state`]). A pipeline that is restored from
+//! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
 
 use super::Pipeline;
 use super::command::CommandTree;
@@ -10,16 +10,16 @@ use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
-/// Bytes of frames in a part.
+/// The maximum of bytes of frames in one [`StatePart`].
 const PART: usize = 256 << 10;
 
-/// What a frame waits for.
+/// What a frame waits for: the values of [`PendingFrame::stage`].
 mod stage {
-    /// For its order to settle.
+    /// Its place in the order.
     pub(super) const ORDER: u8 = 0;
-    /// For the rest of its arguments.
+    /// The rest of its arguments.
     pub(super) const ARGUMENTS: u8 = 1;
-    /// A request, for its end.
+    /// The completion of the request.
     pub(super) const END: u8 = 2;
 }
 
@@ -45,8 +45,8 @@ impl Pipeline {
         parts
     }
 
-    /// Takes a state: that of a pipeline which was fed all that came before. Only a new pipeline does, after its budget was set.
-    /// Frames that are no part of a state are passed over.
+    /// Restores the state of a pipeline that was fed all earlier frames. Call it only on a new pipeline, after its
+    /// budget is set. Frames that do not belong to a state are ignored.
     pub fn restore(&mut self, state: &Batch) {
         let mut waiting = Batch::default();
         for part in state.frames() {
@@ -135,7 +135,7 @@ impl Pipeline {
         }
     }
 
-    /// An ordinary host frame. Counters are not compared: they are those that were.
+    /// Applies an ordinary host frame. Counters are not compared with the events: the saved state contains the result.
     fn restore_host(&mut self, frame: &FrameRef<'_>) {
         match HostFrame::decode(frame) {
             Some(counters @ HostFrame::CounterChanges(_)) => self.world.apply_host(counters),

@@ -57,7 +57,7 @@ impl Csv {
         }
     }
 
-    /// A column that is made of raw bytes: escaped, and not run by a spreadsheet.
+    /// A column of raw bytes: escaped, and guarded against evaluation by a spreadsheet.
     fn shown(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         self.raw.clear();
         write(&mut self.raw);
@@ -108,8 +108,9 @@ impl Format for Csv {
     }
 }
 
-/// The sign that a text starts with, if a spreadsheet takes what follows for something to run; how many bytes stand before it.
-/// Quotes and spaces may: some programs drop them. The wide forms count in some languages.
+/// The first character of a text and the number of bytes before it, if a spreadsheet would evaluate a text that starts
+/// with this character. Quotes and spaces may precede it, because some programs drop them. The full-width forms count
+/// in some languages.
 fn sign(text: &[u8]) -> Option<(usize, char)> {
     let before = text.iter().take_while(|byte| matches!(byte, b' ' | b'"')).count();
     let first = text.get(before..)?.utf8_chunks().next()?.valid().chars().next()?;
@@ -117,13 +118,13 @@ fn sign(text: &[u8]) -> Option<(usize, char)> {
         .then_some((before, first))
 }
 
-/// Whether a spreadsheet would run the cell. A plain number is none.
+/// Whether a spreadsheet would evaluate the cell. It does not evaluate a plain number.
 fn is_run(cell: &[u8]) -> bool {
     let number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     sign(cell).is_some() && !cell.strip_prefix(b"-").is_some_and(number)
 }
 
-/// Escapes, by `escape`, each sign that stands where a cell starts for a program that splits at `;`.
+/// Escapes, with `escape`, the [`sign`] of each cell that starts for a program that splits at `;`.
 fn disarm(text: &mut Vec<u8>, escape: impl Fn(u32, &mut Vec<u8>)) {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b';')) {
@@ -137,7 +138,7 @@ fn disarm(text: &mut Vec<u8>, escape: impl Fn(u32, &mut Vec<u8>)) {
     }
 }
 
-/// A field, in quotes where it needs them.
+/// Appends a field, quoted if necessary.
 fn quote(field: &[u8], out: &mut Vec<u8>) {
     if !field.iter().any(|b| matches!(b, b',' | b'"' | b'\r' | b'\n')) {
         return out.extend_from_slice(field);
@@ -274,7 +275,7 @@ mod tests {
             let (_, row) = read(sample::named(Kind::Exec, &comm), &sample::execed(&argv));
             prop_assert_eq!(row.len(), 14);
             if *unescape(&row[7]) != *comm {
-                // Then it is guarded, and had to be.
+                // The cell is guarded, so it must have needed the guard.
                 let name = row[7].strip_prefix('\'').unwrap_or_default();
                 prop_assert!(super::is_run(name.as_bytes()), "{:?}", row[7]);
                 prop_assert_eq!(unescape(name), comm.clone());

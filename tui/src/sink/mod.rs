@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracetui_shared::kind::Kind;
 
-/// Bytes that are collected before they are written.
+/// Bytes to collect before a write.
 const FULL: usize = 64 << 10;
 
 /// A destination of events.
@@ -24,28 +24,28 @@ pub trait Sink {
     /// Takes an event.
     ///
     /// # Errors
-    /// When the output cannot be written. The lines that waited for it are gone then.
+    /// If the output cannot be written. The waiting lines are dropped.
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()>;
 
-    /// Writes what waits: to be called when no event is about to follow.
+    /// Writes the waiting lines. Call it when no event is about to follow.
     ///
     /// # Errors
-    /// When the output cannot be written.
+    /// If the output cannot be written.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Writes what waits and what ends the output.
+    /// Writes the waiting lines and the end of the output.
     ///
     /// # Errors
-    /// When the output cannot be written.
+    /// If the output cannot be written.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Says how many seconds the reader's wall clock is ahead of UTC from now on. Only text cares.
+    /// Sets the time zone: seconds that the reader's wall clock is ahead of UTC, from now on. Only text uses it.
     fn set_zone(&mut self, _seconds: i32) {}
 
-    /// Says what the terminals of the locale can show. In another one than UTF-8 nothing beyond ASCII is written as it is.
+    /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
     fn set_charset(&mut self, _charset: Charset) {}
 
-    /// Events that were taken and whose lines were not written: to be asked once nothing more will be.
+    /// The events that were taken but not written. Call it after the last write.
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
     }
@@ -83,16 +83,16 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
 
 /// A line format.
 pub trait Format {
-    /// Appends what stands before all lines.
+    /// Appends the header of the output.
     fn head(&mut self, _out: &mut Vec<u8>) {}
 
-    /// Appends the event's line, its end included.
+    /// Appends the line of an event, including the line end.
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>);
 
-    /// See [`Sink::set_zone`].
+    /// Sets the time zone, as [`Sink::set_zone`].
     fn set_zone(&mut self, _seconds: i32) {}
 
-    /// See [`Sink::set_charset`].
+    /// Sets the charset, as [`Sink::set_charset`].
     fn set_charset(&mut self, _charset: Charset) {}
 }
 
@@ -117,7 +117,7 @@ pub fn to_writer<'w>(format: FormatName, out: impl Write + 'w) -> Box<dyn Sink +
     }
 }
 
-/// The same for a writer with a queue: `written` is the number of bytes that have left it.
+/// Like [`to_writer`], for a writer with a queue. `written` is the number of bytes that have left the queue.
 pub fn to_queue<'w>(format: FormatName, queue: impl Write + 'w, written: Arc<AtomicU64>) -> Box<dyn Sink + 'w> {
     match format {
         FormatName::Text => Box::new(Lines::new(text::Text::default(), queue).counted_by(written)),
@@ -132,11 +132,11 @@ pub struct Lines<F, W> {
     format: F,
     out: W,
     buffer: Vec<u8>,
-    /// Bytes that the writer took.
+    /// Bytes that the writer accepted.
     taken: u64,
-    /// Bytes that were written, where the writer only queues.
+    /// Bytes that were written, if the writer only queues.
     written: Option<Arc<AtomicU64>>,
-    /// Lines that may not be written yet: where each ends, in bytes from the start of the output.
+    /// The lines that may not be written yet, each with its end as an offset in the output.
     lines: VecDeque<(u64, Unwritten)>,
 }
 
@@ -162,7 +162,7 @@ impl<F: Format, W: Write> Lines<F, W> {
         written
     }
 
-    /// Gives the buffer to the writer, and counts what it takes: an error may come in the midst of a line.
+    /// Writes the buffer, and counts the bytes that the writer accepts: an error can occur in the middle of a line.
     fn hand_over(&mut self) -> io::Result<()> {
         let mut done = 0;
         while let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) {

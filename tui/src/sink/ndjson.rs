@@ -13,18 +13,18 @@ use crate::text::json::{Strings, Utf8, hex};
 use crate::text::time::Rfc3339;
 use tracetui_shared::kind::Kind;
 
-/// Sets of open flags whose names are remembered: there are a dozen in use on a machine.
+/// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
 const FLAG_SETS: usize = 32;
 
 /// Formats events as JSON.
 #[derive(Debug)]
 pub struct Json {
-    /// By the number of the kind.
+    /// The steps of each kind, by the number of the kind.
     plans: Vec<Vec<Step>>,
     values: Values,
 }
 
-/// A key with what stands before it, and where its value comes from.
+/// A key with the bytes before it, and the getter of its value.
 #[derive(Debug)]
 struct Step {
     key: Box<[u8]>,
@@ -81,7 +81,7 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
     fields.enumerate().map(step).collect()
 }
 
-/// Writes values, with what is remembered from one to the next.
+/// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
     time: Rfc3339,
@@ -145,7 +145,7 @@ impl Values {
         }
     }
 
-    /// A text, and its bytes in hex when it is not UTF-8.
+    /// Appends a text, and its bytes in hex if it is not valid UTF-8.
     fn text(&mut self, name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         if self.strings.write(out, write) == Utf8::Invalid {
             member(name, "_hex", out);
@@ -207,7 +207,8 @@ fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Names of sets of open flags, in quotes. A set has one place; another set that wants it takes it.
+/// A cache of the names of sets of open flags, quoted. Each set has one place; sets that share a place replace each
+/// other.
 #[derive(Debug, Default)]
 struct Flags {
     sets: Vec<(u64, Vec<u8>)>,
@@ -435,7 +436,7 @@ mod tests {
         assert_eq!(open["abs_path"].as_str().map(str::len), Some(4094));
     }
 
-    /// Values that no field has today.
+    /// Values that no field has so far.
     const RARE: &[Field] = &[
         Field::new("addr", Shape::Text, "", |_| Value::Addr(0xffff_ffff_81c3_a1f0)),
         Field::new("low", Shape::Text, "", |_| Value::Addr(0x1000)),

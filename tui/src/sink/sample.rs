@@ -1,4 +1,4 @@
-//! Events for the tests of sinks and of what prints through them.
+//! Events for the tests of sinks and of commands that print through them.
 
 use super::{FormatName, Sink, to_writer};
 use crate::enrich::World;
@@ -19,10 +19,10 @@ use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromZeros, IntoBytes};
 
-/// When the machine was started, by the wall clock: 2026-11-20T09:00:00Z.
+/// The time of the boot: 2026-11-20T09:00:00Z.
 pub(crate) const BOOT_UNIX_NS: i64 = 1_795_165_200_000_000_000;
 
-/// A batch with what the host tells.
+/// A batch of host frames.
 pub(crate) fn host() -> Batch {
     let mut batch = Batch::default();
     let frames = [
@@ -34,7 +34,7 @@ pub(crate) fn host() -> Batch {
     batch
 }
 
-/// The head of an event by `cc` at 0.5 s past 14:02:11 of a zone four hours east.
+/// The header of an event of `cc` at 14:02:11.5 in a time zone four hours east of UTC.
 pub(crate) fn header(kind: Kind) -> FrameHeader {
     let slot = Slot::of_kind(kind).next().map_or(0, |slot| slot as u16);
     FrameHeader {
@@ -76,7 +76,7 @@ pub(crate) fn execed(argv: &[u8]) -> Vec<u8> {
     Exec { filename, exe, cwd, argv, ..Exec::default() }.of(record)
 }
 
-/// An exec of this file that failed, with these arguments.
+/// A failed exec of this file with these arguments.
 pub(crate) fn not_execed(path: &[u8], argv: &[u8]) -> Vec<u8> {
     let record = ExecRecord { ret: -2, argc: u32::MAX, ..ExecRecord::default() };
     Exec { filename: path, cwd: b"app\0ana\0home\0", argv, ..Exec::default() }.of(record)
@@ -127,12 +127,12 @@ pub(crate) fn lost(of: Option<Kind>, count: u64, from_ns: u64) -> Vec<u8> {
     record.as_bytes().to_vec()
 }
 
-/// What a sink makes of one event.
+/// The output of a sink for one event.
 pub(crate) fn line(format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     line_in(Charset::Utf8, format, header, payload)
 }
 
-/// The same for a locale.
+/// Like [`line()`], in a locale with this charset.
 pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
@@ -144,7 +144,7 @@ pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader,
     out
 }
 
-/// Shows one event with the host around it.
+/// Calls `f` with one event, after the host frames.
 pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) {
     let mut batch = host();
     batch.push(header, payload);

@@ -11,13 +11,13 @@ use crate::limits;
 use crate::text::time::clock_millis;
 use crate::text::{Charset, escape, width};
 
-/// Cells of the columns, as far as they are padded.
+/// The widths of the padded columns, in cells.
 mod cells {
     pub(super) const KIND: usize = tracetui_shared::kind::Kind::NAME_LEN;
     pub(super) const PID: usize = 7;
     pub(super) const COMM: usize = 15;
     pub(super) const RESULT: usize = 7;
-    /// A row about lost events is filled with dashes up to here.
+    /// A row about lost events is filled with dashes to this width.
     pub(super) const LOST: usize = 80;
 }
 
@@ -92,7 +92,7 @@ fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
     i128::from(boot_ns) + i128::from(seen.clock_offset)
 }
 
-/// A column and the space after it, padded to `cells`.
+/// Appends a column, padded to `cells`, and a space.
 fn column(cells: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
@@ -100,7 +100,7 @@ fn column(cells: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.resize(out.len() + cells.saturating_sub(taken) + 1, b' ');
 }
 
-/// The process, at the right of its column.
+/// Appends a process id, right-aligned in its column.
 fn pid(pid: u32, out: &mut Vec<u8>) {
     let digits = pid.checked_ilog10().map_or(1, |log| log as usize + 1);
     out.resize(out.len() + cells::PID.saturating_sub(digits), b' ');

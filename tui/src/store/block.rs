@@ -1,4 +1,4 @@
-//! A block of kept events: their frames, and an index entry for each.
+//! A block of kept events: their frames and an index entry for each.
 
 use super::{Id, Stored};
 use crate::event::EventContext;
@@ -7,7 +7,7 @@ use crate::frame::FrameRef;
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 
-/// What is kept beside a frame.
+/// The data that is kept beside a frame.
 #[derive(Debug)]
 struct Meta {
     process: Option<Arc<Process>>,
@@ -17,17 +17,18 @@ struct Meta {
     failed: bool,
 }
 
-/// What an event costs beside its frame: its line, and its place in the indexes of the list and the detail pane.
+/// Bytes of an event beside its frame: its index entry here, and its places in the indexes of the list and of the
+/// detail pane.
 const PER_EVENT: usize = size_of::<Meta>() + 2 * size_of::<Id>();
 
-/// Events that follow one another. Only the newest block grows.
+/// Consecutive events. Only the newest block grows.
 #[derive(Debug)]
 pub(super) struct Block {
     first: Id,
     bytes: Vec<u8>,
     metas: Vec<Meta>,
     lost_rows: u64,
-    /// Bytes of what its events keep alive, as far as no newer block does too.
+    /// Bytes of shared objects that its events refer to, without those that a newer block refers to.
     pub(super) charged: usize,
 }
 
@@ -47,7 +48,7 @@ impl Block {
         self.metas.push(Meta {
             process: seen.process.cloned(),
             clock_offset: seen.clock_offset,
-            // A block is no larger than the largest frame or 1 MiB.
+            // A block is at most as large as the largest frame or 1 MiB.
             offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
             kind,
             failed: seen.event.failed(),
@@ -68,7 +69,7 @@ impl Block {
         })
     }
 
-    /// Gives back what it has not filled.
+    /// Frees the unused capacity.
     pub(super) fn seal(&mut self) {
         self.bytes.shrink_to_fit();
         self.metas.shrink_to_fit();
@@ -90,7 +91,7 @@ impl Block {
         self.lost_rows
     }
 
-    /// Bytes of all of it.
+    /// Bytes of the block, with its charged objects.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.charged
     }

@@ -15,25 +15,25 @@ pub enum Answer {
     Marked,
 }
 
-/// Places that an index may have though it uses few of them.
+/// The capacity that an index may keep although it uses only a small part of it.
 const SPARSE: usize = 4096;
 
-/// The events that belong, oldest first.
+/// The matching events, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     ids: VecDeque<Id>,
     marked: VecDeque<Id>,
-    /// Events from here on have been asked about.
+    /// The id of the oldest event that has been tested.
     from: Id,
 }
 
 impl Index {
-    /// An index of nothing, that will be asked about everything.
+    /// An empty index, for which no event has been tested yet.
     pub(crate) fn new(store: &Store) -> Index {
         Index { from: store.next_id(), ..Index::default() }
     }
 
-    /// Takes the answer about an event that was just kept.
+    /// Adds the answer for an event that was just stored.
     pub(crate) fn append(&mut self, id: Id, answer: Answer) {
         match answer {
             Answer::No => return,
@@ -43,7 +43,7 @@ impl Index {
         self.ids.push_back(id);
     }
 
-    /// Asks about up to `budget` older events; the newest of them first.
+    /// Tests up to `budget` older events, newest first.
     pub(crate) fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
         let until = self.from.saturating_sub(budget as u64).max(store.first_id());
         while self.from > until {
@@ -58,7 +58,7 @@ impl Index {
         }
     }
 
-    /// Whether older events are left to be asked about.
+    /// Whether older events are still untested.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
         self.from > store.first_id()
     }
@@ -70,39 +70,39 @@ impl Index {
         for ids in [&mut self.ids, &mut self.marked] {
             let gone = ids.partition_point(|id| *id < first);
             ids.drain(..gone);
-            // Events that are larger now are fewer.
+            // The number of kept events falls when events become larger.
             if ids.capacity() > SPARSE.max(4 * ids.len()) {
                 ids.shrink_to(2 * ids.len());
             }
         }
     }
 
-    /// How many belong.
+    /// The number of matching events.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether none belongs.
+    /// Whether no event matches.
     pub(crate) fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// How many of them are marked.
+    /// The number of matching events that are [`Answer::Marked`].
     pub(crate) fn marked(&self) -> usize {
         self.marked.len()
     }
 
-    /// The event at a place.
+    /// The event at a position.
     pub(crate) fn get(&self, at: usize) -> Option<Id> {
         self.ids.get(at).copied()
     }
 
-    /// The place of the first event that is not older than `id`.
+    /// The position of the first event that is not older than `id`.
     pub(crate) fn place(&self, id: Id) -> usize {
         self.ids.partition_point(|known| *known < id)
     }
 
-    /// How many marked ones are older than `id`.
+    /// The number of marked events that are older than `id`.
     pub(crate) fn marked_before(&self, id: Id) -> usize {
         self.marked.partition_point(|known| *known < id)
     }

@@ -16,31 +16,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 
-/// A kept event's number: counts up from 0 and sticks to the event.
+/// The number of a kept event: counted from 0, and constant for the event.
 pub(crate) type Id = u64;
 
-/// Bytes of a block, unless the bound is too small for several of them.
+/// Bytes of a block, unless the limit is too small for several blocks.
 const BLOCK: usize = 1 << 20;
 
-/// Blocks that a small bound is divided into, so that eviction takes a part and not everything.
+/// The minimum number of blocks with a small limit, so that an eviction removes only a part of the events.
 const BLOCKS_MIN: usize = 16;
 
-/// What a place in the table of charged objects takes: of eight places seven can be filled.
+/// Bytes of an entry in the table of charged objects. The table fills at most seven of eight places.
 const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 
 /// The kept events.
 #[derive(Debug)]
 pub struct Store {
     blocks: VecDeque<Block>,
-    /// The number of the first block in `blocks`.
+    /// The number of the first block in `blocks`, counted from 0.
     first_block: u64,
     bound: usize,
     /// Bytes of all blocks but the newest.
     sealed: usize,
-    /// What is kept alive by the blocks, charged to the newest block that refers to it.
+    /// The objects that the blocks refer to. Each is charged to the newest block that refers to it.
     charges: FxHashMap<usize, Charge>,
     evicted: u64,
-    /// `lost` rows among the kept.
+    /// The number of kept `lost` rows.
     lost_rows: u64,
 }
 
@@ -174,7 +174,7 @@ impl Store {
         self.charge(Arc::as_ptr(image) as usize, size_of_val(&**image) + texts + 16);
     }
 
-    /// Moves the cost of an object to the newest block: it lives as long as that does.
+    /// Moves the cost of an object to the newest block, because the object lives as long as that block.
     fn charge(&mut self, object: usize, bytes: usize) {
         let newest = self.first_block + self.blocks.len().saturating_sub(1) as u64;
         match self.charges.insert(object, Charge { block: newest, bytes }) {
@@ -218,7 +218,7 @@ mod tests {
     use crate::frame::host::FIRST_KIND;
     use crate::source::synthetic::Maker;
 
-    /// Ids and paths of what is kept after pushing `count` opens into `bound` bytes.
+    /// Ids and paths of the kept events after `count` opens are pushed with the limit `bound`.
     fn filled(count: u32, bound: usize) -> (Store, World) {
         let mut feed = Maker::default();
         for i in 0..count {
