@@ -20,51 +20,54 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracetui_shared::id::CgroupId;
 
-/// The id of the hierarchy's root: the first that kernfs gives.
+/// The id of the hierarchy's root: kernfs assigns ids from 1
+/// ([`__kernfs_new_node`](https://elixir.bootlin.com/linux/v6.12/source/fs/kernfs/dir.c)).
 const ROOT_ID: u64 = 1;
 
 /// Bytes of /proc/self/mountinfo that are read.
 const MOUNTS_MAX: u64 = 16 << 20;
 
-/// Ids that were asked for in vain and are remembered. The oldest is forgotten, and would be asked for again.
+/// The maximum of remembered ids of removed cgroups. The oldest is evicted, and would be looked up again.
 const VANISHED: usize = 8192;
 
-/// How long a walk of the tree counts as news.
+/// The minimum time between two walks of the tree.
 const WALK_EVERY: Duration = Duration::from_secs(1);
 
-/// `FILEID_KERNFS`: a handle that holds a `kernfs_node.id`.
+/// `FILEID_KERNFS`
+/// ([include/linux/exportfs.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/exportfs.h)): the type of a
+/// handle that contains a `kernfs_node.id`.
 const FILEID_KERNFS: i32 = 0xfe;
 
 /// The reason why cgroups have no paths.
 #[derive(Debug, thiserror::Error)]
 pub enum NoHierarchy {
-    /// Nowhere mounted.
+    /// No v2 hierarchy is mounted.
     #[error("no cgroup v2 hierarchy is mounted")]
     NotMounted,
     /// The mounts could not be listed.
     #[error("cannot list mounts: {0}")]
     Mounts(io::Error),
-    /// Mounted, but out of reach.
+    /// A hierarchy is mounted but cannot be opened.
     #[error("cannot open the cgroup v2 hierarchy at {point:?}: {why}")]
     Unreachable {
-        /// Where it is mounted.
+        /// The mount point.
         point: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         why: io::Error,
     },
 }
 
-/// Finds paths of cgroups.
+/// Resolves the paths of cgroups.
 #[derive(Debug)]
 pub struct CgroupResolver {
     mount: Mount,
     dir: File,
-    /// Whether handles may be opened; until the kernel says no.
+    /// Whether handles can be opened, until the kernel refuses one.
     by_handle: Access,
     walked: Option<Instant>,
-    /// Bytes that the paths of a walk may take.
+    /// The maximum of bytes of the paths of a walk.
     room: usize,
-    /// What the last walk found, kept only where handles may not be opened.
+    /// The result of the last walk, if handles cannot be opened.
     found: FxHashMap<CgroupId, Vec<u8>>,
     vanished: Vanished,
 }
@@ -79,8 +82,9 @@ impl CgroupResolver {
     /// Finds the mount of the v2 hierarchy (/sys/fs/cgroup, /sys/fs/cgroup/unified, or another one). A mount that shows
     /// the hierarchy from its root is preferred.
     ///
-    /// From there, paths are those of the initial cgroup namespace, whichever we are in. A mount that shows less (made
-    /// in a cgroup namespace, or a bind mount) gives paths as /proc/PID/cgroup writes them to us, below its root only.
+    /// Its paths are those of the initial cgroup namespace, in whichever namespace tracetui runs. Another mount (made
+    /// in a cgroup namespace, or a bind mount) only gives the paths below its root, as in /proc/PID/cgroup read by
+    /// tracetui.
     pub fn new() -> Result<CgroupResolver, NoHierarchy> {
         let text = read_bounded("/proc/self/mountinfo", MOUNTS_MAX).map_err(NoHierarchy::Mounts)?;
         let mut refused = NoHierarchy::NotMounted;
@@ -96,7 +100,7 @@ impl CgroupResolver {
     }
 
     fn at(mut mount: Mount) -> Result<CgroupResolver, NoHierarchy> {
-        // No O_PATH: a descriptor of that sort is no mount to open_by_handle_at(2).
+        // Without O_PATH: open_by_handle_at(2) does not accept such a descriptor as a mount.
         let opened = File::open(&mount.point).and_then(|dir| Ok((dir.metadata()?.ino(), dir)));
         let (id, dir) = opened.map_err(|why| NoHierarchy::Unreachable { point: mount.point.clone(), why })?;
         if id == ROOT_ID || mount.root == b"/" {
@@ -113,7 +117,7 @@ impl CgroupResolver {
         })
     }
 
-    /// Bounds what a walk finds.
+    /// Sets the memory limit of a walk.
     pub fn set_budget(&mut self, budget: Budget) {
         self.room = budget.cgroups();
     }
@@ -123,8 +127,8 @@ impl CgroupResolver {
         self.tree().0
     }
 
-    /// The same, and whether all were within the limits ([`limits::CGROUPS`], [`limits::CGROUPS_SHARE`]).
-    /// [`look_up`](Self::look_up) finds the others.
+    /// Every cgroup as in [`seed`](Self::seed), and whether all were within the limits ([`limits::CGROUPS`],
+    /// [`limits::CGROUPS_SHARE`]). [`look_up`](Self::look_up) finds the others.
     pub fn tree(&self) -> (Vec<Cgroup>, bool) {
         let root = self.dir.metadata().map(|meta| CgroupId(meta.ino()));
         let mut found: Vec<_> = root.into_iter().map(|id| Cgroup { id, path: self.mount.path_of(b"") }).collect();
@@ -160,22 +164,23 @@ impl CgroupResolver {
         path.map(|path| Cgroup { id, path })
     }
 
-    /// By handle; by a walk from the first refusal on.
+    /// Looks up a cgroup by handle. After the first refusal, by a walk.
     fn open(&mut self, id: CgroupId) -> Option<Vec<u8>> {
         match open_by_id(&self.dir, id) {
             Ok(cgroup) => {
                 let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
-                // Either it was removed since it was opened, or somebody made one of such a name.
+                // The link ends with " (deleted)" if the cgroup was removed after it was opened, or if a cgroup has
+                // such a name.
                 let named_so = fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
                 let link = link.as_os_str().as_bytes();
                 self.mount.path_at(if named_so { link } else { link.strip_suffix(b" (deleted)").unwrap_or(link) })
             }
-            // EOPNOTSUPP, EINVAL: no handles of kernfs (before 5.5), or none of this kind.
+            // EOPNOTSUPP, EINVAL: kernfs has no handles (before 5.5), or none of this type.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EINVAL)) => {
                 self.by_handle = Access::Refused;
                 self.walk(id)
             }
-            // ESTALE: it is gone.
+            // ESTALE: the cgroup was removed.
             Err(_) => None,
         }
     }
@@ -190,14 +195,14 @@ impl CgroupResolver {
     }
 }
 
-/// The cgroups right below one, with their paths below the mount. The entries' inode numbers are the ids.
+/// The children of a cgroup, with their paths below the mount. The inode numbers of the entries are the ids.
 fn children(mount: &Path, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
     let dir = if parent.is_empty() {
         mount.to_owned()
     } else {
         mount.join(OsString::from_vec(parent.strip_prefix(b"/").unwrap_or(parent).to_vec()))
     };
-    // Gone meanwhile, or not ours to list.
+    // The cgroup was removed, or may not be listed.
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let entries = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().as_bytes()].concat())).collect()
@@ -207,18 +212,18 @@ fn children(mount: &Path, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
     point: PathBuf,
-    /// What stands before the paths below it: the cgroup that it shows at its root; empty for the hierarchy's root.
+    /// The prefix of the paths below the mount: the cgroup at the mount's root; empty for the root of the hierarchy.
     root: Vec<u8>,
 }
 
 impl Mount {
-    /// The path of the cgroup at `below` the mount (`/a/b`, or nothing).
+    /// The path of the cgroup at `below` in the mount (`/a/b`, or empty).
     fn path_of(&self, below: &[u8]) -> Vec<u8> {
         let path = [&self.root, below].concat();
         if path.is_empty() { b"/".to_vec() } else { path }
     }
 
-    /// The path of the cgroup whose directory is at `absolute`; `None` when that is not below the mount.
+    /// The path of the cgroup with the directory `absolute`; `None` if it is not below the mount.
     fn path_at(&self, absolute: &[u8]) -> Option<Vec<u8>> {
         let point = self.point.as_os_str().as_bytes();
         let below = absolute.strip_prefix(point.strip_suffix(b"/").unwrap_or(point))?;
@@ -226,7 +231,8 @@ impl Mount {
     }
 }
 
-/// The v2 hierarchy's mounts in /proc/self/mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+/// The mounts of the v2 hierarchy in /proc/self/mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE
+/// OPTIONS`.
 fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
@@ -238,7 +244,7 @@ fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     })
 }
 
-/// mountinfo writes white space and backslashes as `\` and three octal digits.
+/// Undoes the escapes of mountinfo: white space and backslashes are `\` and three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -255,7 +261,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `struct file_handle` with the 8 bytes of a kernfs id.
+/// `struct file_handle` with the eight bytes of a kernfs id.
 #[repr(C)]
 struct KernfsHandle {
     handle_bytes: u32,
@@ -266,16 +272,16 @@ struct KernfsHandle {
 fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
     let mut handle = KernfsHandle { handle_bytes: 8, handle_type: FILEID_KERNFS, id: id.0.to_ne_bytes() };
     let flags = libc::O_PATH | libc::O_CLOEXEC;
-    // SAFETY: the handle is laid out as `struct file_handle`, as long as it says, and lives through the call.
+    // SAFETY: `handle` is live, has the layout of `struct file_handle`, and `handle_bytes` is the size of its id.
     let fd = unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &mut handle, flags) };
     match i32::try_from(fd) {
-        // SAFETY: the descriptor was just opened and belongs to nobody else.
+        // SAFETY: open_by_handle_at(2) returned this descriptor, and nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Ids asked for in vain, [`VANISHED`] at most.
+/// The ids of removed cgroups, at most [`VANISHED`].
 #[derive(Debug, Default)]
 struct Vanished {
     ids: FxHashSet<CgroupId>,
@@ -362,7 +368,7 @@ mod tests {
         assert_eq!((vanished.ids.len(), vanished.oldest_first.len()), (VANISHED, VANISHED));
     }
 
-    /// `None`, said aloud, where there is no v2 hierarchy here.
+    /// `None`, with a message, if there is no v2 hierarchy.
     fn resolver() -> Option<CgroupResolver> {
         CgroupResolver::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()
     }
@@ -394,7 +400,7 @@ mod tests {
         assert!(resolver.vanished.contains(never));
     }
 
-    /// A cgroup of our own, gone at the end. `None`, said aloud, without the right to make one.
+    /// A cgroup for a test, removed on drop. `None`, with a message, if it cannot be created.
     struct Made(PathBuf);
 
     impl Made {

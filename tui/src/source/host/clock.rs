@@ -5,19 +5,21 @@ use crate::frame::host::Clock;
 use std::sync::OnceLock;
 use tracetui_shared::time::BootNanos;
 
-/// `PROC_TIME_INIT_INO`: the inum of the initial time namespace.
+/// `PROC_TIME_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the inum of the
+/// initial time namespace.
 const INITIAL_TIME_NS: &str = "time:[4026531834]";
 
-/// Samples that are taken; the tightest one counts. One suffices unless the machine takes the CPU away in it.
+/// The number of samples, of which the tightest counts. One would suffice if the thread were never preempted within it.
 const SAMPLES: usize = 8;
 
-/// CLOCK_BOOTTIME as the probes stamp it: of the initial time namespace, whichever we are in.
+/// CLOCK_BOOTTIME of the initial time namespace, as the probes read it, in whichever time namespace tracetui runs.
 pub(crate) fn now_boot() -> BootNanos {
     BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
 }
 
-/// The offset between the clocks now: CLOCK_REALTIME is sampled between two reads of CLOCK_BOOTTIME, a few times, and
-/// the pair that lies closest together counts. It is off by half their distance at most (tens of nanoseconds).
+/// The current offset between the clocks. CLOCK_REALTIME is sampled between two reads of CLOCK_BOOTTIME, several times;
+/// the sample with the closest pair of reads counts. The error is at most half their distance (tens of nanoseconds).
 pub(crate) fn sample() -> Clock {
     let (_, offset) = (0..SAMPLES)
         .map(|_| {
@@ -31,17 +33,17 @@ pub(crate) fn sample() -> Clock {
     Clock { offset_ns: offset + namespace_offset_ns() }
 }
 
-/// Seconds that local time is ahead of UTC at a time (seconds since 1970), by TZ or /etc/localtime as they are now.
-/// 0 when the C library cannot tell.
+/// Seconds that local time is ahead of UTC at a time (seconds since 1970), by the current TZ or /etc/localtime. 0 if
+/// the C library cannot convert the time.
 pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
     unsafe extern "C" {
         fn tzset();
     }
-    // SAFETY: tzset(3) takes nothing; it reads the environment, which tracetui never changes.
+    // SAFETY: tzset(3) has no arguments. It reads the environment, which tracetui never changes.
     unsafe { tzset() };
-    // SAFETY: all bytes zero is a valid `tm`: integers and a pointer that is not followed.
+    // SAFETY: `tm` consists of integers and a pointer, for which all zeros is a valid value.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to values that live through the call.
+    // SAFETY: both pointers refer to live variables.
     let told = unsafe { libc::localtime_r(&unix_s, &mut local) };
     if told.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
 }
@@ -51,12 +53,12 @@ pub(crate) fn local_offset_now_s() -> i32 {
     local_offset_s(read_clock(libc::CLOCK_REALTIME) / 1_000_000_000)
 }
 
-/// What our time namespace adds to CLOCK_BOOTTIME, and to the start times in /proc; the probes do not see it. Read
-/// once: a process changes its own time namespace only on purpose, and this one does not.
+/// The offset that tracetui's time namespace adds to CLOCK_BOOTTIME and to the start times in /proc. The probes do not
+/// see it. It is read once: a process changes its own time namespace only by intention, and tracetui does not.
 pub(crate) fn namespace_offset_ns() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| {
-        // No such link: a kernel without time namespaces (before 5.6).
+        // The link does not exist on a kernel without time namespaces (before 5.6).
         match std::fs::read_link("/proc/self/ns/time") {
             Ok(link) if link.as_os_str() != INITIAL_TIME_NS => {
                 parse_offsets(&read_bounded("/proc/self/timens_offsets", 4096).unwrap_or_default()).unwrap_or(0)
@@ -66,7 +68,7 @@ pub(crate) fn namespace_offset_ns() -> i64 {
     })
 }
 
-/// The boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`, in nanoseconds.
+/// Parses the boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`. Returns nanoseconds.
 fn parse_offsets(text: &[u8]) -> Option<i64> {
     let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"boottime"))?;
     let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
@@ -81,8 +83,8 @@ fn boot_ns() -> i64 {
 
 fn read_clock(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a value that lives through the call. It fails for clocks that the kernel lacks only,
-    // and it has had both since 2.6.39.
+    // SAFETY: `time` is a live `timespec`. The call only fails for a clock that the kernel does not have, and kernels
+    // have both since 2.6.39.
     unsafe { libc::clock_gettime(clock, &mut time) };
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

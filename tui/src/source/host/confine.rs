@@ -3,9 +3,9 @@
 use super::machine::{Capabilities, Capability};
 use std::io;
 
-/// What is kept: BPF commands on maps and programs (`CAP_BPF`, `CAP_PERFMON`), symbols (`CAP_SYSLOG`), /proc of other users
-/// (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, the latter also for cgroups by handle), and to take back CPU time that
-/// was lent (`CAP_SYS_NICE`).
+/// The capabilities that a trace needs while it runs. `CAP_BPF` and `CAP_PERFMON` are for BPF commands on maps and
+/// programs, `CAP_SYSLOG` for symbols. `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` are for /proc of other users; the
+/// latter is also for cgroups by handle. `CAP_SYS_NICE` restores the lowered priority.
 pub(crate) const KEPT: Capabilities = Capabilities(0)
     .with(Capability::DacReadSearch)
     .with(Capability::SysPtrace)
@@ -14,7 +14,9 @@ pub(crate) const KEPT: Capabilities = Capabilities(0)
     .with(Capability::Perfmon)
     .with(Capability::Bpf);
 
-/// `_LINUX_CAPABILITY_VERSION_3`, include/uapi/linux/capability.h: two words a set.
+/// `_LINUX_CAPABILITY_VERSION_3`
+/// ([include/uapi/linux/capability.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/capability.h)):
+/// two words per set.
 const VERSION: u32 = 0x2008_0522;
 
 #[repr(C)]
@@ -31,24 +33,26 @@ struct Word {
     inheritable: u32,
 }
 
-/// Keeps of the calling thread's capabilities only those in `kept`, for good, and forbids gaining any by an exec
-/// (`PR_SET_NO_NEW_PRIVS`). Threads started afterwards inherit that; those that run already do not.
+/// Permanently reduces the capabilities of the calling thread to those in `kept`, and forbids gaining others by an exec
+/// (`PR_SET_NO_NEW_PRIVS`). Threads started afterwards inherit this; running threads are not affected.
 ///
 /// # Errors
-/// What the kernel says; then nothing was given up.
+/// The error of the kernel. If capset(2) fails, nothing was changed.
 pub(crate) fn confine(kept: Capabilities) -> io::Result<()> {
     let mut words = [Word::default(); 2];
     let mut header = Header { version: VERSION, pid: 0 };
-    // SAFETY: capget(2) writes two words, as version 3 says; both pointers live through the call.
+    // SAFETY: capget(2) writes two words per set with version 3, which is the size of `words`. Both pointers refer to
+    // live local variables.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) })?;
     for (word, kept) in words.iter_mut().zip([kept.0 as u32, (kept.0 >> 32) as u32]) {
         word.effective &= kept;
         word.permitted &= kept;
         word.inheritable = 0;
     }
-    // SAFETY: capset(2) reads two words, as version 3 says; both pointers live through the call.
+    // SAFETY: capset(2) reads two words per set with version 3, which is the size of `words`. Both pointers refer to
+    // live local variables.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, words.as_ptr()) })?;
-    // SAFETY: prctl(2) with plain numbers.
+    // SAFETY: this prctl(2) option takes numbers only, so it accesses no memory.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
 }
 
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_confined_thread_has_only_what_is_kept() {
-        // In a thread of its own: it is for good.
+        // In a separate thread, because the effect is permanent.
         let left = std::thread::spawn(|| {
             confine(KEPT).expect("capabilities can always be given up");
             std::fs::read_to_string("/proc/thread-self/status").expect("readable")

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::OnceLock;
 
-/// Descriptors that suffice: some 110 for the probes while they are loaded, and those that were open at the start.
+/// A sufficient number of descriptors: about 110 for the probes while they are loaded, and those that were open at the
+/// start.
 const ENOUGH: libc::rlim_t = 256;
 
 /// The limit is too low, and cannot be raised.
@@ -11,7 +12,7 @@ const ENOUGH: libc::rlim_t = 256;
 #[error("the limit of open files is {0}; tracing needs {ENOUGH}: run ulimit -n {ENOUGH} first")]
 pub struct TooFew(u64);
 
-/// What the limit was before it was raised.
+/// The limit before it was raised.
 static BEFORE: OnceLock<libc::rlimit> = OnceLock::new();
 
 /// Raises the limit if it is too low. A COMMAND gets the limit of the shell: [`before`].
@@ -20,12 +21,12 @@ static BEFORE: OnceLock<libc::rlimit> = OnceLock::new();
 /// If it is too low and cannot be raised.
 pub fn make_room() -> Result<(), TooFew> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a place for the limit.
+    // SAFETY: `limit` is a live `rlimit`, which the call fills.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 || limit.rlim_cur >= ENOUGH {
         return Ok(());
     }
     let raised = libc::rlimit { rlim_cur: ENOUGH, rlim_max: limit.rlim_max.max(ENOUGH) };
-    // SAFETY: a whole limit.
+    // SAFETY: `raised` is a live `rlimit`.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } != 0 {
         return Err(TooFew(limit.rlim_cur));
     }
@@ -33,7 +34,7 @@ pub fn make_room() -> Result<(), TooFew> {
     Ok(())
 }
 
-/// The limit of the shell, if it was raised.
+/// The limit that the shell set, if it was raised.
 pub fn before() -> Option<libc::rlimit> {
     BEFORE.get().copied()
 }
@@ -43,7 +44,7 @@ pub fn before() -> Option<libc::rlimit> {
 /// # Errors
 /// The error of the kernel.
 pub fn set(limit: &libc::rlimit) -> io::Result<()> {
-    // SAFETY: a whole limit.
+    // SAFETY: `limit` is a reference to an `rlimit`, so it is valid for the call.
     match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

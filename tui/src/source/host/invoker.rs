@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use tracetui_shared::id::{Gid, Uid};
 
-/// The most supplementary groups that the kernel takes (`NGROUPS_MAX`).
+/// The maximum of supplementary groups (`NGROUPS_MAX`,
+/// [include/uapi/linux/limits.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/limits.h)).
 const GROUPS_MAX: usize = 65_536;
 
-/// Bytes of the largest account that is read.
+/// The maximum size of an account in bytes.
 const ACCOUNT_MAX: usize = 1 << 20;
 
 /// The user who became root.
@@ -62,7 +63,7 @@ impl Invoker {
     /// # Errors
     /// If the variables are invalid.
     pub(crate) fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
-        // SAFETY: takes no pointers.
+        // SAFETY: geteuid(2) has no arguments and cannot fail.
         let root = unsafe { libc::geteuid() } == 0;
         if !root {
             return Ok(None);
@@ -74,7 +75,7 @@ impl Invoker {
         let gid = match (variable("SUDO_GID").filter(|_| by_sudo), &account) {
             (Some(gid), _) => id("SUDO_GID", gid)?,
             (None, Some(account)) => account.gid,
-            // An account that the name service does not have has no other group that we could know of.
+            // The name service does not know the account, so no other group is known.
             (None, None) => uid,
         };
         let (name, home) = account.map_or((None, None), |account| (Some(account.name), Some(account.home)));
@@ -85,7 +86,7 @@ impl Invoker {
     }
 }
 
-/// The one user, other than root, whom the variables name.
+/// The single user other than root that the variables name.
 fn uid(
     variable: impl Fn(&str) -> Option<OsString>,
     by_name: impl Fn(&OsString) -> Option<u32>,
@@ -98,7 +99,7 @@ fn uid(
             _ => id(name, value)?,
         };
         match found {
-            // Root who became root by another one: that one knows more.
+            // This root was itself reached through another variable's user, which is more specific.
             _ if uid == 0 => {}
             Some((first, other)) if other != uid => return Err(UnknownInvoker::Contradiction { first, second: name }),
             _ => found = Some((name, uid)),
@@ -108,12 +109,12 @@ fn uid(
 }
 
 fn id(name: &'static str, value: OsString) -> Result<u32, UnknownInvoker> {
-    // The last number stands for no user: setuid(2) would take it as "unchanged".
+    // `u32::MAX` is not a user: setuid(2) treats it as "unchanged".
     let id = value.to_str().and_then(|text| text.parse().ok()).filter(|id| *id != u32::MAX);
     id.ok_or(UnknownInvoker::Value { name, value, what: "id" })
 }
 
-/// What the name service knows of a user.
+/// The entry of a user in the name service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Account {
     name: OsString,
@@ -122,25 +123,26 @@ struct Account {
     gid: u32,
 }
 
-/// By the user's number.
+/// The account with a user id.
 fn account(uid: u32) -> Option<Account> {
     look_up(|account, bytes, len, found| {
-        // SAFETY: the pointers are to live locals of the caller, and the length is the buffer's.
+        // SAFETY: `look_up` passes pointers to its live local variables, and `len` is the size of the buffer `bytes`.
         unsafe { libc::getpwuid_r(uid, account, bytes, len, found) }
     })
 }
 
-/// By the user's name.
+/// The id of the user with a name.
 fn uid_of_name(name: &OsString) -> Option<u32> {
     let name = CString::new(name.as_bytes()).ok()?;
     let account = look_up(|account, bytes, len, found| {
-        // SAFETY: as above; the name ends with NUL.
+        // SAFETY: `name` ends with NUL. `look_up` passes pointers to its live local variables, and `len` is the size of
+        // the buffer `bytes`.
         unsafe { libc::getpwnam_r(name.as_ptr(), account, bytes, len, found) }
     });
     account.map(|account| account.uid)
 }
 
-/// A place for the account, a buffer with its length, and a place for a pointer to the account; gives errno.
+/// Takes a place for the account, a buffer with its length, and a place for a pointer to the account. Returns errno.
 type Ask<'a> = dyn Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int + 'a;
 
 fn look_up(
@@ -150,7 +152,7 @@ fn look_up(
     let mut bytes = vec![0 as libc::c_char; 4096];
     loop {
         let mut found = std::ptr::null_mut();
-        // SAFETY: all zeros are a `passwd` of null pointers.
+        // SAFETY: `passwd` consists of integers and pointers, for which all zeros is a valid value.
         let mut account: libc::passwd = unsafe { std::mem::zeroed() };
         let error = ask(&raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found);
         if error == libc::ERANGE && bytes.len() < ACCOUNT_MAX {
@@ -160,20 +162,21 @@ fn look_up(
         if error != 0 || found.is_null() || account.pw_name.is_null() || account.pw_dir.is_null() {
             return None;
         }
-        // SAFETY: both are strings in `bytes`, which the call ended with NUL.
+        // SAFETY: the call succeeded, so both pointers refer to NUL-terminated strings in `bytes`, which is live.
         let (name, home) = unsafe { (CStr::from_ptr(account.pw_name), CStr::from_ptr(account.pw_dir)) };
         let owned = |text: &CStr| OsString::from_vec(text.to_bytes().to_vec());
         return Some(Account { name: owned(name), home: owned(home), uid: account.pw_uid, gid: account.pw_gid });
     }
 }
 
-/// The groups that initgroups(3) would set; where they cannot be known, the one that is.
+/// The groups that initgroups(3) would set. If they are unknown, only `gid`.
 fn groups(name: &OsString, gid: u32) -> Vec<u32> {
     let Ok(name) = CString::new(name.as_bytes()) else { return vec![gid] };
     let mut groups = vec![0; 64];
     loop {
         let mut count = libc::c_int::try_from(groups.len()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: the name ends with NUL, and `groups` has room for `count`.
+        // SAFETY: `name` ends with NUL, `groups` has room for `count` ids, and all pointers refer to live local
+        // variables.
         let fits = unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
         if fits >= 0 {
             groups.truncate(usize::try_from(count).unwrap_or(0));
@@ -227,7 +230,7 @@ mod tests {
         assert_eq!(uid_by(&[("DOAS_USER", "ana")]), Ok(Some(1000)));
         assert_eq!(uid_by(&[("PKEXEC_UID", "1001")]), Ok(Some(1001)));
         assert_eq!(uid_by(&[("DOAS_USER", "root"), ("PKEXEC_UID", "0"), ("SUDO_UID", "0")]), Ok(None));
-        // One within the other.
+        // One tool run within another.
         assert_eq!(uid_by(&[("SUDO_UID", "0"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
         assert_eq!(uid_by(&[("SUDO_UID", "1000"), ("DOAS_USER", "ana")]), Ok(Some(1000)));
     }

@@ -3,8 +3,8 @@
 
 use super::program::{self, Instruction};
 
-/// Whether programs that read the kernel's memory are refused, as they are under `lockdown=confidentiality`. `None` when
-/// no program at all may be loaded: then that tells nothing.
+/// Whether programs that read kernel memory are rejected, as under `lockdown=confidentiality`. `None` if no program can
+/// be loaded at all, so that the test shows nothing.
 pub(crate) fn reads_are_refused() -> Option<bool> {
     loads(&DOES_NOTHING).then(|| !loads(&READS))
 }
@@ -16,7 +16,7 @@ const DOES_NOTHING: [Instruction; 2] = RETURN;
 const READS: [Instruction; 7] =
     [(0xbf, 0xa1, 0, 0), (0x07, 1, 0, -8), (0xb7, 2, 0, 8), (0xb7, 3, 0, 0), (0x85, 0, 0, 113), RETURN[0], RETURN[1]];
 
-/// Whether the kernel takes a program, which is dropped at once.
+/// Whether the kernel accepts a program. The program is dropped.
 fn loads(program: &[Instruction]) -> bool {
     program::load(program).is_ok()
 }

@@ -10,13 +10,15 @@ use std::fmt;
 use std::path::Path;
 use tracetui_shared::id::{NsInum, Tgid};
 
-/// Bytes of a file that holds one value.
+/// The maximum size of a file with a single value, in bytes.
 const VALUE_MAX: u64 = 4096;
 
-/// `PROC_USER_INIT_INO`: the initial user namespace, whose capabilities are the only ones that count for BPF.
+/// `PROC_USER_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the initial user
+/// namespace. BPF checks capabilities only in this namespace.
 const INITIAL_USER_NS: &str = "user:[4026531837]";
 
-/// The parent of all kernel threads, in the initial pid namespace.
+/// The process id of kthreadd, the parent of all kernel threads, in the initial pid namespace.
 const KTHREADD: u32 = 2;
 
 /// The result of uname(2).
@@ -31,11 +33,11 @@ pub struct Uname {
 }
 
 impl Uname {
-    /// Asks the kernel.
+    /// Calls uname(2).
     pub fn read() -> Uname {
-        // SAFETY: all bytes zero is a valid `utsname`: arrays of characters.
+        // SAFETY: `utsname` consists of arrays of characters, for which all zeros is a valid value.
         let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is to a value that lives through the call.
+        // SAFETY: `name` is a live `utsname`, which the call fills.
         if unsafe { libc::uname(&mut name) } != 0 {
             return Uname::default();
         }
@@ -47,28 +49,27 @@ impl Uname {
     }
 }
 
-/// A kernel's version, as far as it is compared: `6.18` of `6.18.44-generic`.
+/// The compared part of a kernel version: `6.18` of `6.18.44-generic`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Release {
-    /// The first number.
+    /// The major version.
     pub major: u32,
-    /// The second.
+    /// The minor version.
     pub minor: u32,
 }
 
 impl Release {
-    /// The running kernel's; `None` when it does not begin with two numbers. What a kernel can do it says itself, more
-    /// truly than its number: distributions take changes back into older kernels.
+    /// The version of the running kernel; `None` if it does not start with two numbers. A test of a feature is more
+    /// reliable than the version, because distributions backport changes to older kernels.
     pub(crate) fn running() -> Option<Release> {
         Release::parse(&Uname::read().release)
     }
 
-    /// A version.
     pub(crate) const fn new(major: u32, minor: u32) -> Release {
         Release { major, minor }
     }
 
-    /// Reads the beginning of `uname -r`.
+    /// Parses the start of `uname -r`.
     pub(crate) fn parse(text: &str) -> Option<Release> {
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         Some(Release { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
@@ -93,7 +94,7 @@ pub enum Lockdown {
 }
 
 impl Lockdown {
-    /// The kernel's name of it.
+    /// The name in the file.
     pub const fn name(self) -> &'static str {
         match self {
             Lockdown::None => "none",
@@ -102,7 +103,7 @@ impl Lockdown {
         }
     }
 
-    /// Reads the file's text: all names, that in force in brackets.
+    /// Parses the content of the file: all modes, with the current one in brackets.
     fn parse(text: &[u8]) -> Option<Lockdown> {
         let text = str::from_utf8(text).ok()?;
         let name = text.split_once('[')?.1.split_once(']')?.0;
@@ -112,7 +113,7 @@ impl Lockdown {
 
 macro_rules! capabilities {
     ($($variant:ident = $number:literal $name:literal;)*) => {
-        /// A capability; the discriminant is the kernel's number.
+        /// A capability. The discriminant is the number in the kernel.
         #[allow(missing_docs)]
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +123,7 @@ macro_rules! capabilities {
             /// Every capability, by number.
             pub const ALL: &[Capability] = &[$(Capability::$variant,)*];
 
-            /// Its name (`CAP_BPF`).
+            /// The name (`CAP_BPF`).
             pub const fn name(self) -> &'static str {
                 match self { $(Capability::$variant => $name,)* }
             }
@@ -174,28 +175,28 @@ capabilities! {
     CheckpointRestore = 40 "CAP_CHECKPOINT_RESTORE";
 }
 
-/// A set of capabilities: bit n is the kernel's number n.
+/// A set of capabilities: bit n is the capability with the number n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities(pub u64);
 
 impl Capabilities {
-    /// Whether one is in it.
+    /// Whether the set contains a capability.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u8) != 0
     }
 
-    /// The set with one more.
+    /// The set with another capability.
     #[must_use]
     pub const fn with(self, capability: Capability) -> Capabilities {
         Capabilities(self.0 | 1 << capability as u8)
     }
 
-    /// Names of those in it, by number; later ones than [`Capability::ALL`] have none.
+    /// The names of its capabilities, by number. Capabilities beyond [`Capability::ALL`] have no names.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Capability::ALL.iter().filter(move |capability| self.has(**capability)).map(|capability| capability.name())
     }
 
-    /// The `CapEff` line of /proc/PID/status.
+    /// Parses the `CapEff` line of /proc/PID/status.
     fn parse(status: &[u8]) -> Option<Capabilities> {
         let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
         u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
@@ -207,28 +208,29 @@ impl Capabilities {
 pub struct Machine {
     /// Names and versions.
     pub uname: Uname,
-    /// /proc/sys/kernel/random/boot_id; empty when not readable.
+    /// The id of the boot, from /proc/sys/kernel/random/boot_id; empty if it cannot be read.
     pub boot_id: String,
-    /// Possible CPUs: how many values a per-CPU map has.
+    /// The number of possible CPUs, which is the number of values per element of a per-CPU map.
     pub cpus: u32,
-    /// Our own pid namespace; 0 when not known.
+    /// The pid namespace of tracetui; 0 if unknown.
     pub pid_ns: NsInum,
-    /// Our own process in the initial pid namespace according to /proc, or why /proc is not usable.
+    /// The process id of tracetui in the initial pid namespace according to /proc, or the reason why /proc is not
+    /// usable.
     pub own: Result<Tgid, Unusable>,
-    /// Whether we are in the initial user namespace; true if unknown.
+    /// Whether tracetui is in the initial user namespace; true if unknown.
     pub initial_user_ns: bool,
     /// Effective capabilities; `None` without /proc.
     pub capabilities: Option<Capabilities>,
-    /// Whether /proc hides other users' processes from us (`hidepid`): tested with a process that always exists.
+    /// Whether /proc hides other users' processes from tracetui (`hidepid`): tested with a process that always exists.
     pub hides_processes: bool,
-    /// `None` where the kernel has no lockdown. Where securityfs is not mounted, only
-    /// [`Confidentiality`](Lockdown::Confidentiality) is known, by trying.
+    /// The lockdown mode; `None` if the kernel has no lockdown. If securityfs is not mounted, only
+    /// [`Confidentiality`](Lockdown::Confidentiality) can be detected, by a test.
     pub lockdown: Option<Lockdown>,
     /// Whether sysfs is mounted.
     pub has_sysfs: bool,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
-    /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2 (then symbols have no addresses, for root neither).
+    /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
     pub kptr_restrict: Option<i32>,
     /// /proc/sys/kernel/perf_event_paranoid.
     pub perf_event_paranoid: Option<i32>,
@@ -264,7 +266,7 @@ impl Machine {
         }
     }
 
-    /// The host frame. An own process id that is not known is 0.
+    /// The host frame. An unknown process id of tracetui is 0.
     pub fn host(&self) -> Host {
         Host {
             name: self.uname.node.clone(),
@@ -278,17 +280,18 @@ impl Machine {
     }
 }
 
-/// How many CPUs the machine may ever have: what `num_possible_cpus()` is in the kernel.
+/// The number of CPUs that can ever be online: `num_possible_cpus()`
+/// ([include/linux/cpumask.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/cpumask.h)).
 pub(crate) fn possible_cpus() -> u32 {
     let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| count_cpus(&text));
     listed.unwrap_or_else(|| {
-        // SAFETY: sysconf(3) takes a number and touches no memory of ours.
+        // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
         let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
         u32::try_from(configured).unwrap_or(1).max(1)
     })
 }
 
-/// A list of CPUs: `0-3,8,10-11`.
+/// Counts the CPUs of a list: `0-3,8,10-11`.
 fn count_cpus(text: &[u8]) -> Option<u32> {
     let mut count = 0u32;
     for range in text.trim_ascii().split(|b| *b == b',') {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// Whether the kernel has the BPF ring buffer (5.8+). `None` when it lets us make no map at all.
+/// Whether the kernel has the BPF ring buffer (5.8+). `None` if no map can be created at all.
 pub(crate) fn ring_buffer() -> Option<bool> {
     match make_ring() {
         Ok(()) => Some(true),
@@ -12,23 +12,22 @@ pub(crate) fn ring_buffer() -> Option<bool> {
     }
 }
 
-/// Whether maps count against the limit of locked memory, as they do before 5.11; from then on they are charged to the
-/// cgroup. `None` when the kernel lets us make none. The limit is 0 for the moment of the trial: nothing of ours may lock
-/// memory meanwhile.
+/// Whether maps count against the limit of locked memory, as before 5.11. Later kernels charge them to the cgroup.
+/// `None` if no map can be created. The limit is 0 during the test, so no other thread may lock memory meanwhile.
 pub(crate) fn are_locked() -> Option<bool> {
     make_ring().ok()?;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a whole rlimit.
+    // SAFETY: `limit` is a live `rlimit`, which the call fills.
     if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
         return None;
     }
     let none = libc::rlimit { rlim_cur: 0, ..limit };
-    // SAFETY: the pointer is to a whole rlimit. The soft limit may be set to anything up to the hard one.
+    // SAFETY: `none` is a live `rlimit`. The soft limit may have any value up to the hard one.
     if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const none) } != 0 {
         return None;
     }
     let made = make_ring();
-    // SAFETY: as above.
+    // SAFETY: `limit` is a live `rlimit`, with the values that getrlimit(2) returned.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
     match made {
         Ok(()) => Some(false),
@@ -36,7 +35,7 @@ pub(crate) fn are_locked() -> Option<bool> {
     }
 }
 
-/// The `BPF_MAP_CREATE` member of `union bpf_attr`, as far as it is used.
+/// The used start of the `BPF_MAP_CREATE` member of `union bpf_attr`.
 #[repr(C)]
 struct CreateAttr {
     map_type: u32,
@@ -46,11 +45,11 @@ struct CreateAttr {
     map_flags: u32,
 }
 
-/// Makes a ring buffer of a page, which is dropped at once.
+/// Creates a ring buffer of one page, and drops it.
 fn make_ring() -> io::Result<()> {
     const BPF_MAP_CREATE: libc::c_int = 0;
     const BPF_MAP_TYPE_RINGBUF: u32 = 27;
-    // SAFETY: takes and gives numbers.
+    // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let attr = CreateAttr {
         map_type: BPF_MAP_TYPE_RINGBUF,
@@ -59,12 +58,12 @@ fn make_ring() -> io::Result<()> {
         max_entries: u32::try_from(page).unwrap_or(4096),
         map_flags: 0,
     };
-    // SAFETY: `attr` is as the command wants it, and as long as it says.
+    // SAFETY: `attr` is live, has the layout of the `BPF_MAP_CREATE` member, and `size_of::<CreateAttr>()` is its size.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<CreateAttr>()) };
     let Some(fd) = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0) else {
         return Err(io::Error::last_os_error());
     };
-    // SAFETY: a descriptor that the kernel has just given, and nobody else knows of.
+    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(())
 }
@@ -77,7 +76,7 @@ mod tests {
     fn the_limit_of_locked_memory_is_as_it_was() {
         let limit = || {
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: the pointer is to a whole rlimit.
+            // SAFETY: `limit` is a live `rlimit`, which the call fills.
             assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) }, 0);
             (limit.rlim_cur, limit.rlim_max)
         };

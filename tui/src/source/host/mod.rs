@@ -18,19 +18,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// A file's first `most` bytes. Files that others write are never read without a bound.
+/// The first `most` bytes of a file. Files that other processes write are never read without a limit.
 fn read_bounded(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Text without the white space around it: how the kernel writes single values.
+/// Text without surrounding white space, which the kernel appends to single values.
 fn trimmed(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
-/// A decimal number; anything else is none.
+/// Parses a decimal number.
 fn decimal<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }

@@ -19,11 +19,11 @@ const OWN_TGID: [Instruction; 3] = [(0x85, 0, 0, 14), (0x77, 0, 0, 32), (0x95, 0
 struct RunAttr {
     program: u32,
     retval: u32,
-    /// Data, repetitions, context, flags, CPU: none.
+    /// No data, repetitions, context, flags or CPU.
     rest: [u64; 8],
 }
 
-/// The program that knows the id of the process that runs it.
+/// The program that returns the id of the process that runs it.
 #[derive(Debug)]
 pub(crate) struct OwnId {
     program: OwnedFd,
@@ -33,32 +33,34 @@ impl OwnId {
     /// Loads the program.
     ///
     /// # Errors
-    /// When the kernel refuses it: without CAP_BPF and CAP_PERFMON.
+    /// If the kernel rejects it: without CAP_BPF and CAP_PERFMON.
     pub(crate) fn load() -> io::Result<OwnId> {
         Ok(OwnId { program: program::load(&OWN_TGID)? })
     }
 
-    /// The descriptor, for [`ask`] after a fork. It is closed by an exec.
+    /// The descriptor, for [`ask`] after a fork. An exec closes it.
     pub(crate) fn fd(&self) -> RawFd {
         self.program.as_raw_fd()
     }
 
-    /// The calling process's id; `None` before 5.10, which cannot run such a program on demand.
+    /// The id of the calling process; `None` before 5.10, where such a program cannot be run on demand.
     pub(crate) fn get(&self) -> Option<u32> {
         ask(self.fd())
     }
 }
 
-/// The calling process's id, by the descriptor of an [`OwnId`]. One system call: also for a process that was just forked.
+/// The id of the calling process, by the descriptor of an [`OwnId`]. It makes only one system call, so it is safe after
+/// a fork.
 pub(crate) fn ask(program: RawFd) -> Option<u32> {
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
     let mut attr = RunAttr { program: u32::try_from(program).ok()?, ..RunAttr::default() };
-    // SAFETY: `attr` is as the command wants it, and lives through the call, which writes to it.
+    // SAFETY: `attr` is live, writable, has the layout of the `BPF_PROG_TEST_RUN` member, and `size_of::<RunAttr>()` is
+    // its size.
     let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>()) };
     (done == 0 && attr.retval != 0).then_some(attr.retval)
 }
 
-/// Our own id: by the kernel, else by /proc; `None` where neither has it.
+/// The process id of tracetui from the kernel, else from /proc; `None` if both fail.
 pub(crate) fn own_tgid() -> Option<Tgid> {
     static OWN: OnceLock<Option<Tgid>> = OnceLock::new();
     *OWN.get_or_init(|| {
@@ -76,7 +78,7 @@ mod tests {
     fn the_kernel_and_proc_agree() {
         match (OwnId::load(), procfs::initial_self()) {
             (Ok(own), Ok(by_proc)) => assert_eq!(own.get(), Some(by_proc.0)),
-            // Past the capture of the test harness.
+            // Written to stderr directly, because the test harness captures `eprintln!`.
             (own, by_proc) => {
                 let _ = writeln!(io::stderr(), "not compared: {:?}, {by_proc:?}", own.err());
             }

@@ -5,44 +5,44 @@ use super::machine::{Capabilities, Capability, Lockdown, Machine};
 use super::maps;
 use crate::arch;
 
-/// Where the probes' offsets come from.
+/// The source of the probes' offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BtfSource {
     /// The kernel's own BTF.
     Kernel,
-    /// A file (`--btf`): the kernel has none of its own.
+    /// A file (`--btf`): the kernel has no BTF.
     File,
-    /// Nowhere: the kernel has none.
+    /// None: the kernel has no BTF.
     Nowhere,
-    /// Nowhere: sysfs, which has the kernel's own, is not mounted.
+    /// None: sysfs, which contains the kernel's BTF, is not mounted.
     NoSysfs,
 }
 
-/// What the verdict rests on.
+/// The facts on which the verdict is based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Whether the probes know the machine's architecture, and this binary was built for it.
+    /// Whether the probes support the machine's architecture, and this binary was built for it.
     pub arch_known: bool,
-    /// Whether the kernel has the BPF ring buffer; `None` when not known.
+    /// Whether the kernel has the BPF ring buffer; `None` if unknown.
     pub ring_buffer: Option<bool>,
-    /// Whether BPF maps count against the limit of locked memory; `None` when not known.
+    /// Whether BPF maps count against the limit of locked memory; `None` if unknown.
     pub maps_are_locked: Option<bool>,
-    /// Effective capabilities; `None` when not known.
+    /// The effective capabilities; `None` if unknown.
     pub capabilities: Option<Capabilities>,
-    /// Whether we are in the initial user namespace.
+    /// Whether tracetui is in the initial user namespace.
     pub initial_user_ns: bool,
     /// Whether /proc shows the processes of the initial pid namespace.
     pub initial_pid_ns: bool,
-    /// Whether that /proc hides processes from us.
+    /// Whether that /proc hides processes from tracetui.
     pub hides_processes: bool,
-    /// `None` when not known.
+    /// The lockdown mode; `None` if unknown.
     pub lockdown: Option<Lockdown>,
-    /// Where offsets come from.
+    /// The source of the probes' offsets.
     pub btf: BtfSource,
 }
 
 impl Facts {
-    /// The facts of a machine; `btf_file`: whether the user named a BTF.
+    /// The facts of a machine. `btf_file`: whether the user specified a BTF file.
     pub(crate) fn of(machine: &Machine, btf_file: bool) -> Facts {
         Facts {
             arch_known: arch::here().is_some_and(|arch| arch.name == machine.uname.machine),
@@ -102,7 +102,7 @@ pub(crate) fn verdict(facts: &Facts) -> Vec<Cause> {
     causes
 }
 
-/// Whether nothing can be traced.
+/// Whether a cause prevents tracing completely.
 pub(crate) fn is_fatal(causes: &[Cause]) -> bool {
     causes.iter().any(|cause| cause.severity == Severity::Fatal)
 }
@@ -174,7 +174,8 @@ fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
 }
 
 fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
-    // Not known: then trying tells. In another user namespace: they say nothing.
+    // If unknown, an attempt shows what is missing. In another user namespace, the capabilities have no meaning for
+    // BPF.
     let Some(held) = facts.capabilities.filter(|_| facts.initial_user_ns) else { return };
     let mut lacks = |wanted: Capability, severity, why: &str, remedy: &str| {
         if !held.has(wanted) {
@@ -182,7 +183,9 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
             causes.push(Cause { severity, what, missing: Some(wanted), remedy: remedy.to_owned() });
         }
     };
-    // CAP_SYS_ADMIN contains both (bpf_capable(), perfmon_capable()).
+    // CAP_SYS_ADMIN includes both:
+    // [`bpf_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h),
+    // [`perfmon_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h).
     if !held.has(Capability::SysAdmin) {
         lacks(Capability::Bpf, Severity::Fatal, "cannot load BPF programs", SETCAP);
         lacks(Capability::Perfmon, Severity::Fatal, "cannot attach BPF programs or read kernel memory", SETCAP);

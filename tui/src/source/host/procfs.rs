@@ -17,19 +17,23 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
-/// `PROC_PID_INIT_INO`: the inum of the initial pid namespace, whose ids the probes give.
+/// `PROC_PID_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the inum of the
+/// initial pid namespace, to which the ids of the probes belong.
 pub(crate) const INITIAL_PID_NS: NsInum = NsInum(4_026_531_836);
 
-/// `PF_KTHREAD` of `task_struct.flags`.
+/// `PF_KTHREAD` of `task_struct.flags`
+/// ([include/linux/sched.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/sched.h)).
 const PF_KTHREAD: u64 = 0x0020_0000;
 
-/// Bytes of /proc/PID/stat and /proc/PID/status that are read: all fields in use lie within.
+/// The maximum of bytes read from /proc/PID/stat and /proc/PID/status. All used fields are within.
 const FIELDS_MAX: usize = 4096;
 
-/// Bytes of /proc/PID/cgroup: a line a hierarchy (13 at most), each a path.
+/// The maximum of bytes read from /proc/PID/cgroup: one line with a path per hierarchy (at most 13).
 const CGROUPS_MAX: usize = 64 << 10;
 
-/// Bytes of a link. The kernel gives a page at most.
+/// The maximum size of a link target in bytes: the kernel returns at most a page
+/// ([`do_proc_readlink`](https://elixir.bootlin.com/linux/v6.12/source/fs/proc/base.c)).
 const LINK_MAX: usize = 4096;
 
 /// The reason why /proc does not show the processes that the probes see.
@@ -41,15 +45,15 @@ pub enum Unusable {
     /// The ids in /proc are not those that the probes see.
     #[error("tracetui is in pid namespace {ours}, and /proc is not that of the initial one")]
     Foreign {
-        /// The inum of our own pid namespace.
+        /// The inum of tracetui's pid namespace.
         ours: u32,
     },
 }
 
-/// Checks that /proc shows the initial pid namespace, and returns our own process id in it.
+/// Checks that /proc shows the initial pid namespace, and returns tracetui's process id in it.
 ///
 /// A process in the initial pid namespace finds itself only in a /proc of that namespace. A process in another
-/// namespace may have a /proc of the initial one: only there process 2 is a kernel thread, the parent of all others,
+/// namespace may have a /proc of the initial one. Only there, process 2 is a kernel thread, the parent of all others,
 /// since the kernel creates none in other namespaces. (`/proc/1/ns/pid` shows it too, but needs the permission to trace
 /// init.)
 pub(crate) fn initial_self() -> Result<Tgid, Unusable> {
@@ -64,43 +68,43 @@ pub(crate) fn initial_self() -> Result<Tgid, Unusable> {
     }
 }
 
-/// A process's id in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
+/// The id of a process in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
 pub(crate) fn outer_tgid(pid: i32) -> Option<u32> {
     let status = read_bounded(format!("/proc/{pid}/status"), FIELDS_MAX as u64).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NStgid:"))?;
     line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
 }
 
-/// The pid namespace that a `/proc/PID/ns/pid` link shows (`pid:[INUM]`).
+/// The inum of the pid namespace in a `/proc/PID/ns/pid` link (`pid:[INUM]`).
 pub(crate) fn pid_namespace(link: &str) -> Option<NsInum> {
     let link = fs::read_link(link).ok()?;
     let inum = link.as_os_str().as_bytes().strip_prefix(b"pid:[")?.strip_suffix(b"]")?;
     decimal(inum).map(NsInum)
 }
 
-/// Reads processes.
+/// Reads processes from /proc.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scanner {
     tick_ns: u64,
-    /// What our time namespace adds to the start times in /proc. Where that is no whole number of ticks, starts are
-    /// off their tick, and only the exact ones of the hook fit what the probes see.
+    /// The offset that tracetui's time namespace adds to the start times in /proc. If it is not a whole number of
+    /// ticks, start times from /proc do not match the clock ticks of the probes; only exact ones match.
     boot_offset_ns: i64,
 }
 
 impl Scanner {
-    /// A scanner, if /proc is of use ([`initial_self`]).
+    /// A scanner, if /proc is usable ([`initial_self`]).
     pub(crate) fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
-        // SAFETY: sysconf(3) takes a number and touches no memory of ours.
+        // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
         let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         let tick_ns = 1_000_000_000 / u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100);
         Ok(Scanner { tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
     }
 
-    /// Every process, parents before their children, one at a time, so that any number of them takes little room; until
-    /// `take` wants no more. `exact` may know the start of a process to the nanosecond
-    /// (`start_boottime` of its leader); where it does not, or tells of another process of that id, the start is that
-    /// of /proc, cut to the clock tick.
+    /// Passes every process to `take`, parents before their children, until `take` returns `false`. Processes are read
+    /// one at a time, so memory use is small. `exact` returns the start of a process in nanoseconds (`start_boottime`
+    /// of its leader). If it is unknown, or belongs to another process with the same id, the start is that of /proc,
+    /// rounded down to the clock tick.
     pub(crate) fn scan(
         &self,
         exact: impl Fn(u32) -> Option<u64>,
@@ -108,13 +112,14 @@ impl Scanner {
     ) -> io::Result<()> {
         let mut kin = Vec::new();
         for entry in fs::read_dir("/proc")? {
-            // The listing can fail midway only if /proc is unmounted under us: what was read still counts.
+            // The listing can only fail midway if /proc is unmounted meanwhile. The processes listed so far still
+            // count.
             let Ok(entry) = entry else { break };
             let Some(tgid) = decimal(entry.file_name().as_bytes()).map(Tgid) else { continue };
             match stat_of(tgid) {
                 Ok(stat) if stat.ended() => {}
                 Ok(stat) => kin.push(Kin { tgid, ppid: stat.ppid, start_ticks: stat.start_ticks }),
-                // Not ours to read. What else is known of it may be.
+                // The process may not be read. Other data about it may be available.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     kin.push(Kin { tgid, ..Kin::default() });
                 }
@@ -131,7 +136,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// One process. `None` when there is none of that id, or it has ended and only waits for its parent's wait(2).
+    /// A process. `None` if the id does not exist, or if the process has ended and is not yet waited for.
     pub(crate) fn process(&self, tgid: Tgid, exact: impl Fn(u32) -> Option<u64>) -> Option<ProcessSeed> {
         let dir = ProcessDir::open(tgid).ok()?;
         let exact = exact(tgid.0).map(BootNanos);
@@ -142,7 +147,7 @@ impl Scanner {
         };
         let (start, start_exact) = match &stat {
             Some(stat) => self.start(stat.start_ticks, exact),
-            // Without a start it is nobody: nothing could ever be told of this very process.
+            // Without a start, events cannot be matched with this process.
             None => (exact?, true),
         };
         let stat = stat.unwrap_or_default();
@@ -174,21 +179,21 @@ impl Scanner {
     }
 }
 
-/// A process, in [`list`].
+/// A process in [`list`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Listed {
-    /// Its process id.
+    /// The process id.
     pub tgid: Tgid,
-    /// Its parent's.
+    /// The process id of the parent.
     pub ppid: Tgid,
-    /// When it started: field 22 of /proc/PID/stat.
+    /// The start in ticks since the boot: field 22 of /proc/PID/stat.
     pub start_ticks: u64,
 }
 
-/// Every process that was not waited for yet.
+/// Every process that has not been waited for.
 ///
 /// # Errors
-/// When /proc cannot be listed, or has other ids than the probes.
+/// If /proc cannot be listed, or shows other ids than the probes.
 pub(crate) fn list() -> io::Result<Vec<Listed>> {
     initial_self().map_err(io::Error::other)?;
     let mut found = Vec::new();
@@ -200,33 +205,33 @@ pub(crate) fn list() -> io::Result<Vec<Listed>> {
     Ok(found)
 }
 
-/// Whether a process has not ended.
+/// Whether a process exists and has not ended.
 pub(crate) fn lives(tgid: u32) -> bool {
     stat_of(Tgid(tgid)).is_ok_and(|stat| !stat.ended())
 }
 
-/// An error when there is none of that id, or when it may not be read.
+/// Fails if the process does not exist or may not be read.
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
     let text = ProcessDir::open(tgid)?.read(c"stat", FIELDS_MAX)?;
     Stat::parse(&text).ok_or(io::ErrorKind::InvalidData.into())
 }
 
-/// What is used of /proc/PID/stat.
+/// The used fields of /proc/PID/stat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stat {
-    /// The leader's name; of kernel workers the longer one with what they do.
+    /// The name of the thread group leader. For kernel workers, it is longer and contains their current work.
     comm: Vec<u8>,
     state: u8,
     ppid: Tgid,
     threads: u64,
-    /// Since boot, in ticks of `_SC_CLK_TCK`.
+    /// Ticks of `_SC_CLK_TCK` since the boot.
     start_ticks: u64,
     kernel_thread: bool,
 }
 
 impl Stat {
-    /// Fields are counted from 1 in proc(5), and the name (2) may hold anything, `)` and newlines too: it ends at the
-    /// last `)`, since all after it are numbers and one letter.
+    /// Fields are counted from 1, as in proc(5). The name (field 2) can contain any byte, including `)` and newlines.
+    /// It ends at the last `)`, because only numbers and one letter follow it.
     fn parse(text: &[u8]) -> Option<Stat> {
         let open = text.iter().position(|b| *b == b'(')?;
         let close = text.iter().rposition(|b| *b == b')')?;
@@ -244,14 +249,15 @@ impl Stat {
         })
     }
 
-    /// Whether its exit was told already. A leader that ended before its other threads is a zombie too, but its
-    /// process lives.
+    /// Whether the process has ended, so that its exit event has occurred. A leader that ended before its other threads
+    /// is a zombie too, but its process still runs.
     fn ended(&self) -> bool {
         self.state == b'X' || (self.state == b'Z' && self.threads <= 1)
     }
 }
 
-/// The real ids of the lines `Uid:` and `Gid:` of /proc/PID/status: real, effective, saved, file system.
+/// The real ids from the lines `Uid:` and `Gid:` of /proc/PID/status, which contain the real, effective, saved and file
+/// system ids.
 fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
     let first = |name: &[u8]| {
         let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
@@ -260,7 +266,7 @@ fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
     Some((Uid(first(b"Uid:")?), Gid(first(b"Gid:")?)))
 }
 
-/// The v2 cgroup (line `0::PATH`); where that is only the root, the one of name=systemd, if there is any.
+/// The v2 cgroup (line `0::PATH`). If that is only the root, the name=systemd one, if any.
 fn cgroup(text: &[u8]) -> &[u8] {
     let lines = || text.split(|b| *b == b'\n');
     let unified = lines().find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
@@ -274,7 +280,7 @@ fn cgroup(text: &[u8]) -> &[u8] {
     named.unwrap_or(unified)
 }
 
-/// Each argument is followed by NUL, also when the process has written over its arguments, or they are cut.
+/// Appends a missing NUL to the last argument: the process may have overwritten its arguments, or they are truncated.
 fn arguments(mut cmdline: Vec<u8>) -> Vec<u8> {
     if cmdline.last().is_some_and(|last| *last != 0) {
         cmdline.push(0);
@@ -282,7 +288,7 @@ fn arguments(mut cmdline: Vec<u8>) -> Vec<u8> {
     cmdline
 }
 
-/// What puts processes in order.
+/// The sort key of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kin {
     tgid: Tgid,
@@ -290,7 +296,8 @@ struct Kin {
     start_ticks: u64,
 }
 
-/// Sorts by start, and where that does not tell (one tick, ids that began again at the bottom) by who begot whom.
+/// Sorts by start. If starts are equal (the same tick, with ids that wrapped around), parents come before their
+/// children.
 fn parents_first(kin: &[Kin]) -> Vec<Tgid> {
     let mut kin = kin.to_vec();
     kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
@@ -300,7 +307,7 @@ fn parents_first(kin: &[Kin]) -> Vec<Tgid> {
     let mut line = Vec::new();
     for first in 0..kin.len() {
         let mut next = Some(first);
-        // Marked on the way up: ids that changed hands during the scan can make it a circle.
+        // Entries are marked on the way up, because ids that were reused during the scan can form a cycle.
         while let Some(here) = next.filter(|here| !std::mem::replace(&mut placed[*here], true)) {
             line.push(here);
             next = place.get(&kin[here].ppid).copied();
@@ -310,7 +317,7 @@ fn parents_first(kin: &[Kin]) -> Vec<Tgid> {
     order
 }
 
-/// A process's directory in /proc, held open.
+/// An open directory /proc/PID.
 struct ProcessDir(File);
 
 impl ProcessDir {
@@ -320,14 +327,15 @@ impl ProcessDir {
         Ok(ProcessDir(File::options().read(true).custom_flags(flags).open(&path)?))
     }
 
-    /// A file's first `most` bytes. Files of /proc give all they have in one read; a short one is the last.
+    /// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last
+    /// one.
     fn read(&self, name: &CStr, most: usize) -> io::Result<Vec<u8>> {
-        // SAFETY: the name ends with NUL; the result is a descriptor or negative.
+        // SAFETY: `name` ends with NUL, and `self` owns the directory's descriptor.
         let fd = unsafe { libc::openat(self.0.as_raw_fd(), name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just opened and belongs to nobody else.
+        // SAFETY: openat(2) returned this descriptor, and nothing else owns it.
         let mut file = unsafe { File::from_raw_fd(fd) };
         let mut bytes = vec![0; most.min(FIELDS_MAX)];
         let mut len = 0;
@@ -345,18 +353,18 @@ impl ProcessDir {
         }
     }
 
-    /// What a link shows, as the kernel says it (a file that is gone ends with ` (deleted)`); empty when not readable.
+    /// The target of a link, unchanged (that of a deleted file ends with ` (deleted)`); empty if it cannot be read.
     fn link(&self, name: &CStr) -> Vec<u8> {
         let mut target = vec![0u8; LINK_MAX];
-        // SAFETY: the name ends with NUL, and the room is as long as said.
+        // SAFETY: `name` ends with NUL, and `target.len()` is the size of the buffer.
         let len =
             unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
         target.truncate(usize::try_from(len).unwrap_or(0));
         target
     }
 
-    /// The real user and group. Where they may not be read, the directory's owner: the effective ones, or root for
-    /// who may not be traced.
+    /// The real user and group. If they cannot be read, the owner of the directory: the effective ids, or root for a
+    /// process that may not be traced.
     fn owners(&self) -> (Uid, Gid) {
         let told = self.read(c"status", FIELDS_MAX).ok().and_then(|text| real_ids(&text));
         told.unwrap_or_else(|| match self.0.metadata() {
@@ -438,7 +446,7 @@ mod tests {
         let kin = |(tgid, ppid, start_ticks)| Kin { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
         let order = |of: [(u32, u32, u64); 3]| parents_first(&of.map(kin)).iter().map(|t| t.0).collect::<Vec<_>>();
         assert_eq!(order([(9, 5, 3), (5, 1, 2), (1, 0, 1)]), [1, 5, 9]);
-        // 301 was forked by 30000 after the ids began again, in the same tick.
+        // 301 was forked by 30000 after the ids wrapped around, in the same tick.
         assert_eq!(order([(301, 30000, 5), (30000, 1, 5), (1, 0, 1)]), [1, 30000, 301]);
         assert_eq!(order([(2, 3, 1), (3, 2, 1), (4, 4, 1)]), [3, 2, 4]);
     }
@@ -452,7 +460,7 @@ mod tests {
         assert_eq!(scanner.start(50, None), (BootNanos(400), false));
     }
 
-    /// `None`, said aloud, where the ids that we know of ourselves are not those in /proc.
+    /// `None`, with a message, if the ids of this process differ from those in /proc.
     fn scanner() -> Option<Scanner> {
         let scanner = Scanner::new().inspect_err(|why| eprintln!("did nothing: {why}")).ok()?;
         let ours = pid_namespace("/proc/self/ns/pid");
@@ -491,7 +499,7 @@ mod tests {
         let seeds = seeds(&scanner);
         let own = seeds.iter().find(|seed| Ok(seed.tgid) == initial_self()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
-        // SAFETY: these take nothing and cannot fail.
+        // SAFETY: getuid(2) and getgid(2) have no arguments and cannot fail.
         let ids = unsafe { (libc::getuid(), libc::getgid()) };
         assert_eq!((own.uid.0, own.gid.0), ids);
         assert_eq!(own.exe, std::env::current_exe().expect("readable").as_os_str().as_bytes());

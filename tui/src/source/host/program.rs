@@ -3,24 +3,24 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// An instruction: code, registers (source and destination), offset, immediate.
+/// An instruction: code, registers (source in the high four bits, destination in the low ones), offset, immediate.
 pub(super) type Instruction = (u8, u8, i16, i32);
 
-/// The `BPF_PROG_LOAD` member of `union bpf_attr`, as far as it is used.
+/// The used start of the `BPF_PROG_LOAD` member of `union bpf_attr`.
 #[repr(C)]
 struct LoadAttr {
     prog_type: u32,
     count: u32,
     instructions: u64,
     license: u64,
-    /// Log, kernel version, flags: none.
+    /// No log, kernel version or flags.
     rest: [u32; 6],
 }
 
 /// Loads a program of the type raw tracepoint.
 ///
 /// # Errors
-/// When the kernel refuses it.
+/// If the kernel rejects it.
 pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
@@ -38,9 +38,10 @@ pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
         license: c"GPL".as_ptr() as u64,
         rest: [0; 6],
     };
-    // SAFETY: `attr` is as the command wants it; the instructions and the license live through the call.
+    // SAFETY: `attr` is live, has the layout of the `BPF_PROG_LOAD` member, and `size_of::<LoadAttr>()` is its size.
+    // The instructions and the license outlive the call.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
     let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: a descriptor that the kernel has just given, and nobody else knows of.
+    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

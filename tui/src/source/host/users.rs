@@ -8,13 +8,13 @@ use std::ffi::{CStr, CString};
 use std::io;
 use tracetui_shared::id::{Gid, Uid};
 
-/// Bytes of /etc/passwd and of /etc/group that are read; accounts beyond show their number.
+/// The maximum of bytes read from /etc/passwd and from /etc/group. Accounts beyond are shown as numbers.
 const FILE_MAX: u64 = 16 << 20;
 
-/// Bytes of a name that is kept. useradd allows 32, the name service 256.
+/// The maximum length of a kept name in bytes. useradd allows 32, the name service 256.
 const NAME_MAX: usize = 256;
 
-/// Bytes that an account's record of the name service may take.
+/// The maximum size of an account's record from the name service, in bytes.
 const RECORD_MAX: usize = 1 << 20;
 
 /// The reason why a name has no id.
@@ -31,7 +31,7 @@ pub(crate) enum NameError {
     Service(String, io::Error),
 }
 
-/// The accounts of /etc/passwd and /etc/group, in the files' order; [`limits::ACCOUNTS`] of each at most.
+/// The accounts of /etc/passwd and /etc/group in the order of the files, at most [`limits::ACCOUNTS`] of each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccountNames {
     users: Vec<User>,
@@ -39,7 +39,7 @@ pub(crate) struct AccountNames {
 }
 
 impl AccountNames {
-    /// Reads both files. One that is not there or not readable has no accounts: numbers are shown then.
+    /// Reads both files. A file that is missing or unreadable has no accounts, and their ids are shown as numbers.
     pub(crate) fn read() -> AccountNames {
         AccountNames::parse(
             &read_bounded("/etc/passwd", FILE_MAX).unwrap_or_default(),
@@ -47,7 +47,7 @@ impl AccountNames {
         )
     }
 
-    /// Takes the texts of the files. Lines that are no accounts are skipped.
+    /// Parses the content of the files. Lines that are not accounts are skipped.
     pub(crate) fn parse(passwd: &[u8], group: &[u8]) -> AccountNames {
         AccountNames {
             users: accounts(passwd).map(|(uid, name)| User { uid: Uid(uid), name }).collect(),
@@ -55,17 +55,17 @@ impl AccountNames {
         }
     }
 
-    /// Users, each id once: where names share an id, the first is its name, as for getpwuid(3).
+    /// The users, each id once. If several names have the same id, the first one counts, as in getpwuid(3).
     pub(crate) fn users(&self) -> Vec<User> {
         first_of_each(&self.users, |user| user.uid)
     }
 
-    /// Groups, each id once.
+    /// The groups, each id once.
     pub(crate) fn groups(&self) -> Vec<Group> {
         first_of_each(&self.groups, |group| group.gid)
     }
 
-    /// A user's id by name; by the name service (which may block) if /etc/passwd does not have it.
+    /// The id of the user with a name. If /etc/passwd does not have it, the name service is asked, which may block.
     pub(crate) fn uid(&self, name: &str) -> Result<Uid, NameError> {
         if let Some(user) = self.users.iter().find(|user| user.name == name) {
             return Ok(user.uid);
@@ -77,7 +77,7 @@ impl AccountNames {
         }
     }
 
-    /// A group's id by name; by the name service (which may block) if /etc/group does not have it.
+    /// The id of the group with a name. If /etc/group does not have it, the name service is asked, which may block.
     pub(crate) fn gid(&self, name: &str) -> Result<Gid, NameError> {
         if let Some(group) = self.groups.iter().find(|group| group.name == name) {
             return Ok(group.gid);
@@ -90,7 +90,7 @@ impl AccountNames {
     }
 }
 
-/// `name:password:id:…` of each line, in both files. Lines of NIS (`+…`, `-…`) and comments are none.
+/// Parses the lines `name:password:id:…` of both files. Comments and lines of NIS (`+…`, `-…`) are skipped.
 fn accounts(text: &[u8]) -> impl Iterator<Item = (u32, String)> {
     let accounts = text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b':');
@@ -108,10 +108,11 @@ fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K)
 
 fn uid_by_service(name: &CStr) -> io::Result<Option<Uid>> {
     with_room(|room| {
-        // SAFETY: all bytes zero is a valid `passwd`: integers and pointers that are not followed.
+        // SAFETY: `passwd` consists of integers and pointers, for which all zeros is a valid value.
         let mut record: libc::passwd = unsafe { std::mem::zeroed() };
         let mut found = std::ptr::null_mut();
-        // SAFETY: the name ends with NUL, the room is as long as said, and all of them live through the call.
+        // SAFETY: `name` ends with NUL, `room.len()` is the size of the buffer, and all pointers refer to live
+        // variables.
         let errno =
             unsafe { libc::getpwnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
         (errno, (!found.is_null()).then_some(Uid(record.pw_uid)))
@@ -120,23 +121,24 @@ fn uid_by_service(name: &CStr) -> io::Result<Option<Uid>> {
 
 fn gid_by_service(name: &CStr) -> io::Result<Option<Gid>> {
     with_room(|room| {
-        // SAFETY: all bytes zero is a valid `group`: integers and pointers that are not followed.
+        // SAFETY: `group` consists of integers and pointers, for which all zeros is a valid value.
         let mut record: libc::group = unsafe { std::mem::zeroed() };
         let mut found = std::ptr::null_mut();
-        // SAFETY: the name ends with NUL, the room is as long as said, and all of them live through the call.
+        // SAFETY: `name` ends with NUL, `room.len()` is the size of the buffer, and all pointers refer to live
+        // variables.
         let errno =
             unsafe { libc::getgrnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
         (errno, (!found.is_null()).then_some(Gid(record.gr_gid)))
     })
 }
 
-/// Asks with more and more room until the record fits.
+/// Calls `ask` with larger and larger buffers until the record fits.
 fn with_room<T>(ask: impl Fn(&mut [u8]) -> (libc::c_int, Option<T>)) -> io::Result<Option<T>> {
     let mut room = vec![0; 4096];
     loop {
         match ask(&mut room) {
             (_, Some(found)) => return Ok(Some(found)),
-            // getpwnam(3): not found is 0, or one of these, by the module that was asked.
+            // getpwnam(3): an unknown name gives 0 or one of these errors, depending on the module of the name service.
             (0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM, None) => return Ok(None),
             (libc::ERANGE, None) if room.len() < RECORD_MAX => room.resize(room.len() * 4, 0),
             (errno, None) => return Err(io::Error::from_raw_os_error(errno)),

@@ -1,5 +1,5 @@
-//! Writes the part of a BTF that the resolution needs: some KiB instead of some MB, small enough to keep one for each
-//! kernel as a test, or to bring one home from a machine where something was not found.
+//! Writes the part of a BTF that the resolution needs. It has some KiB instead of some MB: small enough to keep one per
+//! kernel for the tests, or to copy one from a machine on which a field was not found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use super::write::{Head, Writer};
 use tracetui_shared::offsets::TYPES;
 
 impl Btf {
-    /// A BTF from which the same is resolved.
+    /// A BTF with the same resolution.
     ///
-    /// Structures keep their size and, of their members, those that lead to a field, with their bit offsets.
-    /// Enumerations keep the enumerators that are looked for, functions and tracepoints the number of their arguments. Typedefs
-    /// and qualifiers before members are dropped; what is pointed to becomes `void` unless it is kept itself. Types stay in their order, but not with their ids: what the
-    /// kernel finds by type id cannot be taken from here.
+    /// Structures keep their size, and the members that lead to a field, with their bit offsets. Enumerations keep the
+    /// enumerators to find; functions and tracepoints keep the number of their arguments. Typedefs and qualifiers
+    /// before members are dropped. The target of a pointer becomes `void` unless it is kept itself. Types keep their
+    /// order but not their ids, so this BTF cannot be used where the kernel looks up types by id.
     pub fn minimal(&self, resolved: &Resolved, attach: &AttachNames) -> Vec<u8> {
         let mut kept = Kept { btf: self, types: BTreeMap::new() };
         kept.fields(resolved);
         kept.enumerators();
         kept.structures();
         attach.tracepoints.iter().for_each(|name| kept.tracepoint(name));
-        // It only has to exist: what it names becomes `void`.
+        // Only its existence matters: the type that it names becomes `void`.
         self.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).into_iter().for_each(|id| _ = kept.types.entry(id).or_default());
         for names in [&FUNCTIONS[..], &attach.functions] {
             self.funcs(names).into_iter().flatten().for_each(|id| kept.function(id));
@@ -31,7 +31,7 @@ impl Btf {
     }
 }
 
-/// What is kept: types by id, and of each the members or enumerators, by index.
+/// The kept types by id, each with the indices of its kept members or enumerators.
 struct Kept<'a> {
     btf: &'a Btf,
     types: BTreeMap<u32, BTreeSet<usize>>,
@@ -40,7 +40,7 @@ struct Kept<'a> {
 impl Kept<'_> {
     fn fields(&mut self, resolved: &Resolved) {
         for decision in &resolved.decisions {
-            // A structure without the member stays, so that it is still the member that is missing.
+            // A structure without the member is kept too, so that the resolution still reports a missing member.
             decision.structure.into_iter().for_each(|id| self.add(id));
             let Ok(place) = &decision.place else { continue };
             for step in &place.steps {
@@ -56,7 +56,7 @@ impl Kept<'_> {
         }
     }
 
-    /// Structures of which more is asked than offsets.
+    /// Structures that are needed for more than offsets.
     fn structures(&mut self) {
         self.btf.structures(TYPES).into_iter().flatten().for_each(|id| self.add(id));
         let (structure, member) = MAY_GOTO_MEMBER;
@@ -90,19 +90,19 @@ impl Kept<'_> {
         (0..ty.count).for_each(|index| self.add(self.btf.word(ty.tail + 8 * index + 4)));
     }
 
-    /// Keeps a type for its size: an array with its elements, a structure without members.
+    /// Keeps a type for its size: an array with its element type, a structure without members.
     fn add(&mut self, id: u32) {
         let mut waiting = vec![id];
         while let Some(id) = waiting.pop() {
             let Some(id) = self.shape(id).filter(|id| !self.types.contains_key(id)) else { continue };
             self.types.entry(id).or_default();
             let array = self.btf.get(id).filter(|ty| ty.kind == Kind::Array);
-            // The element and the index.
+            // The element type and the index type.
             waiting.extend(array.iter().flat_map(|ty| [self.btf.word(ty.tail), self.btf.word(ty.tail + 4)]));
         }
     }
 
-    /// The id without typedefs and qualifiers, of types that can be kept.
+    /// The id without typedefs and qualifiers; `None` for types that are not kept.
     fn shape(&self, id: u32) -> Option<u32> {
         let id = self.btf.peel(id).ok()?;
         self.btf.get(id).filter(|ty| !matches!(ty.kind, Kind::Func | Kind::Fwd | Kind::Var | Kind::Datasec)).map(|_| id)
@@ -125,7 +125,7 @@ impl Kept<'_> {
         writer.finish()
     }
 
-    /// How many members or the like are left of a type, and the words that follow its head.
+    /// The number of kept members, enumerators or parameters of a type, and the words after its head.
     fn tail(
         &self,
         writer: &mut Writer,
@@ -155,7 +155,7 @@ impl Kept<'_> {
                 let parameter = |index| [0, new(word(8 * index + 4))];
                 (ty.count, (0..ty.count).flat_map(parameter).collect())
             }
-            // Where others have a count, a function says how it is linked.
+            // For a function, this field is not a count but the linkage.
             Kind::Func => (ty.count, Vec::new()),
             _ => (0, Vec::new()),
         }

@@ -25,19 +25,21 @@ use std::path::{Path, PathBuf};
 use names::StringTable;
 use raw::{Group, Index, Kind, Member, Type, check_magic, enumerator_at, header_len, section, word};
 
-/// The running kernel's BTF; there since 5.4 when the kernel was built with `CONFIG_DEBUG_INFO_BTF`.
+/// The BTF of the running kernel (5.4+ with `CONFIG_DEBUG_INFO_BTF`).
 pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
 
-/// Bytes of the largest BTF that is read; a distribution kernel has 4 to 6 MB, the kernel itself takes at most 16 MiB.
+/// The maximum size of a BTF in bytes. A distribution kernel has 4 to 6 MB; the kernel accepts at most 16 MiB.
 pub const LARGEST: usize = 64 << 20;
 
-/// How many typedefs and qualifiers may stand before a type; the kernel allows 32 (`MAX_RESOLVE_DEPTH`).
+/// The maximum of typedefs and qualifiers before a type. The kernel allows 32 (`MAX_RESOLVE_DEPTH`,
+/// [kernel/bpf/btf.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/btf.c)).
 const LONGEST_CHAIN: usize = 32;
 
-/// Bytes of a name that are copied; the kernel's names are shorter (`KSYM_NAME_LEN`).
+/// The maximum of copied bytes of a name. Names in the kernel are shorter (`KSYM_NAME_LEN`,
+/// [include/linux/kallsyms.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/kallsyms.h)).
 const LONGEST_NAME: usize = 512;
 
-/// Why a BTF was refused.
+/// The reason why a BTF was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file cannot be read.
@@ -45,35 +47,35 @@ pub enum BtfError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The running kernel has none.
+    /// The running kernel has no BTF.
     #[error("{RUNNING} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted")]
     NotInKernel,
     /// More than [`LARGEST`] bytes.
     #[error("too large for a kernel's BTF: more than {LARGEST} bytes")]
     TooLarge,
-    /// Another kind of file.
+    /// The file is not BTF.
     #[error("not BTF: it starts with {0:02x?} instead of [9f, eb]")]
     NotBtf(Vec<u8>),
-    /// The BTF of a big-endian machine; tracetui runs on little-endian ones only.
+    /// The BTF of a big-endian machine; tracetui supports only little-endian ones.
     #[error("big-endian BTF is not supported")]
     BigEndian,
-    /// A later format.
+    /// A later version of the format.
     #[error("unsupported BTF version {0}: expected 1")]
     Version(u8),
-    /// The header says that it is shorter than its fields.
+    /// The stated length of the header is less than its fields.
     #[error("damaged BTF: header length {0} is too small")]
     Header(u32),
-    /// The header, or a section that it announces, does not lie within the file.
+    /// The header, or a section that it describes, exceeds the file.
     #[error("damaged BTF: the {part} ends at byte {end}, but the file has {have}")]
     Truncated {
-        /// Which part of the file.
+        /// The part of the file.
         part: &'static str,
-        /// Where it would end; bytes from the start of the file.
+        /// Its end, in bytes from the start of the file.
         end: u64,
-        /// Bytes of the file.
+        /// The size of the file in bytes.
         have: usize,
     },
     /// The string section does not start and end with a zero byte.
@@ -85,7 +87,7 @@ pub enum BtfError {
         /// The type's id.
         id: u32,
     },
-    /// A type of an unknown kind, so that what follows cannot be found either.
+    /// A type of an unknown kind. Its length is unknown, so the following types cannot be found either.
     #[error("type {id} has the unknown kind {kind}: damaged BTF, or a newer kernel")]
     UnknownKind {
         /// The type's id.
@@ -95,7 +97,7 @@ pub enum BtfError {
     },
 }
 
-/// A reference that leads nowhere, or a chain or nesting that no compiler makes.
+/// A reference to a type that does not exist, or a chain or nesting that is deeper than compilers produce.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("damaged BTF entry")]
 pub struct Damaged;
@@ -107,12 +109,12 @@ pub struct Btf {
     index: Index,
 }
 
-/// Where an enumerator is, and what it is.
+/// An enumerator: its position and value.
 #[derive(Clone, Copy)]
 struct Enumerator {
     /// The id of its enumeration.
     ty: u32,
-    /// Which of the enumeration.
+    /// Its index in the enumeration.
     index: usize,
     value: i64,
 }
@@ -128,13 +130,13 @@ impl Btf {
         }
     }
 
-    /// The types in a file of raw BTF: a copy of [`RUNNING`], of whichever machine.
+    /// Reads a file of raw BTF: a copy of [`RUNNING`] from any machine.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Btf, BtfError> {
         let path = path.as_ref();
         Btf::parse(read(path).map_err(|source| BtfError::Read { path: path.to_owned(), source })?)
     }
 
-    /// The types in what a reader gives: a pipe.
+    /// Reads BTF from a pipe.
     pub fn from_reader(reader: impl Read) -> Result<Btf, BtfError> {
         let mut data = Vec::new();
         let read = reader.take(LARGEST as u64 + 1).read_to_end(&mut data);
@@ -142,7 +144,7 @@ impl Btf {
         Btf::parse(data)
     }
 
-    /// The types in `data`, whose headers are all checked here: one pass, at most 8 bytes kept for each type.
+    /// Parses BTF and checks the headers of all types: one pass, with at most 8 bytes of memory per type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
         check_magic(&data)?;
         let header = header_len(&data)?;
@@ -154,28 +156,28 @@ impl Btf {
         Ok(Btf { index: Index::new(&data, types, strings.len())?, data, strings })
     }
 
-    /// How many types there are, `void` among them: ids are below this.
+    /// The number of types including `void`. All ids are below it.
     pub fn len(&self) -> usize {
         self.index.starts.len()
     }
 
-    /// Whether there is no type but `void`.
+    /// Whether there is no type except `void`.
     pub fn is_empty(&self) -> bool {
         self.len() <= 1
     }
 
-    /// The id of the function `name`. One with an id may still be inlined or not traceable. Reads the names of all
-    /// functions (0.2 ms of 57,000); [`Btf::funcs`] finds ten in twice that time.
+    /// The id of the function `name`. Such a function can still be inlined or not traceable. The search reads the names
+    /// of all functions (0.2 ms for 57,000); [`Btf::funcs`] finds ten in twice that time.
     pub fn func(&self, name: &str) -> Option<u32> {
         self.funcs(&[name])[0]
     }
 
-    /// The ids of functions, one for each of `names`.
+    /// The ids of functions, one per element of `names`.
     pub fn funcs(&self, names: &[&str]) -> Vec<Option<u32>> {
         self.first_of(Group::Funcs, names)
     }
 
-    /// Whether there is a function `name`.
+    /// Whether the function `name` exists.
     pub fn func_exists(&self, name: &str) -> bool {
         self.func(name).is_some()
     }
@@ -185,14 +187,14 @@ impl Btf {
         self.first_of(Group::Typedefs, &[name])[0]
     }
 
-    /// Whether there is a typedef `name`; each tracepoint `X` has the typedef `btf_trace_X`.
+    /// Whether the typedef `name` exists. Each tracepoint `X` has the typedef `btf_trace_X`.
     pub fn typedef_exists(&self, name: &str) -> bool {
         self.typedef(name).is_some()
     }
 
-    /// How many arguments the tracepoint `name` passes; `None` when the kernel has no such tracepoint.
+    /// The number of arguments that the tracepoint `name` passes; `None` if the kernel does not have it.
     ///
-    /// `btf_trace_<name>` is a pointer to a function whose first argument is the probe's own data.
+    /// `btf_trace_<name>` is a pointer to a function. Its first argument is the private data of the attached probe.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         let typedef = self.typedef(&format!("btf_trace_{name}"))?;
         let pointer = self.get(self.peel(typedef).ok()?).filter(|t| t.kind == Kind::Ptr)?;
@@ -200,17 +202,17 @@ impl Btf {
         proto.count.checked_sub(1)
     }
 
-    /// The value of an enumerator, in whichever enumeration has it first (anonymous ones too).
+    /// The value of an enumerator, in the first enumeration that contains it, including anonymous ones.
     pub fn enumerator(&self, name: &str) -> Option<i64> {
         self.enumerators(&[name])[0]
     }
 
-    /// The values of enumerators, one for each of `names`.
+    /// The values of enumerators, one per element of `names`.
     pub fn enumerators(&self, names: &[&str]) -> Vec<Option<i64>> {
         self.enumerator_places(names).into_iter().map(|place| place.map(|place| place.value)).collect()
     }
 
-    /// Bytes of a value of type `id`; `None` for types without a size, and where the BTF is damaged.
+    /// The size in bytes of a value of type `id`; `None` if the type has no size or the BTF is damaged.
     pub fn size_of(&self, id: u32) -> Option<u32> {
         let (mut id, mut elements) = (id, 1u32);
         for _ in 0..LONGEST_CHAIN {
@@ -231,8 +233,9 @@ impl Btf {
         None
     }
 
-    /// The largest `struct` or `union` of each name, and of equals the first: a kernel may have several of a name
-    /// (headers of a driver), and the core's are the large ones. Forward declarations have another kind.
+    /// The largest `struct` or `union` of each name, the first of equal ones. A kernel may have several structures of
+    /// one name (in headers of drivers), and those of the core are the large ones. Forward declarations have another
+    /// kind.
     pub fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {
         let mut found: Vec<Option<(u32, u32)>> = vec![None; names.len()];
         self.each_named(Group::Structures, names, |index, id, ty| {
@@ -249,7 +252,8 @@ impl Btf {
         found
     }
 
-    /// Calls `hit(index of the name, id, type)` for each type of a group that has one of the names, in order of ids.
+    /// Calls `hit(index of the name, id, type)` for each type of a group that has one of the names, in the order of
+    /// ids.
     fn each_named(&self, group: Group, names: &[&str], mut hit: impl FnMut(usize, u32, Type)) {
         let names = StringTable::new(names);
         for (id, ty) in self.group(group) {
@@ -281,18 +285,18 @@ impl Btf {
         }
     }
 
-    /// The types of a group, by id.
+    /// The types of a group, in the order of ids.
     fn group(&self, group: Group) -> impl Iterator<Item = (u32, Type)> {
         self.index.groups[group as usize].iter().filter_map(|id| Some((*id, self.get(*id)?)))
     }
 
-    /// The type `id`; `None` for `void` and for ids that there are not.
+    /// The type `id`; `None` for `void` and for ids that do not exist.
     fn get(&self, id: u32) -> Option<Type> {
         let at = *self.index.starts.get(id as usize).filter(|_| id != 0)?;
         Some(Type::at(&self.data, at as usize))
     }
 
-    /// `id` without its typedefs and qualifiers; 0 is `void`.
+    /// The id of the type behind typedefs and qualifiers; 0 is `void`.
     fn peel(&self, mut id: u32) -> Result<u32, Damaged> {
         for _ in 0..LONGEST_CHAIN {
             match self.get(id) {
@@ -309,18 +313,18 @@ impl Btf {
     fn member(&self, ty: Type, index: usize) -> Member {
         let at = ty.tail + 12 * index;
         let place = self.word(at + 8);
-        // With the flag, the top byte is the width of a bitfield (0: none).
+        // With the flag set, the top byte is the width of a bitfield (0: not a bitfield).
         let (bit_offset, width) = if ty.flag { (place & 0xff_ffff, (place >> 24) as u8) } else { (place, 0) };
         Member { name: self.word(at), ty: self.word(at + 4), bit_offset, width: (width != 0).then_some(width) }
     }
 
-    /// Whether the string at `offset` is `name`; nothing is at an offset outside of the strings.
+    /// Whether the string at `offset` is `name`. `false` if the offset is outside of the strings.
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let rest = self.strings().get(offset as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
         rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// The string at `offset`, without its zero byte, cut after [`LONGEST_NAME`].
+    /// The string at `offset` without its NUL, truncated to [`LONGEST_NAME`].
     fn string(&self, offset: u32) -> &[u8] {
         let rest = self.strings().get(offset as usize..).unwrap_or_default();
         let rest = &rest[..rest.len().min(LONGEST_NAME)];
@@ -340,7 +344,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let expected = file.metadata()?.len().min(LARGEST as u64) as usize;
     let mut data = Vec::with_capacity(expected + 1);
-    // One byte more than allowed tells that it is too much, even where a file has no size (a device).
+    // One byte more than allowed shows that the file is too large, even if it has no size (a device).
     file.take(LARGEST as u64 + 1).read_to_end(&mut data)?;
     Ok(data)
 }

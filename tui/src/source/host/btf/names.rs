@@ -1,14 +1,14 @@
-//! A search for a few names among a hundred thousand.
+//! A fast search for a few names among a hundred thousand.
 
 use std::collections::HashMap;
 
-/// Names to look for. Most others are refused by their first two bytes, without reading further.
+/// The names to find. Most other names are rejected by their first two bytes.
 pub(super) struct StringTable<'a> {
-    /// For each name, the places in the list that was given.
+    /// The positions of each name in the given list.
     names: HashMap<&'a [u8], Vec<usize>>,
-    /// A bit for each pair of bytes that a name starts with; one of a single byte has its zero byte as the second.
+    /// One bit for each pair of bytes at the start of a name. A name of one byte has its NUL as the second byte.
     starts: Box<[u64; 1 << 10]>,
-    /// Bytes of the longest name: nothing longer is read to its end.
+    /// The length of the longest name. Longer strings are not read to their end.
     longest: usize,
 }
 
@@ -25,7 +25,7 @@ impl<'a> StringTable<'a> {
         names
     }
 
-    /// Calls `hit` with the places in the list of the name at `offset` of `strings`.
+    /// Calls `hit` with each position, in the list, of the name at `offset` of `strings`.
     pub(super) fn find(&self, strings: &[u8], offset: u32, hit: impl FnMut(usize)) {
         let Some(rest @ [first, second, ..]) = strings.get(offset as usize..) else { return };
         let (word, bit) = place(*first, *second);

@@ -7,7 +7,8 @@ use super::{BtfError, LARGEST};
 pub(super) const MAGIC: [u8; 2] = [0x9f, 0xeb];
 pub(super) const HEADER: usize = 24;
 
-/// What a type is. The numbers are `BTF_KIND_*`.
+/// The kind of a type. The numbers are `BTF_KIND_*` of
+/// [include/uapi/linux/btf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/btf.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -32,7 +33,7 @@ pub(super) enum Kind {
     Enum64 = 19,
 }
 
-/// In the order of their numbers, from 1.
+/// All kinds, in the order of their numbers from 1.
 const KINDS: [Kind; 19] = {
     use Kind::*;
     [
@@ -49,7 +50,7 @@ impl TryFrom<u32> for Kind {
 }
 
 impl Kind {
-    /// Bytes that follow the three words of a type with `count` members, enumerators or parameters.
+    /// The number of bytes after the three words of a type with `count` members, enumerators or parameters.
     fn tail(self, count: usize) -> usize {
         match self {
             Kind::Int | Kind::Var | Kind::DeclTag => 4,
@@ -64,30 +65,30 @@ impl Kind {
         matches!(self, Kind::Struct | Kind::Union)
     }
 
-    /// Whether this only names or qualifies another type.
+    /// Whether the type only names or qualifies another type.
     pub(super) fn is_modifier(self) -> bool {
         matches!(self, Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag)
     }
 }
 
-/// The three words of a type, taken apart.
+/// The decoded three words of a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Type {
-    /// Offset of the name in the strings.
+    /// The offset of the name in the strings.
     pub(super) name: u32,
     pub(super) kind: Kind,
-    /// Members, enumerators or parameters.
+    /// The number of members, enumerators or parameters.
     pub(super) count: usize,
-    /// Members of structures: bitfields are marked. Enumerations: signed.
+    /// For structures: members can be bitfields. For enumerations: the values are signed.
     pub(super) flag: bool,
-    /// Bytes, or the id of the type that this one refers to.
+    /// The size in bytes, or the id of the referenced type.
     pub(super) word: u32,
-    /// Offset of what follows the three words, in the file.
+    /// The offset in the file of the bytes after the three words.
     pub(super) tail: usize,
 }
 
 impl Type {
-    /// The type at `at`, where [`Index::new`] has found one: it lies within the data and is of a known kind.
+    /// The type at offset `at`, which [`Index::new`] has checked: it is within the data and has a known kind.
     pub(super) fn at(data: &[u8], at: usize) -> Type {
         let info = word(data, at + 4);
         let kind = Kind::try_from(kind_of(info)).unwrap_or(Kind::Fwd);
@@ -99,25 +100,25 @@ impl Type {
 /// A member of a structure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
-    /// Offset of the name in the strings; the name is empty for an anonymous member.
+    /// The offset of the name in the strings; the name is empty for an anonymous member.
     pub(super) name: u32,
-    /// The id of its type.
+    /// The id of the member's type.
     pub(super) ty: u32,
-    /// Bits from the start of the structure.
+    /// The offset in bits from the start of the structure.
     pub(super) bit_offset: u32,
-    /// Bits of a bitfield.
+    /// The width in bits of a bitfield; `None` for other members.
     pub(super) width: Option<u8>,
 }
 
-/// What the parse writes down.
+/// The result of the pass over all types.
 pub(super) struct Index {
-    /// Where each type starts in the data, by id; id 0 is `void`, which is nowhere.
+    /// The offset in the data of each type, by id. Id 0 is `void`, which has no data.
     pub(super) starts: Vec<u32>,
-    /// The ids of the kinds that are looked up by name, ascending.
+    /// The ids of the types that are looked up by name, ascending.
     pub(super) groups: [Vec<u32>; Group::Enums as usize + 1],
 }
 
-/// Kinds that are looked up together.
+/// Kinds that are looked up by name.
 #[derive(Clone, Copy)]
 pub(super) enum Group {
     Structures,
@@ -139,9 +140,9 @@ impl Group {
 }
 
 impl Index {
-    /// Walks the types in `section` of the data, with names within `strings` bytes.
+    /// Reads the types in `section` of the data. Their names must be within `strings` bytes.
     pub(super) fn new(data: &[u8], section: Range<usize>, strings: usize) -> Result<Index, BtfError> {
-        // A type takes 12 bytes or more, 24 or so on average: the vector hardly grows.
+        // A type has at least 12 bytes, about 24 on average, so the vector rarely grows.
         let mut index = Index { starts: Vec::with_capacity(section.len() / 20 + 1), groups: Default::default() };
         index.starts.push(0);
         let (types, mut at) = (&data[..section.end], section.start);
@@ -151,7 +152,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds the type at `at` and tells where the next one starts.
+    /// Adds the type at `at`. Returns the offset of the next one.
     fn add(&mut self, types: &[u8], at: usize, strings: usize) -> Result<usize, BtfError> {
         let truncated = |end: usize| BtfError::Truncated { part: "last type", end: end as u64, have: types.len() };
         let id = self.starts.len() as u32;
@@ -185,13 +186,13 @@ pub(super) fn check_magic(data: &[u8]) -> Result<(), BtfError> {
     }
 }
 
-/// Bytes of the header; later kernels may append to it.
+/// The length of the header in bytes; later kernels may append to it.
 pub(super) fn header_len(data: &[u8]) -> Result<usize, BtfError> {
     let len = word(data, 4);
     if (len as usize) < HEADER { Err(BtfError::Header(len)) } else { Ok(len as usize) }
 }
 
-/// The section whose offset (after the header) and length are the words at `at` of the header.
+/// The section whose offset (from the end of the header) and length are the words at `at` of the header.
 pub(super) fn section(part: &'static str, data: &[u8], header: usize, at: usize) -> Result<Range<usize>, BtfError> {
     let start = header as u64 + u64::from(word(data, at));
     let end = start + u64::from(word(data, at + 4));
@@ -201,12 +202,14 @@ pub(super) fn section(part: &'static str, data: &[u8], header: usize, at: usize)
     Ok(start as usize..end as usize)
 }
 
-/// Bits 29 and 30 are unused: read with the kind, so that a use of them is refused and not misread.
+/// Bits 29 and 30 are unused. They are read as a part of the kind, so that a future use of them is rejected and not
+/// misread.
 fn kind_of(info: u32) -> u32 {
     info >> 24 & 0x7f
 }
 
-/// Bits 16 to 23 are unused: read with the count, for the same reason.
+/// Bits 16 to 23 are unused. They are read as a part of the count, so that a future use of them is rejected and not
+/// misread.
 fn count_of(info: u32) -> usize {
     (info & 0xff_ffff) as usize
 }
@@ -215,7 +218,7 @@ pub(super) fn enumerator_at(ty: Type, index: usize) -> usize {
     ty.tail + index * if ty.kind == Kind::Enum64 { 12 } else { 8 }
 }
 
-/// The little-endian word at `at`; callers have checked that it is there.
+/// The little-endian word at `at`. The caller has checked that it exists.
 pub(super) fn word(data: &[u8], at: usize) -> u32 {
     data.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }

@@ -6,14 +6,14 @@ use super::raw::Type;
 use super::{Btf, Damaged};
 use crate::arch::{self, Arch};
 
-/// How deep anonymous members may nest in one another; the kernel has 4.
+/// The maximum depth of nested anonymous members; the kernel has 4.
 const DEEPEST: usize = 16;
 
-/// How many members may be looked at to find one; `task_struct` has 300. Anonymous members may repeat a large structure
-/// or contain themselves in a BTF that was made to.
+/// The maximum of members examined in a search; `task_struct` has 300. In a crafted BTF, anonymous members can repeat a
+/// large structure or contain themselves.
 const MOST_MEMBERS: u32 = 16_384;
 
-/// The place of a field.
+/// The location of a field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The index of the member path ([`FieldSpec::members`]).
@@ -24,23 +24,23 @@ pub struct Place {
     pub type_id: u32,
     /// Bits from the start of the structure.
     pub bit_offset: u32,
-    /// Bits of the field, when it is a bitfield.
+    /// The width in bits of a bitfield; `None` for other fields.
     pub width: Option<u8>,
-    /// Bytes of the last member's type; `None` where it has no size.
+    /// The size of the last member's type in bytes; `None` if it has no size.
     pub size: Option<u32>,
 }
 
-/// One member on the way to a field.
+/// A member on the path to a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// The id of the `struct` or `union`.
     pub structure: u32,
-    /// Which of its members, from 0.
+    /// The index of the member, from 0.
     pub member: usize,
 }
 
 impl Place {
-    /// Bytes from the start of the structure to the byte in which the field starts.
+    /// The offset, in bytes, of the byte in which the field starts.
     pub fn byte_offset(&self) -> u32 {
         self.bit_offset / 8
     }
@@ -80,7 +80,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The member path that was taken.
+    /// The member path that was found.
     pub fn path(&self) -> Option<&'static str> {
         self.place.as_ref().ok().and_then(|place| self.spec.members.get(place.alternate)).copied()
     }
@@ -92,7 +92,7 @@ impl Decision {
         if self.spec.width.fits(size) { Ok(place) } else { Err(Absence::Width { size }) }
     }
 
-    /// Bytes from the start of the structure, or [`ABSENT`] where the probes cannot read it.
+    /// The byte offset from the start of the structure, or [`ABSENT`] if the probes cannot read the field.
     pub fn offset(&self) -> u32 {
         self.usable().map_or(ABSENT, Place::byte_offset)
     }
@@ -114,7 +114,7 @@ pub struct KernelConsts {
 }
 
 impl KernelConsts {
-    /// The constants with their values, those that BTF settles.
+    /// The constants with their values, as far as the BTF determines them.
     pub fn all(&self) -> [(Const, Option<u32>); 5] {
         [
             (Const::ExitHasGroupDead, self.exit_has_group_dead.map(u32::from)),
@@ -126,17 +126,17 @@ impl KernelConsts {
     }
 }
 
-/// The tracepoint whose arguments are counted.
+/// The tracepoint whose number of arguments is determined.
 pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
-/// The enumerators that are looked for: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
+/// The enumerators to find: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
 pub const ENUMERATORS: [&str; 4] =
     ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT", TASK_HELPER];
 
-/// The helper that gives the current task as a typed pointer (5.11+).
+/// The helper that returns the current task as a typed pointer (5.11+).
 pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
 
-/// The functions that are looked for.
+/// The functions to find.
 pub const FUNCTIONS: [&str; 1] = [CAST_FUNCTION];
 
 /// What programs attach to: names that a minimal BTF keeps.
@@ -148,14 +148,16 @@ pub struct AttachNames {
     pub functions: Vec<&'static str>,
 }
 
-/// A structure and its member, there if the verifier knows the instruction `may_goto` (6.9+).
+/// A structure and its member that exist if the verifier supports the instruction `may_goto` (6.9+).
 pub const MAY_GOTO_MEMBER: (&str, &str) = ("bpf_verifier_state", "may_goto_depth");
 
-/// The typedef that a kernel has whose tracepoints call programs with preemption on (7.0+): the type of
-/// `guard(srcu_fast_notrace)`, under which `__DECLARE_TRACE` calls them since then. Up to 6.19 that was `guard(preempt_notrace)`.
+/// A typedef that exists if tracepoints call programs with preemption enabled (7.0+): the type of
+/// `guard(srcu_fast_notrace)`, under which
+/// [`__DECLARE_TRACE`](https://elixir.bootlin.com/linux/v7.0/source/include/linux/tracepoint.h) calls them there. Up to
+/// 6.19 it was `guard(preempt_notrace)`.
 ///
-/// The guard itself is older: 6.18 declares it. But compilers describe no type that nothing uses, so that the BTFs of 6.18
-/// and 6.19 lack it; the tracepoints are its first users.
+/// The guard itself is older: 6.18 declares it. But compilers do not describe unused types, so the BTFs of 6.18 and
+/// 6.19 do not contain it. The tracepoints are its first users.
 pub const PREEMPTIBLE_TRACEPOINTS_TYPE: &str = "class_srcu_fast_notrace_t";
 
 /// Everything that the probes need to know about a kernel.
@@ -177,12 +179,12 @@ impl Resolved {
 }
 
 impl Btf {
-    /// The architecture of the kernel, by the function behind openat(2).
+    /// The architecture of the kernel, from the function behind openat(2).
     pub fn arch(&self) -> Option<&'static Arch> {
         arch::ALL.into_iter().find(|arch| arch.opens.first().is_some_and(|name| self.func_exists(name)))
     }
 
-    /// Finds every field of [`FIELDS`] and every constant of [`KernelConsts`].
+    /// Resolves every field of [`FIELDS`] and every constant of [`KernelConsts`].
     pub fn resolve(&self) -> Resolved {
         let names: Vec<&str> = FIELDS.iter().map(|(_, spec)| spec.structure).collect();
         let structures = self.structures(&names);
@@ -213,12 +215,12 @@ impl Btf {
         Decision { field, spec, structure, place }
     }
 
-    /// Whether a structure has a member, be it through anonymous ones.
+    /// Whether a structure has a member, directly or in anonymous members.
     pub fn has_member(&self, structure: u32, member: &str) -> bool {
         self.first_path(structure, &[member]).is_ok()
     }
 
-    /// The first of the member paths that the structure has.
+    /// The first of the member paths that exists in the structure.
     pub(super) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
         for (alternate, path) in paths.iter().enumerate() {
             if let Some(place) = self.path(structure, path, alternate)? {
@@ -228,7 +230,7 @@ impl Btf {
         Err(Absence::NoMember)
     }
 
-    /// `None`: there is no such member.
+    /// Returns `None` if there is no such member.
     fn path(&self, structure: u32, path: &str, alternate: usize) -> Result<Option<Place>, Damaged> {
         let mut place =
             Place { alternate, steps: Vec::new(), type_id: structure, bit_offset: 0, width: None, size: None };
@@ -244,17 +246,17 @@ impl Btf {
     }
 }
 
-/// The search for one member through anonymous members. Those may have a type with a name: `struct ns_tree;` in
-/// `struct ns_common` (6.19, built with `-fms-extensions`).
+/// The search for a member, including members of anonymous members. The type of an anonymous member can have a name:
+/// `struct ns_tree;` in `struct ns_common` (6.19, built with `-fms-extensions`).
 struct Search<'a> {
     btf: &'a Btf,
     name: &'a str,
-    /// Members that may still be looked at.
+    /// The number of members that may still be examined.
     budget: u32,
 }
 
 impl Search<'_> {
-    /// Walks into `structure`; when the member is there, `place` is moved on to it, else it stays.
+    /// Searches `structure`. If the member is found, `place` is advanced to it; otherwise `place` stays unchanged.
     fn enter(&mut self, structure: u32, depth: usize, place: &mut Place) -> Result<bool, Damaged> {
         let Some(ty) = self.btf.get(structure).filter(|ty| ty.kind.is_composite()) else { return Ok(false) };
         if depth > DEEPEST {

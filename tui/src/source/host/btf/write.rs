@@ -1,10 +1,10 @@
-//! Writes BTF.
+//! Encodes BTF.
 
 use std::collections::HashMap;
 
 use super::raw::{HEADER, Kind, MAGIC};
 
-/// Makes a BTF type by type.
+/// Builds a BTF type by type.
 #[derive(Default)]
 pub(super) struct Writer {
     types: Vec<u8>,
@@ -13,13 +13,13 @@ pub(super) struct Writer {
     known: HashMap<Vec<u8>, u32>,
 }
 
-/// A type to be written, but for what follows its three words.
+/// The common part of a type: the three words before its members, enumerators or parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) name: &'a [u8],
     pub(super) kind: Kind,
     pub(super) flag: bool,
-    /// Bytes, or the id of another type.
+    /// The size in bytes, or the id of the referenced type.
     pub(super) word: u32,
 }
 
@@ -30,7 +30,7 @@ impl Writer {
         writer
     }
 
-    /// The offset of `text` in the strings; each text is there once.
+    /// The offset of `text` in the string section. Each text is stored once.
     pub(super) fn string(&mut self, text: &[u8]) -> u32 {
         if let Some(offset) = self.known.get(text) {
             return *offset;
@@ -42,7 +42,7 @@ impl Writer {
         offset
     }
 
-    /// Appends a type whose `count` members, enumerators or parameters are the words `tail`, and gives its id.
+    /// Appends a type and returns its id. `tail` is the encoding of its `count` members, enumerators or parameters.
     pub(super) fn push(&mut self, head: Head<'_>, count: usize, tail: &[u32]) -> u32 {
         let info = u32::from(head.flag) << 31 | (head.kind as u32) << 24 | count as u32;
         let name = self.string(head.name);
@@ -53,7 +53,7 @@ impl Writer {
         self.count
     }
 
-    /// The whole file.
+    /// The encoded BTF.
     pub(super) fn finish(self) -> Vec<u8> {
         let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
         let mut data = Vec::with_capacity(HEADER + self.types.len() + self.strings.len());
