@@ -1,4 +1,4 @@
-//! A [`Source`] of frames on a thread of its own, and the queue behind it.
+//! A [`Source`] of frames on its own thread, and the queue between it and the pipeline.
 
 use super::priority::take_back;
 use super::wake::Waker;
@@ -10,20 +10,21 @@ use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What frames come from: the running kernel ([`super::live`]), or a function that makes them ([`super::synthetic`]).
+/// An origin of frames: the running kernel ([`super::live`]), or a function ([`super::synthetic`]).
 pub trait Source: Send + 'static {
-    /// Wakes [`run`](Self::run), so that it looks at [`FrameSender::control`]; `None` when it waits there.
+    /// A waker for [`run`](Self::run), which then reads [`FrameSender::control`]. `None` if `run` waits in
+    /// [`FrameSender::control_within`].
     fn waker(&self) -> Option<Waker>;
 
-    /// Sends frames until there are no more, until [`Control::Stop`], or until nobody listens. The last frames are the final
-    /// counters, if the source has any.
+    /// Sends frames until there are no more, until [`Control::Stop`], or until the receiver is dropped. The last frames
+    /// are the final counters, if the source has any.
     fn run(self, out: FrameSender);
 }
 
-/// A running source. It ends by itself when this is dropped.
+/// A running source. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Feed {
-    /// Frames, in the order of the source. Closed after its last ones.
+    /// Frames in the order of the source. Closed after the last one.
     batches: mpsc::Receiver<Batch>,
     spare: std_mpsc::SyncSender<Batch>,
     control: std_mpsc::Sender<Control>,
@@ -31,7 +32,7 @@ pub struct Feed {
     budget: Budget,
 }
 
-/// Where a source sends to, and what is asked of it.
+/// The output of a source, and the requests to it.
 #[derive(Debug)]
 pub struct FrameSender {
     batches: mpsc::Sender<Batch>,
@@ -40,31 +41,33 @@ pub struct FrameSender {
     budget: Budget,
 }
 
-/// What can be asked of a running source.
+/// A request to a running source.
 #[derive(Debug)]
 pub enum Control {
-    /// To send what is left, and to end.
+    /// Sends the remaining frames, and stops.
     Stop,
 }
 
-/// Reads what runs already, and hands it on in batches until the function that takes them returns `false`.
+/// Reads the running processes, and passes them in batches to a function until that returns `false`.
 pub type Scan = Box<dyn FnOnce(&mut dyn FnMut(Batch) -> bool) + Send>;
 
 impl Feed {
-    /// Starts a source. `first` is sent before anything else; `scan` runs beside the source, once.
+    /// Starts a source. The batches of `first` are sent before all others; `scan` runs once, concurrently with the
+    /// source.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// If a thread cannot be started.
     pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
         let (spare, spares) = std_mpsc::sync_channel(limits::BATCHES_SPARE);
         let (control, controls) = std_mpsc::channel();
         let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
         if let Some(scan) = scan {
-            // Weak: a process can hold up the scan (a FUSE page under its command line), and the end does not wait for it.
+            // A weak sender: the stop of the trace must not wait for the scan, which a process can block (for example
+            // by a FUSE page in its command line).
             let out = out.downgrade();
             let run = move || {
-                // Nothing is sent, but the other end goes away.
+                // Nothing is ever sent. The call returns when the other end is dropped.
                 let _ = wait_for_first.recv();
                 scan(&mut |batch| out.upgrade().is_some_and(|out| out.blocking_send(batch).is_ok()));
             };
@@ -82,50 +85,50 @@ impl Feed {
         Ok(Feed { batches, spare, control, waker, budget })
     }
 
-    /// Waits for the next frames; `None` when the source has ended. Can be given up and called again.
+    /// Waits for the next frames; `None` when the source has stopped. Cancel safe.
     pub async fn next(&mut self) -> Option<Batch> {
         self.batches.recv().await
     }
 
-    /// Frames that wait already.
+    /// The next frames, if any are queued.
     pub fn waiting(&mut self) -> Option<Batch> {
         self.batches.try_recv().ok()
     }
 
-    /// How many batches wait.
+    /// The number of queued batches.
     pub fn queued(&self) -> usize {
         self.batches.len()
     }
 
-    /// Gives back a batch whose events are done with, to be filled again. It is freed when enough wait for that, when one large
-    /// record made it grow, and when the source has ended.
+    /// Returns a processed batch for reuse. It is freed if there are enough spare ones, if a large record made it grow,
+    /// or if the source has stopped.
     pub fn recycle(&self, batch: Batch) {
         if self.budget.is_batch(batch.room()) {
             let _ = self.spare.try_send(batch);
         }
     }
 
-    /// Asks the source to end: the kernel's detaches the probes, empties the ring and reads the last counters.
+    /// Stops the source. The kernel's source detaches the probes, empties the ring and reads the last counters.
     pub fn stop(&self) {
-        // The source may have ended already.
+        // An error means that the source has stopped already.
         let _ = self.control.send(Control::Stop);
         self.waker.iter().for_each(Waker::wake);
     }
 }
 
 impl FrameSender {
-    /// An empty batch.
+    /// An empty batch: a reused one if possible.
     pub fn batch(&self) -> Batch {
         let room = self.budget.batch() + limits::BATCH_SLACK;
         self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(room))
     }
 
-    /// How memory is divided.
+    /// The division of memory.
     pub fn budget(&self) -> Budget {
         self.budget
     }
 
-    /// Sends a batch, and waits where the queue is full; `false` when nobody listens.
+    /// Sends a batch, and waits while the queue is full. Returns `false` if the receiver is dropped.
     pub fn send(&self, batch: Batch) -> bool {
         if self.batches.capacity() < limits::BATCHES_QUEUED / 2 {
             take_back();
@@ -133,22 +136,22 @@ impl FrameSender {
         batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
-    /// Whether batches wait in the queue.
+    /// Whether batches are queued.
     pub fn busy(&self) -> bool {
         self.batches.capacity() < self.batches.max_capacity()
     }
 
-    /// Whether nobody listens.
+    /// Whether the receiver is dropped.
     pub fn is_closed(&self) -> bool {
         self.batches.is_closed()
     }
 
-    /// What was asked for next.
+    /// The next request, if any.
     pub fn control(&self) -> Option<Control> {
         self.control.try_recv().ok()
     }
 
-    /// The same, waiting for it.
+    /// Waits for the next request, at most for `time`.
     pub fn control_within(&self, time: Duration) -> Option<Control> {
         self.control.recv_timeout(time).ok()
     }

@@ -1,4 +1,5 @@
-//! Where frames come from: a [`Source`](feed::Source) makes them, a [`Feed`](feed::Feed) runs it and hands them on.
+//! The origin of frames: a [`Source`](feed::Source) makes them, a [`Feed`](feed::Feed) runs the source and queues its
+//! frames.
 
 pub(crate) mod command;
 pub mod feed;

@@ -1,53 +1,55 @@
-//! Priorities (nice values) of tracetui's threads.
+//! Niceness (scheduling priority) of tracetui's threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Niceness of a thread that must not wait for others.
+/// The niceness of a thread with a deadline.
 const RAISED_NICE: libc::c_int = -10;
 
-/// Raises the priority of the calling thread, and returns its former niceness. The reader of the ring only copies, and loses
-/// what it does not copy in time; a process that was asked to end should do so on a busy machine too.
+/// Raises the priority of the calling thread, and returns its former niceness. The reader of the ring only copies, and
+/// records that it does not copy in time are lost. A process that was asked to stop should also do so on a busy
+/// machine.
 pub(crate) fn raise_priority() -> libc::c_int {
-    // SAFETY: getpriority(2) with plain numbers; 0 is the calling thread.
+    // SAFETY: getpriority(2) takes numbers only, so it accesses no memory. 0 is the calling thread.
     let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     set_priority(RAISED_NICE.min(niceness));
     niceness
 }
 
-/// Niceness of the main thread while its time is lent.
+/// The niceness of the main thread after [`lend`].
 const LENT_NICE: libc::c_int = 15;
 
-/// Whether the main thread's time is lent to what is traced.
+/// Whether the priority of the main thread is lowered.
 static LENT: AtomicBool = AtomicBool::new(false);
 
-/// Lends the main thread's time to what is traced, until it is taken back: by [`take_back`], or by the reader when the queue is
-/// half full, since a batch at that niceness may take longer than the rest of the queue lasts.
+/// Lowers the priority of the main thread, so that the traced processes get its CPU time. [`take_back`] restores it;
+/// the reader also does so when the queue is half full, since a batch may take longer at this niceness than the rest of
+/// the queue lasts.
 pub(crate) fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {
         set_niceness(main_thread(), LENT_NICE);
     }
 }
 
-/// Takes the time back. By any thread, and in a signal handler.
+/// Restores the priority of the main thread. Callable from any thread and from a signal handler.
 pub(crate) fn take_back() {
     if LENT.swap(false, Ordering::Relaxed) {
         set_niceness(main_thread(), 0);
     }
 }
 
-/// Sets the niceness of the calling thread.
 pub(crate) fn set_priority(niceness: libc::c_int) {
     set_niceness(0, niceness);
 }
 
-/// The main thread has the id of the process.
+/// The id of the main thread, which is the id of the process.
 fn main_thread() -> libc::id_t {
-    // SAFETY: getpid(2) has no arguments and does not fail.
+    // SAFETY: getpid(2) has no arguments and cannot fail.
     unsafe { libc::getpid() }.cast_unsigned()
 }
 
-/// Sets a thread's niceness; 0 is the calling one.
+/// Sets the niceness of a thread; 0 is the calling thread.
 fn set_niceness(thread: libc::id_t, niceness: libc::c_int) {
-    // SAFETY: setpriority(2) with plain numbers. A refusal (no CAP_SYS_NICE) changes nothing.
+    // SAFETY: setpriority(2) takes numbers only, so it accesses no memory. If it is refused (no CAP_SYS_NICE), nothing
+    // changes.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, niceness) };
 }

@@ -1,4 +1,4 @@
-//! Frames that a program makes: for tests, benchmarks and demonstrations.
+//! Frames made by a function: for tests, benchmarks and demonstrations.
 
 use super::feed::{Control, FrameSender, Source};
 use super::wake::Waker;
@@ -13,7 +13,7 @@ use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 
-/// A source whose frames a function makes.
+/// A source that takes its frames from a function.
 #[derive(Debug)]
 pub struct Synthetic<F> {
     maker: Maker,
@@ -21,7 +21,7 @@ pub struct Synthetic<F> {
 }
 
 impl<F: FnMut(&mut Maker) -> Option<Duration>> Synthetic<F> {
-    /// `make` is called until it gives `None`; what it made is sent each time, then the time that it gave passes.
+    /// `make` is called until it returns `None`. After each call its frames are sent, and the returned time passes.
     pub fn new(maker: Maker, make: F) -> Synthetic<F> {
         Synthetic { maker, make }
     }
@@ -46,27 +46,27 @@ impl<F: FnMut(&mut Maker) -> Option<Duration> + Send + 'static> Source for Synth
     }
 }
 
-/// Makes frames one after another, as the probes of one CPU would, and counts them.
+/// Makes consecutive frames, as the probes of one CPU would, and counts them.
 #[derive(Clone, Debug)]
 pub struct Maker {
-    /// What was made.
+    /// The frames since the last batch.
     pub made: Batch,
-    /// What the headers have in common.
+    /// The common values of the headers.
     pub like: FrameHeader,
-    /// CLOCK_BOOTTIME at the latest event, nanoseconds.
+    /// The time of the latest event (CLOCK_BOOTTIME, ns).
     pub ns: u64,
-    /// Nanoseconds between two events.
+    /// The time between two events, in nanoseconds.
     pub step_ns: u64,
-    /// When the processes started that make events from now on: this, and as many nanoseconds more as their id is.
+    /// The start of the processes of further events: this plus the process id, in nanoseconds.
     pub start_ns: u64,
-    /// What the probes count.
+    /// The counters of the probes.
     pub counters: [SlotCounters; SLOTS],
-    /// Bytes of the ring that wait, and bytes of the ring.
+    /// The fill level of the ring, and its size, in bytes.
     pub ring: (u64, u64),
 }
 
 impl Default for Maker {
-    /// Events of uid 1000, a millisecond apart, from 100 s after the boot on.
+    /// Events of uid 1000 at intervals of a millisecond, starting 100 s after the boot.
     fn default() -> Maker {
         let like =
             FrameHeader { version: VERSION, ppid: Tgid(1), uid: Uid(1000), gid: Gid(1000), ..FrameHeader::default() };
@@ -83,19 +83,19 @@ impl Default for Maker {
 }
 
 impl Maker {
-    /// What was made since the last time; nothing more of that time will come.
+    /// The frames since the last batch. The batch states that no earlier frames will follow.
     pub fn batch(&mut self) -> Batch {
         self.batch_for(Batch::default())
     }
 
-    /// The same, with an empty batch to go on in.
+    /// Like [`batch`](Self::batch). The following frames go into `empty`.
     pub fn batch_for(&mut self, empty: Batch) -> Batch {
         let mut batch = std::mem::replace(&mut self.made, empty);
         batch.set_drained_at(BootNanos(self.ns + 1_000_000_000));
         batch
     }
 
-    /// When a process started.
+    /// The start time of a process.
     pub fn start_of(&self, pid: u32) -> BootNanos {
         BootNanos(self.start_ns + u64::from(pid))
     }
@@ -119,49 +119,49 @@ impl Maker {
         }
     }
 
-    /// An event.
+    /// Appends an event of a slot.
     pub fn event(&mut self, slot: Slot, pid: u32, comm: &str, payload: &[u8]) {
         let header = self.header(slot, pid, comm);
         self.made.push(header, payload);
     }
 
-    /// An open of `path`, of which no more is known, with this result.
+    /// Appends an open of `path` with this result. The path of the opened file is unknown.
     pub fn open(&mut self, pid: u32, comm: &str, path: &str, ret: i32) {
         let record = OpenRecord { ret, names_marks: mark::RACED, ..OpenRecord::default() };
         self.event(Slot::OpenTp, pid, comm, &payload::open(record, b"", path.as_bytes()));
     }
 
-    /// An exec of /usr/bin/cc with these arguments.
+    /// Appends an exec of /usr/bin/cc with these arguments.
     pub fn exec(&mut self, pid: u32, comm: &str, argv: &[&str], ret: i32) {
         let argv: Vec<u8> = argv.iter().flat_map(|arg| arg.bytes().chain([0])).collect();
         let exec = payload::Exec { ret, exe: b"cc\0bin\0usr\0", argv: &argv, ..payload::Exec::default() };
         self.event(Slot::ExecBtf, pid, comm, &exec.bytes());
     }
 
-    /// An exit with this wait status.
+    /// Appends an exit with this wait status.
     pub fn exit(&mut self, pid: u32, comm: &str, status: u32) {
         self.event(Slot::ExitBtf, pid, comm, &payload::exit(status));
     }
 
-    /// The fork of a child.
+    /// Appends the fork of a child.
     pub fn fork(&mut self, parent: u32, comm: &str, child: u32) {
         let payload = payload::fork((parent, self.start_of(parent)), (child, self.start_of(child)));
         self.event(Slot::ForkBtf, parent, comm, &payload);
     }
 
-    /// Opens for which the ring had no room: the next one says so by its number.
+    /// Counts opens that did not fit into the ring. The number of the next open shows the gap.
     pub fn lose(&mut self, count: u64) {
         let counters = &mut self.counters[Slot::OpenTp as usize];
         counters.wanted += count;
         counters.lost_ring += count;
     }
 
-    /// A host frame.
+    /// Appends a host frame.
     pub fn host(&mut self, frame: &HostFrame) {
         frame.push(BootNanos(self.ns), &mut self.made);
     }
 
-    /// The counters, from zeros.
+    /// Appends the current counters, as changes since zero.
     pub fn counters(&mut self, last: bool) {
         let cpu = CpuState { slots: self.counters.map(SlotCounters::completed), ..CpuState::ZERO };
         let (ring_used, ring_size) = self.ring;
@@ -170,19 +170,19 @@ impl Maker {
     }
 }
 
-/// A header of a slot, of which nothing else is known.
+/// A header of a slot without further values.
 pub fn header(slot: Slot) -> FrameHeader {
     FrameHeader { kind: slot.kind() as u16, slot: slot as u16, version: VERSION, ..FrameHeader::default() }
 }
 
-/// A name as the kernel has it: cut, and filled with NUL.
+/// A name as the kernel stores it: truncated, or padded with NUL.
 pub fn comm(name: &[u8]) -> [u8; COMM_LEN] {
     let mut comm = [0; COMM_LEN];
     comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
     comm
 }
 
-/// Payloads as the probes write them.
+/// Payloads in the format of the probes.
 pub mod payload {
     use tracetui_shared::id::Tgid;
     use tracetui_shared::record::exec::ExecRecord;
@@ -192,7 +192,7 @@ pub mod payload {
     use tracetui_shared::time::BootNanos;
     use zerocopy::IntoBytes;
 
-    /// An open of `path`; the components of its absolute path are `names`, each followed by NUL, the last one first.
+    /// An open of `path`. `names` are the components of the absolute path, each followed by NUL, leaf first.
     pub fn open(record: OpenRecord, names: &[u8], path: &[u8]) -> Vec<u8> {
         let record = OpenRecord {
             names_len: names.len() as u16,
@@ -206,26 +206,26 @@ pub mod payload {
     /// An exec. Paths are components as in [`open`]; arguments are each followed by NUL.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Exec<'a> {
-        /// 0, or an errno below it.
+        /// 0, or −errno.
         pub ret: i32,
-        /// The path as the caller gave it.
+        /// The path as passed.
         pub filename: &'a [u8],
-        /// The components of the executable.
+        /// The components of the executed file.
         pub exe: &'a [u8],
         /// The components of the working directory.
         pub cwd: &'a [u8],
-        /// The arguments.
+        /// The arguments, each followed by NUL.
         pub argv: &'a [u8],
     }
 
     impl Exec<'_> {
-        /// The payload.
+        /// The payload, with default values for the rest of the record.
         pub fn bytes(&self) -> Vec<u8> {
             let count = self.argv.iter().filter(|byte| **byte == 0).count();
             self.of(ExecRecord { ret: self.ret, argc: count as u32, ..ExecRecord::default() })
         }
 
-        /// The payload, with what else the record says.
+        /// The payload, with the other values of `record`.
         pub fn of(&self, record: ExecRecord) -> Vec<u8> {
             let Exec { filename, exe, cwd, argv, .. } = *self;
             let record = ExecRecord {

@@ -11,34 +11,34 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
-/// The byte that releases it.
+/// The byte on the pipe `hold` that releases the child.
 pub(super) const GO: u8 = 1;
 
-/// Bytes of a report on a failure: the stage, then errno.
+/// The size of the report of a failure: the stage (one byte) and errno (four bytes).
 pub(super) const REPORT: usize = 5;
 
-/// Bytes of its process id, which it says before all else; 0 when it is not known.
+/// The size of the process id that the child sends before anything else; 0 if the id is unknown.
 pub(super) const ID: usize = 4;
 
-/// Where to look when there is no `PATH`: as execvp(3) of both C libraries does.
+/// The search path without `PATH`, as in execvp(3) of glibc and musl.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 const SHELL: &std::ffi::CStr = c"/bin/sh";
 
-/// What failed.
+/// The step that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Stage {
-    /// Becoming the user.
+    /// Switching to the invoking user.
     User = 1,
-    /// The standard streams.
+    /// Setting up the standard streams.
     Streams = 2,
-    /// The exec.
+    /// Executing the file.
     Exec = 3,
 }
 
 impl Stage {
-    /// What to say before the error.
+    /// The start of the error message.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Stage::User => "cannot switch to the invoking user: ",
@@ -48,7 +48,7 @@ impl Stage {
     }
 }
 
-/// Why there was no exec.
+/// The reason why the child did not execute the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Failed {
     pub(super) stage: Stage,
@@ -75,9 +75,9 @@ impl Failed {
     }
 }
 
-/// Strings and the pointers to them, as exec takes them.
+/// Strings and an array of pointers to them, in the format of execve(2).
 struct Strings {
-    /// Owns what the pointers are to.
+    /// Owns the strings that `pointers` refers to.
     _strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
@@ -89,25 +89,25 @@ impl Strings {
     }
 }
 
-/// Everything that the child needs.
+/// The data that the child needs.
 pub(super) struct Prepared {
     /// The files to try, in order.
     files: Strings,
     argv: Strings,
-    /// `sh FILE ARG…`, for a file that is no program; the file is filled in.
+    /// The arguments of `sh FILE ARG…`, for a file without an executable format. The child fills in the file.
     by_shell: Vec<*const c_char>,
     environment: Strings,
     user: Option<(u32, u32, Vec<u32>)>,
-    /// What becomes stdin, stdout and stderr.
+    /// The descriptors of stdin, stdout and stderr.
     streams: [RawFd; 3],
-    /// Knows the child's process id.
+    /// The descriptor of an [`OwnId`], by which the child gets its process id.
     own_id: Option<RawFd>,
-    /// The limit of open files that the shell gave.
+    /// The limit of open files that the shell set.
     open_files: Option<libc::rlimit>,
 }
 
 impl Prepared {
-    /// Makes ready to become `argv`.
+    /// Prepares the child for `argv`.
     pub(super) fn new(
         argv: &[OsString],
         user: Option<&Invoker>,
@@ -130,26 +130,29 @@ impl Prepared {
         })
     }
 
-    /// Forks. The child says its process id on `report`, waits at `hold`, of which `go` is the other end, and reports on
-    /// `report` when it cannot exec. The descriptor of the [`OwnId`] must still be open.
+    /// Forks. The child writes its process id to `report` and waits for a byte from `hold`, the read end of `go`. If it
+    /// cannot execute the file, it writes the reason to `report`. The descriptor of the [`OwnId`] must still be open.
     pub(super) fn fork(mut self, hold: RawFd, go: RawFd, report: RawFd) -> io::Result<libc::pid_t> {
-        // SAFETY: the child only does what `run` does, which ends in an exec or the end of the process.
+        // SAFETY: other threads may hold locks at the fork. The child only runs `run`, which takes no locks and never
+        // returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
-            // SAFETY: this is the child of the fork.
+            // SAFETY: fork(2) returned 0, so this is the child, which is what `run` requires.
             0 => unsafe { self.run(hold, go, report) },
             pid => Ok(pid),
         }
     }
 
-    /// The child.
+    /// The code of the child. Call it only in the child of a fork.
     unsafe fn run(&mut self, hold: RawFd, go: RawFd, report: RawFd) -> ! {
-        // SAFETY: only async-signal-safe calls, over memory that was made ready before the fork.
+        // SAFETY: all calls are async-signal-safe and use only memory that was prepared before the fork. The pointers
+        // and lengths are those of live arrays.
         unsafe {
             libc::close(go);
-            // Rust ignores it; a command expects to be ended by it. Handlers end with the exec by themselves.
+            // Rust ignores SIGPIPE, but programs expect the default. Signal handlers need no reset: an exec removes
+            // them.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            // With the privileges that it is about to give up.
+            // Before `change`, since the query needs the privileges that `change` drops.
             let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
             libc::write(report, id.as_ptr().cast(), id.len());
             if let Some(limit) = &self.open_files {
@@ -157,7 +160,7 @@ impl Prepared {
             }
             let failed = match self.change() {
                 Ok(()) if wait(hold) => self.exec(),
-                // Nobody will ever release it.
+                // tracetui dropped the other end, so the child will never be released.
                 Ok(()) => libc::_exit(0),
                 Err(failed) => failed,
             };
@@ -167,10 +170,11 @@ impl Prepared {
         }
     }
 
-    /// Becomes the user, with the streams. Early, so that nothing waits with privileges that it will not have.
+    /// Switches to the user and sets up the streams. This comes before the wait, so that the child does not wait with
+    /// privileges that it will drop.
     unsafe fn change(&self) -> Result<(), Failed> {
-        // SAFETY: the pointer and the length are the vector's; else only numbers. The raw calls: those of the C library
-        // would tell other threads, of which the child has none.
+        // SAFETY: `groups` is valid for `groups.len()` ids; the other arguments are numbers. The raw system calls are
+        // needed, because the wrappers of the C library signal the other threads, which the child does not have.
         unsafe {
             if let Some((uid, gid, groups)) = &self.user {
                 let done = libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) == 0
@@ -181,7 +185,8 @@ impl Prepared {
                 }
             }
             for (from, to) in self.streams.iter().zip(0..) {
-                // What stands already is left alone. Descriptors of ours are above 2, and closed by the exec.
+                // A stream that is in place already is skipped. tracetui's own descriptors are above 2, and an exec
+                // closes them.
                 if *from != to && libc::dup2(*from, to) < 0 {
                     return Err(Failed::last(Stage::Streams));
                 }
@@ -190,18 +195,20 @@ impl Prepared {
         Ok(())
     }
 
-    /// Tries each file, as execvp(3) does: one that may not be executed is told about only if no other is found.
+    /// Tries each file, as execvp(3) does: EACCES is reported only if no other file is found.
     unsafe fn exec(&mut self) -> Failed {
         let mut errno_of = libc::ENOENT;
         for file in self.files.pointers.iter().copied().filter(|file| !file.is_null()) {
-            // SAFETY: strings that end with NUL, and arrays of such that end with null.
+            // SAFETY: `file` ends with NUL. The arrays end with a null pointer, and their strings with NUL; `self` owns
+            // both.
             unsafe { libc::execve(file, self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr()) };
             match errno() {
                 libc::ENOEXEC => {
                     if let Some(place) = self.by_shell.get_mut(1) {
                         *place = file;
                     }
-                    // SAFETY: as above.
+                    // SAFETY: `SHELL` and `file` end with NUL. `by_shell` ends with a null pointer, and its strings
+                    // belong to `self.argv`.
                     unsafe { libc::execve(SHELL.as_ptr(), self.by_shell.as_ptr(), self.environment.pointers.as_ptr()) };
                     return Failed::last(Stage::Exec);
                 }
@@ -214,11 +221,11 @@ impl Prepared {
     }
 }
 
-/// Waits for the release; `false` when the other end is closed.
+/// Waits for the release. Returns `false` if the other end is closed.
 unsafe fn wait(hold: RawFd) -> bool {
     let mut byte = 0u8;
     loop {
-        // SAFETY: one byte, to a live local.
+        // SAFETY: `byte` is a live local variable of one byte, the length passed.
         match unsafe { libc::read(hold, (&raw mut byte).cast(), 1) } {
             1 => return byte == GO,
             -1 if errno() == libc::EINTR => {}
@@ -227,9 +234,9 @@ unsafe fn wait(hold: RawFd) -> bool {
     }
 }
 
-/// errno of the last call. (`io::Error` would do too; this is only a load.)
+/// errno of the last call. `io::Error` would work too, but this is certain to be only a load.
 fn errno() -> i32 {
-    // SAFETY: the C library's place for errno is always there.
+    // SAFETY: `__errno_location` returns a valid pointer to the errno of the calling thread.
     unsafe { *libc::__errno_location() }
 }
 
@@ -237,7 +244,7 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| io::Error::other("the command contains a NUL byte"))
 }
 
-/// The files that a name may mean: itself if it holds a slash, else one for each directory of `PATH`.
+/// The files that a name can denote: the name itself if it contains a slash, else one per directory of `PATH`.
 fn files(name: &OsStr) -> io::Result<Vec<CString>> {
     if name.is_empty() || name.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(name)?]);
@@ -245,14 +252,14 @@ fn files(name: &OsStr) -> io::Result<Vec<CString>> {
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let directories = path.as_bytes().split(|byte| *byte == b':');
     let file = |directory: &[u8]| {
-        // An empty one is the working directory.
+        // An empty directory in `PATH` is the working directory.
         let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
         c_string(OsStr::from_bytes(&[directory, slash, name.as_bytes()].concat()))
     };
     directories.map(file).collect()
 }
 
-/// Our environment, made that of the user: as if it had been typed without sudo.
+/// tracetui's environment with the variables of the user, as if the command had been run without sudo.
 fn environment(user: Option<&Invoker>) -> io::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
     if let Some(user) = user {

@@ -17,30 +17,30 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_shared::id::Tgid;
 
-/// Where the COMMAND's standard streams lead.
+/// The destination of the COMMAND's standard streams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Streams {
-    /// stdout to our stderr: ours holds the events.
+    /// stdout goes to tracetui's stderr, since its stdout contains the events.
     StdoutToStderr,
-    /// stdin is /dev/null, stdout and stderr come by [`Running::next`]: the screen is taken.
+    /// stdin is /dev/null, and [`Running::next`] returns the output, since the dashboard uses the terminal.
     Captured,
 }
 
-/// A COMMAND that waits for its release. Dropped instead, it ends without having run.
+/// A COMMAND that waits for its release. If it is dropped, it ends without an exec.
 #[derive(Debug)]
 pub(crate) struct HeldCommand {
     process: Option<Process>,
     go: Option<PipeWriter>,
 }
 
-/// The process, wherever it stands.
+/// The process, before or after its release.
 #[derive(Debug)]
 struct Process {
     pid: libc::pid_t,
     tgid: Tgid,
     name: OsString,
     pidfd: OwnedFd,
-    /// Says its process id, then why there was no exec; closed by one.
+    /// Receives the process id of the child, then the reason if there is no exec. An exec closes the other end.
     failure: PipeReader,
     output: Option<PipeReader>,
 }
@@ -115,30 +115,30 @@ impl HeldCommand {
         let own_id = OwnId::load().ok();
         let prepared = Prepared::new(argv, user.as_ref(), fds, own_id.as_ref())?;
         let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
-        // Its end of the pipe is the only one now: should it end early, the read does too.
+        // The child now has the only write end, so a read ends when the child ends.
         drop(report);
         let tgid = told_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
         let output = captured.map(|((output, _), _)| output);
         let name = argv.first().cloned().unwrap_or_default();
-        // A process that cannot be waited for ends when `go` closes.
+        // If `pidfd` fails, `go` is dropped, and the child ends.
         let process = Process { pid, tgid, name, pidfd: pidfd(pid)?, failure, output };
         Ok(HeldCommand { process: Some(process), go: Some(go) })
     }
 
-    /// Its process id, as the probes see it.
+    /// The process id in the initial pid namespace, as the probes see it.
     pub(crate) fn tgid(&self) -> Tgid {
         self.process.as_ref().map_or(Tgid(0), |process| process.tgid)
     }
 
-    /// Lets it run.
+    /// Releases the COMMAND to its exec.
     ///
     /// # Errors
-    /// When the event loop does not take its descriptors.
+    /// If the event loop does not accept its descriptors.
     pub(crate) fn release(mut self) -> io::Result<Running> {
         let Some(mut process) = self.process.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let output = process.output.take().map(nonblocking).transpose()?;
         let pidfd = watched(process.pidfd.try_clone()?)?;
-        // Killed meanwhile? Then waiting for it tells.
+        // An error means that the COMMAND was killed before. The wait reports that.
         let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
         Ok(Running { process, pidfd, output, ended: None, told: false })
     }
@@ -147,7 +147,7 @@ impl HeldCommand {
 impl Drop for HeldCommand {
     fn drop(&mut self) {
         if let Some(process) = &self.process {
-            // Where we may not kill it, the closed pipe ends it.
+            // If the signal is not permitted, the closed pipe ends the process.
             drop(self.go.take());
             process.signal(libc::SIGKILL);
             let _ = process.reap(0);
@@ -203,7 +203,7 @@ impl Running {
     pub fn output_left(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         if let Some(output) = &mut self.output {
-            // What was written before the end is read; that the pipe is still open elsewhere is no error.
+            // Data from before the end is read. An error only means that another process still holds the pipe open.
             let _ = output.get_mut().take(crate::limits::COMMAND_OUTPUT as u64).read_to_end(&mut all);
         }
         all
@@ -215,7 +215,7 @@ async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<E
         if let Some(ended) = ended {
             return ended.clone();
         }
-        // That fails only when the event loop ends.
+        // This fails only when the event loop shuts down.
         let Ok(mut ready) = pidfd.readable().await else { continue };
         match process.reap(libc::WNOHANG) {
             Some(end) => *ended = Some(end),
@@ -224,7 +224,7 @@ async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<E
     }
 }
 
-/// Waits for output; when everybody closed it, or it is not ours to read, for ever.
+/// Waits for output. Never returns if all write ends are closed or the output is not captured.
 async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
     while let Some(pipe) = output {
         let mut bytes = vec![0; OUTPUT_READ];
@@ -240,30 +240,31 @@ async fn written(output: &mut Option<AsyncFd<PipeReader>>) -> Vec<u8> {
     std::future::pending().await
 }
 
-/// Bytes of output that are read at once.
+/// The maximum of bytes of output per read.
 const OUTPUT_READ: usize = 16 << 10;
 
 impl Process {
-    /// Sends it a signal, and wakes it: a process that is stopped takes no other one than SIGKILL.
+    /// Sends it a signal, and then SIGCONT: a stopped process handles no signal other than SIGKILL.
     fn signal(&self, signal: libc::c_int) {
         for signal in [signal, libc::SIGCONT] {
-            // SAFETY: takes no pointers; the descriptor is ours. By it no other process can be met.
+            // SAFETY: the arguments are numbers, so the call accesses no memory. A pidfd that `self` owns cannot refer
+            // to another process.
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, 0, 0) };
         }
     }
 
-    /// Takes its end from the kernel; `None` when it has not ended.
+    /// Reaps the process; `None` if it has not ended.
     fn reap(&self, flags: libc::c_int) -> Option<Ended> {
         let mut status = 0;
-        // SAFETY: the pointer is to a live local.
+        // SAFETY: `status` is a live local variable.
         let pid = unsafe { libc::waitpid(self.pid, &raw mut status, flags) };
         (pid == self.pid).then(|| self.not_run().unwrap_or_else(|| of_wait(status)))
     }
 
-    /// What the child said when there was no exec.
+    /// The reason that the child reported if there was no exec.
     fn not_run(&self) -> Option<Ended> {
         let mut bytes = [0; child::REPORT];
-        // It has ended, so this does not wait.
+        // The process has ended, so the read does not block.
         (&self.failure).read_exact(&mut bytes).ok()?;
         let Failed { stage, errno } = Failed::read(bytes);
         let status = match (stage, errno) {
@@ -285,32 +286,34 @@ fn of_wait(status: libc::c_int) -> Ended {
 }
 
 fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointers.
+    // SAFETY: pidfd_open(2) takes numbers only, so it accesses no memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: a fresh descriptor that nobody else owns.
+    // SAFETY: pidfd_open(2) returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// What the child says first: its process id in the initial namespace, which is what the probes see.
+/// The first report of the child: its process id in the initial pid namespace, as the probes see it.
 fn told_tgid(mut from: &PipeReader) -> Option<Tgid> {
     let mut bytes = [0; child::ID];
     from.read_exact(&mut bytes).ok()?;
     Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
 }
 
-/// The same by /proc, where the kernel does not tell (before 5.10): right wherever /proc is that of the initial namespace.
+/// The process id from /proc, for kernels before 5.10, where the child cannot query it. It is correct if /proc is that
+/// of the initial pid namespace.
 fn initial_tgid(pid: libc::pid_t) -> Tgid {
     Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }
 
 fn watched<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: what can become an `OwnedFd` owns its descriptor, which stays the same until it is dropped.
+    // SAFETY: a type that converts to `OwnedFd` owns its descriptor, which stays open and unchanged until it is
+    // dropped.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 fn nonblocking(pipe: PipeReader) -> io::Result<AsyncFd<PipeReader>> {
-    // SAFETY: takes no pointers; the descriptor is ours.
+    // SAFETY: this fcntl(2) command takes numbers only. `pipe` owns the descriptor.
     if unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -325,7 +328,7 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
-    /// Runs a command to its end; how it ended, and its output.
+    /// Runs a command to its end. Returns how it ended, and its output.
     fn run(words: &[&str]) -> (Ended, String) {
         let held = HeldCommand::start(&argv(words), Streams::Captured).expect("room for a process");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -395,8 +398,8 @@ mod tests {
     fn a_script_without_a_first_line_is_run_by_the_shell() {
         let path = std::env::temp_dir().join(format!("tracetui-script-{}", std::process::id()));
         let name = path.to_str().expect("UTF-8");
-        // Written by another process: a child that is held by a test beside this one would keep our descriptor open for
-        // writing, and then the script is busy (ETXTBSY).
+        // The script is written by another process. A child held by a concurrent test would keep a descriptor of this
+        // process open for writing, and the exec of the script would fail (ETXTBSY).
         let write = r#"printf '%s\n' 'echo "$0 $1 $2"' > "$0" && chmod 755 "$0""#;
         let written = std::process::Command::new("sh").args(["-c", write, name]).status().expect("a shell");
         assert!(written.success());
