@@ -1,4 +1,4 @@
-//! bpf(2) as a plain system call, and loads that a signal interrupted.
+//! bpf(2) as a raw system call, and retries of loads that a signal interrupted.
 
 use aya::programs::ProgramError;
 use std::io;
@@ -7,18 +7,19 @@ use std::os::fd::{FromRawFd, OwnedFd};
 /// bpf(2) with a command that returns a descriptor.
 ///
 /// # Safety
-/// `attr` is the command's part of `union bpf_attr`, and what it points to is as the command wants it.
+/// `attr` must have the layout of the command's member of `union bpf_attr`. Its pointers must be valid for the command.
 pub(super) unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedFd> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees that `attr` is valid for the command, and `size_of::<T>()` is its size.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
     match libc::c_int::try_from(fd) {
-        // SAFETY: a descriptor that is new.
+        // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Loads a program, again when a signal came in between: the verifier then gives up with EAGAIN (`do_check`).
+/// Loads a program, and retries if a signal interrupted the verifier, which then fails with EAGAIN
+/// ([`do_check`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)).
 pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut loaded = load();
     for _ in 0..INTERRUPTIONS {
@@ -33,9 +34,9 @@ pub(super) fn unless_interrupted<T, E: Interruptible>(mut load: impl FnMut() -> 
 /// The number of retries of an interrupted load.
 const INTERRUPTIONS: u32 = 20;
 
-/// An error that may be for a signal.
+/// An error that a signal may have caused.
 pub(super) trait Interruptible {
-    /// Whether it may be.
+    /// Whether a signal may be the cause.
     fn interrupted(&self) -> bool;
 }
 
@@ -46,7 +47,7 @@ impl Interruptible for io::Error {
 }
 
 impl Interruptible for ProgramError {
-    /// aya's second attempt, which asks for a log in a way that the kernel refuses, makes EINVAL of EAGAIN.
+    /// After EAGAIN, aya retries with a log that the kernel rejects, so the error is EINVAL.
     fn interrupted(&self) -> bool {
         let ProgramError::LoadError { io_error, .. } = self else { return false };
         io_error.interrupted() || io_error.raw_os_error() == Some(libc::EINVAL)

@@ -24,29 +24,29 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
-/// The maps, and what stands in them.
+/// The maps and their content.
 pub(super) struct CaptureMaps {
     capture: Array<MapData, Plain<Capture>>,
     pids: HashMap<MapData, u32, u8>,
     uids: HashMap<MapData, u32, u8>,
-    /// The processes that are in, and by which root.
+    /// The processes in the tree, each with a root through which it was added.
     tree: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
     kin: HashMap<MapData, Plain<ProcessKey>, Plain<ProcessKey>>,
     cgroups: HashMap<MapData, u64, u8>,
-    /// What is in force, or about to be.
+    /// The current filter, or the one that is being set.
     filter: CaptureFilter,
-    /// The processes that the filter's roots are, by the ids that it names.
+    /// The processes that the filter's roots denote, by id.
     roots: FxHashMap<u32, ProcessKey>,
     tasks: Tasks,
-    /// The processes from before the roots were let in.
+    /// The processes before the roots were added.
     before: Vec<Task>,
-    /// Let in from here while the filter is set.
+    /// The processes added from user space while the filter is set.
     admitted: Vec<ProcessKey>,
     tree_full: u64,
 }
 
 impl CaptureMaps {
-    /// Takes the maps out of the object.
+    /// Takes the maps from the object.
     pub(super) fn of(object: &mut Ebpf, tasks: Tasks) -> Result<CaptureMaps, StartError> {
         Ok(CaptureMaps {
             capture: Array::try_from(load::map(object, "CAPTURE")?)?,
@@ -68,7 +68,7 @@ impl CaptureMaps {
     /// [`finish`](Self::finish). Until then the old filter applies, unless it passes nothing.
     ///
     /// # Errors
-    /// Also if there is no process with the id of a root: then nothing was changed.
+    /// Also if there is no process with the id of a root; nothing was changed in this case.
     pub(super) fn begin(&mut self, filter: &CaptureFilter) -> Result<(), CaptureError> {
         let (roots, before) = self.find_roots(&filter.trees)?;
         for pid in &filter.pids {
@@ -95,7 +95,7 @@ impl CaptureMaps {
         Ok(self.capture.set(0, Plain(self.counting_starts(judge)), 0)?)
     }
 
-    /// The processes that roots are, by the ids that the filter names, and the list of processes where it was needed.
+    /// The processes that the ids of the roots denote, and the list of processes if one was needed.
     fn find_roots(&self, ids: &[u32]) -> Result<(FxHashMap<u32, ProcessKey>, Vec<Task>), CaptureError> {
         let mut roots: FxHashMap<u32, ProcessKey> = self.roots.clone();
         roots.retain(|id, _| ids.contains(id));
@@ -103,7 +103,8 @@ impl CaptureMaps {
             return Ok((roots, Vec::new()));
         }
         let tasks = self.tasks.list().map_err(CaptureError::Processes)?;
-        // Parents too: a kernel may keep a process out of the list (seen of init), but not out of its children's.
+        // Parents count too: a kernel may omit a process from the list (observed with init), but not from the data of
+        // its children.
         let parents = tasks.iter().map(|task| task.parent).filter(|parent| parent.tgid != 0);
         let known = parents.chain(tasks.iter().map(|task| task.key));
         let by_id: FxHashMap<u32, ProcessKey> = known.map(|process| (process.tgid, process)).collect();
@@ -119,7 +120,7 @@ impl CaptureMaps {
         Ok((roots, tasks))
     }
 
-    /// The judge, with how it is to count starts.
+    /// The filter with the unit in which the probes count starts.
     fn counting_starts(&self, judge: Capture) -> Capture {
         match self.tasks.unit() {
             Unit::Ticks(offset) if judge.tests & (test::TREE | test::KIN) != 0 => {
@@ -129,8 +130,8 @@ impl CaptureMaps {
         }
     }
 
-    /// Lets the processes in that descend from the roots already, lets the new filter judge, and takes out those that it does
-    /// not let through.
+    /// Adds the existing descendants of the roots, puts the new filter in force, and removes the entries that it does
+    /// not contain.
     pub(super) fn finish(&mut self) -> Result<(), CaptureError> {
         let Plain(judge) = self.capture.get(&0, 0)?;
         let mut family = Family::new(self.roots.values());
@@ -146,7 +147,7 @@ impl CaptureMaps {
         Ok(remove(&mut self.uids, uids.into_iter().filter(|uid| !self.filter.uids.contains(uid)))?)
     }
 
-    /// Finds the descendants of the roots, and lets them in.
+    /// Finds the descendants of the roots, and adds them.
     fn grow(&mut self, family: &mut Family) -> Result<(), CaptureError> {
         let mut listed = std::mem::take(&mut self.before);
         listed.extend(self.tasks.list().map_err(CaptureError::Processes)?);
@@ -168,7 +169,7 @@ impl CaptureMaps {
         self.roots.get(&process.tgid) == Some(&process)
     }
 
-    /// Lets a process in. One that is in by a root that the filter names, by its fork for one, stays so.
+    /// Adds a process. A process that already has a root of the filter, for example from its fork, keeps it.
     fn admit(&mut self, process: ProcessKey, root: Option<ProcessKey>) -> Result<(), CaptureError> {
         let inside = self.tree.get(&Plain(process), 0).is_ok_and(|Plain(root)| self.is_root(root));
         let Some(root) = root.filter(|_| !inside) else { return Ok(()) };
@@ -184,8 +185,8 @@ impl CaptureMaps {
         Ok(())
     }
 
-    /// Takes the processes out that had ended when they were let in: the exit probe takes out only those that are in. Such a
-    /// key matches no other process; it only takes room. So where /proc may hide processes, nothing is taken out.
+    /// Removes the processes that ended before they were added: the exit probe only removes those in the map. Such a
+    /// key matches no other process and only takes room. So nothing is removed if /proc may hide processes.
     fn sweep(&mut self) -> Result<(), CaptureError> {
         let admitted = std::mem::take(&mut self.admitted);
         if admitted.is_empty() || self.tasks.unit() != Unit::Nanoseconds {
@@ -196,8 +197,8 @@ impl CaptureMaps {
         Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
     }
 
-    /// Takes the processes out that are in by a root that the filter no longer names, unless they, or that root, descend from
-    /// one that the filter does name. Again for those that were born before their parent was taken out.
+    /// Removes the processes with a root that the filter no longer contains, unless they or that root descend from one
+    /// that it contains. It repeats for processes that were forked before their parent was removed.
     fn expel(&mut self, family: &Family) -> Result<(), CaptureError> {
         for _ in 0..LOOKS {
             let inside = elements(&self.tree)?.into_iter();
@@ -216,22 +217,22 @@ impl CaptureMaps {
         Ok(())
     }
 
-    /// Every process with its exact start, the oldest first; empty where that is not known.
+    /// Every process with its exact start, oldest first; empty if exact starts are unknown.
     pub(super) fn started(&self) -> Vec<Started> {
         self.tasks.started()
     }
 
-    /// How many processes the tree had no room for when they were let in from here.
+    /// The number of processes for which the map had no room when they were added from user space.
     pub(super) fn tree_full(&self) -> u64 {
         self.tree_full
     }
 
-    /// Whether events depend on the paths of cgroups.
+    /// Whether the filter depends on the paths of cgroups.
     pub(super) fn asks_for_cgroups(&self) -> bool {
         !self.filter.cgroups.is_empty()
     }
 
-    /// Lets the cgroup through if the filter wants it.
+    /// Adds a cgroup if the filter contains its path.
     pub(super) fn name_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), CaptureError> {
         if self.filter.cgroups.iter().any(|test| test.holds(&cgroup.path)) {
             self.cgroups.insert(cgroup.id.0, 1, 0)?;
@@ -239,13 +240,13 @@ impl CaptureMaps {
         Ok(())
     }
 
-    /// Lets a cgroup through no more, until it is named again.
+    /// Removes a cgroup, until it is added again.
     pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
         let told = (!NAMELESS_CGROUPS.contains(&id.0)).then_some(id.0);
         Ok(remove(&mut self.cgroups, told.into_iter())?)
     }
 
-    /// These are all cgroups that there are: lets through those that the filter wants, and no others.
+    /// Adds the cgroups whose path the filter contains, and removes all others. `all` are all existing cgroups.
     pub(super) fn name_all_cgroups(&mut self, all: &[Cgroup]) -> Result<(), CaptureError> {
         let old = keys(&self.cgroups)?;
         for cgroup in all {
@@ -260,26 +261,26 @@ impl CaptureMaps {
     }
 }
 
-/// Looks at the notes, each well below a millisecond, before it is enough. Only a line of descent that goes on by a
-/// generation between any two looks needs more than a few.
+/// The limit of passes over the records of new processes; each pass takes well below a millisecond. Only a line of
+/// descent that grows by a generation between any two passes needs more than a few.
 const LOOKS: i32 = 100;
 
-/// The descendants of some roots, as they are found look by look.
+/// The descendants of some roots, found in several passes.
 struct Family {
     found: FxHashMap<ProcessKey, Found>,
 }
 
-/// What is known of a descendant.
+/// The data of a descendant.
 #[derive(Clone, Copy)]
 struct Found {
-    /// The look at which it was let in.
+    /// The pass in which it was added.
     look: i32,
-    /// A root that it descends from, or is.
+    /// A root from which it descends; for a root, itself.
     root: ProcessKey,
 }
 
 impl Family {
-    /// Let in by the fork probe, and so are all its children.
+    /// The pass of processes that the fork probe added. The fork probe adds all their children too.
     const INHERITED: i32 = i32::MIN / 2;
 
     fn new<'a>(roots: impl Iterator<Item = &'a ProcessKey>) -> Family {
@@ -294,9 +295,10 @@ impl Family {
         self.found.contains_key(&process)
     }
 
-    /// Takes everybody's parents, of which those of the processes that were born since the roots were let in are complete.
-    /// Gives whom the probe may not have let in: those whose parent was let in after the look before the last, since a
-    /// child that nobody had noted at a look after that was born later still.
+    /// Takes pairs of a process and its parent. They must include every process that was forked since the roots were
+    /// added. Returns the new descendants that the fork probe may have missed: those whose parent was added less than
+    /// two passes ago. A child that was not recorded by the pass after the addition of its parent was forked later, so
+    /// the fork probe added it.
     fn look(&mut self, look: i32, parents: impl Iterator<Item = (ProcessKey, ProcessKey)>) -> Vec<ProcessKey> {
         let mut children: FxHashMap<ProcessKey, Vec<ProcessKey>> = FxHashMap::default();
         for (child, parent) in parents.filter(|(child, _)| !self.has(*child)) {
@@ -328,7 +330,7 @@ fn keys<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>) -> Result<Vec<K>
     Ok(elements(map)?.into_iter().map(|(key, _)| key).collect())
 }
 
-/// Removes keys, those also that are gone already.
+/// Removes keys. Missing keys are not an error.
 fn remove<K: aya::Pod, V: aya::Pod>(
     map: &mut HashMap<MapData, K, V>,
     keys: impl Iterator<Item = K>,
@@ -391,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_storm_of_forks_comes_to_an_end() {
-        // Every look finds a new child of 2, and a child of each of those.
+        // Every pass finds a new child of 2, and a child of each of those.
         let mut family = of(&[1]);
         let mut parents = vec![(2, 1)];
         let mut admitted = Vec::new();

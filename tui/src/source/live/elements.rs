@@ -1,8 +1,10 @@
 //! The elements of a hash map, in batches (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6).
 //!
-//! The kernel returns them bucket by bucket (`__htab_map_lookup_and_delete_batch` in kernel/bpf/hashtab.c), so elements
-//! that stay in the map are read once, despite concurrent changes. Iteration by key (`htab_map_get_next_key`) needs two
-//! calls per element, and restarts if the key was removed: with many forks and exits it may never end.
+//! The kernel returns them bucket by bucket
+//! ([`__htab_map_lookup_and_delete_batch`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/hashtab.c)), so
+//! elements that stay in the map are read once, despite concurrent changes. Iteration by key (`htab_map_get_next_key`
+//! in the same file) needs two calls per element, and restarts if the key was removed: with many forks and exits it may
+//! never end.
 
 use aya::Pod;
 use aya::maps::{HashMap, IterableMap as _, MapData};
@@ -10,13 +12,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-/// Elements that are asked for at once, unless a bucket holds more.
+/// The number of elements per call, unless a bucket has more.
 const AT_ONCE: usize = 1024;
 
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (UAPI).
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
-/// `union bpf_attr` of the commands on batches (UAPI).
+/// `union bpf_attr` of the batch commands (UAPI).
 #[repr(C)]
 struct Batch {
     in_batch: u64,
@@ -29,15 +31,15 @@ struct Batch {
     flags: u64,
 }
 
-/// Reads all elements. One that is inserted or removed meanwhile may be among them.
+/// Reads all elements. An element that is inserted or removed concurrently may be included or not.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// The error of the kernel.
 pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Result<Vec<(K, V)>> {
     let map_fd = map.map().fd().as_fd().as_raw_fd().cast_unsigned();
     let (mut keys, mut values) = (room::<K>(AT_ONCE), room::<V>(AT_ONCE));
     let mut all = Vec::new();
-    // The bucket to begin with, as the last call left it.
+    // The next bucket, as returned by the last call.
     let mut place = None::<u32>;
     loop {
         let mut next = 0u32;
@@ -51,12 +53,12 @@ pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Resu
             elem_flags: 0,
             flags: 0,
         };
-        // SAFETY: the attributes point to room for `count` keys and values of the map's own sizes, which aya checked, and to two
-        // numbers; all outlive the call.
+        // SAFETY: `attr` points to buffers for `count` keys and values, and to two numbers; all outlive the call. aya
+        // checked that the sizes of `K` and `V` are those of the map.
         let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attr, size_of::<Batch>()) };
         let error = (done < 0).then(io::Error::last_os_error);
         match error.as_ref().and_then(io::Error::raw_os_error) {
-            // The next bucket alone holds more; nothing was read.
+            // The next bucket alone has more elements than fit. Nothing was read.
             Some(libc::ENOSPC) => {
                 let more = keys.len() * 2;
                 (keys, values) = (room(more), room(more));
@@ -66,7 +68,8 @@ pub(super) fn elements<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>) -> io::Resu
             Some(_) => return Err(error.unwrap_or_else(|| io::ErrorKind::Other.into())),
         }
         let read = keys.iter().zip(&values).take(attr.count as usize);
-        // SAFETY: the kernel wrote `count` keys and values, and any bytes are one (`Pod`).
+        // SAFETY: the kernel initialized the first `count` keys and values. Both types are `Pod`, so all byte patterns
+        // are valid.
         all.extend(read.map(|(key, value)| unsafe { (key.assume_init(), value.assume_init()) }));
         if error.is_some() {
             return Ok(all);

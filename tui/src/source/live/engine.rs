@@ -1,8 +1,8 @@
-//! The running kernel as a [`Source`]: empties the ring, and adds what the host knows about the frames: paths of cgroups, the
-//! clock, counters.
+//! The running kernel as a [`Source`]: empties the ring, and adds host data to the frames: paths of cgroups, the clock,
+//! counters.
 //!
-//! It does nothing else, so that it keeps up. The queue behind it is bounded and pushes back: when the pipeline is slow, the
-//! thread waits, and the kernel's ring is the one place that loses events.
+//! It does nothing else, so that it keeps up with the ring. The queue to the pipeline is bounded: if the pipeline is
+//! slow, this thread waits, and events are lost only in the kernel's ring.
 
 use super::Live;
 use crate::budget::{Budget, cgroup_bytes};
@@ -19,16 +19,17 @@ use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::WAKE_NS;
 
-/// How long the ring is looked at again after it was found empty: a little longer than the probes go without waking.
+/// The interval at which the ring is polled after records were found: slightly longer than the probes may omit a
+/// wake-up.
 const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
 
-/// How often the counters are read, and the clock offset is compared.
+/// The interval at which the counters are read and the clock offset is checked.
 const COUNT: Duration = Duration::from_secs(1);
 
-/// A change of the clock offset that is worth a frame, nanoseconds.
+/// The minimum change of the clock offset that is sent, in nanoseconds.
 const CLOCK_STEP: u64 = 1_000_000;
 
-/// The attached probes, and the cgroups by which their events are named.
+/// The attached probes, and the resolver for the cgroups of their events.
 pub(crate) struct LiveSource {
     live: Live,
     cgroups: Option<CgroupResolver>,
@@ -36,7 +37,7 @@ pub(crate) struct LiveSource {
 }
 
 impl LiveSource {
-    /// A source whose feed begins with the batches `first`.
+    /// Creates a source. The batches `first` were sent before its frames.
     pub(crate) fn new(live: Live, cgroups: Option<CgroupResolver>, first: &[Batch], budget: Budget) -> LiveSource {
         LiveSource { live, cgroups, known_cgroups: known_cgroups(first, budget) }
     }
@@ -63,7 +64,7 @@ impl Source for LiveSource {
     }
 }
 
-/// What a read of the ring found.
+/// The result of a read of the ring.
 enum Read {
     Nothing,
     All,
@@ -76,12 +77,13 @@ struct Reader {
     out: FrameSender,
     cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
-    /// The cgroups that the pipeline knows: it forgets the same ones ([`World::apply_host`](crate::enrich::World::apply_host)).
+    /// The cgroups that the pipeline knows. The pipeline evicts by the same rule
+    /// ([`World::apply_host`](crate::enrich::World::apply_host)).
     known_cgroups: Fifo<CgroupId, ()>,
     clock_offset: i64,
-    /// The counters as the pipeline knows them.
+    /// The counters as last sent to the pipeline.
     counters: Counters,
-    /// What was read but not sent yet.
+    /// Records that were read but not sent yet.
     held: Option<Batch>,
 }
 
@@ -95,13 +97,14 @@ impl Reader {
         }
         let mut counted = Instant::now();
         let mut looked = Instant::now();
-        // When the order of all that came is settled. Until a look that begins later the ring is looked at without being
-        // woken: the pipeline goes by the looks, and without one the events would stay where they are.
+        // The time after which the order of all read records is final. Until a read starts after it, the ring is polled
+        // without a wake-up: the pipeline orders events by the times of these reads, and would hold the last events
+        // otherwise.
         let mut settled = Instant::now();
         let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
         while !self.stopped() {
             let nap = if looked < settled { POLL } else { COUNT.saturating_sub(counted.elapsed()) };
-            // A failed wait is no reason to stop reading: the next turn reads whatever is there.
+            // A failed wait does not end the loop: the next pass reads all available records.
             let _ = self.live.wait(Some(nap));
             looked = Instant::now();
             match self.read() {
@@ -122,8 +125,8 @@ impl Reader {
         self.end();
     }
 
-    /// Reads from the ring, and sends what was read; while the pipeline is busy, more is put into the same batch, so that
-    /// the queue holds full ones.
+    /// Reads from the ring, and sends the records. While the pipeline is busy, further records are added to the same
+    /// batch, so that the queue contains full batches.
     fn read(&mut self) -> Read {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
@@ -165,12 +168,12 @@ impl Reader {
         matches!(self.out.control(), Some(Control::Stop)) || self.out.is_closed()
     }
 
-    /// Adds the path of each cgroup that is not known, from the frames at a byte offset on.
+    /// Adds the path of each unknown cgroup of the frames from a byte offset on.
     fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
         for frame in batch.frames_from(from) {
             let id = frame.header.cgroup;
-            // Most frames are of the same cgroup as the one before.
+            // Most frames have the same cgroup as the previous one.
             if id != self.last_cgroup && id.0 != 0 {
                 self.last_cgroup = id;
                 if !self.known_cgroups.contains(&id)
@@ -183,7 +186,8 @@ impl Reader {
         }
         for cgroup in found {
             if self.live.asks_for_cgroups() {
-                // Refused: the filter lets less through than it could, and the display filter hides nothing of it.
+                // An error means that the kernel side passes fewer events than it should. The display filter hides none
+                // of the others.
                 let _ = self.live.name_cgroup(&cgroup);
             }
             HostFrame::Cgroup(cgroup).push(clock::now_boot(), batch);
@@ -191,13 +195,13 @@ impl Reader {
         self.forget_cgroups();
     }
 
-    /// Forgets the oldest cgroups, here and in the kernel, when there are too many. Each is named again at its next event: of
-    /// what a capture filter does not let through, at its next fork, exec or exit.
+    /// Evicts the oldest cgroups above the limits, here and in the kernel. The path of each is added again at its next
+    /// event; for events that the capture filter rejects, at the next fork, exec or exit.
     fn forget_cgroups(&mut self) {
         while let Some(id) = self.known_cgroups.evict(limits::CGROUPS, self.out.budget().cgroups()) {
             self.last_cgroup = CgroupId(0);
             if self.live.asks_for_cgroups() {
-                // Refused: it stays let through, and what it does has no path.
+                // An error means that the events of the cgroup still pass, without a path.
                 let _ = self.live.forget_cgroup(id);
             }
         }
@@ -227,7 +231,7 @@ impl Reader {
     }
 }
 
-/// The cgroups that these batches name.
+/// The cgroups whose paths these batches contain.
 fn known_cgroups(batches: &[Batch], budget: Budget) -> Fifo<CgroupId, ()> {
     let mut known = Fifo::default();
     for frame in batches.iter().flat_map(Batch::frames) {

@@ -1,4 +1,4 @@
-//! The counters of the kernel side: events met, lost, skipped.
+//! The counters of the kernel side: events met, lost and skipped.
 
 use super::Plain;
 use aya::maps::{Array, MapData};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracetui_shared::counters::CpuState;
 use tracetui_shared::kind::{Kind, Shows, Slot};
 
-/// Every CPU's counters. Programs may run meanwhile, so CPUs are not seen at one instant.
+/// The counters of every CPU. Programs may run concurrently, so this is not a snapshot at one instant.
 pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
     (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
 }
@@ -23,21 +23,21 @@ pub(super) fn sees_an_open(cpus: &Array<MapData, Plain<CpuState>>) -> bool {
         Some(cpus.iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum())
     };
     let before = met();
-    // More than once: the kernel skips a program that it preempted on this CPU.
+    // Several attempts, because the kernel skips a program if a preempted task already runs it on this CPU.
     (0..TRIES).any(|_| {
         let _ = std::fs::File::open("");
         met() != before
     })
 }
 
-/// `bpf_prog_info.recursion_misses` of a program.
+/// The number of skips of a program: `bpf_prog_info.recursion_misses`.
 pub(super) fn skips(program: &OwnedFd) -> u64 {
     let mut found = ProgInfo::default();
     info(program, &mut found);
     found.recursion_misses
 }
 
-/// `struct bpf_prog_info` (UAPI) up to 5.16's last field. aya does not show `recursion_misses`.
+/// `struct bpf_prog_info` (UAPI) up to the last field of 5.16. aya does not expose `recursion_misses`.
 #[repr(C)]
 #[derive(Default)]
 struct ProgInfo {
@@ -59,24 +59,25 @@ struct InfoAttr {
     info: u64,
 }
 
-/// Asks the kernel about a program or a link; fields that it does not know stay as they are, as does everything when it
-/// refuses. `T` is the start of a structure of the kernel's, and zeros where that asks for arrays.
+/// Queries the kernel about a program or a link. Fields that the kernel does not know stay unchanged; if the query
+/// fails, all do. `T` must be a prefix of a structure of the kernel, with zeros for the lengths of arrays.
 pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     let (Ok(fd), Ok(len)) = (u32::try_from(object.as_raw_fd()), u32::try_from(size_of::<T>())) else { return };
     let mut attr = InfoAttr { fd, len, info: std::ptr::from_mut(into) as u64 };
-    // SAFETY: `attr` is as the command wants it, and `into` has as many bytes as it says.
+    // SAFETY: `attr` has the layout of the `info` member of `union bpf_attr`. `into` is writable for `size_of::<T>()`
+    // bytes, which is `attr.len`.
     unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<InfoAttr>()) };
 }
 
-/// Returns when no program of ours runs any more, after all were detached. A program is inside of an RCU read section,
-/// and membarrier(2) waits for all that were there. Where programs can be preempted they are guarded by another kind of
-/// RCU that user space cannot wait for: there the counters must stand still for a while.
+/// Returns when no program of tracetui runs any more, after all were detached. Programs run in RCU read-side critical
+/// sections, and membarrier(2) waits for those that were running. Preemptible programs run under SRCU instead, for
+/// which user space cannot wait; in that case this waits until the counters stay unchanged.
 pub(super) fn settle(cpus: &Array<MapData, Plain<CpuState>>, preemptible: bool) {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     const STILL: Duration = Duration::from_millis(20);
     const TRIES: u32 = 50;
-    // SAFETY: takes no pointers.
+    // SAFETY: membarrier(2) takes numbers only, so it accesses no memory.
     unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if !preemptible {
         return;

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// Where in a function a program runs.
+/// The place in a function where a program runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum At {
     Entry,
@@ -24,7 +24,7 @@ pub(super) enum At {
 }
 
 impl At {
-    /// As bpf tools call it.
+    /// The name in bpf tools.
     pub(super) fn name(self) -> &'static str {
         match self {
             At::Entry => "kprobe.multi",
@@ -33,19 +33,19 @@ impl At {
     }
 }
 
-/// The object and its maps, to load such programs from.
+/// The object and its maps, from which programs for functions are loaded.
 pub(super) struct Functions<'a> {
     facts: &'a KernelFacts,
     maps: Vec<(String, OwnedFd)>,
-    /// The object, once it is needed.
+    /// The parsed object; parsed at the first use.
     object: OnceLock<Result<Object, String>>,
 }
 
-/// What the verifier may write, at most.
+/// The maximum size of the verifier's log in bytes.
 const LOG: usize = 1 << 20;
 
 impl<'a> Functions<'a> {
-    /// Takes handles of the maps before they are taken out of the object.
+    /// Duplicates the descriptors of the maps, before the maps are taken out of the object.
     pub(super) fn of(object: &Ebpf, facts: &'a KernelFacts) -> Functions<'a> {
         let maps = object.maps().filter_map(|(name, map)| {
             let fd = data(map)?.fd().as_fd().try_clone_to_owned().ok()?;
@@ -57,12 +57,12 @@ impl<'a> Functions<'a> {
     /// Loads a program.
     ///
     /// # Errors
-    /// With the verifier's log.
+    /// If the kernel rejects it, with the verifier's log.
     pub(super) fn load(&self, name: &str) -> Result<OwnedFd, (io::Error, String)> {
         let code = self.code(name).map_err(|why| (io::Error::other(why), String::new()))?;
         let mut log = Vec::new();
         unless_interrupted(|| prog_load(name, code, &mut log)).or_else(|_| {
-            // Once more, for the verifier's last words.
+            // A second attempt, with a buffer for the verifier's log.
             log.resize(LOG, 0);
             let result = prog_load(name, code, &mut log);
             let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -70,7 +70,7 @@ impl<'a> Functions<'a> {
         })
     }
 
-    /// A program's instructions, with the maps in place and what it calls behind it.
+    /// The instructions of a program and the functions that it calls, with the descriptors of the maps.
     fn code(&self, name: &str) -> Result<&[bpf_insn], String> {
         let object = self.object.get_or_init(|| self.relocated().map_err(|error| error.to_string())).as_ref()?;
         let program = object.programs.get(name).ok_or("the object has no such program")?;
@@ -104,7 +104,8 @@ impl<'a> Functions<'a> {
             addresses: 0,
             cookies: 0,
         };
-        // SAFETY: the attributes are as the command wants them; names and pointers outlive the call.
+        // SAFETY: `attr` has the layout of `BPF_LINK_CREATE`. The names and the array of pointers to them outlive the
+        // call.
         unsafe { bpf(BPF_LINK_CREATE, &attr) }.map_err(|error| {
             let none = error.raw_os_error() == Some(libc::EOPNOTSUPP);
             let why = format!("{} link: {error}", at.name());
@@ -113,8 +114,9 @@ impl<'a> Functions<'a> {
     }
 }
 
-/// Calls of the functions that a link missed (`fprobe.nmissed`, 6.7+): the kernel had no room to remember that the
-/// return is to be seen. Programs that were skipped count these themselves.
+/// The number of calls that a link missed (`fprobe.nmissed`, 6.7+,
+/// [kernel/trace/fprobe.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/fprobe.c)): the kernel had no
+/// memory to track the return of the function. It does not include skipped programs, which have their own counters.
 pub(super) fn missed(link: &OwnedFd) -> u64 {
     let mut info = MultiInfo::default();
     loss::info(link, &mut info);
@@ -137,7 +139,7 @@ struct MultiInfo {
 
 const _: () = assert!(std::mem::offset_of!(MultiInfo, missed) == 32);
 
-/// The map behind aya's sorts of maps, those that the object has.
+/// The map data of the types of maps that the object has.
 fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::RingBuf(data) => Some(data),
@@ -187,7 +189,7 @@ struct LinkCreate {
 
 const _: () = assert!(std::mem::offset_of!(LinkCreate, symbols) == 24);
 
-/// Loads instructions as a program for functions; the verifier writes to `log` when there is room.
+/// Loads instructions as a program for functions. The verifier writes to `log` if `log` is not empty.
 fn prog_load(name: &str, code: &[bpf_insn], log: &mut [u8]) -> io::Result<OwnedFd> {
     let mut prog_name = [0; 16];
     prog_name.iter_mut().zip(name.bytes().take(15)).for_each(|(to, from)| *to = from);
@@ -205,6 +207,6 @@ fn prog_load(name: &str, code: &[bpf_insn], log: &mut [u8]) -> io::Result<OwnedF
         prog_ifindex: 0,
         expected_attach_type: BPF_TRACE_KPROBE_MULTI,
     };
-    // SAFETY: the attributes are as the command wants them; what they point to outlives the call.
+    // SAFETY: `attr` has the layout of `BPF_PROG_LOAD`. The instructions, the license and `log` outlive the call.
     unsafe { bpf(BPF_PROG_LOAD, &attr) }
 }

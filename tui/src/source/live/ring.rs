@@ -1,4 +1,4 @@
-//! The consumer's end of the ring.
+//! The consumer side of the ring.
 
 use super::load::StartError;
 use crate::frame::Batch;
@@ -11,20 +11,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long the reader looks again after it found records: a little more than `WAKE_NS`, for which the probes may leave
-/// records in the ring without a wake-up.
+/// The maximum wait after records were found: slightly more than `WAKE_NS`, for which the probes may leave records in
+/// the ring without a wake-up.
 const LOOK_AGAIN: Duration = Duration::from_millis(15);
-/// The longest sleep without a look. On kernels where a program can be preempted between taking the time and writing
-/// the record, a wake-up may be a record short; nothing waits for longer than this.
+/// The maximum wait without a read of the positions. If a program can be preempted between taking the time and writing
+/// the record, the probes can omit a wake-up. Records then wait at most this long.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// The ring, its positions, and what ends a wait.
+/// The ring, its positions, and the waker that ends a wait.
 pub(super) struct Ring {
     records: RingBuf<MapData>,
     positions: Positions,
     size: u64,
     waker: Waker,
-    /// Records were found since the last wait that found none.
+    /// Whether records were found since the last wait without any.
     busy: Cell<bool>,
 }
 
@@ -52,7 +52,8 @@ impl Ring {
                 self.waker.reset();
                 return Ok(false);
             }
-            // The kernel looks at the positions whatever the wake-ups were.
+            // poll(2) compares the positions, regardless of wake-ups:
+            // [`ringbuf_map_poll_kern`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c).
             if fds[0].revents != 0 {
                 self.busy.set(true);
                 return Ok(true);
@@ -87,10 +88,10 @@ fn poll_in(fd: RawFd) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-/// poll(2); a signal is no error, it ends the wait as if nothing was found.
+/// poll(2). A signal ends the wait as if no descriptor was ready; it is not an error.
 fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
     let millis = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    // SAFETY: the pointer and the count are the slice's.
+    // SAFETY: the pointer and the count are those of the slice `fds`.
     let n = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, millis) };
     if n >= 0 {
         return Ok(());
@@ -104,21 +105,23 @@ fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
     }
 }
 
-/// The two pages in front of the ring's data: the consumer's position and the producers' (`struct bpf_ringbuf`), read
-/// only. aya maps them too, but does not show them.
+/// The two pages before the ring's data, mapped read-only: the position of the consumer and that of the producers
+/// (`struct bpf_ringbuf` in
+/// [kernel/bpf/ringbuf.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c)). aya maps them too, but
+/// does not expose them.
 struct Positions {
     pages: NonNull<u8>,
     page: usize,
 }
 
-// SAFETY: the pages are only read, by atomic loads.
+// SAFETY: the mapping is not bound to a thread, and is only read by atomic loads.
 unsafe impl Send for Positions {}
-// SAFETY: as above.
+// SAFETY: concurrent access through `&Positions` consists only of atomic loads.
 unsafe impl Sync for Positions {}
 
 impl Positions {
     fn map(ring: RawFd) -> io::Result<Positions> {
-        // SAFETY: a fresh mapping at an address that the kernel picks; unmapped in `drop`.
+        // SAFETY: the kernel chooses the address, so the new mapping replaces no other one. `drop` unmaps it.
         unsafe {
             let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
             let at = libc::mmap(std::ptr::null_mut(), 2 * page, libc::PROT_READ, libc::MAP_SHARED, ring, 0);
@@ -131,7 +134,8 @@ impl Positions {
 
     fn fill(&self) -> u64 {
         let load = |at: usize| {
-            // SAFETY: both places are inside of the mapping and aligned; the kernel writes whole words.
+            // SAFETY: both offsets are within the mapping and aligned to 8 bytes. The kernel writes each position as
+            // one word.
             unsafe { self.pages.add(at).cast::<AtomicU64>().as_ref() }.load(Ordering::Acquire)
         };
         let consumer = load(0);
@@ -141,7 +145,7 @@ impl Positions {
 
 impl Drop for Positions {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping of `map`.
+        // SAFETY: `pages` is the mapping of two pages that `map` created, and no reference to it outlives `self`.
         unsafe { libc::munmap(self.pages.as_ptr().cast(), 2 * self.page) };
     }
 }

@@ -1,21 +1,21 @@
-//! What became of a probe.
+//! The state of a probe.
 
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
 
 /// The state of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeStatus {
-    /// The program in the probe object.
+    /// The name of the program in the probe object.
     pub name: &'static str,
-    /// The kinds of events that it makes.
+    /// The kinds of events that it reports.
     pub kinds: KindSet,
-    /// Whether it runs.
+    /// Whether it is attached.
     pub attached: bool,
     /// Its attach point: `tp_btf sys_exit`.
     pub how: String,
-    /// Why it does not run, or not at all its attach points, or what it does not see.
+    /// The reason if it is not attached, is attached at only some of its attach points, or does not see all events.
     pub why: Option<String>,
-    /// What is not seen when it does not run.
+    /// The events or data that are missing if it is not attached.
     pub missing: String,
     /// Whether it is optional: the missing data is marked in each event, or counted.
     pub optional: bool,

@@ -5,9 +5,10 @@
 //! from /proc, which truncates start times to the clock tick.
 //!
 //! In a pid namespace other than the initial one, the iterator shows the processes of that namespace and below
-//! (`task_seq_get_next` in kernel/bpf/task_iter.c), with their ids in the initial one. If a /proc of the initial
-//! namespace is mounted, it is read instead, since it shows all processes. Otherwise trees within the namespace are
-//! still complete: the descendants of a process are in its namespace or below (pid_namespaces(7)).
+//! ([`task_seq_get_next`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/task_iter.c)), with their ids in the
+//! initial one. If a /proc of the initial namespace is mounted, it is read instead, since it shows all processes.
+//! Otherwise trees within the namespace are still complete: the descendants of a process are in its namespace or below
+//! (pid_namespaces(7)).
 
 use super::Started;
 use super::call::{bpf, unless_interrupted};
@@ -24,46 +25,48 @@ use tracetui_shared::record::task::TaskStart;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
 
-/// The iterator program, and the kind of iterator that it is.
+/// The iterator program and its type of iterator.
 const PROGRAM: (&str, &str) = ("task_starts", "task");
 
-/// The id of `kthreadd`.
+/// The process id of `kthreadd` in the initial pid namespace.
 const KTHREADD: u32 = 2;
 
-/// A process, and its parent at the time of the list.
+/// A process and its parent when the list was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Task {
     pub(super) key: ProcessKey,
     pub(super) parent: ProcessKey,
 }
 
-/// How the starts in [`ProcessKey`]s are counted.
+/// The unit of the starts in [`ProcessKey`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unit {
-    /// In nanoseconds, as the kernel has them.
+    /// Nanoseconds, as in the kernel.
     Nanoseconds,
-    /// In clock ticks, after this was added ([`Capture::start_offset`](tracetui_shared::capture::Capture::start_offset)).
+    /// Clock ticks, after the addition of this offset
+    /// ([`Capture::start_offset`](tracetui_shared::capture::Capture::start_offset)).
     Ticks(i64),
 }
 
-/// Where the list comes from.
+/// The source of the list.
 pub(super) struct Tasks {
-    /// The iterator's link; `None` where it cannot be used.
+    /// The link of the iterator; `None` if it cannot be used.
     iterator: Option<OwnedFd>,
 }
 
 impl Tasks {
-    /// Loads the iterator, and finds out whether it runs, and shows all processes or more than /proc.
+    /// Loads the iterator and tests it. It is used if it shows all processes, or if /proc is not usable.
     pub(super) fn new(object: &mut Ebpf, btf: Option<&Btf>) -> Tasks {
-        // The ids are those of the initial namespace, where process 2 is the parent of all kernel threads. It is in no other.
+        // The ids are those of the initial namespace, where process 2 is the parent of all kernel threads. Process 2 is
+        // in no other namespace.
         let shows_all = |list: &[Task]| list.iter().any(|task| task.key.tgid == KTHREADD);
-        // Whoever reads the list is in it.
+        // The list always contains the process that reads it.
         let is_best = |list: &[Task]| !list.is_empty() && (shows_all(list) || procfs::initial_self().is_err());
         let iterator = btf.and_then(|btf| load(object, btf));
         Tasks { iterator: iterator.filter(|link| of_kernel(link).is_ok_and(|list| is_best(&list))) }
     }
 
-    /// How starts are counted.
+    /// The unit of the starts.
     pub(super) fn unit(&self) -> Unit {
         match self.iterator {
             Some(_) => Unit::Nanoseconds,
@@ -71,12 +74,12 @@ impl Tasks {
         }
     }
 
-    /// Every process that was not waited for yet.
+    /// Every process that has not been waited for.
     pub(super) fn list(&self) -> io::Result<Vec<Task>> {
         self.iterator.as_ref().map_or_else(of_proc, of_kernel)
     }
 
-    /// Every process with its exact start, the oldest first; empty where that is not known.
+    /// Every process with its exact start, oldest first; empty if exact starts are unknown.
     pub(super) fn started(&self) -> Vec<Started> {
         let list = self.iterator.as_ref().and_then(|link| read(link).ok()).unwrap_or_default();
         let started = list.iter().map(|task| Started {
@@ -92,7 +95,7 @@ impl Tasks {
     }
 }
 
-/// Loads the program and makes a link, which keeps it in the kernel.
+/// Loads the program and creates a link, which keeps the program in the kernel.
 fn load(object: &mut Ebpf, btf: &Btf) -> Option<OwnedFd> {
     let (name, kind) = PROGRAM;
     let program: &mut Iter = object.program_mut(name)?.try_into().ok()?;
@@ -103,11 +106,11 @@ fn load(object: &mut Ebpf, btf: &Btf) -> Option<OwnedFd> {
         attach_type: BPF_TRACE_ITER,
         flags: 0,
     };
-    // SAFETY: the attributes are as the command wants them, and the program outlives the call.
+    // SAFETY: `attr` has the layout of `BPF_LINK_CREATE`, and the program's descriptor is open during the call.
     unsafe { bpf(BPF_LINK_CREATE, &attr) }.ok()
 }
 
-/// The iterator's list.
+/// The list of the iterator.
 fn of_kernel(link: &OwnedFd) -> io::Result<Vec<Task>> {
     let task = |start: &TaskStart| Task {
         key: ProcessKey::new(start.tgid, start.start),
@@ -116,10 +119,10 @@ fn of_kernel(link: &OwnedFd) -> io::Result<Vec<Task>> {
     Ok(read(link)?.iter().map(task).collect())
 }
 
-/// Runs the iterator.
+/// Runs the iterator, and returns its records.
 fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
     let attr = IterCreate { link_fd: link.as_raw_fd(), flags: 0 };
-    // SAFETY: the attributes are as the command wants them.
+    // SAFETY: `attr` has the layout of `BPF_ITER_CREATE`, and contains no pointers.
     let mut file: File = unsafe { bpf(BPF_ITER_CREATE, &attr) }?.into();
     let (mut bytes, mut read) = (Vec::new(), 0);
     loop {
@@ -127,7 +130,9 @@ fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
         match file.read(&mut bytes[read..]) {
             Ok(0) => break,
             Ok(more) => read += more,
-            // The kernel wants to be asked again after many threads of which none was written.
+            // After many threads without a record, the kernel returns EAGAIN
+            // ([`bpf_seq_read`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/bpf_iter.c)), and the read
+            // must be repeated.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
@@ -136,7 +141,8 @@ fn read(link: &OwnedFd) -> io::Result<Vec<TaskStart>> {
     Ok(records.filter_map(|bytes| TaskStart::read_from_bytes(bytes).ok()).collect())
 }
 
-/// Reads /proc. Parents are found by their process ids: a parent that started after its child is another process.
+/// Reads /proc. Parents are found by process id. A process that started after its child is not the parent: it has a
+/// reused id.
 fn of_proc() -> io::Result<Vec<Task>> {
     let list = procfs::list()?;
     let starts: FxHashMap<u32, u64> = list.iter().map(|process| (process.tgid.0, process.start_ticks)).collect();
@@ -148,7 +154,7 @@ fn of_proc() -> io::Result<Vec<Task>> {
     Ok(list.iter().map(|process| Task { key: key(process), parent: parent(process) }).collect())
 }
 
-/// Bytes of a read. With pages of 4 KiB the kernel hands out as many at a time.
+/// Bytes per read. With pages of 4 KiB, the kernel returns at most this much at a time.
 const READ: usize = 32 << 10;
 
 // `enum bpf_cmd`, `enum bpf_attach_type` (UAPI).
