@@ -3,13 +3,13 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`load`] | loads the probe object: offsets, constants, map sizes |
-//! | [`call`], [`status`] | bpf(2), and what became of a probe |
+//! | [`call`], [`status`] | bpf(2), and the state of a probe |
 //! | [`attach`] | the table of programs: attach point, requirements, what is missing without it |
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
-//! | [`engine`] | the source: what the ring and the host have, as frames |
+//! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
 //! Only these files use aya. No thread outlives [`Live::start`]; the caller decides where [`Live::wait`] and
@@ -112,16 +112,19 @@ pub struct Started {
     pub ended: bool,
 }
 
-/// A value of a map, as aya wants it.
+/// A map value, with the trait that aya requires.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 struct Plain<T>(T);
 
-// SAFETY: `Capture` is `repr(C)`, without padding (zerocopy's `IntoBytes`), and any bytes are one.
+// SAFETY: `Capture` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
 unsafe impl aya::Pod for Plain<Capture> {}
-// SAFETY: as above.
+// SAFETY: `CpuState` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
 unsafe impl aya::Pod for Plain<CpuState> {}
-// SAFETY: as above.
+// SAFETY: `ProcessKey` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
+// valid.
 unsafe impl aya::Pod for Plain<ProcessKey> {}
 
 /// The running probes.
@@ -130,7 +133,7 @@ pub struct Live {
     cpus: Array<MapData, Plain<CpuState>>,
     capture: capture::CaptureMaps,
     links: Vec<attach::Link>,
-    /// Programs stay in the kernel, for their counters, until this is dropped.
+    /// Keeps the programs in the kernel, for their counters, until this is dropped.
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
@@ -281,10 +284,10 @@ impl Drop for Live {
     }
 }
 
-/// A program that is, or was, attached.
+/// A program that is or was attached.
 struct Program {
     name: &'static str,
     fd: OwnedFd,
-    /// What its links missed that are closed.
+    /// The number of events that its closed links missed.
     missed: u64,
 }
