@@ -4,27 +4,28 @@ use crate::limits;
 use std::sync::Arc;
 use tracetui_shared::capture::{Capture, CommGlobs};
 
-/// Cgroups that always pass to user space, because their id does not determine the path: 0 is unknown, and processes in
-/// the v2 root are named by another hierarchy.
+/// Ids of cgroups that always pass to user space, because the id does not determine the path: 0 is unknown, and
+/// processes in the v2 root are named by another hierarchy.
 pub(crate) const NAMELESS_CGROUPS: [u64; 2] = [0, 1];
 
 /// Elements of the map of cgroups: one per cgroup with a kept path, and [`NAMELESS_CGROUPS`]. A cgroup whose path is
 /// kept always fits.
 pub(crate) const CGROUPS_MAP: u32 = limits::CGROUPS as u32 + NAMELESS_CGROUPS.len() as u32;
 
-/// The capture filter with its lists: what the kernel side passes.
+/// The capture filter with its lists: the events that the kernel side passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureFilter {
     /// Kinds, tests and globs.
     pub capture: Capture,
-    /// Processes that [`tracetui_shared::capture::test::PID`] lets through.
+    /// Processes that [`tracetui_shared::capture::test::PID`] passes.
     pub pids: Vec<u32>,
-    /// Users that [`tracetui_shared::capture::test::UID`] lets through.
+    /// Users that [`tracetui_shared::capture::test::UID`] passes.
     pub uids: Vec<u32>,
-    /// Roots of the trees that [`tracetui_shared::capture::test::TREE`] lets through: the processes that have these ids when
+    /// Roots of the trees that [`tracetui_shared::capture::test::TREE`] passes: the processes that have these ids when
     /// the filter is set.
     pub trees: Vec<u32>,
-    /// Paths of the cgroups, any of which [`tracetui_shared::capture::test::CGROUP`] lets through.
+    /// Conditions on the paths of cgroups, for [`tracetui_shared::capture::test::CGROUP`]. A cgroup passes if one of
+    /// them holds.
     pub cgroups: Vec<CgroupTest>,
 }
 

@@ -399,7 +399,8 @@ impl ProcessTable {
     }
 
     fn first_seen(&self, key: ProcessKey, header: &FrameHeader) -> Process {
-        // A process that started later, or ended before this event, is not the parent. It has or had the same id.
+        // A process that started later, or ended before this event, is not the parent. It only has, or had, the
+        // parent's id.
         let parent = self.by_tgid(header.ppid).filter(|parent| parent.end.is_none()).map(|parent| parent.process.key);
         let parent = parent.filter(|parent| parent.start <= key.start);
         Process {

@@ -149,7 +149,7 @@ impl Assembler {
         Some(waiting)
     }
 
-    /// Delivers the oldest execs truncated until the others fit.
+    /// Delivers the oldest execs, truncated, until the others fit in memory.
     fn make_room(&mut self, made: &mut Batch) {
         while self.bytes > self.budget.arguments() && self.waiting.len() > 1 {
             let oldest =
@@ -159,7 +159,7 @@ impl Assembler {
         }
     }
 
-    /// Delivers the execs of before `until` truncated.
+    /// Delivers, truncated, the execs from before `until`.
     pub(super) fn give_up(&mut self, until: BootNanos, made: &mut Batch) {
         if self.waiting.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! Detects lost events: a missing number of a (slot, CPU) is an event that did not fit into the ring.
 //!
-//! The kernel never runs a program twice at once on a CPU, and all programs write to one ring. The numbers of a (slot,
-//! CPU) therefore arrive in order, and a gap can be reported at once.
+//! The probes assign numbers where the kernel never runs a program twice at once on a CPU, and all of them write to one
+//! ring. The numbers of a (slot, CPU) therefore arrive in order, and a gap can be reported at once.
 
 use crate::account::{Arrived, Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};

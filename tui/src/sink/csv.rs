@@ -124,7 +124,7 @@ fn is_run(cell: &[u8]) -> bool {
     sign(cell).is_some() && !cell.strip_prefix(b"-").is_some_and(number)
 }
 
-/// Escapes, with `escape`, the [`sign`] of each cell that starts for a program that splits at `;`.
+/// Escapes, with `escape`, the [`sign`] of each cell for programs that also split cells at `;`.
 fn disarm(text: &mut Vec<u8>, escape: impl Fn(u32, &mut Vec<u8>)) {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b';')) {

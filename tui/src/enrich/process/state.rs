@@ -29,7 +29,7 @@ impl ProcessTable {
         lists.roots.sort_unstable();
         lists.inexact.sort_unstable();
         StateFrame::ProcessLists(lists).push(self.since, out);
-        // The entries come after the settled keys: the parent of an entry may have an old key.
+        // The entries come after the list of replaced keys: the parent of an entry may have an old key.
         let mut entries: Vec<_> = self.entries.values().collect();
         entries.sort_unstable_by_key(|entry| entry.process.key);
         for entry in entries {

@@ -7,7 +7,9 @@
 //! BTF may come from an untrusted file: every length is checked by the parser, every reference when it is followed, and
 //! chains of types are limited.
 //!
-//! The format is that of the kernel's `include/uapi/linux/btf.h` and `Documentation/bpf/btf.rst`.
+//! The format is described in
+//! [include/uapi/linux/btf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/btf.h) and
+//! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
 pub(crate) mod minimal;
 mod names;
