@@ -1,4 +1,4 @@
-//! Names of the kernel's numbers: errors, signals, open flags, BPF types. From the UAPI headers; the source is beside each table.
+//! Names of the numbers of the kernel: errors, signals, open flags, BPF types. Each table names its UAPI header.
 
 /// `errno` by number:
 /// [errno-base.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/errno-base.h) and
