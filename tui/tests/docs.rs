@@ -42,6 +42,11 @@ fn events_page_is_fresh() {
     let mut page = String::from(
         "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present. If a value is unknown,\n`<field>_why` gives the reason.\n",
     );
+    let titles = tracetui::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
+    let _ = writeln!(
+        page,
+        "\nFilters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."
+    );
     let head = "| field | in filters | description and kernel source |\n|---|---|---|\n";
     page.push_str("\n## Every event\n\n");
     page.push_str(head);

@@ -13,7 +13,9 @@ macro_rules! filters {
         "\
 Filter expressions: adjacent terms are ANDed; combine them with or, not, ( ).
   comm=cc1 path~\\.h$    err uid=1000    tree=48213    not comm=bash    dur>2s
-  = glob, ~ regex, != !~ < > <= >=; a bare word searches all columns; err: failed"
+  = glob, ~ regex, != !~ < > <= >=; a bare word searches all columns; err: failed
+  comm=gcc,cc1: any of them. Put a value with white space, && or || in double
+  quotes, also one with a comma (not after ~): comm=\"a,b\""
     };
 }
 

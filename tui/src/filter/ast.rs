@@ -13,6 +13,8 @@ pub(super) enum Expr {
     Not(Box<Expr>),
     /// `field op value`.
     Test(Test),
+    /// `field=a,b` or `field!=a,b`: a term for each value, all of the same field and operator.
+    List(Vec<Test>),
     /// A bare word.
     Word(Vec<u8>),
     /// `err`.
@@ -29,6 +31,12 @@ impl Expr {
     /// Several of which one must hold, without a level for a single one.
     pub(super) fn any(parts: Vec<Expr>) -> Expr {
         single(parts).unwrap_or_else(Expr::Any)
+    }
+
+    /// The terms of a list as an expression: with `=` any of them holds, with `!=` all do.
+    pub(super) fn of_list(tests: &[Test]) -> Expr {
+        let terms = tests.iter().cloned().map(Expr::Test).collect();
+        if tests.iter().any(|test| test.op == Op::Ne) { Expr::All(terms) } else { Expr::Any(terms) }
     }
 
     /// The parts that are ANDed at the top.
@@ -55,7 +63,7 @@ fn single(mut list: Vec<Expr>) -> Result<Expr, Vec<Expr>> {
 /// `field op value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Test {
-    /// The field as written.
+    /// The field: its name, also where a column's title was written.
     pub(super) field: String,
     /// The comparison.
     pub(super) op: Op,
@@ -95,19 +103,30 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// Each with its text; one that begins another comes after it.
-    pub(super) const ALL: [(&'static str, Op); 8] = [
+    /// Each with its text; one that begins another comes after it. Of two texts the last is the canonical one.
+    pub(super) const ALL: [(&'static str, Op); 9] = [
         ("!=", Op::Ne),
         ("!~", Op::NotLike),
         ("<=", Op::Le),
         (">=", Op::Ge),
+        ("==", Op::Eq),
         ("=", Op::Eq),
         ("~", Op::Like),
         ("<", Op::Lt),
         (">", Op::Gt),
     ];
 
+    /// Whether it is `=` or `!=`, which take several values.
+    pub(super) fn takes_lists(self) -> bool {
+        matches!(self, Op::Eq | Op::Ne)
+    }
+
+    /// Whether it is `~` or `!~`.
+    pub(super) fn is_regex(self) -> bool {
+        matches!(self, Op::Like | Op::NotLike)
+    }
+
     pub(super) fn text(self) -> &'static str {
-        Op::ALL.iter().find(|(_, op)| *op == self).map_or("=", |(text, _)| text)
+        Op::ALL.iter().rfind(|(_, op)| *op == self).map_or("=", |(text, _)| text)
     }
 }

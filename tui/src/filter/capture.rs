@@ -1,8 +1,8 @@
 //! The filter options, and the part that the kernel can apply.
 //!
 //! The kernel applies `--pid`, `--tree`, `--comm`, `--uid`, `--kind` and `--failed`, and the top-level AND terms
-//! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field joined by `or`), `err` and any term about `kind`
-//! alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
+//! `pid=N`, `tree=N`, `comm=GLOB`, `uid=USER` (or several of one field, in a list or joined by `or`), `err` and any term
+//! about `kind` alone. The rest stays in [`Compiled::rest`], including lists and globs that are too long.
 //!
 //! The kernel applies `--cgroup` approximately, and it stays in [`Compiled::rest`] too: the kernel side compares ids,
 //! and the id of the v2 root does not identify a process in another hierarchy. A cgroup that is created during the
@@ -290,16 +290,21 @@ impl<'n> Lowered<'n> {
     }
 }
 
-/// A part that is `field=value`, or several of one field joined by `or`.
+/// A part that is `field=value`, or several of one field, in a list or joined by `or`.
 fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
-    let parts = match part {
-        Expr::Any(parts) => parts.as_slice(),
-        part => std::slice::from_ref(part),
-    };
-    let tests = parts.iter().map(|part| if let Expr::Test(test) = part { Some(test) } else { None });
-    let tests = tests.collect::<Option<Vec<&Test>>>()?;
+    let tests = tests(part)?;
     let field = tests.first()?.field.as_str();
     tests.iter().all(|test| test.field == field && test.op == Op::Eq).then_some((field, tests))
+}
+
+/// The terms of a part that consists of terms joined by `or`.
+fn tests(part: &Expr) -> Option<Vec<&Test>> {
+    match part {
+        Expr::Any(parts) => Some(parts.iter().map(tests).collect::<Option<Vec<_>>>()?.concat()),
+        Expr::List(tests) => Some(tests.iter().collect()),
+        Expr::Test(test) => Some(vec![test]),
+        _ => None,
+    }
 }
 
 /// The kinds for which a part holds that is about the kind alone; `None` for any other part.
@@ -310,13 +315,10 @@ fn kinds_of(part: &Expr, names: &dyn NameLookup) -> Option<KindSet> {
         }
         Expr::Any(parts) => parts.iter().try_fold(KindSet::NONE, |kinds, p| Some(kinds | kinds_of(p, names)?)),
         Expr::Not(inner) => Some(!kinds_of(inner, names)?),
+        Expr::List(tests) => kinds_of(&Expr::of_list(tests), names),
         Expr::Test(test) if test.field == "kind" => {
             let Ok(Node::Field(field)) = Compiler::new(names).test(test) else { return None };
-            let kinds = Kind::ALL.into_iter().filter(|kind| match &field.check {
-                Check::Glob(glob) => glob.matches(kind.name().as_bytes()),
-                Check::Regex(regex) => regex.is_match(kind.name().as_bytes()),
-                Check::Number(..) | Check::Bool(_) => false,
-            });
+            let kinds = Kind::ALL.into_iter().filter(|kind| field.check.matches(kind.name().as_bytes()));
             let kinds = kinds.collect::<KindSet>();
             Some(if matches!(test.op, Op::Ne | Op::NotLike) { !kinds } else { kinds })
         }
@@ -329,6 +331,7 @@ fn asks_for(kind: Kind, expr: &Expr, wanted: bool, names: &dyn NameLookup) -> bo
     match expr {
         Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| asks_for(kind, part, wanted, names)),
         Expr::Not(inner) => asks_for(kind, inner, !wanted, names),
+        Expr::List(tests) => asks_for(kind, &Expr::of_list(tests), wanted, names),
         Expr::Test(test) if matches!(test.op, Op::Ne | Op::NotLike) == wanted => false,
         Expr::Test(test) => {
             let positive = Test { op: if test.op == Op::NotLike { Op::Like } else { Op::Eq }, ..test.clone() };

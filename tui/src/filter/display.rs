@@ -1,6 +1,6 @@
 //! The canonical text of an expression: it parses to the same expression.
 
-use super::ast::{Expr, Test};
+use super::ast::{Expr, Op, Test};
 use super::lex;
 use super::quote::quoted;
 use crate::text::is_hostile;
@@ -16,6 +16,7 @@ impl Display for Expr {
                 grouped(f, inner, matches!(**inner, Expr::All(_) | Expr::Any(_)))
             }
             Expr::Test(test) => test.fmt(f),
+            Expr::List(tests) => list(f, tests),
             Expr::Word(word) => f.write_str(&word_text(word)),
             Expr::Failed => f.write_str("err"),
         }
@@ -36,16 +37,26 @@ fn grouped(f: &mut Formatter<'_>, expr: &Expr, group: bool) -> fmt::Result {
     if group { write!(f, "({expr})") } else { expr.fmt(f) }
 }
 
+fn list(f: &mut Formatter<'_>, tests: &[Test]) -> fmt::Result {
+    for (i, test) in tests.iter().enumerate() {
+        match i {
+            0 => test.fmt(f)?,
+            _ => write!(f, ",{}", value_text(test.op, &test.value))?,
+        }
+    }
+    Ok(())
+}
+
 impl Display for Test {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.field, self.op.text(), value_text(&self.value))
+        write!(f, "{}{}{}", self.field, self.op.text(), value_text(self.op, &self.value))
     }
 }
 
-/// A value as it is written: as it is where that reads back the same, else in quotes.
-pub(super) fn value_text(value: &[u8]) -> String {
+/// A value after an operator: as it is where that reads back the same, else in quotes.
+pub(super) fn value_text(op: Op, value: &[u8]) -> String {
     match std::str::from_utf8(value) {
-        Ok(text) if !text.contains(is_hostile) && lex::stands_bare(text) => text.to_owned(),
+        Ok(text) if !text.contains(is_hostile) && lex::stands_bare(op, text) => text.to_owned(),
         _ => quoted(value),
     }
 }

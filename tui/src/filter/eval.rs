@@ -44,6 +44,7 @@ pub(super) enum Node {
     Tree(Tgid),
     Word(Word),
     Field(Box<FieldTest>),
+    Column(Box<ColumnTest>),
 }
 
 /// A comparison of a field.
@@ -51,6 +52,13 @@ pub(super) enum Node {
 pub(super) struct FieldTest {
     pub(super) look: Appearance,
     pub(super) check: Check,
+}
+
+/// A comparison of a column that shows more than one field.
+#[derive(Clone, Debug)]
+pub(super) struct ColumnTest {
+    write: fields::Write,
+    check: Check,
 }
 
 /// What a value is compared with.
@@ -93,6 +101,7 @@ impl Node {
             Node::Tree(root) => seen.process.is_some_and(|process| seen.world.in_tree(process, *root)),
             Node::Word(word) => word.holds(seen, scratch),
             Node::Field(test) => test.holds(seen, scratch),
+            Node::Column(test) => test.holds(seen, scratch),
         }
     }
 
@@ -114,7 +123,7 @@ impl Node {
                 let holds = test.holds(lost, scratch);
                 (holds, !holds)
             }
-            Node::Field(_) | Node::Failed | Node::Tree(_) | Node::Word(_) => (true, true),
+            Node::Field(_) | Node::Column(_) | Node::Failed | Node::Tree(_) | Node::Word(_) => (true, true),
         }
     }
 
@@ -124,7 +133,7 @@ impl Node {
             Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| node.roots(into)),
             Node::Not(node) => node.roots(into),
             Node::Tree(root) => into.push(*root),
-            Node::Failed | Node::Word(_) | Node::Field(_) => {}
+            Node::Failed | Node::Word(_) | Node::Field(_) | Node::Column(_) => {}
         }
     }
 
@@ -135,7 +144,7 @@ impl Node {
             Node::Not(node) => node.cost(),
             Node::Failed => 0,
             Node::Tree(_) => 2,
-            Node::Word(_) => 4,
+            Node::Word(_) | Node::Column(_) => 4,
             Node::Field(test) => match test.check {
                 Check::Number(..) | Check::Bool(_) => 0,
                 Check::Glob(_) => 1,
@@ -156,13 +165,29 @@ impl FieldTest {
     }
 }
 
+impl ColumnTest {
+    fn holds(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        scratch.text.clear();
+        (self.write)(seen, &mut scratch.text);
+        self.check.matches(&scratch.text)
+    }
+}
+
 impl Check {
     fn holds(&self, value: &Value<'_>, text: &mut Vec<u8>) -> bool {
         match self {
             Check::Number(order, right) => value.number().is_some_and(|left| order.holds(left, *right)),
             Check::Bool(wanted) => matches!(value, Value::Bool(is) if is == wanted),
-            Check::Glob(glob) => any_text(value, text, |bytes| glob.matches(bytes)),
-            Check::Regex(regex) => any_text(value, text, |bytes| regex.is_match(bytes)),
+            Check::Glob(_) | Check::Regex(_) => any_text(value, text, |bytes| self.matches(bytes)),
+        }
+    }
+
+    /// Whether a text matches; `false` if it is compared with a number or a truth value.
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Check::Glob(glob) => glob.matches(text),
+            Check::Regex(regex) => regex.is_match(text),
+            Check::Number(..) | Check::Bool(_) => false,
         }
     }
 }
@@ -256,6 +281,7 @@ impl<'n> Compiler<'n> {
             Expr::All(parts) => Node::All(self.nodes(parts)?),
             Expr::Any(parts) => Node::Any(self.nodes(parts)?),
             Expr::Not(inner) => Node::Not(Box::new(self.node(inner)?)),
+            Expr::List(tests) => self.node(&Expr::of_list(tests))?,
             Expr::Failed => Node::Failed,
             Expr::Word(word) => Node::Word(self.word(word)?),
             Expr::Test(test) => {
@@ -281,6 +307,10 @@ impl<'n> Compiler<'n> {
             return Ok(Node::Tree(Tgid(pid)));
         }
         self.kind_named |= test.field == "kind";
+        if let Some(write) = fields::column(&test.field) {
+            fits(test, Shape::Text, noun(Shape::Text))?;
+            return Ok(Node::Column(Box::new(ColumnTest { write, check: self.check(test, Shape::Text)? })));
+        }
         let Some(look) = fields::look(&test.field) else {
             return Err(fields::unknown(&test.field, test.spots.field.clone()));
         };
@@ -400,7 +430,7 @@ fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
         let start = test.spots.value.start + offset;
         failed.at = start..start + pattern[offset..].chars().next().map_or(0, char::len_utf8);
     }
-    failed.hint("put a regex with white space or an unbalanced `)` in double quotes")
+    failed.hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
 }
 
 /// Refuses an operator that does not fit a shape.

@@ -1,5 +1,5 @@
 //! The fields that a name in a filter denotes. The names come from the tables of [`describe`](crate::event::describe),
-//! except for the aliases.
+//! except for the aliases and the titles of columns.
 
 use super::error::{FilterError, did_you_mean};
 use crate::event::EventContext;
@@ -10,6 +10,9 @@ use tracetui_shared::kind::{Kind, KindSet};
 
 /// Takes a value from an event.
 pub(super) type Get = for<'a> fn(&EventContext<'a>) -> Value<'a>;
+
+/// Appends the content of a column to a buffer.
+pub(super) type Write = for<'a> fn(&EventContext<'a>, &mut Vec<u8>);
 
 /// A field that only filters have: the process is this one or descends from it.
 pub(super) const TREE: &str = "tree";
@@ -52,6 +55,26 @@ fn meaning(name: &str, kind: Kind) -> Option<&'static [&'static str]> {
 /// Names beside those of the tables.
 const ALIASES: [(&str, Shape); 3] = [("arg", Shape::List), ("dur", Shape::Duration), (TREE, Shape::Number)];
 
+/// The titles of columns that are no field names, and the field that each shows.
+pub const TITLES: [(&str, &str); 4] = [("user", "uid"), ("file", "path"), ("exit", "exit_code"), ("name", "comm")];
+
+/// The columns that show more than one field: they are compared as text.
+const COLUMNS: [(&str, Write); 2] =
+    [("result", |seen, out| seen.result(out)), ("detail", |seen, out| seen.detail(out))];
+
+/// The content of a column that shows more than one field.
+pub(super) fn column(name: &str) -> Option<Write> {
+    COLUMNS.iter().find(|(title, _)| *title == name).map(|(_, write)| *write)
+}
+
+/// The field that a written name denotes: the field of this name, or the one that a column of this title shows. Upper
+/// case is accepted: titles are shown that way.
+pub(super) fn named(written: &str) -> Option<String> {
+    let name = written.to_ascii_lowercase();
+    let name = TITLES.iter().find(|(title, _)| *title == name).map_or(name, |(_, field)| (*field).to_owned());
+    known(&name).then_some(name)
+}
+
 fn field(kind: Kind, name: &str) -> Option<&'static Field> {
     match name.split_once('.') {
         Some((outer, inner)) => field(kind, outer)?.sub.iter().find(|field| field.name == inner),
@@ -77,12 +100,13 @@ pub(super) fn look(name: &str) -> Option<Appearance> {
 /// Whether a filter may name it.
 pub(super) fn known(name: &str) -> bool {
     name == TREE
+        || column(name).is_some()
         || Kind::ALL.into_iter().any(|kind| {
             meaning(name, kind).unwrap_or(std::slice::from_ref(&name)).iter().any(|name| field(kind, name).is_some())
         })
 }
 
-/// All field names and their types, for completion and documentation.
+/// All names of fields and columns, with their types, for completion and suggestions.
 pub fn names() -> BTreeMap<String, Shape> {
     let mut names: BTreeMap<String, Shape> = ALIASES.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();
     for field in Kind::ALL.into_iter().flat_map(describe::fields) {
@@ -94,6 +118,9 @@ pub fn names() -> BTreeMap<String, Shape> {
         }
     }
     names.insert("prog".to_owned(), Shape::Text);
+    names.extend(COLUMNS.iter().map(|(title, _)| ((*title).to_owned(), Shape::Text)));
+    let titles = TITLES.iter().filter_map(|(title, field)| Some(((*title).to_owned(), *names.get(*field)?)));
+    names.extend(titles.collect::<Vec<_>>());
     names
 }
 

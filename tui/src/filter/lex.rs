@@ -1,10 +1,14 @@
 //! Text to tokens.
 //!
-//! A value or bare word ends at white space or at a `)` that it did not open; a parenthesis after a backslash counts as
-//! neither. In double quotes `\"`, `\\` and `\xNN` are escapes; any other backslash stays, so that `"a b\.c"` is
-//! the regex that it looks like. Upper-case AND, OR and NOT are keywords too.
+//! A value or bare word ends at white space, `&&`, `||` or a `)` that it did not open; after a backslash, a character
+//! is only itself. A value after `=` or `!=` also ends at a comma, and the next one follows. In double quotes `\"`, `\\`
+//! and `\xNN` are escapes; any other backslash stays, so that `"a b\.c"` is the regex that it looks like. Upper-case AND,
+//! OR and NOT are keywords too.
+//!
+//! Blanks may stand round an operator. What follows them is the value, unless it is a keyword or a comparison itself: in
+//! `comm= pid=7` the value is missing.
 
-use super::ast::{Op, Spots, Test};
+use super::ast::{Expr, Op, Spots, Test};
 use super::error::FilterError;
 use super::fields;
 use super::quote::quoted;
@@ -20,11 +24,15 @@ pub(super) enum Token {
     Not,
     Failed,
     Word(Vec<u8>),
-    Test(Test),
+    /// A comparison, with one value or a list of them.
+    Term(Expr),
 }
 
 /// A token and its place.
 pub(super) type Spanned = (Token, Range<usize>);
+
+/// A value and its place.
+type Value = (Vec<u8>, Range<usize>);
 
 /// All tokens of a text.
 pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
@@ -36,20 +44,21 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
     Ok(out)
 }
 
-/// Whether a text, written as it is, is one bare word.
+/// Whether a text, written as it is after any term, is one bare word.
 pub(super) fn is_word(text: &str) -> bool {
     matches!(tokens(text).as_deref(), Ok([(Token::Word(word), at)])
-        if word == text.as_bytes() && *at == (0..text.len()) && !text.starts_with('"') && ends_itself(text))
+        if word == text.as_bytes() && *at == (0..text.len()) && !text.starts_with(['"', ',']) && ends_itself(text))
 }
 
 /// Whether a value, written after an operator as it is, reads back the same.
-pub(super) fn stands_bare(value: &str) -> bool {
-    !value.is_empty() && !value.starts_with(NEEDS_QUOTES) && ends_itself(value)
+pub(super) fn stands_bare(op: Op, value: &str) -> bool {
+    let whole = value_len(value, !op.is_regex()) == value.len() && ends_itself(value);
+    whole && !value.is_empty() && !value.starts_with(NEEDS_QUOTES)
 }
 
 /// Whether what follows, even a `)`, is no part of it.
 fn ends_itself(text: &str) -> bool {
-    bare_len(&format!("{text})")) == text.len()
+    word_len(&format!("{text})")) == text.len()
 }
 
 /// What a value may only begin with in quotes.
@@ -71,10 +80,17 @@ impl<'t> Lexer<'t> {
         start..self.pos
     }
 
-    fn next(&mut self) -> Result<Option<Spanned>, FilterError> {
+    fn skip_blanks(&mut self) {
         let rest = self.rest();
         self.pos += rest.len() - rest.trim_start().len();
+    }
+
+    fn next(&mut self) -> Result<Option<Spanned>, FilterError> {
+        self.skip_blanks();
         let rest = self.rest();
+        if let Some(token) = connective(rest) {
+            return Ok(Some((token, self.take(2))));
+        }
         let Some(first) = rest.chars().next() else { return Ok(None) };
         let spanned = match first {
             '(' => (Token::Open, self.take(1)),
@@ -90,21 +106,21 @@ impl<'t> Lexer<'t> {
 
     fn lonely_operator(&self) -> FilterError {
         let op = operator(self.rest()).map_or("=", |(text, _)| text);
-        FilterError::new(self.pos..self.pos + op.len(), format!("`{op}` needs a field directly before it"))
-            .hint("write a term without spaces, as in comm=cc1; to search for the text, put it in double quotes")
+        FilterError::new(self.pos..self.pos + op.len(), format!("`{op}` needs a field before it"))
+            .hint("write a term as in comm=cc1; to search for the text, put it in double quotes")
     }
 
     fn quoted_word(&mut self) -> Result<Spanned, FilterError> {
-        let (bytes, at) = self.quoted()?;
+        let (bytes, at) = self.quoted(false)?;
         Ok((Token::Word(bytes), at))
     }
 
-    /// Something in double quotes, which white space, `)` or the end must follow.
-    fn quoted(&mut self) -> Result<(Vec<u8>, Range<usize>), FilterError> {
+    /// Something in double quotes, which the end of a word must follow, or in a list the end of a value.
+    fn quoted(&mut self, list: bool) -> Result<Value, FilterError> {
         let (bytes, len) = unquote(self.rest(), self.pos)?;
         let at = self.take(len);
         match self.rest().chars().next() {
-            Some(c) if !c.is_whitespace() && c != ')' => {
+            Some(c) if value_len(self.rest(), list) > 0 => {
                 Err(FilterError::new(self.pos..self.pos + c.len_utf8(), "missing space after the closing quote")
                     .hint("write a quote inside double quotes as \\\""))
             }
@@ -116,35 +132,26 @@ impl<'t> Lexer<'t> {
         let rest = self.rest();
         let name = &rest[..name_len(rest)];
         let after = &rest[name.len()..];
-        if let Some(token) = keyword(name, after) {
-            return Ok((token, self.take(name.len())));
+        let op = operator(after.trim_start()).filter(|_| !name.is_empty());
+        match (keyword(name, after), op) {
+            (None | Some(Token::Failed), Some((text, op))) => return self.term(name, text, op),
+            (Some(token), _) => return Ok((token, self.take(name.len()))),
+            (None, None) => {}
         }
-        if let Some((text, op)) = operator(after).filter(|_| !name.is_empty()) {
-            return self.test(name, text, op);
-        }
-        if after.starts_with(':') && fields::known(name) {
+        if after.starts_with(':') && fields::named(name).is_some() {
             return Err(self.colon(name, after));
         }
-        let bare = &rest[..bare_len(rest)];
-        self.refuse_hyphens(bare)?;
-        let at = self.take(bare.len());
-        match bare {
-            "&&" | "||" => {
-                let word = if bare == "&&" { "and" } else { "or" };
-                Err(FilterError::new(at, format!("use `{word}` instead of `{bare}`"))
-                    .hint("to search for the text, put it in double quotes"))
-            }
-            _ => Ok((Token::Word(bare.as_bytes().to_vec()), at)),
-        }
+        self.refuse_hyphens(rest)?;
+        let at = self.take(word_len(rest));
+        Ok((Token::Word(self.text.as_bytes()[at.clone()].to_vec()), at))
     }
 
     /// `exit-code=1` would be a word that is found nowhere.
-    fn refuse_hyphens(&self, bare: &str) -> Result<(), FilterError> {
-        let Some(end) = bare.find(['=', '~', '<', '>', '!']).filter(|end| operator(&bare[*end..]).is_some()) else {
-            return Ok(());
-        };
-        let (written, name) = (&bare[..end], bare[..end].replace('-', "_"));
-        if written == name || !fields::known(&name) {
+    fn refuse_hyphens(&self, rest: &str) -> Result<(), FilterError> {
+        let word = &rest[..word_len(rest)];
+        let end = word.find(['=', '~', '<', '>', '!']).unwrap_or(word.len());
+        let (written, name) = (&word[..end], word[..end].replace('-', "_"));
+        if written == name || !fields::known(&name) || operator(rest[end..].trim_start()).is_none() {
             return Ok(());
         }
         Err(FilterError::new(self.pos..self.pos + end, format!("unknown field `{written}`"))
@@ -153,52 +160,107 @@ impl<'t> Lexer<'t> {
 
     fn colon(&self, name: &str, after: &str) -> FilterError {
         let at = self.pos + name.len();
-        let value = &after[1..][..bare_len(&after[1..])];
+        let value = after[1..].trim_start();
+        let value = &value[..word_len(value)];
         FilterError::new(at..at + 1, "expected `=` between field and value")
             .hint(format!("write {name}={value}; to search for the text, put it in double quotes"))
     }
 
-    fn test(&mut self, name: &str, op_text: &str, op: Op) -> Result<Spanned, FilterError> {
+    fn term(&mut self, name: &str, op_text: &str, op: Op) -> Result<Spanned, FilterError> {
         let start = self.pos;
         let field = self.take(name.len());
-        if !fields::known(name) {
-            return Err(fields::unknown(name, field));
-        }
-        let op_at = self.take(op_text.len());
-        let (value, at) = self.value(name, op_text)?;
-        let spots = Spots { field, op: op_at, value: at };
-        let end = self.pos;
-        Ok((Token::Test(Test { field: name.to_owned(), op, value, spots }), start..end))
+        let Some(known) = fields::named(name) else { return Err(fields::unknown(name, field)) };
+        self.skip_blanks();
+        let spots = Spots { field, op: self.take(op_text.len()), value: 0..0 };
+        let test = |(value, at)| Test { field: known.clone(), op, value, spots: Spots { value: at, ..spots.clone() } };
+        let mut tests: Vec<Test> = self.values(name, op)?.into_iter().map(test).collect();
+        let term = if tests.len() == 1 { Expr::Test(tests.remove(0)) } else { Expr::List(tests) };
+        Ok((Token::Term(term), start..self.pos))
     }
 
-    fn value(&mut self, name: &str, op: &str) -> Result<(Vec<u8>, Range<usize>), FilterError> {
-        let rest = self.rest();
+    /// The value after an operator, or the list of them.
+    fn values(&mut self, name: &str, op: Op) -> Result<Vec<Value>, FilterError> {
+        let mut values = vec![self.value(name, op)?];
+        while let Some(comma) = self.comma(op) {
+            if !op.takes_lists() {
+                let message = format!("`{}` takes one value, not a list", op.text());
+                return Err(FilterError::new(comma, message).hint("only = and != take lists, as in comm=gcc,cc1"));
+            }
+            values.push(self.value(name, op)?);
+        }
+        Ok(values)
+    }
+
+    /// Takes a comma between values. In a regex it is part of the value.
+    fn comma(&mut self, op: Op) -> Option<Range<usize>> {
+        if op.is_regex() || !self.rest().trim_start().starts_with(',') {
+            return None;
+        }
+        self.skip_blanks();
+        Some(self.take(1))
+    }
+
+    fn value(&mut self, name: &str, op: Op) -> Result<Value, FilterError> {
+        let before = self.pos;
+        self.skip_blanks();
+        let (rest, list) = (self.rest(), !op.is_regex());
         if rest.starts_with('"') {
-            return self.quoted();
+            return self.quoted(list);
         }
-        let here = self.pos..self.pos + rest.chars().next().map_or(0, char::len_utf8);
-        if rest.starts_with(NEEDS_QUOTES) {
-            let first = &self.text[here.clone()];
-            let error = FilterError::new(here, format!("put a value that starts with `{first}` in double quotes"));
-            return Err(match (op, first) {
-                ("=", "=") => error.hint(format!("for equality use a single `=`: {name}=...")),
-                ("=", "~") => error.hint(format!("for a regex use `~`: {name}~...")),
-                _ => {
-                    let value = rest.as_bytes().get(..bare_len(rest)).unwrap_or_default();
-                    error.hint(format!("write {name}{op}{}", quoted(value)))
-                }
-            });
+        // A regex may begin with a group.
+        if rest.starts_with(NEEDS_QUOTES) && !(op.is_regex() && rest.starts_with('(')) {
+            return Err(self.needs_quotes(name, op));
         }
-        match bare_len(rest) {
-            0 => Err(FilterError::new(self.pos..self.pos, format!("missing value after `{name}{op}`"))
-                .hint(format!("write no spaces around the operator, and an empty value as {name}{op}\"\""))),
+        match value_len(rest, list) {
+            0 => Err(self.missing_value(before, name, op)),
+            _ if self.pos > before && is_term(rest) => {
+                Err(self.missing_value(before, name, op).hint("if the next word is the value, put it in double quotes"))
+            }
             len => Ok((rest.as_bytes()[..len].to_vec(), self.take(len))),
         }
+    }
+
+    /// The error about a value that starts with what only stands in quotes.
+    fn needs_quotes(&self, name: &str, op: Op) -> FilterError {
+        let rest = self.rest();
+        let first = &rest[..1];
+        let op = op.text();
+        let value = quoted(&rest.as_bytes()[..word_len(rest)]);
+        FilterError::new(self.pos..self.pos + 1, format!("put a value that starts with `{first}` in double quotes"))
+            .hint(match (op, first) {
+                ("=", "~") => format!("for a regex use `~`: {name}~..."),
+                ("=", "(") => format!("for one of several values write {name}=a,b; for the text, {name}={value}"),
+                _ => format!("write {name}{op}{value}"),
+            })
+    }
+
+    fn missing_value(&self, at: usize, name: &str, op: Op) -> FilterError {
+        let op = op.text();
+        let after = if self.text[..at].ends_with(',') { ",".to_owned() } else { format!("{name}{op}") };
+        FilterError::new(at..at, format!("missing value after `{after}`"))
+            .hint(format!("write an empty value as {name}{op}\"\""))
+    }
+}
+
+/// Whether what stands after the blanks that follow an operator is a term or a keyword, so that the value is missing.
+fn is_term(text: &str) -> bool {
+    let name = &text[..name_len(text)];
+    let after = &text[name.len()..];
+    let compares = operator(after.trim_start()).is_some() && fields::named(name).is_some();
+    compares || keyword(name, after).is_some()
+}
+
+/// `&&` or `||`, if a text starts with it.
+fn connective(text: &str) -> Option<Token> {
+    match text.get(..2)? {
+        "&&" => Some(Token::And),
+        "||" => Some(Token::Or),
+        _ => None,
     }
 }
 
 fn keyword(name: &str, after: &str) -> Option<Token> {
-    let alone = after.chars().next().is_none_or(|c| c.is_whitespace() || c == ')');
+    let alone = word_len(after) == 0;
     match name {
         "and" | "AND" if alone || after.starts_with('(') => Some(Token::And),
         "or" | "OR" if alone || after.starts_with('(') => Some(Token::Or),
@@ -220,14 +282,21 @@ fn name_len(text: &str) -> usize {
     text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(text.len())
 }
 
-/// Bytes up to white space or an unbalanced `)`.
-fn bare_len(text: &str) -> usize {
+/// Bytes of the bare word that a text begins with.
+fn word_len(text: &str) -> usize {
+    value_len(text, false)
+}
+
+/// Bytes up to white space, `&&`, `||`, an unbalanced `)` or, in a list, a comma.
+fn value_len(text: &str, list: bool) -> usize {
     let (mut open, mut escaped) = (0usize, false);
     for (i, c) in text.char_indices() {
         match c {
             c if c.is_whitespace() => return i,
             _ if escaped => escaped = false,
             '\\' => escaped = true,
+            '&' | '|' if connective(&text[i..]).is_some() => return i,
+            ',' if list => return i,
             '(' => open += 1,
             ')' if open == 0 => return i,
             ')' => open -= 1,

@@ -9,6 +9,11 @@
 //! failed). `=` on text is a [glob](Glob) on the whole value, `~` a regex. A comparison with an absent field is false,
 //! but `a!=b` is `not a=b`. What a field is called, and what fits it, comes from [`describe`](crate::event::describe).
 //!
+//! `=` and `!=` take several values: `comm=gcc,cc1` is `(comm=gcc or comm=cc1)`, and `comm!=gcc,cc1` is the opposite. A
+//! comma in a value has quotes round the value or a backslash before it. Also read: `==`, `&&`, `||`, blanks round
+//! operators and commas, and the titles of columns as fields ([`TITLES`]). A word or value with `&&` or `||` needs
+//! quotes, or a backslash before it.
+//!
 //! Text becomes tokens (`lex`), an expression (`ast`, `parse`), then something to evaluate (`eval`); [`capture`] takes
 //! out what the kernel side can decide.
 
@@ -28,12 +33,12 @@ mod tests;
 pub use capture::{Compiled, FilterOptions};
 pub use error::FilterError;
 pub use eval::Scratch;
-pub use fields::names;
+pub use fields::{TITLES, names};
 pub use glob::Glob;
 
 use crate::enrich::World;
 use crate::event::{Body, EventContext};
-use ast::Expr;
+use ast::{Expr, Op};
 use eval::{Compiler, Node};
 use tracetui_shared::id::Tgid;
 
@@ -148,5 +153,5 @@ pub fn exactly(field: &str, value: &[u8]) -> String {
         matches!(look.shape, Shape::Text | Shape::List)
     });
     let value = if text { glob::escape(value) } else { value.to_vec() };
-    format!("{field}={}", display::value_text(&value))
+    format!("{field}={}", display::value_text(Op::Eq, &value))
 }

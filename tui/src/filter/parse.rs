@@ -12,7 +12,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
         let message = format!("the expression is longer than {} characters", limits::FILTER_MAX);
         return Err(FilterError::new(end..text.len(), message));
     }
-    let mut parser = Parser { tokens: lex::tokens(text)?.into_iter().peekable(), end: text.len(), depth: 0 };
+    let mut parser = Parser { tokens: lex::tokens(text)?.into_iter().peekable(), text, depth: 0 };
     if parser.tokens.peek().is_none() {
         return Ok(Expr::All(Vec::new()));
     }
@@ -20,43 +20,42 @@ pub(super) fn parse(text: &str) -> Result<Expr, FilterError> {
     match parser.tokens.next() {
         None => Ok(expr),
         Some((_, at)) => {
-            Err(FilterError::new(at, "unmatched `)`").hint("put a value that contains `)` in double quotes"))
+            Err(FilterError::new(at, "unmatched `)`")
+                .hint("put a value that contains `)`, `&&` or `||` in double quotes"))
         }
     }
 }
 
-struct Parser {
+struct Parser<'t> {
     tokens: std::iter::Peekable<std::vec::IntoIter<Spanned>>,
-    /// Where the text ends.
-    end: usize,
+    text: &'t str,
     /// Open parentheses and `not`s.
     depth: usize,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn eat(&mut self, token: &Token) -> Option<Range<usize>> {
         self.tokens.next_if(|(next, _)| next == token).map(|(_, at)| at)
     }
 
     fn any(&mut self) -> Result<Expr, FilterError> {
-        let mut parts = vec![self.all("")?];
-        while self.eat(&Token::Or).is_some() {
-            parts.push(self.all(" after `or`")?);
+        let mut parts = vec![self.all(None)?];
+        while let Some(or) = self.eat(&Token::Or) {
+            parts.push(self.all(Some(or))?);
         }
         Ok(Expr::any(parts))
     }
 
-    /// Terms side by side; `after` says in an error what they follow.
-    fn all(&mut self, after: &'static str) -> Result<Expr, FilterError> {
+    /// Terms side by side; `after` is the word that they follow, for an error.
+    fn all(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
         let mut parts = vec![self.not(after)?];
         loop {
             match self.tokens.peek() {
                 None | Some((Token::Or | Token::Close, _)) => break,
-                Some((Token::And, _)) => {
-                    self.tokens.next();
-                    parts.push(self.not(" after `and`")?);
+                Some(_) => {
+                    let and = self.eat(&Token::And);
+                    parts.push(self.not(and)?);
                 }
-                Some(_) => parts.push(self.not("")?),
             }
         }
         // Not `Expr::all`: a group in parentheses stays one.
@@ -66,24 +65,34 @@ impl Parser {
         })
     }
 
-    fn not(&mut self, after: &'static str) -> Result<Expr, FilterError> {
+    fn not(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
         match self.eat(&Token::Not) {
-            Some(at) => self.deeper(at, |p| Ok(Expr::Not(Box::new(p.not(" after `not`")?)))),
+            Some(at) => self.deeper(at.clone(), |p| Ok(Expr::Not(Box::new(p.not(Some(at))?)))),
             None => self.one(after),
         }
     }
 
-    fn one(&mut self, after: &'static str) -> Result<Expr, FilterError> {
+    fn one(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
         match self.tokens.next() {
             Some((Token::Open, at)) => self.deeper(at.clone(), |p| p.group(at)),
-            Some((Token::Test(test), _)) => Ok(Expr::Test(test)),
+            Some((Token::Term(term), _)) => Ok(term),
             Some((Token::Word(word), _)) => Ok(Expr::Word(word)),
             Some((Token::Failed, _)) => Ok(Expr::Failed),
-            Some((Token::Not | Token::And, at)) => Err(missing(at, after, "and")),
-            Some((Token::Or, at)) => Err(missing(at, after, "or")),
-            Some((Token::Close, at)) => Err(FilterError::new(at, format!("missing term{after} before `)`"))),
-            None => Err(FilterError::new(self.end..self.end, format!("missing term{after}"))),
+            Some((Token::Close, at)) => Err(self.missing(after, at)),
+            Some((Token::Not | Token::And | Token::Or, at)) => {
+                let hint = format!("to search for the text, write \"{}\"", &self.text[at.clone()]);
+                Err(self.missing(after, at).hint(hint))
+            }
+            None => Err(self.missing(after, self.text.len()..self.text.len())),
         }
+    }
+
+    /// The error that there is no term between two words; `before` is empty at the end.
+    fn missing(&self, after: Option<Range<usize>>, before: Range<usize>) -> FilterError {
+        let word = |place: &str, at: Range<usize>| format!(" {place} `{}`", &self.text[at]);
+        let after = after.map(|at| word("after", at)).unwrap_or_default();
+        let next = Some(before.clone()).filter(|at| !at.is_empty()).map(|at| word("before", at)).unwrap_or_default();
+        FilterError::new(before, format!("missing term{after}{next}"))
     }
 
     fn group(&mut self, open: Range<usize>) -> Result<Expr, FilterError> {
@@ -99,7 +108,7 @@ impl Parser {
     fn deeper(
         &mut self,
         at: Range<usize>,
-        inner: impl FnOnce(&mut Parser) -> Result<Expr, FilterError>,
+        inner: impl FnOnce(&mut Self) -> Result<Expr, FilterError>,
     ) -> Result<Expr, FilterError> {
         if self.depth == limits::FILTER_DEPTH {
             let message = format!("parentheses and `not` are nested more than {} levels deep", limits::FILTER_DEPTH);
@@ -110,9 +119,4 @@ impl Parser {
         self.depth -= 1;
         Ok(expr)
     }
-}
-
-fn missing(at: Range<usize>, after: &str, word: &str) -> FilterError {
-    let message = format!("missing term{after} before `{word}`");
-    FilterError::new(at, message).hint(format!("to search for the word, write \"{word}\""))
 }

@@ -3,6 +3,7 @@
 use super::ast::{Expr, Op, Spots, Test};
 use super::capture::{Exactly, FilterOptions, comm_globs};
 use super::{Compiled, Filter, FilterError, Glob, NameLookup, Scratch, exactly, fields, parse};
+use crate::app::row::Column;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Event, EventContext};
@@ -463,11 +464,179 @@ fn every_field_has_one_shape() {
             let own = crate::event::describe::fields(kind).find(|field| field.name == name);
             assert!(own.is_none_or(|f| f.shape == shape || name == "prog"), "{name} of {}", kind.name());
         }
-        assert!(fields::known(&name), "{name}");
+        assert!(fields::named(&name).is_some(), "{name}");
     }
     for name in ["path", "pid", "prog.name", "attach.type", "cause", "child_pid", "tree", "arg", "dur"] {
         assert!(fields::names().contains_key(name), "{name}");
     }
+}
+
+// ------------------------------------------------------------------------------------------------- read leniently
+
+#[test]
+fn blanks_stand_round_operators() {
+    check_all(
+        &header_open(),
+        &[
+            ("comm = cc1", true),
+            ("comm =cc1", true),
+            ("comm= cc1", true),
+            ("comm\t!=\ncc1", false),
+            ("comm == cc1", true),
+            ("comm==cc1", true),
+            ("path ~ \\.h$ pid > 39 pid <= 40", true),
+            ("path !~ \\.h$", false),
+            ("comm = \"cc1\" ret >= 3", true),
+            ("(comm = cc1)", true),
+            ("err = ENOENT", false),
+            ("err != ENOENT", true),
+            ("err", false),
+            ("stdio comm = cc1", true),
+            ("comm stdio", false),
+            ("comm = \"or\"", false),
+            ("! comm = cc1", false),
+            ("!comm=cc1", false),
+            ("!(comm = cc1)", false),
+            ("arg = --color=never or comm = cc1", true),
+        ],
+    );
+    check_all(&exit(40, b"x", 0x8b), &[("dur > 2s", true), ("dur > \"9s 970ms\"", false)]);
+}
+
+#[test]
+fn two_ampersands_and_two_bars_join_terms() {
+    check_all(
+        &header_open(),
+        &[
+            ("comm=cc1&&pid=40", true),
+            ("comm=cc1 && pid=41", false),
+            ("comm=x||pid=40", true),
+            ("comm=x || pid=41", false),
+            ("comm=x||comm=cc1&&pid=40", true),
+            ("(comm=x||comm=cc1)&&pid=41", false),
+            ("err||stdio", true),
+            ("!err&&!comm=x", true),
+            ("stdio&&!(err)", true),
+            ("comm=\"cc1\"&&comm=\"cc1\"", true),
+            ("\"a&&b\"", false),
+            ("comm=x or \"a&&b\" or comm=cc1", true),
+        ],
+    );
+    check_all(
+        &open(40, b"a&&b", 3, b"a&b|c", b"a&b|c\0"),
+        &[
+            ("comm=\"a&&b\"", true),
+            ("comm=a\\&&b", true),
+            ("path=a&b|c", true),
+            ("a&b|c", true),
+            ("path~(x|y)&?", false),
+            ("path~(x|&b)", true),
+            ("path ~ (x|b).c$", true),
+            ("path~x||comm~b$", true),
+            ("comm~\"x||b\"", true),
+        ],
+    );
+}
+
+#[test]
+fn a_list_is_any_of_its_values() {
+    check_all(
+        &header_open(),
+        &[
+            ("comm=gcc,cc1", true),
+            ("comm=gcc,cc", false),
+            ("comm!=gcc,cc1", false),
+            ("comm!=gcc,cc", true),
+            ("not comm=gcc,cc1", false),
+            ("comm = gcc, c* , x", true),
+            ("comm==gcc,\"cc1\"", true),
+            ("comm=\"gcc,cc1\"", false),
+            ("comm=gcc,cc1&&pid=1,40", true),
+            ("(comm=gcc,cc1)", true),
+            ("pid=1,0x28", true),
+            ("uid=root,alice", true),
+            ("uid!=root,alice", false),
+            ("kind=exec,open", true),
+            ("kind!=exec,open", false),
+            ("tree=7,40", true),
+            ("deleted=true,false", true),
+            ("err=ENOENT,EACCES", false),
+            ("err!=ENOENT,13", true),
+            ("exit_code=0,1", false),
+            ("exit_code!=0,1", true),
+            ("flags=O_RDONLY,O_WRONLY|O_CREAT", true),
+            ("flags=O_WRONLY,O_CREAT", false),
+            ("path=*.c,*.h", true),
+            ("path~o{2,3}\\.h$", false),
+            ("path~i{1,2}o\\.h$", true),
+        ],
+    );
+    check_all(
+        &open(40, b"a,b", 3, b"x,y", b"x,y\0"),
+        &[
+            ("comm=\"a,b\"", true),
+            ("comm=gcc,\"a,b\"", true),
+            ("comm=a\\,b", true),
+            ("comm=a,b", false),
+            ("path~x,y", true),
+            ("x,y", true),
+            ("comm=a ,b", false),
+            ("comm~a \",b\"", true),
+        ],
+    );
+    check_all(&exec(40, b"cc1", 0, b"cc1\0-O2\0"), &[("arg=-O3,-O2", true), ("arg!=-O3,-O2", false)]);
+    check_all(&lost(), &[("kind=open,exec", false), ("kind!=fork,bpf", true), ("kind!=lost,open", false)]);
+}
+
+#[test]
+fn titles_of_columns_are_fields() {
+    check_all(
+        &header_open(),
+        &[
+            ("user=alice", true),
+            ("user = root", false),
+            ("file=*/stdio.h", true),
+            ("file~^../", true),
+            ("name=cc1", true),
+            ("name=gcc,cc1", true),
+            ("exit=0", false),
+            ("exit!=0", true),
+            ("COMM=cc1 PID=40 USER=alice", true),
+            ("result=3", true),
+            ("result=ENOENT", false),
+            ("detail~stdio", true),
+            ("detail!~stdio", false),
+        ],
+    );
+    check_all(&exit(40, b"sleep", 3 << 8), &[("exit=3", true), ("exit>0", true), ("exit < 3", false)]);
+    check_all(&exec(40, b"sh", -2, b""), &[("result=ENOENT", true), ("result!=ok", true)]);
+    check_all(&lost(), &[("result=x", true), ("not detail~x", true)]);
+    assert_eq!(Filter::parse("User=0 FILE=x", &Known).expect("a filter").parts(), ["uid=0", "path=x"]);
+}
+
+#[test]
+fn every_column_of_the_dashboard_is_a_field() {
+    for column in Column::SEARCHED.iter().chain([&Column::Time]) {
+        assert!(fields::named(column.title()).is_some(), "{}", column.title());
+    }
+}
+
+#[test]
+fn lists_and_joined_terms_are_written_as_they_were() {
+    for (text, written) in [
+        ("comm = gcc , \"cc1\" && err", "comm=gcc,cc1 err"),
+        ("comm != \"a,b\",c", "comm!=\"a,b\",c"),
+        ("! comm=a,b", "not comm=a,b"),
+        ("comm=a||comm=b", "comm=a or comm=b"),
+        ("(comm=a,b)", "comm=a,b"),
+        ("pid>\"1,2\"", "pid>\"1,2\""),
+        ("comm~a{1,2}", "comm~a{1,2}"),
+        ("a \",b\"", "a \",b\""),
+        ("\"a&&b\"", "\"a&&b\""),
+    ] {
+        assert_eq!(parse::parse(text).expect("an expression").to_string(), written, "{text}");
+    }
+    assert_eq!(exactly("comm", b"a,b"), "comm=\"a,b\"");
 }
 
 // ------------------------------------------------------------------------------------------------------------- errors
@@ -591,7 +760,7 @@ hint: operators of `tree`: = !=
 filter: invalid regex: unclosed group
     path~a(b
           ^
-hint: put a regex with white space or an unbalanced `)` in double quotes
+hint: put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes
 "#,
     ),
     (
@@ -600,7 +769,7 @@ hint: put a regex with white space or an unbalanced `)` in double quotes
 filter: invalid regex: unclosed character class
     path~a[b
           ^
-hint: put a regex with white space or an unbalanced `)` in double quotes
+hint: put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes
 "#,
     ),
     (
@@ -609,7 +778,7 @@ hint: put a regex with white space or an unbalanced `)` in double quotes
 filter: invalid regex: unclosed counted repetition
     path~"x{2"
          ^^^^^
-hint: put a regex with white space or an unbalanced `)` in double quotes
+hint: put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes
 "#,
     ),
     (
@@ -693,12 +862,246 @@ hint: write octal as 0o644
 "#,
     ),
     (
-        r#"comm==bash"#,
+        r#"comm===bash"#,
         r#"
 filter: put a value that starts with `=` in double quotes
-    comm==bash
+    comm===bash
+          ^
+hint: write comm="=bash"
+"#,
+    ),
+    (
+        r#"comm = = bash"#,
+        r#"
+filter: put a value that starts with `=` in double quotes
+    comm = = bash
+           ^
+hint: write comm="="
+"#,
+    ),
+    (
+        r#"comm=="#,
+        r#"
+filter: missing value after `comm=`
+    comm==
+          ^
+hint: write an empty value as comm=""
+"#,
+    ),
+    (
+        r#"comm != )"#,
+        r#"
+filter: missing value after `comm!=`
+    comm != )
+           ^
+hint: write an empty value as comm!=""
+"#,
+    ),
+    (
+        r#"comm= pid=7"#,
+        r#"
+filter: missing value after `comm=`
+    comm= pid=7
          ^
-hint: for equality use a single `=`: comm=...
+hint: if the next word is the value, put it in double quotes
+"#,
+    ),
+    (
+        r#"comm = user != x"#,
+        r#"
+filter: missing value after `comm=`
+    comm = user != x
+          ^
+hint: if the next word is the value, put it in double quotes
+"#,
+    ),
+    (
+        r#"comm= or err"#,
+        r#"
+filter: missing value after `comm=`
+    comm= or err
+         ^
+hint: if the next word is the value, put it in double quotes
+"#,
+    ),
+    (
+        r#"comm=&&err"#,
+        r#"
+filter: missing value after `comm=`
+    comm=&&err
+         ^
+hint: write an empty value as comm=""
+"#,
+    ),
+    (
+        r#"comm = b = c"#,
+        r#"
+filter: `=` needs a field before it
+    comm = b = c
+             ^
+hint: write a term as in comm=cc1; to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"/x != y"#,
+        r#"
+filter: `!=` needs a field before it
+    /x != y
+       ^^
+hint: write a term as in comm=cc1; to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"comn == cc1"#,
+        r#"
+filter: unknown field `comn`
+    comn == cc1
+    ^^^^
+hint: did you mean `comm`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"exit-code > 1"#,
+        r#"
+filter: unknown field `exit-code`
+    exit-code > 1
+    ^^^^^^^^^
+hint: did you mean `exit_code`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"usr=root"#,
+        r#"
+filter: unknown field `usr`
+    usr=root
+    ^^^
+hint: did you mean `user`? to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"user: root"#,
+        r#"
+filter: expected `=` between field and value
+    user: root
+        ^
+hint: write user=root; to search for the text, put it in double quotes
+"#,
+    ),
+    (
+        r#"result>3"#,
+        r#"
+filter: `>` does not apply to `result` (text)
+    result>3
+          ^
+hint: operators of `result`: = != ~ !~
+"#,
+    ),
+    (
+        r#"comm=gcc,"#,
+        r#"
+filter: missing value after `,`
+    comm=gcc,
+             ^
+hint: write an empty value as comm=""
+"#,
+    ),
+    (
+        r#"(comm=gcc, )"#,
+        r#"
+filter: missing value after `,`
+    (comm=gcc, )
+              ^
+hint: write an empty value as comm=""
+"#,
+    ),
+    (
+        r#"comm=,gcc"#,
+        r#"
+filter: missing value after `comm=`
+    comm=,gcc
+         ^
+hint: write an empty value as comm=""
+"#,
+    ),
+    (
+        r#"comm!=a,,b"#,
+        r#"
+filter: missing value after `,`
+    comm!=a,,b
+            ^
+hint: write an empty value as comm!=""
+"#,
+    ),
+    (
+        r#"comm=gcc, err"#,
+        r#"
+filter: missing value after `,`
+    comm=gcc, err
+             ^
+hint: if the next word is the value, put it in double quotes
+"#,
+    ),
+    (
+        r#"pid>1,2"#,
+        r#"
+filter: `>` takes one value, not a list
+    pid>1,2
+         ^
+hint: only = and != take lists, as in comm=gcc,cc1
+"#,
+    ),
+    (
+        r#"pid=1,x2,3"#,
+        r#"
+filter: `x2` is not a number
+    pid=1,x2,3
+          ^^
+hint: use a decimal number, or hexadecimal such as 0x1f
+"#,
+    ),
+    (
+        r#"kind != open , exce"#,
+        r#"
+filter: unknown value `exce` for `kind`
+    kind != open , exce
+                   ^^^^
+hint: did you mean `exec`?
+"#,
+    ),
+    (
+        r#"comm=gcc,"a,b"#,
+        r#"
+filter: unclosed quote
+    comm=gcc,"a,b
+             ^
+hint: write a quote inside double quotes as \"
+"#,
+    ),
+    (
+        r#"comm="a,"b"#,
+        r#"
+filter: missing space after the closing quote
+    comm="a,"b
+             ^
+hint: write a quote inside double quotes as \"
+"#,
+    ),
+    (
+        r#"path~"a",b"#,
+        r#"
+filter: missing space after the closing quote
+    path~"a",b
+            ^
+hint: write a quote inside double quotes as \"
+"#,
+    ),
+    (
+        r#"path~(a||b)"#,
+        r#"
+filter: unmatched `)`
+    path~(a||b)
+              ^
+hint: put a value that contains `)`, `&&` or `||` in double quotes
 "#,
     ),
     (
@@ -711,21 +1114,21 @@ hint: for a regex use `~`: comm~...
 "#,
     ),
     (
-        r#"comm = bash"#,
+        r#"= bash"#,
         r#"
-filter: `=` needs a field directly before it
-    comm = bash
-         ^
-hint: write a term without spaces, as in comm=cc1; to search for the text, put it in double quotes
+filter: `=` needs a field before it
+    = bash
+    ^
+hint: write a term as in comm=cc1; to search for the text, put it in double quotes
 "#,
     ),
     (
-        r#"path~(a|b)"#,
+        r#"comm=(gcc or cc1)"#,
         r#"
 filter: put a value that starts with `(` in double quotes
-    path~(a|b)
+    comm=(gcc or cc1)
          ^
-hint: write path~"(a|b)"
+hint: for one of several values write comm=a,b; for the text, comm="(gcc"
 "#,
     ),
     (
@@ -734,7 +1137,7 @@ hint: write path~"(a|b)"
 filter: missing value after `comm=`
     comm=
          ^
-hint: write no spaces around the operator, and an empty value as comm=""
+hint: write an empty value as comm=""
 "#,
     ),
     (
@@ -751,7 +1154,7 @@ filter: missing term after `or`
 filter: missing term before `or`
     or a
     ^^
-hint: to search for the word, write "or"
+hint: to search for the text, write "or"
 "#,
     ),
     (
@@ -760,7 +1163,7 @@ hint: to search for the word, write "or"
 filter: missing term after `and` before `or`
     a and or b
           ^^
-hint: to search for the word, write "or"
+hint: to search for the text, write "or"
 "#,
     ),
     (
@@ -778,7 +1181,7 @@ hint: put a word that starts with `(` in double quotes
 filter: unmatched `)`
     a)
      ^
-hint: put a value that contains `)` in double quotes
+hint: put a value that contains `)`, `&&` or `||` in double quotes
 "#,
     ),
     (
@@ -798,12 +1201,45 @@ filter: missing term after `not`
 "#,
     ),
     (
-        r#"a && b"#,
+        r#"a &&"#,
         r#"
-filter: use `and` instead of `&&`
-    a && b
-      ^^
-hint: to search for the text, put it in double quotes
+filter: missing term after `&&`
+    a &&
+        ^
+"#,
+    ),
+    (
+        r#"|| a"#,
+        r#"
+filter: missing term before `||`
+    || a
+    ^^
+hint: to search for the text, write "||"
+"#,
+    ),
+    (
+        r#"(err&&)"#,
+        r#"
+filter: missing term after `&&` before `)`
+    (err&&)
+          ^
+"#,
+    ),
+    (
+        r#"a&&||b"#,
+        r#"
+filter: missing term after `&&` before `||`
+    a&&||b
+       ^^
+hint: to search for the text, write "||"
+"#,
+    ),
+    (
+        r#"err !"#,
+        r#"
+filter: missing term after `!`
+    err !
+         ^
 "#,
     ),
     (
@@ -953,6 +1389,10 @@ fn bounds_are_kept() {
     assert!(Filter::parse(&"pid=1 or ".repeat(7_000), &Known).is_err());
     assert!(Filter::parse(&"word ".repeat(limits::FILTER_REGEXES + 1), &Known).is_err());
     assert!(Filter::parse("path~\\w{5000}", &Known).is_err());
+    assert!(Filter::parse(&format!("pid={}", vec!["1"; 32_000].join(",")), &Known).is_ok());
+    assert!(Filter::parse(&format!("pid=1{}", ",1".repeat(limits::FILTER_MAX / 2)), &Known).is_err());
+    assert!(Filter::parse(&format!("comm={}", ",".repeat(60_000)), &Known).is_err());
+    assert!(Filter::parse(&format!("comm{}=x", " ".repeat(60_000)), &Known).is_ok());
     let many = vec!["pid=1"; 10_000].join(" or ");
     assert!(many.len() > limits::FILTER_MAX || Filter::parse(&many, &Known).is_ok());
 }
@@ -1028,6 +1468,9 @@ fn kinds_are_lowered_and_forks_shown_when_asked_for() {
         ("tree=1 or kind=fork", KindSet::of(&all) | KindSet::from(Kind::Fork), true, "tree=1 or kind=fork"),
         ("tree=1 or kind!=fork", KindSet::of(&all), true, "tree=1 or kind!=fork"),
         ("not kind!=fork", KindSet::from(Kind::Fork), false, ""),
+        ("kind=exec,fork", KindSet::of(&[Kind::Exec, Kind::Fork]), false, ""),
+        ("kind != open , exec", KindSet::of(&[Kind::Exit, Kind::Bpf]), true, ""),
+        ("not kind=open,lost", KindSet::of(&[Kind::Exec, Kind::Exit, Kind::Bpf]), false, ""),
         ("child_pid>5", KindSet::of(&all) | KindSet::from(Kind::Fork), true, "child_pid>5"),
         ("kind~^f", KindSet::from(Kind::Fork), false, ""),
     ] {
@@ -1044,6 +1487,13 @@ fn what_does_not_fit_the_kernel_side_stays() {
     for (text, rest) in [
         ("pid=1 or comm=x", "pid=1 or comm=x"),
         ("(pid=1 or pid=2) x", "x"),
+        ("pid=1,2 && x", "x"),
+        ("pid=1,2 or pid = 3", ""),
+        ("comm=gcc,cc1", ""),
+        ("name=gcc,\"a,b\" user=root,alice", ""),
+        ("tree=1,2", ""),
+        ("comm!=a,b", "comm!=a,b"),
+        ("pid=1,2 or comm=x", "pid=1,2 or comm=x"),
         ("pid!=1", "pid!=1"),
         ("not pid=1", "not pid=1"),
         ("pid>1", "pid>1"),
@@ -1076,6 +1526,12 @@ fn what_does_not_fit_the_kernel_side_stays() {
         ..FilterOptions::default()
     };
     assert!(!compiled(&wide).rest.is_empty());
+    let list = expression("comm=gcc,cc1 pid=7,8").capture;
+    let terms = expression("(comm=gcc or comm=cc1) (pid=7 or pid=8)").capture;
+    assert_eq!(
+        (list.capture.tests, list.capture.comm, list.pids),
+        (terms.capture.tests, terms.capture.comm, terms.pids)
+    );
     let twice = FilterOptions { filter: strings(&["pid=1", "comm=x"]), ..FilterOptions::default() };
     assert_eq!(compiled(&twice).rest.text(), "pid=1 or comm=x");
 }
@@ -1138,22 +1594,24 @@ fn expr() -> impl Strategy<Value = Expr> {
         "[a-z/.]{1,6}".prop_map(String::into_bytes),
         any::<String>().prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..6),
-        "[ ()\"\\\\=!x]{0,6}".prop_map(String::into_bytes),
+        "[ ()\"\\\\=!x,&|]{0,6}".prop_map(String::into_bytes),
     ];
     let ops = [Op::Eq, Op::Ne, Op::Like, Op::NotLike, Op::Lt, Op::Le, Op::Gt, Op::Ge];
     let field = prop::sample::select(vec!["pid", "comm", "path", "prog.name", "dur", "tree"]);
     let word = prop_oneof![
         value.clone(),
-        prop::sample::select(vec!["err", "not", "or", "OR", "and", "pid=1", "pid:1", "a:b", "&&", "err)"])
-            .prop_map(|w| w.as_bytes().to_vec())
+        prop::sample::select(vec![
+            "err", "not", "or", "OR", "and", "pid=1", "pid:1", "a:b", "&&", "a||b", ",a", "exit", "err)"
+        ])
+        .prop_map(|w| w.as_bytes().to_vec())
     ];
+    let of = |field: &str, op, value| Test { field: field.to_owned(), op, value, spots: Spots::default() };
     let leaf = prop_oneof![
-        (field, prop::sample::select(ops.to_vec()), value).prop_map(|(field, op, value)| Expr::Test(Test {
-            field: field.to_owned(),
-            op,
-            value,
-            spots: Spots::default()
-        })),
+        (field.clone(), prop::sample::select(ops.to_vec()), value.clone())
+            .prop_map(move |(field, op, value)| Expr::Test(of(field, op, value))),
+        (field, prop::sample::select(vec![Op::Eq, Op::Ne]), prop::collection::vec(value, 2..4)).prop_map(
+            move |(field, op, values)| Expr::List(values.into_iter().map(|value| of(field, op, value)).collect())
+        ),
         word.prop_map(Expr::Word),
         Just(Expr::Failed),
     ];
@@ -1188,7 +1646,7 @@ proptest! {
     }
 
     #[test]
-    fn text_like_filters_is_read_or_refused(text in "([a-z]{1,4}|pid|comm|path|dur|err|not|or|and|[=!~<>()\" \\\\:*?\\[\\]x0-9é]){0,24}") {
+    fn text_like_filters_is_read_or_refused(text in "([a-z]{1,4}|pid|comm|user|file|path|dur|err|not|or|and|&&|\\|\\||[,&|=!~<>()\" \\\\:*?\\[\\]x0-9é]){0,24}") {
         match Filter::parse(&text, &Known) {
             Err(error) => drop(error.render()),
             Ok(filter) => {

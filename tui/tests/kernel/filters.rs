@@ -149,6 +149,9 @@ fn expressions_hold_for_what_they_show() {
     check_filter(&["--filter", "kind=exit dur>1h"], |e| e["dur_ns"].as_u64().is_some_and(|ns| ns > 3_600_000_000_000));
     check_filter(&["--filter", "not comm=tt-alpha comm~^tt-"], |e| is(e, "comm", &["tt-beta"]));
     check_filter(&["--filter", "err"], failed);
+    check_filter(&["--filter", "name = tt-alpha,nothing && kind != exit"], |e| {
+        is(e, "comm", &["tt-alpha"]) && !is(e, "kind", &["exit"])
+    });
     check_filter(&["--filter", "(err=ENOENT or kind=exit) uid=nobody"], |e| {
         e["uid"] == NOBODY && (is(e, "err", &["ENOENT"]) || is(e, "kind", &["exit"]))
     });
