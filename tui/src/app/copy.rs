@@ -5,27 +5,28 @@ use crate::event::process::Process;
 use crate::event::{Body, EventContext};
 use crate::text::shell;
 
-/// Bytes that are copied at most: terminals take sequences of up to 100,000 bytes, and base64 makes 4 of 3.
+/// The maximum number of bytes that are copied. Terminals accept sequences of up to 100,000 bytes, and base64 encodes 3
+/// bytes as 4.
 pub(crate) const MOST: usize = 74_994;
 
-/// Whether the terminal is behind tmux.
+/// Whether the terminal is used through tmux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wrap {
-    /// It is.
+    /// Through tmux, which may need a wrapped sequence.
     Tmux,
-    /// It is not.
+    /// Directly.
     None,
 }
 
-/// The sequence that puts `text` into the clipboard.
+/// The escape sequence that puts `text` into the clipboard.
 pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     let mut sequence = b"\x1b]52;c;".to_vec();
     base64(text, &mut sequence);
     sequence.push(0x07);
     match wrap {
         Wrap::None => sequence,
-        // tmux takes the plain sequence with `set-clipboard on`, and hands the wrapped one on with `allow-passthrough on`;
-        // it drops the other. Every ESC is doubled inside; there is only the first.
+        // tmux accepts the plain sequence with `set-clipboard on`. It forwards the wrapped one with `allow-passthrough
+        // on`, and drops the other. In the wrapped sequence each ESC must be doubled; there is only one, at the start.
         Wrap::Tmux => [&sequence, b"\x1bPtmux;\x1b".as_slice(), &sequence, b"\x1b\\"].concat(),
     }
 }
@@ -59,7 +60,7 @@ pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
     shell_words(area, &exe)
 }
 
-/// The command that a process runs. `None` when it is not known.
+/// The command that a process runs. `None` if unknown.
 pub(crate) fn command_of(process: &Process) -> Option<String> {
     shell_words(&process.image.argv, &process.image.exe)
 }

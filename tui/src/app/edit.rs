@@ -1,12 +1,12 @@
-//! A line of text that is being typed, with the lines that were typed before.
+//! A line of text that is being typed, and the history of earlier lines.
 
 use super::keymap::Press;
 use crossterm::event::KeyCode;
 
-/// Lines that are remembered.
+/// The maximum number of lines in the history.
 const HISTORY: usize = 100;
 
-/// Characters of a line that is typed.
+/// The maximum number of characters of a line.
 const LINE: usize = 4096;
 
 /// A line with a cursor.
@@ -16,9 +16,9 @@ pub struct Line {
     before: String,
     /// The text right of the cursor.
     after: String,
-    /// How far back in the history it came from; 0 is not from there.
+    /// The position of the recalled line in the history, counted from the newest, which is 1; 0 if none was recalled.
     back: usize,
-    /// What was typed before going back in the history.
+    /// The text before a line of the history was recalled.
     typed: String,
 }
 
@@ -129,7 +129,7 @@ pub struct History {
 }
 
 impl History {
-    /// Remembers a line, unless it is empty or was the last one.
+    /// Appends a line, unless it is empty or equal to the last one.
     pub fn add(&mut self, line: &str) {
         if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
             return;

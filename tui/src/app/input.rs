@@ -7,7 +7,7 @@ use std::time::Duration;
 /// An input of the dashboard.
 #[derive(Debug)]
 pub enum Input {
-    /// Frames came.
+    /// Frames arrived.
     Batch(Batch),
     /// A key was pressed.
     Key(KeyEvent),
@@ -23,7 +23,7 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
-    /// No more frames will come.
+    /// No more frames will arrive.
     SourceEnded,
 }
 
@@ -39,9 +39,9 @@ pub struct Tick {
 /// The resource usage of tracetui.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Processor time so far.
+    /// CPU time since the start of the process.
     pub cpu: Duration,
-    /// Resident bytes.
+    /// Resident memory in bytes.
     pub resident: u64,
 }
 
@@ -56,20 +56,20 @@ pub enum Signal {
     Continue,
 }
 
-/// An action for the loop.
+/// An action for the event loop.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Leave.
+    /// Quit.
     Quit,
-    /// Draw what changed.
+    /// Draw the changes.
     Redraw,
-    /// Draw everything again on a cleared screen.
+    /// Clear the screen and draw everything again.
     Clear,
     /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
-    /// Give the terminal back and stop until continued.
+    /// Restore the terminal and stop until SIGCONT.
     Suspend,
 }
 
-/// Actions for the loop, in order.
+/// Actions for the event loop, in order.
 pub type Effects = Vec<Effect>;

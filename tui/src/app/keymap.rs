@@ -8,7 +8,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 
 macro_rules! actions {
     ($($action:ident $name:literal,)+) => {
-        /// What a key asks for.
+        /// The action of a key.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[allow(missing_docs)] // The help texts of the table describe them.
         pub(crate) enum Action {
@@ -17,7 +17,7 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// The name by which keys are assigned to it.
+            /// The name of the action, by which keys are assigned to it.
             pub(crate) fn name(self) -> String {
                 match self {
                     $(Action::$action => $name.to_owned(),)+
@@ -73,7 +73,7 @@ actions! {
 pub(crate) enum Scope {
     /// Everywhere except while text is typed.
     Everywhere,
-    /// While the detail pane is open; goes before [`Scope::Everywhere`].
+    /// While the detail pane is open; takes precedence over [`Scope::Everywhere`].
     Detail,
 }
 
@@ -107,7 +107,7 @@ impl Section {
     }
 }
 
-/// A key, with Ctrl or without. Shift is in the letter.
+/// A key with or without Ctrl. Shift is part of the letter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Press {
     /// The key.
@@ -119,17 +119,17 @@ pub struct Press {
 /// A line of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Binding {
-    /// The keys; the first one is the one that is shown where room is scarce.
+    /// The keys. The first one is shown where there is room for only one.
     pub keys: Cow<'static, [Press]>,
-    /// What they do.
+    /// The action of the keys.
     pub action: Action,
-    /// A word or two for the footer; empty when it never stands there.
+    /// The label in the footer, one or two words; empty if the footer never shows the action.
     pub label: &'static str,
-    /// A line for the help overlay; keys with the same one stand on one line.
+    /// The line in the help overlay. Bindings with the same text share a line.
     pub help: Cow<'static, str>,
-    /// Under which heading.
+    /// The section of the help overlay.
     pub section: Section,
-    /// Where.
+    /// The scope of the keys.
     pub scope: Scope,
 }
 
@@ -160,7 +160,7 @@ const fn bind(
     Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
 }
 
-/// The key that shows and hides a kind. The help names the kinds that are hidden at first.
+/// The key that toggles a kind. The help names the kinds that are hidden by default.
 fn of_kind(kind: Kind) -> Binding {
     let hidden = KindSet::ON_REQUEST.iter().filter_map(|kind| Some(format!("; {} {}s", kind.key()?, kind.name())));
     let help = format!("toggle kinds{}", hidden.collect::<String>());
@@ -211,12 +211,12 @@ const AFTER_KINDS: &[Binding] = &[
     bind(Section::View, &[ctrl('z')], Action::Suspend, "", "suspend"),
 ];
 
-/// The key that was pressed, as the table writes it.
+/// The pressed key, in the form of the table.
 pub(crate) fn pressed(event: &KeyEvent) -> Press {
     Press { code: event.code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL) }
 }
 
-/// The keys and what they do. The footer takes its labels in this order.
+/// The bindings of keys to actions. The footer shows the labels in this order.
 #[derive(Clone, Debug)]
 pub struct Keymap {
     bindings: Vec<Binding>,
@@ -230,7 +230,7 @@ impl Default for Keymap {
     }
 }
 
-/// The reason why keys cannot be assigned.
+/// The error for keys that cannot be assigned.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
     /// There is no such action.
@@ -250,7 +250,7 @@ impl Keymap {
         self.bindings.iter()
     }
 
-    /// What a key does; keys of the detail pane go first while it is open.
+    /// The action of a key. While the detail pane is open (`detail`), its keys take precedence.
     pub(crate) fn lookup(&self, press: Press, detail: bool) -> Option<Action> {
         let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
         let of_detail = if detail { find(Scope::Detail) } else { None };
@@ -263,8 +263,8 @@ impl Keymap {
         key.map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
-    /// Assigns keys to the action of this name instead of those that it had. An action of the same scope that had one of
-    /// them loses it.
+    /// Assigns keys to the action with this name, in place of its previous keys. Other actions of the same scope lose
+    /// these keys.
     ///
     /// # Errors
     /// If there is no such action or key, or no key would be left to quit.
@@ -298,7 +298,7 @@ impl Keymap {
     }
 }
 
-/// Keys that are written by a name other than that of crossterm.
+/// Keys with a name that differs from crossterm's.
 const NAMED: [(KeyCode, &str); 4] = [
     (KeyCode::Char(' '), "Space"),
     (KeyCode::PageDown, "PgDn"),

@@ -46,21 +46,21 @@ use views::events::EventList;
 pub struct Settings {
     /// The memory limit of events, processes and names.
     pub budget: Budget,
-    /// Kinds that are shown at first.
+    /// The kinds that are shown at the start.
     pub kinds: KindSet,
     /// Seconds east of UTC.
     pub zone_s: i32,
     /// What is captured, in words ("all", "comm=cc1").
     pub capture: String,
-    /// The filter at first.
+    /// The display filter at the start.
     pub filter: String,
     /// Parses a filter.
     pub parse: ParseFilter,
-    /// The keys.
+    /// The key bindings.
     pub keymap: Keymap,
 }
 
-/// The whole state.
+/// The state of the dashboard.
 #[derive(Debug)]
 pub struct App {
     pipeline: Pipeline,
@@ -82,16 +82,16 @@ pub struct App {
     now: Duration,
 }
 
-/// The number of lines beyond the visible ones, computed by drawing.
+/// The number of lines beyond the visible ones, which drawing computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
-    /// Of the overlay.
+    /// In the overlay.
     pub overlay: usize,
-    /// Of the detail pane.
+    /// In the detail pane.
     pub detail: usize,
 }
 
-/// What of the state is about how things are shown.
+/// The part of the state that determines what is drawn, and how.
 #[derive(Debug)]
 struct ViewState {
     current: View,
@@ -104,16 +104,16 @@ struct ViewState {
     message: Option<(String, Duration)>,
 }
 
-/// The overlay.
+/// The open overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Overlay {
-    /// Which one.
+    /// Its content.
     pub kind: OverlayKind,
     /// The scroll offset, in lines.
     pub scroll: usize,
 }
 
-/// The overlays.
+/// The contents of overlays.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OverlayKind {
     /// The keys.
@@ -134,7 +134,7 @@ pub enum SourceState {
     Ended,
 }
 
-/// What tracetui uses itself.
+/// The resource usage of tracetui itself.
 #[derive(Clone, Copy, Debug, Default)]
 struct UsageState {
     last: Option<(Duration, Usage)>,
@@ -156,7 +156,7 @@ pub struct Memory {
     pub output: usize,
     /// The maximum for batches in transit and spare batches.
     pub queues: usize,
-    /// All together, at most.
+    /// The limit for all of these together.
     pub bound: usize,
 }
 
@@ -172,7 +172,7 @@ impl Memory {
     }
 }
 
-/// The message after the screen is closed.
+/// The summary that is printed after the screen is closed.
 #[derive(Clone, Debug)]
 pub struct ExitLine {
     /// Events that were delivered.
@@ -181,7 +181,7 @@ pub struct ExitLine {
     pub lost: u64,
     /// The whole account.
     pub account: Account,
-    /// The error, if it does not add up.
+    /// The error message if the account does not add up.
     pub discrepancy: Option<String>,
 }
 
@@ -267,7 +267,7 @@ impl App {
         &self.events
     }
 
-    /// The keys.
+    /// The key bindings.
     pub fn keymap(&self) -> &Keymap {
         &self.settings.keymap
     }
@@ -337,7 +337,7 @@ impl App {
         &self.settings.capture
     }
 
-    /// Processor percent and resident bytes of tracetui itself.
+    /// CPU usage in percent and resident memory in bytes of tracetui itself.
     pub fn usage(&self) -> Option<(f64, u64)> {
         Some((self.usage.cpu_percent?, self.usage.last?.1.resident))
     }
@@ -347,22 +347,23 @@ impl App {
         (self.view.width, self.view.height)
     }
 
-    /// The screen, divided.
+    /// The areas of the screen at its current size.
     pub fn areas(&self) -> Areas {
         layout::areas(self.view.width, self.view.height, self.detail.size())
     }
 
-    /// Rows of the list on the screen. At least one: a list behind the detail pane can still be moved in.
+    /// The number of rows of the list on the screen. It is at least 1, so that the selection can move while the detail
+    /// pane covers the list.
     pub fn list_height(&self) -> usize {
         usize::from(self.areas().list.height).max(1)
     }
 
-    /// Events that the filter and the kinds hide.
+    /// The number of kept events that the filter and the kinds hide; 0 while filtering is running.
     pub fn hidden(&self) -> u64 {
         if self.events.scanning(&self.store) { 0 } else { self.store.kept().saturating_sub(self.events.shown()) }
     }
 
-    /// Whether work is pending: then a tick is needed immediately.
+    /// Whether work is pending. If so, a tick is needed immediately.
     pub fn busy(&self) -> bool {
         self.events.scanning(&self.store) || self.detail.scanning(&self.store) || self.search.hunting()
     }
@@ -372,7 +373,7 @@ impl App {
         self.events.selected().and_then(|id| self.store.get(id))
     }
 
-    /// What the detail pane is about.
+    /// The subject of the detail pane.
     pub fn subject(&self) -> Option<Subject> {
         self.events.selected().map(|id| self.detail.subject(id))
     }
@@ -398,7 +399,7 @@ impl App {
         self.pipeline.spare()
     }
 
-    /// The message after the screen is closed.
+    /// The summary that is printed after the screen is closed.
     pub fn exit_line(&self) -> ExitLine {
         let account = self.account();
         let sum = account.sum();

@@ -1,18 +1,19 @@
-//! The output of the COMMAND during the dashboard: kept unchanged, in lines, with a size limit.
+//! The output of the COMMAND during the dashboard: unchanged, in lines, with a size limit.
 
 use crate::limits::{self, COMMAND_LINE as LINE};
 use std::collections::VecDeque;
 
-/// Bytes that a line takes beside its text: its place in the queue, which may be half full, and what the allocator adds.
+/// The bytes that a line takes besides its text: its slot in the queue, which may be half full, and the allocator's
+/// overhead.
 const PER_LINE: usize = 2 * size_of::<Vec<u8>>() + 16;
 
-/// A COMMAND, its output, and whether it runs.
+/// A COMMAND with its output and its status.
 #[derive(Debug, Default)]
 pub struct Output {
     name: String,
-    /// Each with its line end, if it has one: joined, they are what was written.
+    /// Each line includes its line end, if it has one. Concatenated, the lines are the output as it was written.
     lines: VecDeque<Vec<u8>>,
-    /// Of all lines, with what each takes beside its text.
+    /// The size of all lines, each with [`PER_LINE`].
     bytes: usize,
     dropped: u64,
     ended: Option<String>,
@@ -29,7 +30,7 @@ impl Output {
         &self.name
     }
 
-    /// How it ended, in words; `None` while it runs.
+    /// A description of the exit status; `None` while the COMMAND runs.
     pub fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
     }
@@ -49,7 +50,7 @@ impl Output {
         self.bytes
     }
 
-    /// The bytes that were dropped.
+    /// The number of bytes that were dropped from the beginning.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

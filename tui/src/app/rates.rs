@@ -4,18 +4,19 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
 
-/// Seconds that are remembered.
+/// The number of seconds that are kept.
 const SECONDS: usize = 10;
 
-/// Events of a kind a second above which hiding them is offered, and for how many seconds in a row.
+/// The rate of a kind in events per second above which hiding the kind is offered, and the number of consecutive
+/// seconds with such a rate.
 const MANY: (u64, usize) = (2_000, 3);
 
-/// Events a second, by kind.
+/// Events per second, by kind.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    /// Since the last full second, by [`Kind::PROBED`].
+    /// The counts since the last full second, in the order of [`Kind::PROBED`].
     counting: [u64; Kind::PROBED.len()],
-    /// Per second, newest last.
+    /// The counts of each full second, newest last.
     seconds: VecDeque<[u64; Kind::PROBED.len()]>,
     since: Duration,
     /// CLOCK_BOOTTIME of the first event, ns.
@@ -23,7 +24,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// When the first event was, CLOCK_BOOTTIME in nanoseconds.
+    /// The time of the first event: CLOCK_BOOTTIME in nanoseconds.
     pub fn start_ns(&self) -> Option<u64> {
         self.start_ns
     }
@@ -36,10 +37,10 @@ impl Rates {
         }
     }
 
-    /// Takes the time; `true` when a second went by.
+    /// Sets the current time; `true` if a second has passed.
     pub fn tick(&mut self, now: Duration) -> bool {
         let passed = now.saturating_sub(self.since);
-        // Ticks come a little early or late.
+        // Ticks may be slightly early or late.
         if passed < Duration::from_millis(900) {
             return false;
         }

@@ -30,7 +30,7 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    /// The columns of a copied line and of a search, in order.
+    /// The columns that a search covers, in order.
     pub(crate) const SEARCHED: [Column; 9] = [
         Column::Kind,
         Column::Pid,
@@ -86,7 +86,7 @@ fn user(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The working directory at the event if known, otherwise at the exec of the process.
+/// Appends the working directory: at the event if known, otherwise at the exec of the process.
 fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     match (&seen.event.body, seen.process) {
         (Body::Exec(exec), _) if exec.cwd.absent().is_none() => exec.cwd.write(out),
@@ -95,12 +95,12 @@ fn cwd(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A field of the event by its name in filters.
+/// The value of an event's field, by the name of the field in filters.
 pub(crate) fn field<'a>(seen: &EventContext<'a>, name: &str) -> Value<'a> {
     describe::fields(seen.event.kind()).find(|field| field.name == name).map_or(Value::Null, |field| (field.get)(seen))
 }
 
-/// All columns with a space between, for a search.
+/// Appends the columns that a search covers, each followed by a space.
 pub(crate) fn searched(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     for column in Column::SEARCHED {
         column.write(seen, out);
@@ -121,7 +121,7 @@ pub enum TimeMode {
 }
 
 impl TimeMode {
-    /// The one after it.
+    /// The next format in the cycle.
     pub fn next(self) -> TimeMode {
         match self {
             TimeMode::Clock => TimeMode::SinceStart,
@@ -140,7 +140,7 @@ impl TimeMode {
     }
 }
 
-/// The reference of times.
+/// The reference of the TIME column.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TimeBase {
     /// The format.
@@ -167,7 +167,7 @@ pub(crate) fn time_text(boot_ns: u64, clock_offset: i64, base: &TimeBase) -> Str
     }
 }
 
-/// Nanoseconds as seconds with this many digits after the point.
+/// Nanoseconds as seconds, with `digits` digits after the point.
 fn seconds(ns: i128, digits: u32) -> String {
     let unit = 10i128.pow(9 - digits);
     let parts = 10i128.pow(digits);
@@ -175,7 +175,7 @@ fn seconds(ns: i128, digits: u32) -> String {
     format!("{}.{:0width$}", count / parts, count % parts, width = digits as usize)
 }
 
-/// The whole row as one line of text, raw.
+/// Appends a copied row as one line of raw bytes. The time is that of the wall clock.
 pub(crate) fn line(seen: &EventContext<'_>, base: &TimeBase, out: &mut Vec<u8>) {
     let clock = TimeBase { mode: TimeMode::Clock, ..*base };
     out.extend_from_slice(time_text(seen.event.header.time.0, seen.clock_offset, &clock).as_bytes());

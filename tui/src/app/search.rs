@@ -1,4 +1,4 @@
-//! Search: selects rows, never hides any. Long lists are searched in slices.
+//! Search: selects rows and hides none. Long lists are searched in slices.
 
 use super::edit::{Edited, History, Line};
 use super::keymap::Press;
@@ -17,30 +17,30 @@ pub enum Way {
     Up,
 }
 
-/// A search that is under way.
+/// A running search.
 #[derive(Clone, Copy, Debug)]
 struct Hunt {
-    /// The row looked at next is the first one from here on (down) or the last one before (up).
+    /// The next row to check is the first one from this position on (down), or the last one before it (up).
     at: Id,
     way: Way,
-    /// Whether it went round the end.
+    /// Whether the search wrapped around the end of the list.
     wrapped: bool,
-    /// Where it began.
+    /// The position at the start.
     from: Id,
 }
 
 /// The result of one slice of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nothing yet, or no search is active.
+    /// No match so far, or no search is active.
     Nothing,
-    /// This row.
+    /// The row that matches.
     Row(Id, Wrapped),
     /// No match.
     None,
 }
 
-/// Whether a search wrapped around of the list.
+/// Whether a search wrapped around the end of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wrapped {
     /// It wrapped.
@@ -55,7 +55,7 @@ pub struct Search {
     pattern: Option<Regex>,
     error: Option<String>,
     line: Option<Line>,
-    /// Where the line was opened.
+    /// The position at which the line was opened.
     origin: Id,
     history: History,
     hunt: Option<Hunt>,
@@ -109,7 +109,7 @@ impl Search {
         }
     }
 
-    /// An empty line repeats the previous search.
+    /// Finishes the line. An empty line repeats the previous search.
     fn done(&mut self) {
         let text = self.line.take().map(|line| line.text()).unwrap_or_default();
         if text.is_empty() {
@@ -119,12 +119,12 @@ impl Search {
         } else {
             self.history.add(&text);
             self.last = text;
-            // Once more, so that it is said when there is no match.
+            // Searches again, so that the absence of a match is reported.
             self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
         }
     }
 
-    /// Case counts when the pattern has a capital letter.
+    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter.
     fn set(&mut self, text: &str) {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;
@@ -147,7 +147,7 @@ impl Search {
         self.hunt.is_some()
     }
 
-    /// Looks at up to `budget` rows.
+    /// Checks up to `budget` rows.
     pub fn hunt(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) -> Found {
         let (Some(hunt), Some(pattern)) = (&mut self.hunt, &self.pattern) else { return Found::Nothing };
         let mut text = Vec::new();
@@ -173,7 +173,7 @@ impl Hunt {
         Hunt { at, way, wrapped: false, from: at }
     }
 
-    /// The next row to look at; `None` when all were.
+    /// The next row to check; `None` after all rows were checked.
     fn step(&mut self, list: &EventList) -> Option<Id> {
         let id = self.beside(list).or_else(|| self.wrap(list))?;
         let past = match self.way {

@@ -15,10 +15,10 @@ use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// 2026-11-20 14:02:11 UTC, minus the times that [`Maker`] starts with.
+/// 2026-11-20 14:02:11 UTC, minus the CLOCK_BOOTTIME at which [`Maker`] starts.
 pub(crate) const CLOCK_OFFSET: i64 = 1_795_183_331_000_000_000 - 100_000_000_000;
 
-/// A gap row: of opens, in the 36 ms before.
+/// Makes a gap row: `count` opens, lost in the last 36 ms.
 pub(crate) fn lost(made: &mut Maker, count: u64) {
     let (from_ns, to_ns) = (made.ns - 36_000_000, made.ns + 1_000_000);
     made.ns = to_ns;
@@ -27,7 +27,7 @@ pub(crate) fn lost(made: &mut Maker, count: u64) {
     made.made.push(header, record.as_bytes());
 }
 
-/// The path of an open, as asked.
+/// The path of an open, as passed.
 pub(crate) fn open_path(event: &Event<'_>) -> String {
     match &event.body {
         Body::Open(open) => String::from_utf8_lossy(open.path).into_owned(),
@@ -54,13 +54,13 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app
 }
 
-/// Feeds what was made and lets all work be done.
+/// Feeds the frames that were made, and completes all work.
 pub(crate) fn feed(app: &mut App, made: &mut Maker) {
     app.update(Input::Batch(made.batch()));
     work(app);
 }
 
-/// Lets all work be done.
+/// Completes all work.
 pub(crate) fn work(app: &mut App) {
     for _ in 0..10_000 {
         if !app.busy() {
@@ -70,7 +70,7 @@ pub(crate) fn work(app: &mut App) {
     }
 }
 
-/// Types keys: letters, and control characters for the keys that make them.
+/// Presses keys: letters, and control characters for the keys that produce them.
 pub(crate) fn keys(app: &mut App, text: &str) {
     for letter in text.chars() {
         let (code, ctrl) = match letter {

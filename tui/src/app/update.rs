@@ -18,10 +18,10 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
 
-/// What the pipeline hands events to.
+/// The function to which the pipeline delivers events.
 type Receiver<'a> = dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition + 'a;
 
-/// Kept events that a slice asks the filter about, and rows that a slice of a search looks at.
+/// The number of kept events that one slice filters, and of rows that one slice of a search checks.
 const SLICE: usize = 4_000;
 
 /// The display time of a message.
@@ -58,7 +58,7 @@ impl App {
         self.take(Pipeline::release)
     }
 
-    /// Keeps what the pipeline hands on.
+    /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
         let App { pipeline, store, events, detail, rates, filter, view, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
@@ -78,7 +78,7 @@ impl App {
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
 
-    /// Leaves the kept events the room that nothing else takes.
+    /// Limits the kept events to the memory that nothing else uses.
     fn bound_events(&mut self) {
         let others = self.memory().others();
         self.store.set_bound(self.settings.budget.kept(others));
@@ -110,7 +110,7 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Quits. While the COMMAND runs, a second press is needed, which terminates it.
+    /// Quits. While the COMMAND runs, this takes a second press, which terminates the COMMAND.
     fn quit(&mut self) -> Effects {
         let running = self.output.as_ref().filter(|output| output.ended().is_none());
         let Some(name) = running.map(|output| output.name().to_owned()).filter(|_| !self.asked_to_quit) else {
@@ -121,7 +121,7 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// Shows the output of the COMMAND, and follows it.
+    /// Shows the output of the COMMAND and follows it.
     fn show_output(&mut self) {
         match self.output {
             Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
@@ -204,13 +204,13 @@ impl App {
         let press = keymap::pressed(key);
         self.view.message = None;
         let asked = self.asked_to_quit;
-        // Esc and a key right after it arrive as that key with Alt, with which none is bound.
+        // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
         let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
             true => self.press(Press { code: KeyCode::Esc, ctrl: false }),
             false => Vec::new(),
         };
         effects.extend(self.press(press));
-        // Any other key takes it back.
+        // Any other key withdraws the request to quit.
         self.asked_to_quit &= !asked;
         effects
     }
@@ -218,7 +218,7 @@ impl App {
     fn press(&mut self, press: Press) -> Effects {
         let typing = self.filter.line().is_some() || self.search.line().is_some();
         match self.keymap().lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
-            // What is no text works while text is typed too.
+            // The keys of these actions that are not text also work while text is typed.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
                 self.act(action)
             }
@@ -249,7 +249,7 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    /// The keys that move in an overlay or close it; the others work as without it, once it is closed.
+    /// Scrolls, replaces or closes the overlay. An action without a meaning there only closes it.
     fn act_on_overlay(&mut self, action: Action) -> Effects {
         let page = isize::from(self.areas().body().height as i16).max(1);
         let Some(overlay) = &mut self.view.overlay else { return Vec::new() };
@@ -272,7 +272,7 @@ impl App {
         };
         let most = self.extent.overlay;
         overlay.scroll = match (overlay.scroll.min(most).saturating_add_signed(by), overlay.kind) {
-            // At its end output is followed.
+            // An output overlay that is at its end follows the output.
             (to, OverlayKind::Output) if to >= most => usize::MAX,
             (to, _) => to.min(most),
         };
@@ -334,7 +334,7 @@ impl App {
         self.events.move_by(rows, self.list_height(), &self.store);
     }
 
-    /// A page in the list; where the detail pane takes all the room, in that.
+    /// Moves by a page in the list, or in the detail pane if that fills the body.
     fn page(&mut self, rows: isize) {
         if self.detail.size() != Some(Size::Full) {
             return self.move_by(rows);
@@ -347,7 +347,7 @@ impl App {
     fn act_on_detail(&mut self, action: Action) {
         match action {
             Action::Enter if self.selected().is_some() => {
-                // What is looked at stays.
+                // Stops following, so that the selected event does not change.
                 self.events.stay(self.list_height(), &self.store);
                 self.detail.open();
             }
@@ -401,7 +401,7 @@ impl App {
         self.refilter();
     }
 
-    /// One step back: detail pane, search, the newest part of the filter.
+    /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
     fn back(&mut self) {
         if self.detail.back() || self.search.clear() {
             return;
@@ -423,7 +423,7 @@ impl App {
         self.refilter();
     }
 
-    /// Asks about every kept event again, the newest slice at once.
+    /// Filters all kept events again; the newest slice is filtered immediately.
     fn refilter(&mut self) {
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
@@ -435,7 +435,7 @@ impl App {
             && let Some(process) = self.selected().and_then(|stored| stored.process).map(|process| process.key)
             && self.pipeline.follow_process(process)
         {
-            // The same part as before may mean another process now.
+            // The same part as before may denote another process now.
             self.refilter();
         }
         let part = self.selected().filter(|stored| stored.kind != Kind::Lost).and_then(|stored| {
@@ -487,7 +487,7 @@ impl App {
                 self.say(format!("no {what} to copy"));
                 None
             }
-            // Half a command is another command, so what is too long is not cut.
+            // A truncated command is a different command, so a text that is too long is not copied.
             Some(text) if text.len() > copy::MOST => {
                 self.say(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10));
                 None

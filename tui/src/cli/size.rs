@@ -4,14 +4,14 @@ use crate::limits;
 use std::fmt;
 use std::str::FromStr;
 
-/// Units, the largest first.
+/// Units, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// Bytes.
+/// A size in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ByteSize(pub u64);
 
-/// Why a text is not a valid size.
+/// The error for a text that is not a valid size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// No number before the unit.
@@ -22,18 +22,18 @@ pub enum SizeError {
     Unit {
         /// The number before it.
         number: u64,
-        /// As typed.
+        /// The unit as typed.
         given: String,
-        /// The unit that looks like it.
+        /// A valid unit that resembles it.
         meant: &'static str,
     },
-    /// It does not fit.
+    /// The number of bytes does not fit into 64 bits.
     #[error("too large: a size must be less than 2^64 bytes")]
     TooLarge,
-    /// It must not be zero.
+    /// The size is 0.
     #[error("must be greater than 0")]
     Zero,
-    /// More than the ring can have.
+    /// The size is larger than the maximum of the ring.
     #[error("the maximum ring size is {}", ByteSize(limits::RING_MAX))]
     Ring,
 }
@@ -68,7 +68,7 @@ fn unit_bytes(number: u64, unit: &str) -> Result<u64, SizeError> {
 }
 
 impl fmt::Display for ByteSize {
-    /// In the largest unit that needs no fraction: `16MiB`; it can be typed back.
+    /// Uses the largest unit without a fraction, as in `16MiB`. The result can be parsed again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes)) {
             Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
@@ -85,7 +85,7 @@ pub struct RingSize {
 }
 
 impl RingSize {
-    /// The default.
+    /// The size without the option.
     pub const DEFAULT: RingSize = RingSize { asked: ByteSize(limits::RING_DEFAULT), used: limits::RING_DEFAULT };
 
     /// Bytes: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].

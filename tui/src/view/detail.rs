@@ -19,13 +19,13 @@ use ratatui::text::{Line, Span};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
 
-/// Cells of a field's name.
+/// The width of field names in cells.
 const NAME: usize = 9;
 
-/// Children that are named.
+/// The maximum number of children that are listed.
 const CHILDREN: usize = 100;
 
-/// Draws it, and returns the scroll limit.
+/// Draws the pane, and returns the scroll limit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     if area.is_empty() {
         return 0;
@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
     }
 }
 
-/// The line between the list and a pane at its right.
+/// Draws the line between the list and a pane on its right.
 fn border(frame: &mut Frame<'_>, area: Rect) -> Rect {
     for y in area.y..area.bottom() {
         put(frame, Rect { y, width: 1, height: 1, ..area }, Line::raw("|"));
@@ -55,7 +55,7 @@ fn border(frame: &mut Frame<'_>, area: Rect) -> Rect {
     Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area }
 }
 
-/// Who it is about, and the tabs.
+/// The title: the subject of the pane, and the tabs.
 fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'static> {
     let who = match subject {
         Subject::Event(id) => {
@@ -89,7 +89,7 @@ fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
 }
 
 fn safe(bytes: &[u8], theme: Theme) -> String {
-    // More than any screen holds is never looked at.
+    // No screen shows more bytes than this.
     text::escape_in(bytes, theme.charset, 1 << 17)
 }
 
@@ -99,7 +99,7 @@ fn duration(ns: u64) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// How a process ended.
+/// A description of the exit status.
 fn ended(status: u32) -> String {
     let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
     let core = if exit.core() { ", core dumped" } else { "" };
@@ -109,7 +109,7 @@ fn ended(status: u32) -> String {
     }
 }
 
-/// What a process runs, in a line.
+/// The command line of a process in one line.
 fn command(process: &Process, theme: Theme) -> String {
     let image = &process.image;
     let command = Value::Args(&image.argv).text().unwrap_or_default();
@@ -132,7 +132,7 @@ impl Page<'_> {
         self.theme.charset
     }
 
-    /// A named text on as many lines as it takes.
+    /// A text with a name, on as many lines as it needs.
     fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
         let lines = text::wrap(text, self.width.saturating_sub(NAME + 2));
         let mut first = format!(" {} ", text::left(name, NAME.max(name.len()).min(self.width), self.charset()));
@@ -144,7 +144,7 @@ impl Page<'_> {
         out
     }
 
-    /// A command; of a long one only the beginning, unless the pane has the whole screen.
+    /// The command. Only the first lines of a long one are shown, unless the pane fills the body.
     fn command(&self, command: &str) -> Vec<Line<'static>> {
         let most = if self.app.detail().size() == Some(Size::Full) { usize::MAX } else { (self.height / 4).max(2) };
         let mut lines = self.named("cmd", command, Style::new());
@@ -176,7 +176,7 @@ impl Page<'_> {
         lines
     }
 
-    /// The command, the file, and how it went.
+    /// The command, the file and the result.
     fn of_event(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let plain = Style::new();
         let mut lines = match &seen.event.body {
@@ -222,7 +222,7 @@ impl Page<'_> {
         lines
     }
 
-    /// What a process runs.
+    /// The program that a process runs.
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
         let mut lines = self.command(&command(process, self.theme));
         let known = |bytes: &[u8]| if bytes.is_empty() { "(unknown)".to_owned() } else { safe(bytes, self.theme) };
@@ -267,7 +267,7 @@ impl Page<'_> {
         }
     }
 
-    /// The children that the table knows.
+    /// The children of a process in the process table.
     fn children(&self, process: &Process) -> String {
         let mut children = self.app.world().processes.children(process.key);
         let mut names: Vec<_> = children.by_ref().take(CHILDREN).map(|entry| self.child(entry)).collect();
@@ -296,7 +296,7 @@ impl Page<'_> {
         format!("{all} files, {failed} failed{evicted}{looking}")
     }
 
-    /// Every field of the event, as filters name them.
+    /// All fields of the event, with their names in filters.
     fn all_fields(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let kind = seen.event.kind();
         let own = fields_of(kind).iter();
@@ -324,7 +324,7 @@ impl Page<'_> {
         }
     }
 
-    /// The files, the newest first; only those that are on the screen are looked at.
+    /// The files, newest first. Only the visible ones are formatted.
     fn files(&self) -> (Vec<Line<'static>>, usize) {
         let Some(files) = self.app.detail().files() else { return (Vec::new(), 0) };
         let room = self.height.saturating_sub(1);
@@ -350,7 +350,7 @@ impl Page<'_> {
         ])
     }
 
-    /// The processes that it comes from, the oldest first, and itself.
+    /// The ancestors of the process, oldest first, and the process itself.
     fn parents(&self) -> Vec<Line<'static>> {
         let Some(process) = self.app.subject_process() else { return Vec::new() };
         let world = self.app.world();
@@ -373,13 +373,13 @@ impl Page<'_> {
     }
 }
 
-/// The common fields that the pane does not show elsewhere.
+/// The common fields that the pane does not show in other places.
 fn rest_of_common() -> impl Iterator<Item = &'static Field> {
     const STANDS_ABOVE: [&str; 5] = ["kind", "comm", "uid", "gid", "pid"];
     COMMON.iter().filter(|field| !STANDS_ABOVE.contains(&field.name))
 }
 
-/// A user or a group: its name, if it has one, and its number.
+/// A user or a group: its name, if known, and its id.
 fn named_id(name: Option<&str>, id: u32) -> String {
     name.map_or_else(|| id.to_string(), |name| format!("{name}({id})"))
 }

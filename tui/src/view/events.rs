@@ -13,10 +13,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// A column and its cells; DETAIL takes what is left.
+/// The columns and their widths in cells. DETAIL takes the rest.
 type Widths = Vec<(Column, usize)>;
 
-/// Which columns a list of this width has, in order.
+/// The columns of a list of this width, in order.
 fn columns(width: u16) -> Widths {
     let mut columns =
         vec![(Column::Time, if width >= 90 { 12 } else { 9 }), (Column::Kind, Kind::NAME_LEN), (Column::Pid, 7)];
@@ -87,7 +87,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
-/// The row with its mark.
+/// The row with the mark of the selected row, or without it.
 fn marked(line: Line<'static>, selected: bool, theme: Theme) -> Line<'static> {
     let mut spans = vec![Span::raw(if selected { ">" } else { " " })];
     spans.extend(line.spans);
@@ -141,7 +141,7 @@ fn cell(
     match column {
         Column::Time => {
             let text = time_text(seen.event.header.time.0, seen.clock_offset, base);
-            // The short time leaves the hour out.
+            // The short time omits the hour.
             let short = base.mode == TimeMode::Clock && cells < 12;
             let text = if short { text.get(3..).unwrap_or_default() } else { &text };
             text::right(text, cells, charset)
@@ -156,7 +156,8 @@ fn cell(
     }
 }
 
-/// DETAIL: scrolled sideways, or a long path in it cut in its middle so that its name and what follows are seen.
+/// DETAIL, scrolled sideways if requested. Otherwise a long path is cut in its middle, so that the file name and the
+/// text after it are visible.
 fn detail(raw: &[u8], cells: usize, sideways: usize, theme: Theme) -> String {
     let text = text::escape_in(raw, theme.charset, 4096.max(sideways + cells));
     if sideways > 0 {
@@ -165,13 +166,13 @@ fn detail(raw: &[u8], cells: usize, sideways: usize, theme: Theme) -> String {
     text::left(&squeezed(&text, cells, theme), cells, theme.charset)
 }
 
-/// The path at the front cut in its middle, as far as that is needed.
+/// The path at the start, cut in its middle as far as needed.
 fn squeezed(text: &str, cells: usize, theme: Theme) -> String {
     let start = text.find('/').filter(|slash| *slash <= 3).unwrap_or(text.len());
     let (before, rest) = text.split_at(start);
     let (path, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
     let room = cells.saturating_sub(text::width(before) + text::width(after));
-    // Of long arguments no more is seen for a path of which nothing is left.
+    // The path keeps up to half of the cells: beside long arguments, cutting it further would gain little.
     let room = room.max(text::width(path).min(cells / 2));
     format!("{before}{}{after}", text::cut_middle(path, room, theme.charset))
 }

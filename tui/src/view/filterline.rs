@@ -10,7 +10,7 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use tracetui_shared::kind::Kind;
 
-/// Draws it, with the cursor where text is typed.
+/// Draws the line, with the cursor in the text that is being typed.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     match (app.filter().line(), app.search().line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
@@ -28,12 +28,12 @@ pub(super) fn error(app: &App) -> Option<String> {
     of_filter.or_else(|| app.search().line().and(app.search().error()).map(str::to_owned))
 }
 
-/// The column of a byte, in characters from 1.
+/// The column of a byte, in characters, counted from 1.
 fn column(text: &str, at: usize) -> usize {
     text.char_indices().filter(|(start, _)| *start < at).count() + 1
 }
 
-/// How many of the events are shown.
+/// The number of shown events, and of kept events.
 fn counts(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
     Piece::plain(format!("{word}{} of {}", short(app.events().events()), short(app.store().kept())))
@@ -51,8 +51,8 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The kinds as chips: `[E]xec` when it is shown, ` E xec` when it is not. Those that are not on by default come last, and
-/// only when they are shown.
+/// The kinds: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they are
+/// shown.
 fn chips(app: &App, theme: Theme) -> Vec<Piece> {
     let chip = |kind: Kind| {
         let (key, rest) = chip_text(kind)?;
@@ -66,7 +66,8 @@ fn chips(app: &App, theme: Theme) -> Vec<Piece> {
     chips
 }
 
-/// The key of a kind and what follows it: the rest of the name after the key's letter, or the name if nothing does.
+/// The key of a kind and the text after it: the rest of the name after the key's letter, or the whole name if nothing
+/// follows.
 fn chip_text(kind: Kind) -> Option<(char, &'static str)> {
     let key = kind.key()?;
     let rest = kind.name().split_once(key.to_ascii_lowercase()).map(|(_, rest)| rest);
@@ -79,7 +80,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let (before, after) = (escaped(before), escaped(after));
     let right = [counts(app, area.width)];
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
-    // What stands far left of the cursor goes out of sight first.
+    // The text at the far left of the cursor is hidden first.
     let before = text::skip(&before, (text::width(&before) + 1).saturating_sub(room));
     let column = 1 + prompt.len() + text::width(before);
     ends(frame, area, &[Piece::plain(format!(" {prompt}{before}{after}"))], &right, theme);

@@ -1,4 +1,4 @@
-//! The last two lines: memory, ring and hidden events; and the relevant keys.
+//! The last two lines: memory, ring and hidden events; and the available keys.
 
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
@@ -27,7 +27,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     ends(frame, area, &[left], &right, theme);
 }
 
-/// As many whole figures as fit.
+/// As many figures as fit uncut.
 fn fitting(figures: &[String], width: usize, right: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -64,7 +64,7 @@ fn figures(app: &App, width: u16) -> Vec<String> {
     figures
 }
 
-/// Bytes in the unit that suits them.
+/// Bytes in a suitable unit.
 fn bytes(count: u64) -> String {
     match count {
         0..0x10_0000 => format!("{} KiB", count >> 10),
@@ -89,7 +89,7 @@ fn place(app: &App) -> Piece {
     })
 }
 
-/// Draws the keys: as many of the table's labels as there is room for, the way out always.
+/// Draws the keys: as many labels as fit, and always the last one.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
     let mut line = Line::from(" ");
@@ -143,7 +143,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     };
     let rest = app.keymap().iter().filter(|b| b.scope == Scope::Everywhere);
     let rest = rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, open)) == Some(b.action));
-    // While the pane is open its own keys come first.
+    // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
@@ -155,7 +155,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The label of the table, or the current action of the key.
+/// The label of the table, or the effect of the key in the current state.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Pause if app.events().paused() => "resume".to_owned(),

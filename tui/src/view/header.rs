@@ -9,10 +9,10 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use tracetui_shared::kind::KindSet;
 
-/// Columns from which the host and the rate of each kind are shown.
+/// The screen width from which the host and the rate of each kind are shown.
 const WIDE: u16 = 130;
 
-/// Draws it. What is lost comes first when there is no room for all.
+/// Draws the line. If there is not enough room, losses take precedence.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let account = app.account();
     let lost = account.sum().lost.sum();
@@ -30,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         app.discrepancy().map_or(String::new(), |_| format!("ACCOUNT ERROR, see {}", app.key_of(Action::LossReport)));
     let off = Piece::new(off, theme.alarm());
     let right = [lost, off, state, rates, spark];
-    // By importance above, as they stand below.
+    // `right` is in the order of importance, and this is the order on the screen.
     let order = [2, 3, 4, 1, 0];
     let left = vec![Piece::new(" tracetui".to_owned(), theme.title()), Piece::plain(host(app, area.width, theme))];
     ends(frame, area, &left, &super::by_importance(right, order, area.width), theme);
@@ -64,7 +64,7 @@ fn rates(app: &App) -> String {
     rates.join(" ")
 }
 
-/// The last ten seconds; the tallest is the fastest of them.
+/// The rates of the last ten seconds as bars, relative to the highest one.
 fn sparkline(app: &App) -> String {
     let seconds: Vec<u64> = app.rates().history().collect();
     let most = seconds.iter().max().copied().unwrap_or_default();
@@ -72,7 +72,7 @@ fn sparkline(app: &App) -> String {
     format!("{line:>10}")
 }
 
-/// A bar of four heights; none for nothing.
+/// A bar of one of four heights, or a space for zero.
 fn bar(count: u64, most: u64) -> char {
     match (count * 4).checked_div(most) {
         _ if count == 0 => ' ',

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 /// The width from which the sections are in two columns.
 const TWO_COLUMNS: u16 = 70;
 
-/// Its lines.
+/// The lines of the overlay.
 pub(super) fn lines(keymap: &Keymap, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (left, right): (&[Section], &[Section]) = match width >= TWO_COLUMNS {
         true => {

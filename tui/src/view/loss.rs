@@ -11,7 +11,7 @@ use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
-/// Its lines.
+/// The lines of the report.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let room = usize::from(width).saturating_sub(2);
     let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
@@ -50,7 +50,7 @@ fn by_kind(account: &Account) -> Vec<String> {
     lines
 }
 
-/// CPUs that lost something, by kind: only the ring's losses are known by CPU.
+/// The losses of each CPU, by kind. Only losses in the ring are known by CPU.
 fn by_cpu(counters: &Counters) -> Vec<String> {
     let losers = counters.cpus.iter().enumerate().filter_map(|(cpu, state)| {
         let of = |kind: Kind| {
@@ -110,7 +110,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
 }
 
-/// The usage of `--memory`, and what did not fit.
+/// The usage of `--memory`, and the data for which there was no room.
 fn memory(app: &App, account: &Account) -> Vec<String> {
     let memory = app.memory();
     let mib = |bytes: usize| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);

@@ -22,7 +22,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use theme::Theme;
 
-/// Draws everything; tells how far the panes can be scrolled.
+/// Draws the dashboard, and returns the scroll limits of the panes.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     let areas = app.areas();
     header::draw(frame, areas.header, app, theme);
@@ -49,7 +49,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     extent
 }
 
-/// Draws lines from `scroll` on; tells how far they can be scrolled.
+/// Draws the lines from `scroll` on, and returns the scroll limit.
 fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) -> usize {
     let most = lines.len().saturating_sub(usize::from(area.height));
     let visible = lines.into_iter().skip(scroll.min(most)).take(area.height.into());
@@ -59,7 +59,7 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
     most
 }
 
-/// Puts a line into an area of one row; what is outside of the screen is left out.
+/// Draws a line in an area of one row. The part outside of the screen is clipped.
 fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     let area = area.intersection(frame.area());
     if !area.is_empty() {
@@ -67,7 +67,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     }
 }
 
-/// A text with a style: already escaped.
+/// An escaped text with a style.
 #[derive(Clone, Debug, Default)]
 struct Piece {
     text: String,
@@ -94,12 +94,12 @@ impl From<Piece> for Span<'static> {
     }
 }
 
-/// Cells that pieces take with the spaces after them.
+/// The width of pieces in cells, with the spaces after them.
 fn width_of(pieces: &[Piece]) -> usize {
     pieces.iter().filter(|piece| !piece.text.is_empty()).map(|piece| piece.width() + 2).sum()
 }
 
-/// Pieces given by importance as they stand side by side: as many as there is room for.
+/// As many pieces as fit. `pieces` are in the order of importance, and `order` is their order on the screen.
 fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u16) -> Vec<Piece> {
     let mut room = usize::from(width);
     let mut fits = [false; N];
@@ -114,7 +114,7 @@ fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u
     kept.filter_map(|at| pieces.get(*at).cloned()).collect()
 }
 
-/// A line with pieces at its left end and pieces at its right end; the right ones stay when there is no room for all.
+/// Draws a line with pieces at its left and right ends. If there is not enough room, the right ones take precedence.
 fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
     let right: Vec<_> = right.iter().filter(|piece| !piece.text.is_empty()).collect();
     let right_width: usize = right.iter().map(|piece| piece.width()).sum::<usize>() + right.len().saturating_sub(1) * 2;

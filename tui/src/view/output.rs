@@ -8,7 +8,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-/// Where tabs lead.
+/// The distance of tab stops.
 const TAB: usize = 8;
 
 /// Draws the lines from `scroll` on, or the last ones, and returns the scroll limit.

@@ -1,4 +1,4 @@
-//! The dashboard as a user meets it: inputs in, screens out.
+//! The dashboard from its inputs to the screen.
 
 use super::theme::{Colours, Theme};
 use crate::app::testing::{app, feed, keys, lost, work};
@@ -54,7 +54,7 @@ fn build() -> Maker {
     made
 }
 
-/// An app that was fed opens of `/f/0`, `/f/1`, ….
+/// A dashboard with opens of `/f/0`, `/f/1`, ….
 fn opens(count: usize, memory: u64) -> App {
     let mut app = app(80, 24, memory);
     more_opens(&mut app, &mut Maker::default(), 0..count);
@@ -198,7 +198,7 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
 #[test]
 fn the_selected_event_stays_selected_when_rows_come_and_go() {
     let mut made = Maker::default();
-    // Of which a quarter is for events.
+    // A quarter of this is for events.
     let mut app = app(80, 24, 4 << 20);
     more_opens(&mut app, &mut made, 0..1000);
     keys(&mut app, "kkkkk");
@@ -208,7 +208,7 @@ fn the_selected_event_stays_selected_when_rows_come_and_go() {
     more_opens(&mut app, &mut made, 1000..3000);
     assert!(selected(&mut app).ends_with("/f/994"));
     assert_eq!(place(&mut app), before, "the row does not move on the screen");
-    // A filter that hides it selects the nearest row, and gives it back when it is gone.
+    // A filter that hides the selected event selects the nearest row. Without the filter the event is selected again.
     keys(&mut app, "fcomm=cat\n");
     assert!(selected(&mut app).ends_with("/f/996"));
     keys(&mut app, "\x1b");
@@ -231,7 +231,7 @@ fn a_paused_view_stays_and_counts_what_came() {
     assert_eq!(before[3..22], after[3..22]);
     assert!(after[22].ends_with("+3,210 new"), "{}", after[22]);
     assert!(after[0].contains("PAUSED"));
-    // A filter applies to what is frozen.
+    // A filter applies to the frozen rows.
     keys(&mut app, "fcomm=cat\n");
     assert!(selected(&mut app).ends_with("/f/99"));
     assert!(screen(&mut app)[1].contains("34 of 3,310"), "{}", screen(&mut app)[1]);
@@ -291,7 +291,7 @@ fn a_tree_is_that_of_the_selected_process_whichever_has_its_id_now() {
     assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 3));
     keys(&mut app, "\x12gP");
     assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7", 2), "of the older one");
-    // Typed, it is about the process that has the id now, and stays so when the filter is changed.
+    // A typed filter denotes the process that has the id now, also after the filter is changed.
     keys(&mut app, "\x12ftree=7\nfcomm=new\n");
     assert_eq!((app.filter().text().as_str(), app.events().events()), ("tree=7 comm=new", 3));
     keys(&mut app, "\x12fcomm=old or tree=7\n");
@@ -408,7 +408,7 @@ fn the_status_line_offers_to_hide_opens_while_they_are_many() {
     assert!(!screen(&mut app)[22].contains("O:hide opens"));
 }
 
-/// Counters by which so many opens happened.
+/// Counters that report `wanted` opens.
 fn counted(made: &mut Maker, wanted: u64, last: bool) {
     let mut slots = [SlotCounters::default(); SLOTS];
     slots[Slot::OpenTp as usize] = SlotCounters { wanted, ..SlotCounters::ZERO }.completed();
@@ -431,7 +431,7 @@ fn an_account_that_does_not_add_up_is_said_on_the_screen_and_at_the_end() {
         let text = "the account is off by 1 (open 1); please report it";
         assert_eq!(screen(&mut app).iter().any(|line| line.contains(text)), off);
         keys(&mut app, "\x1b");
-        // One that came without having been counted: a missing one would stand as a gap by now.
+        // An event arrives that was not counted. A missing event would be shown as a gap by now.
         counted(&mut made, 50 - more, true);
         feed(&mut app, &mut made);
         app.update(Input::SourceEnded);

@@ -1,4 +1,4 @@
-//! Colours: the 16 colours of the terminal, bold and reverse. No information is in the colour alone.
+//! Colours: the 16 colours of the terminal, bold and reverse. Colour alone conveys no information.
 
 use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
@@ -7,19 +7,19 @@ use tracetui_shared::kind::{Colour, Kind};
 /// The theme of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Theme {
-    /// Whether there are colours.
+    /// Whether colours are used.
     pub colours: Colours,
     /// The charset of the terminal.
     pub charset: Charset,
 }
 
-/// Whether colours are used; bold and reverse always are.
+/// Whether colours are used. Bold and reverse are always used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Colours {
-    /// The terminal's own.
+    /// The 16 colours of the terminal.
     #[default]
     Sixteen,
-    /// None: NO_COLOR or `--color never`.
+    /// No colours: NO_COLOR or `--color never`.
     None,
 }
 
@@ -56,7 +56,7 @@ impl Theme {
         self.paint(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What a search matched.
+    /// The text that a search matched.
     pub fn found(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
@@ -66,7 +66,7 @@ impl Theme {
         self.paint(Color::Cyan)
     }
 
-    /// A kind.
+    /// The name of a kind.
     pub fn kind(self, kind: Kind) -> Style {
         match kind.colour() {
             Colour::Plain => Style::new(),

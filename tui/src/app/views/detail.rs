@@ -5,7 +5,7 @@ use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
 use tracetui_shared::kind::Kind;
 
-/// How much of the screen the pane takes.
+/// The size of the pane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Size {
     /// The lower half, or the right side of a wide screen.
@@ -39,7 +39,7 @@ impl Tab {
         }
     }
 
-    /// The tab `by` positions further.
+    /// The tab that is `by` positions further.
     pub fn step(self, by: usize) -> Tab {
         let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or_default();
         Tab::ALL[(at + by) % Tab::ALL.len()]
@@ -63,13 +63,13 @@ pub struct Detail {
     pub tab: Tab,
     /// The scroll offset, in lines.
     pub scroll: usize,
-    /// The event whose process was left for a parent, and that parent.
+    /// The event whose process was left for an ancestor, and that ancestor.
     climbed: Option<(Id, ProcessKey)>,
     files: Option<Files>,
 }
 
 impl Detail {
-    /// How much of the screen it takes; `None` when it is closed.
+    /// The size; `None` if the pane is closed.
     pub fn size(&self) -> Option<Size> {
         self.size
     }
@@ -96,7 +96,7 @@ impl Detail {
         was_open
     }
 
-    /// Closes it.
+    /// Closes the pane and keeps its tab.
     pub fn close(&mut self) {
         *self = Detail { tab: self.tab, ..Detail::default() };
     }
@@ -115,7 +115,7 @@ impl Detail {
         self.scroll = 0;
     }
 
-    /// The files of the process that it is about.
+    /// The files of the process in the pane.
     pub fn files(&self) -> Option<&Files> {
         self.files.as_ref()
     }
@@ -130,7 +130,7 @@ impl Detail {
         self.files = wanted.map(|process| Files { process, index: Index::new(store) });
     }
 
-    /// Takes an event that was just kept.
+    /// Adds an event that was just stored.
     pub fn append(&mut self, stored: &Stored<'_>) {
         if let Some(files) = &mut self.files {
             files.index.append(stored.id, opened(files.process, stored));
@@ -152,7 +152,7 @@ impl Detail {
     }
 }
 
-/// The opens of a process, as far as they are kept; failed ones are marked.
+/// The opens of a process among the kept events. Failed ones are marked.
 #[derive(Debug)]
 pub struct Files {
     process: ProcessKey,
@@ -160,22 +160,22 @@ pub struct Files {
 }
 
 impl Files {
-    /// The number.
+    /// The number of opens.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether it is empty.
+    /// Whether there are no opens.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// How many failed.
+    /// The number of failed opens.
     pub fn failed(&self) -> usize {
         self.index.marked()
     }
 
-    /// The event of one, the newest first.
+    /// The event of an open. Position 0 is the newest.
     pub fn newest(&self, at: usize) -> Option<Id> {
         self.index.len().checked_sub(at + 1).and_then(|at| self.index.get(at))
     }

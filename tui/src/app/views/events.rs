@@ -8,19 +8,19 @@ use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// What is shown: kinds, failures, and the filter.
+/// The conditions under which an event is shown: kind, failure, and the filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
     /// The shown kinds.
     pub kinds: KindSet,
-    /// Only failures.
+    /// Whether only failures are shown.
     pub failures: bool,
-    /// The filter.
+    /// The display filter.
     pub filter: Option<&'a dyn DisplayFilter>,
 }
 
 impl Shown<'_> {
-    /// Whether an event is shown. Gap rows are, unless the filter asks for kinds and `lost` is none of them.
+    /// Whether an event is shown. Gap rows are, unless the filter requires kinds other than `lost`.
     pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
         let kind = seen.event.kind();
         let passes = |filter: &dyn DisplayFilter| filter.matches(seen);
@@ -32,7 +32,7 @@ impl Shown<'_> {
         if belongs { Answer::Yes } else { Answer::No }
     }
 
-    /// The same about a kept event; decoded only when the filter has to see it.
+    /// Whether a stored event is shown. It is decoded only if the filter needs it.
     pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &World) -> Answer {
         match (stored.kind, self.filter) {
             (Kind::Lost, None) => Answer::Marked,
@@ -49,33 +49,33 @@ impl Shown<'_> {
     }
 }
 
-/// Cells that a step sideways scrolls.
+/// The number of cells that one step scrolls sideways.
 const SIDEWAYS: isize = 8;
 
 /// The list.
 #[derive(Debug, Default)]
 pub struct EventList {
     index: Index,
-    /// The selected event; when it is hidden or gone, the row nearest to it is selected.
+    /// The selected event. If it is hidden or evicted, the nearest row is selected.
     selected: Option<Id>,
     /// The first row on the screen.
     top: Id,
     follow: bool,
-    /// Events from here on came after the view was paused.
+    /// Events from this one on arrived after the view was paused.
     frozen: Option<Id>,
-    /// Events from here on came after following ended.
+    /// Events from this one on arrived after following ended.
     unseen: Id,
-    /// Cells of DETAIL that are scrolled away.
+    /// The number of cells by which DETAIL is scrolled.
     sideways: usize,
 }
 
 impl EventList {
-    /// An empty list that follows the newest.
+    /// An empty list that follows the newest row.
     pub fn new() -> EventList {
         EventList { follow: true, ..EventList::default() }
     }
 
-    /// Takes an event that was just kept.
+    /// Adds an event that was just stored.
     pub fn append(&mut self, id: Id, answer: Answer) {
         self.index.append(id, answer);
     }
@@ -105,13 +105,13 @@ impl EventList {
         self.frozen.map_or(self.index.len(), |frozen| self.index.place(frozen))
     }
 
-    /// Rows that are events.
+    /// The number of rows that are events, without gap rows.
     pub fn events(&self) -> u64 {
         let gaps = self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen));
         (self.rows() - gaps) as u64
     }
 
-    /// The events that match, including those hidden by a pause.
+    /// The number of events that match, including those that a pause hides.
     pub fn shown(&self) -> u64 {
         (self.index.len() - self.index.marked()) as u64
     }
@@ -126,7 +126,7 @@ impl EventList {
         self.index.place(id)
     }
 
-    /// The selected row.
+    /// The position of the selected row.
     pub fn cursor(&self) -> Option<usize> {
         let last = self.rows().checked_sub(1)?;
         match self.selected {
@@ -146,7 +146,7 @@ impl EventList {
         if self.follow { most } else { self.index.place(self.top).min(most) }
     }
 
-    /// Whether it follows the newest.
+    /// Whether the view follows the newest row.
     pub fn follows(&self) -> bool {
         self.follow
     }
@@ -156,7 +156,7 @@ impl EventList {
         self.frozen.is_some()
     }
 
-    /// Rows that came since the view was paused, or since following ended.
+    /// The number of rows that were added since the view was paused, or since following ended.
     pub fn unseen(&self) -> usize {
         match self.frozen {
             Some(frozen) => self.index.len() - self.index.place(frozen),
@@ -165,12 +165,12 @@ impl EventList {
         }
     }
 
-    /// Cells of DETAIL that are scrolled away.
+    /// The number of cells by which DETAIL is scrolled.
     pub fn sideways(&self) -> usize {
         self.sideways
     }
 
-    /// Does what a key asks for, on a screen of `height` rows. Other actions than those that move are ignored.
+    /// Performs an action that moves the selection on a screen of `height` rows. Other actions are ignored.
     pub(crate) fn act(&mut self, action: Action, height: usize, store: &Store) {
         match action {
             Action::Up => self.move_by(-1, height, store),
@@ -185,7 +185,7 @@ impl EventList {
         }
     }
 
-    /// Scrolls DETAIL.
+    /// Scrolls DETAIL sideways.
     pub fn scroll_sideways(&mut self, cells: isize) {
         self.sideways = self.sideways.saturating_add_signed(cells).min(1 << 16);
     }
@@ -201,7 +201,7 @@ impl EventList {
         };
     }
 
-    /// Follows the newest, from now on.
+    /// Follows the newest row, and ends a pause.
     pub fn follow(&mut self) {
         self.frozen = None;
         self.follow = true;
@@ -218,7 +218,7 @@ impl EventList {
         self.reveal(height);
     }
 
-    /// Stops following, on the selected row.
+    /// Stops following and keeps the selected row.
     pub fn stay(&mut self, height: usize, store: &Store) {
         if let Some(id) = self.selected().filter(|_| self.follow) {
             self.select(id, height, store);
