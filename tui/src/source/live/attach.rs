@@ -33,7 +33,7 @@ enum LinkHandle {
 }
 
 impl Link {
-    /// Events that passed it without a run of the program.
+    /// The number of events for which the kernel did not run the program.
     pub(super) fn missed(&self) -> u64 {
         match &self.held {
             LinkHandle::Functions(link) => multi::missed(link),
@@ -42,7 +42,7 @@ impl Link {
     }
 }
 
-/// What attaching came to.
+/// The result of attaching.
 #[derive(Default)]
 pub(super) struct Attached {
     pub(super) links: Vec<Link>,
@@ -50,11 +50,12 @@ pub(super) struct Attached {
     pub(super) probes: Vec<ProbeStatus>,
 }
 
-/// Loads the object anew with the verifier's log on.
+/// Loads the object again, with the verifier's log.
 type Again<'a> = &'a (dyn Fn() -> Result<(Ebpf, Option<Btf>), StartError> + Sync);
 
-/// Whether programs at tracepoints can be preempted, by the kernel's BTF. Where that says nothing the release decides: such
-/// a kernel has no BTF, and no symbol of it says the same (`tracepoint_srcu` is in 5.10 to 6.12 too, for another purpose).
+/// Whether programs at tracepoints can be preempted, according to the kernel's BTF. If the BTF does not show this, the
+/// release decides: such a kernel has no BTF, and none of its symbols shows it either. (`tracepoint_srcu` is also in
+/// 5.10 to 6.12, for another purpose.)
 fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
     const FIRST: Release = Release::new(7, 0);
     facts.preemptible_tracepoints.unwrap_or_else(|| Release::running() >= Some(FIRST))
@@ -103,7 +104,7 @@ struct Outcome {
     program: Option<OwnedFd>,
 }
 
-/// A program that runs, and a note on places where it does not.
+/// A program that runs, and a note on attach points where it does not.
 struct Running {
     links: Vec<LinkHandle>,
     program: Option<OwnedFd>,
@@ -126,7 +127,7 @@ impl Attacher<'_> {
                 outcomes.iter_mut().for_each(|outcome| outcome.status.is_second_best(&failed.status));
             }
             if whole || best.is_empty() || works(&best) == 0 && works(&outcomes) > 0 {
-                // The other way's links close here, so no event is told twice.
+                // This drops the links of the other way, so no event is delivered twice.
                 best = outcomes;
             }
             if whole {
@@ -194,14 +195,15 @@ impl Attacher<'_> {
         let loaded = unless_interrupted(|| load(self.object, self.btf, probe));
         loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
-        // What the kernel skips of those at a return stays untold and is counted as that.
+        // Events that the kernel skips at a return are not counted here. Their requests have no completion and are
+        // counted as such.
         let counted = !matches!(probe.place, AttachPoint::Exit(_));
         let fd = program.fd().ok().filter(|_| counted).and_then(|fd| fd.as_fd().try_clone_to_owned().ok());
         let (links, note) = attach(program, &probe.place, self.arch)?;
         Ok(Running { links, program: fd, note })
     }
 
-    /// Loads a program that hangs on functions, and attaches it to those that the kernel has.
+    /// Loads a program for functions, and attaches it to those that the kernel has.
     fn functions(&mut self, probe: &Probe, at: At, names: &[&'static str]) -> Result<Running, Failure> {
         let there: Vec<_> = names.iter().copied().filter(|name| self.facts.functions.contains(name)).collect();
         if there.first() != names.first() {
@@ -212,7 +214,7 @@ impl Attacher<'_> {
         Ok(Running { links: vec![LinkHandle::Functions(link)], program: Some(program), note: None })
     }
 
-    /// Loads once more, for the verifier's last words. What is not allowed at all it did not look at.
+    /// Loads again, for the end of the verifier's log. After EPERM there is no log, because the verifier did not run.
     fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
         if let ProgramError::LoadError { io_error, .. } = error
             && io_error.raw_os_error() == Some(libc::EPERM)
@@ -226,7 +228,7 @@ impl Attacher<'_> {
     }
 }
 
-/// The error of a rejected program: the end of the verifier's log.
+/// The error of a rejected program, with the end of the verifier's log.
 fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
@@ -239,7 +241,7 @@ fn no_function(name: &str) -> Failure {
     Failure { why: format!("this kernel has no function {name}"), remedy: None }
 }
 
-/// Lines of the verifier's log that are shown.
+/// The number of lines of the verifier's log that are shown.
 const LOG_LINES: usize = 6;
 
 fn plain(error: &ProgramError) -> Failure {
@@ -277,7 +279,7 @@ fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), Progr
     }
 }
 
-/// Attaches a loaded program; the links, and a note on places that are not there.
+/// Attaches a loaded program. Returns the links, and a note on attach points that the kernel lacks.
 fn attach(
     program: &mut Program,
     place: &AttachPoint,
@@ -323,13 +325,14 @@ fn moved(category: &str, name: &str, record: Record) -> Option<Failure> {
     Some(Failure { why: format!("{category}:{name} has its field {field} at an unexpected offset"), remedy: None })
 }
 
-/// Whether a `format` file of tracefs has a field of this name, place and size: `\tfield:void * req;\toffset:16;\tsize:8;…`.
+/// Whether a `format` file of tracefs has a field with this name, offset and size. An example is
+/// `\tfield:void * req;\toffset:16;\tsize:8;…`.
 fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
     let place = [format!("offset:{at}"), format!("size:{size}")];
     format.lines().any(|line| {
         let mut parts = line.trim().split(';').map(str::trim);
         let declared = parts.next().and_then(|part| part.strip_prefix("field:")).unwrap_or_default();
-        // `char[] filename`, `char comm[16]`.
+        // Arrays: `char[] filename`, `char comm[16]`.
         let declared = declared.rsplit([' ', '*']).next().and_then(|last| last.split('[').next());
         declared == Some(name) && place.iter().all(|wanted| parts.next() == Some(wanted))
     })
@@ -341,10 +344,10 @@ fn no_tracefs(failure: Failure) -> Failure {
     Failure { remedy: Some(remedy.to_string()), ..failure }
 }
 
-/// Where tracefs is, or may be mounted.
+/// The mount points of tracefs.
 const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Runs `work` where tracefs can be seen. Where it is not mounted this is a thread with a mount namespace of its own:
+/// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
 /// nothing on the system changes.
 fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
     let seen = || TRACEFS_PLACES.iter().any(|place| Path::new(place).join("events").exists());
@@ -353,7 +356,7 @@ fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
     }
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
-            // Where this is not allowed, attaching says what is missing.
+            // If this is not permitted, attaching reports what is missing.
             let _ = mount_tracefs();
             work()
         });
@@ -365,7 +368,8 @@ fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
 fn mount_tracefs() -> std::io::Result<()> {
     let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
     let target = std::ffi::CString::new(TRACEFS_PLACES[0]).unwrap_or_default();
-    // SAFETY: every pointer is to a NUL-terminated string or null where the call allows it.
+    // SAFETY: all strings are NUL-terminated and outlive the calls; unshare(2) takes no pointers. mount(2) accepts null
+    // for the data, and, when it changes the propagation type, for the source and the file system type.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNS))?;
         let none = std::ptr::null();

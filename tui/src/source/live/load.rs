@@ -20,16 +20,16 @@ use tracetui_shared::offsets::{
 /// The probes, built by `scripts/build-probes.sh`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("probes.bpf.o");
 
-/// The per-CPU maps that are used only where the verifier walks through every turn of a loop (`path.rs`).
+/// The per-CPU maps that are used only if the verifier follows every iteration of a loop (`path.rs`).
 const FOR_LONG_LOOPS: [&str; 2] = ["DEEP", "DEEP_QUIET"];
 
 /// The origin of a BTF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtfOrigin {
-    /// The running kernel's own.
+    /// The BTF of the running kernel.
     Kernel,
-    /// A file. Its type ids are its own: a minimal BTF renumbers its types, and a whole one may be of another build. So
-    /// only offsets and values are taken from it, and no type ids.
+    /// A file. Only offsets and values are taken from it. Its type ids may not be those of the kernel: a minimal BTF
+    /// renumbers its types, and a whole one may be of another build.
     File,
 }
 
@@ -38,38 +38,41 @@ pub enum BtfOrigin {
 pub struct KernelFacts {
     /// The offset of each field in bytes, or [`ABSENT`].
     pub offsets: [u32; FIELD_COUNT],
-    /// Fields with a width that the probes do not read, which are [`ABSENT`] too, with the reason.
+    /// Fields with a width that the probes cannot read, with the reason. Their offsets are [`ABSENT`] too.
     pub odd_widths: Vec<(Field, String)>,
-    /// `bpf_get_current_task_btf` exists (5.11+).
+    /// The helper [`bpf_get_current_task_btf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)
+    /// exists (5.11+).
     pub typed_task: bool,
-    /// `btf_trace_sched_process_exit` has two arguments beside the context (6.16+).
+    /// `btf_trace_sched_process_exit` has two arguments besides the context (6.16+).
     pub exit_has_group_dead: bool,
-    /// Bytes of `dentry.d_shortname` (`d_iname` before).
+    /// The size of `dentry.d_shortname` (earlier `d_iname`) in bytes.
     pub inline_name_len: u32,
-    /// `TRACE_EVENT_FL_TRACEPOINT`.
+    /// The value of `TRACE_EVENT_FL_TRACEPOINT`.
     pub trace_flag_tracepoint: u32,
-    /// `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
+    /// The value of `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
     pub link_type_perf: u32,
-    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    /// The value of `BPF_LINK_TYPE_RAW_TRACEPOINT`.
     pub link_type_raw_tp: u32,
-    /// The instruction `may_goto` exists (6.9+): `bpf_verifier_state.may_goto_depth` does.
+    /// The instruction `may_goto` exists (6.9+), as the member `bpf_verifier_state.may_goto_depth` shows.
     pub may_goto: bool,
-    /// How addresses become typed pointers; `None` before 6.2, and with a BTF from a file: it goes by type ids.
+    /// The ids for casts of addresses to typed pointers. `None` before 6.2, and with a BTF from a file, whose type ids
+    /// are not used.
     pub cast: Option<Cast>,
-    /// The functions that programs attach to and that the kernel has.
+    /// The functions to which programs attach and that the kernel has.
     pub functions: Vec<&'static str>,
-    /// The architecture that this binary was built for; `None` where nothing can be traced.
+    /// The architecture that this binary was built for; `None` if it is not supported.
     pub arch: Option<&'static Arch>,
     /// Whether programs at BTF tracepoints, and at the classic tracepoints of system calls, can be preempted (7.0+,
-    /// [`PREEMPTIBLE_TRACEPOINTS_TYPE`]). `None`: the BTF is from a file that lacks the type. A file may be a reduced BTF
-    /// that somebody else made, so that this says nothing.
+    /// [`PREEMPTIBLE_TRACEPOINTS_TYPE`]). `None`: the BTF is from a file that lacks the type. This proves nothing,
+    /// because the file may be a reduced BTF from any tool.
     ///
-    /// The classic ones followed in 7.1 (`trace_call_bpf_faultable`), without a trace in the BTF of 7.1: on 7.0 they
-    /// only pass for preemptible.
+    /// The classic ones are preemptible only from 7.1 on
+    /// ([`trace_call_bpf_faultable`](https://elixir.bootlin.com/linux/v7.1/source/kernel/trace/bpf_trace.c)), which the
+    /// BTF does not show. On 7.0 they are treated as preemptible too.
     pub preemptible_tracepoints: Option<bool>,
 }
 
-/// What the probes need to call [`tracetui_shared::offsets::CAST_FUNCTION`].
+/// The ids that a call of [`tracetui_shared::offsets::CAST_FUNCTION`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cast {
     /// The function's BTF id.
@@ -90,7 +93,7 @@ impl Cast {
     }
 }
 
-/// Those of the functions that a kernel has.
+/// The functions that the kernel has.
 fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
     let found = btf.funcs(&names);
     names.into_iter().zip(found).filter_map(|(name, id)| id.map(|_| name)).collect()
@@ -110,7 +113,7 @@ impl KernelFacts {
         KernelFacts {
             offsets,
             odd_widths: odd.collect(),
-            // The helper's result has a type of the kernel's own BTF.
+            // The result of the helper has a type of the kernel's own BTF.
             typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
             inline_name_len: known(consts.inline_name_len),
@@ -129,14 +132,14 @@ impl KernelFacts {
         }
     }
 
-    /// The first field whose offset differs from other facts.
+    /// The first field whose offset differs from that in `other`.
     pub fn differs_from(&self, other: &KernelFacts) -> Option<String> {
         let (_, spec) =
             FIELDS.iter().find(|(field, _)| self.offsets[*field as usize] != other.offsets[*field as usize])?;
         Some(format!("{}.{}", spec.structure, spec.members.join("|")))
     }
 
-    /// Why the first of `fields` that cannot be read cannot: `this kernel has no structure.member`.
+    /// The reason for the first of `fields` that cannot be read, as in `this kernel has no structure.member`.
     pub(super) fn lacks(&self, fields: &[&[Field]]) -> Option<String> {
         let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
         let (_, spec) = FIELDS[*field as usize];
@@ -172,7 +175,7 @@ pub enum StartError {
     /// A system call failed.
     #[error("{call}: {error}")]
     System {
-        /// What was called.
+        /// The system call.
         call: &'static str,
         /// Its error.
         error: io::Error,
@@ -200,22 +203,22 @@ pub(super) struct Failure {
     pub(super) remedy: Option<String>,
 }
 
-/// Whether the verifier writes a log. Off at first: with a log, aya reports a refusal for size as another error, and the
-/// log costs time.
+/// Whether the verifier writes a log. It is off at first: with a log, aya reports a program that is too large as
+/// another error, and the log takes time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verbosity {
     Quiet,
     Log,
 }
 
-/// Before 5.11 maps count against this limit. Not being allowed to raise it is harmless later.
+/// Raises RLIMIT_MEMLOCK, against which maps count before 5.11. Later kernels do not need this, so an error is ignored.
 pub(super) fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is to a whole rlimit.
+    // SAFETY: `limit` is a valid rlimit that outlives the call.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
-/// Parses the object, creates the maps, and fills in what the probes know of this kernel.
+/// Parses the object, creates the maps, and sets the constants for this kernel.
 pub(super) fn object(
     options: &LiveOptions,
     facts: &KernelFacts,
@@ -227,13 +230,13 @@ pub(super) fn object(
     let cpus = possible_cpus()?;
     let constants = constants(options, facts, cpus);
     let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
-    // `EbpfLoader::new` parses the kernel's BTF, and so must we for the programs: side by side.
+    // `EbpfLoader::new` parses the kernel's BTF for itself. The programs need it too, so both are parsed in parallel.
     let (mut loader, btf) = std::thread::scope(|scope| {
         let btf = scope.spawn(Btf::from_sys_fs);
         (EbpfLoader::new(), btf.join())
     });
     let btf = btf.map_err(|_| StartError::Btf("the parser panicked".into()))?;
-    // Where the kernel has none, offsets are from a file, and what needs its type ids does not attach.
+    // If the kernel has none, offsets come from a file, and programs that need its type ids do not attach.
     let btf = match btf {
         Ok(btf) => Some(btf),
         Err(_) if !kernel_has_btf() => None,
@@ -271,14 +274,15 @@ fn per_cpu_maps(object: &[u8]) -> Result<Vec<String>, StartError> {
     Ok(object.maps.into_iter().filter(|(_, map)| map.max_entries() == 0).map(|(name, _)| name).collect())
 }
 
-/// Whether the kernel has BTF of its own.
+/// Whether the kernel has its own BTF.
 fn kernel_has_btf() -> bool {
     std::path::Path::new(btf::RUNNING).exists()
 }
 
-/// The object as this kernel can read it. Placeholders become calls of the kernel's cast function, or moves where it has
-/// none, and the number of the architecture. `may_goto` becomes a jump that is never taken where it is not known. Programs
-/// are arrays of 8-byte instructions in 8-aligned sections; no helper has a placeholder's number.
+/// The object as this kernel accepts it. Placeholders become calls of the kernel's cast function, or moves if it has
+/// none, and the number of the architecture. If the kernel lacks `may_goto`, it becomes a jump that is never taken.
+/// Programs are arrays of 8-byte instructions in sections aligned to 8 bytes, and no helper has the number of a
+/// placeholder.
 pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     const CALL: u8 = 0x85;
     const KERNEL_FUNCTION: u8 = 0x20;
@@ -308,15 +312,15 @@ fn is_architecture(slot: &[u8]) -> bool {
     slot[0] == MOVE_NUMBER && slot[2..4] == [0, 0] && slot[4..] == ARCH_PLACEHOLDER.to_le_bytes()
 }
 
-/// Whether these 8 bytes are the instruction `may_goto`. In the rest of the object nothing looks like it: a test
-/// counts them.
+/// Whether these 8 bytes are the instruction `may_goto`. No data of the object looks like it, as the test
+/// `only_instructions_are_changed` checks.
 fn is_may_goto(slot: &[u8]) -> bool {
     matches!(slot, [MAY_GOTO, 0, low, high, 0, 0, 0, 0] if (*low, *high) != (0, 0))
 }
 
 /// `BPF_JMP | BPF_JCOND`.
 const MAY_GOTO: u8 = 0xe5;
-/// `if r10 == 0 goto`, which keeps both ways open for the check of the control flow.
+/// `if r10 == 0 goto`. It is never taken, but the verifier's control flow check sees both branches.
 const NEVER: [u8; 2] = [0x15, 0x0a];
 
 fn instruction(code: u8, registers: u8, immediate: i32) -> [u8; 8] {
@@ -329,7 +333,7 @@ fn possible_cpus() -> Result<u32, StartError> {
     Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
 }
 
-/// The probes' constants. All sizes are bytes.
+/// The constants of the probes. All sizes are in bytes.
 fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CONST_COUNT] {
     const MIB: u32 = 1 << 20;
     let ring = options.ring_size;
@@ -342,7 +346,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
     put(Const::RingSize, ring);
     put(Const::OpenLimit, if ring < MIB { ring / 4 * 3 } else { ring / 8 * 7 });
-    // All CPUs together may overdraw the limit by 1/32 of the ring.
+    // All CPUs together may exceed the limit by 1/32 of the ring.
     put(Const::Credit, (ring / (32 * cpus)).max(512));
     // All CPUs together wake before a quarter of the ring is full.
     put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
@@ -358,21 +362,21 @@ fn own_tgid() -> u32 {
     own_id::own_tgid().map_or(0, |tgid| tgid.0)
 }
 
-/// Takes a map out of the object.
+/// Takes a map from the object.
 pub(super) fn map(object: &mut Ebpf, name: &str) -> Result<Map, StartError> {
     object.take_map(name).ok_or_else(|| StartError::Object(format!("the object has no map {name}").into()))
 }
 
-/// Returns the memory of the BTF parser to the system: some 30 MB.
+/// Returns the memory of the BTF parser, about 30 MB, to the system.
 pub(super) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers.
+    // SAFETY: malloc_trim(3) takes no pointers and is thread-safe.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// The error for a start that attached nothing.
+/// The error if no probe was attached.
 pub(super) fn why_nothing_attached(probes: &[ProbeStatus]) -> StartError {
     let lines =
         probes.iter().map(|probe| format!("{}: {}", probe.name, probe.why.as_deref().unwrap_or("not attached")));
@@ -497,8 +501,8 @@ mod tests {
         assert_eq!(facts.lacks(&[&[Field::TaskTgid]]), None);
     }
 
-    /// Before 6.9 the verifier checks a function by itself only if BTF says that it is global, and then the programs that
-    /// call it need BTF too. Programs at functions are loaded without BTF (`multi.rs`).
+    /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that
+    /// call it then need BTF too. Programs at functions are loaded without BTF (`multi.rs`).
     #[test]
     fn programs_that_call_functions_are_in_the_btf() {
         const PSEUDO_CALL: u8 = 1;

@@ -1,4 +1,4 @@
-//! The table of programs: attach point, requirements, what is missing without it.
+//! The table of programs: attach point, required fields, and the events that are missing without it.
 
 use self::AttachPoint::{Btf, Classic, Exit, Functions};
 use super::Way;
@@ -11,28 +11,28 @@ use tracetui_shared::offsets::Field::{self, *};
 
 /// A place where a program attaches.
 pub(super) enum AttachPoint {
-    /// A tracepoint with typed arguments: the first of these names that the kernel has.
+    /// A BTF tracepoint: the first of these names that the kernel has.
     Btf(&'static [&'static str]),
-    /// Tracepoints of a category in tracefs, of which the first must be there, and what is read of their records.
+    /// Classic tracepoints of a category, the first of which must exist, and the fields of their records that are read.
     Classic(&'static str, FunctionNames, Record),
-    /// The return of a function, with its arguments (a trampoline).
+    /// The return of a function, with its arguments (fexit, which uses a trampoline).
     Exit(&'static str),
-    /// The entry or the return of functions, all at once (`BPF_TRACE_KPROBE_MULTI`, 5.18+): those that the kernel has; the
-    /// first must be there.
+    /// The entry or the return of several functions, by one link (`BPF_TRACE_KPROBE_MULTI`, 5.18+). The first function
+    /// must exist; others that the kernel lacks are omitted.
     Functions(At, FunctionNames),
 }
 
 /// Names of functions on an architecture.
 pub(super) type FunctionNames = fn(&Arch) -> &'static [&'static str];
 
-/// Fields of a classic tracepoint's record that a program reads at fixed places: name, place, bytes.
+/// The fields of a classic tracepoint's record that a program reads at fixed offsets: name, offset, size in bytes.
 pub(super) type Record = &'static [(&'static str, usize, usize)];
 
-/// What a program makes.
+/// The output of a program.
 enum Makes {
     /// The events of this slot, and of the other slots that the same program fills.
     Events(Slot),
-    /// No event by itself: it hands what it reads to the program that fills the slot.
+    /// No event of its own, but data for the program that fills the slot.
     Part { of: Slot, program: &'static str },
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Probe {
     pub(super) missing: &'static str,
 }
 
-/// What every record's header is made of (`task.rs`). The cgroup is optional.
+/// The fields of every record's header (`task.rs`). The cgroup is optional.
 const HEADER: &[Field] = &[
     TaskTgid,
     TaskPid,
@@ -69,7 +69,7 @@ const HEADER: &[Field] = &[
     UpidNs,
     PidNsInum,
 ];
-/// What a walk from a file to the root is made of (`path.rs`).
+/// The fields of a walk from a file to the root (`path.rs`).
 const WALK: &[Field] = &[
     TaskFs,
     FsRoot,
@@ -88,7 +88,7 @@ const WALK: &[Field] = &[
     MountMountpoint,
     VfsmountRoot,
 ];
-/// From a descriptor to its file.
+/// The fields that lead from a descriptor to its file.
 const FILES: &[Field] = &[TaskFiles, FilesFdt, FdtableFd, FdtableMaxFds];
 const EXEC: &[Field] = &[TaskMm, MmArgStart, MmArgEnd, MmExeFile, CredEuid, CredEgid];
 const BPRM: &[Field] = &[BprmFilename, BprmInterp, BprmArgc];
@@ -205,10 +205,10 @@ const EXEC_BPRM_MULTI: Probe = Probe::part(
 const FORK_MULTI: Probe =
     Probe::new(Slot::ForkMulti, Functions(At::Entry, |_| &["wake_up_new_task"]), &[HEADER], FORKS);
 
-/// Ways to the same events, each with its programs.
+/// The ways to obtain the same events, each with its programs.
 type Ways = &'static [(Way, &'static [Probe])];
 
-/// Ways to the same events; one of them is used.
+/// The ways to obtain the same events, one of which is used.
 pub(super) struct Group {
     ways: Ways,
     pub(super) when: When,
@@ -217,14 +217,15 @@ pub(super) struct Group {
 /// When a group is attached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// Whatever is wanted: the process table needs it.
+    /// Always: the process table needs it.
     Always,
-    /// When one of its kinds is wanted.
+    /// If one of its kinds is requested.
     Wanted,
 }
 
-/// In this order they are attached, and in the same order detached. Exits come before forks: so the exit of every process is
-/// seen whose fork was, at the start, and the fork of every process whose exit is, at the end.
+/// The groups, in the order in which they are attached and detached. Exits come before forks. At the start of a trace,
+/// every process with a captured fork thus has a captured exit; at the end, every process with a captured exit has a
+/// captured fork.
 pub(super) const GROUPS: &[Group] = &[
     Group::always(&[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])]),
     Group::always(&[(Way::Typed, &[EXEC_BTF]), (Way::Classic, &[EXEC_TP, EXEC_BPRM_MULTI])]),
@@ -264,11 +265,14 @@ impl Group {
     }
 }
 
-/// The ways in the order in which they are tried; `first` is what the user wants first, if anything.
+/// The ways in the order in which they are tried; `first` is the user's preference, if any.
 ///
-/// Up to 6.19 programs at tracepoints run with preemption off and lose nothing; BTF tracepoints need no tracefs and see
-/// 32-bit callers. From 7.0 on they can be preempted, and then other tasks' events on that CPU are skipped. The classic
-/// tracepoints still run with preemption off (`perf_trace_*` in include/trace/perf.h), but for those of system calls; the returns of functions do (`kprobe_multi_link_prog_run`).
+/// Up to 6.19 programs at tracepoints run with preemption disabled and lose nothing. BTF tracepoints need no tracefs
+/// and see 32-bit callers. From 7.0 on programs at BTF tracepoints can be preempted, and meanwhile the events of other
+/// tasks on that CPU are skipped. Classic tracepoints, except those of system calls, still run with preemption disabled
+/// ([`perf_trace_*`](https://elixir.bootlin.com/linux/v7.0/source/include/trace/perf.h)). So do programs at the return
+/// of functions
+/// ([`kprobe_multi_link_prog_run`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)).
 pub(super) fn order(first: Way, preemptible: bool) -> [Way; 3] {
     let mut order = match preemptible {
         true => [Way::Functions, Way::Classic, Way::Typed],
@@ -291,7 +295,7 @@ pub fn users_of(field: Field) -> Vec<&'static str> {
     }
 }
 
-/// What programs attach to, on all architectures.
+/// The names that programs attach to, on all architectures.
 pub fn attach_names() -> AttachNames {
     let functions = arch::ALL.into_iter().flat_map(hooked_functions);
     AttachNames {
@@ -332,7 +336,7 @@ impl Probe {
         Probe { makes: Makes::Events(slot), optional: false, place, needs, missing }
     }
 
-    /// A program that only adds to the events of a slot.
+    /// A program that only adds data to the events of a slot.
     const fn part(
         of: Slot,
         program: &'static str,
@@ -347,7 +351,7 @@ impl Probe {
         Probe { optional: true, ..self }
     }
 
-    /// The program in the probe object.
+    /// The name of the program in the probe object.
     pub(super) fn name(&self) -> &'static str {
         match self.makes {
             Makes::Events(slot) => slot.program(),
@@ -355,7 +359,7 @@ impl Probe {
         }
     }
 
-    /// The kinds of events that it makes, or that it makes a part of.
+    /// The kinds of the events that it makes or adds data to.
     pub(super) fn kinds(&self) -> KindSet {
         match self.makes {
             Makes::Events(slot) => Slot::of_program(slot.program()).map(Slot::kind).collect(),
@@ -363,8 +367,8 @@ impl Probe {
         }
     }
 
-    /// Whether it reads a field that it can do without: the cgroup goes into every header, short names into paths, the
-    /// rest tells what a BPF program hangs on.
+    /// Whether it reads a field that it does not require. Such fields are the cgroup in headers, short names in paths,
+    /// and details of opens and requests. The others describe BPF programs and their attachments.
     fn may_use(&self, field: Field) -> bool {
         match field {
             TaskCgroups | CssSetDflCgrp | CgroupKn | KernfsNodeId => true,
@@ -378,14 +382,14 @@ impl Probe {
 }
 
 impl AttachPoint {
-    /// Whether what hangs there can be preempted often enough that records wait longer to be put in order; `tracepoints`:
-    /// whether programs at tracepoints can be on this kernel. (What hangs at the return of one function that hardly anybody
-    /// calls can be too, from 5.12 on.)
+    /// Whether programs there can be preempted often enough that records wait longer to be ordered. `tracepoints` is
+    /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at the return of one function
+    /// can be preempted too, but that function is rarely called.)
     pub(super) fn is_preemptible(&self, tracepoints: bool) -> bool {
         tracepoints && matches!(self, Btf(_) | Classic("syscalls", ..))
     }
 
-    /// What is not seen there, though the program runs.
+    /// The events that a program does not see there.
     pub(super) fn blind(&self, arch: &Arch) -> Option<String> {
         match self {
             Classic("syscalls", ..) => {
