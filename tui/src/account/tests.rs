@@ -1,4 +1,4 @@
-//! The account over counters made by hand; and every counter broken on purpose.
+//! The account with synthetic counters; each counter is also falsified.
 
 use super::*;
 use crate::frame::host::ProgramSkips;
@@ -71,7 +71,7 @@ fn an_event_that_nobody_counted_makes_the_account_fail() {
     assert_eq!((account.sum().off_by(), account.kind(Kind::Open).lost.read), (1, 0), "missing is not unreadable");
 }
 
-/// A trace in which something happened to every slot on two CPUs, and all sums hold.
+/// A trace with counts in every slot of two CPUs. All sums are correct.
 struct Trace {
     counters: Counters,
     counted: ByKind,
@@ -138,7 +138,7 @@ fn a_trace_whose_sums_hold_is_proved() {
     assert_eq!(account.sum().off_by(), 0);
 }
 
-/// A counter, by its name.
+/// The name of a counter, and access to it.
 type Counter = (&'static str, fn(&mut SlotCounters) -> &mut u64);
 
 /// Every counter.

@@ -1,4 +1,4 @@
-//! The pipeline over frames made by hand: order, gaps, continuations, identity, the account.
+//! The pipeline with synthetic frames: order, gaps, continuations, identity, the account.
 
 use super::*;
 use crate::budget::Budget;
@@ -37,7 +37,7 @@ fn open(batch: &mut Batch, cpu: u32, seq: u64, ms: u64, path: &[u8]) {
     batch.push(header(Slot::OpenSysExit, cpu, seq, ms), &payload::open(record, b"", path));
 }
 
-/// What came out, one word an event.
+/// The events that were delivered, one word per event.
 fn run(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut to = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
@@ -67,7 +67,7 @@ fn counters(slot: Slot, cpus: &[SlotCounters]) -> Counters {
     Counters { last: true, cpus: cpus.iter().map(state).collect(), ..Counters::default() }
 }
 
-/// A pipeline that was told what is asked for.
+/// A pipeline with the requested kinds and the process id of the COMMAND.
 fn asked(kinds: KindSet, command: u32) -> Pipeline {
     let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
@@ -100,7 +100,7 @@ fn events_of_two_cpus_come_in_order_of_time() {
     assert_eq!(run(&mut pipeline, true), ["z"]);
 }
 
-/// Whether an event is still held when the ring has been found empty so many milliseconds after it.
+/// Whether an event is still held when the ring has been empty for `ms` milliseconds after it.
 fn is_held(host: &[HostFrame], ms: u64) -> bool {
     let mut pipeline = Pipeline::default();
     let mut first = Batch::default();
@@ -178,7 +178,7 @@ fn every_record_is_on_one_side_of_the_account() {
     for seq in [0, 1, 3] {
         fork(&mut batch, 7, 400 + seq as u32, seq, 10 + seq);
     }
-    // Of the last one only the header came.
+    // Only the header of the last record arrived.
     let last = FrameHeader { flags: flag::BOOKKEEPING, ..by(7, Slot::ForkBtf, 4, 20) };
     batch.push(last, b"short");
     let forks = [SlotCounters { bookkeeping: 6, lost_bookkeeping: 2, own: 1, ..SlotCounters::ZERO }];
@@ -234,7 +234,7 @@ fn chunk(batch: &mut Batch, seq: u64, ms: u64, offset: u32, len: u32) {
     batch.push(header, &payload);
 }
 
-/// Says that no more comes of an exec.
+/// Pushes the end of an exec's arguments.
 fn end(batch: &mut Batch, seq: u64, ms: u64, offset: u32, marks: u8) {
     let payload = ExecChunk { offset, marks: marks.into(), ..ExecChunk::default() };
     let header = FrameHeader { flags: flag::CONTINUES, ..header(Slot::ExecBtf, 0, seq, ms) };
@@ -272,12 +272,12 @@ fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
     assert_eq!(pipeline.account().cut, 3);
 }
 
-/// What there is of arguments of which a page could not be read: never empty ones in its place.
+/// Arguments of which a page could not be read are delivered as far as they are known, and never as empty ones.
 #[test]
 fn arguments_that_could_not_be_read_are_not_made_up() {
     let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
-    // All is unread; the second page; a page of the first continuation, and all of it.
+    // All unread; the second page unread; a page of the first continuation unread; the whole first continuation unread.
     let record = |len| ExecRecord { argv_total: 40_000, argv_len: len, argc: 9, ..ExecRecord::default() };
     for (seq, have) in [(0, b"".as_slice()), (1, b"cc\0-c\0")] {
         let record = ExecRecord { argv_marks: mark::FAULT, ..record(have.len() as u32) };
@@ -332,7 +332,7 @@ fn an_exec_that_the_ring_had_no_room_for_is_delivered_at_once_cut() {
     exec(&mut batch, 0, 10, 30, 10);
     chunk(&mut batch, 0, 10, 10, 5);
     end(&mut batch, 0, 10, 15, NO_ROOM);
-    // One that was cut in its first record, and one whose last word had no room either.
+    // One exec was cut in its first record. For the other, the ring had no room for the end of the arguments either.
     let record = ExecRecord { argv_total: 30, argv_len: 4, argv_marks: NO_ROOM, ..ExecRecord::default() };
     batch.push(header(Slot::ExecBtf, 0, 1, 11), &[record.as_bytes(), b"abc\0"].concat());
     exec(&mut batch, 2, 12, 30, 10);
@@ -458,7 +458,7 @@ fn a_row_made_here_waits_for_what_the_ring_still_holds() {
 
 const COMMAND: u32 = 100;
 
-/// An event of a process whose parent is another, with its payload.
+/// The header of an event of a process with this id, whose start is `pid` nanoseconds.
 fn by(pid: u32, slot: Slot, seq: u64, ms: u64) -> FrameHeader {
     let start = BootNanos(u64::from(pid));
     FrameHeader { tgid: Tgid(pid), tid: Tid(pid), start, ..header(slot, 0, seq, ms) }
@@ -532,7 +532,7 @@ fn a_number_that_is_used_again_is_not_the_command() {
     assert_eq!(run(&mut pipeline, true), ["exec 0 of 0 cut false", "exit 100"]);
 }
 
-/// An open by a process that has this id and started then; its path.
+/// Pushes an open of `path` by a process with this id and start.
 fn open_by_another(batch: &mut Batch, (pid, start_ms): (u32, u64), seq: u64, ms: u64, path: &[u8]) {
     let record = OpenRecord { ret: 3, path_len: path.len() as u16, ..OpenRecord::default() };
     let header = FrameHeader { start: BootNanos(start_ms * MS), ..by(pid, Slot::OpenSysExit, seq, ms) };
@@ -552,7 +552,7 @@ fn a_number_that_is_used_again_is_not_the_command_though_its_exit_was_lost() {
     assert_eq!(pipeline.world().processes.pairing().start_mismatch, 1);
 }
 
-/// What passes `tree=100`, which is followed as it is before the first event.
+/// The paths of the opens by processes in the tree of `root`. Callers follow the root before the first event.
 fn in_the_tree(pipeline: &mut Pipeline, root: u32) -> Vec<String> {
     let mut out = Vec::new();
     let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
@@ -594,13 +594,13 @@ fn a_tree_is_of_the_process_that_had_the_id_first() {
         open_by(&mut batch, 200, 2, 8, b"orphan");
         pipeline.feed(batch);
         assert_eq!(in_the_tree(&mut pipeline, 100), ["orphan"], "exit lost: {exit_is_lost}");
-        // A filter that is set now is about the process that has the id now.
+        // A new filter denotes the process that has the id now.
         let table = &mut pipeline.world.processes;
         let [stranger, orphan] = [300, 200].map(|id| Arc::clone(&table.by_tgid(Tgid(id)).expect("known").process));
         table.follow(&[]);
         table.follow(&[Tgid(100)]);
         assert!(table.in_tree(&stranger, Tgid(100)) && !table.in_tree(&orphan, Tgid(100)));
-        // One that is changed stays about the same process, and an event can say which process is meant.
+        // A changed filter still denotes the same process. An event can also select the process.
         table.follow(&[Tgid(100), Tgid(7)]);
         assert!(table.in_tree(&stranger, Tgid(100)) && table.in_tree(&orphan, Tgid(7)));
         let first = orphan.parent.expect("known");
@@ -616,10 +616,11 @@ fn a_parent_that_ended_is_not_the_parent_of_who_comes_later() {
     let mut batch = Batch::default();
     fork(&mut batch, 7, 100, 0, 1);
     exit_by(&mut batch, 100, 0, 2);
-    // Both forks were lost: of the process that has the id now, and of its child.
+    // Both forks were lost: that of the process that has the id now, and that of its child.
     let child = FrameHeader { start: BootNanos(4 * MS), ppid: Tgid(100), ..by(300, Slot::OpenSysExit, 0, 5) };
     batch.push(child, OpenRecord::default().as_bytes());
-    // The process scan found a child of it too.
+    // The process scan found processes with the parent id 400. Process 500 is older than process 400, so 400 is not its
+    // parent.
     let seed = |tgid, start| ProcessSeed {
         tgid: Tgid(tgid),
         start: BootNanos(start),
@@ -651,7 +652,7 @@ fn a_parent_that_is_known_to_the_tick_stays_the_parent() {
     for seed in [seed(100, 1), seed(200, 100), seed(300, 200)] {
         HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut batch);
     }
-    // Their exact starts become known one after the other, the root's last.
+    // The exact starts become known one after the other, that of the root last.
     open_by(&mut batch, 200, 0, 20, b"child");
     open_by(&mut batch, 300, 1, 21, b"grandchild");
     open_by(&mut batch, 100, 2, 22, b"root");
@@ -696,7 +697,7 @@ fn a_process_older_than_the_trace_that_ends_before_the_scan_is_no_unpaired_exit(
     assert_eq!(pipeline.world().processes.pairing().unpaired_exit, 1);
 }
 
-/// A pipeline with the least memory that there is, and its processes and cgroups with none.
+/// A pipeline with the smallest memory limit, and none of it for processes and cgroups.
 fn short_of_memory() -> Pipeline {
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(Budget::new(1));
@@ -707,7 +708,7 @@ fn short_of_memory() -> Pipeline {
 fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
     let mut pipeline = short_of_memory();
     let mut batch = Batch::default();
-    // Three reserve 2 MiB each; there is room for 4.
+    // Each of the three reserves 2 MiB; there is room for 4 MiB.
     for cpu in 0..3 {
         let argv_len = (2 << 20) - 4096;
         let record = ExecRecord { argv_total: argv_len, argv_len, ..ExecRecord::default() };
@@ -718,7 +719,7 @@ fn execs_that_wait_for_too_many_arguments_are_cut_the_oldest_first() {
     let mut batch = Batch::default();
     open(&mut batch, 3, 0, 100, b"later");
     pipeline.feed(batch);
-    // The first has waited too long for nothing but room: less than a second.
+    // The first has waited only for room, for less than a second, and is released.
     assert_eq!(run(&mut pipeline, false), ["exec 0 of 2093056 cut true"]);
     assert_eq!(pipeline.account().cut, 1);
 }
@@ -776,10 +777,10 @@ fn the_oldest_cgroups_are_forgotten_and_counted() {
     assert_eq!(pipeline.world().bytes(), 0);
 }
 
-/// Memory for some eighty processes.
+/// Memory for about eighty processes.
 const FEW: u64 = 8 * (64 << 10);
 
-/// A pipeline with room for few processes, that was fed.
+/// A pipeline with room for few processes, after it was fed.
 fn few_processes(make: impl FnOnce(&mut Batch)) -> Pipeline {
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(Budget::new(FEW));
@@ -862,7 +863,7 @@ fn a_scan_pushes_out_nobody_who_did_something() {
 fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of() {
     let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();
-    // The scan finds the second process of an id before the events of the first are read.
+    // The process scan finds the second process with an id before the events of the first one are read.
     let seed = ProcessSeed { tgid: Tgid(200), start: BootNanos(30 * MS), start_exact: true, ..ProcessSeed::default() };
     HostFrame::ProcessSeed(seed).push(BootNanos(MS), &mut batch);
     open_by_another(&mut batch, (200, 5), 0, 6, b"first");
@@ -874,7 +875,7 @@ fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of
     assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
-/// The lines of a pipeline that was told how records are written.
+/// The output of a pipeline that was given the layout of records.
 fn lines_of(layout: Layout, batch: Batch) -> String {
     let mut first = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut first);
@@ -892,7 +893,7 @@ fn lines_of(layout: Layout, batch: Batch) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
-/// This version's layout, but for the fixed part of one kind's records.
+/// The layout of this version, except for the size of the fixed part of one kind's records.
 fn layout_with(kind: Kind, fixed: usize) -> Layout {
     let mut layout = Layout::own();
     layout.records.iter_mut().filter(|r| r.kind == kind as u16 && r.part == 0).for_each(|r| r.fixed = fixed as u16);
@@ -914,7 +915,7 @@ fn longer_records_show_what_is_known() {
 #[test]
 fn what_shorter_records_lack_is_not_collected() {
     let record = OpenRecord { ret: 3, flags: 1, path_len: 4, ..OpenRecord::default() };
-    // Without the marks, which come last, and what stands between them and the lengths.
+    // The record ends before the marks, which come last, and the fields between them and the lengths.
     let fixed = std::mem::offset_of!(OpenRecord, names_marks);
     let mut batch = Batch::default();
     batch.push(header(Slot::OpenSysExit, 0, 0, 1), &[&record.as_bytes()[..fixed], b"/etc"].concat());

@@ -9,10 +9,10 @@ use super::write::{Head, Writer};
 use super::*;
 use crate::source::live::{BtfOrigin, KernelFacts, attach_names};
 
-/// A real BTF, cut down: what the mutations start from.
+/// A reduced BTF of a real kernel, from which the mutations start.
 const REAL: &[u8] = include_bytes!("../../../../tests/data/btf/7.3.btf");
 
-/// A BTF made by hand.
+/// A synthetic BTF.
 struct Builder(Writer);
 
 impl Builder {
@@ -61,7 +61,7 @@ impl Builder {
     }
 }
 
-/// What a search finds: alternate, bit offset, width, bytes.
+/// The result of a search: alternative, bit offset, width, bytes.
 type Found = Result<(usize, u32, Option<u8>, Option<u32>), Absence>;
 
 fn check_path(btf: &Btf, structure: &str, paths: &[&str], expected: Found) {
@@ -219,7 +219,7 @@ fn a_field_of_another_width_is_absent_and_says_so() {
     let odd = KernelFacts::of(&btf, BtfOrigin::File).odd_widths;
     let said = odd.iter().find(|(field, _)| *field == Field::CredUid).map(|(_, what)| what.as_str());
     assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, expected 4")));
-    // That it is the width which is wrong can be found in the minimal form too.
+    // The minimal form also shows that the width is wrong.
     check_minimal_is_enough(&btf);
 }
 
@@ -285,21 +285,21 @@ fn functions_and_typedefs_are_told_apart_by_kind() {
     assert_eq!(btf.funcs(&["f", "both", "none", "", "f"]), [Some(last), Some(first), None, None, Some(last)]);
     assert!(btf.func_exists("f") && !btf.func_exists("bot") && !btf.func_exists("btf_trace_x"));
     assert!(btf.typedef_exists("btf_trace_x") && btf.typedef_exists("both") && !btf.typedef_exists("f"));
-    // Not a pointer to a function.
+    // The typedef is not a pointer to a function.
     assert_eq!(btf.tracepoint_args("x"), None);
 }
 
 #[test]
 fn members_that_contain_themselves_end() {
     let mut b = Builder::new();
-    // The structure is type 1: it has itself as a member, twice, without a name.
+    // The structure is type 1. It contains itself twice, as an anonymous member.
     b.composite(Kind::Struct, "s", 8, &[("", 1, 0), ("", 1, 0), ("x", 1, 0)]);
     check_path(&b.finish(), "s", &["y"], Err(Absence::Damaged(Damaged)));
 
     let mut b = Builder::new();
     let ids: Vec<u32> = (1..=15).collect();
     for id in &ids {
-        // Each has the next one twice: 2^15 ways to the last.
+        // Each structure contains the next one twice, so 2^15 paths lead to the last one.
         b.composite(Kind::Struct, &format!("s{id}"), 8, &[("", id + 1, 0), ("", id + 1, 0)]);
     }
     b.int(4);
@@ -375,7 +375,7 @@ fn no_strings_at_all_are_refused() {
     check_refused(&data, "NUL byte");
 }
 
-/// Everything but the ids, which change when types are dropped.
+/// All results except the ids, which change when types are removed.
 fn without_ids(mut resolved: Resolved) -> Resolved {
     for decision in &mut resolved.decisions {
         decision.structure = decision.structure.map(|_| 0);
@@ -423,12 +423,12 @@ fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
     check_minimal_is_enough(&btf);
 }
 
-/// A word that is likelier than most to confuse: an id, a small number, a sign bit.
+/// A word that is likely to cause errors: an id, a small number, a sign bit.
 fn word_of_mischief() -> impl Strategy<Value = u32> {
     prop_oneof![0u32..200, any::<u32>(), Just(u32::MAX), (0u32..0x80, 0u32..100).prop_map(|(k, n)| k << 24 | n)]
 }
 
-/// Whatever the bytes are, everything ends soon, and without a panic.
+/// Checks that all operations end soon and without a panic, for any bytes.
 fn check_survives(data: Vec<u8>) {
     let start = Instant::now();
     if let Ok(btf) = Btf::parse(data) {
