@@ -1,4 +1,4 @@
-//! How many events a second a filter decides: `cargo bench --bench filter`.
+//! The number of events per second that a filter evaluates: `cargo bench --bench filter`.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -29,7 +29,7 @@ const FILTERS: [&str; 9] = [
 fn main() {
     let mut maker = Maker { start_ns: 1, step_ns: 0, ..Maker::default() };
     for pid in 0..64 {
-        // Every second event is one of cc1, every second path a header.
+        // Every other event is by cc1, and every other path is a header.
         let comm = if pid % 2 == 0 { "cc1" } else { "make" };
         let path = if pid % 4 < 2 { "../../include/linux/stdio.h" } else { "../../lib/gcc/x86_64-linux-gnu/12/crt.o" };
         open(&mut maker, pid, comm, path);

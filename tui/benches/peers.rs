@@ -1,11 +1,12 @@
-//! What tracing costs, beside other tracers: a storm of opens under each of them in turn, on the running kernel.
+//! The cost of tracing compared with other tracers: a storm of opens under each of them in turn, on the running kernel.
 //!
-//! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table. With arguments after
-//! `--`: `--rounds N`, `--opens N` (each thread's), `--tools tracetui,bpftrace,opensnoop,strace`, or `cost`: what the
-//! kernel says each of tracetui's programs takes per run (bpftool prog show, kernel.bpf_stats_enabled=1).
+//! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table. The arguments after
+//! `--` are `--rounds N`, `--opens N` (per thread), and `--tools tracetui,bpftrace,opensnoop,strace`. With `cost` it
+//! prints the time per run of each program of tracetui according to the kernel (bpftool prog show,
+//! kernel.bpf_stats_enabled=1).
 //!
-//! Only ratios within one run mean something: the base of two runs differs, so each round has an untraced storm of its
-//! own beside which the traced ones stand.
+//! Only ratios within one run are meaningful, because the baselines of two runs differ. Each round therefore has its
+//! own untraced storm as the baseline of the traced ones.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "for whoever runs it")]
 
@@ -35,7 +36,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// What was asked for on the command line.
+/// The options of the command line.
 struct Options {
     rounds: usize,
     opens: usize,
@@ -67,7 +68,7 @@ enum Tool {
 }
 
 impl Tool {
-    /// strace takes a hundred times as long: only when asked for.
+    /// strace takes a hundred times as long, so it runs only on request.
     const DEFAULT: [Tool; 3] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop];
     const ALL: [Tool; 4] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop, Tool::Strace];
 
@@ -84,7 +85,7 @@ impl Tool {
         Tool::ALL.into_iter().find(|tool| tool.name() == name).ok_or_else(|| format!("no tool {name}").into())
     }
 
-    /// Where it is installed, under whichever of its names.
+    /// The path of the installed program, which has different names.
     fn program(self) -> Option<PathBuf> {
         let names: &[&str] = match self {
             Tool::Tracetui => return Some(TRACETUI.into()),
@@ -99,7 +100,7 @@ impl Tool {
     }
 }
 
-/// Opens files, half of which are not there, and closes those that are. Prints how many nanoseconds it took.
+/// Opens files, half of which do not exist, and closes the opened ones. Prints the duration in nanoseconds.
 fn storm(dir: &Path, opens: usize) -> Result<()> {
     let paths: Vec<[CString; 2]> = (0..THREADS)
         .map(|thread| ["there", "missing"].map(|name| dir.join(format!("{name}{thread}"))))
@@ -120,7 +121,8 @@ fn storm(dir: &Path, opens: usize) -> Result<()> {
 fn open_all([there, missing]: &[CString; 2], opens: usize, start: &std::sync::Barrier) {
     start.wait();
     for _ in 0..opens / 2 {
-        // SAFETY: C strings that outlive the calls; the descriptor is closed right where it was opened.
+        // SAFETY: the paths are C strings that outlive the calls. Each descriptor is closed only once, right after its
+        // open.
         unsafe {
             let fd = libc::openat(libc::AT_FDCWD, there.as_ptr(), libc::O_RDONLY);
             assert!(fd >= 0, "the file is there");
@@ -130,7 +132,7 @@ fn open_all([there, missing]: &[CString; 2], opens: usize, start: &std::sync::Ba
     }
 }
 
-/// A directory with the storm's files, and where tools write to.
+/// A directory with the storm's files and the output of the tools.
 struct Place(PathBuf);
 
 impl Place {
@@ -145,7 +147,7 @@ impl Place {
         self.0.join("output")
     }
 
-    /// Runs the storm as a process of its own.
+    /// Runs the storm as a separate process.
     fn storm(&self, opens: usize) -> Result<Duration> {
         let program = std::env::current_exe()?;
         let output = Command::new(program).arg("storm").arg(&self.0).arg(opens.to_string()).output()?;
@@ -162,23 +164,23 @@ impl Drop for Place {
     }
 }
 
-/// A tracer that runs.
+/// A running tracer.
 struct Running {
     child: Child,
     tool: Tool,
     ready_after: Duration,
-    /// Processor time until it was ready.
+    /// CPU time until it was ready.
     start_cpu: Duration,
     output: PathBuf,
     errors: PathBuf,
 }
 
-/// What a round under a tool gave.
+/// The results of a round under a tool.
 #[derive(Default, Clone)]
 struct Measured {
     storm: Duration,
     ready_after: Duration,
-    /// User and system time of the tracer, after it was ready.
+    /// User and system time of the tracer after it was ready.
     cpu: Duration,
     rss_anon_kib: u64,
     delivered: Option<u64>,
@@ -205,7 +207,7 @@ impl Running {
         Ok(running)
     }
 
-    /// tracetui says so itself. Of the others an open is seen in the output once they are attached.
+    /// Waits until the tool traces. tracetui reports this itself. For others, an open must appear in the output.
     fn wait_until_ready(&mut self, place: &Place) -> Result<()> {
         let probe = place.0.join("are-you-ready");
         let began = Instant::now();
@@ -232,9 +234,9 @@ impl Running {
         }
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends the tracer with SIGINT, like Ctrl-C.
     fn end(mut self) -> Result<Measured> {
-        // SAFETY: integers only; the child has not been waited for, so its id is still its own.
+        // SAFETY: kill(2) takes integers only. The child has not been waited for, so its id is not reused.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGINT) };
         let cpu = cpu_of(&mut self.child)?.saturating_sub(self.start_cpu);
         let account = self.account();
@@ -243,7 +245,8 @@ impl Running {
         Ok(Measured { ready_after: self.ready_after, cpu, delivered, lost, ..Measured::default() })
     }
 
-    /// The most anonymous memory that it had until the storm was over. Asked for seldom: the storm has all processors.
+    /// The maximum of anonymous memory until the storm was over. It is sampled rarely, because the storm uses all
+    /// processors.
     fn most_rss_anon_kib(&self, over: &AtomicBool) -> u64 {
         let mut most = self.rss_anon_kib();
         while !over.load(Ordering::Relaxed) {
@@ -267,28 +270,28 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After an error in between nothing goes on tracing.
+        // If an error occurred, the tool must not go on tracing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The processor time of all threads of a process, from /proc/PID/task/TID/schedstat; zero where the kernel has none.
+/// The CPU time of all threads of a process, from /proc/PID/task/TID/schedstat; zero if the kernel does not provide it.
 fn cpu_so_far(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let ran = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
     Duration::from_nanos(ran.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
 }
 
-/// Waits for a child; its processor time.
+/// Waits for a child, and returns its CPU time.
 fn cpu_of(child: &mut Child) -> Result<Duration> {
-    // SAFETY: all zeros is a value of this struct of integers.
+    // SAFETY: `rusage` consists of integers, for which zero is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let mut status = 0;
     let pid = child.id() as i32;
     let began = Instant::now();
     loop {
-        // SAFETY: places for the status and the usage.
+        // SAFETY: the pointers are to live locals of the types that wait4(2) writes.
         let got = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if got == pid {
             return Ok(duration(usage.ru_utime) + duration(usage.ru_stime));
@@ -304,7 +307,7 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
 }
 
-/// The storm under a tool.
+/// Runs the storm under a tool.
 fn under(tool: Tool, program: &Path, place: &Place, opens: usize) -> Result<Measured> {
     if tool == Tool::Strace {
         return under_strace(program, place, opens);
@@ -320,7 +323,7 @@ fn under(tool: Tool, program: &Path, place: &Place, opens: usize) -> Result<Meas
     Ok(Measured { storm, rss_anon_kib, ..running.end()? })
 }
 
-/// strace starts what it traces.
+/// Runs the storm under strace, which starts the process that it traces.
 fn under_strace(program: &Path, place: &Place, opens: usize) -> Result<Measured> {
     let mut command = Command::new(program);
     command.args(["-f", "-e", "trace=openat", "-o"]).arg(place.output());
@@ -329,7 +332,7 @@ fn under_strace(program: &Path, place: &Place, opens: usize) -> Result<Measured>
     Ok(Measured { storm, ..Measured::default() })
 }
 
-/// All rounds of a tool.
+/// The results of a tool.
 struct Row {
     tool: Tool,
     program: PathBuf,
@@ -337,18 +340,19 @@ struct Row {
     error: Option<String>,
 }
 
-/// The peers want tracefs where it usually is. If it is not there, it is mounted for this process and its children only.
+/// Mounts tracefs for this process and its children only, if it is not mounted at the usual place. The peers need it
+/// there.
 fn have_tracefs() -> Result<()> {
     let at = c"/sys/kernel/tracing";
     if Path::new("/sys/kernel/tracing/events").is_dir() {
         return Ok(());
     }
     let mount = |what: &CStr, to: &CStr, flags| {
-        // SAFETY: C strings that outlive the call.
+        // SAFETY: the strings are NUL-terminated and outlive the call, and mount(2) accepts null for the data.
         let ret = unsafe { libc::mount(what.as_ptr(), to.as_ptr(), what.as_ptr(), flags, std::ptr::null()) };
         if ret == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     };
-    // SAFETY: an integer only; this process has no other thread yet.
+    // SAFETY: unshare(2) takes an integer. This process has no other threads yet.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
         return Err(std::io::Error::last_os_error().into());
     }
@@ -369,7 +373,7 @@ fn compare(options: &Options) -> Result<()> {
             None => println!("{}: not installed, not measured", tool.name()),
         }
     }
-    // The first one warms caches and clocks.
+    // The first storm warms caches and clocks, and is not measured.
     place.storm(options.opens)?;
     let mut untraced = Vec::new();
     for _ in 0..options.rounds {
@@ -439,7 +443,7 @@ impl Row {
     }
 }
 
-/// How tracetui's slowdown stands to the others'.
+/// Compares tracetui's slowdown with that of the others.
 fn compare_slowdowns(base: f64, rows: &[Row]) {
     let measured = |row: &&Row| !row.rounds.is_empty();
     let Some(ours) = rows.iter().filter(measured).find(|row| row.tool == Tool::Tracetui) else { return };
@@ -449,19 +453,19 @@ fn compare_slowdowns(base: f64, rows: &[Row]) {
     }
 }
 
-/// The middle one; of an even number the lower of the two.
+/// The median; of an even count the lower of the two middle values.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The smallest, in seconds.
+/// The minimum in seconds.
 fn least(values: impl Iterator<Item = Duration>) -> f64 {
     values.min().map_or(f64::NAN, |value| value.as_secs_f64())
 }
 
-/// Switches the kernel's statistics of programs on, and back as they were.
+/// Enables the kernel's statistics of programs, and restores the setting when dropped.
 struct Stats(String);
 
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -482,7 +486,7 @@ impl Drop for Stats {
     }
 }
 
-/// What each program of tracetui takes per run, as the kernel counts it.
+/// Prints the time per run of each program of tracetui, according to the kernel.
 fn cost(options: &Options) -> Result<()> {
     let place = Place::new()?;
     let _stats = Stats::on()?;
@@ -501,7 +505,7 @@ fn cost(options: &Options) -> Result<()> {
     running.end().map(drop)
 }
 
-/// A program that the kernel has loaded.
+/// A loaded program.
 struct Program {
     id: u64,
     name: String,

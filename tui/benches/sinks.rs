@@ -1,4 +1,4 @@
-//! How long a line takes, in nanoseconds, without writing it anywhere: `cargo bench --bench sinks`.
+//! The time to format a line in nanoseconds, without writing it: `cargo bench --bench sinks`.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -36,7 +36,7 @@ fn main() {
     }
 }
 
-/// Prints the best of five rounds.
+/// Prints the minimum of five rounds.
 fn measure(name: &str, format_name: &str, mut format: impl Format, kind: Kind, payload: &[u8]) {
     let mut out = Vec::with_capacity(2 * BUFFER);
     let mut best = f64::MAX;
@@ -59,7 +59,7 @@ fn round(format: &mut impl Format, out: &mut Vec<u8>, kind: Kind, payload: &[u8]
         let mut event = *seen.event;
         let start = Instant::now();
         for i in 0..EVENTS / 5 {
-            // Events are some microseconds apart, in time and in what they returned.
+            // Successive events differ in their times, by some microseconds, and in their process ids.
             event.header.time = BootNanos(seen.event.header.time.0 + i * 3_217);
             event.header.tgid = Tgid(48_000 + (i % 1000) as u32);
             let seen = EventContext { event: &event, ..*seen };

@@ -1,7 +1,7 @@
-//! The dashboard over a made-up machine: for looking at the screen without root and without probes.
+//! The dashboard with synthetic events, to view the screen without root and probes.
 //!
-//! `cargo run --example dash_demo -- [EVENTS_PER_SECOND] [MEMORY_MIB]`. With `DASH_PANIC=thread` or `DASH_PANIC=main` in
-//! the environment it panics after two seconds, to see that the terminal is given back.
+//! `cargo run --example dash_demo -- [EVENTS_PER_SECOND] [MEMORY_MIB]`. With `DASH_PANIC=thread` or `DASH_PANIC=main`
+//! in the environment it panics after two seconds, to check that the terminal is restored.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -26,7 +26,7 @@ use tracetui_shared::record::open::OpenRecord;
 const BOOT: u64 = 100_000_000_000;
 const DAY: i64 = 1_795_183_331_000_000_000;
 
-/// A machine that compiles.
+/// A machine that runs compilers.
 struct Machine {
     pid: u32,
     step: u64,
@@ -102,7 +102,7 @@ impl Machine {
         );
     }
 
-    /// Makes what is due, and says when to go on.
+    /// Makes the events that are due, and returns the time until the next call.
     fn go_on(&mut self, maker: &mut Maker) -> Option<Duration> {
         if self.polled == 0 && self.made == 0 {
             begin(maker);

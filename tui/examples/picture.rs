@@ -1,5 +1,5 @@
-//! Turns a terminal's screen, as `tmux capture-pane -ep` writes it, into an SVG: `picture < screen.txt > screen.svg`.
-//! Knows the 16 colours, bold and reverse, which is all that the dashboard uses.
+//! Converts the screen of a terminal, as written by `tmux capture-pane -ep`, into an SVG: `picture < screen.txt >
+//! screen.svg`. It supports the 16 colours, bold and reverse, which are all that the dashboard uses.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -23,7 +23,7 @@ struct Style {
 }
 
 impl Style {
-    /// Takes the numbers of one SGR sequence.
+    /// Applies the parameters of one SGR sequence.
     fn apply(&mut self, numbers: &str) {
         for number in numbers.split(';').map(|n| n.parse::<u8>().unwrap_or(0)) {
             match number {
@@ -50,7 +50,7 @@ impl Style {
     }
 }
 
-/// A stretch of one style: where it starts, and its text.
+/// Text with one style: start, style, text.
 fn runs(line: &str, style: &mut Style) -> Vec<(usize, Style, String)> {
     let mut runs: Vec<(usize, Style, String)> = Vec::new();
     let mut column = 0;
@@ -72,7 +72,7 @@ fn runs(line: &str, style: &mut Style) -> Vec<(usize, Style, String)> {
 }
 
 fn escaped(text: &str) -> String {
-    // Blanks that no viewer folds.
+    // No-break spaces, which viewers do not collapse.
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}")
 }
 

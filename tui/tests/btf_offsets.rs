@@ -1,9 +1,9 @@
-//! The offsets that are resolved from the BTFs of many kernels, of x86-64 and (`arm64-…`) of aarch64, are those that gcc
-//! finds (`tests/data/offsets.tsv`).
+//! The offsets resolved from the BTFs of many kernels (x86-64, and aarch64 as `arm64-…`) equal those that gcc computes
+//! (`tests/data/offsets.tsv`).
 //!
 //! The reduced BTFs in `tests/data/btf` are always compared. The full ones, 4 to 6 MB each, are not in the repository:
 //! set `TRACETUI_BTF_DIR` to a directory of `NAME.btf` or `NAME.btf.zst` to compare them too. `scripts/btf-truth.sh`
-//! makes the table and the reduced BTFs.
+//! generates the table and the reduced BTFs.
 
 #![allow(clippy::print_stderr, reason = "for whoever runs it")]
 
@@ -17,7 +17,7 @@ use tracetui::source::host::btf::resolve::Resolved;
 use tracetui::source::live::{BtfOrigin, KernelFacts, attach_names};
 use tracetui_shared::offsets::FIELDS;
 
-/// Value and size of each name, as they stand in the table.
+/// The value and the size of each name, as in the table.
 type Row = BTreeMap<String, (String, String)>;
 
 fn data() -> PathBuf {
@@ -36,7 +36,7 @@ fn truth() -> BTreeMap<String, Row> {
     kernels
 }
 
-/// What was resolved, in the table's form.
+/// The resolved offsets, in the form of the table.
 fn row(resolved: &Resolved) -> Row {
     let text = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     let fields = resolved.decisions.iter().map(|decision| {
@@ -49,7 +49,7 @@ fn row(resolved: &Resolved) -> Row {
     fields.chain(consts).collect()
 }
 
-/// The BTFs of a directory, by name, decompressed.
+/// The BTFs in a directory, by name, decompressed.
 fn btfs(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut found = BTreeMap::new();
@@ -129,17 +129,18 @@ fn full_btfs_resolve_to_what_gcc_says_and_reduce_to_what_is_committed() {
     }
 }
 
-/// `__DECLARE_TRACE` calls programs with preemption on from 7.0 on.
+/// From 7.0 on [`__DECLARE_TRACE`](https://elixir.bootlin.com/linux/v7.0/source/include/linux/tracepoint.h) calls
+/// programs with preemption enabled.
 fn check_preemption(kernel: &str, btf: &Btf) {
     let release = kernel.trim_start_matches("host").trim_start_matches("arm64-");
     let since_7 = release.split('.').next().and_then(|major| major.parse().ok()) >= Some(7u32);
     let preemptible = |origin| KernelFacts::of(btf, origin).preemptible_tracepoints;
     assert_eq!(preemptible(BtfOrigin::Kernel), Some(since_7), "{kernel}");
-    // A file without the type may be a reduced one: it does not say no.
+    // A file without the type may be a reduced one, so its absence proves nothing.
     assert_eq!(preemptible(BtfOrigin::File), since_7.then_some(true), "{kernel}");
 }
 
-/// All that the probes are told is the same, but for type ids: by a file's those are not used.
+/// The facts for the probes are the same, except for type ids, which are not used if they come from a file.
 fn check_same_facts(full: &Btf, minimal: &Btf) {
     assert_eq!(KernelFacts::of(full, BtfOrigin::File), KernelFacts::of(minimal, BtfOrigin::File));
     assert_eq!(KernelFacts::of(minimal, BtfOrigin::File).cast, None);
@@ -150,7 +151,7 @@ fn check_same_facts(full: &Btf, minimal: &Btf) {
     assert_eq!(without_ids(full), without_ids(minimal));
 }
 
-/// Each kernel that has the function behind openat(2) in its BTF shows its architecture.
+/// A kernel's BTF that contains the function behind openat(2) identifies the architecture.
 #[test]
 fn a_btf_shows_its_architecture() {
     let reduced = btfs(&data().join("btf"));
@@ -164,7 +165,7 @@ fn a_btf_shows_its_architecture() {
     }
 }
 
-/// Nothing is known of this kernel, but it must be readable where it has a BTF.
+/// The running kernel is not known here, but its BTF must be readable if it has one.
 #[test]
 fn the_running_kernel_is_readable() {
     match Btf::running() {

@@ -1,4 +1,4 @@
-//! The generated pages of docs/ say what the tables say. `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+//! The generated pages of docs/ match the tables. `UPDATE_DOCS=1 cargo test --test docs` regenerates them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -63,7 +63,7 @@ fn keys_page_is_fresh() {
     check_fresh("KEYS.md", &keys::markdown());
 }
 
-/// The part of a page between the comments that `scripts/kernel-matrix.sh` goes by.
+/// The part of a page between the comments that `scripts/kernel-matrix.sh` uses.
 fn kernels(page: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
     let text = std::fs::read_to_string(path).unwrap_or_default();

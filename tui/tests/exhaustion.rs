@@ -1,5 +1,5 @@
-//! Hours of churn in a minute: whatever is traced for however long, what is kept stays within `--memory`, and what tracetui
-//! says that it takes is what it takes. An allocator counts every byte of this process.
+//! Hours of churn in a minute. Any data that is kept stays within `--memory`, and the memory that tracetui reports is
+//! the memory that it uses. An allocator counts every byte of this process.
 
 #![allow(clippy::print_stdout, reason = "figures go to whoever runs the tests")]
 
@@ -21,7 +21,7 @@ use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// Counts what lives, and the most that did.
+/// Counts the allocated bytes and their maximum.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -31,22 +31,22 @@ fn grew(bytes: usize) {
     PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
 }
 
-// SAFETY: everything is handed to the system's allocator as it came; beside that only numbers change.
+// SAFETY: all calls are forwarded unchanged to `System`, and the counters do not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grew(layout.size());
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller guarantees a layout of non-zero size, as `System` requires.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as above.
+        // SAFETY: `at` was allocated by `System` with this layout, because `alloc` and `realloc` forward to it.
         unsafe { System.dealloc(at, layout) }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         LIVE.fetch_sub(layout.size(), Relaxed);
         grew(size);
-        // SAFETY: as above.
+        // SAFETY: `at` was allocated by `System` with this layout. The caller guarantees a valid size.
         unsafe { System.realloc(at, layout, size) }
     }
 }
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The tests count the same bytes: one at a time.
+/// All tests share the counters, so they run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -65,13 +65,14 @@ const MIB: usize = 1 << 20;
 
 const COMM: &str = "churn";
 
-/// Bytes of a batch, as the reader makes them.
+/// The size of a batch in bytes, as the reader makes it.
 const BATCH: usize = 64 << 10;
 
-/// What does not grow: the state itself, tables that are at their smallest, the batch at hand. Not in the budget.
+/// The memory in bytes that does not grow: the state itself, tables at their minimum, the current batch. It is not in
+/// the budget.
 const FIXED: usize = MIB;
 
-/// A maker of processes that come and go.
+/// Makes short-lived processes.
 struct Churn {
     maker: Maker,
     pid: u32,
@@ -85,7 +86,7 @@ impl Churn {
         Churn { maker, pid: 1000 }
     }
 
-    /// A new process.
+    /// The id of a new process.
     fn next_pid(&mut self) -> u32 {
         self.pid += 1;
         self.pid
@@ -104,8 +105,8 @@ impl Churn {
         self.maker.exit(pid, COMM, 0);
     }
 
-    /// The first record of an exec: its names have up to `names` bytes each, its arguments `argv` bytes, of which `here` come
-    /// with it.
+    /// The first record of an exec. Its names have up to `names` bytes each, and its arguments `argv` bytes, of which
+    /// it contains `here`.
     fn exec(&mut self, pid: u32, names: usize, argv: u32, here: u32) -> FrameHeader {
         let header = self.maker.header(Slot::ExecBtf, pid, COMM);
         let name: Vec<u8> = (0..names.max(2)).map(|i| if i % 100 == 99 { 0 } else { b'n' }).collect();
@@ -132,23 +133,23 @@ impl Churn {
         self.maker.host(frame);
     }
 
-    /// What was made, when it is a batch.
+    /// The frames so far, if they fill a batch.
     fn full(&mut self) -> Option<Batch> {
         (self.maker.made.len() >= BATCH).then(|| self.rest())
     }
 
-    /// What was made.
+    /// The frames so far.
     fn rest(&mut self) -> Batch {
         std::mem::replace(&mut self.maker.made, Batch::with_capacity(BATCH * 2))
     }
 }
 
-/// Where batches go.
+/// The receiver of batches.
 trait Target {
     fn feed(&mut self, batch: Batch);
-    /// Bytes that it says it takes.
+    /// The bytes that it reports as used.
     fn says(&self) -> usize;
-    /// Bytes that it may take.
+    /// The limit in bytes.
     fn bound(&self) -> usize;
 }
 
@@ -161,12 +162,12 @@ impl Target for App {
         self.memory().used()
     }
     fn bound(&self) -> usize {
-        // Nothing is on its way here.
+        // No batches are in transit in this test.
         self.memory().bound - self.memory().queues
     }
 }
 
-/// A pipeline whose events are only counted, as `print` has it.
+/// A pipeline whose events are only counted, as in `print`.
 struct Counted {
     pipeline: Pipeline,
     events: u64,
@@ -199,7 +200,7 @@ impl Target for Counted {
     }
 }
 
-/// Feeds, and checks after each batch.
+/// Feeds batches, with checks after each.
 struct Checked<T> {
     target: T,
     churn: Churn,
@@ -216,7 +217,7 @@ impl<T: Target> Checked<T> {
         Checked { target, churn: Churn::new(), before, most: 0, began: std::time::Instant::now() }
     }
 
-    /// Does it so often, feeding whenever a batch is full.
+    /// Runs `one` `times` times, and feeds each batch that is full.
     fn churn(&mut self, what: &str, times: u32, mut one: impl FnMut(&mut Churn, u32)) {
         for i in 0..times {
             one(&mut self.churn, i);
@@ -244,7 +245,7 @@ impl<T: Target> Checked<T> {
     }
 }
 
-/// Everything that grows, one after the other and again.
+/// Exercises everything that grows, twice.
 fn exhaust<T: Target>(checked: &mut Checked<T>) {
     checked.churn("host", 1, |churn, _| churn.host(&HostFrame::Host(Host::default())));
     checked.churn("accounts", 100_000, |churn, i| {
@@ -291,7 +292,7 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
         });
         checked.churn("opens", 60_000, |churn, i| churn.open(i % 100));
     }
-    // From here on one event waits for ever, and the batch that it came in with it.
+    // One event stays in the pipeline for ever from here on, and so does its batch.
     checked.churn("an event far in the future", 20_000, |churn, i| {
         if i == 0 {
             let header = churn.maker.header(Slot::OpenTp, 1, COMM);
@@ -304,7 +305,7 @@ fn exhaust<T: Target>(checked: &mut Checked<T>) {
     });
 }
 
-/// A process with as many arguments as can be.
+/// A process with the maximum size of arguments.
 fn long_exec(churn: &mut Churn) {
     let pid = churn.next_pid();
     churn.fork(1, pid);
@@ -312,7 +313,7 @@ fn long_exec(churn: &mut Churn) {
     for offset in (ARGV_FIRST..ARGV_MAX).step_by(ARGV_CHUNK as usize) {
         churn.chunk(first, offset, ARGV_CHUNK.min(ARGV_MAX - offset));
     }
-    // As long as the kernel takes for it.
+    // The time that the kernel needs for it.
     churn.maker.ns += 2_000_000;
     churn.exit(pid);
 }
@@ -359,7 +360,7 @@ fn long_arguments_leave_nothing_behind_and_are_whole() {
     let after_few = LIVE.load(Relaxed);
     checked.churn("execs of 2 MiB", 500, |churn, _| long_exec(churn));
     let more = LIVE.load(Relaxed).saturating_sub(after_few);
-    // The table keeps of each what it keeps of any process: a few KiB.
+    // The table keeps a few KiB of each process, no more for long arguments.
     assert!(more < 500 * (6 << 10), "{} KiB more", more >> 10);
     let Counted { pipeline, .. } = &mut checked.target;
     let mut whole = true;

@@ -1,4 +1,4 @@
-//! Whatever bytes come as frames, the pipeline and the sinks neither panic nor hang, and the memory stays bounded.
+//! For any bytes as frames, the pipeline and the sinks neither panic nor hang, and the memory is bounded.
 
 use proptest::prelude::*;
 use tracetui::event::EventContext;
@@ -11,7 +11,7 @@ use tracetui_shared::kind::Slot;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// A header that could be one of the probes', mostly.
+/// Mostly a header that the probes could send.
 fn header() -> impl Strategy<Value = FrameHeader> {
     let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..80, 1 => any::<u16>()];
     let slot = prop_oneof![8 => 0u16..Slot::ALL.len() as u16, 1 => any::<u16>()];
@@ -37,15 +37,15 @@ fn header() -> impl Strategy<Value = FrameHeader> {
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
-    // Small numbers make lengths that fit now and then; short ones end within every field.
+    // Small numbers result in lengths that are sometimes valid. Short payloads end within each field.
     let byte = || prop_oneof![4 => 0u8..4, 1 => any::<u8>()];
     prop_oneof![prop::collection::vec(byte(), 0..40), prop::collection::vec(byte(), 0..400)]
 }
 
-/// A frame that makes gigabytes of a few bytes ends the test instead of the machine.
+/// Limits the memory of this process, so that a few bytes cannot make it allocate gigabytes.
 fn limit_memory() {
     let limit = libc::rlimit { rlim_cur: 2 << 30, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is to a whole rlimit.
+    // SAFETY: `limit` is a valid rlimit that outlives the call.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0, "RLIMIT_AS cannot be set");
 }
 
@@ -72,13 +72,14 @@ fn run(batches: Vec<Batch>) {
                 serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
             }
         }
-        // CSV holds comm and cgroup as they are, quoted: it is for programs.
+        // CSV contains comm and cgroup unescaped, but quoted: it is for programs.
         let control = |c: char| c.is_control() && c != '\n';
         assert!(format == FormatName::Csv || !text.contains(control), "a control character in {text:?}");
     }
 }
 
-/// The lines that come of batches, from a pipeline or from one that goes on from its state in between.
+/// The lines for some batches. If `restored`, the pipeline is replaced at batch `split` by one that starts from its
+/// state.
 fn lines(batches: &[Batch], split: usize, restored: bool) -> String {
     let mut pipeline = Pipeline::default();
     let mut out = Vec::new();

@@ -1,5 +1,5 @@
-//! What a pipeline writes as its state, and the frames that follow, make the same of another pipeline as all frames made of the
-//! first: every line of every sink, and the account.
+//! A pipeline restored from a saved state and fed the later frames produces the same as the one that saw all frames:
+//! every line of every sink, and the account.
 
 use proptest::prelude::*;
 use tracetui::budget::Budget;
@@ -19,7 +19,7 @@ use tracetui_shared::record::open::{OpenRecord, RequestPart, uring, via};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
-/// What happens, by small numbers, so that things meet.
+/// An event with small numbers, so that values coincide.
 #[derive(Clone, Debug)]
 enum Happens {
     Open { pid: u32, path: u8, ret: i32 },
@@ -113,7 +113,7 @@ impl Story {
                     let chunk = ExecChunk { offset: 4 + u32::from(part) * 8, len: 8, ..ExecChunk::default() };
                     maker.made.push(header, &[chunk.as_bytes(), b"argument"].concat());
                     if part == 0 {
-                        // A state may have to be written with arguments on their way.
+                        // Ends the batch here, so that a state may be saved between the parts of the arguments.
                         let batch = std::mem::take(&mut maker.made);
                         self.batches.push(batch);
                     }
@@ -121,7 +121,7 @@ impl Story {
             }
             Happens::Exit { pid, status } => maker.exit(pid, "exiter", status),
             Happens::Fork { parent, child, again } => {
-                // Now and then a process id is used again.
+                // Process ids are sometimes reused.
                 maker.start_ns += again * 1_000_000;
                 maker.fork(parent, "forker", child);
             }
@@ -203,7 +203,7 @@ fn asked() -> OpenRecord {
     OpenRecord { dirfd: 77, via: via::IO_URING, ..OpenRecord::default() }
 }
 
-/// Feeds batches; what the sink wrote of them.
+/// Feeds batches. Returns the output of the sink.
 fn fold(pipeline: &mut Pipeline, batches: &[Batch], format: FormatName, end: bool) -> String {
     let mut out = Vec::new();
     let mut sink = to_writer(format, &mut out);
@@ -229,7 +229,7 @@ fn pipeline() -> Pipeline {
     pipeline
 }
 
-/// The children of each process are those whose parent it is.
+/// The children of a process are those with that process as their parent.
 fn check_children(pipeline: &Pipeline) {
     let table = &pipeline.world().processes;
     for entry in table.entries() {
