@@ -1,4 +1,4 @@
-//! bpf(2), compared with what the kernel tells of the objects.
+//! bpf(2), compared with the kernel's information about the objects.
 
 use crate::arch;
 use crate::narrow::{Narrow, nr};
@@ -27,7 +27,7 @@ pub(crate) const MOV_R0: u64 = 0xb7;
 /// `exit`.
 pub(crate) const EXIT: u64 = 0x95;
 
-/// `union bpf_attr`, or an info about an object.
+/// `union bpf_attr`, or the information about an object.
 pub(crate) struct Attr(pub(crate) [u8; 128]);
 
 impl Attr {
@@ -52,17 +52,17 @@ impl Attr {
         u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
     }
 
-    /// To load a program of so many instructions, which are at an address, as is its licence.
+    /// For loading a program of `insns.0` instructions at the address `insns.1`, with the licence at `licence`.
     pub(crate) fn of_load(prog_type: u32, name: &str, insns: (usize, u64), licence: u64) -> Attr {
         Attr::new().u32(0, prog_type).u32(4, insns.0 as u32).u64(8, insns.1).u64(16, licence).put(48, name.as_bytes())
     }
 
-    /// To hang a program on the raw tracepoint whose name is at an address.
+    /// For attaching a program to the raw tracepoint whose name is at an address.
     pub(crate) fn of_raw_tracepoint(prog: i32, name: u64) -> Attr {
         Attr::new().u64(0, name).u32(8, prog as u32)
     }
 
-    /// bpf(2); what the attributes point to must still be there.
+    /// bpf(2). The memory to which the attributes point must still be valid.
     fn call(&mut self, command: u64) -> i64 {
         sys::call(libc::SYS_bpf, [command, self.0.as_mut_ptr() as u64, 128, 0, 0])
     }
@@ -84,18 +84,18 @@ fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
     attr.u64(16, cookie).call(BPF_LINK_CREATE)
 }
 
-/// Hangs a program on a perf event by a link (5.15+; `None` before).
+/// Attaches a program to a perf event by a link (5.15+; `None` before).
 fn try_link(prog: &OwnedFd, event: &OwnedFd, cookie: u64) -> Option<OwnedFd> {
     let link = link_create(prog, sys::raw(event), cookie);
     (link != -i64::from(libc::EINVAL)).then(|| sys::owned(link))
 }
 
-/// Hangs a program on a perf event by ioctl(2).
+/// Attaches a program to a perf event by ioctl(2).
 fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
     sys::call(libc::SYS_ioctl, [sys::raw(event) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(prog) as u64, 0, 0])
 }
 
-/// What the kernel tells of a program or a link.
+/// The kernel's information about a program or a link.
 fn info(fd: &OwnedFd) -> Attr {
     let mut info = Attr::new();
     let mut attr = Attr::new().u32(0, sys::raw(fd) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
@@ -103,26 +103,26 @@ fn info(fd: &OwnedFd) -> Attr {
     info
 }
 
-/// A program's id and tag.
+/// The id and the tag of a program.
 pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
     let info = info(prog);
     let tag = i64::from_be_bytes(info.0[8..16].try_into().expect("eight bytes"));
     [info.number(4).into(), tag]
 }
 
-/// A link's id.
+/// The id of a link.
 fn link_id(link: &OwnedFd) -> i64 {
     info(link).number(4).into()
 }
 
-/// A perf event on a tracepoint, for programs to hang on.
+/// A perf event on a tracepoint, to which programs can be attached.
 fn perf_event(tracepoint: u64) -> OwnedFd {
     let mut attr = Attr::new().u32(0, PERF_TYPE_TRACEPOINT).u32(4, 128).u64(8, tracepoint);
     let all = u64::from(u32::MAX);
     sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, all | !0, 0, !0, 8]))
 }
 
-/// The number of a tracepoint, from a tracefs of the caller's own.
+/// The id of a tracepoint, from tracefs mounted in the caller's own mount namespace.
 fn tracepoint_id(dir: &str, name: &str) -> u64 {
     sys::own_mounts();
     sys::mount("tracefs", dir, "tracefs", 0);
@@ -140,7 +140,7 @@ fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     Some((run, pid, numbers))
 }
 
-/// The program's fields are those of the kernel's object.
+/// Checks that the program's fields are those of the kernel's object.
 pub(crate) fn check_prog(event: &Value, name: &str, prog_type: &str, id_and_tag: &[i64]) {
     let prog = &event["prog"];
     assert_eq!((&prog["id"], &prog["name"]), (&id_and_tag[0].into(), &name.into()), "{event}");
@@ -177,7 +177,7 @@ fn both_ways_onto_a_tracepoint_are_shown() {
     let tracefs = dir.dir("tracefs");
     let acted = trace(move || {
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
-        // One program hangs on a tracepoint only once, so two.
+        // A program can be attached to a tracepoint only once, so two are needed.
         let [linked, set] =
             ["tt_linked", "tt_set"].map(|name| sys::owned(load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT])));
         let (first, second) = (perf_event(tracepoint), perf_event(tracepoint));
@@ -230,7 +230,7 @@ fn a_system_call_tracepoint_names_its_call() {
 fn what_the_kernel_refuses_is_shown_with_its_error() {
     let _alone = alone();
     let acted = trace(|| {
-        // No value in r0 at exit; an instruction that there is not.
+        // The first program sets no return value in r0; the second has an invalid instruction.
         let unset = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_unset", &[EXIT]);
         let unknown = load(BPF_PROG_TYPE_TRACEPOINT, "tt_unknown", &[0xff, EXIT]);
         let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_good", &[MOV_R0, EXIT]));
@@ -261,7 +261,7 @@ fn what_the_kernel_refuses_is_shown_with_its_error() {
     assert_eq!((&failed[0]["err"], &failed[2]["err"]), (&"EACCES".into(), &"ENOENT".into()));
 }
 
-/// Lets a descriptor pass to the programs that this process becomes or starts.
+/// Clears FD_CLOEXEC, so that the programs that this process executes inherit the descriptor.
 fn pass_on(fd: &OwnedFd) -> u32 {
     assert_eq!(sys::call(libc::SYS_fcntl, [sys::raw(fd) as u64, libc::F_SETFD as u64, 0, 0, 0]), 0);
     sys::raw(fd) as u32

@@ -1,4 +1,4 @@
-//! `-- COMMAND`: who runs, when, what is seen of it, and how it ends.
+//! `-- COMMAND`: its user, its start, its events, and its end.
 
 use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 
-/// `print ARGS -- WORDS` to its end. `None`, and said why, when it may not trace.
+/// Runs `print ARGS -- WORDS` until it ends. `None`, with a message, if it must not trace.
 fn print(args: &[&str], words: &[&str], change: impl FnOnce(&mut Command)) -> Option<Run> {
     if !may_trace() {
         return None;
@@ -67,7 +67,7 @@ fn the_first_thing_seen_is_its_exec_and_the_last_its_exit() {
     assert!(lines.iter().any(|e| e["kind"] == "open" && e["path"] == "/etc/hostname" && e["comm"] == "cat"));
 }
 
-/// A process that ends with the value, however the test ends.
+/// A process that is killed when the value is dropped, even if the test fails.
 struct Stranger(std::process::Child);
 
 impl Drop for Stranger {
@@ -91,7 +91,7 @@ fn only_its_tree_is_seen() {
     let Some(run) = run else { return };
     let account = run.check();
     let tree = pids(&run);
-    // Not the smallest number: they begin anew at some point.
+    // The root is not the smallest id, because ids can wrap around.
     let root = n(&run.lines().next().expect("the command's exec")["pid"]);
     for event in run.lines().filter(|e| e["kind"] != "lost") {
         let (pid, parent) = (n(&event["pid"]), n(&event["ppid"]));
@@ -183,10 +183,10 @@ fn variables_that_contradict_each_other_are_refused() {
     assert!(said.contains("SUDO_UID and PKEXEC_UID"), "{said}");
 }
 
-/// In a pid namespace of its own.
+/// Starts the command in its own pid namespace.
 fn alone_in_pids(command: &mut Command) {
-    // SAFETY: between fork and exec the closure makes system calls only; nothing else runs in this process that it could meet
-    // half-way (tests run one at a time).
+    // SAFETY: between fork and exec the closure makes system calls only. Tests run one at a time, so no other thread
+    // holds a lock that it needs.
     unsafe {
         command.pre_exec(|| {
             crate::sys::own_pids();
@@ -208,7 +208,7 @@ fn in_a_pid_namespace_of_its_own_it_is_seen_too() {
     let outer = std::fs::read_link("/proc/self/ns/pid").expect("a link");
     assert_ne!(outer.to_str().expect("UTF-8"), format!("pid:[{}]", first["pid_ns"]), "in another namespace: {first}");
     assert!(n(&first["pid"]) > 10, "an id of the initial namespace: {first}");
-    // Another process has its number out here, and is not taken for it.
+    // Another process has the namespace's id in the initial namespace, and must not be confused with it.
     assert!(run.lines().all(|e| e["kind"] == "lost" || e["pid_ns"] == first["pid_ns"]), "{first}");
 }
 
@@ -231,7 +231,7 @@ fn in_a_pid_namespace_of_its_own_tracetui_does_not_see_itself() {
     }
     Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status().expect("a shell");
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    // What stands between waits for process 1 of the namespace; the signal goes to that.
+    // The intermediate process waits for process 1 of the namespace, which is the one to be signalled.
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let inner = std::fs::read_to_string(children).expect("CONFIG_PROC_CHILDREN").trim().parse().expect("one");
     crate::sys::kill(inner, libc::SIGINT);
@@ -274,7 +274,7 @@ fn after_the_wanted_events_it_is_sent_a_signal() {
 fn a_signal_from_a_process_is_passed_on() {
     let _alone = alone();
     for (signal, status) in [(libc::SIGTERM, 143), (libc::SIGINT, 130)] {
-        // The shell tells whose child it is: tracetui's.
+        // The shell's parent is tracetui.
         let script = format!("trap 'exit {status}' TERM INT; kill -{signal} $PPID; while :; do sleep 0.05; done");
         let Some(run) = print(&["--kind", "exit"], &["sh", "-c", &script], |_| {}) else { return };
         assert_eq!((run.status.code(), run.status.signal()), (Some(status), None), "{:?}", run.stderr);

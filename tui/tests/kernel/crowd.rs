@@ -1,13 +1,13 @@
-//! More busy threads than processors: the kernel may run a thread while another one stands still inside of a probe, and
-//! then it skips the probe (7.0 and later). What is missing must have been counted, or be announced.
+//! More busy threads than processors. From 7.0 on the kernel may run a thread while another one is preempted inside of
+//! a probe, and then skips the probe. Missing events must be counted, or their absence announced.
 
 use crate::sys;
 use crate::traced::{Dir, Traced, alone, cannot_run, n, skipped};
 
-/// Threads, on however few processors.
+/// The number of threads, on any number of processors.
 const THREADS: usize = 8;
 
-/// How many opens they make together.
+/// The total number of opens.
 fn opens() -> usize {
     let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
     told.unwrap_or(20_000)

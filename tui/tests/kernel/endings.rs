@@ -1,4 +1,4 @@
-//! Starting, ending, and standing beside another one.
+//! Start and end of the tracer, and two tracers at once.
 
 use crate::sys;
 use crate::traced::{Dir, Traced, alone, cannot_run, emulated, may_trace, n, tracetui, wait_at_most};
@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Something for the tracer to print.
+/// Causes events for the tracer to print.
 fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }
@@ -73,13 +73,14 @@ fn other_signals_end_it_as_sigint_does() {
 fn a_second_signal_ends_it_at_once() {
     let _alone = alone();
     let dir = Dir::new();
-    // Nobody reads: after the first signal it cannot hand on what it has drained.
+    // The output is not read, so after the first signal the tracer cannot write the events that it has drained.
     let Some(mut traced) = Traced::start_into(Stdio::piped(), &[]) else { return };
     let _stdout = traced.take_stdout();
     open_some(&dir, 20_000);
     std::thread::sleep(Duration::from_millis(300));
     let began = Instant::now();
-    // Of two kinds, so that they do not become one, and soon: an output that nobody reads is given up after a second.
+    // Two different signals, because equal ones would be merged. They are sent at once, because an output that is not
+    // read is given up after a second.
     traced.signal(libc::SIGINT);
     traced.signal(libc::SIGTERM);
     let run = traced.ended();
@@ -118,7 +119,7 @@ fn a_line_comes_soon_after_its_event() {
     let mut output = std::fs::File::open(traced.output()).expect("the output");
     let mut took: Vec<Duration> = (0..20)
         .map(|number| {
-            // Waiting apart, so that no line is pushed out by the next.
+            // The waits are separate, so that one line is not flushed by the next.
             std::thread::sleep(Duration::from_millis(60));
             let path = dir.at(&format!("soon-{number}\""));
             let began = Instant::now();
@@ -130,7 +131,8 @@ fn a_line_comes_soon_after_its_event() {
     traced.stop().check();
     took.sort();
     println!("latency: median {:?}, most {:?}", took[took.len() / 2], took[took.len() - 1]);
-    // The same on every kernel. Emulation makes all of it slower, and starves a machine for a while now and then.
+    // The limits are the same on every kernel. Emulation slows everything down, and sometimes delays a machine for
+    // long.
     let (usually, always) = if emulated() { (300, 5_000) } else { (100, 1_000) };
     assert!(took[took.len() / 2] < Duration::from_millis(usually), "{took:?}");
     assert!(took[took.len() - 1] < Duration::from_millis(always), "{took:?}");

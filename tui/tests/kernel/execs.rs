@@ -1,4 +1,4 @@
-//! Programs that fail to start: what was asked for, from the caller's memory, and the error that it got.
+//! Programs that fail to start: the arguments from the caller's memory, and the error.
 
 use crate::arch;
 use crate::narrow::{Narrow, nr};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
 
-/// C strings and the null-terminated list of their addresses, as `argv[]` is passed.
+/// C strings, and the null-terminated list of their addresses in the form of `argv[]`.
 struct Argv {
     _strings: Vec<CString>,
     pointers: Vec<u64>,
@@ -211,8 +211,8 @@ fn what_cannot_be_read_is_marked() {
     assert_eq!((&events[4]["argv"], &events[4]["cut"]), (&json!([]), &false.into()), "a null argv is none");
 }
 
-/// A file's pages that nobody touched are not in the caller's memory, though its bytes are on the disk. Kernels that look for
-/// the program before they look at the arguments (6.9 and later) leave them so.
+/// Pages of a mapped file that were never accessed are not in the caller's memory. Kernels that look up the program
+/// before they read the arguments (6.9 and later) leave them so.
 #[test]
 fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
     let _alone = alone();
@@ -222,7 +222,7 @@ fn arguments_in_pages_that_nobody_touched_are_not_made_up() {
     let acted = trace(move || {
         let file = sys::open_path(&path);
         let untouched = || {
-            // SAFETY: a new mapping where the kernel likes it, which stays.
+            // SAFETY: the kernel chooses the address of the new mapping, which is never unmapped.
             let at = unsafe {
                 libc::mmap(std::ptr::null_mut(), sys::page(), libc::PROT_READ, libc::MAP_PRIVATE, file as i32, 0)
             };
@@ -315,11 +315,11 @@ fn an_exec_and_the_exit_of_a_32_bit_caller_are_shown() {
     assert_eq!(run.one("exit", ended.pid, |_| true)["exit_code"], 9);
 }
 
-/// execve and execveat of x32.
+/// The numbers of execve and execveat in x32.
 #[cfg(target_arch = "x86_64")]
 const X32_EXECS: [libc::c_long; 2] = [520, 545];
 
-/// Runs a program by a call of x32: its path, and an argument after the first, which is the path too.
+/// Executes a program by a system call of x32, with an argument after the first one, which is the path.
 #[cfg(target_arch = "x86_64")]
 fn exec_by_x32(call: libc::c_long, path: &str, argument: &str) -> i64 {
     let low = Pages::new(1, libc::MAP_32BIT);
@@ -393,8 +393,8 @@ fn a_failed_exec_changes_no_process_and_can_be_asked_for_alone() {
     assert_eq!(account["pairing"]["tid_not_pid"], 0, "{account}");
 }
 
-/// A program whose second segment lies where no user memory can be: the kernel finds that out past the point of no
-/// return.
+/// A program whose second segment is at an address outside of user memory. The kernel detects this only past the point
+/// of no return.
 fn fatal_program() -> Vec<u8> {
     let mut elf = vec![0; 64 + 2 * 56];
     let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
@@ -415,7 +415,7 @@ fn fatal_program() -> Vec<u8> {
         put(at + 24, &address.to_le_bytes());
         put(at + 32, &176u64.to_le_bytes());
         put(at + 40, &176u64.to_le_bytes());
-        // As large as a page can be.
+        // The maximum size of a page.
         put(at + 48, &65536u64.to_le_bytes());
     }
     elf

@@ -1,4 +1,4 @@
-//! What is traced for long, or is large, does not fill the memory; what has to be given up is said.
+//! Long traces and large events do not fill the memory, and data that is dropped for this reason is reported.
 
 use crate::sys::{self, Actor};
 use crate::traced::{Traced, alone, cannot_run, emulated, n};
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// Bytes of an argument: a little less than the kernel's most (`MAX_ARG_STRLEN`, 32 pages).
+/// The size of an argument in bytes, slightly less than the kernel's limit (`MAX_ARG_STRLEN`, 32 pages).
 const ARGUMENT: usize = 131_000;
 
-/// Runs a program so often, each time with nearly 2 MiB of arguments.
+/// Runs a program `times` times, each time with nearly 2 MiB of arguments.
 fn execute(times: usize) {
     let argument = "a".repeat(ARGUMENT);
     let mut long = Command::new("/bin/true");
@@ -20,7 +20,7 @@ fn execute(times: usize) {
     }
 }
 
-/// Bytes of anonymous memory that a process has.
+/// The bytes of anonymous memory of a process.
 fn anonymous(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("since 4.5");
@@ -32,7 +32,8 @@ fn anonymous(pid: i32) -> u64 {
 fn long_arguments_do_not_fill_the_memory() {
     let _alone = alone();
     let times = if emulated() { 100 } else { 2_000 };
-    // What the kernel cannot decide lets every exec come here; nobody waits for gigabytes of lines.
+    // The kernel side cannot evaluate this filter, so every exec reaches tracetui. No exec passes, so no gigabytes of
+    // lines are written.
     let args = ["--kind", "exec", "--ring-size", "64MiB", "--filter", "pid=0 or tid=0"];
     let Some(traced) = Traced::start_into(Stdio::null(), &args) else { return };
     execute(times / 10);
@@ -45,14 +46,15 @@ fn long_arguments_do_not_fill_the_memory() {
     let arrived = n(&execs["filtered"]);
     assert!(arrived + n(&execs["lost"]["ring"]) >= times as u64, "{account}");
     assert!(arrived >= times as u64 / 2, "most of them arrive: {account}");
-    // Kept, each would take 2 MiB. Batches in the queue and spare ones may be more than they were early.
+    // If it were kept, each exec would take 2 MiB. The limit allows for more queued and spare batches than at the first
+    // measurement.
     assert!(late < early + (64 << 20), "{early} bytes after a tenth, {late} after all");
 }
 
 #[test]
 fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
     let _alone = alone();
-    // With so little memory there is room for the paths of some 300.
+    // With so little memory there is room for about 300 paths.
     const MANY: usize = 500;
     let Some(first) = Cgroup::new("tracetui-many") else {
         return cannot_run("no cgroup v2 hierarchy");
@@ -67,7 +69,7 @@ fn a_forgotten_cgroup_is_found_again_and_that_is_said() {
         while shared.at(1).load(SeqCst) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        // What names a cgroup is a fork, an exec or an exit.
+        // A fork, an exec or an exit causes the path of a cgroup to be sent.
         sys::wait(fork(|| ()));
         std::thread::sleep(Duration::from_millis(300));
         vec![sys::open_path("/nowhere/again")]

@@ -1,4 +1,4 @@
-//! How processes end, compared with what waitpid(2) says.
+//! The ends of processes, compared with the status from waitpid(2).
 
 use crate::sys::{self, Actor, Status, c};
 use crate::traced::{Dir, Run, Traced, alone, n, not_checked};
@@ -7,23 +7,23 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// `SIGRTMIN+3` as kill(1) counts, whichever C library the tests are linked to: each keeps other signals to itself.
+/// `SIGRTMIN+3` as kill(1) counts. The number is fixed because C libraries reserve different signals for themselves.
 const REAL_TIME: i32 = 37;
 
 /// Ends the calling thread only.
 fn exit_thread(code: i32) -> ! {
-    // SAFETY: an integer; does not return.
+    // SAFETY: exit takes an integer, and ends only the calling thread.
     unsafe { libc::syscall(libc::SYS_exit, code) };
     unreachable!("exit does not return");
 }
 
-/// Ends the process at once.
+/// Ends the process immediately.
 fn exit_process(code: i32) -> ! {
-    // SAFETY: an integer; does not return.
+    // SAFETY: _exit takes an integer and runs no code of this process.
     unsafe { libc::_exit(code) }
 }
 
-/// A process that was watched: its id, how it ended, how long it took from before its fork to its end.
+/// A process that was watched: its id, its status, and the time from before its fork to its end.
 struct Ended {
     pid: i32,
     status: Status,
@@ -39,7 +39,7 @@ fn watch(act: impl FnOnce() -> Vec<i64>) -> Ended {
     Ended { pid, status, within: began.elapsed() }
 }
 
-/// The one exit of a process says what waitpid said.
+/// Checks that the only exit event of a process matches the status from waitpid.
 fn check_exit(run: &Run, ended: &Ended) -> Value {
     let exit = run.one("exit", ended.pid, |_| true);
     assert_eq!(exit["exit_code"].as_i64().map(|c| c as i32), ended.status.code(), "{exit}");
@@ -85,7 +85,8 @@ fn signals_and_core_dumps_are_those_of_wait() {
         let place = c(dir.at(""));
         watch(move || {
             let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-            // SAFETY: a C string, a place for the limit, and integers; the signal ends this child.
+            // SAFETY: the path is a C string and `limit` a valid rlimit; both outlive the calls. The signal ends this
+            // child.
             unsafe {
                 libc::chdir(place.as_ptr());
                 libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
@@ -191,7 +192,7 @@ fn an_exec_by_a_thread_that_is_not_the_leader_keeps_the_process() {
             let path = c("/bin/sh");
             let args = [c("sh"), c("-c"), c("exit 9")];
             let argv = [args[0].as_ptr(), args[1].as_ptr(), args[2].as_ptr(), std::ptr::null()];
-            // SAFETY: C strings and a null-terminated list of them, all alive.
+            // SAFETY: the path and the arguments are C strings, the list ends with null, and all outlive the call.
             unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
         });
         loop {
@@ -233,7 +234,7 @@ fn an_exec_by_the_leader_has_no_other_thread() {
 struct Memory(String);
 
 impl Memory {
-    /// `None` where there is no such hierarchy, or nothing may be made in it.
+    /// `None` if there is no such hierarchy, or no cgroup can be created in it.
     fn limited_to(bytes: u64) -> Option<Memory> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
         mounts.lines().find_map(|line| {
@@ -257,7 +258,7 @@ impl Drop for Memory {
     }
 }
 
-/// A process id that one process after another has, while other processes come and go: each of them starts and ends once.
+/// Several processes have the same id one after the other while other processes run. Each starts and ends once.
 #[test]
 fn processes_that_reuse_an_id_are_distinguished() {
     let _alone = alone();
@@ -277,7 +278,7 @@ fn processes_that_reuse_an_id_are_distinguished() {
         for time in 0..TIMES {
             match sys::fork_with_id(first, || exit_process(time % 100)) {
                 Ok(child) => told.push(i64::from(sys::wait(child).0)),
-                // Another process may have the id.
+                // Another process has the id.
                 Err(libc::EEXIST) => {}
                 Err(error) => return vec![-i64::from(error)],
             }
@@ -295,7 +296,7 @@ fn processes_that_reuse_an_id_are_distinguished() {
     let pid = statuses[0];
     let ends: Vec<Value> = run.lines().filter(|e| e["kind"] == "exit" && e["pid"] == pid).collect();
     let codes: Vec<i64> = ends.iter().map(|e| e["exit_code"].as_i64().expect("not killed") << 8).collect();
-    // A process of the crowd may have had the id too.
+    // A process of the crowd may also have had the id.
     let mut missing = statuses[1..].to_vec();
     for code in &codes {
         if let Some(at) = missing.iter().position(|status| status == code) {

@@ -1,10 +1,10 @@
-//! Filters: of what a run without any shows, one with a filter shows exactly what satisfies it.
+//! Filters: a run with a filter shows exactly those events of an unfiltered run that match.
 
 use crate::sys::{self, Actor, NOBODY, Status};
 use crate::traced::{Dir, Run, Traced, alone, n, tracetui};
 use serde_json::Value;
 
-/// Two processes that do the same under different names and users, and end differently.
+/// Two processes that do the same with different names and users, and end differently.
 struct Cast {
     dir: Dir,
     /// `tt-alpha`, root, exits with 0.
@@ -27,7 +27,7 @@ impl Cast {
         [self.alpha.pid, self.beta.pid]
     }
 
-    /// One after the other: of two at once, two tracers may see different ones first.
+    /// Runs them one after the other. If they ran at once, the two tracers might see them in different orders.
     fn act(mut self) -> Dir {
         self.alpha.go();
         assert_eq!(self.alpha.end().0.code(), Some(0));
@@ -39,18 +39,18 @@ impl Cast {
 
 fn act(dir: &str, comm: &[u8], uid: u32, code: i32) -> Vec<i64> {
     sys::set_comm(comm);
-    // SAFETY: integers only. The system call itself: glibc's wrapper would signal to other threads.
+    // SAFETY: setresuid takes integers only. It is called directly because glibc's wrapper would signal other threads.
     unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
     sys::close(sys::open_path(&format!("{dir}there")));
     sys::open_path(&format!("{dir}missing"));
     if code != 0 {
-        // SAFETY: ends this child.
+        // SAFETY: _exit takes an integer and ends this child.
         unsafe { libc::_exit(code) };
     }
     vec![]
 }
 
-/// What tells an event apart in two runs; its time is not the same in both.
+/// The fields that identify an event in two runs. Times differ between the runs.
 fn essence(event: &Value) -> Value {
     let keys = ["kind", "pid", "tid", "comm", "uid", "path", "abs_path", "ret", "exit_code", "signal", "start_ns"];
     keys.iter().map(|key| event[key].clone()).collect()
@@ -61,7 +61,7 @@ fn cast_events(run: &Run, pids: &[i32], holds: impl Fn(&Value) -> bool) -> Vec<V
     run.lines().filter(|e| of_cast(e) && holds(e)).map(|e| essence(&e)).collect()
 }
 
-/// Runs without a filter and with one side by side; `{alpha}` and `{beta}` in arguments stand for the cast's pids.
+/// Traces without a filter and with one at once. In `args`, `{alpha}` and `{beta}` stand for the pids of the cast.
 fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
     let _alone = alone();
     let cast = Cast::new();
@@ -81,7 +81,7 @@ fn check_filter(args: &[&str], holds: impl Fn(&Value) -> bool) {
     let (expected, shown) = (cast_events(&all, &pids, &holds), cast_events(&some, &pids, |_| true));
     assert_eq!(cast_events(&all, &pids, |_| true).len(), 6, "two opens and an exit each");
     assert_eq!(shown, expected, "{args:?}");
-    // A kind that is not asked for is not looked at, so not seen.
+    // Events of kinds that are not requested are not counted as seen.
     let looked_at = |e: &Value| n(&account["kinds"][e["kind"].as_str().expect("a kind")]["seen"]) > 0;
     let hidden = cast_events(&all, &pids, |e| looked_at(e) && !holds(e)).len();
     assert!(n(&account["filtered"]) >= hidden as u64, "{args:?}: {account}");
@@ -101,7 +101,7 @@ fn failed(event: &Value) -> bool {
 fn pid_lets_only_that_process_through() {
     let pid = |e: &Value, of: &Value| e["pid"] == *of;
     let first: std::cell::OnceCell<Value> = std::cell::OnceCell::new();
-    // All that is shown is of one process, and of the cast it is alpha: comm after its start is its name.
+    // All shown events are of one process, which is alpha: its events after the start have its name.
     check_filter(&["--pid", "{alpha}"], |e| {
         pid(e, first.get_or_init(|| e["pid"].clone())) && is(e, "comm", &["tt-alpha"])
     });
@@ -183,7 +183,8 @@ fn a_bad_filter_names_the_place() {
 
 #[test]
 fn the_status_of_a_filtered_process_is_not_mistaken() {
-    // A process of another name takes part of the pid filter's work: only its own events are shown, none of its children's.
+    // A process of another name does part of the work. Only the events of the filtered process are shown, and none of
+    // its child.
     let _alone = alone();
     let mut parent = Actor::new(|| {
         let child = Actor::new(|| vec![sys::open_path("/nowhere/child")]);

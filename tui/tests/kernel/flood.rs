@@ -1,5 +1,5 @@
-//! Floods by one user, under which the others' events must not go missing: the half of the ring that is kept for small facts
-//! is not to be had by large arguments.
+//! Floods by one user, during which no event of others may be lost. Half of the ring is reserved for small records, and
+//! large arguments cannot occupy it.
 
 use crate::sys::NOBODY;
 use crate::traced::{KINDS, Traced, alone, emulated, n};
@@ -10,19 +10,20 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Loops that nobody runs.
+/// The number of loops that run programs as nobody.
 const LOOPS: usize = 12;
-/// Programs that root starts meanwhile.
+/// The number of programs that root starts in the meantime.
 const OURS: usize = 40;
-/// The longest argument that the kernel takes (`MAX_ARG_STRLEN`), with its NUL.
+/// The maximum size of an argument in bytes (`MAX_ARG_STRLEN`), including its NUL.
 const LONGEST: usize = 128 << 10;
 
-/// How long it lasts.
+/// The duration of a flood.
 fn duration() -> Duration {
     Duration::from_secs(if emulated() { 20 } else { 8 })
 }
 
-/// `/bin/true` of nobody with these arguments, again and again until the time is over; how often it ran.
+/// Runs `/bin/true` as nobody with these arguments until the time is over. Returns the number of runs, and the
+/// arguments of the programs of root.
 fn flood(args: &[String]) -> (usize, Vec<String>) {
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let ours = std::thread::scope(|scope| {
@@ -51,7 +52,7 @@ fn flood(args: &[String]) -> (usize, Vec<String>) {
     (count.into_inner(), ours)
 }
 
-/// What a reader finds who keeps no line of nobody's.
+/// The lines that were found. The lines of nobody's programs are only counted.
 #[derive(Default)]
 struct Found {
     ours: Vec<Value>,
@@ -59,7 +60,7 @@ struct Found {
     cut: u64,
 }
 
-/// Reads lines as they come, and keeps the execs of `tracetui-flood-N`. A line of 2 MiB is read, looked at and forgotten.
+/// Reads lines as they arrive, and keeps the execs of `tracetui-flood-N`. A line of 2 MiB is checked and dropped.
 fn read(stdout: ChildStdout) -> Found {
     let mut found = Found::default();
     let mut reader = BufReader::with_capacity(1 << 20, stdout);
@@ -74,7 +75,7 @@ fn read(stdout: ChildStdout) -> Found {
             continue;
         }
         found.execs += 1;
-        // What follows the arguments is short.
+        // The fields after the arguments are short.
         found.cut += u64::from(has("\"cut\":true", &line[line.len().saturating_sub(1024)..]));
         if line.len() < 4096 && has("tracetui-flood-", &line) {
             found.ours.push(serde_json::from_slice(&line).expect("JSON"));
@@ -83,7 +84,7 @@ fn read(stdout: ChildStdout) -> Found {
     found
 }
 
-/// Runs a flood, and checks that every small event is there.
+/// Runs a flood, and checks that every small event was delivered.
 fn nothing_small_is_pushed_out(args: &[String]) {
     let _alone = alone();
     let args_of = |kinds: &str| vec!["--kind".to_owned(), kinds.to_owned()];

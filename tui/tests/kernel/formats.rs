@@ -1,10 +1,10 @@
-//! Text and CSV: that they can be read back.
+//! Text and CSV output can be parsed.
 
 use crate::sys;
 use crate::traced::{Dir, Traced, alone};
 use serde_json::Value;
 
-/// Events whose values want quoting, and more than one kind.
+/// Events of several kinds, with values that must be quoted.
 fn act(dir: &Dir) -> usize {
     let names = ["plain", "comma,", "\"quoted\"", "line\nend", "carriage\r\nreturn"];
     names.iter().for_each(|name| sys::close(sys::open_path(&dir.at(name))));
@@ -12,7 +12,7 @@ fn act(dir: &Dir) -> usize {
     names.len()
 }
 
-/// Rows of RFC 4180, the header among them.
+/// The rows of a CSV file (RFC 4180), including the header.
 fn rows(csv: &[u8]) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(csv);
     reader.deserialize().collect::<Result<_, _>>().expect("CSV in UTF-8, rows of one length")

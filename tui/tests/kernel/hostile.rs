@@ -1,4 +1,4 @@
-//! Names made to break a terminal, a parser or a probe: whole in JSON, harmless in text.
+//! Names that can break a terminal, a parser or a probe. They are complete in JSON and escaped in text.
 
 use crate::sys::{self, Actor, Pages, c, page};
 use crate::traced::{Dir, Traced, alone, n};
@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// Parts of names: escape sequences, line ends, quotes, bytes that are no UTF-8, marks that turn text round, nothing to
-/// see. None holds a slash or NUL, so each can be a file's name.
+/// Parts of names: escape sequences, line ends, quotes, invalid UTF-8, marks for right-to-left text, invisible
+/// characters. None contains a slash or NUL, so each is a valid file name.
 const HOSTILE: [&[u8]; 14] = [
     b"\x1b[2J\x1b[1;1H",
     b"\x1b]0;title\x07",
@@ -27,7 +27,7 @@ const HOSTILE: [&[u8]; 14] = [
     "\u{1f600} wide \u{4e2d}\u{6587} e\u{301}".as_bytes(),
 ];
 
-/// A text field that holds these bytes: as they are, or replaced where they are no UTF-8, with the whole in hex beside.
+/// Checks that a text field contains these bytes. Invalid UTF-8 is replaced, and the whole is then also given in hex.
 fn check_text(event: &Value, field: &str, bytes: &[u8]) {
     assert_eq!(event[field], String::from_utf8_lossy(bytes).as_ref(), "{field} of {event}");
     let hex = if std::str::from_utf8(bytes).is_ok() { Value::Null } else { hex(bytes).into() };
@@ -38,7 +38,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Opens every hostile name in a directory: the odd ones are there.
+/// Opens every hostile name in a directory. Those with odd indices are created.
 fn open_hostile(dir: &Dir) -> Vec<(Vec<u8>, i64)> {
     let mut opened = Vec::new();
     for (number, name) in HOSTILE.iter().enumerate() {
@@ -108,7 +108,7 @@ fn hostile_arguments_file_names_and_thread_names_come_out_whole_in_json() {
     }
 }
 
-/// The arguments, and in hex those that are no UTF-8.
+/// Checks the arguments, and the hex form of those that are not UTF-8.
 fn check_argv(exec: &Value, argv: &[&[u8]]) {
     let lossy: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
     assert_eq!(exec["argv"], serde_json::json!(lossy), "{exec}");
@@ -139,7 +139,7 @@ fn text_output_is_free_of_control_bidi_and_zero_width_characters() {
     assert_eq!(lines, opened.len(), "one line an open, whatever its name holds");
 }
 
-/// Characters that turn text round or cannot be seen.
+/// Characters that are invisible or change the direction of text.
 fn invisible(ch: char) -> bool {
     matches!(ch, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
@@ -173,13 +173,13 @@ fn the_longest_path_is_whole_and_a_longer_one_is_named_so() {
     assert_eq!(n(&account["cut"]), 1, "{account}");
 }
 
-/// Directories with the longest names, and a file whose whole path has 4095 bytes.
+/// Creates directories with the longest names, and a file whose whole path has 4095 bytes.
 fn deepest(dir: &Dir) -> String {
     let mut path = dir.at("deep");
     while path.len() < 4095 {
         std::fs::create_dir(&path).expect("a directory");
         let left = 4095 - path.len() - 1;
-        // The last but one leaves room for a slash and a name.
+        // The last but one directory leaves room for a slash and a name.
         let name = if left <= 255 { left } else { 255.min(left - 2) };
         path = format!("{path}/{}", "d".repeat(name));
     }
@@ -258,7 +258,7 @@ fn empty_arguments_are_arguments() {
 #[test]
 fn megabytes_of_arguments_are_whole() {
     let _alone = alone();
-    // A quarter of the stack's limit of 8 MiB is what the kernel takes, its pointers and the environment included.
+    // The kernel accepts a quarter of the stack limit of 8 MiB, including pointers and the environment.
     let argv: Vec<String> =
         (0..16).map(|i| char::from(b'a' + i).to_string().repeat(124_000 + usize::from(i))).collect();
     let Some(traced) = Traced::start(&["--kind", "exec"]) else { return };
@@ -287,7 +287,7 @@ fn arguments_that_do_not_fit_the_ring_are_cut_and_say_so() {
     let run = traced.stop();
     let account = run.check();
     let exec = run.one("exec", child.id() as i32, |_| true);
-    // Of the two tracepoints one tells the number.
+    // Only one of the two tracepoints provides the number of arguments.
     assert!(exec["argc"] == argv.len() + 1 || exec["argc_why"] == "no_field", "{}", exec["argc_why"]);
     assert_eq!(exec["cut"], true, "1.9 MiB went through 64 KiB?");
     assert_eq!((n(&account["cut"]), n(&account["kinds"]["exec"]["lost"]["ring"])), (1, 0), "{account}");

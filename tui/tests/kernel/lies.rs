@@ -1,4 +1,4 @@
-//! Opens made so that a careless look at them shows what never was: another file, another name, a result of no call.
+//! Opens that a careless probe would report with a wrong file, a wrong name, or the result of no call.
 
 use crate::arch;
 use crate::sys::{self, Actor, Pages, c};
@@ -18,7 +18,7 @@ fn trace(kinds: &str, act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i
     Some((run, pid, numbers))
 }
 
-/// Makes seccomp answer openat(2) and execve(2) by SIGSYS, which a handler ignores.
+/// Makes seccomp answer openat(2) and execve(2) with SIGSYS, for which a handler does nothing.
 fn trap_openat_and_execve() {
     extern "C" fn nothing(_: i32) {}
     let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -31,7 +31,7 @@ fn trap_openat_and_execve() {
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: a handler that does nothing, and a program that outlives the call.
+    // SAFETY: the handler does nothing, and the filter outlives the call.
     unsafe {
         libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t);
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
@@ -40,8 +40,8 @@ fn trap_openat_and_execve() {
     }
 }
 
-/// In the register for the result, a call that seccomp answers by a signal leaves its number on x86-64, and its first
-/// argument on aarch64. Either may be the number of a descriptor, and AT_FDCWD looks like an error.
+/// After a call that seccomp answers with a signal, the result register contains the number of the call on x86-64, and
+/// its first argument on aarch64. Either may be the number of a descriptor, and AT_FDCWD looks like an error.
 #[test]
 fn a_call_that_seccomp_traps_is_no_open() {
     let _alone = alone();
@@ -53,7 +53,7 @@ fn a_call_that_seccomp_traps_is_no_open() {
         assert_eq!(sys::dup2(fd as u64, libc::SYS_openat as u64), libc::SYS_openat);
         trap_openat_and_execve();
         let path = c(to_open);
-        // The path is absolute, so that the first argument can be anything.
+        // The path is absolute, so the first argument can have any value.
         for first in [libc::SYS_openat as i32, libc::AT_FDCWD] {
             sys::openat(first, &path, libc::O_RDONLY, 0);
         }
@@ -64,13 +64,12 @@ fn a_call_that_seccomp_traps_is_no_open() {
     assert_eq!((&event["via"], &event["ret"]), (&"openat2".into(), &rets[0].into()), "{event}");
 }
 
-/// See above: the first argument of execve(2) is an address, whose lower half may look like an error.
-/// A process can make an open that succeeds look like one that seccomp trapped: SIGSYS comes in the middle of it, from an
-/// inotify watch, and the descriptor equals the call's number (aarch64: its first argument).
+/// A process can make a successful open look like one that seccomp trapped. SIGSYS, from an inotify watch, arrives
+/// during the call, and the descriptor equals the number of the call (aarch64: its first argument).
 #[test]
 fn an_open_that_looks_trapped_is_shown() {
     extern "C" fn nothing(_: i32) {}
-    /// fcntl(2).
+    /// The command of fcntl(2) that selects the signal.
     const F_SETSIG: i32 = 10;
     const TIMES: usize = 20;
     let _alone = alone();
@@ -82,7 +81,7 @@ fn an_open_that_looks_trapped_is_shown() {
         let wanted = libc::SYS_openat as i32;
         let allow = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }];
         let program = libc::sock_fprog { len: 1, filter: allow.as_ptr().cast_mut() };
-        // SAFETY: a handler that does nothing, values that outlive the calls, and descriptors of this child's own.
+        // SAFETY: the handler does nothing, the values outlive the calls, and all descriptors belong to this child.
         unsafe {
             libc::signal(libc::SIGSYS, nothing as *const () as libc::sighandler_t);
             let watch = libc::inotify_init1(libc::IN_NONBLOCK);
@@ -113,9 +112,11 @@ fn an_open_that_looks_trapped_is_shown() {
     assert_eq!(shown, TIMES, "{}", run.account());
 }
 
+/// As for openat(2), the result register contains the first argument on aarch64. For execve(2) that is an address, and its
+/// lower half may look like an error.
 #[test]
 fn a_call_that_seccomp_traps_is_no_failed_exec() {
-    /// Ends at a border that pages of every size have.
+    /// The mapping ends at an address that is a page boundary for every page size.
     const NEAR: usize = 0x20_ffff_0000;
     const LEN: usize = 0x1_0000;
     let _alone = alone();
@@ -133,7 +134,7 @@ fn a_call_that_seccomp_traps_is_no_failed_exec() {
     assert_eq!((rets[0], &event["ret"]), ((-libc::ENOENT).into(), &rets[0].into()), "by execveat: {event}");
 }
 
-/// 64-bit code may call through the 32-bit table with anything in the upper halves of the registers.
+/// 64-bit code can make calls of the 32-bit table with any values in the upper halves of the registers.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
@@ -153,7 +154,7 @@ fn the_kernel_sees_half_of_the_registers_of_a_32_bit_call() {
     assert_eq!((&event["abs_path"], &event["flags"]), (&path.into(), &"O_RDONLY".into()), "{event}");
 }
 
-/// A directory that changes its name all the time, between a short and a long one: never does a third one show.
+/// A directory is renamed all the time between a short and a long name. No other name may be shown.
 #[test]
 fn a_name_that_changes_is_one_or_the_other() {
     const OPENS: usize = 30_000;
@@ -193,13 +194,13 @@ fn a_name_that_changes_is_one_or_the_other() {
     assert!(told > opened.len() / 2, "{told} of {} have a path", opened.len());
 }
 
-/// Namespaces and pidfds are files without a name: they are not the root directory.
+/// Namespaces and pidfds are files without a path. They must not be shown as the root directory.
 #[test]
 fn a_file_without_a_name_is_not_called_root() {
     let _alone = alone();
     let acted = trace("open,exit", || {
         let mut ends = [0; 2];
-        // SAFETY: a place for two descriptors.
+        // SAFETY: `ends` has room for the two descriptors.
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
         vec![sys::open_path("/proc/self/ns/mnt"), sys::open_path(&format!("/proc/self/fd/{}", ends[0]))]
     });
@@ -211,7 +212,7 @@ fn a_file_without_a_name_is_not_called_root() {
     }
 }
 
-/// Who left its root by a descriptor still has that root.
+/// A process that left its root by a descriptor still has that root.
 #[test]
 fn an_open_outside_of_the_root_does_not_deny_the_root() {
     let _alone = alone();
@@ -220,7 +221,7 @@ fn an_open_outside_of_the_root_does_not_deny_the_root() {
     let place = dir.at("");
     let acted = trace("open,exit", move || {
         let there = std::fs::File::open(place).expect("a directory");
-        // SAFETY: a C string.
+        // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
         vec![sys::openat(there.as_raw_fd(), c"outside", libc::O_RDONLY, 0)]
     });
@@ -231,7 +232,7 @@ fn an_open_outside_of_the_root_does_not_deny_the_root() {
     assert!(event["root"].is_null() && event.get("root_why").is_some(), "{event}");
 }
 
-/// A program whose file is gone, started where no directory is any more.
+/// A program whose file was deleted, started in a directory that was deleted.
 #[test]
 fn what_was_deleted_is_said_to_be() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! What only the library offers: another capture filter while events flow, a tree with little room, the exact starts of
-//! processes that are older than the trace.
+//! Functions that only the library offers: changes of the capture filter while events are captured, a tree with little
+//! room, the exact starts of processes that are older than the trace.
 
 use crate::sys::{self, Actor, NOBODY};
 use crate::traced::{Traced, alone, cannot_run, may_trace, n, not_checked};
@@ -22,17 +22,17 @@ use tracetui::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, Way};
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 
-/// Longer than anything takes, also on an emulated machine.
+/// Longer than any operation takes, also on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The filter that these options make.
+/// The capture filter for these options.
 fn filter(options: FilterOptions) -> CaptureFilter {
     let kind = if options.kind.is_empty() { vec!["open".to_owned()] } else { options.kind.clone() };
     let options = FilterOptions { kind, ..options };
     options.compile(&filter::NoNames).expect("a good filter").capture
 }
 
-/// The probes for opens, with this filter; `None`, and said why, when they cannot be had.
+/// The probes for opens, with this filter; `None`, with a message, if they cannot be started.
 fn start(capture: CaptureFilter, tree_size: u32) -> Option<Live> {
     start_by(Way::Auto, KindSet::of(&[Kind::Open, Kind::Exit]), capture, tree_size)
 }
@@ -57,7 +57,7 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
     }
 }
 
-/// How often each path was opened, by the frames that waited in the ring.
+/// The number of opens of each path, according to the frames in the ring.
 fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     let mut batch = Batch::default();
     while live.drain(&mut batch, 1 << 20) {}
@@ -70,7 +70,7 @@ fn paths(live: &mut Live) -> BTreeMap<String, u64> {
     paths
 }
 
-/// The programs and links that this process holds, by the kernel's numbers.
+/// The ids of the programs and links that this process holds.
 fn programs_and_links() -> BTreeSet<String> {
     let infos = std::fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
     let texts: Vec<String> = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok()).collect();
@@ -79,7 +79,7 @@ fn programs_and_links() -> BTreeSet<String> {
     ids.map(str::to_owned).collect()
 }
 
-/// What all counted of opens: wanted, filtered.
+/// The sums of the counters `wanted` and `filtered` for opens.
 fn opens_counted(live: &Live) -> (u64, u64) {
     let slots = Slot::of_kind(Kind::Open);
     let cpus = live.counters().expect("readable");
@@ -87,28 +87,28 @@ fn opens_counted(live: &Live) -> (u64, u64) {
     slots.flat_map(of).fold((0, 0), |(wanted, filtered), c| (wanted + c.wanted, filtered + c.filtered))
 }
 
-/// Who opens files all the time.
+/// The processes that open files all the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Who {
     /// The root of a tree.
     Root,
     /// Its child, older than the trace.
     Child,
-    /// Its grandchild, born while the trace runs, and an orphan since then.
+    /// Its grandchild, forked during the trace and orphaned at once.
     Orphan,
-    /// The root of another tree, in a cgroup of its own where there are any.
+    /// The root of another tree, in its own cgroup if possible.
     Other,
-    /// In no tree, nobody's.
+    /// In no tree, and run by nobody.
     Stranger,
 }
 
 use Who::{Child, Orphan, Other, Root, Stranger};
 const ALL: [Who; 5] = [Root, Child, Orphan, Other, Stranger];
 
-/// In the odd phases a filter is in force, in the even ones it changes; the first is before the trace.
+/// A filter is in force in the odd phases, and changes in the even ones. The first phase is before the trace.
 const PHASES: usize = 32;
 
-/// What the processes share: the phase, and how often each opened its file in each.
+/// The data that the processes share: the phase, and the number of opens of each process in each phase.
 #[derive(Clone, Copy)]
 struct Stage(Shared);
 
@@ -125,14 +125,14 @@ impl Stage {
         format!("/nowhere/{who:?} in phase {phase}")
     }
 
-    /// Opens a file for as long as the stage is there, and says so after each.
+    /// Opens files until the end, and counts each open.
     fn act(&self, who: Who) {
         sys::set_comm(format!("tt-{who:?}").as_bytes());
         while self.act_once(who) {}
     }
 
     fn act_once(&self, who: Who) -> bool {
-        // A test that was killed leaves nobody behind.
+        // If the test was killed, its processes end too.
         let alive = self.phase() != END && self.0.at(LAST_SIGN).load(SeqCst).abs_diff(seconds()) < 60;
         if alive {
             let phase = self.phase();
@@ -143,7 +143,8 @@ impl Stage {
         alive
     }
 
-    /// Begins a phase, and waits until each has opened its file in it so often that none opens the last phase's any more.
+    /// Begins a phase, and waits until each process has opened its file ten times. After that no process opens the file
+    /// of the previous phase.
     fn begin(&self, phase: usize, who: &[Who]) {
         self.0.at(LAST_SIGN).store(seconds(), SeqCst);
         self.0.at(0).store(phase as u64, SeqCst);
@@ -161,29 +162,29 @@ impl Drop for Curtain {
     }
 }
 
-/// Ends the play, however the test ends.
+/// Ends the processes when dropped, even if the test fails.
 struct Curtain(Stage);
 
 const END: u64 = u64::MAX;
-/// Where the test says that it still runs.
+/// The place at which the test reports that it still runs.
 const LAST_SIGN: usize = 500;
 
-/// Where the root says which number its child has.
+/// The place at which the root reports the id of its child.
 const CHILD: usize = 501;
 
 fn seconds() -> u64 {
     boot_ns() / 1_000_000_000
 }
 
-/// CLOCK_BOOTTIME.
+/// CLOCK_BOOTTIME in nanoseconds.
 fn boot_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a place for the time.
+    // SAFETY: `time` is a live local to which clock_gettime(2) writes.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) }, 0);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Forks twice, so that what `act` runs in loses its parent at once.
+/// Forks twice, so that the process that runs `act` loses its parent at once.
 fn fork_orphan(act: impl FnOnce()) {
     sys::wait(fork(|| {
         fork(act);
@@ -206,7 +207,7 @@ fn another_filter_takes_force_while_events_flow() {
         while stage.phase() == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        // Born, and an orphan, under the first filter.
+        // Forked and orphaned under the first filter.
         fork_orphan(|| stage.act(Orphan));
         stage.act(Root);
         sys::wait(child);
@@ -220,7 +221,7 @@ fn another_filter_takes_force_while_events_flow() {
         vec![]
     });
     let mut stranger = Actor::new(move || {
-        // SAFETY: integers only.
+        // SAFETY: setresuid takes integers only.
         unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
         stage.act(Stranger);
         vec![]
@@ -238,12 +239,12 @@ fn another_filter_takes_force_while_events_flow() {
     let list = |items: &[&String]| items.iter().map(|item| (*item).clone()).collect::<Vec<_>>();
     let tree = |roots: &[&String]| FilterOptions { tree: list(roots), ..FilterOptions::default() };
     let none = FilterOptions::default;
-    // What is asked for, and who satisfies it.
+    // The filters, and the processes whose events they pass.
     let mut filters = vec![
         (tree(&[&root_pid]), vec![Root, Child, Orphan]),
-        // The orphan is in by its root, though /proc knows nothing of that any more.
+        // The orphan is in the tree because of its root, which /proc no longer shows.
         (tree(&[&root_pid, &other_pid]), vec![Root, Child, Orphan, Other]),
-        // A tree within the tree, and out of it again.
+        // A tree within the tree is added, and then removed.
         (tree(&[&root_pid, &child]), vec![Root, Child, Orphan]),
         (tree(&[&root_pid]), vec![Root, Child, Orphan]),
         (tree(&[&other_pid]), vec![Other]),
@@ -277,7 +278,7 @@ fn another_filter_takes_force_while_events_flow() {
         take(&mut live);
     }
     assert_eq!(programs_and_links(), programs, "nothing was loaded or attached anew");
-    // Into the next phase, so that nobody is on the way in the last one that counts.
+    // Starts another phase, so that no process is still in the last one that counts.
     stage.begin(2 * filters.len(), &ALL);
     stage.0.at(0).store(END, SeqCst);
     for actor in [root, other, stranger] {
@@ -300,7 +301,7 @@ fn another_filter_takes_force_while_events_flow() {
                 filters[i - 1].0
             );
         }
-        // Each opened at least ten times.
+        // Each process opened its file at least ten times.
         let rejected =
             ALL.iter().filter(|who| !wanted.contains(who) && !in_the_roots_cgroup(**who, options)).count() as u64;
         let asked = options.kind.is_empty();
@@ -309,7 +310,7 @@ fn another_filter_takes_force_while_events_flow() {
     }
 }
 
-/// Whether user space has to look at it: the number of the v2 hierarchy's root does not tell a cgroup's path.
+/// Whether user space must decide: the id of the v2 hierarchy's root does not determine a path.
 fn in_the_roots_cgroup(who: Who, options: &FilterOptions) -> bool {
     !options.cgroup.is_empty() && who != Other
 }
@@ -321,15 +322,15 @@ fn a_tree_without_room_says_so() {
     const BORN: usize = 20;
     let root = Actor::new(|| {
         let mut wire = [0; 2];
-        // SAFETY: a place for two descriptors.
+        // SAFETY: `wire` has room for the two descriptors.
         unsafe { libc::pipe(wire.as_mut_ptr()) };
         let children: Vec<i32> = (0..BORN)
             .map(|number| {
                 fork(|| {
                     sys::open_path(&format!("/nowhere/child {number}"));
-                    // Lives until its parent lets go of the pipe.
+                    // The child lives until its parent closes the pipe.
                     sys::close(wire[1].into());
-                    // SAFETY: a place for a byte.
+                    // SAFETY: `wire` has room for the byte.
                     unsafe { libc::read(wire[0], (&raw mut wire).cast(), 1) };
                 })
             })
@@ -338,7 +339,7 @@ fn a_tree_without_room_says_so() {
         for child in children {
             sys::wait(child);
         }
-        // There is room again.
+        // There is room again for a child.
         sys::wait(fork(|| {
             sys::open_path("/nowhere/late child");
         }));
@@ -358,7 +359,7 @@ fn a_tree_without_room_says_so() {
     assert!(account.kind(Kind::Open).filtered as usize >= BORN - shown, "what they do is filtered: {account:?}");
 }
 
-/// The opens in `/nowhere` that the frames show.
+/// The opens in `/nowhere` in the frames.
 fn opened_nowhere(live: &mut Live) -> Vec<String> {
     let all = paths(live).into_iter().filter(|(path, _)| path.starts_with("/nowhere/"));
     all.flat_map(|(path, times)| std::iter::repeat_n(path, times as usize)).collect()
@@ -381,10 +382,10 @@ fn a_root_stays_the_process_that_it_was_under_another_filter() {
     };
     let Some(mut live) = start(tree(&[&root]), MAX_TREE) else { return };
     reused.act();
-    // The id is another process's by now.
+    // The id now denotes another process.
     live.set_capture(&tree(&[&root, &own]), &[]).expect("the kernel takes it");
     live.set_capture(&tree(&[&root]), &[]).expect("the kernel takes it");
-    // Beyond what pid_max can be.
+    // Larger than any pid_max.
     let nobody = "4194304".to_owned();
     let refused = live.set_capture(&tree(&[&nobody]), &[]).expect_err("there is no such process");
     assert_eq!(refused.to_string(), "--tree 4194304: no such process");
@@ -405,12 +406,13 @@ fn an_id_names_the_process_that_has_it_when_the_filter_is_set() {
     live.detach();
     let opened = opened_nowhere(&mut live);
     let late: &[&str] = if really { &["/nowhere/impostor", "/nowhere/impostor's child"] } else { &[] };
-    // Before, all of it descended from this process.
+    // Until then all events were by descendants of this process.
     assert_eq!(opened.iter().filter(|path| path.contains("late")).count(), 0, "{opened:?}");
     assert_eq!(opened.iter().filter(|path| path.contains("impostor")).collect::<Vec<_>>(), late);
 }
 
-/// In another pid namespace the iterator does not show all processes. The /proc here does, with starts to the clock tick.
+/// In another pid namespace the iterator does not list all processes. The /proc of this namespace does, with starts in
+/// clock ticks.
 #[test]
 fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
     let _alone = alone();
@@ -462,9 +464,9 @@ fn a_tree_is_its_processes_also_where_starts_are_known_to_the_tick() {
 /// A process that is older than the trace.
 struct Elder {
     actor: Actor,
-    /// CLOCK_BOOTTIME before its fork and after it.
+    /// CLOCK_BOOTTIME in nanoseconds before and after its fork.
     born: [u64; 2],
-    /// Field 22 of /proc/PID/stat.
+    /// Field 22 of /proc/PID/stat: the start in clock ticks.
     start_ticks: u64,
 }
 
@@ -477,14 +479,14 @@ impl Elder {
         Elder { actor, born, start_ticks }
     }
 
-    /// Whether this is when it started, to the nanosecond as far as that can be known.
+    /// Checks the start of the process: between the two times, and in the same tick as in /proc.
     fn check(&self, start_ns: u64) {
         assert!((self.born[0]..=self.born[1]).contains(&start_ns), "born within {:?}, not {start_ns}", self.born);
         assert_eq!(start_ns / tick_ns(), self.start_ticks, "as /proc has it, in ticks");
     }
 }
 
-/// Field 22 of /proc/PID/stat.
+/// Field 22 of /proc/PID/stat: the start in clock ticks.
 fn start_ticks(pid: i32) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
@@ -492,14 +494,14 @@ fn start_ticks(pid: i32) -> Option<u64> {
 }
 
 fn tick_ns() -> u64 {
-    // SAFETY: an integer only.
+    // SAFETY: sysconf(3) takes an integer.
     1_000_000_000 / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64
 }
 
 #[test]
 fn starts_before_the_trace_are_exact() {
     let _alone = alone();
-    // At different places of a tick; one becomes another program before it ends.
+    // The processes start at different offsets within a tick. One executes another program before it ends.
     let mut elders: Vec<Elder> = (0..6)
         .map(|number| {
             std::thread::sleep(Duration::from_micros(3_700 * number));
@@ -507,7 +509,7 @@ fn starts_before_the_trace_are_exact() {
         })
         .collect();
     elders.push(Elder::new(|| {
-        // SAFETY: replaces this child; the arguments are C strings that end with null.
+        // SAFETY: the path and the arguments are C strings, and the list ends with null. The call replaces this child.
         unsafe { libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>()) };
         vec![]
     }));
@@ -521,7 +523,7 @@ fn starts_before_the_trace_are_exact() {
         let pid = elder.actor.pid as u32;
         elder.check(*starts.get(&pid).unwrap_or_else(|| panic!("{pid} is listed among {}", starts.len())));
     }
-    // Everybody else: as /proc has it, unless the number is another process's by now.
+    // The starts of all other processes are those in /proc, unless the id was reused.
     let lived: Vec<(u32, u64)> = starts.iter().map(|(pid, start)| (*pid, *start)).collect();
     let compared = lived.iter().filter_map(|(pid, start)| Some((pid, start, start_ticks(*pid as i32)?)));
     let (same, other): (Vec<_>, Vec<_>) = compared.partition(|(_, start, ticks)| *start / tick_ns() == *ticks);
@@ -534,7 +536,8 @@ fn starts_before_the_trace_are_exact() {
             let before = boot_ns();
             elder.actor.go();
             let patience = Instant::now() + PATIENCE;
-            // SAFETY: all bytes zero is a valid `siginfo_t`; a place for one. Leaves it to be waited for.
+            // SAFETY: zero is valid for the integers of `siginfo_t`, and `info` is a live local. WNOWAIT leaves the
+            // child waitable.
             while unsafe {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
                 libc::waitid(libc::P_PID, elder.actor.pid as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT)
@@ -556,18 +559,18 @@ fn starts_before_the_trace_are_exact() {
     assert_eq!(account["pairing"]["unpaired_exit"], 0, "each was known: {account}");
 }
 
-/// Whether the kernel can do what the way of this program takes.
+/// Whether the kernel supports the way of this program.
 fn has_way(program: &str) -> bool {
     let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
     match program {
-        // Helper (5.15); link (5.18, CONFIG_FPROBE).
+        // The helper `bpf_task_pt_regs` exists (5.15+); the link does (5.18+, CONFIG_FPROBE).
         "open_tp" => symbols().contains(" bpf_task_pt_regs\n"),
         "open_multi" => symbols().contains(" kprobe_multi_link_handler"),
         _ => true,
     }
 }
 
-/// Every way that a kernel offers is tried, also those that are never taken there while a better one works.
+/// Tries every way that the kernel supports, including those that are not used because a better one works.
 #[test]
 fn each_way_to_the_events_shows_them() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! aarch64. Its 64-bit processes cannot make calls of the table of 32-bit ARM: a program of that architecture does, which
-//! is assembled here.
+//! aarch64. Its 64-bit processes cannot make calls of the 32-bit ARM table. A 32-bit program, which is assembled here,
+//! makes them.
 
 use crate::narrow::{BASE, Caller, MEMORY, Narrow, RESULTS, nr};
 use crate::sys::{self, Status};
@@ -18,7 +18,7 @@ pub(crate) const ELF_MACHINE: u16 = 183;
 /// `O_LARGEFILE`, which C libraries may call 0.
 pub(crate) const O_LARGEFILE: i32 = 0x2_0000;
 
-/// System call numbers of 32-bit ARM (EABI), beside those of `narrow::nr`.
+/// System call numbers of 32-bit ARM (EABI), in addition to those of `narrow::nr`.
 pub(crate) mod nr32 {
     pub(crate) const OPENAT: u32 = 322;
     pub(crate) const BPF: u32 = 386;
@@ -30,12 +30,12 @@ pub(crate) const OPEN: &str = "openat";
 /// The `via` of [`creat`].
 pub(crate) const CREAT: &str = "openat";
 
-/// What C libraries make of open(2): there is no system call of that name.
+/// open(2), as C libraries implement it: there is no system call of that name.
 pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> i64 {
     sys::openat(libc::AT_FDCWD, path, flags, mode)
 }
 
-/// What C libraries make of creat(2): there is no system call of that name.
+/// creat(2), as C libraries implement it: there is no system call of that name.
 pub(crate) fn creat(path: &CStr, mode: u32) -> i64 {
     open(path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, mode)
 }
@@ -56,13 +56,13 @@ pub(crate) fn run_narrow(narrow: &Narrow, dir: &Dir) -> Option<Caller> {
     Some(Caller { pid, status: Status(output.status.into_raw()), rets: rets.collect() })
 }
 
-/// Says that there are no such programs here: many processors have 64-bit modes only.
+/// Reports that 32-bit programs cannot run here: many processors support only 64-bit modes.
 pub(crate) fn no_narrow() {
     not_checked("32-bit callers: this CPU or kernel does not run 32-bit ARM programs");
 }
 
-/// A static program that makes the calls one after the other, writes their results to its standard output and exits
-/// with 0. Its one segment has the headers, the results, the memory and the instructions.
+/// A static program that makes the calls in order, writes their results to its standard output, and exits with 0. Its
+/// only segment contains the headers, the results, the memory and the instructions.
 fn program(narrow: &Narrow) -> Vec<u8> {
     const WRITE: u32 = 4;
     let mut code = Vec::new();
@@ -85,7 +85,7 @@ fn program(narrow: &Narrow) -> Vec<u8> {
     elf
 }
 
-/// A system call: the arguments in r0 to r3, none in r4 and r5, the number in r7.
+/// A system call: the arguments in r0 to r3, zero in r4 and r5, the number in r7.
 fn call(code: &mut Vec<u32>, number: u32, args: [u32; 4]) {
     let registers = args.into_iter().chain([0, 0]).zip(0..);
     code.extend(registers.flat_map(|(value, register)| load(register, value)));
@@ -94,13 +94,13 @@ fn call(code: &mut Vec<u32>, number: u32, args: [u32; 4]) {
     code.push(0xef00_0000);
 }
 
-/// movw and movt: a register gets the lower and then the upper half of a value.
+/// movw and movt, which set the lower and then the upper half of a register.
 fn load(register: u32, value: u32) -> [u32; 2] {
     let halves = [(0xe300_0000, value & 0xffff), (0xe340_0000, value >> 16)];
     halves.map(|(mov, half)| mov | (half >> 12) << 16 | register << 12 | (half & 0xfff))
 }
 
-/// The headers of a 32-bit ELF with one segment at [`BASE`], so many bytes long.
+/// The headers of a 32-bit ELF file with one segment at [`BASE`] of `len` bytes.
 fn header(entry: u32, len: u32) -> Vec<u8> {
     const EXEC_ARM: u32 = 40 << 16 | 2;
     const EABI5: u32 = 5 << 24;
@@ -108,7 +108,7 @@ fn header(entry: u32, len: u32) -> Vec<u8> {
     const SEGMENT: u32 = 32;
     const LOAD: u32 = 1;
     const READ_WRITE_EXECUTE: u32 = 7;
-    // As large as a page can be.
+    // The maximum size of a page.
     const ALIGN: u32 = 0x1_0000;
     let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let words = [EXEC_ARM, 1, entry, HEADER, 0, EABI5, SEGMENT << 16 | HEADER, 1, 0];

@@ -14,7 +14,7 @@ pub(crate) const ELF_MACHINE: u16 = 62;
 /// `O_LARGEFILE`, which C libraries call 0.
 pub(crate) const O_LARGEFILE: i32 = 0x8000;
 
-/// System call numbers of i386, beside those of `narrow::nr`.
+/// System call numbers of i386, in addition to those of `narrow::nr`.
 pub(crate) mod nr32 {
     pub(crate) const OPENAT: u32 = 295;
     pub(crate) const BPF: u32 = 357;
@@ -26,17 +26,17 @@ pub(crate) const OPEN: &str = "open";
 /// The `via` of [`creat`].
 pub(crate) const CREAT: &str = "creat";
 
-/// open(2), the system call of that name.
+/// open(2), as the system call of that name.
 pub(crate) fn open(path: &CStr, flags: i32, mode: u32) -> i64 {
     sys::call(libc::SYS_open, [path.as_ptr() as u64, flags as u64, mode.into(), 0, 0])
 }
 
-/// creat(2), the system call of that name.
+/// creat(2), as the system call of that name.
 pub(crate) fn creat(path: &CStr, mode: u32) -> i64 {
     sys::call(libc::SYS_creat, [path.as_ptr() as u64, mode.into(), 0, 0, 0])
 }
 
-/// A system call of x32: 64-bit registers, but what a pointer points to has pointers of 32 bits.
+/// A system call of x32. Its registers have 64 bits, but pointers in memory have 32 bits.
 pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
     sys::call(number | 0x4000_0000, args)
 }
@@ -44,7 +44,7 @@ pub(crate) fn x32(number: libc::c_long, args: [u64; 5]) -> i64 {
 /// Makes the calls by `int 0x80` in a child that is a 64-bit process.
 pub(crate) fn run_narrow(narrow: &Narrow, _: &Dir) -> Option<Caller> {
     const GETPID: u32 = 20;
-    // Where there is no such table the instruction is a fault, or the call is not known.
+    // Without such a table, the instruction faults or the system call is unknown.
     let mut asks = Actor::new(|| vec![int80(GETPID, [0; 4])]);
     let pid = asks.pid;
     asks.go();
@@ -63,7 +63,7 @@ pub(crate) fn run_narrow(narrow: &Narrow, _: &Dir) -> Option<Caller> {
     Some(Caller { pid, status, rets })
 }
 
-/// Says that the kernel takes no calls of that table.
+/// Reports that the kernel does not accept calls of the i386 table.
 pub(crate) fn no_narrow() {
     cannot_run("this kernel has no 32-bit system calls");
 }
@@ -72,11 +72,11 @@ fn int80(number: u32, args: [u32; 4]) -> i64 {
     int80_wide(number, args.map(u64::from))
 }
 
-/// A system call of the i386 table with whole registers, of which the kernel looks at the lower halves.
+/// A system call of the i386 table with full registers, of which the kernel uses the lower halves.
 pub(crate) fn int80_wide(number: u32, args: [u64; 4]) -> i64 {
     let ret: i32;
-    // SAFETY: the kernel reads what the addresses, below 4 GiB, point to; rbx, which the compiler keeps to itself, is
-    // put back.
+    // SAFETY: the kernel reads memory at the addresses, which are below 4 GiB. rbx, which the compiler reserves, is
+    // restored.
     unsafe {
         std::arch::asm!(
             "xchg rbx, {ebx:r}",
