@@ -112,8 +112,8 @@ fn an_open_that_looks_trapped_is_shown() {
     assert_eq!(shown, TIMES, "{}", run.account());
 }
 
-/// As for openat(2), the result register contains the first argument on aarch64. For execve(2) that is an address, and its
-/// lower half may look like an error.
+/// As for openat(2), the result register contains the first argument on aarch64. For execve(2) this is an address,
+/// whose lower half may look like an error.
 #[test]
 fn a_call_that_seccomp_traps_is_no_failed_exec() {
     /// The mapping ends at an address that is a page boundary for every page size.

@@ -1,8 +1,8 @@
-//! What the program shows of a running kernel, compared with what the system calls returned: nothing is mocked.
+//! The output of the program on a running kernel, compared with the results of the system calls. Nothing is mocked.
 //!
-//! Every test acts itself, or by children whose ids it knows, and looks for exactly that in the output; whatever else
-//! runs on the machine may stand beside it. They need root and a kernel that takes our BPF programs; where that is
-//! refused they say why, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
+//! Every test acts itself or by children whose ids it knows, and looks for exactly their events in the output. Other
+//! processes may run on the machine at the same time. The tests need root and a kernel that accepts the BPF programs.
+//! Otherwise they report the reason, and fail if `TRACETUI_REQUIRE_KERNEL=1`.
 
 #![allow(clippy::print_stdout, reason = "figures and what was not checked go to whoever runs the tests")]
 

@@ -1,10 +1,11 @@
-//! Callers of the kernel's 32-bit system call table, whose pointers have 32 bits: i386 on x86-64, 32-bit ARM on aarch64.
+//! Callers of the kernel's 32-bit system call table, whose pointers have 32 bits: i386 on x86-64, and 32-bit ARM on
+//! aarch64.
 
 use crate::arch;
 use crate::sys::{Status, c};
 use crate::traced::Dir;
 
-/// System call numbers that i386 and 32-bit ARM share; others are in `arch::nr32`.
+/// System call numbers that i386 and 32-bit ARM share. Others are in `arch::nr32`.
 pub(crate) mod nr {
     pub(crate) const EXIT: u32 = 1;
     pub(crate) const OPEN: u32 = 5;
@@ -14,36 +15,37 @@ pub(crate) mod nr {
     pub(crate) const OPENAT2: u32 = 437;
 }
 
-/// Where a caller's memory lies: room for the headers of a program, for results, and what the calls point to.
+/// The address of the caller's memory, with room for the headers of a program, the results, and the arguments in
+/// memory.
 pub(crate) const BASE: u32 = 0x1000_0000;
 pub(crate) const RESULTS: u32 = BASE + 0x100;
 pub(crate) const MEMORY: u32 = BASE + 0x200;
 
-/// System calls to be made one after the other, and the memory that they point to.
+/// System calls to make in order, and the memory to which they point.
 pub(crate) struct Narrow {
-    /// Each call's number and arguments.
+    /// The number and the arguments of each call.
     pub(crate) calls: Vec<(u32, [u32; 4])>,
-    /// What lies at [`MEMORY`].
+    /// The content of the memory at [`MEMORY`].
     pub(crate) memory: Vec<u8>,
 }
 
-/// What became of a caller.
+/// The result of a caller.
 pub(crate) struct Caller {
     /// Its process id.
     pub(crate) pid: i32,
-    /// How it ended.
+    /// Its exit status.
     pub(crate) status: Status,
-    /// What the calls returned; nothing if one of them did not return.
+    /// The results of the calls; empty if one of them did not return.
     pub(crate) rets: Vec<i64>,
 }
 
 impl Narrow {
-    /// No calls yet.
+    /// A caller without calls.
     pub(crate) fn new() -> Narrow {
         Narrow { calls: Vec::new(), memory: Vec::new() }
     }
 
-    /// Puts bytes into the memory; their address, a multiple of 8.
+    /// Appends bytes to the memory. Returns their address, a multiple of 8.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> u32 {
         let at = MEMORY + self.memory.len() as u32;
         self.memory.extend(bytes);
@@ -51,12 +53,12 @@ impl Narrow {
         at
     }
 
-    /// The same of a C string.
+    /// Appends a C string. Returns its address.
     pub(crate) fn text(&mut self, text: &str) -> u32 {
         self.put(&c(text).into_bytes_with_nul())
     }
 
-    /// The same of a list of C strings: the address of their addresses, after which 0 stands.
+    /// Appends C strings and the null-terminated list of their addresses. Returns the address of the list.
     pub(crate) fn list(&mut self, texts: &[&str]) -> u32 {
         let mut pointers: Vec<u32> = texts.iter().map(|text| self.text(text)).collect();
         pointers.push(0);
@@ -69,12 +71,12 @@ impl Narrow {
         self.calls.push((number, args));
     }
 
-    /// Makes the calls; `None` where there are no 32-bit callers, which `arch::no_narrow` says.
+    /// Makes the calls. `None` if there are no 32-bit callers, which `arch::no_narrow` reports.
     pub(crate) fn run(&self, dir: &Dir) -> Option<Caller> {
         arch::run_narrow(self, dir)
     }
 
-    /// Makes calls that all return.
+    /// Makes the calls, and checks that all return.
     pub(crate) fn run_to_its_end(&self, dir: &Dir) -> Option<Caller> {
         let caller = self.run(dir)?;
         assert_eq!((caller.status.code(), caller.rets.len()), (Some(0), self.calls.len()), "each call returned");

@@ -1,5 +1,5 @@
-//! Outputs that are closed, full or never read, and what is said on them: tracetui ends as it should, and claims no line that
-//! was not written.
+//! Outputs that are closed, full or not read, and the messages about them. tracetui ends as documented, and reports
+//! only lines that were written.
 
 use crate::sys;
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
@@ -10,11 +10,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Within what an end must come that nobody reads.
+/// The time within which the tracer must end if its output is not read.
 fn soon() -> Duration {
     match () {
         () if emulated() => Duration::from_secs(60),
-        // Without optimisation what waits takes long to decode.
+        // Without optimisation, decoding the waiting events takes long.
         () if cfg!(debug_assertions) => Duration::from_secs(10),
         () => Duration::from_secs(2),
     }
@@ -24,7 +24,7 @@ fn open_some(dir: &Dir, count: usize) {
     (0..count).for_each(|number| sys::close(sys::open_path(&dir.at(&format!("missing-{number}")))));
 }
 
-/// Sends a signal and waits for the end; how long that took.
+/// Sends a signal and waits for the end. Returns the status and the duration.
 fn ends_by(signal: i32, child: &mut Child) -> (std::process::ExitStatus, Duration) {
     let began = Instant::now();
     sys::kill(child.id() as i32, signal);
@@ -32,13 +32,14 @@ fn ends_by(signal: i32, child: &mut Child) -> (std::process::ExitStatus, Duratio
     (status, began.elapsed())
 }
 
-/// A COMMAND that writes its process id to a file and then runs on, and ignores what a closed terminal or pipe sends.
+/// A COMMAND that writes its process id to a file and does not end. It ignores the signals for a closed terminal or
+/// pipe.
 fn stubborn(dir: &Dir) -> [String; 3] {
     let script = "trap '' HUP PIPE; echo $$ >PID; while :; do /bin/true; sleep 0.05; done";
     ["sh".into(), "-c".into(), script.replace("PID", &dir.at("pid"))]
 }
 
-/// The id that a COMMAND wrote, once it has.
+/// The id that the COMMAND wrote, as soon as it exists.
 fn pid_in(dir: &Dir) -> i32 {
     let began = Instant::now();
     loop {
@@ -56,7 +57,7 @@ fn check_gone(pid: i32) {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the command was left behind");
 }
 
-/// Whole lines.
+/// The number of complete lines.
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -75,7 +76,7 @@ fn a_reader_of_stdout_and_stderr_that_leaves_ends_it_and_its_command() {
         command.stdout(theirs.try_clone().expect("a descriptor")).stderr(theirs).spawn().expect("tracetui starts");
     drop(command);
     let mut reader = BufReader::new(ours);
-    // As `2>&1 | head` does.
+    // The reader ends after the first lines, like `2>&1 | head`.
     if !reads_ready(&mut child, &mut reader) {
         return;
     }
@@ -119,7 +120,7 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     assert!(took < soon(), "{took:?}");
     let mut written = Vec::new();
     stdout.read_to_end(&mut written).expect("what could be written");
-    // Rows about lost events are lines, and no events.
+    // Rows about lost events are lines, but not events.
     let whole = written.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let events = whole.filter(|line| !line.starts_with(b"{\"kind\":\"lost\"")).count() as u64;
     assert!(events > 0, "{:?}", run.stderr);
@@ -127,7 +128,7 @@ fn a_pipe_that_nobody_reads_does_not_hold_it() {
     assert!(run.stderr.iter().any(|line| line.contains("stdout is not being read")), "{:?}", run.stderr);
 }
 
-/// The account adds up, and claims so many lines.
+/// Checks that the account adds up and contains `events` delivered events.
 #[track_caller]
 fn check_account(run: &Run, events: u64) {
     let account = run.account();
@@ -176,7 +177,7 @@ fn a_command_is_signalled_though_nobody_reads() {
     command.args(["print", "--"]).args(stubborn(&dir)).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tracetui starts");
     let pid = pid_in(&dir);
-    // It opens libraries, 20 times a second.
+    // The COMMAND opens libraries 20 times per second.
     std::thread::sleep(Duration::from_secs(2));
     let (status, took) = ends_by(libc::SIGTERM, &mut child);
     assert_eq!(status.code(), Some(128 + libc::SIGTERM), "the command's");
@@ -184,11 +185,11 @@ fn a_command_is_signalled_though_nobody_reads() {
     check_gone(pid);
 }
 
-/// A terminal of 200 columns, and the dashboard on it.
+/// Starts the dashboard on a terminal of 200 columns.
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     let (ours, theirs) = sys::terminal();
     let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the pointer is to a live local of the type that the request takes.
+    // SAFETY: `size` is a live local of the type that the request reads.
     assert_eq!(unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
     let mut command = tracetui();
     let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
@@ -197,11 +198,11 @@ fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
     (ours, child)
 }
 
-/// Waits until the terminal has something to read, and reads nothing.
+/// Waits until the terminal has output, without reading it.
 fn drawn(terminal: &OwnedFd, child: &mut Child) -> bool {
     let mut fd = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     for _ in 0..1000 {
-        // SAFETY: one entry, a live local.
+        // SAFETY: `fd` is a live local, and the count of entries is 1.
         if unsafe { libc::poll(&raw mut fd, 1, 60) } > 0 && fd.revents & libc::POLLIN != 0 {
             return true;
         }
@@ -227,7 +228,7 @@ fn a_terminal_that_nobody_reads_does_not_hold_the_dashboard() {
             return cannot_run(&std::fs::read_to_string(dir.at("err")).expect("UTF-8"));
         }
         let pid = with_command.then(|| pid_in(&dir));
-        // Under load, and until no further screen has room.
+        // Under load, until the terminal has no room for another screen.
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(2) {
             open_some(&dir, 1_000);
@@ -275,19 +276,19 @@ fn what_does_not_fit_on_the_disk_is_not_claimed() {
     assert!(accounts[0].contains("\"delivered\":0,"), "{accounts:?}");
 }
 
-/// A limit of the shell.
+/// The resource limits that a shell can set.
 #[derive(Clone, Copy)]
 enum Limit {
     FileSize,
     OpenFiles,
 }
 
-/// `print` to a file, with a limit of the shell.
+/// `print` to a file, with a resource limit.
 fn limited(dir: &Dir, args: &[&str], what: Limit, soft: u64, hard: u64) -> Command {
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).args(args).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
-    // SAFETY: between fork and exec the closure makes system calls only.
+    // SAFETY: between fork and exec the closure makes system calls only, with a pointer to its live local.
     unsafe {
         command.pre_exec(move || {
             let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
@@ -312,7 +313,8 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
     let mut child = command.spawn().expect("tracetui starts");
     let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    // Not before: QEMU 7.2 sometimes goes on with the old code of a tracepoint that is enabled while other CPUs pass it.
+    // The limit is reached only after the start. While a tracepoint is being enabled, QEMU 7.2 sometimes runs its old
+    // code on other CPUs.
     if !reads_ready(&mut child, &mut said) {
         return;
     }
@@ -342,7 +344,7 @@ fn a_low_limit_of_open_files_is_raised_or_named() {
     let low = limited(&dir, &words, Limit::OpenFiles, 10, 10).output().expect("tracetui starts");
     let said = String::from_utf8_lossy(&low.stderr);
     match low.status.code() {
-        // CAP_SYS_RESOURCE may raise it; the command has what the shell gave.
+        // With CAP_SYS_RESOURCE, tracetui may raise its own limit. The COMMAND has the limit of the shell.
         Some(0) => assert!(said.lines().any(|line| line == "10"), "{said}"),
         _ => assert!(said.contains("the limit of open files is 10") && said.contains("ulimit -n"), "{said}"),
     }
@@ -362,7 +364,7 @@ fn a_hangup_that_is_ignored_stays_so() {
     let mut command = tracetui();
     command.args(["print", "--format", "json"]).stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(File::create(dir.at("out")).expect("a file"));
-    // SAFETY: between fork and exec the closure makes a system call only. As nohup does.
+    // SAFETY: between fork and exec the closure makes one system call only. Like nohup, it ignores SIGHUP.
     unsafe {
         command.pre_exec(|| {
             libc::signal(libc::SIGHUP, libc::SIG_IGN);
@@ -378,12 +380,12 @@ fn a_hangup_that_is_ignored_stays_so() {
     open_some(&dir, 10);
     std::thread::sleep(Duration::from_millis(500));
     assert!(child.try_wait().expect("a status").is_none(), "it goes on");
-    // One signal ends it: the first did not count.
+    // One signal ends it, because the ignored one does not count.
     let (status, _) = ends_by(libc::SIGTERM, &mut child);
     assert_eq!(status.code(), Some(0));
 }
 
-/// What a run says, byte by byte.
+/// The output of a run, as bytes.
 fn said(args: &[&std::ffi::OsStr], locale: &str) -> Vec<u8> {
     let output = tracetui().args(args).env("LC_ALL", locale).output().expect("tracetui starts");
     assert!(!output.status.success());
@@ -414,7 +416,7 @@ fn names_in_messages_do_not_act_on_the_terminal() {
             let said = said(args, locale);
             let text = String::from_utf8(said).unwrap_or_else(|_| panic!("UTF-8: {args:?}"));
             assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{args:?}: {text:?}");
-            // Each byte of a character may be a control of an 8-bit terminal.
+            // On an 8-bit terminal, each byte of a character may be a control character.
             assert!(locale != "C" || text.is_ascii(), "{args:?}: {text:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Where a file really was: the path as asked and the path that the kernel found.
+//! The paths of files: as passed to the kernel, and as found by the kernel.
 
 use crate::arch;
 use crate::narrow::{Narrow, nr};
@@ -7,7 +7,7 @@ use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
 use serde_json::{Value, json};
 use std::os::fd::AsRawFd as _;
 
-/// Lets a child act under the tracer; its process id and the numbers that it handed over.
+/// Traces a child that runs `act`. Returns its process id and its numbers.
 fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     let traced = Traced::start(&["--kind", "open,exit"])?;
     let actor = Actor::new(act);
@@ -26,7 +26,7 @@ fn symlink(to: &str, at: &str) {
     std::os::unix::fs::symlink(to, at).expect("a symbolic link");
 }
 
-/// An open that went well, of this path as asked and as found.
+/// Checks a successful open with these paths, as passed and as found.
 fn check_open(run: &Run, pid: i32, ret: i64, path: &str, abs_path: &str) -> Value {
     let event = run.open(pid, path);
     assert!(ret >= 0, "the open itself: {ret} {event}");
@@ -94,7 +94,7 @@ fn mounts_are_crossed_up_to_the_root_of_the_namespace() {
         sys::mount(&source, &bound, "none", libc::MS_BIND);
         sys::mount("tmpfs", &fresh, "tmpfs", 0);
         std::fs::create_dir(&over).expect("a directory");
-        // A mount on a mount on a mount.
+        // Three mounts on top of each other.
         sys::mount("tmpfs", &over, "tmpfs", 0);
         std::fs::write(&f, b"").expect("a file");
         let file = sys::openat(libc::AT_FDCWD, &c(f), libc::O_RDWR, 0);
@@ -114,7 +114,7 @@ fn inode_of(path: &str) -> i64 {
     std::fs::metadata(path).expect("a file").ino() as i64
 }
 
-/// As many names as a path can have: no kernel's verifier follows so many turns of a loop.
+/// A path with the maximum number of names, for which no kernel's verifier follows every iteration of a loop.
 #[test]
 fn a_path_of_two_thousand_directories_is_whole() {
     let _alone = alone();
@@ -168,7 +168,7 @@ fn a_changed_root_is_named_and_not_left_out_of_the_path() {
     let place = root.clone();
     let acted = trace(move || {
         let path = c(place);
-        // SAFETY: a C string that outlives the call.
+        // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::chroot(path.as_ptr()) }, 0);
         chdir("/");
         let outside = sys::open_path("/etc/file");
@@ -194,7 +194,7 @@ fn deleted_and_unnamed_files_are_distinguished() {
         std::fs::remove_file(&to_open).expect("a file");
         let memfd = {
             let name = c("a memfd");
-            // SAFETY: a C string that outlives the call.
+            // SAFETY: the name is a C string that outlives the call.
             i64::from(unsafe { libc::memfd_create(name.as_ptr(), 0) })
         };
         let again = sys::open_path(&format!("/proc/self/fd/{file}"));
@@ -228,7 +228,7 @@ fn descriptors_beyond_the_first_table_are_followed() {
     let acted = trace(move || {
         let mut rets = vec![];
         for (path, fill) in to_open.iter().zip([0, 100, 1000]) {
-            // SAFETY: integers only; the copies end with this child.
+            // SAFETY: dup(2) takes an integer. The copies are closed when this child ends.
             while unsafe { libc::dup(2) } < fill {}
             rets.push(sys::open_path(path));
         }
@@ -292,7 +292,7 @@ fn what_openat2_is_asked_and_cannot_be_read_says_so() {
     }
 }
 
-/// The arguments lie in a page of the very file, and the call cuts that to nothing.
+/// The arguments are in a page of the opened file itself, and the open truncates the file.
 #[test]
 fn an_openat2_that_takes_its_arguments_away_does_not_hide_the_file() {
     let _alone = alone();
@@ -302,7 +302,8 @@ fn an_openat2_that_takes_its_arguments_away_does_not_hide_the_file() {
     let acted = trace(move || {
         let writable = sys::openat(libc::AT_FDCWD, &to_open, libc::O_RDWR, 0);
         let fd = i32::try_from(writable).expect("a descriptor");
-        // SAFETY: a new mapping of 24 bytes and more of a file that is as long; it is read by the kernel only.
+        // SAFETY: the kernel chooses the address of the new mapping. The file has 4096 bytes, so the 24 bytes can be
+        // written.
         let how = unsafe {
             assert_eq!(libc::ftruncate(fd, 4096), 0);
             let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
@@ -322,8 +323,8 @@ fn an_openat2_that_takes_its_arguments_away_does_not_hide_the_file() {
     assert_eq!((&event["flags"], &event["flags_why"]), (&Value::Null, &"fault".into()), "{event}");
 }
 
-/// A tracepoint after the call can only look behind the number that it returned. Until then another thread may have put
-/// another file there: one that it also has elsewhere is told by its references.
+/// A tracepoint after the call can only look up the returned descriptor. In the meantime another thread may have
+/// replaced its file. A file that also has another descriptor is detected by its reference count.
 #[test]
 fn a_descriptor_that_another_thread_replaces_never_shows_the_other_file() {
     let _alone = alone();
@@ -353,7 +354,7 @@ fn a_descriptor_that_another_thread_replaces_never_shows_the_other_file() {
     assert!(wrong.is_empty(), "{} wrong ones, the first {:?}", wrong.len(), wrong.first());
 }
 
-/// Enough for another thread to come in between.
+/// The number of opens, large enough for another thread to interfere.
 const OPENS: usize = 30_000;
 
 #[test]
@@ -393,7 +394,7 @@ fn a_32_bit_call_is_seen_as_one() {
     let how = [(libc::O_RDWR | libc::O_CLOEXEC) as u64, 0, libc::RESOLVE_NO_SYMLINKS];
     let how = narrow.put(&how.map(u64::to_le_bytes).concat());
     let cwd = libc::AT_FDCWD as u32;
-    // The flags whose bits are others on ARM.
+    // The flags that have different bits on ARM.
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | arch::O_LARGEFILE;
     let calls = [
         (nr::OPEN, [file, (libc::O_RDWR | libc::O_CLOEXEC) as u32, 0, 0]),
@@ -492,7 +493,7 @@ fn an_overlay_shows_the_merged_path() {
     let acted = trace(move || {
         sys::own_mounts();
         let (name, at) = (c("overlay"), c(merged.clone()));
-        // SAFETY: C strings that outlive the call.
+        // SAFETY: all arguments are C strings that outlive the call.
         let mounted = unsafe { libc::mount(name.as_ptr(), at.as_ptr(), name.as_ptr(), 0, options.as_ptr().cast()) };
         if mounted != 0 {
             return vec![];
@@ -551,7 +552,7 @@ fn a_detached_mount_is_unreachable() {
         std::fs::write(format!("{fresh}/kept"), b"").expect("a file");
         let root = std::fs::File::open(&fresh).expect("a directory");
         let target = c(fresh);
-        // SAFETY: a C string that outlives the call.
+        // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }, 0);
         vec![in_clone, sys::openat(root.as_raw_fd(), &c("kept"), libc::O_RDONLY, 0)]
     });
@@ -563,7 +564,8 @@ fn a_detached_mount_is_unreachable() {
     }
 }
 
-/// `chroot` takes a directory of a mount that is in no namespace. A path from that root is none of the namespace.
+/// chroot(2) accepts a directory of a mount that is in no mount namespace. A path from that root is not a path of the
+/// namespace.
 #[test]
 fn a_root_outside_of_the_mount_namespace_is_unreachable() {
     let _alone = alone();
@@ -578,7 +580,7 @@ fn a_root_outside_of_the_mount_namespace_is_unreachable() {
         let (here, slash) = (libc::AT_FDCWD as u64, c("/"));
         let tree = sys::call(libc::SYS_open_tree, [here, slash.as_ptr() as u64, OPEN_TREE_CLONE | AT_RECURSIVE, 0, 0]);
         assert!(tree >= 0, "{tree}");
-        // SAFETY: an open descriptor, and a C string that outlives the call.
+        // SAFETY: fchdir(2) takes an integer, and the path is a C string that outlives the call.
         let chroot_to = |fd: i32| unsafe { libc::fchdir(fd) + libc::chroot(c".".as_ptr()) };
         assert_eq!(chroot_to(tree as i32), 0);
         let rets = [sys::open_path(&path), sys::open_path("/is missing")];
@@ -611,7 +613,7 @@ fn a_root_outside_of_the_mount_namespace_is_unreachable() {
     assert!(back["abs_path"].as_str().is_some_and(|path| path.ends_with("/stat")), "{back}");
 }
 
-/// What leaves its root by a descriptor is in the namespace all the same, and so are the files that it opens.
+/// A process that leaves its root by a descriptor is still in the mount namespace, and so are the files that it opens.
 #[test]
 fn a_file_outside_of_the_root_has_its_path() {
     let _alone = alone();
@@ -621,10 +623,10 @@ fn a_file_outside_of_the_root_has_its_path() {
     let asked = relative.clone();
     let acted = trace(move || {
         let root = std::fs::File::open("/").expect("a directory");
-        // SAFETY: a C string that outlives the call.
+        // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::chroot(c(jail).as_ptr()) }, 0);
         let ret = sys::openat(root.as_raw_fd(), &c(relative), libc::O_RDONLY, 0);
-        // SAFETY: an open descriptor, and a C string.
+        // SAFETY: fchdir(2) takes an integer, and the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::fchdir(root.as_raw_fd()) + libc::chroot(c".".as_ptr()) }, 0);
         vec![ret]
     });
@@ -642,7 +644,7 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     let file = dir.file("by handle");
     let (to_open, place) = (file.clone(), dir.at(""));
     let acted = trace(move || {
-        // struct file_handle: bytes, type, and room for the handle.
+        // `struct file_handle`: the size in bytes, the type, and room for the handle.
         let mut handle = [0u32; 2 + 32];
         handle[0] = 128;
         let mut mount = 0;
@@ -658,7 +660,7 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
         let opened = sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
         handle[2] ^= 0xffff;
         handle[4] ^= 0xffff;
-        // The kernel reads it, by an address that the compiler does not follow.
+        // The kernel reads the handle by an address that the compiler does not track.
         std::hint::black_box(&mut handle);
         let stale = sys::call(libc::SYS_open_by_handle_at, [place.as_raw_fd() as u64, at, flags, 0, 0]);
         vec![opened, stale, place.as_raw_fd().into()]
@@ -672,7 +674,7 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     assert_eq!((&events[0]["ret"], &events[0]["flags"]), (&rets[0].into(), &"O_RDWR|O_CLOEXEC".into()));
     assert_eq!((&events[0]["path"], &events[0]["dirfd"]), (&"".into(), &rets[2].into()), "{}", events[0]);
     assert_eq!(events[0].get("path_why"), None, "nothing was asked for, so nothing is unread: {}", events[0]);
-    // Where nobody looked the name up, the kernel may not know it.
+    // The kernel may not know a name that was not looked up.
     assert_eq!(events[0]["abs_path"], file, "{}", events[0]);
     assert_eq!(events[1]["ret"], rets[1], "{}", events[1]);
 }

@@ -1,4 +1,4 @@
-//! Programs that start: which file was asked for, which was loaded, with which arguments, as whom, from where.
+//! Programs that start: the passed path, the loaded file, the arguments, the user and the working directory.
 
 use crate::sys::{self, Actor, c};
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace};
@@ -12,12 +12,12 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 const TRUE: &str = "/bin/true";
 const NOBODY: u32 = 65_534;
 
-/// Where [`TRUE`] really is.
+/// The resolved path of [`TRUE`].
 fn true_file() -> String {
     fs::canonicalize(TRUE).expect("a program").to_str().expect("UTF-8").to_owned()
 }
 
-/// A copy of [`TRUE`].
+/// Copies [`TRUE`]. Returns the path of the copy.
 fn copy(dir: &Dir, name: &str, mode: u32) -> String {
     let path = dir.at(name);
     fs::copy(TRUE, &path).expect("a copy");
@@ -32,7 +32,7 @@ fn script(dir: &Dir, name: &str, first_line: &str) -> String {
     path
 }
 
-/// Becomes a program; the negative errno when it cannot.
+/// Executes a program in this process. Returns the negative errno on failure.
 fn become_at(dirfd: i32, path: &CStr, args: &[&str], flags: i32) -> i64 {
     let args: Vec<CString> = args.iter().map(|arg| c(*arg)).collect();
     let mut argv: Vec<u64> = args.iter().map(|arg| arg.as_ptr() as u64).collect();
@@ -48,8 +48,8 @@ fn become_program(path: &str, args: &[&str]) -> i64 {
     become_at(libc::AT_FDCWD, &c(path), args, 0)
 }
 
-/// Traces a process that becomes a program; its one exec, or nothing where it cannot be traced, or cannot become that
-/// program on this kernel without being traced either.
+/// Traces a process that executes a program. Returns its only exec. `None` if it cannot be traced, or if this kernel
+/// cannot execute the program without a tracer either.
 fn exec_of(act: impl Fn() -> i64) -> Option<Value> {
     let traced = Traced::start(&["--kind", "exec,exit"])?;
     let (pid, failed) = run(&act);
@@ -63,7 +63,7 @@ fn exec_of(act: impl Fn() -> i64) -> Option<Value> {
     Some(only_exec(&run_of, pid))
 }
 
-/// A process that becomes a program; its pid, and the error when it cannot.
+/// Runs a process that executes a program. Returns its pid, and the error on failure.
 fn run(act: impl Fn() -> i64) -> (i32, Option<i64>) {
     let mut actor = Actor::new(|| vec![act()]);
     let pid = actor.pid;
@@ -86,13 +86,13 @@ fn check(event: &Value, filename: &str, exe: &str, interp: Option<&str>, argv: &
     assert_eq!((&event["argv"], &event["argc"]), (&json!(argv), &argv.len().into()), "{event}");
 }
 
-/// Does it in a thread whose mount namespace has one file system more, if the kernel has that.
+/// Runs `work` in a thread whose mount namespace has an additional file system, if the kernel supports it.
 fn with_mount(fstype: &str, target: &str, options: &str, work: impl FnOnce() + Send) {
     let (source, fs, target, options) = (c("none"), c(fstype), c(target), c(options));
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
             sys::own_mounts();
-            // SAFETY: C strings that outlive the call.
+            // SAFETY: all arguments are C strings that outlive the call.
             let mounted =
                 unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fs.as_ptr(), 0, options.as_ptr().cast()) };
             if mounted != 0 {
@@ -181,11 +181,11 @@ fn a_program_at_a_descriptor_is_named_as_the_kernel_names_it() {
 #[test]
 fn a_program_in_memory_has_no_file() {
     let _alone = alone();
-    // SAFETY: a C string; the descriptor is ours, and stays open until the exec.
+    // SAFETY: the name is a C string that outlives the call.
     let memory = unsafe { libc::memfd_create(c"a program".as_ptr(), 0) };
     fs::copy(TRUE, format!("/proc/self/fd/{memory}")).expect("a program");
     let traced = exec_of(move || become_at(memory, c"", &["from memory"], libc::AT_EMPTY_PATH));
-    // SAFETY: as above.
+    // SAFETY: `memory` is a descriptor of this test that nothing uses any more.
     unsafe { libc::close(memory) };
     let Some(event) = traced else { return };
     check(&event, &format!("/dev/fd/{memory}"), "memfd:a program", None, &["from memory"]);
@@ -196,7 +196,7 @@ fn a_script_at_a_descriptor_is_passed_by_its_number() {
     let _alone = alone();
     let dir = Dir::new();
     let path = c(script(&dir, "script", &format!("#!{TRUE}")));
-    // Without O_CLOEXEC, or the interpreter could not open it.
+    // There is no O_CLOEXEC, so that the interpreter can open it.
     let fd = crate::arch::open(&path, libc::O_RDONLY, 0) as i32;
     let event = exec_of(move || become_at(fd, c"", &["not seen", "last"], libc::AT_EMPTY_PATH));
     sys::close(fd.into());
@@ -220,7 +220,7 @@ fn a_program_that_changes_the_user_shows_who_called_and_whose_rights_it_has() {
     let ids = |event: &Value| ["uid", "gid", "euid", "egid"].map(|id| event[id].clone());
     assert_eq!(ids(&event), [0, 0, NOBODY, NOBODY].map(Value::from), "{event}");
     let event = exec_of(move || {
-        // SAFETY: integers only.
+        // SAFETY: setresgid and setresuid take integers only.
         assert_eq!(unsafe { libc::setresgid(1000, 1000, 1000) | libc::setresuid(1000, 1000, 1000) }, 0);
         become_program(&taken, &["up"])
     });
@@ -230,7 +230,7 @@ fn a_program_that_changes_the_user_shows_who_called_and_whose_rights_it_has() {
 
 fn no_setuid(dir: &Dir) -> bool {
     let path = c(dir.at(""));
-    // SAFETY: a C string, and zeros are a `statvfs` that the kernel then fills in.
+    // SAFETY: the path is a C string, zero is valid for the integers of `statvfs`, and both outlive the call.
     unsafe {
         let mut stat: libc::statvfs = std::mem::zeroed();
         assert_eq!(libc::statvfs(path.as_ptr(), &raw mut stat), 0);
@@ -238,7 +238,8 @@ fn no_setuid(dir: &Dir) -> bool {
     }
 }
 
-/// The kernel starts the release agent of a cgroup hierarchy by itself (`call_usermodehelper`): no system call does.
+/// The kernel starts the release agent of a cgroup hierarchy by itself
+/// ([`call_usermodehelper`](https://elixir.bootlin.com/linux/v6.12/source/kernel/umh.c)), without a system call.
 #[test]
 fn a_program_that_the_kernel_starts_is_shown() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! Descriptors that another thread closes or replaces before anybody can look behind them: a path that is told is right,
-//! or it is said that it was raced for, as far as that can be told.
+//! Descriptors that another thread closes or replaces before the probe can look them up. A path is correct, or the
+//! event is marked as raced, as far as that can be detected.
 
 use crate::sys::{self, Actor};
 use crate::traced::{Dir, Traced, alone, n};
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const ROUNDS: usize = 20_000;
 
-/// How the opens of `right` came out while another thread was at their descriptors.
+/// The results of the opens of `right` while another thread changes their descriptors.
 #[derive(Debug, Default)]
 struct Found {
     right: u64,
     raced: u64,
-    /// Told as the file that stood in its place: of these nothing can be told.
+    /// Reported as the file that replaced it, which cannot be detected.
     wrong: u64,
 }
 
-/// Opens `right` over and over while a second thread disturbs the descriptors that it gets.
+/// Opens `right` repeatedly while a second thread runs `disturb` on the descriptors.
 fn race(right: &str, wrong: &str, disturb: impl Fn(i32, i32) + Send + 'static) -> Option<Found> {
     let traced = Traced::start(&["--kind", "open,exit"])?;
     let (to_open, other) = (right.to_owned(), wrong.to_owned());
@@ -74,10 +74,10 @@ fn a_descriptor_that_is_closed_at_once_is_raced_and_never_wrong() {
 fn a_descriptor_that_is_replaced_by_one_of_other_flags_is_raced_and_never_wrong() {
     let _alone = alone();
     let dir = Dir::new();
-    // A directory, which is opened as one, stands in the place of a file.
+    // A directory, which is opened with O_DIRECTORY, replaces a file.
     let (right, wrong) = (dir.file("right"), dir.dir("wrong"));
     let found = race(&right, &wrong, |other, fd| {
-        // SAFETY: integers only; what is closed is the child's own.
+        // SAFETY: dup2(2) takes integers, and the descriptor that it closes belongs to this child only.
         unsafe { libc::dup2(other, fd) };
         sys::close(fd.into());
     });
@@ -92,7 +92,7 @@ fn a_descriptor_that_is_replaced_by_one_like_it_is_raced_and_never_wrong() {
     let dir = Dir::new();
     let (right, wrong) = (dir.file("right"), dir.file("wrong"));
     let found = race(&right, &wrong, |other, fd| {
-        // SAFETY: integers only; what is closed is the child's own.
+        // SAFETY: dup2(2) takes integers, and the descriptor that it closes belongs to this child only.
         unsafe { libc::dup2(other, fd) };
         sys::close(fd.into());
     });
@@ -101,8 +101,8 @@ fn a_descriptor_that_is_replaced_by_one_like_it_is_raced_and_never_wrong() {
     assert_eq!(found.wrong, 0, "{found:?}");
 }
 
-/// What remains: a descriptor closed, and the place taken by a file that is opened afresh with the same flags, all within
-/// the microsecond. Nothing in the kernel tells whose a file is, so this is measured and not forbidden.
+/// The remaining case: within a microsecond a descriptor is closed and reused for another file that is opened with the
+/// same flags. The kernel has no record of which open made a file, so the cases are counted but allowed.
 #[test]
 fn a_descriptor_whose_place_a_fresh_file_takes_is_counted() {
     let _alone = alone();

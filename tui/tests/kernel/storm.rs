@@ -1,4 +1,4 @@
-//! Storms whose every event is known.
+//! Storms of events, each of which is known.
 
 use crate::arch;
 use crate::sys;
@@ -12,22 +12,22 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How many opens a storm has: what `TRACETUI_STORM` says. Fewer without optimisation: there a slow reader would lose some,
-/// rightly.
+/// The number of opens of a storm, from `TRACETUI_STORM` if set. It is smaller without optimisation, because a slow
+/// reader loses events then.
 fn storm_opens() -> usize {
     let told = std::env::var("TRACETUI_STORM").ok().map(|text| text.parse().expect("TRACETUI_STORM is a number"));
     told.unwrap_or(if cfg!(debug_assertions) { 20_000 } else { 200_000 })
 }
 
-/// How many programs are executed meanwhile.
+/// The number of programs that are executed at the same time.
 fn storm_execs() -> usize {
     storm_opens() / 100
 }
 
-/// Threads that open, and as many that execute.
+/// The number of threads that open files, and of those that execute programs.
 const THREADS: usize = 2;
 
-/// How a file is asked for.
+/// The system call and the kind of path of an open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Absolute,
@@ -38,7 +38,8 @@ enum Way {
 }
 
 impl Way {
-    /// Most by openat(2), as programs do; some by each of the others. The file is there when the number is even.
+    /// Most opens use openat(2), as programs do, and some each of the other ways. The file exists if the number is
+    /// even.
     fn of(number: usize) -> Way {
         match number % 100 {
             10 | 11 => Way::Relative,
@@ -59,7 +60,7 @@ impl Way {
     }
 }
 
-/// One open: what is asked for, and what came of it.
+/// An open with its arguments and its result.
 struct Attempt {
     path: CString,
     way: Way,
@@ -75,7 +76,7 @@ struct Opener {
 }
 
 impl Opener {
-    /// Half of the files are there.
+    /// Half of the files exist.
     fn new(dir: &Dir, thread: usize) -> Opener {
         let dir = dir.dir(&format!("t{thread}"));
         let attempts = (0..storm_opens() / THREADS).map(|number| Attempt::new(&dir, number)).collect();
@@ -127,14 +128,14 @@ impl Attempt {
     }
 }
 
-/// One child: what it executes, and how it ended.
+/// A child: its arguments and its exit code.
 struct Started {
     pid: i32,
     argv: Vec<String>,
     code: i32,
 }
 
-/// How many programs are executed, and how long each worker rests after one.
+/// The number of programs that are executed, and the pause of each worker after one.
 #[derive(Clone, Copy)]
 struct Pace {
     execs: usize,
@@ -142,19 +143,18 @@ struct Pace {
 }
 
 impl Pace {
-    /// As fast as it goes.
+    /// The maximum rate.
     fn all() -> Pace {
         Pace { execs: storm_execs(), rest: Duration::ZERO }
     }
 
-    /// So few at a time that they alone do not fill what a small ring reserves for them, also where the reader has to
-    /// wait for its turn.
+    /// A rate so low that the execs alone do not fill the reserved part of a small ring, even if the reader is delayed.
     fn few() -> Pace {
         Pace { execs: storm_execs() / 10, rest: Duration::from_millis(3) }
     }
 }
 
-/// Executes one program after the other, each with an argument of its own.
+/// Executes programs one after the other, each with a unique argument.
 fn execute(worker: usize, pace: Pace) -> Vec<Started> {
     let one = |number| {
         let started = start(format!("argument-{worker}-{number}"), number);
@@ -175,7 +175,7 @@ fn start(own: String, number: usize) -> Started {
     Started { pid: child.id() as i32, argv, code: status.code().expect("no signal") }
 }
 
-/// Everything that was done.
+/// All actions of a storm.
 struct Storm {
     dir: Dir,
     openers: Vec<Opener>,
@@ -200,7 +200,7 @@ impl Storm {
         self.started = started;
     }
 
-    /// Each event of the storm's opens stands for one open that was not seen before; how many opens have none.
+    /// Checks that each open event matches a different open. Returns the number of opens without an event.
     fn check_opens(&self, run: &Run) -> usize {
         let mut open: HashMap<(i64, String), (&Attempt, i32)> = HashMap::new();
         for opener in &self.openers {
@@ -216,7 +216,7 @@ impl Storm {
             if path.starts_with('/') && !path.starts_with(self.dir.path().to_str().expect("UTF-8")) {
                 continue;
             }
-            // A page may be gone for a moment when the probe looks, as when the kernel makes one huge page of many.
+            // A page may be absent for a moment, for example while the kernel merges pages into a huge page.
             if event["path_why"] == "fault" {
                 unread += 1;
                 continue;
@@ -229,7 +229,7 @@ impl Storm {
         open.len() - unread
     }
 
-    /// Each child has exactly one exec and one exit, as they were.
+    /// Checks that each child has exactly one exec and one exit with the right values.
     fn check_processes(&self, run: &Run) {
         let mut execs = by_pid(run, "exec");
         let mut exits = by_pid(run, "exit");
@@ -302,8 +302,8 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     assert!(execs_among_opens(&run) >= Pace::few().execs / 10, "programs were started while the opens stormed");
 }
 
-/// Stops the reader of the ring now and then while `work` runs: long enough that opens fill their part of a small ring, and
-/// not so long that execs fill the rest. A fast reader would keep up with a slow storm.
+/// Stops the reader of the ring repeatedly while `work` runs. Opens then fill their part of a small ring, but execs do
+/// not fill the rest. Without pauses, a fast reader would keep up with a slow storm.
 fn with_pauses(traced: &Traced, work: impl FnOnce()) {
     let pause = Duration::from_millis(if emulated() { 250 } else { 10 });
     let (reader, done) = (traced.pid(), AtomicBool::new(false));
@@ -321,7 +321,8 @@ fn with_pauses(traced: &Traced, work: impl FnOnce()) {
     });
 }
 
-/// Each row of a gap tells the last event of its kind and CPU before it and the first one after it.
+/// Checks that each gap row contains the times of the last event before it and of the first event after it, of the same
+/// kind and CPU.
 fn check_gaps(run: &Run) {
     let mut last: HashMap<(String, u64), u64> = HashMap::new();
     let mut after: HashMap<(String, u64), Value> = HashMap::new();

@@ -1,5 +1,5 @@
-//! System calls as they are, so that a test knows each argument and result exactly, and processes that do what they
-//! are told.
+//! System calls without wrappers, so that a test knows each argument and result exactly, and processes that a test
+//! controls.
 
 use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
@@ -7,42 +7,42 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The effective user.
+/// The effective user id.
 pub(crate) fn euid() -> u32 {
-    // SAFETY: no arguments, cannot fail.
+    // SAFETY: geteuid(2) has no arguments and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// This process.
+/// The id of this process.
 pub(crate) fn pid() -> i32 {
     std::process::id() as i32
 }
 
-/// The calling thread.
+/// The id of the calling thread.
 pub(crate) fn tid() -> i32 {
-    // SAFETY: no arguments, cannot fail.
+    // SAFETY: gettid(2) has no arguments and cannot fail.
     unsafe { libc::gettid() }
 }
 
 /// Sends a signal.
 pub(crate) fn kill(pid: i32, signal: i32) {
-    // SAFETY: integers only.
+    // SAFETY: kill(2) takes integers only.
     unsafe { libc::kill(pid, signal) };
 }
 
-/// The result as the kernel gives it: a value, or −errno.
+/// The result in the form of the kernel: a value, or −errno.
 fn result(ret: libc::c_long) -> i64 {
     if ret == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { ret }
 }
 
-/// A system call whose arguments are integers, or addresses that stay good until it returns.
+/// A system call with arguments that are integers, or addresses that are valid until it returns.
 pub(crate) fn call(number: libc::c_long, args: [u64; 5]) -> i64 {
-    // SAFETY: each caller passes addresses of memory that outlives the call, or bad ones on purpose: then the kernel
-    // answers EFAULT and touches nothing.
+    // SAFETY: each caller passes addresses of memory that outlives the call, or invalid ones on purpose. For the latter
+    // the kernel returns EFAULT and accesses no memory.
     result(unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4]) })
 }
 
-/// openat(2) with whatever address.
+/// openat(2) with any address.
 pub(crate) fn openat_raw(dirfd: i32, path: *const u8, flags: i32, mode: u32) -> i64 {
     call(libc::SYS_openat, [dirfd as u64, path as u64, flags as u64, mode.into(), 0])
 }
@@ -52,7 +52,7 @@ pub(crate) fn openat(dirfd: i32, path: &CStr, flags: i32, mode: u32) -> i64 {
     openat_raw(dirfd, path.as_ptr().cast(), flags, mode)
 }
 
-/// dup2(2) of two descriptors that differ, by dup3(2), which every architecture has.
+/// dup2(2) of two different descriptors, by dup3(2), which every architecture has.
 pub(crate) fn dup2(from: u64, to: u64) -> i64 {
     call(libc::SYS_dup3, [from, to, 0, 0, 0])
 }
@@ -69,12 +69,12 @@ pub(crate) fn openat2(dirfd: i32, path: &CStr, how: [u64; 3]) -> i64 {
     call(libc::SYS_openat2, [dirfd as u64, path.as_ptr() as u64, how.as_ptr() as u64, size, 0])
 }
 
-/// Opens for reading, relative to the working directory.
+/// Opens a file for reading, relative to the working directory.
 pub(crate) fn open_path(path: &str) -> i64 {
     openat(libc::AT_FDCWD, &c(path), libc::O_RDONLY, 0)
 }
 
-/// close(2), if there is something to close.
+/// close(2), unless the number is an error.
 pub(crate) fn close(fd: i64) {
     if fd >= 0 {
         call(libc::SYS_close, [fd as u64, 0, 0, 0, 0]);
@@ -86,16 +86,16 @@ pub(crate) fn c(text: impl Into<Vec<u8>>) -> CString {
     CString::new(text).expect("no NUL")
 }
 
-/// Names the calling thread; any bytes but NUL.
+/// Names the calling thread. The name may contain any bytes except NUL.
 pub(crate) fn set_comm(name: &[u8]) {
     let name = c(name);
-    // SAFETY: a C string that outlives the call.
+    // SAFETY: the name is a C string that outlives the call.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// unshare(2).
 pub(crate) fn unshare(flags: i32) {
-    // SAFETY: integers only.
+    // SAFETY: unshare(2) takes an integer.
     let ret = unsafe { libc::unshare(flags) };
     assert_eq!(ret, 0, "unshare: {}", std::io::Error::last_os_error());
 }
@@ -109,43 +109,44 @@ pub(crate) fn mount(source: &str, target: &str, fstype: &str, flags: u64) {
 pub(crate) fn mount_with(source: &str, target: &str, fstype: &str, flags: u64, data: &str) {
     let (source, target, fstype, data) = (c(source), c(target), c(fstype), c(data));
     let data = data.as_ptr().cast();
-    // SAFETY: C strings that outlive the call.
+    // SAFETY: all arguments are C strings that outlive the call.
     let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data) };
     assert_eq!(ret, 0, "mount: {}", std::io::Error::last_os_error());
 }
 
-/// Takes away every mount at a place and below, if there is any.
+/// Unmounts all file systems at a path and below.
 pub(crate) fn umount(target: &str) {
     let target = c(target);
-    // SAFETY: a C string that outlives the call.
+    // SAFETY: the path is a C string that outlives the call.
     while unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 {}
 }
 
-/// A terminal: our end and the program's.
+/// A pseudoterminal: the master, and the slave for the program.
 pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut ours, mut theirs) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: places for two descriptors; no name, no settings, no size.
+    // SAFETY: both pointers are to live locals. openpty(3) accepts null for the name, the settings and the size.
     let ret = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
     assert_eq!(ret, 0, "openpty: {}", std::io::Error::last_os_error());
     for fd in [ours, theirs] {
-        // SAFETY: integers only. A program that had our end too would never see it close.
+        // SAFETY: fcntl(2) takes integers here. A program that inherited the master would never see it close.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     (owned(ours.into()), owned(theirs.into()))
 }
 
-/// `nobody`, on every distribution.
+/// The id of `nobody` on every distribution.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// Makes the calling process nobody's, without groups, and gives it these capabilities (bit n is number n), which what it
-/// executes inherits.
+/// Changes the calling process to the user nobody, without groups, with these capabilities (bit n is number n). The
+/// programs that it executes inherit them.
 pub(crate) fn become_nobody_with(capabilities: u64) {
-    /// `_LINUX_CAPABILITY_VERSION_3`: two words a set, each effective, permitted, inheritable.
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words per set, each with effective, permitted and inheritable.
     const VERSION: u32 = 0x2008_0522;
     let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
     let (header, words) = ([VERSION, 0], [low, low, low, high, high, high]);
-    // SAFETY: integers, and places that outlive the calls and are as large as version 3 says.
+    // SAFETY: `header` and `words` have the layout of version 3 and outlive the calls. The other arguments are
+    // integers, or null for no groups.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0), 0);
         assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
@@ -158,31 +159,31 @@ pub(crate) fn become_nobody_with(capabilities: u64) {
     }
 }
 
-/// A mount namespace of the caller's own, from which nothing spreads.
+/// Moves the caller to its own mount namespace, from which no mounts propagate.
 pub(crate) fn own_mounts() {
     unshare(libc::CLONE_NEWNS);
     mount("none", "/", "none", libc::MS_REC | libc::MS_PRIVATE);
 }
 
-/// For a process that is about to exec: it goes on as the first of a pid namespace of its own, with a /proc of that. The
-/// process that it was waits for that one, and ends as it does.
+/// For a process that is about to exec. It continues as process 1 of its own pid namespace, with a matching /proc. The
+/// original process waits for that one and ends with its status.
 pub(crate) fn own_pids() {
     own_mounts();
     unshare(libc::CLONE_NEWPID);
-    // SAFETY: the child goes on to exec; the parent makes system calls only.
+    // SAFETY: the child proceeds to exec, and the parent makes system calls only.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
     if child == 0 {
         return mount("proc", "/proc", "proc", 0);
     }
-    // What the child's output goes to is to be closed when the child ends, and is not ours to hold.
+    // The outputs of the child must be closed when it ends, so this process must not hold them.
     call(libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0]);
     let status = wait(child);
-    // SAFETY: ends the process.
+    // SAFETY: _exit takes an integer and runs no code of this process.
     unsafe { libc::_exit(status.code().unwrap_or(128 + status.signal().unwrap_or(0))) };
 }
 
-/// Memory mapped for a test about its borders.
+/// Mapped memory, for tests at its boundaries.
 pub(crate) struct Pages {
     at: *mut u8,
     len: usize,
@@ -190,31 +191,32 @@ pub(crate) struct Pages {
 
 /// The size of a page.
 pub(crate) fn page() -> usize {
-    // SAFETY: an integer only.
+    // SAFETY: sysconf(3) takes an integer.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).expect("a size")
 }
 
 impl Pages {
-    /// So many fresh pages; `flags` beside MAP_PRIVATE and MAP_ANONYMOUS.
+    /// Maps `pages` new pages, with `flags` in addition to MAP_PRIVATE and MAP_ANONYMOUS.
     pub(crate) fn new(pages: usize, flags: i32) -> Pages {
         Pages::map(0, pages * page(), 0, flags)
     }
 
-    /// The same in bytes, near this address or, with MAP_FIXED_NOREPLACE, at it; `prot` beside PROT_READ and PROT_WRITE.
+    /// Maps `len` bytes near an address or, with MAP_FIXED_NOREPLACE, at it. `prot` is in addition to PROT_READ and
+    /// PROT_WRITE.
     pub(crate) fn map(near: usize, len: usize, prot: i32, flags: i32) -> Pages {
         let (prot, flags) =
             (prot | libc::PROT_READ | libc::PROT_WRITE, flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping where nothing is: no caller passes MAP_FIXED.
+        // SAFETY: the mapping replaces no other one, because no caller passes MAP_FIXED.
         let at = unsafe { libc::mmap(std::ptr::without_provenance_mut(near), len, prot, flags, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         Pages { at: at.cast(), len }
     }
 
-    /// Copies bytes in; their address.
+    /// Copies bytes into the mapping. Returns their address.
     pub(crate) fn put(&self, offset: usize, bytes: &[u8]) -> *const u8 {
         assert!(offset + bytes.len() <= self.len, "inside of the mapping");
-        // SAFETY: inside of our own mapping, checked above; nothing else refers to it.
+        // SAFETY: the bytes are inside of this mapping, as checked above, and nothing else refers to it.
         unsafe {
             let to = self.at.add(offset);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
@@ -222,10 +224,10 @@ impl Pages {
         }
     }
 
-    /// Takes the pages from this one on away.
+    /// Unmaps the pages from this one on.
     pub(crate) fn unmap_from(&mut self, page: usize) {
         let keep = page * self::page();
-        // SAFETY: the rest of our own mapping, which `put` does not reach any more.
+        // SAFETY: the range is the rest of this mapping, which `put` no longer accesses.
         unsafe { libc::munmap(self.at.add(keep).cast(), self.len - keep) };
         self.len = keep;
     }
@@ -233,22 +235,22 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: our own mapping; nothing refers to it any more.
+        // SAFETY: this value owns the mapping, and nothing refers to it any more.
         unsafe { libc::munmap(self.at.cast(), self.len) };
     }
 }
 
-/// How a process ended, as waitpid(2) tells it.
+/// The status of a process from waitpid(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) i32);
 
 impl Status {
-    /// WEXITSTATUS, if it exited.
+    /// WEXITSTATUS, if the process exited.
     pub(crate) fn code(self) -> Option<i32> {
         libc::WIFEXITED(self.0).then(|| libc::WEXITSTATUS(self.0))
     }
 
-    /// WTERMSIG, if a signal ended it.
+    /// WTERMSIG, if a signal ended the process.
     pub(crate) fn signal(self) -> Option<i32> {
         libc::WIFSIGNALED(self.0).then(|| libc::WTERMSIG(self.0))
     }
@@ -259,7 +261,7 @@ impl Status {
     }
 }
 
-/// A child of the test that holds a closure until [`go`](Self::go).
+/// A child of the test that runs a closure after [`go`](Self::go).
 pub(crate) struct Actor {
     /// Its process id.
     pub(crate) pid: i32,
@@ -268,38 +270,38 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Forks; the child does `act` once it is told to, hands over the numbers that it returns and exits with 0, or with
-    /// 101 when it panicked.
+    /// Forks. After [`go`](Self::go) the child runs `act`, sends the resulting numbers, and exits with 0, or with 101
+    /// after a panic.
     pub(crate) fn new(act: impl FnOnce() -> Vec<i64>) -> Actor {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        // SAFETY: the child runs our closure and leaves by _exit. glibc makes its allocator usable after fork, and no
-        // other lock that the closures take is held by another thread: tests run one at a time.
+        // SAFETY: the child runs the closure and leaves by _exit. glibc makes its allocator usable after fork. Tests
+        // run one at a time, so no other thread holds a lock that the closure takes.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
         if pid == 0 {
             drop(ours);
             let code = catch_unwind(AssertUnwindSafe(|| child(theirs, act))).map_or(101, |()| 0);
-            // SAFETY: ends the child without running anything of the test's harness.
+            // SAFETY: _exit takes an integer, and ends the child without running code of the test harness.
             unsafe { libc::_exit(code) };
         }
         Actor { pid, wire: ours, waited: false }
     }
 
-    /// Lets it act.
+    /// Starts the closure.
     pub(crate) fn go(&mut self) {
         self.wire.write_all(&[1]).expect("the actor listens");
     }
 
-    /// Waits for its end: how it ended, and the numbers that it handed over.
+    /// Waits for the end. Returns the status and the numbers.
     pub(crate) fn end(mut self) -> (Status, Vec<i64>) {
         let mut bytes = Vec::new();
-        // An actor that is killed leaves a reset connection.
+        // The connection of a killed actor is reset.
         let _ = self.wire.read_to_end(&mut bytes);
         let numbers = bytes.chunks_exact(8).map(|n| i64::from_le_bytes(n.try_into().expect("eight bytes")));
         (self.wait(), numbers.collect())
     }
 
-    /// Lets it act, and waits for an end without a panic.
+    /// Starts the closure and waits for its end. Panics if it failed.
     pub(crate) fn run(mut self) -> Vec<i64> {
         self.go();
         let (status, numbers) = self.end();
@@ -323,7 +325,7 @@ impl Drop for Actor {
 }
 
 fn child(mut wire: UnixStream, act: impl FnOnce() -> Vec<i64>) {
-    // The harness would catch what a panic prints; the child's goes to the terminal by itself.
+    // The harness captures the output of panics; that of the child goes to the terminal.
     if wire.read_exact(&mut [0]).is_err() {
         return;
     }
@@ -332,8 +334,8 @@ fn child(mut wire: UnixStream, act: impl FnOnce() -> Vec<i64>) {
     }
 }
 
-/// clone3(2) of a process with one thread: the child has this process id, does `act` and ends. `Err` with the error's number
-/// where the kernel has no such call (before 5.5) or refuses it.
+/// Calls clone3(2) in a process with one thread. The child has this process id, runs `act` and ends. `Err` contains the
+/// errno if the kernel lacks the call (before 5.5) or rejects it.
 pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     /// `struct clone_args` up to `set_tid_size`.
     #[derive(Default)]
@@ -356,7 +358,7 @@ pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
     match call(libc::SYS_clone3, [(&raw const args) as u64, size, 0, 0, 0]) {
         0 => {
             act();
-            // SAFETY: ends the child.
+            // SAFETY: _exit takes an integer and ends the child.
             unsafe { libc::_exit(0) }
         }
         child if child > 0 => Ok(child as i32),
@@ -367,20 +369,20 @@ pub(crate) fn fork_with_id(pid: i32, act: impl FnOnce()) -> Result<i32, i32> {
 /// waitpid(2).
 pub(crate) fn wait(pid: i32) -> Status {
     let mut status = 0;
-    // SAFETY: a place for the status.
+    // SAFETY: `status` is a live local.
     let got = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     assert_eq!(got, pid, "waitpid: {}", std::io::Error::last_os_error());
     Status(status)
 }
 
-/// A descriptor to hold on to.
+/// An owned descriptor.
 pub(crate) fn owned(fd: i64) -> OwnedFd {
     assert!(fd >= 0, "a descriptor, not {fd}");
-    // SAFETY: the caller has just got it from the kernel and nobody else owns it.
+    // SAFETY: a system call just returned this descriptor to the caller, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 
-/// Its number, for system calls.
+/// The number of a descriptor, for system calls.
 pub(crate) fn raw(fd: &OwnedFd) -> i32 {
     fd.as_raw_fd()
 }

@@ -1,6 +1,6 @@
-//! Addresses with a tag in their upper byte, which the kernel takes from processes that asked for it
-//! (`PR_TAGGED_ADDR_ENABLE`), and memory that is read only by addresses with the right tag (MTE, the Memory Tagging
-//! Extension).
+//! Addresses with a tag in their upper byte, which the kernel accepts from processes that enabled this
+//! (`PR_TAGGED_ADDR_ENABLE`), and memory that can be read only through addresses with the matching tag (MTE, the Memory
+//! Tagging Extension).
 
 use crate::bpf::{self, Attr};
 use crate::sys::{self, Actor, Pages, page};
@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 use std::os::fd::AsRawFd as _;
 
-/// What has tags.
+/// The objects that have tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tags {
-    /// Addresses only: the processor does not look at their upper byte.
+    /// Only addresses: the processor ignores their upper byte.
     Addresses,
-    /// Memory too: the processor compares.
+    /// Also memory: the processor compares the tags.
     Memory,
 }
 
 impl Tags {
-    /// Whether the machine has them; says that it has not.
+    /// Whether the machine supports these tags. If not, a message is printed.
     fn are_there(self) -> bool {
         const HWCAP2_MTE: u64 = 1 << 18;
-        // SAFETY: an integer only.
+        // SAFETY: getauxval(3) takes an integer.
         let there = self == Tags::Addresses || unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_MTE != 0;
         if !there {
             not_checked("no MTE (QEMU: -M virt,mte=on)");
@@ -30,29 +30,29 @@ impl Tags {
         there
     }
 
-    /// Whether the probes can read all of it. `bpf_probe_read_user` takes no tagged address; by one without its tag only
-    /// memory without tags can be read. For the rest `bpf_probe_read_user_str` is called string by string, in a loop that
-    /// the verifier takes from 6.9 on.
+    /// Whether the probes can read all of the memory. `bpf_probe_read_user` accepts no tagged addresses, and without
+    /// the tag of an address only untagged memory can be read. Other memory is read by calls of
+    /// `bpf_probe_read_user_str`, string by string, in a loop that the verifier accepts from 6.9 on.
     fn are_read(self) -> bool {
         self == Tags::Addresses || release() >= (6, 9)
     }
 
-    /// Has the kernel take addresses with tags from this process, and compare them with those of the memory.
+    /// Makes the kernel accept tagged addresses from this process, and compare the tags with those of the memory.
     fn allow(self) {
         const PR_SET_TAGGED_ADDR_CTRL: i32 = 55;
         const PR_TAGGED_ADDR_ENABLE: u64 = 1;
         const PR_MTE_TCF_SYNC: u64 = 1 << 1;
         let modes = PR_TAGGED_ADDR_ENABLE | if self == Tags::Memory { PR_MTE_TCF_SYNC } else { 0 };
-        // SAFETY: integers only.
+        // SAFETY: prctl(2) takes integers here.
         let set = unsafe { libc::prctl(PR_SET_TAGGED_ADDR_CTRL, modes, 0_u64, 0_u64, 0_u64) };
         assert_eq!(set, 0, "PR_SET_TAGGED_ADDR_CTRL: {}", std::io::Error::last_os_error());
     }
 }
 
-/// How many bytes have a tag together.
+/// The number of bytes that share a tag.
 const GRANULE: usize = 16;
 
-/// Memory of a process that allowed tags, for objects that each have a tag of their own.
+/// The memory of a process with tags enabled, for objects with individual tags.
 struct Tagged {
     tags: Tags,
     memory: Pages,
@@ -69,8 +69,8 @@ impl Tagged {
         Tagged { tags, memory: Pages::map(0, PAGES * page(), prot, 0), used: Cell::new(0), objects: Cell::new(0) }
     }
 
-    /// Puts an object in; its address with its tag. The object ends where memory of another tag begins. It has whole pages,
-    /// because qemu 7.2 does not tell the tags of one page apart.
+    /// Stores an object. Returns its tagged address. Memory with another tag follows the object. An object occupies
+    /// whole pages, because QEMU 7.2 does not distinguish tags within one page.
     fn put(&self, bytes: &[u8]) -> u64 {
         let size = bytes.len().next_multiple_of(page());
         let end = self.used.get() + size;
@@ -78,9 +78,10 @@ impl Tagged {
         let number = self.objects.replace(self.objects.get() + 1);
         let at = self.memory.put(end - bytes.len(), bytes) as u64;
         match self.tags {
-            // Any byte.
+            // All values of the byte are allowed.
             Tags::Addresses => at | (0xa5 + number % 16) << 56,
-            // Four bits; neighbours differ, and none has the 0 of what was never given a tag.
+            // The tag has four bits. Neighbours have different tags, and none has 0, which is the tag of untagged
+            // memory.
             Tags::Memory => {
                 let tag = (1 + number % 15) << 56;
                 let start = at + bytes.len() as u64 - size as u64;
@@ -90,17 +91,17 @@ impl Tagged {
         }
     }
 
-    /// The same of a C string.
+    /// Stores a C string. Returns its tagged address.
     fn text(&self, text: &str) -> u64 {
         self.put(&sys::c(text).into_bytes_with_nul())
     }
 
-    /// The same of numbers.
+    /// Stores numbers. Returns their tagged address.
     fn numbers(&self, numbers: &[u64]) -> u64 {
         self.put(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
     }
 
-    /// The same of a list of C strings: the address of their addresses, after which 0 stands.
+    /// Stores C strings and the null-terminated list of their addresses. Returns the tagged address of the list.
     fn list(&self, texts: &[&str]) -> u64 {
         let mut pointers: Vec<u64> = texts.iter().map(|text| self.text(text)).collect();
         pointers.push(0);
@@ -108,17 +109,17 @@ impl Tagged {
     }
 }
 
-/// Gives the 16 bytes at an address the tag of the address.
+/// Gives the 16 bytes at an address the tag in that address.
 fn set_tag(address: u64) {
-    // SAFETY: changes a tag of the caller's own mapping, which nothing refers to but by the addresses that `put` returns;
-    // the instruction is there, as `Tags::are_there` says.
+    // SAFETY: the instruction changes a tag of the caller's own mapping, which is accessed only by the addresses that
+    // `put` returns. The processor has the instruction, because `Tags::are_there` was checked.
     unsafe {
         std::arch::asm!(".arch_extension memtag", "stg {at}, [{at}]", ".arch_extension nomemtag", at = in(reg) address,
             options(nostack));
     }
 }
 
-/// Lets a child act that has such memory.
+/// Traces a child that runs `act` with such memory. Returns its process id and its numbers.
 fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     if !tags.are_there() {
         return None;
@@ -132,7 +133,7 @@ fn trace(kinds: &str, tags: Tags, act: impl FnOnce(&Tagged) -> Vec<i64>) -> Opti
     Some((run, pid, numbers))
 }
 
-/// A field as it was passed; where such memory cannot be read, the field may say so instead.
+/// Checks that a field has the passed value. If such memory cannot be read, the field may report a fault instead.
 fn check(event: &Value, field: &str, tags: Tags, passed: impl Into<Value>) {
     let fault = event[format!("{field}_why")] == "fault"
         && (event[field].is_null() || event[field] == "" || event[field] == json!([]));
@@ -227,7 +228,7 @@ fn check_bpf(tags: Tags) {
     assert_eq!(rets, numbers[2..], "{events:#?}");
     let errors = [libc::EACCES, libc::ENOENT].map(|errno| -i64::from(errno));
     assert_eq!([rets[1], rets[3]], errors, "what the kernel read by the tagged addresses: {events:#?}");
-    // Of what went well, the kernel's objects are looked at.
+    // For the successful calls, the fields come from the kernel's objects.
     for (event, op) in events.iter().step_by(2).zip(["load", "attach"]) {
         assert_eq!(event["op"], op, "{event}");
         bpf::check_prog(event, "tt_loaded", "raw_tracepoint", &numbers[..2]);
@@ -237,7 +238,7 @@ fn check_bpf(tags: Tags) {
     assert_eq!((&refused["op"], &nowhere["op"]), (&"load".into(), &"attach".into()));
     check(&refused["prog"], "type", tags, "raw_tracepoint");
     if refused["prog"]["type_why"] == "fault" {
-        // The attributes were not read, so nothing that they say is shown.
+        // The attributes were not read, so none of their values is shown.
         assert_eq!(refused["prog"]["name"], Value::Null, "{refused}");
     } else {
         assert_eq!(refused["prog"]["name"], "tt_refused", "{refused}");
@@ -281,7 +282,7 @@ fn bpf_from_mte_memory_is_whole_or_said_to_be_unread() {
     check_bpf(Tags::Memory);
 }
 
-/// What the kernel itself cannot read, because the tags differ, is not shown either.
+/// Memory that the kernel cannot read because the tags differ is not shown either.
 #[test]
 fn what_mte_denies_to_the_kernel_is_a_fault() {
     let _alone = alone();
@@ -289,7 +290,7 @@ fn what_mte_denies_to_the_kernel_is_a_fault() {
         const OTHER: u64 = 1 << 56;
         let cwd = libc::AT_FDCWD as u64;
         let (path, how) = (memory.text("/nowhere/denied"), memory.numbers(&[libc::O_RDWR as u64, 0, 0]));
-        // Goes on in memory of another tag.
+        // The string continues in memory with another tag.
         let open_ended = memory.put(b"/nowhere/denied/");
         memory.text("the next");
         let (argv, none) = (memory.numbers(&[path, path ^ OTHER, 0]), memory.list(&[]));
@@ -300,7 +301,7 @@ fn what_mte_denies_to_the_kernel_is_a_fault() {
             sys::call(libc::SYS_execve, [path ^ OTHER, none, none, 0, 0]),
         ]
         .into_iter()
-        // The kernel does not come to the arguments where there is no program.
+        // The kernel does not read the arguments if the program does not exist.
         .chain([sys::call(libc::SYS_execve, [memory.text("/bin/true"), argv, none, 0, 0])])
         .collect()
     });

@@ -1,4 +1,4 @@
-//! Runs `tracetui print` over what a test does, and reads back what it printed.
+//! Runs `tracetui print` during the actions of a test, and parses its output.
 
 use crate::sys;
 use serde_json::Value;
@@ -15,35 +15,36 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Kind;
 
-/// The program under test: what `TRACETUI_BIN` names, or the one that was built beside the tests.
+/// The program under test: the one in `TRACETUI_BIN`, or the one that was built with the tests.
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
     let mut command = Command::new(program);
     let reset = || {
-        // A shell ignores these for what it starts in the background, and no script can trap what was ignored at its start.
+        // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
+        // its start.
         for signal in [libc::SIGINT, libc::SIGQUIT] {
-            // SAFETY: sets no handler.
+            // SAFETY: SIG_DFL is no handler, so no code of this process runs on a signal.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         Ok(())
     };
-    // SAFETY: between fork and exec it calls signal(2) only, which is safe there.
+    // SAFETY: between fork and exec `reset` only calls signal(2), which is async-signal-safe.
     unsafe { command.pre_exec(reset) };
     command
 }
 
-/// What `doctor` says of this machine.
+/// The output of `doctor` on this machine.
 pub(crate) fn doctor() -> String {
     let output = tracetui().arg("doctor").output().expect("tracetui starts");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Whether an emulated processor runs this (`TRACETUI_EMULATED`): everything takes many times longer there.
+/// Whether the processor is emulated (`TRACETUI_EMULATED`), so that everything takes much longer.
 pub(crate) fn emulated() -> bool {
     std::env::var_os("TRACETUI_EMULATED").is_some()
 }
 
-/// The kinds that probes make.
+/// The kinds with probes.
 pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
     let mut names = [""; Kind::PROBED.len()];
     let mut at = 0;
@@ -54,32 +55,33 @@ pub(crate) const KINDS: [&str; Kind::PROBED.len()] = {
     names
 };
 
-/// Longer than any start or end takes, also on a busy machine without optimisation, and on an emulated one.
+/// Longer than any start or end takes, also on a busy or emulated machine without optimisation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One tracer at a time: a storm of one test would be noise in another. Tests that want two start both under one guard.
+/// Only one test traces at a time, because the storm of one test would disturb another. A test with two tracers starts
+/// both under one guard.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Keeps the other tests of this process waiting.
+/// Blocks the other tests of this process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says why a test cannot check anything. Past the capture of the test harness, which would swallow it.
+/// Reports why a test cannot check anything. The message bypasses the output capture of the test harness.
 pub(crate) fn cannot_run(reason: &str) {
     assert!(std::env::var("TRACETUI_REQUIRE_KERNEL").as_deref() != Ok("1"), "cannot run: {reason}");
     let _ = writeln!(std::io::stderr(), "cannot run: {reason}");
 }
 
-/// Says what a test leaves out because this machine is not made for it, though it can be traced. Past the capture, too.
-/// To be called by who holds [`alone`].
+/// Reports what a test does not check because the machine lacks it, although tracing is possible. The message bypasses
+/// the output capture too. The caller must hold [`alone`].
 pub(crate) fn not_checked(what: &str) {
     let Some(traced) = Traced::start(&[]) else { return };
     traced.stop();
     let _ = writeln!(std::io::stderr(), "not checked: {what}");
 }
 
-/// Whether this process may trace; says why not.
+/// Whether this process may trace. If not, the reason is reported.
 pub(crate) fn may_trace() -> bool {
     if sys::euid() != 0 {
         cannot_run("tracing needs root");
@@ -87,12 +89,12 @@ pub(crate) fn may_trace() -> bool {
     sys::euid() == 0
 }
 
-/// A `print` that runs.
+/// A running `print`.
 pub(crate) struct Traced {
     child: Child,
     stderr: Receiver<String>,
     said: Vec<String>,
-    /// The line that said that every probe is attached.
+    /// The line that reports that every probe is attached.
     pub(crate) ready: String,
     output: Option<PathBuf>,
     shows_lost: bool,
@@ -100,12 +102,13 @@ pub(crate) struct Traced {
 }
 
 impl Traced {
-    /// `print --format json` with these arguments, its lines in a file; `None`, and said why, when it may not trace.
+    /// Starts `print --format json` with these arguments and its lines in a file. `None`, with a message, if it must
+    /// not trace.
     pub(crate) fn start(args: &[&str]) -> Option<Traced> {
         Traced::start_as("json", args)
     }
 
-    /// The same in another format.
+    /// Like [`start`](Self::start), in another format.
     pub(crate) fn start_as(format: &str, args: &[&str]) -> Option<Traced> {
         let dir = Dir::new();
         let path = dir.path().join("out");
@@ -113,7 +116,7 @@ impl Traced {
         Traced::spawn(format, args, file.into(), dir, Some(path))
     }
 
-    /// The same with its lines going where the test wants them.
+    /// Like [`start`](Self::start), with its lines to `stdout`.
     pub(crate) fn start_into(stdout: Stdio, args: &[&str]) -> Option<Traced> {
         Traced::spawn("json", args, stdout, Dir::new(), None)
     }
@@ -155,7 +158,8 @@ impl Traced {
         panic!("not ready within {PATIENCE:?}: {:?}", self.said);
     }
 
-    /// It ended before it was ready. Only a refusal by the system is a reason not to check; bad usage or a crash is a bug.
+    /// The message of a tracer that ended before it was ready. Only a refusal by the system lets a test be skipped;
+    /// incorrect usage or a crash is a bug.
     fn refusal(&mut self) -> String {
         let status = self.child.wait().expect("a status");
         assert_eq!(status.code(), Some(1), "ended before it was ready: {:?}", self.said);
@@ -167,17 +171,17 @@ impl Traced {
         self.child.id() as i32
     }
 
-    /// Where its lines go.
+    /// The file that contains its lines.
     pub(crate) fn output(&self) -> &Path {
         self.output.as_deref().expect("started with a file")
     }
 
-    /// Whether it said that something is not seen on this kernel.
+    /// Whether it reported that something is not seen on this kernel.
     pub(crate) fn said_not_seen(&self, what: &str) -> bool {
         self.said.iter().any(|line| line.contains("not seen") && line.contains(what))
     }
 
-    /// Its end of a pipe that it writes to.
+    /// The read end of the pipe to which it writes.
     pub(crate) fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().expect("started with a pipe")
     }
@@ -187,7 +191,7 @@ impl Traced {
         sys::kill(self.pid(), signal);
     }
 
-    /// Ends it as Ctrl-C does and reads what it printed.
+    /// Ends it by SIGINT, like Ctrl-C, and reads its output.
     pub(crate) fn stop(self) -> Run {
         self.signal(libc::SIGINT);
         let run = self.ended();
@@ -195,7 +199,7 @@ impl Traced {
         run
     }
 
-    /// Waits until it ends.
+    /// Waits until it ends, and reads its output.
     pub(crate) fn ended(mut self) -> Run {
         let status = wait_at_most(&mut self.child, PATIENCE);
         let mut stderr = std::mem::take(&mut self.said);
@@ -208,7 +212,7 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // A test that failed half-way leaves no tracer behind; one that has ended is not there to be killed.
+        // A failed test must not leave a tracer behind. If it has already ended, the errors are ignored.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -226,7 +230,7 @@ fn lines_of(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// Reads what a tracer says up to the line that it is ready; says so when it ends before.
+/// Reads the messages of a tracer up to the one that it is ready. If it ends before that, the reason is reported.
 pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
     let mut line = String::new();
     let mut before = String::new();
@@ -243,7 +247,7 @@ pub(crate) fn reads_ready(child: &mut Child, said: &mut impl BufRead) -> bool {
     true
 }
 
-/// Waits for a child, not for ever.
+/// Waits for a child, but at most for `patience`.
 pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus {
     let began = Instant::now();
     loop {
@@ -258,15 +262,15 @@ pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> ExitStatus 
     }
 }
 
-/// What a `print` left behind.
+/// The results of a `print`.
 pub(crate) struct Run {
-    /// How it ended.
+    /// The exit status.
     pub(crate) status: ExitStatus,
-    /// What it said, line by line.
+    /// The messages, line by line.
     pub(crate) stderr: Vec<String>,
-    /// What it printed.
+    /// The output.
     pub(crate) raw: Vec<u8>,
-    /// Whether it was asked for `lost` rows.
+    /// Whether `lost` rows were requested.
     pub(crate) shows_lost: bool,
 }
 
@@ -295,14 +299,14 @@ impl Run {
         self.lines().filter(|e| e["pid"] == pid && e["kind"] == kind).collect()
     }
 
-    /// The one event of a kind of a process that also satisfies `which`.
+    /// The only event of a kind of a process that also satisfies `which`.
     pub(crate) fn one(&self, kind: &str, pid: i32, which: impl Fn(&Value) -> bool) -> Value {
         let mut found: Vec<Value> = self.kind_of(kind, pid).into_iter().filter(which).collect();
         assert_eq!(found.len(), 1, "one {kind} of {pid}: {found:#?}");
         found.remove(0)
     }
 
-    /// The open of a path, as asked, by a process.
+    /// The open of a path, as passed, by a process.
     pub(crate) fn open(&self, pid: i32, path: &str) -> Value {
         self.one("open", pid, |e| e["path"] == path)
     }
@@ -314,10 +318,10 @@ impl Run {
         value["account"].clone()
     }
 
-    /// Checks everything that holds for any run whose every event has a probe that sees it.
+    /// Checks the properties of any run in which a probe sees every event.
     pub(crate) fn check(&self) -> Value {
         let account = self.check_sums();
-        // Whoever runs the tests may then try again: a test that looks for every event cannot pass.
+        // The message helps if the test fails: a test that needs every event cannot pass then.
         match skipped(&account) {
             0 => {}
             skipped => println!("the kernel skipped {skipped} events"),
@@ -325,7 +329,7 @@ impl Run {
         account
     }
 
-    /// Checks what holds for any run: the sums, the lines against the account, the order.
+    /// Checks the properties of any run: the sums, the lines compared with the account, the order.
     pub(crate) fn check_sums(&self) -> Value {
         let account = self.account();
         let mut tally = Tally::default();
@@ -345,8 +349,8 @@ pub(crate) fn release() -> (u32, u32) {
     (next(), next())
 }
 
-/// How many events the kernel skipped at most, as the account has it. From 7.0 on it does, while another task on that
-/// processor stands still inside of the same probe; before it must not.
+/// The maximum number of events that the kernel skipped, according to the account. From 7.0 on it skips events while
+/// another task on that CPU is preempted inside of the same probe; before 7.0 it must not.
 pub(crate) fn skipped(account: &Value) -> u64 {
     let probes = KINDS.iter().map(|kind| n(&account["kinds"][*kind]["lost"]["probe"])).sum::<u64>();
     let skipped = probes + n(&account["unattributed_skips"]);
@@ -354,7 +358,8 @@ pub(crate) fn skipped(account: &Value) -> u64 {
     skipped
 }
 
-/// Nothing was lost but what the kernel skipped; how many events of this kind may be missing therefore.
+/// Checks that only skipped events were lost. Returns the number of events of this kind that may be missing for this
+/// reason.
 pub(crate) fn check_nothing_lost(account: &Value, kind: &str) -> u64 {
     let skipped = skipped(account) - n(&account["unattributed_skips"]);
     assert_eq!(n(&account["lost"]), skipped, "{account}");
@@ -384,7 +389,7 @@ fn check_sums(account: &Value) {
     }
 }
 
-/// What the lines say, to be compared with the account.
+/// The sums of the lines, for a comparison with the account.
 #[derive(Default)]
 struct Tally {
     events: HashMap<String, u64>,
@@ -417,16 +422,16 @@ impl Tally {
     }
 }
 
-/// A directory of the test's own, removed with all that is in it.
+/// A temporary directory that is removed with its content when dropped.
 pub(crate) struct Dir(PathBuf);
 
 impl Dir {
-    /// A new one.
+    /// Creates a directory.
     pub(crate) fn new() -> Dir {
         Dir::under(&std::env::temp_dir())
     }
 
-    /// A new one in memory where the machine has such a place: for many files.
+    /// Creates a directory in memory if the machine supports that, for many files.
     pub(crate) fn in_memory() -> Dir {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() { Dir::under(memory) } else { Dir::new() }
@@ -436,29 +441,29 @@ impl Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tracetui-kernel-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::fs::canonicalize(place).expect("a place for temporary files").join(name);
-        // Open to all: some actors are no longer root when they look into it.
+        // Accessible to all users, because some actors are no longer root when they use it.
         std::fs::DirBuilder::new().mode(0o755).create(&path).expect("a directory");
         Dir(path)
     }
 
-    /// Where it is: absolute, without symbolic links.
+    /// The absolute path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A name in it.
+    /// The path of a name in the directory.
     pub(crate) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.0.to_str().expect("UTF-8"))
     }
 
-    /// A new empty file in it.
+    /// Creates an empty file in the directory.
     pub(crate) fn file(&self, name: &str) -> String {
         let path = self.at(name);
         File::create(&path).expect("a file");
         path
     }
 
-    /// A new directory in it.
+    /// Creates a directory in the directory.
     pub(crate) fn dir(&self, name: &str) -> String {
         let path = self.at(name);
         std::fs::create_dir(&path).expect("a directory");

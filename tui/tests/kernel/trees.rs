@@ -1,4 +1,4 @@
-//! What is captured by where a process comes from: its ancestors, its cgroup.
+//! Capture by the origin of processes: their ancestors and their cgroup.
 
 use crate::sys::{self, Actor};
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n, not_checked, tracetui, wait_at_most};
@@ -13,7 +13,7 @@ pub(crate) struct Shared(&'static [AtomicU64; 512]);
 impl Shared {
     pub(crate) fn new() -> Shared {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping of zeros, as large as these numbers and aligned for them, never unmapped.
+        // SAFETY: the mapping is new, large enough and aligned for the numbers, filled with zeros, and never unmapped.
         unsafe {
             let at = libc::mmap(std::ptr::null_mut(), size_of::<[AtomicU64; 512]>(), prot, flags, -1, 0);
             assert_ne!(at, libc::MAP_FAILED);
@@ -21,15 +21,15 @@ impl Shared {
         }
     }
 
-    /// One of them.
+    /// The number at an index.
     pub(crate) fn at(&self, index: usize) -> &'static AtomicU64 {
         &self.0[index]
     }
 }
 
-/// What the storm does at present: nothing that counts, at first.
+/// The phase of the storm. At first, no opens are counted.
 const PHASE: usize = 0;
-/// How often somebody of the tree opened [`OPENED`] when that had to be seen.
+/// The number of opens of [`OPENED`] by processes of the tree while they are counted.
 const INSIDE: usize = 1;
 const COUNTED: u64 = 1;
 const END: u64 = 2;
@@ -37,12 +37,12 @@ const OPENED: &str = "/nowhere/in the tree";
 
 /// Forks, calls `act` in the child and ends it.
 pub(crate) fn fork(act: impl FnOnce()) -> i32 {
-    // SAFETY: the child of a process with one thread; it leaves by _exit.
+    // SAFETY: the process has one thread, and the child leaves by _exit.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
     if pid == 0 {
         act();
-        // SAFETY: ends the child.
+        // SAFETY: _exit takes an integer and ends the child.
         unsafe { libc::_exit(0) };
     }
     pid
@@ -55,21 +55,21 @@ fn open_counted(shared: &Shared) {
     }
 }
 
-/// Three generations, the last of them orphans, as long as the storm lasts.
+/// Forks three generations, the last of which are orphans, as long as the storm lasts.
 fn storm(shared: &Shared) {
-    // A test that fails leaves no storm behind.
-    // SAFETY: integers only.
+    // If the test fails, the storm must end too.
+    // SAFETY: prctl(2) takes integers here.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
     while shared.0[PHASE].load(Ordering::SeqCst) != END {
         let child = fork(|| {
             open_counted(shared);
             let mut wire = [0; 2];
-            // SAFETY: a place for two descriptors.
+            // SAFETY: `wire` has room for the two descriptors.
             unsafe { libc::pipe(wire.as_mut_ptr()) };
             fork(|| {
-                // Waits until its parent has ended: then the pipe's last writer is gone.
+                // It waits until its parent has ended, and so the last writer of the pipe is gone.
                 sys::close(wire[1].into());
-                // SAFETY: a place for a byte.
+                // SAFETY: `wire` has room for the byte.
                 unsafe { libc::read(wire[0], (&raw mut wire).cast(), 1) };
                 open_counted(shared);
                 fork(|| open_counted(shared));
@@ -86,14 +86,15 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     let shared = Shared::new();
     let (inside, outside) = (shared, shared);
     let mut root = Actor::new(move || {
-        // Orphans come to us, so that we see them all end.
-        // SAFETY: integers only.
+        // Orphans become children of this process, which then waits for all of them.
+        // SAFETY: prctl(2) takes integers here.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         (0..3).for_each(|_| {
             fork(|| storm(&inside));
         });
-        // Workers and orphans as they end: none fills the table of processes, however long the tracer takes to start.
-        // SAFETY: no place for a status.
+        // Workers and orphans are waited for as they end. So the table of processes is not filled, even if the tracer
+        // takes long to start.
+        // SAFETY: wait(2) accepts null for the status.
         while unsafe { libc::wait(std::ptr::null_mut()) } > 0 {}
         vec![]
     });
@@ -109,7 +110,7 @@ fn a_tree_is_whole_also_when_it_forks_while_the_trace_starts() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     let Some(traced) = Traced::start(&["--tree", &root.pid.to_string(), "--kind", "open,exit"]) else { return };
     shared.0[PHASE].store(COUNTED, Ordering::SeqCst);
-    // However slow the machine is: until it was a storm.
+    // Waits until enough events occurred, even on a slow machine.
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while shared.0[INSIDE].load(Ordering::SeqCst) <= 100 && std::time::Instant::now() < patience {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -153,13 +154,13 @@ fn several_trees_are_either_and_a_root_counts_itself() {
     assert_eq!(paths, ["/nowhere/root 1", "/nowhere/child 1", "/nowhere/root 3", "/nowhere/child 3"]);
 }
 
-/// Processes whose ids are given to other processes: a root, and a member of its tree. Both are older than the trace.
+/// Processes whose ids are reused by other processes: a root, and a member of its tree. Both are older than the trace.
 pub(crate) struct Reused {
     director: Actor,
     stage: Stage,
 }
 
-/// What they share: whose turn it is, and their ids. Each turn begins when the one before it is over.
+/// The data that they share: the current turn and their ids. Each turn starts after the previous one.
 #[derive(Clone, Copy)]
 struct Stage(Shared);
 
@@ -172,7 +173,7 @@ impl Stage {
         self.0.at(Stage::TURN).store(turn, Ordering::SeqCst);
     }
 
-    /// Waits for a turn, not for ever.
+    /// Waits for a turn, with a time limit.
     fn wait(self, turn: u64) {
         let patience = std::time::Instant::now() + std::time::Duration::from_secs(180);
         while self.0.at(Stage::TURN).load(Ordering::SeqCst) < turn {
@@ -185,7 +186,7 @@ impl Stage {
         self.0.at(whose).load(Ordering::SeqCst) as i32
     }
 
-    /// The root, until it is killed.
+    /// The root, which runs until it is killed.
     fn root(self) {
         self.end_with_the_parent();
         let member = fork(|| self.member());
@@ -211,22 +212,23 @@ impl Stage {
         sys::open_path("/nowhere/late member");
     }
 
-    /// Somebody else with such an id does what processes do.
+    /// Another process with a reused id, which opens a file, forks and executes.
     fn impostor(self) {
         sys::open_path("/nowhere/impostor");
         sys::wait(fork(|| {
             sys::open_path("/nowhere/impostor's child");
         }));
-        // SAFETY: C strings that end with null; the first fails, the second replaces this child.
+        // SAFETY: all strings are NUL-terminated, and the lists end with null. The first call fails, and the second
+        // replaces this child.
         unsafe {
             libc::execl(c"/nowhere/impostor's program".as_ptr(), c"x".as_ptr(), std::ptr::null::<libc::c_char>());
             libc::execl(c"/bin/true".as_ptr(), c"true".as_ptr(), std::ptr::null::<libc::c_char>());
         }
     }
 
-    /// The parent of all, in no tree that is traced. Returns the errors of clone3.
+    /// The parent of all, which is in no traced tree. Returns the errors of clone3.
     fn director(self) -> Vec<i64> {
-        // SAFETY: integers only.
+        // SAFETY: prctl(2) takes integers here.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let root = fork(|| self.root());
         self.0.at(Stage::ROOT).store(root as u64, Ordering::SeqCst);
@@ -248,19 +250,19 @@ impl Stage {
         [first, second].into_iter().filter_map(Result::err).map(i64::from).collect()
     }
 
-    /// A test that fails leaves nobody behind.
+    /// Ends this process with its parent, so that a failed test leaves no process behind.
     fn end_with_the_parent(self) {
-        // SAFETY: integers only.
+        // SAFETY: prctl(2) takes integers here.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
     }
 }
 
 impl Reused {
-    /// What the root and its descendants open.
+    /// The paths that the root and its descendants open.
     pub(crate) const OPENED: [&str; 5] =
         ["/nowhere/root", "/nowhere/member", "/nowhere/child", "/nowhere/late child", "/nowhere/late member"];
 
-    /// They live and do nothing yet.
+    /// Starts the processes, which wait.
     pub(crate) fn new() -> Reused {
         let stage = Stage(Shared::new());
         let mut director = Actor::new(move || stage.director());
@@ -279,14 +281,14 @@ impl Reused {
         self.stage.id(Stage::MEMBER)
     }
 
-    /// The tree acts. Then the root is killed, and another process has its id.
+    /// Runs the tree. Then the root is killed, and another process has its id.
     pub(crate) fn act(&self) {
         self.stage.begin(2);
         self.stage.wait(5);
     }
 
-    /// That process acts; then the member acts and ends, and another process with its id acts. Whether ids could be used
-    /// again; why not is said.
+    /// Runs that process. Then the member runs and ends, and another process with its id runs. Returns whether ids
+    /// could be reused; if not, the reason is reported.
     pub(crate) fn end(self) -> bool {
         self.stage.begin(6);
         let (status, errors) = self.director.end();
@@ -298,7 +300,7 @@ impl Reused {
         errors.is_empty()
     }
 
-    /// Checks that a trace of the tree shows its processes and no other.
+    /// Checks that a trace of the tree contains its processes and no others.
     fn check(run: &Run, [root, member]: [i32; 2]) {
         let account = run.check();
         let mut opened: Vec<String> = run
@@ -335,7 +337,7 @@ fn an_id_that_is_used_again_is_not_shown_by_a_filter_for_the_tree() {
     let _alone = alone();
     let reused = Reused::new();
     let (pids, root) = ([reused.root(), reused.member()], reused.root().to_string());
-    // The kernel side cannot decide this one.
+    // The kernel side cannot evaluate this filter.
     let filter = format!("tree={root} or comm=nobody");
     let Some(traced) = Traced::start(&["--kind", "open,exec,exit", "--filter", &filter]) else { return };
     reused.act();
@@ -382,27 +384,27 @@ fn an_id_that_is_used_again_is_not_of_the_command() {
     }
 }
 
-/// `CLONE_PARENT` makes a child of the caller's parent. It is of the caller's tree all the same: else a COMMAND could get its
-/// children out of sight.
+/// `CLONE_PARENT` makes a child of the caller's parent. It is still part of the caller's tree, because otherwise a
+/// COMMAND could hide its children.
 #[test]
 fn a_sibling_that_a_process_makes_is_of_its_tree() {
     let _alone = alone();
     let acts = || {
         let (nothing, flags) = (0_u64, (libc::CLONE_PARENT | libc::SIGCHLD) as u64);
-        // SAFETY: a process with one thread; the child has a copy of the stack and leaves by _exit.
+        // SAFETY: the process has one thread, and the child has a copy of the stack and leaves by _exit.
         if unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) } == 0 {
             sys::open_path("/nowhere/sibling");
             sys::wait(fork(|| {
                 sys::open_path("/nowhere/sibling's child");
             }));
-            // SAFETY: ends the child.
+            // SAFETY: _exit takes an integer and ends the child.
             unsafe { libc::_exit(0) };
         }
     };
     for filter in ["--tree", "--filter"] {
         let mut root = Actor::new(move || {
             acts();
-            // The sibling is a child of the test's, and nobody waits for it here.
+            // The sibling is a child of the test, which does not wait for it here.
             std::thread::sleep(std::time::Duration::from_millis(300));
             vec![]
         });
@@ -428,7 +430,7 @@ fn a_tree_needs_its_root() {
     if !may_trace() {
         return;
     }
-    // Beyond what pid_max can be.
+    // Larger than any pid_max.
     const NOBODY: &str = "4194304";
     let said = |args: &[&str]| {
         let mut command = tracetui();
@@ -442,7 +444,7 @@ fn a_tree_needs_its_root() {
     assert_eq!(said(&["--tree", NOBODY]), refusal);
     assert_eq!(said(&["--tree", &format!("{},{NOBODY}", sys::pid())]), refusal);
     assert_eq!(said(&["--filter", &format!("tree={NOBODY} comm=x")]), refusal);
-    // In a part that the kernel side does not decide it is a filter like any other.
+    // In a part that the kernel side cannot evaluate, it is an ordinary filter.
     let Some(traced) = Traced::start(&["--filter", &format!("tree={NOBODY} or comm=nobody"), "--kind", "open"]) else {
         return;
     };
@@ -452,21 +454,21 @@ fn a_tree_needs_its_root() {
     assert_eq!(run.lines().filter(|e| e["kind"] == "open").count(), 0);
 }
 
-/// A cgroup, removed with the value.
+/// A cgroup that is removed when dropped.
 pub(crate) struct Cgroup(String);
 
 impl Cgroup {
-    /// `None` where there is no such hierarchy, or nothing may be made in it.
+    /// `None` if there is no cgroup v2 hierarchy, or no cgroup can be created in it.
     pub(crate) fn new(name: &str) -> Option<Cgroup> {
         Cgroup::below(name, |kind, _| kind == "cgroup2")
     }
 
-    /// One of the hierarchy that has a name and no controllers.
+    /// A cgroup in the hierarchy that has a name and no controllers.
     fn of_systemd(name: &str) -> Option<Cgroup> {
         Cgroup::below(name, |kind, options| kind == "cgroup" && options.split(',').any(|o| o == "name=systemd"))
     }
 
-    /// One of the hierarchy whose mount's type and options are these.
+    /// A cgroup in the hierarchy with this mount type and these options.
     fn below(name: &str, which: impl Fn(&str, &str) -> bool) -> Option<Cgroup> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
         let words = |line: &str| Some((line.split(' ').nth(2)?.to_owned(), line.split(' ').nth(3)?.to_owned()));
@@ -505,7 +507,7 @@ fn a_cgroup_is_captured_by_its_path() {
     let pid = inside.pid;
     inside.run();
     outside.run();
-    // One that is made now is let through once it is named: its first process's fork, exec or exit names it.
+    // A cgroup that is created now passes as soon as its path is known, from a fork, exec or exit of its first process.
     let late = Cgroup::new("tracetui-wanted-late").expect("a cgroup");
     let actor = Actor::new(|| {
         late.enter();

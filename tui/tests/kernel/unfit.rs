@@ -1,5 +1,5 @@
-//! Systems that are not as tracetui would like them: it says in a sentence what is missing and what to do about it, and
-//! shows what can be seen all the same.
+//! Systems that lack requirements of tracetui. It reports in a sentence what is missing and what to do, and still shows
+//! all available events.
 
 use crate::sys::{self, Actor};
 use crate::traced::{Dir, alone, cannot_run, emulated, may_trace, n, not_checked, tracetui, wait_at_most};
@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What the tests give to who is not root.
+/// The capabilities that the tests give to users other than root.
 const CAP_BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// What a command said.
+/// The output of a command.
 struct Said {
     code: Option<i32>,
     stdout: String,
@@ -22,7 +22,7 @@ struct Said {
 }
 
 impl Said {
-    /// The one line of stderr that contains this.
+    /// The only line of stderr that contains this.
     fn line(&self, part: &str) -> &str {
         let found: Vec<&str> = self.stderr.lines().filter(|line| line.contains(part)).collect();
         assert_eq!(found.len(), 1, "one line with {part:?}: {}", self.stderr);
@@ -30,22 +30,22 @@ impl Said {
     }
 }
 
-/// How the program is run.
+/// The conditions under which the program runs.
 #[derive(Clone, Copy, Default)]
 struct System {
-    /// As nobody, with these capabilities; as root when 0.
+    /// Runs as nobody with these capabilities, or as root if 0.
     nobody_with: u64,
-    /// Runs before the program in a mount namespace of its own.
+    /// Runs before the program, in its own mount namespace.
     mounts: Option<fn()>,
 }
 
 impl System {
-    /// A command in that system.
+    /// A command under these conditions.
     fn command(self, args: &[&str]) -> Command {
         let mut command = tracetui();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: between fork and exec the closure makes system calls only; nothing else runs in this process that it
-        // could meet half-way (tests run one at a time).
+        // SAFETY: between fork and exec the closure makes system calls only. Tests run one at a time, so no other
+        // thread holds a lock that it needs.
         unsafe {
             command.pre_exec(move || {
                 if let Some(mounts) = self.mounts {
@@ -61,14 +61,15 @@ impl System {
         command
     }
 
-    /// Runs it until it ends.
+    /// Runs a command until it ends.
     fn says(self, args: &[&str]) -> Said {
         let output = self.command(args).output().expect("tracetui starts");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// The dashboard, which is to refuse before it takes the terminal: how it ended, and what the terminal got.
+    /// Runs the dashboard, which must fail before it changes the terminal. Returns its exit code and the output on the
+    /// terminal.
     fn says_on_a_terminal(self) -> (Option<i32>, String) {
         let (ours, theirs) = sys::terminal();
         let mut command = self.command(&[]);
@@ -77,12 +78,12 @@ impl System {
         let status = wait_at_most(&mut child, Duration::from_secs(60));
         drop((command, theirs));
         let mut said = Vec::new();
-        // The end of a terminal that nobody holds any more is an error.
+        // Reading from a terminal that is closed at the other end is an error.
         let _ = std::io::Read::read_to_end(&mut std::fs::File::from(ours), &mut said);
         (status.code(), String::from_utf8(said).expect("UTF-8"))
     }
 
-    /// `print` while `act` acts, for as long as that takes.
+    /// Runs `print` for the duration of `act`.
     fn prints(self, args: &[&str], act: impl FnOnce()) -> Said {
         let dir = Dir::new();
         let (out, err) = (dir.at("out"), dir.at("err"));
@@ -103,7 +104,7 @@ impl System {
     }
 }
 
-/// Whether nobody may execute the program, and root may trace; says why not.
+/// Whether nobody may execute the program, and root may trace. If not, the reason is reported.
 fn nobody_may_run() -> bool {
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     if !may_trace() {
@@ -116,7 +117,7 @@ fn nobody_may_run() -> bool {
     runs
 }
 
-/// Opens that are found in what `print` printed, made by an actor of its own.
+/// The opens by an actor in the output of `print`.
 fn opens(said: &Said, pid: i32) -> Vec<Value> {
     let lines = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|event| event["pid"] == pid && event["kind"] == "open").collect()
@@ -126,7 +127,7 @@ fn opener() -> Actor {
     Actor::new(|| vec![sys::open_path("/nowhere/unfit")])
 }
 
-/// `print` in that system shows the open of an actor, older than the trace, and the account adds up.
+/// Checks that `print` shows the open of an actor that is older than the trace, and that the account adds up.
 fn shows_an_open(system: System) -> Said {
     let actor = opener();
     let pid = actor.pid;
@@ -140,7 +141,7 @@ fn shows_an_open(system: System) -> Said {
     said
 }
 
-/// `doctor`, for which every kind has a probe that works.
+/// Checks that `doctor` reports a working probe for every kind. Returns its output.
 fn doctor_is_content(system: System) -> String {
     let said = system.says(&["doctor"]);
     assert_eq!(said.code, Some(0), "{}", said.stdout);
@@ -155,7 +156,8 @@ fn doctor_is_content(system: System) -> String {
     said.stdout
 }
 
-/// From 7.0 on the classic tracepoints are preferred, which need tracefs: who may not have it is told.
+/// Whether the classic tracepoints are preferred (7.0+). They need tracefs, so `doctor` reports if it is not
+/// accessible.
 fn classic_preferred() -> bool {
     crate::traced::release() >= (7, 0)
 }
@@ -222,7 +224,7 @@ fn hidden_processes_are_said_to_be_hidden() {
     let said = shows_an_open(hidden);
     let line = said.line(sentence);
     assert!(line.contains("sudo tracetui") && line.contains("remount,hidepid=0 /proc"), "{line}");
-    // Whoever may trace others sees all of them, and root does anyway.
+    // Users who may trace other processes see all of them, and so does root.
     for nobody_with in [CAP_BPF_AND_PERFMON | CAP_SYS_PTRACE, 0] {
         let said = System { nobody_with, ..hidden }.says(&["doctor"]);
         assert!(said.code == Some(0) && !said.stdout.contains(sentence), "{}", said.stdout);
@@ -238,8 +240,8 @@ fn a_tree_is_found_also_where_processes_are_hidden() {
     let shared = Shared::new();
     let mut root = Actor::new(move || {
         let child = fork(|| {
-            // A test that fails leaves nobody behind.
-            // SAFETY: integers only.
+            // If the test fails, this process must end too.
+            // SAFETY: prctl(2) takes integers here.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
             shared.at(0).store(1, Ordering::SeqCst);
             while shared.at(1).load(Ordering::SeqCst) == 0 {
@@ -324,7 +326,7 @@ fn hidden_addresses_take_nothing_away() {
     if !may_trace() {
         return;
     }
-    // The setting is the whole machine's: only one that is there for the tests is changed.
+    // The setting affects the whole machine, so it is changed only on a machine for tests.
     if !emulated() {
         return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
     }

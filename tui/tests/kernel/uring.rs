@@ -1,4 +1,4 @@
-//! Files opened through io_uring, which no system call shows. The ring is made and run by hand: no library.
+//! Files opened through io_uring, without a system call per open. The tests use the ring directly, without a library.
 
 use crate::sys::{self, Actor, c};
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, doctor};
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const OPENAT: u8 = 18;
 const OPENAT2: u8 = 28;
 const NOP: u8 = 0;
-/// `IOSQE_ASYNC`: run by a worker thread.
+/// `IOSQE_ASYNC`: executed by a worker thread.
 const BY_WORKER: u8 = 16;
-/// `IOSQE_CQE_SKIP_SUCCESS`: no completion when it succeeds.
+/// `IOSQE_CQE_SKIP_SUCCESS`: no completion event on success.
 const QUIET: u8 = 64;
-/// `IORING_FEAT_CQE_SKIP`: the kernel takes that flag (5.17+).
+/// `IORING_FEAT_CQE_SKIP`: the kernel supports that flag (5.17+).
 const HAS_QUIET: u32 = 1 << 11;
 /// `IORING_SETUP_SQPOLL`.
 const SQPOLL: u32 = 2;
 const ENTRIES: u32 = 8;
 
-/// `struct io_uring_params` as numbers: 4 of the caller's, then what the kernel says.
+/// `struct io_uring_params` as numbers: 4 from the caller, the others from the kernel.
 #[repr(C)]
 #[derive(Default)]
 struct Params {
@@ -42,7 +42,7 @@ struct Offsets {
     tail: u32,
     ring_mask: u32,
     ring_entries: u32,
-    /// Submission: flags, dropped, array. Completion: overflow, cqes, flags.
+    /// Submission queue: flags, dropped, array. Completion queue: overflow, cqes, flags.
     rest: [u32; 3],
     resv1: u32,
     user_addr: u64,
@@ -76,12 +76,12 @@ struct Ring {
 }
 
 impl Ring {
-    /// `None` where the kernel has no io_uring.
+    /// A ring with [`ENTRIES`] entries. `None` if the kernel has no io_uring.
     fn new(flags: u32) -> Option<Ring> {
         Ring::deep(flags, ENTRIES)
     }
 
-    /// The same with so many entries, a power of two.
+    /// A ring with this number of entries, a power of two.
     fn deep(flags: u32, entries: u32) -> Option<Ring> {
         let mut params = Params { flags, sq_thread_idle: 50, ..Params::default() };
         let fd = sys::call(libc::SYS_io_uring_setup, [entries.into(), &raw mut params as u64, 0, 0, 0]);
@@ -90,7 +90,7 @@ impl Ring {
         }
         let map = |len: usize, at: i64| {
             let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
-            // SAFETY: a new mapping of the ring's own memory.
+            // SAFETY: the kernel chooses the address of the new mapping of the ring's memory.
             let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd as i32, at) };
             assert_ne!(at, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
             at.cast::<u8>()
@@ -102,7 +102,7 @@ impl Ring {
     }
 
     fn number(base: *mut u8, at: u32) -> &'static AtomicU32 {
-        // SAFETY: a number of the ring, aligned, mapped as long as the process lives.
+        // SAFETY: `at` is the offset of an aligned number of the ring, which stays mapped as long as the process lives.
         unsafe { &*base.add(at as usize).cast::<AtomicU32>() }
     }
 
@@ -112,36 +112,38 @@ impl Ring {
         let head = Ring::number(self.cq, self.params.cq.head);
         let done = head.load(Ordering::Acquire);
         let slot = (done & (self.params.cq_entries - 1)) as usize;
-        // SAFETY: the completion that io_uring_enter waited for: user_data, res, flags.
+        // SAFETY: the slot is in the mapped array and contains a completion, because io_uring_enter waited for it. Its
+        // fields are user_data, res, flags.
         let res = unsafe { self.cq.add(self.params.cq.rest[1] as usize + slot * 16 + 8).cast::<i32>().read_volatile() };
         head.store(done + 1, Ordering::Release);
         res.into()
     }
 
-    /// Submits requests that make no completions.
+    /// Submits requests that post no completion events.
     fn submit_all(&self, sqes: [Sqe; ENTRIES as usize]) {
         sqes.into_iter().for_each(|sqe| self.put(sqe));
         self.enter(ENTRIES, 0);
     }
 
-    /// Submits one request and waits for so many completions.
+    /// Submits one request and waits for this number of completions.
     fn submit(&self, sqe: Sqe, completions: u32) {
         self.put(sqe);
         self.enter(1, completions);
     }
 
-    /// Puts a request into the queue.
+    /// Adds a request to the submission queue.
     fn put(&self, sqe: Sqe) {
         let tail = Ring::number(self.sq, self.params.sq.tail);
         let at = tail.load(Ordering::Acquire);
         let slot = at & (self.params.sq_entries - 1);
-        // SAFETY: a masked slot of the mapped array; the kernel reads it only after the new tail.
+        // SAFETY: the masked slot is inside of the mapped array, and the kernel reads it only after the new tail is
+        // stored.
         unsafe { self.sqes.add(slot as usize).write_volatile(sqe) };
         Ring::number(self.sq, self.params.sq.rest[2] + slot * 4).store(slot, Ordering::Release);
         tail.store(at + 1, Ordering::Release);
     }
 
-    /// Submits what is in the queue and waits for so many completions.
+    /// Submits the queued requests and waits for this number of completions.
     fn enter(&self, requests: u32, completions: u32) {
         let (getevents, wakeup) = (1, if self.params.flags & SQPOLL != 0 { 2 } else { 0 });
         let args = [self.fd as u64, requests.into(), completions.into(), getevents | wakeup, 0];
@@ -160,12 +162,12 @@ fn openat2(path: &CStr, how: &[u64; 3]) -> Sqe {
     Sqe { opcode: OPENAT2, fd: libc::AT_FDCWD, addr, off, len: 24, ..Sqe::default() }
 }
 
-/// What the tracer saw of a process with a ring, and what the process says.
+/// The trace of a process with a ring, and the numbers that the process returned.
 struct Acted {
     run: Run,
     pid: i32,
     numbers: Vec<i64>,
-    /// Whether requests that make no completion are seen.
+    /// Whether requests without a completion event are seen.
     sees_quiet: bool,
 }
 
@@ -289,7 +291,7 @@ fn a_direct_descriptor_has_no_path_and_says_why() {
     let file = dir.file("direct");
     let to_open = file.clone();
     let acted = trace(0, move |ring| {
-        // IORING_REGISTER_FILES with empty places.
+        // IORING_REGISTER_FILES with unused slots.
         let empty = [-1i32; 4];
         let registered = sys::call(libc::SYS_io_uring_register, [ring.fd as u64, 2, empty.as_ptr() as u64, 4, 0]);
         assert_eq!(registered, 0);
@@ -320,7 +322,7 @@ fn a_request_that_is_refused_at_once_is_shown_too() {
     }
 }
 
-/// The descriptor that the next open gets.
+/// The descriptor that the next open returns.
 fn next_descriptor() -> i64 {
     let next = sys::call(libc::SYS_dup, [0; 5]);
     sys::close(next);
@@ -341,7 +343,7 @@ fn an_open_that_makes_no_completion_is_seen_or_counted() {
         let quiet = |path: &CStr| Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, path, libc::O_RDONLY, 0) };
         let mut numbers = vec![next_descriptor()];
         ring.submit(quiet(&path), 0);
-        // Refused, at the place of the request before.
+        // A rejected request in the slot of the previous one.
         numbers.push(ring.run(Sqe { flags: QUIET, addr: 0x1000, ..quiet(&path) }));
         numbers.push(ring.run(quiet(&nowhere)));
         let worked = next_descriptor();
@@ -386,7 +388,7 @@ fn opens_that_make_no_completion_keep_no_others_out() {
     let to_open = file.clone();
     let acted = act(0, move |ring| {
         let (path, root) = (c(to_open), c("/"));
-        // Each ring has requests of its own, at as many places in memory.
+        // The requests of each ring are at different addresses.
         for _ in 0..RINGS {
             let quiet = Sqe { flags: QUIET, ..openat(libc::AT_FDCWD, &root, libc::O_PATH, 0) };
             Ring::new(0).expect("another ring").submit_all([quiet; ENTRIES as usize]);
@@ -402,7 +404,7 @@ fn opens_that_make_no_completion_keep_no_others_out() {
     assert_eq!((quiet, quiet + lost), (if sees_quiet { quiet } else { 0 }, u64::from(RINGS * ENTRIES)), "{account}");
 }
 
-/// Many requests at once, as programs make them that use io_uring for its speed: each open has its own path and directory.
+/// Many requests at once, as in programs that use io_uring for speed. Each open has its own path and directory.
 #[test]
 fn opens_of_a_deep_queue_are_whole() {
     const DEEP: u32 = 4096;
@@ -434,7 +436,8 @@ fn opens_of_a_deep_queue_are_whole() {
     }
 }
 
-/// A file is opened and closed, and one of the same name in another directory is opened at the same descriptor, in one batch.
+/// In one batch a file is opened and closed, and a file with the same name in another directory is opened at the same
+/// descriptor.
 #[test]
 fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
     const CLOSE: u8 = 19;
@@ -465,7 +468,7 @@ fn a_file_of_the_same_name_is_not_taken_for_the_one_that_was_opened() {
     }
 }
 
-/// A file is opened and closed, and one that has the very path that was asked for is opened at the same descriptor, in one batch.
+/// In one batch a file is opened and closed, and a file at exactly the passed path is opened at the same descriptor.
 #[test]
 fn a_file_that_is_where_the_path_leads_now_is_not_taken_for_the_one_that_was_opened() {
     const CLOSE: u8 = 19;
