@@ -85,7 +85,7 @@ impl Tool {
         Tool::ALL.into_iter().find(|tool| tool.name() == name).ok_or_else(|| format!("no tool {name}").into())
     }
 
-    /// The path of the installed program, which has different names.
+    /// The path of the installed program, under one of its names.
     fn program(self) -> Option<PathBuf> {
         let names: &[&str] = match self {
             Tool::Tracetui => return Some(TRACETUI.into()),

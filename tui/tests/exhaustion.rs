@@ -313,7 +313,7 @@ fn long_exec(churn: &mut Churn) {
     for offset in (ARGV_FIRST..ARGV_MAX).step_by(ARGV_CHUNK as usize) {
         churn.chunk(first, offset, ARGV_CHUNK.min(ARGV_MAX - offset));
     }
-    // The time that the kernel needs for it.
+    // The time that such an exec takes.
     churn.maker.ns += 2_000_000;
     churn.exit(pid);
 }

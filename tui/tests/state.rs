@@ -1,5 +1,5 @@
-//! A pipeline restored from a saved state and fed the later frames produces the same as the one that saw all frames:
-//! every line of every sink, and the account.
+//! A pipeline that is restored from a saved state and fed the later frames has the same results as one that was fed all
+//! frames. The tests compare every line of every sink, and the account.
 
 use proptest::prelude::*;
 use tracetui::budget::Budget;

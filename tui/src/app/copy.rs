@@ -25,8 +25,9 @@ pub(crate) fn osc52(text: &[u8], wrap: Wrap) -> Vec<u8> {
     sequence.push(0x07);
     match wrap {
         Wrap::None => sequence,
-        // tmux accepts the plain sequence with `set-clipboard on`. It forwards the wrapped one with `allow-passthrough
-        // on`, and drops the other. In the wrapped sequence each ESC must be doubled; there is only one, at the start.
+        // tmux accepts the plain sequence with `set-clipboard on`. It forwards the wrapped one with
+        // `allow-passthrough on`, and drops the other. In the wrapped sequence each ESC must be doubled; there is only
+        // one, at the start.
         Wrap::Tmux => [&sequence, b"\x1bPtmux;\x1b".as_slice(), &sequence, b"\x1b\\"].concat(),
     }
 }

@@ -55,7 +55,7 @@ pub struct Search {
     pattern: Option<Regex>,
     error: Option<String>,
     line: Option<Line>,
-    /// The position at which the line was opened.
+    /// The position at which the search line was opened.
     origin: Id,
     history: History,
     hunt: Option<Hunt>,

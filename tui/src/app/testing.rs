@@ -1,4 +1,4 @@
-//! Frames made by hand, for tests.
+//! Synthetic frames, for tests.
 
 use super::keymap::Keymap;
 use super::{App, Input, Settings, Tick, language};

@@ -218,7 +218,7 @@ impl App {
     fn press(&mut self, press: Press) -> Effects {
         let typing = self.filter.line().is_some() || self.search.line().is_some();
         match self.keymap().lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
-            // The keys of these actions that are not text also work while text is typed.
+            // These actions also work while text is typed, by keys that are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
                 self.act(action)
             }

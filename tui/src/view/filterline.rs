@@ -80,7 +80,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let (before, after) = (escaped(before), escaped(after));
     let right = [counts(app, area.width)];
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
-    // The text at the far left of the cursor is hidden first.
+    // If there is not enough room, the text at the far left is hidden.
     let before = text::skip(&before, (text::width(&before) + 1).saturating_sub(room));
     let column = 1 + prompt.len() + text::width(before);
     ends(frame, area, &[Piece::plain(format!(" {prompt}{before}{after}"))], &right, theme);

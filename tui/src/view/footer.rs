@@ -27,7 +27,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     ends(frame, area, &[left], &right, theme);
 }
 
-/// As many figures as fit uncut.
+/// As many figures as fit without being cut.
 fn fitting(figures: &[String], width: usize, right: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -89,7 +89,7 @@ fn place(app: &App) -> Piece {
     })
 }
 
-/// Draws the keys: as many labels as fit, and always the last one.
+/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
     let mut line = Line::from(" ");

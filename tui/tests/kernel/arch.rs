@@ -1,6 +1,6 @@
-//! The architecture-dependent parts of these tests. The modules below define the same names, besides those that only
-//! tests of that architecture use: system calls that other architectures lack (`open`, `creat`), numbers and words
-//! (`ABI`, `NARROW_ABI`, `ELF_MACHINE`, `nr32`), and a way to make calls of the 32-bit table (`run_narrow`).
+//! The architecture-dependent parts of these tests. The modules below define the same names: system calls that some
+//! architectures lack (`open`, `creat`), numbers and words (`ABI`, `NARROW_ABI`, `ELF_MACHINE`, `nr32`), and
+//! `run_narrow`, which makes calls of the 32-bit table. Only tests of that architecture use further names.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -52,12 +52,13 @@ impl Attr {
         u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
     }
 
-    /// For loading a program of `insns.0` instructions at the address `insns.1`, with the licence at `licence`.
+    /// The attributes for loading a program of `insns.0` instructions at the address `insns.1`, with the licence at
+    /// `licence`.
     pub(crate) fn of_load(prog_type: u32, name: &str, insns: (usize, u64), licence: u64) -> Attr {
         Attr::new().u32(0, prog_type).u32(4, insns.0 as u32).u64(8, insns.1).u64(16, licence).put(48, name.as_bytes())
     }
 
-    /// For attaching a program to the raw tracepoint whose name is at an address.
+    /// The attributes for attaching a program to the raw tracepoint whose name is at an address.
     pub(crate) fn of_raw_tracepoint(prog: i32, name: u64) -> Attr {
         Attr::new().u64(0, name).u32(8, prog as u32)
     }

@@ -1,5 +1,6 @@
 //! More busy threads than processors. From 7.0 on the kernel may run a thread while another one is preempted inside of
-//! a probe, and then skips the probe. Missing events must be counted, or their absence announced.
+//! a probe, and then skips the probe. Missing events must be counted, unless the tracer reported that this kernel does
+//! not count them.
 
 use crate::sys;
 use crate::traced::{Dir, Traced, alone, cannot_run, n, skipped};

@@ -1,4 +1,4 @@
-//! The report of `doctor --probe` on a kernel where the other tests see every kind.
+//! The report of `doctor --probe`, on a kernel where the other tests see events of every kind.
 
 use crate::traced::{KINDS, alone, cannot_run, may_trace, tracetui};
 use serde_json::Value;

@@ -119,7 +119,7 @@ fn a_line_comes_soon_after_its_event() {
     let mut output = std::fs::File::open(traced.output()).expect("the output");
     let mut took: Vec<Duration> = (0..20)
         .map(|number| {
-            // The waits are separate, so that one line is not flushed by the next.
+            // A pause before each open, so that the next line does not flush the previous one.
             std::thread::sleep(Duration::from_millis(60));
             let path = dir.at(&format!("soon-{number}\""));
             let began = Instant::now();

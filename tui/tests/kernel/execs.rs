@@ -319,7 +319,7 @@ fn an_exec_and_the_exit_of_a_32_bit_caller_are_shown() {
 #[cfg(target_arch = "x86_64")]
 const X32_EXECS: [libc::c_long; 2] = [520, 545];
 
-/// Executes a program by a system call of x32, with an argument after the first one, which is the path.
+/// Executes a program by a system call of x32. Its first argument is the path, and the second is `argument`.
 #[cfg(target_arch = "x86_64")]
 fn exec_by_x32(call: libc::c_long, path: &str, argument: &str) -> i64 {
     let low = Pages::new(1, libc::MAP_32BIT);

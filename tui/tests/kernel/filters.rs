@@ -183,8 +183,7 @@ fn a_bad_filter_names_the_place() {
 
 #[test]
 fn the_status_of_a_filtered_process_is_not_mistaken() {
-    // A process of another name does part of the work. Only the events of the filtered process are shown, and none of
-    // its child.
+    // The filtered process has a child. Only the events of the process itself are shown.
     let _alone = alone();
     let mut parent = Actor::new(|| {
         let child = Actor::new(|| vec![sys::open_path("/nowhere/child")]);

@@ -10,7 +10,7 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The number of loops that run programs as nobody.
+/// The number of loops that run programs as the user `nobody`.
 const LOOPS: usize = 12;
 /// The number of programs that root starts in the meantime.
 const OURS: usize = 40;
@@ -22,8 +22,8 @@ fn duration() -> Duration {
     Duration::from_secs(if emulated() { 20 } else { 8 })
 }
 
-/// Runs `/bin/true` as nobody with these arguments until the time is over. Returns the number of runs, and the
-/// arguments of the programs of root.
+/// Runs `/bin/true` as the user `nobody` with these arguments until the time is over. Returns the number of runs, and
+/// the arguments of the programs that root ran.
 fn flood(args: &[String]) -> (usize, Vec<String>) {
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let ours = std::thread::scope(|scope| {
@@ -52,7 +52,7 @@ fn flood(args: &[String]) -> (usize, Vec<String>) {
     (count.into_inner(), ours)
 }
 
-/// The lines that were found. The lines of nobody's programs are only counted.
+/// The results of reading the lines. Lines of programs of the user `nobody` are only counted.
 #[derive(Default)]
 struct Found {
     ours: Vec<Value>,

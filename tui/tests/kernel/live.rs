@@ -98,7 +98,7 @@ enum Who {
     Orphan,
     /// The root of another tree, in its own cgroup if possible.
     Other,
-    /// In no tree, and run by nobody.
+    /// In no tree, and run by the user `nobody`.
     Stranger,
 }
 
@@ -563,7 +563,7 @@ fn starts_before_the_trace_are_exact() {
 fn has_way(program: &str) -> bool {
     let symbols = || std::fs::read_to_string("/proc/kallsyms").expect("procfs");
     match program {
-        // The helper `bpf_task_pt_regs` exists (5.15+); the link does (5.18+, CONFIG_FPROBE).
+        // These need a helper (5.15+) and a link type (5.18+, CONFIG_FPROBE).
         "open_tp" => symbols().contains(" bpf_task_pt_regs\n"),
         "open_multi" => symbols().contains(" kprobe_multi_link_handler"),
         _ => true,

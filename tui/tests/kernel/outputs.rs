@@ -313,8 +313,8 @@ fn the_shells_limit_of_a_files_size_is_an_error_and_no_crash() {
     let mut command = limited(&dir, &["--kind", "open"], Limit::FileSize, LIMIT, LIMIT);
     let mut child = command.spawn().expect("tracetui starts");
     let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    // The limit is reached only after the start. While a tracepoint is being enabled, QEMU 7.2 sometimes runs its old
-    // code on other CPUs.
+    // Files are opened only after the start. While a tracepoint is being enabled, QEMU 7.2 sometimes runs its old code
+    // on other CPUs.
     if !reads_ready(&mut child, &mut said) {
         return;
     }

@@ -38,7 +38,7 @@ enum Way {
 }
 
 impl Way {
-    /// Most opens use openat(2), as programs do, and some each of the other ways. The file exists if the number is
+    /// Most opens use openat(2), as in most programs. Some use each of the other ways. The file exists if the number is
     /// even.
     fn of(number: usize) -> Way {
         match number % 100 {

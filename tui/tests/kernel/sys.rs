@@ -138,7 +138,7 @@ pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
 /// The id of `nobody` on every distribution.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// Changes the calling process to the user nobody, without groups, with these capabilities (bit n is number n). The
+/// Changes the calling process to the user `nobody`, without groups, with these capabilities (bit n is number n). The
 /// programs that it executes inherit them.
 pub(crate) fn become_nobody_with(capabilities: u64) {
     /// `_LINUX_CAPABILITY_VERSION_3`: two words per set, each with effective, permitted and inheritable.

@@ -1,6 +1,6 @@
-//! Addresses with a tag in their upper byte, which the kernel accepts from processes that enabled this
-//! (`PR_TAGGED_ADDR_ENABLE`), and memory that can be read only through addresses with the matching tag (MTE, the Memory
-//! Tagging Extension).
+//! Tags in addresses and in memory. The kernel accepts addresses with a tag in their upper byte from processes that
+//! enabled this (`PR_TAGGED_ADDR_ENABLE`). With MTE (Memory Tagging Extension), memory can be read only through
+//! addresses with the matching tag.
 
 use crate::bpf::{self, Attr};
 use crate::sys::{self, Actor, Pages, page};

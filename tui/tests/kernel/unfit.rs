@@ -33,7 +33,7 @@ impl Said {
 /// The conditions under which the program runs.
 #[derive(Clone, Copy, Default)]
 struct System {
-    /// Runs as nobody with these capabilities, or as root if 0.
+    /// Runs as the user `nobody` with these capabilities, or as root if 0.
     nobody_with: u64,
     /// Runs before the program, in its own mount namespace.
     mounts: Option<fn()>,
@@ -104,7 +104,7 @@ impl System {
     }
 }
 
-/// Whether nobody may execute the program, and root may trace. If not, the reason is reported.
+/// Whether the user `nobody` may execute the program, and root may trace. If not, the reason is reported.
 fn nobody_may_run() -> bool {
     let everybody = System { nobody_with: CAP_BPF_AND_PERFMON, mounts: None };
     if !may_trace() {

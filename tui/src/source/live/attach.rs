@@ -369,7 +369,7 @@ fn mount_tracefs() -> std::io::Result<()> {
     let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
     let target = std::ffi::CString::new(TRACEFS_PLACES[0]).unwrap_or_default();
     // SAFETY: all strings are NUL-terminated and outlive the calls; unshare(2) takes no pointers. mount(2) accepts null
-    // for the data, and, when it changes the propagation type, for the source and the file system type.
+    // for the data. When it changes the propagation type, it ignores the source and the file system type.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNS))?;
         let none = std::ptr::null();

@@ -224,7 +224,7 @@ pub(super) enum When {
 }
 
 /// The groups, in the order in which they are attached and detached. Exits come before forks. At the start of a trace,
-/// every process with a captured fork thus has a captured exit; at the end, every process with a captured exit has a
+/// every process with a captured fork thus has a captured exit. At the end, every process with a captured exit has a
 /// captured fork.
 pub(super) const GROUPS: &[Group] = &[
     Group::always(&[(Way::Typed, &[EXIT_BTF]), (Way::Classic, &[EXIT_TP])]),
