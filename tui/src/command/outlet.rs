@@ -7,10 +7,11 @@
 //! Regular files need no thread: a write to them does not wait for a reader.
 
 use crate::limits;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -98,10 +99,8 @@ impl Outlet {
     ///
     /// # Errors
     /// When the system has no descriptor or no thread left.
-    pub(super) fn to(fd: RawFd) -> io::Result<Outlet> {
-        // SAFETY: descriptors 0, 1 and 2 are open as long as the process lives: Rust opens what is closed at its start.
-        let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
-        Outlet::new(file)
+    pub(super) fn to(fd: BorrowedFd<'_>) -> io::Result<Outlet> {
+        Outlet::new(File::from(fd.try_clone_to_owned()?))
     }
 
     /// The way to a file.
@@ -310,9 +309,9 @@ impl Shared {
     }
 
     fn wait_for_room(&self) {
-        let mut fd = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one entry, a live local. Whatever comes of it, a write is tried next.
-        unsafe { libc::poll(&raw mut fd, 1, 50) };
+        let mut fd = [PollFd::new(&self.file, PollFlags::OUT)];
+        // Whatever comes of it, a write is tried next.
+        let _ = poll(&mut fd, Timespec::try_from(POLL_INTERVAL).ok().as_ref());
     }
 
     fn recycle(&self, mut buffer: Vec<u8>) {

@@ -44,7 +44,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
-    let outlet = Outlet::to(libc::STDOUT_FILENO).context("cannot write to stdout")?;
+    let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
     let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::default();

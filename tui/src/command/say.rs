@@ -8,11 +8,11 @@ use super::outlet::{Finished, Outlet};
 use super::signals;
 use crate::limits;
 use crate::text::{Charset, Mode, escape, escaped};
+use rustix::io::retry_on_intr;
+use rustix::stdio;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Write as _;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub fn say(text: impl std::fmt::Display) {
         return;
     }
     let bytes = shown(&text.to_string());
-    if write(libc::STDERR_FILENO, &bytes, signals::asked_to_end) == Finished::Abandoned {
+    if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
     }
 }
@@ -51,7 +51,7 @@ pub fn name(name: impl AsRef<OsStr>) -> String {
 }
 
 /// Writes to stdout or stderr. Waits for a reader until it may give up, then as long as is left of the time after a signal.
-pub(super) fn write(fd: libc::c_int, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
+pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
     match Outlet::to(fd) {
         Ok(outlet) => {
             let _ = outlet.inlet().write_all(bytes);
@@ -59,10 +59,10 @@ pub(super) fn write(fd: libc::c_int, bytes: &[u8], may_give_up: impl Fn() -> boo
         }
         Err(_) => {
             // No descriptor or thread is left.
-            // SAFETY: the descriptor is open as long as the process lives, and stays so: it is not closed here.
-            let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-            debug_assert_eq!(file.as_raw_fd(), fd);
-            let _ = (&*file).write_all(bytes);
+            let mut left = bytes;
+            while let Ok(written @ 1..) = retry_on_intr(|| rustix::io::write(fd, left)) {
+                left = left.get(written..).unwrap_or_default();
+            }
             Finished::Written
         }
     }

@@ -8,8 +8,9 @@ use crate::event::{Body, Event};
 use crate::frame::Batch;
 use crate::source::host::own_id::OwnId;
 use crate::source::live::Live;
-use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
@@ -25,7 +26,7 @@ pub struct SelfTest {
     /// The same in the initial namespace, as the probes see it.
     tgid: u32,
     /// Held by us alone: closing it lets the process go.
-    gate: Option<OwnedFd>,
+    gate: Option<PipeWriter>,
 }
 
 impl SelfTest {
@@ -34,22 +35,21 @@ impl SelfTest {
     /// # Errors
     /// If no process or descriptor can be created.
     pub fn new() -> io::Result<SelfTest> {
-        let [wait, gate] = pipe()?;
-        let [said, say] = pipe()?;
+        let (wait, gate) = io::pipe()?;
+        let (mut said, mut say) = io::pipe()?;
         let own_id = OwnId::load().ok();
         // SAFETY: the child calls the kernel only, and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 let id = own_id.and_then(|own_id| own_id.get()).unwrap_or(0).to_ne_bytes();
-                // SAFETY: as many bytes as there are.
-                unsafe { libc::write(say.as_raw_fd(), id.as_ptr().cast(), id.len()) };
+                let _ = say.write(&id);
                 act(&wait, &gate)
             }
             pid => {
                 drop(say);
                 let mut id = [0; 4];
-                let told = std::fs::File::from(said).read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
+                let told = said.read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
                 let tgid = if told == 0 { pid.unsigned_abs() } else { told };
                 Ok(SelfTest { pid, tgid, gate: Some(gate) })
             }
@@ -105,8 +105,7 @@ impl SelfTest {
 
     fn release(&mut self) {
         self.gate = None;
-        // SAFETY: a child of ours; no place for a status.
-        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+        let _ = waitpid(Pid::from_raw(self.pid), WaitOptions::empty());
     }
 }
 
@@ -118,19 +117,8 @@ impl Drop for SelfTest {
     }
 }
 
-/// The reading and the writing end of a pipe.
-fn pipe() -> io::Result<[OwnedFd; 2]> {
-    let mut ends = [0; 2];
-    // SAFETY: a place for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both are new, and nobody else's.
-    Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
-}
-
 /// The code of the process. Results are ignored: failed calls are events too.
-fn act(wait: &OwnedFd, gate: &OwnedFd) -> ! {
+fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     let root = c"/".as_ptr();
     let argv = [c"tracetui".as_ptr(), c"--version".as_ptr(), std::ptr::null()];
     let environment = [std::ptr::null::<libc::c_char>()];

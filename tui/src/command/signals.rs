@@ -1,10 +1,12 @@
 //! Termination signals.
 
 use crate::source::priority;
+use rustix::process::{self, pidfd_send_signal};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -60,8 +62,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
 static BY_PROCESS: AtomicBool = AtomicBool::new(false);
 
-/// The COMMAND's pidfd, or -1.
-static COMMAND: AtomicI32 = AtomicI32::new(-1);
+/// The COMMAND's pidfd.
+static COMMAND: OnceLock<OwnedFd> = OnceLock::new();
 
 fn watch(signal: libc::c_int, second: Second) -> io::Result<()> {
     let note = move |info: &libc::siginfo_t| note(signal, info, second);
@@ -80,12 +82,12 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     // The main thread is to answer. After the note, since nothing is lent any more from then on.
     priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
-        let command = COMMAND.load(Ordering::Relaxed);
-        // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
-        let signals = [by_process.then_some(signal), Some(libc::SIGTERM), Some(libc::SIGCONT)];
-        for signal in signals.into_iter().flatten().filter(|_| command >= 0) {
-            // SAFETY: no pointers; by a pidfd no other process can be met.
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, command, signal, 0, 0) };
+        if let Some(command) = COMMAND.get() {
+            let sent = process::Signal::from_named_raw(signal).filter(|_| by_process);
+            // Both, whether or not the first was passed on yet: the COMMAND may ignore one of them, and may be stopped.
+            for signal in sent.into_iter().chain([process::Signal::TERM, process::Signal::CONT]) {
+                let _ = pidfd_send_signal(command, signal);
+            }
         }
         // SAFETY: ends the process: nothing of it runs any more.
         unsafe { libc::_exit(status) };
@@ -94,9 +96,7 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
 
 /// A second signal that ends tracetui at once goes to this process as well, so that it does not outlive tracetui unasked.
 pub(crate) fn pass_on_to(pidfd: OwnedFd) {
-    debug_assert!(pidfd.as_raw_fd() >= 0);
-    // Open as long as tracetui lives: the handler must find it.
-    COMMAND.store(pidfd.into_raw_fd(), Ordering::Relaxed);
+    let _ = COMMAND.set(pidfd);
 }
 
 /// Whether a signal came.

@@ -1,5 +1,6 @@
 //! Niceness (scheduling priority) of tracetui's threads.
 
+use rustix::process::{Pid, getpid, getpriority_process, setpriority_process};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The niceness of a thread with a deadline.
@@ -9,8 +10,7 @@ const RAISED_NICE: libc::c_int = -10;
 /// records that it does not copy in time are lost. A process that was asked to stop should also do so on a busy
 /// machine.
 pub(crate) fn raise_priority() -> libc::c_int {
-    // SAFETY: getpriority(2) takes numbers only, so it accesses no memory. 0 is the calling thread.
-    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let niceness = getpriority_process(None).unwrap_or(0);
     set_priority(RAISED_NICE.min(niceness));
     niceness
 }
@@ -26,30 +26,23 @@ static LENT: AtomicBool = AtomicBool::new(false);
 /// the queue lasts.
 pub(crate) fn lend() {
     if !LENT.swap(true, Ordering::Relaxed) {
-        set_niceness(main_thread(), LENT_NICE);
+        set_niceness(Some(getpid()), LENT_NICE);
     }
 }
 
 /// Restores the priority of the main thread. Callable from any thread and from a signal handler.
 pub(crate) fn take_back() {
     if LENT.swap(false, Ordering::Relaxed) {
-        set_niceness(main_thread(), 0);
+        set_niceness(Some(getpid()), 0);
     }
 }
 
 pub(crate) fn set_priority(niceness: libc::c_int) {
-    set_niceness(0, niceness);
+    set_niceness(None, niceness);
 }
 
-/// The id of the main thread, which is the id of the process.
-fn main_thread() -> libc::id_t {
-    // SAFETY: getpid(2) has no arguments and cannot fail.
-    unsafe { libc::getpid() }.cast_unsigned()
-}
-
-/// Sets the niceness of a thread; 0 is the calling thread.
-fn set_niceness(thread: libc::id_t, niceness: libc::c_int) {
-    // SAFETY: setpriority(2) takes numbers only, so it accesses no memory. If it is refused (no CAP_SYS_NICE), nothing
-    // changes.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, niceness) };
+/// Sets the niceness of a thread; `None` is the calling thread. The id of the main thread is the id of the process.
+fn set_niceness(thread: Option<Pid>, niceness: libc::c_int) {
+    // If it is refused (no CAP_SYS_NICE), nothing changes.
+    let _ = setpriority_process(thread, niceness);
 }

@@ -1,7 +1,8 @@
 //! Wakes a thread that waits for file descriptors.
 
+use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// An eventfd that ends one wait, the current one or the next, from any thread.
@@ -14,29 +15,19 @@ impl Waker {
     /// # Errors
     /// If no descriptor is available.
     pub fn new() -> io::Result<Waker> {
-        // SAFETY: eventfd(2) takes numbers only, so it accesses no memory.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: eventfd(2) returned this descriptor, and nothing else owns it.
-        Ok(Waker(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) })))
+        Ok(Waker(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
     }
 
     /// Ends the current wait; without one, the next wait ends at once.
     pub fn wake(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: `one` is valid for the eight bytes that an eventfd reads. The only possible error is an overflow, in
-        // which case the eventfd is readable already.
-        let _ = unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // The only possible error is an overflow, in which case the eventfd is readable already.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
     /// Resets the eventfd after a wait.
     pub fn reset(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: `count` is valid for the eight bytes that an eventfd writes. The eventfd is nonblocking, so the call
-        // returns.
-        let _ = unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        // The eventfd is nonblocking, so the call returns.
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
     }
 }
 

@@ -14,6 +14,8 @@ use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
 use futures_core::Stream;
+use rustix::param::page_size;
+use rustix::time::{ClockId, clock_gettime};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -274,7 +276,7 @@ impl Loop {
             say(format_args!("{name}: the first {dropped} bytes of its output were dropped"));
         }
         let bytes: Vec<u8> = output.lines().iter().flat_map(|line| line.iter().copied()).collect();
-        say::write(libc::STDOUT_FILENO, &bytes, signals::asked_to_end);
+        say::write(rustix::stdio::stdout(), &bytes, signals::asked_to_end);
     }
 }
 
@@ -360,18 +362,8 @@ fn wrap() -> Wrap {
 
 /// Processor time and resident bytes of this process.
 fn usage() -> Option<Usage> {
-    // SAFETY: getrusage fills the struct that the pointer is to; it is plain numbers, for which zeroes are valid.
-    let used = unsafe {
-        let mut used: libc::rusage = std::mem::zeroed();
-        (libc::getrusage(libc::RUSAGE_SELF, &mut used) == 0).then_some(used)
-    }?;
-    let of = |time: libc::timeval| {
-        let (seconds, micros) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_usec).ok()?);
-        Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
-    };
+    let cpu = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()?;
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    // SAFETY: sysconf takes a number and gives one.
-    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
-    Some(Usage { cpu: of(used.ru_utime)? + of(used.ru_stime)?, resident: pages * page })
+    Some(Usage { cpu, resident: pages * page_size() as u64 })
 }

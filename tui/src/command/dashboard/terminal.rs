@@ -8,8 +8,12 @@ use crossterm::{cursor, execute, queue, terminal};
 use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio;
 use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use tokio::sync::Notify;
@@ -73,7 +77,7 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn take(mouse: Mouse) -> io::Result<Screen> {
         restore_on_panic();
-        let outlet = Arc::new(Outlet::to(libc::STDOUT_FILENO)?);
+        let outlet = Arc::new(Outlet::to(stdio::stdout())?);
         *OUTLET.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&outlet));
         let terminal = enter(mouse, &mut Canvas::new(&outlet)).and_then(|()| terminal(&outlet));
         // Half taken is given back too.
@@ -215,7 +219,7 @@ fn restore() {
         let mut sequence = Vec::new();
         // A vector takes everything.
         let _ = queue!(sequence, crossterm::event::DisableMouseCapture, terminal::LeaveAlternateScreen, cursor::Show);
-        say::write(libc::STDOUT_FILENO, &sequence, || true);
+        say::write(stdio::stdout(), &sequence, || true);
     }
     let _ = disable_raw_mode();
 }
@@ -255,12 +259,12 @@ pub(super) fn watch() -> io::Result<Arc<Notify>> {
     if !io::stdin().is_terminal() {
         return Ok(gone);
     }
-    let (reader, writer) = pipe()?;
+    // Nonblocking: a read of it returns at once.
+    let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
     let says = Arc::clone(&gone);
     std::thread::Builder::new().name("terminal".into()).spawn(move || {
-        if hangs_up(libc::STDIN_FILENO, FOR_EVER) {
-            // SAFETY: two open descriptors; what stdin was is closed.
-            unsafe { libc::dup2(reader.as_raw_fd(), libc::STDIN_FILENO) };
+        if hangs_up(stdio::stdin(), None) {
+            let _ = stdio::dup2_stdin(&reader);
             // Closed, it would be readable: its end.
             std::mem::forget(writer);
         }
@@ -271,32 +275,13 @@ pub(super) fn watch() -> io::Result<Arc<Notify>> {
 
 /// Whether the terminal on stdout is gone.
 pub(super) fn hung_up() -> bool {
-    hangs_up(libc::STDOUT_FILENO, 0)
+    hangs_up(stdio::stdout(), Some(&Timespec::default()))
 }
 
-/// A wait without an end, for poll(2).
-const FOR_EVER: libc::c_int = -1;
-
-/// Waits until a terminal hangs up; `false` when that does not happen within so many milliseconds, or cannot be waited for.
-fn hangs_up(terminal: libc::c_int, timeout: libc::c_int) -> bool {
-    let mut entry = libc::pollfd { fd: terminal, events: 0, revents: 0 };
-    loop {
-        // SAFETY: one entry, a live local. Errors and hang-ups are reported without being asked for.
-        match unsafe { libc::poll(&raw mut entry, 1, timeout) } {
-            1 => return true,
-            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            _ => return false,
-        }
-    }
-}
-
-/// A pipe of which a read never waits.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends = [0; 2];
-    // SAFETY: room for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both are new and nobody else's.
-    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+/// Waits until a terminal hangs up; `false` if that does not happen within `timeout`, or cannot be waited for. `None` is
+/// no time limit.
+fn hangs_up(terminal: BorrowedFd<'_>, timeout: Option<&Timespec>) -> bool {
+    // Errors and hang-ups are reported without being asked for.
+    let mut entry = [PollFd::from_borrowed_fd(terminal, PollFlags::empty())];
+    retry_on_intr(|| poll(&mut entry, timeout)) == Ok(1)
 }

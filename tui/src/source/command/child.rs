@@ -4,6 +4,7 @@
 use crate::source::host::files;
 use crate::source::host::invoker::{self, Invoker};
 use crate::source::host::own_id::{self, OwnId};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::env;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io;
@@ -103,7 +104,7 @@ pub(super) struct Prepared {
     /// The descriptor of an [`OwnId`], by which the child gets its process id.
     own_id: Option<RawFd>,
     /// The limit of open files that the shell set.
-    open_files: Option<libc::rlimit>,
+    open_files: Option<Rlimit>,
 }
 
 impl Prepared {
@@ -155,8 +156,8 @@ impl Prepared {
             // Before `change`, since the query needs the privileges that `change` drops.
             let id = self.own_id.and_then(own_id::ask).unwrap_or(0).to_ne_bytes();
             libc::write(report, id.as_ptr().cast(), id.len());
-            if let Some(limit) = &self.open_files {
-                let _ = files::set(limit);
+            if let Some(limit) = self.open_files {
+                let _ = setrlimit(Resource::Nofile, limit);
             }
             let failed = match self.change() {
                 Ok(()) if wait(hold) => self.exec(),

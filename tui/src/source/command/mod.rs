@@ -10,9 +10,11 @@ use super::host::invoker::Invoker;
 use super::host::own_id::OwnId;
 use crate::source::host::procfs;
 use child::{Failed, Prepared, Stage};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_shared::id::Tgid;
@@ -36,7 +38,7 @@ pub(crate) struct HeldCommand {
 /// The process, before or after its release.
 #[derive(Debug)]
 struct Process {
-    pid: libc::pid_t,
+    pid: Pid,
     tgid: Tgid,
     name: OsString,
     pidfd: OwnedFd,
@@ -120,8 +122,10 @@ impl HeldCommand {
         let tgid = told_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
         let output = captured.map(|((output, _), _)| output);
         let name = argv.first().cloned().unwrap_or_default();
-        // If `pidfd` fails, `go` is dropped, and the child ends.
-        let process = Process { pid, tgid, name, pidfd: pidfd(pid)?, failure, output };
+        // If `pidfd_open` fails, `go` is dropped, and the child ends.
+        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = Process { pid, tgid, name, pidfd, failure, output };
         Ok(HeldCommand { process: Some(process), go: Some(go) })
     }
 
@@ -150,7 +154,7 @@ impl Drop for HeldCommand {
             // If the signal is not permitted, the closed pipe ends the process.
             drop(self.go.take());
             process.signal(libc::SIGKILL);
-            let _ = process.reap(0);
+            let _ = process.reap(WaitOptions::empty());
         }
     }
 }
@@ -217,7 +221,7 @@ async fn ended(process: &Process, pidfd: &AsyncFd<OwnedFd>, ended: &mut Option<E
         }
         // This fails only when the event loop shuts down.
         let Ok(mut ready) = pidfd.readable().await else { continue };
-        match process.reap(libc::WNOHANG) {
+        match process.reap(WaitOptions::NOHANG) {
             Some(end) => *ended = Some(end),
             None => ready.clear_ready_matching(Ready::READABLE),
         }
@@ -246,19 +250,15 @@ const OUTPUT_READ: usize = 16 << 10;
 impl Process {
     /// Sends it a signal, and then SIGCONT: a stopped process handles no signal other than SIGKILL.
     fn signal(&self, signal: libc::c_int) {
-        for signal in [signal, libc::SIGCONT] {
-            // SAFETY: the arguments are numbers, so the call accesses no memory. A pidfd that `self` owns cannot refer
-            // to another process.
-            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, 0, 0) };
+        for signal in Signal::from_named_raw(signal).into_iter().chain([Signal::CONT]) {
+            let _ = pidfd_send_signal(&self.pidfd, signal);
         }
     }
 
     /// Reaps the process; `None` if it has not ended.
-    fn reap(&self, flags: libc::c_int) -> Option<Ended> {
-        let mut status = 0;
-        // SAFETY: `status` is a live local variable.
-        let pid = unsafe { libc::waitpid(self.pid, &raw mut status, flags) };
-        (pid == self.pid).then(|| self.not_run().unwrap_or_else(|| of_wait(status)))
+    fn reap(&self, options: WaitOptions) -> Option<Ended> {
+        let (_, status) = waitpid(Some(self.pid), options).ok().flatten()?;
+        Some(self.not_run().unwrap_or_else(|| of_wait(status)))
     }
 
     /// The reason that the child reported if there was no exec.
@@ -277,20 +277,12 @@ impl Process {
     }
 }
 
-fn of_wait(status: libc::c_int) -> Ended {
-    let byte = |number: libc::c_int| u8::try_from(number).unwrap_or(u8::MAX);
-    match libc::WIFSIGNALED(status) {
-        true => Ended::Killed(byte(libc::WTERMSIG(status))),
-        false => Ended::Exited(byte(libc::WEXITSTATUS(status))),
+fn of_wait(status: WaitStatus) -> Ended {
+    let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    match status.terminating_signal() {
+        Some(signal) => Ended::Killed(byte(signal)),
+        None => Ended::Exited(status.exit_status().map_or(0, byte)),
     }
-}
-
-fn pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open(2) takes numbers only, so it accesses no memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: pidfd_open(2) returned this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The first report of the child: its process id in the initial pid namespace, as the probes see it.
@@ -313,10 +305,7 @@ fn watched<T: AsRawFd + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
 }
 
 fn nonblocking(pipe: PipeReader) -> io::Result<AsyncFd<PipeReader>> {
-    // SAFETY: this fcntl(2) command takes numbers only. `pipe` owns the descriptor.
-    if unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
     watched(pipe)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{decimal, read_bounded};
 use crate::frame::host::Clock;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use tracetui_shared::time::BootNanos;
 
@@ -24,7 +25,7 @@ pub(crate) fn sample() -> Clock {
     let (_, offset) = (0..SAMPLES)
         .map(|_| {
             let before = boot_ns();
-            let real = read_clock(libc::CLOCK_REALTIME);
+            let real = read_clock(ClockId::Realtime);
             let width = boot_ns() - before;
             (width, real - (before + width / 2))
         })
@@ -50,7 +51,7 @@ pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
 
 /// Seconds that local time is ahead of UTC now; see [`local_offset_s`].
 pub(crate) fn local_offset_now_s() -> i32 {
-    local_offset_s(read_clock(libc::CLOCK_REALTIME) / 1_000_000_000)
+    local_offset_s(read_clock(ClockId::Realtime) / 1_000_000_000)
 }
 
 /// The offset that tracetui's time namespace adds to CLOCK_BOOTTIME and to the start times in /proc. The probes do not
@@ -78,14 +79,11 @@ fn parse_offsets(text: &[u8]) -> Option<i64> {
 }
 
 fn boot_ns() -> i64 {
-    read_clock(libc::CLOCK_BOOTTIME)
+    read_clock(ClockId::Boottime)
 }
 
-fn read_clock(clock: libc::clockid_t) -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a live `timespec`. The call only fails for a clock that the kernel does not have, and kernels
-    // have both since 2.6.39.
-    unsafe { libc::clock_gettime(clock, &mut time) };
+fn read_clock(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 

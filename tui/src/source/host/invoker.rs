@@ -63,9 +63,7 @@ impl Invoker {
     /// # Errors
     /// If the variables are invalid.
     pub(crate) fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
-        // SAFETY: geteuid(2) has no arguments and cannot fail.
-        let root = unsafe { libc::geteuid() } == 0;
-        if !root {
+        if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
         let Some(uid) = uid(|name| std::env::var_os(name), uid_of_name)? else { return Ok(None) };

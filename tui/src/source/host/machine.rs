@@ -35,17 +35,9 @@ pub struct Uname {
 impl Uname {
     /// Calls uname(2).
     pub fn read() -> Uname {
-        // SAFETY: `utsname` consists of arrays of characters, for which all zeros is a valid value.
-        let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-        // SAFETY: `name` is a live `utsname`, which the call fills.
-        if unsafe { libc::uname(&mut name) } != 0 {
-            return Uname::default();
-        }
-        let text = |field: &[libc::c_char]| {
-            let bytes: Vec<u8> = field.iter().map(|c| c.to_ne_bytes()[0]).collect();
-            CStr::from_bytes_until_nul(&bytes).unwrap_or_default().to_string_lossy().into_owned()
-        };
-        Uname { node: text(&name.nodename), release: text(&name.release), machine: text(&name.machine) }
+        let name = rustix::system::uname();
+        let text = |field: &CStr| field.to_string_lossy().into_owned();
+        Uname { node: text(name.nodename()), release: text(name.release()), machine: text(name.machine()) }
     }
 }
 

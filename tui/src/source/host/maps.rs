@@ -1,5 +1,7 @@
 //! Whether maps count against locked memory, and whether ring buffers exist: tested by creating a map.
 
+use rustix::param::page_size;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -16,19 +18,11 @@ pub(crate) fn ring_buffer() -> Option<bool> {
 /// `None` if no map can be created. The limit is 0 during the test, so no other thread may lock memory meanwhile.
 pub(crate) fn are_locked() -> Option<bool> {
     make_ring().ok()?;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a live `rlimit`, which the call fills.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
-        return None;
-    }
-    let none = libc::rlimit { rlim_cur: 0, ..limit };
-    // SAFETY: `none` is a live `rlimit`. The soft limit may have any value up to the hard one.
-    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const none) } != 0 {
-        return None;
-    }
+    let limit = getrlimit(Resource::Memlock);
+    // The soft limit may have any value up to the hard one.
+    setrlimit(Resource::Memlock, Rlimit { current: Some(0), ..limit }).ok()?;
     let made = make_ring();
-    // SAFETY: `limit` is a live `rlimit`, with the values that getrlimit(2) returned.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    let _ = setrlimit(Resource::Memlock, limit);
     match made {
         Ok(()) => Some(false),
         Err(error) => (error.raw_os_error() == Some(libc::EPERM)).then_some(true),
@@ -49,13 +43,11 @@ struct CreateAttr {
 fn make_ring() -> io::Result<()> {
     const BPF_MAP_CREATE: libc::c_int = 0;
     const BPF_MAP_TYPE_RINGBUF: u32 = 27;
-    // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let attr = CreateAttr {
         map_type: BPF_MAP_TYPE_RINGBUF,
         key_size: 0,
         value_size: 0,
-        max_entries: u32::try_from(page).unwrap_or(4096),
+        max_entries: u32::try_from(page_size()).unwrap_or(4096),
         map_flags: 0,
     };
     // SAFETY: `attr` is live, has the layout of the `BPF_MAP_CREATE` member, and `size_of::<CreateAttr>()` is its size.
@@ -74,15 +66,9 @@ mod tests {
 
     #[test]
     fn the_limit_of_locked_memory_is_as_it_was() {
-        let limit = || {
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: `limit` is a live `rlimit`, which the call fills.
-            assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) }, 0);
-            (limit.rlim_cur, limit.rlim_max)
-        };
-        let before = limit();
+        let before = getrlimit(Resource::Memlock);
         let answers = (ring_buffer(), are_locked());
-        assert_eq!(limit(), before);
+        assert_eq!(getrlimit(Resource::Memlock), before);
         match answers {
             (None, None) => eprintln!("NOT CHECKED: this user may make no map"),
             (ring, _) => assert_eq!(ring, Some(true), "no kernel that tracetui runs on lacks it"),

@@ -8,10 +8,12 @@ use super::{clock, decimal, read_bounded};
 use crate::frame::host::ProcessSeed;
 use crate::limits;
 use rustc_hash::FxHashMap;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
+use rustix::param::clock_ticks_per_second;
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use tracetui_shared::id::{Gid, NsInum, Tgid, Uid};
@@ -95,9 +97,7 @@ impl Scanner {
     /// A scanner, if /proc is usable ([`initial_self`]).
     pub(crate) fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
-        // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
-        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-        let tick_ns = 1_000_000_000 / u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100);
+        let tick_ns = 1_000_000_000 / clock_ticks_per_second();
         Ok(Scanner { tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
     }
 
@@ -330,13 +330,7 @@ impl ProcessDir {
     /// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last
     /// one.
     fn read(&self, name: &CStr, most: usize) -> io::Result<Vec<u8>> {
-        // SAFETY: `name` ends with NUL, and `self` owns the directory's descriptor.
-        let fd = unsafe { libc::openat(self.0.as_raw_fd(), name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: openat(2) returned this descriptor, and nothing else owns it.
-        let mut file = unsafe { File::from_raw_fd(fd) };
+        let mut file = File::from(openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
         let mut bytes = vec![0; most.min(FIELDS_MAX)];
         let mut len = 0;
         loop {
@@ -355,11 +349,8 @@ impl ProcessDir {
 
     /// The target of a link, unchanged (that of a deleted file ends with ` (deleted)`); empty if it cannot be read.
     fn link(&self, name: &CStr) -> Vec<u8> {
-        let mut target = vec![0u8; LINK_MAX];
-        // SAFETY: `name` ends with NUL, and `target.len()` is the size of the buffer.
-        let len =
-            unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
-        target.truncate(usize::try_from(len).unwrap_or(0));
+        let mut target = Vec::with_capacity(LINK_MAX);
+        let _ = readlinkat_raw(&self.0, name, spare_capacity(&mut target));
         target
     }
 
@@ -499,8 +490,7 @@ mod tests {
         let seeds = seeds(&scanner);
         let own = seeds.iter().find(|seed| Ok(seed.tgid) == initial_self()).expect("we run");
         assert_eq!(own.ppid.0, std::os::unix::process::parent_id());
-        // SAFETY: getuid(2) and getgid(2) have no arguments and cannot fail.
-        let ids = unsafe { (libc::getuid(), libc::getgid()) };
+        let ids = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         assert_eq!((own.uid.0, own.gid.0), ids);
         assert_eq!(own.exe, std::env::current_exe().expect("readable").as_os_str().as_bytes());
         assert_eq!(own.cwd, std::env::current_dir().expect("readable").as_os_str().as_bytes());

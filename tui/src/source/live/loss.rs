@@ -2,6 +2,7 @@
 
 use super::Plain;
 use aya::maps::{Array, MapData};
+use rustix::thread::{MembarrierCommand, membarrier};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -74,11 +75,9 @@ pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
 /// sections, and membarrier(2) waits for those that were running. Preemptible programs run under SRCU instead, for
 /// which user space cannot wait; in that case this waits until the counters stay unchanged.
 pub(super) fn settle(cpus: &Array<MapData, Plain<CpuState>>, preemptible: bool) {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     const STILL: Duration = Duration::from_millis(20);
     const TRIES: u32 = 50;
-    // SAFETY: membarrier(2) takes numbers only, so it accesses no memory.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    let _ = membarrier(MembarrierCommand::Global);
     if !preemptible {
         return;
     }

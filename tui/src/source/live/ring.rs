@@ -4,9 +4,12 @@ use super::load::StartError;
 use crate::frame::Batch;
 use crate::source::wake::Waker;
 use aya::maps::{Map, MapData, RingBuf};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::param::page_size;
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -42,19 +45,23 @@ impl Ring {
     }
 
     pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let mut fds = [poll_in(self.records.as_raw_fd()), poll_in(self.waker.as_fd().as_raw_fd())];
+        let mut fds = [PollFd::new(&self.records, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
         let mut left = timeout;
         loop {
             let longest = if self.busy.get() { LOOK_AGAIN } else { LONGEST_SLEEP };
             let now = left.map_or(longest, |left| left.min(longest));
-            poll(&mut fds, now)?;
-            if fds[1].revents != 0 {
+            match poll(&mut fds, Timespec::try_from(now).ok().as_ref()) {
+                // A signal ends the wait as if no descriptor was ready; it is not an error.
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !fds[1].revents().is_empty() {
                 self.waker.reset();
                 return Ok(false);
             }
             // poll(2) compares the positions, regardless of wake-ups:
             // [`ringbuf_map_poll_kern`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c).
-            if fds[0].revents != 0 {
+            if !fds[0].revents().is_empty() {
                 self.busy.set(true);
                 return Ok(true);
             }
@@ -84,27 +91,6 @@ impl Ring {
     }
 }
 
-fn poll_in(fd: RawFd) -> libc::pollfd {
-    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
-}
-
-/// poll(2). A signal ends the wait as if no descriptor was ready; it is not an error.
-fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
-    let millis = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    // SAFETY: the pointer and the count are those of the slice `fds`.
-    let n = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, millis) };
-    if n >= 0 {
-        return Ok(());
-    }
-    match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::Interrupted => {
-            fds.iter_mut().for_each(|fd| fd.revents = 0);
-            Ok(())
-        }
-        error => Err(error),
-    }
-}
-
 /// The two pages before the ring's data, mapped read-only: the position of the consumer and that of the producers
 /// (`struct bpf_ringbuf` in
 /// [kernel/bpf/ringbuf.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c)). aya maps them too, but
@@ -123,7 +109,7 @@ impl Positions {
     fn map(ring: RawFd) -> io::Result<Positions> {
         // SAFETY: the kernel chooses the address, so the new mapping replaces no other one. `drop` unmaps it.
         unsafe {
-            let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
+            let page = page_size();
             let at = libc::mmap(std::ptr::null_mut(), 2 * page, libc::PROT_READ, libc::MAP_SHARED, ring, 0);
             match NonNull::new(at.cast()) {
                 Some(pages) if at != libc::MAP_FAILED => Ok(Positions { pages, page }),
