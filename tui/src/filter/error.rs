@@ -115,25 +115,7 @@ pub(super) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n st
 
 /// Edits between what was written and a name; the beginning of a name is near it.
 fn nearness(written: &str, name: &str) -> usize {
-    let edits = distance(written, name);
+    // Insert, delete, replace, swap neighbours.
+    let edits = strsim::osa_distance(written, name);
     if written.len() >= 3 && name.starts_with(written) { edits.min(1) } else { edits }
-}
-
-/// Edits between two words: insert, delete, replace, swap neighbours.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let same = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + same);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
