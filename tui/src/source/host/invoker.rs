@@ -1,16 +1,10 @@
 //! The user who invoked `sudo`, `doas` or `pkexec`: the user of the COMMAND.
 
-use std::ffi::{CStr, CString, OsString};
+use nix::unistd::{self, User, getgrouplist};
+use std::ffi::{CString, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use tracetui_shared::id::{Gid, Uid};
-
-/// The maximum of supplementary groups (`NGROUPS_MAX`,
-/// [include/uapi/linux/limits.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/limits.h)).
-const GROUPS_MAX: usize = 65_536;
-
-/// The maximum size of an account in bytes.
-const ACCOUNT_MAX: usize = 1 << 20;
 
 /// The user who became root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,11 +66,11 @@ impl Invoker {
         let by_sudo = variable("SUDO_UID").is_some_and(|by_sudo| by_sudo == uid.to_string().as_str());
         let gid = match (variable("SUDO_GID").filter(|_| by_sudo), &account) {
             (Some(gid), _) => id("SUDO_GID", gid)?,
-            (None, Some(account)) => account.gid,
+            (None, Some(account)) => account.gid.as_raw(),
             // The name service does not know the account, so no other group is known.
             (None, None) => uid,
         };
-        let (name, home) = account.map_or((None, None), |account| (Some(account.name), Some(account.home)));
+        let (name, home) = account.map(|account| (account.name.into(), account.dir.into())).unzip();
         let or_variable = |known: Option<OsString>, name: &str| known.or_else(|| variable(name).filter(|_| by_sudo));
         let name = or_variable(name, "SUDO_USER").unwrap_or_else(|| uid.to_string().into());
         let home = or_variable(home, "SUDO_HOME").unwrap_or_else(|| "/".into());
@@ -112,79 +106,23 @@ fn id(name: &'static str, value: OsString) -> Result<u32, UnknownInvoker> {
     id.ok_or(UnknownInvoker::Value { name, value, what: "id" })
 }
 
-/// The entry of a user in the name service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Account {
-    name: OsString,
-    home: OsString,
-    uid: u32,
-    gid: u32,
+/// The account with a user id. If its name is not UTF-8, nix puts U+FFFD for the invalid bytes, so the COMMAND gets the
+/// changed name, and the user's supplementary groups are not found.
+fn account(uid: u32) -> Option<User> {
+    User::from_uid(unistd::Uid::from_raw(uid)).ok().flatten()
 }
 
-/// The account with a user id.
-fn account(uid: u32) -> Option<Account> {
-    look_up(|account, bytes, len, found| {
-        // SAFETY: `look_up` passes pointers to its live local variables, and `len` is the size of the buffer `bytes`.
-        unsafe { libc::getpwuid_r(uid, account, bytes, len, found) }
-    })
-}
-
-/// The id of the user with a name.
+/// The id of the user with a name. A name that is not UTF-8 is unknown, since nix takes names as text.
 fn uid_of_name(name: &OsString) -> Option<u32> {
-    let name = CString::new(name.as_bytes()).ok()?;
-    let account = look_up(|account, bytes, len, found| {
-        // SAFETY: `name` ends with NUL. `look_up` passes pointers to its live local variables, and `len` is the size of
-        // the buffer `bytes`.
-        unsafe { libc::getpwnam_r(name.as_ptr(), account, bytes, len, found) }
-    });
-    account.map(|account| account.uid)
-}
-
-/// Takes a place for the account, a buffer with its length, and a place for a pointer to the account. Returns errno.
-type Ask<'a> = dyn Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int + 'a;
-
-fn look_up(
-    ask: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int,
-) -> Option<Account> {
-    let ask: &Ask<'_> = &ask;
-    let mut bytes = vec![0 as libc::c_char; 4096];
-    loop {
-        let mut found = std::ptr::null_mut();
-        // SAFETY: `passwd` consists of integers and pointers, for which all zeros is a valid value.
-        let mut account: libc::passwd = unsafe { std::mem::zeroed() };
-        let error = ask(&raw mut account, bytes.as_mut_ptr(), bytes.len(), &raw mut found);
-        if error == libc::ERANGE && bytes.len() < ACCOUNT_MAX {
-            bytes.resize(bytes.len() * 2, 0);
-            continue;
-        }
-        if error != 0 || found.is_null() || account.pw_name.is_null() || account.pw_dir.is_null() {
-            return None;
-        }
-        // SAFETY: the call succeeded, so both pointers refer to NUL-terminated strings in `bytes`, which is live.
-        let (name, home) = unsafe { (CStr::from_ptr(account.pw_name), CStr::from_ptr(account.pw_dir)) };
-        let owned = |text: &CStr| OsString::from_vec(text.to_bytes().to_vec());
-        return Some(Account { name: owned(name), home: owned(home), uid: account.pw_uid, gid: account.pw_gid });
-    }
+    let user = User::from_name(name.to_str()?).ok().flatten();
+    user.map(|user| user.uid.as_raw())
 }
 
 /// The groups that initgroups(3) would set. If they are unknown, only `gid`.
 fn groups(name: &OsString, gid: u32) -> Vec<u32> {
-    let Ok(name) = CString::new(name.as_bytes()) else { return vec![gid] };
-    let mut groups = vec![0; 64];
-    loop {
-        let mut count = libc::c_int::try_from(groups.len()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: `name` ends with NUL, `groups` has room for `count` ids, and all pointers refer to live local
-        // variables.
-        let fits = unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-        if fits >= 0 {
-            groups.truncate(usize::try_from(count).unwrap_or(0));
-            return groups;
-        }
-        if groups.len() >= GROUPS_MAX {
-            return vec![gid];
-        }
-        groups.resize((groups.len() * 4).min(GROUPS_MAX), 0);
-    }
+    let name = CString::new(name.as_bytes()).ok();
+    let groups = name.and_then(|name| getgrouplist(&name, unistd::Gid::from_raw(gid)).ok());
+    groups.map_or_else(|| vec![gid], |groups| groups.into_iter().map(unistd::Gid::as_raw).collect())
 }
 
 impl From<UnknownInvoker> for io::Error {
@@ -196,14 +134,13 @@ impl From<UnknownInvoker> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
 
     #[test]
     fn root_has_an_account_and_groups() {
         let root = account(0).expect("every system has a root");
-        assert_eq!((root.name.as_os_str(), root.uid, root.gid), (OsStr::new("root"), 0, 0));
-        assert!(!root.home.is_empty());
-        assert!(groups(&root.name, 0).contains(&0));
+        assert_eq!((root.name.as_str(), root.uid.as_raw(), root.gid.as_raw()), ("root", 0, 0));
+        assert!(root.dir.is_absolute());
+        assert!(groups(&root.name.into(), 0).contains(&0));
         assert_eq!(uid_of_name(&"root".into()), Some(0));
         assert_eq!(uid_of_name(&"no such user of this machine".into()), None);
     }

@@ -4,7 +4,8 @@
 use super::{decimal, read_bounded};
 use crate::frame::host::{Group, User};
 use crate::limits;
-use std::ffi::{CStr, CString};
+use nix::errno::Errno;
+use nix::unistd;
 use std::io;
 use tracetui_shared::id::{Gid, Uid};
 
@@ -13,9 +14,6 @@ const FILE_MAX: u64 = 16 << 20;
 
 /// The maximum length of a kept name in bytes. useradd allows 32, the name service 256.
 const NAME_MAX: usize = 256;
-
-/// The maximum size of an account's record from the name service, in bytes.
-const RECORD_MAX: usize = 1 << 20;
 
 /// The reason why a name has no id.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +68,10 @@ impl AccountNames {
         if let Some(user) = self.users.iter().find(|user| user.name == name) {
             return Ok(user.uid);
         }
-        match CString::new(name).map(|text| uid_by_service(&text)) {
-            Ok(Ok(Some(uid))) => Ok(uid),
-            Ok(Err(error)) => Err(NameError::Service(name.to_owned(), error)),
-            Ok(Ok(None)) | Err(_) => Err(NameError::NoUser(name.to_owned())),
+        match found(unistd::User::from_name(name)) {
+            Ok(Some(user)) => Ok(Uid(user.uid.as_raw())),
+            Ok(None) => Err(NameError::NoUser(name.to_owned())),
+            Err(error) => Err(NameError::Service(name.to_owned(), error)),
         }
     }
 
@@ -82,10 +80,10 @@ impl AccountNames {
         if let Some(group) = self.groups.iter().find(|group| group.name == name) {
             return Ok(group.gid);
         }
-        match CString::new(name).map(|text| gid_by_service(&text)) {
-            Ok(Ok(Some(gid))) => Ok(gid),
-            Ok(Err(error)) => Err(NameError::Service(name.to_owned(), error)),
-            Ok(Ok(None)) | Err(_) => Err(NameError::NoGroup(name.to_owned())),
+        match found(unistd::Group::from_name(name)) {
+            Ok(Some(group)) => Ok(Gid(group.gid.as_raw())),
+            Ok(None) => Err(NameError::NoGroup(name.to_owned())),
+            Err(error) => Err(NameError::Service(name.to_owned(), error)),
         }
     }
 }
@@ -106,43 +104,12 @@ fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K)
     accounts.iter().filter(|account| seen.insert(key(account))).cloned().collect()
 }
 
-fn uid_by_service(name: &CStr) -> io::Result<Option<Uid>> {
-    with_room(|room| {
-        // SAFETY: `passwd` consists of integers and pointers, for which all zeros is a valid value.
-        let mut record: libc::passwd = unsafe { std::mem::zeroed() };
-        let mut found = std::ptr::null_mut();
-        // SAFETY: `name` ends with NUL, `room.len()` is the size of the buffer, and all pointers refer to live
-        // variables.
-        let errno =
-            unsafe { libc::getpwnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
-        (errno, (!found.is_null()).then_some(Uid(record.pw_uid)))
-    })
-}
-
-fn gid_by_service(name: &CStr) -> io::Result<Option<Gid>> {
-    with_room(|room| {
-        // SAFETY: `group` consists of integers and pointers, for which all zeros is a valid value.
-        let mut record: libc::group = unsafe { std::mem::zeroed() };
-        let mut found = std::ptr::null_mut();
-        // SAFETY: `name` ends with NUL, `room.len()` is the size of the buffer, and all pointers refer to live
-        // variables.
-        let errno =
-            unsafe { libc::getgrnam_r(name.as_ptr(), &mut record, room.as_mut_ptr().cast(), room.len(), &mut found) };
-        (errno, (!found.is_null()).then_some(Gid(record.gr_gid)))
-    })
-}
-
-/// Calls `ask` with larger and larger buffers until the record fits.
-fn with_room<T>(ask: impl Fn(&mut [u8]) -> (libc::c_int, Option<T>)) -> io::Result<Option<T>> {
-    let mut room = vec![0; 4096];
-    loop {
-        match ask(&mut room) {
-            (_, Some(found)) => return Ok(Some(found)),
-            // getpwnam(3): an unknown name gives 0 or one of these errors, depending on the module of the name service.
-            (0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM, None) => return Ok(None),
-            (libc::ERANGE, None) if room.len() < RECORD_MAX => room.resize(room.len() * 4, 0),
-            (errno, None) => return Err(io::Error::from_raw_os_error(errno)),
-        }
+/// The answer of the name service. Without a failure, `None` is an unknown name.
+fn found<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
+    match answer {
+        // getpwnam(3): an unknown name gives no error or one of these, depending on the module of the name service.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        answer => Ok(answer?),
     }
 }
 
