@@ -11,7 +11,7 @@
 //! | frame | share of the ring |
 //! |---|---|
 //! | more than [`SMALL`] bytes, or a continuation | half |
-//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | 7/8 ([`Const::OpenLimit`]) |
+//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | up to [`Const::OpenLimit`] |
 //! | any other | all |
 //!
 //! A program that makes large frames first asks for room ([`Event::ask_room`]). If the request is refused, it makes a

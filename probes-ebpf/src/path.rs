@@ -20,9 +20,10 @@ use tracetui_shared::record::mark;
 
 /// Limit of names in bytes, each with its NUL.
 pub const NAMES_MAX: u64 = 4096;
-/// Limit of levels: names and mount crossings. A longer path is marked cut. No path has as many.
-const TURNS: u64 = 4096;
-const _: () = assert!(further::MOST >= TURNS);
+/// Limit of levels: names and mount crossings. A longer path is marked cut. The limit of names is reached before, unless
+/// thousands of mounts are crossed.
+const LEVELS: u64 = 4096;
+const _: () = assert!(further::MOST >= LEVELS);
 /// Levels that the program itself walks if the verifier walks through every iteration (before 6.9). The rest is left to
 /// [`walk_further`].
 const DEPTH: u32 = 16;
@@ -308,7 +309,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
         }
         let turns = get(&raw const (*w).turns);
         set(&raw mut (*w).turns, turns + 1);
-        if dentry == get(&raw const (*w).mount_root) && (FURTHER || turns < TURNS) {
+        if dentry == get(&raw const (*w).mount_root) && (FURTHER || turns < LEVELS) {
             if !FURTHER && get(&raw const (*w).at_leaf) != 0 {
                 look_at_leaf(w, view_dentry(w, dentry), dentry);
             }
@@ -321,7 +322,7 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
             enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
             return true;
         }
-        if !FURTHER && turns >= TURNS {
+        if !FURTHER && turns >= LEVELS {
             return false;
         }
         let view = view_dentry(w, dentry);

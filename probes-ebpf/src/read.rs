@@ -133,10 +133,10 @@ pub unsafe fn set<T: Copy>(p: *mut T, value: T) {
     unsafe { write_volatile(p, value) }
 }
 
-/// A plain load at a constant offset from a typed pointer.
+/// A plain load at a constant offset from a typed pointer, or from a map value that holds a copy of a structure.
 #[inline(always)]
 pub unsafe fn typed<T: Copy>(base: u64, at: u64) -> T {
-    // SAFETY: the verifier checks that `base` is a typed pointer and that `at` lies in its structure. A load that
+    // SAFETY: the verifier checks that `base` is such a pointer and that `at` lies in its structure or value. A load that
     // faults yields 0 (`BPF_PROBE_MEM`, include/linux/filter.h).
     unsafe { read_volatile((base as *const u8).wrapping_add(at as usize).cast()) }
 }

@@ -417,7 +417,8 @@ pub const SLOTS: usize = 32;
 const _: () = {
     let mut at = 0;
     while at < Kind::ALL.len() {
-        assert!(Kind::ALL[at] as usize <= Kind::ALL.len(), "kinds are numbered from 1, without holes");
+        let number = Kind::ALL[at] as usize;
+        assert!(1 <= number && number <= Kind::ALL.len(), "kinds are numbered from 1, without holes");
         at += 1;
     }
     assert!(Slot::ALL.len() <= SLOTS, "the counters have no room for so many slots");

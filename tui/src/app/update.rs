@@ -403,7 +403,7 @@ impl App {
 
     /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
     fn back(&mut self) {
-        if self.detail.back() || self.search.clear() {
+        if self.detail.back(self.events.selected()) || self.search.clear() {
             return;
         }
         let peeled = self.filter.peel(self.pipeline.world());

@@ -142,8 +142,20 @@ impl<'t> Lexer<'t> {
             return Err(self.colon(name, after));
         }
         self.refuse_hyphens(rest)?;
+        self.refuse_half_connective(rest)?;
         let at = self.take(word_len(rest));
         Ok((Token::Word(self.text.as_bytes()[at.clone()].to_vec()), at))
+    }
+
+    /// `&` would be a word that is found nowhere; in the dashboard it is typed on the way to `&&`.
+    fn refuse_half_connective(&self, rest: &str) -> Result<(), FilterError> {
+        let (half, whole) = match &rest[..word_len(rest)] {
+            "&" => ("&", "&&"),
+            "|" => ("|", "||"),
+            _ => return Ok(()),
+        };
+        Err(FilterError::new(self.pos..self.pos + 1, format!("unknown operator `{half}`"))
+            .hint(format!("did you mean `{whole}`? to search for the text, put it in double quotes")))
     }
 
     /// `exit-code=1` would be a word that is found nowhere.

@@ -79,7 +79,7 @@ impl Parser<'_> {
             Some((Token::Word(word), _)) => Ok(Expr::Word(word)),
             Some((Token::Failed, _)) => Ok(Expr::Failed),
             Some((Token::Close, at)) => Err(self.missing(after, at)),
-            Some((Token::Not | Token::And | Token::Or, at)) => {
+            Some((Token::And | Token::Or | Token::Not, at)) => {
                 let hint = format!("to search for the text, write \"{}\"", &self.text[at.clone()]);
                 Err(self.missing(after, at).hint(hint))
             }

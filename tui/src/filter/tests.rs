@@ -639,6 +639,17 @@ fn lists_and_joined_terms_are_written_as_they_were() {
     assert_eq!(exactly("comm", b"a,b"), "comm=\"a,b\"");
 }
 
+#[test]
+fn half_a_connective_is_refused_unless_quoted() {
+    for (text, whole) in [("comm=gcc & kind=exit", "&&"), ("a | b", "||"), ("comm=gcc &", "&&")] {
+        let error = Filter::parse(text, &Known).err().unwrap_or_else(|| panic!("{text} should be refused"));
+        assert!(error.render().contains(&format!("did you mean `{whole}`?")), "{}", error.render());
+    }
+    for text in ["\"&\"", "comm=a|b", "R&D"] {
+        assert!(Filter::parse(text, &Known).is_ok(), "{text}");
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------------- errors
 
 fn check_error(text: &str, report: &str) {

@@ -80,9 +80,10 @@ impl Detail {
         self.scroll = 0;
     }
 
-    /// Goes one step back; `false` if the pane is closed.
-    pub fn back(&mut self) -> bool {
-        if self.climbed.take().is_some() {
+    /// Goes one step back, if this event is selected; `false` if the pane is closed.
+    pub fn back(&mut self, selected: Option<Id>) -> bool {
+        // After the selection was moved, the ancestor is not shown.
+        if self.climbed.take().is_some_and(|(from, _)| Some(from) == selected) {
             return true;
         }
         let was_open = self.size.is_some();
@@ -187,5 +188,25 @@ fn opened(process: ProcessKey, stored: &Stored<'_>) -> Answer {
         (false, _) => Answer::No,
         (true, false) => Answer::Yes,
         (true, true) => Answer::Marked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracetui_shared::id::Tgid;
+    use tracetui_shared::time::BootNanos;
+
+    #[test]
+    fn a_step_back_leaves_an_ancestor_only_if_it_is_shown() {
+        let parent = ProcessKey { tgid: Tgid(1), start: BootNanos(1) };
+        let mut detail = Detail::default();
+        detail.open();
+        detail.climb(Id::default(), parent);
+        assert!(detail.back(Some(Id::default())) && detail.size().is_some());
+        detail.climb(Id::default(), parent);
+        // Another event is selected: its own process is shown.
+        assert!(detail.back(None) && detail.size().is_none());
+        assert!(!detail.back(None));
     }
 }

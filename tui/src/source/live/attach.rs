@@ -33,7 +33,7 @@ enum LinkHandle {
 }
 
 impl Link {
-    /// The number of events for which the kernel did not run the program.
+    /// The number of calls whose return the kernel did not track. Runs that it skipped are counted by the program.
     pub(super) fn missed(&self) -> u64 {
         match &self.held {
             LinkHandle::Functions(link) => multi::missed(link),
@@ -74,8 +74,7 @@ pub(super) fn all(
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
     let order = order(first, preemptible);
-    let at = |way| order.iter().position(|other| *other == way);
-    Ok(with_tracefs(at(Way::Classic) < at(Way::Typed) || btf.is_none(), || {
+    Ok(with_tracefs(|| {
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in GROUPS {
@@ -233,7 +232,7 @@ fn refusal(probe: &Probe, error: &std::io::Error, log: &str) -> Failure {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let remedy = (error.raw_os_error() == Some(libc::EPERM))
-        .then(|| "check the LSM policy and capabilities: this program type is not permitted".to_string());
+        .then(|| format!("the kernel or its policy refuses programs at {}", probe.place.kind()));
     Failure { why: format!("{}: {error}\n{tail}", probe.name()).trim_end().to_string(), remedy }
 }
 
@@ -349,9 +348,9 @@ const TRACEFS_PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tra
 
 /// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
 /// nothing on the system changes.
-fn with_tracefs<T: Send>(needed: bool, work: impl FnOnce() -> T + Send) -> T {
+fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let seen = || TRACEFS_PLACES.iter().any(|place| Path::new(place).join("events").exists());
-    if !needed || seen() {
+    if seen() {
         return work();
     }
     std::thread::scope(|scope| {

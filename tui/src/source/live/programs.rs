@@ -382,9 +382,19 @@ impl Probe {
 }
 
 impl AttachPoint {
+    /// The kind of place, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Btf(_) => "BTF tracepoints (tp_btf)",
+            Classic(..) => "classic tracepoints",
+            Exit(_) => "the return of a function (fexit)",
+            Functions(..) => "functions (kprobe.multi)",
+        }
+    }
+
     /// Whether programs there can be preempted often enough that records wait longer to be ordered. `tracepoints` is
-    /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at the return of one function
-    /// can be preempted too, but that function is rarely called.)
+    /// whether this kernel can preempt programs at tracepoints. (From 5.12 on, programs at [`AttachPoint::Exit`] can be
+    /// preempted too. There is one, at `io_openat2`, which is rarely called.)
     pub(super) fn is_preemptible(&self, tracepoints: bool) -> bool {
         tracepoints && matches!(self, Btf(_) | Classic("syscalls", ..))
     }
