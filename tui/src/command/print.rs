@@ -55,7 +55,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
     say(&started.ready);
+    let held_one = held.is_some();
     let command = session::release(held)?;
+    let not_run = held_one && command.is_none();
     if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
         signals::pass_on_to(pidfd);
     }
@@ -67,6 +69,8 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         signalled: None,
         pace: Pace::new(),
         given_up: false,
+        not_run,
+        signal: None,
     };
     let printed = pump.run().await;
     let code = pump.outcome().await;
@@ -104,6 +108,10 @@ struct Pump<'a, S> {
     pace: Pace,
     /// Nobody read the output.
     given_up: bool,
+    /// A signal came before the COMMAND was released, so it was not run.
+    not_run: bool,
+    /// The first signal.
+    signal: Option<libc::c_int>,
 }
 
 /// Why a trace ends.
@@ -198,6 +206,7 @@ impl<S: Sink> Pump<'_, S> {
     /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
     /// second signal ends the process ([`Second::Ends`]).
     fn signalled(&mut self, signal: libc::c_int) {
+        self.signal.get_or_insert(signal);
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
         match (self.trace.command(), signals::addressee(signal)) {
             (None, _) | (_, Addressee::Tracetui) => self.stop(StopReason::Signal),
@@ -229,6 +238,10 @@ impl<S: Sink> Pump<'_, S> {
             }
         }
         match (self.stopped, self.trace.command_end()) {
+            (_, None) if self.not_run => {
+                say("tracetui: interrupted before the COMMAND was started");
+                session::killed_by(self.signal.unwrap_or(libc::SIGTERM))
+            }
             (_, None) => ExitCode::SUCCESS,
             // That it was told to end is no failure of its own.
             (Some(StopReason::Printed), _) => ExitCode::SUCCESS,

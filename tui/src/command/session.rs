@@ -572,6 +572,11 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     }
 }
 
+/// The exit status of a shell for a command that a signal ended.
+pub(crate) fn killed_by(signal: libc::c_int) -> ExitCode {
+    ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+}
+
 /// The exit status after a COMMAND. Prints the reason if it did not run.
 pub fn exit_code(ended: &Ended) -> ExitCode {
     if let Ended::NotRun(why, _) = ended {

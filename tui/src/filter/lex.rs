@@ -225,7 +225,8 @@ impl<'t> Lexer<'t> {
         }
         match value_len(rest, list) {
             0 => Err(self.missing_value(before, name, op)),
-            _ if self.pos > before && is_term(rest) => {
+            // `comm!=gcc,kind=open` would show more than was meant.
+            _ if (self.pos > before || self.text[..before].ends_with(',')) && is_term(rest) => {
                 Err(self.missing_value(before, name, op).hint("if the next word is the value, put it in double quotes"))
             }
             len => Ok((rest.as_bytes()[..len].to_vec(), self.take(len))),
@@ -272,7 +273,8 @@ fn connective(text: &str) -> Option<Token> {
 }
 
 fn keyword(name: &str, after: &str) -> Option<Token> {
-    let alone = word_len(after) == 0;
+    // Only the next character is looked at: a text may consist of keywords.
+    let alone = after.chars().next().is_none_or(|c| c.is_whitespace() || c == ')') || connective(after).is_some();
     match name {
         "and" | "AND" if alone || after.starts_with('(') => Some(Token::And),
         "or" | "OR" if alone || after.starts_with('(') => Some(Token::Or),

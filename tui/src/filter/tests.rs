@@ -640,6 +640,28 @@ fn lists_and_joined_terms_are_written_as_they_were() {
 }
 
 #[test]
+fn a_term_in_a_list_is_refused_unless_quoted() {
+    for text in ["comm!=gcc,kind=open", "comm=gcc,err", "comm=gcc, pid=7", "comm=gcc,pid=7"] {
+        let error = Filter::parse(text, &Known).err().unwrap_or_else(|| panic!("{text} should be refused"));
+        assert!(error.render().contains("missing value after `,`"), "{}", error.render());
+    }
+    for text in ["comm=gcc,\"err\"", "comm=gcc,\"pid=7\"", "path=a,b=c"] {
+        assert!(Filter::parse(text, &Known).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn keywords_without_end_are_refused_soon() {
+    for keyword in ["or(", "!or(", "and(", "not(", "err("] {
+        let text = keyword.repeat(65_536 / keyword.len());
+        let began = std::time::Instant::now();
+        assert!(Filter::parse(&text, &Known).is_err() || keyword == "err(", "{keyword}");
+        // Linear it takes milliseconds, quadratic half a minute.
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{keyword}");
+    }
+}
+
+#[test]
 fn half_a_connective_is_refused_unless_quoted() {
     for (text, whole) in [("comm=gcc & kind=exit", "&&"), ("a | b", "||"), ("comm=gcc &", "&&")] {
         let error = Filter::parse(text, &Known).err().unwrap_or_else(|| panic!("{text} should be refused"));
