@@ -86,6 +86,9 @@ install_needs() {
       x86_64) command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86) ;;
       aarch64) command -v qemu-system-aarch64 >/dev/null || missing+=(qemu-system-arm) ;;
     esac
+    # zstd is in C.
+    [ "$arch" = "$host" ] || command -v "$arch-linux-gnu-gcc" >/dev/null ||
+      missing+=("gcc-${arch//_/-}-linux-gnu" "libc6-dev-$([ "$arch" = aarch64 ] && echo arm64 || echo amd64)-cross")
     rustup target list --installed | grep -qx "$arch-unknown-linux-musl" || rustup target add "$arch-unknown-linux-musl"
   done
   command -v cpio >/dev/null || missing+=(cpio)
@@ -106,10 +109,12 @@ install_needs() {
 build() {
   local arch=$1 target=$1-unknown-linux-musl bin=$work/$1/bin linker test_program program
   mkdir -p "$bin"
-  # The linker of the toolchain links for every architecture; the C compiler of this machine for its own only.
+  # The linker of the toolchain links for every architecture; a C compiler compiles for one only.
   linker=CARGO_TARGET_${arch^^}_UNKNOWN_LINUX_MUSL_LINKER
   if [ "$arch" != "$host" ]; then
-    export "$linker=${!linker:-rust-lld}"
+    export "$linker=${!linker:-rust-lld}" "CC_${arch}_unknown_linux_musl=$arch-linux-gnu-gcc"
+  else
+    export "CC_${arch}_unknown_linux_musl=cc"
   fi
   cargo build --release --locked --target "$target" -p tracetui
   # Before the tests are built: cargo then builds a binary of its own, which is not the shipped one.

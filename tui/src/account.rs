@@ -48,6 +48,8 @@ pub struct Arrived {
     pub wanted: u64,
     /// Missing numbers of wanted events.
     pub gaps: u64,
+    /// Those of them that are in a part of a recording that cannot be read.
+    pub unread: u64,
     /// Bookkeeping records.
     pub bookkeeping: u64,
     /// Missing numbers of bookkeeping records.
@@ -264,6 +266,16 @@ impl Account {
             kind.filtered = add(kind.filtered, let_go);
             kind.lost.ring = add(kind.lost.ring, c.lost_ring);
             kind.lost.probe = add(kind.lost.probe, lost);
+        }
+    }
+
+    /// Counts the events in parts of a recording that cannot be read, given the arrivals per stream. Then the sums cannot be
+    /// checked.
+    pub fn read_holes(&mut self, arrived: &Streams) {
+        for ((slot, _), stream) in arrived {
+            if let Some(kind) = Slot::try_from(*slot).ok().and_then(|slot| self.kind_mut(slot.kind())) {
+                kind.lost.read = add(kind.lost.read, stream.unread);
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`enrich`] | maintains processes, users, cgroups and clocks from events and host frames |
 //! | [`filter`] | the filter language, and the part that the kernel applies |
 //! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
+//! | [`recording`] | the frames of a trace in a file |
 //! | `store` | the kept events, limited in bytes |
 //! | [`sink`] | events as text, JSON and CSV |
 //! | [`app`] | the state of the dashboard, and the keys |
@@ -33,6 +34,7 @@ pub mod filter;
 pub mod frame;
 pub mod limits;
 pub mod pipeline;
+pub mod recording;
 pub mod sink;
 pub mod source;
 pub(crate) mod store;

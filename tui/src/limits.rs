@@ -121,6 +121,26 @@ pub const OUTPUT_QUEUED: usize = 256 << 10;
 /// events do not count as delivered.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes of frames in a block of a recording: a block is written when it has as many, and once a second. Smaller blocks
+/// compress worse, larger ones lose more when the machine stops.
+pub const BLOCK: usize = 256 << 10;
+
+/// Batches that wait for the writer of a recording.
+pub const BLOCKS_QUEUED: usize = 8;
+
+/// Most bytes of frames in a block of a recording that is read. A block has one frame at least, so the largest frames
+/// must fit.
+pub const BLOCK_MAX: usize = 16 << 20;
+
+/// Bytes of frames between two states in a recording: what a reader that begins at a state must read again, at most.
+pub const STATE_EVERY: usize = 8 << 20;
+
+/// Bytes of a batch that is read from a recording. A larger one is taken in parts.
+pub const BATCH_MAX: usize = 64 << 20;
+
+/// Bytes of a state that is read from a recording. A larger one is skipped.
+pub const STATE_MAX: usize = 512 << 20;
+
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;
 

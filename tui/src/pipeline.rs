@@ -117,7 +117,9 @@ impl Pipeline {
             opens.hollow = self.requests.hollow();
         }
         let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
-        if self.finished {
+        if self.gaps.holes() > 0 {
+            account.read_holes(&self.arrived());
+        } else if self.finished {
             account.prove(counters, &counted, &self.arrived(), self.unframed);
         }
         account.shortage = Shortage {
@@ -214,6 +216,7 @@ impl Pipeline {
                 self.drained = true;
                 self.order.drained(drained.at);
             }
+            HostFrame::Hole(_) => self.gaps.hole(),
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }

@@ -102,6 +102,7 @@ impl Trace {
                 let stream = Arrived {
                     wanted: c.sent,
                     gaps: c.lost_ring,
+                    unread: 0,
                     bookkeeping: c.sent_bookkeeping,
                     bookkeeping_gaps: 4,
                     chunks: 6,

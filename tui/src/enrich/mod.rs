@@ -81,6 +81,7 @@ impl World {
             // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
+            | HostFrame::Hole(_)
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
             | HostFrame::Layout(_) => {}

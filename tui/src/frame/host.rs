@@ -129,6 +129,12 @@ wire_struct! {
         at: BootNanos,
     }
 
+    /// Frames are missing here: a part of a recording cannot be read.
+    Hole {
+        /// Bytes of the recording.
+        bytes: u64,
+    }
+
     /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
         /// The number of records.
@@ -306,6 +312,8 @@ frames! {
         StatePart = 75;
         /// The layout of records.
         Layout = 76;
+        /// Frames that cannot be read.
+        Hole = 77;
     }
 }
 

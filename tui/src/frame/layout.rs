@@ -6,7 +6,8 @@
 //! a later version.
 
 use super::Batch;
-use super::host::{Layout, RecordLayout};
+use super::host::{FIRST_KIND, Layout, RecordLayout};
+use std::sync::LazyLock;
 use tracetui_shared::header::flag;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::bpf::BpfRecord;
@@ -52,6 +53,15 @@ impl Layout {
             }
         }
         translated
+    }
+
+    /// Bytes of the fixed part of the first record of an event as this version writes it; 0 for other frames.
+    pub(crate) fn fixed_of_own(kind: u16) -> usize {
+        static FIXED: LazyLock<Vec<usize>> = LazyLock::new(|| {
+            let own = Layout::own();
+            (0..FIRST_KIND).map(|kind| own.fixed(kind, FIRST).unwrap_or_default()).collect()
+        });
+        FIXED.get(usize::from(kind)).copied().unwrap_or_default()
     }
 
     fn fixed(&self, kind: u16, part: u16) -> Option<usize> {

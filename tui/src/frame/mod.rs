@@ -4,7 +4,7 @@
 //! frames ([`host`]) have the same layout and differ in `kind`.
 
 pub mod host;
-mod layout;
+pub(crate) mod layout;
 pub mod state;
 mod wire;
 
@@ -87,6 +87,11 @@ impl Batch {
         Frames { rest: &self.bytes }
     }
 
+    /// Appends the frames of another batch, as bytes.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// The frames from a byte offset on, which must be the start of a frame.
     pub fn frames_from(&self, offset: usize) -> Frames<'_> {
         Frames { rest: self.bytes.get(offset..).unwrap_or(&[]) }
@@ -134,6 +139,13 @@ impl<'a> FrameRef<'a> {
         }
         let rest = bytes.get(len.next_multiple_of(8)..).unwrap_or(&[]);
         Some((FrameRef { header, payload: &bytes[HEADER..len], bytes: &bytes[..len] }, rest))
+    }
+}
+
+impl<'a> Frames<'a> {
+    /// The frames in the bytes of a batch.
+    pub fn of(bytes: &'a [u8]) -> Frames<'a> {
+        Frames { rest: bytes }
     }
 }
 

@@ -21,6 +21,19 @@ struct Stream {
     last_ns: u64,
     next_bookkeeping: u64,
     arrived: Arrived,
+    /// The number of holes before its latest event.
+    holes: u64,
+}
+
+impl Stream {
+    /// Why events are missing before the next one: they were in a hole if there was one since the latest. Counts them.
+    fn cause(&mut self, holes: u64, missing: u64) -> Cause {
+        if std::mem::replace(&mut self.holes, holes) == holes {
+            return Cause::Ring;
+        }
+        self.arrived.unread = self.arrived.unread.saturating_add(missing);
+        Cause::Read
+    }
 }
 
 /// All streams, by (slot, CPU).
@@ -28,9 +41,20 @@ struct Stream {
 pub(super) struct Gaps {
     streams: FxHashMap<(u16, u32), Stream>,
     counted_at: u64,
+    holes: u64,
 }
 
 impl Gaps {
+    /// Records that frames are missing here. Of each stream, events that are missing before its next one were in them.
+    pub(super) fn hole(&mut self) {
+        self.holes += 1;
+    }
+
+    /// The number of holes.
+    pub(super) fn holes(&self) -> u64 {
+        self.holes
+    }
+
     /// Counts a frame of the probes. Returns the gap directly before it, if any. Gaps in bookkeeping records are only
     /// counted: they are not events.
     pub(super) fn check(&mut self, header: &FrameHeader) -> Option<LostRecord> {
@@ -60,9 +84,10 @@ impl Gaps {
         stream.arrived.wanted += 1;
         stream.arrived.gaps = stream.arrived.gaps.saturating_add(missing);
         let from_ns = std::mem::replace(&mut stream.last_ns, header.time.0);
+        let cause = stream.cause(self.holes, missing);
         (missing > 0).then_some(LostRecord {
             of: header.kind,
-            cause: Cause::Ring as u16,
+            cause: cause as u16,
             cpu: header.cpu,
             count: missing,
             from_ns,
@@ -86,9 +111,10 @@ impl Gaps {
                 }
                 stream.next = counters.wanted;
                 stream.arrived.gaps = stream.arrived.gaps.saturating_add(count);
+                let cause = stream.cause(self.holes, count);
                 lost.push(LostRecord {
                     of: slot.kind() as u16,
-                    cause: Cause::Ring as u16,
+                    cause: cause as u16,
                     cpu,
                     count,
                     from_ns: stream.last_ns,
@@ -103,7 +129,7 @@ impl Gaps {
     pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
         for ((slot, cpu), arrived) in arrived {
             let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
-            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short } = *arrived;
+            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short, .. } = *arrived;
             let state = StreamState {
                 slot: *slot,
                 cpu: *cpu,
@@ -126,9 +152,9 @@ impl Gaps {
         if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
             return;
         }
-        let arrived = Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short: 0 };
+        let arrived = Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, ..Arrived::default() };
         let (next, next_bookkeeping, last_ns) = (state.next, state.next_bookkeeping, state.latest.0);
-        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived });
+        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived, holes: 0 });
     }
 
     pub(super) fn counted_at(&self) -> BootNanos {

@@ -1,0 +1,320 @@
+//! The headers of files and blocks, and the checksums.
+//!
+//! All integers are little-endian. A checksum is CRC-32 (IEEE 802.3, as in gzip). Headers are 64 bytes; the payload of a
+//! block is padded with zeros to a multiple of 8 bytes.
+
+use super::columns;
+use crate::limits;
+use std::io;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The first bytes of a recording. Not text, and damaged by a transfer that changes line ends (as in PNG).
+pub const FILE_MAGIC: [u8; 8] = *b"\x89ttr\r\n\x1a\n";
+
+/// The first bytes of a block.
+pub const BLOCK_MAGIC: [u8; 4] = *b"TTRB";
+
+/// The version of the format. Later versions read earlier ones; a reader refuses a later one.
+pub const VERSION: u16 = 1;
+
+/// Bytes of a file header and of a block header.
+pub const HEADER: usize = 64;
+
+/// The kind of a frame that stands after the last frame of each batch, and has no payload. The pipeline takes batch by batch,
+/// and what it learns from the host is valid from a batch on; so a replay takes the same batches.
+pub const BATCH_END: u16 = 96;
+
+/// The first 64 bytes of a recording.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileHeader {
+    /// [`FILE_MAGIC`].
+    pub magic: [u8; 8],
+    /// [`VERSION`] of the writer.
+    pub version: u16,
+    /// Bytes of this header.
+    pub header: u16,
+    /// Not used; 0.
+    pub flags: u32,
+    /// A random number. Its first 8 bytes are repeated in each block.
+    pub id: [u8; 16],
+    /// When the file was created: CLOCK_REALTIME, ns.
+    pub created_ns: i64,
+    /// Not used; 0.
+    pub reserved: [u8; 20],
+    /// The checksum of the bytes before.
+    pub crc: u32,
+}
+
+const _: () = assert!(size_of::<FileHeader>() == HEADER);
+
+impl FileHeader {
+    /// The header of a new file.
+    pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
+        let mut header = FileHeader {
+            magic: FILE_MAGIC,
+            version: VERSION,
+            header: HEADER as u16,
+            flags: 0,
+            id,
+            created_ns,
+            reserved: [0; 20],
+            crc: 0,
+        };
+        header.crc = crc(&header.as_bytes()[..HEADER - 4]);
+        header
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// [`NotARecording`], with the reason.
+    pub fn read(bytes: &[u8]) -> Result<FileHeader, NotARecording> {
+        if !bytes.starts_with(&FILE_MAGIC) {
+            return Err(NotARecording::Magic);
+        }
+        let (header, _) = FileHeader::read_from_prefix(bytes).map_err(|_| NotARecording::Short)?;
+        if header.crc != crc(&header.as_bytes()[..HEADER - 4]) {
+            return Err(NotARecording::Checksum);
+        }
+        if header.version > VERSION || usize::from(header.header) != HEADER {
+            return Err(NotARecording::Version(header.version));
+        }
+        Ok(header)
+    }
+
+    /// The part of the id that blocks repeat.
+    pub fn short_id(&self) -> u64 {
+        u64::from_le_bytes(self.id[..8].try_into().unwrap_or_default())
+    }
+}
+
+/// The reason why a file is not read as a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotARecording {
+    /// It begins with other bytes.
+    #[error("not a tracetui recording")]
+    Magic,
+    /// It ends within the file header.
+    #[error("not a tracetui recording: it ends within its header")]
+    Short,
+    /// The file header is damaged.
+    #[error("the header of the recording is damaged (bad checksum)")]
+    Checksum,
+    /// A later version of tracetui wrote it.
+    #[error("the recording has format version {0}; this tracetui reads up to {VERSION}: use a newer tracetui")]
+    Version(u16),
+}
+
+/// What a block contains.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contents {
+    /// Frames, as they came.
+    Frames,
+    /// The state of the pipeline after all frames before ([`crate::pipeline::Pipeline::state`]), or a part of it.
+    State,
+    /// The same, after the last frame of a recording that ended as it should.
+    End,
+    /// Something that a later version writes. Readers skip it.
+    Unknown(u16),
+}
+
+impl From<u16> for Contents {
+    fn from(value: u16) -> Contents {
+        match value {
+            1 => Contents::Frames,
+            2 => Contents::State,
+            3 => Contents::End,
+            other => Contents::Unknown(other),
+        }
+    }
+}
+
+impl From<Contents> for u16 {
+    fn from(contents: Contents) -> u16 {
+        match contents {
+            Contents::Frames => 1,
+            Contents::State => 2,
+            Contents::End => 3,
+            Contents::Unknown(other) => other,
+        }
+    }
+}
+
+/// How the payload of a block is stored.
+mod codec {
+    /// zstd.
+    pub(super) const ZSTD: u16 = 1;
+    /// In columns, then zstd.
+    pub(super) const COLUMNS: u16 = 2;
+}
+
+/// The first 64 bytes of a block.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BlockHeader {
+    /// [`BLOCK_MAGIC`].
+    pub magic: [u8; 4],
+    /// [`Contents`].
+    pub contents: u16,
+    /// 1: zstd, 2: in columns, then zstd.
+    pub codec: u16,
+    /// The number of the block in the file, from 0.
+    pub number: u64,
+    /// [`FileHeader::short_id`].
+    pub file: u64,
+    /// Bytes of the payload, without padding.
+    pub stored: u32,
+    /// Bytes of the frames, at most [`limits::BLOCK_MAX`].
+    pub plain: u32,
+    /// The earliest time of a probe's record in the block: CLOCK_BOOTTIME, ns. `u64::MAX` if there is none.
+    pub first_ns: u64,
+    /// The latest one; 0 if there is none.
+    pub last_ns: u64,
+    /// The events that were asked for, without those of the process table only.
+    pub events: u32,
+    /// Of a state in several blocks: which of them this is, from 0. Otherwise 0.
+    pub part: u16,
+    /// Of a state in several blocks: how many of them there are. Otherwise 1.
+    pub parts: u16,
+    /// The checksum of the payload.
+    pub payload_crc: u32,
+    /// The checksum of the header before this field.
+    pub crc: u32,
+}
+
+const _: () = assert!(size_of::<BlockHeader>() == HEADER);
+
+impl BlockHeader {
+    /// Reads the header of a block of the file with this id. `None` if there is none at the start of `bytes`.
+    pub fn read(bytes: &[u8], file: u64) -> Option<BlockHeader> {
+        let (header, _) = BlockHeader::read_from_prefix(bytes).ok()?;
+        let whole = header.magic == BLOCK_MAGIC && header.crc == crc(&header.as_bytes()[..HEADER - 4]);
+        let fits = header.plain as usize <= limits::BLOCK_MAX && header.stored as usize <= limits::BLOCK_MAX;
+        (whole && header.file == file && fits).then_some(header)
+    }
+
+    /// Bytes of the payload with its padding.
+    pub fn padded(&self) -> usize {
+        (self.stored as usize).next_multiple_of(8)
+    }
+
+    /// The frames of a payload.
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in an unknown way.
+    pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
+        if crc(payload) != self.payload_crc {
+            return Err(Damage::Checksum);
+        }
+        let plain = self.plain as usize;
+        match self.codec {
+            codec::ZSTD => {
+                let frames = zstd::bulk::decompress(payload, plain).map_err(|_| Damage::Contents)?;
+                if frames.len() == plain { Ok(frames) } else { Err(Damage::Contents) }
+            }
+            codec::COLUMNS => {
+                let columns = zstd::bulk::decompress(payload, columns::most(plain)).map_err(|_| Damage::Contents)?;
+                columns::decode(&columns, plain).ok_or(Damage::Contents)
+            }
+            other => Err(Damage::Codec(other)),
+        }
+    }
+}
+
+/// Why the frames of a block cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// Bytes that are not a block.
+    #[error("not a block")]
+    NotABlock,
+    /// The payload is damaged.
+    #[error("bad checksum")]
+    Checksum,
+    /// The checksum is right, the contents are not.
+    #[error("contents do not agree with the header")]
+    Contents,
+    /// A later version of tracetui wrote it.
+    #[error("unknown codec {0}")]
+    Codec(u16),
+}
+
+/// A block that is ready to be written.
+#[derive(Debug)]
+pub struct Sealed {
+    header: BlockHeader,
+    payload: Vec<u8>,
+}
+
+/// Compresses frames into blocks. Its buffers are reused.
+pub struct Sealer {
+    zstd: zstd::bulk::Compressor<'static>,
+    columns: Vec<u8>,
+    file: u64,
+    number: u64,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The compression level of zstd: measured on builds and storms, higher levels save under 5 % and cost more than twice the
+/// time.
+const LEVEL: i32 = 1;
+
+impl Sealer {
+    /// For a file with this id.
+    ///
+    /// # Errors
+    /// If zstd cannot allocate memory.
+    pub fn new(file: u64) -> io::Result<Sealer> {
+        Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, number: 0 })
+    }
+
+    /// A block of frames, and which part it is of how many ([`BlockHeader::part`]).
+    ///
+    /// # Errors
+    /// If zstd cannot allocate memory.
+    pub fn seal(&mut self, contents: Contents, frames: &[u8], (part, parts): (u16, u16)) -> io::Result<Sealed> {
+        let (first_ns, last_ns, events) = columns::span(frames);
+        self.columns.clear();
+        let columns = contents == Contents::Frames && columns::encode(frames, &mut self.columns);
+        let source = if columns { &self.columns } else { frames };
+        let payload = self.zstd.compress(source)?;
+        let mut header = BlockHeader {
+            magic: BLOCK_MAGIC,
+            contents: contents.into(),
+            codec: if columns { codec::COLUMNS } else { codec::ZSTD },
+            number: self.number,
+            file: self.file,
+            stored: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            plain: u32::try_from(frames.len()).unwrap_or(u32::MAX),
+            first_ns,
+            last_ns,
+            events,
+            part,
+            parts,
+            payload_crc: crc(&payload),
+            crc: 0,
+        };
+        header.crc = crc(&header.as_bytes()[..HEADER - 4]);
+        self.number += 1;
+        Ok(Sealed { header, payload })
+    }
+}
+
+impl Sealed {
+    /// The bytes of the block, in one piece: a single write is whole or a cut at its end.
+    pub fn bytes(mut self) -> Vec<u8> {
+        let mut bytes = self.header.as_bytes().to_vec();
+        bytes.append(&mut self.payload);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}

@@ -1,0 +1,25 @@
+//! Recordings (`.ttr`): the frames of a trace in a file, as they came.
+//!
+//! A recording is a file header and blocks, one after another ([`block`]). Frames are taken at the head of the pipeline,
+//! so a replay runs the same pipeline on the same frames. From time to time the state of the pipeline is written too, so
+//! that a reader can begin there. `docs/RECORDING.md` specifies the format byte by byte.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`block`] | headers and checksums |
+//! | [`columns`] | the order of bytes in which frames compress well |
+//! | [`writer`] | frames into blocks |
+//! | [`recorder`] | a writer on a thread, with a bounded queue |
+//! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
+
+pub mod block;
+mod columns;
+pub mod reader;
+pub mod recorder;
+#[cfg(test)]
+mod tests;
+pub mod writer;
+
+pub use reader::{Item, Reader};
+pub use recorder::Recorder;
+pub use writer::Writer;

@@ -1,0 +1,255 @@
+//! Blocks from a file or a pipe. What is damaged is reported and skipped; what is missing at the end is reported.
+
+use super::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, NotARecording};
+use crate::frame::{Batch, FrameRef};
+use crate::limits;
+use std::io::{self, Read};
+
+/// What a recording contains, in order.
+#[derive(Debug)]
+pub enum Item {
+    /// A batch, as it came.
+    Batch(Batch),
+    /// A state of the pipeline, whole.
+    State(Batch),
+    /// The state after the last frame.
+    End(Batch),
+    /// Frames that cannot be read.
+    Hole(Hole),
+}
+
+/// Bytes of a recording that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hole {
+    /// Where they begin, in bytes from the start of the file.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+    /// Why.
+    pub why: Damage,
+}
+
+/// How a recording ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// As it should: the trace ended, and its last state was written.
+    Complete,
+    /// The last whole block ends here, in bytes from the start of the file.
+    Early(u64),
+}
+
+/// The reason why a recording cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is none.
+    #[error(transparent)]
+    NotARecording(#[from] NotARecording),
+    /// It cannot be read.
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads a recording from its start.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: Input<R>,
+    header: FileHeader,
+    /// The frames of the block, from the next one on, and the frames of the batch before.
+    frames: Vec<u8>,
+    next: usize,
+    batch: Batch,
+    /// The blocks of a state so far, and how many they are.
+    state: (Batch, u16),
+    blocks: u64,
+    /// What comes after the batch.
+    waiting: Option<Item>,
+    ending: Option<Ending>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the file header.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn new(input: R) -> Result<Reader<R>, OpenError> {
+        let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0 };
+        input.fill(HEADER)?;
+        let header = FileHeader::read(input.available())?;
+        input.skip(HEADER);
+        Ok(Reader {
+            input,
+            header,
+            frames: Vec::new(),
+            next: 0,
+            batch: Batch::default(),
+            state: Default::default(),
+            blocks: 0,
+            waiting: None,
+            ending: None,
+        })
+    }
+
+    /// The file header.
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// How the recording ends, once [`next`](Self::next) returned `None`.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Blocks that were read so far.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Bytes that were read so far.
+    pub fn offset(&self) -> u64 {
+        self.input.offset
+    }
+
+    /// The next item; `None` at the end.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    #[expect(clippy::should_implement_trait, reason = "an error ends it")]
+    pub fn next(&mut self) -> io::Result<Option<Item>> {
+        loop {
+            if let Some(batch) = self.next_batch() {
+                return Ok(Some(Item::Batch(batch)));
+            }
+            match self.waiting.take() {
+                Some(item) => return Ok(Some(item)),
+                None if self.ending.is_some() => return Ok(None),
+                None => self.read_block()?,
+            }
+        }
+    }
+
+    /// The next batch of the block, if it ends there or the recording stops before its end.
+    fn next_batch(&mut self) -> Option<Batch> {
+        while let Some((frame, rest)) = FrameRef::first(self.frames.get(self.next..)?) {
+            self.next = self.frames.len() - rest.len();
+            if frame.header.kind == BATCH_END {
+                return Some(std::mem::take(&mut self.batch));
+            }
+            self.batch.push(frame.header, frame.payload);
+            if self.batch.len() > limits::BATCH_MAX {
+                return Some(std::mem::take(&mut self.batch));
+            }
+        }
+        let stops = self.waiting.is_some() || self.ending.is_some();
+        (stops && !self.batch.is_empty()).then(|| std::mem::take(&mut self.batch))
+    }
+
+    /// Reads a block: into `frames`, `waiting` or `ending`.
+    fn read_block(&mut self) -> io::Result<()> {
+        let file = self.header.short_id();
+        self.input.fill(HEADER)?;
+        let Some(block) = BlockHeader::read(self.input.available(), file) else {
+            self.waiting = self.not_a_block()?;
+            return Ok(());
+        };
+        if self.input.fill(HEADER + block.padded())? < HEADER + block.padded() {
+            self.ends_early();
+            return Ok(());
+        }
+        let payload = &self.input.available()[HEADER..HEADER + block.stored as usize];
+        let frames = block.frames(payload);
+        let (offset, bytes) = (self.input.offset, (HEADER + block.padded()) as u64);
+        self.input.skip(HEADER + block.padded());
+        self.blocks += 1;
+        match (frames, Contents::from(block.contents)) {
+            (_, Contents::Unknown(_)) => {}
+            (Err(why), _) => self.waiting = Some(Item::Hole(Hole { offset, bytes, why })),
+            (Ok(frames), Contents::Frames) => (self.frames, self.next) = (frames, 0),
+            (Ok(frames), Contents::State) => self.waiting = self.part(&frames, &block).map(Item::State),
+            (Ok(frames), Contents::End) => {
+                self.waiting = self.part(&frames, &block).map(Item::End);
+                self.ending = self.waiting.is_some().then_some(Ending::Complete);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a block of a state. The state, once all its blocks came.
+    fn part(&mut self, frames: &[u8], block: &BlockHeader) -> Option<Batch> {
+        let (state, parts) = &mut self.state;
+        if block.part == 0 {
+            (*parts, *state) = (0, Batch::default());
+        }
+        if block.part != *parts || state.len() + frames.len() > limits::STATE_MAX {
+            return None;
+        }
+        *parts += 1;
+        state.append(frames);
+        (*parts == block.parts).then(|| std::mem::take(state))
+    }
+
+    /// Looks for the next block. What is before it is a hole; without one, the recording ends here.
+    fn not_a_block(&mut self) -> io::Result<Option<Item>> {
+        let offset = self.input.offset;
+        let mut passed = 0u64;
+        loop {
+            let file = self.header.short_id();
+            let bytes = self.input.available();
+            let length = bytes.len();
+            let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == BLOCK_MAGIC[0]).map(|(at, _)| at);
+            let found = starts.into_iter().find(|at| BlockHeader::read(&bytes[*at..], file).is_some());
+            if let Some(at) = found {
+                self.input.skip(at);
+                let bytes = passed + at as u64;
+                return Ok(Some(Item::Hole(Hole { offset, bytes, why: Damage::NotABlock })));
+            }
+            // The last bytes may be the first ones of a header.
+            let looked_at = length.saturating_sub(HEADER - 1);
+            self.input.skip(looked_at);
+            passed += looked_at as u64;
+            let left = self.input.available().len();
+            if self.input.fill(left + limits::BLOCK)? == left {
+                self.input.offset = offset;
+                self.ends_early();
+                return Ok(None);
+            }
+        }
+    }
+
+    fn ends_early(&mut self) {
+        self.ending = Some(Ending::Early(self.input.offset));
+        self.input.skip(self.input.available().len());
+    }
+}
+
+/// An input with the bytes that were read ahead.
+#[derive(Debug)]
+struct Input<R> {
+    reader: R,
+    bytes: Vec<u8>,
+    /// Where in `bytes` the available ones begin.
+    start: usize,
+    /// The offset of the first available byte in the file.
+    offset: u64,
+}
+
+impl<R: Read> Input<R> {
+    fn available(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Reads until so many bytes are available, or the input ends; how many are.
+    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
+        if self.available().len() < wanted {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+            let missing = wanted - self.bytes.len();
+            (&mut self.reader).take(missing as u64).read_to_end(&mut self.bytes)?;
+        }
+        Ok(self.available().len())
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+}

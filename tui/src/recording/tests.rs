@@ -1,0 +1,224 @@
+use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
+use super::reader::{Ending, Hole};
+use super::{Item, Reader, Writer, columns};
+use crate::frame::Batch;
+use crate::frame::host::{HostFrame, StatePart};
+use crate::source::synthetic::Maker;
+use proptest::prelude::*;
+use std::io::Read;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
+
+const ID: [u8; 16] = *b"0123456789abcdef";
+
+/// Opens, enough for this many blocks and a part of one.
+fn opens(blocks: usize) -> Vec<Vec<u8>> {
+    let mut maker = Maker::default();
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    while bytes < blocks * crate::limits::BLOCK + 1000 {
+        for number in 0..50 {
+            maker.open(100 + number, "cc1", &format!("/usr/include/file-{number}.h"), 3);
+        }
+        let batch = maker.batch();
+        bytes += batch.len();
+        batches.push(batch.bytes().to_vec());
+    }
+    batches
+}
+
+fn state(bytes: usize) -> Batch {
+    let mut state = Batch::default();
+    for part in 0..bytes.div_ceil(10_000) {
+        HostFrame::StatePart(StatePart { frames: vec![part as u8; 10_000] }).push(BootNanos(part as u64), &mut state);
+    }
+    state
+}
+
+/// A recording of opens with a state in the middle, and the offsets of its blocks.
+fn recording(blocks: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    let mut frames = Vec::new();
+    for (number, batch) in opens(blocks).iter().enumerate() {
+        writer.batch(batch).expect("memory");
+        frames.extend_from_slice(batch);
+        if number == 3 {
+            writer.state(&state(700_000)).expect("memory");
+        }
+    }
+    (writer.end(&state(20_000)).expect("memory").0, frames)
+}
+
+/// Everything that is read.
+#[derive(Default)]
+struct Found {
+    frames: Vec<u8>,
+    batches: usize,
+    states: Vec<usize>,
+    ends: usize,
+    holes: Vec<Hole>,
+    ending: Option<Ending>,
+}
+
+fn read(input: impl Read) -> Found {
+    let mut reader = Reader::new(input).expect("a recording");
+    let mut found = Found::default();
+    while let Some(item) = reader.next().expect("readable") {
+        match item {
+            Item::Batch(batch) => {
+                found.batches += 1;
+                found.frames.extend_from_slice(batch.bytes());
+            }
+            Item::State(state) => found.states.push(state.len()),
+            Item::End(_) => found.ends += 1,
+            Item::Hole(hole) => found.holes.push(hole),
+        }
+    }
+    found.ending = reader.ending();
+    found
+}
+
+/// The offsets of the blocks, and of the end.
+fn borders(file: &[u8]) -> Vec<usize> {
+    let mut at = HEADER;
+    let mut borders = vec![at];
+    while let Some(block) = BlockHeader::read(&file[at..], FileHeader::new(ID, 7).short_id()) {
+        at += HEADER + block.padded();
+        borders.push(at);
+    }
+    borders
+}
+
+/// Gives a byte at a time, like a slow pipe.
+struct Slow<'a>(&'a [u8]);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let some = buffer.len().min(1);
+        self.0.read(&mut buffer[..some])
+    }
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let (file, frames) = recording(3);
+    for found in [read(&file[..]), read(Slow(&file))] {
+        assert!(found.frames == frames);
+        assert_eq!(found.batches, opens(3).len());
+        assert_eq!((found.states, found.ends), (vec![state(700_000).len()], 1));
+        assert_eq!((found.holes, found.ending), (vec![], Some(Ending::Complete)));
+    }
+}
+
+#[test]
+fn a_cut_file_gives_every_whole_block() {
+    let (file, frames) = recording(3);
+    let borders = borders(&file);
+    assert!(borders.len() > 6, "{borders:?}");
+    let last = file.len();
+    let around = borders.iter().flat_map(|at| [at - 1, *at, at + 1]).filter(|at| (HEADER..last).contains(at));
+    for cut in around.collect::<Vec<_>>() {
+        let found = read(&file[..cut]);
+        let whole = borders.iter().rev().find(|at| **at <= cut).copied().expect("a border");
+        assert_eq!(found.ending, Some(Ending::Early(whole as u64)), "cut at {cut}");
+        assert_eq!(found.holes, [], "cut at {cut}");
+        assert!(frames.starts_with(&found.frames), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let error = |bytes: &[u8]| Reader::new(bytes).err().map(|error| error.to_string());
+    let message = |error: NotARecording| Some(error.to_string());
+    assert_eq!(error(b""), message(NotARecording::Magic));
+    assert_eq!(error(b"#!/bin/sh"), message(NotARecording::Magic));
+    let (file, _) = recording(1);
+    assert_eq!(error(&file[..40]), message(NotARecording::Short));
+    let mut later = FileHeader::new(ID, 7);
+    later.version = 2;
+    let bytes = zerocopy::IntoBytes::as_bytes(&later);
+    assert_eq!(error(bytes), message(NotARecording::Checksum));
+    let mut other = file.clone();
+    other[20] ^= 1;
+    assert_eq!(error(&other), message(NotARecording::Checksum));
+}
+
+#[test]
+fn a_damaged_block_is_skipped_and_reported() {
+    let (file, frames) = recording(3);
+    let borders = borders(&file);
+    for (number, at) in borders.iter().enumerate().take(borders.len() - 1) {
+        let next = borders[number + 1];
+        for (place, why) in [(at + 3, Damage::NotABlock), (at + HEADER + 5, Damage::Checksum)] {
+            let mut damaged = file.clone();
+            damaged[place] ^= 0x40;
+            let found = read(&damaged[..]);
+            assert!(found.frames.len() <= frames.len());
+            let (offset, bytes) = (*at as u64, (next - at) as u64);
+            let hole = Hole { offset, bytes, why };
+            // What is wrong with the last block cannot be told from a file that ends there.
+            let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
+            assert_eq!(found.holes, expected, "{place}");
+            assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
+            let whole = number + 2 < borders.len();
+            assert_eq!(found.ending == Some(Ending::Complete), whole, "{place}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_do_not_fit_columns_are_stored_as_they_are() {
+    let mut batch = Batch::default();
+    batch.push(FrameHeader { kind: 3, ..FrameHeader::default() }, &[1, 2, 3]);
+    let mut bytes = batch.bytes().to_vec();
+    // Not zero between frames.
+    *bytes.last_mut().expect("padding") = 1;
+    assert!(!columns::encode(&bytes, &mut Vec::new()));
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    writer.batch(batch.bytes()).expect("memory");
+    let (file, _) = writer.end(&Batch::default()).expect("memory");
+    assert!(read(&file[..]).frames.len() == batch.len());
+}
+
+fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
+    let payload = prop::collection::vec(any::<u8>(), 0..300);
+    (0u16..80, 0u16..8, any::<u64>(), any::<u32>(), payload).prop_map(|(kind, flags, time, pid, payload)| {
+        let like = Maker::default().like;
+        let header = FrameHeader { kind, flags, time: BootNanos(time), tid: tracetui_shared::id::Tid(pid), ..like };
+        (header, payload)
+    })
+}
+
+proptest! {
+    #[test]
+    fn columns_give_back_the_frames(made in prop::collection::vec(frame(), 0..60)) {
+        let mut batch = Batch::default();
+        made.iter().for_each(|(header, payload)| batch.push(*header, payload));
+        let mut encoded = Vec::new();
+        prop_assert!(columns::encode(batch.bytes(), &mut encoded));
+        prop_assert!(encoded.len() <= columns::most(batch.len()));
+        let decoded = columns::decode(&encoded, batch.len());
+        prop_assert!(decoded.as_deref() == Some(batch.bytes()));
+    }
+
+    #[test]
+    fn hostile_columns_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), plain in 0usize..2000) {
+        if let Some(frames) = columns::decode(&bytes, plain) {
+            prop_assert_eq!(frames.len(), plain);
+        }
+    }
+
+    #[test]
+    fn a_mutated_recording_is_read_without_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (mut file, _) = recording(1);
+        for (at, byte) in changes {
+            let at = HEADER + at.index(file.len() - HEADER);
+            file[at] = byte;
+        }
+        file.truncate(HEADER + cut.index(file.len() - HEADER));
+        read(&file[..]);
+    }
+}
