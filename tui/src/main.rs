@@ -74,13 +74,18 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
 
 /// One thread drives everything; the ring has a thread of its own.
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    if let None | Some(Command::Print(_) | Command::Doctor(_)) = cli.command {
+    if let None | Some(Command::Print(_) | Command::Record(_) | Command::Doctor(_)) = cli.command {
         files::make_room()?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            Some(Command::Print(args)) => command::print::run(&args).await,
+            Some(Command::Print(args)) => match &args.recording {
+                Some(file) => command::read::print(&args, file),
+                None => command::print::run(&args).await,
+            },
+            Some(Command::Record(args)) => command::record::run(&args).await,
+            Some(Command::Info(args)) => command::read::info(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             Some(Command::Btf(args)) => command::btf::run(&args),
             Some(Command::Completions { shell }) => command::completions::run(shell),

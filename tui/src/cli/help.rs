@@ -56,6 +56,21 @@ Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end."
 );
 
+/// After `tracetui record --help`.
+pub(super) const RECORD: &str = concat!(
+    filters!(),
+    "
+
+Examples:
+  sudo tracetui record -o build.ttr -- make
+  sudo tracetui record --duration 10m --comm nginx
+  tracetui print build.ttr --kind exec
+  tracetui info build.ttr
+
+The recording belongs to the user who invoked sudo. Reading it needs no
+privileges."
+);
+
 /// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:

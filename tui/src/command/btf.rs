@@ -12,7 +12,6 @@ use crate::source::live::{attach_names, hooked_functions, typed_tracepoints, use
 use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 
@@ -21,7 +20,7 @@ use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
 /// # Errors
 /// If the file is not valid BTF, or the output cannot be written.
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
-    let btf = match is_stream(&args.from) {
+    let btf = match cli::is_stream(&args.from) {
         true => Btf::from_reader(io::stdin().lock()),
         false => Btf::from_file(&args.from),
     };
@@ -30,7 +29,7 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let resolved = btf.resolve();
     let report = report(&btf, &resolved);
     match &args.minimal {
-        Some(out) if is_stream(out) => {
+        Some(out) if cli::is_stream(out) => {
             io::stderr().write_all(report.as_bytes())?;
             io::stdout().write_all(&btf.minimal(&resolved, &attach_names()))?;
         }
@@ -41,10 +40,6 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
         None => io::stdout().write_all(report.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_stream(path: &Path) -> bool {
-    path.as_os_str() == "-"
 }
 
 /// All decisions in aligned tables: fields, constants, tracepoints, functions and types.
@@ -202,6 +197,7 @@ fn table(out: &mut String, rows: Vec<Row>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn committed(kernel: &str) -> Btf {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/btf/{kernel}.btf"));

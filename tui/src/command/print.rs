@@ -5,12 +5,15 @@ use super::pace::Pace;
 use super::say::{charset, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Addressee, Second, Signals};
+use super::write;
 use crate::account::Account;
 use crate::cli;
 use crate::event::EventContext;
 use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::Recorder;
+use crate::recording::recorder::Failed;
 use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
@@ -41,6 +44,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
+    let recorder = match &args.write {
+        Some(path) => Some(write::start(path, write::check(path, false)?)?),
+        None => None,
+    };
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
@@ -71,13 +78,17 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         given_up: false,
         not_run,
         signal: None,
+        recorder,
+        unrecorded: false,
     };
     let printed = pump.run().await;
     let code = pump.outcome().await;
-    let given_up = pump.given_up;
+    pump.end_recording().await;
+    let (given_up, unrecorded) = (pump.given_up, pump.unrecorded);
     let unwritten = printer.settle();
     let account = printer.account();
     let code = match printed {
+        Ok(()) if unrecorded => ExitCode::FAILURE,
         Ok(()) => code,
         Err(error) => {
             say(format_args!("tracetui: cannot write output: {error}"));
@@ -112,6 +123,10 @@ struct Pump<'a, S> {
     not_run: bool,
     /// The first signal.
     signal: Option<libc::c_int>,
+    /// The recording; `None` after it failed.
+    recorder: Option<Recorder>,
+    /// The recording failed.
+    unrecorded: bool,
 }
 
 /// Why a trace ends.
@@ -130,15 +145,14 @@ impl<S: Sink> Pump<'_, S> {
         let mut result = Ok(());
         loop {
             tokio::select! {
-                happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
-                    match happening {
-                        Happening::Signal(signal) => self.signalled(signal),
-                        Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
-                        Happening::Command(Happened::Wrote(_)) => {}
-                        Happening::Frames(batch) => result = result.and(self.print(batch)),
-                        Happening::SourceEnded => break,
-                    }
-                }
+                happening = self.trace.next_recorded(frames(&self.outlet), self.recorder.as_ref()) => match happening {
+                    Ok(Happening::Signal(signal)) => self.signalled(signal),
+                    Ok(Happening::Command(Happened::Ended(_))) => self.stop(StopReason::Command),
+                    Ok(Happening::Command(Happened::Wrote(_))) => {}
+                    Ok(Happening::Frames(batch)) => result = result.and(self.print(batch)),
+                    Ok(Happening::SourceEnded) => break,
+                    Err(failed) => self.not_recorded(&failed),
+                },
                 () = self.outlet.changed() => result = result.and(self.went_on()),
                 () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
@@ -196,11 +210,28 @@ impl<S: Sink> Pump<'_, S> {
             self.pace.keep(self.trace.feed().queued());
         }
         let flow = self.printer.feed(batch);
+        if let Some(recorder) = &self.recorder {
+            recorder.state_if_due(self.printer.pipeline());
+        }
         while let Some(spare) = self.printer.spare() {
             self.trace.feed().recycle(spare);
         }
         self.heed(&flow);
         flow.map(|_| ())
+    }
+
+    /// Printing goes on without the recording.
+    fn not_recorded(&mut self, failed: &Failed) {
+        if let Some(recorder) = self.recorder.take() {
+            write::say_failed(recorder.name(), failed);
+        }
+        self.unrecorded = true;
+    }
+
+    async fn end_recording(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            self.unrecorded |= !write::end(recorder, self.printer.pipeline()).await;
+        }
     }
 
     /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
@@ -248,6 +279,10 @@ impl<S: Sink> Pump<'_, S> {
             (_, Some(ended)) => session::exit_code(ended),
         }
     }
+}
+
+fn frames(outlet: &Outlet) -> Frames {
+    if outlet.full() { Frames::Left } else { Frames::Taken }
 }
 
 /// Whether to print an event or a `lost` row (the filter language defines when those are hidden).
@@ -309,6 +344,11 @@ impl<S: Sink> Printer<S> {
             lines.flush();
         }
         lines.outcome()
+    }
+
+    /// Continues from a state ([`Pipeline::restore`]). Before any batch.
+    pub fn restore(&mut self, state: &Batch) {
+        self.pipeline.restore(state);
     }
 
     /// Prints all that is left.

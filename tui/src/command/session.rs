@@ -13,6 +13,8 @@ use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace};
 use crate::limits;
+use crate::recording::Recorder;
+use crate::recording::recorder::Failed;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;
@@ -154,6 +156,36 @@ impl RunningTrace {
         }
     }
 
+    /// As [`next`](Self::next); frames are recorded as they come, and are taken only when the recorder has room.
+    ///
+    /// # Errors
+    /// If the recording cannot be written any more.
+    pub(super) async fn next_recorded(
+        &mut self,
+        take: Frames,
+        recorder: Option<&Recorder>,
+    ) -> Result<Happening, Failed> {
+        let RunningTrace { feed, command, signals, source_ended } = self;
+        let frames = async {
+            if let Some(recorder) = recorder {
+                recorder.ready().await?;
+            }
+            Ok::<_, Failed>(feed.next().await)
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => Ok(Happening::Signal(signal)),
+            happened = happened(command) => Ok(Happening::Command(happened)),
+            batch = frames, if take == Frames::Taken && !*source_ended => {
+                let batch = batch?;
+                if let (Some(recorder), Some(batch)) = (recorder, &batch) {
+                    recorder.frames(batch);
+                }
+                Ok(self.came(batch))
+            }
+        }
+    }
+
     /// Waits for frames; for ever when the source has ended.
     pub(super) async fn frames(&mut self) -> Happening {
         match self.source_ended {
@@ -232,7 +264,7 @@ pub struct BadUsage(String);
 ///
 /// # Errors
 /// [`BadUsage`], with a caret under the place.
-fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
+pub(crate) fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
     struct HostNames(AccountNames);
     impl filter::NameLookup for HostNames {
         fn uid(&self, name: &str) -> Option<u32> {

@@ -89,6 +89,16 @@ impl Default for Filter {
 }
 
 impl Filter {
+    /// Whether it has a term about kinds.
+    pub fn names_kinds(&self) -> bool {
+        self.kind_named
+    }
+
+    /// Whether every event matches.
+    pub fn is_everything(&self) -> bool {
+        matches!(&self.expr, Expr::All(parts) if parts.is_empty())
+    }
+
     /// Parses an expression. An empty one matches everything.
     ///
     /// # Errors

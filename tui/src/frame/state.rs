@@ -139,6 +139,10 @@ wire_struct! {
         chunks: u64,
         /// The number of events that arrived truncated because of a full ring or missing continuations.
         cut_short: u64,
+        /// The number of missing events that were in a part of a recording that cannot be read.
+        unread: u64,
+        /// The number of such parts before the latest event.
+        holes: u64,
     }
 
     /// The counts of the events of a kind.
@@ -200,6 +204,8 @@ wire_struct! {
         unseen: u64,
         /// The time of the counters at which requests were last checked.
         requests_counted: BootNanos,
+        /// The number of parts of a recording that could not be read.
+        holes: u64,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::account::{Arrived, Streams, single_kind};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::Batch;
 use crate::frame::host::Counters;
-use crate::frame::state::{StateFrame, StreamState};
+use crate::frame::state::{Progress, StateFrame, StreamState};
 use crate::limits;
 use rustc_hash::FxHashMap;
 use tracetui_shared::header::{FrameHeader, flag};
@@ -129,7 +129,7 @@ impl Gaps {
     pub(super) fn write_state(&self, arrived: &Streams, out: &mut Batch) {
         for ((slot, cpu), arrived) in arrived {
             let stream = self.streams.get(&(*slot, *cpu)).copied().unwrap_or_default();
-            let Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, cut_short, .. } = *arrived;
+            let Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short } = *arrived;
             let state = StreamState {
                 slot: *slot,
                 cpu: *cpu,
@@ -142,19 +142,21 @@ impl Gaps {
                 bookkeeping_gaps,
                 chunks,
                 cut_short,
+                unread,
+                holes: stream.holes,
             };
             StateFrame::StreamState(state).push(BootNanos(stream.last_ns), out);
         }
     }
 
     pub(super) fn restore(&mut self, state: &StreamState) {
-        let StreamState { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, .. } = *state;
+        let StreamState { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, holes, .. } = *state;
         if usize::from(state.slot) >= SLOTS || state.cpu >= limits::CPUS {
             return;
         }
-        let arrived = Arrived { wanted, gaps, bookkeeping, bookkeeping_gaps, chunks, ..Arrived::default() };
+        let arrived = Arrived { wanted, gaps, unread, bookkeeping, bookkeeping_gaps, chunks, cut_short: 0 };
         let (next, next_bookkeeping, last_ns) = (state.next, state.next_bookkeeping, state.latest.0);
-        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived, holes: 0 });
+        self.streams.insert((state.slot, state.cpu), Stream { next, last_ns, next_bookkeeping, arrived, holes });
     }
 
     pub(super) fn counted_at(&self) -> BootNanos {
@@ -162,8 +164,8 @@ impl Gaps {
     }
 
     /// Restores the time of the latest counters.
-    pub(super) fn restore_counted_at(&mut self, time: BootNanos) {
-        self.counted_at = time.0;
+    pub(super) fn restore_progress(&mut self, progress: &Progress) {
+        (self.counted_at, self.holes) = (progress.counters.0, progress.holes);
     }
 
     /// The arrivals by stream.

@@ -99,6 +99,7 @@ impl Pipeline {
             hollow: self.requests.hollow(),
             unseen: self.requests.unseen(),
             requests_counted: self.requests.counted_at(),
+            holes: self.gaps.holes(),
         };
         StateFrame::Progress(progress).push(latest, out);
     }
@@ -150,7 +151,7 @@ impl Pipeline {
         if let Some(command) = &mut self.command {
             command.restore(progress.command_runs);
         }
-        self.gaps.restore_counted_at(progress.counters);
+        self.gaps.restore_progress(progress);
         self.counted_at = progress.uncompared.map(BootNanos);
         self.missing = (progress.missing_times, progress.missing.clone());
         self.requests.restore_progress(progress);

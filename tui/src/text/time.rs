@@ -51,6 +51,15 @@ pub(crate) fn rfc3339(unix_ns: i128, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// `YYYYmmddTHHMMSSZ`, for names of files.
+pub(crate) fn compact_utc(unix_ns: i64) -> String {
+    let mut text = Vec::new();
+    date_time(unix_ns.div_euclid(1_000_000_000), &mut text);
+    text.retain(|byte| !b"-:".contains(byte));
+    text.push(b'Z');
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Appends `YYYY-MM-DDTHH:MM:SS`, given seconds since 1970-01-01.
 fn date_time(seconds: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));

@@ -26,6 +26,7 @@ mod outputs;
 mod paths;
 mod programs;
 mod races;
+mod recording;
 mod storm;
 mod sys;
 #[cfg(target_arch = "aarch64")]

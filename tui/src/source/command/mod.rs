@@ -24,6 +24,8 @@ use tracetui_shared::id::Tgid;
 pub(crate) enum Streams {
     /// stdout goes to tracetui's stderr, since its stdout contains the events.
     StdoutToStderr,
+    /// stdin, stdout and stderr are those of tracetui.
+    Inherited,
     /// stdin is /dev/null, and [`Running::next`] returns the output, since the dashboard uses the terminal.
     Captured,
 }
@@ -108,10 +110,11 @@ impl HeldCommand {
         let (failure, report) = io::pipe()?;
         let captured = match streams {
             Streams::Captured => Some((io::pipe()?, std::fs::File::open("/dev/null")?)),
-            Streams::StdoutToStderr => None,
+            Streams::StdoutToStderr | Streams::Inherited => None,
         };
         let fds = match &captured {
             Some(((_, output), null)) => [null.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()],
+            None if streams == Streams::Inherited => [0, 1, 2],
             None => [0, 2, 2],
         };
         let own_id = OwnId::load().ok();

@@ -54,6 +54,11 @@ pub(crate) fn local_offset_now_s() -> i32 {
     local_offset_s(read_clock(ClockId::Realtime) / 1_000_000_000)
 }
 
+/// CLOCK_REALTIME, in nanoseconds.
+pub(crate) fn now_real_ns() -> i64 {
+    read_clock(ClockId::Realtime)
+}
+
 /// The offset that tracetui's time namespace adds to CLOCK_BOOTTIME and to the start times in /proc. The probes do not
 /// see it. It is read once: a process changes its own time namespace only by intention, and tracetui does not.
 pub(crate) fn namespace_offset_ns() -> i64 {
