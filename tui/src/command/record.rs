@@ -42,7 +42,9 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);
     say(&started.ready);
+    let held_one = held.is_some();
     let command = session::release(held)?;
+    let not_run = held_one && command.is_none();
     if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
         signals::pass_on_to(pidfd);
     }
@@ -53,6 +55,8 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         most: args.max_size.map(|size| size.0),
         stopped: false,
         failed: false,
+        not_run,
+        signal: None,
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
@@ -72,6 +76,10 @@ struct Recording {
     most: Option<u64>,
     stopped: bool,
     failed: bool,
+    /// A signal came before the COMMAND was released, so it was not run.
+    not_run: bool,
+    /// The first signal.
+    signal: Option<libc::c_int>,
 }
 
 impl Recording {
@@ -124,6 +132,7 @@ impl Recording {
     }
 
     fn signalled(&mut self, signal: libc::c_int) {
+        self.signal.get_or_insert(signal);
         match (self.trace.command(), signals::addressee(signal)) {
             (None, _) | (_, Addressee::Tracetui) => self.stop(),
             (Some(command), Addressee::CommandByUs) => command.signal(signal),
@@ -149,6 +158,10 @@ impl Recording {
         }
         match (self.failed, self.trace.command_end()) {
             (true, _) => ExitCode::FAILURE,
+            (_, None) if self.not_run => {
+                say("tracetui: interrupted before the COMMAND was started");
+                session::killed_by(self.signal.unwrap_or(libc::SIGTERM))
+            }
             (_, None) => ExitCode::SUCCESS,
             (_, Some(ended)) => session::exit_code(ended),
         }
