@@ -432,9 +432,14 @@ impl Account {
 
     /// The same as a JSON object.
     pub fn json(&self) -> String {
+        format!("{{\"account\":{}}}", self.object())
+    }
+
+    /// The value of `account` in [`json`](Self::json).
+    pub fn object(&self) -> String {
         let sum = self.sum();
         let mut out = format!(
-            r#"{{"account":{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"processes_evicted":{},"cgroups_evicted":{},"unsettled":{},"pairing":{{"#,
+            r#"{{"seen":{},"delivered":{},"filtered":{},"lost":{},"own":{},"cut":{},"unattributed_skips":{},"bookkeeping_lost":{},"tree_full":{},"processes_evicted":{},"cgroups_evicted":{},"unsettled":{},"pairing":{{"#,
             sum.seen,
             sum.delivered,
             sum.filtered,
@@ -478,7 +483,7 @@ impl Account {
             .map(|d| format!(r#"{{"of":"{}","sum":"{}","left":{},"right":{}}}"#, d.of, d.sum, d.left, d.right))
             .collect();
         out.push_str(&sums.join(","));
-        out.push_str("]}}");
+        out.push_str("]}");
         out
     }
 }

@@ -4,16 +4,14 @@ use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
-use super::signals::{self, Addressee, Second, Signals};
-use super::write;
+use super::signals::{self, Second, Signals};
+use super::write::{self, Existing};
 use crate::account::Account;
 use crate::cli;
 use crate::event::EventContext;
 use crate::filter::Scratch;
 use crate::frame::Batch;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Recorder;
-use crate::recording::recorder::Failed;
 use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
@@ -44,10 +42,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
-    let recorder = match &args.write {
-        Some(path) => Some(write::start(path, write::check(path, false)?)?),
-        None => None,
-    };
+    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::Refuse)).transpose()?;
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
@@ -62,29 +57,19 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
     say(&started.ready);
-    let held_one = held.is_some();
-    let command = session::release(held)?;
-    let not_run = held_one && command.is_none();
-    if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
-        signals::pass_on_to(pidfd);
-    }
     let mut pump = Pump {
-        trace: RunningTrace::new(started.feed, command, signals),
+        trace: RunningTrace::start(started.feed, held, signals, recorder)?,
         printer: &mut printer,
         outlet,
         stopped: None,
         signalled: None,
         pace: Pace::new(),
         given_up: false,
-        not_run,
-        signal: None,
-        recorder,
-        unrecorded: false,
     };
     let printed = pump.run().await;
+    pump.trace.end_recording(pump.printer.pipeline()).await;
     let code = pump.outcome().await;
-    pump.end_recording().await;
-    let (given_up, unrecorded) = (pump.given_up, pump.unrecorded);
+    let (given_up, unrecorded) = (pump.given_up, pump.trace.recording_failed());
     let unwritten = printer.settle();
     let account = printer.account();
     let code = match printed {
@@ -119,14 +104,6 @@ struct Pump<'a, S> {
     pace: Pace,
     /// Nobody read the output.
     given_up: bool,
-    /// A signal came before the COMMAND was released, so it was not run.
-    not_run: bool,
-    /// The first signal.
-    signal: Option<libc::c_int>,
-    /// The recording; `None` after it failed.
-    recorder: Option<Recorder>,
-    /// The recording failed.
-    unrecorded: bool,
 }
 
 /// Why a trace ends.
@@ -145,14 +122,15 @@ impl<S: Sink> Pump<'_, S> {
         let mut result = Ok(());
         loop {
             tokio::select! {
-                happening = self.trace.next_recorded(frames(&self.outlet), self.recorder.as_ref()) => match happening {
-                    Ok(Happening::Signal(signal)) => self.signalled(signal),
-                    Ok(Happening::Command(Happened::Ended(_))) => self.stop(StopReason::Command),
-                    Ok(Happening::Command(Happened::Wrote(_))) => {}
-                    Ok(Happening::Frames(batch)) => result = result.and(self.print(batch)),
-                    Ok(Happening::SourceEnded) => break,
-                    Err(failed) => self.not_recorded(&failed),
-                },
+                happening = self.trace.next(if self.outlet.full() { Frames::Left } else { Frames::Taken }) => {
+                    match happening {
+                        Happening::Signal(signal) => self.signalled(signal),
+                        Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
+                        Happening::Command(Happened::Wrote(_)) => {}
+                        Happening::Frames(batch) => result = result.and(self.print(batch)),
+                        Happening::SourceEnded => break,
+                    }
+                }
                 () = self.outlet.changed() => result = result.and(self.went_on()),
                 () = tokio::time::sleep(POLL_INTERVAL), if self.waits_impatiently() => self.look(),
             }
@@ -210,9 +188,7 @@ impl<S: Sink> Pump<'_, S> {
             self.pace.keep(self.trace.feed().queued());
         }
         let flow = self.printer.feed(batch);
-        if let Some(recorder) = &self.recorder {
-            recorder.state_if_due(self.printer.pipeline());
-        }
+        self.trace.record_state(self.printer.pipeline());
         while let Some(spare) = self.printer.spare() {
             self.trace.feed().recycle(spare);
         }
@@ -220,29 +196,12 @@ impl<S: Sink> Pump<'_, S> {
         flow.map(|_| ())
     }
 
-    /// Printing goes on without the recording.
-    fn not_recorded(&mut self, failed: &Failed) {
-        if let Some(recorder) = self.recorder.take() {
-            write::say_failed(recorder.name(), failed);
-        }
-        self.unrecorded = true;
-    }
-
-    async fn end_recording(&mut self) {
-        if let Some(recorder) = self.recorder.take() {
-            self.unrecorded |= !write::end(recorder, self.printer.pipeline()).await;
-        }
-    }
-
     /// Ends the trace; a COMMAND ends it by its own end, so the signal is passed on to it, unless the terminal did that. The
     /// second signal ends the process ([`Second::Ends`]).
     fn signalled(&mut self, signal: libc::c_int) {
-        self.signal.get_or_insert(signal);
         self.signalled = Some((Instant::now(), Patience::new(&self.outlet)));
-        match (self.trace.command(), signals::addressee(signal)) {
-            (None, _) | (_, Addressee::Tracetui) => self.stop(StopReason::Signal),
-            (Some(command), Addressee::CommandByUs) => command.signal(signal),
-            (Some(_), Addressee::CommandToo) => {}
+        if !self.trace.pass_on(signal) {
+            self.stop(StopReason::Signal);
         }
     }
 
@@ -260,29 +219,13 @@ impl<S: Sink> Pump<'_, S> {
         if self.stopped.is_none() {
             self.trace.signal_command(libc::SIGTERM);
         }
-        self.trace.say_what_is_waited_for();
-        while self.trace.command_runs() {
-            if let Happening::Signal(signal) = self.trace.next(Frames::Left).await
-                && signals::addressee(signal) == Addressee::CommandByUs
-            {
-                self.trace.signal_command(signal);
-            }
-        }
-        match (self.stopped, self.trace.command_end()) {
-            (_, None) if self.not_run => {
-                say("tracetui: interrupted before the COMMAND was started");
-                session::killed_by(self.signal.unwrap_or(libc::SIGTERM))
-            }
-            (_, None) => ExitCode::SUCCESS,
+        self.trace.wait_for_command().await;
+        match self.stopped {
             // That it was told to end is no failure of its own.
-            (Some(StopReason::Printed), _) => ExitCode::SUCCESS,
-            (_, Some(ended)) => session::exit_code(ended),
+            Some(StopReason::Printed) if self.trace.command_end().is_some() => ExitCode::SUCCESS,
+            _ => self.trace.status(),
         }
     }
-}
-
-fn frames(outlet: &Outlet) -> Frames {
-    if outlet.full() { Frames::Left } else { Frames::Taken }
 }
 
 /// Whether to print an event or a `lost` row (the filter language defines when those are hidden).

@@ -8,7 +8,7 @@ use crate::cli::{self, ReportFormat};
 use crate::event::EventContext;
 use crate::filter::{Compiled, FilterOptions, Scratch};
 use crate::frame::Batch;
-use crate::frame::host::{Clock, Hole, HostFrame, Probe, Trace};
+use crate::frame::host::{Hole, HostFrame, Probe, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::reader::{self, Ending};
 use crate::recording::{Item, Reader};
@@ -17,7 +17,7 @@ use crate::source::host::clock;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow};
 use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use tracetui_shared::kind::{Kind, KindSet};
@@ -30,12 +30,9 @@ use tracetui_shared::time::BootNanos;
 pub fn print(args: &cli::Print, file: &Path) -> Result<ExitCode> {
     let mut filters = session::compile(&args.trace.filters)?;
     let mut input = Input::open(file)?;
-    let mut recorded = input.filter()?;
-    // Without other words, the kinds that were recorded.
-    let kinds = input.kinds;
-    recorded.kinds = kinds;
+    let recorded = input.filter()?;
     if !filters.whole.names_kinds() {
-        filters.kinds = kinds;
+        filters.kinds = recorded.kinds;
     }
     let mut scratch = (Scratch::default(), Scratch::default());
     let mut pipeline = Pipeline::default();
@@ -45,7 +42,7 @@ pub fn print(args: &cli::Print, file: &Path) -> Result<ExitCode> {
     let wanted = Box::new(move |seen: &EventContext<'_>| {
         recorded.passes_whole(seen, &mut scratch.0) && filters.passes_whole(seen, &mut scratch.1)
     });
-    let sink = sink::to_writer(args.format, BufWriter::new(io::stdout()));
+    let sink = sink::to_writer(args.format, io::stdout());
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
@@ -95,7 +92,7 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
         ReportFormat::Text => facts.text(&input, &pipeline),
         ReportFormat::Json => facts.json(&input, &pipeline),
     };
-    io::Write::write_all(&mut io::stdout(), text.as_bytes())?;
+    io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,8 +104,6 @@ struct Input {
     /// Read ahead for [`Self::trace`].
     first: Option<Next>,
     started: bool,
-    /// The kinds that were recorded, once [`Self::filter`] was called.
-    kinds: KindSet,
     /// The frames after an early end were reported as missing.
     cut: bool,
 }
@@ -128,23 +123,23 @@ impl Input {
             false => Box::new(open_file(file, &name)?),
         };
         let reader = Reader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Input { reader, name, holes: Vec::new(), first: None, started: false, kinds: KindSet::ALL, cut: false })
+        Ok(Input { reader, name, holes: Vec::new(), first: None, started: false, cut: false })
     }
 
-    /// The filter that the trace was recorded with. Names of users are those of the recording.
+    /// The filter and the kinds that were recorded. Names of users are those of the recording.
     fn filter(&mut self) -> Result<Compiled> {
         let trace = self.trace()?;
-        self.kinds = trace.kinds();
-        let text = trace.filter;
         let mut start = Pipeline::default();
         match &self.first {
             Some(Next::Frames(batch)) => start.feed(batch.clone()),
             Some(Next::State(state)) => start.restore(state),
             None => {}
         }
-        let options = FilterOptions { filter: vec![text], ..FilterOptions::default() };
-        let options = if options.filter[0].is_empty() { FilterOptions::default() } else { options };
-        options.compile(start.world()).map_err(|error| anyhow!("{}: its filter: {}", self.name, error.render()))
+        let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
+        let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
+        let compiled = options.compile(start.world());
+        let compiled = compiled.map_err(|error| anyhow!("{}: its filter: {}", self.name, error.render()))?;
+        Ok(Compiled { kinds: trace.kinds(), ..compiled })
     }
 
     /// The options of the trace, which are in its first frames.
@@ -231,7 +226,6 @@ struct Facts {
     trace: Option<Trace>,
     first_ns: Option<i128>,
     last_ns: Option<i128>,
-    offset_ns: i64,
 }
 
 impl Facts {
@@ -240,7 +234,6 @@ impl Facts {
             match HostFrame::decode(&frame) {
                 Some(HostFrame::Probe(probe)) => self.probes.push(probe),
                 Some(HostFrame::Trace(trace)) => self.trace = Some(trace),
-                Some(HostFrame::Clock(Clock { offset_ns })) => self.offset_ns = offset_ns,
                 _ => {}
             }
         }
@@ -303,12 +296,10 @@ impl Facts {
             .probes
             .iter()
             .map(|probe| format!(r#"{{"name":{},"attached":{}}}"#, text(&probe.name), probe.attached));
-        let account = account.json();
-        let account = account.trim_start_matches(r#"{"account":"#);
-        let account = account.strip_suffix('}').unwrap_or(account);
+        let account_json = account.object();
         format!(
             "{{\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account},\"probes\":[{}],\"filter\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
              \"bytes\":{},\"blocks\":{}}}\n",
             input.reader.header().version,
             text(&host.name),

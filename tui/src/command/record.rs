@@ -2,13 +2,11 @@
 
 use super::say::say;
 use super::session::{self, Frames, Happening, Request, RunningTrace};
-use super::signals::{self, Addressee, Second, Signals};
-use super::write;
+use super::signals::{self, Second, Signals};
+use super::write::{self, Existing};
 use crate::cli;
 use crate::frame::Batch;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Recorder;
-use crate::recording::recorder::Failed;
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::source::host::machine::Machine;
@@ -28,12 +26,11 @@ const INTERRUPTED: i32 = 130;
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let path =
         args.output.clone().unwrap_or_else(|| write::default_name(&Machine::read().host().name, clock::now_real_ns()));
-    let existing = write::check(&path, args.force)?;
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, KindSet::NONE)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     args.trace.ring_size.note().into_iter().for_each(say);
-    let recorder = write::start(&path, existing)?;
+    let recorder = write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?;
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     if !filters.rest.is_everything() {
@@ -42,21 +39,11 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);
     say(&started.ready);
-    let held_one = held.is_some();
-    let command = session::release(held)?;
-    let not_run = held_one && command.is_none();
-    if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
-        signals::pass_on_to(pidfd);
-    }
     let mut recording = Recording {
-        trace: RunningTrace::new(started.feed, command, signals),
+        trace: RunningTrace::start(started.feed, held, signals, Some(recorder))?,
         pipeline,
-        recorder: Some(recorder),
         most: args.max_size.map(|size| size.0),
         stopped: false,
-        failed: false,
-        not_run,
-        signal: None,
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
@@ -70,16 +57,9 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
 struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
-    /// `None` after it failed.
-    recorder: Option<Recorder>,
     /// Bytes of the file.
     most: Option<u64>,
     stopped: bool,
-    failed: bool,
-    /// A signal came before the COMMAND was released, so it was not run.
-    not_run: bool,
-    /// The first signal.
-    signal: Option<libc::c_int>,
 }
 
 impl Recording {
@@ -92,21 +72,18 @@ impl Recording {
         });
         loop {
             tokio::select! {
-                happening = self.trace.next_recorded(Frames::Taken, self.recorder.as_ref()) => match happening {
-                    Ok(Happening::Signal(signal)) => self.signalled(signal),
-                    Ok(Happening::Command(Happened::Ended(_))) => self.stop(),
-                    Ok(Happening::Command(Happened::Wrote(_))) => {}
-                    Ok(Happening::Frames(batch)) => self.take(batch),
-                    Ok(Happening::SourceEnded) => break,
-                    Err(failed) => self.fail(&failed),
+                happening = self.trace.next(Frames::Taken) => match happening {
+                    Happening::Signal(signal) if self.trace.pass_on(signal) => {}
+                    Happening::Signal(_) | Happening::Command(Happened::Ended(_)) => self.stop(),
+                    Happening::Command(Happened::Wrote(_)) => {}
+                    Happening::Frames(batch) => self.take(batch),
+                    Happening::SourceEnded => break,
                 },
                 () = &mut over, if !self.stopped => self.stop(),
             }
         }
         self.pipeline.finish(&mut |_, _| Disposition::Delivered);
-        if let Some(recorder) = self.recorder.take() {
-            self.failed |= !write::end(recorder, &self.pipeline).await;
-        }
+        self.trace.end_recording(&self.pipeline).await;
     }
 
     fn take(&mut self, batch: Batch) {
@@ -115,28 +92,10 @@ impl Recording {
         while let Some(spare) = self.pipeline.spare() {
             self.trace.feed().recycle(spare);
         }
-        let Some(recorder) = &self.recorder else { return };
-        recorder.state_if_due(&self.pipeline);
-        if self.most.is_some_and(|most| recorder.written() >= most) {
+        self.trace.record_state(&self.pipeline);
+        // Without a file there is nothing left to do.
+        if self.trace.recording_failed() || self.most.is_some_and(|most| self.trace.recorded() >= most) {
             self.stop();
-        }
-    }
-
-    /// Without a file there is nothing left to do.
-    fn fail(&mut self, failed: &Failed) {
-        if let Some(recorder) = self.recorder.take() {
-            write::say_failed(recorder.name(), failed);
-        }
-        self.failed = true;
-        self.stop();
-    }
-
-    fn signalled(&mut self, signal: libc::c_int) {
-        self.signal.get_or_insert(signal);
-        match (self.trace.command(), signals::addressee(signal)) {
-            (None, _) | (_, Addressee::Tracetui) => self.stop(),
-            (Some(command), Addressee::CommandByUs) => command.signal(signal),
-            (Some(_), Addressee::CommandToo) => {}
         }
     }
 
@@ -148,22 +107,7 @@ impl Recording {
 
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
-        self.trace.say_what_is_waited_for();
-        while self.trace.command_runs() {
-            if let Happening::Signal(signal) = self.trace.next(Frames::Left).await
-                && signals::addressee(signal) == Addressee::CommandByUs
-            {
-                self.trace.signal_command(signal);
-            }
-        }
-        match (self.failed, self.trace.command_end()) {
-            (true, _) => ExitCode::FAILURE,
-            (_, None) if self.not_run => {
-                say("tracetui: interrupted before the COMMAND was started");
-                session::killed_by(self.signal.unwrap_or(libc::SIGTERM))
-            }
-            (_, None) => ExitCode::SUCCESS,
-            (_, Some(ended)) => session::exit_code(ended),
-        }
+        self.trace.wait_for_command().await;
+        if self.trace.recording_failed() { ExitCode::FAILURE } else { self.trace.status() }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::say::{name, say};
 use super::selftest::SelfTest;
-use super::signals::{self, Signals};
+use super::signals::{self, Addressee, Signals};
+use super::write;
 use crate::account::{Account, Shortage};
 use crate::budget::{self, Budget};
 use crate::capture::CaptureFilter;
@@ -13,6 +14,7 @@ use crate::filter::{self, Compiled};
 use crate::frame::Batch;
 use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace};
 use crate::limits;
+use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
 use crate::recording::recorder::Failed;
 use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
@@ -139,51 +141,101 @@ pub(super) struct RunningTrace {
     command: Option<Running>,
     signals: Signals,
     source_ended: bool,
+    /// The recording; `None` after it ended or failed.
+    recorder: Option<Recorder>,
+    recording_failed: bool,
+    /// A signal came before the COMMAND was released, so it was not run.
+    not_run: bool,
+    first_signal: Option<libc::c_int>,
 }
 
 impl RunningTrace {
     pub(super) fn new(feed: Feed, command: Option<Running>, signals: Signals) -> RunningTrace {
-        RunningTrace { feed, command, signals, source_ended: false }
-    }
-
-    /// Waits for what happens next, signals first. Can be given up and called again.
-    pub(super) async fn next(&mut self, frames: Frames) -> Happening {
-        tokio::select! {
-            biased;
-            signal = self.signals.next() => Happening::Signal(signal),
-            happened = happened(&mut self.command) => Happening::Command(happened),
-            batch = self.feed.next(), if frames == Frames::Taken && !self.source_ended => self.came(batch),
+        let (recorder, recording_failed, not_run) = (None, false, false);
+        RunningTrace {
+            feed,
+            command,
+            signals,
+            source_ended: false,
+            recorder,
+            recording_failed,
+            not_run,
+            first_signal: None,
         }
     }
 
-    /// As [`next`](Self::next); frames are recorded as they come, and are taken only when the recorder has room.
+    /// Releases the COMMAND, to which signals are passed on from now on, and records the frames if there is a recorder.
     ///
     /// # Errors
-    /// If the recording cannot be written any more.
-    pub(super) async fn next_recorded(
-        &mut self,
-        take: Frames,
-        recorder: Option<&Recorder>,
-    ) -> Result<Happening, Failed> {
-        let RunningTrace { feed, command, signals, source_ended } = self;
-        let frames = async {
-            if let Some(recorder) = recorder {
-                recorder.ready().await?;
-            }
-            Ok::<_, Failed>(feed.next().await)
-        };
-        tokio::select! {
-            biased;
-            signal = signals.next() => Ok(Happening::Signal(signal)),
-            happened = happened(command) => Ok(Happening::Command(happened)),
-            batch = frames, if take == Frames::Taken && !*source_ended => {
-                let batch = batch?;
-                if let (Some(recorder), Some(batch)) = (recorder, &batch) {
-                    recorder.frames(batch);
+    /// As [`release`].
+    pub(super) fn start(
+        feed: Feed,
+        held: Option<HeldCommand>,
+        signals: Signals,
+        recorder: Option<Recorder>,
+    ) -> Result<RunningTrace> {
+        let held_one = held.is_some();
+        let command = release(held)?;
+        if let Some(pidfd) = command.as_ref().and_then(|command| command.pidfd().ok()) {
+            signals::pass_on_to(pidfd);
+        }
+        let not_run = held_one && command.is_none();
+        Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
+    }
+
+    /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
+    /// room; without it once it failed. Can be given up and called again.
+    pub(super) async fn next(&mut self, frames: Frames) -> Happening {
+        loop {
+            let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+            let batch = async {
+                if let Some(recorder) = recorder {
+                    recorder.ready().await?;
                 }
-                Ok(self.came(batch))
+                Ok::<_, Failed>(feed.next().await)
+            };
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    self.first_signal.get_or_insert(signal);
+                    return Happening::Signal(signal);
+                }
+                happened = happened(command) => return Happening::Command(happened),
+                batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
+                    Ok(batch) => return self.came(batch),
+                    Err(failed) => self.not_recorded(&failed),
+                },
             }
         }
+    }
+
+    fn not_recorded(&mut self, failed: &Failed) {
+        if let Some(recorder) = self.recorder.take() {
+            write::say_failed(recorder.name(), failed);
+        }
+        self.recording_failed = true;
+    }
+
+    /// Records the state of the pipeline that was fed all frames so far, if one is due.
+    pub(super) fn record_state(&self, pipeline: &Pipeline) {
+        self.recorder.iter().for_each(|recorder| recorder.state_if_due(pipeline));
+    }
+
+    /// Bytes of the recording so far.
+    pub(super) fn recorded(&self) -> u64 {
+        self.recorder.as_ref().map_or(0, Recorder::written)
+    }
+
+    /// Ends the recording, if there is one, with the final state.
+    pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
+        if let Some(recorder) = self.recorder.take() {
+            self.recording_failed |= !write::end(recorder, pipeline).await;
+        }
+    }
+
+    /// Whether a recording stopped before its end.
+    pub(super) fn recording_failed(&self) -> bool {
+        self.recording_failed
     }
 
     /// Waits for frames; for ever when the source has ended.
@@ -199,6 +251,9 @@ impl RunningTrace {
 
     fn came(&mut self, batch: Option<Batch>) -> Happening {
         self.source_ended = batch.is_none();
+        if let (Some(recorder), Some(batch)) = (&self.recorder, &batch) {
+            recorder.frames(batch);
+        }
         batch.map_or(Happening::SourceEnded, Happening::Frames)
     }
 
@@ -215,6 +270,42 @@ impl RunningTrace {
     /// The COMMAND.
     pub(super) fn command(&mut self) -> Option<&mut Running> {
         self.command.as_mut()
+    }
+
+    /// Passes a signal on to the COMMAND, whose end then ends the trace, unless the terminal did that. `false` if tracetui is to
+    /// end by itself.
+    pub(super) fn pass_on(&self, signal: libc::c_int) -> bool {
+        match (&self.command, signals::addressee(signal)) {
+            (None, _) | (_, Addressee::Tracetui) => return false,
+            (Some(command), Addressee::CommandByUs) => command.signal(signal),
+            (Some(_), Addressee::CommandToo) => {}
+        }
+        true
+    }
+
+    /// Waits for the COMMAND if it still runs, and says so. Signals are passed on to it.
+    pub(super) async fn wait_for_command(&mut self) {
+        self.say_what_is_waited_for();
+        while self.command_runs() {
+            if let Happening::Signal(signal) = self.next(Frames::Left).await
+                && signals::addressee(signal) == Addressee::CommandByUs
+            {
+                self.signal_command(signal);
+            }
+        }
+    }
+
+    /// The exit status by the COMMAND. Prints the reason if it did not run.
+    pub(super) fn status(&self) -> ExitCode {
+        match self.command_end() {
+            Some(ended) => exit_code(ended),
+            None if self.not_run => {
+                say("tracetui: interrupted before the COMMAND was started");
+                let signal = self.first_signal.unwrap_or(libc::SIGTERM);
+                ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+            }
+            None => ExitCode::SUCCESS,
+        }
     }
 
     /// How the COMMAND ended, once that is known.
@@ -602,11 +693,6 @@ fn scan_processes(started: &[Started], size: usize, send: &mut dyn FnMut(Batch) 
     if !batch.is_empty() {
         send(batch);
     }
-}
-
-/// The exit status of a shell for a command that a signal ended.
-pub(crate) fn killed_by(signal: libc::c_int) -> ExitCode {
-    ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
 }
 
 /// The exit status after a COMMAND. Prints the reason if it did not run.

@@ -12,6 +12,7 @@ use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,15 +28,15 @@ pub(super) enum Existing {
 /// Starts a recording in a file, or on stdout (`-`). Before privileges are dropped.
 ///
 /// # Errors
-/// If the file exists or cannot be created.
+/// If the file exists or cannot be created, or stdout is to be replaced.
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let header = FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns());
     let name = super::say::name(path);
-    if cli::is_stream(path) {
-        let stdout = File::from(rustix_stdout()?);
-        return Recorder::start(stdout, name, &header).context("cannot write to stdout");
-    }
-    let file = create(path, existing)?;
+    let file = match (cli::is_stream(path), existing) {
+        (true, Existing::Replace) => bail!("--force: stdout is not a file"),
+        (true, Existing::Refuse) => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        (false, _) => create(path, existing)?,
+    };
     Recorder::start(file, name.clone(), &header).with_context(|| format!("cannot write {name}"))
 }
 
@@ -44,18 +45,14 @@ pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
     let host: String =
         host.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect();
     let stamp = crate::text::time::compact_utc(real_ns);
-    format!("{}-{stamp}.ttr", if host.is_empty() { "host" } else { host.trim_start_matches(['-', '.']) }).into()
+    let host = host.trim_start_matches(['-', '.']);
+    format!("{}-{stamp}.ttr", if host.is_empty() { "host" } else { host }).into()
 }
 
 fn random_id() -> io::Result<[u8; 16]> {
     let mut id = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut id)?;
     Ok(id)
-}
-
-fn rustix_stdout() -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::AsFd as _;
-    io::stdout().as_fd().try_clone_to_owned()
 }
 
 /// Creates the file with the file-system ids of the user who invoked sudo, in a thread of its own: they are those of a thread,
@@ -97,18 +94,6 @@ fn replaced(file: File) -> io::Result<File> {
     }
     file.set_len(0)?;
     Ok(file)
-}
-
-/// The size limit and others of a recording.
-///
-/// # Errors
-/// If a recording on stdout is asked to be rotated or limited.
-pub(super) fn check(path: &Path, force: bool) -> Result<Existing> {
-    match (cli::is_stream(path), force) {
-        (true, true) => bail!("--force: stdout is not a file"),
-        (_, true) => Ok(Existing::Replace),
-        (_, false) => Ok(Existing::Refuse),
-    }
 }
 
 /// Ends a recording, and says how large it is; whether it is whole.

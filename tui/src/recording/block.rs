@@ -239,13 +239,6 @@ pub enum Damage {
     Codec(u16),
 }
 
-/// A block that is ready to be written.
-#[derive(Debug)]
-pub struct Sealed {
-    header: BlockHeader,
-    payload: Vec<u8>,
-}
-
 /// Compresses frames into blocks. Its buffers are reused.
 pub struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
@@ -273,11 +266,11 @@ impl Sealer {
         Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, number: 0 })
     }
 
-    /// A block of frames, and which part it is of how many ([`BlockHeader::part`]).
+    /// The bytes of a block of frames; which part it is of how many ([`BlockHeader::part`]).
     ///
     /// # Errors
     /// If zstd cannot allocate memory.
-    pub fn seal(&mut self, contents: Contents, frames: &[u8], (part, parts): (u16, u16)) -> io::Result<Sealed> {
+    pub fn seal(&mut self, contents: Contents, frames: &[u8], (part, parts): (u16, u16)) -> io::Result<Vec<u8>> {
         let (first_ns, last_ns, events) = columns::span(frames);
         self.columns.clear();
         let columns = contents == Contents::Frames && columns::encode(frames, &mut self.columns);
@@ -301,17 +294,9 @@ impl Sealer {
         };
         header.crc = crc(&header.as_bytes()[..HEADER - 4]);
         self.number += 1;
-        Ok(Sealed { header, payload })
-    }
-}
-
-impl Sealed {
-    /// The bytes of the block, in one piece: a single write is whole or a cut at its end.
-    pub fn bytes(mut self) -> Vec<u8> {
-        let mut bytes = self.header.as_bytes().to_vec();
-        bytes.append(&mut self.payload);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        bytes
+        let mut block = [header.as_bytes(), &payload].concat();
+        block.resize(block.len().next_multiple_of(8), 0);
+        Ok(block)
     }
 }
 

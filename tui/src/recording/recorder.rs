@@ -12,8 +12,8 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A write of the recording that takes longer than this has failed: the disk or the mount does not answer.
 const STALLED: Duration = Duration::from_secs(2);
@@ -24,9 +24,11 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
-    jobs: Sender<Job>,
+    jobs: Sender<Queued>,
     shared: Arc<Shared>,
     name: String,
+    /// Since when there has been no room.
+    full_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -36,10 +38,13 @@ enum Job {
     End(Batch),
 }
 
+/// A job and the room that it takes until it is done. A state may go beyond the room: then no frames are taken until there is
+/// room again.
+type Queued = (Job, Option<OwnedSemaphorePermit>);
+
 #[derive(Debug)]
 struct Shared {
-    /// Room for jobs.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
     state_due: AtomicBool,
@@ -66,7 +71,7 @@ impl Recorder {
         let writer = Writer::new(out, header)?;
         let (jobs, todo) = channel();
         let shared = Arc::new(Shared {
-            room: Semaphore::new(limits::BLOCKS_QUEUED),
+            room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
             written: AtomicU64::new(writer.written()),
             state_due: AtomicBool::new(false),
@@ -74,7 +79,7 @@ impl Recorder {
         });
         let its = Arc::clone(&shared);
         std::thread::Builder::new().name("recording".into()).spawn(move || write(writer, &todo, &its))?;
-        Ok(Recorder { jobs, shared, name })
+        Ok(Recorder { jobs, shared, name, full_since: None })
     }
 
     /// The name of the output.
@@ -87,14 +92,16 @@ impl Recorder {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// Waits until frames can be added. Can be cancelled.
+    /// Waits until frames can be added. Can be cancelled and called again: the time without room goes on.
     ///
     /// # Errors
     /// If writing failed. Then the recording has ended.
-    pub async fn ready(&self) -> Result<(), Failed> {
-        let room = tokio::time::timeout(STALLED, self.shared.room.acquire()).await;
+    pub async fn ready(&mut self) -> Result<(), Failed> {
+        let patience = *self.full_since.get_or_insert_with(Instant::now) + STALLED;
+        let room = tokio::time::timeout_at(patience.into(), self.shared.room.acquire()).await;
         self.failure()?;
         drop(room.map_err(|_| Failed::Stalled)?);
+        self.full_since = None;
         Ok(())
     }
 
@@ -118,21 +125,19 @@ impl Recorder {
         self.add(Job::End(pipeline.state()));
         let mut written = self.written();
         while tokio::time::timeout(STALLED, self.shared.ended.acquire()).await.is_err() {
-            if std::mem::replace(&mut written, self.written()) == self.written() {
+            if self.written() == written {
                 return Err(Failed::Stalled);
             }
+            written = self.written();
         }
         self.failure()?;
         Ok(self.written())
     }
 
     fn add(&self, job: Job) {
-        // What goes beyond the room waits too: the next frames are taken when there is room again.
-        if let Ok(room) = self.shared.room.try_acquire() {
-            room.forget();
-        }
+        let room = Arc::clone(&self.shared.room).try_acquire_owned().ok();
         // An error means that writing failed, which `ready` and `end` report.
-        let _ = self.jobs.send(job);
+        let _ = self.jobs.send((job, room));
     }
 
     fn failure(&self) -> io::Result<()> {
@@ -140,24 +145,34 @@ impl Recorder {
     }
 }
 
-fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Job>, shared: &Shared) {
+fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Shared) {
+    // When the frames that are not in a block yet are written.
+    let mut flush_at = Instant::now() + FLUSH;
     let result = loop {
-        let done = match jobs.recv_timeout(FLUSH) {
-            Ok(Job::Frames(frames)) => writer.batch(&frames),
-            Ok(Job::State(state)) => writer.state(&state),
-            Ok(Job::End(state)) => {
-                break writer.end(&state).map(|(_, written)| shared.written.store(written, Ordering::Relaxed));
-            }
-            Err(RecvTimeoutError::Timeout) => writer.flush(),
+        let received = jobs.recv_timeout(flush_at.saturating_duration_since(Instant::now()));
+        let (job, _room) = match received {
+            Ok((job, room)) => (Some(job), room),
+            Err(RecvTimeoutError::Timeout) => (None, None),
             // Without an end, as after a kill.
             Err(RecvTimeoutError::Disconnected) => break writer.flush(),
         };
+        let mut done = match job {
+            Some(Job::Frames(frames)) => writer.batch(&frames),
+            Some(Job::State(state)) => writer.state(&state),
+            Some(Job::End(state)) => {
+                break writer.end(&state).map(|(_, written)| shared.written.store(written, Ordering::Relaxed));
+            }
+            None => Ok(()),
+        };
+        if Instant::now() >= flush_at {
+            done = done.and_then(|()| writer.flush());
+            flush_at = Instant::now() + FLUSH;
+        }
         shared.written.store(writer.written(), Ordering::Relaxed);
         shared.state_due.store(writer.state_is_due(), Ordering::Relaxed);
         if let Err(error) = done {
             break Err(error);
         }
-        shared.room.add_permits(1);
     };
     *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     shared.room.close();

@@ -1,11 +1,12 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
 use super::reader::{Ending, Hole};
-use super::{Item, Reader, Writer, columns};
+use super::{Item, Reader, Recorder, Writer, columns};
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, StatePart};
 use crate::source::synthetic::Maker;
 use proptest::prelude::*;
 use std::io::Read;
+use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 
@@ -156,7 +157,7 @@ fn a_damaged_block_is_skipped_and_reported() {
             assert!(found.frames.len() <= frames.len());
             let (offset, bytes) = (*at as u64, (next - at) as u64);
             let hole = Hole { offset, bytes, why };
-            // What is wrong with the last block cannot be told from a file that ends there.
+            // A last block without a header looks like the end of a file that was cut.
             let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
             assert_eq!(found.holes, expected, "{place}");
             assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
@@ -187,6 +188,64 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         let header = FrameHeader { kind, flags, time: BootNanos(time), tid: tracetui_shared::id::Tid(pid), ..like };
         (header, payload)
     })
+}
+
+/// A file in memory that takes nothing while it is locked.
+#[derive(Clone, Default)]
+struct Disk(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn recorder(disk: &Disk) -> Recorder {
+    Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7)).expect("a thread")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+#[test]
+fn frames_are_written_in_time_also_while_others_come() {
+    let disk = Disk::default();
+    let recorder = recorder(&disk);
+    let mut maker = Maker::default();
+    for _ in 0..40 {
+        maker.open(1, "sh", "/etc/hosts", 3);
+        recorder.frames(&maker.batch());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(recorder.written() > HEADER as u64, "nothing was written in two seconds");
+}
+
+#[test]
+fn the_queue_is_bounded_also_after_a_pause() {
+    let disk = Disk::default();
+    let mut recorder = recorder(&disk);
+    // Flushes while nothing comes must not make room.
+    std::thread::sleep(Duration::from_millis(2500));
+    let full = disk.0.lock().expect("no panic");
+    let batch = Batch::from_bytes(opens(1).concat());
+    let mut taken = 0;
+    let failed = runtime().block_on(async {
+        loop {
+            match recorder.ready().await {
+                Ok(()) => recorder.frames(&batch),
+                Err(failed) => break failed,
+            }
+            taken += 1;
+        }
+    });
+    assert!(matches!(failed, super::recorder::Failed::Stalled), "{failed}");
+    // The queue, and the batch that the writer is at.
+    assert!(taken <= crate::limits::BLOCKS_QUEUED + 1, "{taken}");
+    drop(full);
 }
 
 proptest! {

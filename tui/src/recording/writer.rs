@@ -56,7 +56,7 @@ impl<W: Write> Writer<W> {
             return Ok(());
         }
         self.since_state += self.pending.len();
-        let block = self.sealer.seal(Contents::Frames, &self.pending, (0, 1))?.bytes();
+        let block = self.sealer.seal(Contents::Frames, &self.pending, (0, 1))?;
         self.pending.clear();
         self.put(&block)
     }
@@ -105,7 +105,7 @@ impl<W: Write> Writer<W> {
         parts.push(&state.bytes()[start..end]);
         let count = u16::try_from(parts.len()).map_err(|_| io::Error::other("the state is too large"))?;
         for (at, part) in (0..count).zip(parts) {
-            let block = self.sealer.seal(contents, part, (at, count))?.bytes();
+            let block = self.sealer.seal(contents, part, (at, count))?;
             self.put(&block)?;
         }
         Ok(())
