@@ -229,26 +229,33 @@ impl Storm {
         open.len() - unread
     }
 
-    /// Checks that each child has exactly one exec and one exit with the right values.
-    fn check_processes(&self, run: &Run) {
+    /// Checks that each child has exactly one exec and one exit with the right values. Returns the number of those without
+    /// an event.
+    fn check_processes(&self, run: &Run) -> usize {
+        let mut missing = 0;
         let mut execs = by_pid(run, "exec");
         let mut exits = by_pid(run, "exit");
         let exe = |program: &str| std::fs::canonicalize(program).expect("installed");
         let exes: HashMap<&str, PathBuf> = ["/bin/sh", "/bin/true"].map(|p| (p, exe(p))).into();
         for started in &self.started {
-            let exec = only(execs.remove(&started.pid.into()), started);
+            let exec = at_most_one(execs.remove(&started.pid.into()), started);
+            let exit = at_most_one(exits.remove(&started.pid.into()), started);
+            let (Some(exec), Some(exit)) = (&exec, &exit) else {
+                missing += usize::from(exec.is_none()) + usize::from(exit.is_none());
+                continue;
+            };
             assert_eq!(exec["argv"], Value::from(started.argv.clone()), "{exec}");
             assert_eq!(exec["argc"], started.argv.len(), "{exec}");
             assert_eq!(exec["filename"], started.argv[0], "{exec}");
             assert_eq!(exec["exe"], exes[started.argv[0].as_str()].to_str().expect("UTF-8"), "{exec}");
             assert_eq!((&exec["ret"], &exec["err"]), (&0.into(), &Value::Null), "{exec}");
             assert_eq!(exec["ppid"], sys::pid(), "{exec}");
-            let exit = only(exits.remove(&started.pid.into()), started);
             assert_eq!(exit["exit_code"], started.code, "{exit}");
             assert_eq!(exit["signal"], Value::Null, "{exit}");
             assert_eq!(exit["tid"], exit["pid"], "{exit}");
             assert_eq!(exit["start_ns"], exec["start_ns"], "{exec} {exit}");
         }
+        missing
     }
 }
 
@@ -260,10 +267,10 @@ fn by_pid(run: &Run, kind: &str) -> HashMap<i64, Vec<Value>> {
     by_pid
 }
 
-fn only(events: Option<Vec<Value>>, started: &Started) -> Value {
+fn at_most_one(events: Option<Vec<Value>>, started: &Started) -> Option<Value> {
     let mut events = events.unwrap_or_default();
-    assert_eq!(events.len(), 1, "one of process {} {:?}: {events:#?}", started.pid, started.argv);
-    events.remove(0)
+    assert!(events.len() <= 1, "one of process {} {:?}: {events:#?}", started.pid, started.argv);
+    events.pop()
 }
 
 #[test]
@@ -276,7 +283,7 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
     let account = run.check();
     let skipped = check_nothing_lost(&account, "open");
     assert!(storm.check_opens(&run) as u64 <= skipped, "every open is there that was not skipped: {account}");
-    storm.check_processes(&run);
+    assert_eq!(storm.check_processes(&run), 0, "each program has its exec and its exit: {account}");
     println!("storm: {account}");
 }
 
@@ -284,7 +291,9 @@ fn every_event_of_a_storm_appears_once_and_nothing_is_lost() {
 fn a_small_ring_loses_opens_and_says_how_many_where() {
     let _alone = alone();
     let mut storm = Storm::new();
-    let Some(traced) = Traced::start(&["--ring-size", "64KiB"]) else { return };
+    // Only events of this process and its children take room in the ring.
+    let ours = sys::pid().to_string();
+    let Some(traced) = Traced::start(&["--ring-size", "64KiB", "--tree", &ours]) else { return };
     with_pauses(&traced, || storm.rage(Pace::few()));
     let run = traced.stop();
     let account = run.check();
@@ -295,10 +304,15 @@ fn a_small_ring_loses_opens_and_says_how_many_where() {
     let missing = storm.check_opens(&run);
     let counted = n(&opens["lost"]["ring"]) + skipped(&account);
     assert!(missing as u64 <= counted, "what is missing was counted: {missing} {account}");
+    // A pause may last so long that the execs fill the reserve. Without the reserve, all kinds would lose the same share.
+    let lost = |kind: &str| n(&account["kinds"][kind]["lost"]["ring"]);
+    let sent = |kind: &str| n(&account["kinds"][kind]["delivered"]) + lost(kind);
     for kind in ["exec", "exit", "bpf"] {
-        assert_eq!(n(&account["kinds"][kind]["lost"]["ring"]), 0, "opens do not push out {kind}: {account}");
+        let much_less = 10 * lost(kind) * sent("open") <= lost("open") * sent(kind);
+        assert!(much_less, "opens do not push out {kind}: {account}");
     }
-    storm.check_processes(&run);
+    let missing = storm.check_processes(&run);
+    assert!(missing as u64 <= lost("exec") + lost("exit"), "what is missing was counted: {missing} {account}");
     assert!(execs_among_opens(&run) >= Pace::few().execs / 10, "programs were started while the opens stormed");
 }
 
