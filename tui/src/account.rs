@@ -269,6 +269,41 @@ impl Account {
         }
     }
 
+    /// The sum of two accounts, of different recordings.
+    pub fn and(mut self, other: &Account) -> Account {
+        for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
+            sum.seen = add(sum.seen, kind.seen);
+            sum.delivered = add(sum.delivered, kind.delivered);
+            sum.filtered = add(sum.filtered, kind.filtered);
+            sum.lost.ring = add(sum.lost.ring, kind.lost.ring);
+            sum.lost.probe = add(sum.lost.probe, kind.lost.probe);
+            sum.lost.read = add(sum.lost.read, kind.lost.read);
+        }
+        self.asked = self.asked | other.asked;
+        for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum = add(*sum, count);
+        }
+        let sums = [
+            (&mut self.own, other.own),
+            (&mut self.cut, other.cut),
+            (&mut self.unattributed_skips, other.unattributed_skips),
+            (&mut self.bookkeeping_lost, other.bookkeeping_lost),
+            (&mut self.hollow, other.hollow),
+            (&mut self.tree_full, other.tree_full),
+            (&mut self.unseen, other.unseen),
+            (&mut self.shortage.processes, other.shortage.processes),
+            (&mut self.shortage.cgroups, other.shortage.cgroups),
+            (&mut self.shortage.unsettled, other.shortage.unsettled),
+        ];
+        for (sum, count) in sums {
+            *sum = add(*sum, count);
+        }
+        self.pairing = self.pairing.and(other.pairing);
+        let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
+        self.discrepancies.extend(other.discrepancies.iter().take(room));
+        self
+    }
+
     /// Counts the events in parts of a recording that cannot be read, given the arrivals per stream. Then the sums cannot be
     /// checked.
     pub fn read_holes(&mut self, arrived: &Streams) {

@@ -80,10 +80,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            Some(Command::Print(args)) => match &args.recording {
-                Some(file) => command::read::print(&args, file),
-                None => command::print::run(&args).await,
-            },
+            Some(Command::Print(args)) if args.recordings.is_empty() => command::print::run(&args).await,
+            Some(Command::Print(args)) => command::read::print(&args),
             Some(Command::Record(args)) => command::record::run(&args).await,
             Some(Command::Info(args)) => command::read::info(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),

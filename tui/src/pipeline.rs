@@ -253,24 +253,68 @@ impl Pipeline {
     /// Delivers, in order of time, every event before which no event can arrive any more. At the memory limit it also
     /// delivers the oldest of the others.
     pub fn release(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
-        let until = self.order.settled();
+        self.release_up_to(BootNanos(u64::MAX), to);
+    }
+
+    /// As [`release`](Self::release), but leaves the events after `limit`.
+    pub fn release_up_to(
+        &mut self,
+        limit: BootNanos,
+        to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
+    ) {
+        let until = self.order.settled().min(limit);
         if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
             self.release_until(at, to);
             self.look_for_missing();
         }
         self.release_until(until, to);
-        while let Some(until) = self.order.overdue(self.budget.order()) {
-            self.unsettled += self.release_until(until, to) as u64;
+        while let Some(overdue) = self.order.overdue(self.budget.order()) {
+            self.unsettled += self.release_until(overdue.min(limit), to) as u64;
+            if overdue > limit {
+                break;
+            }
         }
+    }
+
+    /// The time of the event that [`release`](Self::release) would deliver first.
+    pub fn next_release(&mut self) -> Option<BootNanos> {
+        let settled = self.order.settled();
+        self.give_up_before(settled);
+        let next = self.order.next_time()?;
+        (next <= settled || self.order.overdue(self.budget.order()).is_some()).then_some(next)
+    }
+
+    /// Ends the input: the time of the event that [`finish`](Self::finish) would deliver first.
+    pub fn next_of_rest(&mut self) -> Option<BootNanos> {
+        self.give_up_before(BootNanos(u64::MAX));
+        self.order.next_time()
+    }
+
+    /// As [`finish`](Self::finish), but leaves the events after `limit`.
+    pub fn finish_up_to(
+        &mut self,
+        limit: BootNanos,
+        to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
+    ) {
+        self.release_until(limit, to);
     }
 
     /// Delivers all remaining events, in order of time.
     pub fn finish(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
-        let mut made = Batch::default();
-        self.assembler.give_up(BootNanos(u64::MAX), &mut made);
-        self.order.add_made(made);
+        self.give_up_before(BootNanos(u64::MAX));
         self.release_until(BootNanos(u64::MAX), to);
         self.finished = true;
+    }
+
+    /// Makes events of the execs that did not get their arguments in time.
+    fn give_up_before(&mut self, settled: BootNanos) {
+        let mut made = Batch::default();
+        let before = match settled {
+            BootNanos(u64::MAX) => settled,
+            BootNanos(ns) => BootNanos(ns.saturating_sub(limits::CONTINUATION_NS)),
+        };
+        self.assembler.give_up(before, &mut made);
+        self.order.add_made(made);
     }
 
     fn release_until(
@@ -278,9 +322,7 @@ impl Pipeline {
         until: BootNanos,
         to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
     ) -> usize {
-        let mut made = Batch::default();
-        self.assembler.give_up(BootNanos(until.0.saturating_sub(limits::CONTINUATION_NS)), &mut made);
-        self.order.add_made(made);
+        self.give_up_before(until);
         let asked = self.asked();
         let Pipeline { world, order, counted, command, .. } = self;
         order.release(until, |frame| release_one(frame, world, counted, asked, command.as_mut(), to))

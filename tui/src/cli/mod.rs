@@ -91,9 +91,9 @@ pub struct Dashboard {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::PRINT)]
 pub struct Print {
-    /// Print this recording instead of live events; - is stdin
+    /// Print these recordings, merged by time, instead of live events; - is stdin
     #[arg(value_name = "FILE", conflicts_with_all = ["command", "write"])]
-    pub recording: Option<PathBuf>,
+    pub recordings: Vec<PathBuf>,
     /// Record the events into FILE too
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
@@ -115,7 +115,7 @@ impl From<Dashboard> for Print {
     /// The dashboard without a terminal.
     fn from(dashboard: Dashboard) -> Print {
         Print {
-            recording: None,
+            recordings: Vec::new(),
             write: None,
             format: FormatName::Text,
             count: None,
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(command("tracetui -- print --help"), ["print", "--help"]);
         assert_eq!(command("tracetui --comm x -- sh -- y"), ["sh", "--", "y"]);
         assert_eq!(command("tracetui print"), Vec::<OsString>::new());
-        assert_eq!(print("tracetui print make").recording, Some("make".into()));
+        assert_eq!(print("tracetui print make").recordings, [PathBuf::from("make")]);
         check_bad("tracetui print make -- make", "FILE");
         let lacks =
             |line: &str| parse(line).expect("good usage").lacks_command(line.split(' ').next_back().map(OsStr::new));

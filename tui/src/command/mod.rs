@@ -8,6 +8,7 @@ pub mod keys;
 pub mod man;
 mod outlet;
 mod pace;
+pub mod playback;
 pub mod print;
 pub mod read;
 pub mod record;

@@ -253,7 +253,8 @@ pub struct Printer<S> {
     lines: Lines<S>,
 }
 
-struct Lines<S> {
+/// Events in, lines out.
+pub(super) struct Lines<S> {
     sink: S,
     wanted: Predicate,
     /// How many events may still be printed.
@@ -271,7 +272,7 @@ impl<S> std::fmt::Debug for Lines<S> {
 impl<S: Sink> Printer<S> {
     /// A printer of the events of `pipeline` that match `wanted`, at most `count`.
     pub fn new(pipeline: Pipeline, sink: S, wanted: Predicate, count: Option<u64>) -> Printer<S> {
-        Printer { pipeline, lines: Lines { sink, wanted, left: count, error: None, closed: false } }
+        Printer { pipeline, lines: Lines::new(sink, wanted, count) }
     }
 
     /// Feeds a batch, and prints the events whose order is now final. If the source is empty
@@ -287,11 +288,6 @@ impl<S: Sink> Printer<S> {
             lines.flush();
         }
         lines.outcome()
-    }
-
-    /// Continues from a state ([`Pipeline::restore`]). Before any batch.
-    pub fn restore(&mut self, state: &Batch) {
-        self.pipeline.restore(state);
     }
 
     /// Prints all that is left.
@@ -340,17 +336,33 @@ impl<S: Sink> Printer<S> {
 
     /// Sets the time zone, in seconds east of UTC.
     pub fn set_zone(&mut self, seconds: i32) {
-        self.lines.sink.set_zone(seconds);
+        self.lines.set_zone(seconds);
     }
 
     /// Sets the charset of the output.
     pub fn set_charset(&mut self, charset: Charset) {
-        self.lines.sink.set_charset(charset);
+        self.lines.set_charset(charset);
     }
 }
 
 impl<S: Sink> Lines<S> {
-    fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
+    /// Lines of the events that are wanted, at most `count`.
+    pub(super) fn new(sink: S, wanted: Predicate, count: Option<u64>) -> Lines<S> {
+        Lines { sink, wanted, left: count, error: None, closed: false }
+    }
+
+    /// Sets the time zone, in seconds east of UTC.
+    pub(super) fn set_zone(&mut self, seconds: i32) {
+        self.sink.set_zone(seconds);
+    }
+
+    /// Sets the charset of the output.
+    pub(super) fn set_charset(&mut self, charset: Charset) {
+        self.sink.set_charset(charset);
+    }
+
+    /// Queues the line of an event, if it is wanted.
+    pub(super) fn take(&mut self, seen: &EventContext<'_>) -> Disposition {
         if self.closed || self.left == Some(0) || !(self.wanted)(seen) {
             return Disposition::Filtered;
         }
@@ -370,7 +382,8 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    fn finish(&mut self) {
+    /// Writes all that is left.
+    pub(super) fn finish(&mut self) {
         if !self.closed {
             let finished = self.sink.finish();
             self.check(finished);
@@ -386,7 +399,11 @@ impl<S: Sink> Lines<S> {
         }
     }
 
-    fn outcome(&mut self) -> io::Result<Flow> {
+    /// Whether to continue.
+    ///
+    /// # Errors
+    /// If a line could not be written, once.
+    pub(super) fn outcome(&mut self) -> io::Result<Flow> {
         match self.error.take() {
             Some(error) => Err(error),
             None if self.closed => Ok(Flow::Closed),

@@ -349,7 +349,7 @@ async fn happened(command: &mut Option<Running>) -> Happened {
 /// Invalid filter options: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct BadUsage(String);
+pub struct BadUsage(pub(super) String);
 
 /// Reads the filter options.
 ///

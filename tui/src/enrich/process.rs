@@ -76,6 +76,18 @@ pub struct Pairing {
 }
 
 impl Pairing {
+    /// The sum of two.
+    pub fn and(self, other: Pairing) -> Pairing {
+        Pairing {
+            unpaired_exit: self.unpaired_exit.saturating_add(other.unpaired_exit),
+            repeated_start: self.repeated_start.saturating_add(other.repeated_start),
+            tid_not_pid: self.tid_not_pid.saturating_add(other.tid_not_pid),
+            start_mismatch: self.start_mismatch.saturating_add(other.start_mismatch),
+            exit_before_exec: self.exit_before_exec.saturating_add(other.exit_before_exec),
+            exit_twice: self.exit_twice.saturating_add(other.exit_twice),
+        }
+    }
+
     /// Names and counts, in the order of the account.
     pub fn each(&self) -> [(&'static str, u64); 6] {
         [

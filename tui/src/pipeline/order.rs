@@ -38,6 +38,8 @@ enum Source {
 pub(super) struct Order {
     /// The positions of the waiting frames. Frames of equal time keep the order in which they were added.
     places: Vec<Position>,
+    /// Whether `places` are in order of time.
+    sorted: bool,
     held: VecDeque<HeldBatch>,
     /// Bytes of the batches in `held`.
     bytes: usize,
@@ -67,6 +69,7 @@ impl Index {
 impl Order {
     pub(super) fn begin(&mut self) -> Index {
         let places = std::mem::take(&mut self.places);
+        self.sorted = false;
         Index { before: places.len(), places, batch: self.first + self.held.len() as u64 }
     }
 
@@ -137,7 +140,7 @@ impl Order {
 
     /// Delivers the frames up to `until`, in order. Returns their number.
     pub(super) fn release(&mut self, until: BootNanos, mut to: impl FnMut(&FrameRef<'_>)) -> usize {
-        self.places.sort_by_key(|place| place.time);
+        self.sort();
         let count = self.places.partition_point(|place| place.time <= until);
         for place in self.places.drain(..count) {
             let Some(held) = usize::try_from(place.batch - self.first).ok().and_then(|i| self.held.get_mut(i)) else {
@@ -150,6 +153,18 @@ impl Order {
         }
         self.recycle();
         count
+    }
+
+    /// The time of the earliest waiting frame.
+    pub(super) fn next_time(&mut self) -> Option<BootNanos> {
+        self.sort();
+        self.places.first().map(|place| place.time)
+    }
+
+    fn sort(&mut self) {
+        if !std::mem::replace(&mut self.sorted, true) {
+            self.places.sort_by_key(|place| place.time);
+        }
     }
 
     fn recycle(&mut self) {
