@@ -135,6 +135,15 @@ pub const BLOCK_MAX: usize = 16 << 20;
 /// Bytes of frames between two states in a recording: what a reader that begins at a state must read again, at most.
 pub const STATE_EVERY: usize = 8 << 20;
 
+/// Nanoseconds between two states in a recording, unless little was recorded since.
+pub const STATE_EVERY_NS: u64 = 10_000_000_000;
+
+/// Bytes of the filter of a block in the index of a recording. A block with more keys has a filter that says less.
+pub const BLOCK_FILTER: usize = 1 << 10;
+
+/// Bytes of the filter of all blocks of an index block.
+pub const INDEX_FILTER: usize = 16 << 10;
+
 /// Bytes of a batch that is read from a recording. A larger one is taken in parts.
 pub const BATCH_MAX: usize = 64 << 20;
 

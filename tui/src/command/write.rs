@@ -2,6 +2,7 @@
 
 use super::say::say;
 use crate::cli;
+use crate::event::keys::keys_of;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
@@ -37,7 +38,7 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
         (true, Existing::Refuse) => File::from(io::stdout().as_fd().try_clone_to_owned()?),
         (false, _) => create(path, existing)?,
     };
-    Recorder::start(file, name.clone(), &header).with_context(|| format!("cannot write {name}"))
+    Recorder::start(file, name.clone(), &header, keys_of).with_context(|| format!("cannot write {name}"))
 }
 
 /// The name of a recording that was given none: `HOST-YYYYmmddTHHMMSSZ.ttr`.

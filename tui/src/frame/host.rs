@@ -229,6 +229,19 @@ impl Counters {
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 
+    /// Events that did not arrive: without room in the ring, dropped by a program, or skipped by the kernel.
+    pub fn lost(&self) -> u64 {
+        let slots = Slot::ALL.into_iter().filter(|slot| !slot.is_request());
+        let lost = |cpu: &CpuState| {
+            let rings = slots.clone().filter_map(|slot| cpu.slots.get(slot as usize)).map(|slot| slot.lost_ring);
+            rings.fold(0u64, u64::saturating_add)
+        };
+        let rings = self.cpus.iter().map(lost);
+        let dropped = Kind::PROBED.into_iter().map(|kind| self.dropped(kind));
+        let skips = self.programs.iter().map(|program| program.skips);
+        rings.chain(dropped).chain(skips).fold(0, u64::saturating_add)
+    }
+
     /// The changes from these counters to others.
     pub fn changes_to(&self, now: &Counters) -> CounterChanges {
         let mut changes = Vec::new();

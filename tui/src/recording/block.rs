@@ -4,6 +4,7 @@
 //! block is padded with zeros to a multiple of 8 bytes.
 
 use super::columns;
+use super::index::Entry;
 use crate::limits;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -115,6 +116,10 @@ pub enum Contents {
     State,
     /// The same, after the last frame of a recording that ended as it should.
     End,
+    /// What the blocks before contain ([`super::index`]).
+    Index,
+    /// The last block of a recording that ended as it should ([`super::index::Summary`]).
+    Summary,
     /// Something that a later version writes. Readers skip it.
     Unknown(u16),
 }
@@ -125,6 +130,8 @@ impl From<u16> for Contents {
             1 => Contents::Frames,
             2 => Contents::State,
             3 => Contents::End,
+            4 => Contents::Index,
+            5 => Contents::Summary,
             other => Contents::Unknown(other),
         }
     }
@@ -136,6 +143,8 @@ impl From<Contents> for u16 {
             Contents::Frames => 1,
             Contents::State => 2,
             Contents::End => 3,
+            Contents::Index => 4,
+            Contents::Summary => 5,
             Contents::Unknown(other) => other,
         }
     }
@@ -143,6 +152,8 @@ impl From<Contents> for u16 {
 
 /// How the payload of a block is stored.
 mod codec {
+    /// As it is: index and summary.
+    pub(super) const PLAIN: u16 = 0;
     /// zstd.
     pub(super) const ZSTD: u16 = 1;
     /// In columns, then zstd.
@@ -157,10 +168,10 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 1: zstd, 2: in columns, then zstd.
+    /// 0: as it is, 1: zstd, 2: in columns, then zstd.
     pub codec: u16,
-    /// The number of the block in the file, from 0.
-    pub number: u64,
+    /// Where the last index block before this block begins, in bytes from the start of the file; 0 if there is none.
+    pub index: u64,
     /// [`FileHeader::short_id`].
     pub file: u64,
     /// Bytes of the payload, without padding.
@@ -171,7 +182,7 @@ pub struct BlockHeader {
     pub first_ns: u64,
     /// The latest one; 0 if there is none.
     pub last_ns: u64,
-    /// The events that were asked for, without those of the process table only.
+    /// The events, without those of the process table only.
     pub events: u32,
     /// Of a state in several blocks: which of them this is, from 0. Otherwise 0.
     pub part: u16,
@@ -209,6 +220,7 @@ impl BlockHeader {
         }
         let plain = self.plain as usize;
         match self.codec {
+            codec::PLAIN if payload.len() == plain => Ok(payload.to_vec()),
             codec::ZSTD => {
                 let frames = zstd::bulk::decompress(payload, plain).map_err(|_| Damage::Contents)?;
                 if frames.len() == plain { Ok(frames) } else { Err(Damage::Contents) }
@@ -244,12 +256,13 @@ pub struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
     columns: Vec<u8>,
     file: u64,
-    number: u64,
+    /// Where the last index block begins.
+    index: u64,
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -263,40 +276,55 @@ impl Sealer {
     /// # Errors
     /// If zstd cannot allocate memory.
     pub fn new(file: u64) -> io::Result<Sealer> {
-        Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, number: 0 })
+        Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, index: 0 })
     }
 
-    /// The bytes of a block of frames; which part it is of how many ([`BlockHeader::part`]).
+    /// The bytes of a block of frames, of which `entry` says the contents, the times, the counts and the part; of how many parts
+    /// ([`BlockHeader::parts`]).
     ///
     /// # Errors
     /// If zstd cannot allocate memory.
-    pub fn seal(&mut self, contents: Contents, frames: &[u8], (part, parts): (u16, u16)) -> io::Result<Vec<u8>> {
-        let (first_ns, last_ns, events) = columns::span(frames);
+    pub fn seal(&mut self, entry: &Entry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
         self.columns.clear();
-        let columns = contents == Contents::Frames && columns::encode(frames, &mut self.columns);
+        let columns = Contents::from(entry.contents) == Contents::Frames && columns::encode(frames, &mut self.columns);
         let source = if columns { &self.columns } else { frames };
         let payload = self.zstd.compress(source)?;
+        let codec = if columns { codec::COLUMNS } else { codec::ZSTD };
+        Ok(self.block(entry, parts, codec, frames.len(), &payload))
+    }
+
+    /// The bytes of an index block or of a summary.
+    pub fn seal_plain(&self, contents: Contents, payload: &[u8]) -> Vec<u8> {
+        let entry = Entry { contents: contents.into(), first_ns: u64::MAX, ..Entry::default() };
+        self.block(&entry, 1, codec::PLAIN, payload.len(), payload)
+    }
+
+    /// An index block was written here, in bytes from the start of the file.
+    pub fn indexed(&mut self, offset: u64) {
+        self.index = offset;
+    }
+
+    fn block(&self, entry: &Entry, parts: u16, codec: u16, plain: usize, payload: &[u8]) -> Vec<u8> {
         let mut header = BlockHeader {
             magic: BLOCK_MAGIC,
-            contents: contents.into(),
-            codec: if columns { codec::COLUMNS } else { codec::ZSTD },
-            number: self.number,
+            contents: entry.contents,
+            codec,
+            index: self.index,
             file: self.file,
             stored: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            plain: u32::try_from(frames.len()).unwrap_or(u32::MAX),
-            first_ns,
-            last_ns,
-            events,
-            part,
+            plain: u32::try_from(plain).unwrap_or(u32::MAX),
+            first_ns: entry.first_ns,
+            last_ns: entry.last_ns,
+            events: entry.events.iter().fold(0, |sum, count| sum.saturating_add(*count)),
+            part: entry.part,
             parts,
-            payload_crc: crc(&payload),
+            payload_crc: crc(payload),
             crc: 0,
         };
         header.crc = crc(&header.as_bytes()[..HEADER - 4]);
-        self.number += 1;
-        let mut block = [header.as_bytes(), &payload].concat();
+        let mut block = [header.as_bytes(), payload].concat();
         block.resize(block.len().next_multiple_of(8), 0);
-        Ok(block)
+        block
     }
 }
 

@@ -16,7 +16,6 @@
 use crate::frame::host::Layout;
 use crate::frame::{FrameRef, HEADER};
 use tracetui_shared::header::flag;
-use tracetui_shared::kind::Kind;
 use zerocopy::FromBytes;
 
 /// Most bytes of columns of `plain` bytes of frames. Each frame has 96 bytes at least and costs one byte more.
@@ -179,19 +178,4 @@ impl Rows<'_> {
         (self.next, self.tails) = (self.next + 1, rest);
         Some(())
     }
-}
-
-/// The earliest and the latest time of the probes' records among frames, and the number of wanted events.
-pub(super) fn span(frames: &[u8]) -> (u64, u64, u32) {
-    let (mut first, mut last, mut events) = (u64::MAX, 0, 0u32);
-    let mut rest = frames;
-    while let Some((frame, after)) = FrameRef::first(rest) {
-        let header = &frame.header;
-        if Kind::try_from(header.kind).is_ok() {
-            (first, last) = (first.min(header.time.0), last.max(header.time.0));
-            events = events.saturating_add(u32::from(!header.has(flag::BOOKKEEPING) && !header.has(flag::CONTINUES)));
-        }
-        rest = after;
-    }
-    (first, last, events)
 }

@@ -8,18 +8,23 @@
 //! |---|---|
 //! | [`block`] | headers and checksums |
 //! | [`columns`] | the order of bytes in which frames compress well |
+//! | [`index`] | what each block contains |
 //! | [`writer`] | frames into blocks |
 //! | [`recorder`] | a writer on a thread, with a bounded queue |
+//! | [`map`] | the way in a file, by its index |
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
 
 pub mod block;
 mod columns;
+pub mod index;
+pub mod map;
 pub mod reader;
 pub mod recorder;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
+pub use map::Map;
 pub use reader::{Item, Reader};
 pub use recorder::Recorder;
 pub use writer::Writer;

@@ -63,6 +63,8 @@ pub struct Reader<R> {
     blocks: u64,
     /// What comes after the batch.
     waiting: Option<Item>,
+    /// The final state or the summary was read.
+    ended: bool,
     ending: Option<Ending>,
 }
 
@@ -85,6 +87,7 @@ impl<R: Read> Reader<R> {
             state: Default::default(),
             blocks: 0,
             waiting: None,
+            ended: false,
             ending: None,
         })
     }
@@ -152,7 +155,7 @@ impl<R: Read> Reader<R> {
             return Ok(());
         };
         if self.input.fill(HEADER + block.padded())? < HEADER + block.padded() {
-            self.ends_early();
+            self.ends();
             return Ok(());
         }
         let payload = &self.input.available()[HEADER..HEADER + block.stored as usize];
@@ -161,13 +164,14 @@ impl<R: Read> Reader<R> {
         self.input.skip(HEADER + block.padded());
         self.blocks += 1;
         match (frames, Contents::from(block.contents)) {
-            (_, Contents::Unknown(_)) => {}
+            (_, Contents::Unknown(_)) | (Ok(_), Contents::Index) => {}
+            (Ok(_), Contents::Summary) => self.ended = true,
             (Err(why), _) => self.waiting = Some(Item::Hole(Hole { offset, bytes, why })),
             (Ok(frames), Contents::Frames) => (self.frames, self.next) = (frames, 0),
             (Ok(frames), Contents::State) => self.waiting = self.part(&frames, &block).map(Item::State),
             (Ok(frames), Contents::End) => {
                 self.waiting = self.part(&frames, &block).map(Item::End);
-                self.ending = self.waiting.is_some().then_some(Ending::Complete);
+                self.ended |= self.waiting.is_some();
             }
         }
         Ok(())
@@ -209,14 +213,14 @@ impl<R: Read> Reader<R> {
             let left = self.input.available().len();
             if self.input.fill(left + limits::BLOCK)? == left {
                 self.input.offset = offset;
-                self.ends_early();
+                self.ends();
                 return Ok(None);
             }
         }
     }
 
-    fn ends_early(&mut self) {
-        self.ending = Some(Ending::Early(self.input.offset));
+    fn ends(&mut self) {
+        self.ending = Some(if self.ended { Ending::Complete } else { Ending::Early(self.input.offset) });
         self.input.skip(self.input.available().len());
     }
 }

@@ -5,6 +5,7 @@
 
 use super::Writer;
 use super::block::FileHeader;
+use super::index::KeysOf;
 use crate::frame::Batch;
 use crate::limits;
 use crate::pipeline::Pipeline;
@@ -63,12 +64,17 @@ pub enum Failed {
 }
 
 impl Recorder {
-    /// Starts writing. `name` is the name of the output, for messages.
+    /// Starts writing. `name` is the name of the output, for messages; `keys` finds the keys for the index.
     ///
     /// # Errors
     /// If the file header cannot be written, or no thread can be started.
-    pub fn start(out: impl Write + Send + 'static, name: String, header: &FileHeader) -> io::Result<Recorder> {
-        let writer = Writer::new(out, header)?;
+    pub fn start(
+        out: impl Write + Send + 'static,
+        name: String,
+        header: &FileHeader,
+        keys: KeysOf,
+    ) -> io::Result<Recorder> {
+        let writer = Writer::new(out, header, keys)?;
         let (jobs, todo) = channel();
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),

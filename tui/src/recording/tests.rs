@@ -1,6 +1,8 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
+use super::index::{Key, Totals};
 use super::reader::{Ending, Hole};
-use super::{Item, Reader, Recorder, Writer, columns};
+use super::{Item, Map, Reader, Recorder, Writer, columns};
+use crate::event::keys::keys_of;
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, StatePart};
 use crate::source::synthetic::Maker;
@@ -38,7 +40,7 @@ fn state(bytes: usize) -> Batch {
 
 /// A recording of opens with a state in the middle, and the offsets of its blocks.
 fn recording(blocks: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
     let mut frames = Vec::new();
     for (number, batch) in opens(blocks).iter().enumerate() {
         writer.batch(batch).expect("memory");
@@ -121,10 +123,125 @@ fn a_cut_file_gives_every_whole_block() {
     for cut in around.collect::<Vec<_>>() {
         let found = read(&file[..cut]);
         let whole = borders.iter().rev().find(|at| **at <= cut).copied().expect("a border");
-        assert_eq!(found.ending, Some(Ending::Early(whole as u64)), "cut at {cut}");
+        // After the final state, only index and summary are missing.
+        let early = whole < borders[borders.len() - 3];
+        let ending = if early { Ending::Early(whole as u64) } else { Ending::Complete };
+        assert_eq!(found.ending, Some(ending), "cut at {cut}");
         assert_eq!(found.holes, [], "cut at {cut}");
         assert!(frames.starts_with(&found.frames), "cut at {cut}");
     }
+}
+
+/// A recording of many small blocks, with a state after every 20 of them, and for each block of frames the time of its last
+/// event. Some events are a little earlier than those before. The states, and the latest time before each.
+struct Many {
+    file: Vec<u8>,
+    states: Vec<(u64, u64)>,
+    times: Vec<u64>,
+    events: u64,
+}
+
+fn many(blocks: u64) -> Many {
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
+    let mut maker = Maker::default();
+    let (mut states, mut times, mut events) = (Vec::new(), Vec::new(), 0);
+    for number in 0..blocks {
+        if number % 7 == 3 {
+            maker.ns -= 3 * maker.step_ns;
+        }
+        for event in 0..1 + number % 3 {
+            maker.open(1000 + number as u32, "many", &format!("/dir/file-{number}-{event}"), 3);
+            times.push(maker.ns);
+            events += 1;
+        }
+        writer.batch(maker.batch().bytes()).expect("memory");
+        writer.flush().expect("memory");
+        if number % 20 == 19 {
+            states.push((writer.written(), times.iter().copied().max().unwrap_or_default()));
+            writer.state(&state(10)).expect("memory");
+        }
+    }
+    maker.lose(7);
+    maker.counters(true);
+    writer.batch(maker.batch().bytes()).expect("memory");
+    let (file, _) = writer.end(&state(20)).expect("memory");
+    Many { file, states, times, events }
+}
+
+fn map(bytes: &[u8]) -> Map {
+    let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, bytes).expect("room");
+    Map::open(file).expect("a recording")
+}
+
+#[test]
+fn the_index_leads_to_the_state_before_a_time() {
+    let Many { file, states, times, events } = many(5_000);
+    let borders = borders(&file);
+    // Whole, without an end, and cut in a block.
+    for length in [file.len(), borders[borders.len() - 5], borders[borders.len() / 2] + 5, borders[40], HEADER] {
+        let map = map(&file[..length]);
+        assert_eq!(map.is_complete(), length == file.len());
+        assert_eq!(map.end(), *borders.iter().rev().find(|at| **at <= length).expect("one") as u64, "{length}");
+        for ns in times.iter().flat_map(|ns| [ns - 1, *ns, ns + 1]).step_by(41).chain([0, u64::MAX]) {
+            let known = states.iter().filter(|(at, _)| (*at as usize) + HEADER < length);
+            let right = known.filter(|(_, latest)| *latest < ns).map(|(at, _)| *at).next_back();
+            assert_eq!(map.state_before(ns).expect("readable"), right, "{ns} of {length}");
+        }
+    }
+    let totals = *map(&file).totals();
+    let (first, last) = (times[0], times.iter().copied().max().expect("one"));
+    assert_eq!((totals.sum(), totals.first_ns, totals.last_ns, totals.lost), (events, first, last, 7));
+}
+
+#[test]
+fn the_filters_of_the_index_find_rare_events() {
+    let Many { file, .. } = many(3_000);
+    let map = map(&file);
+    let mut wrong = 0;
+    for number in (0..3_000).step_by(37) {
+        let keys =
+            [Key::Process(1000 + number), Key::Name(format!("file-{number}-0").as_bytes())].map(|key| key.hash());
+        let wanted = |has: &dyn Fn(u64) -> bool| keys.iter().all(|key| has(*key));
+        let mut found = Vec::new();
+        for (at, _) in map.spine().expect("readable") {
+            let block = map.index_block(at).expect("readable").expect("whole");
+            if block.may_have(&wanted) {
+                found.extend(block.candidates(&wanted));
+            }
+        }
+        let has = |entry| {
+            let frames = Batch::from_bytes(map.frames(entry).expect("readable").expect("whole"));
+            frames.frames().any(|frame| frame.header.tgid.0 == 1000 + number)
+        };
+        assert_eq!(found.iter().filter(|entry| has(entry)).count(), 1, "{number}");
+        wrong += found.len() - 1;
+    }
+    assert!(wrong < 10, "{wrong} blocks of 240,000 seem to have what they do not have");
+}
+
+#[test]
+fn a_damaged_index_is_not_believed() {
+    let Many { file, .. } = many(500);
+    let whole = map(&file);
+    let spine = whole.spine().expect("readable");
+    assert!(spine.len() > 3, "{spine:?}");
+    for (at, _) in &spine {
+        for place in [*at as usize + 5, *at as usize + HEADER + 9, *at as usize + HEADER + 300] {
+            let mut damaged = file.clone();
+            damaged[place] ^= 0x40;
+            let map = map(&damaged);
+            // Later than the right one would be wrong.
+            for ns in (100_000_000_000..101_000_000_000).step_by(50_000_000) {
+                let (found, right) =
+                    (map.state_before(ns).expect("readable"), whole.state_before(ns).expect("readable"));
+                assert!(found <= right, "{found:?} {right:?}");
+            }
+            assert!(map.spine().expect("readable").len() <= spine.len());
+        }
+    }
+    assert_eq!(spine.first().map(|(_, before)| *before), Some(Totals::default()));
 }
 
 #[test]
@@ -161,8 +278,7 @@ fn a_damaged_block_is_skipped_and_reported() {
             let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
             assert_eq!(found.holes, expected, "{place}");
             assert!(found.states.iter().all(|bytes| *bytes == state(700_000).len()), "{place}");
-            let whole = number + 2 < borders.len();
-            assert_eq!(found.ending == Some(Ending::Complete), whole, "{place}");
+            assert_eq!(found.ending, Some(Ending::Complete), "{place}");
         }
     }
 }
@@ -175,7 +291,7 @@ fn frames_that_do_not_fit_columns_are_stored_as_they_are() {
     // Not zero between frames.
     *bytes.last_mut().expect("padding") = 1;
     assert!(!columns::encode(&bytes, &mut Vec::new()));
-    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7), keys_of).expect("memory");
     writer.batch(batch.bytes()).expect("memory");
     let (file, _) = writer.end(&Batch::default()).expect("memory");
     assert!(read(&file[..]).frames.len() == batch.len());
@@ -204,7 +320,7 @@ impl std::io::Write for Disk {
 }
 
 fn recorder(disk: &Disk) -> Recorder {
-    Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7)).expect("a thread")
+    Recorder::start(disk.clone(), "disk".to_owned(), &FileHeader::new(ID, 7), keys_of).expect("a thread")
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -1,6 +1,7 @@
 //! Frames into blocks.
 
 use super::block::{BATCH_END, Contents, FileHeader, Sealer};
+use super::index::{Entry, Indexer, KeysOf, Summary};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
 use crate::limits;
 use std::io::{self, Write};
@@ -13,22 +14,34 @@ use zerocopy::IntoBytes;
 pub struct Writer<W> {
     out: W,
     sealer: Sealer,
+    indexer: Indexer,
     /// Frames that are not in a block yet.
     pending: Vec<u8>,
-    /// Bytes of frames since the last state.
+    /// Bytes of frames since the last state, and the time and the bytes of that state.
     since_state: usize,
+    state_ns: u64,
+    state_bytes: usize,
     written: u64,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording.
+    /// Begins a recording. Its index has the keys that `keys` finds.
     ///
     /// # Errors
     /// If the file header cannot be written.
-    pub fn new(mut out: W, header: &FileHeader) -> io::Result<Writer<W>> {
+    pub fn new(mut out: W, header: &FileHeader, keys: KeysOf) -> io::Result<Writer<W>> {
         out.write_all(header.as_bytes())?;
         let sealer = Sealer::new(header.short_id())?;
-        Ok(Writer { out, sealer, pending: Vec::new(), since_state: 0, written: size_of::<FileHeader>() as u64 })
+        Ok(Writer {
+            out,
+            sealer,
+            indexer: Indexer::new(keys),
+            pending: Vec::new(),
+            since_state: 0,
+            state_ns: 0,
+            state_bytes: 0,
+            written: size_of::<FileHeader>() as u64,
+        })
     }
 
     /// Adds a batch. Its frames are written when there are enough for a block.
@@ -56,15 +69,18 @@ impl<W: Write> Writer<W> {
             return Ok(());
         }
         self.since_state += self.pending.len();
-        let block = self.sealer.seal(Contents::Frames, &self.pending, (0, 1))?;
+        let entry = self.indexer.look(Contents::Frames, &self.pending);
+        let block = self.sealer.seal(&entry, &self.pending, 1)?;
         self.pending.clear();
-        self.put(&block)
+        self.put(entry, &block)
     }
 
-    /// Whether a state is to be written: so many frames were written since the last one that a reader which begins there would
-    /// have much to read.
+    /// Whether a state is to be written: a reader that begins at the last one would have much to read. In time also if little
+    /// was written since, but not so little that the states would be most of the file.
     pub fn state_is_due(&self) -> bool {
-        self.since_state >= limits::STATE_EVERY
+        let last = self.indexer.totals().last_ns;
+        let old = last.saturating_sub(self.state_ns) >= limits::STATE_EVERY_NS && self.since_state >= self.state_bytes;
+        old || self.since_state >= limits::STATE_EVERY
     }
 
     /// Writes the state after the frames so far ([`crate::pipeline::Pipeline::state`]).
@@ -72,8 +88,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// If it cannot be written.
     pub fn state(&mut self, state: &Batch) -> io::Result<()> {
-        self.since_state = 0;
-        self.parts(Contents::State, state)
+        self.parts(Contents::State, state)?;
+        (self.since_state, self.state_bytes) = (0, state.len());
+        self.state_ns = self.indexer.totals().last_ns;
+        Ok(())
     }
 
     /// Writes the final state. Nothing may follow it. The output, and the number of bytes that were written.
@@ -81,7 +99,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// If it cannot be written.
     pub fn end(mut self, state: &Batch) -> io::Result<(W, u64)> {
+        self.flush()?;
+        let end = self.written;
         self.parts(Contents::End, state)?;
+        if let Some(index) = self.indexer.rest() {
+            self.index(&index)?;
+        }
+        let summary = Summary { totals: *self.indexer.totals(), end };
+        let block = self.sealer.seal_plain(Contents::Summary, summary.as_bytes());
+        self.write(&block)?;
         self.out.flush()?;
         Ok((self.out, self.written))
     }
@@ -105,13 +131,33 @@ impl<W: Write> Writer<W> {
         parts.push(&state.bytes()[start..end]);
         let count = u16::try_from(parts.len()).map_err(|_| io::Error::other("the state is too large"))?;
         for (at, part) in (0..count).zip(parts) {
-            let block = self.sealer.seal(contents, part, (at, count))?;
-            self.put(&block)?;
+            let entry = Entry { part: at, ..self.indexer.look(contents, part) };
+            let block = self.sealer.seal(&entry, part, count)?;
+            self.put(entry, &block)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, block: &[u8]) -> io::Result<()> {
+    /// Writes a block, and the index block after it if it is due.
+    fn put(&mut self, entry: Entry, block: &[u8]) -> io::Result<()> {
+        let offset = self.written;
+        self.write(block)?;
+        match self.indexer.add(entry, offset, block.len()) {
+            Some(index) => self.index(&index),
+            None => Ok(()),
+        }
+    }
+
+    fn index(&mut self, payload: &[u8]) -> io::Result<()> {
+        let block = self.sealer.seal_plain(Contents::Index, payload);
+        let offset = self.written;
+        self.write(&block)?;
+        self.indexer.written(offset);
+        self.sealer.indexed(offset);
+        Ok(())
+    }
+
+    fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.out.write_all(block)?;
         self.written += block.len() as u64;
         Ok(())

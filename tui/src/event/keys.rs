@@ -1,0 +1,50 @@
+//! The keys of a frame in the index of a recording ([`crate::recording::index`]).
+
+use super::exec::Exec;
+use super::{Components, Payload};
+use crate::frame::FrameRef;
+use crate::recording::index::Key;
+use tracetui_shared::header::flag;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::open::{OpenRecord, RequestPart, via};
+use zerocopy::FromBytes;
+
+/// Passes on the last components of the paths in a frame. Process id and comm are keys of every frame.
+pub(crate) fn keys_of(frame: &FrameRef<'_>, to: &mut dyn FnMut(Key<'_>)) {
+    if frame.header.has(flag::CONTINUES) {
+        return;
+    }
+    match Kind::try_from(frame.header.kind) {
+        Ok(Kind::Open) => open(frame.payload, to),
+        Ok(Kind::Exec) => exec(frame.payload, to),
+        _ => {}
+    }
+}
+
+fn open(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
+    let Ok((record, mut rest)) = OpenRecord::read_from_prefix(payload) else { return };
+    if record.via == via::IO_URING {
+        rest = rest.get(size_of::<RequestPart>()..).unwrap_or_default();
+    }
+    let Some((names, path)) = rest.split_at_checked(record.names_len.into()) else { return };
+    let leaf = Components { bytes: names, marks: record.names_marks }.leaf();
+    to(Key::Name(leaf));
+    let asked = last_of(path.get(..record.path_len.into()).unwrap_or(path));
+    if asked != leaf {
+        to(Key::Name(asked));
+    }
+}
+
+fn exec(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
+    let Some(exec) = Exec::decode(payload) else { return };
+    let (exe, asked) = (exec.exe.leaf(), last_of(exec.filename));
+    to(Key::Name(exe));
+    if asked != exe {
+        to(Key::Name(asked));
+    }
+}
+
+/// What follows the last slash of a path.
+pub(crate) fn last_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
