@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Input {
     /// Frames arrived.
     Batch(Batch),
+    /// Another part of the recording follows: everything is forgotten, and goes on from this state, or from the start.
+    Restore(Option<Batch>),
     /// A key was pressed.
     Key(KeyEvent),
     /// A mouse event.
@@ -67,6 +69,8 @@ pub enum Effect {
     Clear,
     /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
+    /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
+    Seek(u64),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
 }

@@ -66,6 +66,16 @@ actions! {
     Redraw "redraw",
     Suspend "suspend",
     Quit "quit",
+    Play "play",
+    Slower "slower",
+    Faster "faster",
+    EventBack "event-back",
+    EventForward "event-forward",
+    Back10 "back-10s",
+    Forward10 "forward-10s",
+    Back60 "back-1min",
+    Forward60 "forward-1min",
+    GoTo "go-to",
 }
 
 /// The scope of a key.
@@ -73,8 +83,10 @@ actions! {
 pub(crate) enum Scope {
     /// Everywhere except while text is typed.
     Everywhere,
-    /// While the detail pane is open; takes precedence over [`Scope::Everywhere`].
+    /// While the detail pane is open; takes precedence over the others.
     Detail,
+    /// In a replay; takes precedence over [`Scope::Everywhere`].
+    Replay,
 }
 
 /// The headings of the help overlay.
@@ -87,12 +99,20 @@ pub(crate) enum Section {
     Selected,
     Detail,
     View,
+    Replay,
 }
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub(crate) const ALL: [Section; 6] =
-        [Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
+    pub(crate) const ALL: [Section; 7] = [
+        Section::Move,
+        Section::Find,
+        Section::Filter,
+        Section::Selected,
+        Section::Detail,
+        Section::View,
+        Section::Replay,
+    ];
 
     /// The heading.
     pub(crate) fn title(self) -> &'static str {
@@ -103,6 +123,7 @@ impl Section {
             Section::Selected => "Selected row",
             Section::Detail => "Detail pane",
             Section::View => "View",
+            Section::Replay => "Replay",
         }
     }
 }
@@ -156,7 +177,11 @@ const fn bind(
     label: &'static str,
     help: &'static str,
 ) -> Binding {
-    let scope = if matches!(section, Section::Detail) { Scope::Detail } else { Scope::Everywhere };
+    let scope = match section {
+        Section::Detail => Scope::Detail,
+        Section::Replay => Scope::Replay,
+        _ => Scope::Everywhere,
+    };
     Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
 }
 
@@ -167,6 +192,19 @@ fn of_kind(kind: Kind) -> Binding {
     let keys = kind.key().map(key).into_iter().collect();
     Binding { keys, help: help.into(), ..bind(Section::Filter, &[], Action::Toggle(kind), "", "") }
 }
+
+const OF_REPLAY: &[Binding] = &[
+    bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
+    bind(Section::Replay, &[key('<')], Action::Slower, "", "slower or faster"),
+    bind(Section::Replay, &[key('>')], Action::Faster, "speed", "slower or faster"),
+    bind(Section::Replay, &[key(',')], Action::EventBack, "", "previous or next event"),
+    bind(Section::Replay, &[key('.')], Action::EventForward, "event", "previous or next event"),
+    bind(Section::Replay, &[key('[')], Action::Back10, "", "10 s back or forward"),
+    bind(Section::Replay, &[key(']')], Action::Forward10, "10 s", "10 s back or forward"),
+    bind(Section::Replay, &[key('{')], Action::Back60, "", "1 min back or forward"),
+    bind(Section::Replay, &[key('}')], Action::Forward60, "1 min", "1 min back or forward"),
+    bind(Section::Replay, &[key('T')], Action::GoTo, "go to time", "go to a time"),
+];
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
@@ -226,7 +264,7 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        Keymap { bindings: [OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
     }
 }
 
@@ -250,11 +288,10 @@ impl Keymap {
         self.bindings.iter()
     }
 
-    /// The action of a key. While the detail pane is open (`detail`), its keys take precedence.
-    pub(crate) fn lookup(&self, press: Press, detail: bool) -> Option<Action> {
+    /// The action of a key in the first of these scopes in which it has one.
+    pub(crate) fn lookup(&self, press: Press, scopes: &[Scope]) -> Option<Action> {
         let find = |scope| self.iter().find(|b| b.scope == scope && b.keys.contains(&press)).map(|b| b.action);
-        let of_detail = if detail { find(Scope::Detail) } else { None };
-        of_detail.or_else(|| find(Scope::Everywhere))
+        scopes.iter().find_map(|scope| find(*scope))
     }
 
     /// The name of the first key of an action, for messages; `-` if it has none.
@@ -370,10 +407,12 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    const LIVE: &[Scope] = &[Scope::Everywhere];
+
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Replay] {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }
@@ -382,11 +421,11 @@ mod tests {
     #[test]
     fn keys_of_the_detail_pane_go_first_while_it_is_open() {
         let keymap = Keymap::default();
-        assert_eq!(keymap.lookup(key('u'), false), Some(Action::OnlyUser));
-        assert_eq!(keymap.lookup(key('u'), true), Some(Action::ToParent));
-        assert_eq!(keymap.lookup(key('j'), true), Some(Action::Down));
-        assert_eq!(keymap.lookup(f(2), false), None);
-        assert_eq!(keymap.lookup(f(9), false), None);
+        assert_eq!(keymap.lookup(key('u'), LIVE), Some(Action::OnlyUser));
+        assert_eq!(keymap.lookup(key('u'), &[Scope::Detail, Scope::Everywhere]), Some(Action::ToParent));
+        assert_eq!(keymap.lookup(key('j'), &[Scope::Detail, Scope::Everywhere]), Some(Action::Down));
+        assert_eq!(keymap.lookup(f(2), LIVE), None);
+        assert_eq!(keymap.lookup(f(9), LIVE), None);
     }
 
     #[test]
@@ -414,13 +453,13 @@ mod tests {
     fn keys_can_be_assigned() {
         let mut keymap = Keymap::default();
         keymap.assign("follow", &["Ctrl-F", "j"]).expect("an action and keys");
-        assert_eq!(keymap.lookup(ctrl('f'), false), Some(Action::Follow));
-        assert_eq!(keymap.lookup(key('j'), false), Some(Action::Follow));
-        assert_eq!(keymap.lookup(key('F'), false), None);
-        assert_eq!(keymap.lookup(code(KeyCode::Down), false), Some(Action::Down));
+        assert_eq!(keymap.lookup(ctrl('f'), LIVE), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('j'), LIVE), Some(Action::Follow));
+        assert_eq!(keymap.lookup(key('F'), LIVE), None);
+        assert_eq!(keymap.lookup(code(KeyCode::Down), LIVE), Some(Action::Down));
         assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
         keymap.assign("toggle-open", &["P"]).expect("a kind");
-        assert_eq!(keymap.lookup(key('P'), false), Some(Action::Toggle(Kind::Open)));
+        assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
         assert!(keymap.rows(Section::Move).iter().any(|(keys, _)| keys == "Ctrl-F j"));
     }
 
@@ -431,7 +470,7 @@ mod tests {
         assert_eq!(keymap.assign("help", &["x", "Meta-x"]), Err(KeyError::Key("Meta-x".into())));
         assert_eq!(keymap.assign("quit", &[]), Err(KeyError::Quit));
         assert_eq!(keymap.assign("help", &["q", "F10", "Ctrl-C"]), Err(KeyError::Quit));
-        assert_eq!(keymap.lookup(key('q'), false), Some(Action::Quit));
+        assert_eq!(keymap.lookup(key('q'), LIVE), Some(Action::Quit));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod language;
 pub(crate) mod layout;
 pub(crate) mod output;
 pub(crate) mod rates;
+pub mod replay;
 pub(crate) mod row;
 pub(crate) mod search;
 mod update;
@@ -28,10 +29,11 @@ use crate::store::{Id, Store, Stored};
 use crate::text::grouped;
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
-use keymap::{Action, Keymap};
+use keymap::{Action, Keymap, Scope};
 use layout::Areas;
 use output::Output;
 use rates::Rates;
+use replay::Replay;
 use row::{TimeBase, TimeMode};
 use search::Search;
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub struct App {
     settings: Settings,
     source: SourceState,
     usage: UsageState,
+    /// The replay, if the source is a recording.
+    replay: Option<Replay>,
     /// The COMMAND, if one was started.
     output: Option<Output>,
     /// Quit was pressed while the COMMAND runs; the next press quits.
@@ -216,6 +220,7 @@ impl App {
             settings,
             source: SourceState::default(),
             usage: UsageState::default(),
+            replay: None,
             output: None,
             asked_to_quit: false,
             extent: Extent::default(),
@@ -295,6 +300,64 @@ impl App {
     /// Records that a COMMAND was started.
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
+    }
+
+    /// Sets the display filter.
+    ///
+    /// # Errors
+    /// If it is not valid. Then the filter stays as it is.
+    pub fn set_filter(&mut self, text: &str) -> Result<(), filter::FilterInputError> {
+        self.filter.set(text, self.pipeline.world())?;
+        self.refilter();
+        Ok(())
+    }
+
+    /// Shows these kinds only.
+    pub fn show_kinds(&mut self, kinds: KindSet) {
+        self.view.kinds = kinds;
+        self.settings.kinds = kinds;
+        self.refilter();
+    }
+
+    /// Seconds east of UTC.
+    pub fn zone_s(&self) -> i32 {
+        self.settings.zone_s
+    }
+
+    /// Shows a recording: what is fed is a part of it.
+    pub fn set_replay(&mut self, replay: Replay) {
+        self.replay = Some(replay);
+    }
+
+    /// The replay, if the source is a recording.
+    pub fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref()
+    }
+
+    /// Whether more frames are wanted. Of a recording, only as much as there is memory for, unless the position is near the end
+    /// of what is loaded.
+    pub fn wants_frames(&self) -> bool {
+        let Some(replay) = &self.replay else { return true };
+        let (first, next) = (self.store.first_id(), self.store.next_id());
+        let at = self.events.selected().unwrap_or(first);
+        let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
+        replay.target().is_some() || near_the_end || self.store.bytes() < self.store.bound() / 4 * 3
+    }
+
+    /// Whether a replay plays.
+    pub fn plays(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::plays)
+    }
+
+    /// The scopes of keys that are in force.
+    pub(crate) fn scopes(&self) -> &'static [Scope] {
+        let detail = self.detail.size().is_some() && self.view.overlay.is_none();
+        match (detail, self.replay.is_some()) {
+            (true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
+            (true, false) => &[Scope::Detail, Scope::Everywhere],
+            (false, true) => &[Scope::Replay, Scope::Everywhere],
+            (false, false) => &[Scope::Everywhere],
+        }
     }
 
     /// The COMMAND and its output.

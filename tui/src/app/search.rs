@@ -91,6 +91,11 @@ impl Search {
         self.pattern.take().is_some()
     }
 
+    /// Ends a running search; the pattern stays.
+    pub fn stop(&mut self) {
+        self.hunt = None;
+    }
+
     /// Handles a key in the line.
     pub fn key(&mut self, press: Press) {
         let Some(line) = &mut self.line else { return };

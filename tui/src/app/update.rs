@@ -32,6 +32,7 @@ impl App {
     pub fn update(&mut self, input: Input) -> Effects {
         let effects = match input {
             Input::Batch(batch) => self.batch(batch),
+            Input::Restore(state) => self.restore(state.as_ref()),
             Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
             Input::Key(key) => self.key(&key),
             Input::Mouse(mouse) => self.mouse(&mouse),
@@ -48,6 +49,7 @@ impl App {
 
     /// Keeps the selected row on the screen and the detail pane on its process.
     fn settle(&mut self) {
+        self.settle_replay();
         self.events.reveal(self.list_height());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
@@ -60,11 +62,14 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, rates, filter, view, .. } = self;
+        let App { pipeline, store, events, detail, rates, filter, view, replay, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
             rates.count(seen.event.kind(), frame.header.time.0);
+            if let Some(replay) = replay {
+                replay.count(seen);
+            }
             let id = store.push(seen, frame);
             events.append(id, shown.answer(seen));
             if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
@@ -146,7 +151,7 @@ impl App {
         if let Some(usage) = tick.usage {
             self.measure(tick.now, usage);
         }
-        let released = !self.take(Pipeline::release).is_empty();
+        let released = !self.take(Pipeline::release).is_empty() | self.play();
         let worked = self.work();
         if second || expired || released || worked { vec![Effect::Redraw] } else { Vec::new() }
     }
@@ -186,7 +191,7 @@ impl App {
         }
     }
 
-    fn say(&mut self, text: impl Into<String>) {
+    pub(super) fn say(&mut self, text: impl Into<String>) {
         self.view.message = Some((text.into(), self.now + MESSAGE));
     }
 
@@ -216,8 +221,8 @@ impl App {
     }
 
     fn press(&mut self, press: Press) -> Effects {
-        let typing = self.filter.line().is_some() || self.search.line().is_some();
-        match self.keymap().lookup(press, self.detail.size().is_some() && self.view.overlay.is_none()) {
+        let typing = self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
+        match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
                 self.act(action)
@@ -230,6 +235,9 @@ impl App {
     }
 
     fn typed(&mut self, press: Press) -> Effects {
+        if self.types_time() {
+            return self.typed_time(press);
+        }
         if self.filter.line().is_some() {
             let change = self.filter.key(press, self.pipeline.world());
             self.changed(Ok(change));
@@ -261,7 +269,7 @@ impl App {
             Action::Start => isize::MIN,
             Action::End if overlay.kind == OverlayKind::Output => isize::MAX,
             Action::End => 1 << 16,
-            Action::Quit | Action::Redraw | Action::Suspend | Action::Pause => return self.act(action),
+            Action::Quit | Action::Redraw | Action::Suspend | Action::Pause | Action::Play => return self.act(action),
             Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
             Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
             Action::Output if overlay.kind != OverlayKind::Output => return self.act(action),
@@ -280,6 +288,9 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Effects {
+        if let Some(effects) = self.act_on_replay(action) {
+            return effects;
+        }
         match action {
             Action::Quit => return self.quit(),
             Action::Suspend => return vec![Effect::Suspend],
@@ -301,7 +312,7 @@ impl App {
         vec![Effect::Redraw]
     }
 
-    fn act_on_rows(&mut self, action: Action) {
+    pub(super) fn act_on_rows(&mut self, action: Action) {
         match action {
             Action::Enter | Action::NextTab | Action::PreviousTab | Action::ToParent => self.act_on_detail(action),
             Action::EditFilter => self.filter.edit(),
@@ -424,7 +435,7 @@ impl App {
     }
 
     /// Filters all kept events again; the newest slice is filtered immediately.
-    fn refilter(&mut self) {
+    pub(super) fn refilter(&mut self) {
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
         self.work();

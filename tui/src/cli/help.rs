@@ -71,6 +71,23 @@ The recording belongs to the user who invoked sudo. Reading it needs no
 privileges."
 );
 
+/// After `tracetui replay --help`.
+pub(super) const REPLAY: &str = concat!(
+    filters!(),
+    "
+
+Space plays and pauses, < and > change the speed, [ ] { } go 10 s or 1 min back
+and forward, T goes to a time, g and G to the ends. All other keys are those of
+the dashboard: see tracetui keys.
+
+Examples:
+  tracetui replay build.ttr
+  tracetui replay build.ttr --from 14:02:11 --failed
+  ssh host sudo tracetui record -o - -- make | tracetui replay -
+
+No privileges are needed."
+);
+
 /// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:

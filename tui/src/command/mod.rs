@@ -12,6 +12,7 @@ pub mod playback;
 pub mod print;
 pub mod read;
 pub mod record;
+pub mod replay;
 pub mod say;
 pub mod selftest;
 pub mod session;

@@ -6,11 +6,11 @@ use crate::budget::Budget;
 use crate::cli;
 use crate::event::EventContext;
 use crate::filter::{Compiled, FilterOptions, Scratch};
-use crate::frame::host::{Hole, HostFrame, Trace};
-use crate::frame::{Batch, FrameRef};
+use crate::frame::FrameRef;
+use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::reader::{self, Ending};
-use crate::recording::{Item, Reader};
+use crate::recording::frames::{FrameReader, Next};
+use crate::recording::reader::{Ending, Hole};
 use anyhow::{Context, Result, anyhow};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -121,7 +121,7 @@ impl Playback {
 
     /// Whether a recording ends early.
     pub fn ended_early(&self) -> bool {
-        self.recordings.iter().any(|recording| recording.input.ended_early())
+        self.recordings.iter().any(|recording| recording.input.frames.ended_early())
     }
 
     /// The account of all recordings.
@@ -183,13 +183,13 @@ impl Recording {
 
     /// Version of the format, bytes and blocks that were read so far.
     pub fn read_so_far(&self) -> (u16, u64, u64) {
-        let reader = &self.input.reader;
+        let reader = self.input.frames.reader();
         (reader.header().version, reader.offset(), reader.blocks())
     }
 
     /// How it ends, once all of it was read.
     pub fn ending(&self) -> Option<Ending> {
-        self.input.reader.ending()
+        self.input.frames.reader().ending()
     }
 
     /// Feeds the next batch. `false` at the end.
@@ -266,21 +266,10 @@ fn pass_on(
 
 /// A recording that is read from its start.
 struct Input {
-    reader: Reader<Box<dyn Read>>,
+    frames: FrameReader<Box<dyn Read>>,
     name: String,
-    holes: Vec<reader::Hole>,
     /// Read ahead for [`Self::trace`].
     first: Option<Next>,
-    started: bool,
-    /// The frames after an early end were reported as missing.
-    cut: bool,
-}
-
-/// What the pipeline takes.
-enum Next {
-    /// For a pipeline that took nothing yet.
-    State(Batch),
-    Frames(Batch),
 }
 
 impl Input {
@@ -290,77 +279,56 @@ impl Input {
             true => Box::new(io::stdin()),
             false => Box::new(open_file(file, &name)?),
         };
-        let reader = Reader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Input { reader, name, holes: Vec::new(), first: None, started: false, cut: false })
+        let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
+        Ok(Input { frames, name, first: None })
     }
 
     /// The options of the trace, which are in its first frames.
     fn trace(&mut self) -> Result<Trace> {
         self.first = self.next()?;
-        let Some(Next::State(batch) | Next::Frames(batch)) = &self.first else { return Ok(no_trace()) };
-        let trace = batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
-            Some(HostFrame::Trace(trace)) => Some(trace),
-            _ => None,
-        });
-        Ok(trace.unwrap_or_else(no_trace))
+        Ok(self.first.as_ref().and_then(trace_of).unwrap_or_else(no_trace))
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        loop {
-            let item = self.reader.next().with_context(|| format!("cannot read {}", self.name))?;
-            let fresh = !std::mem::replace(&mut self.started, true);
-            match item {
-                Some(Item::Batch(batch)) => return Ok(Some(Next::Frames(batch))),
-                Some(Item::State(state)) if fresh => return Ok(Some(Next::State(state))),
-                Some(Item::State(_) | Item::End(_)) => {}
-                Some(Item::Hole(hole)) => {
-                    self.holes.push(hole);
-                    return Ok(Some(Next::Frames(missing(hole.bytes))));
-                }
-                None if self.ended_early() && !std::mem::replace(&mut self.cut, true) => {
-                    return Ok(Some(Next::Frames(missing(0))));
-                }
-                None => return Ok(None),
-            }
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.frames.next().with_context(|| format!("cannot read {}", self.name)),
         }
     }
 
     /// Says what could not be read; whether that was damage, not only an early end.
     fn remarks(&self) -> bool {
-        for hole in &self.holes {
-            say(format_args!(
-                "{}: {} bytes at offset {} cannot be read: {}",
-                self.name, hole.bytes, hole.offset, hole.why
-            ));
-        }
-        if let Some(Ending::Early(at)) = self.reader.ending() {
+        say_holes(&self.name, self.frames.holes());
+        if let Some(Ending::Early(at)) = self.frames.reader().ending() {
             say(format_args!("{}: ends early, at offset {at}: the trace was killed, or is still running", self.name));
         }
-        !self.holes.is_empty()
-    }
-
-    fn ended_early(&self) -> bool {
-        matches!(self.reader.ending(), Some(Ending::Early(_)))
+        !self.frames.holes().is_empty()
     }
 }
 
-fn open_file(file: &Path, name: &str) -> Result<File> {
+/// The options of the trace in the first frames.
+pub(super) fn trace_of(first: &Next) -> Option<Trace> {
+    let (Next::State(batch) | Next::Frames(batch)) = first;
+    batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
+        Some(HostFrame::Trace(trace)) => Some(trace),
+        _ => None,
+    })
+}
+
+/// Says what could not be read.
+pub(super) fn say_holes(name: &str, holes: &[Hole]) {
+    for Hole { offset, bytes, why } in holes {
+        say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}"));
+    }
+}
+
+pub(super) fn open_file(file: &Path, name: &str) -> Result<File> {
     File::open(file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             anyhow!("{name}: no such recording; to trace a command, write -- before it: -- {name}")
         }
         _ => anyhow!("cannot open {name}: {error}"),
     })
-}
-
-/// A frame that says that others are missing.
-fn missing(bytes: u64) -> Batch {
-    let mut batch = Batch::default();
-    HostFrame::Hole(Hole { bytes }).push(BootNanos(0), &mut batch);
-    batch
 }
 
 fn no_trace() -> Trace {

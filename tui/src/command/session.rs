@@ -183,6 +183,11 @@ impl RunningTrace {
         Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
     }
 
+    /// Goes on with another feed.
+    pub(super) fn replace_feed(&mut self, feed: Feed) {
+        (self.feed, self.source_ended) = (feed, false);
+    }
+
     /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
     /// room; without it once it failed. Can be given up and called again.
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {

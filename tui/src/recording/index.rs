@@ -382,9 +382,12 @@ impl Indexer {
     }
 }
 
-/// The entry of a block of which only the header was read: without counts by kind and without a filter.
+/// The entry of a block of which only the header was read: all events count as kind 0, and there is no filter.
 pub(super) fn entry_of(header: &BlockHeader, offset: u64) -> Entry {
+    let mut events = [0; KINDS];
+    events[0] = header.events;
     Entry {
+        events,
         offset,
         bytes: (HEADER + header.padded()) as u32,
         contents: header.contents,

@@ -50,6 +50,8 @@ impl Map {
             map.last = Some((at, block));
         }
         map.read_rest(size)?;
+        let last = map.rest.last().or(map.last.as_ref().and_then(|(_, block)| block.entries.last()));
+        map.complete |= last.is_some_and(|entry| Contents::from(entry.contents) == Contents::End);
         Ok(map)
     }
 

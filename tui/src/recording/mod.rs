@@ -13,9 +13,11 @@
 //! | [`recorder`] | a writer on a thread, with a bounded queue |
 //! | [`map`] | the way in a file, by its index |
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
+//! | [`frames`] | what the reader gives, as the pipeline takes it |
 
 pub mod block;
 mod columns;
+pub mod frames;
 pub mod index;
 pub mod map;
 pub mod reader;

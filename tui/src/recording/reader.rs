@@ -78,7 +78,16 @@ impl<R: Read> Reader<R> {
         input.fill(HEADER)?;
         let header = FileHeader::read(input.available())?;
         input.skip(HEADER);
-        Ok(Reader {
+        Ok(Reader::of(input, header))
+    }
+
+    /// Reads on at a block, `offset` bytes from the start of a file with this header.
+    pub fn resume(reader: R, header: FileHeader, offset: u64) -> Reader<R> {
+        Reader::of(Input { reader, bytes: Vec::new(), start: 0, offset }, header)
+    }
+
+    fn of(input: Input<R>, header: FileHeader) -> Reader<R> {
+        Reader {
             input,
             header,
             frames: Vec::new(),
@@ -89,7 +98,7 @@ impl<R: Read> Reader<R> {
             waiting: None,
             ended: false,
             ending: None,
-        })
+        }
     }
 
     /// The file header.

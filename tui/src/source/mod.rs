@@ -6,5 +6,6 @@ pub mod feed;
 pub mod host;
 pub mod live;
 pub(crate) mod priority;
+pub mod replay;
 pub mod synthetic;
 pub mod wake;

@@ -141,6 +141,12 @@ impl Store {
         self.next_id() - self.first_id() - self.lost_rows
     }
 
+    /// The number of kept events before an id, about: `lost` rows of its own block are counted with it.
+    pub fn events_before(&self, id: Id) -> u64 {
+        let before = self.blocks.iter().take_while(|block| block.next_id() <= id).map(Block::lost_rows).sum::<u64>();
+        id.saturating_sub(self.first_id()).saturating_sub(before)
+    }
+
     /// The number of evicted events.
     pub fn evicted(&self) -> u64 {
         self.evicted

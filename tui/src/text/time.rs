@@ -125,8 +125,111 @@ pub(crate) fn short_duration(ns: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// A moment in a trace, as typed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// Nanoseconds since its start.
+    Since(u64),
+    /// A time of day, nanoseconds since midnight.
+    OfDay(u64),
+    /// Nanoseconds since 1970-01-01 UTC.
+    At(i128),
+}
+
+impl Moment {
+    /// Reads `1h 5m` or `90s` (since the start), `3:12` (the same), `14:02:11.482` (a time of day), or a date and time
+    /// (RFC 3339; UTC).
+    pub fn parse(text: &str) -> Option<Moment> {
+        let text = text.trim();
+        let since = text.strip_prefix('+').unwrap_or(text);
+        if let Ok(duration) = humantime::parse_duration(since) {
+            return u64::try_from(duration.as_nanos()).ok().map(Moment::Since);
+        }
+        if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            return i128::try_from(since.as_nanos()).ok().map(Moment::At);
+        }
+        let parts: Vec<&str> = since.split(':').collect();
+        let (whole, of_day) = match parts.as_slice() {
+            [minutes, seconds] => ([*minutes, *seconds].map(seconds_of), false),
+            [hours, minutes, seconds] => {
+                let hours = seconds_of(hours)?.checked_mul(60)?.checked_add(seconds_of(minutes)?)?;
+                ([Some(hours), seconds_of(seconds)], true)
+            }
+            _ => return None,
+        };
+        let [Some(minutes), Some(seconds)] = whole else { return None };
+        let (minutes, seconds) =
+            if of_day || minutes.is_multiple_of(1_000_000_000) { (minutes, seconds) } else { return None };
+        let ns = minutes.checked_mul(60)?.checked_add(seconds)?;
+        match of_day {
+            false => Some(Moment::Since(ns)),
+            true if ns < 86_400_000_000_000 => Some(Moment::OfDay(ns)),
+            true => None,
+        }
+    }
+
+    /// The time of the wall clock, nanoseconds since 1970-01-01 UTC, in a trace that started at `start`. A time of day is the
+    /// first one that is not before the start, UTC plus `zone_s` seconds.
+    pub fn unix_ns(self, start: i128, zone_s: i32) -> i128 {
+        const DAY: i128 = 86_400 * SECOND;
+        match self {
+            Moment::Since(ns) => start + i128::from(ns),
+            Moment::At(ns) => ns,
+            Moment::OfDay(ns) => {
+                let local = start + i128::from(zone_s) * SECOND;
+                let of_day = local.rem_euclid(DAY);
+                // The start is shown without what is below a millisecond.
+                let early = i128::from(ns) + SECOND < of_day;
+                start - of_day + i128::from(ns) + if early { DAY } else { 0 }
+            }
+        }
+    }
+}
+
+/// Nanoseconds of a number of seconds with up to nine decimals.
+fn seconds_of(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 9 {
+        return None;
+    }
+    let decimals: u64 = format!("{decimals:0<9}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(decimals)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn moments_are_read() {
+        let check = |text: &str, moment| assert_eq!(Moment::parse(text), moment, "{text}");
+        let s = 1_000_000_000;
+        check("90s", Some(Moment::Since(90 * s)));
+        check("+1h 5m", Some(Moment::Since(3900 * s)));
+        check("3:12", Some(Moment::Since(192 * s)));
+        check("0:00.5", Some(Moment::Since(s / 2)));
+        check("14:02:11.482", Some(Moment::OfDay(50_531_482_000_000)));
+        check("2026-11-20 14:02:11", Some(Moment::At(1_795_183_331_000_000_000)));
+        check("2026-11-20T14:02:11.5Z", Some(Moment::At(1_795_183_331_500_000_000)));
+        for wrong in ["", "x", "14", "1.5:00", "24:00:00", "1:2:3:4", "-1:00", "14:02:", "99999999999999999999:0"] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_first_one_after_the_start() {
+        let start = 1_795_183_331_000_000_000; // 14:02:11 UTC
+        let check = |text: &str, zone_s, offset_s: i128| {
+            let moment = Moment::parse(text).expect("a moment");
+            assert_eq!(moment.unix_ns(start, zone_s) - start, offset_s * SECOND, "{text}");
+        };
+        check("14:02:11", 0, 0);
+        check("14:03:11", 0, 60);
+        check("15:02:12", 3600, 1);
+        check("00:00:00", 0, 86_400 - 50_531);
+        check("10s", 7200, 10);
+    }
+
     use super::*;
 
     fn check_rfc3339(ns: i128, text: &str) {

@@ -12,6 +12,9 @@ use tracetui_shared::kind::Kind;
 
 /// Draws the line, with the cursor in the text that is being typed.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    if let Some(line) = app.replay().and_then(|replay| replay.line()) {
+        return typed(frame, area, "go to time> ", line, app, theme);
+    }
     match (app.filter().line(), app.search().line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
         (None, Some(line)) => typed(frame, area, "/", line, app, theme),

@@ -17,6 +17,10 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
         return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
     }
+    if let (None, Some(replay)) = (app.message(), app.replay()) {
+        let strip = super::replay::strip(app, replay, area.width);
+        return ends(frame, area, &[Piece::plain(strip)], &[], theme);
+    }
     let left = match app.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
@@ -114,6 +118,9 @@ fn labels(app: &App) -> Vec<(String, String)> {
     if app.filter().line().is_some() {
         return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "clear"), ("Esc", "revert")]);
     }
+    if app.replay().is_some_and(|replay| replay.line().is_some()) {
+        return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
+    }
     if app.search().line().is_some() {
         return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
@@ -141,8 +148,9 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Enter => app.detail().size() != Some(Size::Full),
         _ => true,
     };
-    let rest = app.keymap().iter().filter(|b| b.scope == Scope::Everywhere);
-    let rest = rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, open)) == Some(b.action));
+    let rest = app.keymap().iter().filter(|b| b.scope != Scope::Detail);
+    let rest =
+        rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, app.scopes())) == Some(b.action));
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
@@ -159,6 +167,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Pause if app.events().paused() => "resume".to_owned(),
+        Action::Play if app.plays() => "pause".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),

@@ -1,6 +1,7 @@
 //! The help overlay, derived from the table of keys.
 
 use super::theme::Theme;
+use crate::app::App;
 use crate::app::keymap::{Keymap, Section};
 use crate::text;
 use ratatui::text::{Line, Span};
@@ -9,16 +10,20 @@ use ratatui::text::{Line, Span};
 const TWO_COLUMNS: u16 = 70;
 
 /// The lines of the overlay.
-pub(super) fn lines(keymap: &Keymap, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let (left, right): (&[Section], &[Section]) = match width >= TWO_COLUMNS {
-        true => {
-            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
-        }
-        false => (&Section::ALL, &[]),
+pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let keymap = app.keymap();
+    let hidden = |section: &Section| *section == Section::Replay && app.replay().is_none();
+    let shown = |sections: &[Section]| sections.iter().copied().filter(|section| !hidden(section)).collect::<Vec<_>>();
+    let (left, right) = match width >= TWO_COLUMNS {
+        true => (
+            shown(&[Section::Move, Section::Filter, Section::Find]),
+            shown(&[Section::Replay, Section::View, Section::Selected, Section::Detail]),
+        ),
+        false => (shown(&Section::ALL), Vec::new()),
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
-    let (left, right) = (column(keymap, left, half, theme), column(keymap, right, usize::from(width) - half, theme));
+    let (left, right) = (column(keymap, &left, half, theme), column(keymap, &right, usize::from(width) - half, theme));
     for at in 0..left.len().max(right.len()) {
         let mut line = left.get(at).cloned().unwrap_or_default();
         let fill = half.saturating_sub(line.width());

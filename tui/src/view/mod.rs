@@ -9,6 +9,7 @@ mod header;
 mod help;
 mod loss;
 mod output;
+mod replay;
 #[cfg(test)]
 mod tests;
 pub mod theme;
@@ -25,14 +26,17 @@ use theme::Theme;
 /// Draws the dashboard, and returns the scroll limits of the panes.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     let areas = app.areas();
-    header::draw(frame, areas.header, app, theme);
+    match app.replay() {
+        Some(replay) => replay::header(frame, areas.header, app, replay, theme),
+        None => header::draw(frame, areas.header, app, theme),
+    }
     filterline::draw(frame, areas.filter, app, theme);
     let mut extent = Extent::default();
     match app.overlay() {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
-                OverlayKind::Help => page(frame, body, help::lines(app.keymap(), body.width, theme), scroll),
+                OverlayKind::Help => page(frame, body, help::lines(app, body.width, theme), scroll),
                 OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
                 OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };

@@ -8,6 +8,7 @@ use crate::command::say::{self, name, say};
 use crate::command::session::{Frames, Happening, RunningTrace};
 use crate::command::signals::{self, Second, Signals};
 use crate::event::names;
+use crate::frame::Batch;
 use crate::source::command::{Ended, Happened, Running};
 use crate::source::feed::Feed;
 use crate::view;
@@ -41,6 +42,9 @@ pub struct Appearance {
     pub mouse: Mouse,
 }
 
+/// Goes to a time of a recording (CLOCK_BOOTTIME, ns): the state there, or `None` for the start, and the frames after it.
+pub type Seek = Box<dyn FnMut(u64) -> io::Result<(Option<Batch>, Feed)>>;
+
 /// The result of the dashboard.
 #[derive(Debug)]
 pub struct DashboardExit {
@@ -56,7 +60,13 @@ pub struct DashboardExit {
 ///
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
-pub async fn run(app: App, look: Appearance, command: Option<Running>, feed: Feed) -> io::Result<DashboardExit> {
+pub async fn run(
+    app: App,
+    look: Appearance,
+    command: Option<Running>,
+    feed: Feed,
+    seek: Option<Seek>,
+) -> io::Result<DashboardExit> {
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -64,6 +74,7 @@ pub async fn run(app: App, look: Appearance, command: Option<Running>, feed: Fee
         app,
         look,
         trace: RunningTrace::new(feed, command, signals),
+        seek,
         gone: terminal::watch()?,
         started: Instant::now(),
         next_tick: Duration::ZERO,
@@ -99,6 +110,7 @@ struct Loop {
     app: App,
     look: Appearance,
     trace: RunningTrace,
+    seek: Option<Seek>,
     /// Notified when the terminal is gone.
     gone: Arc<Notify>,
     started: Instant,
@@ -158,9 +170,12 @@ impl Loop {
     /// Waits for an input; `None` when there is none for the state, and when it is time to draw. Whatever waits has its turn: no
     /// branch is preferred.
     async fn input(&mut self, keys: &mut EventStream, until: Draw<'_>) -> io::Result<Option<Input>> {
-        let (until_tick, frames) = match self.app.busy() {
-            true => (Duration::ZERO, Frames::Left),
-            false => (self.next_tick.saturating_sub(self.started.elapsed()), Frames::Taken),
+        let frames = if self.app.wants_frames() { Frames::Taken } else { Frames::Left };
+        let tick = self.next_tick.saturating_sub(self.started.elapsed());
+        let (until_tick, frames) = match (self.app.busy(), self.app.plays()) {
+            (true, _) => (Duration::ZERO, Frames::Left),
+            (false, true) => (tick.min(FRAME), frames),
+            (false, false) => (tick, frames),
         };
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
@@ -181,7 +196,7 @@ impl Loop {
         }
         for _ in 0..BATCHES {
             // A batch takes time, and a signal is answered first.
-            if signals::asked_to_end() {
+            if signals::asked_to_end() || !self.app.wants_frames() {
                 break;
             }
             let Some(batch) = self.trace.feed().waiting() else { break };
@@ -213,6 +228,14 @@ impl Loop {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => *dirty = true,
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
+                Effect::Seek(ns) => {
+                    if let Some(seek) = &mut self.seek {
+                        let (state, feed) = seek(ns)?;
+                        self.trace.replace_feed(feed);
+                        self.app.update(Input::Restore(state));
+                    }
+                    *dirty = true;
+                }
                 Effect::Suspend => {
                     screen.suspend()?;
                     *dirty = true;

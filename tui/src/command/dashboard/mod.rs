@@ -45,7 +45,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), running, started.feed).await?;
+    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), running, started.feed, None).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);
@@ -65,7 +65,7 @@ fn capture_text(filter: &str, command: &[OsString]) -> String {
     }
 }
 
-fn look(screen: &cli::ScreenOptions) -> Appearance {
+pub(super) fn look(screen: &cli::ScreenOptions) -> Appearance {
     let plain = match screen.color {
         cli::Color::Always => false,
         cli::Color::Never => true,

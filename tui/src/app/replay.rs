@@ -1,0 +1,691 @@
+//! The state of a replay: where in the recording the screen is, and where it goes.
+//!
+//! A part of the recording is loaded: from a state on, as many events as memory holds. The selected row is the position. Playing
+//! moves it on with time.
+
+use super::edit::{Edited, History, Line};
+use super::keymap::{Action, Press};
+use super::views::events::EventList;
+use super::{App, Effect, Effects, SourceState};
+use crate::event::{Body, EventContext};
+use crate::frame::Batch;
+use crate::pipeline::Pipeline;
+use crate::recording::index::Entry;
+use crate::store::{Id, Store};
+use crate::text::time::Moment;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The speeds of the keys.
+const SPEEDS: [Speed; 9] = [
+    Speed(1, 8),
+    Speed(1, 4),
+    Speed(1, 2),
+    Speed(1, 1),
+    Speed(2, 1),
+    Speed(4, 1),
+    Speed(16, 1),
+    Speed(64, 1),
+    Speed(256, 1),
+];
+
+/// Bins of the density strip.
+const BINS: usize = 512;
+
+/// How fast a recording is played: a numerator and a denominator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Speed(u32, u32);
+
+impl Default for Speed {
+    fn default() -> Speed {
+        Speed(1, 1)
+    }
+}
+
+impl Display for Speed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Speed(by, 1) => write!(f, "{by}x"),
+            Speed(by, of) => write!(f, "{by}/{of}x"),
+        }
+    }
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    /// Reads `2x`, `1/4x`, with or without the `x`.
+    fn from_str(text: &str) -> Result<Speed, String> {
+        let (by, of) =
+            text.strip_suffix('x').unwrap_or(text).split_once('/').unwrap_or((text.trim_end_matches('x'), "1"));
+        match (by.parse(), of.parse()) {
+            (Ok(by @ 1..=1_000_000), Ok(of @ 1..=1_000)) => Ok(Speed(by, of)),
+            _ => Err("write a speed such as 2x, 16x or 1/4x".to_owned()),
+        }
+    }
+}
+
+/// What is known of a recording when it is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Its name.
+    pub name: String,
+    /// The time of its first and its last event (CLOCK_BOOTTIME, ns), if they are known before it is read.
+    pub span: Option<(u64, u64)>,
+    /// Its events, as the index says; 0 if that is not known.
+    pub events: u64,
+    /// Its lost events.
+    pub lost: u64,
+    /// Whether it ends as it should; `None` if that is not known.
+    pub complete: Option<bool>,
+    /// Whether it can be read from other places than the start.
+    pub seekable: bool,
+    /// The density of its events. Empty if it is small: then the events that are loaded are counted.
+    pub density: Vec<Density>,
+}
+
+/// Events of a time span.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Density {
+    /// The time of the first one (CLOCK_BOOTTIME, ns).
+    pub first_ns: u64,
+    /// The time of the last one.
+    pub last_ns: u64,
+    /// How many.
+    pub events: u64,
+    /// Lost events.
+    pub lost: u64,
+}
+
+impl Density {
+    /// Of a block.
+    pub fn of(entry: &Entry) -> Density {
+        let events = entry.events.iter().fold(0u64, |sum, count| sum.saturating_add((*count).into()));
+        Density { first_ns: entry.first_ns, last_ns: entry.last_ns, events, lost: entry.lost.into() }
+    }
+}
+
+/// Where the screen goes when enough is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The first event that is shown.
+    First,
+    /// The first event at this time or later (CLOCK_BOOTTIME, ns).
+    At(u64),
+    /// The last event.
+    Last,
+}
+
+/// A bin of the density strip.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bin {
+    /// Events.
+    pub events: u64,
+    /// Lost events.
+    pub lost: u64,
+}
+
+/// A replay.
+#[derive(Debug)]
+pub struct Replay {
+    recording: Recording,
+    bins: Vec<Bin>,
+    /// The bins count the events that are loaded.
+    counts: bool,
+    /// The loaded part begins at the start of the recording.
+    from_start: bool,
+    target: Option<Target>,
+    /// Another part was asked for and is not there yet.
+    awaiting: bool,
+    speed: Speed,
+    /// The position while it plays (CLOCK_BOOTTIME, ns), and the time of the last step.
+    playing: Option<(u64, Duration)>,
+    line: Option<Line>,
+    history: History,
+}
+
+impl Replay {
+    /// A replay that goes to `target` first.
+    pub fn new(recording: Recording, target: Target, speed: Speed) -> Replay {
+        let mut replay = Replay {
+            bins: Vec::new(),
+            counts: recording.density.is_empty(),
+            from_start: true,
+            target: Some(target),
+            awaiting: false,
+            speed,
+            playing: None,
+            line: None,
+            history: History::default(),
+            recording,
+        };
+        if replay.recording.span.is_some() {
+            replay.bins = vec![Bin::default(); BINS];
+            for part in std::mem::take(&mut replay.recording.density) {
+                replay.spread(part);
+            }
+        }
+        replay
+    }
+
+    /// What is known of the recording.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// The density of the events over the whole time. Empty if the time is not known.
+    pub fn bins(&self) -> &[Bin] {
+        &self.bins
+    }
+
+    /// Where the screen goes when enough is loaded.
+    pub fn target(&self) -> Option<Target> {
+        self.target
+    }
+
+    /// Whether it plays.
+    pub fn plays(&self) -> bool {
+        self.playing.is_some()
+    }
+
+    /// The speed.
+    pub fn speed(&self) -> Speed {
+        self.speed
+    }
+
+    /// Whether the loaded part begins at the start of the recording.
+    pub fn from_start(&self) -> bool {
+        self.from_start
+    }
+
+    /// The time that is being typed.
+    pub fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
+    pub(super) fn aim(&mut self, target: Target) {
+        self.target = Some(target);
+    }
+
+    pub(super) fn arrived(&mut self) {
+        self.target = None;
+    }
+
+    /// Another part is loaded.
+    pub(super) fn restored(&mut self, from_start: bool) {
+        (self.from_start, self.awaiting) = (from_start, false);
+        if self.counts {
+            self.bins.fill(Bin::default());
+        }
+    }
+
+    /// Starts playing from this time, or stops.
+    pub(super) fn toggle(&mut self, at: u64, now: Duration) {
+        self.playing = if self.playing.is_some() { None } else { Some((at, now)) };
+    }
+
+    /// Goes on playing from another place.
+    pub(super) fn moved(&mut self, to: u64) {
+        if let Some((at, _)) = &mut self.playing {
+            *at = to;
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.playing = None;
+    }
+
+    /// The next slower speed of the keys, or the next faster one.
+    pub(super) fn change_speed(&mut self, faster: bool) {
+        let Speed(by, of) = self.speed;
+        let order = |other: &Speed| (u64::from(other.0) * u64::from(of)).cmp(&(u64::from(by) * u64::from(other.1)));
+        let next = match faster {
+            true => SPEEDS.iter().find(|speed| order(speed).is_gt()),
+            false => SPEEDS.iter().rfind(|speed| order(speed).is_lt()),
+        };
+        self.speed = next.copied().unwrap_or(self.speed);
+    }
+
+    /// The position after the time until now passed; not after `last`. `None` if it does not play.
+    pub(super) fn play(&mut self, now: Duration, last: u64) -> Option<u64> {
+        let Speed(by, of) = self.speed;
+        let (at, then) = self.playing.as_mut()?;
+        let passed = now.saturating_sub(*then).as_nanos().min(u128::from(u64::MAX)) as u64;
+        *at = at.saturating_add(passed.saturating_mul(by.into()) / u64::from(of)).min(last.max(*at));
+        *then = now;
+        Some(*at)
+    }
+
+    /// Counts an event that is loaded.
+    pub(super) fn count(&mut self, seen: &EventContext<'_>) {
+        if self.counts {
+            let ns = seen.event.header.time.0;
+            let (events, lost) = match &seen.event.body {
+                Body::Lost(lost) => (0, lost.record.count),
+                _ => (1, 0),
+            };
+            self.spread(Density { first_ns: ns, last_ns: ns, events, lost });
+        }
+    }
+
+    /// Adds events to the bins of a time span.
+    fn spread(&mut self, part: Density) {
+        let Density { first_ns, last_ns, events, lost } = part;
+        let Some((from, to)) = self.recording.span.filter(|(from, to)| from <= to && first_ns <= last_ns) else {
+            return;
+        };
+        let length = u128::from(to - from) + 1;
+        let bin = |ns: u64| {
+            let at = u128::from(ns.clamp(from, to) - from) * BINS as u128 / length;
+            at.min(BINS as u128 - 1) as usize
+        };
+        let (start, end) = (bin(first_ns), bin(last_ns));
+        let bins = (end - start + 1) as u64;
+        for (at, place) in (0u64..).zip(&mut self.bins[start..=end]) {
+            let share = events / bins + u64::from(at < events % bins);
+            place.events = place.events.saturating_add(share);
+        }
+        let place = &mut self.bins[end].lost;
+        *place = place.saturating_add(lost);
+    }
+
+    /// Opens the line for a time.
+    pub(super) fn edit(&mut self) {
+        self.line = Some(Line::default());
+    }
+
+    /// Handles a key in the line. The time, once it is typed; an error if it is none.
+    pub(super) fn key(&mut self, press: Press) -> Option<Result<Moment, String>> {
+        let line = self.line.as_mut()?;
+        match line.key(press, &self.history) {
+            Edited::Same | Edited::Changed => None,
+            Edited::Cancelled => {
+                self.line = None;
+                None
+            }
+            Edited::Done => {
+                let text = line.text();
+                self.line = None;
+                if text.trim().is_empty() {
+                    return None;
+                }
+                self.history.add(&text);
+                Some(Moment::parse(&text).ok_or_else(|| format!("{text} is not a time; write 14:02:11, 3:12 or 1h 5m")))
+            }
+        }
+    }
+}
+
+impl App {
+    /// Goes on from a state of the pipeline, or from the start of the recording.
+    pub(super) fn restore(&mut self, state: Option<&Batch>) -> Effects {
+        let mut pipeline = Pipeline::default();
+        pipeline.set_budget(self.settings.budget);
+        if let Some(state) = state {
+            pipeline.restore(state);
+        }
+        pipeline.follow(&self.filter.roots());
+        self.pipeline = pipeline;
+        self.store = Store::new(self.settings.budget.kept(0));
+        let sideways = self.events.sideways();
+        self.events = EventList::new();
+        self.events.scroll_sideways(sideways as isize);
+        self.rates = Default::default();
+        self.source = SourceState::Live;
+        self.detail.close();
+        self.search.stop();
+        if let Some(replay) = &mut self.replay {
+            replay.restored(state.is_none());
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Goes to the place that was aimed at, once that is loaded. The list never follows: the selected row is the position.
+    pub(super) fn settle_replay(&mut self) {
+        let Some(replay) = self.replay.as_ref().filter(|replay| !replay.awaiting) else { return };
+        if let Some(target) = replay.target() {
+            let ended = self.source == SourceState::Ended;
+            let scanning = self.events.scanning(&self.store);
+            let rows = self.events.rows();
+            let found = match target {
+                _ if scanning || rows == 0 => None,
+                Target::First => self.events.row(0),
+                Target::Last => ended.then(|| self.events.row(rows - 1)).flatten(),
+                Target::At(ns) => {
+                    let at = self.row_at(ns);
+                    if at < rows { self.events.row(at) } else { ended.then(|| self.events.row(rows - 1)).flatten() }
+                }
+            };
+            let Some(replay) = &mut self.replay else { return };
+            match found {
+                Some(id) => {
+                    replay.arrived();
+                    self.select(id);
+                }
+                None if ended && !scanning => replay.arrived(),
+                None => {}
+            }
+        } else if self.events.rows() == 0 && self.source == SourceState::Live && self.filter.line().is_none() {
+            // Nothing of what is loaded is shown: look further.
+            self.replay.iter_mut().for_each(|replay| replay.aim(Target::First));
+        } else if self.events.follows() {
+            self.events.stay(self.list_height(), &self.store);
+        }
+    }
+
+    fn select(&mut self, id: Id) {
+        self.events.select(id, self.list_height(), &self.store);
+    }
+
+    /// The first row at this time or later; the number of rows if there is none.
+    fn row_at(&self, ns: u64) -> usize {
+        let time = |row: usize| self.events.row(row).and_then(|id| self.time_of(id)).unwrap_or(u64::MAX);
+        let (mut from, mut to) = (0, self.events.rows());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if time(middle) < ns { from = middle + 1 } else { to = middle }
+        }
+        from
+    }
+
+    fn time_of(&self, id: Id) -> Option<u64> {
+        self.store.get(id).map(|stored| stored.frame.header.time.0)
+    }
+
+    /// The position in a replay: CLOCK_BOOTTIME in nanoseconds.
+    pub fn replay_position(&self) -> Option<u64> {
+        self.events.selected().and_then(|id| self.time_of(id))
+    }
+
+    /// The number of the selected event, from 1, and of all events. `None` if not all are loaded.
+    pub fn replay_number(&self) -> Option<(u64, u64)> {
+        let all = self.loaded_from_start() && self.source == SourceState::Ended;
+        let at = self.events.selected().filter(|_| all)?;
+        Some((self.store.events_before(at + 1), self.store.kept()))
+    }
+
+    /// Goes to a time once it is loaded (CLOCK_BOOTTIME, ns).
+    pub fn aim(&mut self, ns: u64) {
+        self.replay.iter_mut().for_each(|replay| replay.aim(Target::At(ns)));
+    }
+
+    /// The time span of the recording, as far as it is known: CLOCK_BOOTTIME in nanoseconds.
+    pub fn replay_span(&self) -> Option<(u64, u64)> {
+        let known = self.replay.as_ref().and_then(|replay| replay.recording().span);
+        known.or_else(|| Some((self.rates.start_ns()?, self.time_of(self.store.next_id().checked_sub(1)?)?)))
+    }
+
+    /// Performs an action that has another meaning in a replay. `None` if it has not.
+    pub(super) fn act_on_replay(&mut self, action: Action) -> Option<Effects> {
+        let at = self.replay_position().unwrap_or_default();
+        let top = self.events.cursor() == Some(0);
+        let loaded_from_start = self.loaded_from_start();
+        let replay = self.replay.as_mut()?;
+        match action {
+            Action::Play | Action::Pause => self.toggle_play(),
+            Action::Slower => replay.change_speed(false),
+            Action::Faster => replay.change_speed(true),
+            Action::Back10 => return Some(self.seek(at.saturating_sub(10 * SECOND))),
+            Action::Forward10 => return Some(self.seek(at.saturating_add(10 * SECOND))),
+            Action::Back60 => return Some(self.seek(at.saturating_sub(60 * SECOND))),
+            Action::Forward60 => return Some(self.seek(at.saturating_add(60 * SECOND))),
+            Action::GoTo => replay.edit(),
+            Action::Start => return Some(self.seek(0)),
+            Action::End | Action::Follow => return Some(self.seek(u64::MAX)),
+            Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack if top && !loaded_from_start => {
+                return Some(self.seek(at.saturating_sub(1)));
+            }
+            Action::EventBack => self.act_on_rows(Action::Up),
+            Action::EventForward => self.act_on_rows(Action::Down),
+            _ => return None,
+        }
+        if let (Some(at), Some(replay)) = (self.replay_position(), &mut self.replay) {
+            replay.moved(at);
+        }
+        Some(vec![Effect::Redraw])
+    }
+
+    fn toggle_play(&mut self) {
+        let at = self.replay_position().unwrap_or_default();
+        // From the end, it plays again from the start.
+        let over =
+            self.source == SourceState::Ended && self.events.cursor().is_some_and(|row| row + 1 >= self.events.rows());
+        let Some(replay) = &mut self.replay else { return };
+        replay.toggle(at, self.now);
+        if over && self.events.rows() > 1 {
+            self.say("the recording ends here; g goes to its start");
+            if let Some(replay) = &mut self.replay {
+                replay.stop();
+            }
+        }
+    }
+
+    /// Whether nothing before the kept events is in the recording.
+    fn loaded_from_start(&self) -> bool {
+        self.replay.as_ref().is_none_or(Replay::from_start) && self.store.evicted() == 0
+    }
+
+    /// Goes to a time of the recording: `u64::MAX` is its last event, 0 its first.
+    fn seek(&mut self, ns: u64) -> Effects {
+        let first = self.time_of(self.store.first_id()).unwrap_or(u64::MAX);
+        let last = self.store.next_id().checked_sub(1).and_then(|id| self.time_of(id)).unwrap_or_default();
+        let after_start = ns >= first || self.loaded_from_start();
+        let before_end = ns <= last || self.source == SourceState::Ended;
+        let Some(replay) = &mut self.replay else { return Vec::new() };
+        replay.moved(ns.clamp(first.min(last), last));
+        replay.aim(match ns {
+            0 => Target::First,
+            u64::MAX => Target::Last,
+            ns => Target::At(ns),
+        });
+        if after_start && before_end {
+            return vec![Effect::Redraw];
+        }
+        if !replay.recording().seekable {
+            if !after_start {
+                replay.arrived();
+                self.say("what was before is not in memory any more, and a pipe cannot be read again");
+            }
+            return vec![Effect::Redraw];
+        }
+        replay.awaiting = true;
+        self.source = SourceState::Live;
+        vec![Effect::Seek(ns), Effect::Redraw]
+    }
+
+    /// Moves the position on while the replay plays; whether it moved.
+    pub(super) fn play(&mut self) -> bool {
+        let last = self.store.next_id().checked_sub(1).and_then(|id| self.time_of(id)).unwrap_or_default();
+        let now = self.now;
+        let Some(replay) = self.replay.as_mut().filter(|replay| replay.target().is_none()) else { return false };
+        let Some(at) = replay.play(now, last) else { return false };
+        let (row, rows) = (self.row_at(at.saturating_add(1)), self.events.rows());
+        if let Some(id) = row.checked_sub(1).and_then(|row| self.events.row(row)) {
+            self.select(id);
+        }
+        if at >= last && row == rows && self.source == SourceState::Ended {
+            self.replay.iter_mut().for_each(Replay::stop);
+            self.say("the recording ends here");
+        }
+        true
+    }
+
+    /// Whether a time is being typed.
+    pub(super) fn types_time(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.line().is_some())
+    }
+
+    pub(super) fn typed_time(&mut self, press: Press) -> Effects {
+        let typed = self.replay.as_mut().and_then(|replay| replay.key(press));
+        match (typed, self.replay_span()) {
+            (Some(Ok(moment)), Some((start, _))) => {
+                let offset = i128::from(self.world().clock_offset());
+                let unix = moment.unix_ns(i128::from(start) + offset, self.settings.zone_s);
+                let ns = u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1);
+                return self.seek(ns);
+            }
+            (Some(Err(error)), _) => self.say(error),
+            _ => {}
+        }
+        vec![Effect::Redraw]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, keys, work};
+    use crate::app::{Input, Tick};
+    use crate::source::synthetic::Maker;
+
+    /// A recording of 10,000 opens, 10 ms apart, from which batches are taken.
+    fn opened(memory: u64) -> (App, Maker) {
+        let mut app = app(80, 24, memory);
+        let maker = Maker { step_ns: 10_000_000, ..Maker::default() };
+        let span = Some((maker.ns + maker.step_ns, maker.ns + 10_000 * maker.step_ns));
+        let recording =
+            Recording { name: "x.ttr".into(), span, events: 10_000, seekable: true, ..Recording::default() };
+        app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+        (app, maker)
+    }
+
+    fn load(app: &mut App, maker: &mut Maker, opens: u32) {
+        for number in 0..opens {
+            maker.open(
+                100 + number % 7,
+                if number % 100 == 50 { "rare" } else { "cat" },
+                &format!("/file-{number}"),
+                3,
+            );
+        }
+        app.update(Input::Batch(maker.batch()));
+        work(app);
+    }
+
+    fn tick(app: &mut App, ms: u64) {
+        app.update(Input::Tick(Tick { now: Duration::from_millis(ms), usage: None }));
+    }
+
+    fn row(app: &App) -> usize {
+        app.events().cursor().expect("a row")
+    }
+
+    #[test]
+    fn it_opens_paused_at_the_first_event() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 1000);
+        assert_eq!((row(&app), app.plays(), app.events().follows()), (0, false, false));
+        load(&mut app, &mut maker, 1000);
+        assert_eq!(row(&app), 0);
+        assert_eq!(app.replay().map(|replay| replay.bins().iter().map(|bin| bin.events).sum()), Some(2000));
+    }
+
+    #[test]
+    fn playing_follows_the_time_and_stops_at_the_end() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 1000);
+        keys(&mut app, " ");
+        tick(&mut app, 2_000);
+        let start = row(&app);
+        tick(&mut app, 3_000);
+        assert_eq!(row(&app) - start, 100, "a second of events 10 ms apart");
+        keys(&mut app, ">>");
+        tick(&mut app, 4_000);
+        assert_eq!(row(&app) - start, 500, "four times as fast");
+        keys(&mut app, " ");
+        tick(&mut app, 5_000);
+        assert_eq!(row(&app) - start, 500);
+        app.update(Input::SourceEnded);
+        keys(&mut app, " ");
+        tick(&mut app, 60_000);
+        assert_eq!((row(&app), app.plays()), (999, false));
+        assert_eq!(app.replay_number(), Some((1000, 1000)));
+    }
+
+    #[test]
+    fn it_goes_to_times_that_are_loaded_at_once() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 9_000);
+        keys(&mut app, "]");
+        assert_eq!(row(&app), 1000);
+        keys(&mut app, "}.");
+        assert_eq!(row(&app), 7001);
+        keys(&mut app, "[,");
+        assert_eq!(row(&app), 6000);
+        keys(&mut app, "T0:15\n");
+        assert_eq!(row(&app), 1500);
+        keys(&mut app, "g");
+        assert_eq!(row(&app), 0);
+        keys(&mut app, "Tx\n");
+        assert!(app.message().is_some_and(|message| message.contains("not a time")), "{:?}", app.message());
+        // Not loaded yet: it is loaded, and no other part is asked for when the end is in reach.
+        load(&mut app, &mut maker, 1_000);
+        app.update(Input::SourceEnded);
+        keys(&mut app, "G");
+        assert_eq!(row(&app), 9_999);
+    }
+
+    #[test]
+    fn it_asks_for_parts_that_are_not_loaded() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 500);
+        let key = |app: &mut App, letter| {
+            let code = crossterm::event::KeyCode::Char(letter);
+            app.update(Input::Key(crossterm::event::KeyEvent::new(code, crossterm::event::KeyModifiers::NONE)))
+        };
+        let from = app.replay_position().expect("a position");
+        let wanted = from + 60 * SECOND;
+        assert!(key(&mut app, '}').contains(&Effect::Seek(wanted)));
+        // What still comes from the old place is no answer.
+        load(&mut app, &mut maker, 100);
+        assert!(app.replay().is_some_and(|replay| replay.target().is_some()));
+        app.update(Input::Restore(Some(Pipeline::default().state())));
+        maker.ns = from + 55 * SECOND;
+        load(&mut app, &mut maker, 1000);
+        assert!(app.replay_position().is_some_and(|at| (wanted..wanted + 20_000_000).contains(&at)));
+        // Before what is loaded.
+        assert!(key(&mut app, '{').iter().any(|effect| matches!(effect, Effect::Seek(_))));
+    }
+
+    #[test]
+    fn a_filter_without_a_match_looks_further() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 40);
+        keys(&mut app, "fcomm=rare\n");
+        assert_eq!(app.events().rows(), 0);
+        assert!(app.wants_frames());
+        load(&mut app, &mut maker, 100);
+        assert_eq!((row(&app), app.events().rows()), (0, 1));
+    }
+
+    #[test]
+    fn no_more_is_loaded_than_memory_holds() {
+        let (mut app, mut maker) = opened(8 << 20);
+        let mut loaded = 0;
+        while app.wants_frames() && loaded < 1_000_000 {
+            load(&mut app, &mut maker, 1000);
+            loaded += 1000;
+        }
+        assert!((5_000..500_000).contains(&loaded), "{loaded}");
+        assert_eq!((app.store().evicted(), row(&app)), (0, 0));
+        // Near the end of what is loaded, more is wanted.
+        for _ in 0..loaded / 18 {
+            app.update(Input::Key(crossterm::event::KeyCode::PageDown.into()));
+        }
+        assert!(app.wants_frames());
+    }
+
+    #[test]
+    fn speeds_are_read_and_written() {
+        for (text, speed) in [("1x", Speed(1, 1)), ("16", Speed(16, 1)), ("1/4x", Speed(1, 4))] {
+            assert_eq!(text.parse(), Ok(speed));
+        }
+        for wrong in ["", "x", "0", "-1", "1/0", "fast", "1e9"] {
+            assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
+        }
+        assert_eq!((Speed(16, 1).to_string(), Speed(1, 4).to_string()), ("16x".into(), "1/4x".into()));
+    }
+}

@@ -1,0 +1,115 @@
+//! The lines of a replay: position and time in the header, the density strip in the status line.
+
+use super::theme::Theme;
+use super::{Piece, ends};
+use crate::app::App;
+use crate::app::replay::{Bin, Replay};
+use crate::text::{self, grouped, time};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+
+/// Columns of the strip from which the number of events is beside it.
+const WIDE: u16 = 60;
+
+/// Draws the header. The position and the losses of the whole recording have precedence.
+pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Replay, theme: Theme) {
+    let recording = replay.recording();
+    let lost = app.account().sum().lost.sum().max(recording.lost);
+    let style = if lost > 0 { theme.alarm() } else { theme.title() };
+    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if area.width >= 80 { " recorded" } else { "" }), style);
+    let complete = match (recording.complete, area.width >= 130) {
+        (Some(false), _) => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
+        (Some(true), true) => Piece::plain("COMPLETE".to_owned()),
+        _ => Piece::default(),
+    };
+    let right = super::by_importance([lost, complete], [1, 0], area.width);
+    let sign = if replay.target().is_some() {
+        "..."
+    } else if replay.plays() {
+        "> "
+    } else {
+        "||"
+    };
+    let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
+    let host = match area.width >= 130 {
+        true => text::escape_in(format!("host {}", app.world().host().name).as_bytes(), theme.charset, 40),
+        false => String::new(),
+    };
+    let left = [
+        Piece::new(" REPLAY".to_owned(), theme.alarm()),
+        Piece::new(format!("{sign} {}", replay.speed()), theme.title()),
+        Piece::plain(place(app)),
+        Piece::plain(format!(" {name}")),
+        Piece::plain(host),
+    ];
+    ends(frame, area, &left, &right, theme);
+}
+
+/// The time of the selected event: by the clock, and since the start.
+fn place(app: &App) -> String {
+    let (Some(at), Some((start, end))) = (app.replay_position(), app.replay_span()) else {
+        return "no events".to_owned();
+    };
+    let mut clock = Vec::new();
+    let unix = i128::from(at) + i128::from(app.world().clock_offset());
+    time::clock_millis(unix, app.zone_s(), &mut clock);
+    let since = |ns: u64| minutes(ns.saturating_sub(start));
+    format!("{}  {} of {}", String::from_utf8_lossy(&clock), since(at), since(end))
+}
+
+/// `3:12` or `1:03:12`.
+fn minutes(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    match s {
+        0..3600 => format!("{}:{:02}", s / 60, s % 60),
+        _ => format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+/// The density strip with the position, and the number of the event.
+pub(super) fn strip(app: &App, replay: &Replay, width: u16) -> String {
+    let number = if width >= WIDE { number(app, replay) } else { String::new() };
+    let columns = usize::from(width).saturating_sub(number.len() + 6);
+    let bins = replay.bins();
+    let Some((start, end)) = app.replay_span().filter(|_| columns > 3) else { return format!(" {number}") };
+    let at = app.replay_position().unwrap_or(start).clamp(start, end.max(start));
+    let position = u128::from(at - start) * columns as u128 / (u128::from(end.saturating_sub(start)) + 1);
+    let shares: Vec<Bin> = (0..columns).map(|column| share(bins, column, columns)).collect();
+    let most = shares.iter().map(|bin| bin.events).max().unwrap_or_default();
+    let column = |(column, bin): (usize, &Bin)| match column.cmp(&(position as usize)) {
+        std::cmp::Ordering::Equal => '>',
+        _ if bin.lost > 0 => '!',
+        past => bar(bin.events, most).unwrap_or(if past.is_lt() { '=' } else { '-' }),
+    };
+    format!(" [{}]  {number}", shares.iter().enumerate().map(column).collect::<String>())
+}
+
+/// The bins that a column of the strip covers.
+fn share(bins: &[Bin], column: usize, columns: usize) -> Bin {
+    let from = column * bins.len() / columns;
+    let to = ((column + 1) * bins.len() / columns).max(from + 1).min(bins.len());
+    let bins = bins.get(from..to).unwrap_or_default();
+    Bin {
+        events: bins.iter().fold(0, |sum, bin| sum.saturating_add(bin.events)),
+        lost: bins.iter().fold(0, |sum, bin| sum.saturating_add(bin.lost)),
+    }
+}
+
+/// One of three heights; `None` for none and for very few.
+fn bar(events: u64, most: u64) -> Option<char> {
+    match events.saturating_mul(8).checked_div(most) {
+        None => None,
+        _ if events == 0 => None,
+        Some(0 | 1) => Some('.'),
+        Some(2..5) => Some(':'),
+        Some(_) => Some('|'),
+    }
+}
+
+/// The number of the selected event among all, if the whole recording is loaded; otherwise how many there are.
+fn number(app: &App, replay: &Replay) -> String {
+    match app.replay_number() {
+        Some((number, all)) => format!("ev {} of {}", grouped(number), grouped(all)),
+        None => format!("{} events", grouped(replay.recording().events)),
+    }
+}
