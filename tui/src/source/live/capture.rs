@@ -1,4 +1,5 @@
-//! The maps of the capture filter. During an update, no event is missed that matches both the old and the new filter.
+//! The maps of the capture filter. During an update, no event is missed that matches both the old and the new filter,
+//! except those that the kernel skips and counts ([`Live::skips`](super::Live::skips)).
 //!
 //! **Trees.** A process passes if it is a key of `CAPTURE_TREE`. A key is a process id with the start time, so a
 //! process that reuses an id is not in the tree. The id of a root is looked up once, when the filter is set; a root

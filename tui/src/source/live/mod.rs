@@ -191,7 +191,8 @@ impl Live {
     }
 
     /// Replaces the capture filter without loading or attaching programs. Concurrent events meet the old or the new
-    /// filter; events that match both are not missed. `cgroups` contains all cgroups if the filter needs them.
+    /// filter; events that match both are not missed, unless the kernel skips them ([`Live::skips`]). `cgroups` contains
+    /// all cgroups if the filter needs them.
     pub fn set_capture(&mut self, filter: &CaptureFilter, cgroups: &[Cgroup]) -> Result<(), CaptureError> {
         self.capture.begin(filter)?;
         for cgroup in cgroups {
@@ -254,8 +255,11 @@ impl Live {
         Ok(cpus)
     }
 
-    /// The number of times that the kernel skipped a program, because it was already running on that CPU (preempted) or
-    /// because there was no room. The probes cannot count these events. Also valid after [`Live::detach`].
+    /// The number of times that the kernel skipped a program, because it was already running on that CPU (preempted),
+    /// because there was no room, or because a task on that CPU was preempted in a map operation of bpf(2). During such an
+    /// operation the kernel runs no program of a function or a classic tracepoint
+    /// ([`bpf_disable_instrumentation`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/bpf.h)). The probes
+    /// cannot count these events. Also valid after [`Live::detach`].
     pub fn skips(&self) -> Vec<(&'static str, u64)> {
         let of = |program: &Program| {
             let links = self.links.iter().filter(|link| link.program == program.name);
