@@ -21,6 +21,11 @@ pub mod flag {
     /// The record has the arguments of an io_uring request, before the event: a [`crate::record::open::OpenRecord`]
     /// without a result. [`BOOKKEEPING`] is set too.
     pub const REQUEST: u16 = 4;
+    /// The event was taken out of a trace, in user space: it is whole, and its number says nothing.
+    pub const EXCERPT: u16 = 8;
+    /// What is known of the process follows the record, as a frame; the last 4 bytes of the payload are the length of the
+    /// record.
+    pub const TOLD: u16 = 16;
 }
 
 /// The header of every frame. The identity is captured in the kernel at the event, so nothing has to be looked up

@@ -9,6 +9,7 @@
 //! room; events sent = events arrived, number by number; events arrived = delivered + filtered + not decodable.
 
 use crate::enrich::process::Pairing;
+use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::Counters;
 use crate::limits;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Counted {
     pub unseen: u64,
     /// Delivered without the arguments of the request, which was not seen.
     pub hollow: u64,
+    /// Lost, as the `lost` rows of an excerpt say.
+    pub lost_rows: LostBy,
 }
 
 /// Records that arrived for one (slot, CPU), counted as they are read from the ring.
@@ -208,6 +211,18 @@ impl ByKind {
         self.0.get_mut(kind.place()?)
     }
 
+    /// Counts a `lost` row of an excerpt.
+    pub fn lost_row(&mut self, row: &LostRecord) {
+        let Some(counted) = Kind::try_from(row.of).ok().and_then(|kind| self.of(kind)) else { return };
+        let rows = &mut counted.lost_rows;
+        let sum = match row.cause {
+            cause if cause == Cause::Probe as u16 => &mut rows.probe,
+            cause if cause == Cause::Read as u16 => &mut rows.read,
+            _ => &mut rows.ring,
+        };
+        *sum = sum.saturating_add(row.count);
+    }
+
     /// The counts of a kind.
     pub fn get(&self, kind: Kind) -> Counted {
         kind.place().and_then(|i| self.0.get(i)).copied().unwrap_or_default()
@@ -302,6 +317,18 @@ impl Account {
         let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
         self.discrepancies.extend(other.discrepancies.iter().take(room));
         self
+    }
+
+    /// Makes the account that of an excerpt: of its events and its `lost` rows, whatever the probes counted.
+    pub fn of_excerpt(&mut self, counted: &ByKind) {
+        self.pairing = Pairing::default();
+        for kind in Kind::PROBED {
+            let (lost, unread) = (counted.get(kind).lost_rows, counted.get(kind).unread);
+            if let Some(account) = self.kind_mut(kind) {
+                account.lost = LostBy { read: add(lost.read, unread), ..lost };
+                account.seen = add(add(account.delivered, account.filtered), account.lost.sum());
+            }
+        }
     }
 
     /// Counts the events in parts of a recording that cannot be read, given the arrivals per stream. Then the sums cannot be

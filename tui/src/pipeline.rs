@@ -5,6 +5,7 @@
 
 mod assemble;
 mod command;
+pub mod excerpt;
 mod gaps;
 mod order;
 mod requests;
@@ -17,8 +18,9 @@ use crate::budget::Budget;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
-use crate::event::{Event, EventContext};
-use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Trace};
+use crate::event::{Body, Event, EventContext};
+use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Restart, StatePart, Trace};
+use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use assemble::Assembler;
@@ -60,6 +62,10 @@ pub struct Pipeline {
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
     command: Option<CommandTree>,
+    /// The trace is a part of another one.
+    excerpt: Option<Excerpt>,
+    /// The parts so far of a state that replaces this one, and how many there are.
+    restart: (Batch, u32),
     /// Whether all events were delivered, so that the account can be proved.
     finished: bool,
     budget: Budget,
@@ -117,7 +123,9 @@ impl Pipeline {
             opens.hollow = self.requests.hollow();
         }
         let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
-        if self.gaps.holes() > 0 {
+        if self.excerpt.is_some() {
+            account.of_excerpt(&counted);
+        } else if self.gaps.holes() > 0 {
             account.read_holes(&self.arrived());
         } else if self.finished {
             account.prove(counters, &counted, &self.arrived(), self.unframed);
@@ -181,6 +189,10 @@ impl Pipeline {
                 self.host(&frame, &mut made);
                 continue;
             }
+            if frame.header.has(flag::EXCERPT) {
+                index.add(frame.header.time, offset);
+                continue;
+            }
             if let Some(gap) = self.gaps.check(&frame.header) {
                 push_lost(&gap, &mut made);
             }
@@ -190,10 +202,42 @@ impl Pipeline {
         }
         self.order.end(index, batch);
         self.order.add_made(made);
+        if let (state, 0) = &mut self.restart
+            && !state.is_empty()
+        {
+            let state = std::mem::take(state);
+            self.start_again(&state);
+        }
+    }
+
+    /// Goes on from a state, as a new pipeline would. The filters stay.
+    fn start_again(&mut self, state: &Batch) {
+        let roots = self.world.processes.roots();
+        *self = Pipeline { budget: self.budget, ..Pipeline::default() };
+        self.set_budget(self.budget);
+        self.restore(state);
+        self.follow(&roots);
+    }
+
+    /// Takes a part of a state that replaces this one.
+    fn take_part(&mut self, part: Restart) {
+        let (state, left) = &mut self.restart;
+        if part.part == 0 {
+            (*state, *left) = (Batch::default(), part.parts);
+        }
+        if *left == 0 || part.parts - *left != part.part || state.len() + part.frames.len() > limits::STATE_MAX {
+            (*state, *left) = (Batch::default(), 0);
+            return;
+        }
+        *left -= 1;
+        HostFrame::StatePart(StatePart { frames: part.frames }).push(BootNanos(0), state);
     }
 
     fn host(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
         let Some(host) = HostFrame::decode(frame) else { return };
+        if let HostFrame::Restart(part) = host {
+            return self.take_part(part);
+        }
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
@@ -217,6 +261,7 @@ impl Pipeline {
                 self.order.drained(drained.at);
             }
             HostFrame::Hole(_) => self.gaps.hole(),
+            HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }
@@ -356,11 +401,17 @@ fn release_one(
     command: Option<&mut CommandTree>,
     to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
 ) {
+    let mut whole = Batch::default();
+    let without = take_told(frame, world, &mut whole).and_then(|()| whole.frame_at(0));
+    let frame = without.as_ref().unwrap_or(frame);
     let event = match Event::decode(frame) {
         Ok(event) => event,
         Err(_) => return unread(frame, world, counted, to),
     };
     let kind = event.kind();
+    if let (true, Body::Lost(lost)) = (frame.header.has(flag::EXCERPT), &event.body) {
+        counted.lost_row(&lost.record);
+    }
     let process = world.apply(&event);
     let whose = command.map_or(Owner::Commands, |tree| tree.whose(&event, process.as_deref()));
     if let Some(counted) = counted.of(kind).filter(|_| whose == Owner::Own) {
@@ -389,6 +440,20 @@ fn release_one(
             Disposition::Filtered => counted.filtered += 1,
         }
     }
+}
+
+/// Takes what an event of an excerpt tells, and puts its frame without that into `out`. `None` if it tells nothing.
+fn take_told(frame: &FrameRef<'_>, world: &mut World, out: &mut Batch) -> Option<()> {
+    if !frame.header.has(flag::TOLD) {
+        return None;
+    }
+    let (rest, length) = frame.payload.split_last_chunk()?;
+    let (record, told) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    if let Some(StateFrame::Told(told)) = FrameRef::first(told).and_then(|(told, _)| StateFrame::decode(&told)) {
+        world.tell(&told);
+    }
+    out.push(FrameHeader { flags: frame.header.flags & !flag::TOLD, ..frame.header }, record);
+    Some(())
 }
 
 /// Counts a frame that cannot be decoded and adds a `lost` row in its place. A record that is only for the process

@@ -71,6 +71,19 @@ The recording belongs to the user who invoked sudo. Reading it needs no
 privileges."
 );
 
+/// After `tracetui cut --help`.
+pub(super) const CUT: &str = concat!(
+    filters!(),
+    "
+
+OUT has the events that pass, lost rows, and what is known of the processes of
+these events. Nothing of other processes is in it, but their ids as parents.
+
+Examples:
+  tracetui cut build.ttr -o ld.ttr --comm ld --from 14:02:11 --to 14:02:20
+  tracetui cut build.ttr -o failures.ttr --failed"
+);
+
 /// After `tracetui replay --help`.
 pub(super) const REPLAY: &str = concat!(
     filters!(),

@@ -58,6 +58,8 @@ pub enum Command {
     Record(Record),
     /// Show a recording in the dashboard
     Replay(Replay),
+    /// Write a part of a recording into a smaller one
+    Cut(Cut),
     /// Show what a recording contains
     Info(Info),
     /// Report how each probe attaches, or why it cannot and how to fix it
@@ -178,6 +180,30 @@ pub struct Replay {
 
 fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text).ok_or_else(|| "write a time such as 30s, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
+}
+
+/// `tracetui cut`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::CUT)]
+pub struct Cut {
+    /// The recordings, of one machine; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The new recording; - is stdout
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// First time: since the first event (30s, 3:12) or of the clock (14:02:11)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Moment>,
+    /// Last time, like --from
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Moment>,
+    /// Filter options.
+    #[command(flatten)]
+    pub filters: FilterArgs,
 }
 
 /// `tracetui info`.

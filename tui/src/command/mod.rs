@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod completions;
+pub mod cut;
 pub mod dashboard;
 pub mod doctor;
 pub mod keys;

@@ -51,6 +51,8 @@ pub enum Step {
 pub struct Recording {
     input: Input,
     pipeline: Pipeline,
+    /// After the first frames.
+    start: Pipeline,
     trace: Trace,
     /// The filter with which it was recorded, and the one of this reading.
     recorded: Compiled,
@@ -157,6 +159,7 @@ impl Recording {
         Ok(Recording {
             input,
             pipeline,
+            start,
             trace,
             recorded,
             wanted,
@@ -174,6 +177,24 @@ impl Recording {
     /// The pipeline: host, account, processes.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// A pipeline that was fed the first frames: the host, and what was known before the first event.
+    pub fn start(&self) -> &Pipeline {
+        &self.start
+    }
+
+    /// The kinds that are passed on.
+    pub fn kinds(&self) -> KindSet {
+        self.wanted.kinds & self.recorded.kinds
+    }
+
+    /// The filter with which it was recorded and the one of this reading, as one.
+    pub fn filter_text(&self) -> String {
+        match (self.trace.filter.as_str(), self.wanted.whole.text()) {
+            ("", text) | (text, "") => text.to_owned(),
+            (recorded, own) => format!("({recorded}) ({own})"),
+        }
     }
 
     /// The options with which it was recorded.

@@ -31,14 +31,37 @@ pub(super) enum Existing {
 /// # Errors
 /// If the file exists or cannot be created, or stdout is to be replaced.
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
-    let header = FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns());
     let name = super::say::name(path);
-    let file = match (cli::is_stream(path), existing) {
+    let file = open_output(path, existing)?;
+    Recorder::start(file, name.clone(), &header()?, keys_of).with_context(|| format!("cannot write {name}"))
+}
+
+/// The header of a new recording.
+///
+/// # Errors
+/// If there are no random bytes.
+pub(super) fn header() -> Result<FileHeader> {
+    Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
+}
+
+/// Opens a new file as the user who invoked sudo, or stdout (`-`).
+///
+/// # Errors
+/// If the file exists or cannot be created, or stdout is to be replaced.
+pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
+    match (cli::is_stream(path), existing) {
         (true, Existing::Replace) => bail!("--force: stdout is not a file"),
-        (true, Existing::Refuse) => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        (false, _) => create(path, existing)?,
-    };
-    Recorder::start(file, name.clone(), &header, keys_of).with_context(|| format!("cannot write {name}"))
+        (true, Existing::Refuse) => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        (false, _) => create(path, existing),
+    }
+}
+
+/// Removes a file that was created and could not be written whole.
+pub(super) fn remove(path: &Path) {
+    if !cli::is_stream(path) {
+        // If that fails, the file stays; the error that led here is what is said.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// The name of a recording that was given none: `HOST-YYYYmmddTHHMMSSZ.ttr`.

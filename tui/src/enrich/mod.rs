@@ -8,6 +8,7 @@ use crate::event::process::Process;
 use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
 use crate::frame::host::{Counters, Host, HostFrame, Probe};
+use crate::frame::state::Told;
 use crate::limits;
 use process::ProcessTable;
 use rustc_hash::FxHashMap;
@@ -84,6 +85,8 @@ impl World {
             | HostFrame::Hole(_)
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
+            | HostFrame::Excerpt(_)
+            | HostFrame::Restart(_)
             | HostFrame::Layout(_) => {}
         }
     }
@@ -102,6 +105,14 @@ impl World {
         self.processes.apply(event)
     }
 
+    /// Takes what an event of an excerpt tells.
+    pub(crate) fn tell(&mut self, told: &Told) {
+        self.clock_offset = told.clock_offset;
+        if let Some(process) = &told.process {
+            self.processes.tell(process);
+        }
+    }
+
     /// Sets the process of the COMMAND.
     pub fn set_command(&mut self, command: Tgid) {
         self.processes.set_command(command);
@@ -115,11 +126,6 @@ impl World {
     /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME, in nanoseconds.
     pub fn clock_offset(&self) -> i64 {
         self.clock_offset
-    }
-
-    /// A group's name.
-    pub fn group(&self, gid: Gid) -> Option<&str> {
-        self.groups.get(&gid).map(String::as_str)
     }
 
     /// The user with a name; the lowest id if there are several.
@@ -164,6 +170,14 @@ impl Tables for World {
 
     fn user(&self, uid: Uid) -> Option<&str> {
         self.users.get(&uid).map(String::as_str)
+    }
+
+    fn group(&self, gid: Gid) -> Option<&str> {
+        self.groups.get(&gid).map(String::as_str)
+    }
+
+    fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]> {
+        self.cgroups.get(&id).map(|path| &**path)
     }
 
     fn own_pid_ns(&self) -> NsInum {

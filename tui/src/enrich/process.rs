@@ -3,7 +3,7 @@
 //! Entries are immutable: an exec makes a new one, so the process of an earlier event does not change. Only a fork, a
 //! successful exec and an exit change the table. A thread never changes the entry of its leader.
 
-mod state;
+pub(crate) mod state;
 
 use crate::budget::Budget;
 use crate::event::process::{Image, Origin, Process, ProcessKey};
@@ -188,6 +188,11 @@ impl ProcessTable {
         for id in ids {
             self.roots.entry(*id).or_insert_with(|| self.current.get(id).copied());
         }
+    }
+
+    /// The ids that are followed.
+    pub fn roots(&self) -> Vec<Tgid> {
+        self.roots.keys().copied().collect()
     }
 
     /// Sets the process that an id in `tree=ID` denotes, whichever process has the id now. Call it before

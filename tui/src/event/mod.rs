@@ -19,7 +19,7 @@ use describe::{Field, Why};
 use process::Process;
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, VERSION};
-use tracetui_shared::id::{CgroupId, NsInum, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
 use tracetui_shared::record::mark;
 use zerocopy::FromBytes;
@@ -203,6 +203,12 @@ pub trait Tables: std::fmt::Debug {
 
     /// A user's name.
     fn user(&self, uid: Uid) -> Option<&str>;
+
+    /// A group's name.
+    fn group(&self, gid: Gid) -> Option<&str>;
+
+    /// The path of a cgroup in the v2 hierarchy.
+    fn cgroup_of_id(&self, id: CgroupId) -> Option<&[u8]>;
 
     /// The pid namespace that tracetui is in.
     fn own_pid_ns(&self) -> NsInum;

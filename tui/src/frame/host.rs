@@ -135,6 +135,24 @@ wire_struct! {
         bytes: u64,
     }
 
+    /// The trace is a part of another one. Its events have [`flag::EXCERPT`](tracetui_shared::header::flag::EXCERPT), and their
+    /// numbers are not checked.
+    Excerpt {
+        /// The filter by which its events were chosen; empty for none.
+        filter: String,
+    }
+
+    /// A part of a state of a pipeline, which replaces everything before. The parts come one after another, in a batch of their
+    /// own, when all events before were delivered.
+    Restart {
+        /// The number of this part, from 0.
+        part: u32,
+        /// How many parts there are.
+        parts: u32,
+        /// Frames in the format of a [`super::Batch`].
+        frames: Vec<u8>,
+    }
+
     /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
         /// The number of records.
@@ -327,6 +345,10 @@ frames! {
         Layout = 76;
         /// Frames that cannot be read.
         Hole = 77;
+        /// A part of another trace.
+        Excerpt = 78;
+        /// A state that replaces everything before.
+        Restart = 79;
     }
 }
 

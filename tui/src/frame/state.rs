@@ -145,6 +145,26 @@ wire_struct! {
         holes: u64,
     }
 
+    /// What an event of an excerpt tells beside its record.
+    Told {
+        /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event, in nanoseconds.
+        clock_offset: i64,
+        /// Its process before the event, if it is not as it was at the event before.
+        process: Option<ProcessState>,
+    }
+
+    /// The `lost` rows of a kind in an excerpt.
+    LostRows {
+        /// The kind.
+        kind: u16,
+        /// The events that they count, by cause: ring, probe, read.
+        ring: u64,
+        /// See `ring`.
+        probe: u64,
+        /// See `ring`.
+        read: u64,
+    }
+
     /// The counts of the events of a kind.
     KindState {
         /// The [`tracetui_shared::kind::Kind`], as a number.
@@ -230,5 +250,9 @@ frames! {
         PendingFrame = 102;
         /// The other state of the pipeline. It is the last of these frames.
         Progress = 103;
+        /// What an event of an excerpt tells.
+        Told = 104;
+        /// The `lost` rows of a kind in an excerpt.
+        LostRows = 105;
     }
 }

@@ -3,9 +3,9 @@
 
 use super::Pipeline;
 use super::command::CommandTree;
-use crate::account::Counted;
+use crate::account::{Counted, LostBy};
 use crate::frame::host::{FIRST_KIND, HostFrame, StatePart};
-use crate::frame::state::{KindState, PendingFrame, Progress, StateFrame};
+use crate::frame::state::{KindState, LostRows, PendingFrame, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -64,13 +64,21 @@ impl Pipeline {
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
         }
+        if let Some(excerpt) = &self.excerpt {
+            HostFrame::Excerpt(excerpt.clone()).push(latest, out);
+        }
         self.world.write_state(out);
         self.gaps.write_state(&self.arrived(), out);
         for kind in Kind::PROBED {
-            let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, .. } = self.counted.get(kind);
+            let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, lost_rows, .. } =
+                self.counted.get(kind);
             let kind = kind as u16;
             let state = KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut };
             StateFrame::KindState(state).push(latest, out);
+            if self.excerpt.is_some() {
+                let LostBy { ring, probe, read } = lost_rows;
+                StateFrame::LostRows(LostRows { kind, ring, probe, read }).push(latest, out);
+            }
         }
         let mut pending = |stage, number, frame: &FrameRef<'_>| {
             let pending = PendingFrame { stage, number, frame: frame.bytes.to_vec() };
@@ -119,6 +127,11 @@ impl Pipeline {
                 if let Some(counted) = counted {
                     *counted =
                         Counted { delivered, filtered, own, unread, kept, kept_unread, cut, ..Counted::default() };
+                }
+            }
+            Some(StateFrame::LostRows(LostRows { kind, ring, probe, read })) => {
+                if let Some(counted) = Kind::try_from(kind).ok().and_then(|kind| self.counted.of(kind)) {
+                    counted.lost_rows = LostBy { ring, probe, read };
                 }
             }
             Some(StateFrame::PendingFrame(pending)) => {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs tracetui. `None`, with a message, if it must not trace.
-fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
+pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     if !may_trace() {
         return None;
     }
@@ -26,11 +26,11 @@ fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     Some(done)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn read(args: &[&str]) -> Output {
+pub(crate) fn read(args: &[&str]) -> Output {
     tracetui().args(args).stdin(Stdio::null()).output().expect("tracetui runs")
 }
 

@@ -48,23 +48,11 @@ impl ProcessTable {
     fn state_of(&self, entry: &Entry) -> ProcessState {
         let Entry { process, end, others, last } = entry;
         ProcessState {
-            key: process.key.into(),
             current: self.current.get(&process.key.tgid) == Some(&process.key),
-            parent: process.parent.map(Key::from),
-            maker: process.maker.map(Key::from),
-            comm: process.comm.to_vec(),
-            exe: process.image.exe.to_vec(),
-            argv: process.image.argv.to_vec(),
-            cwd: process.image.cwd.to_vec(),
-            uid: process.uid,
-            gid: process.gid,
-            cgroup: process.cgroup.to_vec(),
-            origin: process.origin as u8,
-            execs: process.execs,
-            of_command: process.of_command,
             end: end.map(|end| EndState { time: end.time, status: end.status }),
             others: *others,
             latest: *last,
+            ..state_of(process)
         }
     }
 
@@ -90,33 +78,75 @@ impl ProcessTable {
         }
     }
 
+    /// Takes what an event of an excerpt tells of its process.
+    pub(in crate::enrich) fn tell(&mut self, state: &ProcessState) {
+        let process = Arc::new(process_of(state));
+        let key = process.key;
+        match self.entries.get(&key).cloned() {
+            Some(entry) => self.put(Entry { process, ..entry }),
+            None => {
+                self.current.insert(key.tgid, key);
+                self.put(Entry { process, end: None, others: 0, last: state.latest });
+            }
+        }
+        self.make_room();
+    }
+
     fn restore_entry(&mut self, state: &ProcessState) {
-        let key = ProcessKey::from(&state.key);
-        let process = Process {
-            key,
-            parent: state.parent.as_ref().map(ProcessKey::from),
-            maker: state.maker.as_ref().map(ProcessKey::from),
-            comm: state.comm.as_slice().into(),
-            image: Arc::new(Image {
-                exe: state.exe.as_slice().into(),
-                argv: kept(&state.argv).into(),
-                cwd: state.cwd.as_slice().into(),
-            }),
-            uid: state.uid,
-            gid: state.gid,
-            cgroup: state.cgroup.as_slice().into(),
-            origin: [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen]
-                .into_iter()
-                .find(|origin| *origin as u8 == state.origin)
-                .unwrap_or(Origin::Older),
-            execs: state.execs,
-            of_command: state.of_command,
-        };
+        let process = process_of(state);
+        let key = process.key;
         let end = state.end.as_ref().map(|end| End { time: end.time, status: end.status });
         if state.current {
             self.current.insert(key.tgid, key);
         }
         self.put(Entry { process: Arc::new(process), end, others: state.others, last: state.latest });
         self.make_room();
+    }
+}
+
+/// The state of a process that lives, without the counts of its events.
+pub(crate) fn state_of(process: &Process) -> ProcessState {
+    ProcessState {
+        key: process.key.into(),
+        current: true,
+        parent: process.parent.map(Key::from),
+        maker: process.maker.map(Key::from),
+        comm: process.comm.to_vec(),
+        exe: process.image.exe.to_vec(),
+        argv: process.image.argv.to_vec(),
+        cwd: process.image.cwd.to_vec(),
+        uid: process.uid,
+        gid: process.gid,
+        cgroup: process.cgroup.to_vec(),
+        origin: process.origin as u8,
+        execs: process.execs,
+        of_command: process.of_command,
+        end: None,
+        others: 0,
+        latest: BootNanos(0),
+    }
+}
+
+fn process_of(state: &ProcessState) -> Process {
+    let key = ProcessKey::from(&state.key);
+    Process {
+        key,
+        parent: state.parent.as_ref().map(ProcessKey::from),
+        maker: state.maker.as_ref().map(ProcessKey::from),
+        comm: state.comm.as_slice().into(),
+        image: Arc::new(Image {
+            exe: state.exe.as_slice().into(),
+            argv: kept(&state.argv).into(),
+            cwd: state.cwd.as_slice().into(),
+        }),
+        uid: state.uid,
+        gid: state.gid,
+        cgroup: state.cgroup.as_slice().into(),
+        origin: [Origin::Seed, Origin::Fork, Origin::Older, Origin::FirstSeen]
+            .into_iter()
+            .find(|origin| *origin as u8 == state.origin)
+            .unwrap_or(Origin::Older),
+        execs: state.execs,
+        of_command: state.of_command,
     }
 }

@@ -1,0 +1,121 @@
+//! `tracetui cut`: a part of a recording as a recording.
+
+use super::playback::{Playback, Played, Step};
+use super::say::{name, say};
+use super::write::{self, Existing};
+use crate::budget::Budget;
+use crate::cli;
+use crate::event::keys::keys_of;
+use crate::filter::FilterOptions;
+use crate::limits;
+use crate::pipeline::excerpt::Excerpt;
+use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::Writer;
+use crate::source::host::clock;
+use crate::text::grouped;
+use crate::text::time::Moment;
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::process::ExitCode;
+
+/// Writes the events of recordings of one machine that pass the filters, and what is known of their processes, into a recording.
+///
+/// # Errors
+/// If one cannot be read, or the recording cannot be written.
+pub fn run(args: &cli::Cut) -> Result<ExitCode> {
+    let filters = FilterOptions::from(&args.filters);
+    let budget = Budget::new(limits::MEMORY_DEFAULT);
+    let mut playback = Playback::open(&args.files, &filters, budget)?;
+    let mut cut = Cut::new(args, &playback, budget)?;
+    let result = cut.run(&mut playback).and_then(|()| cut.end());
+    if result.is_err() {
+        write::remove(&args.output);
+    }
+    let written = result?;
+    let damaged = playback.remarks();
+    say(format_args!("{}: {} events, {} bytes", name(&args.output), grouped(written.0), grouped(written.1)));
+    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The recording that is written.
+struct Cut {
+    writer: Option<Writer<File>>,
+    excerpt: Excerpt,
+    /// Reads what is written: its states are those of the recording.
+    reader: Pipeline,
+    /// The first and the last time, as typed; of the clock as soon as the first event is known.
+    from: Option<Moment>,
+    to: Option<Moment>,
+    zone_s: i32,
+    start: Option<i128>,
+    events: u64,
+}
+
+impl Cut {
+    fn new(args: &cli::Cut, playback: &Playback, budget: Budget) -> Result<Cut> {
+        let mut recordings = playback.recordings().iter();
+        let Some(first) = recordings.next() else { bail!("no recording was named") };
+        let boot = |recording: &super::playback::Recording| recording.start().world().host().boot_id.clone();
+        if recordings.any(|other| boot(other) != boot(first)) {
+            bail!("the recordings are of different machines or boots: cut each by itself");
+        }
+        let world = first.start().world();
+        let existing = if args.force { Existing::Replace } else { Existing::Refuse };
+        let file = write::open_output(&args.output, existing)?;
+        let writer = Writer::new(file, &write::header()?, keys_of)
+            .with_context(|| format!("cannot write {}", name(&args.output)))?;
+        let mut reader = Pipeline::default();
+        reader.set_budget(budget);
+        Ok(Cut {
+            writer: Some(writer),
+            excerpt: Excerpt::new(world, first.kinds(), &first.filter_text()),
+            reader,
+            from: args.from,
+            to: args.to,
+            zone_s: clock::local_offset_now_s(),
+            start: None,
+            events: 0,
+        })
+    }
+
+    fn run(&mut self, playback: &mut Playback) -> Result<()> {
+        while playback.step(&mut |played| self.take(played))? == Step::More {
+            if self.excerpt.bytes() >= limits::BATCH_MIN {
+                self.write()?;
+            }
+        }
+        self.write()
+    }
+
+    fn take(&mut self, played: &Played<'_>) -> Disposition {
+        let ns = played.context.unix_nanos();
+        let start = *self.start.get_or_insert(ns);
+        let at = |moment: Moment| moment.unix_ns(start, self.zone_s);
+        if self.from.is_some_and(|from| ns < at(from)) || self.to.is_some_and(|to| ns > at(to)) {
+            return Disposition::Filtered;
+        }
+        self.excerpt.add(played.context, played.frame);
+        self.events += u64::from(played.context.process.is_some());
+        Disposition::Delivered
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let batch = self.excerpt.batch();
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.batch(batch.bytes()).context("cannot write")?;
+        self.reader.feed(batch);
+        self.reader.release(&mut |_, _| Disposition::Delivered);
+        if writer.state_is_due() {
+            writer.state(&self.reader.state()).context("cannot write")?;
+        }
+        Ok(())
+    }
+
+    /// The number of events and of bytes.
+    fn end(&mut self) -> Result<(u64, u64)> {
+        self.reader.finish(&mut |_, _| Disposition::Delivered);
+        let Some(writer) = self.writer.take() else { return Ok((0, 0)) };
+        let (_, bytes) = writer.end(&self.reader.state()).context("cannot write")?;
+        Ok((self.events, bytes))
+    }
+}
