@@ -152,7 +152,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let line = runtime.block_on(async {
         let panics = std::env::var("DASH_PANIC").is_ok_and(|who| who == "main");
-        let show = event_loop::run(app, look, None, feed, None);
+        let show = event_loop::run(app, look, feed.into());
         tokio::select! {
             line = show => line,
             () = tokio::time::sleep(Duration::from_secs(2)), if panics => panic!("the demo panics"),

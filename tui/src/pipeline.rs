@@ -64,6 +64,8 @@ pub struct Pipeline {
     command: Option<CommandTree>,
     /// The trace is a part of another one.
     excerpt: Option<Excerpt>,
+    /// The recording ended before the trace.
+    unfinished: bool,
     /// The parts so far of a state that replaces this one, and how many there are.
     restart: (Batch, u32),
     /// Whether all events were delivered, so that the account can be proved.
@@ -125,6 +127,8 @@ impl Pipeline {
         let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
         if self.excerpt.is_some() {
             account.of_excerpt(&counted);
+        } else if self.unfinished {
+            account.of_unfinished();
         } else if self.gaps.holes() > 0 {
             account.read_holes(&self.arrived());
         } else if self.finished {
@@ -159,6 +163,11 @@ impl Pipeline {
         let mut arrived = self.gaps.arrived();
         self.assembler.cut_short(&mut arrived);
         arrived
+    }
+
+    /// The kinds that were asked for, once the options of the trace arrived.
+    pub fn kinds(&self) -> Option<KindSet> {
+        self.asked.as_ref().map(Trace::kinds)
     }
 
     fn asked(&self) -> KindSet {
@@ -261,6 +270,7 @@ impl Pipeline {
                 self.order.drained(drained.at);
             }
             HostFrame::Hole(_) => self.gaps.hole(),
+            HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}

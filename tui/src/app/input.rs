@@ -25,6 +25,14 @@ pub enum Input {
     Output(Vec<u8>),
     /// The COMMAND ended, with a description of its status.
     CommandEnded(String),
+    /// A recording with this name began.
+    Recording(String),
+    /// Bytes of the recording so far.
+    Recorded(u64),
+    /// The recording ended, with this many bytes.
+    RecordingEnded(u64),
+    /// The recording failed or cannot begin, as the message says.
+    NotRecorded(String),
     /// No more frames will arrive.
     SourceEnded,
 }
@@ -69,6 +77,8 @@ pub enum Effect {
     Clear,
     /// Copy these bytes to the terminal's clipboard.
     Copy(Vec<u8>),
+    /// Start a recording, or end the one that is written.
+    Record,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
     /// Restore the terminal and stop until SIGCONT.

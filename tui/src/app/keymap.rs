@@ -60,6 +60,7 @@ actions! {
     CopyLine "copy-line",
     CopyCommand "copy-command",
     LossReport "loss-report",
+    Record "record",
     Output "output",
     Help "help",
     Reset "reset",
@@ -231,6 +232,7 @@ const BEFORE_KINDS: &[Binding] = &[
 
 const AFTER_KINDS: &[Binding] = &[
     bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; command output"),
+    bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record, with what is kept"),
     bind(Section::View, &[key('o')], Action::Output, "", "losses; command output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
@@ -245,8 +247,8 @@ const AFTER_KINDS: &[Binding] = &[
     bind(Section::Move, &[key('h'), code(KeyCode::Left)], Action::Left, "", "scroll DETAIL sideways"),
     bind(Section::Move, &[key('l'), code(KeyCode::Right)], Action::Right, "", "scroll DETAIL sideways"),
     bind(Section::View, &[ctrl('r')], Action::Reset, "", "reset the view"),
-    bind(Section::View, &[ctrl('l')], Action::Redraw, "", "redraw the screen"),
-    bind(Section::View, &[ctrl('z')], Action::Suspend, "", "suspend"),
+    bind(Section::View, &[ctrl('l')], Action::Redraw, "", "redraw; suspend"),
+    bind(Section::View, &[ctrl('z')], Action::Suspend, "", "redraw; suspend"),
 ];
 
 /// The pressed key, in the form of the table.

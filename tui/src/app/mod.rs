@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod filter;
 pub(crate) mod input;
+pub(crate) mod kept;
 pub mod keymap;
 pub mod language;
 pub(crate) mod layout;
@@ -29,6 +30,7 @@ use crate::store::{Id, Store, Stored};
 use crate::text::grouped;
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
+use kept::KeptEvents;
 use keymap::{Action, Keymap, Scope};
 use layout::Areas;
 use output::Output;
@@ -78,12 +80,25 @@ pub struct App {
     usage: UsageState,
     /// The replay, if the source is a recording.
     replay: Option<Replay>,
+    /// The recording that is written, those that were, and why the last one failed.
+    recording: Option<Recorded>,
+    recordings: Vec<Recorded>,
+    not_recorded: Option<String>,
     /// The COMMAND, if one was started.
     output: Option<Output>,
     /// Quit was pressed while the COMMAND runs; the next press quits.
     asked_to_quit: bool,
     extent: Extent,
     now: Duration,
+}
+
+/// A recording that is or was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// The number of lines beyond the visible ones, which drawing computes.
@@ -187,6 +202,10 @@ pub struct ExitLine {
     pub account: Account,
     /// The error message if the account does not add up.
     pub discrepancy: Option<String>,
+    /// The recordings that were written.
+    pub recordings: Vec<Recorded>,
+    /// Why the last recording failed.
+    pub not_recorded: Option<String>,
 }
 
 impl App {
@@ -221,6 +240,9 @@ impl App {
             source: SourceState::default(),
             usage: UsageState::default(),
             replay: None,
+            recording: None,
+            recordings: Vec::new(),
+            not_recorded: None,
             output: None,
             asked_to_quit: false,
             extent: Extent::default(),
@@ -242,6 +264,21 @@ impl App {
     /// The error message if the account does not add up.
     pub fn discrepancy(&self) -> Option<String> {
         self.pipeline.discrepancy()
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The recording that is written.
+    pub fn recording(&self) -> Option<&Recorded> {
+        self.recording.as_ref()
+    }
+
+    /// The kept events, for a recording.
+    pub(crate) fn kept_events(&self) -> KeptEvents {
+        KeptEvents::new(self)
     }
 
     /// The kept events.
@@ -466,7 +503,14 @@ impl App {
     pub fn exit_line(&self) -> ExitLine {
         let account = self.account();
         let sum = account.sum();
-        ExitLine { events: sum.delivered, lost: sum.lost.sum(), account, discrepancy: self.discrepancy() }
+        ExitLine {
+            events: sum.delivered,
+            lost: sum.lost.sum(),
+            account,
+            discrepancy: self.discrepancy(),
+            recordings: self.recordings.clone(),
+            not_recorded: self.not_recorded.clone(),
+        }
     }
 
     /// The process in the detail pane.
@@ -480,6 +524,7 @@ impl App {
 
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))
+        write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))?;
+        self.recordings.iter().try_for_each(|to| write!(f, ", recorded to {} ({} bytes)", to.name, grouped(to.bytes)))
     }
 }

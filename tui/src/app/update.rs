@@ -3,7 +3,7 @@
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Way, Wrapped};
 use super::views::View;
-use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Signal, SourceState, Tick, Usage};
+use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
 use crate::app::views::detail::{Size, Subject};
@@ -42,6 +42,13 @@ impl App {
             Input::Output(bytes) => self.wrote(&bytes),
             Input::CommandEnded(how) => self.command_ended(how),
             Input::SourceEnded => self.ended(),
+            Input::Recording(name) => self.recording_began(name),
+            Input::Recorded(bytes) => {
+                self.recording.iter_mut().for_each(|recording| recording.bytes = bytes);
+                Vec::new()
+            }
+            Input::RecordingEnded(bytes) => self.recording_ended(bytes),
+            Input::NotRecorded(why) => self.not_recorded(why),
         };
         self.settle();
         effects
@@ -123,6 +130,27 @@ impl App {
         };
         self.asked_to_quit = true;
         self.say(format!("{name} is still running; quit again to stop it"));
+        vec![Effect::Redraw]
+    }
+
+    fn recording_began(&mut self, name: String) -> Effects {
+        self.say(format!("recording to {name}, with {} events kept so far", grouped(self.store.kept())));
+        self.recording = Some(Recorded { name, bytes: 0 });
+        vec![Effect::Redraw]
+    }
+
+    fn recording_ended(&mut self, bytes: u64) -> Effects {
+        if let Some(Recorded { name, .. }) = self.recording.take() {
+            self.say(format!("{name}: {} bytes", grouped(bytes)));
+            self.recordings.push(Recorded { name, bytes });
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn not_recorded(&mut self, why: String) -> Effects {
+        self.recording = None;
+        self.not_recorded = Some(why.clone());
+        self.say(why);
         vec![Effect::Redraw]
     }
 
@@ -300,6 +328,7 @@ impl App {
             Action::Help => self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
             Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
             Action::Output => self.show_output(),
+            Action::Record => return vec![Effect::Record, Effect::Redraw],
             Action::Pause => self.events.pause(&self.store),
             Action::TimeMode => self.next_time_mode(),
             Action::Reset => self.reset(),

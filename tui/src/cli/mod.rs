@@ -81,6 +81,9 @@ pub enum Command {
 /// `tracetui`: the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Dashboard {
+    /// Record the trace into FILE from the start; the key w records later
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
@@ -121,7 +124,7 @@ impl From<Dashboard> for Print {
     fn from(dashboard: Dashboard) -> Print {
         Print {
             recordings: Vec::new(),
-            write: None,
+            write: dashboard.write,
             format: FormatName::Text,
             count: None,
             trace: dashboard.trace,
@@ -486,7 +489,7 @@ mod tests {
     #[test]
     fn what_does_not_work_yet_is_not_offered() {
         let help = Cli::command().render_long_help().to_string();
-        for word in ["export", "--stack", "--write"] {
+        for word in ["export", "--stack"] {
             assert!(!help.contains(word), "{word}");
         }
     }

@@ -128,6 +128,7 @@ impl<S: Sink> Pump<'_, S> {
                         Happening::Command(Happened::Ended(_)) => self.stop(StopReason::Command),
                         Happening::Command(Happened::Wrote(_)) => {}
                         Happening::Frames(batch) => result = result.and(self.print(batch)),
+                        Happening::NotRecorded(why) => say(why),
                         Happening::SourceEnded => break,
                     }
                 }

@@ -77,6 +77,10 @@ impl Recording {
                     Happening::Signal(_) | Happening::Command(Happened::Ended(_)) => self.stop(),
                     Happening::Command(Happened::Wrote(_)) => {}
                     Happening::Frames(batch) => self.take(batch),
+                    Happening::NotRecorded(why) => {
+                        say(why);
+                        self.stop();
+                    }
                     Happening::SourceEnded => break,
                 },
                 () = &mut over, if !self.stopped => self.stop(),

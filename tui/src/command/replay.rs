@@ -1,6 +1,6 @@
 //! `tracetui replay`: the dashboard over a recording.
 
-use super::dashboard::event_loop::{self, Seek};
+use super::dashboard::event_loop::{self, Seek, Trace};
 use super::dashboard::look;
 use super::playback::{open_file, say_holes, trace_of};
 use super::say::{name, say};
@@ -95,8 +95,8 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         Some(feed) => feed,
         None => Feed::start(Source::new(frames, troubles.clone()), Vec::new(), None, budget)?,
     };
-    let seek = seeker.map(|mut seeker| -> Seek { Box::new(move |ns| seeker.seek(ns)) });
-    event_loop::run(app, look(&args.screen), None, feed, seek).await?;
+    let seek = seeker.map(|mut seeker| -> Seek { Seek(Box::new(move |ns| seeker.seek(ns))) });
+    event_loop::run(app, look(&args.screen), Trace { seek, ..Trace::from(feed) }).await?;
     let (holes, error) = troubles.take();
     say_holes(&name, &holes);
     match error {

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::cli::size::ByteSize;
 use crate::filter::{self, Compiled};
 use crate::frame::Batch;
-use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace};
+use crate::frame::host::{Cgroup, HostFrame, Layout, Probe, ProcessSeed, Trace, Unfinished};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
@@ -36,6 +36,7 @@ use std::process::ExitCode;
 use tracetui_shared::capture::{MAX_TREE, test};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
+use tracetui_shared::time::BootNanos;
 
 /// What to trace.
 #[derive(Clone, Debug)]
@@ -123,6 +124,8 @@ pub(super) enum Happening {
     Frames(Batch),
     /// There will be no more frames.
     SourceEnded,
+    /// The recording failed, as the message says. The trace goes on without it.
+    NotRecorded(String),
 }
 
 /// Whether frames are to be taken.
@@ -143,6 +146,8 @@ pub(super) struct RunningTrace {
     source_ended: bool,
     /// The recording; `None` after it ended or failed.
     recorder: Option<Recorder>,
+    /// Whether frames are recorded as they come.
+    tapped: bool,
     recording_failed: bool,
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
@@ -158,6 +163,7 @@ impl RunningTrace {
             signals,
             source_ended: false,
             recorder,
+            tapped: true,
             recording_failed,
             not_run,
             first_signal: None,
@@ -191,39 +197,81 @@ impl RunningTrace {
     /// Waits for what happens next, signals first. Frames are recorded as they come, and are taken only if the recorder has
     /// room; without it once it failed. Can be given up and called again.
     pub(super) async fn next(&mut self, frames: Frames) -> Happening {
-        loop {
-            let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
-            let batch = async {
-                if let Some(recorder) = recorder {
-                    recorder.ready().await?;
-                }
-                Ok::<_, Failed>(feed.next().await)
-            };
-            tokio::select! {
-                biased;
-                signal = signals.next() => {
-                    self.first_signal.get_or_insert(signal);
-                    return Happening::Signal(signal);
-                }
-                happened = happened(command) => return Happening::Command(happened),
-                batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
-                    Ok(batch) => return self.came(batch),
-                    Err(failed) => self.not_recorded(&failed),
-                },
+        let RunningTrace { feed, command, signals, recorder, source_ended, .. } = self;
+        let batch = async {
+            if let Some(recorder) = recorder {
+                recorder.ready().await?;
             }
+            Ok::<_, Failed>(feed.next().await)
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => {
+                self.first_signal.get_or_insert(signal);
+                Happening::Signal(signal)
+            }
+            happened = happened(command) => Happening::Command(happened),
+            batch = batch, if frames == Frames::Taken && !*source_ended => match batch {
+                Ok(batch) => self.came(batch),
+                Err(failed) => Happening::NotRecorded(self.not_recorded(&failed)),
+            },
         }
     }
 
-    fn not_recorded(&mut self, failed: &Failed) {
-        if let Some(recorder) = self.recorder.take() {
-            write::say_failed(recorder.name(), failed);
-        }
+    fn not_recorded(&mut self, failed: &Failed) -> String {
         self.recording_failed = true;
+        self.recorder.take().map_or_else(String::new, |recorder| write::failed_text(recorder.name(), failed))
+    }
+
+    /// Frames that wait already, unless the recording has no room for them.
+    pub(super) fn waiting(&mut self) -> Option<Batch> {
+        if self.recorder.as_ref().is_some_and(|recorder| !recorder.has_room()) {
+            return None;
+        }
+        let batch = self.feed.waiting()?;
+        self.record(&batch);
+        Some(batch)
+    }
+
+    /// Records from now on; frames only if they are told to be tapped ([`tap`](Self::tap)).
+    pub(super) fn set_recorder(&mut self, recorder: Option<Recorder>) {
+        (self.recorder, self.recording_failed, self.tapped) = (recorder, false, false);
+    }
+
+    /// Records the frames that come from now on.
+    pub(super) fn tap(&mut self) {
+        self.tapped = true;
+    }
+
+    /// The recording.
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    /// Ends the recording with the final state. How large it is, or why it failed.
+    pub(super) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<u64, String>> {
+        let recorder = self.recorder.take()?;
+        let name = recorder.name().to_owned();
+        if !self.source_ended {
+            let mut batch = Batch::default();
+            HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+            recorder.frames(&batch);
+        }
+        Some(recorder.end(pipeline).await.map_err(|failed| {
+            self.recording_failed = true;
+            write::failed_text(&name, &failed)
+        }))
+    }
+
+    fn record(&self, batch: &Batch) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| self.tapped) {
+            recorder.frames(batch);
+        }
     }
 
     /// Records the state of the pipeline that was fed all frames so far, if one is due.
     pub(super) fn record_state(&self, pipeline: &Pipeline) {
-        self.recorder.iter().for_each(|recorder| recorder.state_if_due(pipeline));
+        self.recorder.iter().filter(|_| self.tapped).for_each(|recorder| recorder.state_if_due(pipeline));
     }
 
     /// Bytes of the recording so far.
@@ -256,9 +304,7 @@ impl RunningTrace {
 
     fn came(&mut self, batch: Option<Batch>) -> Happening {
         self.source_ended = batch.is_none();
-        if let (Some(recorder), Some(batch)) = (&self.recorder, &batch) {
-            recorder.frames(batch);
-        }
+        batch.iter().for_each(|batch| self.record(batch));
         batch.map_or(Happening::SourceEnded, Happening::Frames)
     }
 

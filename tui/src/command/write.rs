@@ -3,12 +3,14 @@
 use super::say::say;
 use crate::cli;
 use crate::event::keys::keys_of;
+use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::recorder::Failed;
-use crate::source::host::clock;
 use crate::source::host::invoker::Invoker;
+use crate::source::host::machine::{Capabilities, Capability};
+use crate::source::host::{clock, confine};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
@@ -16,6 +18,8 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use tokio::sync::oneshot;
 
 /// Whether a file may be replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,7 +130,7 @@ pub(super) async fn end(recorder: Recorder, pipeline: &Pipeline) -> bool {
     match recorder.end(pipeline).await {
         Ok(written) => say(format_args!("{name}: {} bytes", grouped(written))),
         Err(failed) => {
-            say_failed(&name, &failed);
+            say(failed_text(&name, &failed));
             return false;
         }
     }
@@ -134,6 +138,51 @@ pub(super) async fn end(recorder: Recorder, pipeline: &Pipeline) -> bool {
 }
 
 /// Says that a recording stopped.
-pub(super) fn say_failed(name: &str, failed: &Failed) {
-    say(format_args!("tracetui: cannot write {name}: {failed}; what was written before can be read"));
+pub(super) fn failed_text(name: &str, failed: &Failed) -> String {
+    format!("tracetui: cannot write {name}: {failed}; what was written before can be read")
+}
+
+/// Creates files as the user who invoked sudo while the trace runs, when its other threads may not do that any more.
+#[derive(Debug)]
+pub struct Opener {
+    requests: mpsc::Sender<(PathBuf, oneshot::Sender<io::Result<File>>)>,
+}
+
+impl Opener {
+    /// Starts the thread. Before privileges are dropped.
+    ///
+    /// # Errors
+    /// If the ids of the user cannot be taken, or no thread can be started.
+    pub(super) fn start() -> Result<Opener> {
+        let invoker = Invoker::of_environment()?;
+        let (requests, asked) = mpsc::channel::<(PathBuf, oneshot::Sender<io::Result<File>>)>();
+        let (ready, started) = mpsc::channel();
+        let run = move || {
+            // Root itself may write into directories of others.
+            let kept = if invoker.is_some() { Capabilities(0) } else { Capabilities(0).with(Capability::DacOverride) };
+            let ids = invoker.as_ref().map_or(Ok(()), Invoker::take_file_ids).and_then(|()| confine::confine(kept));
+            let fit = ids.is_ok();
+            // An error means that nobody waits any more.
+            let _ = ready.send(ids);
+            while fit && let Ok((path, answer)) = asked.recv() {
+                let _ = answer.send(open(&path, Existing::Refuse));
+            }
+        };
+        std::thread::Builder::new().name("opener".into()).spawn(run).context("cannot start a thread")?;
+        started.recv().context("the thread panicked")?.context("cannot take the ids of the user")?;
+        Ok(Opener { requests })
+    }
+
+    /// Starts a recording in a new file in the working directory.
+    ///
+    /// # Errors
+    /// If the file cannot be created in time.
+    pub(super) async fn record(&self, path: &Path) -> io::Result<Recorder> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || io::Error::other("the thread that opens files has ended");
+        self.requests.send((path.to_owned(), answer)).map_err(|_| gone())?;
+        let file = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
+        let header = header().map_err(io::Error::other)?;
+        Recorder::start(file.map_err(|_| gone())??, super::say::name(path), &header, keys_of)
+    }
 }

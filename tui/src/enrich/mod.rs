@@ -86,6 +86,7 @@ impl World {
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
             | HostFrame::Excerpt(_)
+            | HostFrame::Unfinished(_)
             | HostFrame::Restart(_)
             | HostFrame::Layout(_) => {}
         }

@@ -142,6 +142,12 @@ wire_struct! {
         filter: String,
     }
 
+    /// The recording ended here, while the trace went on: the counters of the probes are older than the events.
+    Unfinished {
+        /// The time (CLOCK_BOOTTIME), if it is known.
+        at: BootNanos,
+    }
+
     /// A part of a state of a pipeline, which replaces everything before. The parts come one after another, in a batch of their
     /// own, when all events before were delivered.
     Restart {
@@ -349,6 +355,8 @@ frames! {
         Excerpt = 78;
         /// A state that replaces everything before.
         Restart = 79;
+        /// The recording ended before the trace.
+        Unfinished = 81;
     }
 }
 

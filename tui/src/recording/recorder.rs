@@ -111,6 +111,11 @@ impl Recorder {
         Ok(())
     }
 
+    /// Whether frames can be added without waiting.
+    pub fn has_room(&self) -> bool {
+        self.shared.room.available_permits() > 0
+    }
+
     /// Adds frames, as they came, before the pipeline takes them.
     pub fn frames(&self, batch: &Batch) {
         self.add(Job::Frames(batch.bytes().to_vec()));

@@ -48,6 +48,10 @@ fn fitting(figures: &[String], width: usize, right: usize) -> String {
 fn figures(app: &App, width: u16) -> Vec<String> {
     let counters = app.world().counters();
     let mut figures = Vec::new();
+    if let Some(recording) = app.recording() {
+        let mb = recording.bytes as f64 / 1e6;
+        figures.push(format!("REC {} {mb:.1} MB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
+    }
     if let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) {
         let size = if width >= 130 { format!(" of {}", bytes(counters.ring_size)) } else { String::new() };
         figures.push(format!("ring {percent}%{size}"));

@@ -2,15 +2,20 @@
 
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
+use crate::app::kept::KeptEvents;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
 use crate::command::session::{Frames, Happening, RunningTrace};
 use crate::command::signals::{self, Second, Signals};
+use crate::command::write::{self, Opener};
 use crate::event::names;
 use crate::frame::Batch;
+use crate::pipeline::excerpt::restart;
+use crate::recording::Recorder;
 use crate::source::command::{Ended, Happened, Running};
 use crate::source::feed::Feed;
+use crate::source::host::clock;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
@@ -23,6 +28,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Why nothing is recorded of a replay.
+const NO_TRACE: &str = "this is a recording already; tracetui cut writes a part of it";
 
 /// The least time between two screens.
 const FRAME: Duration = Duration::from_millis(33);
@@ -43,7 +51,37 @@ pub struct Appearance {
 }
 
 /// Goes to a time of a recording (CLOCK_BOOTTIME, ns): the state there, or `None` for the start, and the frames after it.
-pub type Seek = Box<dyn FnMut(u64) -> io::Result<(Option<Batch>, Feed)>>;
+pub type SeekFunction = dyn FnMut(u64) -> io::Result<(Option<Batch>, Feed)>;
+
+/// A [`SeekFunction`].
+pub struct Seek(pub Box<SeekFunction>);
+
+impl std::fmt::Debug for Seek {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seek")
+    }
+}
+
+/// What the dashboard shows.
+#[derive(Debug)]
+pub struct Trace {
+    /// The frames.
+    pub feed: Feed,
+    /// The COMMAND.
+    pub command: Option<Running>,
+    /// For a recording: goes to places in it.
+    pub seek: Option<Seek>,
+    /// Records the frames from the start.
+    pub recorder: Option<Recorder>,
+    /// Opens recordings later.
+    pub opener: Option<Opener>,
+}
+
+impl From<Feed> for Trace {
+    fn from(feed: Feed) -> Trace {
+        Trace { feed, command: None, seek: None, recorder: None, opener: None }
+    }
+}
 
 /// The result of the dashboard.
 #[derive(Debug)]
@@ -60,13 +98,8 @@ pub struct DashboardExit {
 ///
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
-pub async fn run(
-    app: App,
-    look: Appearance,
-    command: Option<Running>,
-    feed: Feed,
-    seek: Option<Seek>,
-) -> io::Result<DashboardExit> {
+pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
+    let Trace { feed, command, seek, recorder, opener } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -75,10 +108,16 @@ pub async fn run(
         look,
         trace: RunningTrace::new(feed, command, signals),
         seek,
+        opener,
+        kept: None,
         gone: terminal::watch()?,
         started: Instant::now(),
         next_tick: Duration::ZERO,
     };
+    if recorder.is_some() {
+        dashboard.record_with(recorder);
+        dashboard.trace.tap();
+    }
     let (screen, left) = match screen {
         Ok(mut screen) => {
             let left = dashboard.show(&mut screen).await;
@@ -93,6 +132,7 @@ pub async fn run(
         dashboard.leave(screen).await;
     }
     dashboard.drain().await;
+    dashboard.end_recording().await;
     dashboard.end_command().await;
     match left {
         // A terminal that is gone ends it as a closed pipe does, whatever error was met first.
@@ -111,6 +151,9 @@ struct Loop {
     look: Appearance,
     trace: RunningTrace,
     seek: Option<Seek>,
+    opener: Option<Opener>,
+    /// The kept events that are written into a recording that began later.
+    kept: Option<KeptEvents>,
     /// Notified when the terminal is gone.
     gone: Arc<Notify>,
     started: Instant,
@@ -148,6 +191,9 @@ impl Loop {
             let Some(input) = input else { continue };
             let mut effects = self.take(input);
             effects.extend(self.take_waiting(&mut keys).await?);
+            if effects.contains(&Effect::Record) {
+                effects.extend(self.toggle_recording().await);
+            }
             match self.perform(effects, screen, &mut dirty)? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
@@ -172,7 +218,8 @@ impl Loop {
     async fn input(&mut self, keys: &mut EventStream, until: Draw<'_>) -> io::Result<Option<Input>> {
         let frames = if self.app.wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());
-        let (until_tick, frames) = match (self.app.busy(), self.app.plays()) {
+        let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room);
+        let (until_tick, frames) = match (self.app.busy() || writes, self.app.plays()) {
             (true, _) => (Duration::ZERO, Frames::Left),
             (false, true) => (tick.min(FRAME), frames),
             (false, false) => (tick, frames),
@@ -199,14 +246,19 @@ impl Loop {
             if signals::asked_to_end() || !self.app.wants_frames() {
                 break;
             }
-            let Some(batch) = self.trace.feed().waiting() else { break };
+            let Some(batch) = self.trace.waiting() else { break };
             effects.extend(self.take(Input::Batch(batch)));
         }
         Ok(effects)
     }
 
     fn take(&mut self, input: Input) -> Effects {
+        if let Input::NotRecorded(_) = input {
+            self.kept = None;
+        }
         let effects = self.app.update(input);
+        self.trace.record_state(self.app.pipeline());
+        self.write_kept();
         while let Some(batch) = self.app.spare() {
             self.trace.feed().recycle(batch);
         }
@@ -217,6 +269,9 @@ impl Loop {
         let now = self.started.elapsed();
         let second = now >= self.next_tick;
         if second {
+            if let Some(recorder) = self.trace.recorder() {
+                self.app.update(Input::Recorded(recorder.written()));
+            }
             self.next_tick = now + SECOND;
         }
         Input::Tick(Tick { now, usage: if second { usage() } else { None } })
@@ -227,10 +282,12 @@ impl Loop {
             match effect {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => *dirty = true,
+                // Done by then.
+                Effect::Record => {}
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
                 Effect::Seek(ns) => {
                     if let Some(seek) = &mut self.seek {
-                        let (state, feed) = seek(ns)?;
+                        let (state, feed) = (seek.0)(ns)?;
                         self.trace.replace_feed(feed);
                         self.app.update(Input::Restore(state));
                     }
@@ -247,6 +304,61 @@ impl Loop {
             }
         }
         Ok(Next::Go)
+    }
+
+    fn record_with(&mut self, recorder: Option<Recorder>) {
+        if let Some(recorder) = &recorder {
+            self.app.update(Input::Recording(recorder.name().to_owned()));
+        }
+        self.trace.set_recorder(recorder);
+    }
+
+    /// Starts a recording with the kept events, or ends the one that is written.
+    async fn toggle_recording(&mut self) -> Effects {
+        if self.trace.recorder().is_some() {
+            return self.end_recording().await;
+        }
+        let Some(opener) = &self.opener else { return self.app.update(Input::NotRecorded(NO_TRACE.to_owned())) };
+        let file = write::default_name(&self.app.world().host().name, clock::now_real_ns());
+        match opener.record(&file).await {
+            Ok(recorder) => {
+                self.record_with(Some(recorder));
+                self.kept = Some(self.app.kept_events());
+                Vec::new()
+            }
+            Err(error) => {
+                let why = format!("cannot create {}: {error}", name(&file));
+                self.app.update(Input::NotRecorded(why))
+            }
+        }
+    }
+
+    /// Ends the recording. The events that are kept come first.
+    async fn end_recording(&mut self) -> Effects {
+        while self.kept.is_some() && self.trace.recorder().is_some() {
+            self.write_kept();
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        match self.trace.finish_recording(self.app.pipeline()).await {
+            None => Vec::new(),
+            Some(Ok(bytes)) => self.app.update(Input::RecordingEnded(bytes)),
+            Some(Err(why)) => self.app.update(Input::NotRecorded(why)),
+        }
+    }
+
+    /// Writes a part of the kept events, if there is room. After the last one, frames are recorded as they come.
+    fn write_kept(&mut self) {
+        let (Some(kept), Some(recorder)) = (&mut self.kept, self.trace.recorder()) else { return };
+        if !recorder.has_room() {
+            return;
+        }
+        let (batch, done) = kept.next(&self.app);
+        recorder.frames(&batch);
+        if done {
+            recorder.frames(&restart(&self.app.pipeline().state()));
+            self.kept = None;
+            self.trace.tap();
+        }
     }
 
     /// Restores the terminal, after it accepted the last screen or stalled. Frames are still received meanwhile.
@@ -336,6 +448,7 @@ fn of_trace(happening: Happening) -> Input {
         Happening::Command(happened) => of_command(happened),
         Happening::Frames(batch) => Input::Batch(batch),
         Happening::SourceEnded => Input::SourceEnded,
+        Happening::NotRecorded(why) => Input::NotRecorded(why),
     }
 }
 

@@ -6,6 +6,7 @@ mod terminal;
 use super::say::{charset, name, say};
 use super::session::{self, Request};
 use super::signals;
+use super::write::{self, Existing, Opener};
 use crate::app::keymap::Keymap;
 use crate::app::{App, Settings, language};
 use crate::cli;
@@ -14,7 +15,7 @@ use crate::source::command::Streams;
 use crate::source::host::clock;
 use crate::view::theme::{Colours, Theme};
 use anyhow::{Result, anyhow};
-use event_loop::{Appearance, DashboardExit};
+use event_loop::{Appearance, DashboardExit, Trace};
 use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
@@ -30,6 +31,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
+    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::Refuse)).transpose()?;
+    let opener = Some(Opener::start()?);
     let started = session::start(&options)?;
     let settings = Settings {
         budget: options.budget,
@@ -45,7 +48,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), running, started.feed, None).await?;
+    let shown = Trace { feed: started.feed, command: running, seek: None, recorder, opener };
+    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), shown).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     say(&line);

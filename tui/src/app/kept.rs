@@ -1,0 +1,113 @@
+//! The kept events as an excerpt, in parts.
+
+use super::App;
+use crate::frame::Batch;
+use crate::limits;
+use crate::pipeline::excerpt::Excerpt;
+use crate::store::Id;
+use tracetui_shared::kind::KindSet;
+
+/// The kept events that were not taken yet.
+#[derive(Debug)]
+pub(crate) struct KeptEvents {
+    excerpt: Excerpt,
+    next: Id,
+}
+
+impl KeptEvents {
+    pub(super) fn new(app: &App) -> KeptEvents {
+        let kinds = app.pipeline().kinds().unwrap_or(KindSet::ALL);
+        KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id() }
+    }
+
+    /// The frames of a part, and whether it is the last one.
+    pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
+        let (store, world) = (app.store(), app.world());
+        self.next = self.next.max(store.first_id());
+        while self.excerpt.bytes() < limits::BLOCK && self.next < store.next_id() {
+            if let Some(stored) = store.get(self.next) {
+                stored.with(world, |seen| self.excerpt.add(seen, &stored.frame));
+            }
+            self.next += 1;
+        }
+        (self.excerpt.batch(), self.next == store.next_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Input;
+    use crate::app::testing::{CLOCK_OFFSET, app};
+    use crate::frame::host::{Clock, HostFrame};
+    use crate::pipeline::excerpt::restart;
+    use crate::pipeline::{Disposition, Pipeline};
+    use crate::source::synthetic::Maker;
+
+    fn made(maker: &mut Maker, from: u32) -> Batch {
+        for number in from..from + 700 {
+            let pid = 100 + number % 9;
+            match number % 5 {
+                0 => maker.exec(pid, "sh", &["sh", "-c", &format!("run {number}")], 0),
+                1 => maker.fork(pid, "sh", pid + 1000 + number),
+                2 if number % 20 == 2 => maker.lose(3),
+                _ => maker.open(pid, "cat", &format!("/file-{number}"), 3),
+            }
+        }
+        maker.counters(false);
+        maker.batch()
+    }
+
+    /// The events of batches as JSON lines.
+    fn lines(batches: &[Batch]) -> Vec<String> {
+        let mut pipeline = Pipeline::default();
+        let mut out = Vec::new();
+        let mut sink = crate::sink::to_writer(crate::sink::FormatName::Json, &mut out);
+        let mut take = |seen: &crate::event::EventContext<'_>, _: &crate::frame::FrameRef<'_>| {
+            crate::sink::Sink::event(&mut sink, seen).expect("memory");
+            Disposition::Delivered
+        };
+        for batch in batches {
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut take);
+        }
+        pipeline.finish(&mut take);
+        crate::sink::Sink::finish(&mut sink).expect("memory");
+        drop(sink);
+        let text = String::from_utf8(out).expect("JSON");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_recording_that_begins_later_has_the_kept_events_and_those_that_follow() {
+        let (mut app, mut maker) = (app(80, 24, 64 << 20), Maker::default());
+        // The frames that a new dashboard was fed.
+        let mut clock = Maker::default();
+        clock.host(&HostFrame::Clock(Clock { offset_ns: CLOCK_OFFSET }));
+        let mut all = vec![clock.batch()];
+        let mut feed = |app: &mut App, maker: &mut Maker, from| {
+            let batch = made(maker, from);
+            app.update(Input::Batch(batch.clone()));
+            all.push(batch.clone());
+            batch
+        };
+        (0..4).for_each(|part| drop(feed(&mut app, &mut maker, part * 700)));
+        let mut kept = app.kept_events();
+        let mut recorded = vec![kept.next(&app).0];
+        // Events still come while the kept ones are written.
+        feed(&mut app, &mut maker, 2800);
+        loop {
+            let (batch, last) = kept.next(&app);
+            recorded.push(batch);
+            if last {
+                break;
+            }
+        }
+        recorded.push(restart(&app.pipeline().state()));
+        (5..7).for_each(|part| recorded.push(feed(&mut app, &mut maker, part * 700)));
+        let (live, replayed) = (lines(&all), lines(&recorded));
+        assert!(live.len() > 4000, "{}", live.len());
+        let differ = live.iter().zip(&replayed).find(|(live, replayed)| live != replayed);
+        assert_eq!((differ, replayed.len()), (None, live.len()));
+    }
+}
