@@ -4,6 +4,7 @@ pub mod btf;
 pub mod completions;
 pub mod dashboard;
 pub mod doctor;
+pub mod export;
 pub mod keys;
 pub mod man;
 mod outlet;

@@ -1,4 +1,4 @@
-//! The file of a recording: created as the invoking user, never over something else.
+//! The file of a recording or an export: created as the invoking user, never over something else.
 
 use super::say::say;
 use crate::cli;
@@ -58,20 +58,37 @@ fn random_id() -> io::Result<[u8; 16]> {
 
 /// Creates the file with the file-system ids of the user who invoked sudo, in a thread of its own: they are those of a thread,
 /// and root's capabilities on files go with them.
-fn create(path: &Path, existing: Existing) -> Result<File> {
-    let invoker = Invoker::of_environment()?;
+pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
-    let thread = std::thread::Builder::new().spawn(move || -> io::Result<File> {
-        if let Some(invoker) = invoker {
-            invoker.take_file_ids()?;
-        }
-        open(&path, existing)
-    });
-    let opened = thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))?;
-    opened.map_err(|error| match error.kind() {
+    as_invoker(move || open(&path, existing))?.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!("{name} exists; --force replaces it"),
         _ => anyhow!("cannot create {name}: {error}"),
     })
+}
+
+/// Empties a file that [`create`] made, and removes it if it still has its name.
+pub(super) fn remove(path: &Path, file: &File) -> Result<()> {
+    file.set_len(0)?;
+    let (path, made) = (path.to_owned(), file.metadata()?);
+    as_invoker(move || {
+        let found = std::fs::symlink_metadata(&path)?;
+        match (found.dev(), found.ino()) == (made.dev(), made.ino()) {
+            true => std::fs::remove_file(&path),
+            false => Ok(()),
+        }
+    })??;
+    Ok(())
+}
+
+fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<io::Result<T>> {
+    let invoker = Invoker::of_environment()?;
+    let thread = std::thread::Builder::new().spawn(move || -> io::Result<T> {
+        if let Some(invoker) = invoker {
+            invoker.take_file_ids()?;
+        }
+        act()
+    });
+    thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
 fn open(path: &Path, existing: Existing) -> io::Result<File> {
