@@ -13,7 +13,7 @@
 //! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
 //! | [`recording`] | the frames of a trace in a file |
 //! | `store` | the kept events, limited in bytes |
-//! | [`sink`] | events as text, JSON and CSV |
+//! | [`sink`] | events as text, JSON, CSV, Parquet and Perfetto traces |
 //! | [`app`] | the state of the dashboard, and the keys |
 //! | [`view`] | draws that state |
 //! | `arch` | the differences between architectures |

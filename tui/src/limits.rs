@@ -161,3 +161,44 @@ pub const FILTER_REGEXES: usize = 128;
 
 /// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;
+
+/// Rows in a row group of a Parquet file: the number that DuckDB reads in one piece.
+pub const PARQUET_ROWS: usize = 122_880;
+
+/// Bytes of texts in a row group of a Parquet file. A row group may exceed it by one event.
+pub const PARQUET_TEXT: usize = 32 << 20;
+
+/// Texts in the dictionary of a column of a row group, and their bytes. Further rows have their texts in full.
+pub const PARQUET_DICTIONARY: (usize, usize) = (32_768, 1 << 20);
+
+/// Bytes of the least and the greatest text of a column in the footer of a Parquet file. A longer least one is cut, a longer
+/// greatest one is left out.
+pub const PARQUET_BOUND: usize = 64;
+
+/// Bytes of a file of a Perfetto trace. Then the next one begins.
+pub const PERFETTO_FILE: u64 = 512 << 20;
+
+/// Bytes that such a file takes in the memory of the UI of Perfetto, about: [`PERFETTO_EVENT`] for each slice and instant,
+/// and [`PERFETTO_ARGUMENT`] for each argument. Then the next one begins.
+pub const PERFETTO_MEMORY: u64 = 1 << 30;
+
+/// See [`PERFETTO_MEMORY`].
+pub const PERFETTO_EVENT: u64 = 80;
+
+/// See [`PERFETTO_MEMORY`].
+pub const PERFETTO_ARGUMENT: u64 = 40;
+
+/// Processes in such a file. Then the next one begins.
+pub const PERFETTO_PROCESSES: usize = 262_144;
+
+/// Hosts in such a file. Then the next one begins.
+pub const PERFETTO_HOSTS: usize = 1024;
+
+/// Bytes of memory for the texts that such a file defines once. Further ones are written in full.
+pub const PERFETTO_INTERNED: usize = 32 << 20;
+
+/// Bytes of the name of a slice or an instant. A longer one is cut; as an argument it is whole.
+pub const PERFETTO_NAME: usize = 256;
+
+/// Arguments in the command line of a process in such a file.
+pub const PERFETTO_CMDLINE: usize = 64;

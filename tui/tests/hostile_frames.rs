@@ -1,10 +1,13 @@
 //! For any bytes as frames, the pipeline and the sinks neither panic nor hang, and the memory is bounded.
 
 use proptest::prelude::*;
+use std::io;
 use tracetui::event::EventContext;
 use tracetui::frame::host::{HostFrame, StatePart};
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
+use tracetui::sink::parquet::Parquet;
+use tracetui::sink::perfetto::{Files, Perfetto, Room};
 use tracetui::sink::{FormatName, Sink, to_writer};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Slot;
@@ -51,6 +54,7 @@ fn limit_memory() {
 
 fn run(batches: Vec<Batch>) {
     limit_memory();
+    run_binary(batches.clone());
     for format in [FormatName::Text, FormatName::Json, FormatName::Csv] {
         let mut out = Vec::new();
         let mut sink = to_writer(format, &mut out);
@@ -75,6 +79,28 @@ fn run(batches: Vec<Batch>) {
         // CSV contains comm and cgroup unescaped, but quoted: it is for programs.
         let control = |c: char| c.is_control() && c != '\n';
         assert!(format == FormatName::Csv || !text.contains(control), "a control character in {text:?}");
+    }
+}
+
+/// The same for the formats that are not text.
+fn run_binary(batches: Vec<Batch>) {
+    limit_memory();
+    let parquet = Parquet::new(io::sink()).expect("room");
+    let files = || -> Files<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
+    let small = Room { bytes: 2000, ..Room::ALL };
+    let sinks: [Box<dyn Sink>; 2] = [Box::new(parquet), Box::new(Perfetto::new(files(), small))];
+    for mut sink in sinks {
+        let mut pipeline = Pipeline::default();
+        let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+            sink.event(seen).expect("it takes everything");
+            Disposition::Delivered
+        };
+        for batch in batches.clone() {
+            pipeline.feed(batch);
+            pipeline.release(&mut take);
+        }
+        pipeline.finish(&mut take);
+        sink.finish().expect("it takes everything");
     }
 }
 

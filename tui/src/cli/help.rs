@@ -101,6 +101,24 @@ Examples:
 No privileges are needed."
 );
 
+/// After `tracetui export --help`.
+pub(super) const EXPORT: &str = concat!(
+    filters!(),
+    "
+
+Examples:
+  tracetui export build.ttr --format perfetto -o build.pftrace
+  tracetui export build.ttr --format parquet -o build.parquet
+  tracetui export a.ttr b.ttr --format json -o - --kind exec | jq .argv
+
+perfetto: open the file at https://ui.perfetto.dev. A large trace is divided:
+build.pftrace, build.1.pftrace, ... parquet: a table for DuckDB, Spark or
+ClickHouse. json, csv: as print writes them.
+
+Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
+recording, 2 usage error. Reading recordings needs no privileges."
+);
+
 /// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:

@@ -28,8 +28,9 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let mut playback = Playback::open(&args.files, &filters, budget)?;
     let mut cut = Cut::new(args, &playback, budget)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
-    if result.is_err() {
-        write::remove(&args.output);
+    if result.is_err() && !cli::is_stream(&args.output) {
+        // If that fails, the file stays; the error that led here is what is said.
+        let _ = write::remove(&args.output, &cut.file);
     }
     let written = result?;
     let damaged = playback.remarks();
@@ -40,6 +41,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
 /// The recording that is written.
 struct Cut {
     writer: Option<Writer<File>>,
+    file: File,
     excerpt: Excerpt,
     /// Reads what is written: its states are those of the recording.
     reader: Pipeline,
@@ -60,14 +62,16 @@ impl Cut {
             bail!("the recordings are of different machines or boots: cut each by itself");
         }
         let world = first.start().world();
+        write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
-        let writer = Writer::new(file, &write::header()?, keys_of)
+        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of)
             .with_context(|| format!("cannot write {}", name(&args.output)))?;
         let mut reader = Pipeline::default();
         reader.set_budget(budget);
         Ok(Cut {
             writer: Some(writer),
+            file,
             excerpt: Excerpt::new(world, first.kinds(), &first.filter_text()),
             reader,
             from: args.from,

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod cut;
 pub mod dashboard;
 pub mod doctor;
+pub mod export;
 pub mod keys;
 pub mod man;
 mod outlet;

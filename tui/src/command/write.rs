@@ -1,4 +1,4 @@
-//! The file of a recording: created as the invoking user, never over something else.
+//! The file of a recording or an export: created as the invoking user, never over something else.
 
 use super::say::say;
 use crate::cli;
@@ -60,14 +60,6 @@ pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
     }
 }
 
-/// Removes a file that was created and could not be written whole.
-pub(super) fn remove(path: &Path) {
-    if !cli::is_stream(path) {
-        // If that fails, the file stays; the error that led here is what is said.
-        let _ = std::fs::remove_file(path);
-    }
-}
-
 /// The name of a recording that was given none: `HOST-YYYYmmddTHHMMSSZ.ttr`.
 pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
     let host: String =
@@ -85,20 +77,53 @@ fn random_id() -> io::Result<[u8; 16]> {
 
 /// Creates the file with the file-system ids of the user who invoked sudo, in a thread of its own: they are those of a thread,
 /// and root's capabilities on files go with them.
-fn create(path: &Path, existing: Existing) -> Result<File> {
-    let invoker = Invoker::of_environment()?;
+pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
-    let thread = std::thread::Builder::new().spawn(move || -> io::Result<File> {
-        if let Some(invoker) = invoker {
-            invoker.take_file_ids()?;
-        }
-        open(&path, existing)
-    });
-    let opened = thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))?;
-    opened.map_err(|error| match error.kind() {
+    as_invoker(move || open(&path, existing))?.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!("{name} exists; --force replaces it"),
         _ => anyhow!("cannot create {name}: {error}"),
     })
+}
+
+/// Refuses an output that is one of the recordings that are read.
+///
+/// # Errors
+/// If it is.
+pub(super) fn refuse_input(inputs: &[PathBuf], path: &Path) -> Result<()> {
+    match inputs.iter().any(|input| is_same(input, path)) {
+        true => bail!("{} is one of the recordings", super::say::name(path)),
+        false => Ok(()),
+    }
+}
+
+fn is_same(input: &Path, path: &Path) -> bool {
+    let found = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    !cli::is_stream(input) && found(path).is_some_and(|this| found(input) == Some(this))
+}
+
+/// Empties a file that [`create`] made, and removes it if it still has its name.
+pub(super) fn remove(path: &Path, file: &File) -> Result<()> {
+    file.set_len(0)?;
+    let (path, made) = (path.to_owned(), file.metadata()?);
+    as_invoker(move || {
+        let found = std::fs::symlink_metadata(&path)?;
+        match (found.dev(), found.ino()) == (made.dev(), made.ino()) {
+            true => std::fs::remove_file(&path),
+            false => Ok(()),
+        }
+    })??;
+    Ok(())
+}
+
+fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<io::Result<T>> {
+    let invoker = Invoker::of_environment()?;
+    let thread = std::thread::Builder::new().spawn(move || -> io::Result<T> {
+        if let Some(invoker) = invoker {
+            invoker.take_file_ids()?;
+        }
+        act()
+    });
+    thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
 fn open(path: &Path, existing: Existing) -> io::Result<File> {

@@ -161,6 +161,10 @@ impl World {
 }
 
 impl Tables for World {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
     fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]> {
         match self.cgroups.get(&id) {
             Some(path) if &**path == b"/" && !process.cgroup.is_empty() => Some(&process.cgroup),

@@ -15,6 +15,7 @@ pub(crate) mod open;
 pub(crate) mod process;
 
 use crate::frame::FrameRef;
+use crate::frame::host::Host;
 use describe::{Field, Why};
 use process::Process;
 use std::sync::Arc;
@@ -198,6 +199,9 @@ impl EventContext<'_> {
 
 /// The tables that fields, columns and filters use, apart from the process.
 pub trait Tables: std::fmt::Debug {
+    /// The machine.
+    fn host(&self) -> &Host;
+
     /// The path of an event's cgroup: in the v2 hierarchy; where that is only the root, in the name=systemd one.
     fn cgroup<'a>(&'a self, id: CgroupId, process: &'a Process) -> Option<&'a [u8]>;
 

@@ -1,10 +1,12 @@
-//! Events as lines: text, JSON and CSV.
+//! Events as lines: text, JSON and CSV. And as files for other programs: [`parquet`], [`perfetto`].
 //!
 //! A [`Format`] formats a line, [`Lines`] collects lines and writes them in large pieces. Events need no allocation:
 //! lines are appended to the output buffer, and values are copied aside only if they need escaping.
 
 pub mod csv;
 pub mod ndjson;
+pub mod parquet;
+pub mod perfetto;
 pub mod text;
 
 use crate::event::EventContext;

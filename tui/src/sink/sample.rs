@@ -10,6 +10,7 @@ use crate::source::synthetic::comm;
 pub(crate) use crate::source::synthetic::payload::exit;
 use crate::source::synthetic::payload::{self, Exec};
 use crate::text::Charset;
+use proptest::prelude::{Just, Strategy, prop, prop_oneof};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, Slot};
@@ -17,7 +18,7 @@ use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::time::BootNanos;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The time of the boot: 2026-11-20T09:00:00Z.
 pub(crate) const BOOT_UNIX_NS: i64 = 1_795_165_200_000_000_000;
@@ -145,18 +146,62 @@ pub(crate) fn line_in(charset: Charset, format: FormatName, header: FrameHeader,
 }
 
 /// Calls `f` with one event, after the host frames.
-pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) {
-    let mut batch = host();
-    batch.push(header, payload);
+pub(crate) fn with_seen(header: FrameHeader, payload: &[u8], f: impl FnMut(&EventContext<'_>)) {
+    with_all(&host(), &[(header, payload.to_vec())], f);
+}
+
+/// Calls `f` with each event, after these host frames. Payloads that are too short are left out.
+pub(crate) fn with_all(host: &Batch, events: &[(FrameHeader, Vec<u8>)], mut f: impl FnMut(&EventContext<'_>)) {
+    let mut batch = host.clone();
+    events.iter().for_each(|(header, payload)| batch.push(*header, payload));
     let mut world = World::default();
     for frame in batch.frames() {
         if frame.header.kind >= FIRST_KIND {
             world.apply_host(HostFrame::decode(&frame).expect("a host frame"));
             continue;
         }
-        let event = Event::decode(&frame).expect("an event");
+        let Ok(event) = Event::decode(&frame) else { continue };
         let process = world.apply(&event);
         let clock_offset = world.clock_offset();
         f(&EventContext { event: &event, world: &world, process: process.as_ref(), clock_offset });
     }
+}
+
+/// An event of each kind, and some that failed.
+pub(crate) fn all() -> Vec<(FrameHeader, Vec<u8>)> {
+    vec![
+        (header(Kind::Fork), fork(7)),
+        (header(Kind::Exec), execed(b"cc\0-c\0a,b.c\0")),
+        (header(Kind::Exec), not_execed(b"/no/\xff", b"x\0\xfe\0")),
+        (named(Kind::Open, b"c\xff"), opened(b"/etc/passwd")),
+        (header(Kind::Open), opened(b"/tmp/\xff\xfe")),
+        (header(Kind::Bpf), attached()),
+        (header(Kind::Bpf), failed_load()),
+        (header(Kind::Lost), lost(Some(Kind::Open), 1204, 5)),
+        (header(Kind::Exit), exit(9)),
+    ]
+}
+
+/// Any event: records of any bytes, with parts of any bytes.
+pub(crate) fn any() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
+    let bytes = |most: usize| prop::collection::vec(proptest::prelude::any::<u8>(), 0..most);
+    let kind = prop::sample::select(&Kind::ALL[..]);
+    let record = prop::collection::vec(prop_oneof![Just(0u8), proptest::prelude::any::<u8>()], 1024);
+    (kind, bytes(16), record, bytes(40), bytes(40), 0u64..4).prop_map(|(kind, comm, record, one, two, later)| {
+        let mut header = named(kind, &comm);
+        header.time.0 += later * 1_000_000_000;
+        let payload = match kind {
+            Kind::Open => payload::open(read(&record), &one, &two),
+            Kind::Exec => {
+                Exec { filename: &one, exe: &two, cwd: &one, argv: &two, ..Exec::default() }.of(read(&record))
+            }
+            Kind::Lost => lost(Some(Kind::Open), u64::from_le_bytes(read(&record)), 5),
+            _ => record,
+        };
+        (header, payload)
+    })
+}
+
+fn read<T: FromBytes>(bytes: &[u8]) -> T {
+    T::read_from_prefix(bytes).expect("enough bytes").0
 }

@@ -16,6 +16,7 @@ mod endings;
 mod execs;
 mod exhaustion;
 mod exits;
+mod export;
 mod filters;
 mod flood;
 mod formats;

@@ -1,0 +1,181 @@
+//! `tracetui export`: recordings as files for other programs.
+
+use super::playback::{Playback, Step};
+use super::print::{Flow, Lines};
+use super::say::{charset, name, say};
+use super::signals::{self, Second, Signals};
+use super::write::{self, Existing};
+use crate::budget::Budget;
+use crate::cli::{self, ExportFormat};
+use crate::filter::FilterOptions;
+use crate::limits;
+use crate::sink::parquet::Parquet;
+use crate::sink::perfetto::{Perfetto, Room};
+use crate::sink::{self, FormatName, Sink};
+use anyhow::{Context, Result, anyhow, bail};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// `128 + SIGINT`.
+const INTERRUPTED: u8 = 130;
+
+/// Converts recordings. On failure, the files that it made are removed.
+///
+/// # Errors
+/// If a recording cannot be read, or the output cannot be written.
+pub fn run(args: &cli::Export) -> Result<ExitCode> {
+    let filters = FilterOptions::from(&args.filters);
+    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT))?;
+    let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
+    signals::ignore_file_size();
+    let out = Output::new(args)?;
+    match convert(args.format, &mut playback, &out) {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            out.remove();
+            Err(error)
+        }
+    }
+}
+
+fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> Result<ExitCode> {
+    let mut lines = Lines::new(sink(format, out)?, Box::new(|_| true), None);
+    lines.set_charset(charset());
+    while playback.step(&mut |played| lines.take(played.context))? == Step::More {
+        if lines.outcome().with_context(|| out.cannot_write())? == Flow::Closed {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if signals::asked_to_end() {
+            out.remove();
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
+    lines.finish();
+    lines.outcome().with_context(|| out.cannot_write())?;
+    drop(lines);
+    out.report();
+    let damaged = playback.remarks();
+    if !playback.ended_early() {
+        say(playback.account().line());
+    }
+    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn sink<'o>(format: ExportFormat, out: &'o Output<'_>) -> Result<Box<dyn Sink + 'o>> {
+    Ok(match format {
+        ExportFormat::Json => sink::to_writer(FormatName::Json, out.file(0)?),
+        ExportFormat::Csv => sink::to_writer(FormatName::Csv, out.file(0)?),
+        ExportFormat::Parquet => Box::new(Parquet::new(out.file(0)?).with_context(|| out.cannot_write())?),
+        ExportFormat::Perfetto => {
+            let room = if out.is_stdout() { Room::ALL } else { Room::OF_UI };
+            // Before anything is read: an existing file is an error then.
+            let mut first = Some(out.file(0)?);
+            let files = move |number| match first.take() {
+                Some(first) => Ok(first),
+                None => out.file(number).map_err(io::Error::other),
+            };
+            Box::new(Perfetto::new(Box::new(files), room))
+        }
+    })
+}
+
+/// The files of an export.
+struct Output<'a> {
+    path: &'a Path,
+    existing: Existing,
+    /// The recordings must not be replaced.
+    inputs: &'a [PathBuf],
+    made: RefCell<Vec<(PathBuf, File)>>,
+}
+
+impl Output<'_> {
+    fn new(args: &cli::Export) -> Result<Output<'_>> {
+        let existing = if args.force { Existing::Replace } else { Existing::Refuse };
+        let out = Output { path: &args.output, existing, inputs: &args.recordings, made: RefCell::default() };
+        let binary = matches!(args.format, ExportFormat::Perfetto | ExportFormat::Parquet);
+        if out.is_stdout() && args.force {
+            bail!("--force: stdout is not a file");
+        }
+        if out.is_stdout() && binary && io::stdout().is_terminal() {
+            bail!("stdout is a terminal, and the output is no text; write it to a file: -o FILE");
+        }
+        Ok(out)
+    }
+
+    fn is_stdout(&self) -> bool {
+        cli::is_stream(self.path)
+    }
+
+    /// Creates the file of this number.
+    fn file(&self, number: u32) -> Result<Box<dyn Write>> {
+        if self.is_stdout() {
+            if number > 0 {
+                bail!("the trace has too many processes for one file; write it to files: -o FILE");
+            }
+            let stdout = io::stdout().as_fd().try_clone_to_owned().context("cannot write to stdout")?;
+            return Ok(Box::new(File::from(stdout)));
+        }
+        let path = numbered(self.path, number);
+        write::refuse_input(self.inputs, &path)?;
+        let file = write::create(&path, self.existing)?;
+        let writer = file.try_clone().map_err(|error| anyhow!("cannot write {}: {error}", name(&path)));
+        self.made.borrow_mut().push((path, file));
+        Ok(Box::new(writer?))
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("cannot write {}", name(self.path))
+    }
+
+    /// Says that there is more than one file.
+    fn report(&self) {
+        let made = self.made.borrow();
+        if let [_, .., (last, _)] = made.as_slice() {
+            say(format_args!("{} files: {} to {}", made.len(), name(self.path), name(last)));
+        }
+    }
+
+    fn remove(&self) {
+        for (path, file) in self.made.borrow_mut().drain(..) {
+            if let Err(error) = write::remove(&path, &file) {
+                say(format_args!("cannot remove {}: {error:#}", name(&path)));
+            }
+        }
+    }
+}
+
+/// The name of a further file: `x.1.pftrace` after `x.pftrace`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_files_have_their_number_before_the_extension() {
+        let check = |path: &str, number, expected: &str| {
+            assert_eq!(numbered(Path::new(path), number), Path::new(expected));
+        };
+        check("build.pftrace", 0, "build.pftrace");
+        check("a.b/build.pftrace", 1, "a.b/build.1.pftrace");
+        check("build.tar.pftrace", 12, "build.tar.12.pftrace");
+        check("a.b/build", 2, "a.b/build.2");
+        check(".hidden", 1, ".hidden.1");
+    }
+}
