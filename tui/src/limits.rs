@@ -152,3 +152,18 @@ pub const FILTER_REGEXES: usize = 128;
 
 /// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;
+
+/// The default of `diff --memory`: bytes of what is kept of two recordings while they are compared. Of each recording, new
+/// processes and files beyond its share are not compared, and what they might explain is reported as unknown.
+pub const DIFF_MEMORY: u64 = 768 << 20;
+
+/// Paths as passed whose compared form is remembered, per recording. All are forgotten at the limit.
+pub const DIFF_PATHS: usize = 131_072;
+
+/// Ancestors of a process without an event that are added to its role, and programs that a process executed one after
+/// another that are remembered.
+pub const DIFF_DEPTH: usize = 256;
+
+/// Processes with the same parent among which the ones with the most equal arguments are looked for. Beyond it, only those
+/// that share a rare argument are compared.
+pub const DIFF_SIBLINGS: usize = 64;

@@ -83,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Print(args)) if args.recordings.is_empty() => command::print::run(&args).await,
             Some(Command::Print(args)) => command::read::print(&args),
             Some(Command::Record(args)) => command::record::run(&args).await,
+            Some(Command::Diff(args)) => command::diff::run(&args),
             Some(Command::Info(args)) => command::read::info(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             Some(Command::Btf(args)) => command::btf::run(&args),

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod completions;
 pub mod dashboard;
+pub mod diff;
 pub mod doctor;
 pub mod keys;
 pub mod man;

@@ -181,6 +181,11 @@ impl Recording {
         &self.trace
     }
 
+    /// The kinds that were recorded, and those of them that this reading wants.
+    pub fn kinds(&self) -> (KindSet, KindSet) {
+        (self.recorded.kinds, self.wanted.kinds)
+    }
+
     /// Version of the format, bytes and blocks that were read so far.
     pub fn read_so_far(&self) -> (u16, u64, u64) {
         let reader = &self.input.reader;

@@ -10,6 +10,7 @@ mod arch;
 mod bpf;
 mod command;
 mod crowd;
+mod diff;
 mod doctor;
 mod endings;
 mod execs;
