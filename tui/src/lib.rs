@@ -14,6 +14,7 @@
 //! | [`recording`] | the frames of a trace in a file |
 //! | `store` | the kept events, limited in bytes |
 //! | [`sink`] | events as text, JSON, CSV, Parquet and Perfetto traces |
+//! | [`diff`] | what one run did that another did not
 //! | [`app`] | the state of the dashboard, and the keys |
 //! | [`view`] | draws that state |
 //! | `arch` | the differences between architectures |
@@ -27,6 +28,7 @@ pub mod budget;
 pub mod capture;
 pub mod cli;
 pub mod command;
+pub mod diff;
 pub mod enrich;
 pub mod event;
 pub(crate) mod fifo;

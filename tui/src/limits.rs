@@ -202,3 +202,17 @@ pub const PERFETTO_NAME: usize = 256;
 
 /// Arguments in the command line of a process in such a file.
 pub const PERFETTO_CMDLINE: usize = 64;
+/// The default of `diff --memory`: bytes of what is kept of two recordings while they are compared. Of each recording, new
+/// processes and files beyond its share are not compared, and what they might explain is reported as unknown.
+pub const DIFF_MEMORY: u64 = 768 << 20;
+
+/// Paths as passed whose compared form is remembered, per recording. All are forgotten at the limit.
+pub const DIFF_PATHS: usize = 131_072;
+
+/// Ancestors of a process without an event that are added to its role, and programs that a process executed one after
+/// another that are remembered.
+pub const DIFF_DEPTH: usize = 256;
+
+/// Processes with the same parent among which the ones with the most equal arguments are looked for. Beyond it, only those
+/// that share a rare argument are compared.
+pub const DIFF_SIBLINGS: usize = 64;

@@ -86,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Replay(args)) => command::replay::run(&args).await,
             Some(Command::Cut(args)) => command::cut::run(&args),
             Some(Command::Export(args)) => command::export::run(&args),
+            Some(Command::Diff(args)) => command::diff::run(&args),
             Some(Command::Info(args)) => command::read::info(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             Some(Command::Btf(args)) => command::btf::run(&args),

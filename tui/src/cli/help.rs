@@ -119,6 +119,36 @@ Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
 recording, 2 usage error. Reading recordings needs no privileges."
 );
 
+/// After `tracetui diff --help`.
+pub(super) const DIFF: &str = concat!(
+    filters!(),
+    "
+
+Processes are compared by role: program, arguments, directory and place in the
+tree. Process ids, times, the order of parallel jobs, their number (-j), the
+directory of the run (shown as .) and names of temporary files do not count.
+
+Lines, causes first:
+  missing  a file or program that was found in one run only
+  argv     the arguments changed: those of A -> those of B
+  cwd      the working directory changed
+  exec     a program that was executed in one run only, or more often
+  bpf      a BPF program that was loaded or attached in one run only
+  exit     the exit status changed
+  opened   a file that was opened in one run only
+  tried    a file that only one run tried to open, without success
+  unknown  a difference that may be due to lost events
+  follow   the number of further differences; --all shows them
+
+Examples:
+  sudo tracetui record -o good.ttr -- make -j8
+  sudo tracetui record -o bad.ttr -- make -j8
+  tracetui diff good.ttr bad.ttr
+  tracetui diff good.ttr bad.ttr --comm cc1 --format json
+
+Exit status: 0 no differences, 1 differences or failure, 2 usage error."
+);
+
 /// After `tracetui btf --help`.
 pub(super) const BTF: &str = "\
 No privileges are needed. The file may come from another machine, for example:

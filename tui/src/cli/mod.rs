@@ -64,6 +64,8 @@ pub enum Command {
     Export(Export),
     /// Show what a recording contains
     Info(Info),
+    /// Show what one recorded run did and another did not
+    Diff(Diff),
     /// Report how each probe attaches, or why it cannot and how to fix it
     Doctor(Doctor),
     /// Show the kernel field offsets found in a BTF file
@@ -254,6 +256,37 @@ pub struct Info {
     /// Report format: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
+}
+
+/// `tracetui diff`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::DIFF)]
+pub struct Diff {
+    /// The first recording; - is stdin
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The second recording; - is stdin
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// Output format: text or json (one object per line, a summary at the end)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub format: ReportFormat,
+    /// Also show the differences that may follow from others
+    #[arg(long)]
+    pub all: bool,
+    /// Memory limit; what does not fit is not compared, and reported as unknown
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::DIFF_MEMORY))]
+    pub memory: ByteSize,
+    /// Filter options.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+}
+
+impl Diff {
+    /// Both recordings.
+    pub fn files(&self) -> [&PathBuf; 2] {
+        [&self.a, &self.b]
+    }
 }
 
 /// Whether a path stands for stdin or stdout.
@@ -508,6 +541,18 @@ mod tests {
             Some(Command::Doctor(Doctor { format: ReportFormat::Json, probe: false, btf: BtfOption::default() }))
         );
         check_bad("tracetui doctor --format csv", "csv");
+    }
+
+    #[test]
+    fn diff_takes_two_recordings() {
+        let cli = parse("tracetui diff a.ttr - --format json --all --kind exec,open").expect("good usage");
+        let Some(Command::Diff(diff)) = cli.command else { panic!("not diff") };
+        assert_eq!(diff.files(), [&PathBuf::from("a.ttr"), &PathBuf::from("-")]);
+        assert_eq!((diff.format, diff.all, diff.memory), (ReportFormat::Json, true, ByteSize(limits::DIFF_MEMORY)));
+        assert_eq!(diff.filters.kind, ["exec,open"]);
+        check_bad("tracetui diff a.ttr", "<B>");
+        check_bad("tracetui diff a.ttr b.ttr c.ttr", "c.ttr");
+        check_bad("tracetui diff a.ttr b.ttr --format csv", "csv");
     }
 
     #[test]

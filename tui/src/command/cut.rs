@@ -62,6 +62,8 @@ impl Cut {
             bail!("the recordings are of different machines or boots: cut each by itself");
         }
         let world = first.start().world();
+        let (recorded, wanted) = first.kinds();
+        let kinds = recorded & wanted;
         write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
@@ -72,7 +74,7 @@ impl Cut {
         Ok(Cut {
             writer: Some(writer),
             file,
-            excerpt: Excerpt::new(world, first.kinds(), &first.filter_text()),
+            excerpt: Excerpt::new(world, kinds, &first.filter_text()),
             reader,
             from: args.from,
             to: args.to,

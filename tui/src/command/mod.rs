@@ -4,6 +4,7 @@ pub mod btf;
 pub mod completions;
 pub mod cut;
 pub mod dashboard;
+pub mod diff;
 pub mod doctor;
 pub mod export;
 pub mod keys;

@@ -184,11 +184,6 @@ impl Recording {
         &self.start
     }
 
-    /// The kinds that are passed on.
-    pub fn kinds(&self) -> KindSet {
-        self.wanted.kinds & self.recorded.kinds
-    }
-
     /// The filter with which it was recorded and the one of this reading, as one.
     pub fn filter_text(&self) -> String {
         match (self.trace.filter.as_str(), self.wanted.whole.text()) {
@@ -200,6 +195,11 @@ impl Recording {
     /// The options with which it was recorded.
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// The kinds that were recorded, and those of them that this reading wants.
+    pub fn kinds(&self) -> (KindSet, KindSet) {
+        (self.recorded.kinds, self.wanted.kinds)
     }
 
     /// Version of the format, bytes and blocks that were read so far.

@@ -4,7 +4,7 @@ pub mod process;
 mod state;
 
 use crate::budget::{Budget, cgroup_bytes};
-use crate::event::process::Process;
+use crate::event::process::{Process, ProcessKey};
 use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
 use crate::frame::host::{Counters, Host, HostFrame, Probe};
@@ -191,5 +191,9 @@ impl Tables for World {
 
     fn in_tree(&self, process: &Process, root: Tgid) -> bool {
         self.processes.in_tree(process, root)
+    }
+
+    fn process(&self, key: ProcessKey) -> Option<&Arc<Process>> {
+        self.processes.get(key).map(|entry| &entry.process)
     }
 }

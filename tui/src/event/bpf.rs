@@ -130,6 +130,27 @@ impl Bpf<'_> {
         }
     }
 
+    /// The operation and its subject: `attach kprobe do_unlinkat`, `load xdp`.
+    fn place(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.op().as_bytes());
+        out.push(b' ');
+        let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };
+        out.extend_from_slice(kind.unwrap_or("program").as_bytes());
+        if !self.target.is_empty() {
+            out.push(b' ');
+            self.target_text(out);
+        }
+    }
+
+    /// What was loaded or attached, without ids: the same in every run.
+    pub(crate) fn subject(&self, out: &mut Vec<u8>) {
+        self.place(out);
+        if !self.name.is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(self.name);
+        }
+    }
+
     /// The target as one text: `system:event`, a function or a tracepoint.
     fn target_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.target);
@@ -161,14 +182,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.op().as_bytes());
-        out.push(b' ');
-        let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };
-        out.extend_from_slice(kind.unwrap_or("program").as_bytes());
-        if !self.target.is_empty() {
-            out.push(b' ');
-            self.target_text(out);
-        }
+        self.place(out);
         if self.has(has::PROG) {
             out.extend_from_slice(format!(" prog#{}", self.record().prog_id).as_bytes());
         }

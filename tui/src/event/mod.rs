@@ -17,7 +17,7 @@ pub(crate) mod process;
 use crate::frame::FrameRef;
 use crate::frame::host::Host;
 use describe::{Field, Why};
-use process::Process;
+use process::{Process, ProcessKey};
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
@@ -219,6 +219,9 @@ pub trait Tables: std::fmt::Debug {
 
     /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant.
     fn in_tree(&self, process: &Process, root: Tgid) -> bool;
+
+    /// A process, if the table knows it.
+    fn process(&self, key: ProcessKey) -> Option<&Arc<Process>>;
 }
 
 /// An absolute path as a probe walked it: components leaf first, each followed by NUL.

@@ -241,7 +241,7 @@ pub(crate) fn signal(number: u32) -> Option<&'static str> {
 }
 
 /// The bits of the access mode in the open flags.
-const O_ACCMODE: u64 = 3;
+pub(crate) const O_ACCMODE: u64 = 3;
 
 /// Open flags beside the access mode, as numbered in
 /// [include/uapi/asm-generic/fcntl.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/fcntl.h).
@@ -268,6 +268,8 @@ pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
 
 /// `O_CREAT`, which makes `open` use its `mode`.
 pub(crate) const O_CREAT: u64 = 0o100;
+/// `O_EXCL`: with `O_CREAT`, an existing file is an error.
+pub(crate) const O_EXCL: u64 = 0o200;
 /// `O_TMPFILE`, including its bit of `O_DIRECTORY`.
 pub(crate) const O_TMPFILE: u64 = 0o20200000;
 /// `O_PATH`, with which the access mode has no meaning.

@@ -78,7 +78,7 @@ impl<'a> Open<'a> {
     }
 
     /// The flags with the numbers that most architectures use.
-    fn flags(&self) -> u64 {
+    pub(crate) fn flags(&self) -> u64 {
         arch::generic_open_flags(self.record.abi, self.record.flags)
     }
 

@@ -11,6 +11,7 @@ mod bpf;
 mod command;
 mod crowd;
 mod cut;
+mod diff;
 mod doctor;
 mod endings;
 mod execs;

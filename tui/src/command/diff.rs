@@ -1,0 +1,170 @@
+//! `tracetui diff`: what one run did that another did not.
+
+use super::playback::{Playback, Step};
+use super::say::{charset, name, say};
+use super::session::BadUsage;
+use crate::budget::Budget;
+use crate::cli::{self, ReportFormat};
+use crate::diff::{self, Gaps, Report, Run, Status};
+use crate::filter::FilterOptions;
+use crate::pipeline::Disposition;
+use crate::text::{grouped, json};
+use anyhow::{Result, anyhow};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracetui_shared::kind::Kind;
+
+/// Compares two recordings.
+///
+/// # Errors
+/// If one cannot be read, or the output cannot be written.
+pub fn run(args: &cli::Diff) -> Result<ExitCode> {
+    if args.files().iter().all(|file| cli::is_stream(file)) {
+        return Err(BadUsage("only one of the recordings can be stdin".into()).into());
+    }
+    let filters = FilterOptions::from(&args.filters);
+    let [a, b] = args.files();
+    // Each on a thread of its own: most of the time is spent on reading.
+    let (a, b) = std::thread::scope(|scope| {
+        let read = |file: &PathBuf| read(file, &filters, args.memory.0);
+        let b = scope.spawn(move || read(b));
+        (read(a), b.join())
+    });
+    let (a, b) = (a?, b.map_err(|_| anyhow!("the thread that reads {} ended", name(&args.b)))??);
+    let (said_a, said_b) = (a.say(), b.say());
+    if a.filter != b.filter {
+        say("the recordings were made with different filters");
+    }
+    let summary = [(&args.a, "A", &a), (&args.b, "B", &b)].map(|(file, side, side_read)| side_read.json(file, side));
+    let report = diff::compare(a.run, b.run);
+    for (here, there) in &report.directories {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        say(format_args!("taken as the same directory: {} in A, {} in B", text(here), text(there)));
+    }
+    let text = match args.format {
+        ReportFormat::Text => report.text(args.all, charset()),
+        ReportFormat::Json => report.json(args.all) + &summarised(&report, &summary),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    if args.format == ReportFormat::Text {
+        say(sentence(&report, said_a || said_b));
+    }
+    Ok(if report.equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A recording that was read.
+struct Side {
+    run: Run,
+    file: String,
+    filter: String,
+    damaged: bool,
+    early: bool,
+    counts: (u64, u64),
+}
+
+/// Reads a recording.
+fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
+    // Of the memory, an eighth is for reading each recording, and an eighth for the comparison.
+    let share = usize::try_from(memory / 16 * 5).unwrap_or(usize::MAX);
+    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(memory / 8))?;
+    let mut run = Run::new(share);
+    let mut take = |played: &super::playback::Played<'_>| {
+        run.take(played.context);
+        Disposition::Delivered
+    };
+    while playback.step(&mut take)? == Step::More {}
+    run.close();
+    let damaged = playback.remarks();
+    let early = playback.ended_early();
+    let mut filter = String::new();
+    if let Some(recording) = playback.recordings().first() {
+        filter.clone_from(&recording.trace().filter);
+        let world = recording.pipeline().world();
+        let (recorded, wanted) = recording.kinds();
+        let working = |kind: Kind| {
+            let mut probes = world.probes().iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
+            probes.peek().is_none() || probes.any(|probe| probe.attached)
+        };
+        for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {
+            *absent = !recorded.contains(kind) || !wanted.contains(kind) || !working(kind);
+        }
+    }
+    note_losses(&playback, &mut run.gaps);
+    run.gaps.incomplete |= damaged || early;
+    let counts = run.counts();
+    Ok(Side { run, file: name(file), filter, damaged, early, counts })
+}
+
+/// Takes the losses from the account. Their rows are missing where a filter rejects them.
+fn note_losses(playback: &Playback, gaps: &mut Gaps) {
+    let account = playback.account();
+    for (kind, lost) in Kind::PROBED.into_iter().zip(&mut gaps.lost) {
+        *lost = (*lost).max(account.kind(kind).lost.sum());
+    }
+    let shortage = account.shortage.processes;
+    let others = account.unattributed_skips.saturating_add(account.bookkeeping_lost).saturating_add(shortage);
+    gaps.other = gaps.other.max(others);
+}
+
+impl Side {
+    /// Says what may be missing; whether anything may.
+    fn say(&self) -> bool {
+        let gaps = &self.run.gaps;
+        let lost = gaps.lost.iter().sum::<u64>().saturating_add(gaps.other);
+        if lost > 0 {
+            say(format_args!(
+                "{}: {} events were lost: what is missing because of it is unknown",
+                self.file,
+                grouped(lost)
+            ));
+        }
+        if gaps.full {
+            say(format_args!("{}: more than fits into --memory: the rest is not compared", self.file));
+        }
+        lost > 0 || gaps.full || gaps.incomplete
+    }
+
+    fn json(&self, file: &Path, side: &str) -> String {
+        let gaps = &self.run.gaps;
+        let kinds = Kind::PROBED.into_iter().zip(gaps.lost).map(|(kind, lost)| format!("\"{}\":{lost}", kind.name()));
+        format!(
+            "\"{}\":{{\"file\":{},\"directory\":{},\"processes\":{},\"files\":{},\"lost\":{{{}}},\"lost_other\":{},\"ended_early\":{},\
+             \"damaged\":{},\"full\":{}}}",
+            side.to_ascii_lowercase(),
+            json::ascii(&file.to_string_lossy()),
+            json::ascii(&String::from_utf8_lossy(self.run.root())),
+            self.counts.0,
+            self.counts.1,
+            kinds.collect::<Vec<_>>().join(","),
+            gaps.other,
+            self.early,
+            self.damaged,
+            gaps.full,
+        )
+    }
+}
+
+fn summarised(report: &Report, sides: &[String; 2]) -> String {
+    let text = |bytes: &[u8]| json::ascii(&String::from_utf8_lossy(bytes));
+    let directories: Vec<_> = report.directories.iter().map(|(a, b)| format!("[{},{}]", text(a), text(b))).collect();
+    let follow: Vec<_> = report.follow.iter().map(|(kind, count)| format!("\"{kind}\":{count}")).collect();
+    format!(
+        "{{\"summary\":{{\"equal\":{},\"different\":{},\"unknown\":{},\"follow\":{{{}}},\"directories\":[{}],{}}}}}\n",
+        report.equal(),
+        report.count(Status::Different),
+        report.count(Status::Unknown),
+        follow.join(","),
+        directories.join(","),
+        sides.join(","),
+    )
+}
+
+fn sentence(report: &Report, gaps: bool) -> String {
+    match (report.equal(), gaps) {
+        (true, false) => "no differences".into(),
+        (true, true) => "no differences in what was recorded".into(),
+        (false, _) if report.count(Status::Different) == 0 => "no certain differences".into(),
+        (false, _) => "the runs differ".into(),
+    }
+}

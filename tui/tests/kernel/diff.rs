@@ -1,0 +1,113 @@
+//! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
+
+use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+/// A build by make and the shell: a tool that reads a source and a header, one process for each source in parallel.
+const MAKEFILE: &str = "\
+FLAG = -O1
+OBJECTS = a.o b.o c.o d.o e.o
+prog: $(OBJECTS)
+\tcat $^ > $@
+%.o: %.c tool.sh
+\tsh ./tool.sh $(FLAG) $< $@
+";
+
+const TOOL: &str = "\
+test -n \"$1\" || exit 9
+echo $$ > tmp.$$
+cat \"$PWD/common.h\" $2 tmp.$$ > /dev/null || exit 3
+mv tmp.$$ $3
+";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A directory with the sources of the build.
+fn sources(dir: &Dir, name: &str) -> String {
+    let path = dir.at(name);
+    fs::create_dir(&path).expect("a directory");
+    let write = |file: &str, contents: &str| fs::write(format!("{path}/{file}"), contents).expect("room");
+    write("Makefile", MAKEFILE);
+    write("tool.sh", TOOL);
+    write("common.h", "common\n");
+    for unit in ["a", "b", "c", "d", "e"] {
+        write(&format!("{unit}.c"), unit);
+    }
+    path
+}
+
+/// Records `make` in a directory. `None`, with a message, if it must not trace.
+fn record(dir: &Dir, name: &str, sources: &str, args: &[&str]) -> Option<String> {
+    if !may_trace() {
+        return None;
+    }
+    let file = dir.at(name);
+    let mut command = tracetui();
+    command.args(["record", "-o", &file, "--", "timeout", "60", "make"]).args(args);
+    for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+        command.env_remove(name);
+    }
+    let done = command.current_dir(sources).stdin(Stdio::null()).stdout(Stdio::null()).output().expect("it runs");
+    let said = text(&done.stderr);
+    if said.contains("cannot trace") || said.contains("missing CAP_") {
+        cannot_run(&said);
+        return None;
+    }
+    Some(file)
+}
+
+fn diff(a: &str, b: &str, args: &[&str]) -> Output {
+    tracetui().args(["diff", a, b]).args(args).stdin(Stdio::null()).output().expect("tracetui runs")
+}
+
+#[test]
+fn builds_differ_only_in_what_was_changed() {
+    let _alone = alone();
+    if !Command::new("make").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return cannot_run("there is no make");
+    }
+    let dir = Dir::new();
+    let first = sources(&dir, "first");
+    let Some(good) = record(&dir, "good.ttr", &first, &["-j1"]) else { return };
+    for (number, jobs) in ["-j1", "-j4", "-j8"].iter().enumerate() {
+        let other = sources(&dir, &format!("other-{number}"));
+        let same = record(&dir, &format!("same-{number}.ttr"), &other, &[jobs]).expect("it traced before");
+        let done = diff(&good, &same, &["--all"]);
+        assert_eq!((text(&done.stdout).as_str(), done.status.code()), ("", Some(0)), "{jobs}: {}", text(&done.stderr));
+    }
+    // One changed flag.
+    let other = sources(&dir, "flag");
+    fs::write(format!("{other}/Makefile"), MAKEFILE.replace("-O1", "-O2")).expect("room");
+    let flag = record(&dir, "flag.ttr", &other, &["-j4"]).expect("it traced before");
+    let done = diff(&good, &flag, &[]);
+    let lines = text(&done.stdout);
+    assert!(
+        lines.lines().count() <= 5 && lines.starts_with("argv     sh ./tool.sh -O1 a.c a.o and 4 others: -O1 -> -O2\n"),
+        "{lines}"
+    );
+    assert_eq!(done.status.code(), Some(1));
+    // A missing file.
+    let other = sources(&dir, "header");
+    fs::remove_file(format!("{other}/common.h")).expect("it is there");
+    let header = record(&dir, "header.ttr", &other, &["-j2"]).expect("it traced before");
+    let done = diff(&good, &header, &[]);
+    let lines = text(&done.stdout);
+    assert!(lines.lines().count() <= 5, "{lines}");
+    assert!(lines.starts_with("missing  ./common.h by cat ./common.h "), "{lines}");
+    assert!(lines.contains(": found in A, ENOENT in B\n") && lines.contains("\nexit     cat ./common.h "), "{lines}");
+    let done = diff(&good, &header, &["--format", "json"]);
+    let objects: Vec<serde_json::Value> =
+        text(&done.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((objects[0]["kind"].as_str(), objects[0]["b"].as_str()), (Some("missing"), Some("ENOENT")));
+    assert_eq!(objects.last().expect("a summary")["summary"]["equal"], false);
+    // A recording that ends early: what it lacks is not known.
+    let whole = fs::read(&good).expect("the recording");
+    let cut = dir.at("cut.ttr");
+    fs::write(&cut, &whole[..whole.len() * 3 / 4]).expect("room");
+    let done = diff(&good, &cut, &["--all"]);
+    assert!(text(&done.stderr).contains("ends early"), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).lines().all(|line| line.trim_start().starts_with("unknown")), "{}", text(&done.stdout));
+}
