@@ -138,6 +138,9 @@ pub const STATE_EVERY: usize = 8 << 20;
 /// Nanoseconds between two states in a recording, unless little was recorded since.
 pub const STATE_EVERY_NS: u64 = 10_000_000_000;
 
+/// Bytes of the smallest file of a recording in several files (`--rotate`). Each begins and ends with a state.
+pub const ROTATE_MIN: u64 = 64 << 10;
+
 /// Bytes of the filter of a block in the index of a recording. A block with more keys has a filter that says less.
 pub const BLOCK_FILTER: usize = 1 << 10;
 

@@ -61,6 +61,8 @@ pub struct Pipeline {
     drained: bool,
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
+    /// The trace goes on in another file, with the events that wait.
+    continues: bool,
     command: Option<CommandTree>,
     /// The trace is a part of another one.
     excerpt: Option<Excerpt>,
@@ -174,6 +176,17 @@ impl Pipeline {
         self.asked.as_ref().map_or(KindSet::ALL, Trace::kinds)
     }
 
+    /// Whether the trace goes on in another file after the frames so far. Then the events that wait are in that file, and
+    /// [`finish`](Self::finish) does not deliver them.
+    pub fn continues(&self) -> bool {
+        self.continues
+    }
+
+    /// The options of the trace, once their frame arrived.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.asked.as_ref()
+    }
+
     /// Whether the source was empty when the last batch was read.
     pub fn is_drained(&self) -> bool {
         self.drained
@@ -190,7 +203,7 @@ impl Pipeline {
             Some(layout) => layout.translate(&batch),
             None => batch,
         };
-        self.drained = false;
+        (self.drained, self.continues) = (false, false);
         let mut made = Batch::default();
         let mut index = self.order.begin();
         for (offset, frame) in batch.frames_with_offsets() {
@@ -272,6 +285,7 @@ impl Pipeline {
             HostFrame::Hole(_) => self.gaps.hole(),
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
+            HostFrame::Continues(_) => self.continues = true,
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }
@@ -341,6 +355,9 @@ impl Pipeline {
 
     /// Ends the input: the time of the event that [`finish`](Self::finish) would deliver first.
     pub fn next_of_rest(&mut self) -> Option<BootNanos> {
+        if self.continues {
+            return None;
+        }
         self.give_up_before(BootNanos(u64::MAX));
         self.order.next_time()
     }
@@ -351,11 +368,16 @@ impl Pipeline {
         limit: BootNanos,
         to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
     ) {
-        self.release_until(limit, to);
+        if !self.continues {
+            self.release_until(limit, to);
+        }
     }
 
     /// Delivers all remaining events, in order of time.
     pub fn finish(&mut self, to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition) {
+        if self.continues {
+            return;
+        }
         self.give_up_before(BootNanos(u64::MAX));
         self.release_until(BootNanos(u64::MAX), to);
         self.finished = true;

@@ -64,6 +64,8 @@ pub(super) const RECORD: &str = concat!(
 Examples:
   sudo tracetui record -o build.ttr -- make
   sudo tracetui record --duration 10m --comm nginx
+  sudo tracetui record -o web.ttr --rotate 1GiB,4
+  tracetui print web.*.ttr --failed
   tracetui print build.ttr --kind exec
   tracetui info build.ttr
 

@@ -12,7 +12,9 @@ use crate::text::time::Moment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -150,15 +152,40 @@ pub struct Record {
     /// Stop after this time, such as 10s or 1h 30m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<std::time::Duration>,
-    /// Stop when the recording has this size
+    /// Stop when the recording has this size; with --rotate, all files together, also removed ones
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<ByteSize>,
+    /// Begin a new file when one has this size (such as 1GiB,4), and keep the newest COUNT files
+    #[arg(long, value_name = "SIZE,COUNT", conflicts_with = "force")]
+    pub rotate: Option<Rotate>,
     /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
     /// The command to run.
     #[command(flatten)]
     pub run: Run,
+}
+
+/// The files of a recording in several files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rotate {
+    /// Bytes of a file, from which on the next one begins.
+    pub size: ByteSize,
+    /// Files that are kept.
+    pub count: NonZeroU32,
+}
+
+impl FromStr for Rotate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Rotate, String> {
+        let (size, count) = text.split_once(',').ok_or("write a size and a number of files, such as 1GiB,4")?;
+        let size: ByteSize = size.trim().parse().map_err(|error: size::SizeError| error.to_string())?;
+        if size.0 < limits::ROTATE_MIN {
+            return Err(format!("the minimum size of a file is {}", ByteSize(limits::ROTATE_MIN)));
+        }
+        let count = count.trim().parse().map_err(|_| "the number of files must be at least 1".to_owned())?;
+        Ok(Rotate { size, count })
+    }
 }
 
 /// `tracetui replay`.
@@ -531,6 +558,25 @@ mod tests {
         assert_eq!(cli.command, Some(Command::Btf(args)));
         check_bad("tracetui btf", "--from");
         assert_eq!(print("tracetui print --btf x").trace.btf.file, Some("x".into()));
+    }
+
+    #[test]
+    fn rotate_takes_a_size_and_a_number() {
+        let rotate = |text: &str| text.parse::<Rotate>();
+        let good = rotate("1GiB,4").expect("good usage");
+        assert_eq!((good.size, good.count.get()), (ByteSize(1 << 30), 4));
+        assert!(rotate(" 64KiB , 1 ").is_ok());
+        for (text, part) in [
+            ("1GiB", "1GiB,4"),
+            ("1GiB,0", "at least 1"),
+            ("1GiB,x", "at least 1"),
+            ("1GB,4", "1GiB"),
+            ("63KiB,4", "64KiB"),
+            (",4", "whole number"),
+        ] {
+            check_bad(&format!("tracetui record --rotate {text}"), part);
+        }
+        check_bad("tracetui record --rotate 1GiB,4 --force", "--force");
     }
 
     #[test]

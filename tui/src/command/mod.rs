@@ -16,6 +16,7 @@ pub mod print;
 pub mod read;
 pub mod record;
 pub mod replay;
+mod rotate;
 pub mod say;
 pub mod selftest;
 pub mod session;

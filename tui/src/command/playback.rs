@@ -6,18 +6,22 @@ use crate::budget::Budget;
 use crate::cli;
 use crate::event::EventContext;
 use crate::filter::{Compiled, FilterOptions, Scratch};
+use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::Reader;
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::reader::{Ending, Hole};
+use crate::text::grouped;
 use anyhow::{Context, Result, anyhow};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tracetui_shared::kind::KindSet;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// Recordings that are read together, merged by wall-clock time.
@@ -47,7 +51,7 @@ pub enum Step {
     End,
 }
 
-/// A recording, its pipeline and its filters.
+/// A recording, its pipeline and its filters. The files of one trace are one recording.
 pub struct Recording {
     input: Input,
     pipeline: Pipeline,
@@ -58,6 +62,10 @@ pub struct Recording {
     recorded: Compiled,
     wanted: Compiled,
     scratch: (Scratch, Scratch),
+    roots: Vec<Tgid>,
+    budget: Budget,
+    /// Events of the trace up to here, also those that a filter of this reading rejected.
+    events: u64,
     /// All batches were fed.
     fed: bool,
     finished: bool,
@@ -70,11 +78,13 @@ impl Playback {
     /// # Errors
     /// If one is no recording or cannot be read, or a filter is wrong.
     pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let recordings = files.iter().map(|file| Recording::open(file, filters, budget)).collect::<Result<_>>()?;
+        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<_>>()?;
+        let recordings = inputs(parts).into_iter().map(|input| Recording::open(input, filters, budget));
+        let recordings = recordings.collect::<Result<_>>()?;
         Ok(Playback { recordings, next: BinaryHeap::new(), started: false })
     }
 
-    /// The recordings, in the order in which they were named.
+    /// The recordings, in the order in which they were named. The files of one trace are one recording.
     pub fn recordings(&self) -> &[Recording] {
         &self.recordings
     }
@@ -118,12 +128,17 @@ impl Playback {
 
     /// Says what could not be read; whether that was damage, not only an early end.
     pub fn remarks(&self) -> bool {
-        self.recordings.iter().fold(false, |damaged, recording| recording.input.remarks() | damaged)
+        self.recordings.iter().fold(false, |damaged, recording| recording.remarks() | damaged)
     }
 
     /// Whether a recording ends early.
     pub fn ended_early(&self) -> bool {
-        self.recordings.iter().any(|recording| recording.input.frames.ended_early())
+        self.recordings.iter().any(|recording| recording.input.ended_early())
+    }
+
+    /// Whether a trace goes on in a file that was not read.
+    pub fn goes_on(&self) -> bool {
+        self.recordings.iter().any(|recording| recording.pipeline.continues())
     }
 
     /// The account of all recordings.
@@ -134,8 +149,7 @@ impl Playback {
 }
 
 impl Recording {
-    fn open(file: &Path, filters: &FilterOptions, budget: Budget) -> Result<Recording> {
-        let mut input = Input::open(file)?;
+    fn open(mut input: Input, filters: &FilterOptions, budget: Budget) -> Result<Recording> {
         let trace = input.trace()?;
         let mut start = Pipeline::default();
         match &input.first {
@@ -146,7 +160,7 @@ impl Recording {
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
         let recorded = options.compile(start.world());
-        let recorded = recorded.map_err(|error| anyhow!("{}: its filter: {}", input.name, error.render()))?;
+        let recorded = recorded.map_err(|error| anyhow!("{}: its filter: {}", input.name(), error.render()))?;
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let wanted = filters.compile(start.world());
         let mut wanted = wanted.map_err(|error| super::session::BadUsage(error.render()))?;
@@ -155,7 +169,8 @@ impl Recording {
         }
         let mut pipeline = Pipeline::default();
         pipeline.set_budget(budget);
-        pipeline.follow(&[recorded.whole.roots(), wanted.whole.roots()].concat());
+        let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
+        pipeline.follow(&roots);
         Ok(Recording {
             input,
             pipeline,
@@ -164,6 +179,9 @@ impl Recording {
             recorded,
             wanted,
             scratch: Default::default(),
+            roots,
+            budget,
+            events: 0,
             fed: false,
             finished: false,
         })
@@ -171,7 +189,7 @@ impl Recording {
 
     /// The name of the file.
     pub fn name(&self) -> &str {
-        &self.input.name
+        self.input.name()
     }
 
     /// The pipeline: host, account, processes.
@@ -204,23 +222,51 @@ impl Recording {
 
     /// Version of the format, bytes and blocks that were read so far.
     pub fn read_so_far(&self) -> (u16, u64, u64) {
-        let reader = self.input.frames.reader();
-        (reader.header().version, reader.offset(), reader.blocks())
+        let readers = || self.input.parts.iter().map(|part| part.frames.reader());
+        let version = readers().map(|reader| reader.header().version).max().unwrap_or_default();
+        (version, readers().map(Reader::offset).sum(), readers().map(Reader::blocks).sum())
     }
 
     /// How it ends, once all of it was read.
     pub fn ending(&self) -> Option<Ending> {
-        self.input.frames.reader().ending()
+        self.input.part().frames.reader().ending()
     }
 
     /// Feeds the next batch. `false` at the end.
     fn feed(&mut self) -> Result<bool> {
         match self.input.next()? {
-            Some(Next::State(state)) => self.pipeline.restore(&state),
+            Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
             None => self.fed = true,
         }
         Ok(!self.fed)
+    }
+
+    /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
+    fn begin(&mut self, state: &Batch) {
+        self.pipeline = Pipeline::default();
+        self.pipeline.set_budget(self.budget);
+        self.pipeline.restore(state);
+        self.pipeline.follow(&self.roots);
+        let events = self.pipeline.account().sum().delivered;
+        self.input.part_mut().elsewhere = events.saturating_sub(self.events);
+        self.events = events;
+    }
+
+    /// Says what could not be read and what was not there; whether there was damage, not only an early end.
+    fn remarks(&self) -> bool {
+        let damaged = self.input.remarks();
+        if self.pipeline.continues() {
+            say(format_args!("{}: the trace goes on in the next file", self.input.part().name));
+        }
+        damaged
+    }
+
+    /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it goes on in the next
+    /// one.
+    pub fn part(&self) -> Option<(u32, bool)> {
+        let (_, part) = self.input.part().frames.reader().header().part()?;
+        Some((part, self.pipeline.continues()))
     }
 
     /// One step of a recording that is read alone.
@@ -250,10 +296,11 @@ impl Recording {
 
     /// Passes on the events up to this wall-clock time whose order is known.
     fn pass_on_until(&mut self, ns: i128, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) {
-        let Recording { pipeline, recorded, wanted, scratch, fed, .. } = self;
+        let Recording { pipeline, recorded, wanted, scratch, fed, events, .. } = self;
         let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset()));
         let limit = BootNanos(u64::try_from(limit.max(0)).unwrap_or(u64::MAX));
         let mut pass = |context: &EventContext<'_>, frame: &FrameRef<'_>| {
+            *events += u64::from(context.event.kind() != Kind::Lost);
             pass_on(recorded, wanted, scratch, &Played { context, frame, recording: number }, to)
         };
         match *fed {
@@ -285,23 +332,78 @@ fn pass_on(
     if passes { to(played) } else { Disposition::Filtered }
 }
 
-/// A recording that is read from its start.
-struct Input {
+/// A file.
+struct Part {
     frames: FrameReader<Box<dyn Read>>,
     name: String,
-    /// Read ahead for [`Self::trace`].
-    first: Option<Next>,
+    /// Events of the trace that are in files before this one that are not read.
+    elsewhere: u64,
 }
 
-impl Input {
-    fn open(file: &Path) -> Result<Input> {
+impl Part {
+    fn open(file: &Path) -> Result<Part> {
         let name = name(file);
         let input: Box<dyn Read> = match cli::is_stream(file) {
             true => Box::new(io::stdin()),
             false => Box::new(open_file(file, &name)?),
         };
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Input { frames, name, first: None })
+        Ok(Part { frames, name, elsewhere: 0 })
+    }
+
+    /// The trace of which it is a part, and its number.
+    fn place(&self) -> Option<([u8; 8], u32)> {
+        self.frames.reader().header().part()
+    }
+
+    fn next(&mut self) -> Result<Option<Next>> {
+        self.frames.next().with_context(|| format!("cannot read {}", self.name))
+    }
+}
+
+/// The files of each trace together, in their order. A file that is there twice is a recording of its own.
+fn inputs(parts: Vec<Part>) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::new();
+    for part in parts {
+        let fits = |input: &Input| {
+            let place = |part: &Part| part.place();
+            let (Some((run, number)), places) = (part.place(), input.parts.iter().filter_map(place)) else {
+                return false;
+            };
+            let mut others = places.peekable();
+            others.peek().is_some_and(|(other, _)| *other == run) && others.all(|(_, other)| other != number)
+        };
+        match inputs.iter_mut().find(|input| fits(input)) {
+            Some(input) => input.parts.push(part),
+            None => inputs.push(Input { parts: vec![part], at: 0, first: None }),
+        }
+    }
+    inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
+    inputs
+}
+
+/// A recording that is read from its start: one file, or the files of a trace.
+struct Input {
+    /// At least one.
+    parts: Vec<Part>,
+    /// The one that is read.
+    at: usize,
+    /// Read ahead for [`Self::trace`].
+    first: Option<Next>,
+}
+
+impl Input {
+    fn part(&self) -> &Part {
+        &self.parts[self.at]
+    }
+
+    fn part_mut(&mut self) -> &mut Part {
+        &mut self.parts[self.at]
+    }
+
+    /// The name of the first file.
+    fn name(&self) -> &str {
+        self.parts.first().map_or("", |part| &part.name)
     }
 
     /// The options of the trace, which are in its first frames.
@@ -311,19 +413,51 @@ impl Input {
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
-        match self.first.take() {
-            Some(first) => Ok(Some(first)),
-            None => self.frames.next().with_context(|| format!("cannot read {}", self.name)),
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
         }
+        loop {
+            if let Some(next) = self.part_mut().next()? {
+                return Ok(Some(next));
+            }
+            if self.at + 1 == self.parts.len() {
+                return Ok(None);
+            }
+            let follows = self.next_follows();
+            self.at += 1;
+            // The state at the start of a file is that at the end of the one before.
+            match self.part_mut().next()? {
+                Some(Next::State(_)) if follows => {}
+                first => return Ok(first),
+            }
+        }
+    }
+
+    /// Whether the next file begins where this one ends.
+    fn next_follows(&self) -> bool {
+        let number = |part: Option<&Part>| part.and_then(Part::place).map(|(_, number)| u64::from(number));
+        let ends = self.part().frames.reader().ending() == Some(Ending::Complete);
+        ends && number(self.parts.get(self.at + 1)) == number(Some(self.part())).map(|number| number + 1)
+    }
+
+    fn ended_early(&self) -> bool {
+        self.parts.iter().any(|part| part.frames.ended_early())
     }
 
     /// Says what could not be read; whether that was damage, not only an early end.
     fn remarks(&self) -> bool {
-        say_holes(&self.name, self.frames.holes());
-        if let Some(Ending::Early(at)) = self.frames.reader().ending() {
-            say(format_args!("{}: ends early, at offset {at}: the trace was killed, or is still running", self.name));
+        for part in &self.parts {
+            let Part { name, elsewhere, .. } = part;
+            if *elsewhere > 0 {
+                let events = grouped(*elsewhere);
+                say(format_args!("{name}: {events} earlier events of the trace are in files that were not read"));
+            }
+            say_holes(name, part.frames.holes());
+            if let Some(Ending::Early(at)) = part.frames.reader().ending() {
+                say(format_args!("{name}: ends early, at offset {at}: the trace was killed, or is still running"));
+            }
         }
-        !self.frames.holes().is_empty()
+        self.parts.iter().any(|part| !part.frames.holes().is_empty())
     }
 }
 
@@ -331,6 +465,14 @@ impl Input {
 pub(super) fn trace_of(first: &Next) -> Option<Trace> {
     let (Next::State(batch) | Next::Frames(batch)) = first;
     batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
+        Some(HostFrame::Trace(trace)) => Some(trace),
+        Some(HostFrame::StatePart(part)) => trace_in(&Batch::from_bytes(part.frames)),
+        _ => None,
+    })
+}
+
+fn trace_in(state: &Batch) -> Option<Trace> {
+    state.frames().find_map(|frame| match HostFrame::decode(&frame) {
         Some(HostFrame::Trace(trace)) => Some(trace),
         _ => None,
     })
@@ -354,4 +496,148 @@ pub(super) fn open_file(file: &Path, name: &str) -> Result<File> {
 
 fn no_trace() -> Trace {
     Trace { kinds: KindSet::ALL.bits(), command: tracetui_shared::id::Tgid(0), filter: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::keys::keys_of;
+    use crate::recording::Writer;
+    use crate::recording::block::FileHeader;
+    use crate::source::synthetic::Maker;
+    use std::fs;
+
+    /// The batches of a trace. Events wait at the end of each; some are lost.
+    fn batches() -> Vec<Batch> {
+        let mut maker = Maker::default();
+        let mut trace = Batch::default();
+        HostFrame::Trace(no_trace()).push(BootNanos(0), &mut trace);
+        let mut batches = vec![trace];
+        for number in 0..40 {
+            maker.fork(100 + number, "sh", 101 + number);
+            maker.exec(101 + number, "sh", &["cc", "-c"], 0);
+            (0..30).for_each(|open| maker.open(100 + number, "cc", &format!("/src/{number}/{open}"), 3));
+            if number % 7 == 3 {
+                maker.lose(2);
+            }
+            if number % 3 == 0 {
+                maker.counters(false);
+            }
+            batches.push(std::mem::take(&mut maker.made));
+        }
+        maker.counters(true);
+        batches.push(maker.batch());
+        batches
+    }
+
+    fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut next = || {
+            let path = dir.join(format!("{name}.{}", files.len()));
+            let header = FileHeader::new([files.len() as u8; 16], 0);
+            let header = if part_every < usize::MAX { header.part_of([9; 8], files.len() as u32) } else { header };
+            files.push(path.clone());
+            (File::create(path).expect("room"), header)
+        };
+        let (file, header) = next();
+        let mut writer = Writer::new(file, &header, keys_of).expect("room");
+        let mut part = 0;
+        let mut pipeline = Pipeline::default();
+        for (number, batch) in (1..).zip(batches) {
+            writer.batch(batch.bytes()).expect("room");
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut |_, _| Disposition::Delivered);
+            if number % part_every == 0 {
+                let (file, header) = next();
+                let state = pipeline.state();
+                let new = writer.next(file, &header, &state).expect("room");
+                writer.end_part(part, &state).expect("room");
+                (writer, part) = (new, part + 1);
+            }
+        }
+        pipeline.finish(&mut |_, _| Disposition::Delivered);
+        writer.end(&pipeline.state()).expect("room");
+        files
+    }
+
+    /// The events of files, and what is known when they are read.
+    fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
+        let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
+        let mut playback = Playback::open(files, &filters, Budget::default()).expect("recordings");
+        let mut lines = Vec::new();
+        let mut take = |played: &Played<'_>| {
+            let process = played.context.process.map(|process| (process.key, process.execs, process.parent));
+            lines.push(format!("{:?} {process:?}", played.frame.header));
+            Disposition::Delivered
+        };
+        while playback.step(&mut take).expect("readable") == Step::More {}
+        (lines, playback)
+    }
+
+    #[test]
+    fn the_files_of_a_trace_are_read_as_one() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let batches = batches();
+        let one = write(&dir, "one", &batches, usize::MAX);
+        let mut parts = write(&dir, "part", &batches, 5);
+        for filter in ["", "comm=sh", "tree=101"] {
+            let (whole, one) = read(&one, filter);
+            assert!(!whole.is_empty() && !one.goes_on() && one.recordings()[0].part().is_none());
+            let (lines, playback) = read(&parts, filter);
+            assert!(lines == whole, "{filter}");
+            assert_eq!(playback.account(), one.account(), "{filter}");
+            assert!(!playback.goes_on() && !playback.ended_early() && playback.recordings().len() == 1);
+            // In any order of names.
+            parts.rotate_left(3);
+            assert!(read(&parts, filter).0 == whole, "{filter}");
+            parts.sort();
+        }
+        let (whole, one) = read(&one, "");
+        // Each by itself: nothing twice, nothing missing.
+        let each: Vec<_> = parts.iter().map(|part| read(std::slice::from_ref(part), "")).collect();
+        assert!(each.iter().flat_map(|(lines, _)| lines).eq(&whole));
+        assert!(each.iter().rev().skip(1).all(|(_, playback)| playback.goes_on()));
+        let last = &each[each.len() - 1].1;
+        assert_eq!((last.account(), last.goes_on()), (one.account(), false));
+        assert_eq!(last.recordings()[0].part(), Some((parts.len() as u32 - 1, false)));
+        // Without some: the others are as they were.
+        let some: Vec<_> = parts.iter().enumerate().filter(|(number, _)| ![0, 3, 4].contains(number)).collect();
+        let (lines, playback) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
+        assert!(some.iter().flat_map(|(number, _)| &each[*number].0).eq(&lines));
+        assert_eq!(playback.account(), one.account());
+        // A file that is there twice is read twice.
+        let (lines, playback) = read(&[&parts[..2], &parts[1..2]].concat(), "");
+        assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_file_whose_end_was_not_written_is_not_read_twice() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-cut-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let batches = batches();
+        let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
+        let parts = write(&dir, "part", &batches, 20);
+        // Killed after the second file was begun: the first one has its frames, but no end.
+        let first = fs::read(&parts[0]).expect("there");
+        let mut ends = None;
+        for length in (64..first.len()).rev().step_by(61) {
+            fs::write(&parts[0], &first[..length]).expect("room");
+            let (lines, playback) = read(&parts, "");
+            assert!(lines.len() <= whole.len(), "{length}");
+            let mut rest = whole.iter();
+            assert!(lines.iter().all(|line| rest.any(|other| other == line)), "{length}");
+            if playback.ended_early() && lines == whole {
+                ends = Some(length);
+            }
+            if length + 3_000 < first.len() {
+                break;
+            }
+        }
+        assert!(ends.is_some());
+        fs::remove_dir_all(&dir).expect("ours");
+    }
 }

@@ -3,7 +3,6 @@
 use super::playback::{Playback, Recording, Step};
 use super::print::{Flow, Lines};
 use super::say::{charset, say};
-use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
 use crate::event::EventContext;
@@ -11,6 +10,7 @@ use crate::filter::FilterOptions;
 use crate::frame::host::Probe;
 use crate::limits;
 use crate::pipeline::Disposition;
+use crate::recording::index::KINDS;
 use crate::recording::reader::Ending;
 use crate::sink::{self, FormatName};
 use crate::source::host::clock;
@@ -39,7 +39,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     lines.finish();
     lines.outcome()?;
     let damaged = playback.remarks();
-    if !playback.ended_early() {
+    if !playback.ended_early() && !playback.goes_on() {
         let account = playback.account();
         match args.format {
             FormatName::Json => say(account.json()),
@@ -73,6 +73,8 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
 struct Facts {
     first_ns: Option<i128>,
     last_ns: Option<i128>,
+    /// Events by the number of their kind.
+    events: [u64; KINDS],
 }
 
 impl Facts {
@@ -80,6 +82,7 @@ impl Facts {
         let time = i128::from(seen.event.header.time.0) + i128::from(seen.clock_offset);
         self.first_ns.get_or_insert(time);
         self.last_ns = Some(time);
+        self.events.get_mut(seen.event.kind() as usize).into_iter().for_each(|count| *count += 1);
         Disposition::Delivered
     }
 
@@ -98,7 +101,11 @@ impl Facts {
         line("end", &self.time(self.last_ns));
         let complete = recording.ending() == Some(Ending::Complete);
         line("complete", if complete { "yes" } else { "no: it ends early" });
-        line("events", &events(&account));
+        line("events", &self.events());
+        if let Some((part, continues)) = recording.part() {
+            let then = if continues { ", the trace goes on in the next file" } else { "" };
+            line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
+        }
         line("lost", &grouped(account.sum().lost.sum()));
         let filter = Some(clean(&recording.trace().filter)).filter(|filter| !filter.is_empty());
         line("filter", filter.as_deref().unwrap_or("none"));
@@ -109,6 +116,16 @@ impl Facts {
         line("probes", &format!("{attached} attached{without}"));
         line("size", &format!("{} bytes in {} blocks", grouped(bytes), grouped(blocks)));
         out
+    }
+
+    fn count(&self, kind: Kind) -> u64 {
+        self.events.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    fn events(&self) -> String {
+        let kinds = Kind::PROBED.map(|kind| format!("{} {}", kind.name(), grouped(self.count(kind))));
+        let sum = Kind::PROBED.iter().map(|kind| self.count(*kind)).sum();
+        format!("{} ({})", grouped(sum), kinds.join(" "))
     }
 
     fn time(&self, ns: Option<i128>) -> String {
@@ -133,14 +150,18 @@ impl Facts {
             _ => "null".to_owned(),
         };
         let (version, bytes, blocks) = recording.read_so_far();
-        let events = Kind::PROBED.map(|kind| format!("{}:{}", text(kind.name()), account.kind(kind).delivered));
+        let events = Kind::PROBED.map(|kind| format!("{}:{}", text(kind.name()), self.count(kind)));
+        let part = match recording.part() {
+            Some((part, continues)) => format!(r#"{{"number":{},"continues":{continues}}}"#, u64::from(part) + 1),
+            None => "null".to_owned(),
+        };
         let probe = |probe: &Probe| format!(r#"{{"name":{},"attached":{}}}"#, text(&probe.name), probe.attached);
         let probes = pipeline.world().probes().iter().map(probe);
         let account_json = account.object();
         format!(
             "{{\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
              \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
-             \"bytes\":{},\"blocks\":{}}}\n",
+             \"part\":{part},\"bytes\":{},\"blocks\":{}}}\n",
             version,
             text(&host.name),
             text(&host.boot_id),
@@ -156,9 +177,4 @@ impl Facts {
             blocks,
         )
     }
-}
-
-fn events(account: &Account) -> String {
-    let kinds = Kind::PROBED.map(|kind| format!("{} {}", kind.name(), grouped(account.kind(kind).delivered)));
-    format!("{} ({})", grouped(account.sum().delivered), kinds.join(" "))
 }

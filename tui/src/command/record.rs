@@ -1,7 +1,8 @@
 //! `tracetui record`: frames into a file, without a screen.
 
+use super::rotate;
 use super::say::say;
-use super::session::{self, Frames, Happening, Request, RunningTrace};
+use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Second, Signals};
 use super::write::{self, Existing};
 use crate::cli;
@@ -26,11 +27,17 @@ const INTERRUPTED: i32 = 130;
 pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let path =
         args.output.clone().unwrap_or_else(|| write::default_name(&Machine::read().host().name, clock::now_real_ns()));
+    if args.rotate.is_some() && cli::is_stream(&path) {
+        return Err(BadUsage("--rotate needs files: stdout is one stream".to_owned()).into());
+    }
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, KindSet::NONE)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     args.trace.ring_size.note().into_iter().for_each(say);
-    let recorder = write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?;
+    let recorder = match args.rotate {
+        Some(rotate) => rotate::start(&path, rotate)?,
+        None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
+    };
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     if !filters.rest.is_everything() {
@@ -57,7 +64,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
 struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
-    /// Bytes of the file.
+    /// Bytes of the recording.
     most: Option<u64>,
     stopped: bool,
 }

@@ -220,7 +220,7 @@ impl RunningTrace {
 
     fn not_recorded(&mut self, failed: &Failed) -> String {
         self.recording_failed = true;
-        self.recorder.take().map_or_else(String::new, |recorder| write::failed_text(recorder.name(), failed))
+        self.recorder.take().map_or_else(String::new, |recorder| write::failed_text(&recorder, failed))
     }
 
     /// Frames that wait already, unless the recording has no room for them.
@@ -251,7 +251,6 @@ impl RunningTrace {
     /// Ends the recording with the final state. How large it is, or why it failed.
     pub(super) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<u64, String>> {
         let recorder = self.recorder.take()?;
-        let name = recorder.name().to_owned();
         if !self.source_ended {
             let mut batch = Batch::default();
             HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
@@ -259,7 +258,7 @@ impl RunningTrace {
         }
         Some(recorder.end(pipeline).await.map_err(|failed| {
             self.recording_failed = true;
-            write::failed_text(&name, &failed)
+            write::failed_text(&recorder, &failed)
         }))
     }
 

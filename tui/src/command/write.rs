@@ -69,7 +69,7 @@ pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
     format!("{}-{stamp}.ttr", if host.is_empty() { "host" } else { host }).into()
 }
 
-fn random_id() -> io::Result<[u8; 16]> {
+pub(super) fn random_id() -> io::Result<[u8; 16]> {
     let mut id = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut id)?;
     Ok(id)
@@ -151,20 +151,24 @@ fn replaced(file: File) -> io::Result<File> {
 
 /// Ends a recording, and says how large it is; whether it is whole.
 pub(super) async fn end(recorder: Recorder, pipeline: &Pipeline) -> bool {
-    let name = recorder.name().to_owned();
     match recorder.end(pipeline).await {
-        Ok(written) => say(format_args!("{name}: {} bytes", grouped(written))),
+        Ok(written) => match recorder.remarks() {
+            remarks if remarks.is_empty() => say(format_args!("{}: {} bytes", recorder.name(), grouped(written))),
+            remarks => remarks.iter().for_each(say),
+        },
         Err(failed) => {
-            say(failed_text(&name, &failed));
+            say(failed_text(&recorder, &failed));
             return false;
         }
     }
     true
 }
 
-/// Says that a recording stopped.
-pub(super) fn failed_text(name: &str, failed: &Failed) -> String {
-    format!("tracetui: cannot write {name}: {failed}; what was written before can be read")
+/// The message that a recording stopped.
+pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
+    let name = recorder.name();
+    let text = format!("tracetui: cannot write {name}: {failed}; what was written before can be read");
+    [vec![text], recorder.remarks()].concat().join("\n")
 }
 
 /// Creates files as the user who invoked sudo while the trace runs, when its other threads may not do that any more.

@@ -83,6 +83,7 @@ impl World {
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
             | HostFrame::Hole(_)
+            | HostFrame::Continues(_)
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
             | HostFrame::Excerpt(_)

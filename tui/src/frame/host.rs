@@ -159,6 +159,13 @@ wire_struct! {
         frames: Vec<u8>,
     }
 
+    /// The last frame of a file whose trace goes on in another one, which begins with the state of the pipeline here. Events
+    /// that wait for their place in the order are in that state.
+    Continues {
+        /// The number of the part of the trace that follows.
+        part: u32,
+    }
+
     /// Records from the ring that are not frames: shorter than a header, or with a wrong length.
     Unreadable {
         /// The number of records.
@@ -355,6 +362,8 @@ frames! {
         Excerpt = 78;
         /// A state that replaces everything before.
         Restart = 79;
+        /// The trace goes on in another file.
+        Continues = 80;
         /// The recording ended before the trace.
         Unfinished = 81;
     }

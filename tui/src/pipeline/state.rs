@@ -4,7 +4,7 @@
 use super::Pipeline;
 use super::command::CommandTree;
 use crate::account::{Counted, LostBy};
-use crate::frame::host::{FIRST_KIND, HostFrame, StatePart};
+use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
 use crate::frame::state::{KindState, LostRows, PendingFrame, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
@@ -61,6 +61,7 @@ impl Pipeline {
 
     fn write_state(&self, out: &mut Batch) {
         let (latest, drained) = self.order.read_until();
+        HostFrame::Layout(self.layout.clone().unwrap_or_else(Layout::own)).push(latest, out);
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
         }

@@ -41,8 +41,12 @@ pub struct FileHeader {
     pub id: [u8; 16],
     /// When the file was created: CLOCK_REALTIME, ns.
     pub created_ns: i64,
+    /// The trace of which the file is a part ([`FileHeader::part_of`]); 0 if it is all of one.
+    pub run: [u8; 8],
+    /// The number of the part, from 0.
+    pub part: u32,
     /// Not used; 0.
-    pub reserved: [u8; 20],
+    pub reserved: [u8; 8],
     /// The checksum of the bytes before.
     pub crc: u32,
 }
@@ -59,11 +63,25 @@ impl FileHeader {
             flags: 0,
             id,
             created_ns,
-            reserved: [0; 20],
+            run: [0; 8],
+            part: 0,
+            reserved: [0; 8],
             crc: 0,
         };
         header.crc = crc(&header.as_bytes()[..HEADER - 4]);
         header
+    }
+
+    /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
+    pub fn part_of(self, run: [u8; 8], part: u32) -> FileHeader {
+        let mut header = FileHeader { run, part, ..self };
+        header.crc = crc(&header.as_bytes()[..HEADER - 4]);
+        header
+    }
+
+    /// The trace of which the file is a part, and the number of the part. `None` if it is all of one.
+    pub fn part(&self) -> Option<([u8; 8], u32)> {
+        (self.run != [0; 8]).then_some((self.run, self.part))
     }
 
     /// Reads a header.

@@ -286,6 +286,11 @@ impl Indexer {
         }
     }
 
+    /// For the next file of the trace: what was lost before is not lost again.
+    pub(super) fn next(&self) -> Indexer {
+        Indexer { counters: self.counters.clone(), lost: self.lost, ..Indexer::new(self.keys) }
+    }
+
     /// The sums of all blocks so far.
     pub(super) fn totals(&self) -> &Totals {
         &self.totals

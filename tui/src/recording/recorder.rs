@@ -2,6 +2,8 @@
 //!
 //! The queue is bounded. If the disk is slower than the trace, no more frames are taken from the source, and events are lost
 //! where they are counted: in the kernel's ring.
+//!
+//! The recording may be in several files, one after another ([`Files`]).
 
 use super::Writer;
 use super::block::FileHeader;
@@ -36,6 +38,8 @@ pub struct Recorder {
 enum Job {
     Frames(Vec<u8>),
     State(Batch),
+    /// The next file begins with this state.
+    Next(Batch),
     End(Batch),
 }
 
@@ -49,7 +53,62 @@ struct Shared {
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
     state_due: AtomicBool,
+    next_due: AtomicBool,
+    remarks: Mutex<Vec<String>>,
     ended: Semaphore,
+}
+
+/// Opens the files of a recording, on the thread that writes them.
+pub trait Files: Send + 'static {
+    /// A file.
+    type File: Write;
+
+    /// Opens the next file.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    fn next(&mut self) -> io::Result<(Self::File, FileHeader)>;
+
+    /// Bytes of a file from which on the next one is due; `None` if there is only one.
+    fn size(&self) -> Option<u64>;
+
+    /// The file before the last one that was opened is written.
+    ///
+    /// # Errors
+    /// If older files cannot be removed.
+    fn ended(&mut self, file: Self::File) -> io::Result<()>;
+
+    /// The last file that was opened cannot be written: it is removed.
+    fn withdraw(&mut self);
+
+    /// The recording has ended, after this many bytes in all: what is to be said of its files, one line each. Nothing if that is
+    /// only the size.
+    fn remarks(&self, written: u64) -> Vec<String>;
+}
+
+/// One file.
+struct OneFile<W>(Option<(W, FileHeader)>);
+
+impl<W: Write + Send + 'static> Files for OneFile<W> {
+    type File = W;
+
+    fn next(&mut self) -> io::Result<(W, FileHeader)> {
+        self.0.take().ok_or_else(|| io::Error::other("there is only one file"))
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn ended(&mut self, _: W) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn withdraw(&mut self) {}
+
+    fn remarks(&self, _: u64) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The reason why a recording stopped.
@@ -74,17 +133,44 @@ impl Recorder {
         header: &FileHeader,
         keys: KeysOf,
     ) -> io::Result<Recorder> {
-        let writer = Writer::new(out, header, keys)?;
+        Recorder::start_files(OneFile(Some((out, *header))), name, keys, || Ok(()))
+    }
+
+    /// Starts writing files, one after another. `prepare` runs first, on the thread that opens and writes them.
+    ///
+    /// # Errors
+    /// If `prepare` fails, the first file cannot be created, or no thread can be started.
+    pub fn start_files<F: Files>(
+        mut files: F,
+        name: String,
+        keys: KeysOf,
+        prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Recorder> {
         let (jobs, todo) = channel();
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
-            written: AtomicU64::new(writer.written()),
+            written: AtomicU64::new(0),
             state_due: AtomicBool::new(false),
+            next_due: AtomicBool::new(false),
+            remarks: Mutex::new(Vec::new()),
             ended: Semaphore::new(0),
         });
         let its = Arc::clone(&shared);
-        std::thread::Builder::new().name("recording".into()).spawn(move || write(writer, &todo, &its))?;
+        let (started, start) = channel();
+        let run = move || {
+            let first = prepare().and_then(|()| files.next());
+            match first.and_then(|(file, header)| Ok((Writer::new(file, &header, keys)?, header))) {
+                Ok((writer, header)) => {
+                    its.written.store(writer.written(), Ordering::Relaxed);
+                    let _ = started.send(Ok(()));
+                    write(Writing { begun: 0, before: 0, part: header.part, files }, writer, &todo, &its);
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        };
+        std::thread::Builder::new().name("recording".into()).spawn(run)?;
+        start.recv().map_err(|_| io::Error::other("the thread panicked"))??;
         Ok(Recorder { jobs, shared, name, full_since: None })
     }
 
@@ -121,9 +207,16 @@ impl Recorder {
         self.add(Job::Frames(batch.bytes().to_vec()));
     }
 
-    /// Adds the state of the pipeline that was fed all frames so far, if one is due.
+    /// What is to be said of the files, once the recording has ended or failed.
+    pub fn remarks(&self) -> Vec<String> {
+        self.shared.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds the state of the pipeline that was fed all frames so far, if one is due; the next file begins if that is due.
     pub fn state_if_due(&self, pipeline: &Pipeline) {
-        if self.shared.state_due.swap(false, Ordering::Relaxed) {
+        if self.shared.next_due.swap(false, Ordering::Relaxed) {
+            self.add(Job::Next(pipeline.state()));
+        } else if self.shared.state_due.swap(false, Ordering::Relaxed) {
             self.add(Job::State(pipeline.state()));
         }
     }
@@ -132,7 +225,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub async fn end(self, pipeline: &Pipeline) -> Result<u64, Failed> {
+    pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.add(Job::End(pipeline.state()));
         let mut written = self.written();
         while tokio::time::timeout(STALLED, self.shared.ended.acquire()).await.is_err() {
@@ -156,7 +249,52 @@ impl Recorder {
     }
 }
 
-fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Shared) {
+/// The files of a recording while they are written.
+struct Writing<F> {
+    files: F,
+    /// Bytes of the file when its first state was written.
+    begun: u64,
+    /// Bytes of the files before.
+    before: u64,
+    /// The number of the file.
+    part: u32,
+}
+
+impl<F: Files> Writing<F> {
+    /// Whether the next file is due. Room is left for the final state, which is about as large as the first one.
+    fn next_is_due(&self, writer: &Writer<F::File>) -> bool {
+        let has_frames = writer.written() > self.begun;
+        has_frames && self.files.size().is_some_and(|size| writer.written().saturating_add(self.begun) >= size)
+    }
+
+    /// Begins the next file with the state after the frames so far, and ends this one. If the next one cannot be begun, this one
+    /// ends the recording.
+    fn next(&mut self, writer: Writer<F::File>, state: &Batch) -> io::Result<Writer<F::File>> {
+        let next = self.files.next().and_then(|(file, header)| {
+            let next = writer.next(file, &header, state);
+            if next.is_err() {
+                self.files.withdraw();
+            }
+            next
+        });
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                // The error that led here is what is said.
+                let _ = writer.end(state);
+                return Err(error);
+            }
+        };
+        let (file, written) = writer.end_part(self.part, state)?;
+        self.files.ended(file)?;
+        self.before += written;
+        self.begun = next.written();
+        self.part += 1;
+        Ok(next)
+    }
+}
+
+fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
     let result = loop {
@@ -170,8 +308,18 @@ fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Share
         let mut done = match job {
             Some(Job::Frames(frames)) => writer.batch(&frames),
             Some(Job::State(state)) => writer.state(&state),
+            // It may have been asked for twice.
+            Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
+            Some(Job::Next(state)) => match writing.next(writer, &state) {
+                Ok(next) => {
+                    writer = next;
+                    Ok(())
+                }
+                Err(error) => break Err(error),
+            },
             Some(Job::End(state)) => {
-                break writer.end(&state).map(|(_, written)| shared.written.store(written, Ordering::Relaxed));
+                let ended = writer.end(&state);
+                break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
             }
             None => Ok(()),
         };
@@ -179,12 +327,15 @@ fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Share
             done = done.and_then(|()| writer.flush());
             flush_at = Instant::now() + FLUSH;
         }
-        shared.written.store(writer.written(), Ordering::Relaxed);
+        shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
         shared.state_due.store(writer.state_is_due(), Ordering::Relaxed);
+        shared.next_due.store(writing.next_is_due(&writer), Ordering::Relaxed);
         if let Err(error) = done {
             break Err(error);
         }
     };
+    let remarks = writing.files.remarks(shared.written.load(Ordering::Relaxed));
+    *shared.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
     *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     shared.room.close();
     shared.ended.add_permits(1);

@@ -2,10 +2,12 @@
 
 use super::block::{BATCH_END, Contents, FileHeader, Sealer};
 use super::index::{Entry, Indexer, KeysOf, Summary};
+use crate::frame::host::{Continues, HostFrame};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
 use crate::limits;
 use std::io::{self, Write};
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
 /// Writes a recording. Each block is one `write`, so a process that is killed leaves whole blocks and at most a part of the
@@ -29,13 +31,27 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// If the file header cannot be written.
-    pub fn new(mut out: W, header: &FileHeader, keys: KeysOf) -> io::Result<Writer<W>> {
+    pub fn new(out: W, header: &FileHeader, keys: KeysOf) -> io::Result<Writer<W>> {
+        Writer::with(out, header, Indexer::new(keys))
+    }
+
+    /// Begins the next file of the trace, with the state after the frames so far.
+    ///
+    /// # Errors
+    /// If the file header or the state cannot be written.
+    pub fn next(&self, out: W, header: &FileHeader, state: &Batch) -> io::Result<Writer<W>> {
+        let mut next = Writer::with(out, header, self.indexer.next())?;
+        next.state(state)?;
+        Ok(next)
+    }
+
+    fn with(mut out: W, header: &FileHeader, indexer: Indexer) -> io::Result<Writer<W>> {
         out.write_all(header.as_bytes())?;
         let sealer = Sealer::new(header.short_id())?;
         Ok(Writer {
             out,
             sealer,
-            indexer: Indexer::new(keys),
+            indexer,
             pending: Vec::new(),
             since_state: 0,
             state_ns: 0,
@@ -92,6 +108,17 @@ impl<W: Write> Writer<W> {
         (self.since_state, self.state_bytes) = (0, state.len());
         self.state_ns = self.indexer.totals().last_ns;
         Ok(())
+    }
+
+    /// Ends a file whose trace goes on in the next one, with the same state ([`next`](Self::next)).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end_part(mut self, part: u32, state: &Batch) -> io::Result<(W, u64)> {
+        let mut batch = Batch::default();
+        HostFrame::Continues(Continues { part: part.saturating_add(1) }).push(BootNanos(0), &mut batch);
+        self.batch(batch.bytes())?;
+        self.end(state)
     }
 
     /// Writes the final state. Nothing may follow it. The output, and the number of bytes that were written.

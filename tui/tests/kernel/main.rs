@@ -30,6 +30,7 @@ mod paths;
 mod programs;
 mod races;
 mod recording;
+mod rotation;
 mod storm;
 mod sys;
 #[cfg(target_arch = "aarch64")]

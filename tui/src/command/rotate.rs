@@ -1,0 +1,486 @@
+//! The files of a recording that is written into several ones (`record --rotate`).
+//!
+//! `build.ttr` becomes `build.000001.ttr`, `build.000002.ttr` and so on. The directory is opened once; files are created and
+//! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
+
+use super::say::name;
+use super::write::random_id;
+use crate::cli::Rotate;
+use crate::event::keys::keys_of;
+use crate::recording::Recorder;
+use crate::recording::block::FileHeader;
+use crate::recording::recorder::Files;
+use crate::source::host::invoker::Invoker;
+use crate::source::host::machine::{Capabilities, Capability};
+use crate::source::host::{clock, confine};
+use crate::text::grouped;
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat, openat, statat, unlinkat};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// Digits of the number in a name.
+const DIGITS: usize = 6;
+
+/// Numbers that are tried for a new file: another process may create files with these names.
+const TRIES: u64 = 100;
+
+/// Starts a recording in files of which each begins when the one before has its size. Before privileges are dropped.
+///
+/// # Errors
+/// If the directory cannot be opened, or the first file cannot be created.
+pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
+    let names = Names::of(path).ok_or_else(|| anyhow!("{}: not the name of a file", name(path)))?;
+    let invoker = Invoker::of_environment()?;
+    let files = Series {
+        directory: None,
+        number: 0,
+        names,
+        rotate,
+        id: random_id().context("cannot read random bytes")?,
+        part: 0,
+        opened: None,
+        before: None,
+        ended: VecDeque::new(),
+        removed: 0,
+        kept_on: Vec::new(),
+    };
+    let prepare = move || -> io::Result<()> {
+        if let Some(invoker) = &invoker {
+            invoker.take_file_ids()?;
+        }
+        // Root itself may write into directories of others.
+        let kept = Capabilities(0);
+        confine::confine(if invoker.is_some() { kept } else { kept.with(Capability::DacOverride) })
+    };
+    Recorder::start_files(files, name(path), keys_of, prepare).map_err(|error| anyhow!("{error}"))
+}
+
+/// The names of the files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Names {
+    directory: OsString,
+    stem: OsString,
+    extension: &'static str,
+}
+
+impl Names {
+    /// The number stands before a final `.ttr`, otherwise at the end. `None` if the path ends in no name.
+    fn of(path: &Path) -> Option<Names> {
+        let file = path.file_name()?;
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return None;
+        }
+        let (stem, extension) = match file.as_bytes().strip_suffix(b".ttr") {
+            Some(stem) if !stem.is_empty() => (OsStr::from_bytes(stem), ".ttr"),
+            _ => (file, ""),
+        };
+        let directory = path.parent().map(Path::as_os_str).filter(|parent| !parent.is_empty());
+        let directory = directory.unwrap_or(OsStr::new(".")).to_owned();
+        Some(Names { directory, stem: stem.to_owned(), extension })
+    }
+
+    fn file(&self, number: u64) -> OsString {
+        let number = format!(".{number:0DIGITS$}{}", self.extension);
+        OsString::from_vec([self.stem.as_bytes(), number.as_bytes()].concat())
+    }
+
+    /// The number in the name of one of the files.
+    fn number(&self, file: &[u8]) -> Option<u64> {
+        let number = file.strip_prefix(self.stem.as_bytes())?.strip_prefix(b".")?;
+        let number = number.strip_suffix(self.extension.as_bytes())?;
+        let digits = number.len() >= DIGITS && number.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()
+    }
+}
+
+/// A file that was created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Opened {
+    number: u64,
+    device: u64,
+    inode: u64,
+}
+
+/// A file that was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Written {
+    number: u64,
+    identity: Identity,
+}
+
+/// What shows that a file is the one that was written, and that nobody wrote to it since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: i64,
+    changed: (i64, i64),
+}
+
+impl From<Stat> for Identity {
+    fn from(stat: Stat) -> Identity {
+        Identity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            changed: (stat.st_mtime, stat.st_mtime_nsec as i64),
+        }
+    }
+}
+
+/// The files of a trace.
+struct Series {
+    /// Opened on the thread that writes, as the user.
+    directory: Option<OwnedFd>,
+    names: Names,
+    rotate: Rotate,
+    /// Random bytes: the trace in the headers, and the ids of its files.
+    id: [u8; 16],
+    /// The number of the next part.
+    part: u32,
+    /// The number in the name of the file that was opened last.
+    number: u64,
+    opened: Option<Opened>,
+    /// The one before, until it is written.
+    before: Option<Opened>,
+    /// Files that are written and were not removed, oldest first.
+    ended: VecDeque<Written>,
+    removed: u64,
+    /// Files that were to be removed, but are not what was written.
+    kept_on: Vec<String>,
+}
+
+impl Series {
+    fn directory(&mut self) -> io::Result<&OwnedFd> {
+        if self.directory.is_none() {
+            let path = self.names.directory.as_os_str();
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = match rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()) {
+                // One that may not be listed.
+                Err(rustix::io::Errno::ACCESS) => rustix::fs::open(path, flags | OFlags::PATH, Mode::empty()),
+                opened => opened,
+            };
+            let directory = opened.map_err(|error| failed("cannot open the directory", path, error))?;
+            self.number = self.latest(&directory);
+            self.directory = Some(directory);
+        }
+        self.directory.as_ref().ok_or_else(|| io::Error::other("no directory"))
+    }
+
+    /// The highest number of a file that is there already. The numbers go on after it, so that the names are in the order of
+    /// time.
+    fn latest(&self, directory: &OwnedFd) -> u64 {
+        let Ok(entries) = Dir::read_from(directory) else { return 0 };
+        let names = entries.filter_map(Result::ok);
+        names.filter_map(|entry| self.names.number(entry.file_name().to_bytes())).max().unwrap_or(0)
+    }
+
+    fn create(&mut self) -> io::Result<File> {
+        let names = self.names.clone();
+        self.directory()?;
+        let from = self.number.saturating_add(1);
+        for number in from..from.saturating_add(TRIES) {
+            let directory = self.directory()?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(directory, names.file(number), flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    let stat = rustix::fs::fstat(&file)?;
+                    let opened = Opened { number, device: stat.st_dev, inode: stat.st_ino };
+                    self.number = number;
+                    self.before = self.opened.replace(opened);
+                    return Ok(File::from(file));
+                }
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(rustix::io::Errno::NOENT) => {
+                    let file = name(names.file(number));
+                    return Err(io::Error::other(format!("cannot create {file}: the directory was removed")));
+                }
+                Err(error) => return Err(failed("cannot create", &names.file(number), error)),
+            }
+        }
+        let (first, last) = (names.file(from), names.file(from + TRIES - 1));
+        Err(io::Error::other(format!("{} to {} exist", name(&first), name(&last))))
+    }
+
+    /// Removes the oldest files until at most `left` of those that are written are left.
+    fn leave(&mut self, left: usize) -> io::Result<()> {
+        while self.ended.len() > left {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            let file = self.names.file(oldest.number);
+            let directory = self.directory()?;
+            match statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW).map(Identity::from) {
+                Ok(found) if found == oldest.identity => {
+                    unlinkat(directory, &file, AtFlags::empty())
+                        .map_err(|error| failed("cannot remove", &file, error))?;
+                    self.removed += 1;
+                }
+                Err(rustix::io::Errno::NOENT) => {}
+                Ok(_) => {
+                    self.kept_on.push(format!("{}: not removed: it was changed since it was written", name(&file)))
+                }
+                Err(error) => return Err(failed("cannot remove", &file, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self) -> FileHeader {
+        let mut id = self.id;
+        for (byte, part) in id.iter_mut().zip(self.part.to_le_bytes()) {
+            *byte ^= part;
+        }
+        let mut run = [0; 8];
+        run.copy_from_slice(&self.id[8..]);
+        run[0] |= 1;
+        let header = FileHeader::new(id, clock::now_real_ns()).part_of(run, self.part);
+        self.part = self.part.saturating_add(1);
+        header
+    }
+}
+
+impl Files for Series {
+    type File = File;
+
+    fn next(&mut self) -> io::Result<(File, FileHeader)> {
+        let file = self.create()?;
+        // With the new one and the one before it, there are as many as are kept.
+        if let Err(error) = self.leave((self.rotate.count.get() as usize).saturating_sub(2)) {
+            self.withdraw();
+            return Err(error);
+        }
+        Ok((file, self.header()))
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.rotate.size.0)
+    }
+
+    fn ended(&mut self, file: File) -> io::Result<()> {
+        if let Some(before) = self.before.take() {
+            let identity = rustix::fs::fstat(file.as_fd())?.into();
+            self.ended.push_back(Written { number: before.number, identity });
+        }
+        self.leave(self.rotate.count.get() as usize - 1)
+    }
+
+    fn withdraw(&mut self) {
+        let opened = std::mem::replace(&mut self.opened, self.before.take());
+        let (Some(opened), Some(directory)) = (opened, &self.directory) else { return };
+        let file = self.names.file(opened.number);
+        let found = statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW);
+        if found.is_ok_and(|found| (found.st_dev, found.st_ino) == (opened.device, opened.inode)) {
+            // If that fails, the file stays; the error that led here is what is said.
+            let _ = unlinkat(directory, &file, AtFlags::empty());
+        }
+    }
+
+    fn remarks(&self, written: u64) -> Vec<String> {
+        let last = self.opened.map(|opened| self.names.file(opened.number));
+        let files = self.ended.len() as u64 + u64::from(last.is_some());
+        let first = self.ended.front().map(|file| self.names.file(file.number));
+        let bytes = grouped(written);
+        let mut line = match (first, last) {
+            (Some(first), Some(last)) => format!("{} to {}: {files} files", name(first), name(last)),
+            (None, Some(only)) | (Some(only), None) => name(only),
+            (None, None) => return self.kept_on.clone(),
+        };
+        match self.removed {
+            0 => line.push_str(&format!(": {bytes} bytes")),
+            removed => {
+                let them = if removed == 1 { "older one was" } else { "older ones were" };
+                line.push_str(&format!("; {} {them} removed; {bytes} bytes in all", grouped(removed)));
+            }
+        }
+        self.kept_on.iter().cloned().chain([line]).collect()
+    }
+}
+
+fn failed(what: &str, file: &OsStr, error: rustix::io::Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{what} {}: {error}", name(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::path::PathBuf;
+
+    #[track_caller]
+    fn check_name(path: &str, directory: &str, first: &str) {
+        let names = Names::of(Path::new(path)).expect("a name");
+        assert_eq!((names.directory.to_str(), names.file(1).to_str()), (Some(directory), Some(first)));
+        assert_eq!(names.number(first.as_bytes()), Some(1));
+    }
+
+    #[test]
+    fn the_number_stands_before_the_extension() {
+        check_name("build.ttr", ".", "build.000001.ttr");
+        check_name("/var/log/a.b.ttr", "/var/log", "a.b.000001.ttr");
+        check_name("dir/trace", "dir", "trace.000001");
+        check_name(".ttr", ".", ".ttr.000001");
+        for path in ["", "/", "..", "a/..", "dir/"] {
+            assert_eq!(Names::of(Path::new(path)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_names_with_a_number_are_counted() {
+        let names = Names::of(Path::new("a.ttr")).expect("a name");
+        for (file, number) in [
+            ("a.000017.ttr", Some(17)),
+            ("a.1000000.ttr", Some(1_000_000)),
+            ("a.17.ttr", None),
+            ("a.+00017.ttr", None),
+            ("a.ttr", None),
+            ("b.000017.ttr", None),
+            ("a.000017.ttr.gz", None),
+            ("a.99999999999999999999999.ttr", None),
+        ] {
+            assert_eq!(names.number(file.as_bytes()), number, "{file}");
+        }
+        assert_eq!(names.file(1_234_567), "a.1234567.ttr");
+    }
+
+    /// An empty directory.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("tracetui-rotate-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).expect("room");
+            Scratch(path)
+        }
+
+        fn series(&self, count: u32) -> Series {
+            Series {
+                directory: None,
+                names: Names::of(&self.0.join("a.ttr")).expect("a name"),
+                rotate: format!("64KiB,{count}").parse().expect("good usage"),
+                id: [7; 16],
+                part: 0,
+                number: 0,
+                opened: None,
+                before: None,
+                ended: VecDeque::new(),
+                removed: 0,
+                kept_on: Vec::new(),
+            }
+        }
+
+        fn files(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).expect("it is there").map(|entry| entry.expect("readable").file_name());
+            let mut files: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+            files.sort();
+            files
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Opens files one after another, as a recording does.
+    fn go_on(series: &mut Series, current: &mut Option<File>) -> io::Result<FileHeader> {
+        let (mut file, header) = series.next()?;
+        file.write_all(b"frames")?;
+        if let Some(before) = current.replace(file) {
+            series.ended(before)?;
+        }
+        Ok(header)
+    }
+
+    #[test]
+    fn the_newest_files_are_kept() {
+        for count in 1..4 {
+            let dir = Scratch::new(&format!("kept{count}"));
+            let (mut series, mut current) = (dir.series(count), None);
+            let headers: Vec<_> = (0..5).map(|_| go_on(&mut series, &mut current).expect("room")).collect();
+            let names: Vec<_> = (6 - count..=5).map(|number| format!("a.00000{number}.ttr")).collect();
+            assert_eq!(dir.files(), names);
+            let mode = fs::metadata(dir.0.join(&names[0])).expect("there").mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let parts: Vec<_> = headers.iter().map(FileHeader::part).collect();
+            let run = parts[0].expect("a part").0;
+            assert_eq!(parts, (0..5).map(|part| Some((run, part))).collect::<Vec<_>>());
+            assert!(headers.iter().all(|header| header.short_id() != headers[0].short_id() || header.part == 0));
+        }
+    }
+
+    #[test]
+    fn numbers_go_on_after_those_that_are_there() {
+        let dir = Scratch::new("numbers");
+        fs::write(dir.0.join("a.000041.ttr"), "other").expect("room");
+        fs::write(dir.0.join("target"), "precious").expect("room");
+        symlink("target", dir.0.join("a.000043.ttr")).expect("room");
+        let (mut series, mut current) = (dir.series(1), None);
+        (0..3).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
+        assert_eq!(dir.files(), ["a.000041.ttr", "a.000043.ttr", "a.000046.ttr", "target"]);
+        // A file and a link that come to be in the place of the next files.
+        fs::write(dir.0.join("a.000047.ttr"), "other").expect("room");
+        symlink("target", dir.0.join("a.000048.ttr")).expect("room");
+        go_on(&mut series, &mut current).expect("room");
+        assert!(dir.files().contains(&"a.000049.ttr".to_owned()));
+        assert_eq!(fs::read(dir.0.join("a.000047.ttr")).expect("there"), b"other");
+        assert_eq!(fs::read(dir.0.join("target")).expect("there"), b"precious");
+    }
+
+    #[test]
+    fn a_file_that_another_process_changed_is_not_removed() {
+        let dir = Scratch::new("changed");
+        let (mut series, mut current) = (dir.series(2), None);
+        (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
+        let first = dir.0.join("a.000001.ttr");
+        fs::remove_file(&first).expect("there");
+        fs::write(&first, "something else").expect("room");
+        (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
+        assert_eq!(dir.files(), ["a.000001.ttr", "a.000003.ttr", "a.000004.ttr"]);
+        let said = series.remarks(1000);
+        assert!(said[0].contains("a.000001.ttr: not removed"), "{said:?}");
+        assert_eq!(said[1], "a.000003.ttr to a.000004.ttr: 2 files; 1 older one was removed; 1,000 bytes in all");
+        // One that was removed already is no error.
+        fs::remove_file(dir.0.join("a.000003.ttr")).expect("there");
+        go_on(&mut series, &mut current).expect("room");
+        assert_eq!(dir.files(), ["a.000001.ttr", "a.000004.ttr", "a.000005.ttr"]);
+    }
+
+    #[test]
+    fn a_directory_may_be_renamed_but_not_removed() {
+        let dir = Scratch::new("moved");
+        let inner = dir.0.join("inner");
+        fs::create_dir(&inner).expect("room");
+        let mut series = Series { names: Names::of(&inner.join("a.ttr")).expect("a name"), ..dir.series(1) };
+        let mut current = None;
+        go_on(&mut series, &mut current).expect("room");
+        let moved = dir.0.join("moved");
+        fs::rename(&inner, &moved).expect("ours");
+        go_on(&mut series, &mut current).expect("room");
+        assert!(moved.join("a.000002.ttr").exists() && !inner.exists());
+        fs::remove_dir_all(&moved).expect("ours");
+        let error = go_on(&mut series, &mut current).expect_err("no directory").to_string();
+        assert_eq!(error, "cannot create a.000003.ttr: the directory was removed");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_begun_is_withdrawn() {
+        let dir = Scratch::new("withdrawn");
+        let (mut series, mut current) = (dir.series(3), None);
+        (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
+        series.next().expect("room");
+        series.withdraw();
+        assert_eq!(dir.files(), ["a.000001.ttr", "a.000002.ttr"]);
+        let said = series.remarks(1000);
+        assert_eq!(said, ["a.000001.ttr to a.000002.ttr: 2 files: 1,000 bytes"]);
+    }
+}

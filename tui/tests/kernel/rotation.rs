@@ -1,0 +1,301 @@
+//! Recordings in several files: together they are the recording, whatever happens to the directory.
+
+use crate::recording::{read, text, traced};
+use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Opens, some of which fail, for some files of the smallest size.
+const WORK: &str = "for i in $(seq 400); do cat /etc/hostname /etc/passwd /no/such-$i; done >/dev/null 2>&1; true";
+
+/// The recordings in a directory, in the order of their names.
+fn files(dir: &str) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("readable").path());
+    let mut files: Vec<_> = entries.map(|path| path.to_string_lossy().into_owned()).collect();
+    files.retain(|path| path.ends_with(".ttr"));
+    files.sort();
+    files
+}
+
+fn print(files: &[String]) -> Output {
+    let mut args = vec!["print", "--format", "json"];
+    args.extend(files.iter().map(String::as_str));
+    read(&args)
+}
+
+fn info(file: &str) -> serde_json::Value {
+    serde_json::from_slice(&read(&["info", file, "--format", "json"]).stdout).expect("JSON")
+}
+
+fn number(value: &serde_json::Value) -> u64 {
+    value.as_u64().expect("a number")
+}
+
+fn last_line(output: &Output) -> String {
+    text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default()
+}
+
+#[test]
+fn all_files_together_are_the_recording() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let out = dir.at("a.ttr");
+    let work = ["--", "timeout", "60", "sh", "-c", WORK];
+    let Some(done) = traced(&[&["record", "-o", &out, "--rotate", "64KiB,100"][..], &work].concat(), |_| {}) else {
+        return;
+    };
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let files = files(&dir.at(""));
+    assert!(files.len() > 2 && files[0].ends_with("a.000001.ttr"), "{files:?}");
+    let together = print(&files);
+    assert!(together.status.success());
+    let said = text(&together.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let account: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let account = &account["account"];
+    let lines = text(&together.stdout);
+    assert_eq!(
+        number(&account["delivered"]),
+        lines.lines().filter(|line| !line.contains(r#""kind":"lost""#)).count() as u64
+    );
+    let (seen, rest) = (number(&account["seen"]), ["delivered", "filtered", "lost"]);
+    assert_eq!(seen, rest.iter().map(|part| number(&account[*part])).sum::<u64>());
+    // The account of the trace is that of its last file.
+    let last = print(&files[files.len() - 1..]);
+    assert_eq!(last_line(&last), said.trim_end());
+    let live = last_line(&done);
+    assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
+    // Each by itself: nothing twice, nothing missing, and it says that the trace goes on.
+    let mut each = String::new();
+    for (at, file) in files.iter().enumerate() {
+        let printed = print(std::slice::from_ref(file));
+        assert!(printed.status.success(), "{}", text(&printed.stderr));
+        each.push_str(&text(&printed.stdout));
+        let info = info(file);
+        let goes_on = at + 1 < files.len();
+        assert_eq!((number(&info["part"]["number"]), &info["part"]["continues"]), (at as u64 + 1, &goes_on.into()));
+        assert_eq!(info["complete"], true);
+        assert_eq!(text(&printed.stderr).contains("the trace goes on"), goes_on);
+        let metadata = fs::metadata(file).expect("there");
+        assert_eq!(metadata.mode() & 0o777, 0o600);
+    }
+    assert!(each == lines);
+}
+
+#[test]
+fn only_the_newest_files_are_kept_and_no_others_are_touched() {
+    let _alone = alone();
+    let dir = Dir::new();
+    fs::write(dir.at("a.000001.ttr"), "an older recording").expect("room");
+    fs::write(dir.at("target"), "precious").expect("room");
+    symlink(dir.at("target"), dir.at("a.000004.ttr")).expect("room");
+    let out = dir.at("a.ttr");
+    let work = ["--", "timeout", "60", "sh", "-c", WORK];
+    let Some(done) = traced(&[&["record", "-o", &out, "--rotate", "64KiB,2"][..], &work].concat(), |_| {}) else {
+        return;
+    };
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(fs::read(dir.at("a.000001.ttr")).expect("there"), b"an older recording");
+    assert_eq!(fs::read(dir.at("target")).expect("there"), b"precious");
+    let mut files = files(&dir.at(""));
+    files.retain(|file| !file.ends_with("1.ttr") && !file.ends_with("000004.ttr"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert!(text(&done.stderr).contains("were removed") || text(&done.stderr).contains("was removed"));
+    let printed = print(&files);
+    assert!(printed.status.success() && text(&printed.stderr).contains("earlier events of the trace"));
+}
+
+#[test]
+fn the_limits_of_the_recording_are_those_of_all_files() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let out = dir.at("size.ttr");
+    let opens = "for i in $(seq 8000); do cat /etc/hostname; done >/dev/null";
+    let mut worker = Command::new("sh").args(["-c", opens]).spawn().expect("a shell");
+    let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--max-size", "300KiB", "--duration", "20s"];
+    let begun = Instant::now();
+    let by_size = traced(&args, |_| {});
+    let took = begun.elapsed();
+    let out = dir.at("time.ttr");
+    let by_time = traced(&["record", "-o", &out, "--rotate", "64KiB,2", "--duration", "2s"], |_| {});
+    worker.kill().expect("it runs");
+    worker.wait().expect("it ended");
+    let (Some(by_size), Some(by_time)) = (by_size, by_time) else { return };
+    assert!(by_size.status.success() && took < Duration::from_secs(20), "{}", text(&by_size.stderr));
+    assert!(by_time.status.success(), "{}", text(&by_time.stderr));
+    assert!(files(&dir.at("")).len() <= 4);
+    assert!(text(&by_size.stderr).contains("removed; "), "{}", text(&by_size.stderr));
+}
+
+#[test]
+fn what_is_no_series_of_files_is_refused() {
+    for (args, part) in [
+        (&["-o", "-", "--rotate", "1MiB,2"][..], "stdout"),
+        (&["-o", "x.ttr", "--rotate", "1MiB"], "1GiB,4"),
+        (&["-o", "x.ttr", "--rotate", "1MiB,2", "--force"], "--force"),
+    ] {
+        let done = read(&[&["record"], args].concat());
+        assert_eq!(done.status.code(), Some(2), "{args:?}");
+        assert!(text(&done.stderr).contains(part), "{}", text(&done.stderr));
+    }
+}
+
+/// Records into a directory, and changes it once there are two files; the output at the end.
+fn disturbed(dir: &str, change: impl FnOnce()) -> Option<Output> {
+    if !may_trace() {
+        return None;
+    }
+    let work = "for i in $(seq 3000); do cat /etc/hostname /etc/passwd; done >/dev/null 2>&1; true";
+    let out = format!("{dir}/a.ttr");
+    let args = ["record", "-o", &out, "--rotate", "64KiB,10000", "--", "timeout", "60", "sh", "-c", work];
+    let child = tracetui().args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracetui runs");
+    let begun = Instant::now();
+    while files(dir).len() < 2 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    change();
+    Some(child.wait_with_output().expect("it ended"))
+}
+
+#[test]
+fn a_directory_that_is_removed_ends_the_recording() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let inner = dir.at("inner");
+    fs::create_dir(&inner).expect("room");
+    let gone = inner.clone();
+    let Some(done) = disturbed(&inner, move || fs::remove_dir_all(gone).expect("ours")) else { return };
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot create a.00000") && said.contains("the directory was removed"), "{said}");
+}
+
+#[test]
+fn a_directory_that_is_renamed_does_not_matter() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (inner, moved) = (dir.at("inner"), dir.at("moved"));
+    fs::create_dir(&inner).expect("room");
+    let (from, to) = (inner.clone(), moved.clone());
+    let Some(done) = disturbed(&inner, move || fs::rename(from, to).expect("ours")) else { return };
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let files = files(&moved);
+    assert!(files.len() > 2, "{files:?}");
+    let printed = print(&files);
+    assert!(printed.status.success() && text(&printed.stderr).starts_with("{\"account\""), "{}", text(&printed.stderr));
+}
+
+#[test]
+fn the_user_may_lose_the_right_to_write_there() {
+    let _alone = alone();
+    let dir = Dir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let home = dir.at("home");
+    fs::create_dir(&home).expect("room");
+    let sudo = |command: &mut Command| {
+        command.env("SUDO_UID", "1234").env("SUDO_GID", "1234").env("SUDO_USER", "somebody");
+    };
+    let out = format!("{home}/a.ttr");
+    let args = ["record", "-o", &out, "--rotate", "64KiB,9", "--", "timeout", "60", "sh", "-c", WORK];
+    // The directory is root's: the user may not write there.
+    let Some(refused) = traced(&args, sudo) else { return };
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot create a.000001.ttr: Permission denied") && files(&home).is_empty(), "{said}");
+    chown(&home, Some(1234), Some(1234)).expect("root");
+    let done = traced(&args, sudo).expect("it traced before");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let kept = files(&home);
+    assert!(kept.len() > 2);
+    for file in &kept {
+        let found = fs::metadata(file).expect("there");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (1234, 1234, 0o600));
+        fs::remove_file(file).expect("root");
+    }
+    // The right is taken away while it is recorded.
+    let child = |command: &mut Command| {
+        sudo(command);
+        let (home, work) = (home.clone(), Instant::now());
+        std::thread::spawn(move || {
+            while files(&home).len() < 2 && work.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            fs::set_permissions(&home, fs::Permissions::from_mode(0o500)).expect("root");
+        });
+    };
+    let stopped = traced(&args, child).expect("it traced before");
+    let said = text(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot create a.00000") && said.contains("Permission denied"), "{said}");
+    // What is there is whole: the last file ends the recording.
+    let printed = print(&files(&home));
+    assert!(printed.status.success(), "{}", text(&printed.stderr));
+    assert!(text(&printed.stderr).starts_with("{\"account\""), "{}", text(&printed.stderr));
+}
+
+#[test]
+fn a_full_disk_ends_the_recording() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let mount = dir.at("small");
+    fs::create_dir(&mount).expect("room");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs", &mount]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return cannot_run("tmpfs cannot be mounted");
+    }
+    let done = disturbed(&mount, || ());
+    let printed = print(&files(&mount));
+    // With few enough files it goes on.
+    let _ = Command::new("sh").args(["-c", &format!("rm -f {mount}/*")]).status();
+    let out = format!("{mount}/b.ttr");
+    let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--", "timeout", "60", "sh", "-c", WORK];
+    let bounded = traced(&args, |_| {});
+    let _ = Command::new("umount").args(["-l", &mount]).status();
+    let (Some(done), Some(bounded)) = (done, bounded) else { return };
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write") && said.contains("No space left"), "{said}");
+    assert!(printed.status.success() && printed.stdout.len() > 10_000, "{}", text(&printed.stderr));
+    assert!(bounded.status.success(), "{}", text(&bounded.stderr));
+}
+
+#[test]
+fn a_killed_recorder_leaves_its_files() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    for round in 0..4 {
+        let dir = Dir::new();
+        let out = dir.at("a.ttr");
+        let work = "for i in $(seq 2000); do cat /etc/hostname /etc/passwd; done >/dev/null 2>&1";
+        let args = ["record", "-o", &out, "--rotate", "64KiB,3", "--", "timeout", "60", "sh", "-c", work];
+        let mut child = tracetui().args(args).stderr(Stdio::null()).spawn().expect("tracetui runs");
+        let begun = Instant::now();
+        // As soon as a file is created: the kill falls into the change of files.
+        let wanted = format!("a.00000{}.ttr", 2 + round);
+        while !files(&dir.at("")).iter().any(|file| file.ends_with(&wanted))
+            && begun.elapsed() < Duration::from_secs(60)
+        {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_millis(round));
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+        let mut files = files(&dir.at(""));
+        assert!(files.len() <= 4, "{files:?}");
+        // The newest may have been created and nothing more.
+        files.retain(|file| fs::metadata(file).expect("there").len() >= 64);
+        let printed = print(&files);
+        assert!(printed.status.success(), "{}", text(&printed.stderr));
+        let lines = text(&printed.stdout);
+        assert!(lines.lines().count() > 100, "{}", text(&printed.stderr));
+        let mut numbers: Vec<_> = lines.lines().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), lines.lines().count());
+        assert!(text(&printed.stderr).contains("ends early"), "{}", text(&printed.stderr));
+    }
+}
