@@ -70,7 +70,10 @@ Examples:
   tracetui info build.ttr
 
 The recording belongs to the user who invoked sudo. Reading it needs no
-privileges."
+privileges.
+
+If stderr is a terminal, a line shows the progress each second. There is none
+with a COMMAND, which writes to the same terminal."
 );
 
 /// After `tracetui cut --help`.

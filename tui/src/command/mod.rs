@@ -13,6 +13,7 @@ mod outlet;
 mod pace;
 pub mod playback;
 pub mod print;
+mod progress;
 pub mod read;
 pub mod record;
 pub mod replay;

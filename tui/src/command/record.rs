@@ -1,7 +1,8 @@
 //! `tracetui record`: frames into a file, without a screen.
 
+use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
-use super::say::say;
+use super::say::{self, say};
 use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Second, Signals};
 use super::write::{self, Existing};
@@ -14,7 +15,8 @@ use crate::source::host::machine::Machine;
 use anyhow::{Context, Result};
 use std::future::pending;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, interval_at};
 use tracetui_shared::kind::KindSet;
 
 /// `128 + SIGINT`: the second signal ends at once.
@@ -51,6 +53,8 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         pipeline,
         most: args.max_size.map(|size| size.0),
         stopped: false,
+        // A COMMAND writes to the same terminal.
+        progress: Progress::new().filter(|_| args.run.command.is_empty()),
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
@@ -67,6 +71,7 @@ struct Recording {
     /// Bytes of the recording.
     most: Option<u64>,
     stopped: bool,
+    progress: Option<Progress>,
 }
 
 impl Recording {
@@ -77,6 +82,8 @@ impl Recording {
                 None => pending().await,
             }
         });
+        let mut ticks = interval_at((Instant::now() + EVERY).into(), EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 happening = self.trace.next(Frames::Taken) => match happening {
@@ -91,6 +98,7 @@ impl Recording {
                     Happening::SourceEnded => break,
                 },
                 () = &mut over, if !self.stopped => self.stop(),
+                _ = ticks.tick(), if self.progress.is_some() => self.show_progress(),
             }
         }
         self.pipeline.finish(&mut |_, _| Disposition::Delivered);
@@ -110,8 +118,18 @@ impl Recording {
         }
     }
 
+    fn show_progress(&mut self) {
+        let (sum, bytes) = (self.pipeline.account().sum(), self.trace.recorded());
+        if let Some(progress) = &mut self.progress {
+            progress.show(Figures { events: sum.delivered, bytes, lost: sum.lost.sum() });
+        }
+    }
+
     fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopped, true) {
+            if self.progress.take().is_some() {
+                say::clear_progress();
+            }
             self.trace.stop();
         }
     }

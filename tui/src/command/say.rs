@@ -8,13 +8,14 @@ use super::outlet::{Finished, Outlet};
 use super::signals;
 use crate::limits;
 use crate::text::{Charset, Mode, escape, escaped};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::stdio;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The shortest time that a reader has for a sentence.
@@ -22,6 +23,9 @@ const LEAST: Duration = Duration::from_millis(200);
 
 /// Nobody read the last sentence.
 static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Columns of the progress on the terminal; 0: there is none.
+static PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
 /// The charset of the locale.
 pub fn charset() -> Charset {
@@ -39,9 +43,39 @@ pub fn say(text: impl std::fmt::Display) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
     }
-    let bytes = shown(&text.to_string());
+    let bytes = [without_progress(), shown(&text.to_string())].concat();
     if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
         UNREAD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Puts a line of ASCII, without its end, in the place of the one before. Does not wait for the terminal.
+pub(super) fn progress(line: &str) {
+    let before = PROGRESS.swap(line.len(), Ordering::Relaxed);
+    write_at_once(format!("\r{line:before$}").as_bytes());
+}
+
+/// Removes the progress from the terminal.
+pub(super) fn clear_progress() {
+    write_at_once(&without_progress());
+}
+
+/// What removes the progress from the terminal; nothing if there is none.
+fn without_progress() -> Vec<u8> {
+    match PROGRESS.swap(0, Ordering::Relaxed) {
+        0 => Vec::new(),
+        columns => format!("\r{:columns$}\r", "").into_bytes(),
+    }
+}
+
+/// Writes to stderr if it takes something.
+fn write_at_once(bytes: &[u8]) {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let stderr = stdio::stderr();
+    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+    if !bytes.is_empty() && poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        // An error means that nobody looks.
+        let _ = rustix::io::write(stderr, bytes);
     }
 }
 

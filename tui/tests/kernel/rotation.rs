@@ -3,6 +3,8 @@
 use crate::recording::{read, text, traced};
 use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
 use std::fs;
+use std::io::Read as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -298,4 +300,36 @@ fn a_killed_recorder_leaves_its_files() {
         assert_eq!(numbers.len(), lines.lines().count());
         assert!(text(&printed.stderr).contains("ends early"), "{}", text(&printed.stderr));
     }
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_only() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let out = dir.at("a.ttr");
+    let args = ["record", "-o", &out, "--duration", "3s"];
+    let (mut ours, mut theirs) = (0, 0);
+    let none = std::ptr::null_mut();
+    // SAFETY: both pointers are to live numbers; the others may be null.
+    let opened = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
+    assert_eq!(opened, 0);
+    // SAFETY: openpty has just opened both, and nothing else has them.
+    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let on_terminal = traced(&args, |command| {
+        command.stderr(theirs);
+    });
+    if on_terminal.is_none() {
+        return;
+    }
+    let mut shown = Vec::new();
+    // The error at the end says that the other side is closed.
+    let _ = std::fs::File::from(ours).read_to_end(&mut shown);
+    let shown = text(&shown);
+    assert!(shown.contains("\r0:01  ") && shown.contains(" events (") && shown.contains("  lost 0"), "{shown:?}");
+    let last = shown.rsplit("\r\n").nth(2).expect("lines");
+    let cleared = last.rsplit('\r').nth(1).expect("the progress is cleared");
+    assert!(cleared.chars().all(|c| c == ' ') && cleared.len() > 20, "{shown:?}");
+    fs::remove_file(&out).expect("there");
+    let elsewhere = traced(&args, |_| {}).expect("it traced before");
+    assert!(!text(&elsewhere.stderr).contains('\r'), "{}", text(&elsewhere.stderr));
 }
