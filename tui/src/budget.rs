@@ -84,6 +84,11 @@ impl Budget {
         self.share(limits::ACCOUNTS_SHARE)
     }
 
+    /// Bytes of events that wait for a match of `--around`.
+    pub fn around(self) -> usize {
+        self.share(limits::AROUND_SHARE)
+    }
+
     /// Bytes of kept events, if everything else uses `others`.
     pub fn kept(self, others: usize) -> usize {
         self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))

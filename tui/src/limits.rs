@@ -138,6 +138,13 @@ pub const STATE_EVERY: usize = 8 << 20;
 /// Nanoseconds between two states in a recording, unless little was recorded since.
 pub const STATE_EVERY_NS: u64 = 10_000_000_000;
 
+/// Share of the budget (1/n) for events that wait for a match of `--around`. At the limit the oldest are dropped; a window that
+/// needs them begins later, which is said.
+pub const AROUND_SHARE: u64 = 4;
+
+/// Windows of a recording that `info` lists. Further ones are only counted.
+pub const WINDOWS: usize = 10_000;
+
 /// Bytes of the smallest file of a recording in several files (`--rotate`). Each begins and ends with a state.
 pub const ROTATE_MIN: u64 = 64 << 10;
 

@@ -19,7 +19,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, Event, EventContext};
-use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Restart, StatePart, Trace};
+use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Restart, StatePart, Trace, Window};
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -63,6 +63,7 @@ pub struct Pipeline {
     unsettled: u64,
     /// The trace goes on in another file, with the events that wait.
     continues: bool,
+    windows: Vec<Window>,
     command: Option<CommandTree>,
     /// The trace is a part of another one.
     excerpt: Option<Excerpt>,
@@ -286,6 +287,7 @@ impl Pipeline {
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Continues(_) => self.continues = true,
+            HostFrame::Window(window) => self.window(window),
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }
@@ -403,6 +405,32 @@ impl Pipeline {
         let asked = self.asked();
         let Pipeline { world, order, counted, command, .. } = self;
         order.release(until, |frame| release_one(frame, world, counted, asked, command.as_mut(), to))
+    }
+
+    /// Corrects the counts for events that were not delivered at first, but were later.
+    pub fn deliver_late(&mut self, late: &ByKind) {
+        for kind in Kind::PROBED {
+            let (late, counted) = (late.get(kind), self.counted.of(kind));
+            if let Some(counted) = counted {
+                counted.delivered = counted.delivered.saturating_add(late.delivered);
+                counted.cut = counted.cut.saturating_add(late.cut);
+                counted.filtered = counted.filtered.saturating_sub(late.delivered);
+            }
+        }
+    }
+
+    /// The first windows of a recording that has only these ([`limits::WINDOWS`]), in order.
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    fn window(&mut self, window: &Window) {
+        let room = self.windows.len() < limits::WINDOWS;
+        match self.windows.last_mut() {
+            Some(last) if last.from == window.from => *last = window.clone(),
+            _ if room => self.windows.push(window.clone()),
+            _ => {}
+        }
     }
 
     /// Corrects the counts for an event whose line was not written after it was delivered.

@@ -66,6 +66,7 @@ Examples:
   sudo tracetui record --duration 10m --comm nginx
   sudo tracetui record -o web.ttr --rotate 1GiB,4
   tracetui print web.*.ttr --failed
+  sudo tracetui record --around 'comm=nginx kind=exit err' --before 2m
   tracetui print build.ttr --kind exec
   tracetui info build.ttr
 

@@ -158,12 +158,29 @@ pub struct Record {
     /// Begin a new file when one has this size (such as 1GiB,4), and keep the newest COUNT files
     #[arg(long, value_name = "SIZE,COUNT", conflicts_with = "force")]
     pub rotate: Option<Rotate>,
+    /// What surrounds which events.
+    #[command(flatten)]
+    pub around: AroundArgs,
     /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
     /// The command to run.
     #[command(flatten)]
     pub run: Run,
+}
+
+/// What surrounds which events.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AroundArgs {
+    /// Record only what surrounds the events that match a filter expression
+    #[arg(long, value_name = "EXPR")]
+    pub around: Option<String>,
+    /// With --around: how long before a match
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s", requires = "around")]
+    pub before: std::time::Duration,
+    /// With --around: how long after a match
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s", requires = "around")]
+    pub after: std::time::Duration,
 }
 
 /// The files of a recording in several files.

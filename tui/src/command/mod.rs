@@ -1,5 +1,6 @@
 //! One file per subcommand. These files only connect the other modules.
 
+mod around;
 pub mod btf;
 pub mod completions;
 pub mod cut;

@@ -5,9 +5,10 @@ use super::print::{Flow, Lines};
 use super::say::{charset, say};
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
+use crate::enrich::World;
 use crate::event::EventContext;
 use crate::filter::FilterOptions;
-use crate::frame::host::Probe;
+use crate::frame::host::{Probe, Window};
 use crate::limits;
 use crate::pipeline::Disposition;
 use crate::recording::index::KINDS;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// Prints the events of recordings, merged by time.
 ///
@@ -68,6 +70,12 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// When a window begins and ends, if it has ended: nanoseconds since 1970.
+fn span(world: &World, window: &Window) -> (i128, Option<i128>) {
+    let unix = |at: BootNanos| i128::from(at.0) + i128::from(world.clock_offset());
+    (unix(window.from), Some(window.to).filter(|to| to.0 > 0).map(unix))
+}
+
 /// What `info` shows.
 #[derive(Default)]
 struct Facts {
@@ -107,6 +115,12 @@ impl Facts {
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
         line("lost", &grouped(account.sum().lost.sum()));
+        for window in pipeline.windows() {
+            let (from, to) = span(pipeline.world(), window);
+            let short = if window.short { ", begins late: no memory" } else { "" };
+            let matches = grouped(window.matches);
+            line("window", &format!("{} to {} (matches: {matches}{short})", self.time(Some(from)), self.time(to)));
+        }
         let filter = Some(clean(&recording.trace().filter)).filter(|filter| !filter.is_empty());
         line("filter", filter.as_deref().unwrap_or("none"));
         let probes = pipeline.world().probes();
@@ -151,6 +165,13 @@ impl Facts {
         };
         let (version, bytes, blocks) = recording.read_so_far();
         let events = Kind::PROBED.map(|kind| format!("{}:{}", text(kind.name()), self.count(kind)));
+        let window = |window: &Window| {
+            let (from, to) = span(pipeline.world(), window);
+            let (matches, short) = (window.matches, window.short);
+            let (from, to) = (time(Some(from)), time(to));
+            format!(r#"{{"from":{from},"to":{to},"matches":{matches},"short":{short}}}"#)
+        };
+        let windows = pipeline.windows().iter().map(window).collect::<Vec<_>>().join(",");
         let part = match recording.part() {
             Some((part, continues)) => format!(r#"{{"number":{},"continues":{continues}}}"#, u64::from(part) + 1),
             None => "null".to_owned(),
@@ -161,7 +182,7 @@ impl Facts {
         format!(
             "{{\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
              \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
-             \"part\":{part},\"bytes\":{},\"blocks\":{}}}\n",
+             \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             version,
             text(&host.name),
             text(&host.boot_id),

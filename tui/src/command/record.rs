@@ -1,17 +1,22 @@
 //! `tracetui record`: frames into a file, without a screen.
 
+use super::around::{Around, Counts, Wanted};
 use super::progress::{EVERY, Figures, Progress};
 use super::rotate;
 use super::say::{self, say};
-use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace};
+use super::session::{self, BadUsage, Frames, Happening, Request, RunningTrace, TraceOptions};
 use super::signals::{self, Second, Signals};
 use super::write::{self, Existing};
+use crate::budget::Budget;
 use crate::cli;
+use crate::cli::size::ByteSize;
+use crate::filter::Compiled;
 use crate::frame::Batch;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::source::host::machine::Machine;
+use crate::text::grouped;
 use anyhow::{Context, Result};
 use std::future::pending;
 use std::process::ExitCode;
@@ -32,7 +37,9 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     if args.rotate.is_some() && cli::is_stream(&path) {
         return Err(BadUsage("--rotate needs files: stdout is one stream".to_owned()).into());
     }
-    let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, KindSet::NONE)?;
+    let matches = args.around.around.as_ref().map(|expr| matching(expr)).transpose()?;
+    let beside = matches.as_ref().filter(|matches| matches.whole.names_kinds()).map_or(KindSet::NONE, |m| m.kinds);
+    let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     args.trace.ring_size.note().into_iter().for_each(say);
@@ -42,15 +49,26 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     };
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
-    if !filters.rest.is_everything() {
+    if !filters.rest.is_everything() && matches.is_none() {
         say("the kernel cannot apply the whole filter: it is kept as the display filter of the recording");
     }
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);
+    let wanted = matches.map(|matches| {
+        pipeline.follow(&[filters.rest.roots(), matches.whole.roots()].concat());
+        wanted(args, matches, filters, &options)
+    });
     say(&started.ready);
+    let (tapped, excerpted) = if wanted.is_none() { (Some(recorder), None) } else { (None, Some(recorder)) };
+    let mut trace = RunningTrace::start(started.feed, held, signals, tapped)?;
+    if excerpted.is_some() {
+        trace.set_recorder(excerpted);
+    }
     let mut recording = Recording {
-        trace: RunningTrace::start(started.feed, held, signals, Some(recorder))?,
+        trace,
         pipeline,
+        part: wanted.map(|wanted| Part::Announced(Box::new(wanted))),
+        budget: options.budget,
         most: args.max_size.map(|size| size.0),
         stopped: false,
         // A COMMAND writes to the same terminal.
@@ -59,15 +77,42 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     recording.run(args.duration).await;
     let code = recording.outcome().await;
     let account = recording.pipeline.account();
+    recording.around_remarks(args.trace.memory).into_iter().for_each(say);
     session::remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
     say(account.line());
     Ok(code)
+}
+
+/// The filter of `--around`.
+fn matching(expr: &str) -> Result<Compiled> {
+    let filters = cli::FilterArgs { filter: vec![expr.to_owned()], ..cli::FilterArgs::default() };
+    session::compile(&filters).map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
+}
+
+fn wanted(args: &cli::Record, mut matches: Compiled, filters: Compiled, options: &TraceOptions) -> Wanted {
+    let shown = Compiled { kinds: options.kinds, ..filters };
+    if !matches.whole.names_kinds() {
+        matches.kinds = shown.kinds;
+    }
+    let cli::AroundArgs { before, after, .. } = args.around;
+    Wanted { shown, matches, before, after, room: options.budget.around() }
+}
+
+/// The parts of a trace that are recorded.
+enum Part {
+    /// Before the first frames.
+    Announced(Box<Wanted>),
+    /// What surrounds some events, and a reader of the recording, whose state is that of the recording.
+    Around(Box<(Around, Pipeline)>),
 }
 
 /// A trace that is recorded.
 struct Recording {
     trace: RunningTrace,
     pipeline: Pipeline,
+    /// `None`: all of it.
+    part: Option<Part>,
+    budget: Budget,
     /// Bytes of the recording.
     most: Option<u64>,
     stopped: bool,
@@ -101,13 +146,57 @@ impl Recording {
                 _ = ticks.tick(), if self.progress.is_some() => self.show_progress(),
             }
         }
-        self.pipeline.finish(&mut |_, _| Disposition::Delivered);
-        self.trace.end_recording(&self.pipeline).await;
+        self.begin_part();
+        let Recording { trace, pipeline, part, .. } = self;
+        let Some(Part::Around(part)) = part else {
+            pipeline.finish(&mut |_, _| Disposition::Delivered);
+            return trace.end_recording(pipeline).await;
+        };
+        let (around, reader) = part.as_mut();
+        pipeline.finish(&mut |seen, frame| around.take(seen, frame));
+        around.end();
+        write_part(trace, pipeline, around, reader);
+        reader.finish(&mut |_, _| Disposition::Delivered);
+        trace.end_recording(reader).await;
+    }
+
+    /// Begins with a part of the trace once the machine is known.
+    fn begin_part(&mut self) {
+        self.part = match self.part.take() {
+            Some(Part::Announced(wanted)) => {
+                let mut reader = Pipeline::default();
+                reader.set_budget(self.budget);
+                Some(Part::Around(Box::new((Around::new(*wanted, self.pipeline.world()), reader))))
+            }
+            part => part,
+        };
+    }
+
+    /// What is to be said of the parts that were recorded.
+    fn around_remarks(&self, memory: ByteSize) -> Vec<String> {
+        let Some(Part::Around(part)) = &self.part else { return Vec::new() };
+        let Counts { matches, windows, short } = part.0.counts();
+        let (matches, windows) = (counted(matches, ["match", "matches"]), counted(windows, ["window", "windows"]));
+        let mut lines = vec![format!("--around: {matches} in {windows}")];
+        if short > 0 {
+            let short = counted(short, ["window begins", "windows begin"]);
+            lines.push(format!("--memory {memory} is too small for --before: {short} later"));
+        }
+        lines
     }
 
     fn take(&mut self, batch: Batch) {
         self.pipeline.feed(batch);
-        self.pipeline.release(&mut |_, _| Disposition::Delivered);
+        self.begin_part();
+        let Recording { trace, pipeline, part, .. } = self;
+        match part {
+            Some(Part::Around(part)) => {
+                let (around, reader) = part.as_mut();
+                pipeline.release(&mut |seen, frame| around.take(seen, frame));
+                write_part(trace, pipeline, around, reader);
+            }
+            _ => pipeline.release(&mut |_, _| Disposition::Delivered),
+        }
         while let Some(spare) = self.pipeline.spare() {
             self.trace.feed().recycle(spare);
         }
@@ -139,4 +228,20 @@ impl Recording {
         self.trace.wait_for_command().await;
         if self.trace.recording_failed() { ExitCode::FAILURE } else { self.trace.status() }
     }
+}
+
+/// A number and what it is of, one or several.
+fn counted(count: u64, of: [&str; 2]) -> String {
+    format!("{} {}", grouped(count), of[usize::from(count != 1)])
+}
+
+/// Writes what was taken out of the trace since the last time.
+fn write_part(trace: &RunningTrace, pipeline: &mut Pipeline, around: &mut Around, reader: &mut Pipeline) {
+    pipeline.deliver_late(&around.late());
+    while let Some(batch) = around.batch() {
+        trace.recorder().into_iter().for_each(|recorder| recorder.frames(&batch));
+        reader.feed(batch);
+        reader.release(&mut |_, _| Disposition::Delivered);
+    }
+    trace.recorder().into_iter().for_each(|recorder| recorder.state_if_due(reader));
 }

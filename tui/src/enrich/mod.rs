@@ -84,6 +84,7 @@ impl World {
             | HostFrame::Drained(_)
             | HostFrame::Hole(_)
             | HostFrame::Continues(_)
+            | HostFrame::Window(_)
             | HostFrame::Unreadable(_)
             | HostFrame::StatePart(_)
             | HostFrame::Excerpt(_)

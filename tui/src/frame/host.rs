@@ -159,6 +159,18 @@ wire_struct! {
         frames: Vec<u8>,
     }
 
+    /// A part of a trace that was kept because of what happened in it. What is between two windows was left out on purpose.
+    Window {
+        /// Where it begins.
+        from: BootNanos,
+        /// Where it ends; 0 in the frame at its start.
+        to: BootNanos,
+        /// The events in it that matched.
+        matches: u64,
+        /// Whether it was to begin earlier, but there was no memory for it.
+        short: bool,
+    }
+
     /// The last frame of a file whose trace goes on in another one, which begins with the state of the pipeline here. Events
     /// that wait for their place in the order are in that state.
     Continues {
@@ -366,6 +378,8 @@ frames! {
         Continues = 80;
         /// The recording ended before the trace.
         Unfinished = 81;
+        /// A part of a trace that was kept.
+        Window = 82;
     }
 }
 

@@ -72,6 +72,11 @@ impl Excerpt {
         }
     }
 
+    /// Adds a host frame.
+    pub fn push(&mut self, frame: &HostFrame) {
+        frame.push(self.latest, &mut self.batch);
+    }
+
     /// Bytes of the frames since the last batch.
     pub fn bytes(&self) -> usize {
         self.batch.len()

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "figures and what was not checked go to whoever runs the tests")]
 
 mod arch;
+mod around;
 mod bpf;
 mod command;
 mod crowd;
