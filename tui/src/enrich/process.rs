@@ -273,8 +273,11 @@ impl ProcessTable {
             Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
         };
         let mut next = Some(process);
+        let mut start = None;
         while let Some(process) = next.filter(|_| *steps > 0) {
-            *steps -= 1;
+            // Only processes of a scan start at the same time as their parents, or those that are their own ancestors.
+            let same = start.replace(process.key.start) == Some(process.key.start);
+            *steps = steps.saturating_sub(if same { GENERATIONS >> 8 } else { 1 });
             if is_root(process.key) || process.maker.is_some_and(is_root) || process.parent.is_some_and(is_root) {
                 return true;
             }
