@@ -309,6 +309,7 @@ pub enum Damage {
 pub struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
     columns: Vec<u8>,
+    packed: Vec<u8>,
     file: u64,
     /// Where the last index block begins.
     index: u64,
@@ -330,7 +331,13 @@ impl Sealer {
     /// # Errors
     /// If zstd cannot allocate memory.
     pub fn new(file: u64) -> io::Result<Sealer> {
-        Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, index: 0 })
+        Ok(Sealer {
+            zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            columns: Vec::new(),
+            packed: Vec::new(),
+            file,
+            index: 0,
+        })
     }
 
     /// The bytes of a block of frames, of which `entry` says the contents, the times, the counts and the part; of how many parts
@@ -342,9 +349,11 @@ impl Sealer {
         self.columns.clear();
         let columns = Contents::from(entry.contents) == Contents::Frames && columns::encode(frames, &mut self.columns);
         let source = if columns { &self.columns } else { frames };
-        let payload = self.zstd.compress(source)?;
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(source.len()));
+        self.zstd.compress_to_buffer(source, &mut self.packed)?;
         let codec = if columns { codec::COLUMNS } else { codec::ZSTD };
-        Ok(self.block(entry, parts, codec, frames.len(), &payload))
+        Ok(self.block(entry, parts, codec, frames.len(), &self.packed))
     }
 
     /// The bytes of an index block or of a summary.
