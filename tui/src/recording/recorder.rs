@@ -50,6 +50,8 @@ struct Shared {
     written: AtomicU64,
     state_due: AtomicBool,
     ended: Semaphore,
+    /// Buffers that are free again: to map a large one anew for each batch costs as much as the copy.
+    spares: Mutex<Vec<Vec<u8>>>,
 }
 
 /// The reason why a recording stopped.
@@ -82,6 +84,7 @@ impl Recorder {
             written: AtomicU64::new(writer.written()),
             state_due: AtomicBool::new(false),
             ended: Semaphore::new(0),
+            spares: Mutex::default(),
         });
         let its = Arc::clone(&shared);
         std::thread::Builder::new().name("recording".into()).spawn(move || write(writer, &todo, &its))?;
@@ -113,7 +116,9 @@ impl Recorder {
 
     /// Adds frames, as they came, before the pipeline takes them.
     pub fn frames(&self, batch: &Batch) {
-        self.add(Job::Frames(batch.bytes().to_vec()));
+        let mut frames = self.shared.spare();
+        frames.extend_from_slice(batch.bytes());
+        self.add(Job::Frames(frames));
     }
 
     /// Adds the state of the pipeline that was fed all frames so far, if one is due.
@@ -151,6 +156,22 @@ impl Recorder {
     }
 }
 
+impl Shared {
+    /// An empty buffer.
+    fn spare(&self) -> Vec<u8> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next batch, unless a large record made it grow.
+    fn keep(&self, mut buffer: Vec<u8>) {
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < limits::BLOCKS_QUEUED && buffer.capacity() <= limits::BATCH + limits::BATCH_SLACK {
+            buffer.clear();
+            spares.push(buffer);
+        }
+    }
+}
+
 fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Shared) {
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
@@ -163,7 +184,11 @@ fn write(mut writer: Writer<impl Write>, jobs: &Receiver<Queued>, shared: &Share
             Err(RecvTimeoutError::Disconnected) => break writer.flush(),
         };
         let mut done = match job {
-            Some(Job::Frames(frames)) => writer.batch(&frames),
+            Some(Job::Frames(frames)) => {
+                let done = writer.batch(&frames);
+                shared.keep(frames);
+                done
+            }
             Some(Job::State(state)) => writer.state(&state),
             Some(Job::End(state)) => {
                 break writer.end(&state).map(|(_, written)| shared.written.store(written, Ordering::Relaxed));
