@@ -1,7 +1,9 @@
 //! The cost of tracing compared with other tracers: a storm of opens under each of them in turn, on the running kernel.
 //!
 //! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table. The arguments after
-//! `--` are `--rounds N`, `--opens N` (per thread), and `--tools tracetui,bpftrace,opensnoop,strace`. With `cost` it
+//! `--` are `--rounds N`, `--opens N` (per thread), and `--tools` with the names of tools: tracetui, bpftrace, opensnoop, strace;
+//! and, into a file, record (`tracetui record`), perf, trace-cmd, sysdig. `TRACETUI_BIN` is another tracetui to measure, and
+//! `TRACETUI_OTHER` one for the tool `other`, which records too. With `cost` it
 //! prints the time per run of each program of tracetui according to the kernel (bpftool prog show,
 //! kernel.bpf_stats_enabled=1).
 //!
@@ -22,6 +24,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
 const THREADS: usize = 2;
+/// What a tool that does not say when it traces needs to attach.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Longer than any tool needs to attach or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BPFTRACE: &str = r#"tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); }"#;
@@ -65,12 +69,29 @@ enum Tool {
     Bpftrace,
     Opensnoop,
     Strace,
+    /// `tracetui record`.
+    Record,
+    /// The same with another binary.
+    Other,
+    Perf,
+    TraceCmd,
+    Sysdig,
 }
 
 impl Tool {
     /// strace takes a hundred times as long, so it runs only on request.
     const DEFAULT: [Tool; 3] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop];
-    const ALL: [Tool; 4] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop, Tool::Strace];
+    const ALL: [Tool; 9] = [
+        Tool::Tracetui,
+        Tool::Bpftrace,
+        Tool::Opensnoop,
+        Tool::Strace,
+        Tool::Record,
+        Tool::Other,
+        Tool::Perf,
+        Tool::TraceCmd,
+        Tool::Sysdig,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -78,7 +99,17 @@ impl Tool {
             Tool::Bpftrace => "bpftrace",
             Tool::Opensnoop => "opensnoop",
             Tool::Strace => "strace",
+            Tool::Record => "record",
+            Tool::Other => "other",
+            Tool::Perf => "perf",
+            Tool::TraceCmd => "trace-cmd",
+            Tool::Sysdig => "sysdig",
         }
+    }
+
+    /// Whether it writes a file of its own, which no line tells of.
+    fn records(self) -> bool {
+        matches!(self, Tool::Record | Tool::Other | Tool::Perf | Tool::TraceCmd | Tool::Sysdig)
     }
 
     fn named(name: &str) -> Result<Tool> {
@@ -88,7 +119,13 @@ impl Tool {
     /// The path of the installed program, under one of its names.
     fn program(self) -> Option<PathBuf> {
         let names: &[&str] = match self {
-            Tool::Tracetui => return Some(TRACETUI.into()),
+            Tool::Tracetui | Tool::Record => {
+                return Some(std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| TRACETUI.into()).into());
+            }
+            Tool::Other => return std::env::var_os("TRACETUI_OTHER").map(PathBuf::from),
+            Tool::Perf => &["perf"],
+            Tool::TraceCmd => &["trace-cmd"],
+            Tool::Sysdig => &["sysdig"],
             Tool::Bpftrace => &["bpftrace"],
             Tool::Opensnoop => &["opensnoop", "libbpf-opensnoop", "opensnoop-libbpf", "opensnoop-bpfcc"],
             Tool::Strace => &["strace"],
@@ -147,6 +184,11 @@ impl Place {
         self.0.join("output")
     }
 
+    /// The file of a tool that writes one.
+    fn file(&self) -> PathBuf {
+        self.0.join("file")
+    }
+
     /// Runs the storm as a separate process.
     fn storm(&self, opens: usize) -> Result<Duration> {
         let program = std::env::current_exe()?;
@@ -195,6 +237,10 @@ impl Running {
             Tool::Tracetui => command.args(["print", "--format", "json"]),
             Tool::Bpftrace => command.args(["-e", BPFTRACE]),
             Tool::Opensnoop | Tool::Strace => &mut command,
+            Tool::Record | Tool::Other => command.args(["record", "--force", "-o"]).arg(place.file()),
+            Tool::Perf => command.args(["record", "-a", "-e", "syscalls:sys_enter_openat", "-o"]).arg(place.file()),
+            Tool::TraceCmd => command.args(["record", "-e", "syscalls:sys_enter_openat", "-o"]).arg(place.file()),
+            Tool::Sysdig => command.args(["--modern-bpf", "-w"]).arg(place.file()).arg("evt.type=openat"),
         };
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
         let began = Instant::now();
@@ -213,7 +259,11 @@ impl Running {
         let began = Instant::now();
         loop {
             let ready = match self.tool {
-                Tool::Tracetui => fs::read_to_string(&self.errors)?.lines().any(|line| line.starts_with("tracing")),
+                Tool::Tracetui | Tool::Record | Tool::Other => {
+                    fs::read_to_string(&self.errors)?.lines().any(|line| line.starts_with("tracing"))
+                }
+                // They do not say it.
+                tool if tool.records() => began.elapsed() > SETTLED,
                 _ => {
                     let _ = File::open(&probe);
                     fs::read_to_string(&self.output).unwrap_or_default().contains("are-you-ready")
@@ -242,6 +292,7 @@ impl Running {
         let account = self.account();
         let count = |key: &str| account.as_ref().and_then(|account| account["account"][key].as_u64());
         let (delivered, lost) = (count("delivered"), count("lost"));
+        let (delivered, lost) = if self.tool.records() { self.recorded() } else { (delivered, lost) };
         Ok(Measured { ready_after: self.ready_after, cpu, delivered, lost, ..Measured::default() })
     }
 
@@ -260,6 +311,16 @@ impl Running {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    /// The events delivered and lost, as the account line of `record` says.
+    fn recorded(&self) -> (Option<u64>, Option<u64>) {
+        let errors = fs::read_to_string(&self.errors).unwrap_or_default();
+        let line = errors.lines().rev().find(|line| line.starts_with("account:")).unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').collect();
+        let after =
+            |name: &str| words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1)?.parse().ok());
+        (after("delivered"), after("lost"))
     }
 
     fn account(&self) -> Option<serde_json::Value> {

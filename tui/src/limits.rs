@@ -160,6 +160,26 @@ pub const BATCH_MAX: usize = 64 << 20;
 /// Bytes of a state that is read from a recording. A larger one is skipped.
 pub const STATE_MAX: usize = 512 << 20;
 
+/// Parts of a recording that cannot be read and that are listed. Further ones are counted.
+pub const HOLES: usize = 100;
+
+/// Bytes of an index block that is read. A larger one is not used.
+pub const INDEX_MAX: usize = 1 << 20;
+
+/// Index blocks that are read to find a state. Skips lead there in some tens; a file in which more are needed is read from its
+/// start.
+pub const INDEX_STEPS: usize = 1024;
+
+/// Index blocks of which the sums are read for an overview. Of a longer recording, skips are followed.
+pub const INDEX_SPINE: u64 = 1024;
+
+/// Blocks that a map lists without an index. Of more, neighbours are taken together.
+pub const BLOCKS_LISTED: usize = 64 << 10;
+
+/// Bytes at the end of a file in which the last header is looked for: a block and damaged bytes. Of a file without one there, the
+/// headers are read from the start.
+pub const TAIL_MAX: u64 = 64 << 20;
+
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;
 

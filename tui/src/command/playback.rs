@@ -11,10 +11,10 @@ use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
-use crate::recording::frames::{FrameReader, Next};
+use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::text::grouped;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
@@ -40,6 +40,15 @@ pub struct Played<'a> {
     pub frame: &'a FrameRef<'a>,
     /// Which recording it is of, from 0.
     pub recording: usize,
+}
+
+/// What is done about the filter of a recording that this version does not understand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum OddFilter {
+    /// An error: the wrong events would be shown.
+    Refused,
+    /// It is ignored.
+    Ignored,
 }
 
 /// Whether there is more.
@@ -79,9 +88,20 @@ impl Playback {
     /// If one is no recording or cannot be read, or a filter is wrong.
     pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
         let parts = files.iter().map(|file| Part::open(file)).collect::<Result<_>>()?;
-        let recordings = inputs(parts).into_iter().map(|input| Recording::open(input, filters, budget));
-        let recordings = recordings.collect::<Result<_>>()?;
+        let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
+        let recordings = inputs(parts).into_iter().map(open).collect::<Result<_>>()?;
         Ok(Playback { recordings, next: BinaryHeap::new(), started: false })
+    }
+
+    /// Opens a recording to look at all of it, also if its filter is none that this version understands: then all events are
+    /// passed on.
+    ///
+    /// # Errors
+    /// If it is no recording or cannot be read.
+    pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
+        let input = Input { parts: vec![Part::open(file)?], at: 0, first: None };
+        let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
+        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false })
     }
 
     /// The recordings, in the order in which they were named. The files of one trace are one recording.
@@ -149,7 +169,7 @@ impl Playback {
 }
 
 impl Recording {
-    fn open(mut input: Input, filters: &FilterOptions, budget: Budget) -> Result<Recording> {
+    fn open(mut input: Input, filters: &FilterOptions, budget: Budget, odd: OddFilter) -> Result<Recording> {
         let trace = input.trace()?;
         let mut start = Pipeline::default();
         match &input.first {
@@ -160,7 +180,14 @@ impl Recording {
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
         let recorded = options.compile(start.world());
-        let recorded = recorded.map_err(|error| anyhow!("{}: its filter: {}", input.name(), error.render()))?;
+        let recorded = match (recorded, odd) {
+            (Err(error), OddFilter::Refused) => bail!("{}: its filter: {}", input.name(), error.render()),
+            (Err(_), OddFilter::Ignored) => {
+                say(format_args!("{}: its filter cannot be read: all events are counted", input.name()));
+                FilterOptions::default().compile(start.world()).map_err(|error| anyhow!(error.render()))?
+            }
+            (Ok(recorded), _) => recorded,
+        };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let wanted = filters.compile(start.world());
         let mut wanted = wanted.map_err(|error| super::session::BadUsage(error.render()))?;
@@ -479,9 +506,12 @@ fn trace_in(state: &Batch) -> Option<Trace> {
 }
 
 /// Says what could not be read.
-pub(super) fn say_holes(name: &str, holes: &[Hole]) {
-    for Hole { offset, bytes, why } in holes {
+pub(super) fn say_holes(name: &str, holes: &Holes) {
+    for Hole { offset, bytes, why } in &holes.first {
         say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}"));
+    }
+    if holes.others > 0 {
+        say(format_args!("{name}: {} further parts cannot be read", grouped(holes.others)));
     }
 }
 

@@ -56,8 +56,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
 /// # Errors
 /// If it is none, or cannot be read.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
-    let file = std::slice::from_ref(&args.file);
-    let mut playback = Playback::open(file, &FilterOptions::default(), Budget::new(limits::MEMORY_DEFAULT))?;
+    let mut playback = Playback::look(&args.file, Budget::new(limits::MEMORY_DEFAULT))?;
     let mut facts = Facts::default();
     while playback.step(&mut |played| facts.event(played.context))? == Step::More {}
     playback.remarks();

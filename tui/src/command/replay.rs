@@ -138,12 +138,11 @@ fn recording(map: Option<&Map>, name: String) -> io::Result<Recording> {
 }
 
 fn density(map: &Map) -> io::Result<Vec<Density>> {
-    let spine = map.spine()?;
+    let (spine, all) = map.overview()?;
     let mut parts = Vec::new();
-    if spine.len() <= WHOLE {
+    if all && spine.len() <= WHOLE {
         for (at, _) in &spine {
-            let entries = map.index_block(*at)?.map(|block| block.entries).unwrap_or_default();
-            parts.extend(entries.iter().map(Density::of));
+            parts.extend(map.index_entries(*at)?.iter().map(Density::of));
         }
     } else {
         let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([*map.totals()]);

@@ -150,6 +150,9 @@ pub struct ProcessTable {
 /// process that forked.
 const SIBLINGS: u32 = 4;
 
+/// The limit of processes on the way to an ancestor: more than the table keeps in a line.
+const GENERATIONS: usize = 1 << 16;
+
 impl ProcessTable {
     /// Sets the time of the attach. Processes that started earlier are older than the trace.
     pub fn traced_since(&mut self, time: BootNanos) {
@@ -249,12 +252,13 @@ impl ProcessTable {
     /// The ancestors of a process, nearest first, as far as the table knows them.
     pub fn ancestors(&self, process: &Process) -> impl Iterator<Item = &Arc<Process>> {
         let mut next = process.parent;
-        // The loop ends: a parent starts before its child, so the chain cannot contain a cycle.
-        std::iter::from_fn(move || {
+        // A parent starts before its child, but not by much if both are from the scan. A recording may also lie.
+        let ancestors = std::iter::from_fn(move || {
             let entry = self.get(next?)?;
             next = entry.process.parent.filter(|parent| parent.start <= entry.process.key.start);
             Some(&entry.process)
-        })
+        });
+        ancestors.take(GENERATIONS)
     }
 
     /// Whether a process is the one that `root` denotes ([`follow`](Self::follow); an id that is not followed denotes
@@ -263,24 +267,28 @@ impl ProcessTable {
     pub fn in_tree(&self, process: &Process, root: Tgid) -> bool {
         let followed = self.roots.get(&root).copied();
         let Some(root) = followed.unwrap_or_else(|| self.current.get(&root).copied()) else { return false };
-        self.descends(process, self.exact(root), SIBLINGS)
+        self.descends(process, self.exact(root), SIBLINGS, &mut { GENERATIONS })
     }
 
-    /// `siblings` limits how many times the parent is followed as well, where another process forked (`CLONE_PARENT`).
-    fn descends(&self, process: &Process, root: ProcessKey, siblings: u32) -> bool {
+    /// `siblings` limits how many times the parent is followed as well, where another process forked (`CLONE_PARENT`);
+    /// `steps` limits the processes that are looked at: those of a recording may be their own ancestors.
+    fn descends(&self, process: &Process, root: ProcessKey, siblings: u32, steps: &mut usize) -> bool {
         let is_root = |key: ProcessKey| key.tgid == root.tgid && self.exact(key) == root;
-        // The loop ends: a process starts after the one that forked it, so the chain cannot contain a cycle.
         let older = |key: Option<ProcessKey>, process: &Process| {
             Some(&*self.get(key.filter(|key| key.start <= process.key.start)?)?.process)
         };
         let mut next = Some(process);
-        while let Some(process) = next {
+        let mut start = None;
+        while let Some(process) = next.filter(|_| *steps > 0) {
+            // Only processes of a scan start at the same time as their parents, or those that are their own ancestors.
+            let same = start.replace(process.key.start) == Some(process.key.start);
+            *steps = steps.saturating_sub(if same { GENERATIONS >> 8 } else { 1 });
             if is_root(process.key) || process.maker.is_some_and(is_root) || process.parent.is_some_and(is_root) {
                 return true;
             }
             if process.maker != process.parent
                 && siblings > 0
-                && older(process.parent, process).is_some_and(|parent| self.descends(parent, root, siblings - 1))
+                && older(process.parent, process).is_some_and(|parent| self.descends(parent, root, siblings - 1, steps))
             {
                 return true;
             }

@@ -10,7 +10,7 @@ use tracetui_shared::record::open::{OpenRecord, RequestPart, via};
 use zerocopy::FromBytes;
 
 /// Passes on the last components of the paths in a frame. Process id and comm are keys of every frame.
-pub(crate) fn keys_of(frame: &FrameRef<'_>, to: &mut dyn FnMut(Key<'_>)) {
+pub fn keys_of(frame: &FrameRef<'_>, to: &mut dyn FnMut(Key<'_>)) {
     if frame.header.has(flag::CONTINUES) {
         return;
     }

@@ -8,7 +8,7 @@ pub mod describe;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fork;
-pub(crate) mod keys;
+pub mod keys;
 pub(crate) mod lost;
 pub(crate) mod names;
 pub(crate) mod open;

@@ -90,6 +90,7 @@ impl Batch {
     /// Appends the frames of another batch, as bytes.
     pub fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        self.pad();
     }
 
     /// The frames from a byte offset on, which must be the start of a frame.

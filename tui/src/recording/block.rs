@@ -228,28 +228,82 @@ impl BlockHeader {
         (self.stored as usize).next_multiple_of(8)
     }
 
-    /// The frames of a payload.
+    /// Checks a payload.
+    ///
+    /// # Errors
+    /// [`Damage::Checksum`].
+    pub fn check(&self, payload: &[u8]) -> Result<(), Damage> {
+        if crc(payload) == self.payload_crc { Ok(()) } else { Err(Damage::Checksum) }
+    }
+
+    /// The frames of a payload. To read many, use [`Unsealer`].
     ///
     /// # Errors
     /// If the payload is damaged or was stored in an unknown way.
     pub fn frames(&self, payload: &[u8]) -> Result<Vec<u8>, Damage> {
-        if crc(payload) != self.payload_crc {
-            return Err(Damage::Checksum);
-        }
-        let plain = self.plain as usize;
-        match self.codec {
-            codec::PLAIN if payload.len() == plain => Ok(payload.to_vec()),
-            codec::ZSTD => {
-                let frames = zstd::bulk::decompress(payload, plain).map_err(|_| Damage::Contents)?;
-                if frames.len() == plain { Ok(frames) } else { Err(Damage::Contents) }
-            }
-            codec::COLUMNS => {
-                let columns = zstd::bulk::decompress(payload, columns::most(plain)).map_err(|_| Damage::Contents)?;
-                columns::decode(&columns, plain).ok_or(Damage::Contents)
-            }
-            other => Err(Damage::Codec(other)),
-        }
+        let mut frames = Vec::new();
+        Unsealer::default().frames(self, payload, &mut frames)?;
+        Ok(frames)
     }
+}
+
+/// Reads the frames of blocks. Its buffers are reused.
+#[derive(Default)]
+pub struct Unsealer {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+    columns: Vec<u8>,
+    decoder: columns::Decoder,
+}
+
+impl std::fmt::Debug for Unsealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsealer").finish_non_exhaustive()
+    }
+}
+
+impl Unsealer {
+    /// The frames of a payload, in place of what is in `frames`, which is empty after an error.
+    ///
+    /// # Errors
+    /// If the payload is damaged or was stored in an unknown way.
+    pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
+        frames.clear();
+        header.check(payload)?;
+        let plain = header.plain as usize;
+        let read = match header.codec {
+            codec::PLAIN => {
+                frames.extend_from_slice(payload);
+                Some(())
+            }
+            codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
+            codec::COLUMNS => decompress(&mut self.zstd, payload, columns::most(plain), &mut self.columns)
+                .and_then(|()| self.decoder.decode(&self.columns, plain, frames)),
+            other => return Err(Damage::Codec(other)),
+        };
+        if read.is_some() && frames.len() == plain {
+            return Ok(());
+        }
+        frames.clear();
+        Err(Damage::Contents)
+    }
+}
+
+/// Decompresses into a buffer, at most so many bytes.
+fn decompress(
+    zstd: &mut Option<zstd::bulk::Decompressor<'static>>,
+    payload: &[u8],
+    most: usize,
+    to: &mut Vec<u8>,
+) -> Option<()> {
+    let zstd = match zstd {
+        Some(zstd) => zstd,
+        None => zstd.insert(zstd::bulk::Decompressor::new().ok()?),
+    };
+    to.clear();
+    // What the frame says of its size is not believed beyond that.
+    let room = zstd::bulk::Decompressor::upper_bound(payload).unwrap_or(most).min(most);
+    to.reserve(room);
+    zstd.decompress_to_buffer(payload, to).ok().filter(|_| to.len() <= most).map(drop)
 }
 
 /// Why the frames of a block cannot be read.
@@ -273,6 +327,7 @@ pub enum Damage {
 pub struct Sealer {
     zstd: zstd::bulk::Compressor<'static>,
     columns: Vec<u8>,
+    packed: Vec<u8>,
     file: u64,
     /// Where the last index block begins.
     index: u64,
@@ -294,7 +349,13 @@ impl Sealer {
     /// # Errors
     /// If zstd cannot allocate memory.
     pub fn new(file: u64) -> io::Result<Sealer> {
-        Ok(Sealer { zstd: zstd::bulk::Compressor::new(LEVEL)?, columns: Vec::new(), file, index: 0 })
+        Ok(Sealer {
+            zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            columns: Vec::new(),
+            packed: Vec::new(),
+            file,
+            index: 0,
+        })
     }
 
     /// The bytes of a block of frames, of which `entry` says the contents, the times, the counts and the part; of how many parts
@@ -306,9 +367,11 @@ impl Sealer {
         self.columns.clear();
         let columns = Contents::from(entry.contents) == Contents::Frames && columns::encode(frames, &mut self.columns);
         let source = if columns { &self.columns } else { frames };
-        let payload = self.zstd.compress(source)?;
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(source.len()));
+        self.zstd.compress_to_buffer(source, &mut self.packed)?;
         let codec = if columns { codec::COLUMNS } else { codec::ZSTD };
-        Ok(self.block(entry, parts, codec, frames.len(), &payload))
+        Ok(self.block(entry, parts, codec, frames.len(), &self.packed))
     }
 
     /// The bytes of an index block or of a summary.

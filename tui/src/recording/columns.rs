@@ -88,94 +88,140 @@ fn planes(group: &Group<'_>, out: &mut Vec<u8>) {
             let value = u64::read_from_prefix(&frame[word * 8..]).map_or(0, |(value, _)| value);
             value.wrapping_sub(std::mem::replace(&mut before, value))
         }));
+        let any = differences.iter().fold(0, |any, difference| any | difference);
         for byte in 0..8 {
-            out.extend(differences.iter().map(|difference| (difference >> (8 * byte)) as u8));
+            // Most of them are zeros.
+            match (any >> (8 * byte)) as u8 {
+                0 => out.resize(out.len() + differences.len(), 0),
+                _ => out.extend(differences.iter().map(|difference| (difference >> (8 * byte)) as u8)),
+            }
         }
     }
 }
 
 /// A group that is read back.
-struct Rows<'a> {
+#[derive(Debug, Default)]
+struct Rows {
     words: usize,
     count: usize,
-    /// The first word of each frame, then the second, and so on.
+    /// Where its planes begin.
+    planes: usize,
+    /// The first word of each frame, which contains its length.
+    lengths: Vec<u64>,
+    /// Where each frame begins.
+    places: Vec<usize>,
+}
+
+/// Reads columns. Its buffers are reused.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    groups: Vec<Rows>,
     values: Vec<u64>,
-    tails: &'a [u8],
-    next: usize,
+}
+
+impl Decoder {
+    /// The frames, if they have `plain` bytes and the columns are right. `frames` is empty before.
+    pub(super) fn decode(&mut self, columns: &[u8], plain: usize, frames: &mut Vec<u8>) -> Option<()> {
+        let (count, rest) = u32::read_from_prefix(columns).ok()?;
+        let (number, mut rest) = u32::read_from_prefix(rest).ok()?;
+        let number = number.min(u8::MAX.into()) as usize;
+        self.groups.resize_with(number, Rows::default);
+        for group in &mut self.groups {
+            let (_kind, after) = u16::read_from_prefix(rest).ok()?;
+            let (words, after) = u16::read_from_prefix(after).ok()?;
+            let (count, after) = u32::read_from_prefix(after).ok()?;
+            (group.words, group.count) = (words.into(), count as usize);
+            group.places.clear();
+            rest = after;
+        }
+        let (order, mut rest) = rest.split_at_checked(count as usize)?;
+        for group in &mut self.groups {
+            let len = group.words.checked_mul(8)?.checked_mul(group.count)?;
+            group.planes = columns.len() - rest.len();
+            let (planes, after) = rest.split_at_checked(len)?;
+            // A frame has a length; without words it would have none.
+            let first = planes.get(..8 * group.count).filter(|_| group.words > 0 || group.count == 0)?;
+            values(first, group.count, &mut group.lengths);
+            rest = after;
+        }
+        let mut end = 0usize;
+        for group in order {
+            let group = self.groups.get_mut(usize::from(*group))?;
+            let length = *group.lengths.get(group.places.len())? as u32 as usize;
+            if length < HEADER || length < group.words * 8 {
+                return None;
+            }
+            group.places.push(end);
+            end = end.checked_add(length)?.checked_next_multiple_of(8).filter(|end| *end <= plain)?;
+        }
+        if end != plain || self.groups.iter().any(|group| group.places.len() != group.count) {
+            return None;
+        }
+        frames.resize(plain, 0);
+        for group in &self.groups {
+            rest = group.write_tails(rest, frames)?;
+        }
+        for group in self.groups.iter().filter(|group| group.count > 0) {
+            let planes = columns.get(group.planes..)?;
+            for (word, planes) in planes.chunks_exact(8 * group.count).take(group.words).enumerate() {
+                // The frames are zeros so far, and many words are.
+                if is_zero(planes) {
+                    continue;
+                }
+                values(planes, group.count, &mut self.values);
+                for (place, value) in group.places.iter().zip(&self.values) {
+                    let at = place + 8 * word;
+                    frames.get_mut(at..at + 8)?.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+        }
+        rest.is_empty().then_some(())
+    }
+}
+
+/// The words whose differences are in the eight `planes` of a column.
+fn values(planes: &[u8], count: usize, values: &mut Vec<u64>) {
+    values.clear();
+    values.resize(count, 0);
+    if count == 0 {
+        return;
+    }
+    for (byte, plane) in planes.chunks_exact(count).enumerate() {
+        let Some((first, later)) = plane.split_first() else { return };
+        values[0] |= u64::from(*first) << (8 * byte);
+        if !is_zero(later) {
+            values[1..].iter_mut().zip(later).for_each(|(value, part)| *value |= u64::from(*part) << (8 * byte));
+        }
+    }
+    let mut before = 0u64;
+    for value in values {
+        *value = value.wrapping_add(before);
+        before = *value;
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // In pieces, so that the processor takes many bytes at once, and stops early.
+    bytes.chunks(128).all(|piece| piece.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+impl Rows {
+    /// Writes what follows the fixed parts; what is left of `tails`.
+    fn write_tails<'a>(&self, mut tails: &'a [u8], frames: &mut [u8]) -> Option<&'a [u8]> {
+        for (place, length) in self.places.iter().zip(&self.lengths) {
+            let (from, to) = (place + self.words * 8, place + *length as u32 as usize);
+            let (tail, rest) = tails.split_at_checked(to - from)?;
+            frames.get_mut(from..to)?.copy_from_slice(tail);
+            tails = rest;
+        }
+        Some(tails)
+    }
 }
 
 /// The frames, if they have `plain` bytes and the columns are right.
+#[cfg(test)]
 pub(super) fn decode(columns: &[u8], plain: usize) -> Option<Vec<u8>> {
-    let (count, rest) = u32::read_from_prefix(columns).ok()?;
-    let (number, mut rest) = u32::read_from_prefix(rest).ok()?;
-    let mut groups = Vec::new();
-    for _ in 0..number.min(u8::MAX.into()) {
-        let (_kind, after) = u16::read_from_prefix(rest).ok()?;
-        let (words, after) = u16::read_from_prefix(after).ok()?;
-        let (count, after) = u32::read_from_prefix(after).ok()?;
-        groups.push(Rows { words: words.into(), count: count as usize, values: Vec::new(), tails: &[], next: 0 });
-        rest = after;
-    }
-    let (order, mut rest) = rest.split_at_checked(count as usize)?;
-    for group in &mut groups {
-        let len = group.words.checked_mul(8)?.checked_mul(group.count)?;
-        let (planes, after) = rest.split_at_checked(len)?;
-        group.values = values(planes, group.words, group.count);
-        rest = after;
-    }
-    for group in &mut groups {
-        (group.tails, rest) = rest.split_at_checked(group.tails_len()?)?;
-    }
-    let mut frames = Vec::with_capacity(plain);
-    for group in order {
-        groups.get_mut(usize::from(*group))?.append(&mut frames, plain)?;
-    }
-    let whole = groups.iter().all(|group| group.next == group.count);
-    (whole && rest.is_empty() && frames.len() == plain).then_some(frames)
-}
-
-/// The words whose differences are in `planes`.
-fn values(planes: &[u8], words: usize, count: usize) -> Vec<u64> {
-    let mut values = vec![0u64; words * count];
-    if count == 0 {
-        return values;
-    }
-    for (column, planes) in values.chunks_exact_mut(count).zip(planes.chunks_exact(8 * count)) {
-        for (byte, plane) in planes.chunks_exact(count).enumerate() {
-            column.iter_mut().zip(plane).for_each(|(value, part)| *value |= u64::from(*part) << (8 * byte));
-        }
-        let mut before = 0u64;
-        for value in column {
-            *value = value.wrapping_add(before);
-            before = *value;
-        }
-    }
-    values
-}
-
-impl Rows<'_> {
-    /// Bytes after the fixed part of the frame in this row. `None` if the frame is shorter.
-    fn tail_len(&self, row: usize) -> Option<usize> {
-        let len = *self.values.get(row)? as u32 as usize;
-        len.checked_sub(self.words * 8).filter(|_| len >= HEADER)
-    }
-
-    fn tails_len(&self) -> Option<usize> {
-        (0..self.count).try_fold(0usize, |sum, row| sum.checked_add(self.tail_len(row)?))
-    }
-
-    /// Appends the next frame with its padding, up to `most` bytes in all.
-    fn append(&mut self, frames: &mut Vec<u8>, most: usize) -> Option<()> {
-        let (tail, rest) = self.tails.split_at_checked(self.tail_len(self.next)?)?;
-        if self.next >= self.count || frames.len() + self.words * 8 + tail.len() > most {
-            return None;
-        }
-        for column in self.values.chunks_exact(self.count) {
-            frames.extend_from_slice(&column.get(self.next)?.to_le_bytes());
-        }
-        frames.extend_from_slice(tail);
-        frames.resize(frames.len().next_multiple_of(8), 0);
-        (self.next, self.tails) = (self.next + 1, rest);
-        Some(())
-    }
+    let mut frames = Vec::new();
+    Decoder::default().decode(columns, plain, &mut frames)?;
+    Some(frames)
 }

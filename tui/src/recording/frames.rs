@@ -3,6 +3,7 @@
 use super::reader::{Ending, Hole, Item, OpenError, Reader};
 use crate::frame::Batch;
 use crate::frame::host::{self, HostFrame};
+use crate::limits;
 use std::io::{self, Read};
 use tracetui_shared::time::BootNanos;
 
@@ -15,11 +16,41 @@ pub enum Next {
     Frames(Batch),
 }
 
+/// What could not be read. Of many holes, the first are listed and the others are counted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Holes {
+    /// The first ones, at most [`limits::HOLES`].
+    pub first: Vec<Hole>,
+    /// The number of the others.
+    pub others: u64,
+}
+
+impl Holes {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Adds a hole.
+    pub fn add(&mut self, hole: Hole) {
+        match self.first.len() < limits::HOLES {
+            true => self.first.push(hole),
+            false => self.others = self.others.saturating_add(1),
+        }
+    }
+
+    /// Adds the holes of another reader.
+    pub fn append(&mut self, others: &Holes) {
+        others.first.iter().for_each(|hole| self.add(*hole));
+        self.others = self.others.saturating_add(others.others);
+    }
+}
+
 /// Reads frames. What cannot be read, also what is missing at the end, is said in a frame.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     reader: Reader<R>,
-    holes: Vec<Hole>,
+    holes: Holes,
     started: bool,
     /// The frames after an early end were reported as missing.
     cut: bool,
@@ -36,7 +67,7 @@ impl<R: Read> FrameReader<R> {
 
     /// Reads on with a reader.
     pub fn of(reader: Reader<R>) -> FrameReader<R> {
-        FrameReader { reader, holes: Vec::new(), started: false, cut: false }
+        FrameReader { reader, holes: Holes::default(), started: false, cut: false }
     }
 
     /// The reader.
@@ -45,7 +76,7 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// What could not be read so far.
-    pub fn holes(&self) -> &[Hole] {
+    pub fn holes(&self) -> &Holes {
         &self.holes
     }
 
@@ -63,12 +94,15 @@ impl<R: Read> FrameReader<R> {
         loop {
             let item = self.reader.next()?;
             let fresh = !std::mem::replace(&mut self.started, true);
+            if fresh {
+                self.reader.skip_states();
+            }
             match item {
                 Some(Item::Batch(batch)) => return Ok(Some(Next::Frames(batch))),
                 Some(Item::State(state)) if fresh => return Ok(Some(Next::State(state))),
                 Some(Item::State(_) | Item::End(_)) => {}
                 Some(Item::Hole(hole)) => {
-                    self.holes.push(hole);
+                    self.holes.add(hole);
                     return Ok(Some(Next::Frames(missing(hole.bytes))));
                 }
                 None if self.ended_early() && !std::mem::replace(&mut self.cut, true) => {

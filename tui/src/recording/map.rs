@@ -2,7 +2,7 @@
 //! in by the headers of its blocks.
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER};
-use super::index::{Entry, Head, IndexBlock, SUMMARY, Summary, Totals, entry_of};
+use super::index::{Entry, Head, IndexBlock, SKIPS, SUMMARY, Summary, Totals, entry_of};
 use super::reader::OpenError;
 use crate::limits;
 use std::fs::File;
@@ -96,7 +96,7 @@ impl Map {
             Some(last) => last.clone(),
             None => return Ok(None),
         };
-        loop {
+        for _ in 0..limits::INDEX_STEPS {
             if block.head.before.last_ns < ns
                 && let Some(found) = last_state(block.head.before.last_ns, &block.entries, ns)
             {
@@ -114,6 +114,7 @@ impl Map {
                 _ => return Ok(None),
             };
         }
+        Ok(None)
     }
 
     /// The index blocks, from the first on: where each begins, and the sums before the blocks that it describes.
@@ -121,20 +122,37 @@ impl Map {
     /// # Errors
     /// If the file cannot be read.
     pub fn spine(&self) -> io::Result<Vec<(u64, Totals)>> {
+        self.spine_by(0)
+    }
+
+    /// Some of the index blocks, at most about [`limits::INDEX_SPINE`], evenly spread, from the first on. Whether they are all.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn overview(&self) -> io::Result<(Vec<(u64, Totals)>, bool)> {
+        let number = self.last.as_ref().map_or(0, |(_, block)| block.head.number);
+        let few = |power: &usize| number / 16u64.pow(*power as u32) < limits::INDEX_SPINE;
+        let power = (0..SKIPS).find(few).unwrap_or(SKIPS - 1);
+        Ok((self.spine_by(power)?, power == 0))
+    }
+
+    /// The last index block, and those before it that a skip leads to.
+    fn spine_by(&self, skip: usize) -> io::Result<Vec<(u64, Totals)>> {
         let mut spine = Vec::new();
         let mut at = self.last.as_ref().map(|(at, _)| *at);
         let mut number = u64::MAX;
-        while let Some(offset) = at {
+        let most = if skip == 0 { limits::INDEX_STEPS.pow(2) } else { 16 * limits::INDEX_SPINE as usize };
+        while let Some(offset) = at.filter(|_| spine.len() < most) {
             let Some(block) = self.index_head(offset)?.filter(|head| head.number < number) else { break };
             spine.push((offset, block.before));
             number = block.number;
-            at = block.skips.first().map(|skip| skip.offset).filter(|offset| *offset != 0);
+            at = block.skips.get(skip).map(|skip| skip.offset).filter(|offset| *offset != 0);
         }
         spine.reverse();
         Ok(spine)
     }
 
-    /// The blocks that the index does not describe yet.
+    /// The blocks that the index does not describe yet. Of more than [`limits::BLOCKS_LISTED`], neighbours are taken together.
     pub fn rest(&self) -> &[Entry] {
         &self.rest
     }
@@ -144,24 +162,40 @@ impl Map {
     /// # Errors
     /// If the file cannot be read.
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
-        let Some(header) = self.block_header(at)?.filter(|h| Contents::from(h.contents) == Contents::Index) else {
-            return Ok(None);
-        };
+        let Some(header) = self.index_header(at)? else { return Ok(None) };
         let mut payload = vec![0; header.stored as usize];
         let length = read_at(&self.file, at + HEADER as u64, &mut payload)?;
         payload.truncate(length);
         Ok(header.frames(&payload).ok().and_then(|payload| IndexBlock::read(&payload)))
     }
 
+    /// The entries of the index block at an offset, without its filters and its checksum: for an overview.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn index_entries(&self, at: u64) -> io::Result<Vec<Entry>> {
+        let Some(head) = self.index_head(at)? else { return Ok(Vec::new()) };
+        let most = limits::INDEX_MAX / size_of::<Entry>();
+        let mut bytes = vec![0; (head.entries as usize).min(most) * size_of::<Entry>()];
+        let length = read_at(&self.file, at + (HEADER + size_of::<Head>()) as u64, &mut bytes)?;
+        let entries = bytes[..length].chunks_exact(size_of::<Entry>());
+        Ok(entries.filter_map(|bytes| Entry::read_from_bytes(bytes).ok()).collect())
+    }
+
     /// The start of an index block, without its checksum.
     fn index_head(&self, at: u64) -> io::Result<Option<Head>> {
-        let Some(header) = self.block_header(at)?.filter(|h| Contents::from(h.contents) == Contents::Index) else {
-            return Ok(None);
-        };
+        let Some(header) = self.index_header(at)? else { return Ok(None) };
         let mut bytes = [0; size_of::<Head>()];
         let length = read_at(&self.file, at + HEADER as u64, &mut bytes)?;
         let whole = length == bytes.len() && header.plain as usize >= length;
         Ok(Head::read_from_bytes(&bytes).ok().filter(|_| whole))
+    }
+
+    fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
+        let index = |header: &BlockHeader| {
+            Contents::from(header.contents) == Contents::Index && header.stored as usize <= limits::INDEX_MAX
+        };
+        Ok(self.block_header(at)?.filter(index))
     }
 
     /// The frames of a block. `None` if they are damaged.
@@ -196,41 +230,25 @@ impl Map {
         Ok(Summary::read_from_bytes(&payload).ok().map(|_| header.index))
     }
 
-    /// The last block header in the file.
+    /// The last block header in the file. `None` also if the end of the file is damaged.
     fn last_header(&self, size: u64) -> io::Result<Option<BlockHeader>> {
         let mut until = size;
-        while until > HEADER as u64 {
-            let from = until.saturating_sub(limits::BLOCK as u64).max(HEADER as u64);
-            if let Some((_, header)) = self.headers_between(from, until)?.pop() {
-                return Ok(Some(header));
+        let start = size.saturating_sub(limits::TAIL_MAX).max(HEADER as u64);
+        let mut window = Window::new(&self.file);
+        while until > start {
+            let from = until.saturating_sub(limits::BLOCK as u64).max(start);
+            let mut found = None;
+            let mut at = from;
+            while let Some((here, header)) = window.header_between(at, until, self.header.short_id())? {
+                found = Some(header);
+                at = here + 1;
+            }
+            if found.is_some() {
+                return Ok(found);
             }
             until = from;
         }
         Ok(None)
-    }
-
-    /// Where the next block after damaged bytes begins.
-    fn next_header(&self, mut from: u64, size: u64) -> io::Result<Option<u64>> {
-        while from < size {
-            let until = size.min(from + limits::BLOCK as u64);
-            if let Some((at, _)) = self.headers_between(from, until)?.first() {
-                return Ok(Some(*at));
-            }
-            from = until;
-        }
-        Ok(None)
-    }
-
-    /// The block headers that begin in a part of the file.
-    fn headers_between(&self, from: u64, until: u64) -> io::Result<Vec<(u64, BlockHeader)>> {
-        // What begins in this part may end in the next one.
-        let mut bytes = vec![0; (until - from) as usize + HEADER];
-        let length = read_at(&self.file, from, &mut bytes)?;
-        let bytes = &bytes[..length];
-        let starts = (0..length.min((until - from) as usize)).filter(|at| bytes[*at] == BLOCK_MAGIC[0]);
-        let headers =
-            starts.filter_map(|at| Some((from + at as u64, BlockHeader::read(&bytes[at..], self.header.short_id())?)));
-        Ok(headers.collect())
     }
 
     /// Reads the headers of the blocks after the last index block.
@@ -241,26 +259,102 @@ impl Map {
             at = offset + self.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
         }
         self.end = at;
-        loop {
-            let Some(header) = self.block_header(at)? else {
-                match self.next_header(at, size)? {
-                    Some(next) => at = next,
-                    None => return Ok(()),
-                }
-                continue;
-            };
-            let next = at + (HEADER + header.padded()) as u64;
+        let file = self.file.try_clone()?;
+        let mut window = Window::new(&file);
+        // Mostly there is a block here; after damaged bytes, the next one begins somewhere.
+        while let Some((here, header)) = window.header_between(at, size, self.header.short_id())? {
+            let next = here + (HEADER + header.padded()) as u64;
             if next > size {
                 break;
             }
             if matches!(Contents::from(header.contents), Contents::Frames | Contents::State | Contents::End) {
-                let entry = entry_of(&header, at);
+                let entry = entry_of(&header, here);
                 self.totals.add(&entry);
                 self.rest.push(entry);
+                if self.rest.len() >= 2 * limits::BLOCKS_LISTED {
+                    self.rest = self.rest.chunks(2).map(together).collect();
+                }
             }
             (at, self.end) = (next, next);
         }
         Ok(())
+    }
+}
+
+/// Neighbours as one entry: what is in it is later than what is before the first one, and a reader may begin at the first one.
+fn together(entries: &[Entry]) -> Entry {
+    let mut entries = entries.iter();
+    let mut sum = entries.next().copied().unwrap_or_default();
+    for entry in entries {
+        sum.bytes = sum.bytes.saturating_add(entry.bytes);
+        (sum.first_ns, sum.last_ns) = (sum.first_ns.min(entry.first_ns), sum.last_ns.max(entry.last_ns));
+        sum.events.iter_mut().zip(entry.events).for_each(|(count, other)| *count = count.saturating_add(other));
+        sum.lost = sum.lost.saturating_add(entry.lost);
+    }
+    sum
+}
+
+/// Looks for headers in a file, and reads ahead: more if the last header was close.
+#[derive(Debug)]
+struct Window<'a> {
+    file: &'a File,
+    at: u64,
+    bytes: Vec<u8>,
+    ahead: usize,
+}
+
+impl<'a> Window<'a> {
+    /// Enough for a header, if blocks are large.
+    const LEAST: usize = 256;
+
+    fn new(file: &'a File) -> Window<'a> {
+        Window { file, at: 0, bytes: Vec::new(), ahead: Window::LEAST }
+    }
+
+    /// The first block header that begins in a part of the file.
+    fn header_between(&mut self, mut from: u64, until: u64, file: u64) -> io::Result<Option<(u64, BlockHeader)>> {
+        self.ahead = Window::LEAST;
+        while from < until {
+            let bytes = self.from(from)?;
+            let starts = bytes.len().saturating_sub(HEADER - 1).min((until - from).min(usize::MAX as u64) as usize);
+            if starts == 0 {
+                return Ok(None);
+            }
+            let mut candidates = (0..starts).filter(|at| bytes[*at] == BLOCK_MAGIC[0]);
+            let found = candidates.find_map(|at| Some((from + at as u64, BlockHeader::read(&bytes[at..], file)?)));
+            if found.is_some() {
+                return Ok(found);
+            }
+            from = self.after_hole(from + starts as u64)?;
+        }
+        Ok(None)
+    }
+
+    /// At least a header from an offset on, unless the file ends there.
+    fn from(&mut self, from: u64) -> io::Result<&[u8]> {
+        let known = from.checked_sub(self.at).and_then(|skipped| usize::try_from(skipped).ok());
+        if let Some(skipped) = known.filter(|skipped| skipped.saturating_add(HEADER) <= self.bytes.len()) {
+            return Ok(&self.bytes[skipped..]);
+        }
+        self.bytes.resize(self.ahead.max(HEADER), 0);
+        self.ahead = (2 * self.ahead).min(limits::BLOCK);
+        let length = read_at(self.file, from, &mut self.bytes)?;
+        self.bytes.truncate(length);
+        self.at = from;
+        Ok(&self.bytes)
+    }
+
+    /// The next place with data, if a hole of a sparse file begins here. A header may begin in the bytes before.
+    fn after_hole(&self, from: u64) -> io::Result<u64> {
+        if self.ahead < limits::BLOCK {
+            return Ok(from);
+        }
+        match rustix::fs::seek(self.file, rustix::fs::SeekFrom::Data(from)) {
+            Ok(data) => Ok(data.max(from)),
+            // No data up to the end.
+            Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
+            Err(_) => Ok(from),
+        }
     }
 }
 
@@ -287,7 +381,8 @@ fn last_state(mut latest: u64, entries: &[Entry], ns: u64) -> Option<u64> {
 /// Reads as much as there is.
 fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Result<usize> {
     let wanted = bytes.len();
-    while !bytes.is_empty() {
+    // An offset beyond what the kernel takes is an error there; nothing can be there.
+    while !bytes.is_empty() && i64::try_from(at).is_ok() {
         match file.read_at(bytes, at) {
             Ok(0) => break,
             Ok(read) => {

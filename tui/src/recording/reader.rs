@@ -1,9 +1,14 @@
 //! Blocks from a file or a pipe. What is damaged is reported and skipped; what is missing at the end is reported.
 
-use super::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, NotARecording};
-use crate::frame::{Batch, FrameRef};
+use super::block::{
+    BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, NotARecording, Unsealer,
+};
+use crate::frame::{Batch, FrameRef, Frames};
 use crate::limits;
 use std::io::{self, Read};
+
+/// Bytes that are read at once, at most, unless a block is larger.
+const READ: usize = 128 << 10;
 
 /// What a recording contains, in order.
 #[derive(Debug)]
@@ -58,8 +63,13 @@ pub struct Reader<R> {
     frames: Vec<u8>,
     next: usize,
     batch: Batch,
+    unsealer: Unsealer,
+    /// The frames of a block of a state.
+    plain: Vec<u8>,
     /// The blocks of a state so far, and how many they are.
     state: (Batch, u16),
+    /// States are checked, but not read.
+    states_skipped: bool,
     blocks: u64,
     /// What comes after the batch.
     waiting: Option<Item>,
@@ -93,7 +103,10 @@ impl<R: Read> Reader<R> {
             frames: Vec::new(),
             next: 0,
             batch: Batch::default(),
+            unsealer: Unsealer::default(),
+            plain: Vec::new(),
             state: Default::default(),
+            states_skipped: false,
             blocks: 0,
             waiting: None,
             ended: false,
@@ -104,6 +117,11 @@ impl<R: Read> Reader<R> {
     /// The file header.
     pub fn header(&self) -> &FileHeader {
         &self.header
+    }
+
+    /// Reads no states from now on: their checksums are checked, and there are no items for them.
+    pub fn skip_states(&mut self) {
+        self.states_skipped = true;
     }
 
     /// How the recording ends, once [`next`](Self::next) returned `None`.
@@ -141,16 +159,21 @@ impl<R: Read> Reader<R> {
 
     /// The next batch of the block, if it ends there or the recording stops before its end.
     fn next_batch(&mut self) -> Option<Batch> {
+        // The frames are passed on as they are, in one piece.
+        let start = self.next;
         while let Some((frame, rest)) = FrameRef::first(self.frames.get(self.next..)?) {
+            let end = self.next;
             self.next = self.frames.len() - rest.len();
             if frame.header.kind == BATCH_END {
+                self.batch.append(&self.frames[start..end]);
                 return Some(std::mem::take(&mut self.batch));
             }
-            self.batch.push(frame.header, frame.payload);
-            if self.batch.len() > limits::BATCH_MAX {
+            if self.batch.len() + (self.next - start) > limits::BATCH_MAX {
+                self.batch.append(&self.frames[start..self.next]);
                 return Some(std::mem::take(&mut self.batch));
             }
         }
+        self.batch.append(&self.frames[start..self.next]);
         let stops = self.waiting.is_some() || self.ending.is_some();
         (stops && !self.batch.is_empty()).then(|| std::mem::take(&mut self.batch))
     }
@@ -168,36 +191,54 @@ impl<R: Read> Reader<R> {
             return Ok(());
         }
         let payload = &self.input.available()[HEADER..HEADER + block.stored as usize];
-        let frames = block.frames(payload);
+        let contents = Contents::from(block.contents);
+        let checked = match contents {
+            Contents::Frames => {
+                self.next = 0;
+                self.unsealer.frames(&block, payload, &mut self.frames)
+            }
+            Contents::State | Contents::End if !self.states_skipped => {
+                self.unsealer.frames(&block, payload, &mut self.plain)
+            }
+            _ => block.check(payload),
+        };
         let (offset, bytes) = (self.input.offset, (HEADER + block.padded()) as u64);
         self.input.skip(HEADER + block.padded());
         self.blocks += 1;
-        match (frames, Contents::from(block.contents)) {
-            (_, Contents::Unknown(_)) | (Ok(_), Contents::Index) => {}
-            (Ok(_), Contents::Summary) => self.ended = true,
-            (Err(why), _) => self.waiting = Some(Item::Hole(Hole { offset, bytes, why })),
-            (Ok(frames), Contents::Frames) => (self.frames, self.next) = (frames, 0),
-            (Ok(frames), Contents::State) => self.waiting = self.part(&frames, &block).map(Item::State),
-            (Ok(frames), Contents::End) => {
-                self.waiting = self.part(&frames, &block).map(Item::End);
-                self.ended |= self.waiting.is_some();
+        match (checked, contents) {
+            (_, Contents::Unknown(_)) | (Ok(()), Contents::Index | Contents::Frames) => {}
+            (Ok(()), Contents::Summary) => self.ended = true,
+            (Err(why), _) => {
+                self.waiting = Some(Item::Hole(Hole { offset, bytes, why }));
+                self.frames.truncate(self.next);
+            }
+            (Ok(()), Contents::State) => self.waiting = self.part(&block).flatten().map(Item::State),
+            (Ok(()), Contents::End) => {
+                let state = self.part(&block);
+                self.ended |= state.is_some();
+                self.waiting = state.flatten().map(Item::End);
             }
         }
         Ok(())
     }
 
-    /// Takes a block of a state. The state, once all its blocks came.
-    fn part(&mut self, frames: &[u8], block: &BlockHeader) -> Option<Batch> {
+    /// Takes a block of a state. Once all its blocks came, the state, unless states are skipped.
+    fn part(&mut self, block: &BlockHeader) -> Option<Option<Batch>> {
         let (state, parts) = &mut self.state;
         if block.part == 0 {
             (*parts, *state) = (0, Batch::default());
         }
-        if block.part != *parts || state.len() + frames.len() > limits::STATE_MAX {
+        // The writer begins each block with a frame, so that a frame is not larger than a block.
+        let whole = Frames::of(&self.plain).fold(0, |sum, frame| sum + frame.bytes.len().next_multiple_of(8));
+        if block.part != *parts || state.len() + whole > limits::STATE_MAX {
+            *state = Batch::default();
             return None;
         }
-        *parts += 1;
-        state.append(frames);
-        (*parts == block.parts).then(|| std::mem::take(state))
+        *parts = parts.checked_add(1)?;
+        if !self.states_skipped {
+            state.append(self.plain.get(..whole).unwrap_or(&self.plain));
+        }
+        (*parts == block.parts).then(|| Some(std::mem::take(state)).filter(|_| !self.states_skipped))
     }
 
     /// Looks for the next block. What is before it is a hole; without one, the recording ends here.
@@ -250,15 +291,28 @@ impl<R: Read> Input<R> {
         &self.bytes[self.start..]
     }
 
-    /// Reads until so many bytes are available, or the input ends; how many are.
+    /// Reads until so many bytes are available, or the input ends; how many are. Reads ahead if it can do so without waiting.
     fn fill(&mut self, wanted: usize) -> io::Result<usize> {
-        if self.available().len() < wanted {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-            let missing = wanted - self.bytes.len();
-            (&mut self.reader).take(missing as u64).read_to_end(&mut self.bytes)?;
+        if self.available().len() >= wanted {
+            return Ok(self.available().len());
         }
-        Ok(self.available().len())
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        let mut length = self.bytes.len();
+        self.bytes.resize(wanted.max(READ), 0);
+        let result = loop {
+            if length >= wanted {
+                break Ok(length);
+            }
+            match self.reader.read(&mut self.bytes[length..]) {
+                Ok(0) => break Ok(length),
+                Ok(read) => length += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.bytes.truncate(length);
+        result
     }
 
     fn skip(&mut self, bytes: usize) {

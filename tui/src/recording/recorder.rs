@@ -56,6 +56,8 @@ struct Shared {
     next_due: AtomicBool,
     remarks: Mutex<Vec<String>>,
     ended: Semaphore,
+    /// Buffers that are free again: to map a large one anew for each batch costs as much as the copy.
+    spares: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Opens the files of a recording, on the thread that writes them.
@@ -155,6 +157,7 @@ impl Recorder {
             next_due: AtomicBool::new(false),
             remarks: Mutex::new(Vec::new()),
             ended: Semaphore::new(0),
+            spares: Mutex::default(),
         });
         let its = Arc::clone(&shared);
         let (started, start) = channel();
@@ -204,7 +207,9 @@ impl Recorder {
 
     /// Adds frames, as they came, before the pipeline takes them.
     pub fn frames(&self, batch: &Batch) {
-        self.add(Job::Frames(batch.bytes().to_vec()));
+        let mut frames = self.shared.spare();
+        frames.extend_from_slice(batch.bytes());
+        self.add(Job::Frames(frames));
     }
 
     /// What is to be said of the files, once the recording has ended or failed.
@@ -294,6 +299,22 @@ impl<F: Files> Writing<F> {
     }
 }
 
+impl Shared {
+    /// An empty buffer.
+    fn spare(&self) -> Vec<u8> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next batch, unless a large record made it grow.
+    fn keep(&self, mut buffer: Vec<u8>) {
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < limits::BLOCKS_QUEUED && buffer.capacity() <= limits::BATCH + limits::BATCH_SLACK {
+            buffer.clear();
+            spares.push(buffer);
+        }
+    }
+}
+
 fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
@@ -306,7 +327,11 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             Err(RecvTimeoutError::Disconnected) => break writer.flush(),
         };
         let mut done = match job {
-            Some(Job::Frames(frames)) => writer.batch(&frames),
+            Some(Job::Frames(frames)) => {
+                let done = writer.batch(&frames);
+                shared.keep(frames);
+                done
+            }
             Some(Job::State(state)) => writer.state(&state),
             // It may have been asked for twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),

@@ -2,8 +2,7 @@
 
 use super::feed::{FrameSender, Source};
 use super::wake::Waker;
-use crate::recording::frames::{FrameReader, Next};
-use crate::recording::reader::Hole;
+use crate::recording::frames::{FrameReader, Holes, Next};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,17 +15,17 @@ pub struct Replay<R> {
 
 /// What could not be read. Shared with the source, which runs on a thread of its own.
 #[derive(Clone, Debug, Default)]
-pub struct Troubles(Arc<Mutex<(Vec<Hole>, Option<io::Error>)>>);
+pub struct Troubles(Arc<Mutex<(Holes, Option<io::Error>)>>);
 
 impl Troubles {
     /// The damaged parts, and the error that ended the reading, since they were last taken.
-    pub fn take(&self) -> (Vec<Hole>, Option<io::Error>) {
+    pub fn take(&self) -> (Holes, Option<io::Error>) {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn add(&self, holes: &[Hole], error: Option<io::Error>) {
+    fn add(&self, holes: &Holes, error: Option<io::Error>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.0.extend_from_slice(holes);
+        all.0.append(holes);
         all.1 = all.1.take().or(error);
     }
 }

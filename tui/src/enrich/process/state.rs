@@ -4,6 +4,7 @@ use super::{End, Entry, Pairing, ProcessTable, kept};
 use crate::event::process::{Image, Origin, Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{EndState, InexactStart, Key, KeyPair, ProcessLists, ProcessState, StateFrame, TableState};
+use crate::limits;
 use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
@@ -60,12 +61,19 @@ impl ProcessTable {
         match frame {
             StateFrame::ProcessState(state) => self.restore_entry(state),
             StateFrame::ProcessLists(lists) => {
-                self.dead.extend(lists.dead.iter().map(ProcessKey::from));
+                // As many as fit in memory, whatever the state says.
+                let most = self.budget.processes() / size_of::<(ProcessKey, ProcessKey)>();
+                let room = |len: usize| most.saturating_sub(len);
+                let dead = limits::DEAD_PROCESSES.saturating_sub(self.dead.len());
+                self.dead.extend(lists.dead.iter().map(ProcessKey::from).take(dead));
                 let to = |pair: &KeyPair| pair.to.as_ref().map(ProcessKey::from);
                 let settled = |pair: &KeyPair| Some(((&pair.from).into(), to(pair)?));
-                self.settled.extend(lists.settled.iter().filter_map(settled));
-                self.roots.extend(lists.roots.iter().map(|pair| (pair.from.tgid, to(pair))));
-                self.inexact.extend(lists.inexact.iter().map(|start| (start.tgid, start.tick_ns)));
+                let more = room(self.settled.len());
+                self.settled.extend(lists.settled.iter().filter_map(settled).take(more));
+                let more = room(self.roots.len());
+                self.roots.extend(lists.roots.iter().map(|pair| (pair.from.tgid, to(pair))).take(more));
+                let more = room(self.inexact.len());
+                self.inexact.extend(lists.inexact.iter().map(|start| (start.tgid, start.tick_ns)).take(more));
             }
             StateFrame::TableState(table) => {
                 (self.since, self.evicted, self.evicted_until) = (table.since, table.evicted, table.evicted_until);

@@ -1,0 +1,250 @@
+//! Figures of recordings: makes a long one out of a real one, and measures what `replay` and `print` do with it.
+//!
+//! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until
+//! the file has so many bytes. `… seek FILE [N]` goes to N places. `… open FILE` opens it as `replay` does. `… read FILE` reads
+//! all frames. `… write FILE` writes its frames again, without a disk.
+
+#![allow(clippy::print_stdout, reason = "for whoever runs it")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+use tracetui::event::EventContext;
+use tracetui::event::keys::keys_of;
+use tracetui::frame::host::{FIRST_KIND, HostFrame};
+use tracetui::frame::{Batch, FrameRef};
+use tracetui::pipeline::{Disposition, Pipeline};
+use tracetui::recording::block::{FileHeader, HEADER};
+use tracetui::recording::frames::{FrameReader, Next};
+use tracetui::recording::{Item, Map, Reader, Writer};
+use tracetui_shared::header::flag;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["grow", from, to, bytes] => grow(from, to, bytes.parse()?),
+        ["seek", file] => seek(file, 200),
+        ["seek", file, count] => seek(file, count.parse()?),
+        ["open", file] => open(file),
+        ["read", file] => read(file),
+        ["write", file] => write(file),
+        other => Err(format!("not understood: {}", other.join(" ")).into()),
+    }
+}
+
+fn batches(file: &str) -> Result<Vec<Batch>> {
+    let mut frames = FrameReader::new(File::open(file)?)?;
+    let mut batches = Vec::new();
+    while let Some(next) = frames.next()? {
+        if let Next::Frames(batch) = next {
+            batches.push(batch);
+        }
+    }
+    Ok(batches)
+}
+
+/// Repeats a recording. Only its first part has the frames that begin a trace, and none has the last counters.
+fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
+    let batches = batches(from)?;
+    let probed = || batches.iter().flat_map(Batch::frames).filter(|frame| frame.header.kind < FIRST_KIND);
+    let first = probed().map(|frame| frame.header.time.0).min().ok_or("no events")?;
+    let last = probed().map(|frame| frame.header.time.0).max().ok_or("no events")?;
+    let length = last - first + 1_000_000;
+    let mut next = std::collections::HashMap::new();
+    for frame in probed().filter(|frame| !frame.header.has(flag::CONTINUES)) {
+        let books = frame.header.has(flag::BOOKKEEPING);
+        let next: &mut u64 = next.entry((frame.header.slot, frame.header.cpu, books)).or_default();
+        *next = (*next).max(frame.header.seq + 1);
+    }
+    let out = BufWriter::with_capacity(1 << 20, File::create_new(to)?);
+    let mut writer = Writer::new(out, &FileHeader::new(*b"0123456789abcdef", 0), keys_of)?;
+    let mut pipeline = Pipeline::default();
+    let (mut turn, mut events) = (0u64, 0u64);
+    let began = Instant::now();
+    while writer.written() < bytes {
+        for (number, batch) in batches.iter().enumerate() {
+            let batch = moved(batch, turn, length, &next);
+            if turn > 0 && number == 0 {
+                continue;
+            }
+            writer.batch(batch.bytes())?;
+            events += batch.frames().filter(|f| f.header.kind < FIRST_KIND && !f.header.has(flag::BOOKKEEPING)).count()
+                as u64;
+            pipeline.feed(batch);
+            pipeline.release(&mut |_, _| Disposition::Delivered);
+            while pipeline.spare().is_some() {}
+            if writer.state_is_due() {
+                writer.state(&pipeline.state())?;
+            }
+        }
+        turn += 1;
+    }
+    let (mut out, written) = writer.end(&pipeline.state())?;
+    out.flush()?;
+    println!("{written} bytes, {events} events, {turn} times, {:.1} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+type Numbers = std::collections::HashMap<(u16, u32, bool), u64>;
+
+fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers) -> Batch {
+    let mut moved = Batch::with_capacity(batch.len());
+    for frame in batch.frames() {
+        let mut header = frame.header;
+        if header.kind >= FIRST_KIND {
+            match HostFrame::decode(&frame) {
+                Some(HostFrame::Drained(mut drained)) => {
+                    drained.at.0 += turn * length;
+                    HostFrame::Drained(drained).push(header.time, &mut moved);
+                }
+                Some(HostFrame::CounterChanges(_)) => {}
+                _ if turn > 0 => {}
+                _ => moved.push(header, frame.payload),
+            }
+            continue;
+        }
+        let numbers = next.get(&(header.slot, header.cpu, header.has(flag::BOOKKEEPING))).copied().unwrap_or_default();
+        header.time.0 += turn * length;
+        header.seq += turn * numbers;
+        moved.push(header, frame.payload);
+    }
+    moved
+}
+
+/// Reads of a file, counted.
+struct Counted<'a> {
+    file: &'a File,
+    at: u64,
+    read: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, self.at)?;
+        (self.at, self.read) = (self.at + read as u64, self.read + read as u64);
+        Ok(read)
+    }
+}
+
+/// What `replay` does before its first screen: header, first batch, map, overview.
+fn open(file: &str) -> Result<()> {
+    for _ in 0..5 {
+        let began = Instant::now();
+        let file = File::open(file)?;
+        let before = bytes_read()?;
+        let mut frames = FrameReader::new(Counted { file: &file, at: 0, read: 0 })?;
+        frames.next()?;
+        let first = began.elapsed();
+        let map = Map::open(file.try_clone()?)?;
+        let mapped = began.elapsed();
+        let (overview, all) = map.overview()?;
+        if all && overview.len() <= 64 {
+            overview.iter().try_for_each(|(at, _)| map.index_entries(*at).map(drop))?;
+        }
+        let (done, read) = (began.elapsed(), bytes_read()? - before);
+        println!("first batch {first:?}, map {mapped:?}, overview of {} {done:?}; {read} bytes read", overview.len());
+    }
+    Ok(())
+}
+
+/// Bytes that this process has read.
+fn bytes_read() -> Result<u64> {
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).ok_or("no rchar")?;
+    Ok(line.parse()?)
+}
+
+/// Goes to places: opens the map, reads the state before and the frames up to there.
+fn seek(file: &str, count: u64) -> Result<()> {
+    let file = File::open(file)?;
+    let map = Map::open(file.try_clone()?)?;
+    let (first, last) = (map.totals().first_ns, map.totals().last_ns);
+    let (mut times, mut parts, mut reads) = (Vec::new(), [Duration::ZERO; 3], Vec::new());
+    for number in 0..count {
+        // Golden ratio: everywhere, in no order.
+        let share = (number as f64 * 0.618_033_988_75).fract();
+        let ns = first + ((last - first) as f64 * share) as u64;
+        let began = Instant::now();
+        let map = Map::open(file.try_clone()?)?;
+        let place = map.state_before(ns)?.unwrap_or(HEADER as u64);
+        let found = began.elapsed();
+        let mut reader = Reader::resume(Counted { file: &file, at: place, read: 0 }, *map.header(), place);
+        let mut pipeline = Pipeline::default();
+        if place != HEADER as u64
+            && let Some(Item::State(state)) = reader.next()?
+        {
+            pipeline.restore(&state);
+        }
+        let restored = began.elapsed();
+        let mut frames = FrameReader::of(reader);
+        let mut reached = false;
+        while !reached && let Some(Next::Frames(batch)) = frames.next()? {
+            pipeline.feed(batch);
+            pipeline.release(&mut |context: &EventContext<'_>, _: &FrameRef<'_>| {
+                reached |= context.event.header.time.0 >= ns;
+                Disposition::Delivered
+            });
+        }
+        let all = began.elapsed();
+        times.push(all);
+        reads.push(frames.reader().offset() - place);
+        for (part, time) in parts.iter_mut().zip([found, restored - found, all - restored]) {
+            *part += time;
+        }
+    }
+    times.sort();
+    reads.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 100];
+    let [found, restored, folded] = parts.map(|part| part / count as u32);
+    println!("median {:?}, 99 % {:?}, most {:?}", at(50), at(99), at(100));
+    println!("mean: finding the state {found:?}, reading it {restored:?}, folding {folded:?}");
+    println!("bytes of the file: median {}, most {}", reads[reads.len() / 2], reads[reads.len() - 1]);
+    Ok(())
+}
+
+/// Reads all frames; then feeds them to a pipeline too.
+fn read(file: &str) -> Result<()> {
+    for feeds in [false, true] {
+        let began = Instant::now();
+        let mut frames = FrameReader::new(File::open(file)?)?;
+        let (mut pipeline, mut bytes, mut events) = (Pipeline::default(), 0, 0u64);
+        while let Some(next) = frames.next()? {
+            let Next::Frames(batch) = next else { continue };
+            bytes += batch.len();
+            events += batch.frames().filter(|frame| frame.header.kind < FIRST_KIND).count() as u64;
+            if feeds {
+                pipeline.feed(batch);
+                pipeline.release(&mut |_, _| Disposition::Delivered);
+                while pipeline.spare().is_some() {}
+            }
+        }
+        let s = began.elapsed().as_secs_f64();
+        let what = if feeds { "through a pipeline" } else { "frames" };
+        println!(
+            "{what}: {:.2} M records/s, {:.0} MiB/s of frames",
+            events as f64 / s / 1e6,
+            bytes as f64 / s / 1048576.0
+        );
+    }
+    Ok(())
+}
+
+/// Writes the frames of a recording again: columns, zstd and index, without a disk.
+fn write(file: &str) -> Result<()> {
+    let batches = batches(file)?;
+    let events: usize = batches.iter().map(|b| b.frames().filter(|frame| frame.header.kind < FIRST_KIND).count()).sum();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let mut writer = Writer::new(io::sink(), &FileHeader::new([1; 16], 0), keys_of)?;
+        batches.iter().try_for_each(|batch| writer.batch(batch.bytes()))?;
+        writer.flush()?;
+        let s = began.elapsed().as_secs_f64();
+        println!("{:.0} ns a record, {} bytes for {events} records", s * 1e9 / events as f64, writer.written());
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Makes recordings whose checksums are right, whatever else is in them.
+
+#![allow(dead_code, reason = "not every test needs everything")]
+
+use tracetui::frame::Batch;
+use tracetui::frame::host::{HostFrame, StatePart};
+use tracetui::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FileHeader, HEADER};
+use tracetui::recording::index::{Entry, Head, Summary};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
+
+/// The id of the files.
+pub(crate) const ID: [u8; 16] = *b"0123456789abcdef";
+
+/// The contents of blocks.
+pub(crate) const FRAMES: u16 = 1;
+pub(crate) const STATE: u16 = 2;
+pub(crate) const END: u16 = 3;
+pub(crate) const INDEX: u16 = 4;
+pub(crate) const SUMMARY: u16 = 5;
+
+/// How payloads are stored.
+pub(crate) const PLAIN: u16 = 0;
+pub(crate) const ZSTD: u16 = 1;
+pub(crate) const COLUMNS: u16 = 2;
+
+/// The first bytes of each file.
+pub(crate) fn file_header() -> FileHeader {
+    FileHeader::new(ID, 7)
+}
+
+/// A header for a payload, without checksums.
+pub(crate) fn header(contents: u16, codec: u16, stored: usize, plain: usize) -> BlockHeader {
+    BlockHeader {
+        magic: BLOCK_MAGIC,
+        contents,
+        codec,
+        file: file_header().short_id(),
+        stored: stored as u32,
+        plain: plain as u32,
+        first_ns: u64::MAX,
+        parts: 1,
+        ..BlockHeader::default()
+    }
+}
+
+/// A block with the checksums that it needs.
+pub(crate) fn sealed(header: BlockHeader, payload: &[u8]) -> Vec<u8> {
+    let mut header = BlockHeader { payload_crc: crc32fast::hash(payload), ..header };
+    header.crc = crc32fast::hash(&header.as_bytes()[..HEADER - 4]);
+    let mut block = [header.as_bytes(), payload].concat();
+    block.resize(block.len().next_multiple_of(8), 0);
+    block
+}
+
+/// A recording that is being made.
+pub(crate) struct Forge {
+    /// Its bytes so far.
+    pub(crate) bytes: Vec<u8>,
+    /// The offset of the last index block.
+    pub(crate) index: u64,
+}
+
+impl Forge {
+    /// A file without blocks.
+    pub(crate) fn new() -> Forge {
+        Forge { bytes: file_header().as_bytes().to_vec(), index: 0 }
+    }
+
+    /// Where the next block begins.
+    pub(crate) fn here(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Adds a block; where it begins.
+    pub(crate) fn block(&mut self, header: BlockHeader, payload: &[u8]) -> u64 {
+        let at = self.here();
+        self.bytes.extend_from_slice(&sealed(BlockHeader { index: self.index, ..header }, payload));
+        at
+    }
+
+    /// Adds a block of this content, compressed.
+    pub(crate) fn packed(&mut self, contents: u16, plain: &[u8]) -> u64 {
+        let payload = zstd::bulk::compress(plain, 1).expect("memory");
+        self.block(header(contents, ZSTD, payload.len(), plain.len()), &payload)
+    }
+
+    /// Adds a batch of frames as a block.
+    pub(crate) fn frames(&mut self, batch: &Batch) -> u64 {
+        let mut batch = batch.clone();
+        batch.push(FrameHeader { kind: BATCH_END, ..FrameHeader::default() }, &[]);
+        self.packed(FRAMES, batch.bytes())
+    }
+
+    /// Adds a state of one block, with these frames.
+    pub(crate) fn state(&mut self, contents: u16, frames: &Batch) -> u64 {
+        let mut state = Batch::default();
+        HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(1), &mut state);
+        self.packed(contents, state.bytes())
+    }
+
+    /// Adds an index block.
+    pub(crate) fn index(&mut self, head: Head, entries: &[Entry], rest: &[u8]) -> u64 {
+        let payload = [head.as_bytes(), entries.as_bytes(), rest].concat();
+        let at = self.block(header(INDEX, PLAIN, payload.len(), payload.len()), &payload);
+        self.index = at;
+        at
+    }
+
+    /// Adds a summary.
+    pub(crate) fn summary(&mut self, summary: Summary) {
+        let payload = summary.as_bytes();
+        self.block(header(SUMMARY, PLAIN, payload.len(), payload.len()), payload);
+    }
+}

@@ -1,0 +1,558 @@
+//! For any file with right checksums, `print`, `info` and what is behind `replay` neither panic nor hang, and take bounded memory.
+
+mod forge;
+
+use forge::*;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tracetui::event::EventContext;
+use tracetui::frame::host::{
+    Clock, Group, Host, HostFrame, Layout, Probe, ProcessSeed, RecordLayout, StatePart, Trace, User,
+};
+use tracetui::frame::state::{Key, KeyPair, ProcessLists, ProcessState, StateFrame};
+use tracetui::frame::{Batch, FrameRef};
+use tracetui::pipeline::{Disposition, Pipeline};
+use tracetui::recording::frames::{FrameReader, Next};
+use tracetui::recording::index::{Entry, Head, Skip, Summary, Totals};
+use tracetui::recording::{Item, Map, Reader};
+use tracetui::source::synthetic::{Maker, payload};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{KindSet, Slot};
+use tracetui_shared::record::open::OpenRecord;
+use tracetui_shared::time::BootNanos;
+
+/// More than a run takes, also without optimisation on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Address space of a run: the default of `--memory`, the largest state, the program and its threads.
+const MEMORY: u64 = 1 << 30;
+
+/// A file with these bytes.
+fn file(bytes: &[u8]) -> File {
+    let file = rustix::fs::memfd_create("hostile", rustix::fs::MemfdFlags::empty()).expect("a file");
+    let mut file = File::from(file);
+    file.write_all(bytes).expect("room");
+    file.seek(SeekFrom::Start(0)).expect("a file");
+    file
+}
+
+/// Runs tracetui with limited memory and time, with the file as `/proc/self/fd/0`.
+fn run(args: &[&str], input: &File) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
+    let mut input = input.try_clone().expect("a file");
+    input.seek(SeekFrom::Start(0)).expect("a file");
+    command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let limit = libc::rlimit { rlim_cur: MEMORY, rlim_max: MEMORY };
+    let set = move || {
+        // SAFETY: `limit` is a valid rlimit that outlives the call; setrlimit(2) may be called between fork and exec.
+        if unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec `set` only makes a system call.
+    unsafe { command.pre_exec(set) };
+    let mut child = command.spawn().expect("tracetui runs");
+    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    std::thread::scope(|scope| {
+        let out = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).map(|_| bytes).expect("readable")
+        });
+        let err = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            err.read_to_end(&mut bytes).map(|_| bytes).expect("readable")
+        });
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if begun.elapsed() > PATIENCE {
+                child.kill().expect("it runs");
+                break child.wait().expect("a child");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        Output { status, stdout: out.join().expect("no panic"), stderr: err.join().expect("no panic") }
+    })
+}
+
+const RUNS: [&[&str]; 6] = [
+    &["info", "/proc/self/fd/0"],
+    &["info", "--format", "json", "/proc/self/fd/0"],
+    &["print", "/proc/self/fd/0"],
+    &["print", "--format", "json", "/proc/self/fd/0"],
+    &["print", "--format", "csv", "/proc/self/fd/0"],
+    &["print", "/proc/self/fd/0", "tree=7 name~x"],
+];
+
+/// Reads a file in every way.
+fn survive(what: &str, bytes: &[u8]) {
+    let input = file(bytes);
+    // For runs by hand.
+    if let Some(dir) = std::env::var_os("TRACETUI_HOSTILE_DIR") {
+        let path = std::path::Path::new(&dir).join(what.replace(|c: char| !c.is_alphanumeric(), "-"));
+        std::fs::write(path.with_extension("ttr"), bytes).expect("room");
+    }
+    let begun = Instant::now();
+    for args in RUNS {
+        let done = run(args, &input);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let short: String = said.chars().take(2000).collect();
+        assert_eq!(done.status.signal(), None, "{what}: {args:?}: {short}");
+        let code = done.status.code();
+        // `info` shows every file whose header can be read.
+        let right = if args[0] == "info" { code == Some(0) } else { matches!(code, Some(0 | 1)) };
+        assert!(right, "{what}: {args:?}: {code:?}: {short}");
+        let control = |c: char| c.is_control() && c != '\n';
+        assert!(!said.contains(control), "{what}: {args:?}: a control character in {short:?}");
+        assert!(said.len() < 100_000, "{what}: {args:?} says {} bytes", said.len());
+        let out = String::from_utf8(done.stdout).expect("UTF-8");
+        if args.contains(&"json") {
+            for line in out.lines() {
+                serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
+            }
+        }
+        assert!(args.contains(&"csv") || !out.contains(control), "{what}: {args:?}: a control character");
+    }
+    replayed(what, &input);
+    println!("{what}: {} bytes, {:.1} s", bytes.len(), begun.elapsed().as_secs_f64());
+}
+
+/// What `replay` does with a file.
+fn replayed(what: &str, input: &File) {
+    let begun = Instant::now();
+    let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
+    let (overview, _) = map.overview().expect("readable");
+    for (at, _) in overview.iter().take(64) {
+        map.index_entries(*at).expect("readable");
+    }
+    map.spine().expect("readable");
+    let totals = *map.totals();
+    for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
+        let Some(at) = map.state_before(ns).expect("readable") else { continue };
+        let mut own = file(&[]);
+        std::mem::swap(&mut own, &mut map.file().try_clone().expect("a file"));
+        own.seek(SeekFrom::Start(at)).expect("a file");
+        let mut reader = Reader::resume(own, *map.header(), at);
+        if let Ok(Some(Item::State(state))) = reader.next() {
+            let mut pipeline = Pipeline::default();
+            pipeline.restore(&state);
+            feed(&mut pipeline, &mut FrameReader::of(reader));
+        }
+    }
+    assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", begun.elapsed());
+}
+
+fn feed(pipeline: &mut Pipeline, frames: &mut FrameReader<File>) {
+    let mut take = |_: &EventContext<'_>, _: &FrameRef<'_>| Disposition::Delivered;
+    while let Ok(Some(next)) = frames.next() {
+        match next {
+            Next::State(state) => pipeline.restore(&state),
+            Next::Frames(batch) => pipeline.feed(batch),
+        }
+        pipeline.release(&mut take);
+    }
+    pipeline.finish(&mut take);
+}
+
+fn host_frames(frames: impl IntoIterator<Item = HostFrame>) -> Batch {
+    let mut batch = Batch::default();
+    frames.into_iter().for_each(|frame| frame.push(BootNanos(1), &mut batch));
+    batch
+}
+
+fn opens(count: u32) -> Batch {
+    let mut maker = Maker::default();
+    (0..count).for_each(|number| maker.open(number % 7, "cc1", &format!("/tmp/file-{number}"), 3));
+    maker.batch()
+}
+
+fn trace(filter: &str) -> HostFrame {
+    HostFrame::Trace(Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: filter.to_owned() })
+}
+
+fn seed(tgid: u32, start: u64, ppid: u32, parent_start: u64) -> HostFrame {
+    HostFrame::ProcessSeed(ProcessSeed {
+        tgid: Tgid(tgid),
+        start: BootNanos(start),
+        start_exact: true,
+        ppid: Tgid(ppid),
+        parent_start: BootNanos(parent_start),
+        ..ProcessSeed::default()
+    })
+}
+
+fn skips(offset: u64, last_ns: u64) -> [Skip; 6] {
+    [Skip { offset, last_ns }; 6]
+}
+
+#[test]
+fn index_blocks_that_lie() {
+    // At itself, forward, backward, nowhere; with numbers that fall, rise and stay.
+    for number in [0, 1, u64::MAX] {
+        for (offset, ns) in [(0, 0), (64, 0), (64, u64::MAX), (u64::MAX, 9), (1 << 62, u64::MAX), (70_000, 7)] {
+            let mut forge = Forge::new();
+            forge.frames(&opens(20));
+            for step in 0..3u64 {
+                let at = forge.here();
+                let before =
+                    Totals { first_ns: u64::MAX, last_ns: ns, events: [u64::MAX; 8], lost: u64::MAX, blocks: u64::MAX };
+                let offset = if offset == 70_000 { at } else { offset };
+                let head =
+                    Head { number: number.wrapping_sub(step), before, skips: skips(offset, ns), ..Head::default() };
+                forge.index(head, &[], &[]);
+                forge.state(STATE, &opens(3));
+            }
+            forge.summary(Summary::default());
+            replayed("an index block", &file(&forge.bytes));
+        }
+    }
+    // Each other.
+    let mut forge = Forge::new();
+    let first = forge.here();
+    let second = first + (64 + size_of::<Head>()) as u64;
+    let head = |number, to| Head { number, skips: skips(to, u64::MAX), ..Head::default() };
+    forge.index(head(1, second), &[], &[]);
+    forge.index(head(2, first), &[], &[]);
+    forge.frames(&opens(20));
+    survive("index blocks that point at each other", &forge.bytes);
+}
+
+#[test]
+fn index_blocks_with_odd_lengths() {
+    let entry = Entry {
+        offset: u64::MAX,
+        bytes: u32::MAX,
+        contents: STATE,
+        events: [u32::MAX; 8],
+        filter: u32::MAX,
+        ..Entry::default()
+    };
+    for (entries, filter) in [(0, 0), (1, 0), (1, 8), (u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX), (2, 1)] {
+        let mut forge = Forge::new();
+        let head = Head { entries, filter, ..Head::default() };
+        forge.index(head, &[entry], &[0xff; 16]);
+        forge.frames(&opens(20));
+        forge.index(head, &[Entry { filter: 3, ..entry }], &[]);
+        forge.summary(Summary::default());
+        replayed("odd lengths", &file(&forge.bytes));
+    }
+    // Spans that begin after their end, at the ends of time.
+    let mut forge = Forge::new();
+    let spans = [(u64::MAX, 0), (0, u64::MAX), (9, 3), (u64::MAX, u64::MAX), (0, 0)];
+    let mut entries = Vec::new();
+    for (first_ns, last_ns) in spans {
+        let mut odd = entry;
+        (odd.first_ns, odd.last_ns, odd.contents, odd.filter) = (first_ns, last_ns, FRAMES, 0);
+        entries.push(odd);
+    }
+    let at = forge.state(STATE, &opens(2));
+    let entries = [&entries[..], &[Entry { offset: at, contents: STATE, filter: 0, ..Entry::default() }]].concat();
+    forge.index(Head { entries: entries.len() as u32, ..Head::default() }, &entries, &[]);
+    forge.summary(Summary { end: u64::MAX, ..Summary::default() });
+    survive("spans that begin after their end", &forge.bytes);
+}
+
+#[test]
+fn a_long_chain_of_overlapping_index_blocks() {
+    // Each contains the ones after it, up to the largest block, and leads to the one before.
+    let count = if cfg!(debug_assertions) { 200u64 } else { 1500 };
+    let stride = (64 + size_of::<Head>()) as u64;
+    let size = 15 << 20;
+    let mut forge = Forge::new();
+    let start = forge.here();
+    let mut rest = vec![0u8; size];
+    for number in (0..count).rev() {
+        let before = if number == 0 { 0 } else { start + (number - 1) * stride };
+        let filter = (size - size_of::<Head>()) as u32;
+        let head = Head {
+            number,
+            filter,
+            before: Totals { last_ns: u64::MAX, ..Totals::default() },
+            skips: skips(before, 0),
+            ..Head::default()
+        };
+        let payload = [zerocopy::IntoBytes::as_bytes(&head), &rest].concat();
+        let block = sealed(header(INDEX, PLAIN, size, size), &payload[..size]);
+        rest = block;
+        if number % 100 == 0 {
+            rest.truncate(size + stride as usize * 2);
+        }
+    }
+    forge.bytes.extend_from_slice(&rest);
+    forge.index = start + (count - 1) * stride;
+    forge.frames(&opens(3));
+    replayed("overlapping index blocks", &file(&forge.bytes));
+}
+
+#[test]
+fn many_small_blocks() {
+    let mut forge = Forge::new();
+    for number in 0..300_000u64 {
+        let contents = if number % 3 == 0 { STATE } else { FRAMES };
+        let header = forge::header(contents, PLAIN, 0, 0);
+        forge.block(
+            tracetui::recording::block::BlockHeader { first_ns: number, last_ns: number, events: u32::MAX, ..header },
+            &[],
+        );
+    }
+    survive("blocks without contents", &forge.bytes);
+    let map = Map::open(file(&forge.bytes)).expect("a recording");
+    assert!(map.rest().len() < 140_000, "{}", map.rest().len());
+    let before = map.state_before(200_000).expect("readable").expect("a state");
+    // A state before, and not much before.
+    let number = (before - 64) / 64;
+    assert!(number < 200_000 && number > 199_900 && number.is_multiple_of(3), "{number}");
+}
+
+#[test]
+fn blocks_between_damage() {
+    let mut forge = Forge::new();
+    for number in 0..60_000u32 {
+        forge.bytes.extend_from_slice(b"TTRBTTRB");
+        let mut block = sealed(forge::header(FRAMES, PLAIN, 8, 8), &number.to_le_bytes());
+        // The checksum of every third payload is wrong.
+        block[64] ^= u8::from(number % 3 == 0);
+        forge.bytes.extend_from_slice(&block);
+    }
+    survive("blocks between damage", &forge.bytes);
+}
+
+#[test]
+fn bombs() {
+    let zeros = vec![0u8; 16 << 20];
+    let bomb = zstd::bulk::compress(&zeros, 1).expect("memory");
+    let mut forge = Forge::new();
+    for (number, codec) in [ZSTD, COLUMNS, ZSTD].into_iter().cycle().take(24).enumerate() {
+        // It says the truth, or less.
+        let plain = if number % 2 == 0 { 16 << 20 } else { 100 };
+        forge.block(forge::header(FRAMES, codec, bomb.len(), plain), &bomb);
+    }
+    survive("bombs", &forge.bytes);
+    // A state of a gigabyte, as the first thing in the file.
+    let mut batch = Batch::default();
+    while batch.len() < 15 << 20 {
+        let inner = vec![0u8; 1 << 20];
+        HostFrame::StatePart(StatePart { frames: inner }).push(BootNanos(1), &mut batch);
+    }
+    let packed = zstd::bulk::compress(batch.bytes(), 1).expect("memory");
+    let most = if cfg!(debug_assertions) { 40u16 } else { 70 };
+    let mut forge = Forge::new();
+    for (contents, parts) in [(STATE, most), (END, most / 4), (STATE, most / 4)] {
+        for part in 0..parts {
+            let header = forge::header(contents, ZSTD, packed.len(), batch.len());
+            forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+        }
+    }
+    forge.frames(&opens(5));
+    survive("a state of a gigabyte", &forge.bytes);
+}
+
+#[test]
+fn a_state_with_long_lists() {
+    let key = |number: u32| Key { tgid: Tgid(number), start: BootNanos(number.into()) };
+    let mut forge = Forge::new();
+    // Without optimisation it takes long.
+    let parts = if cfg!(debug_assertions) { 2 } else { 24u16 };
+    for part in 0..parts {
+        let base = u32::from(part) * 200_000;
+        let pair = |number: u32| KeyPair { from: key(base + number), to: Some(key(number)) };
+        let lists = ProcessLists {
+            dead: (0..200_000).map(|number| key(base + number)).collect(),
+            settled: (0..200_000).map(pair).collect(),
+            roots: (0..200_000).map(pair).collect(),
+            inexact: Vec::new(),
+        };
+        let mut inner = Batch::default();
+        StateFrame::ProcessLists(lists).push(BootNanos(1), &mut inner);
+        let mut state = Batch::default();
+        HostFrame::StatePart(StatePart { frames: inner.bytes().to_vec() }).push(BootNanos(1), &mut state);
+        let packed = zstd::bulk::compress(state.bytes(), 1).expect("memory");
+        let header = forge::header(STATE, ZSTD, packed.len(), state.len());
+        forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+    }
+    forge.frames(&opens(5));
+    survive("a state with long lists", &forge.bytes);
+}
+
+#[test]
+fn columns_with_odd_counts() {
+    for frames in [0u32, 1, 7, u32::MAX] {
+        for groups in [0u32, 1, 255, u32::MAX] {
+            for (words, count) in [(0u16, 1u32), (0, u32::MAX), (12, 1), (u16::MAX, 1), (u16::MAX, u32::MAX), (1, 7)] {
+                let mut columns = [frames.to_le_bytes(), groups.to_le_bytes()].concat();
+                for _ in 0..groups.min(300) {
+                    columns.extend_from_slice(&3u16.to_le_bytes());
+                    columns.extend_from_slice(&words.to_le_bytes());
+                    columns.extend_from_slice(&count.to_le_bytes());
+                }
+                columns.resize(columns.len() + 4000, 1);
+                let packed = zstd::bulk::compress(&columns, 1).expect("memory");
+                let mut forge = Forge::new();
+                for plain in [0, 96, 4000, 16 << 20] {
+                    forge.block(forge::header(FRAMES, COLUMNS, packed.len(), plain), &packed);
+                }
+                replayed("columns", &file(&forge.bytes));
+                let mut reader = Reader::new(&forge.bytes[..]).expect("a recording");
+                while reader.next().expect("readable").is_some() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn facts_that_lie() {
+    let long = "\u{1b}]0;gotcha\u{7}\u{1b}[2J\r\n\u{202e}".repeat(40_000);
+    let escape = "\u{1b}[31m\u{9b}2J\r";
+    let host = Host {
+        name: long.clone(),
+        boot_id: escape.into(),
+        kernel: escape.into(),
+        arch: long.clone(),
+        ..Host::default()
+    };
+    let probe = Probe {
+        name: escape.into(),
+        how: escape.into(),
+        why: Some(escape.into()),
+        remedy: Some(escape.into()),
+        ..Probe::default()
+    };
+    let seeds = |names: &str| {
+        let process = ProcessSeed {
+            tgid: Tgid(3),
+            comm: names.into(),
+            exe: names.into(),
+            argv: names.into(),
+            cgroup: names.into(),
+            ..ProcessSeed::default()
+        };
+        HostFrame::ProcessSeed(process)
+    };
+    for offset_ns in [i64::MIN, -1, 0, i64::MAX] {
+        let mut forge = Forge::new();
+        let users =
+            (0..2000).map(|uid| HostFrame::User(User { uid: tracetui_shared::id::Uid(uid), name: escape.into() }));
+        let groups = [HostFrame::Group(Group { gid: tracetui_shared::id::Gid(0), name: long.clone() })];
+        let probes = (0..1000).map(|_| HostFrame::Probe(probe.clone()));
+        let first = [
+            trace(""),
+            HostFrame::Host(host.clone()),
+            HostFrame::Clock(Clock { offset_ns }),
+            seeds(&long),
+            seeds(escape),
+        ];
+        forge.frames(&host_frames(first.into_iter().chain(users).chain(groups).chain(probes)));
+        forge.frames(&opens(30));
+        let mut maker = Maker { ns: u64::MAX - 2_000_000_000, step_ns: 1, ..Maker::default() };
+        maker.open(1, escape, &long[..4000], -2);
+        forge.frames(&maker.made);
+        let zero = Maker { ns: 0, step_ns: 0, ..Maker::default() };
+        let mut zero = zero;
+        zero.open(1, "x", "y", 3);
+        forge.frames(&zero.made);
+        survive("facts that lie", &forge.bytes);
+    }
+}
+
+#[test]
+fn filters_that_are_none() {
+    for filter in
+        ["(((", "name~(", "\u{1b}[2Jpid=", &"not ".repeat(20_000), &"x".repeat(1 << 20), "later.field=3", "tree=7"]
+    {
+        let mut forge = Forge::new();
+        forge.frames(&host_frames([trace(filter)]));
+        forge.frames(&opens(30));
+        survive(&format!("the filter {}", filter.chars().take(12).collect::<String>().escape_debug()), &forge.bytes);
+    }
+}
+
+/// An open of a process that started at 5.
+fn open_of(maker: &mut Maker, pid: u32) {
+    let header = FrameHeader { start: BootNanos(5), ..maker.header(Slot::OpenTp, pid, "x") };
+    maker.made.push(header, &payload::open(OpenRecord::default(), b"", b"/y"));
+}
+
+#[test]
+fn processes_that_are_their_own_ancestors() {
+    let mut forge = Forge::new();
+    let ring = (1..50).map(|number| seed(number, 5, number % 49 + 1, 5));
+    let others = [seed(7, 5, 7, 5), seed(99, 3, 0, 0)];
+    forge.frames(&host_frames([trace("tree=99")].into_iter().chain(ring).chain(others)));
+    let mut maker = Maker::default();
+    (0..200).for_each(|number| open_of(&mut maker, number % 49 + 1));
+    forge.frames(&maker.batch());
+    // In a state, where each has a maker too.
+    let key = |tgid: u32| Key { tgid: Tgid(tgid), start: BootNanos(5) };
+    let process = |tgid: u32| {
+        StateFrame::ProcessState(ProcessState {
+            key: key(tgid),
+            current: true,
+            parent: Some(key(tgid % 49 + 1)),
+            maker: Some(key(tgid * 7 % 49 + 1)),
+            ..ProcessState::default()
+        })
+    };
+    let mut state = Batch::default();
+    (1..50).for_each(|tgid| process(tgid).push(BootNanos(1), &mut state));
+    let mut cut = Forge::new();
+    state.append(host_frames([trace("tree=99"), seed(99, 3, 0, 0)]).bytes());
+    cut.state(STATE, &state);
+    let mut maker = Maker::default();
+    (0..200).for_each(|number| open_of(&mut maker, number % 49 + 1));
+    cut.frames(&maker.batch());
+    survive("processes that are their own ancestors", &forge.bytes);
+    survive("a state with processes that are their own ancestors", &cut.bytes);
+}
+
+#[test]
+fn odd_layouts() {
+    let record = |kind, part, fixed| RecordLayout { kind, part, fixed };
+    let odd = [
+        vec![],
+        vec![record(1, 0, 0), record(2, 0, u16::MAX), record(3, 0, 1), record(3, 1, 7)],
+        (0..60_000).map(|number| record(number, number, number)).collect(),
+        vec![record(3, 0, 3); 100_000],
+    ];
+    for (number, records) in odd.into_iter().enumerate() {
+        let mut forge = Forge::new();
+        forge.frames(&host_frames([trace(""), HostFrame::Layout(Layout { records })]));
+        forge.frames(&opens(300));
+        survive(&format!("layout {number}"), &forge.bytes);
+    }
+}
+
+#[test]
+fn a_sparse_file_is_opened_at_once() {
+    let mut forge = Forge::new();
+    forge.frames(&opens(300));
+    let input = file(&forge.bytes);
+    // As large as a file in memory may be.
+    if input.set_len(1 << 40).is_ok() {
+        replayed("a sparse file", &input);
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_read() {
+    let mut forge = Forge::new();
+    for _ in 0..50 {
+        forge.frames(&opens(300));
+        forge.state(STATE, &opens(5));
+    }
+    let input = file(&forge.bytes);
+    let map = Map::open(input.try_clone().expect("a file")).expect("a recording");
+    input.set_len(forge.here() / 2 + 7).expect("a file");
+    for ns in [0, 100_100_000_000, u64::MAX] {
+        map.state_before(ns).expect("readable");
+    }
+    for entry in map.rest() {
+        assert!(map.frames(entry).expect("readable").is_none_or(|frames| !frames.is_empty()));
+    }
+}
