@@ -452,9 +452,11 @@ impl Input {
             }
             let follows = self.next_follows();
             self.at += 1;
-            // The state at the start of a file is that at the end of the one before.
             match self.part_mut().next()? {
-                Some(Next::State(_)) if follows => {}
+                // It is that at the end of the file before. Frames without any say that the trace goes on, also if none follow.
+                Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
+                // A file that has nothing.
+                None => {}
                 first => return Ok(first),
             }
         }
@@ -606,12 +608,23 @@ mod tests {
 
     #[test]
     fn the_files_of_a_trace_are_read_as_one() {
-        let dir = std::env::temp_dir().join(format!("tracetui-playback-{}", std::process::id()));
+        check_files(5);
+    }
+
+    #[test]
+    fn the_last_file_may_have_no_frames() {
+        assert!(batches().len().is_multiple_of(7));
+        check_files(7);
+    }
+
+    #[track_caller]
+    fn check_files(batches_in_file: usize) {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-{batches_in_file}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).expect("room");
         let batches = batches();
         let one = write(&dir, "one", &batches, usize::MAX);
-        let mut parts = write(&dir, "part", &batches, 5);
+        let mut parts = write(&dir, "part", &batches, batches_in_file);
         for filter in ["", "comm=sh", "tree=101"] {
             let (whole, one) = read(&one, filter);
             assert!(!whole.is_empty() && !one.goes_on() && one.recordings()[0].part().is_none());

@@ -102,7 +102,7 @@ fn only_the_newest_files_are_kept_and_no_others_are_touched() {
     assert_eq!(fs::read(dir.at("a.000001.ttr")).expect("there"), b"an older recording");
     assert_eq!(fs::read(dir.at("target")).expect("there"), b"precious");
     let mut files = files(&dir.at(""));
-    files.retain(|file| !file.ends_with("1.ttr") && !file.ends_with("000004.ttr"));
+    files.retain(|file| !file.ends_with("a.000001.ttr") && !file.ends_with("a.000004.ttr"));
     assert_eq!(files.len(), 2, "{files:?}");
     assert!(text(&done.stderr).contains("were removed") || text(&done.stderr).contains("was removed"));
     let printed = print(&files);
