@@ -4,6 +4,8 @@
 //! `TRACETUI_FUZZ_SECONDS` (default: half a second). An input that fails is kept in the directory for temporary files of the
 //! tests, and its name is said.
 
+#![allow(clippy::print_stdout, reason = "figures for whoever runs the tests")]
+
 mod forge;
 
 use forge::*;

@@ -60,7 +60,9 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     let _alone = alone();
     let dir = Dir::new();
     let (whole, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
-    let in_dir = |command: &mut std::process::Command| drop(command.current_dir(dir.path()));
+    let in_dir = |command: &mut std::process::Command| {
+        command.current_dir(dir.path());
+    };
     let kinds = "exec,exit,open,fork,bpf,lost";
     let Some(done) = traced(&["record", "-o", &whole, "--kind", kinds, "--", "sh", "-c", WORK], in_dir) else { return };
     assert!(done.status.success(), "{}", text(&done.stderr));

@@ -163,6 +163,201 @@ fn a_killed_recorder_leaves_what_it_wrote() {
     assert!(text(&printed.stderr).contains("ends early"));
 }
 
+/// The header of a block at an offset: where it ends, and its number of events. `None` if it is not whole.
+fn block_at(bytes: &[u8], at: usize) -> Option<(usize, u32)> {
+    let word = |place: usize| Some(u32::from_le_bytes(bytes.get(at + place..at + place + 4)?.try_into().ok()?));
+    let end = at + 64 + (word(24)? as usize).next_multiple_of(8);
+    (bytes.get(at..at + 4)? == b"TTRB" && end <= bytes.len()).then_some((end, word(48)?))
+}
+
+/// The ends of the whole blocks of a file, each with the number of events up to there.
+fn whole_blocks(bytes: &[u8]) -> Vec<(usize, u64)> {
+    let mut ends = vec![(64, 0)];
+    while let Some((at, before)) = ends.last().copied()
+        && let Some((end, events)) = block_at(bytes, at)
+    {
+        ends.push((end, before + u64::from(events)));
+    }
+    ends
+}
+
+/// More than the events that a recording has of tracetui itself, and of the COMMAND before its exec.
+const OWN: u64 = 60;
+
+/// What `print` and `info` must say of a file that was cut: every whole block, where it ends, and one line. The events.
+fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {
+    let blocks = whole_blocks(bytes);
+    let (end, events) = *blocks.last().expect("the file header");
+    let printed = read(&["print", "--format", "json", name]);
+    let said = text(&printed.stderr);
+    assert_eq!(printed.status.code(), Some(0), "{said}");
+    assert!(said.lines().count() == 1 && said.contains(&format!("ends early, at offset {end}:")), "{end}: {said}");
+    let info = read(&["info", "--format", "json", name]);
+    assert_eq!(info.status.code(), Some(0), "{}", text(&info.stderr));
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("JSON");
+    assert_eq!(
+        (&info["complete"], info["ended_early_at"].as_u64()),
+        (&serde_json::Value::Bool(false), Some(end as u64))
+    );
+    assert_eq!(info["blocks"].as_u64(), Some(blocks.len() as u64 - 1));
+    // All events of the whole blocks, but those of tracetui itself and of the COMMAND before its exec.
+    let lines: Vec<String> = text(&printed.stdout).lines().map(str::to_owned).collect();
+    let delivered = lines.len() as u64;
+    assert!((events.saturating_sub(OWN)..=events).contains(&delivered), "{end}: {delivered} of {events}");
+    assert_eq!(info["account"]["delivered"].as_u64(), Some(delivered));
+    lines
+}
+
+/// Opens files with numbers in their names, one after another, until it is stopped.
+struct Load {
+    child: std::process::Child,
+}
+
+impl Load {
+    /// Bounded, whatever happens to the test.
+    fn start() -> Load {
+        let work = "i=0; while :; do i=$((i+1)); : < /no/such-$i; done";
+        let child = Command::new("timeout").args(["60", "bash", "-c", work]).stderr(Stdio::null()).spawn();
+        Load { child: child.expect("a shell") }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // timeout(1) passes SIGTERM on to the shell.
+        // SAFETY: kill(2) takes integers only. The child has not been waited for, so its id is not reused.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let _load = Load::start();
+    let mut cut_in_a_block = 0;
+    // While it starts, before the first block, in and between blocks.
+    for number in 0..50u32 {
+        let file = dir.at(&format!("killed-{number}.ttr"));
+        let name = file.as_str();
+        let mut child = tracetui()
+            .args(["record", "--comm", "bash", "-o", name])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("tracetui runs");
+        let wanted = u64::from(number % 5) * 10_000;
+        let begun = Instant::now();
+        while fs::metadata(name).map_or(0, |found| found.len()) < wanted && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_micros(500 + u64::from(number) * 37));
+        }
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+        let bytes = fs::read(name).unwrap_or_default();
+        if bytes.len() < 64 {
+            // Killed before the file header was written.
+            assert!(wanted == 0, "{wanted}");
+            continue;
+        }
+        cut_in_a_block += u32::from(whole_blocks(&bytes).last().is_some_and(|(end, _)| *end < bytes.len()));
+        let lines = cut_file_reads_back(name, &bytes);
+        // A prefix of what happened: each file in the order in which it was opened, none left out.
+        let parsed = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let mut before = None;
+        for event in parsed {
+            assert_ne!(event["kind"], "lost", "{event}");
+            let path = event["path"].as_str().unwrap_or_default();
+            let Some(at) = path.strip_prefix("/no/such-").and_then(|at| at.parse::<u64>().ok()) else { continue };
+            assert!(before.is_none_or(|before| at == before + 1), "{before:?} {at}");
+            before = Some(at);
+        }
+        assert!(wanted < 20_000 || before.is_some(), "{} lines", lines.len());
+        fs::remove_file(name).expect("ours");
+    }
+    println!("killed 50 times, {cut_in_a_block} times in a block");
+}
+
+#[test]
+fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
+    let (file, cut) = (file.as_str(), cut.as_str());
+    let work = "for i in 1 2 3 4 5 6; do for j in 1 2 3 4 5; do cat /etc/hostname >/dev/null; done; sleep 0.35; done";
+    if traced(&["record", "-o", file, "--", "sh", "-c", work], |_| {}).is_none() {
+        return;
+    }
+    let whole = fs::read(file).expect("the recording");
+    let printed = text(&read(&["print", "--format", "json", file]).stdout);
+    let blocks = whole_blocks(&whole);
+    assert!(blocks.len() > 4 && blocks.last().is_some_and(|(end, _)| *end == whole.len()), "{blocks:?}");
+    // The final state, an index block and the summary follow the frames: without only these two, the recording is complete.
+    let complete = blocks[blocks.len() - 3].0;
+    let borders = blocks.iter().flat_map(|(end, _)| [end - 1, *end, end + 1]);
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let anywhere = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % whole.len()
+    });
+    for length in borders.chain(anywhere.take(200)).filter(|length| (64..=whole.len()).contains(length)) {
+        fs::write(cut, &whole[..length]).expect("room");
+        if length >= complete {
+            let done = read(&["print", "--format", "json", cut]);
+            assert!(done.status.success() && text(&done.stdout) == printed, "{length}");
+            continue;
+        }
+        let lines = cut_file_reads_back(cut, &whole[..length]);
+        assert!(printed.starts_with(&(lines.join("\n") + if lines.is_empty() { "" } else { "\n" })), "{length}");
+    }
+    // Within the file header it is no recording.
+    for length in [0, 1, 7, 8, 63] {
+        fs::write(cut, &whole[..length]).expect("room");
+        assert_eq!(read(&["print", cut]).status.code(), Some(1), "{length}");
+        assert_eq!(read(&["info", cut]).status.code(), Some(1), "{length}");
+    }
+}
+
+#[test]
+fn a_recording_goes_on_on_a_mount_that_vanished() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let mount = dir.at("gone");
+    fs::create_dir(&mount).expect("a directory");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", &mount]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return cannot_run("tmpfs cannot be mounted");
+    }
+    let file = format!("{mount}/gone.ttr");
+    // The recorder keeps the file, which nobody can read afterwards; the COMMAND and the account are whole.
+    let work = format!("umount -l {mount}; for i in 1 2 3; do cat /etc/hostname >/dev/null; done; sleep 1.2; exit 7");
+    let done = traced(&["record", "-o", &file, "--", "sh", "-c", &work], |_| {});
+    let _ = Command::new("umount").args(["-l", &mount]).stderr(Stdio::null()).status();
+    let Some(done) = done else { return };
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(7), "{said}");
+    assert!(
+        said.lines().last().is_some_and(|line| line.starts_with("account:")) && !said.contains("cannot write"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let dir = Dir::new();
+    // A directory is opened, and then cannot be read.
+    for args in [&["print", dir.path().to_str().expect("UTF-8")][..], &["info", dir.path().to_str().expect("UTF-8")]] {
+        let done = read(args);
+        let said = text(&done.stderr);
+        assert!(done.status.code() == Some(1) && said.lines().count() == 1, "{args:?}: {said}");
+        assert!(said.contains("Is a directory"), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn a_full_disk_ends_the_recording_and_not_the_print() {
     let _alone = alone();
