@@ -82,8 +82,9 @@ pub(super) const CUT: &str = concat!(
     filters!(),
     "
 
-OUT has the events that pass, lost rows, and what is known of the processes of
-these events. Nothing of other processes is in it, but their ids as parents.
+OUT has the events that pass, lost rows, what is known of the processes of these
+events, and the text of the filter. Nothing of other processes is in it, but
+their ids as parents. Times count from the start of the recording.
 
 Examples:
   tracetui cut build.ttr -o ld.ttr --comm ld --from 14:02:11 --to 14:02:20

@@ -2,6 +2,7 @@
 
 use super::playback::{Playback, Played, Step};
 use super::say::{name, say};
+use super::signals;
 use super::write::{self, Existing};
 use crate::budget::Budget;
 use crate::cli;
@@ -10,19 +11,22 @@ use crate::filter::FilterOptions;
 use crate::limits;
 use crate::pipeline::excerpt::Excerpt;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Writer;
+use crate::recording::{Map, Writer};
 use crate::source::host::clock;
 use crate::text::grouped;
 use crate::text::time::Moment;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tracetui_shared::kind::KindSet;
 
 /// Writes the events of recordings of one machine that pass the filters, and what is known of their processes, into a recording.
 ///
 /// # Errors
 /// If one cannot be read, or the recording cannot be written.
 pub fn run(args: &cli::Cut) -> Result<ExitCode> {
+    signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget)?;
@@ -38,6 +42,15 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// The time of the first record in the files (CLOCK_BOOTTIME, ns). `None` for a pipe.
+fn start_of(files: &[PathBuf]) -> Option<u64> {
+    let first = |file: &PathBuf| {
+        let file = File::open(file).ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
+        Map::open(file).ok().map(|map| map.totals().first_ns)
+    };
+    files.iter().map(first).reduce(|a, b| Some(a?.min(b?)))?
+}
+
 /// The recording that is written.
 struct Cut {
     writer: Option<Writer<File>>,
@@ -45,10 +58,11 @@ struct Cut {
     excerpt: Excerpt,
     /// Reads what is written: its states are those of the recording.
     reader: Pipeline,
-    /// The first and the last time, as typed; of the clock as soon as the first event is known.
+    /// The first and the last time, as typed.
     from: Option<Moment>,
     to: Option<Moment>,
     zone_s: i32,
+    /// The time of the first record of the recordings; of a pipe, of its first event that passes.
     start: Option<i128>,
     events: u64,
 }
@@ -62,8 +76,8 @@ impl Cut {
             bail!("the recordings are of different machines or boots: cut each by itself");
         }
         let world = first.start().world();
-        let (recorded, wanted) = first.kinds();
-        let kinds = recorded & wanted;
+        let kinds = playback.recordings().iter().map(super::playback::Recording::kinds);
+        let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
         write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
@@ -79,7 +93,7 @@ impl Cut {
             from: args.from,
             to: args.to,
             zone_s: clock::local_offset_now_s(),
-            start: None,
+            start: start_of(&args.files).map(|ns| i128::from(ns) + i128::from(world.clock_offset())),
             events: 0,
         })
     }

@@ -27,6 +27,9 @@ use std::path::Path;
 /// Digits of the number in a name.
 const DIGITS: usize = 6;
 
+/// Digits of the largest number that is taken for one of a recording.
+const DIGITS_MOST: usize = 12;
+
 /// Numbers that are tried for a new file: another process may create files with these names.
 const TRIES: u64 = 100;
 
@@ -95,7 +98,8 @@ impl Names {
         let number = file.strip_prefix(self.stem.as_bytes())?.strip_prefix(b".")?;
         let number = number.strip_suffix(self.extension.as_bytes())?;
         let digits = number.len() >= DIGITS && number.iter().all(u8::is_ascii_digit);
-        std::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()
+        // One that is too large to be one of ours would leave no numbers.
+        std::str::from_utf8(number).ok().filter(|_| digits && number.len() <= DIGITS_MOST)?.parse().ok()
     }
 }
 

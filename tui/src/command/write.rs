@@ -37,7 +37,9 @@ pub(super) enum Existing {
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let name = super::say::name(path);
     let file = open_output(path, existing)?;
-    Recorder::start(file, name.clone(), &header()?, keys_of).with_context(|| format!("cannot write {name}"))
+    let recorder = Recorder::start(file, name.clone(), &header()?, keys_of);
+    let recorder = recorder.with_context(|| format!("cannot write {name}"))?;
+    Ok(if cli::is_stream(path) { recorder.to_pipe() } else { recorder })
 }
 
 /// The header of a new recording.
@@ -97,8 +99,15 @@ pub(super) fn refuse_input(inputs: &[PathBuf], path: &Path) -> Result<()> {
 }
 
 fn is_same(input: &Path, path: &Path) -> bool {
-    let found = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
-    !cli::is_stream(input) && found(path).is_some_and(|this| found(input) == Some(this))
+    let place = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let found = |path: &Path| match cli::is_stream(path) {
+        // A regular file may be behind it.
+        true => {
+            io::stdin().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata()).map(place).ok()
+        }
+        false => path.metadata().map(place).ok(),
+    };
+    !cli::is_stream(path) && found(path).is_some_and(|this| found(input) == Some(this))
 }
 
 /// Empties a file that [`create`] made, and removes it if it still has its name.

@@ -6,7 +6,7 @@
 
 use crate::enrich::World;
 use crate::enrich::process::state::state_of;
-use crate::event::process::{Process, ProcessKey};
+use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Restart, StatePart, Trace, User};
 use crate::frame::state::{StateFrame, Told};
@@ -105,6 +105,12 @@ impl Excerpt {
             }
             self.known.insert(process.key, Arc::clone(process));
             let mut state = state_of(process);
+            // A process that did not execute anything has program, arguments and name of its maker.
+            let foreign = process.execs == 0 && process.origin == Origin::Fork;
+            if foreign && !process.maker.is_some_and(|maker| self.known.contains_key(&maker)) {
+                (state.exe, state.argv, state.cwd) = Default::default();
+                state.comm = seen.event.header.comm().to_vec();
+            }
             if executed {
                 // The event itself says the rest.
                 state.execs = state.execs.saturating_sub(1);

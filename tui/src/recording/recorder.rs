@@ -21,6 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A write of the recording that takes longer than this has failed: the disk or the mount does not answer.
 const STALLED: Duration = Duration::from_secs(2);
 
+/// The same for a pipe: a network may pause.
+const PIPE_STALLED: Duration = Duration::from_secs(60);
+
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -30,8 +33,9 @@ pub struct Recorder {
     jobs: Sender<Queued>,
     shared: Arc<Shared>,
     name: String,
-    /// Since when there has been no room.
+    /// Since when there has been no room, and how long that may last.
     full_since: Option<Instant>,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -120,8 +124,8 @@ pub enum Failed {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The output did not take anything for two seconds.
-    #[error("no progress for {} s", STALLED.as_secs())]
-    Stalled,
+    #[error("no progress for {0} s")]
+    Stalled(u64),
 }
 
 impl Recorder {
@@ -174,7 +178,12 @@ impl Recorder {
         };
         std::thread::Builder::new().name("recording".into()).spawn(run)?;
         start.recv().map_err(|_| io::Error::other("the thread panicked"))??;
-        Ok(Recorder { jobs, shared, name, full_since: None })
+        Ok(Recorder { jobs, shared, name, full_since: None, patience: STALLED })
+    }
+
+    /// For a pipe, whose reader may pause: meanwhile the events are lost, and counted.
+    pub fn to_pipe(self) -> Recorder {
+        Recorder { patience: PIPE_STALLED, ..self }
     }
 
     /// The name of the output.
@@ -192,10 +201,10 @@ impl Recorder {
     /// # Errors
     /// If writing failed. Then the recording has ended.
     pub async fn ready(&mut self) -> Result<(), Failed> {
-        let patience = *self.full_since.get_or_insert_with(Instant::now) + STALLED;
+        let patience = *self.full_since.get_or_insert_with(Instant::now) + self.patience;
         let room = tokio::time::timeout_at(patience.into(), self.shared.room.acquire()).await;
         self.failure()?;
-        drop(room.map_err(|_| Failed::Stalled)?);
+        drop(room.map_err(|_| Failed::Stalled(self.patience.as_secs()))?);
         self.full_since = None;
         Ok(())
     }
@@ -233,9 +242,9 @@ impl Recorder {
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.add(Job::End(pipeline.state()));
         let mut written = self.written();
-        while tokio::time::timeout(STALLED, self.shared.ended.acquire()).await.is_err() {
+        while tokio::time::timeout(self.patience, self.shared.ended.acquire()).await.is_err() {
             if self.written() == written {
-                return Err(Failed::Stalled);
+                return Err(Failed::Stalled(self.patience.as_secs()));
             }
             written = self.written();
         }

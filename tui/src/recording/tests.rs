@@ -358,7 +358,7 @@ fn the_queue_is_bounded_also_after_a_pause() {
             taken += 1;
         }
     });
-    assert!(matches!(failed, super::recorder::Failed::Stalled), "{failed}");
+    assert!(matches!(failed, super::recorder::Failed::Stalled(2)), "{failed}");
     // The queue, and the batch that the writer is at.
     assert!(taken <= crate::limits::BLOCKS_QUEUED + 1, "{taken}");
     drop(full);
