@@ -168,6 +168,11 @@ impl Pipeline {
         arrived
     }
 
+    /// The filter by which the events of an excerpt were chosen; `None` if it is none.
+    pub fn excerpt(&self) -> Option<&str> {
+        self.excerpt.as_ref().map(|excerpt| excerpt.filter.as_str())
+    }
+
     /// The kinds that were asked for, once the options of the trace arrived.
     pub fn kinds(&self) -> Option<KindSet> {
         self.asked.as_ref().map(Trace::kinds)

@@ -397,6 +397,11 @@ impl App {
 
     /// The position in a replay: CLOCK_BOOTTIME in nanoseconds.
     pub fn replay_position(&self) -> Option<u64> {
+        let playing = self.replay.as_ref().and_then(|replay| replay.playing).map(|(at, _)| at);
+        playing.or_else(|| self.selected_time())
+    }
+
+    fn selected_time(&self) -> Option<u64> {
         self.events.selected().and_then(|id| self.time_of(id))
     }
 
@@ -442,14 +447,16 @@ impl App {
             Action::EventForward => self.act_on_rows(Action::Down),
             _ => return None,
         }
-        if let (Some(at), Some(replay)) = (self.replay_position(), &mut self.replay) {
+        if let (Action::EventBack | Action::EventForward, Some(at), Some(replay)) =
+            (action, self.selected_time(), &mut self.replay)
+        {
             replay.moved(at);
         }
         Some(vec![Effect::Redraw])
     }
 
     fn toggle_play(&mut self) {
-        let at = self.replay_position().unwrap_or_default();
+        let at = self.selected_time().unwrap_or_default();
         // From the end, it plays again from the start.
         let over =
             self.source == SourceState::Ended && self.events.cursor().is_some_and(|row| row + 1 >= self.events.rows());
@@ -525,6 +532,10 @@ impl App {
                 let offset = i128::from(self.world().clock_offset());
                 let unix = moment.unix_ns(i128::from(start) + offset, self.settings.zone_s);
                 let ns = u64::try_from((unix - offset).max(1)).unwrap_or(u64::MAX - 1);
+                if self.replay_span().is_some_and(|(_, end)| ns > end) {
+                    self.say("the recording ends before that");
+                    return vec![Effect::Redraw];
+                }
                 return self.seek(ns);
             }
             (Some(Err(error)), _) => self.say(error),

@@ -134,7 +134,8 @@ impl App {
     }
 
     fn recording_began(&mut self, name: String) -> Effects {
-        self.say(format!("recording to {name}, with {} events kept so far", grouped(self.store.kept())));
+        let key = self.key_of(Action::Record);
+        self.say(format!("recording to {name}, with {} events kept so far; {key} stops", grouped(self.store.kept())));
         self.recording = Some(Recorded { name, bytes: 0 });
         vec![Effect::Redraw]
     }

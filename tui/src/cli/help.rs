@@ -103,7 +103,7 @@ the dashboard: see tracetui keys.
 Examples:
   tracetui replay build.ttr
   tracetui replay build.ttr --from 14:02:11 --failed
-  ssh host sudo tracetui record -o - -- make | tracetui replay -
+  ssh host sudo tracetui record -o - -- make 2>log | tracetui replay -
 
 No privileges are needed."
 );

@@ -38,7 +38,8 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     }
     let written = result?;
     let damaged = playback.remarks();
-    say(format_args!("{}: {} events, {} bytes", name(&args.output), grouped(written.0), grouped(written.1)));
+    let none = if written.0 == 0 { ": nothing passes the filter and the times" } else { "" };
+    say(format_args!("{}: {} events, {} bytes{none}", name(&args.output), grouped(written.0), grouped(written.1)));
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

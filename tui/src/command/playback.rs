@@ -254,6 +254,11 @@ impl Recording {
         (version, readers().map(Reader::offset).sum(), readers().map(Reader::blocks).sum())
     }
 
+    /// Whether parts of it could not be read so far.
+    pub fn damaged(&self) -> bool {
+        self.input.parts.iter().any(|part| !part.frames.holes().is_empty())
+    }
+
     /// How it ends, once all of it was read.
     pub fn ending(&self) -> Option<Ending> {
         self.input.part().frames.reader().ending()

@@ -42,7 +42,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }
-    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::Refuse)).transpose()?;
+    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
     let started = session::start(&options)?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.

@@ -108,6 +108,12 @@ impl Facts {
         line("end", &self.time(self.last_ns));
         let complete = recording.ending() == Some(Ending::Complete);
         line("complete", if complete { "yes" } else { "no: it ends early" });
+        if let Some(filter) = pipeline.excerpt() {
+            line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
+        }
+        if recording.damaged() {
+            line("damaged", "yes: parts cannot be read, see the messages; their events are not counted");
+        }
         line("events", &self.events());
         if let Some((part, continues)) = recording.part() {
             let then = if continues { ", the trace goes on in the next file" } else { "" };

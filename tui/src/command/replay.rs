@@ -22,15 +22,18 @@ use crate::source::feed::Feed;
 use crate::source::host::clock;
 use crate::source::replay::{Replay as Source, Troubles};
 use crate::text::time::Moment;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
 /// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
 const BLOCKS: u64 = 256;
+
+/// A recording with fewer events is loaded from its start, wherever the screen goes.
+const WHOLE_EVENTS: u64 = 200_000;
 
 /// Index blocks of which all entries are read for the density; of more, only the sums are read.
 const WHOLE: usize = 64;
@@ -40,6 +43,9 @@ const WHOLE: usize = 64;
 /// # Errors
 /// If it is none or cannot be read, or the terminal fails.
 pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
+    if !io::stdout().is_terminal() {
+        bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
+    }
     let (budget, name, troubles) = (Budget::new(args.memory.0), name(&args.file), Troubles::default());
     let (map, mut frames) = open(args, &name)?;
     let first = frames.next().with_context(|| format!("cannot read {name}"))?;
@@ -179,7 +185,9 @@ impl Seeker {
     fn seek(&mut self, ns: u64) -> io::Result<(Option<Batch>, Feed)> {
         let map = Map::open(self.file.try_clone()?).map_err(io::Error::other)?;
         let at = if ns == u64::MAX { map.totals().last_ns } else { ns };
-        let place = map.state_before(at)?.unwrap_or(HEADER as u64);
+        // A short recording is loaded whole, so that filters and searches see all of it.
+        let short = map.totals().sum() < WHOLE_EVENTS;
+        let place = map.state_before(at)?.filter(|_| !short).unwrap_or(HEADER as u64);
         let reader = |from| -> io::Result<_> {
             Ok(Reader::resume(FileFrom { file: self.file.try_clone()?, at: from }, *map.header(), from))
         };

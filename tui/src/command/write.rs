@@ -24,8 +24,10 @@ use tokio::sync::oneshot;
 /// Whether a file may be replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Existing {
-    /// An error.
+    /// An error. `--force` would replace it.
     Refuse,
+    /// An error. There is no `--force`.
+    RefuseAlways,
     /// A regular file is replaced.
     Replace,
 }
@@ -57,7 +59,7 @@ pub(super) fn header() -> Result<FileHeader> {
 pub(super) fn open_output(path: &Path, existing: Existing) -> Result<File> {
     match (cli::is_stream(path), existing) {
         (true, Existing::Replace) => bail!("--force: stdout is not a file"),
-        (true, Existing::Refuse) => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        (true, Existing::Refuse | Existing::RefuseAlways) => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         (false, _) => create(path, existing),
     }
 }
@@ -82,6 +84,7 @@ pub(super) fn random_id() -> io::Result<[u8; 16]> {
 pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
     as_invoker(move || open(&path, existing))?.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists if existing == Existing::RefuseAlways => anyhow!("{name} exists: write another name"),
         ErrorKind::AlreadyExists => anyhow!("{name} exists; --force replaces it"),
         _ => anyhow!("cannot create {name}: {error}"),
     })

@@ -90,6 +90,9 @@ fn offer(app: &App, theme: Theme) -> Piece {
 fn place(app: &App) -> Piece {
     let list = app.events();
     let unseen = grouped(list.unseen() as u64);
+    if app.replay().is_some() {
+        return Piece::default();
+    }
     Piece::plain(match (list.paused(), list.follows()) {
         (true, _) => format!("+{unseen} new"),
         (false, true) => "following".to_owned(),

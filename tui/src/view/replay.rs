@@ -53,8 +53,14 @@ fn place(app: &App) -> String {
     let mut clock = Vec::new();
     let unix = i128::from(at) + i128::from(app.world().clock_offset());
     time::clock_millis(unix, app.zone_s(), &mut clock);
-    let since = |ns: u64| minutes(ns.saturating_sub(start));
-    format!("{}  {} of {}", String::from_utf8_lossy(&clock), since(at), since(end))
+    let length = end.saturating_sub(start);
+    let since = |ns: u64| match length {
+        // Of a short recording, a second says little.
+        0..60_000_000_000 => format!("{:.2}", ns.saturating_sub(start) as f64 / 1e9),
+        _ => minutes(ns.saturating_sub(start)),
+    };
+    let unit = if length < 60_000_000_000 { " s" } else { "" };
+    format!("{}  {} of {}{unit}", String::from_utf8_lossy(&clock), since(at), since(end))
 }
 
 /// `3:12` or `1:03:12`.
@@ -110,6 +116,8 @@ fn bar(events: u64, most: u64) -> Option<char> {
 fn number(app: &App, replay: &Replay) -> String {
     match app.replay_number() {
         Some((number, all)) => format!("ev {} of {}", grouped(number), grouped(all)),
-        None => format!("{} events", grouped(replay.recording().events)),
+        None if replay.recording().events == 0 => String::new(),
+        // With a few that are not shown, such as those of tracetui itself.
+        None => format!("about {} events", grouped(replay.recording().events)),
     }
 }

@@ -31,7 +31,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
-    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::Refuse)).transpose()?;
+    let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
     let opener = Some(Opener::start()?);
     let started = session::start(&options)?;
     let settings = Settings {
