@@ -27,6 +27,8 @@ pub enum Input {
     CommandEnded(String),
     /// A recording with this name began.
     Recording(String),
+    /// The recording lacks this many of the kept events: they were evicted before they were written.
+    KeptEvicted(u64),
     /// Bytes of the recording so far.
     Recorded(u64),
     /// The recording ended, with this many bytes.

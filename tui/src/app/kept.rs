@@ -12,17 +12,20 @@ use tracetui_shared::kind::KindSet;
 pub(crate) struct KeptEvents {
     excerpt: Excerpt,
     next: Id,
+    /// Events that were evicted before they were taken.
+    evicted: u64,
 }
 
 impl KeptEvents {
     pub(super) fn new(app: &App) -> KeptEvents {
         let kinds = app.pipeline().kinds().unwrap_or(KindSet::ALL);
-        KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id() }
+        KeptEvents { excerpt: Excerpt::new(app.world(), kinds, ""), next: app.store().first_id(), evicted: 0 }
     }
 
     /// The frames of a part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
+        self.evicted += store.first_id().saturating_sub(self.next);
         self.next = self.next.max(store.first_id());
         while self.excerpt.bytes() < limits::BLOCK && self.next < store.next_id() {
             if let Some(stored) = store.get(self.next) {
@@ -31,6 +34,11 @@ impl KeptEvents {
             self.next += 1;
         }
         (self.excerpt.batch(), self.next == store.next_id())
+    }
+
+    /// The number of events, with `lost` rows, that were evicted from memory before they were taken.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
     }
 }
 
@@ -76,6 +84,22 @@ mod tests {
         drop(sink);
         let text = String::from_utf8(out).expect("JSON");
         text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn events_that_are_evicted_before_they_are_taken_are_counted() {
+        let (mut app, mut maker) = (app(80, 24, 8 << 20), Maker::default());
+        let mut feed = |app: &mut App, parts: std::ops::Range<u32>| {
+            parts.for_each(|part| drop(app.update(Input::Batch(made(&mut maker, part * 700)))));
+        };
+        feed(&mut app, 0..20);
+        let first = app.store().first_id();
+        let mut kept = app.kept_events();
+        feed(&mut app, 20..100);
+        let gone = app.store().first_id() - first;
+        assert!(gone > 0, "the memory is small");
+        while !kept.next(&app).1 {}
+        assert_eq!(kept.evicted(), gone);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct Recorded {
     pub name: String,
     /// Its size.
     pub bytes: u64,
+    /// Kept events that were evicted before they were written.
+    pub evicted: u64,
 }
 
 /// The number of lines beyond the visible ones, which drawing computes.
@@ -525,6 +527,12 @@ impl App {
 impl std::fmt::Display for ExitLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} events, {} lost", grouped(self.events), grouped(self.lost))?;
-        self.recordings.iter().try_for_each(|to| write!(f, ", recorded to {} ({} bytes)", to.name, grouped(to.bytes)))
+        for Recorded { name, bytes, evicted } in &self.recordings {
+            write!(f, ", recorded to {name} ({} bytes)", grouped(*bytes))?;
+            if *evicted > 0 {
+                write!(f, " without {} events that were evicted first", grouped(*evicted))?;
+            }
+        }
+        Ok(())
     }
 }

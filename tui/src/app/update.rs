@@ -43,6 +43,7 @@ impl App {
             Input::CommandEnded(how) => self.command_ended(how),
             Input::SourceEnded => self.ended(),
             Input::Recording(name) => self.recording_began(name),
+            Input::KeptEvicted(events) => self.kept_evicted(events),
             Input::Recorded(bytes) => {
                 self.recording.iter_mut().for_each(|recording| recording.bytes = bytes);
                 Vec::new()
@@ -136,14 +137,23 @@ impl App {
     fn recording_began(&mut self, name: String) -> Effects {
         let key = self.key_of(Action::Record);
         self.say(format!("recording to {name}, with {} events kept so far; {key} stops", grouped(self.store.kept())));
-        self.recording = Some(Recorded { name, bytes: 0 });
+        self.recording = Some(Recorded { name, bytes: 0, evicted: 0 });
+        self.not_recorded = None;
         vec![Effect::Redraw]
     }
 
     fn recording_ended(&mut self, bytes: u64) -> Effects {
-        if let Some(Recorded { name, .. }) = self.recording.take() {
-            self.say(format!("{name}: {} bytes", grouped(bytes)));
-            self.recordings.push(Recorded { name, bytes });
+        if let Some(recording) = self.recording.take() {
+            self.say(format!("{}: {} bytes", recording.name, grouped(bytes)));
+            self.recordings.push(Recorded { bytes, ..recording });
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn kept_evicted(&mut self, events: u64) -> Effects {
+        if let Some(recording) = &mut self.recording {
+            recording.evicted = events;
+            self.say(format!("{} events were evicted from memory before they were recorded", grouped(events)));
         }
         vec![Effect::Redraw]
     }

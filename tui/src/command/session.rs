@@ -233,7 +233,7 @@ impl RunningTrace {
         Some(batch)
     }
 
-    /// Records from now on; frames only if they are told to be tapped ([`tap`](Self::tap)).
+    /// Starts a recording. Frames go into it after [`tap`](Self::tap).
     pub(super) fn set_recorder(&mut self, recorder: Option<Recorder>) {
         (self.recorder, self.recording_failed, self.tapped) = (recorder, false, false);
     }
@@ -248,18 +248,31 @@ impl RunningTrace {
         self.recorder.as_ref()
     }
 
-    /// Ends the recording with the final state. How large it is, or why it failed.
-    pub(super) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<u64, String>> {
+    /// Waits for room in the recording.
+    ///
+    /// # Errors
+    /// The message, if the recording failed. Then it has ended.
+    pub(super) async fn room(&mut self) -> Result<(), String> {
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        let ready = recorder.ready().await;
+        ready.map_err(|failed| self.not_recorded(&failed))
+    }
+
+    /// Ends the recording with the final state. The recorder and the bytes that it wrote, or why it failed.
+    pub(super) async fn finish_recording(&mut self, pipeline: &Pipeline) -> Option<Result<(Recorder, u64), String>> {
         let recorder = self.recorder.take()?;
         if !self.source_ended {
             let mut batch = Batch::default();
             HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
             recorder.frames(&batch);
         }
-        Some(recorder.end(pipeline).await.map_err(|failed| {
-            self.recording_failed = true;
-            write::failed_text(&recorder, &failed)
-        }))
+        Some(match recorder.end(pipeline).await {
+            Ok(bytes) => Ok((recorder, bytes)),
+            Err(failed) => {
+                self.recording_failed = true;
+                Err(write::failed_text(&recorder, &failed))
+            }
+        })
     }
 
     fn record(&self, batch: &Batch) {
@@ -278,10 +291,12 @@ impl RunningTrace {
         self.recorder.as_ref().map_or(0, Recorder::written)
     }
 
-    /// Ends the recording, if there is one, with the final state.
+    /// Ends the recording, if there is one, with the final state, and prints its size or why it failed.
     pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
-        if let Some(recorder) = self.recorder.take() {
-            self.recording_failed |= !write::end(recorder, pipeline).await;
+        match self.finish_recording(pipeline).await {
+            None => {}
+            Some(Ok((recorder, bytes))) => write::say_written(&recorder, bytes),
+            Some(Err(why)) => say(why),
         }
     }
 

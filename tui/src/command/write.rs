@@ -4,7 +4,6 @@ use super::say::say;
 use crate::cli;
 use crate::event::keys::keys_of;
 use crate::limits;
-use crate::pipeline::Pipeline;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::recorder::Failed;
@@ -161,19 +160,12 @@ fn replaced(file: File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Ends a recording, and says how large it is; whether it is whole.
-pub(super) async fn end(recorder: Recorder, pipeline: &Pipeline) -> bool {
-    match recorder.end(pipeline).await {
-        Ok(written) => match recorder.remarks() {
-            remarks if remarks.is_empty() => say(format_args!("{}: {} bytes", recorder.name(), grouped(written))),
-            remarks => remarks.iter().for_each(say),
-        },
-        Err(failed) => {
-            say(failed_text(&recorder, &failed));
-            return false;
-        }
+/// Prints the size of a recording that has ended, or the remarks on its files.
+pub(super) fn say_written(recorder: &Recorder, bytes: u64) {
+    match recorder.remarks() {
+        remarks if remarks.is_empty() => say(format_args!("{}: {} bytes", recorder.name(), grouped(bytes))),
+        remarks => remarks.iter().for_each(say),
     }
-    true
 }
 
 /// The message that a recording stopped.

@@ -191,10 +191,7 @@ impl Loop {
             let Some(input) = input else { continue };
             let mut effects = self.take(input);
             effects.extend(self.take_waiting(&mut keys).await?);
-            if effects.contains(&Effect::Record) {
-                effects.extend(self.toggle_recording().await);
-            }
-            match self.perform(effects, screen, &mut dirty)? {
+            match self.perform(effects, screen, &mut dirty).await? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
             }
@@ -277,13 +274,15 @@ impl Loop {
         Input::Tick(Tick { now, usage: if second { usage() } else { None } })
     }
 
-    fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
+    async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
         for effect in effects {
             match effect {
                 Effect::Quit => return Ok(Next::Leave),
                 Effect::Redraw => *dirty = true,
-                // Done by then.
-                Effect::Record => {}
+                Effect::Record => {
+                    self.toggle_recording().await;
+                    *dirty = true;
+                }
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
                 Effect::Seek(ns) => {
                     if let Some(seek) = &mut self.seek {
@@ -314,50 +313,59 @@ impl Loop {
     }
 
     /// Starts a recording with the kept events, or ends the one that is written.
-    async fn toggle_recording(&mut self) -> Effects {
+    async fn toggle_recording(&mut self) {
         if self.trace.recorder().is_some() {
             return self.end_recording().await;
         }
-        let Some(opener) = &self.opener else { return self.app.update(Input::NotRecorded(NO_TRACE.to_owned())) };
+        let Some(opener) = &self.opener else {
+            self.app.update(Input::NotRecorded(NO_TRACE.to_owned()));
+            return;
+        };
         let file = write::default_name(&self.app.world().host().name, clock::now_real_ns());
         match opener.record(&file).await {
             Ok(recorder) => {
                 self.record_with(Some(recorder));
                 self.kept = Some(self.app.kept_events());
-                Vec::new()
             }
             Err(error) => {
                 let why = format!("cannot create {}: {error}", name(&file));
-                self.app.update(Input::NotRecorded(why))
+                self.app.update(Input::NotRecorded(why));
             }
         }
     }
 
-    /// Ends the recording. The events that are kept come first.
-    async fn end_recording(&mut self) -> Effects {
+    /// Ends the recording. The kept events come first.
+    async fn end_recording(&mut self) {
         while self.kept.is_some() && self.trace.recorder().is_some() {
+            if let Err(why) = self.trace.room().await {
+                self.take(Input::NotRecorded(why));
+                return;
+            }
             self.write_kept();
-            tokio::time::sleep(POLL_INTERVAL).await;
         }
         match self.trace.finish_recording(self.app.pipeline()).await {
             None => Vec::new(),
-            Some(Ok(bytes)) => self.app.update(Input::RecordingEnded(bytes)),
+            Some(Ok((_, bytes))) => self.app.update(Input::RecordingEnded(bytes)),
             Some(Err(why)) => self.app.update(Input::NotRecorded(why)),
-        }
+        };
     }
 
-    /// Writes a part of the kept events, if there is room. After the last one, frames are recorded as they come.
+    /// Writes kept events while there is room. After the last one, frames are recorded as they come.
     fn write_kept(&mut self) {
-        let (Some(kept), Some(recorder)) = (&mut self.kept, self.trace.recorder()) else { return };
-        if !recorder.has_room() {
-            return;
-        }
-        let (batch, done) = kept.next(&self.app);
-        recorder.frames(&batch);
-        if done {
-            recorder.frames(&restart(&self.app.pipeline().state()));
-            self.kept = None;
-            self.trace.tap();
+        while let Some(kept) = &mut self.kept
+            && let Some(recorder) = self.trace.recorder().filter(|recorder| recorder.has_room())
+        {
+            let (batch, done) = kept.next(&self.app);
+            recorder.frames(&batch);
+            if done {
+                recorder.frames(&restart(&self.app.pipeline().state()));
+                let evicted = kept.evicted();
+                self.kept = None;
+                self.trace.tap();
+                if evicted > 0 {
+                    self.app.update(Input::KeptEvicted(evicted));
+                }
+            }
         }
     }
 

@@ -52,10 +52,12 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), shown).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
+    line.not_recorded.iter().for_each(say);
     say(&line);
     say(line.account.line());
     // One that was told to end has not failed.
-    Ok(command.map_or(ExitCode::SUCCESS, |ended| session::exit_code(&ended)))
+    let code = command.map_or(ExitCode::SUCCESS, |ended| session::exit_code(&ended));
+    Ok(if line.not_recorded.is_some() { ExitCode::FAILURE } else { code })
 }
 
 /// What is captured, in words.
