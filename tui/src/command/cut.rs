@@ -89,7 +89,7 @@ impl Cut {
         Ok(Cut {
             writer: Some(writer),
             file,
-            excerpt: Excerpt::new(world, kinds, &first.filter_text()),
+            excerpt: Excerpt::new(world, kinds, &first.filter_text()).without_other_processes(),
             reader,
             from: args.from,
             to: args.to,

@@ -30,6 +30,8 @@ pub struct Excerpt {
     users: FxHashSet<Uid>,
     groups: FxHashSet<Gid>,
     cgroups: FxHashSet<CgroupId>,
+    /// Nothing of processes without an event in the excerpt may be in it.
+    secluded: bool,
 }
 
 impl Excerpt {
@@ -50,7 +52,14 @@ impl Excerpt {
             users: FxHashSet::default(),
             groups: FxHashSet::default(),
             cgroups: FxHashSet::default(),
+            secluded: false,
         }
+    }
+
+    /// Leaves out the program, the arguments and the name that a forked process has from its parent until it executes
+    /// something, unless the parent has an event in the excerpt.
+    pub fn without_other_processes(self) -> Excerpt {
+        Excerpt { secluded: true, ..self }
     }
 
     /// Adds an event. They come in the order in which they were delivered.
@@ -105,9 +114,9 @@ impl Excerpt {
             }
             self.known.insert(process.key, Arc::clone(process));
             let mut state = state_of(process);
-            // A process that did not execute anything has program, arguments and name of its maker.
-            let foreign = process.execs == 0 && process.origin == Origin::Fork;
-            if foreign && !process.maker.is_some_and(|maker| self.known.contains_key(&maker)) {
+            let inherited = process.execs == 0 && process.origin == Origin::Fork;
+            let from_other = !process.maker.is_some_and(|maker| self.known.contains_key(&maker));
+            if self.secluded && inherited && from_other {
                 (state.exe, state.argv, state.cwd) = Default::default();
                 state.comm = seen.event.header.comm().to_vec();
             }

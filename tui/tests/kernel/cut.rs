@@ -75,6 +75,9 @@ fn a_cut_has_the_same_events_and_nothing_of_others() {
     // Of a cut, a cut.
     let again = dir.at("again.ttr");
     check_same(&cut, &again, &["--kind", "open"]);
+    // The forked shells of `(exit $i)` have the arguments of their parent, and execute nothing.
+    check_same(&whole, &cut, &["--filter", "kind=exit exit=3"]);
+    assert!(!has(&cut, b"SECRET"), "nothing of the parent of a forked process");
 }
 
 #[test]
