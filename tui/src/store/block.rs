@@ -92,6 +92,15 @@ impl Block {
     }
 
     /// Bytes of the block, with its charged objects.
+    /// Its `lost` rows before an id.
+    pub(super) fn lost_rows_before(&self, id: Id) -> u64 {
+        if self.lost_rows == 0 || self.next_id() <= id {
+            return self.lost_rows;
+        }
+        let metas = self.metas.iter().take(id.saturating_sub(self.first) as usize);
+        metas.filter(|meta| meta.kind == Kind::Lost).count() as u64
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.charged
     }

@@ -141,9 +141,10 @@ impl Store {
         self.next_id() - self.first_id() - self.lost_rows
     }
 
-    /// The number of kept events before an id, about: `lost` rows of its own block are counted with it.
+    /// The number of kept events before an id.
     pub fn events_before(&self, id: Id) -> u64 {
-        let before = self.blocks.iter().take_while(|block| block.next_id() <= id).map(Block::lost_rows).sum::<u64>();
+        let blocks = self.blocks.iter().take_while(|block| block.first_id() < id);
+        let before = blocks.map(|block| block.lost_rows_before(id)).sum::<u64>();
         id.saturating_sub(self.first_id()).saturating_sub(before)
     }
 
@@ -222,6 +223,7 @@ mod tests {
     use super::*;
     use crate::app::testing::open_path;
     use crate::frame::host::FIRST_KIND;
+    use crate::pipeline::{Disposition, Pipeline};
     use crate::source::synthetic::Maker;
 
     /// Ids and paths of the kept events after `count` opens are pushed with the limit `bound`.
@@ -276,6 +278,30 @@ mod tests {
         assert_eq!(charged, listed);
         let sealed: usize = store.blocks.iter().rev().skip(1).map(Block::bytes).sum();
         assert_eq!(store.sealed, sealed);
+    }
+
+    #[test]
+    fn the_events_before_one_are_counted_without_lost_rows() {
+        let mut maker = Maker::default();
+        for number in 0..40 {
+            maker.open(100, "cat", &format!("/{number}"), 3);
+            if number % 10 == 9 {
+                maker.lose(1);
+            }
+        }
+        maker.counters(true);
+        let (mut store, mut pipeline) = (Store::new(1 << 20), Pipeline::default());
+        pipeline.feed(maker.batch());
+        pipeline.finish(&mut |seen, frame| {
+            store.push(seen, frame);
+            Disposition::Delivered
+        });
+        let kinds: Vec<_> = (0..store.next_id()).filter_map(|id| store.get(id)).map(|stored| stored.kind).collect();
+        assert!(kinds.contains(&Kind::Lost) && kinds.iter().filter(|kind| **kind == Kind::Open).count() == 40);
+        for id in 0..=kinds.len() {
+            let events = kinds[..id].iter().filter(|kind| **kind != Kind::Lost).count();
+            assert_eq!(store.events_before(id as u64), events as u64, "{id}");
+        }
     }
 
     #[test]
