@@ -40,7 +40,7 @@ pub(super) struct Around {
     scratch: (Scratch, Scratch),
     excerpt: Excerpt,
     /// Frames of the excerpt that are to be written.
-    ready: Vec<Batch>,
+    ready: VecDeque<Batch>,
     /// The events that wait for a match, all after the window, and their bytes.
     held: VecDeque<Held>,
     bytes: usize,
@@ -85,7 +85,7 @@ impl Around {
             wanted,
             scratch: Default::default(),
             excerpt,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             held: VecDeque::new(),
             bytes: 0,
             dropped_ns: None,
@@ -172,7 +172,7 @@ impl Around {
     fn add(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) {
         self.excerpt.add(seen, frame);
         if self.excerpt.bytes() >= limits::BATCH {
-            self.ready.push(self.excerpt.batch());
+            self.ready.push_back(self.excerpt.batch());
         }
     }
 
@@ -218,9 +218,9 @@ impl Around {
     /// The next frames to be written.
     pub(super) fn batch(&mut self) -> Option<Batch> {
         if self.excerpt.bytes() > 0 {
-            self.ready.push(self.excerpt.batch());
+            self.ready.push_back(self.excerpt.batch());
         }
-        (!self.ready.is_empty()).then(|| self.ready.remove(0))
+        self.ready.pop_front()
     }
 
     /// The events that were taken since the last call after they had waited.

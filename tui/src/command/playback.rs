@@ -231,10 +231,7 @@ impl Recording {
 
     /// The filter with which it was recorded and the one of this reading, as one.
     pub fn filter_text(&self) -> String {
-        match (self.trace.filter.as_str(), self.wanted.whole.text()) {
-            ("", text) | (text, "") => text.to_owned(),
-            (recorded, own) => format!("({recorded}) ({own})"),
-        }
+        both_filters(&self.trace.filter, self.wanted.whole.text())
     }
 
     /// The options with which it was recorded.
@@ -492,6 +489,14 @@ impl Input {
             }
         }
         self.parts.iter().any(|part| !part.frames.holes().is_empty())
+    }
+}
+
+/// The text of two filters as one: the one with which a recording was made, and the one of its reading.
+pub(super) fn both_filters(recorded: &str, own: &str) -> String {
+    match (recorded, own) {
+        ("", text) | (text, "") => text.to_owned(),
+        (recorded, own) => format!("({recorded}) ({own})"),
     }
 }
 

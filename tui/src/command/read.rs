@@ -86,7 +86,7 @@ struct Facts {
 
 impl Facts {
     fn event(&mut self, seen: &EventContext<'_>) -> Disposition {
-        let time = i128::from(seen.event.header.time.0) + i128::from(seen.clock_offset);
+        let time = seen.unix_nanos();
         self.first_ns.get_or_insert(time);
         self.last_ns = Some(time);
         self.events.get_mut(seen.event.kind() as usize).into_iter().for_each(|count| *count += 1);

@@ -2,7 +2,7 @@
 
 use super::dashboard::event_loop::{self, Seek, Trace};
 use super::dashboard::look;
-use super::playback::{open_file, say_holes, trace_of};
+use super::playback::{both_filters, open_file, say_holes, trace_of};
 use super::say::{name, say};
 use super::session::BadUsage;
 use crate::app::keymap::Keymap;
@@ -73,12 +73,8 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     };
     // With the names of users of the recording.
     let own = FilterOptions::from(&args.filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?;
-    let recorded = trace.map(|trace| trace.filter).filter(|filter| !filter.is_empty());
-    let filter = match (recorded.as_deref(), own.whole.text()) {
-        (None, own) => own.to_owned(),
-        (Some(recorded), "") => recorded.to_owned(),
-        (Some(recorded), own) => format!("({recorded}) ({own})"),
-    };
+    let recorded = trace.map(|trace| trace.filter).unwrap_or_default();
+    let filter = both_filters(&recorded, own.whole.text());
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);

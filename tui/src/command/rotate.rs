@@ -4,15 +4,14 @@
 //! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
 
 use super::say::name;
-use super::write::random_id;
+use super::write::{become_creator, random_id};
 use crate::cli::Rotate;
 use crate::event::keys::keys_of;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::recorder::Files;
+use crate::source::host::clock;
 use crate::source::host::invoker::Invoker;
-use crate::source::host::machine::{Capabilities, Capability};
-use crate::source::host::{clock, confine};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat, openat, statat, unlinkat};
@@ -53,14 +52,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         removed: 0,
         kept_on: Vec::new(),
     };
-    let prepare = move || -> io::Result<()> {
-        if let Some(invoker) = &invoker {
-            invoker.take_file_ids()?;
-        }
-        // Root itself may write into directories of others.
-        let kept = Capabilities(0);
-        confine::confine(if invoker.is_some() { kept } else { kept.with(Capability::DacOverride) })
-    };
+    let prepare = move || become_creator(invoker.as_ref());
     Recorder::start_files(files, name(path), keys_of, prepare).map_err(|error| anyhow!("{error}"))
 }
 

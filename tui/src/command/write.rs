@@ -137,6 +137,19 @@ fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 's
     thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
+/// Lets the calling thread create files as the user who invoked sudo, and nothing else.
+///
+/// # Errors
+/// If the ids or the capabilities cannot be changed.
+pub(super) fn become_creator(invoker: Option<&Invoker>) -> io::Result<()> {
+    let none = Capabilities(0);
+    match invoker {
+        Some(invoker) => invoker.take_file_ids().and_then(|()| confine::confine(none)),
+        // Root itself may write into directories of others.
+        None => confine::confine(none.with(Capability::DacOverride)),
+    }
+}
+
 fn open(path: &Path, existing: Existing) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -191,9 +204,7 @@ impl Opener {
         let (requests, asked) = mpsc::channel::<(PathBuf, oneshot::Sender<io::Result<File>>)>();
         let (ready, started) = mpsc::channel();
         let run = move || {
-            // Root itself may write into directories of others.
-            let kept = if invoker.is_some() { Capabilities(0) } else { Capabilities(0).with(Capability::DacOverride) };
-            let ids = invoker.as_ref().map_or(Ok(()), Invoker::take_file_ids).and_then(|()| confine::confine(kept));
+            let ids = become_creator(invoker.as_ref());
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);

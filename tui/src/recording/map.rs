@@ -163,10 +163,7 @@ impl Map {
     /// If the file cannot be read.
     pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
-        let mut payload = vec![0; header.stored as usize];
-        let length = read_at(&self.file, at + HEADER as u64, &mut payload)?;
-        payload.truncate(length);
-        Ok(header.frames(&payload).ok().and_then(|payload| IndexBlock::read(&payload)))
+        Ok(self.payload(at, &header)?.and_then(|payload| IndexBlock::read(&payload)))
     }
 
     /// The entries of the index block at an offset, without its filters and its checksum: for an overview.
@@ -204,8 +201,13 @@ impl Map {
     /// If the file cannot be read.
     pub fn frames(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
         let Some(header) = self.block_header(entry.offset)? else { return Ok(None) };
+        self.payload(entry.offset, &header)
+    }
+
+    /// What the block at an offset contains. `None` if that is damaged.
+    fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Option<Vec<u8>>> {
         let mut payload = vec![0; header.stored as usize];
-        let length = read_at(&self.file, entry.offset + HEADER as u64, &mut payload)?;
+        let length = read_at(&self.file, at + HEADER as u64, &mut payload)?;
         payload.truncate(length);
         Ok(header.frames(&payload).ok())
     }
