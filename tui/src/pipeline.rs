@@ -205,6 +205,11 @@ impl Pipeline {
 
     /// Adds a batch. Its events wait until [`release`](Self::release).
     pub fn feed(&mut self, batch: Batch) {
+        // The layout may come in the same batch as the records: it is its first frame then.
+        let first = batch.frames().next().filter(|frame| frame.header.kind >= FIRST_KIND);
+        if let Some(HostFrame::Layout(layout)) = first.and_then(|frame| HostFrame::decode(&frame)) {
+            self.layout = (layout != Layout::own()).then_some(layout);
+        }
         let batch = match &self.layout {
             Some(layout) => layout.translate(&batch),
             None => batch,

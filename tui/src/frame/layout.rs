@@ -46,7 +46,14 @@ impl Layout {
                         continue;
                     };
                     fixed.iter_mut().zip(known).for_each(|(to, from)| *to = *from);
+                    let grown = (fixed.len() as u32).wrapping_sub(written as u32);
                     fixed.extend_from_slice(rest);
+                    if frame.header.has(flag::TOLD)
+                        && let Some(length) = fixed.last_chunk_mut()
+                    {
+                        // The length of the record, after the state (docs/RECORDING.md).
+                        *length = u32::from_le_bytes(*length).wrapping_add(grown).to_le_bytes();
+                    }
                     translated.push(frame.header, &fixed);
                 }
                 _ => translated.push(frame.header, frame.payload),

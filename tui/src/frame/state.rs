@@ -165,6 +165,12 @@ wire_struct! {
         read: u64,
     }
 
+    /// Comes before the first [`PendingFrame`] if records of another layout follow the state.
+    PendingLayout {
+        /// Whether the pending frames have the layout of the version that wrote the state, not that of the records.
+        own: bool,
+    }
+
     /// The counts of the events of a kind.
     KindState {
         /// The [`tracetui_shared::kind::Kind`], as a number.
@@ -254,5 +260,7 @@ frames! {
         Told = 104;
         /// The `lost` rows of a kind in an excerpt.
         LostRows = 105;
+        /// The layout of the pending frames.
+        PendingLayout = 106;
     }
 }

@@ -8,7 +8,7 @@ use crate::enrich::World;
 use crate::enrich::process::state::state_of;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext};
-use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Restart, StatePart, Trace, User};
+use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
 use crate::frame::state::{StateFrame, Told};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -39,6 +39,7 @@ impl Excerpt {
     pub fn new(world: &World, kinds: KindSet, filter: &str) -> Excerpt {
         let mut batch = Batch::default();
         let mut push = |frame: HostFrame| frame.push(BootNanos(0), &mut batch);
+        push(HostFrame::Layout(Layout::own()));
         push(HostFrame::Trace(Trace { kinds: kinds.bits(), command: Tgid(0), filter: String::new() }));
         push(HostFrame::Excerpt(Mark { filter: filter.to_owned() }));
         push(HostFrame::Host(world.host().clone()));

@@ -5,7 +5,7 @@ use super::Pipeline;
 use super::command::CommandTree;
 use crate::account::{Counted, LostBy};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
-use crate::frame::state::{KindState, LostRows, PendingFrame, Progress, StateFrame};
+use crate::frame::state::{KindState, LostRows, PendingFrame, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -48,11 +48,20 @@ impl Pipeline {
     /// Restores the state of a pipeline that was fed all earlier frames. Call it only on a new pipeline, after its
     /// budget is set. Frames that do not belong to a state are ignored.
     pub fn restore(&mut self, state: &Batch) {
-        let mut waiting = Batch::default();
+        let (mut waiting, mut converted) = (Batch::default(), false);
         for part in state.frames() {
             let Some(HostFrame::StatePart(part)) = HostFrame::decode(&part) else { continue };
             for frame in Batch::from_bytes(part.frames).frames() {
-                self.restore_frame(&frame, &mut waiting);
+                match (StateFrame::decode(&frame), &self.layout) {
+                    (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
+                    (Some(StateFrame::PendingFrame(pending)), Some(layout)) if !converted => {
+                        let frames = layout.translate(&Batch::from_bytes(pending.frame.clone()));
+                        let frame = frames.bytes().to_vec();
+                        self.restore_pending(&PendingFrame { frame, ..pending }, &mut waiting);
+                    }
+                    (Some(StateFrame::PendingFrame(pending)), _) => self.restore_pending(&pending, &mut waiting),
+                    _ => self.restore_frame(&frame),
+                }
             }
         }
         let read_until = self.order.read_until();
@@ -62,6 +71,10 @@ impl Pipeline {
     fn write_state(&self, out: &mut Batch) {
         let (latest, drained) = self.order.read_until();
         HostFrame::Layout(self.layout.clone().unwrap_or_else(Layout::own)).push(latest, out);
+        // Frames are converted when they are fed.
+        if self.layout.is_some() {
+            StateFrame::PendingLayout(PendingLayout { own: true }).push(latest, out);
+        }
         if let Some(trace) = &self.asked {
             HostFrame::Trace(trace.clone()).push(latest, out);
         }
@@ -113,7 +126,17 @@ impl Pipeline {
         StateFrame::Progress(progress).push(latest, out);
     }
 
-    fn restore_frame(&mut self, frame: &FrameRef<'_>, waiting: &mut Batch) {
+    fn restore_pending(&mut self, pending: &PendingFrame, waiting: &mut Batch) {
+        let Some((frame, _)) = FrameRef::first(&pending.frame) else { return };
+        match pending.stage {
+            stage::ORDER => waiting.push(frame.header, frame.payload),
+            stage::ARGUMENTS => self.assembler.restore(&frame),
+            stage::END => self.requests.restore(pending.number, &frame),
+            _ => {}
+        }
+    }
+
+    fn restore_frame(&mut self, frame: &FrameRef<'_>) {
         if frame.header.kind < FIRST_KIND {
             return;
         }
@@ -133,15 +156,6 @@ impl Pipeline {
             Some(StateFrame::LostRows(LostRows { kind, ring, probe, read })) => {
                 if let Some(counted) = Kind::try_from(kind).ok().and_then(|kind| self.counted.of(kind)) {
                     counted.lost_rows = LostBy { ring, probe, read };
-                }
-            }
-            Some(StateFrame::PendingFrame(pending)) => {
-                let Some((frame, _)) = FrameRef::first(&pending.frame) else { return };
-                match pending.stage {
-                    stage::ORDER => waiting.push(frame.header, frame.payload),
-                    stage::ARGUMENTS => self.assembler.restore(&frame),
-                    stage::END => self.requests.restore(pending.number, &frame),
-                    _ => {}
                 }
             }
             Some(StateFrame::Progress(progress)) => self.restore_progress(&progress),

@@ -3,7 +3,8 @@
 use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
-use crate::frame::host::{Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramSkips, Trace};
+use crate::frame::host::{Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramSkips, StatePart, Trace};
+use crate::frame::state::{PendingFrame, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
 use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
@@ -875,13 +876,22 @@ fn a_process_found_ahead_of_the_events_does_not_replace_the_one_that_they_are_of
     assert_eq!(processes.by_tgid(Tgid(200)).expect("known").process.key.start, BootNanos(30 * MS));
 }
 
-/// The output of a pipeline that was given the layout of records.
-fn lines_of(layout: Layout, batch: Batch) -> String {
+/// A pipeline that was given the layout of records, and records.
+fn with_layout(layout: Layout, batch: Batch) -> Pipeline {
     let mut first = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut first);
     let mut pipeline = Pipeline::default();
     pipeline.feed(first);
     pipeline.feed(batch);
+    pipeline
+}
+
+fn lines_of(layout: Layout, batch: Batch) -> String {
+    rest_of(with_layout(layout, batch))
+}
+
+/// The output of a pipeline.
+fn rest_of(mut pipeline: Pipeline) -> String {
     let mut out = Vec::new();
     let mut sink = to_writer(FormatName::Json, &mut out);
     pipeline.finish(&mut |seen, _| {
@@ -910,6 +920,32 @@ fn longer_records_show_what_is_known() {
     let lines = lines_of(layout_with(Kind::Open, size_of::<OpenRecord>() + 24), longer);
     assert_eq!(lines, lines_of(Layout::own(), own));
     assert!(lines.contains(r#""path":"/etc""#), "{lines}");
+}
+
+#[test]
+fn a_state_says_which_layout_its_frames_have() {
+    let record = OpenRecord { ret: 3, path_len: 4, ..OpenRecord::default() };
+    let header = header(Slot::OpenSysExit, 0, 0, 1);
+    let (mut own, mut longer) = (Batch::default(), Batch::default());
+    own.push(header, &[record.as_bytes(), b"/etc"].concat());
+    longer.push(header, &[record.as_bytes(), &[7; 24], b"/etc"].concat());
+    let layout = layout_with(Kind::Open, size_of::<OpenRecord>() + 24);
+    let expected = lines_of(Layout::own(), own);
+    let restored = |state: &Batch| {
+        let mut pipeline = Pipeline::default();
+        pipeline.restore(state);
+        rest_of(pipeline)
+    };
+    // Written by this version: the event that waits was converted.
+    assert_eq!(restored(&with_layout(layout.clone(), longer.clone()).state()), expected);
+    // Written by the version that wrote the records.
+    let mut frames = Batch::default();
+    HostFrame::Layout(layout).push(BootNanos(0), &mut frames);
+    let pending = PendingFrame { stage: 0, number: 0, frame: longer.bytes().to_vec() };
+    StateFrame::PendingFrame(pending).push(BootNanos(0), &mut frames);
+    let mut state = Batch::default();
+    HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(0), &mut state);
+    assert_eq!(restored(&state), expected);
 }
 
 #[test]
