@@ -9,6 +9,7 @@ use crate::filter::{Compiled, FilterOptions, Scratch};
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
+use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
 use crate::recording::frames::{FrameReader, Holes, Next};
@@ -16,7 +17,7 @@ use crate::recording::reader::{Ending, Hole};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -99,7 +100,7 @@ impl Playback {
     /// # Errors
     /// If it is no recording or cannot be read.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
-        let input = Input { parts: vec![Part::open(file)?], at: 0, first: None };
+        let input = Input { parts: vec![Part::open(file)?], at: 0, ahead: VecDeque::new() };
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false })
     }
@@ -172,9 +173,9 @@ impl Recording {
     fn open(mut input: Input, filters: &FilterOptions, budget: Budget, odd: OddFilter) -> Result<Recording> {
         let trace = input.trace()?;
         let mut start = Pipeline::default();
-        match &input.first {
-            Some(Next::Frames(batch)) => start.feed(batch.clone()),
-            Some(Next::State(state)) => start.restore(state),
+        match input.ahead.back() {
+            Some(Next::Frames(batch)) if input.ahead.len() == 1 => start.feed(batch.clone()),
+            Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
             None => {}
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
@@ -256,6 +257,11 @@ impl Recording {
         self.input.parts.iter().any(|part| !part.frames.holes().is_empty())
     }
 
+    /// Whether it is not known how many events are in the parts that could not be read: no state follows them.
+    pub fn lost_unknown(&self) -> bool {
+        self.damaged() && self.pipeline.is_behind()
+    }
+
     /// How it ends, once all of it was read.
     pub fn ending(&self) -> Option<Ending> {
         self.input.part().frames.reader().ending()
@@ -285,6 +291,9 @@ impl Recording {
     /// Says what could not be read and what was not there; whether there was damage, not only an early end.
     fn remarks(&self) -> bool {
         let damaged = self.input.remarks();
+        if self.lost_unknown() {
+            say(format_args!("{}: how many events are in the damaged parts is not known", self.name()));
+        }
         if self.pipeline.continues() {
             say(format_args!("{}: the trace goes on in the next file", self.input.part().name));
         }
@@ -404,7 +413,7 @@ fn inputs(parts: Vec<Part>) -> Vec<Input> {
         };
         match inputs.iter_mut().find(|input| fits(input)) {
             Some(input) => input.parts.push(part),
-            None => inputs.push(Input { parts: vec![part], at: 0, first: None }),
+            None => inputs.push(Input { parts: vec![part], at: 0, ahead: VecDeque::new() }),
         }
     }
     inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
@@ -418,7 +427,7 @@ struct Input {
     /// The one that is read.
     at: usize,
     /// Read ahead for [`Self::trace`].
-    first: Option<Next>,
+    ahead: VecDeque<Next>,
 }
 
 impl Input {
@@ -435,16 +444,31 @@ impl Input {
         self.parts.first().map_or("", |part| &part.name)
     }
 
-    /// The options of the trace, which are in its first frames.
+    /// The options of the trace, which are in its first frames. If these cannot be read, they are in the next state.
     fn trace(&mut self) -> Result<Trace> {
-        self.first = self.next()?;
-        Ok(self.first.as_ref().and_then(trace_of).unwrap_or_else(no_trace))
+        let mut bytes = 0;
+        while bytes < limits::AHEAD
+            && let Some(next) = self.read()?
+        {
+            let (Next::State(batch) | Next::Frames(batch)) = &next;
+            bytes += batch.len();
+            let trace = trace_of(&next);
+            self.ahead.push_back(next);
+            if trace.is_some() || !self.part().frames.is_behind() {
+                return Ok(trace.unwrap_or_else(no_trace));
+            }
+        }
+        Ok(no_trace())
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
+        match self.ahead.pop_front() {
+            Some(next) => Ok(Some(next)),
+            None => self.read(),
         }
+    }
+
+    fn read(&mut self) -> Result<Option<Next>> {
         loop {
             if let Some(next) = self.part_mut().next()? {
                 return Ok(Some(next));
@@ -452,9 +476,10 @@ impl Input {
             if self.at + 1 == self.parts.len() {
                 return Ok(None);
             }
-            let follows = self.next_follows();
+            let (follows, behind) = (self.next_follows(), self.part().frames.is_behind());
             self.at += 1;
             match self.part_mut().next()? {
+                Some(Next::State(state)) if follows && behind => return Ok(Some(Next::Frames(state))),
                 // It is that at the end of the file before. Frames without any say that the trace goes on, also if none follow.
                 Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
                 // A file that has nothing.
@@ -519,7 +544,7 @@ fn trace_in(state: &Batch) -> Option<Trace> {
 
 /// Says what could not be read.
 pub(super) fn say_holes(name: &str, holes: &Holes) {
-    for Hole { offset, bytes, why } in &holes.first {
+    for Hole { offset, bytes, why, .. } in &holes.first {
         say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}"));
     }
     if holes.others > 0 {
@@ -545,7 +570,7 @@ mod tests {
     use super::*;
     use crate::event::keys::keys_of;
     use crate::recording::Writer;
-    use crate::recording::block::FileHeader;
+    use crate::recording::block::{BlockHeader, Contents, FileHeader};
     use crate::source::synthetic::Maker;
     use std::fs;
 
@@ -663,6 +688,75 @@ mod tests {
         // A file that is there twice is read twice.
         let (lines, playback) = read(&[&parts[..2], &parts[1..2]].concat(), "");
         assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    /// A recording in blocks of a few batches, with a state in the middle, and where its blocks begin.
+    fn write_blocks(path: &Path, batches: &[Batch]) -> Vec<(u64, Contents)> {
+        let header = FileHeader::new([5; 16], 0);
+        let mut writer = Writer::new(File::create(path).expect("room"), &header, keys_of).expect("room");
+        let mut pipeline = Pipeline::default();
+        for (number, batch) in (1..).zip(batches) {
+            writer.batch(batch.bytes()).expect("room");
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut |_, _| Disposition::Delivered);
+            if number % 6 == 0 {
+                writer.flush().expect("room");
+            }
+            if number == 20 {
+                writer.state(&pipeline.state()).expect("room");
+            }
+        }
+        pipeline.finish(&mut |_, _| Disposition::Delivered);
+        let (_, written) = writer.end(&pipeline.state()).expect("room");
+        let bytes = fs::read(path).expect("there");
+        let (mut at, mut blocks) = (64, Vec::new());
+        while at < written {
+            let block = BlockHeader::read(&bytes[at as usize..], header.short_id()).expect("a block");
+            blocks.push((at, Contents::from(block.contents)));
+            at += (64 + block.padded()) as u64;
+        }
+        blocks
+    }
+
+    #[test]
+    fn what_was_in_a_damaged_block_is_counted() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-damage-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let (path, damaged) = (dir.join("whole"), dir.join("damaged"));
+        let blocks = write_blocks(&path, &batches());
+        let (whole, before) = read(std::slice::from_ref(&path), "");
+        let seen = before.account().sum().seen;
+        assert!(blocks.len() > 9 && seen > 1000, "{blocks:?}");
+        let bytes = fs::read(&path).expect("there");
+        for (number, (at, contents)) in blocks.iter().enumerate() {
+            for place in [at + 2, at + 70] {
+                let mut changed = bytes.clone();
+                changed[place as usize] ^= 1;
+                fs::write(&damaged, &changed).expect("room");
+                let (lines, playback) = read(std::slice::from_ref(&damaged), "");
+                let sum = playback.account().sum();
+                // The last block without a header looks like an end.
+                let frames = *contents == Contents::Frames;
+                let last = number + 1 == blocks.len() && place == at + 2;
+                assert_eq!(playback.remarks(), !last, "{place}");
+                assert_eq!((sum.seen, sum.off_by()), (seen, 0), "{place} of {contents:?}: {sum:?}");
+                assert_eq!(sum.lost.read > 0, frames, "{place} of {contents:?}");
+                assert!(lines.len() <= whole.len() && !playback.recordings()[0].lost_unknown(), "{place}");
+            }
+        }
+        // Without a state after it, what was in the last block of frames is not known.
+        let ends: Vec<_> = blocks.iter().filter(|(_, contents)| !matches!(contents, Contents::State)).collect();
+        let mut changed = bytes;
+        for (at, contents) in &ends[ends.len() - 4..] {
+            let place = if *contents == Contents::Summary { continue } else { at + 70 };
+            changed[place as usize] ^= 1;
+        }
+        fs::write(&damaged, &changed).expect("room");
+        let (_, playback) = read(std::slice::from_ref(&damaged), "");
+        let sum = playback.account().sum();
+        assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
         fs::remove_dir_all(&dir).expect("ours");
     }
 

@@ -112,7 +112,12 @@ impl Facts {
             line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
         }
         if recording.damaged() {
-            line("damaged", "yes: parts cannot be read, see the messages; their events are not counted");
+            let lost = if recording.lost_unknown() {
+                "how many events they have is not known"
+            } else {
+                "their events are lost"
+            };
+            line("damaged", &format!("yes: parts cannot be read, see the messages; {lost}"));
         }
         line("events", &self.events());
         if let Some((part, continues)) = recording.part() {
