@@ -1,6 +1,7 @@
 //! Recordings as input: their events, in order of time, through the pipeline that was used live.
 
 use super::say::{name, say};
+use super::session::BadUsage;
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
@@ -17,10 +18,13 @@ use crate::recording::reader::{Ending, Hole};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
@@ -31,6 +35,40 @@ pub struct Playback {
     /// Of several: the wall-clock time of the next event of each that has one, and its number.
     next: BinaryHeap<Reverse<(i128, usize)>>,
     started: bool,
+    common: Common,
+}
+
+/// The events that are in two recordings, such as a trace and a part of it.
+#[derive(Default)]
+struct Common {
+    /// The latest events, which have the same time: the recording and the header of each.
+    latest: Vec<(usize, FrameHeader)>,
+    /// How many events two recordings have in common.
+    counts: BTreeMap<(usize, usize), u64>,
+}
+
+impl Common {
+    /// Events of the same time that are compared.
+    const MOST: usize = 64;
+
+    /// Takes an event that is passed on. They come in order of time.
+    fn take(&mut self, played: &Played<'_>) {
+        let header = &played.frame.header;
+        if self.latest.first().is_none_or(|(_, latest)| latest.time != header.time) {
+            self.latest.clear();
+        }
+        // The probes number the events of a CPU, so that no two events have the same number at the same time.
+        let place = |header: &FrameHeader| (header.kind, header.slot, header.cpu, header.seq, header.tid);
+        let same = |(other, known): &&(usize, FrameHeader)| *other != played.recording && place(known) == place(header);
+        if played.context.event.kind() == Kind::Lost || self.latest.len() >= Common::MOST {
+            return;
+        }
+        if let Some((other, _)) = self.latest.iter().find(same) {
+            let both = (played.recording.min(*other), played.recording.max(*other));
+            *self.counts.entry(both).or_default() += 1;
+        }
+        self.latest.push((played.recording, *header));
+    }
 }
 
 /// An event of a recording that passes the filters.
@@ -88,10 +126,11 @@ impl Playback {
     /// # Errors
     /// If one is no recording or cannot be read, or a filter is wrong.
     pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<_>>()?;
+        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<Vec<_>>>()?;
+        refuse_same(&parts)?;
         let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
         let recordings = inputs(parts).into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Playback { recordings, next: BinaryHeap::new(), started: false })
+        Ok(Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
     /// Opens a recording to look at all of it, also if its filter is none that this version understands: then all events are
@@ -102,7 +141,7 @@ impl Playback {
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
         let input = Input { parts: vec![Part::open(file)?], at: 0, ahead: VecDeque::new() };
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
-        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false })
+        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
     /// The recordings, in the order in which they were named. The files of one trace are one recording.
@@ -132,7 +171,14 @@ impl Playback {
         };
         let limit = self.next.peek().map_or(i128::MAX, |Reverse((ns, _))| *ns);
         if let Some(recording) = self.recordings.get_mut(first) {
-            recording.pass_on_until(limit, first, to);
+            let common = &mut self.common;
+            recording.pass_on_until(limit, first, &mut |played| {
+                let taken = to(played);
+                if taken == Disposition::Delivered {
+                    common.take(played);
+                }
+                taken
+            });
         }
         self.line_up(first)?;
         Ok(Step::More)
@@ -147,8 +193,15 @@ impl Playback {
         Ok(())
     }
 
-    /// Says what could not be read; whether that was damage, not only an early end.
+    /// Says what could not be read, and which recordings have events in common; whether there was damage, not only an early end.
     pub fn remarks(&self) -> bool {
+        for ((one, other), count) in &self.common.counts {
+            let name = |number: usize| self.recordings.get(number).map_or("", Recording::name);
+            let (one, other, count) = (name(*one), name(*other), grouped(*count));
+            say(format_args!(
+                "{one} and {other} have {count} events in common: each of these appears and is counted twice"
+            ));
+        }
         self.recordings.iter().fold(false, |damaged, recording| recording.remarks() | damaged)
     }
 
@@ -191,7 +244,7 @@ impl Recording {
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let wanted = filters.compile(start.world());
-        let mut wanted = wanted.map_err(|error| super::session::BadUsage(error.render()))?;
+        let mut wanted = wanted.map_err(|error| BadUsage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;
         }
@@ -374,6 +427,8 @@ fn pass_on(
 struct Part {
     frames: FrameReader<Box<dyn Read>>,
     name: String,
+    /// Device and inode.
+    identity: (u64, u64),
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
@@ -381,12 +436,17 @@ struct Part {
 impl Part {
     fn open(file: &Path) -> Result<Part> {
         let name = name(file);
-        let input: Box<dyn Read> = match cli::is_stream(file) {
-            true => Box::new(io::stdin()),
-            false => Box::new(open_file(file, &name)?),
+        let (input, found): (Box<dyn Read>, _) = match cli::is_stream(file) {
+            true => (Box::new(io::stdin()), File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?),
+            false => {
+                let file = open_file(file, &name)?;
+                let found = file.metadata()?;
+                (Box::new(file), found)
+            }
         };
+        let identity = (found.dev(), found.ino());
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, elsewhere: 0 })
+        Ok(Part { frames, name, identity, elsewhere: 0 })
     }
 
     /// The trace of which it is a part, and its number.
@@ -399,7 +459,20 @@ impl Part {
     }
 }
 
-/// The files of each trace together, in their order. A file that is there twice is a recording of its own.
+/// Refuses a file that was named twice, also by two names.
+fn refuse_same(parts: &[Part]) -> Result<(), BadUsage> {
+    let mut known: BTreeMap<(u64, u64), &str> = BTreeMap::new();
+    for Part { identity, name, .. } in parts {
+        match known.insert(*identity, name) {
+            Some(other) if other == name => return Err(BadUsage(format!("{name} is named twice"))),
+            Some(other) => return Err(BadUsage(format!("{other} and {name} are the same file"))),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The files of each trace together, in their order. A copy of one is a recording of its own.
 fn inputs(parts: Vec<Part>) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for part in parts {
@@ -685,9 +758,22 @@ mod tests {
         let (lines, playback) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
         assert!(some.iter().flat_map(|(number, _)| &each[*number].0).eq(&lines));
         assert_eq!(playback.account(), one.account());
-        // A file that is there twice is read twice.
-        let (lines, playback) = read(&[&parts[..2], &parts[1..2]].concat(), "");
+        // A copy of a file is read too, which is said; a file that is named twice is an error.
+        let copy = dir.join("copy");
+        fs::copy(&parts[1], &copy).expect("room");
+        let (lines, playback) = read(&[&parts[..2], &[copy]].concat(), "");
         assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
+        let events = each[1].0.iter().filter(|line| !line.contains(" kind: 6,")).count() as u64;
+        assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events)]));
+        assert!(read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "").1.common.counts.is_empty());
+        let link = dir.join("link");
+        std::os::unix::fs::symlink(&parts[1], &link).expect("room");
+        for (other, text) in [(&parts[1], "is named twice"), (&link, "are the same file")] {
+            let files = [parts[1].clone(), other.clone()];
+            let refused =
+                Playback::open(&files, &FilterOptions::default(), Budget::default()).err().expect("bad usage");
+            assert!(refused.to_string().contains(text) && refused.is::<BadUsage>(), "{refused}");
+        }
         fs::remove_dir_all(&dir).expect("ours");
     }
 
