@@ -13,6 +13,7 @@ use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
+use crate::recording::disk::{FileFrom, Unreadable};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::text::grouped;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
@@ -307,7 +308,7 @@ impl Recording {
 
     /// Whether parts of it could not be read so far.
     pub fn damaged(&self) -> bool {
-        self.input.parts.iter().any(|part| !part.frames.holes().is_empty())
+        self.input.parts.iter().any(Part::is_damaged)
     }
 
     /// Whether it is not known how many events are in the parts that could not be read: no state follows them.
@@ -429,6 +430,7 @@ struct Part {
     name: String,
     /// Device and inode.
     identity: (u64, u64),
+    unreadable: Unreadable,
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
@@ -436,22 +438,31 @@ struct Part {
 impl Part {
     fn open(file: &Path) -> Result<Part> {
         let name = name(file);
+        let unreadable = Unreadable::default();
         let (input, found): (Box<dyn Read>, _) = match cli::is_stream(file) {
             true => (Box::new(io::stdin()), File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?),
             false => {
                 let file = open_file(file, &name)?;
                 let found = file.metadata()?;
-                (Box::new(file), found)
+                match found.is_file() || found.file_type().is_block_device() {
+                    true => (Box::new(FileFrom::new(file, 0, unreadable.clone())), found),
+                    false => (Box::new(file), found),
+                }
             }
         };
         let identity = (found.dev(), found.ino());
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, identity, elsewhere: 0 })
+        Ok(Part { frames, name, identity, unreadable, elsewhere: 0 })
     }
 
     /// The trace of which it is a part, and its number.
     fn place(&self) -> Option<([u8; 8], u32)> {
         self.frames.reader().header().part()
+    }
+
+    /// Whether some of it could not be read.
+    fn is_damaged(&self) -> bool {
+        !self.frames.holes().is_empty() || !self.unreadable.holes().is_empty()
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
@@ -581,12 +592,13 @@ impl Input {
                 let events = grouped(*elsewhere);
                 say(format_args!("{name}: {events} earlier events of the trace are in files that were not read"));
             }
+            say_holes(name, &part.unreadable.holes());
             say_holes(name, part.frames.holes());
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
                 say(format_args!("{name}: ends early, at offset {at}: the trace was killed, or is still running"));
             }
         }
-        self.parts.iter().any(|part| !part.frames.holes().is_empty())
+        self.parts.iter().any(Part::is_damaged)
     }
 }
 

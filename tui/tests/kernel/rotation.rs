@@ -1,7 +1,7 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::recording::{read, text, traced};
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, Mount, alone, may_trace, tracetui};
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -241,20 +241,14 @@ fn the_user_may_lose_the_right_to_write_there() {
 fn a_full_disk_ends_the_recording() {
     let _alone = alone();
     let dir = Dir::new();
-    let mount = dir.at("small");
-    fs::create_dir(&mount).expect("room");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs", &mount]).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return cannot_run("tmpfs cannot be mounted");
-    }
-    let done = disturbed(&mount, || ());
-    let printed = print(&files(&mount));
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=400k", "tmpfs"], dir.at("small")) else { return };
+    let done = disturbed(&dir.at("small"), || ());
+    let printed = print(&files(&dir.at("small")));
     // With few enough files it goes on.
-    let _ = Command::new("sh").args(["-c", &format!("rm -f {mount}/*")]).status();
-    let out = format!("{mount}/b.ttr");
+    files(&dir.at("small")).iter().for_each(|file| fs::remove_file(file).expect("ours"));
+    let out = mount.at("b.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--", "timeout", "60", "sh", "-c", WORK];
     let bounded = traced(&args, |_| {});
-    let _ = Command::new("umount").args(["-l", &mount]).status();
     let (Some(done), Some(bounded)) = (done, bounded) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
