@@ -294,10 +294,10 @@ pub enum ExportFormat {
 /// `tracetui info`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Info {
-    /// The recording; - is stdin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Report format: text or json
+    /// The recordings; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Report format: text or json (one object per line)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
 }
