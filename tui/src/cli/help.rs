@@ -77,7 +77,8 @@ The recording belongs to the user who invoked sudo. Reading it needs no
 privileges.
 
 If stderr is a terminal, a line shows the progress each second. There is none
-with a COMMAND, which writes to the same terminal."
+with a COMMAND or with -o -: these have the same terminal. Where `replay -` is
+on it, write 2>FILE, or press Ctrl-L there after a message."
 );
 
 /// After `tracetui cut --help`.

@@ -71,8 +71,8 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         budget: options.budget,
         most: args.max_size.map(|size| size.0),
         stopped: false,
-        // A COMMAND writes to the same terminal.
-        progress: Progress::new().filter(|_| args.run.command.is_empty()),
+        // A COMMAND writes to the same terminal, and so does what reads stdout.
+        progress: Progress::new().filter(|_| args.run.command.is_empty() && !cli::is_stream(&path)),
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
