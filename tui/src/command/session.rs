@@ -306,7 +306,16 @@ impl RunningTrace {
     }
 
     /// Waits for frames; for ever when the source has ended.
+    /// Of a COMMAND that did not run, nothing is left.
     pub(super) async fn frames(&mut self) -> Happening {
+        if let Some(Ended::NotRun(..)) = self.command_end()
+            && let Some(recorder) = &self.recorder
+            && let Ok(true) = recorder.withdraw().await
+        {
+            say(format_args!("{}: removed: nothing was recorded", recorder.name()));
+            self.recorder = None;
+            return;
+        }
         match self.source_ended {
             false => {
                 let batch = self.feed.next().await;

@@ -47,6 +47,8 @@ enum Job {
     End(Batch),
 }
 
+    /// There is nothing to record: the file is removed.
+    Withdraw,
 /// A job and the room that it takes until it is done. A state may go beyond the room: then no frames are taken until there is
 /// room again.
 type Queued = (Job, Option<OwnedSemaphorePermit>);
@@ -66,6 +68,8 @@ struct Shared {
 
 /// Opens the files of a recording, on the thread that writes them.
 pub trait Files: Send + 'static {
+    /// The file was removed.
+    withdrawn: AtomicBool,
     /// A file.
     type File: Write;
 
@@ -84,8 +88,11 @@ pub trait Files: Send + 'static {
     /// If older files cannot be removed.
     fn ended(&mut self, file: Self::File) -> io::Result<()>;
 
-    /// The last file that was opened cannot be written: it is removed.
-    fn withdraw(&mut self);
+    /// Removes the last file that was opened, which is not written to any more; whether it was removed.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn withdraw(&mut self) -> io::Result<bool>;
 
     /// The recording has ended, after this many bytes in all: what is to be said of its files, one line each. Nothing if that is
     /// only the size.
@@ -110,7 +117,9 @@ impl<W: Write + Send + 'static> Files for OneFile<W> {
         Ok(())
     }
 
-    fn withdraw(&mut self) {}
+    fn withdraw(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
 
     fn remarks(&self, _: u64) -> Vec<String> {
         Vec::new()
@@ -169,6 +178,7 @@ impl Recorder {
             let first = prepare().and_then(|()| files.next());
             match first.and_then(|(file, header)| Ok((Writer::new(file, &header, keys)?, header))) {
                 Ok((writer, header)) => {
+            withdrawn: AtomicBool::new(false),
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));
                     write(Writing { begun: 0, before: 0, part: header.part, files }, writer, &todo, &its);
@@ -264,6 +274,22 @@ impl Recorder {
 }
 
 /// The files of a recording while they are written.
+        self.wait().await
+    }
+
+    /// Ends a recording of nothing: its file is removed, if it is one that was not there before and still has its name. Whether it
+    /// was removed.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub async fn withdraw(&self) -> Result<bool, Failed> {
+        self.add(Job::Withdraw);
+        self.wait().await?;
+        Ok(self.shared.withdrawn.load(Ordering::Relaxed))
+    }
+
+    /// Waits until everything is written.
+    async fn wait(&self) -> Result<u64, Failed> {
 struct Writing<F> {
     files: F,
     /// Bytes of the file when its first state was written.
@@ -287,7 +313,8 @@ impl<F: Files> Writing<F> {
         let next = self.files.next().and_then(|(file, header)| {
             let next = writer.next(file, &header, state);
             if next.is_err() {
-                self.files.withdraw();
+                // If that fails, the file stays; the error that led here is what is said.
+                let _ = self.files.withdraw();
             }
             next
         });
@@ -374,3 +401,7 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
     shared.room.close();
     shared.ended.add_permits(1);
 }
+            Some(Job::Withdraw) => {
+                drop(writer);
+                break writing.files.withdraw().map(|removed| shared.withdrawn.store(removed, Ordering::Relaxed));
+            }

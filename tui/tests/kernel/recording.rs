@@ -392,6 +392,29 @@ fn what_a_disk_cannot_read_is_passed_over() {
 }
 
 #[test]
+fn of_a_command_that_cannot_be_run_no_file_is_left() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, text_file) = (dir.at("a.ttr"), dir.file("text"));
+    for (program, status) in [("/no/such", 127), (text_file.as_str(), 126)] {
+        for args in [&["record", "-o"][..], &["record", "--rotate", "64KiB,2", "-o"], &["print", "-w"]] {
+            let Some(done) = traced(&[args, &[&file, "--", program]].concat(), |_| {}) else { return };
+            let said = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(status), "{said}");
+            assert!(said.contains(": removed: nothing was recorded\n"), "{said}");
+            let left: Vec<_> =
+                fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path()).collect();
+            assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
+        }
+    }
+    // One that was there before stays, as a recording of nothing.
+    fs::write(&file, "before").expect("room");
+    let done = record(&file, &["--force", "--", "/no/such"], |_| {}).expect("it traced before");
+    assert_eq!(done.status.code(), Some(127), "{}", text(&done.stderr));
+    assert!(read(&["info", &file]).status.success());
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let dir = Dir::new();
     // A directory is opened, and then cannot be read.
