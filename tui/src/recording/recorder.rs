@@ -303,7 +303,8 @@ struct Writing<F> {
 impl<F: Files> Writing<F> {
     /// Whether the next file is due. Room is left for the final state, which is about as large as the first one.
     fn next_is_due(&self, writer: &Writer<F::File>) -> bool {
-        let has_frames = writer.written() > self.begun;
+        // The states at both ends are not most of the file.
+        let has_frames = writer.written() - self.begun > self.begun;
         has_frames && self.files.size().is_some_and(|size| writer.written().saturating_add(self.begun) >= size)
     }
 
