@@ -243,6 +243,20 @@ impl RunningTrace {
         self.tapped = true;
     }
 
+    /// Records no frames that come from now on: the recording ends here, while the trace goes on.
+    pub(super) fn untap(&mut self, pipeline: &mut Pipeline) {
+        let mut batch = Batch::default();
+        HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+        self.record(&batch);
+        pipeline.feed(batch);
+        self.tapped = false;
+    }
+
+    /// Whether frames are recorded as they come.
+    pub(super) fn is_tapped(&self) -> bool {
+        self.tapped
+    }
+
     /// The recording.
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.recorder.as_ref()
@@ -292,7 +306,16 @@ impl RunningTrace {
     }
 
     /// Ends the recording, if there is one, with the final state, and prints its size or why it failed.
+    /// Of a COMMAND that did not run, nothing is left.
     pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
+        if let Some(Ended::NotRun(..)) = self.command_end()
+            && let Some(recorder) = &self.recorder
+            && let Ok(true) = recorder.withdraw().await
+        {
+            say(format_args!("{}: removed: nothing was recorded", recorder.name()));
+            self.recorder = None;
+            return;
+        }
         match self.finish_recording(pipeline).await {
             None => {}
             Some(Ok((recorder, bytes))) => write::say_written(&recorder, bytes),
@@ -306,16 +329,7 @@ impl RunningTrace {
     }
 
     /// Waits for frames; for ever when the source has ended.
-    /// Of a COMMAND that did not run, nothing is left.
     pub(super) async fn frames(&mut self) -> Happening {
-        if let Some(Ended::NotRun(..)) = self.command_end()
-            && let Some(recorder) = &self.recorder
-            && let Ok(true) = recorder.withdraw().await
-        {
-            say(format_args!("{}: removed: nothing was recorded", recorder.name()));
-            self.recorder = None;
-            return;
-        }
         match self.source_ended {
             false => {
                 let batch = self.feed.next().await;

@@ -42,13 +42,15 @@ pub struct Recorder {
 enum Job {
     Frames(Vec<u8>),
     State(Batch),
+    /// The frames so far are written, also if they are not enough for a block.
+    Flush,
     /// The next file begins with this state.
     Next(Batch),
     End(Batch),
-}
-
     /// There is nothing to record: the file is removed.
     Withdraw,
+}
+
 /// A job and the room that it takes until it is done. A state may go beyond the room: then no frames are taken until there is
 /// room again.
 type Queued = (Job, Option<OwnedSemaphorePermit>);
@@ -58,18 +60,22 @@ struct Shared {
     room: Arc<Semaphore>,
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
+    /// See [`Writer::closing`].
+    closing: AtomicU64,
+    /// Bytes of frames that were added and are not written yet, or wait for a full block.
+    unwritten: AtomicU64,
     state_due: AtomicBool,
     next_due: AtomicBool,
     remarks: Mutex<Vec<String>>,
     ended: Semaphore,
+    /// The file was removed.
+    withdrawn: AtomicBool,
     /// Buffers that are free again: to map a large one anew for each batch costs as much as the copy.
     spares: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Opens the files of a recording, on the thread that writes them.
 pub trait Files: Send + 'static {
-    /// The file was removed.
-    withdrawn: AtomicBool,
     /// A file.
     type File: Write;
 
@@ -166,10 +172,13 @@ impl Recorder {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
             written: AtomicU64::new(0),
+            closing: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             state_due: AtomicBool::new(false),
             next_due: AtomicBool::new(false),
             remarks: Mutex::new(Vec::new()),
             ended: Semaphore::new(0),
+            withdrawn: AtomicBool::new(false),
             spares: Mutex::default(),
         });
         let its = Arc::clone(&shared);
@@ -178,7 +187,6 @@ impl Recorder {
             let first = prepare().and_then(|()| files.next());
             match first.and_then(|(file, header)| Ok((Writer::new(file, &header, keys)?, header))) {
                 Ok((writer, header)) => {
-            withdrawn: AtomicBool::new(false),
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));
                     write(Writing { begun: 0, before: 0, part: header.part, files }, writer, &todo, &its);
@@ -224,10 +232,25 @@ impl Recorder {
         self.shared.room.available_permits() > 0
     }
 
+    /// Waits until all frames so far are written if the recording may reach `bytes` with them. How many bytes it would have if it
+    /// ended then; `None` if these frames cannot be enough.
+    pub async fn size_near(&self, bytes: u64) -> Option<u64> {
+        let size = || self.written().saturating_add(self.shared.closing.load(Ordering::Relaxed));
+        if size().saturating_add(self.shared.unwritten.load(Ordering::Relaxed)) < bytes {
+            return None;
+        }
+        self.add(Job::Flush);
+        let all = u32::try_from(limits::BLOCKS_QUEUED).unwrap_or(u32::MAX);
+        // An error means that writing failed or takes too long, which `ready` reports.
+        let _ = tokio::time::timeout(self.patience, self.shared.room.acquire_many(all)).await;
+        Some(size())
+    }
+
     /// Adds frames, as they came, before the pipeline takes them.
     pub fn frames(&self, batch: &Batch) {
         let mut frames = self.shared.spare();
         frames.extend_from_slice(batch.bytes());
+        self.shared.unwritten.fetch_add(frames.len() as u64, Ordering::Relaxed);
         self.add(Job::Frames(frames));
     }
 
@@ -251,6 +274,22 @@ impl Recorder {
     /// If it cannot be written.
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.add(Job::End(pipeline.state()));
+        self.wait().await
+    }
+
+    /// Ends a recording of nothing: its file is removed, if it is one that was not there before and still has its name. Whether it
+    /// was removed.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub async fn withdraw(&self) -> Result<bool, Failed> {
+        self.add(Job::Withdraw);
+        self.wait().await?;
+        Ok(self.shared.withdrawn.load(Ordering::Relaxed))
+    }
+
+    /// Waits until everything is written.
+    async fn wait(&self) -> Result<u64, Failed> {
         let mut written = self.written();
         while tokio::time::timeout(self.patience, self.shared.ended.acquire()).await.is_err() {
             if self.written() == written {
@@ -274,22 +313,6 @@ impl Recorder {
 }
 
 /// The files of a recording while they are written.
-        self.wait().await
-    }
-
-    /// Ends a recording of nothing: its file is removed, if it is one that was not there before and still has its name. Whether it
-    /// was removed.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
-    pub async fn withdraw(&self) -> Result<bool, Failed> {
-        self.add(Job::Withdraw);
-        self.wait().await?;
-        Ok(self.shared.withdrawn.load(Ordering::Relaxed))
-    }
-
-    /// Waits until everything is written.
-    async fn wait(&self) -> Result<u64, Failed> {
 struct Writing<F> {
     files: F,
     /// Bytes of the file when its first state was written.
@@ -353,6 +376,8 @@ impl Shared {
 }
 
 fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
+    // Bytes of frames that wait for a full block.
+    let mut waiting = 0;
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
     let result = loop {
@@ -365,11 +390,13 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
         };
         let mut done = match job {
             Some(Job::Frames(frames)) => {
+                waiting += frames.len() as u64;
                 let done = writer.batch(&frames);
                 shared.keep(frames);
                 done
             }
             Some(Job::State(state)) => writer.state(&state),
+            Some(Job::Flush) => writer.flush(),
             // It may have been asked for twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
             Some(Job::Next(state)) => match writing.next(writer, &state) {
@@ -383,6 +410,10 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
                 let ended = writer.end(&state);
                 break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
             }
+            Some(Job::Withdraw) => {
+                drop(writer);
+                break writing.files.withdraw().map(|removed| shared.withdrawn.store(removed, Ordering::Relaxed));
+            }
             None => Ok(()),
         };
         if Instant::now() >= flush_at {
@@ -390,6 +421,10 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             flush_at = Instant::now() + FLUSH;
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
+        shared.closing.store(writer.closing(), Ordering::Relaxed);
+        if !writer.has_waiting() {
+            shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
+        }
         shared.state_due.store(writer.state_is_due(), Ordering::Relaxed);
         shared.next_due.store(writing.next_is_due(&writer), Ordering::Relaxed);
         if let Err(error) = done {
@@ -402,7 +437,3 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
     shared.room.close();
     shared.ended.add_permits(1);
 }
-            Some(Job::Withdraw) => {
-                drop(writer);
-                break writing.files.withdraw().map(|removed| shared.withdrawn.store(removed, Ordering::Relaxed));
-            }

@@ -392,6 +392,36 @@ fn what_a_disk_cannot_read_is_passed_over() {
 }
 
 #[test]
+fn a_recording_is_not_larger_than_it_may_be() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let _load = Load::start();
+    for (number, size) in [64u64 << 10, 150 << 10].into_iter().enumerate() {
+        let file = dir.at(&format!("{number}.ttr"));
+        let most = size.to_string();
+        let Some(done) = record(&file, &["--max-size", &most, "--duration", "50s"], |_| {}) else { return };
+        let said = text(&done.stderr);
+        assert!(done.status.success() && said.contains("ended: --max-size reached\n"), "{said}");
+        let bytes = fs::metadata(&file).expect("the recording").len();
+        assert!(bytes <= size && bytes > size / 2, "{bytes} of {size}");
+        // What is in it is what was counted.
+        let printed = read(&["print", &file]);
+        assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
+        assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");
+    }
+}
+
+#[test]
+fn a_command_that_an_option_ends_is_no_failure() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let args = ["--duration", "500ms", "--", "sleep", "60"];
+    let Some(done) = record(&dir.at("a.ttr"), &args, |_| {}) else { return };
+    let said = text(&done.stderr);
+    assert!(done.status.success() && said.contains("ended: --duration reached\n"), "{said}");
+}
+
+#[test]
 fn of_a_command_that_cannot_be_run_no_file_is_left() {
     let _alone = alone();
     let dir = Dir::new();
