@@ -61,7 +61,7 @@ pub struct Pipeline {
     drained: bool,
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
-    /// The trace goes on in another file, with the events that wait.
+    /// The trace continues in another file, which has the events that wait.
     continues: bool,
     windows: Vec<Window>,
     command: Option<CommandTree>,
@@ -190,7 +190,7 @@ impl Pipeline {
         self.asked.as_ref().map_or(KindSet::ALL, Trace::kinds)
     }
 
-    /// Whether the trace goes on in another file after the frames so far. Then the events that wait are in that file, and
+    /// Whether the trace continues in another file after the frames so far. Then the events that wait are in that file, and
     /// [`finish`](Self::finish) does not deliver them.
     pub fn continues(&self) -> bool {
         self.continues
@@ -250,7 +250,7 @@ impl Pipeline {
         }
     }
 
-    /// Goes on from a state, as a new pipeline would. The filters stay.
+    /// Continues from a state, as a new pipeline would. The filters stay.
     fn start_again(&mut self, state: &Batch) {
         let roots = self.world.processes.roots();
         *self = Pipeline { budget: self.budget, ..Pipeline::default() };
@@ -526,7 +526,8 @@ fn release_one(
     }
 }
 
-/// Takes what an event of an excerpt tells, and puts its frame without that into `out`. `None` if it tells nothing.
+/// Applies what an event of an excerpt has beside its record, and puts the frame without that into `out`. `None` if it has
+/// nothing.
 fn take_told(frame: &FrameRef<'_>, world: &mut World, out: &mut Batch) -> Option<()> {
     if !frame.header.has(flag::TOLD) {
         return None;

@@ -211,7 +211,7 @@ impl Playback {
         self.recordings.iter().any(|recording| recording.input.ended_early())
     }
 
-    /// Whether a trace goes on in a file that was not read.
+    /// Whether a trace continues in a file that was not read.
     pub fn goes_on(&self) -> bool {
         self.recordings.iter().any(|recording| recording.pipeline.continues())
     }
@@ -349,12 +349,12 @@ impl Recording {
             say(format_args!("{}: how many events are in the damaged parts is not known", self.name()));
         }
         if self.pipeline.continues() {
-            say(format_args!("{}: the trace goes on in the next file", self.input.part().name));
+            say(format_args!("{}: the trace continues in the next file", self.input.part().name));
         }
         damaged
     }
 
-    /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it goes on in the next
+    /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it continues in the next
     /// one.
     pub fn part(&self) -> Option<(u32, bool)> {
         let (_, part) = self.input.part().frames.reader().header().part()?;
@@ -564,7 +564,7 @@ impl Input {
             self.at += 1;
             match self.part_mut().next()? {
                 Some(Next::State(state)) if follows && behind => return Ok(Some(Next::Frames(state))),
-                // It is that at the end of the file before. Frames without any say that the trace goes on, also if none follow.
+                // It is that at the end of the file before. An empty batch says that the trace continues, also if no frames follow.
                 Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
                 // A file that has nothing.
                 None => {}

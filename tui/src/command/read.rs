@@ -143,7 +143,7 @@ impl Facts {
         }
         line("events", &self.events());
         if let Some((part, continues)) = recording.part() {
-            let then = if continues { ", the trace goes on in the next file" } else { "" };
+            let then = if continues { ", the trace continues in the next file" } else { "" };
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
         line("lost", &grouped(account.sum().lost.sum()));

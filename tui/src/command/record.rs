@@ -118,7 +118,7 @@ struct Recording {
     budget: Budget,
     /// Bytes of the recording.
     most: Option<u64>,
-    /// Bytes that it would have had if it had ended one batch before, if that was near `most`.
+    /// Bytes that were written one batch before, if that was near `most`.
     last_size: Option<u64>,
     /// It has this size: what comes is not recorded.
     full: bool,
@@ -223,10 +223,13 @@ impl Recording {
     /// Ends the recording while it is not larger than it may be, if the next batch is like this one.
     async fn mind_the_size(&mut self) {
         let (Some(most), Some(recorder)) = (self.most, self.trace.recorder()) else { return };
-        let size = recorder.size_near(most).await;
-        let before = std::mem::replace(&mut self.last_size, size);
-        let Some(size) = size else { return };
-        let next = size.saturating_add(before.map_or(0, |before| size.saturating_sub(before)));
+        let size = recorder.size_near(most, &self.pipeline).await;
+        let written = recorder.written();
+        let before = std::mem::replace(&mut self.last_size, size.map(|_| written));
+        let Some((size, state)) = size else { return };
+        // A state may be due too.
+        let growth = before.map_or(0, |before| written.saturating_sub(before)).saturating_add(state);
+        let next = size.saturating_add(growth);
         if size < most && next <= most {
             return;
         }
@@ -267,7 +270,7 @@ impl Recording {
         self.trace.wait_for_command().await;
         match self.trace.recording_failed() {
             true => ExitCode::FAILURE,
-            // That a COMMAND was told to end is no failure of its own.
+            // A COMMAND that was sent SIGTERM has not failed.
             false if self.limited => ExitCode::SUCCESS,
             false => self.trace.status(),
         }

@@ -124,7 +124,7 @@ pub(super) enum Happening {
     Frames(Batch),
     /// There will be no more frames.
     SourceEnded,
-    /// The recording failed, as the message says. The trace goes on without it.
+    /// The recording failed, as the message says. The trace continues without it.
     NotRecorded(String),
 }
 
@@ -189,7 +189,7 @@ impl RunningTrace {
         Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
     }
 
-    /// Goes on with another feed.
+    /// Continues with another feed.
     pub(super) fn replace_feed(&mut self, feed: Feed) {
         (self.feed, self.source_ended) = (feed, false);
     }
@@ -243,7 +243,7 @@ impl RunningTrace {
         self.tapped = true;
     }
 
-    /// Records no frames that come from now on: the recording ends here, while the trace goes on.
+    /// Records no frames that come from now on: the recording ends here, while the trace continues.
     pub(super) fn untap(&mut self, pipeline: &mut Pipeline) {
         let mut batch = Batch::default();
         HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
@@ -658,7 +658,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let starts = live.take_started();
     let (budget, size) = (options.budget, options.budget.batch());
     let scan: Option<Scan> = match live.asks_for_cgroups() {
-        // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
+        // Where the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for: then before any event.
         true => {
             let mut room = budget.processes();
             scan_processes(&starts, size, &mut |batch| {

@@ -60,7 +60,7 @@ impl Pipeline {
         self.order.restore(waiting, read_until);
     }
 
-    /// Goes on after frames that are missing: the tables become those of a state, and the events between are counted as lost.
+    /// Continues after frames that are missing: the tables become those of a state, and the events between are counted as lost.
     /// Events that wait stay as they are.
     pub(super) fn catch_up(&mut self, state: &Batch) {
         let mut known = Pipeline { budget: self.budget, ..Pipeline::default() };

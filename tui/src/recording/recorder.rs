@@ -27,6 +27,9 @@ const PIPE_STALLED: Duration = Duration::from_secs(60);
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// How many times smaller a state is in the file, at least.
+const STATE_SHRINKS: u64 = 3;
+
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -62,6 +65,8 @@ struct Shared {
     written: AtomicU64,
     /// See [`Writer::closing`].
     closing: AtomicU64,
+    /// See [`Writer::state_stored`].
+    state_stored: AtomicU64,
     /// Bytes of frames that were added and are not written yet, or wait for a full block.
     unwritten: AtomicU64,
     state_due: AtomicBool,
@@ -173,6 +178,7 @@ impl Recorder {
             failure: Mutex::new(None),
             written: AtomicU64::new(0),
             closing: AtomicU64::new(0),
+            state_stored: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
             state_due: AtomicBool::new(false),
             next_due: AtomicBool::new(false),
@@ -214,7 +220,7 @@ impl Recorder {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// Waits until frames can be added. Can be cancelled and called again: the time without room goes on.
+    /// Waits until frames can be added. Can be cancelled and called again: the time without room continues to count.
     ///
     /// # Errors
     /// If writing failed. Then the recording has ended.
@@ -232,18 +238,25 @@ impl Recorder {
         self.shared.room.available_permits() > 0
     }
 
-    /// Waits until all frames so far are written if the recording may reach `bytes` with them. How many bytes it would have if it
-    /// ended then; `None` if these frames cannot be enough.
-    pub async fn size_near(&self, bytes: u64) -> Option<u64> {
-        let size = || self.written().saturating_add(self.shared.closing.load(Ordering::Relaxed));
-        if size().saturating_add(self.shared.unwritten.load(Ordering::Relaxed)) < bytes {
+    /// Waits until all frames so far are written if the recording may reach `bytes` with them. How many bytes it would have, about,
+    /// if it ended then with the state of this pipeline, and how many of them a state takes; `None` if these frames cannot be enough.
+    pub async fn size_near(&self, bytes: u64, pipeline: &Pipeline) -> Option<(u64, u64)> {
+        let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
+        let state = match self.shared.state_stored.load(Ordering::Relaxed) {
+            // It takes time, so only where it may matter.
+            0 if self.written().saturating_add(unwritten) >= bytes / 2 => pipeline.state().len() as u64 / STATE_SHRINKS,
+            stored => stored,
+        };
+        let end = || self.shared.closing.load(Ordering::Relaxed).saturating_add(state);
+        let size = || self.written().saturating_add(end());
+        if size().saturating_add(unwritten) < bytes {
             return None;
         }
         self.add(Job::Flush);
         let all = u32::try_from(limits::BLOCKS_QUEUED).unwrap_or(u32::MAX);
         // An error means that writing failed or takes too long, which `ready` reports.
         let _ = tokio::time::timeout(self.patience, self.shared.room.acquire_many(all)).await;
-        Some(size())
+        Some((size(), state))
     }
 
     /// Adds frames, as they came, before the pipeline takes them.
@@ -422,6 +435,7 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
         shared.closing.store(writer.closing(), Ordering::Relaxed);
+        shared.state_stored.store(writer.state_stored(), Ordering::Relaxed);
         if !writer.has_waiting() {
             shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
         }

@@ -421,9 +421,9 @@ fn each_file_has_events_also_if_states_are_large() {
             recorder.frames(&batch);
             pipeline.feed(batch);
             recorder.state_if_due(&pipeline);
-            assert_eq!(recorder.size_near(u64::MAX).await, None);
+            assert_eq!(recorder.size_near(u64::MAX, &pipeline).await, None);
             // What was added is written, so that the next file may be due.
-            recorder.size_near(0).await.expect("near");
+            recorder.size_near(0, &pipeline).await.expect("near");
         }
         recorder.end(&pipeline).await.expect("room");
     });

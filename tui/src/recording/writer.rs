@@ -116,7 +116,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends a file whose trace goes on in the next one, with the same state ([`next`](Self::next)).
+    /// Ends a file whose trace continues in the next one, with the same state ([`next`](Self::next)).
     ///
     /// # Errors
     /// If it cannot be written.
@@ -150,9 +150,14 @@ impl<W: Write> Writer<W> {
         !self.pending.is_empty()
     }
 
-    /// Bytes that the end of the recording takes now, about: a final state like the last state, the index and the summary.
+    /// Bytes of the last state in the file; 0 if there is none.
+    pub fn state_stored(&self) -> u64 {
+        self.state_stored
+    }
+
+    /// Bytes that the end of the recording takes now beside a final state: the index and the summary.
     pub fn closing(&self) -> u64 {
-        self.state_stored + (2 * HEADER + self.indexer.rest_bytes() + size_of::<Summary>()) as u64
+        (2 * HEADER + self.indexer.rest_bytes() + size_of::<Summary>()) as u64
     }
 
     /// Bytes written so far.

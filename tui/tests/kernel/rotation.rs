@@ -69,7 +69,7 @@ fn all_files_together_are_the_recording() {
     assert_eq!(last_line(&last), said.trim_end());
     let live = last_line(&done);
     assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
-    // Each by itself: nothing twice, nothing missing, and it says that the trace goes on.
+    // Each by itself: nothing twice, nothing missing, and it says that the trace continues.
     let mut each = String::new();
     for (at, file) in files.iter().enumerate() {
         let printed = print(std::slice::from_ref(file));
@@ -79,7 +79,7 @@ fn all_files_together_are_the_recording() {
         let goes_on = at + 1 < files.len();
         assert_eq!((number(&info["part"]["number"]), &info["part"]["continues"]), (at as u64 + 1, &goes_on.into()));
         assert_eq!(info["complete"], true);
-        assert_eq!(text(&printed.stderr).contains("the trace goes on"), goes_on);
+        assert_eq!(text(&printed.stderr).contains("the trace continues"), goes_on);
         let metadata = fs::metadata(file).expect("there");
         assert_eq!(metadata.mode() & 0o777, 0o600);
     }
@@ -320,7 +320,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let _ = std::fs::File::from(ours).read_to_end(&mut shown);
     let shown = text(&shown);
     assert!(shown.contains("\r0:01  ") && shown.contains(" events (") && shown.contains("  lost 0"), "{shown:?}");
-    let last = shown.rsplit("\r\n").nth(2).expect("lines");
+    let last = shown.rsplit("\r\n").nth(3).expect("lines");
     let cleared = last.rsplit('\r').nth(1).expect("the progress is cleared");
     assert!(cleared.chars().all(|c| c == ' ') && cleared.len() > 20, "{shown:?}");
     fs::remove_file(&out).expect("there");
