@@ -338,12 +338,19 @@ impl Account {
         }
     }
 
-    /// Counts the events in parts of a recording that cannot be read, given the arrivals per stream. Then the sums cannot be
-    /// checked.
-    pub fn read_holes(&mut self, arrived: &Streams) {
-        for ((slot, _), stream) in arrived {
-            if let Some(kind) = Slot::try_from(*slot).ok().and_then(|slot| self.kind_mut(slot.kind())) {
-                kind.lost.read = add(kind.lost.read, stream.unread);
+    /// Counts the events in parts of a recording that cannot be read, given the counters and the arrivals per stream: what is
+    /// missing and was not lost in the ring. Then the sums cannot be checked.
+    pub fn read_holes(&mut self, counters: &Counters, arrived: &Streams) {
+        for ((slot, cpu), stream) in arrived {
+            let Ok(slot) = Slot::try_from(*slot) else { continue };
+            let counted = counters.cpus.get(*cpu as usize).and_then(|cpu| cpu.slots.get(slot as usize));
+            let SlotCounters { lost_ring, lost_bookkeeping, .. } = counted.copied().unwrap_or_default();
+            let unread = stream.unread.min(stream.gaps.saturating_sub(lost_ring));
+            let kept = stream.bookkeeping_gaps.saturating_sub(lost_bookkeeping);
+            self.bookkeeping_lost = add(self.bookkeeping_lost, kept);
+            if let Some(kind) = self.kind_mut(slot.kind()).filter(|_| !slot.is_request()) {
+                kind.lost.read = add(kind.lost.read, unread);
+                kind.filtered = add(kind.filtered, kept);
             }
         }
     }

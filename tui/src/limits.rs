@@ -160,6 +160,13 @@ pub const BATCH_MAX: usize = 64 << 20;
 /// Bytes of a state that is read from a recording. A larger one is skipped.
 pub const STATE_MAX: usize = 512 << 20;
 
+/// Bytes of frames that are read ahead to find the options of a trace if the start of its recording is damaged: as many as there
+/// are between two states, and more.
+pub const AHEAD: usize = 2 * STATE_EVERY;
+
+/// Bytes in a row that a disk cannot read, of a file that is read on. After more, the reading ends with the error.
+pub const UNREADABLE: u64 = 64 << 20;
+
 /// Parts of a recording that cannot be read and that are listed. Further ones are counted.
 pub const HOLES: usize = 100;
 

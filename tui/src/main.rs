@@ -59,6 +59,9 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
             _ => Vec::new(),
         };
         tips.retain(|tip| !tip.to_string().contains("as a value"));
+        if misleads(&error) {
+            error.remove(ContextKind::SuggestedArg);
+        }
         if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
             && !word.starts_with('-')
             && tips.is_empty()
@@ -70,6 +73,20 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
         }
     }
     error
+}
+
+/// Whether the option that clap takes for the meant one does something else: it only compares letters.
+fn misleads(error: &clap::Error) -> bool {
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => word.as_str(),
+        _ => "",
+    };
+    match (of(ContextKind::InvalidArg), of(ContextKind::SuggestedArg)) {
+        // It replaces a file.
+        (given, "--force") => !given.starts_with("--forc"),
+        ("--file" | "--files" | "--output", suggested) => suggested != "--output",
+        _ => false,
+    }
 }
 
 /// One thread drives everything; the ring has a thread of its own.

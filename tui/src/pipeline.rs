@@ -19,7 +19,7 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, Event, EventContext};
-use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Restart, StatePart, Trace, Window};
+use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -61,7 +61,7 @@ pub struct Pipeline {
     drained: bool,
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
-    /// The trace goes on in another file, with the events that wait.
+    /// The trace continues in another file, which has the events that wait.
     continues: bool,
     windows: Vec<Window>,
     command: Option<CommandTree>,
@@ -128,13 +128,15 @@ impl Pipeline {
             opens.hollow = self.requests.hollow();
         }
         let mut account = Account::of(counters, &counted, self.world.processes.pairing(), self.asked());
+        let holes = self.gaps.holes() > 0;
+        if holes {
+            account.read_holes(counters, &self.arrived());
+        }
         if self.excerpt.is_some() {
             account.of_excerpt(&counted);
-        } else if self.unfinished {
+        } else if self.unfinished || self.gaps.is_behind() {
             account.of_unfinished();
-        } else if self.gaps.holes() > 0 {
-            account.read_holes(&self.arrived());
-        } else if self.finished {
+        } else if self.finished && !holes {
             account.prove(counters, &counted, &self.arrived(), self.unframed);
         }
         account.shortage = Shortage {
@@ -154,9 +156,15 @@ impl Pipeline {
         missing.clone().filter(|_| *times >= MISSING)
     }
 
+    /// Whether frames are missing and no state came since: how many events were in them is not known.
+    pub fn is_behind(&self) -> bool {
+        self.gaps.is_behind()
+    }
+
     /// Checks that every event in the last counters is accounted for. Call it when all earlier events are delivered.
     fn look_for_missing(&mut self) {
-        let missing = self.account().missing();
+        // Of those in a hole, it is known later.
+        let missing = self.account().missing().filter(|_| self.gaps.holes() == 0);
         let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
         self.missing = (times, missing);
     }
@@ -182,7 +190,7 @@ impl Pipeline {
         self.asked.as_ref().map_or(KindSet::ALL, Trace::kinds)
     }
 
-    /// Whether the trace goes on in another file after the frames so far. Then the events that wait are in that file, and
+    /// Whether the trace continues in another file after the frames so far. Then the events that wait are in that file, and
     /// [`finish`](Self::finish) does not deliver them.
     pub fn continues(&self) -> bool {
         self.continues
@@ -203,12 +211,16 @@ impl Pipeline {
         self.unframed
     }
 
-    /// Adds a batch. Its events wait until [`release`](Self::release).
+    /// Adds a batch. Its events wait until [`release`](Self::release). After frames that are missing it may be a state
+    /// ([`state`](Self::state)): the pipeline then knows what was known where the state was written.
     pub fn feed(&mut self, batch: Batch) {
         // The layout may come in the same batch as the records: it is its first frame then.
         let first = batch.frames().next().filter(|frame| frame.header.kind >= FIRST_KIND);
         if let Some(HostFrame::Layout(layout)) = first.and_then(|frame| HostFrame::decode(&frame)) {
             self.layout = (layout != Layout::own()).then_some(layout);
+        }
+        if self.gaps.is_behind() && is_state(&batch) {
+            return self.catch_up(&batch);
         }
         let batch = match &self.layout {
             Some(layout) => layout.translate(&batch),
@@ -243,7 +255,7 @@ impl Pipeline {
         }
     }
 
-    /// Goes on from a state, as a new pipeline would. The filters stay.
+    /// Continues from a state, as a new pipeline would. The filters stay.
     fn start_again(&mut self, state: &Batch) {
         let roots = self.world.processes.roots();
         *self = Pipeline { budget: self.budget, ..Pipeline::default() };
@@ -276,14 +288,7 @@ impl Pipeline {
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
             // The first frame of a host, directly after the attach.
             HostFrame::Host(_) => self.world.processes.traced_since(frame.header.time),
-            HostFrame::Probe(probe) if probe.attached => {
-                if probe.name == Slot::OpenUringQuiet.program() {
-                    self.requests.sees_quiet();
-                }
-                if probe.preemptible {
-                    self.order.widen();
-                }
-            }
+            HostFrame::Probe(probe) => self.attached(probe),
             HostFrame::CounterChanges(_) => {
                 let before = self.world.counters().clone();
                 self.world.apply_host(host);
@@ -293,7 +298,8 @@ impl Pipeline {
                 self.drained = true;
                 self.order.drained(drained.at);
             }
-            HostFrame::Hole(_) => self.gaps.hole(),
+            // After the last counters there are no events.
+            HostFrame::Hole(_) if !self.world.counters().last => self.gaps.hole(),
             HostFrame::Unfinished(_) => self.unfinished = true,
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Continues(_) => self.continues = true,
@@ -302,6 +308,15 @@ impl Pipeline {
             _ => {}
         }
         self.world.apply_host(host);
+    }
+
+    fn attached(&mut self, probe: &Probe) {
+        if probe.attached && probe.name == Slot::OpenUringQuiet.program() {
+            self.requests.sees_quiet();
+        }
+        if probe.attached && probe.preemptible {
+            self.order.widen();
+        }
     }
 
     /// Sets the options of the trace. tracetui starts a COMMAND and holds it until the probes are attached; only events
@@ -463,6 +478,10 @@ impl Pipeline {
     }
 }
 
+fn is_state(batch: &Batch) -> bool {
+    batch.frames().next().is_some_and(|frame| matches!(HostFrame::decode(&frame), Some(HostFrame::StatePart(_))))
+}
+
 fn release_one(
     frame: &FrameRef<'_>,
     world: &mut World,
@@ -512,7 +531,8 @@ fn release_one(
     }
 }
 
-/// Takes what an event of an excerpt tells, and puts its frame without that into `out`. `None` if it tells nothing.
+/// Applies what an event of an excerpt has beside its record, and puts the frame without that into `out`. `None` if it has
+/// nothing.
 fn take_told(frame: &FrameRef<'_>, world: &mut World, out: &mut Batch) -> Option<()> {
     if !frame.header.has(flag::TOLD) {
         return None;

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Input {
     /// Frames arrived.
     Batch(Batch),
-    /// Another part of the recording follows: everything is forgotten, and goes on from this state, or from the start.
+    /// Another part of the recording follows: all state is dropped and replaced by this one, or by that of the start.
     Restore(Option<Batch>),
     /// A key was pressed.
     Key(KeyEvent),

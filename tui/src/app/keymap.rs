@@ -17,6 +17,11 @@ macro_rules! actions {
         }
 
         impl Action {
+            /// Whether it is for a trace that runs, and does nothing in a replay.
+            pub(crate) fn is_live(self) -> bool {
+                self == Action::Record
+            }
+
             /// The name of the action, by which keys are assigned to it.
             pub(crate) fn name(self) -> String {
                 match self {
@@ -324,10 +329,12 @@ impl Keymap {
         Ok(())
     }
 
-    /// The keys of a section with their help; keys with the same help are merged.
-    pub(crate) fn rows(&self, section: Section) -> Vec<(String, &str)> {
+    /// The keys of a section with their help; keys with the same help are merged. In a replay, without those that have nothing
+    /// to do there.
+    pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
         let mut rows: Vec<(String, &str)> = Vec::new();
-        for Binding { help, .. } in self.iter().filter(|binding| binding.section == section) {
+        let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());
+        for Binding { help, .. } in self.iter().filter(shown) {
             if rows.iter().all(|(_, known)| known != help) {
                 let same = self.iter().filter(|other| other.section == section && other.help == *help);
                 rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
@@ -462,7 +469,7 @@ mod tests {
         assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
         keymap.assign("toggle-open", &["P"]).expect("a kind");
         assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
-        assert!(keymap.rows(Section::Move).iter().any(|(keys, _)| keys == "Ctrl-F j"));
+        assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys == "Ctrl-F j"));
     }
 
     #[test]

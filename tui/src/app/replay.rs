@@ -227,7 +227,7 @@ impl Replay {
         self.playing = if self.playing.is_some() { None } else { Some((at, now)) };
     }
 
-    /// Goes on playing from another place.
+    /// Continues playing from another position.
     pub(super) fn moved(&mut self, to: u64) {
         if let Some((at, _)) = &mut self.playing {
             *at = to;
@@ -320,7 +320,7 @@ impl Replay {
 }
 
 impl App {
-    /// Goes on from a state of the pipeline, or from the start of the recording.
+    /// Continues from a state of the pipeline, or from the start of the recording.
     pub(super) fn restore(&mut self, state: Option<&Batch>) -> Effects {
         let mut pipeline = Pipeline::default();
         pipeline.set_budget(self.settings.budget);

@@ -53,7 +53,10 @@ stderr. If print ends first (after -n N, or when its reader closes the pipe),
 COMMAND gets SIGTERM.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
-when every probe is attached, and the account at the end."
+when every probe is attached, and the account at the end.
+
+An event that is in two FILEs, such as a recording and a cut of it, is printed
+twice; a message says how many there are."
 );
 
 /// After `tracetui record --help`.
@@ -74,7 +77,8 @@ The recording belongs to the user who invoked sudo. Reading it needs no
 privileges.
 
 If stderr is a terminal, a line shows the progress each second. There is none
-with a COMMAND, which writes to the same terminal."
+with a COMMAND or with -o -: these have the same terminal. Where `replay -` is
+on it, write 2>FILE, or press Ctrl-L there after a message."
 );
 
 /// After `tracetui cut --help`.

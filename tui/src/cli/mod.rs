@@ -149,10 +149,10 @@ pub struct Record {
     /// Replace FILE if it exists
     #[arg(long)]
     pub force: bool,
-    /// Stop after this time, such as 10s or 1h 30m
+    /// Stop after this time, such as 10s or 1h 30m; a COMMAND gets SIGTERM
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<std::time::Duration>,
-    /// Stop when the recording has this size; with --rotate, all files together, also removed ones
+    /// Stop before the recording is larger than this; with --rotate, all files together, also removed ones
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<ByteSize>,
     /// Begin a new file when one has this size (such as 1GiB,4), and keep the newest COUNT files
@@ -294,10 +294,10 @@ pub enum ExportFormat {
 /// `tracetui info`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Info {
-    /// The recording; - is stdin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Report format: text or json
+    /// The recordings; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Report format: text or json (one object per line)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
 }

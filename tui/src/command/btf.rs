@@ -24,7 +24,7 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
         true => Btf::from_reader(io::stdin().lock()),
         false => Btf::from_file(&args.from),
     };
-    // Its text tells the whole cause.
+    // Its text contains the whole cause.
     let btf = btf.map_err(|error| anyhow!("--from {}: {error}", name(&args.from)))?;
     let resolved = btf.resolve();
     let report = report(&btf, &resolved);

@@ -17,13 +17,13 @@ pub fn run() -> Result<ExitCode> {
 /// The keys in aligned columns, a heading before each section.
 pub fn text() -> String {
     let keymap = Keymap::default();
-    let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section));
+    let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section, false));
     let width = rows.map(|(keys, _)| keys.len()).max().unwrap_or(0);
     let mut out = String::new();
     for section in Section::ALL {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         out.push_str(&format!("{}\n", section.title()));
-        for (keys, help) in keymap.rows(section) {
+        for (keys, help) in keymap.rows(section, false) {
             out.push_str(&format!("  {keys:width$}  {help}\n"));
         }
     }

@@ -1,6 +1,7 @@
 //! Recordings as input: their events, in order of time, through the pipeline that was used live.
 
 use super::say::{name, say};
+use super::session::BadUsage;
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
@@ -9,17 +10,22 @@ use crate::filter::{Compiled, FilterOptions, Scratch};
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
+use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
+use crate::recording::disk::{FileFrom, Unreadable};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
@@ -30,6 +36,40 @@ pub struct Playback {
     /// Of several: the wall-clock time of the next event of each that has one, and its number.
     next: BinaryHeap<Reverse<(i128, usize)>>,
     started: bool,
+    common: Common,
+}
+
+/// The events that are in two recordings, such as a trace and a part of it.
+#[derive(Default)]
+struct Common {
+    /// The latest events, which have the same time: the recording and the header of each.
+    latest: Vec<(usize, FrameHeader)>,
+    /// How many events two recordings have in common.
+    counts: BTreeMap<(usize, usize), u64>,
+}
+
+impl Common {
+    /// Events of the same time that are compared.
+    const MOST: usize = 64;
+
+    /// Takes an event that is passed on. They come in order of time.
+    fn take(&mut self, played: &Played<'_>) {
+        let header = &played.frame.header;
+        if self.latest.first().is_none_or(|(_, latest)| latest.time != header.time) {
+            self.latest.clear();
+        }
+        // The probes number the events of a CPU, so that no two events have the same number at the same time.
+        let place = |header: &FrameHeader| (header.kind, header.slot, header.cpu, header.seq, header.tid);
+        let same = |(other, known): &&(usize, FrameHeader)| *other != played.recording && place(known) == place(header);
+        if played.context.event.kind() == Kind::Lost || self.latest.len() >= Common::MOST {
+            return;
+        }
+        if let Some((other, _)) = self.latest.iter().find(same) {
+            let both = (played.recording.min(*other), played.recording.max(*other));
+            *self.counts.entry(both).or_default() += 1;
+        }
+        self.latest.push((played.recording, *header));
+    }
 }
 
 /// An event of a recording that passes the filters.
@@ -87,10 +127,11 @@ impl Playback {
     /// # Errors
     /// If one is no recording or cannot be read, or a filter is wrong.
     pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<_>>()?;
+        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<Vec<_>>>()?;
+        refuse_same(&parts)?;
         let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
         let recordings = inputs(parts).into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Playback { recordings, next: BinaryHeap::new(), started: false })
+        Ok(Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
     /// Opens a recording to look at all of it, also if its filter is none that this version understands: then all events are
@@ -99,9 +140,9 @@ impl Playback {
     /// # Errors
     /// If it is no recording or cannot be read.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
-        let input = Input { parts: vec![Part::open(file)?], at: 0, first: None };
+        let input = Input { parts: vec![Part::open(file)?], at: 0, ahead: VecDeque::new() };
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
-        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false })
+        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
     /// The recordings, in the order in which they were named. The files of one trace are one recording.
@@ -131,7 +172,14 @@ impl Playback {
         };
         let limit = self.next.peek().map_or(i128::MAX, |Reverse((ns, _))| *ns);
         if let Some(recording) = self.recordings.get_mut(first) {
-            recording.pass_on_until(limit, first, to);
+            let common = &mut self.common;
+            recording.pass_on_until(limit, first, &mut |played| {
+                let taken = to(played);
+                if taken == Disposition::Delivered {
+                    common.take(played);
+                }
+                taken
+            });
         }
         self.line_up(first)?;
         Ok(Step::More)
@@ -146,8 +194,15 @@ impl Playback {
         Ok(())
     }
 
-    /// Says what could not be read; whether that was damage, not only an early end.
+    /// Says what could not be read, and which recordings have events in common; whether there was damage, not only an early end.
     pub fn remarks(&self) -> bool {
+        for ((one, other), count) in &self.common.counts {
+            let name = |number: usize| self.recordings.get(number).map_or("", Recording::name);
+            let (one, other, count) = (name(*one), name(*other), grouped(*count));
+            say(format_args!(
+                "{one} and {other} have {count} events in common: each of these appears and is counted twice"
+            ));
+        }
         self.recordings.iter().fold(false, |damaged, recording| recording.remarks() | damaged)
     }
 
@@ -156,7 +211,7 @@ impl Playback {
         self.recordings.iter().any(|recording| recording.input.ended_early())
     }
 
-    /// Whether a trace goes on in a file that was not read.
+    /// Whether a trace continues in a file that was not read.
     pub fn goes_on(&self) -> bool {
         self.recordings.iter().any(|recording| recording.pipeline.continues())
     }
@@ -172,9 +227,9 @@ impl Recording {
     fn open(mut input: Input, filters: &FilterOptions, budget: Budget, odd: OddFilter) -> Result<Recording> {
         let trace = input.trace()?;
         let mut start = Pipeline::default();
-        match &input.first {
-            Some(Next::Frames(batch)) => start.feed(batch.clone()),
-            Some(Next::State(state)) => start.restore(state),
+        match input.ahead.back() {
+            Some(Next::Frames(batch)) if input.ahead.len() == 1 => start.feed(batch.clone()),
+            Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
             None => {}
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
@@ -190,7 +245,7 @@ impl Recording {
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let wanted = filters.compile(start.world());
-        let mut wanted = wanted.map_err(|error| super::session::BadUsage(error.render()))?;
+        let mut wanted = wanted.map_err(|error| BadUsage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;
         }
@@ -253,7 +308,12 @@ impl Recording {
 
     /// Whether parts of it could not be read so far.
     pub fn damaged(&self) -> bool {
-        self.input.parts.iter().any(|part| !part.frames.holes().is_empty())
+        self.input.parts.iter().any(Part::is_damaged)
+    }
+
+    /// Whether it is not known how many events are in the parts that could not be read: no state follows them.
+    pub fn lost_unknown(&self) -> bool {
+        self.damaged() && self.pipeline.is_behind()
     }
 
     /// How it ends, once all of it was read.
@@ -285,13 +345,16 @@ impl Recording {
     /// Says what could not be read and what was not there; whether there was damage, not only an early end.
     fn remarks(&self) -> bool {
         let damaged = self.input.remarks();
+        if self.lost_unknown() {
+            say(format_args!("{}: how many events are in the damaged parts is not known", self.name()));
+        }
         if self.pipeline.continues() {
-            say(format_args!("{}: the trace goes on in the next file", self.input.part().name));
+            say(format_args!("{}: the trace continues in the next file", self.input.part().name));
         }
         damaged
     }
 
-    /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it goes on in the next
+    /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it continues in the next
     /// one.
     pub fn part(&self) -> Option<(u32, bool)> {
         let (_, part) = self.input.part().frames.reader().header().part()?;
@@ -365,6 +428,9 @@ fn pass_on(
 struct Part {
     frames: FrameReader<Box<dyn Read>>,
     name: String,
+    /// Device and inode.
+    identity: (u64, u64),
+    unreadable: Unreadable,
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
@@ -372,12 +438,21 @@ struct Part {
 impl Part {
     fn open(file: &Path) -> Result<Part> {
         let name = name(file);
-        let input: Box<dyn Read> = match cli::is_stream(file) {
-            true => Box::new(io::stdin()),
-            false => Box::new(open_file(file, &name)?),
+        let unreadable = Unreadable::default();
+        let (input, found): (Box<dyn Read>, _) = match cli::is_stream(file) {
+            true => (Box::new(io::stdin()), File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?),
+            false => {
+                let file = open_file(file, &name)?;
+                let found = file.metadata()?;
+                match found.is_file() || found.file_type().is_block_device() {
+                    true => (Box::new(FileFrom::new(file, 0, unreadable.clone())), found),
+                    false => (Box::new(file), found),
+                }
+            }
         };
+        let identity = (found.dev(), found.ino());
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, elsewhere: 0 })
+        Ok(Part { frames, name, identity, unreadable, elsewhere: 0 })
     }
 
     /// The trace of which it is a part, and its number.
@@ -385,12 +460,30 @@ impl Part {
         self.frames.reader().header().part()
     }
 
+    /// Whether some of it could not be read.
+    fn is_damaged(&self) -> bool {
+        !self.frames.holes().is_empty() || !self.unreadable.holes().is_empty()
+    }
+
     fn next(&mut self) -> Result<Option<Next>> {
         self.frames.next().with_context(|| format!("cannot read {}", self.name))
     }
 }
 
-/// The files of each trace together, in their order. A file that is there twice is a recording of its own.
+/// Refuses a file that was named twice, also by two names.
+fn refuse_same(parts: &[Part]) -> Result<(), BadUsage> {
+    let mut known: BTreeMap<(u64, u64), &str> = BTreeMap::new();
+    for Part { identity, name, .. } in parts {
+        match known.insert(*identity, name) {
+            Some(other) if other == name => return Err(BadUsage(format!("{name} is named twice"))),
+            Some(other) => return Err(BadUsage(format!("{other} and {name} are the same file"))),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The files of each trace together, in their order. A copy of one is a recording of its own.
 fn inputs(parts: Vec<Part>) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for part in parts {
@@ -404,7 +497,7 @@ fn inputs(parts: Vec<Part>) -> Vec<Input> {
         };
         match inputs.iter_mut().find(|input| fits(input)) {
             Some(input) => input.parts.push(part),
-            None => inputs.push(Input { parts: vec![part], at: 0, first: None }),
+            None => inputs.push(Input { parts: vec![part], at: 0, ahead: VecDeque::new() }),
         }
     }
     inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
@@ -418,7 +511,7 @@ struct Input {
     /// The one that is read.
     at: usize,
     /// Read ahead for [`Self::trace`].
-    first: Option<Next>,
+    ahead: VecDeque<Next>,
 }
 
 impl Input {
@@ -435,16 +528,31 @@ impl Input {
         self.parts.first().map_or("", |part| &part.name)
     }
 
-    /// The options of the trace, which are in its first frames.
+    /// The options of the trace, which are in its first frames. If these cannot be read, they are in the next state.
     fn trace(&mut self) -> Result<Trace> {
-        self.first = self.next()?;
-        Ok(self.first.as_ref().and_then(trace_of).unwrap_or_else(no_trace))
+        let mut bytes = 0;
+        while bytes < limits::AHEAD
+            && let Some(next) = self.read()?
+        {
+            let (Next::State(batch) | Next::Frames(batch)) = &next;
+            bytes += batch.len();
+            let trace = trace_of(&next);
+            self.ahead.push_back(next);
+            if trace.is_some() || !self.part().frames.is_behind() {
+                return Ok(trace.unwrap_or_else(no_trace));
+            }
+        }
+        Ok(no_trace())
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
+        match self.ahead.pop_front() {
+            Some(next) => Ok(Some(next)),
+            None => self.read(),
         }
+    }
+
+    fn read(&mut self) -> Result<Option<Next>> {
         loop {
             if let Some(next) = self.part_mut().next()? {
                 return Ok(Some(next));
@@ -452,10 +560,11 @@ impl Input {
             if self.at + 1 == self.parts.len() {
                 return Ok(None);
             }
-            let follows = self.next_follows();
+            let (follows, behind) = (self.next_follows(), self.part().frames.is_behind());
             self.at += 1;
             match self.part_mut().next()? {
-                // It is that at the end of the file before. Frames without any say that the trace goes on, also if none follow.
+                Some(Next::State(state)) if follows && behind => return Ok(Some(Next::Frames(state))),
+                // It is that at the end of the file before. An empty batch says that the trace continues, also if no frames follow.
                 Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
                 // A file that has nothing.
                 None => {}
@@ -483,12 +592,13 @@ impl Input {
                 let events = grouped(*elsewhere);
                 say(format_args!("{name}: {events} earlier events of the trace are in files that were not read"));
             }
+            say_holes(name, &part.unreadable.holes());
             say_holes(name, part.frames.holes());
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
                 say(format_args!("{name}: ends early, at offset {at}: the trace was killed, or is still running"));
             }
         }
-        self.parts.iter().any(|part| !part.frames.holes().is_empty())
+        self.parts.iter().any(Part::is_damaged)
     }
 }
 
@@ -519,7 +629,7 @@ fn trace_in(state: &Batch) -> Option<Trace> {
 
 /// Says what could not be read.
 pub(super) fn say_holes(name: &str, holes: &Holes) {
-    for Hole { offset, bytes, why } in &holes.first {
+    for Hole { offset, bytes, why, .. } in &holes.first {
         say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}"));
     }
     if holes.others > 0 {
@@ -545,7 +655,7 @@ mod tests {
     use super::*;
     use crate::event::keys::keys_of;
     use crate::recording::Writer;
-    use crate::recording::block::FileHeader;
+    use crate::recording::block::{BlockHeader, Contents, FileHeader};
     use crate::source::synthetic::Maker;
     use std::fs;
 
@@ -660,9 +770,91 @@ mod tests {
         let (lines, playback) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
         assert!(some.iter().flat_map(|(number, _)| &each[*number].0).eq(&lines));
         assert_eq!(playback.account(), one.account());
-        // A file that is there twice is read twice.
-        let (lines, playback) = read(&[&parts[..2], &parts[1..2]].concat(), "");
+        // A copy of a file is read too, which is said; a file that is named twice is an error.
+        let copy = dir.join("copy");
+        fs::copy(&parts[1], &copy).expect("room");
+        let (lines, playback) = read(&[&parts[..2], &[copy]].concat(), "");
         assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
+        let events = each[1].0.iter().filter(|line| !line.contains(" kind: 6,")).count() as u64;
+        assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events)]));
+        assert!(read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "").1.common.counts.is_empty());
+        let link = dir.join("link");
+        std::os::unix::fs::symlink(&parts[1], &link).expect("room");
+        for (other, text) in [(&parts[1], "is named twice"), (&link, "are the same file")] {
+            let files = [parts[1].clone(), other.clone()];
+            let refused =
+                Playback::open(&files, &FilterOptions::default(), Budget::default()).err().expect("bad usage");
+            assert!(refused.to_string().contains(text) && refused.is::<BadUsage>(), "{refused}");
+        }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    /// A recording in blocks of a few batches, with a state in the middle, and where its blocks begin.
+    fn write_blocks(path: &Path, batches: &[Batch]) -> Vec<(u64, Contents)> {
+        let header = FileHeader::new([5; 16], 0);
+        let mut writer = Writer::new(File::create(path).expect("room"), &header, keys_of).expect("room");
+        let mut pipeline = Pipeline::default();
+        for (number, batch) in (1..).zip(batches) {
+            writer.batch(batch.bytes()).expect("room");
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut |_, _| Disposition::Delivered);
+            if number % 6 == 0 {
+                writer.flush().expect("room");
+            }
+            if number == 20 {
+                writer.state(&pipeline.state()).expect("room");
+            }
+        }
+        pipeline.finish(&mut |_, _| Disposition::Delivered);
+        let (_, written) = writer.end(&pipeline.state()).expect("room");
+        let bytes = fs::read(path).expect("there");
+        let (mut at, mut blocks) = (64, Vec::new());
+        while at < written {
+            let block = BlockHeader::read(&bytes[at as usize..], header.short_id()).expect("a block");
+            blocks.push((at, Contents::from(block.contents)));
+            at += (64 + block.padded()) as u64;
+        }
+        blocks
+    }
+
+    #[test]
+    fn what_was_in_a_damaged_block_is_counted() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-damage-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let (path, damaged) = (dir.join("whole"), dir.join("damaged"));
+        let blocks = write_blocks(&path, &batches());
+        let (whole, before) = read(std::slice::from_ref(&path), "");
+        let seen = before.account().sum().seen;
+        assert!(blocks.len() > 9 && seen > 1000, "{blocks:?}");
+        let bytes = fs::read(&path).expect("there");
+        for (number, (at, contents)) in blocks.iter().enumerate() {
+            for place in [at + 2, at + 70] {
+                let mut changed = bytes.clone();
+                changed[place as usize] ^= 1;
+                fs::write(&damaged, &changed).expect("room");
+                let (lines, playback) = read(std::slice::from_ref(&damaged), "");
+                let sum = playback.account().sum();
+                // The last block without a header looks like an end.
+                let frames = *contents == Contents::Frames;
+                let last = number + 1 == blocks.len() && place == at + 2;
+                assert_eq!(playback.remarks(), !last, "{place}");
+                assert_eq!((sum.seen, sum.off_by()), (seen, 0), "{place} of {contents:?}: {sum:?}");
+                assert_eq!(sum.lost.read > 0, frames, "{place} of {contents:?}");
+                assert!(lines.len() <= whole.len() && !playback.recordings()[0].lost_unknown(), "{place}");
+            }
+        }
+        // Without a state after it, what was in the last block of frames is not known.
+        let ends: Vec<_> = blocks.iter().filter(|(_, contents)| !matches!(contents, Contents::State)).collect();
+        let mut changed = bytes;
+        for (at, contents) in &ends[ends.len() - 4..] {
+            let place = if *contents == Contents::Summary { continue } else { at + 70 };
+            changed[place as usize] ^= 1;
+        }
+        fs::write(&damaged, &changed).expect("room");
+        let (_, playback) = read(std::slice::from_ref(&damaged), "");
+        let sum = playback.account().sum();
+        assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
         fs::remove_dir_all(&dir).expect("ours");
     }
 

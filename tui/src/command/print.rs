@@ -25,7 +25,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// `128 + SIGINT`: the second signal ends at once.
 const INTERRUPTED: i32 = 130;
 
-/// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that goes on has answered
+/// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that continues has answered
 /// the signal its own way, and its output may wait again.
 const GIVING_UP: Duration = Duration::from_secs(3);
 
@@ -222,7 +222,7 @@ impl<S: Sink> Pump<'_, S> {
         }
         self.trace.wait_for_command().await;
         match self.stopped {
-            // That it was told to end is no failure of its own.
+            // A COMMAND that was sent SIGTERM has not failed.
             Some(StopReason::Printed) if self.trace.command_end().is_some() => ExitCode::SUCCESS,
             _ => self.trace.status(),
         }
@@ -603,8 +603,8 @@ mod tests {
         let mut full = printer(FormatName::Csv, None, &out);
         let error = full.feed(drained(opens(0, 10, None), 100)).expect_err("full");
         assert_eq!(error.kind(), ErrorKind::StorageFull);
-        assert!(full.finish().is_ok(), "told once");
-        full.feed(last_counters(10, 0)).expect("told once");
+        assert!(full.finish().is_ok(), "reported once");
+        full.feed(last_counters(10, 0)).expect("reported once");
         assert_eq!(full.settle(), 10);
         let sum = full.account().sum();
         assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 10, 0), "nothing was written");

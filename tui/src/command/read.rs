@@ -2,7 +2,7 @@
 
 use super::playback::{Playback, Recording, Step};
 use super::print::{Flow, Lines};
-use super::say::{charset, say};
+use super::say::{charset, name, say};
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
 use crate::enrich::World;
@@ -18,6 +18,7 @@ use crate::source::host::clock;
 use crate::text::grouped;
 use anyhow::Result;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -51,22 +52,43 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Shows what a recording contains.
+/// Shows what recordings contain, one after another. One that cannot be read is reported, and the others are shown.
 ///
 /// # Errors
-/// If it is none, or cannot be read.
+/// If the only one is no recording or cannot be read, or the output cannot be written.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
-    let mut playback = Playback::look(&args.file, Budget::new(limits::MEMORY_DEFAULT))?;
+    if let [file] = args.files.as_slice() {
+        io::stdout().write_all(look(file, args.format)?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut code, mut first) = (ExitCode::SUCCESS, true);
+    for file in &args.files {
+        match (look(file, args.format), args.format) {
+            (Ok(text), ReportFormat::Text) => {
+                let space = if std::mem::take(&mut first) { "" } else { "\n" };
+                io::stdout().write_all(format!("{space}{:9} {}\n{text}", "recording", name(file)).as_bytes())?;
+            }
+            (Ok(text), ReportFormat::Json) => io::stdout().write_all(text.as_bytes())?,
+            (Err(error), _) => {
+                say(format_args!("tracetui: {error:#}"));
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// What `info` shows of a recording.
+fn look(file: &Path, format: ReportFormat) -> Result<String> {
+    let mut playback = Playback::look(file, Budget::new(limits::MEMORY_DEFAULT))?;
     let mut facts = Facts::default();
     while playback.step(&mut |played| facts.event(played.context))? == Step::More {}
     playback.remarks();
-    let Some(recording) = playback.recordings().first() else { return Ok(ExitCode::FAILURE) };
-    let text = match args.format {
+    let recording = playback.recordings().first();
+    Ok(recording.map_or_else(String::new, |recording| match format {
         ReportFormat::Text => facts.text(recording),
         ReportFormat::Json => facts.json(recording),
-    };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    }))
 }
 
 /// When a window begins and ends, if it has ended: nanoseconds since 1970.
@@ -112,11 +134,16 @@ impl Facts {
             line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
         }
         if recording.damaged() {
-            line("damaged", "yes: parts cannot be read, see the messages; their events are not counted");
+            let lost = if recording.lost_unknown() {
+                "how many events they have is not known"
+            } else {
+                "their events are lost"
+            };
+            line("damaged", &format!("yes: parts cannot be read, see the messages; {lost}"));
         }
         line("events", &self.events());
         if let Some((part, continues)) = recording.part() {
-            let then = if continues { ", the trace goes on in the next file" } else { "" };
+            let then = if continues { ", the trace continues in the next file" } else { "" };
             line("file", &format!("{} of its trace{then}", grouped(u64::from(part) + 1)));
         }
         line("lost", &grouped(account.sum().lost.sum()));
@@ -185,9 +212,10 @@ impl Facts {
         let probes = pipeline.world().probes().iter().map(probe);
         let account_json = account.object();
         format!(
-            "{{\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
+            "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
              \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
+            text(recording.name()),
             version,
             text(&host.name),
             text(&host.boot_id),

@@ -70,9 +70,12 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         part: wanted.map(|wanted| Part::Announced(Box::new(wanted))),
         budget: options.budget,
         most: args.max_size.map(|size| size.0),
+        last_size: None,
+        full: false,
+        limited: false,
         stopped: false,
-        // A COMMAND writes to the same terminal.
-        progress: Progress::new().filter(|_| args.run.command.is_empty()),
+        // A COMMAND writes to the same terminal, and so does what reads stdout.
+        progress: Progress::new().filter(|_| args.run.command.is_empty() && !cli::is_stream(&path)),
     };
     recording.run(args.duration).await;
     let code = recording.outcome().await;
@@ -115,6 +118,12 @@ struct Recording {
     budget: Budget,
     /// Bytes of the recording.
     most: Option<u64>,
+    /// Bytes that were written one batch before, if that was near `most`.
+    last_size: Option<u64>,
+    /// It has this size: what comes is not recorded.
+    full: bool,
+    /// An option ended it.
+    limited: bool,
     stopped: bool,
     progress: Option<Progress>,
 }
@@ -135,14 +144,18 @@ impl Recording {
                     Happening::Signal(signal) if self.trace.pass_on(signal) => {}
                     Happening::Signal(_) | Happening::Command(Happened::Ended(_)) => self.stop(),
                     Happening::Command(Happened::Wrote(_)) => {}
-                    Happening::Frames(batch) => self.take(batch),
+                    Happening::Frames(batch) if self.full => self.trace.feed().recycle(batch),
+                    Happening::Frames(batch) => {
+                        self.take(batch);
+                        self.mind_the_size().await;
+                    }
                     Happening::NotRecorded(why) => {
                         say(why);
                         self.stop();
                     }
                     Happening::SourceEnded => break,
                 },
-                () = &mut over, if !self.stopped => self.stop(),
+                () = &mut over, if !self.stopped => self.reached("--duration"),
                 _ = ticks.tick(), if self.progress.is_some() => self.show_progress(),
             }
         }
@@ -202,9 +215,38 @@ impl Recording {
         }
         self.trace.record_state(&self.pipeline);
         // Without a file there is nothing left to do.
-        if self.trace.recording_failed() || self.most.is_some_and(|most| self.trace.recorded() >= most) {
+        if self.trace.recording_failed() {
             self.stop();
         }
+    }
+
+    /// Ends the recording while it is not larger than it may be, if the next batch is like this one.
+    async fn mind_the_size(&mut self) {
+        let (Some(most), Some(recorder)) = (self.most, self.trace.recorder()) else { return };
+        let size = recorder.size_near(most, &self.pipeline).await;
+        let written = recorder.written();
+        let before = std::mem::replace(&mut self.last_size, size.map(|_| written));
+        let Some((size, state)) = size else { return };
+        // A state may be due too.
+        let growth = before.map_or(0, |before| written.saturating_sub(before)).saturating_add(state);
+        let next = size.saturating_add(growth);
+        if size < most && next <= most {
+            return;
+        }
+        self.full = true;
+        if self.trace.is_tapped() {
+            self.trace.untap(&mut self.pipeline);
+        }
+        if !self.stopped {
+            self.reached("--max-size");
+        }
+    }
+
+    /// An option ends the recording.
+    fn reached(&mut self, option: &str) {
+        self.limited = true;
+        self.stop();
+        say(format_args!("ended: {option} reached"));
     }
 
     fn show_progress(&mut self) {
@@ -226,7 +268,12 @@ impl Recording {
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
         self.trace.wait_for_command().await;
-        if self.trace.recording_failed() { ExitCode::FAILURE } else { self.trace.status() }
+        match self.trace.recording_failed() {
+            true => ExitCode::FAILURE,
+            // A COMMAND that was sent SIGTERM has not failed.
+            false if self.limited => ExitCode::SUCCESS,
+            false => self.trace.status(),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
-/// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
+/// Number of blocks from which on the index shows the density of the events well enough. In a smaller recording, events are counted.
 const BLOCKS: u64 = 256;
 
 /// A recording with fewer events is loaded from its start, wherever the screen goes.

@@ -247,7 +247,8 @@ impl Files for Series {
         let file = self.create()?;
         // With the new one and the one before it, there are as many as are kept.
         if let Err(error) = self.leave((self.rotate.count.get() as usize).saturating_sub(2)) {
-            self.withdraw();
+            // If that fails, the file stays.
+            let _ = self.withdraw();
             return Err(error);
         }
         Ok((file, self.header()))
@@ -265,15 +266,16 @@ impl Files for Series {
         self.leave(self.rotate.count.get() as usize - 1)
     }
 
-    fn withdraw(&mut self) {
+    fn withdraw(&mut self) -> io::Result<bool> {
         let opened = std::mem::replace(&mut self.opened, self.before.take());
-        let (Some(opened), Some(directory)) = (opened, &self.directory) else { return };
+        let (Some(opened), Some(directory)) = (opened, &self.directory) else { return Ok(false) };
         let file = self.names.file(opened.number);
-        let found = statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW);
-        if found.is_ok_and(|found| (found.st_dev, found.st_ino) == (opened.device, opened.inode)) {
-            // If that fails, the file stays; the error that led here is what is said.
-            let _ = unlinkat(directory, &file, AtFlags::empty());
+        let found = statat(directory, &file, AtFlags::SYMLINK_NOFOLLOW)?;
+        let same = (found.st_dev, found.st_ino) == (opened.device, opened.inode);
+        if same {
+            unlinkat(directory, &file, AtFlags::empty())?;
         }
+        Ok(same)
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
@@ -474,7 +476,7 @@ mod tests {
         let (mut series, mut current) = (dir.series(3), None);
         (0..2).for_each(|_| assert!(go_on(&mut series, &mut current).is_ok()));
         series.next().expect("room");
-        series.withdraw();
+        assert!(series.withdraw().expect("ours"));
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000002.ttr"]);
         let said = series.remarks(1000);
         assert_eq!(said, ["a.000001.ttr to a.000002.ttr: 2 files: 1,000 bytes"]);

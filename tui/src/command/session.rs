@@ -124,7 +124,7 @@ pub(super) enum Happening {
     Frames(Batch),
     /// There will be no more frames.
     SourceEnded,
-    /// The recording failed, as the message says. The trace goes on without it.
+    /// The recording failed, as the message says. The trace continues without it.
     NotRecorded(String),
 }
 
@@ -189,7 +189,7 @@ impl RunningTrace {
         Ok(RunningTrace { recorder, not_run, ..RunningTrace::new(feed, command, signals) })
     }
 
-    /// Goes on with another feed.
+    /// Continues with another feed.
     pub(super) fn replace_feed(&mut self, feed: Feed) {
         (self.feed, self.source_ended) = (feed, false);
     }
@@ -243,6 +243,20 @@ impl RunningTrace {
         self.tapped = true;
     }
 
+    /// Records no frames that come from now on: the recording ends here, while the trace continues.
+    pub(super) fn untap(&mut self, pipeline: &mut Pipeline) {
+        let mut batch = Batch::default();
+        HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+        self.record(&batch);
+        pipeline.feed(batch);
+        self.tapped = false;
+    }
+
+    /// Whether frames are recorded as they come.
+    pub(super) fn is_tapped(&self) -> bool {
+        self.tapped
+    }
+
     /// The recording.
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.recorder.as_ref()
@@ -292,7 +306,16 @@ impl RunningTrace {
     }
 
     /// Ends the recording, if there is one, with the final state, and prints its size or why it failed.
+    /// Of a COMMAND that did not run, nothing is left.
     pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
+        if let Some(Ended::NotRun(..)) = self.command_end()
+            && let Some(recorder) = &self.recorder
+            && let Ok(true) = recorder.withdraw().await
+        {
+            say(format_args!("{}: removed: nothing was recorded", recorder.name()));
+            self.recorder = None;
+            return;
+        }
         match self.finish_recording(pipeline).await {
             None => {}
             Some(Ok((recorder, bytes))) => write::say_written(&recorder, bytes),
@@ -635,7 +658,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let starts = live.take_started();
     let (budget, size) = (options.budget, options.budget.batch());
     let scan: Option<Scan> = match live.asks_for_cgroups() {
-        // Where the v2 hierarchy is not in use, only the scan tells the cgroup that a filter asks for: then before any event.
+        // Where the v2 hierarchy is not in use, only the scan finds the cgroup that a filter asks for: then before any event.
         true => {
             let mut room = budget.processes();
             scan_processes(&starts, size, &mut |batch| {

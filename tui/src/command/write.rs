@@ -6,7 +6,7 @@ use crate::event::keys::keys_of;
 use crate::limits;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
-use crate::recording::recorder::Failed;
+use crate::recording::recorder::{Failed, Files};
 use crate::source::host::invoker::Invoker;
 use crate::source::host::machine::{Capabilities, Capability};
 use crate::source::host::{clock, confine};
@@ -38,9 +38,62 @@ pub(super) enum Existing {
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let name = super::say::name(path);
     let file = open_output(path, existing)?;
-    let recorder = Recorder::start(file, name.clone(), &header()?, keys_of);
-    let recorder = recorder.with_context(|| format!("cannot write {name}"))?;
-    Ok(if cli::is_stream(path) { recorder.to_pipe() } else { recorder })
+    let header = header()?;
+    if cli::is_stream(path) {
+        let recorder = Recorder::start(file, name.clone(), &header, keys_of);
+        return Ok(recorder.with_context(|| format!("cannot write {name}"))?.to_pipe());
+    }
+    // One that was there before is not removed.
+    let found = file.metadata()?;
+    let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
+    let files = OneFile { path: path.to_owned(), made, file: Some((file, header)) };
+    let invoker = Invoker::of_environment()?;
+    let prepare = move || become_creator(invoker.as_ref());
+    let recorder = Recorder::start_files(files, name.clone(), keys_of, prepare);
+    recorder.with_context(|| format!("cannot write {name}"))
+}
+
+/// The file of a recording.
+struct OneFile {
+    path: PathBuf,
+    /// Device and inode, if it was not there before.
+    made: Option<(u64, u64)>,
+    file: Option<(File, FileHeader)>,
+}
+
+impl Files for OneFile {
+    type File = File;
+
+    fn next(&mut self) -> io::Result<(File, FileHeader)> {
+        self.file.take().ok_or_else(|| io::Error::other("there is only one file"))
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn ended(&mut self, _: File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn withdraw(&mut self) -> io::Result<bool> {
+        let Some(made) = self.made else { return Ok(false) };
+        remove_if(&self.path, made)
+    }
+
+    fn remarks(&self, _: u64) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Removes a file if it is this one; whether it was.
+fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
+    let found = std::fs::symlink_metadata(path)?;
+    let same = (found.dev(), found.ino()) == (device, inode);
+    if same {
+        std::fs::remove_file(path)?;
+    }
+    Ok(same)
 }
 
 /// The header of a new recording.
@@ -116,13 +169,7 @@ fn is_same(input: &Path, path: &Path) -> bool {
 pub(super) fn remove(path: &Path, file: &File) -> Result<()> {
     file.set_len(0)?;
     let (path, made) = (path.to_owned(), file.metadata()?);
-    as_invoker(move || {
-        let found = std::fs::symlink_metadata(&path)?;
-        match (found.dev(), found.ino()) == (made.dev(), made.ino()) {
-            true => std::fs::remove_file(&path),
-            false => Ok(()),
-        }
-    })??;
+    as_invoker(move || remove_if(&path, (made.dev(), made.ino())))??;
     Ok(())
 }
 

@@ -108,7 +108,7 @@ impl World {
         self.processes.apply(event)
     }
 
-    /// Takes what an event of an excerpt tells.
+    /// Applies what an event of an excerpt contains beside its record.
     pub(crate) fn tell(&mut self, told: &Told) {
         self.clock_offset = told.clock_offset;
         if let Some(process) = &told.process {

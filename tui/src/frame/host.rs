@@ -171,7 +171,7 @@ wire_struct! {
         short: bool,
     }
 
-    /// The last frame of a file whose trace goes on in another one, which begins with the state of the pipeline here. Events
+    /// The last frame of a file whose trace continues in another one, which begins with the state of the pipeline here. Events
     /// that wait for their place in the order are in that state.
     Continues {
         /// The number of the part of the trace that follows.
@@ -374,7 +374,7 @@ frames! {
         Excerpt = 78;
         /// A state that replaces everything before.
         Restart = 79;
-        /// The trace goes on in another file.
+        /// The trace continues in another file.
         Continues = 80;
         /// The recording ended before the trace.
         Unfinished = 81;

@@ -145,7 +145,7 @@ wire_struct! {
         holes: u64,
     }
 
-    /// What an event of an excerpt tells beside its record.
+    /// What an event of an excerpt contains beside its record.
     Told {
         /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event, in nanoseconds.
         clock_offset: i64,
@@ -256,7 +256,7 @@ frames! {
         PendingFrame = 102;
         /// The other state of the pipeline. It is the last of these frames.
         Progress = 103;
-        /// What an event of an excerpt tells.
+        /// What an event of an excerpt contains beside its record.
         Told = 104;
         /// The `lost` rows of a kind in an excerpt.
         LostRows = 105;

@@ -161,7 +161,7 @@ impl Excerpt {
     }
 }
 
-/// A batch after which a reader goes on from a state ([`super::Pipeline::state`]) instead of what it knew.
+/// A batch after which a reader continues from a state ([`super::Pipeline::state`]) instead of what it knew.
 pub fn restart(state: &Batch) -> Batch {
     let parts: Vec<StatePart> = state
         .frames()

@@ -34,6 +34,17 @@ impl Stream {
         self.arrived.unread = self.arrived.unread.saturating_add(missing);
         Cause::Read
     }
+
+    /// Passes over the numbers before these, of events and of bookkeeping records. How many events are missing.
+    fn pass_on_to(&mut self, next: u64, next_bookkeeping: u64) -> u64 {
+        let books = next_bookkeeping.saturating_sub(self.next_bookkeeping);
+        self.next_bookkeeping = self.next_bookkeeping.max(next_bookkeeping);
+        self.arrived.bookkeeping_gaps = self.arrived.bookkeeping_gaps.saturating_add(books);
+        let missing = next.saturating_sub(self.next);
+        self.next = self.next.max(next);
+        self.arrived.gaps = self.arrived.gaps.saturating_add(missing);
+        missing
+    }
 }
 
 /// All streams, by (slot, CPU).
@@ -42,12 +53,39 @@ pub(super) struct Gaps {
     streams: FxHashMap<(u16, u32), Stream>,
     counted_at: u64,
     holes: u64,
+    /// The number of holes up to the last state after one: what was in them is known.
+    known: u64,
 }
 
 impl Gaps {
     /// Records that frames are missing here. Of each stream, events that are missing before its next one were in them.
     pub(super) fn hole(&mut self) {
         self.holes += 1;
+    }
+
+    /// Whether there was a hole since the last state.
+    pub(super) fn is_behind(&self) -> bool {
+        self.known < self.holes
+    }
+
+    /// Counts what is missing up to a state, given its streams. Then it is known what was in the holes before.
+    pub(super) fn catch_up(&mut self, state: &Gaps, time: BootNanos) -> Vec<LostRecord> {
+        let mut lost = Vec::new();
+        let mut streams: Vec<_> = state.streams.iter().collect();
+        streams.sort_unstable_by_key(|(key, _)| **key);
+        for ((slot, cpu), there) in streams {
+            let Ok(of) = Slot::try_from(*slot).map(|slot| slot.kind() as u16) else { continue };
+            let stream = self.streams.entry((*slot, *cpu)).or_default();
+            let from_ns = stream.last_ns;
+            stream.last_ns = from_ns.max(there.last_ns);
+            let count = stream.pass_on_to(there.next, there.next_bookkeeping);
+            let cause = stream.cause(self.holes, count) as u16;
+            if count > 0 {
+                lost.push(LostRecord { of, cause, cpu: *cpu, count, from_ns, to_ns: time.0 });
+            }
+        }
+        self.known = self.holes;
+        lost
     }
 
     /// The number of holes.
@@ -102,15 +140,10 @@ impl Gaps {
             for slot in Slot::ALL {
                 let Some(counters) = state.slots.get(slot as usize) else { continue };
                 let stream = self.streams.entry((slot as u16, cpu)).or_default();
-                let books = counters.bookkeeping.saturating_sub(stream.next_bookkeeping);
-                stream.next_bookkeeping = stream.next_bookkeeping.max(counters.bookkeeping);
-                stream.arrived.bookkeeping_gaps = stream.arrived.bookkeeping_gaps.saturating_add(books);
-                let count = counters.wanted.saturating_sub(stream.next);
+                let count = stream.pass_on_to(counters.wanted, counters.bookkeeping);
                 if count == 0 {
                     continue;
                 }
-                stream.next = counters.wanted;
-                stream.arrived.gaps = stream.arrived.gaps.saturating_add(count);
                 let cause = stream.cause(self.holes, count);
                 lost.push(LostRecord {
                     of: slot.kind() as u16,
@@ -165,7 +198,7 @@ impl Gaps {
 
     /// Restores the time of the latest counters.
     pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.counted_at, self.holes) = (progress.counters.0, progress.holes);
+        (self.counted_at, self.holes, self.known) = (progress.counters.0, progress.holes, progress.holes);
     }
 
     /// The arrivals by stream.

@@ -1,9 +1,10 @@
 //! Saves the state of a pipeline as frames and restores it ([`crate::frame::state`]). A pipeline that is restored from
 //! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
 
-use super::Pipeline;
 use super::command::CommandTree;
+use super::{Pipeline, push_lost};
 use crate::account::{Counted, LostBy};
+use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
 use crate::frame::state::{KindState, LostRows, PendingFrame, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
@@ -66,6 +67,47 @@ impl Pipeline {
         }
         let read_until = self.order.read_until();
         self.order.restore(waiting, read_until);
+    }
+
+    /// Continues after frames that are missing: the tables become those of a state, and the events between are counted as lost.
+    /// Events that wait stay as they are.
+    pub(super) fn catch_up(&mut self, state: &Batch) {
+        let mut known = Pipeline { budget: self.budget, ..Pipeline::default() };
+        known.set_budget(self.budget);
+        known.restore(state);
+        known.follow(&self.world.processes.roots());
+        let time = known.order.read_until().0;
+        let mut made = Batch::default();
+        self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
+        if known.excerpt.is_some() {
+            self.excerpt_lost(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
+        }
+        known.world.probes().iter().for_each(|probe| self.attached(probe));
+        self.asked = known.asked.or(self.asked.take());
+        self.excerpt = known.excerpt.or(self.excerpt.take());
+        (self.layout, self.command) = (known.layout, known.command);
+        let before = std::mem::replace(&mut self.world, known.world);
+        self.count(before.counters(), time, &mut made);
+        self.order.add_made(made);
+    }
+
+    /// Counts the events of an excerpt that are missing here and that the pipeline of a state was fed.
+    fn excerpt_lost(&mut self, known: &Pipeline, time: BootNanos) -> Vec<LostRecord> {
+        let taken = |pipeline: &Pipeline, kind: Kind| {
+            let Counted { delivered, filtered, unread, .. } = pipeline.counted.get(kind);
+            let mut sum = delivered.saturating_add(filtered).saturating_add(unread);
+            pipeline.order.write_state(|frame| sum += u64::from(frame.header.kind == kind as u16));
+            sum
+        };
+        let mut lost = Vec::new();
+        for kind in Kind::PROBED {
+            let count = taken(known, kind).saturating_sub(taken(self, kind));
+            let Some(counted) = self.counted.of(kind).filter(|_| count > 0) else { continue };
+            counted.lost_rows.read = counted.lost_rows.read.saturating_add(count);
+            let (of, cause, to_ns) = (kind as u16, Cause::Read as u16, time.0);
+            lost.push(LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns });
+        }
+        lost
     }
 
     fn write_state(&self, out: &mut Batch) {

@@ -318,6 +318,9 @@ pub enum Damage {
     /// The checksum is right, the contents are not.
     #[error("contents do not agree with the header")]
     Contents,
+    /// The disk cannot read it.
+    #[error("read error of the disk")]
+    Disk,
     /// A later version of tracetui wrote it.
     #[error("unknown codec {0}")]
     Codec(u16),

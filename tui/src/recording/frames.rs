@@ -46,12 +46,17 @@ impl Holes {
     }
 }
 
-/// Reads frames. What cannot be read, also what is missing at the end, is said in a frame.
+/// Reads frames. What cannot be read, also what is missing at the end, is said in a frame. After frames that are missing, the next
+/// state is among the frames, so that the pipeline can count what was in them ([`Pipeline::feed`]).
+///
+/// [`Pipeline::feed`]: crate::pipeline::Pipeline::feed
 #[derive(Debug)]
 pub struct FrameReader<R> {
     reader: Reader<R>,
     holes: Holes,
     started: bool,
+    /// Frames are missing, and no state was read since.
+    behind: bool,
     /// The frames after an early end were reported as missing.
     cut: bool,
 }
@@ -67,7 +72,7 @@ impl<R: Read> FrameReader<R> {
 
     /// Reads on with a reader.
     pub fn of(reader: Reader<R>) -> FrameReader<R> {
-        FrameReader { reader, holes: Holes::default(), started: false, cut: false }
+        FrameReader { reader, holes: Holes::default(), started: false, behind: false, cut: false }
     }
 
     /// The reader.
@@ -78,6 +83,11 @@ impl<R: Read> FrameReader<R> {
     /// What could not be read so far.
     pub fn holes(&self) -> &Holes {
         &self.holes
+    }
+
+    /// Whether frames are missing and no state was read since.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Whether it ended early.
@@ -95,14 +105,24 @@ impl<R: Read> FrameReader<R> {
             let item = self.reader.next()?;
             let fresh = !std::mem::replace(&mut self.started, true);
             if fresh {
-                self.reader.skip_states();
+                self.reader.skip_states(true);
             }
             match item {
                 Some(Item::Batch(batch)) => return Ok(Some(Next::Frames(batch))),
                 Some(Item::State(state)) if fresh => return Ok(Some(Next::State(state))),
+                Some(Item::State(state) | Item::End(state)) if std::mem::take(&mut self.behind) => {
+                    self.reader.skip_states(true);
+                    return Ok(Some(Next::Frames(state)));
+                }
                 Some(Item::State(_) | Item::End(_)) => {}
                 Some(Item::Hole(hole)) => {
                     self.holes.add(hole);
+                    if !hole.frames {
+                        continue;
+                    }
+                    if !std::mem::replace(&mut self.behind, true) {
+                        self.reader.skip_states(false);
+                    }
                     return Ok(Some(Next::Frames(missing(hole.bytes))));
                 }
                 None if self.ended_early() && !std::mem::replace(&mut self.cut, true) => {

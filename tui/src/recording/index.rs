@@ -352,6 +352,12 @@ impl Indexer {
         (self.entries.len() >= ENTRIES).then(|| self.payload())
     }
 
+    /// Bytes of an index block of all blocks since the last one, at most.
+    pub(super) fn rest_bytes(&self) -> usize {
+        let filter = (self.all.len() * 2).next_multiple_of(8).clamp(8, limits::INDEX_FILTER);
+        size_of::<Head>() + self.entries.as_bytes().len() + filter + self.filters.len()
+    }
+
     /// The payload of an index block of all blocks since the last one; `None` if there are none.
     pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
         (!self.entries.is_empty()).then(|| self.payload())

@@ -2,6 +2,7 @@
 //! in by the headers of its blocks.
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER};
+use super::disk;
 use super::index::{Entry, Head, IndexBlock, SKIPS, SUMMARY, Summary, Totals, entry_of};
 use super::reader::OpenError;
 use crate::limits;
@@ -380,20 +381,7 @@ fn last_state(mut latest: u64, entries: &[Entry], ns: u64) -> Option<u64> {
     found
 }
 
-/// Reads as much as there is.
-fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Result<usize> {
-    let wanted = bytes.len();
-    // An offset beyond what the kernel takes is an error there; nothing can be there.
-    while !bytes.is_empty() && i64::try_from(at).is_ok() {
-        match file.read_at(bytes, at) {
-            Ok(0) => break,
-            Ok(read) => {
-                at += read as u64;
-                bytes = &mut bytes[read..];
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(wanted - bytes.len())
+/// Reads as much as there is. What the disk cannot read is zeros.
+fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    disk::read_at(|bytes, at| file.read_at(bytes, at), at, bytes, &mut |_, _| {})
 }

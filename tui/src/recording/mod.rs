@@ -13,10 +13,12 @@
 //! | [`recorder`] | a writer on a thread, with a bounded queue |
 //! | [`map`] | the way in a file, by its index |
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
+//! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | what the reader gives, as the pipeline takes it |
 
 pub mod block;
 mod columns;
+pub mod disk;
 pub mod frames;
 pub mod index;
 pub mod map;

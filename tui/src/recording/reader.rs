@@ -32,6 +32,8 @@ pub struct Hole {
     pub bytes: u64,
     /// Why.
     pub why: Damage,
+    /// Whether frames may be in them. There are none in a damaged block that has other contents.
+    pub frames: bool,
 }
 
 /// How a recording ends.
@@ -119,9 +121,11 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
-    /// Reads no states from now on: their checksums are checked, and there are no items for them.
-    pub fn skip_states(&mut self) {
-        self.states_skipped = true;
+    /// Whether states are not read from now on: then their checksums are checked, and there are no items for them.
+    pub fn skip_states(&mut self, skipped: bool) {
+        self.states_skipped = skipped;
+        // Of one whose first blocks were skipped, the others are no state.
+        self.state = Default::default();
     }
 
     /// How the recording ends, once [`next`](Self::next) returned `None`.
@@ -209,7 +213,8 @@ impl<R: Read> Reader<R> {
             (_, Contents::Unknown(_)) | (Ok(()), Contents::Index | Contents::Frames) => {}
             (Ok(()), Contents::Summary) => self.ended = true,
             (Err(why), _) => {
-                self.waiting = Some(Item::Hole(Hole { offset, bytes, why }));
+                let frames = contents == Contents::Frames;
+                self.waiting = Some(Item::Hole(Hole { offset, bytes, why, frames }));
                 self.frames.truncate(self.next);
             }
             (Ok(()), Contents::State) => self.waiting = self.part(&block).flatten().map(Item::State),
@@ -254,7 +259,7 @@ impl<R: Read> Reader<R> {
             if let Some(at) = found {
                 self.input.skip(at);
                 let bytes = passed + at as u64;
-                return Ok(Some(Item::Hole(Hole { offset, bytes, why: Damage::NotABlock })));
+                return Ok(Some(Item::Hole(Hole { offset, bytes, why: Damage::NotABlock, frames: true })));
             }
             // The last bytes may be the first ones of a header.
             let looked_at = length.saturating_sub(HEADER - 1);

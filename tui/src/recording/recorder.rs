@@ -27,6 +27,9 @@ const PIPE_STALLED: Duration = Duration::from_secs(60);
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// How many times smaller a state is in the file, at least.
+const STATE_SHRINKS: u64 = 3;
+
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -42,9 +45,13 @@ pub struct Recorder {
 enum Job {
     Frames(Vec<u8>),
     State(Batch),
+    /// The frames so far are written, also if they are not enough for a block.
+    Flush,
     /// The next file begins with this state.
     Next(Batch),
     End(Batch),
+    /// There is nothing to record: the file is removed.
+    Withdraw,
 }
 
 /// A job and the room that it takes until it is done. A state may go beyond the room: then no frames are taken until there is
@@ -56,10 +63,18 @@ struct Shared {
     room: Arc<Semaphore>,
     failure: Mutex<Option<io::Error>>,
     written: AtomicU64,
+    /// See [`Writer::closing`].
+    closing: AtomicU64,
+    /// See [`Writer::state_stored`].
+    state_stored: AtomicU64,
+    /// Bytes of frames that were added and are not written yet, or wait for a full block.
+    unwritten: AtomicU64,
     state_due: AtomicBool,
     next_due: AtomicBool,
     remarks: Mutex<Vec<String>>,
     ended: Semaphore,
+    /// The file was removed.
+    withdrawn: AtomicBool,
     /// Buffers that are free again: to map a large one anew for each batch costs as much as the copy.
     spares: Mutex<Vec<Vec<u8>>>,
 }
@@ -84,8 +99,11 @@ pub trait Files: Send + 'static {
     /// If older files cannot be removed.
     fn ended(&mut self, file: Self::File) -> io::Result<()>;
 
-    /// The last file that was opened cannot be written: it is removed.
-    fn withdraw(&mut self);
+    /// Removes the last file that was opened, which is not written to any more; whether it was removed.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn withdraw(&mut self) -> io::Result<bool>;
 
     /// The recording has ended, after this many bytes in all: what is to be said of its files, one line each. Nothing if that is
     /// only the size.
@@ -110,7 +128,9 @@ impl<W: Write + Send + 'static> Files for OneFile<W> {
         Ok(())
     }
 
-    fn withdraw(&mut self) {}
+    fn withdraw(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
 
     fn remarks(&self, _: u64) -> Vec<String> {
         Vec::new()
@@ -157,10 +177,14 @@ impl Recorder {
             room: Arc::new(Semaphore::new(limits::BLOCKS_QUEUED)),
             failure: Mutex::new(None),
             written: AtomicU64::new(0),
+            closing: AtomicU64::new(0),
+            state_stored: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             state_due: AtomicBool::new(false),
             next_due: AtomicBool::new(false),
             remarks: Mutex::new(Vec::new()),
             ended: Semaphore::new(0),
+            withdrawn: AtomicBool::new(false),
             spares: Mutex::default(),
         });
         let its = Arc::clone(&shared);
@@ -196,7 +220,7 @@ impl Recorder {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// Waits until frames can be added. Can be cancelled and called again: the time without room goes on.
+    /// Waits until frames can be added. Can be cancelled and called again: the time without room continues to count.
     ///
     /// # Errors
     /// If writing failed. Then the recording has ended.
@@ -214,10 +238,32 @@ impl Recorder {
         self.shared.room.available_permits() > 0
     }
 
+    /// Waits until all frames so far are written if the recording may reach `bytes` with them. How many bytes it would have, about,
+    /// if it ended then with the state of this pipeline, and how many of them a state takes; `None` if these frames cannot be enough.
+    pub async fn size_near(&self, bytes: u64, pipeline: &Pipeline) -> Option<(u64, u64)> {
+        let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
+        let state = match self.shared.state_stored.load(Ordering::Relaxed) {
+            // It takes time, so only where it may matter.
+            0 if self.written().saturating_add(unwritten) >= bytes / 2 => pipeline.state().len() as u64 / STATE_SHRINKS,
+            stored => stored,
+        };
+        let end = || self.shared.closing.load(Ordering::Relaxed).saturating_add(state);
+        let size = || self.written().saturating_add(end());
+        if size().saturating_add(unwritten) < bytes {
+            return None;
+        }
+        self.add(Job::Flush);
+        let all = u32::try_from(limits::BLOCKS_QUEUED).unwrap_or(u32::MAX);
+        // An error means that writing failed or takes too long, which `ready` reports.
+        let _ = tokio::time::timeout(self.patience, self.shared.room.acquire_many(all)).await;
+        Some((size(), state))
+    }
+
     /// Adds frames, as they came, before the pipeline takes them.
     pub fn frames(&self, batch: &Batch) {
         let mut frames = self.shared.spare();
         frames.extend_from_slice(batch.bytes());
+        self.shared.unwritten.fetch_add(frames.len() as u64, Ordering::Relaxed);
         self.add(Job::Frames(frames));
     }
 
@@ -241,6 +287,22 @@ impl Recorder {
     /// If it cannot be written.
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.add(Job::End(pipeline.state()));
+        self.wait().await
+    }
+
+    /// Ends a recording of nothing: its file is removed, if it is one that was not there before and still has its name. Whether it
+    /// was removed.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub async fn withdraw(&self) -> Result<bool, Failed> {
+        self.add(Job::Withdraw);
+        self.wait().await?;
+        Ok(self.shared.withdrawn.load(Ordering::Relaxed))
+    }
+
+    /// Waits until everything is written.
+    async fn wait(&self) -> Result<u64, Failed> {
         let mut written = self.written();
         while tokio::time::timeout(self.patience, self.shared.ended.acquire()).await.is_err() {
             if self.written() == written {
@@ -277,7 +339,8 @@ struct Writing<F> {
 impl<F: Files> Writing<F> {
     /// Whether the next file is due. Room is left for the final state, which is about as large as the first one.
     fn next_is_due(&self, writer: &Writer<F::File>) -> bool {
-        let has_frames = writer.written() > self.begun;
+        // The states at both ends are not most of the file.
+        let has_frames = writer.written() - self.begun > self.begun;
         has_frames && self.files.size().is_some_and(|size| writer.written().saturating_add(self.begun) >= size)
     }
 
@@ -287,7 +350,8 @@ impl<F: Files> Writing<F> {
         let next = self.files.next().and_then(|(file, header)| {
             let next = writer.next(file, &header, state);
             if next.is_err() {
-                self.files.withdraw();
+                // If that fails, the file stays; the error that led here is what is said.
+                let _ = self.files.withdraw();
             }
             next
         });
@@ -325,6 +389,8 @@ impl Shared {
 }
 
 fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
+    // Bytes of frames that wait for a full block.
+    let mut waiting = 0;
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
     let result = loop {
@@ -337,11 +403,13 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
         };
         let mut done = match job {
             Some(Job::Frames(frames)) => {
+                waiting += frames.len() as u64;
                 let done = writer.batch(&frames);
                 shared.keep(frames);
                 done
             }
             Some(Job::State(state)) => writer.state(&state),
+            Some(Job::Flush) => writer.flush(),
             // It may have been asked for twice.
             Some(Job::Next(_)) if !writing.next_is_due(&writer) => Ok(()),
             Some(Job::Next(state)) => match writing.next(writer, &state) {
@@ -355,6 +423,10 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
                 let ended = writer.end(&state);
                 break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
             }
+            Some(Job::Withdraw) => {
+                drop(writer);
+                break writing.files.withdraw().map(|removed| shared.withdrawn.store(removed, Ordering::Relaxed));
+            }
             None => Ok(()),
         };
         if Instant::now() >= flush_at {
@@ -362,6 +434,11 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
             flush_at = Instant::now() + FLUSH;
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
+        shared.closing.store(writer.closing(), Ordering::Relaxed);
+        shared.state_stored.store(writer.state_stored(), Ordering::Relaxed);
+        if !writer.has_waiting() {
+            shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
+        }
         shared.state_due.store(writer.state_is_due(), Ordering::Relaxed);
         shared.next_due.store(writing.next_is_due(&writer), Ordering::Relaxed);
         if let Err(error) = done {

@@ -1,15 +1,17 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
 use super::index::{Key, Totals};
 use super::reader::{Ending, Hole};
+use super::recorder::Files;
 use super::{Item, Map, Reader, Recorder, Writer, columns};
 use crate::event::keys::keys_of;
 use crate::frame::Batch;
-use crate::frame::host::{HostFrame, StatePart};
+use crate::frame::host::{HostFrame, ProcessSeed, StatePart};
 use crate::source::synthetic::Maker;
 use proptest::prelude::*;
 use std::io::Read;
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
 const ID: [u8; 16] = *b"0123456789abcdef";
@@ -273,7 +275,11 @@ fn a_damaged_block_is_skipped_and_reported() {
             let found = read(&damaged[..]);
             assert!(found.frames.len() <= frames.len());
             let (offset, bytes) = (*at as u64, (next - at) as u64);
-            let hole = Hole { offset, bytes, why };
+            // Of a block without a header it is not known what was in it.
+            let contents =
+                BlockHeader::read(&damaged[*at..], FileHeader::new(ID, 7).short_id()).map(|header| header.contents);
+            let frames = contents.is_none_or(|contents| contents == 1);
+            let hole = Hole { offset, bytes, why, frames };
             // A last block without a header looks like the end of a file that was cut.
             let expected = if next == file.len() && why == Damage::NotABlock { vec![] } else { vec![hole] };
             assert_eq!(found.holes, expected, "{place}");
@@ -362,6 +368,73 @@ fn the_queue_is_bounded_also_after_a_pause() {
     // The queue, and the batch that the writer is at.
     assert!(taken <= crate::limits::BLOCKS_QUEUED + 1, "{taken}");
     drop(full);
+}
+
+/// Files in memory, of which the next is due at a size.
+struct InMemory(std::sync::Arc<std::sync::Mutex<Vec<Disk>>>);
+
+impl Files for InMemory {
+    type File = Disk;
+    fn next(&mut self) -> std::io::Result<(Disk, FileHeader)> {
+        let disk = Disk::default();
+        let mut disks = self.0.lock().expect("no panic");
+        disks.push(disk.clone());
+        Ok((disk, FileHeader::new(ID, 7).part_of([9; 8], disks.len() as u32 - 1)))
+    }
+    fn size(&self) -> Option<u64> {
+        Some(crate::limits::ROTATE_MIN)
+    }
+    fn ended(&mut self, _: Disk) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn withdraw(&mut self) -> std::io::Result<bool> {
+        Ok(false)
+    }
+    fn remarks(&self, _: u64) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn each_file_has_events_also_if_states_are_large() {
+    let disks = std::sync::Arc::default();
+    let files = InMemory(std::sync::Arc::clone(&disks));
+    let mut recorder = Recorder::start_files(files, "disk".to_owned(), keys_of, || Ok(())).expect("a thread");
+    let mut pipeline = crate::pipeline::Pipeline::default();
+    let mut maker = Maker::default();
+    // Processes whose state is larger than a file.
+    let mut noise = 1u64;
+    let mut random = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (noise >> 33) as u8
+    };
+    for pid in 1..400 {
+        let argv = (0..300).map(|_| random()).collect();
+        let seed = ProcessSeed { tgid: Tgid(pid), argv, ..ProcessSeed::default() };
+        HostFrame::ProcessSeed(seed).push(BootNanos(1), &mut maker.made);
+    }
+    runtime().block_on(async {
+        for number in 0..400 {
+            (0..50).for_each(|_| maker.open(number, "cc", &format!("/{}/{}", random(), u64::from(random()) << 40), 3));
+            let batch = maker.batch();
+            recorder.ready().await.expect("room");
+            recorder.frames(&batch);
+            pipeline.feed(batch);
+            recorder.state_if_due(&pipeline);
+            assert_eq!(recorder.size_near(u64::MAX, &pipeline).await, None);
+            // What was added is written, so that the next file may be due.
+            recorder.size_near(0, &pipeline).await.expect("near");
+        }
+        recorder.end(&pipeline).await.expect("room");
+    });
+    let disks = disks.lock().expect("no panic");
+    assert!(disks.len() > 2, "{}", disks.len());
+    // The last one has what was left.
+    for disk in &disks[..disks.len() - 1] {
+        let bytes = disk.0.lock().expect("no panic");
+        let map = map(&bytes);
+        assert!(map.totals().sum() >= 50, "{} events in {} bytes", map.totals().sum(), bytes.len());
+    }
 }
 
 proptest! {

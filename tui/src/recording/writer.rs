@@ -1,6 +1,6 @@
 //! Frames into blocks.
 
-use super::block::{BATCH_END, Contents, FileHeader, Sealer};
+use super::block::{BATCH_END, Contents, FileHeader, HEADER, Sealer};
 use super::index::{Entry, Indexer, KeysOf, Summary};
 use crate::frame::host::{Continues, HostFrame};
 use crate::frame::{Batch, Frames, HEADER as FRAME_HEADER};
@@ -23,6 +23,8 @@ pub struct Writer<W> {
     since_state: usize,
     state_ns: u64,
     state_bytes: usize,
+    /// Bytes of that state in the file.
+    state_stored: u64,
     written: u64,
 }
 
@@ -56,6 +58,7 @@ impl<W: Write> Writer<W> {
             since_state: 0,
             state_ns: 0,
             state_bytes: 0,
+            state_stored: 0,
             written: size_of::<FileHeader>() as u64,
         })
     }
@@ -104,13 +107,16 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// If it cannot be written.
     pub fn state(&mut self, state: &Batch) -> io::Result<()> {
+        self.flush()?;
+        let before = self.written;
         self.parts(Contents::State, state)?;
+        self.state_stored = self.written - before;
         (self.since_state, self.state_bytes) = (0, state.len());
         self.state_ns = self.indexer.totals().last_ns;
         Ok(())
     }
 
-    /// Ends a file whose trace goes on in the next one, with the same state ([`next`](Self::next)).
+    /// Ends a file whose trace continues in the next one, with the same state ([`next`](Self::next)).
     ///
     /// # Errors
     /// If it cannot be written.
@@ -137,6 +143,21 @@ impl<W: Write> Writer<W> {
         self.write(&block)?;
         self.out.flush()?;
         Ok((self.out, self.written))
+    }
+
+    /// Whether frames wait for a full block.
+    pub fn has_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Bytes of the last state in the file; 0 if there is none.
+    pub fn state_stored(&self) -> u64 {
+        self.state_stored
+    }
+
+    /// Bytes that the end of the recording takes now beside a final state: the index and the summary.
+    pub fn closing(&self) -> u64 {
+        (2 * HEADER + self.indexer.rest_bytes() + size_of::<Summary>()) as u64
     }
 
     /// Bytes written so far.

@@ -292,6 +292,12 @@ impl Page<'_> {
         let Some(files) = self.app.detail().files() else { return String::new() };
         let looking = if self.app.detail().scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", of the kept events" } else { "" };
+        let traced = self.app.pipeline().kinds().is_none_or(|kinds| kinds.contains(Kind::Open));
+        let excerpt = self.app.pipeline().excerpt().is_some();
+        if files.is_empty() && (!traced || excerpt) {
+            let what = if excerpt { "this part of a recording has none" } else { "opens are not traced" };
+            return format!("not known: {what}{looking}");
+        }
         let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
         format!("{all} files, {failed} failed{evicted}{looking}")
     }

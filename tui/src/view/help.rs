@@ -23,7 +23,11 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
-    let (left, right) = (column(keymap, &left, half, theme), column(keymap, &right, usize::from(width) - half, theme));
+    let replay = app.replay().is_some();
+    let column = |sections: &[Section], width| -> Vec<Line<'static>> {
+        sections.iter().flat_map(|section| section_lines(keymap, *section, replay, width, theme)).collect()
+    };
+    let (left, right) = (column(&left, half), column(&right, usize::from(width) - half));
     for at in 0..left.len().max(right.len()) {
         let mut line = left.get(at).cloned().unwrap_or_default();
         let fill = half.saturating_sub(line.width());
@@ -42,12 +46,8 @@ const LANGUAGE: [&str; 3] = [
     "         a bare word searches all columns       LOST: lost events, see !",
 ];
 
-fn column(keymap: &Keymap, sections: &[Section], width: usize, theme: Theme) -> Vec<Line<'static>> {
-    sections.iter().flat_map(|section| section_lines(keymap, *section, width, theme)).collect()
-}
-
-fn section_lines(keymap: &Keymap, section: Section, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let rows = keymap.rows(section);
+fn section_lines(keymap: &Keymap, section: Section, replay: bool, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let rows = keymap.rows(section, replay);
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
     let mut lines = vec![Line::styled(format!(" {}", section.title()), theme.title())];
     for (names, help) in rows {

@@ -1,9 +1,10 @@
 //! The dashboard from its inputs to the screen.
 
 use super::theme::{Colours, Theme};
+use crate::app::replay::{Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
-use crate::frame::host::{Counters, HostFrame};
+use crate::frame::host::{Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -12,7 +13,9 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use std::time::Duration;
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::kind::{SLOTS, Slot};
+use tracetui_shared::id::Tgid;
+use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
+use tracetui_shared::time::BootNanos;
 
 const MEMORY: u64 = 64 << 20;
 
@@ -471,6 +474,45 @@ fn the_help_fits_a_screen_of_80_by_24() {
     keys(&mut app, "\x1b");
     work(&mut app);
     assert!(app.overlay().is_none());
+}
+
+#[test]
+fn the_help_of_a_replay_has_no_keys_of_a_running_trace() {
+    let mut app = app(80, 40, MEMORY);
+    keys(&mut app, "?");
+    assert!(screen(&mut app).join("\n").contains("record, with"));
+    let mut app = self::app(80, 40, MEMORY);
+    app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+    keys(&mut app, "?");
+    let shown = screen(&mut app).join("\n");
+    assert!(!shown.contains("record, with") && shown.contains("Replay"), "{shown}");
+}
+
+#[test]
+fn what_an_excerpt_has_no_opens_of_is_not_zero() {
+    for (host, text) in [
+        (
+            HostFrame::Excerpt(Excerpt { filter: "kind=exec".to_owned() }),
+            "not known: this part of a recording has none",
+        ),
+        (
+            HostFrame::Trace(Trace {
+                kinds: KindSet::of(&[Kind::Exec]).bits(),
+                command: Tgid(0),
+                filter: String::new(),
+            }),
+            "not known: opens are not traced",
+        ),
+    ] {
+        let mut app = app(80, 30, MEMORY);
+        let mut made = Maker::default();
+        host.push(BootNanos(0), &mut made.made);
+        made.exec(7, "cat", &["cat", "x"], 0);
+        feed(&mut app, &mut made);
+        keys(&mut app, "\n");
+        let shown = screen(&mut app).join("\n");
+        assert!(shown.contains(text), "{shown}");
+    }
 }
 
 #[test]

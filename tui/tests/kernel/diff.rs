@@ -1,6 +1,7 @@
 //! Two runs of the same build are equal, whatever their ids, directories and jobs are; what was changed is named.
 
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::recording::{read, record, text};
+use crate::traced::{Dir, alone, cannot_run};
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
@@ -21,10 +22,6 @@ cat \"$PWD/common.h\" $2 tmp.$$ > /dev/null || exit 3
 mv tmp.$$ $3
 ";
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// A directory with the sources of the build.
 fn sources(dir: &Dir, name: &str) -> String {
     let path = dir.at(name);
@@ -40,27 +37,20 @@ fn sources(dir: &Dir, name: &str) -> String {
 }
 
 /// Records `make` in a directory. `None`, with a message, if it must not trace.
-fn record(dir: &Dir, name: &str, sources: &str, args: &[&str]) -> Option<String> {
-    if !may_trace() {
-        return None;
-    }
+fn made(dir: &Dir, name: &str, sources: &str, args: &[&str]) -> Option<String> {
     let file = dir.at(name);
-    let mut command = tracetui();
-    command.args(["record", "-o", &file, "--", "timeout", "60", "make"]).args(args);
-    for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
-        command.env_remove(name);
-    }
-    let done = command.current_dir(sources).stdin(Stdio::null()).stdout(Stdio::null()).output().expect("it runs");
-    let said = text(&done.stderr);
-    if said.contains("cannot trace") || said.contains("missing CAP_") {
-        cannot_run(&said);
-        return None;
-    }
+    let here = |command: &mut Command| {
+        for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+            command.env_remove(name);
+        }
+        command.current_dir(sources);
+    };
+    record(&file, &[&["--", "timeout", "60", "make"], args].concat(), here)?;
     Some(file)
 }
 
 fn diff(a: &str, b: &str, args: &[&str]) -> Output {
-    tracetui().args(["diff", a, b]).args(args).stdin(Stdio::null()).output().expect("tracetui runs")
+    read(&[&["diff", a, b], args].concat())
 }
 
 #[test]
@@ -71,17 +61,17 @@ fn builds_differ_only_in_what_was_changed() {
     }
     let dir = Dir::new();
     let first = sources(&dir, "first");
-    let Some(good) = record(&dir, "good.ttr", &first, &["-j1"]) else { return };
+    let Some(good) = made(&dir, "good.ttr", &first, &["-j1"]) else { return };
     for (number, jobs) in ["-j1", "-j4", "-j8"].iter().enumerate() {
         let other = sources(&dir, &format!("other-{number}"));
-        let same = record(&dir, &format!("same-{number}.ttr"), &other, &[jobs]).expect("it traced before");
+        let same = made(&dir, &format!("same-{number}.ttr"), &other, &[jobs]).expect("it traced before");
         let done = diff(&good, &same, &["--all"]);
         assert_eq!((text(&done.stdout).as_str(), done.status.code()), ("", Some(0)), "{jobs}: {}", text(&done.stderr));
     }
     // One changed flag.
     let other = sources(&dir, "flag");
     fs::write(format!("{other}/Makefile"), MAKEFILE.replace("-O1", "-O2")).expect("room");
-    let flag = record(&dir, "flag.ttr", &other, &["-j4"]).expect("it traced before");
+    let flag = made(&dir, "flag.ttr", &other, &["-j4"]).expect("it traced before");
     let done = diff(&good, &flag, &[]);
     let lines = text(&done.stdout);
     assert!(
@@ -92,7 +82,7 @@ fn builds_differ_only_in_what_was_changed() {
     // A missing file.
     let other = sources(&dir, "header");
     fs::remove_file(format!("{other}/common.h")).expect("it is there");
-    let header = record(&dir, "header.ttr", &other, &["-j2"]).expect("it traced before");
+    let header = made(&dir, "header.ttr", &other, &["-j2"]).expect("it traced before");
     let done = diff(&good, &header, &[]);
     let lines = text(&done.stdout);
     assert!(lines.lines().count() <= 5, "{lines}");

@@ -1,44 +1,29 @@
 //! Exports of a recording have the events of the recording.
 
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::recording::{read, record, text};
+use crate::traced::{Dir, alone, tracetui};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 const WORK: &str = "for i in 1 2 3; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; done; \
                     cat \"$(printf 'bad\\377name')\" 2>/dev/null; (exit 3); kill -9 $$";
 
-fn run(args: &[&str]) -> Output {
-    tracetui().args(args).stdin(Stdio::null()).output().expect("tracetui runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Records into a file. `None`, with a message, if tracing is not possible here.
-fn record(file: &str) -> Option<()> {
-    if !may_trace() {
-        return None;
-    }
+/// Records into a file. `None`, with a message, if it must not trace.
+fn recorded(file: &str) -> Option<()> {
     let kinds = "exec,exit,open,fork,bpf,lost";
-    let said = text(&run(&["record", "-o", file, "--kind", kinds, "--", "sh", "-c", WORK]).stderr);
-    if said.contains("cannot trace") || said.contains("missing CAP_") {
-        cannot_run(&said);
-        return None;
-    }
-    Some(())
+    record(file, &["--kind", kinds, "--", "sh", "-c", WORK], |_| {}).map(|_| ())
 }
 
 fn export(file: &str, format: &str, out: &str) -> Output {
-    run(&["export", file, "--format", format, "-o", out])
+    read(&["export", file, "--format", format, "-o", out])
 }
 
 fn lines(file: &str) -> Vec<Value> {
-    let printed = run(&["print", file, "--format", "json"]).stdout;
+    let printed = read(&["print", file, "--format", "json"]).stdout;
     text(&printed).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
@@ -47,7 +32,7 @@ fn an_export_has_the_events_of_the_recording() {
     let _alone = alone();
     let dir = Dir::new();
     let file = dir.at("run.ttr");
-    if record(&file).is_none() {
+    if recorded(&file).is_none() {
         return;
     }
     let lines = lines(&file);
@@ -57,7 +42,7 @@ fn an_export_has_the_events_of_the_recording() {
     for format in ["json", "csv"] {
         let out = dir.at(format);
         assert!(export(&file, format, &out).status.success());
-        let printed = run(&["print", &file, "--format", format]).stdout;
+        let printed = read(&["print", &file, "--format", format]).stdout;
         assert!(fs::read(&out).expect("a file") == printed && export(&file, format, "-").stdout == printed, "{format}");
     }
     check_parquet(&file, &dir.at("run.parquet"), &lines);
@@ -133,7 +118,7 @@ fn an_export_that_fails_leaves_what_was_there() {
     }
     let _alone = alone();
     let file = dir.at("run.ttr");
-    if record(&file).is_none() {
+    if recorded(&file).is_none() {
         return;
     }
     fs::write(&out, "before").expect("room");
@@ -141,15 +126,15 @@ fn an_export_that_fails_leaves_what_was_there() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("exists; --force replaces it"), "{}", text(&refused.stderr));
     assert_eq!(fs::read_to_string(&out).expect("a file"), "before");
-    assert!(run(&["export", &file, "--format", "parquet", "-o", &out, "--force"]).status.success());
+    assert!(read(&["export", &file, "--format", "parquet", "-o", &out, "--force"]).status.success());
     assert!(fs::read(&out).expect("a file").ends_with(b"PAR1"));
     // Not over the recording itself.
     let before = fs::read(&file).expect("the recording");
-    let refused = run(&["export", &file, "--format", "json", "-o", &file, "--force"]);
+    let refused = read(&["export", &file, "--format", "json", "-o", &file, "--force"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(fs::read(&file).expect("the recording") == before);
     // No device, and no room: then the file is removed.
-    let device = run(&["export", &file, "--format", "parquet", "-o", "/dev/full", "--force"]);
+    let device = read(&["export", &file, "--format", "parquet", "-o", "/dev/full", "--force"]);
     assert_eq!(device.status.code(), Some(1));
     let out = dir.at("limited");
     let done = Command::new("sh")

@@ -1,6 +1,6 @@
 //! Recordings: what is recorded is what was printed, and nothing that happens to the file costs more than its last block.
 
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, Mount, alone, cannot_run, may_trace, tracetui};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Output, Stdio};
@@ -32,6 +32,11 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 pub(crate) fn read(args: &[&str]) -> Output {
     tracetui().args(args).stdin(Stdio::null()).output().expect("tracetui runs")
+}
+
+/// Records into a file. `None`, with a message, if it must not trace.
+pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
+    traced(&[&["record", "-o", file], args].concat(), change)
 }
 
 /// Execs, forks, exits and opens, some of which fail.
@@ -77,7 +82,7 @@ fn a_file_that_was_cut_gives_its_blocks() {
     let dir = Dir::new();
     let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let (file, cut) = (file.as_str(), cut.as_str());
-    if traced(&["record", "-o", file, "--", "sh", "-c", WORK], |_| {}).is_none() {
+    if record(file, &["--", "sh", "-c", WORK], |_| {}).is_none() {
         return;
     }
     let whole = fs::read(file).expect("the recording");
@@ -106,7 +111,7 @@ fn a_damaged_block_is_a_lost_row() {
     // Without a COMMAND: of a process whose fork is in the damaged block it would not be known that it is of the COMMAND.
     let work = "for i in 1 2 3; do for j in $(seq 30); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
     let mut worker = Command::new("sh").args(["-c", work]).spawn().expect("a shell");
-    let recorded = traced(&["record", "-o", file, "--duration", "4s", "--comm", "cat"], |_| {});
+    let recorded = record(file, &["--duration", "4s", "--comm", "cat"], |_| {});
     worker.wait().expect("it ends");
     if recorded.is_none() {
         return;
@@ -289,7 +294,7 @@ fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
     let (file, cut) = (dir.at("whole.ttr"), dir.at("cut.ttr"));
     let (file, cut) = (file.as_str(), cut.as_str());
     let work = "for i in 1 2 3 4 5 6; do for j in 1 2 3 4 5; do cat /etc/hostname >/dev/null; done; sleep 0.35; done";
-    if traced(&["record", "-o", file, "--", "sh", "-c", work], |_| {}).is_none() {
+    if record(file, &["--", "sh", "-c", work], |_| {}).is_none() {
         return;
     }
     let whole = fs::read(file).expect("the recording");
@@ -326,17 +331,12 @@ fn a_recording_that_is_cut_anywhere_gives_a_prefix() {
 fn a_recording_goes_on_on_a_mount_that_vanished() {
     let _alone = alone();
     let dir = Dir::new();
-    let mount = dir.at("gone");
-    fs::create_dir(&mount).expect("a directory");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", &mount]).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return cannot_run("tmpfs cannot be mounted");
-    }
-    let file = format!("{mount}/gone.ttr");
+    let place = dir.at("gone");
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "tmpfs"], place.clone()) else { return };
+    let file = mount.at("gone.ttr");
     // The recorder keeps the file, which nobody can read afterwards; the COMMAND and the account are whole.
-    let work = format!("umount -l {mount}; for i in 1 2 3; do cat /etc/hostname >/dev/null; done; sleep 1.2; exit 7");
-    let done = traced(&["record", "-o", &file, "--", "sh", "-c", &work], |_| {});
-    let _ = Command::new("umount").args(["-l", &mount]).stderr(Stdio::null()).status();
+    let work = format!("umount -l {place}; for i in 1 2 3; do cat /etc/hostname >/dev/null; done; sleep 1.2; exit 7");
+    let done = record(&file, &["--", "sh", "-c", &work], |_| {});
     let Some(done) = done else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(7), "{said}");
@@ -344,6 +344,110 @@ fn a_recording_goes_on_on_a_mount_that_vanished() {
         said.lines().last().is_some_and(|line| line.starts_with("account:")) && !said.contains("cannot write"),
         "{said}"
     );
+}
+
+#[test]
+fn what_a_disk_cannot_read_is_passed_over() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let file = dir.at("whole.ttr");
+    let work = "for i in 1 2 3; do for j in $(seq 20); do cat /etc/hostname >/dev/null; done; sleep 1.2; done";
+    if record(&file, &["--", "sh", "-c", work], |_| {}).is_none() {
+        return;
+    }
+    // A file system whose file has one of its blocks beyond the end of the device. Only the first blocks are in the inode.
+    let image = dir.at("image");
+    let blocks = whole_blocks(&fs::read(&file).expect("there"));
+    let most = blocks.windows(2).filter(|pair| pair[1].0 < 48 << 10).max_by_key(|pair| pair[1].1 - pair[0].1);
+    let page = most.map(|pair| (pair[0].0 + pair[1].0) / 2 / 4096).expect("blocks");
+    let run = |program: &str, args: &[&str]| {
+        let done = Command::new(program).args(args).stdin(Stdio::null()).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    let made = run("truncate", &["-s", "16M", &image])
+        && run(
+            "mkfs.ext4",
+            &["-q", "-F", "-b", "4096", "-O", "^extent,^64bit,^flex_bg,^metadata_csum,^has_journal", &image],
+        )
+        && run("debugfs", &["-w", "-R", &format!("write {file} a.ttr"), &image])
+        && run("debugfs", &["-w", "-R", &format!("set_inode_field /a.ttr block[{page}] 4090"), &image]);
+    if !made {
+        return cannot_run("an image of ext4 cannot be made");
+    }
+    let Some(mount) = Mount::new(&["-o", "loop,ro", &image], dir.at("mount")) else { return };
+    assert!(run("truncate", &["-s", "15M", &image]));
+    let bad = mount.at("a.ttr");
+    assert_eq!(fs::read(&bad).err().and_then(|error| error.raw_os_error()), Some(libc::EIO));
+    let account = |output: &Output| {
+        let last = text(&output.stderr).lines().last().map(str::to_owned).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+        let count = |name: &str| value["account"][name].as_u64().expect("a count");
+        (count("seen"), count("delivered"), count("filtered"), count("lost"))
+    };
+    let (whole, printed) = (read(&["print", &file, "--format", "json"]), read(&["print", &bad, "--format", "json"]));
+    let (seen, delivered, filtered, lost) = account(&printed);
+    assert_eq!((seen, delivered + filtered + lost), (account(&whole).0, seen));
+    assert!(lost > 0 && delivered > 0 && printed.status.code() == Some(1), "{lost} {delivered}");
+    let said = text(&printed.stderr);
+    let place = format!("{bad}: 4096 bytes at offset {} cannot be read: read error of the disk", page * 4096);
+    assert!(said.contains(&place), "{said}");
+    let info = read(&["info", &bad]);
+    assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
+    assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
+}
+
+#[test]
+fn a_recording_is_not_larger_than_it_may_be() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let _load = Load::start();
+    for (number, size) in [150u64 << 10, 300 << 10].into_iter().enumerate() {
+        let file = dir.at(&format!("{number}.ttr"));
+        let most = size.to_string();
+        let Some(done) = record(&file, &["--max-size", &most, "--duration", "50s"], |_| {}) else { return };
+        let said = text(&done.stderr);
+        assert!(done.status.success() && said.contains("ended: --max-size reached\n"), "{said}");
+        let bytes = fs::metadata(&file).expect("the recording").len();
+        // At most a block more, if one is much larger than the one before.
+        assert!(bytes <= size + (16 << 10) && bytes > size / 2, "{bytes} of {size}");
+        // What is in it is what was counted.
+        let printed = read(&["print", &file]);
+        assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
+        assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");
+    }
+}
+
+#[test]
+fn a_command_that_an_option_ends_is_no_failure() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let args = ["--duration", "500ms", "--", "sleep", "60"];
+    let Some(done) = record(&dir.at("a.ttr"), &args, |_| {}) else { return };
+    let said = text(&done.stderr);
+    assert!(done.status.success() && said.contains("ended: --duration reached\n"), "{said}");
+}
+
+#[test]
+fn of_a_command_that_cannot_be_run_no_file_is_left() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (file, text_file) = (dir.at("a.ttr"), dir.file("text"));
+    for (program, status) in [("/no/such", 127), (text_file.as_str(), 126)] {
+        for args in [&["record", "-o"][..], &["record", "--rotate", "64KiB,2", "-o"], &["print", "-w"]] {
+            let Some(done) = traced(&[args, &[&file, "--", program]].concat(), |_| {}) else { return };
+            let said = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(status), "{said}");
+            assert!(said.contains(": removed: nothing was recorded\n"), "{said}");
+            let left: Vec<_> =
+                fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("readable").path()).collect();
+            assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
+        }
+    }
+    // One that was there before stays, as a recording of nothing.
+    fs::write(&file, "before").expect("room");
+    let done = record(&file, &["--force", "--", "/no/such"], |_| {}).expect("it traced before");
+    assert_eq!(done.status.code(), Some(127), "{}", text(&done.stderr));
+    assert!(read(&["info", &file]).status.success());
 }
 
 #[test]
@@ -362,19 +466,14 @@ fn what_cannot_be_read_is_said() {
 fn a_full_disk_ends_the_recording_and_not_the_print() {
     let _alone = alone();
     let dir = Dir::new();
-    let mount = dir.at("small");
-    fs::create_dir(&mount).expect("a directory");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", &mount]).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return cannot_run("tmpfs cannot be mounted");
-    }
-    let file = format!("{mount}/full.ttr");
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], dir.at("small")) else { return };
+    let file = mount.at("full.ttr");
     let storm = "for i in $(seq 1500); do cat /etc/hostname /etc/passwd /etc/group; done >/dev/null; sleep 1; true";
     let name = file.as_str();
-    let done = traced(&["print", "--format", "json", "-w", name, "--", "sh", "-c", storm], |_| {});
-    let read_back = done.is_some().then(|| read(&["print", name]));
-    let _ = Command::new("umount").args(["-l", &mount]).status();
-    let (Some(done), Some(read_back)) = (done, read_back) else { return };
+    let Some(done) = traced(&["print", "--format", "json", "-w", name, "--", "sh", "-c", storm], |_| {}) else {
+        return;
+    };
+    let read_back = read(&["print", name]);
     assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("cannot write"), "{}", text(&done.stderr));
     let events = text(&done.stdout).lines().filter(|line| line.contains(r#""comm":"cat""#)).count();

@@ -1,7 +1,7 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
 use crate::recording::{read, text, traced};
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, Mount, alone, may_trace, tracetui};
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -69,7 +69,7 @@ fn all_files_together_are_the_recording() {
     assert_eq!(last_line(&last), said.trim_end());
     let live = last_line(&done);
     assert!(live.contains(&format!("seen {seen} delivered {}", account["delivered"])), "{live}");
-    // Each by itself: nothing twice, nothing missing, and it says that the trace goes on.
+    // Each by itself: nothing twice, nothing missing, and it says that the trace continues.
     let mut each = String::new();
     for (at, file) in files.iter().enumerate() {
         let printed = print(std::slice::from_ref(file));
@@ -79,7 +79,7 @@ fn all_files_together_are_the_recording() {
         let goes_on = at + 1 < files.len();
         assert_eq!((number(&info["part"]["number"]), &info["part"]["continues"]), (at as u64 + 1, &goes_on.into()));
         assert_eq!(info["complete"], true);
-        assert_eq!(text(&printed.stderr).contains("the trace goes on"), goes_on);
+        assert_eq!(text(&printed.stderr).contains("the trace continues"), goes_on);
         let metadata = fs::metadata(file).expect("there");
         assert_eq!(metadata.mode() & 0o777, 0o600);
     }
@@ -241,20 +241,14 @@ fn the_user_may_lose_the_right_to_write_there() {
 fn a_full_disk_ends_the_recording() {
     let _alone = alone();
     let dir = Dir::new();
-    let mount = dir.at("small");
-    fs::create_dir(&mount).expect("room");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs", &mount]).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return cannot_run("tmpfs cannot be mounted");
-    }
-    let done = disturbed(&mount, || ());
-    let printed = print(&files(&mount));
+    let Some(mount) = Mount::new(&["-t", "tmpfs", "-o", "size=400k", "tmpfs"], dir.at("small")) else { return };
+    let done = disturbed(&dir.at("small"), || ());
+    let printed = print(&files(&dir.at("small")));
     // With few enough files it goes on.
-    let _ = Command::new("sh").args(["-c", &format!("rm -f {mount}/*")]).status();
-    let out = format!("{mount}/b.ttr");
+    files(&dir.at("small")).iter().for_each(|file| fs::remove_file(file).expect("ours"));
+    let out = mount.at("b.ttr");
     let args = ["record", "-o", &out, "--rotate", "64KiB,2", "--", "timeout", "60", "sh", "-c", WORK];
     let bounded = traced(&args, |_| {});
-    let _ = Command::new("umount").args(["-l", &mount]).status();
     let (Some(done), Some(bounded)) = (done, bounded) else { return };
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
@@ -326,7 +320,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let _ = std::fs::File::from(ours).read_to_end(&mut shown);
     let shown = text(&shown);
     assert!(shown.contains("\r0:01  ") && shown.contains(" events (") && shown.contains("  lost 0"), "{shown:?}");
-    let last = shown.rsplit("\r\n").nth(2).expect("lines");
+    let last = shown.rsplit("\r\n").nth(3).expect("lines");
     let cleared = last.rsplit('\r').nth(1).expect("the progress is cleared");
     assert!(cleared.chars().all(|c| c == ' ') && cleared.len() > 20, "{shown:?}");
     fs::remove_file(&out).expect("there");

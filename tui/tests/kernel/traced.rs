@@ -422,6 +422,35 @@ impl Tally {
     }
 }
 
+/// A file system on a new directory. It is unmounted when dropped, also if something uses it.
+pub(crate) struct Mount(String);
+
+impl Mount {
+    /// Mounts with these arguments of mount(8). `None`, with a message, if that is not possible here.
+    pub(crate) fn new(args: &[&str], directory: String) -> Option<Mount> {
+        std::fs::create_dir(&directory).expect("a directory");
+        let done = Command::new("mount").args(args).arg(&directory).output();
+        match done.is_ok_and(|done| done.status.success()) {
+            true => Some(Mount(directory)),
+            false => {
+                cannot_run(&format!("mount {} is not possible", args.join(" ")));
+                None
+            }
+        }
+    }
+
+    /// The path of a name in it.
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.0)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
 /// A temporary directory that is removed with its content when dropped.
 pub(crate) struct Dir(PathBuf);
 

@@ -86,7 +86,7 @@ impl ProcessTable {
         }
     }
 
-    /// Takes what an event of an excerpt tells of its process.
+    /// Applies the state of a process that an event of an excerpt contains.
     pub(in crate::enrich) fn tell(&mut self, state: &ProcessState) {
         let process = Arc::new(process_of(state));
         let key = process.key;

@@ -1,0 +1,152 @@
+//! Reads a file on a disk that cannot read some of it.
+
+use super::block::Damage;
+use super::frames::Holes;
+use super::reader::Hole;
+use crate::limits;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes that are tried separately where a read fails: what the kernel reads at once.
+const PAGE: u64 = 4096;
+
+/// What the disk could not read. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Unreadable(Arc<Mutex<Holes>>);
+
+impl Unreadable {
+    /// What could not be read so far, in the order of the reads.
+    pub fn holes(&self) -> Holes {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, offset: u64, bytes: u64) {
+        let mut holes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match holes.first.last_mut().filter(|last| last.offset + last.bytes == offset) {
+            Some(last) => last.bytes += bytes,
+            None => holes.add(Hole { offset, bytes, why: Damage::Disk, frames: true }),
+        }
+    }
+}
+
+/// A file from an offset on. Clones of a file share their position, so it has one of its own. What the disk cannot read is read as
+/// zeros, which are no block.
+#[derive(Debug)]
+pub struct FileFrom {
+    file: File,
+    at: u64,
+    /// Bytes in a row that could not be read.
+    row: u64,
+    unreadable: Unreadable,
+}
+
+impl FileFrom {
+    /// Reads a file from an offset on.
+    pub fn new(file: File, at: u64, unreadable: Unreadable) -> FileFrom {
+        FileFrom { file, at, row: 0, unreadable }
+    }
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let FileFrom { file, at, row, unreadable } = self;
+        let mut bad = 0;
+        let read = read_at(|bytes, at| file.read_at(bytes, at), *at, bytes, &mut |offset, bytes| {
+            unreadable.add(offset, bytes);
+            bad += bytes;
+        })?;
+        *row = if bad == read as u64 { *row + bad } else { bad };
+        if *row > limits::UNREADABLE {
+            return Err(Errno::IO.into());
+        }
+        *at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads as much as there is. What the disk cannot read is zeros, and passed to `bad` as offset and length, in bytes.
+///
+/// # Errors
+/// Any other error of `read`.
+pub fn read_at(
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    at: u64,
+    bytes: &mut [u8],
+    bad: &mut dyn FnMut(u64, u64),
+) -> io::Result<usize> {
+    let (mut done, mut by_pages) = (0, false);
+    while done < bytes.len() {
+        let Some(here) = at.checked_add(done as u64).filter(|here| i64::try_from(*here).is_ok()) else {
+            // An offset beyond what the kernel takes is an error there; nothing can be there.
+            break;
+        };
+        let page = usize::try_from(PAGE - here % PAGE).unwrap_or(usize::MAX);
+        let left = bytes.get_mut(done..).unwrap_or_default();
+        let piece = if by_pages { left.len().min(page) } else { left.len() };
+        let piece = left.get_mut(..piece).unwrap_or_default();
+        match read(piece, here) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_of_disk(&error) && piece.len() <= page => {
+                piece.fill(0);
+                bad(here, piece.len() as u64);
+                done += piece.len();
+            }
+            Err(error) if is_of_disk(&error) => by_pages = true,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Whether the disk cannot read what is asked for, and may be able to read something else.
+fn is_of_disk(error: &io::Error) -> bool {
+    let errors = [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO, Errno::UCLEAN, Errno::BADMSG];
+    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with the numbers of its pages, of which some cannot be read.
+    fn disk(pages: u64, bad: &[u64]) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
+        move |bytes, at| {
+            let end = (at + bytes.len() as u64).min(pages * PAGE);
+            let first_bad = bad.iter().map(|page| page * PAGE).find(|start| start + PAGE > at).unwrap_or(u64::MAX);
+            if first_bad <= at {
+                return Err(Errno::IO.into());
+            }
+            let end = end.min(first_bad).max(at);
+            (at..end).zip(bytes.iter_mut()).for_each(|(at, byte)| *byte = (at / PAGE) as u8 + 1);
+            Ok((end - at) as usize)
+        }
+    }
+
+    #[test]
+    fn what_the_disk_cannot_read_is_passed_over_by_pages() {
+        for (at, length) in [(0, 40_000), (5000, 30_000), (8192, 4096), (9000, 10), (12_288, 100_000), (36_000, 50)] {
+            let (mut bytes, mut found) = (vec![9; length], Vec::new());
+            let read = read_at(disk(10, &[2, 3, 7]), at, &mut bytes, &mut |offset, bytes| found.push((offset, bytes)));
+            assert_eq!(read.expect("readable"), length.min((10 * PAGE - at) as usize), "{at}");
+            let is_bad = |at: u64| [2, 3, 7].contains(&(at / PAGE));
+            for (place, byte) in (at..10 * PAGE).zip(&bytes) {
+                assert_eq!(*byte, if is_bad(place) { 0 } else { (place / PAGE) as u8 + 1 }, "{place} from {at}");
+            }
+            let bad = (at..10 * PAGE).take(length).filter(|place| is_bad(*place)).count() as u64;
+            assert_eq!(found.iter().map(|(_, bytes)| bytes).sum::<u64>(), bad, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn another_error_ends_the_reading() {
+        let mut bytes = [0; 10];
+        let error = read_at(|_, _| Err(Errno::ISDIR.into()), 0, &mut bytes, &mut |_, _| panic!("not bad"));
+        assert_eq!(error.err().and_then(|error| error.raw_os_error()), Some(Errno::ISDIR.raw_os_error()));
+        assert_eq!(read_at(disk(1, &[]), u64::MAX, &mut bytes, &mut |_, _| panic!("not bad")).ok(), Some(0));
+    }
+}
