@@ -1,6 +1,8 @@
 //! Recordings as input: their events, in order of time, through the pipeline that was used live.
 
+use super::rotate;
 use super::say::{name, say};
+use super::session::BadUsage;
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
@@ -11,8 +13,11 @@ use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
+use crate::recording::block::HEADER;
+use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
+use crate::source::replay::Recorded;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
@@ -51,11 +56,22 @@ enum OddFilter {
     Ignored,
 }
 
+/// What is done at the end of a file that is still being written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtEnd {
+    /// It is taken as it is.
+    Stop,
+    /// More is waited for. A trace goes on in its next file.
+    Wait,
+}
+
 /// Whether there is more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// There may be more events.
     More,
+    /// All that is written so far was passed on ([`AtEnd::Wait`]).
+    NotYet,
     /// All events were passed on.
     End,
 }
@@ -85,11 +101,15 @@ impl Playback {
     /// are those of the recording.
     ///
     /// # Errors
-    /// If one is no recording or cannot be read, or a filter is wrong.
-    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<_>>()?;
+    /// If one is no recording or cannot be read, or a filter is wrong. If more than one is to be followed.
+    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget, at_end: AtEnd) -> Result<Playback> {
+        let parts = files.iter().map(|file| Part::open(file, at_end)).collect::<Result<_>>()?;
+        let inputs = inputs(parts, at_end);
+        if at_end == AtEnd::Wait && inputs.len() > 1 {
+            bail!(BadUsage("--follow: only one recording, or the files of one trace, can be followed".to_owned()));
+        }
         let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
-        let recordings = inputs(parts).into_iter().map(open).collect::<Result<_>>()?;
+        let recordings = inputs.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Playback { recordings, next: BinaryHeap::new(), started: false })
     }
 
@@ -99,7 +119,7 @@ impl Playback {
     /// # Errors
     /// If it is no recording or cannot be read.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
-        let input = Input { parts: vec![Part::open(file)?], at: 0, first: None };
+        let input = Input::of(Part::open(file, AtEnd::Stop)?, AtEnd::Stop);
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false })
     }
@@ -175,7 +195,7 @@ impl Recording {
         match &input.first {
             Some(Next::Frames(batch)) => start.feed(batch.clone()),
             Some(Next::State(state)) => start.restore(state),
-            None => {}
+            Some(Next::NotYet) | None => {}
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
@@ -190,7 +210,7 @@ impl Recording {
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
         let wanted = filters.compile(start.world());
-        let mut wanted = wanted.map_err(|error| super::session::BadUsage(error.render()))?;
+        let mut wanted = wanted.map_err(|error| BadUsage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;
         }
@@ -261,14 +281,23 @@ impl Recording {
         self.input.part().frames.reader().ending()
     }
 
-    /// Feeds the next batch. `false` at the end.
-    fn feed(&mut self) -> Result<bool> {
+    /// Whether a process was writing it when it was opened.
+    pub fn writing(&self) -> Writing {
+        self.input.part().writing
+    }
+
+    /// Feeds the next batch.
+    fn feed(&mut self) -> Result<Step> {
         match self.input.next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
-            None => self.fed = true,
+            Some(Next::NotYet) => return Ok(Step::NotYet),
+            None => {
+                self.fed = true;
+                return Ok(Step::End);
+            }
         }
-        Ok(!self.fed)
+        Ok(Step::More)
     }
 
     /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
@@ -300,12 +329,13 @@ impl Recording {
 
     /// One step of a recording that is read alone.
     fn step(&mut self, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) -> Result<Step> {
-        if self.feed()? {
-            self.pass_on_until(i128::MAX, number, to);
-            return Ok(Step::More);
+        let step = self.feed()?;
+        match step {
+            Step::More => self.pass_on_until(i128::MAX, number, to),
+            Step::NotYet => {}
+            Step::End => self.finish(number, to),
         }
-        self.finish(number, to);
-        Ok(Step::End)
+        Ok(step)
     }
 
     fn feed_until_ready(&mut self) -> Result<()> {
@@ -362,27 +392,59 @@ fn pass_on(
 }
 
 /// A file.
-struct Part {
-    frames: FrameReader<Box<dyn Read>>,
+pub(super) struct Part {
+    path: PathBuf,
     name: String,
+    /// Unless it is a pipe.
+    file: Option<RecordingFile>,
+    frames: FrameReader<Box<dyn Read + Send>>,
+    /// When it was opened.
+    writing: Writing,
+    at_end: AtEnd,
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
 
 impl Part {
-    fn open(file: &Path) -> Result<Part> {
-        let name = name(file);
-        let input: Box<dyn Read> = match cli::is_stream(file) {
-            true => Box::new(io::stdin()),
-            false => Box::new(open_file(file, &name)?),
+    fn open(path: &Path, at_end: AtEnd) -> Result<Part> {
+        let name = name(path);
+        let file = if cli::is_stream(path) { None } else { Some(open_file(path, &name)?) };
+        let input: Box<dyn Read + Send> = match file {
+            Some(file) if file.metadata()?.is_file() => {
+                let file = RecordingFile::open(file).map_err(|error| anyhow!("{name}: {error}"))?;
+                return Ok(Part::of(path, file, at_end, HEADER as u64));
+            }
+            _ if at_end == AtEnd::Wait => bail!(BadUsage(format!("--follow needs a recording file: {name} is a pipe"))),
+            Some(file) => Box::new(file),
+            None => Box::new(io::stdin()),
         };
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, elsewhere: 0 })
+        let (file, writing) = (None, Writing::Unknown);
+        Ok(Part { path: path.to_owned(), name, file, frames, writing, at_end, elsewhere: 0 })
+    }
+
+    /// A regular file from an offset on, where a block begins.
+    pub(super) fn of(path: &Path, file: RecordingFile, at_end: AtEnd, offset: u64) -> Part {
+        let (header, writing) = (*file.header(), file.writing());
+        let from = FileFrom::new(file.clone(), offset);
+        let from = if at_end == AtEnd::Wait { from.following() } else { from };
+        let frames = FrameReader::of(Reader::resume(Box::new(from) as Box<dyn Read + Send>, header, offset));
+        let frames = if at_end == AtEnd::Wait { frames.following() } else { frames };
+        Part { path: path.to_owned(), name: name(path), file: Some(file), frames, writing, at_end, elsewhere: 0 }
     }
 
     /// The trace of which it is a part, and its number.
     fn place(&self) -> Option<([u8; 8], u32)> {
         self.frames.reader().header().part()
+    }
+
+    /// The cause of an early end.
+    fn why_early(&self) -> &'static str {
+        match (self.writing, self.at_end) {
+            (Writing::Now, AtEnd::Stop) => "the trace is still running",
+            (Writing::Unknown, _) => "the trace was killed, or is still running",
+            _ => "the trace was killed, or this is a copy of a part",
+        }
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
@@ -391,7 +453,7 @@ impl Part {
 }
 
 /// The files of each trace together, in their order. A file that is there twice is a recording of its own.
-fn inputs(parts: Vec<Part>) -> Vec<Input> {
+fn inputs(parts: Vec<Part>, at_end: AtEnd) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for part in parts {
         let fits = |input: &Input| {
@@ -404,24 +466,59 @@ fn inputs(parts: Vec<Part>) -> Vec<Input> {
         };
         match inputs.iter_mut().find(|input| fits(input)) {
             Some(input) => input.parts.push(part),
-            None => inputs.push(Input { parts: vec![part], at: 0, first: None }),
+            None => inputs.push(Input::of(part, at_end)),
         }
     }
     inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
     inputs
 }
 
-/// A recording that is read from its start: one file, or the files of a trace.
-struct Input {
+/// A recording that is read: one file, or the files of a trace.
+pub(super) struct Input {
     /// At least one.
     parts: Vec<Part>,
     /// The one that is read.
     at: usize,
     /// Read ahead for [`Self::trace`].
     first: Option<Next>,
+    at_end: AtEnd,
+    /// The file that is read begins where the one before ended, and nothing of it was read yet.
+    joins: bool,
 }
 
 impl Input {
+    /// The files of one trace, in their order; at least one.
+    ///
+    /// # Errors
+    /// If one is no recording or cannot be read, or if they are several recordings: the error of `several`.
+    pub(super) fn open(files: &[PathBuf], at_end: AtEnd, several: &str) -> Result<Input> {
+        let parts = files.iter().map(|file| Part::open(file, at_end)).collect::<Result<_>>()?;
+        let mut inputs = inputs(parts, at_end);
+        match (inputs.pop(), inputs.is_empty()) {
+            (Some(input), true) => Ok(input),
+            _ => bail!(BadUsage(several.to_owned())),
+        }
+    }
+
+    fn of(part: Part, at_end: AtEnd) -> Input {
+        Input { parts: vec![part], at: 0, first: None, at_end, joins: false }
+    }
+
+    /// Files of one trace in their order, from the place of the first one on; at least one.
+    pub(super) fn of_parts(parts: Vec<Part>, at_end: AtEnd) -> Input {
+        Input { parts, at: 0, first: None, at_end, joins: false }
+    }
+
+    /// The files, in the order of the trace; without pipes.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &RecordingFile)> {
+        self.parts.iter().filter_map(|part| Some((part.path.as_path(), part.file.as_ref()?)))
+    }
+
+    /// Gives this next.
+    pub(super) fn put_back(&mut self, next: Option<Next>) {
+        self.first = next;
+    }
+
     fn part(&self) -> &Part {
         &self.parts[self.at]
     }
@@ -436,32 +533,48 @@ impl Input {
     }
 
     /// The options of the trace, which are in its first frames.
-    fn trace(&mut self) -> Result<Trace> {
-        self.first = self.next()?;
+    pub(super) fn trace(&mut self) -> Result<Trace> {
+        // A recording that just began has its first frames within a second.
+        self.first = loop {
+            match self.next()? {
+                Some(Next::NotYet) => std::thread::sleep(follow::POLL),
+                first => break first,
+            }
+        };
         Ok(self.first.as_ref().and_then(trace_of).unwrap_or_else(no_trace))
     }
 
-    fn next(&mut self) -> Result<Option<Next>> {
+    pub(super) fn next(&mut self) -> Result<Option<Next>> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         loop {
-            if let Some(next) = self.part_mut().next()? {
-                return Ok(Some(next));
-            }
-            if self.at + 1 == self.parts.len() {
-                return Ok(None);
-            }
-            let follows = self.next_follows();
-            self.at += 1;
             match self.part_mut().next()? {
                 // It is that at the end of the file before. Frames without any say that the trace goes on, also if none follow.
-                Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
-                // A file that has nothing.
+                Some(Next::State(_)) if std::mem::take(&mut self.joins) => {
+                    return Ok(Some(Next::Frames(Batch::default())));
+                }
+                Some(next) => {
+                    self.joins &= matches!(next, Next::NotYet);
+                    return Ok(Some(next));
+                }
+                // Also a file that has nothing.
                 None => {}
-                first => return Ok(first),
             }
+            if self.at + 1 == self.parts.len() && !self.find_next() {
+                return Ok(None);
+            }
+            self.joins = self.next_follows();
+            self.at += 1;
         }
+    }
+
+    /// Adds the next file of a trace that is followed, if there is one. It was begun before the one before it ended.
+    fn find_next(&mut self) -> bool {
+        let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
+        let Some((path, next)) = next_file(&self.part().path, file) else { return false };
+        self.parts.push(Part::of(&path, next, self.at_end, HEADER as u64));
+        true
     }
 
     /// Whether the next file begins where this one ends.
@@ -485,10 +598,38 @@ impl Input {
             }
             say_holes(name, part.frames.holes());
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
-                say(format_args!("{name}: ends early, at offset {at}: the trace was killed, or is still running"));
+                say(format_args!("{name}: ends early, at offset {at}: {}", part.why_early()));
             }
         }
         self.parts.iter().any(|part| !part.frames.holes().is_empty())
+    }
+}
+
+/// The next file of a trace that is there, after this one.
+pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
+    let (run, number) = file.header().part()?;
+    rotate::later(path).into_iter().find_map(|path| {
+        // Another trace may have files with these names, and older files are removed at any time.
+        let next = RecordingFile::open(open_regular(&path)?).ok()?;
+        let follows = next.header().part().is_some_and(|(other, later)| other == run && later > number);
+        follows.then_some((path, next))
+    })
+}
+
+fn open_regular(path: &Path) -> Option<File> {
+    let is_file = |found: &std::fs::Metadata| found.is_file();
+    path.metadata().ok().filter(is_file)?;
+    File::open(path).ok()
+}
+
+impl Recorded for Input {
+    fn next(&mut self) -> Result<Option<Next>, String> {
+        Input::next(self).map_err(|error| format!("{error:#}"))
+    }
+
+    fn holes(&self) -> Vec<(String, Holes)> {
+        let damaged = self.parts.iter().filter(|part| !part.frames.holes().is_empty());
+        damaged.map(|part| (part.name.clone(), part.frames.holes().clone())).collect()
     }
 }
 
@@ -502,7 +643,7 @@ pub(super) fn both_filters(recorded: &str, own: &str) -> String {
 
 /// The options of the trace in the first frames.
 pub(super) fn trace_of(first: &Next) -> Option<Trace> {
-    let (Next::State(batch) | Next::Frames(batch)) = first;
+    let (Next::State(batch) | Next::Frames(batch)) = first else { return None };
     batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
         Some(HostFrame::Trace(trace)) => Some(trace),
         Some(HostFrame::StatePart(part)) => trace_in(&Batch::from_bytes(part.frames)),
@@ -541,7 +682,7 @@ fn no_trace() -> Trace {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::keys::keys_of;
     use crate::recording::Writer;
@@ -550,7 +691,7 @@ mod tests {
     use std::fs;
 
     /// The batches of a trace. Events wait at the end of each; some are lost.
-    fn batches() -> Vec<Batch> {
+    pub(in crate::command) fn batches() -> Vec<Batch> {
         let mut maker = Maker::default();
         let mut trace = Batch::default();
         HostFrame::Trace(no_trace()).push(BootNanos(0), &mut trace);
@@ -572,7 +713,7 @@ mod tests {
         batches
     }
 
-    fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize) -> Vec<PathBuf> {
+    pub(in crate::command) fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut next = || {
             let path = dir.join(format!("{name}.{}", files.len()));
@@ -605,7 +746,7 @@ mod tests {
     /// The events of files, and what is known when they are read.
     fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
         let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
-        let mut playback = Playback::open(files, &filters, Budget::default()).expect("recordings");
+        let mut playback = Playback::open(files, &filters, Budget::default(), AtEnd::Stop).expect("recordings");
         let mut lines = Vec::new();
         let mut take = |played: &Played<'_>| {
             let process = played.context.process.map(|process| (process.key, process.execs, process.parent));
@@ -663,6 +804,39 @@ mod tests {
         // A file that is there twice is read twice.
         let (lines, playback) = read(&[&parts[..2], &parts[1..2]].concat(), "");
         assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_trace_that_is_followed_goes_on_in_its_next_file() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-next-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let batches = batches();
+        let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
+        let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
+        for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
+            fs::rename(part, name(number + number / 4)).expect("ours");
+        }
+        // One of another trace in between, and what is no recording.
+        fs::rename(dir.join("one.0"), name(4)).expect("ours");
+        fs::write(name(3).with_extension("txt"), "text").expect("room");
+        let follow = |from: usize| {
+            let filters = FilterOptions::default();
+            let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
+            let mut events = 0;
+            let mut take = |_: &Played<'_>| {
+                events += 1;
+                Disposition::Delivered
+            };
+            while playback.step(&mut take).expect("readable") == Step::More {}
+            (events, playback.goes_on())
+        };
+        assert_eq!(follow(1), (whole.len(), false));
+        // Without some in between, as when they are removed before they are read.
+        fs::remove_file(name(3)).expect("ours");
+        let (some, goes_on) = follow(2);
+        assert!(some > 0 && some < whole.len() && !goes_on);
         fs::remove_dir_all(&dir).expect("ours");
     }
 

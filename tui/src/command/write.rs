@@ -6,6 +6,7 @@ use crate::event::keys::keys_of;
 use crate::limits;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
+use crate::recording::follow;
 use crate::recording::recorder::Failed;
 use crate::source::host::invoker::Invoker;
 use crate::source::host::machine::{Capabilities, Capability};
@@ -38,7 +39,12 @@ pub(super) enum Existing {
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let name = super::say::name(path);
     let file = open_output(path, existing)?;
-    let recorder = Recorder::start(file, name.clone(), &header()?, keys_of);
+    let header = match cli::is_stream(path) {
+        // Others may have the file open for longer.
+        true => header()?,
+        false => locked(&file, header()?).with_context(|| format!("cannot write {name}"))?,
+    };
+    let recorder = Recorder::start(file, name.clone(), &header, keys_of);
     let recorder = recorder.with_context(|| format!("cannot write {name}"))?;
     Ok(if cli::is_stream(path) { recorder.to_pipe() } else { recorder })
 }
@@ -49,6 +55,14 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
 /// If there are no random bytes.
 pub(super) fn header() -> Result<FileHeader> {
     Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
+}
+
+/// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
+///
+/// # Errors
+/// If another process writes it.
+pub(super) fn locked(file: &File, header: FileHeader) -> io::Result<FileHeader> {
+    Ok(if follow::lock(file)? { header.locked() } else { header })
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
@@ -169,6 +183,8 @@ fn replaced(file: File) -> io::Result<File> {
     if !found.is_file() || found.nlink() > 1 {
         return Err(io::Error::other("only a regular file without other links is replaced"));
     }
+    // Not under the hands of another one that writes it.
+    follow::lock(&file)?;
     file.set_len(0)?;
     Ok(file)
 }
@@ -226,7 +242,8 @@ impl Opener {
         let gone = || io::Error::other("the thread that opens files has ended");
         self.requests.send((path.to_owned(), answer)).map_err(|_| gone())?;
         let file = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
-        let header = header().map_err(io::Error::other)?;
-        Recorder::start(file.map_err(|_| gone())??, super::say::name(path), &header, keys_of)
+        let file = file.map_err(|_| gone())??;
+        let header = locked(&file, header().map_err(io::Error::other)?)?;
+        Recorder::start(file, super::say::name(path), &header, keys_of)
     }
 }

@@ -12,11 +12,13 @@
 //! | [`writer`] | frames into blocks |
 //! | [`recorder`] | a writer on a thread, with a bounded queue |
 //! | [`map`] | the way in a file, by its index |
+//! | [`follow`] | whether a file is still written, and reading on as it grows |
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
 //! | [`frames`] | what the reader gives, as the pipeline takes it |
 
 pub mod block;
 mod columns;
+pub mod follow;
 pub mod frames;
 pub mod index;
 pub mod map;
