@@ -346,7 +346,7 @@ impl<F: Files> Writing<F> {
 
     /// Begins the next file with the state after the frames so far, and ends this one. If the next one cannot be begun, this one
     /// ends the recording.
-    fn next(&mut self, writer: Writer<F::File>, state: &Batch) -> io::Result<Writer<F::File>> {
+    fn next(&mut self, mut writer: Writer<F::File>, state: &Batch) -> io::Result<Writer<F::File>> {
         let next = self.files.next().and_then(|(file, header)| {
             let next = writer.next(file, &header, state);
             if next.is_err() {
