@@ -181,15 +181,20 @@ pub struct FileFrom {
     follows: bool,
     /// It may have been changed since it was looked at.
     waited: bool,
+    /// The bytes before `at`, at most [`LAST`], if it is followed.
+    last: Vec<u8>,
     /// Bytes in a row that could not be read.
     row: u64,
     unreadable: Unreadable,
 }
 
+/// Bytes that are read again after a wait. A file that was cut and written on has zeros there, also if it is longer than before.
+const LAST: usize = 64;
+
 impl FileFrom {
     /// Reads from an offset on, in bytes.
     pub fn new(file: RecordingFile, at: u64, unreadable: Unreadable) -> FileFrom {
-        FileFrom { file, at, follows: false, waited: false, row: 0, unreadable }
+        FileFrom { file, at, follows: false, waited: false, last: Vec::new(), row: 0, unreadable }
     }
 
     /// Waits for more at the end.
@@ -212,7 +217,24 @@ impl FileFrom {
             return Err(Errno::IO.into());
         }
         self.at += read as u64;
+        if self.follows {
+            self.last.extend_from_slice(bytes.get(read.saturating_sub(LAST)..read).unwrap_or_default());
+            self.last.drain(..self.last.len().saturating_sub(LAST));
+        }
         Ok(read)
+    }
+
+    /// Checks that it is the file that was read so far.
+    fn check(&mut self) -> io::Result<()> {
+        self.file.check()?;
+        let (mut bytes, mut whole) = ([0; LAST], true);
+        let bytes = bytes.get_mut(..self.last.len()).unwrap_or_default();
+        let from = self.at.saturating_sub(bytes.len() as u64);
+        self.file.read_at(from, bytes, &mut |_, _| whole = false)?;
+        match whole && *bytes != *self.last {
+            true => Err(io::Error::other("it was cut or overwritten while it was read")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -235,7 +257,7 @@ fn start_of(file: &File) -> io::Result<Vec<u8>> {
 impl Read for FileFrom {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if std::mem::take(&mut self.waited) {
-            self.file.check()?;
+            self.check()?;
         }
         let read = self.read_on(bytes)?;
         if read > 0 || bytes.is_empty() {

@@ -587,6 +587,7 @@ fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
         ("cut", 500, "cut to 500 bytes"),
         ("emptied", 0, "cut to 0 bytes"),
         ("other", 0, "it was overwritten"),
+        ("written on", 700, "cut or overwritten"),
     ] {
         let mut followed = Followed::new(what);
         assert!(follow::lock(&followed.file).is_ok());

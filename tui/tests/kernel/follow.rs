@@ -137,7 +137,10 @@ fn following_ends_by_a_signal_a_count_a_closed_pipe_and_a_cut() {
     fs::File::options().write(true).open(&file).and_then(|file| file.set_len(700)).expect("ours");
     let cut = end(cut, 30);
     assert_eq!(cut.status.code(), Some(1));
-    assert!(text(&cut.stderr).contains("it was cut to 700 bytes while it was read"), "{}", text(&cut.stderr));
+    // The writer goes on at its offset: then it may be longer again when it is looked at.
+    let said = text(&cut.stderr);
+    let seen = ["it was cut to 700 bytes while it was read", "it was cut or overwritten while it was read"];
+    assert!(seen.iter().any(|text| said.contains(text)), "{said}");
     recorder.kill().expect("it runs");
     recorder.wait().expect("it ended");
 }
