@@ -382,6 +382,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_missing_file_is_lost() {
+        let dir = dir("missing");
+        let mut parts = write(&dir, "part", &batches(), 9);
+        let all = |files: &[PathBuf]| {
+            let opened = opened(files);
+            let input = opened.read_from(START).expect("readable").2;
+            let source = Source::new(input, opened.troubles.clone());
+            let mut feed = Feed::start(source, Vec::new(), None, Budget::default()).expect("a thread");
+            let mut pipeline = Pipeline::default();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            while let Some(batch) = runtime.block_on(feed.next()) {
+                pipeline.feed(batch);
+                pipeline.release(&mut |_, _| Disposition::Delivered);
+            }
+            pipeline.finish(&mut |_, _| Disposition::Delivered);
+            pipeline.account().sum()
+        };
+        let whole = all(&parts);
+        let missing = opened(&[parts.remove(2)]).recording().events;
+        let some = all(&parts);
+        assert_eq!((some.seen, some.off_by(), whole.lost.read), (whole.seen, 0, 0));
+        // Events that wait at the end of a file are in the state of the next one.
+        assert!(some.lost.read > missing / 2 && some.lost.read < missing * 2, "{some:?} {missing}");
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
     fn the_recorded_filter_applies_also_if_the_first_block_is_damaged() {
         let dir = dir("damaged");
         let (mut batches, filter) = (batches(), "path=/src/3/*".to_owned());

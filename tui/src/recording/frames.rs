@@ -148,8 +148,8 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
-/// A frame that says that others are missing.
-fn missing(bytes: u64) -> Batch {
+/// A frame that says that others are missing, in so many bytes.
+pub(crate) fn missing(bytes: u64) -> Batch {
     let mut batch = Batch::default();
     HostFrame::Hole(host::Hole { bytes }).push(BootNanos(0), &mut batch);
     batch

@@ -3,12 +3,12 @@
 use super::feed::{FrameSender, Source};
 use super::wake::Waker;
 use crate::recording::follow;
-use crate::recording::frames::{Holes, Next};
+use crate::recording::frames::{Holes, Next, missing};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The frames of a recording, which may be in several files.
 pub trait Recorded: Send + 'static {
-    /// The next frames; `None` at the end.
+    /// The next frames; `None` at the end. A state says that files before it were not read.
     ///
     /// # Errors
     /// If a file cannot be read: the message.
@@ -80,9 +80,16 @@ impl<R: Recorded> Source for Replay<R> {
         let mut waits = false;
         let error = loop {
             match self.recorded.next() {
-                Ok(Some(Next::Frames(batch) | Next::State(batch))) => {
+                Ok(Some(Next::Frames(batch))) => {
                     waits = false;
                     if !out.send(batch) {
+                        break None;
+                    }
+                }
+                // Files in between were not read. The pipeline takes what is known there, and counts what was in them.
+                Ok(Some(Next::State(state))) => {
+                    waits = false;
+                    if !out.send(missing(0)) || !out.send(state) {
                         break None;
                     }
                 }
