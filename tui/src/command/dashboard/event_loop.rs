@@ -147,6 +147,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         dashboard.leave(screen).await;
     }
     dashboard.drain().await;
+    dashboard.trace.withdraw_recording().await;
     dashboard.end_recording().await;
     dashboard.end_command().await;
     match left {
