@@ -15,6 +15,7 @@
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
 //! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | what the reader gives, as the pipeline takes it |
+//! | [`search`] | the blocks that may have what is looked for |
 
 pub mod block;
 mod columns;
@@ -24,6 +25,7 @@ pub mod index;
 pub mod map;
 pub mod reader;
 pub mod recorder;
+pub mod search;
 #[cfg(test)]
 mod tests;
 pub mod writer;
