@@ -23,4 +23,5 @@ pub mod say;
 pub mod selftest;
 pub mod session;
 pub(crate) mod signals;
+mod skip;
 mod write;

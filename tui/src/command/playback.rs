@@ -2,21 +2,23 @@
 
 use super::say::{name, say};
 use super::session::BadUsage;
+use super::skip::{Odd, Over, Skip, Span};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
 use crate::event::EventContext;
-use crate::filter::{Compiled, FilterOptions, Scratch};
+use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Reader;
 use crate::recording::disk::{FileFrom, Unreadable};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
+use crate::recording::{Map, Reader};
 use crate::text::grouped;
+use crate::text::time::Moment;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -111,10 +113,14 @@ pub struct Recording {
     recorded: Compiled,
     wanted: Compiled,
     scratch: (Scratch, Scratch),
+    span: Span,
+    skip: Option<Skip>,
     roots: Vec<Tgid>,
     budget: Budget,
     /// Events of the trace up to here, also those that a filter of this reading rejected.
     events: u64,
+    /// The time of the last event whose turn it was.
+    reached_ns: u64,
     /// All batches were fed.
     fed: bool,
     finished: bool,
@@ -143,6 +149,36 @@ impl Playback {
         let input = Input { parts: vec![Part::open(file)?], at: 0, ahead: VecDeque::new() };
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
+    }
+
+    /// Passes on only the events of a time span. Call it before the first step.
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) {
+        if from.is_none() && to.is_none() {
+            return;
+        }
+        let starts = self.recordings.iter().map(Recording::first_ns);
+        let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        for recording in &mut self.recordings {
+            recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
+            if let Some(start) = start {
+                recording.span.start_at(start);
+            }
+            recording.skip = recording.new_skip();
+        }
+    }
+
+    /// Passes on only the events from a time to another one (CLOCK_BOOTTIME, ns), and no account. Call it before the first step.
+    pub fn within(&mut self, from_ns: u64, to_ns: u64) {
+        for recording in &mut self.recordings {
+            recording.span.bounds = Some((from_ns, to_ns));
+            recording.skip = recording.new_skip();
+            recording.skip.iter_mut().for_each(|skip| skip.end_at(to_ns));
+        }
+    }
+
+    /// The time of the last event whose turn it was (CLOCK_BOOTTIME, ns).
+    pub fn reached_ns(&self) -> u64 {
+        self.recordings.iter().map(|recording| recording.reached_ns).min().unwrap_or_default()
     }
 
     /// The recordings, in the order in which they were named. The files of one trace are one recording.
@@ -253,7 +289,9 @@ impl Recording {
         pipeline.set_budget(budget);
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         pipeline.follow(&roots);
-        Ok(Recording {
+        let clock_offset = start.world().clock_offset();
+        let span = Span { clock_offset, bounds: Some((0, u64::MAX)), ..Span::default() };
+        let mut recording = Recording {
             input,
             pipeline,
             start,
@@ -261,12 +299,31 @@ impl Recording {
             recorded,
             wanted,
             scratch: Default::default(),
+            span,
+            skip: None,
             roots,
             budget,
             events: 0,
+            reached_ns: 0,
             fed: false,
             finished: false,
-        })
+        };
+        recording.skip = recording.new_skip();
+        Ok(recording)
+    }
+
+    fn new_skip(&self) -> Option<Skip> {
+        let [Part { file: Some(file), unreadable, .. }] = self.input.parts.as_slice() else { return None };
+        let needs = Needs::of(&[&self.recorded, &self.wanted], self.start.world())?;
+        Skip::new(file, unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
+    }
+
+    /// The time of the first record: nanoseconds since 1970. `None` for a pipe.
+    fn first_ns(&self) -> Option<i128> {
+        let first =
+            |part: &Part| Map::open(part.file.as_ref()?.try_clone().ok()?).ok().map(|map| map.totals().first_ns);
+        let first = self.input.parts.iter().map(first).reduce(|a, b| Some(a?.min(b?))).flatten()?;
+        Some(i128::from(first) + i128::from(self.span.clock_offset))
     }
 
     /// The name of the file.
@@ -323,12 +380,28 @@ impl Recording {
 
     /// Feeds the next batch. `false` at the end.
     fn feed(&mut self) -> Result<bool> {
+        self.pass_over();
         match self.input.next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
             None => self.fed = true,
         }
         Ok(!self.fed)
+    }
+
+    /// Passes over frames of which no event passes the filters. Where something is odd, the rest is read.
+    fn pass_over(&mut self) {
+        let Recording { input, skip, pipeline, .. } = self;
+        let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return };
+        let part = input.part_mut();
+        let damaged = part.is_damaged();
+        let frames = &mut part.frames;
+        match passing.over(frames.reader().offset(), pipeline) {
+            _ if damaged => *skip = None,
+            Ok(Over::Nothing) => {}
+            Ok(Over::To(there)) => *frames = *there,
+            Err(Odd) => *skip = None,
+        }
     }
 
     /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
@@ -388,12 +461,13 @@ impl Recording {
 
     /// Passes on the events up to this wall-clock time whose order is known.
     fn pass_on_until(&mut self, ns: i128, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) {
-        let Recording { pipeline, recorded, wanted, scratch, fed, events, .. } = self;
+        let Recording { pipeline, recorded, wanted, scratch, span, fed, events, reached_ns, .. } = self;
         let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset()));
         let limit = BootNanos(u64::try_from(limit.max(0)).unwrap_or(u64::MAX));
         let mut pass = |context: &EventContext<'_>, frame: &FrameRef<'_>| {
             *events += u64::from(context.event.kind() != Kind::Lost);
-            pass_on(recorded, wanted, scratch, &Played { context, frame, recording: number }, to)
+            *reached_ns = context.event.header.time.0;
+            pass_on((recorded, wanted), scratch, span, &Played { context, frame, recording: number }, to)
         };
         match *fed {
             false => pipeline.release_up_to(limit, &mut pass),
@@ -405,28 +479,30 @@ impl Recording {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let Recording { pipeline, recorded, wanted, scratch, .. } = self;
+        let Recording { pipeline, recorded, wanted, scratch, span, .. } = self;
         pipeline.finish(&mut |context, frame| {
-            pass_on(recorded, wanted, scratch, &Played { context, frame, recording: number }, to)
+            pass_on((recorded, wanted), scratch, span, &Played { context, frame, recording: number }, to)
         });
     }
 }
 
 fn pass_on(
-    recorded: &Compiled,
-    wanted: &Compiled,
+    (recorded, wanted): (&Compiled, &Compiled),
     scratch: &mut (Scratch, Scratch),
+    span: &mut Span,
     played: &Played<'_>,
     to: &mut dyn FnMut(&Played<'_>) -> Disposition,
 ) -> Disposition {
     let passes =
         recorded.passes_whole(played.context, &mut scratch.0) && wanted.passes_whole(played.context, &mut scratch.1);
-    if passes { to(played) } else { Disposition::Filtered }
+    if passes && span.has(played.context.event.header.time.0) { to(played) } else { Disposition::Filtered }
 }
 
 /// A file.
 struct Part {
     frames: FrameReader<Box<dyn Read>>,
+    /// The file, unless it is a pipe or the like.
+    file: Option<File>,
     name: String,
     /// Device and inode.
     identity: (u64, u64),
@@ -439,11 +515,13 @@ impl Part {
     fn open(file: &Path) -> Result<Part> {
         let name = name(file);
         let unreadable = Unreadable::default();
+        let mut regular = None;
         let (input, found): (Box<dyn Read>, _) = match cli::is_stream(file) {
             true => (Box::new(io::stdin()), File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?),
             false => {
                 let file = open_file(file, &name)?;
                 let found = file.metadata()?;
+                regular = Some(file.try_clone()?).filter(|_| found.is_file());
                 match found.is_file() || found.file_type().is_block_device() {
                     true => (Box::new(FileFrom::new(file, 0, unreadable.clone())), found),
                     false => (Box::new(file), found),
@@ -452,7 +530,7 @@ impl Part {
         };
         let identity = (found.dev(), found.ino());
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, identity, unreadable, elsewhere: 0 })
+        Ok(Part { frames, file: regular, name, identity, unreadable, elsewhere: 0 })
     }
 
     /// The trace of which it is a part, and its number.

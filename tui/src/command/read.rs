@@ -30,6 +30,7 @@ use tracetui_shared::time::BootNanos;
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.trace.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0))?;
+    playback.between(args.from, args.to, clock::local_offset_now_s());
     let sink = sink::to_writer(args.format, io::stdout());
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.set_zone(clock::local_offset_now_s());
