@@ -8,6 +8,7 @@ pub mod dashboard;
 pub mod diff;
 pub mod doctor;
 pub mod export;
+mod find;
 pub mod keys;
 pub mod man;
 mod outlet;

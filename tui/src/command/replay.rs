@@ -29,7 +29,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
-/// Number of blocks from which on the index shows the density of the events well enough. In a smaller recording, events are counted.
+/// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
 const BLOCKS: u64 = 256;
 
 /// A recording with fewer events is loaded from its start, wherever the screen goes.
@@ -97,8 +97,9 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         Some(feed) => feed,
         None => Feed::start(Source::new(frames, troubles.clone()), Vec::new(), None, budget)?,
     };
+    let file = seeker.as_ref().map(|_| (args.file.clone(), budget));
     let seek = seeker.map(|mut seeker| -> Seek { Seek(Box::new(move |ns| seeker.seek(ns))) });
-    event_loop::run(app, look(&args.screen), Trace { seek, ..Trace::from(feed) }).await?;
+    event_loop::run(app, look(&args.screen), Trace { seek, file, ..Trace::from(feed) }).await?;
     let (holes, error) = troubles.take();
     say_holes(&name, &holes);
     match error {

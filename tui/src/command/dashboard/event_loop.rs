@@ -2,8 +2,11 @@
 
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
+use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::budget::Budget;
+use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
 use crate::command::session::{Frames, Happening, RunningTrace};
@@ -24,6 +27,7 @@ use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
 use std::future::poll_fn;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +75,8 @@ pub struct Trace {
     pub command: Option<Running>,
     /// For a recording: goes to places in it.
     pub seek: Option<Seek>,
+    /// The file of the recording, if it can be searched, and the memory limits.
+    pub file: Option<(PathBuf, Budget)>,
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
     /// Opens recordings later.
@@ -79,7 +85,7 @@ pub struct Trace {
 
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
-        Trace { feed, command: None, seek: None, recorder: None, opener: None }
+        Trace { feed, command: None, seek: None, file: None, recorder: None, opener: None }
     }
 }
 
@@ -99,7 +105,7 @@ pub struct DashboardExit {
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
 pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command, seek, recorder, opener } = trace;
+    let Trace { feed, command, seek, file, recorder, opener } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -108,6 +114,8 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         look,
         trace: RunningTrace::new(feed, command, signals),
         seek,
+        file,
+        finder: None,
         opener,
         kept: None,
         gone: terminal::watch()?,
@@ -151,6 +159,8 @@ struct Loop {
     look: Appearance,
     trace: RunningTrace,
     seek: Option<Seek>,
+    file: Option<(PathBuf, Budget)>,
+    finder: Option<Finder>,
     opener: Option<Opener>,
     /// The kept events that are written into a recording that began later.
     kept: Option<KeptEvents>,
@@ -165,6 +175,16 @@ struct Loop {
 enum Next {
     Go,
     Leave,
+}
+
+/// The next message of a search; there is none without one.
+async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
+    let Some(running) = finder else { return std::future::pending().await };
+    let message = running.next().await;
+    if !matches!(message, Some(Input::Finding(_))) {
+        *finder = None;
+    }
+    message
 }
 
 impl Loop {
@@ -223,6 +243,7 @@ impl Loop {
         };
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
+            found = next_found(&mut self.finder) => Ok(found),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
@@ -292,6 +313,10 @@ impl Loop {
                     }
                     *dirty = true;
                 }
+                Effect::Find(find) => {
+                    self.find(find)?;
+                    *dirty = true;
+                }
                 Effect::Suspend => {
                     screen.suspend()?;
                     *dirty = true;
@@ -303,6 +328,15 @@ impl Loop {
             }
         }
         Ok(Next::Go)
+    }
+
+    /// Starts a search of the recording. One that runs is stopped.
+    fn find(&mut self, find: Option<Find>) -> io::Result<()> {
+        self.finder = match (find, &self.file) {
+            (Some(find), Some((file, budget))) => Some(Finder::start(file.clone(), *budget, find)?),
+            _ => None,
+        };
+        Ok(())
     }
 
     fn record_with(&mut self, recorder: Option<Recorder>) {
