@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use tracetui::budget::Budget;
 use tracetui::cli::Moment;
-use tracetui::command::playback::{Playback, Played, Step};
+use tracetui::command::playback::{AtEnd, Playback, Played, Step};
 use tracetui::event::EventContext;
 use tracetui::event::keys::keys_of;
 use tracetui::filter::FilterOptions;
@@ -347,7 +347,8 @@ fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
 
 /// What is printed of a recording, the account at the end, and how many blocks were read.
 fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (String, String, u64) {
-    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(64 << 20)).expect("a recording");
+    let budget = Budget::new(64 << 20);
+    let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
     if let Some((from, to)) = span {
         playback.between(Some(Moment::Since(from * 1_000_000)), Some(Moment::Since(to * 1_000_000)), 0);
     }

@@ -3,7 +3,7 @@
 
 use super::replay::Target;
 use super::search::{Pattern, Way};
-use super::{App, Effects, SourceState};
+use super::{App, Effects};
 use crate::text::grouped;
 use tracetui_shared::kind::KindSet;
 
@@ -55,7 +55,7 @@ impl App {
     /// Whether all of the recording is loaded, or what is not cannot be read.
     pub(super) fn all_loaded(&self) -> bool {
         let seekable = self.replay.as_ref().is_some_and(|replay| replay.recording().seekable);
-        !seekable || self.loaded_from_start() && self.source == SourceState::Ended
+        !seekable || self.loaded_from_start() && self.at_end()
     }
 
     /// Looks in the part of the recording that is not loaded.
@@ -67,7 +67,7 @@ impl App {
             Way::Up => (0, first.saturating_sub(1)),
         };
         let nothing_there = match way {
-            Way::Down => self.source == SourceState::Ended,
+            Way::Down => self.at_end(),
             Way::Up => self.loaded_from_start(),
         };
         let (filter, kinds, failures) = (self.filter.text(), self.view.kinds, self.view.failures);
@@ -141,8 +141,9 @@ impl App {
     pub(super) fn look_for_any_row(&mut self) -> bool {
         let Some(replay) = &self.replay else { return false };
         let none = self.events.rows() == 0 && !self.events.scanning(&self.store) && self.filter.line().is_none();
-        let ended = self.source == SourceState::Ended;
-        if !none || self.all_loaded() || !ended && self.store.kept() < LOADED {
+        let ended = self.at_end();
+        // What is written now is loaded and filtered in any case.
+        if !none || self.grows() || self.all_loaded() || !ended && self.store.kept() < LOADED {
             return false;
         }
         if replay.finding.is_none() && !replay.nothing_passes {
@@ -157,7 +158,7 @@ impl App {
     pub(super) fn move_beyond(&mut self, way: Way) -> bool {
         let rows = self.events.rows();
         let edge = match way {
-            Way::Down => self.events.cursor().is_some_and(|row| row + 1 == rows) && self.source != SourceState::Ended,
+            Way::Down => self.events.cursor().is_some_and(|row| row + 1 == rows) && !self.at_end(),
             Way::Up => self.events.cursor() == Some(0) && !self.loaded_from_start(),
         };
         let near = self.wants_frames() && way == Way::Down;
@@ -179,7 +180,7 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::replay::{Recording, Replay, Speed};
+    use crate::app::replay::{End, Recording, Replay, Speed};
     use crate::app::testing::{app, keys, work};
     use crate::app::{Effect, Input};
     use crate::source::synthetic::Maker;
@@ -188,6 +189,10 @@ mod tests {
     /// A replay of which 1,000 opens are loaded, 10 ms apart, neither the first nor the last ones. The first and the last time of
     /// the recording, and of what is loaded.
     fn part() -> (App, (u64, u64), (u64, u64)) {
+        part_of(End::Complete)
+    }
+
+    fn part_of(end_is: End) -> (App, (u64, u64), (u64, u64)) {
         let mut app = app(80, 24, 64 << 20);
         let mut maker = Maker { step_ns: 10_000_000, ..Maker::default() };
         let (start, end) = (maker.ns - 1_000, maker.ns + 1_000_000_000_000);
@@ -195,11 +200,12 @@ mod tests {
             name: "x.ttr".into(),
             span: Some((start, end)),
             events: 1_000_000,
+            end: end_is,
             seekable: true,
             ..Recording::default()
         };
         app.set_replay(Replay::new(recording, Target::First, Speed::default()));
-        app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state())));
+        app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
         for number in 0..1000 {
             maker.open(100 + number % 7, if number == 500 { "rare" } else { "cat" }, &format!("/file-{number}"), 3);
         }
@@ -284,6 +290,19 @@ mod tests {
         assert_eq!(app.events().cursor(), Some(2));
         keys(&mut app, "\n");
         assert_eq!((app.events().cursor(), app.message()), (Some(2), Some("no match")));
+    }
+
+    #[test]
+    fn a_filter_that_nothing_loaded_passes_searches_the_recording_unless_it_grows() {
+        for (end, searches) in [(End::Complete, true), (End::Growing, false)] {
+            let (mut app, ..) = part_of(end);
+            // All that is written so far is loaded, but not what was before.
+            app.update(Input::Batch(crate::frame::Batch::default()));
+            keys(&mut app, "fcomm=none");
+            let effects = press(&mut app, KeyCode::Enter);
+            let found = effects.iter().any(|effect| matches!(effect, Effect::Find(Some(_))));
+            assert_eq!((found, app.finding().is_some()), (searches, searches), "{end:?}");
+        }
     }
 
     #[test]

@@ -7,10 +7,11 @@ use crate::app::search::{Pattern, Way};
 use crate::budget::Budget;
 use crate::filter::{FilterOptions, Scratch};
 use crate::pipeline::Disposition;
+use crate::recording::follow::RecordingFile;
 use anyhow::Result;
 use std::cell::Cell;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,23 +25,23 @@ const EVERY: Duration = Duration::from_millis(100);
 
 /// A running search. It stops when this is dropped.
 #[derive(Debug)]
-pub(super) struct Finder {
+pub struct Finder {
     messages: mpsc::UnboundedReceiver<Input>,
     stop: Arc<AtomicBool>,
 }
 
 impl Finder {
-    /// Starts a search.
+    /// Starts a search of the files of one trace, in their order.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub(super) fn start(file: PathBuf, budget: Budget, find: Find) -> io::Result<Finder> {
+    pub(super) fn start(files: Vec<(PathBuf, RecordingFile)>, budget: Budget, find: Find) -> io::Result<Finder> {
         let (out, messages) = mpsc::unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let run = move || {
             let found =
-                Search { file: &file, budget, find: &find, stop: &asked, out: &out, said: Instant::now() }.run();
+                Search { files: &files, budget, find: &find, stop: &asked, out: &out, said: Instant::now() }.run();
             // Nobody waits for it if it was stopped.
             let _ = out.send(Input::Found(found.map_err(|error| format!("{error:#}"))));
         };
@@ -61,7 +62,7 @@ impl Drop for Finder {
 }
 
 struct Search<'a> {
-    file: &'a Path,
+    files: &'a [(PathBuf, RecordingFile)],
     budget: Budget,
     find: &'a Find,
     stop: &'a AtomicBool,
@@ -92,7 +93,7 @@ impl Search<'_> {
 
     /// The first match in a time span, or the last one.
     fn between(&mut self, from: u64, to: u64) -> Result<Option<u64>> {
-        let mut playback = Playback::open(&[self.file.to_owned()], &self.filters(), self.budget)?;
+        let mut playback = Playback::of(self.files, &self.filters(), self.budget)?;
         playback.within(from, to);
         let (way, pattern) = (self.find.way, self.find.pattern.as_ref());
         let (found, mut buffers) = (Cell::new(None), (Vec::new(), Scratch::default()));
@@ -140,42 +141,67 @@ impl Search<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::playback::tests::write;
     use super::*;
     use crate::event::keys::keys_of;
+    use crate::frame::Batch;
     use crate::pipeline::Pipeline;
     use crate::recording::Writer;
     use crate::recording::block::FileHeader;
     use crate::source::synthetic::Maker;
     use regex::bytes::Regex;
     use std::fs::{self, File};
+    use std::path::Path;
 
-    /// A recording of 4,000 opens, 10 ms apart; every thousandth has another comm. Their times.
-    fn recording(path: &Path) -> Vec<u64> {
+    /// 4,000 opens, 10 ms apart, in batches of 100; every thousandth has another comm. Their times.
+    fn batches() -> (Vec<Batch>, Vec<u64>) {
         let mut maker = Maker { step_ns: 10_000_000, ..Maker::default() };
-        let mut writer =
-            Writer::new(File::create(path).expect("room"), &FileHeader::new([3; 16], 0), keys_of).expect("room");
-        let (mut pipeline, mut times) = (Pipeline::default(), Vec::new());
+        let (mut batches, mut times) = (Vec::new(), Vec::new());
         for number in 0..4000 {
             let rare = number % 1000 == 500;
             maker.open(1 + number % 9, if rare { "rare" } else { "cat" }, &format!("/file-{number}"), 3);
             times.extend(rare.then_some(maker.ns));
             if number % 100 == 99 {
-                let batch = maker.batch();
-                writer.batch(batch.bytes()).expect("room");
-                pipeline.feed(batch);
-                pipeline.release(&mut |_, _| Disposition::Delivered);
-                writer.state(&pipeline.state()).expect("room");
+                batches.push(maker.batch());
             }
+        }
+        (batches, times)
+    }
+
+    /// A recording with a state after each batch.
+    fn write_with_states(path: &Path, batches: &[Batch]) {
+        let mut writer =
+            Writer::new(File::create(path).expect("room"), &FileHeader::new([3; 16], 0), keys_of).expect("room");
+        let mut pipeline = Pipeline::default();
+        for batch in batches {
+            writer.batch(batch.bytes()).expect("room");
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut |_, _| Disposition::Delivered);
+            writer.state(&pipeline.state()).expect("room");
         }
         pipeline.finish(&mut |_, _| Disposition::Delivered);
         writer.end(&pipeline.state()).expect("room");
-        times
     }
 
     #[test]
     fn the_next_and_the_previous_match_are_found() {
-        let file = std::env::temp_dir().join(format!("tracetui-find-{}", std::process::id()));
-        let times = recording(&file);
+        let dir = std::env::temp_dir().join(format!("tracetui-find-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let (batches, times) = batches();
+        let one = dir.join("one");
+        write_with_states(&one, &batches);
+        check_finds(&[one], &times);
+        let parts = write(&dir, "part", &batches, 9);
+        assert_eq!(parts.len(), 5);
+        check_finds(&parts, &times);
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[track_caller]
+    fn check_finds(files: &[PathBuf], times: &[u64]) {
+        let open = |path: &PathBuf| RecordingFile::open(File::open(path).expect("there")).expect("a recording");
+        let files: Vec<_> = files.iter().map(|path| (path.clone(), open(path))).collect();
         let names = crate::filter::NoNames;
         let terms =
             |text| Some(Pattern::Terms(Box::new(crate::filter::Filter::parse(text, &names).expect("a filter"))));
@@ -186,7 +212,7 @@ mod tests {
             let (out, _messages) = mpsc::unbounded_channel();
             let stop = AtomicBool::new(false);
             let (budget, said) = (Budget::default(), Instant::now());
-            let found = Search { file: &file, budget, find: &find, stop: &stop, out: &out, said }.run();
+            let found = Search { files: &files, budget, find: &find, stop: &stop, out: &out, said }.run();
             assert_eq!(found.expect("readable"), expected, "{find:?}");
         };
         for (pattern, filter) in
@@ -201,6 +227,5 @@ mod tests {
             check(Way::Up, 0, times[0] - 1, &pattern, filter, None);
         }
         check(Way::Down, 0, u64::MAX, &terms("comm=rare"), "comm=cat", None);
-        fs::remove_file(&file).expect("ours");
     }
 }

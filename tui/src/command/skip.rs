@@ -3,13 +3,12 @@
 use crate::event::keys::keys_of;
 use crate::filter::Needs;
 use crate::pipeline::Pipeline;
-use crate::recording::block::FileHeader;
-use crate::recording::disk::{FileFrom, Unreadable};
+use crate::recording::disk::Unreadable;
+use crate::recording::follow::{FileFrom, RecordingFile};
 use crate::recording::frames::FrameReader;
 use crate::recording::search::{Place, Search};
 use crate::recording::{Item, Map, Reader};
 use crate::text::time::Moment;
-use std::fs::File;
 use std::io::Read;
 use tracetui_shared::time::BootNanos;
 
@@ -48,8 +47,7 @@ impl Span {
 
 /// Passes over parts of a file in which no event passes the filters.
 pub(super) struct Skip {
-    file: File,
-    header: FileHeader,
+    file: RecordingFile,
     unreadable: Unreadable,
     search: Search,
     needs: Needs,
@@ -64,7 +62,7 @@ pub(super) enum Over {
     /// Where it is.
     Nothing,
     /// The pipeline goes on from a later state, with the frames after it.
-    To(Box<FrameReader<Box<dyn Read>>>),
+    To(Box<FrameReader<Box<dyn Read + Send>>>),
 }
 
 /// The rest must be read: the index or a state is not as it should be, or all places were read.
@@ -73,28 +71,19 @@ pub(super) struct Odd;
 impl Skip {
     /// `None` if all must be read: of a pipe, of a file that is no whole recording, or that has no index of all of it.
     pub(super) fn new(
-        file: &File,
+        file: &RecordingFile,
         unreadable: &Unreadable,
         needs: Needs,
         (from_ns, to_ns): (u64, u64),
     ) -> Option<Skip> {
-        let map = Map::open(file.try_clone().ok()?).ok()?;
-        let header = *map.header();
-        if header.part().is_some() {
+        if file.header().part().is_some() {
             return None;
         }
+        let map = Map::of(file.clone()).ok()?;
         let mut search = Search::new(map, keys_of, from_ns).ok()??;
         let needs = needs.between(from_ns, to_ns);
         let place = search.next(0, &|entry, has| needs.may_be(entry, has))?;
-        Some(Skip {
-            file: file.try_clone().ok()?,
-            header,
-            unreadable: unreadable.clone(),
-            search,
-            needs,
-            place,
-            until: None,
-        })
+        Some(Skip { file: file.clone(), unreadable: unreadable.clone(), search, needs, place, until: None })
     }
 
     /// Leaves out what is later than the time span, also the end of the trace.
@@ -118,9 +107,8 @@ impl Skip {
             self.until = None;
         }
         let Some(at) = self.place.state.filter(|state| *state >= read) else { return Ok(Over::Nothing) };
-        let file = self.file.try_clone().map_err(|_| Odd)?;
-        let input: Box<dyn Read> = Box::new(FileFrom::new(file, at, self.unreadable.clone()));
-        let mut reader = Reader::resume(input, self.header, at);
+        let from = FileFrom::new(self.file.clone(), at, self.unreadable.clone());
+        let mut reader = Reader::resume(Box::new(from) as Box<dyn Read + Send>, *self.file.header(), at);
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {
                 Ok(Over::To(Box::new(FrameReader::of(reader))))

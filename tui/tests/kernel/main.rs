@@ -21,6 +21,7 @@ mod exits;
 mod export;
 mod filters;
 mod flood;
+mod follow;
 mod formats;
 mod hostile;
 mod lies;
