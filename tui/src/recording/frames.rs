@@ -41,9 +41,13 @@ impl Holes {
         }
     }
 
-    /// Adds the holes of another reader.
+    /// Adds the holes of another reader. One that is listed already is the same.
     pub fn append(&mut self, others: &Holes) {
-        others.first.iter().for_each(|hole| self.add(*hole));
+        for hole in &others.first {
+            if !self.first.contains(hole) {
+                self.add(*hole);
+            }
+        }
         self.others = self.others.saturating_add(others.others);
     }
 }

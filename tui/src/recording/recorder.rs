@@ -27,9 +27,6 @@ const PIPE_STALLED: Duration = Duration::from_secs(60);
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// How many times smaller a state is in the file, at least.
-const STATE_SHRINKS: u64 = 3;
-
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -241,7 +238,7 @@ impl Recorder {
         let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
         let state = match self.shared.state_stored.load(Ordering::Relaxed) {
             // It takes time, so only where it may matter.
-            0 if self.written().saturating_add(unwritten) >= bytes / 2 => pipeline.state().len() as u64 / STATE_SHRINKS,
+            0 if self.written().saturating_add(unwritten) >= bytes / 2 => stored(&pipeline.state()),
             stored => stored,
         };
         let end = || self.shared.closing.load(Ordering::Relaxed).saturating_add(state);
@@ -364,6 +361,15 @@ impl<F: Files> Writing<F> {
         self.part += 1;
         Ok(next)
     }
+}
+
+/// Bytes of a state in a file.
+fn stored(state: &Batch) -> u64 {
+    let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0), |_, _| {}).and_then(|mut writer| {
+        writer.state(state)?;
+        Ok(writer.state_stored())
+    });
+    written.unwrap_or(state.len() as u64)
 }
 
 impl Shared {

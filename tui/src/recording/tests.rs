@@ -1,6 +1,7 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
+use super::frames::Holes;
 use super::index::{Entry, Key, Totals};
 use super::reader::{Ending, Hole};
 use super::recorder::Files;
@@ -552,6 +553,16 @@ fn a_file_is_read_on_as_it_grows() {
             assert_eq!((holes, reader.ending()), (expected.holes.clone(), expected.ending), "{name} {step}");
         }
     }
+}
+
+#[test]
+fn a_part_that_two_readers_could_not_read_is_listed_once() {
+    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
+    let (mut holes, mut others) = (Holes::default(), Holes::default());
+    [0, 4096].map(|offset| holes.add(hole(offset)));
+    [4096, 12_288].map(|offset| others.add(hole(offset)));
+    holes.append(&others);
+    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
 }
 
 #[test]
