@@ -86,6 +86,11 @@ impl Skip {
         Some(Skip { file: file.clone(), unreadable: unreadable.clone(), search, needs, place, until: None })
     }
 
+    /// How many blocks were read to find the places, since the last call.
+    pub(super) fn take_read(&mut self) -> u64 {
+        self.search.take_read()
+    }
+
     /// Leaves out what is later than the time span, also the end of the trace.
     pub(super) fn end_at(&mut self, ns: u64) {
         // If that fails, more is read.

@@ -35,6 +35,8 @@ pub struct Search {
     /// Where it begins: blocks before are not looked at, and the first one after it is found whatever is in it, for events that wait
     /// in the state.
     start: Option<u64>,
+    /// The blocks that were read since [`Search::take_read`].
+    read: u64,
 }
 
 /// Records are out of order by less than this.
@@ -61,7 +63,12 @@ impl Search {
         index.drain(..before);
         index.reverse();
         let (state, last) = (None, None);
-        Ok(Some(Search { map, keys, index, blocks: Vec::new(), state, at, last, start }))
+        Ok(Some(Search { map, keys, index, blocks: Vec::new(), state, at, last, start, read: 0 }))
+    }
+
+    /// How many blocks were read since the last call.
+    pub fn take_read(&mut self) -> u64 {
+        std::mem::take(&mut self.read)
     }
 
     /// Leaves out what is later than a time (CLOCK_BOOTTIME, ns), also the end of the trace.
@@ -116,11 +123,12 @@ impl Search {
     }
 
     /// Whether a frame of a block may be what is looked for.
-    fn has(&self, entry: &Entry, wanted: Wanted<'_>) -> bool {
+    fn has(&mut self, entry: &Entry, wanted: Wanted<'_>) -> bool {
         // Not because of a key: then the index is exact.
         if wanted(entry, &|_| false) {
             return true;
         }
+        self.read += 1;
         let Ok(Some(frames)) = self.map.frames(entry) else { return true };
         let mut hashes = Vec::new();
         Frames::of(&frames).any(|frame| {
@@ -130,6 +138,7 @@ impl Search {
 
     /// Reads an index block. `false` if it is damaged, or does not describe the blocks that follow the last one.
     fn read_index(&mut self, at: u64, wanted: Wanted<'_>) -> bool {
+        self.read += 1;
         let Ok(Some(block)) = self.map.index_block(at) else { return false };
         self.blocks = block.marked(wanted);
         let mut next = self.at;
