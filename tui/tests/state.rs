@@ -425,17 +425,18 @@ proptest! {
             let (expected, expected_account, all) = printed(&plain, &filters, span);
             prop_assert_eq!(lines, expected, "{}", filter);
             prop_assert_eq!(account, expected_account, "{}", filter);
-            prop_assert!(blocks <= all);
+            // Looked into, and then read.
+            prop_assert!(blocks <= 2 * all, "{} of {}", blocks, all);
         }
         let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
     }
 }
 
-/// One part of a story is read, and the end.
+/// One part of a story is read, and the start and the end.
 #[test]
 fn a_rare_process_is_found_without_reading_all() {
     let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
-    let batches = Story::batches_of(&(0..12).map(opens).collect::<Vec<Vec<_>>>(), false, false);
+    let batches = Story::batches_of(&(0..60).map(opens).collect::<Vec<Vec<_>>>(), false, false);
     let file = std::env::temp_dir().join(format!("tracetui-state-rare-{}", std::process::id()));
     write(&file, &batches, INDEXED, &[2]);
     let filters = FilterOptions { filter: vec![format!("pid={}", pid_of(5, 1))], ..FilterOptions::default() };
@@ -444,6 +445,6 @@ fn a_rare_process_is_found_without_reading_all() {
     write(&file, &batches, 0, &[2]);
     let (all_lines, all_account, all) = printed(&file, &filters, None);
     assert_eq!((lines, account), (all_lines, all_account));
-    assert!(blocks < all / 3, "{blocks} of {all}");
+    assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
     let _ = std::fs::remove_file(file);
 }
