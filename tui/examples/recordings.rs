@@ -1,7 +1,7 @@
 //! Figures of recordings: makes a long one out of a real one, and measures what `replay` and `print` do with it.
 //!
 //! `cargo run --release --example recordings -- grow FROM TO BYTES` repeats a recording, with times and numbers moved on, until
-//! the file has so many bytes. `… seek FILE [N]` goes to N places. `… open FILE` opens it as `replay` does. `… read FILE` reads
+//! the file has so many bytes. One event, at nine tenths, has the comm `needle`: something rare to look for. `… seek FILE [N]` goes to N places. `… open FILE` opens it as `replay` does. `… read FILE` reads
 //! all frames. `… write FILE` writes its frames again, without a disk.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
@@ -20,6 +20,7 @@ use tracetui::recording::block::{FileHeader, HEADER};
 use tracetui::recording::frames::{FrameReader, Next};
 use tracetui::recording::{Item, Map, Reader, Writer};
 use tracetui_shared::header::flag;
+use tracetui_shared::kind::Kind;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -66,9 +67,13 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
     let mut pipeline = Pipeline::default();
     let (mut turn, mut events) = (0u64, 0u64);
     let began = Instant::now();
+    let mut needle = Some(*b"needle\0\0\0\0\0\0\0\0\0\0");
     while writer.written() < bytes {
         for (number, batch) in batches.iter().enumerate() {
-            let batch = moved(batch, turn, length, &next);
+            let late = writer.written() >= bytes / 10 * 9 && number > 0;
+            let mut comm = needle.take_if(|_| late);
+            let batch = moved(batch, turn, length, &next, &mut comm);
+            needle = needle.or(comm);
             if turn > 0 && number == 0 {
                 continue;
             }
@@ -92,7 +97,7 @@ fn grow(from: &str, to: &str, bytes: u64) -> Result<()> {
 
 type Numbers = std::collections::HashMap<(u16, u32, bool), u64>;
 
-fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers) -> Batch {
+fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers, comm: &mut Option<[u8; 16]>) -> Batch {
     let mut moved = Batch::with_capacity(batch.len());
     for frame in batch.frames() {
         let mut header = frame.header;
@@ -111,6 +116,11 @@ fn moved(batch: &Batch, turn: u64, length: u64, next: &Numbers) -> Batch {
         let numbers = next.get(&(header.slot, header.cpu, header.has(flag::BOOKKEEPING))).copied().unwrap_or_default();
         header.time.0 += turn * length;
         header.seq += turn * numbers;
+        if header.kind == Kind::Open as u16
+            && let Some(comm) = comm.take()
+        {
+            header.comm = comm;
+        }
         moved.push(header, frame.payload);
     }
     moved

@@ -251,17 +251,8 @@ impl Pipeline {
             && !state.is_empty()
         {
             let state = std::mem::take(state);
-            self.start_again(&state);
+            *self = self.at(&state);
         }
-    }
-
-    /// Continues from a state, as a new pipeline would. The filters stay.
-    fn start_again(&mut self, state: &Batch) {
-        let roots = self.world.processes.roots();
-        *self = Pipeline { budget: self.budget, ..Pipeline::default() };
-        self.set_budget(self.budget);
-        self.restore(state);
-        self.follow(&roots);
     }
 
     /// Takes a part of a state that replaces this one.
@@ -378,6 +369,17 @@ impl Pipeline {
         self.give_up_before(settled);
         let next = self.order.next_time()?;
         (next <= settled || self.order.overdue(self.budget.order()).is_some()).then_some(next)
+    }
+
+    /// The time of the latest event that waits for its place in the order. `None` if an exec waits for its arguments: its time is
+    /// not known here.
+    pub fn waits_until(&self) -> Option<BootNanos> {
+        (self.assembler.bytes() == 0).then(|| self.order.last_time())
+    }
+
+    /// Whether an event up to this time waits for its place in the order.
+    pub fn waits_for(&mut self, until: BootNanos) -> bool {
+        self.order.next_time().is_some_and(|time| time <= until)
     }
 
     /// Ends the input: the time of the event that [`finish`](Self::finish) would deliver first.

@@ -206,10 +206,9 @@ fn walk(bytes: &[u8]) {
     let Ok(map) = Map::open(memory_file(bytes)) else { return };
     let (overview, _) = map.overview().expect("readable");
     for (at, _) in overview {
-        let wanted = |has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        let wanted = |_: &Entry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
         if let Some(block) = map.index_block(at).expect("readable") {
-            block.may_have(&wanted);
-            block.candidates(&wanted).iter().for_each(|entry| drop(map.frames(entry).expect("readable")));
+            block.marked(&wanted).iter().for_each(|(entry, _)| drop(map.frames(entry).expect("readable")));
         }
         map.index_entries(at).expect("readable");
     }

@@ -2,13 +2,22 @@
 //! frames. The tests compare every line of every sink, and the account.
 
 use proptest::prelude::*;
+use std::fs::File;
+use std::path::Path;
 use tracetui::budget::Budget;
+use tracetui::cli::Moment;
+use tracetui::command::playback::{AtEnd, Playback, Played, Step};
 use tracetui::event::EventContext;
+use tracetui::event::keys::keys_of;
+use tracetui::filter::FilterOptions;
 use tracetui::frame::host::{Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, Trace, User};
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
+use tracetui::recording::Writer;
+use tracetui::recording::block::{FileHeader, INDEXED};
 use tracetui::sink::{FormatName, to_writer};
 use tracetui::source::synthetic::Maker;
+
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
@@ -68,43 +77,56 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-fn name(number: u8) -> String {
-    format!("/srv/file-{number}")
+fn name(part: u32, number: u8) -> String {
+    format!("/srv/file-{part}-{number}")
+}
+
+fn pid_of(part: u32, pid: u32) -> u32 {
+    100 * part + pid
 }
 
 struct Story {
     maker: Maker,
     batches: Vec<Batch>,
+    /// Processes and names of a later part are others.
+    part: u32,
 }
 
 impl Story {
     fn new(command: bool, preemptible: bool) -> Story {
+        Story::filtered(command, preemptible, "comm=x")
+    }
+
+    /// A story of a trace with a filter.
+    fn filtered(command: bool, preemptible: bool, filter: &str) -> Story {
         let mut maker = Maker::default();
         let command = Tgid(if command { 3 } else { 0 });
         let kinds = (KindSet::PROBED).bits();
-        maker.host(&HostFrame::Trace(Trace { kinds, command, filter: "comm=x".into() }));
+        maker.host(&HostFrame::Trace(Trace { kinds, command, filter: filter.into() }));
         maker.host(&HostFrame::Host(Host { pid_ns: NsInum(7), name: "a".into(), ..Host::default() }));
         maker.host(&HostFrame::Clock(Clock { offset_ns: 5 }));
         let name = Slot::OpenUringQuiet.program().to_owned();
         maker.host(&HostFrame::Probe(Probe { name, attached: preemptible, preemptible, ..Probe::default() }));
-        Story { maker, batches: Vec::new() }
+        Story { maker, batches: Vec::new(), part: 0 }
     }
 
     fn add(&mut self, happens: &Happens) {
-        let maker = &mut self.maker;
+        let (maker, part) = (&mut self.maker, self.part);
+        let name = |number| name(part, number);
+        let pid = |pid| pid_of(part, pid);
         match *happens {
-            Happens::Open { pid, path, ret } => {
+            Happens::Open { pid: by, path, ret } => {
                 maker.like.cgroup = CgroupId(u64::from(path) % 3);
                 maker.like.uid = Uid(1000 + u32::from(path) % 3);
-                maker.open(pid, "opener", &name(path), ret);
+                maker.open(pid(by), &format!("opener{part}"), &name(path), ret);
             }
-            Happens::Exec { pid, args, ret } => {
+            Happens::Exec { pid: by, args, ret } => {
                 let args: Vec<String> = (0..args).map(name).collect();
                 let args: Vec<&str> = args.iter().map(String::as_str).collect();
-                maker.exec(pid, "execer", &args, ret);
+                maker.exec(pid(by), "execer", &args, ret);
             }
-            Happens::LongExec { pid, parts, sent } => {
-                let header = maker.header(Slot::ExecBtf, pid, "long");
+            Happens::LongExec { pid: by, parts, sent } => {
+                let header = maker.header(Slot::ExecBtf, pid(by), "long");
                 let argv_len = u32::from(parts) * 8 + 4;
                 let record = ExecRecord { argc: 1, argv_len, argv_total: argv_len, ..ExecRecord::default() };
                 maker.made.push(header, &[record.as_bytes(), b"long"].concat());
@@ -119,22 +141,22 @@ impl Story {
                     }
                 }
             }
-            Happens::Exit { pid, status } => maker.exit(pid, "exiter", status),
+            Happens::Exit { pid: by, status } => maker.exit(pid(by), "exiter", status),
             Happens::Fork { parent, child, again } => {
                 // Process ids are sometimes reused.
                 maker.start_ns += again * 1_000_000;
-                maker.fork(parent, "forker", child);
+                maker.fork(pid(parent), "forker", pid(child));
             }
-            Happens::Request { pid, address, path, quiet } => {
+            Happens::Request { pid: by, address, path, quiet } => {
                 let bits = if quiet { uring::QUIET } else { 0 };
                 let path = name(path);
                 let asked = OpenRecord { uring: bits, path_len: path.len() as u16, ..asked() };
-                let mut header = maker.header(Slot::UringSubmit, pid, "submitter");
+                let mut header = maker.header(Slot::UringSubmit, pid(by), "submitter");
                 header.flags = flag::REQUEST | flag::BOOKKEEPING;
                 let part = RequestPart { request: address, place: 9 };
                 maker.made.push(header, &[asked.as_bytes(), part.as_bytes(), path.as_bytes()].concat());
             }
-            Happens::End { pid, address, ret } => {
+            Happens::End { pid: by, address, ret } => {
                 let names = b"file\0srv\0";
                 let end = OpenRecord {
                     ret,
@@ -144,24 +166,25 @@ impl Story {
                     ..asked()
                 };
                 let part = RequestPart { request: address, place: 9 };
-                maker.event(Slot::OpenUring, pid, "worker", &[end.as_bytes(), part.as_bytes(), names].concat());
+                maker.event(Slot::OpenUring, pid(by), "worker", &[end.as_bytes(), part.as_bytes(), names].concat());
             }
             Happens::Lose(count) => maker.lose(count),
-            Happens::Book { pid } => {
-                let mut header = maker.header(Slot::ForkBtf, pid, "booked");
+            Happens::Book { pid: by } => {
+                let mut header = maker.header(Slot::ForkBtf, pid(by), "booked");
                 header.flags = flag::BOOKKEEPING;
-                let payload = tracetui::source::synthetic::payload::fork((pid, header.start), (pid + 10, header.start));
+                let payload =
+                    tracetui::source::synthetic::payload::fork((pid(by), header.start), (pid(by) + 10, header.start));
                 maker.made.push(header, &payload);
             }
-            Happens::Seed { pid, parent, exact } => {
-                let start = maker.start_of(pid);
+            Happens::Seed { pid: id, parent, exact } => {
+                let start = maker.start_of(pid(id));
                 let start = if exact { start } else { BootNanos(start.0 / 10_000_000 * 10_000_000) };
                 maker.host(&HostFrame::ProcessSeed(ProcessSeed {
-                    tgid: Tgid(pid),
+                    tgid: Tgid(pid(id)),
                     start,
                     start_exact: exact,
                     tick_ns: 10_000_000,
-                    ppid: Tgid(parent),
+                    ppid: Tgid(pid(parent)),
                     uid: Uid(1000),
                     gid: Gid(1000),
                     comm: b"seeded".to_vec(),
@@ -189,6 +212,17 @@ impl Story {
                 self.batches.push(batch);
             }
         }
+    }
+
+    fn batches_of(happens: &[Vec<Happens>], command: bool, preemptible: bool) -> Vec<Batch> {
+        let mut story = Story::filtered(command, preemptible, "");
+        for (part, happens) in (0..).zip(happens) {
+            story.part = part;
+            story.maker.ns += 2_000_000_000;
+            happens.iter().for_each(|happens| story.add(happens));
+            story.add(&Happens::Batch);
+        }
+        story.end()
     }
 
     fn end(mut self) -> Vec<Batch> {
@@ -290,4 +324,127 @@ proptest! {
         let batches = story.end();
         check(&batches, split);
     }
+}
+
+/// Writes batches as a recording. After some, a block ends; after some of these, a state is written.
+fn write(file: &Path, batches: &[Batch], flags: u32, ends: &[u8]) {
+    let header = FileHeader { flags, ..FileHeader::new([7; 16], 7) }.part_of([0; 8], 0);
+    let mut writer = Writer::new(File::create(file).expect("room"), &header, keys_of).expect("room");
+    let mut pipeline = pipeline();
+    for (batch, end) in batches.iter().zip(ends.iter().cycle()) {
+        writer.batch(batch.bytes()).expect("room");
+        pipeline.feed(batch.clone());
+        pipeline.release(&mut |_, _| Disposition::Delivered);
+        match end {
+            0 | 1 => writer.flush().expect("room"),
+            2 | 3 => writer.state(&pipeline.state()).expect("room"),
+            _ => {}
+        }
+    }
+    pipeline.finish(&mut |_, _| Disposition::Delivered);
+    writer.end(&pipeline.state()).expect("room");
+}
+
+/// What is printed of a recording, the account at the end, and how many blocks were read.
+fn printed(file: &Path, filters: &FilterOptions, span: Option<(u64, u64)>) -> (String, String, u64) {
+    let budget = Budget::new(64 << 20);
+    let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
+    if let Some((from, to)) = span {
+        playback.between(Some(Moment::Since(from * 1_000_000)), Some(Moment::Since(to * 1_000_000)), 0);
+    }
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    let mut take = |played: &Played<'_>| {
+        sink.event(played.context).expect("a Vec takes everything");
+        Disposition::Delivered
+    };
+    while playback.step(&mut take).expect("readable") == Step::More {}
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    let blocks = playback.recordings()[0].read_so_far().2;
+    (String::from_utf8(out).expect("JSON"), format!("{:?}", playback.account()), blocks)
+}
+
+/// A term, mostly about something of one part of a story.
+fn term() -> impl Strategy<Value = String> {
+    (0u32..12, 1u32..9, 0u8..9, 0usize..20).prop_map(|(part, by, number, which)| {
+        let (pid, path) = (pid_of(part, by), name(part, number));
+        let leaf = path.rsplit('/').next().unwrap_or_default().to_owned();
+        match which {
+            0..4 => format!("pid={pid}"),
+            4..7 => format!("comm=opener{part}"),
+            7 => format!("comm=opener{part},submitter"),
+            8..11 => format!("path={path}"),
+            11 => format!("path=*/{leaf}"),
+            12 => format!("exe=/usr/bin/cc pid={pid}"),
+            13 => format!("not path={path}"),
+            14 => "comm=long".to_owned(),
+            15 => format!("pid={pid} kind=exec,exit"),
+            16 => "kind=bpf".to_owned(),
+            17 => format!("argv={path}"),
+            18 => format!("err pid={pid}"),
+            _ => format!("tree={pid}"),
+        }
+    })
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => term(),
+        1 => (term(), term()).prop_map(|(a, b)| format!("{a} {b}")),
+        1 => (term(), term()).prop_map(|(a, b)| format!("({a}) or ({b})")),
+        1 => term().prop_map(|term| format!("kind=open,exec ({term})")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn what_is_passed_over_makes_no_difference(
+        happens in prop::collection::vec(prop::collection::vec(happens(), 0..40), 12),
+        (command, preemptible, quiet) in any::<(bool, bool, bool)>(),
+        ends in prop::collection::vec(0u8..6, 20),
+        filters in prop::collection::vec(filter(), 4),
+        span in prop::option::of((0u64..500, 0u64..500)),
+    ) {
+        // Most recordings have no losses and nothing unreadable.
+        let odd = |happens: &Happens| matches!(happens, Happens::Unreadable | Happens::Lose(_) | Happens::Request { .. });
+        let happens: Vec<Vec<_>> = happens.into_iter().map(|part| {
+            part.into_iter().filter(|happens| !quiet || !odd(happens)).collect()
+        }).collect();
+        let batches = Story::batches_of(&happens, command, preemptible);
+        let dir = std::env::temp_dir();
+        let file = |what| dir.join(format!("tracetui-state-{what}-{}", std::process::id()));
+        let (indexed, plain) = (file("indexed"), file("plain"));
+        write(&indexed, &batches, INDEXED, &ends);
+        write(&plain, &batches, 0, &ends);
+        for filter in filters {
+            let kind = vec!["exec,exit,open,fork,lost".to_owned()];
+            let filters = FilterOptions { filter: vec![filter.clone()], kind, ..FilterOptions::default() };
+            let (lines, account, blocks) = printed(&indexed, &filters, span);
+            let (expected, expected_account, all) = printed(&plain, &filters, span);
+            prop_assert_eq!(lines, expected, "{}", filter);
+            prop_assert_eq!(account, expected_account, "{}", filter);
+            // Looked into, and then read.
+            prop_assert!(blocks <= 2 * all, "{} of {}", blocks, all);
+        }
+        let _ = (std::fs::remove_file(indexed), std::fs::remove_file(plain));
+    }
+}
+
+/// One part of a story is read, and the start and the end.
+#[test]
+fn a_rare_process_is_found_without_reading_all() {
+    let opens = |_| (0..9).map(|path| Happens::Open { pid: 1, path, ret: 3 }).collect();
+    let batches = Story::batches_of(&(0..60).map(opens).collect::<Vec<Vec<_>>>(), false, false);
+    let file = std::env::temp_dir().join(format!("tracetui-state-rare-{}", std::process::id()));
+    write(&file, &batches, INDEXED, &[2]);
+    let filters = FilterOptions { filter: vec![format!("pid={}", pid_of(5, 1))], ..FilterOptions::default() };
+    let (lines, account, blocks) = printed(&file, &filters, None);
+    assert_eq!(lines.lines().count(), 9, "{lines}");
+    write(&file, &batches, 0, &[2]);
+    let (all_lines, all_account, all) = printed(&file, &filters, None);
+    assert_eq!((lines, account), (all_lines, all_account));
+    assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
+    let _ = std::fs::remove_file(file);
 }

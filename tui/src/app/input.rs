@@ -1,5 +1,6 @@
 //! The inputs and the effects of the dashboard.
 
+use super::find::Find;
 use super::replay::Recording;
 use crate::frame::Batch;
 use crossterm::event::{KeyEvent, MouseEvent};
@@ -17,6 +18,10 @@ pub enum Input {
     Replayed(Recording),
     /// The recording that is shown cannot be read any further, as the message says.
     ReadFailed(String),
+    /// The recording was searched up to this time (CLOCK_BOOTTIME, ns).
+    Finding(u64),
+    /// It was searched: the time of the match, if there is one, or why it cannot be searched.
+    Found(Result<Option<u64>, String>),
     /// A key was pressed.
     Key(KeyEvent),
     /// A mouse event.
@@ -89,6 +94,8 @@ pub enum Effect {
     Record,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
+    /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.
+    Find(Option<Find>),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
 }

@@ -214,7 +214,13 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "search by regex; hides nothing"),
+    bind(
+        Section::Find,
+        &[key('/'), f(3)],
+        Action::Search,
+        "find",
+        "search by regex or by fields (comm=cc1); hides nothing",
+    ),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
     bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applies as you type"),

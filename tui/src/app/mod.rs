@@ -4,6 +4,7 @@
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod filter;
+pub mod find;
 pub(crate) mod input;
 pub(crate) mod kept;
 pub mod keymap;
@@ -13,7 +14,7 @@ pub(crate) mod output;
 pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
-pub(crate) mod search;
+pub mod search;
 mod update;
 pub(crate) mod views;
 

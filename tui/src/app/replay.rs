@@ -4,7 +4,9 @@
 //! moves it on with time.
 
 use super::edit::{Edited, History, Line};
+use super::find::{Find, Finding};
 use super::keymap::{Action, Press};
+use super::search::Way;
 use super::views::events::EventList;
 use super::{App, Effect, Effects, SourceState};
 use crate::event::{Body, EventContext};
@@ -188,6 +190,11 @@ pub struct Replay {
     playing: Option<(u64, Duration)>,
     line: Option<Line>,
     history: History,
+    /// What is looked for in the part that is not loaded, and what is to be started or stopped.
+    pub(super) finding: Option<Finding>,
+    pub(super) asked: Option<Option<Find>>,
+    /// No further event passes the filter.
+    pub(super) nothing_passes: bool,
 }
 
 impl Replay {
@@ -206,6 +213,9 @@ impl Replay {
             playing: None,
             line: None,
             history: History::default(),
+            finding: None,
+            asked: None,
+            nothing_passes: false,
             recording: Recording::default(),
         };
         replay.set(recording);
@@ -415,13 +425,13 @@ impl App {
     }
 
     /// Whether more may be written to the recording, all of it so far being loaded or not.
-    fn grows(&self) -> bool {
+    pub(super) fn grows(&self) -> bool {
         let open = self.replay.as_ref().is_some_and(|replay| replay.recording().end.is_open());
         open && self.source == SourceState::Live
     }
 
     /// Whether all of the recording that is after the loaded part is loaded, as far as it is written.
-    fn at_end(&self) -> bool {
+    pub(super) fn at_end(&self) -> bool {
         self.source == SourceState::Ended || self.replay.as_ref().is_some_and(|replay| replay.caught_up)
     }
 
@@ -451,6 +461,9 @@ impl App {
     /// Goes to the place that was aimed at, once that is loaded. The selected row is the position; the list only follows at the
     /// end of a recording that is still being written.
     pub(super) fn settle_replay(&mut self) {
+        if self.replay.as_ref().is_some_and(|replay| !replay.awaiting) && self.look_for_any_row() {
+            return;
+        }
         let (ended, grows) = (self.at_end(), self.grows());
         let Some(replay) = self.replay.as_ref().filter(|replay| !replay.awaiting) else { return };
         if let Some(target) = replay.target() {
@@ -502,7 +515,7 @@ impl App {
         from
     }
 
-    fn time_of(&self, id: Id) -> Option<u64> {
+    pub(super) fn time_of(&self, id: Id) -> Option<u64> {
         self.store.get(id).map(|stored| stored.frame.header.time.0)
     }
 
@@ -543,6 +556,14 @@ impl App {
         let at = self.replay_position().unwrap_or_default();
         let top = self.events.cursor() == Some(0);
         let loaded_from_start = self.loaded_from_start();
+        let beyond = match action {
+            Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
+            Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack => self.move_beyond(Way::Up),
+            _ => false,
+        };
+        if beyond {
+            return Some(vec![Effect::Redraw]);
+        }
         let replay = self.replay.as_mut()?;
         match action {
             Action::Play | Action::Pause => self.toggle_play(),
@@ -586,17 +607,19 @@ impl App {
     }
 
     /// Whether nothing before the kept events is in the recording.
-    fn loaded_from_start(&self) -> bool {
+    pub(super) fn loaded_from_start(&self) -> bool {
         self.replay.as_ref().is_none_or(Replay::from_start) && self.store.evicted() == 0
     }
 
     /// Goes to a time of the recording: `u64::MAX` is its last event, 0 its first.
-    fn seek(&mut self, ns: u64) -> Effects {
+    pub(super) fn seek(&mut self, ns: u64) -> Effects {
+        self.stop_finding();
         let first = self.time_of(self.store.first_id()).unwrap_or(u64::MAX);
         let last = self.store.next_id().checked_sub(1).and_then(|id| self.time_of(id)).unwrap_or_default();
         let after_start = ns >= first || self.loaded_from_start();
         let before_end = ns <= last || self.at_end();
         let Some(replay) = &mut self.replay else { return Vec::new() };
+        replay.nothing_passes = false;
         replay.moved(ns.clamp(first.min(last), last));
         replay.aim(match ns {
             0 => Target::First,

@@ -5,8 +5,11 @@ use super::keymap::Press;
 use super::row;
 use super::views::events::EventList;
 use crate::enrich::World;
+use crate::event::EventContext;
+use crate::filter::{Filter, Scratch};
 use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
+use tracetui_shared::kind::Kind;
 
 /// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,6 +18,51 @@ pub enum Way {
     Down,
     /// To older rows.
     Up,
+}
+
+/// What is searched for.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// Text in the columns.
+    Text(Regex),
+    /// Fields, such as `comm=cc1`.
+    Terms(Box<Filter>),
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        match (self, other) {
+            (Pattern::Text(one), Pattern::Text(other)) => one.as_str() == other.as_str(),
+            (Pattern::Terms(one), Pattern::Terms(other)) => one.text() == other.text(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    /// Whether an event matches.
+    pub(crate) fn matches(&self, seen: &EventContext<'_>, buffers: &mut (Vec<u8>, Scratch)) -> bool {
+        let (text, scratch) = buffers;
+        match self {
+            Pattern::Text(regex) => {
+                text.clear();
+                row::searched(seen, text);
+                regex.is_match(text)
+            }
+            // A `lost` row may be anything, which is no match.
+            Pattern::Terms(filter) => seen.event.kind() != Kind::Lost && filter.matches(seen, scratch),
+        }
+    }
+
+    /// The text that is marked in the columns.
+    pub fn marked(&self) -> Option<&Regex> {
+        match self {
+            Pattern::Text(regex) => Some(regex),
+            Pattern::Terms(_) => None,
+        }
+    }
 }
 
 /// A running search.
@@ -36,8 +84,20 @@ pub enum Found {
     Nothing,
     /// The row that matches.
     Row(Id, Wrapped),
-    /// No match.
-    None,
+    /// No match. If rows were selected while the text was typed: the one from before.
+    None(Option<Id>),
+    /// No match up to the end of the list, and there is more than the list. If rows were selected while the text was typed: the
+    /// one from before.
+    Edge(Way, Option<Id>),
+}
+
+/// Whether the list has all rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rows {
+    /// It has.
+    All,
+    /// There are others before or after it.
+    Some,
 }
 
 /// Whether a search wrapped around the end of the list.
@@ -52,14 +112,17 @@ pub enum Wrapped {
 /// The search.
 #[derive(Debug, Default)]
 pub struct Search {
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     error: Option<String>,
     line: Option<Line>,
     /// The position at which the search line was opened.
     origin: Id,
+    /// A row was selected since then.
+    moved: bool,
     history: History,
     hunt: Option<Hunt>,
     last: String,
+    buffers: (Vec<u8>, Scratch),
 }
 
 impl Search {
@@ -74,14 +137,14 @@ impl Search {
     }
 
     /// The active pattern.
-    pub fn pattern(&self) -> Option<&Regex> {
+    pub fn pattern(&self) -> Option<&Pattern> {
         self.pattern.as_ref()
     }
 
     /// Opens the line; a search starts at the row of `origin`.
     pub fn edit(&mut self, origin: Id) {
         self.line = Some(Line::default());
-        self.origin = origin;
+        (self.origin, self.moved) = (origin, false);
     }
 
     /// Clears the pattern; `false` if there was none.
@@ -97,16 +160,16 @@ impl Search {
     }
 
     /// Handles a key in the line.
-    pub fn key(&mut self, press: Press) {
+    pub fn key(&mut self, press: Press, world: &World) {
         let Some(line) = &mut self.line else { return };
         match line.key(press, &self.history) {
             Edited::Same => {}
             Edited::Changed => {
                 let text = line.text();
-                self.set(&text);
+                self.set(&text, world);
                 self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
             }
-            Edited::Done => self.done(),
+            Edited::Done => self.done(world),
             Edited::Cancelled => {
                 self.line = None;
                 self.clear();
@@ -115,11 +178,11 @@ impl Search {
     }
 
     /// Finishes the line. An empty line repeats the previous search.
-    fn done(&mut self) {
+    fn done(&mut self, world: &World) {
         let text = self.line.take().map(|line| line.text()).unwrap_or_default();
         if text.is_empty() {
             let last = self.last.clone();
-            self.set(&last);
+            self.set(&last, world);
             self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin + 1, Way::Down));
         } else {
             self.history.add(&text);
@@ -129,20 +192,26 @@ impl Search {
         }
     }
 
-    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter.
-    fn set(&mut self, text: &str) {
+    /// Sets the pattern. Matching is case-sensitive if the pattern contains a capital letter. What compares fields, and only that, is
+    /// a filter.
+    fn set(&mut self, text: &str, world: &World) {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;
         self.pattern = None;
+        if let Some(filter) = Filter::parse(text, world).ok().filter(Filter::compares_fields) {
+            self.pattern = Some(Pattern::Terms(Box::new(filter)));
+            return;
+        }
         match RegexBuilder::new(text).case_insensitive(smart).size_limit(1 << 20).build() {
             _ if text.is_empty() => {}
-            Ok(pattern) => self.pattern = Some(pattern),
+            Ok(pattern) => self.pattern = Some(Pattern::Text(pattern)),
             Err(error) => self.error = error.to_string().lines().last().map(str::to_owned),
         }
     }
 
     /// Goes to the next match from the selected row.
     pub fn next(&mut self, selected: Id, way: Way) {
+        self.moved = false;
         let at = if way == Way::Down { selected + 1 } else { selected };
         self.hunt = self.pattern.is_some().then(|| Hunt::new(at, way));
     }
@@ -153,19 +222,21 @@ impl Search {
     }
 
     /// Checks up to `budget` rows.
-    pub fn hunt(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) -> Found {
-        let (Some(hunt), Some(pattern)) = (&mut self.hunt, &self.pattern) else { return Found::Nothing };
-        let mut text = Vec::new();
+    pub fn hunt(&mut self, list: &EventList, rows: Rows, store: &Store, world: &World, budget: usize) -> Found {
+        let Search { pattern, hunt: running, buffers, origin, moved, .. } = self;
+        let (Some(hunt), Some(pattern)) = (running.as_mut(), pattern) else { return Found::Nothing };
         for _ in 0..budget {
-            let Some(id) = hunt.step(list) else {
-                self.hunt = None;
-                return Found::None;
+            let Some(id) = hunt.step(list, rows) else {
+                let back = std::mem::take(moved).then_some(*origin);
+                let way = hunt.way;
+                *running = None;
+                return if rows == Rows::All { Found::None(back) } else { Found::Edge(way, back) };
             };
-            text.clear();
-            store.get(id).and_then(|stored| stored.with(world, |seen| row::searched(seen, &mut text)));
-            if pattern.is_match(&text) {
+            let matches = store.get(id).and_then(|stored| stored.with(world, |seen| pattern.matches(seen, buffers)));
+            if matches == Some(true) {
                 let wrapped = if hunt.wrapped { Wrapped::Yes } else { Wrapped::No };
-                self.hunt = None;
+                *running = None;
+                *moved = self.line.is_some();
                 return Found::Row(id, wrapped);
             }
         }
@@ -178,9 +249,12 @@ impl Hunt {
         Hunt { at, way, wrapped: false, from: at }
     }
 
-    /// The next row to check; `None` after all rows were checked.
-    fn step(&mut self, list: &EventList) -> Option<Id> {
-        let id = self.beside(list).or_else(|| self.wrap(list))?;
+    /// The next row to check; `None` after all rows were checked, or at the end of a list that has not all.
+    fn step(&mut self, list: &EventList, rows: Rows) -> Option<Id> {
+        let id = match rows {
+            Rows::All => self.beside(list).or_else(|| self.wrap(list)),
+            Rows::Some => self.beside(list),
+        }?;
         let past = match self.way {
             Way::Down => id >= self.from,
             Way::Up => id < self.from,

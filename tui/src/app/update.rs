@@ -1,7 +1,7 @@
 //! The effect of each input on the state.
 
 use super::keymap::{self, Action, Press};
-use super::search::{Found, Way, Wrapped};
+use super::search::{Found, Rows, Way, Wrapped};
 use super::views::View;
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
@@ -13,6 +13,7 @@ use crate::filter;
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Disposition, Pipeline};
+use crate::store::Id;
 use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
@@ -30,11 +31,21 @@ const MESSAGE: Duration = Duration::from_secs(4);
 impl App {
     /// Handles an input and returns the actions.
     pub fn update(&mut self, input: Input) -> Effects {
-        let effects = match input {
+        let mut effects = match input {
             Input::Batch(batch) => self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(recording) => self.recording_changed(recording),
             Input::ReadFailed(why) => self.read_failed(why),
+            Input::Finding(ns) => {
+                self.find_went_on(ns);
+                vec![Effect::Redraw]
+            }
+            Input::Found(Ok(found)) => [self.found_in_recording(found), vec![Effect::Redraw]].concat(),
+            Input::Found(Err(why)) => {
+                self.stop_finding();
+                self.say(why);
+                vec![Effect::Redraw]
+            }
             Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
             Input::Key(key) => self.key(&key),
             Input::Mouse(mouse) => self.mouse(&mouse),
@@ -54,6 +65,7 @@ impl App {
             Input::NotRecorded(why) => self.not_recorded(why),
         };
         self.settle();
+        effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
         effects
     }
 
@@ -212,12 +224,13 @@ impl App {
     /// Continues long-running work; `false` if nothing is left.
     fn work(&mut self) -> bool {
         let busy = self.busy();
+        let rows = if self.replay.is_none() || self.all_loaded() { Rows::All } else { Rows::Some };
         let App { pipeline, store, events, detail, filter, view, search, .. } = self;
         let world = pipeline.world();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         events.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
         detail.scan(store, SLICE * 4);
-        let found = search.hunt(events, store, world, SLICE);
+        let found = search.hunt(events, rows, store, world, SLICE);
         self.found(found);
         busy
     }
@@ -225,13 +238,29 @@ impl App {
     fn found(&mut self, found: Found) {
         match found {
             Found::Nothing => {}
-            Found::None => self.say("no match"),
+            Found::None(back) => {
+                self.go_back(back);
+                self.say("no match");
+            }
+            Found::Edge(way, back) => {
+                self.go_back(back);
+                if self.search.line().is_none() {
+                    self.look_further(way, self.search.pattern().cloned());
+                }
+            }
             Found::Row(id, wrapped) => {
                 self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
                     self.say("search wrapped around");
                 }
             }
+        }
+    }
+
+    /// Selects the row from before a search that found nothing.
+    fn go_back(&mut self, to: Option<Id>) {
+        if let Some(id) = to {
+            self.events.select(id, self.list_height(), &self.store);
         }
     }
 
@@ -286,7 +315,7 @@ impl App {
             let change = self.filter.key(press, self.pipeline.world());
             self.changed(Ok(change));
         } else {
-            self.search.key(press);
+            self.search.key(press, self.pipeline.world());
             self.work();
         }
         vec![Effect::Redraw]
@@ -349,7 +378,10 @@ impl App {
             Action::TimeMode => self.next_time_mode(),
             Action::Reset => self.reset(),
             Action::Back => self.back(),
-            Action::Search => self.search.edit(self.events.selected().unwrap_or_default()),
+            Action::Search => {
+                self.stop_finding();
+                self.search.edit(self.events.selected().unwrap_or_default());
+            }
             Action::Next => self.search_on(Way::Down),
             Action::Previous => self.search_on(Way::Up),
             _ => self.act_on_rows(action),
@@ -435,6 +467,7 @@ impl App {
         if self.search.pattern().is_none() {
             return self.say(format!("no search pattern (press {})", self.key_of(Action::Search)));
         }
+        self.stop_finding();
         let from = self.events.selected().unwrap_or_default();
         self.search.next(from, way);
         self.work();
@@ -459,6 +492,9 @@ impl App {
 
     /// Goes one step back: closes the detail pane, clears the search, or removes the newest part of the filter.
     fn back(&mut self) {
+        if self.stop_finding() {
+            return self.say("the search of the recording was stopped");
+        }
         if self.detail.back(self.events.selected()) || self.search.clear() {
             return;
         }
@@ -481,6 +517,8 @@ impl App {
 
     /// Filters all kept events again; the newest slice is filtered immediately.
     pub(super) fn refilter(&mut self) {
+        self.stop_finding();
+        self.replay.iter_mut().for_each(|replay| replay.nothing_passes = false);
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
         self.work();

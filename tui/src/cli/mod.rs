@@ -8,7 +8,7 @@ pub(crate) mod size;
 
 use crate::limits;
 use crate::sink::FormatName;
-use crate::text::time::Moment;
+pub use crate::text::time::Moment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
 use std::ffi::{OsStr, OsString};
@@ -120,6 +120,12 @@ pub struct Print {
     /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// First time in a recording: since its first event (30s, 3:12) or of the clock (14:02:11)
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings")]
+    pub from: Option<Moment>,
+    /// Last time in a recording, like --from
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings")]
+    pub to: Option<Moment>,
     /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -137,6 +143,8 @@ impl From<Dashboard> for Print {
             write: dashboard.write,
             format: FormatName::Text,
             count: None,
+            from: None,
+            to: None,
             trace: dashboard.trace,
             run: dashboard.run,
         }
@@ -277,6 +285,12 @@ pub struct Export {
     /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
+    /// First time: since the first event (30s, 3:12) or of the clock (14:02:11)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Moment>,
+    /// Last time, like --from
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Moment>,
     /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,

@@ -11,13 +11,11 @@ use crate::filter::FilterOptions;
 use crate::limits;
 use crate::pipeline::excerpt::Excerpt;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::{Map, Writer};
+use crate::recording::Writer;
 use crate::source::host::clock;
 use crate::text::grouped;
-use crate::text::time::Moment;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
@@ -30,6 +28,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s());
     let mut cut = Cut::new(args, &playback, budget)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
@@ -43,15 +42,6 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The time of the first record in the files (CLOCK_BOOTTIME, ns). `None` for a pipe.
-fn start_of(files: &[PathBuf]) -> Option<u64> {
-    let first = |file: &PathBuf| {
-        let file = File::open(file).ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
-        Map::open(file).ok().map(|map| map.totals().first_ns)
-    };
-    files.iter().map(first).reduce(|a, b| Some(a?.min(b?)))?
-}
-
 /// The recording that is written.
 struct Cut {
     writer: Option<Writer<File>>,
@@ -59,12 +49,6 @@ struct Cut {
     excerpt: Excerpt,
     /// Reads what is written: its states are those of the recording.
     reader: Pipeline,
-    /// The first and the last time, as typed.
-    from: Option<Moment>,
-    to: Option<Moment>,
-    zone_s: i32,
-    /// The time of the first record of the recordings; of a pipe, of its first event that passes.
-    start: Option<i128>,
     events: u64,
 }
 
@@ -91,10 +75,6 @@ impl Cut {
             file,
             excerpt: Excerpt::new(world, kinds, &first.filter_text()).without_other_processes(),
             reader,
-            from: args.from,
-            to: args.to,
-            zone_s: clock::local_offset_now_s(),
-            start: start_of(&args.files).map(|ns| i128::from(ns) + i128::from(world.clock_offset())),
             events: 0,
         })
     }
@@ -109,12 +89,6 @@ impl Cut {
     }
 
     fn take(&mut self, played: &Played<'_>) -> Disposition {
-        let ns = played.context.unix_nanos();
-        let start = *self.start.get_or_insert(ns);
-        let at = |moment: Moment| moment.unix_ns(start, self.zone_s);
-        if self.from.is_some_and(|from| ns < at(from)) || self.to.is_some_and(|to| ns > at(to)) {
-            return Disposition::Filtered;
-        }
         self.excerpt.add(played.context, played.frame);
         self.events += u64::from(played.context.process.is_some());
         Disposition::Delivered

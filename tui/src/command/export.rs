@@ -12,6 +12,7 @@ use crate::limits;
 use crate::sink::parquet::Parquet;
 use crate::sink::perfetto::{Perfetto, Room};
 use crate::sink::{self, FormatName, Sink};
+use crate::source::host::clock;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::RefCell;
 use std::fs::File;
@@ -30,6 +31,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s());
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;

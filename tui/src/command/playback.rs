@@ -3,24 +3,26 @@
 use super::rotate;
 use super::say::{name, say};
 use super::session::BadUsage;
+use super::skip::{Odd, Over, Skip, Span};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
 use crate::event::EventContext;
-use crate::filter::{Compiled, FilterOptions, Scratch};
+use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::Reader;
 use crate::recording::block::HEADER;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
+use crate::recording::{Map, Reader};
 use crate::source::replay::Recorded;
 use crate::text::grouped;
+use crate::text::time::Moment;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -126,10 +128,14 @@ pub struct Recording {
     recorded: Compiled,
     wanted: Compiled,
     scratch: (Scratch, Scratch),
+    span: Span,
+    skip: Option<Skip>,
     roots: Vec<Tgid>,
     budget: Budget,
     /// Events of the trace up to here, also those that a filter of this reading rejected.
     events: u64,
+    /// The time of the last event whose turn it was.
+    reached_ns: u64,
     /// All batches were fed.
     fed: bool,
     finished: bool,
@@ -152,6 +158,17 @@ impl Playback {
         Ok(Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
+    /// The files of one trace that are open already, in their order, as [`open`](Self::open) opens them.
+    ///
+    /// # Errors
+    /// If one cannot be read, or a filter is wrong.
+    pub fn of(files: &[(PathBuf, RecordingFile)], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
+        let part = |(path, file): &(PathBuf, RecordingFile)| Part::of(path, file.clone(), AtEnd::Stop, HEADER as u64);
+        let input = Input::of_parts(files.iter().map(part).collect(), AtEnd::Stop);
+        let recording = Recording::open(input, filters, budget, OddFilter::Refused)?;
+        Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
+    }
+
     /// Opens a recording to look at all of it, also if its filter is none that this version understands: then all events are
     /// passed on.
     ///
@@ -162,6 +179,36 @@ impl Playback {
         let input = Input::of_parts(vec![part], AtEnd::Stop);
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
+    }
+
+    /// Passes on only the events of a time span. Call it before the first step.
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) {
+        if from.is_none() && to.is_none() {
+            return;
+        }
+        let starts = self.recordings.iter().map(Recording::first_ns);
+        let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        for recording in &mut self.recordings {
+            recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
+            if let Some(start) = start {
+                recording.span.start_at(start);
+            }
+            recording.skip = recording.new_skip();
+        }
+    }
+
+    /// Passes on only the events from a time to another one (CLOCK_BOOTTIME, ns), and no account. Call it before the first step.
+    pub fn within(&mut self, from_ns: u64, to_ns: u64) {
+        for recording in &mut self.recordings {
+            recording.span.bounds = Some((from_ns, to_ns));
+            recording.skip = recording.new_skip();
+            recording.skip.iter_mut().for_each(|skip| skip.end_at(to_ns));
+        }
+    }
+
+    /// The time of the last event whose turn it was (CLOCK_BOOTTIME, ns).
+    pub fn reached_ns(&self) -> u64 {
+        self.recordings.iter().map(|recording| recording.reached_ns).min().unwrap_or_default()
     }
 
     /// The recordings, in the order in which they were named. The files of one trace are one recording.
@@ -272,7 +319,9 @@ impl Recording {
         pipeline.set_budget(budget);
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         pipeline.follow(&roots);
-        Ok(Recording {
+        let clock_offset = start.world().clock_offset();
+        let span = Span { clock_offset, bounds: Some((0, u64::MAX)), ..Span::default() };
+        let mut recording = Recording {
             input,
             pipeline,
             start,
@@ -280,12 +329,33 @@ impl Recording {
             recorded,
             wanted,
             scratch: Default::default(),
+            span,
+            skip: None,
             roots,
             budget,
             events: 0,
+            reached_ns: 0,
             fed: false,
             finished: false,
-        })
+        };
+        recording.skip = recording.new_skip();
+        Ok(recording)
+    }
+
+    fn new_skip(&self) -> Option<Skip> {
+        let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
+        let file = part.regular()?;
+        let needs = Needs::of(&[&self.recorded, &self.wanted], self.start.world())?;
+        Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
+    }
+
+    /// The time of the first record: nanoseconds since 1970. `None` for a pipe, and without records.
+    fn first_ns(&self) -> Option<i128> {
+        let first = |part: &Part| Some(Map::of(part.regular()?.clone()).ok()?.totals().first_ns);
+        let first = self.input.parts.iter().map(first).reduce(|a, b| Some(a?.min(b?))).flatten();
+        // Nothing may be written yet.
+        let first = first.filter(|ns| *ns < u64::MAX)?;
+        Some(i128::from(first) + i128::from(self.span.clock_offset))
     }
 
     /// The name of the file.
@@ -321,8 +391,9 @@ impl Recording {
     /// Version of the format, bytes and blocks that were read so far.
     pub fn read_so_far(&self) -> (u16, u64, u64) {
         let readers = || self.input.parts.iter().map(|part| part.frames.reader());
+        let blocks = self.input.parts.iter().map(|part| part.blocks + part.frames.reader().blocks());
         let version = readers().map(|reader| reader.header().version).max().unwrap_or_default();
-        (version, readers().map(Reader::offset).sum(), readers().map(Reader::blocks).sum())
+        (version, readers().map(Reader::offset).sum(), blocks.sum())
     }
 
     /// Whether parts of it could not be read so far.
@@ -347,6 +418,7 @@ impl Recording {
 
     /// Feeds the next batch.
     fn feed(&mut self) -> Result<Step> {
+        self.pass_over();
         match self.input.next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
@@ -357,6 +429,22 @@ impl Recording {
             }
         }
         Ok(Step::More)
+    }
+
+    /// Passes over frames of which no event passes the filters. Where something is odd, the rest is read.
+    fn pass_over(&mut self) {
+        let Recording { input, skip, pipeline, .. } = self;
+        let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return };
+        let part = input.part_mut();
+        let damaged = !part.holes().is_empty();
+        let over = passing.over(part.frames.reader().offset(), pipeline);
+        part.blocks += passing.take_read();
+        match over {
+            _ if damaged => *skip = None,
+            Ok(Over::Nothing) => {}
+            Ok(Over::To(there)) => part.blocks += std::mem::replace(&mut part.frames, *there).reader().blocks(),
+            Err(Odd) => *skip = None,
+        }
     }
 
     /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
@@ -417,12 +505,13 @@ impl Recording {
 
     /// Passes on the events up to this wall-clock time whose order is known.
     fn pass_on_until(&mut self, ns: i128, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) {
-        let Recording { pipeline, recorded, wanted, scratch, fed, events, .. } = self;
+        let Recording { pipeline, recorded, wanted, scratch, span, fed, events, reached_ns, .. } = self;
         let limit = ns.saturating_sub(i128::from(pipeline.world().clock_offset()));
         let limit = BootNanos(u64::try_from(limit.max(0)).unwrap_or(u64::MAX));
         let mut pass = |context: &EventContext<'_>, frame: &FrameRef<'_>| {
             *events += u64::from(context.event.kind() != Kind::Lost);
-            pass_on(recorded, wanted, scratch, &Played { context, frame, recording: number }, to)
+            *reached_ns = context.event.header.time.0;
+            pass_on((recorded, wanted), scratch, span, &Played { context, frame, recording: number }, to)
         };
         match *fed {
             false => pipeline.release_up_to(limit, &mut pass),
@@ -434,23 +523,23 @@ impl Recording {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let Recording { pipeline, recorded, wanted, scratch, .. } = self;
+        let Recording { pipeline, recorded, wanted, scratch, span, .. } = self;
         pipeline.finish(&mut |context, frame| {
-            pass_on(recorded, wanted, scratch, &Played { context, frame, recording: number }, to)
+            pass_on((recorded, wanted), scratch, span, &Played { context, frame, recording: number }, to)
         });
     }
 }
 
 fn pass_on(
-    recorded: &Compiled,
-    wanted: &Compiled,
+    (recorded, wanted): (&Compiled, &Compiled),
     scratch: &mut (Scratch, Scratch),
+    span: &mut Span,
     played: &Played<'_>,
     to: &mut dyn FnMut(&Played<'_>) -> Disposition,
 ) -> Disposition {
     let passes =
         recorded.passes_whole(played.context, &mut scratch.0) && wanted.passes_whole(played.context, &mut scratch.1);
-    if passes { to(played) } else { Disposition::Filtered }
+    if passes && span.has(played.context.event.header.time.0) { to(played) } else { Disposition::Filtered }
 }
 
 /// A file.
@@ -464,6 +553,8 @@ pub(super) struct Part {
     /// When it was opened.
     writing: Writing,
     at_end: AtEnd,
+    /// Blocks that were read to pass over others, and before that.
+    blocks: u64,
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
@@ -488,7 +579,8 @@ impl Part {
         };
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
         let (path, file, unreadable) = (path.to_owned(), None, Unreadable::default());
-        let part = Part { path, name, file, unreadable, frames, writing: Writing::Unknown, at_end, elsewhere: 0 };
+        let part =
+            Part { path, name, file, unreadable, frames, writing: Writing::Unknown, at_end, blocks: 0, elsewhere: 0 };
         Ok((part, found))
     }
 
@@ -501,7 +593,13 @@ impl Part {
         let frames = FrameReader::of(Reader::resume(Box::new(from) as Box<dyn Read + Send>, header, offset));
         let frames = if at_end == AtEnd::Wait { frames.following() } else { frames };
         let (path, name) = (path.to_owned(), name(path));
-        Part { path, name, file: Some(file), unreadable, frames, writing, at_end, elsewhere: 0 }
+        Part { path, name, file: Some(file), unreadable, frames, writing, at_end, blocks: 0, elsewhere: 0 }
+    }
+
+    /// The file, unless it is a pipe or a block device.
+    fn regular(&self) -> Option<&RecordingFile> {
+        let is_file = |file: &&RecordingFile| file.file().metadata().is_ok_and(|found| found.is_file());
+        self.file.as_ref().filter(is_file)
     }
 
     /// The trace of which it is a part, and its number.
@@ -932,6 +1030,29 @@ pub(super) mod tests {
                 .expect("bad usage");
             assert!(refused.to_string().contains(text) && refused.is::<BadUsage>(), "{refused}");
         }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn only_a_whole_file_that_is_not_followed_is_passed_over() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-over-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let (one, parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
+        let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
+        let skips = |files: &[PathBuf], at_end| {
+            let mut playback = Playback::open(files, &filters, Budget::default(), at_end).expect("recordings");
+            let before = playback.recordings[0].skip.is_some();
+            playback.between(Some(Moment::Since(0)), None, 0);
+            (before, playback.recordings[0].skip.is_some())
+        };
+        assert_eq!(skips(&one, AtEnd::Stop), (true, true));
+        assert_eq!(skips(&one, AtEnd::Wait), (false, false));
+        assert_eq!(skips(&parts, AtEnd::Stop), (false, false));
+        assert_eq!(skips(&parts[1..2], AtEnd::Stop), (false, false));
+        let file = File::options().write(true).open(&one[0]).expect("there");
+        file.set_len(file.metadata().expect("there").len() / 2).expect("ours");
+        assert_eq!(skips(&one, AtEnd::Stop), (false, false));
         fs::remove_dir_all(&dir).expect("ours");
     }
 

@@ -35,6 +35,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s());
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     }

@@ -2,9 +2,11 @@
 
 use super::dashboard::event_loop::{self, Place, Shown, Trace};
 use super::dashboard::look;
+use super::find::Finder;
 use super::playback::{AtEnd, Input, Part, both_filters, next_file, say_holes};
 use super::say::{name, say};
 use super::session::BadUsage;
+use crate::app::find::Find;
 use crate::app::keymap::Keymap;
 use crate::app::replay::{Density, End, Recording, Replay, Target};
 use crate::app::{self, App, Settings, language};
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
-/// Number of blocks from which on the index shows the density of the events well enough. In a smaller recording, events are counted.
+/// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
 const BLOCKS: u64 = 256;
 
 /// A recording with fewer events is loaded from its start, wherever the screen goes.
@@ -251,6 +253,11 @@ impl Shown for Opened {
 
     fn failure(&self) -> Option<String> {
         self.troubles.error().or_else(|| self.failure.clone())
+    }
+
+    fn find(&self, find: Find) -> io::Result<Finder> {
+        let files = self.files.iter().map(|file| (file.path.clone(), file.file.clone())).collect();
+        Finder::start(files, self.budget, find)
     }
 }
 

@@ -4,8 +4,9 @@ use super::exec::Exec;
 use super::{Components, Payload};
 use crate::frame::FrameRef;
 use crate::recording::index::Key;
-use tracetui_shared::header::flag;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::kind::{Kind, Slot};
+use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, RequestPart, via};
 use zerocopy::FromBytes;
 
@@ -15,7 +16,12 @@ pub fn keys_of(frame: &FrameRef<'_>, to: &mut dyn FnMut(Key<'_>)) {
         return;
     }
     match Kind::try_from(frame.header.kind) {
-        Ok(Kind::Open) => open(frame.payload, to),
+        Ok(Kind::Open) => {
+            open(frame.payload, to);
+            if is_completion(&frame.header) {
+                to(Key::Completion);
+            }
+        }
         Ok(Kind::Exec) => exec(frame.payload, to),
         _ => {}
     }
@@ -27,7 +33,7 @@ fn open(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
         rest = rest.get(size_of::<RequestPart>()..).unwrap_or_default();
     }
     let Some((names, path)) = rest.split_at_checked(record.names_len.into()) else { return };
-    let leaf = Components { bytes: names, marks: record.names_marks }.leaf();
+    let leaf = leaf_of(Components { bytes: names, marks: record.names_marks });
     to(Key::Name(leaf));
     let asked = last_of(path.get(..record.path_len.into()).unwrap_or(path));
     if asked != leaf {
@@ -37,10 +43,24 @@ fn open(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
 
 fn exec(payload: &[u8], to: &mut dyn FnMut(Key<'_>)) {
     let Some(exec) = Exec::decode(payload) else { return };
-    let (exe, asked) = (exec.exe.leaf(), last_of(exec.filename));
+    let (exe, asked) = (leaf_of(exec.exe), last_of(exec.filename));
     to(Key::Name(exe));
     if asked != exe {
         to(Key::Name(asked));
+    }
+}
+
+/// Whether a frame is the end of an io_uring request.
+fn is_completion(header: &FrameHeader) -> bool {
+    let slots = [Slot::OpenUring, Slot::OpenUringTp, Slot::OpenUringQuiet];
+    !header.has(flag::REQUEST) && slots.contains(&Slot::try_from(header.slot).unwrap_or(Slot::OpenTp))
+}
+
+/// What follows the last slash of the path as it is shown.
+fn leaf_of(names: Components<'_>) -> &[u8] {
+    match names.marks & mark::PSEUDO {
+        0 => names.leaf(),
+        _ => last_of(names.bytes.strip_suffix(b"\0").unwrap_or(names.bytes)),
     }
 }
 

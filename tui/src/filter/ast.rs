@@ -39,6 +39,16 @@ impl Expr {
         if tests.iter().any(|test| test.op == Op::Ne) { Expr::All(terms) } else { Expr::Any(terms) }
     }
 
+    /// Whether it has terms, and all compare fields.
+    pub(super) fn compares_fields(&self) -> bool {
+        match self {
+            Expr::All(parts) | Expr::Any(parts) => !parts.is_empty() && parts.iter().all(Expr::compares_fields),
+            Expr::Not(inner) => inner.compares_fields(),
+            Expr::Test(_) | Expr::List(_) => true,
+            Expr::Word(_) | Expr::Failed => false,
+        }
+    }
+
     /// The parts that are ANDed at the top.
     pub(super) fn into_parts(self) -> Vec<Expr> {
         match self {

@@ -308,7 +308,7 @@ fn tests(part: &Expr) -> Option<Vec<&Test>> {
 }
 
 /// The kinds for which a part holds that is about the kind alone; `None` for any other part.
-fn kinds_of(part: &Expr, names: &dyn NameLookup) -> Option<KindSet> {
+pub(super) fn kinds_of(part: &Expr, names: &dyn NameLookup) -> Option<KindSet> {
     match part {
         Expr::All(parts) if !parts.is_empty() => {
             parts.iter().try_fold(KindSet::ALL, |kinds, p| Some(kinds & kinds_of(p, names)?))

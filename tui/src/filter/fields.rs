@@ -39,6 +39,9 @@ impl Appearance {
     }
 }
 
+/// Paths whose last component is a key in the index of a recording ([`crate::event::keys`]).
+pub(super) const IN_INDEX: [&str; 4] = ["path", "abs_path", "filename", "exe"];
+
 /// What a name means for a kind, where that is not the field of the same name.
 fn meaning(name: &str, kind: Kind) -> Option<&'static [&'static str]> {
     Some(match (name, kind) {

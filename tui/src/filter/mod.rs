@@ -25,6 +25,7 @@ mod eval;
 mod fields;
 mod glob;
 mod lex;
+mod needs;
 mod parse;
 mod quote;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use error::FilterError;
 pub use eval::Scratch;
 pub use fields::{TITLES, names};
 pub use glob::Glob;
+pub use needs::Needs;
 
 use crate::enrich::World;
 use crate::event::{Body, EventContext};
@@ -114,6 +116,11 @@ impl Filter {
             Ok(node) => Ok(Filter { text, expr, node, kind_named: compiler.kind_named }),
             Err(error) => Err(error.within(&text)),
         }
+    }
+
+    /// Whether it compares fields, and does nothing else: it has no words, and no trees, which depend on what was read before.
+    pub fn compares_fields(&self) -> bool {
+        self.expr.compares_fields() && self.roots().is_empty()
     }
 
     /// The source text. Parsing it again gives the same filter.

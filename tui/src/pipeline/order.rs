@@ -161,6 +161,11 @@ impl Order {
         self.places.first().map(|place| place.time)
     }
 
+    /// The time of the latest waiting frame; 0 if there is none.
+    pub(super) fn last_time(&self) -> BootNanos {
+        self.places.iter().map(|place| place.time).max().unwrap_or_default()
+    }
+
     fn sort(&mut self) {
         if !std::mem::replace(&mut self.sorted, true) {
             self.places.sort_by_key(|place| place.time);

@@ -3,7 +3,7 @@
 
 use super::command::CommandTree;
 use super::{Pipeline, push_lost};
-use crate::account::{Counted, LostBy};
+use crate::account::{Counted, LostBy, Shortage};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
 use crate::frame::state::{KindState, LostRows, PendingFrame, PendingLayout, Progress, StateFrame};
@@ -72,10 +72,7 @@ impl Pipeline {
     /// Continues after frames that are missing: the tables become those of a state, and the events between are counted as lost.
     /// Events that wait stay as they are.
     pub(super) fn catch_up(&mut self, state: &Batch) {
-        let mut known = Pipeline { budget: self.budget, ..Pipeline::default() };
-        known.set_budget(self.budget);
-        known.restore(state);
-        known.follow(&self.world.processes.roots());
+        let known = self.at(state);
         let time = known.order.read_until().0;
         let mut made = Batch::default();
         self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
@@ -108,6 +105,44 @@ impl Pipeline {
             lost.push(LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns });
         }
         lost
+    }
+
+    /// Goes on from a later state of the same trace. The events in between count as filtered.
+    ///
+    /// `false`, and it stays as it is, if that would not be what is known after reading the frames in between: some of them
+    /// cannot be read, or things were forgotten for lack of memory, or a request was given up; or if it is an excerpt.
+    pub fn pass_over(&mut self, state: &Batch) -> bool {
+        let mut later = self.at(state);
+        let unread = |pipeline: &Pipeline, kind| {
+            let Counted { unread, kept_unread, .. } = pipeline.counted.get(kind);
+            (unread, kept_unread)
+        };
+        let as_read = |pipeline: &Pipeline| (pipeline.gaps.holes(), pipeline.unframed, pipeline.requests.unseen());
+        let same = as_read(self) == as_read(&later)
+            && Kind::PROBED.into_iter().all(|kind| unread(self, kind) == unread(&later, kind));
+        let odd = |pipeline: &Pipeline| pipeline.excerpt.is_some() || pipeline.layout.is_some();
+        if !same || odd(self) || odd(&later) || later.account().shortage != Shortage::default() {
+            return false;
+        }
+        for kind in Kind::PROBED {
+            let Counted { delivered, cut, .. } = self.counted.get(kind);
+            if let Some(counted) = later.counted.of(kind) {
+                counted.filtered = counted.filtered.saturating_add(counted.delivered).saturating_sub(delivered);
+                (counted.delivered, counted.cut) = (delivered, cut);
+            }
+        }
+        later.windows = std::mem::take(&mut self.windows);
+        *self = later;
+        true
+    }
+
+    /// A new pipeline with the limits and the followed processes of this one, and a state.
+    pub(super) fn at(&self, state: &Batch) -> Pipeline {
+        let mut new = Pipeline { budget: self.budget, ..Pipeline::default() };
+        new.set_budget(self.budget);
+        new.restore(state);
+        new.follow(&self.world.processes.roots());
+        new
     }
 
     fn write_state(&self, out: &mut Batch) {

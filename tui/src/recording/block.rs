@@ -25,6 +25,10 @@ pub const HEADER: usize = 64;
 /// and what it learns from the host is valid from a batch on; so a replay takes the same batches.
 pub const BATCH_END: u16 = 96;
 
+/// A flag of a file header: the index counts gaps in the numbers, and has a key for completions of io_uring. Without it, blocks
+/// cannot be passed over.
+pub const INDEXED: u32 = 2;
+
 /// The first 64 bytes of a recording.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -35,7 +39,7 @@ pub struct FileHeader {
     pub version: u16,
     /// Bytes of this header.
     pub header: u16,
-    /// Bit 0: [`FileHeader::is_locked`]. The others are 0.
+    /// Bit 0: [`FileHeader::is_locked`]. Bit 1: [`INDEXED`]. The others are 0.
     pub flags: u32,
     /// A random number. Its first 8 bytes are repeated in each block.
     pub id: [u8; 16],
@@ -63,7 +67,7 @@ impl FileHeader {
             magic: FILE_MAGIC,
             version: VERSION,
             header: HEADER as u16,
-            flags: 0,
+            flags: INDEXED,
             id,
             created_ns,
             run: [0; 8],

@@ -8,8 +8,9 @@ use super::block::{BlockHeader, Contents, HEADER};
 use crate::frame::FrameRef;
 use crate::frame::host::{Counters, HostFrame};
 use crate::limits;
-use tracetui_shared::header::flag;
-use tracetui_shared::kind::Kind;
+use rustc_hash::FxHashMap;
+use tracetui_shared::header::{FrameHeader, flag};
+use tracetui_shared::kind::{Kind, SLOTS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Kinds that are counted: those with a smaller number.
@@ -30,13 +31,16 @@ pub enum Key<'a> {
     Comm(&'a [u8]),
     /// The last component of a path in it.
     Name(&'a [u8]),
+    /// The end of an io_uring request: process, comm and path of the event are those of the request, which may be in an earlier
+    /// block.
+    Completion,
 }
 
 /// Passes the keys of a frame to a function. Frames of other kinds have none.
 pub type KeysOf = fn(&FrameRef<'_>, &mut dyn FnMut(Key<'_>));
 
 impl Key<'_> {
-    /// FNV-1a of a byte for the sort of key (1, 2, 3) and its bytes, mixed with the end of MurmurHash3.
+    /// FNV-1a of a byte for the sort of key (1 to 4) and its bytes, mixed with the end of MurmurHash3.
     pub fn hash(&self) -> u64 {
         let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let of = |sort: u8, bytes: &[u8]| bytes.iter().fold(fnv(0xcbf2_9ce4_8422_2325, &sort), fnv);
@@ -44,6 +48,7 @@ impl Key<'_> {
             Key::Process(pid) => of(1, &pid.to_le_bytes()),
             Key::Comm(comm) => of(2, comm),
             Key::Name(name) => of(3, name),
+            Key::Completion => of(4, b""),
         };
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -51,6 +56,22 @@ impl Key<'_> {
         hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         hash ^ (hash >> 33)
     }
+}
+
+/// What an index would say of a block with only this frame, and the hashes of its keys. `None` if it is no event, or only for the
+/// process table.
+pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64>) -> Option<Entry> {
+    let header = &frame.header;
+    let kind = Kind::try_from(header.kind).ok()?;
+    if header.has(flag::BOOKKEEPING) || header.has(flag::CONTINUES) {
+        return None;
+    }
+    hashes.clear();
+    hashes.extend([Key::Process(header.tgid.0).hash(), Key::Comm(header.comm()).hash()]);
+    keys(frame, &mut |key| hashes.push(key.hash()));
+    let mut entry = Entry { first_ns: header.time.0, last_ns: header.time.0, ..Entry::default() };
+    entry.events.get_mut(kind as usize).into_iter().for_each(|count| *count = 1);
+    Some(entry)
 }
 
 /// A Bloom filter of the hashes of keys.
@@ -84,8 +105,9 @@ pub mod filter {
     }
 }
 
-/// Whether what is looked for may be there. It gets a function that says whether a key with a hash may be there.
-pub type Wanted<'a> = &'a dyn Fn(&dyn Fn(u64) -> bool) -> bool;
+/// Whether what is looked for may be in one block, in several, or in one frame. It gets what the index says of them, and a
+/// function that says whether a key with a hash may be there.
+pub type Wanted<'a> = &'a dyn Fn(&Entry, &dyn Fn(u64) -> bool) -> bool;
 
 /// What an index says of one block.
 #[repr(C)]
@@ -103,7 +125,8 @@ pub struct Entry {
     pub first_ns: u64,
     /// The latest one; 0 if there is none.
     pub last_ns: u64,
-    /// Events by the number of their kind, without those of the process table only.
+    /// Events by the number of their kind, without those of the process table only. Of [`Kind::Lost`]: the gaps in the numbers of
+    /// the events, and the counters that say of others that they were lost or that are the last ones.
     pub events: [u32; KINDS],
     /// Events lost since the counters before, as the counters in the block say.
     pub lost: u32,
@@ -155,9 +178,10 @@ impl Totals {
         self
     }
 
-    /// Events of all kinds.
+    /// Events of all kinds, without `lost` rows.
     pub fn sum(&self) -> u64 {
-        self.events.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        let events = (0..).zip(&self.events).filter(|(kind, _)| *kind != Kind::Lost as usize);
+        events.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 }
 
@@ -237,28 +261,41 @@ impl IndexBlock {
 
     /// Whether any of its blocks may have what is wanted.
     pub fn may_have(&self, wanted: Wanted<'_>) -> bool {
-        wanted(&|hash| filter::may_have(&self.filter, hash))
+        wanted(&together(&self.entries), &|hash| filter::may_have(&self.filter, hash))
     }
 
-    /// The entries of the blocks that may have what is wanted.
-    pub fn candidates(&self, wanted: Wanted<'_>) -> Vec<Entry> {
+    /// Its blocks, each with whether it may have what is wanted: only blocks of frames do.
+    pub fn marked(&self, wanted: Wanted<'_>) -> Vec<(Entry, bool)> {
+        let any = self.may_have(wanted);
         let mut rest = self.filters.as_slice();
-        let mut found = Vec::new();
-        for entry in &self.entries {
-            let Some((its, after)) = rest.split_at_checked(entry.filter as usize) else { break };
+        let mark = |entry: &Entry| {
+            let (its, after) = rest.split_at_checked(entry.filter as usize).unwrap_or_default();
             rest = after;
             let frames = Contents::from(entry.contents) == Contents::Frames;
-            if frames && wanted(&|hash| filter::may_have(its, hash)) {
-                found.push(*entry);
-            }
-        }
-        found
+            (*entry, any && frames && wanted(entry, &|hash| filter::may_have(its, hash)))
+        };
+        self.entries.iter().map(mark).collect()
     }
+}
+
+/// Neighbours as one entry: what is in it is later than what is before the first one, and a reader may begin at the first one.
+pub(super) fn together(entries: &[Entry]) -> Entry {
+    let mut entries = entries.iter();
+    let mut sum = entries.next().copied().unwrap_or_default();
+    for entry in entries {
+        sum.bytes = sum.bytes.saturating_add(entry.bytes);
+        (sum.first_ns, sum.last_ns) = (sum.first_ns.min(entry.first_ns), sum.last_ns.max(entry.last_ns));
+        sum.events.iter_mut().zip(entry.events).for_each(|(count, other)| *count = count.saturating_add(other));
+        sum.lost = sum.lost.saturating_add(entry.lost);
+    }
+    sum
 }
 
 /// Makes the index while a recording is written.
 pub(super) struct Indexer {
     keys: KeysOf,
+    /// The next number of a (slot, CPU), as the pipeline expects it.
+    numbers: FxHashMap<(u16, u32), u64>,
     /// The counters of the probes so far, and the events that they say are lost.
     counters: Counters,
     lost: u64,
@@ -283,6 +320,7 @@ impl Indexer {
     pub(super) fn new(keys: KeysOf) -> Indexer {
         Indexer {
             keys,
+            numbers: FxHashMap::default(),
             counters: Counters::default(),
             lost: 0,
             number: 0,
@@ -298,7 +336,8 @@ impl Indexer {
 
     /// For the next file of the trace: what was lost before is not lost again.
     pub(super) fn next(&self) -> Indexer {
-        Indexer { counters: self.counters.clone(), lost: self.lost, ..Indexer::new(self.keys) }
+        let (numbers, counters) = (self.numbers.clone(), self.counters.clone());
+        Indexer { numbers, counters, lost: self.lost, ..Indexer::new(self.keys) }
     }
 
     /// The sums of all blocks so far.
@@ -320,9 +359,10 @@ impl Indexer {
             rest = after;
             let header = &frame.header;
             let Ok(kind) = Kind::try_from(header.kind) else {
-                self.count(&frame);
+                entry.events[Kind::Lost as usize] += u32::from(self.count(&frame));
                 continue;
             };
+            entry.events[Kind::Lost as usize] += u32::from(self.skips_numbers(header));
             entry.first_ns = entry.first_ns.min(header.time.0);
             entry.last_ns = entry.last_ns.max(header.time.0);
             if !header.has(flag::BOOKKEEPING) && !header.has(flag::CONTINUES) {
@@ -341,11 +381,27 @@ impl Indexer {
         entry
     }
 
-    fn count(&mut self, frame: &FrameRef<'_>) {
-        if let Some(HostFrame::CounterChanges(changes)) = HostFrame::decode(frame) {
-            self.counters.apply(&changes);
-            self.lost = self.lost.max(self.counters.lost());
+    /// Whether numbers of events are missing before this one: then there is a `lost` row here.
+    fn skips_numbers(&mut self, header: &FrameHeader) -> bool {
+        if header.has(flag::CONTINUES) || header.has(flag::BOOKKEEPING) || header.has(flag::EXCERPT) {
+            return false;
         }
+        if usize::from(header.slot) >= SLOTS || header.cpu >= limits::CPUS {
+            return false;
+        }
+        let next = self.numbers.entry((header.slot, header.cpu)).or_default();
+        let skips = header.seq > *next;
+        *next = header.seq.saturating_add(1).max(*next);
+        skips
+    }
+
+    /// Counts what counters say is lost; whether they may make `lost` rows.
+    fn count(&mut self, frame: &FrameRef<'_>) -> bool {
+        let Some(HostFrame::CounterChanges(changes)) = HostFrame::decode(frame) else { return false };
+        let before = self.lost;
+        self.counters.apply(&changes);
+        self.lost = self.lost.max(self.counters.lost());
+        self.lost > before || changes.last
     }
 
     /// Adds the block that was looked at last. The payload of an index block, if one is due.

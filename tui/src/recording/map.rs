@@ -3,7 +3,7 @@
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER};
 use super::follow::RecordingFile;
-use super::index::{Entry, Head, IndexBlock, SKIPS, SUMMARY, Summary, Totals, entry_of};
+use super::index::{Entry, Head, IndexBlock, SKIPS, SUMMARY, Summary, Totals, entry_of, together};
 use super::reader::OpenError;
 use crate::limits;
 use std::fs::File;
@@ -169,6 +169,14 @@ impl Map {
         Ok(self.payload(at, &header)?.and_then(|payload| IndexBlock::read(&payload)))
     }
 
+    /// The bytes of the index block at an offset, with header and padding. `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn length_of(&self, at: u64) -> io::Result<Option<u64>> {
+        Ok(self.index_header(at)?.map(|header| (HEADER + header.padded()) as u64))
+    }
+
     /// The entries of the index block at an offset, without its filters and its checksum: for an overview.
     ///
     /// # Errors
@@ -284,19 +292,6 @@ impl Map {
         }
         Ok(())
     }
-}
-
-/// Neighbours as one entry: what is in it is later than what is before the first one, and a reader may begin at the first one.
-fn together(entries: &[Entry]) -> Entry {
-    let mut entries = entries.iter();
-    let mut sum = entries.next().copied().unwrap_or_default();
-    for entry in entries {
-        sum.bytes = sum.bytes.saturating_add(entry.bytes);
-        (sum.first_ns, sum.last_ns) = (sum.first_ns.min(entry.first_ns), sum.last_ns.max(entry.last_ns));
-        sum.events.iter_mut().zip(entry.events).for_each(|(count, other)| *count = count.saturating_add(other));
-        sum.lost = sum.lost.saturating_add(entry.lost);
-    }
-    sum
 }
 
 /// Looks for headers in a file, and reads ahead: more if the last header was close.

@@ -16,6 +16,7 @@
 //! | [`follow`] | a recording file: whether it is still written, and reading on as it grows |
 //! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | what the reader gives, as the pipeline takes it |
+//! | [`search`] | the blocks that may have what is looked for |
 
 pub mod block;
 mod columns;
@@ -26,6 +27,7 @@ pub mod index;
 pub mod map;
 pub mod reader;
 pub mod recorder;
+pub mod search;
 #[cfg(test)]
 mod tests;
 pub mod writer;

@@ -2,7 +2,7 @@ use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::frames::Holes;
-use super::index::{Key, Totals};
+use super::index::{Entry, Key, Totals};
 use super::reader::{Ending, Hole};
 use super::recorder::Files;
 use super::{Item, Map, Reader, Recorder, Writer, columns};
@@ -211,13 +211,11 @@ fn the_filters_of_the_index_find_rare_events() {
     for number in (0..3_000).step_by(37) {
         let keys =
             [Key::Process(1000 + number), Key::Name(format!("file-{number}-0").as_bytes())].map(|key| key.hash());
-        let wanted = |has: &dyn Fn(u64) -> bool| keys.iter().all(|key| has(*key));
+        let wanted = |_: &Entry, has: &dyn Fn(u64) -> bool| keys.iter().all(|key| has(*key));
         let mut found = Vec::new();
         for (at, _) in map.spine().expect("readable") {
             let block = map.index_block(at).expect("readable").expect("whole");
-            if block.may_have(&wanted) {
-                found.extend(block.candidates(&wanted));
-            }
+            found.extend(block.marked(&wanted).into_iter().filter(|(_, may)| *may).map(|(entry, _)| entry));
         }
         let has = |entry| {
             let frames = Batch::from_bytes(map.frames(entry).expect("readable").expect("whole"));

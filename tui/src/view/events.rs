@@ -5,6 +5,7 @@ use super::{gap, put};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{Column, TimeBase, TimeMode, time_text};
+use crate::app::search::Pattern;
 use crate::event::EventContext;
 use crate::text;
 use ratatui::Frame;
@@ -106,7 +107,7 @@ fn row_line(row: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -
 
 fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &App, theme: Theme) -> Line<'static> {
     let mut line = Line::default();
-    let found = app.search().pattern();
+    let found = app.search().pattern().and_then(Pattern::marked);
     for (column, cells) in columns {
         let mut raw = Vec::new();
         column.write(seen, &mut raw);

@@ -17,6 +17,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
         return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
     }
+    if let Some(text) = app.finding_text() {
+        return ends(frame, area, &[Piece::new(format!(" {text}"), theme.title())], &[], theme);
+    }
     if let (None, Some(replay)) = (app.message(), app.replay()) {
         let strip = super::replay::strip(app, replay, area.width);
         return ends(frame, area, &[Piece::plain(strip)], &[], theme);
@@ -150,7 +153,9 @@ fn of_overlay(app: &App, action: Action, label: &str) -> Vec<(String, String)> {
 fn of_table(app: &App) -> Vec<(String, String)> {
     let open = app.detail().size().is_some();
     let shown = |action| match action {
-        Action::Back => open || app.search().pattern().is_some() || !app.filter().text().is_empty(),
+        Action::Back => {
+            open || app.finding().is_some() || app.search().pattern().is_some() || !app.filter().text().is_empty()
+        }
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail().size() != Some(Size::Full),
         _ => true,

@@ -2,9 +2,11 @@
 
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
+use crate::app::find::Find;
 use crate::app::kept::KeptEvents;
 use crate::app::replay::Recording;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
+use crate::command::find::Finder;
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
 use crate::command::session::{Frames, Happening, RunningTrace};
@@ -64,6 +66,12 @@ pub trait Shown: std::fmt::Debug {
 
     /// Why it cannot be read any further.
     fn failure(&self) -> Option<String>;
+
+    /// Starts a search in all of it.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    fn find(&self, find: Find) -> io::Result<Finder>;
 }
 
 /// A place in a recording.
@@ -123,6 +131,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         look,
         trace: RunningTrace::new(feed, command, signals),
         shown,
+        finder: None,
         opener,
         kept: None,
         gone: terminal::watch()?,
@@ -167,6 +176,7 @@ struct Loop {
     look: Appearance,
     trace: RunningTrace,
     shown: Option<Box<dyn Shown>>,
+    finder: Option<Finder>,
     opener: Option<Opener>,
     /// The kept events that are written into a recording that began later.
     kept: Option<KeptEvents>,
@@ -181,6 +191,16 @@ struct Loop {
 enum Next {
     Go,
     Leave,
+}
+
+/// The next message of a search; there is none without one.
+async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
+    let Some(running) = finder else { return std::future::pending().await };
+    let message = running.next().await;
+    if !matches!(message, Some(Input::Finding(_))) {
+        *finder = None;
+    }
+    message
 }
 
 impl Loop {
@@ -243,6 +263,7 @@ impl Loop {
         };
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
+            found = next_found(&mut self.finder) => Ok(found),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
             () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
@@ -333,6 +354,10 @@ impl Loop {
                     self.seek(ns);
                     *dirty = true;
                 }
+                Effect::Find(find) => {
+                    self.find(find)?;
+                    *dirty = true;
+                }
                 Effect::Suspend => {
                     screen.suspend()?;
                     *dirty = true;
@@ -344,6 +369,15 @@ impl Loop {
             }
         }
         Ok(Next::Go)
+    }
+
+    /// Starts a search of the recording. One that runs is stopped.
+    fn find(&mut self, find: Option<Find>) -> io::Result<()> {
+        self.finder = match (find, &self.shown) {
+            (Some(find), Some(shown)) => Some(shown.find(find)?),
+            _ => None,
+        };
+        Ok(())
     }
 
     fn record_with(&mut self, recorder: Option<Recorder>) {
