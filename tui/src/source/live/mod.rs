@@ -9,6 +9,7 @@
 //! | [`tasks`] | the running processes, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
 //! | [`ring`] | reads the ring, waits for it |
+//! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
@@ -20,6 +21,7 @@ mod call;
 mod capture;
 mod elements;
 pub(crate) mod engine;
+pub mod ksymbols;
 mod load;
 mod loss;
 mod multi;
