@@ -5,6 +5,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`source`] | the sources of frames: the kernel ([`source::live`]), the host ([`source::host`]), synthetic frames ([`source::synthetic`]) |
+//! | [`bpf`] | facts about BPF programs, links and attachments, and the report of them |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
 //! | [`capture`] | the capture filter of the kernel side: compiled by [`filter`], installed by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
@@ -24,6 +25,7 @@
 pub mod account;
 pub mod app;
 pub(crate) mod arch;
+pub mod bpf;
 pub mod budget;
 pub mod capture;
 pub mod cli;

@@ -253,3 +253,31 @@ pub const DIFF_DEPTH: usize = 256;
 /// Processes with the same parent among which the ones with the most equal arguments are looked for. Beyond it, only those
 /// that share a rare argument are compared.
 pub const DIFF_SIBLINGS: usize = 64;
+
+/// BPF programs, links and maps that an inventory reads, of each. Further ones are left out, which is reported.
+pub const BPF_PROGRAMS: usize = 65_536;
+
+/// Functions of BPF programs whose symbols are compared with the programs.
+pub const BPF_FUNCTIONS: usize = 1 << 20;
+
+/// Instructions of a BPF program that are scanned: the most that the kernel loads, with what the verifier adds. What a longer
+/// one calls is unknown.
+pub const BPF_INSTRUCTIONS: usize = 4 << 20;
+
+/// Bytes of the BTF of a BPF program. Of a larger one no names are read.
+pub const BPF_BTF: usize = 16 << 20;
+
+/// Descriptors of processes that an inventory looks at. Further ones are left out, which is reported.
+pub const BPF_DESCRIPTORS: usize = 1 << 20;
+
+/// Descriptors and pins that hold BPF objects. Further ones are left out.
+pub const BPF_HOLDERS: usize = 262_144;
+
+/// Network namespaces that an inventory looks at. Further ones are left out, which is reported.
+pub const BPF_NAMESPACES: usize = 1024;
+
+/// Numbers, up to that of the last BPF program, that are tried to find programs that are not listed.
+pub const BPF_NUMBERS: u32 = 65_536;
+
+/// Bytes of /proc/kallsyms that are read.
+pub const KALLSYMS: u64 = 256 << 20;

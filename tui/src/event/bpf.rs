@@ -194,7 +194,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
 }
 
 /// The kind of attach point of an attach type.
-fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
+pub(crate) fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
     Some(match names::attach_type(attach_type)? {
         "trace_raw_tp" => "raw_tracepoint",
         "trace_fentry" => "fentry",
