@@ -9,6 +9,7 @@
 mod arch;
 mod around;
 mod bpf;
+mod bpf_inventory;
 mod command;
 mod crowd;
 mod cut;
