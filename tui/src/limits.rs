@@ -276,8 +276,9 @@ pub const BPF_HOLDERS: usize = 262_144;
 /// Network namespaces that an inventory looks at. Further ones are left out, which is reported.
 pub const BPF_NAMESPACES: usize = 1024;
 
-/// Numbers, up to that of the last BPF program, that are tried to find programs that are not listed.
-pub const BPF_NUMBERS: u32 = 65_536;
+/// Numbers, up to that of the last BPF program, that are tried to find programs that are not listed: about 1 us each. Older
+/// programs are found by the other views.
+pub const BPF_NUMBERS: u32 = 16_384;
 
 /// Bytes of /proc/kallsyms that are read.
 pub const KALLSYMS: u64 = 256 << 20;
