@@ -40,5 +40,6 @@ pub mod recording;
 pub mod sink;
 pub mod source;
 pub(crate) mod store;
+pub mod symbols;
 pub(crate) mod text;
 pub mod view;
