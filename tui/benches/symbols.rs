@@ -15,9 +15,11 @@ use std::hint::black_box;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use tracetui::source::host::kallsyms;
-use tracetui::symbols::{SymbolChange, Symbols, Table};
+use tracetui::source::host::kallsyms::{self, Reader};
+use tracetui::symbols::{Image, ImageKind, SymbolChange, Symbols, Table};
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -46,7 +48,7 @@ fn main() -> Result<()> {
     }
     lookups(&large)?;
     fs::remove_dir_all(&dir)?;
-    Ok(())
+    churn(Duration::from_secs(words.first().map_or(Ok(60), |seconds| seconds.parse())?))
 }
 
 /// /proc/kallsyms with as many symbols of modules as make [`LARGE`]. Each module has the names of a part of the kernel,
@@ -117,6 +119,8 @@ fn kernel(file: Option<PathBuf>) -> Source<'static> {
 
 /// Prints by how much a table of the symbols in a file grows the memory of this process.
 fn resident(tool: &str, file: &Path) -> Result<()> {
+    // As `main` does.
+    tracetui::budget::give_back_when_freed();
     let before = rss_kib()?;
     let (symbols, bytes, after) = match tool {
         "tracetui" => {
@@ -207,4 +211,112 @@ fn print_lookups(name: &str, addresses: &[u64], mut lookup: impl FnMut(u64) -> b
     let missed = times.len() * TOGETHER - found;
     let (median, high) = (times[times.len() / 2], times[times.len() * 999 / 1000]);
     println!("  {name:30} {median:7.0} ns {high:7.0} ns  {missed} not found");
+}
+
+/// Loads and unloads 1,000 programs a second, by reports made up here, while addresses are looked up; another thread loads
+/// and unloads real ones as fast as the kernel allows. Checks each answer.
+fn churn(duration: Duration) -> Result<()> {
+    let (results, arrived) = mpsc::channel();
+    let reader = Reader::start(move |time, change| drop(results.send((time, change))))?;
+    let (time, first) = arrived.recv()?;
+    let SymbolChange::Read(snapshot) = first else { return Err("the kernel hides its symbols".into()) };
+    let kernel = addresses(&snapshot.table);
+    let mut symbols = Symbols::default();
+    symbols.apply(time, SymbolChange::Read(snapshot));
+    let stop = Arc::new(AtomicBool::new(false));
+    let loader = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || load_for_real(&stop)
+    });
+    let (mut times, mut applying, mut failed, mut changes) = (Vec::new(), 0.0, 0u64, 0u64);
+    let mut name = Vec::new();
+    let began = Instant::now();
+    for round in 0.. {
+        let due = Duration::from_millis(round);
+        if due >= duration {
+            break;
+        }
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        let now = BootNanos(time.0 + 1_000_000 * (round + 1));
+        // The program of the round before goes, and another one takes its place.
+        let image = |round: u64| Image {
+            address: KernelAddr(0xffff_ffff_c400_0000 + round / 2 % 64 * 256),
+            length: 256,
+            kind: ImageKind::Bpf,
+            name: format!("bpf_prog_{round:016x}_sched_switch").into_bytes().into(),
+        };
+        let (gone, come) = (round.checked_sub(1).map(image), image(round));
+        let before = thread_cpu();
+        if let Some(gone) = gone {
+            changes += 1;
+            symbols.apply(now, SymbolChange::Unloaded(gone));
+        }
+        changes += 1;
+        symbols.apply(now, SymbolChange::Loaded(come));
+        applying += thread_cpu() - before;
+        for number in 0..20 {
+            // One of now, one of up to ten seconds ago, and some of the kernel itself.
+            let back = number * 7919 % round.clamp(1, 10_000);
+            let of = if number % 4 == 0 { Some(round - back) } else { None };
+            let address = of.map_or(kernel[(round * 20 + number) as usize % LOOKUPS], |of| image(of).address.0 + 17);
+            let at = BootNanos(of.map_or(now.0, |of| time.0 + 1_000_000 * (of + 1)));
+            let started = Instant::now();
+            let found = symbols.lookup(KernelAddr(address), at, &mut name);
+            times.push(started.elapsed().as_nanos() as u64);
+            let right = found.is_ok_and(|found| of.is_none_or(|of| *found.name == *image(of).name));
+            failed += u64::from(!right);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let real = loader.join().map_err(|_| "the loader failed")?;
+    times.sort();
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "churn of {seconds:.0} s: {:.0} changes/s, {:.0} real loads/s beside them",
+        changes as f64 / seconds,
+        real as f64 / seconds
+    );
+    println!("  applying them                  {:8.3} % of a core", applying / seconds * 100.0);
+    println!("  lookups                        {:8}  {failed} wrong or without a symbol", times.len());
+    println!("  median, 99.9 %                 {:8} ns {} ns", times[times.len() / 2], times[times.len() * 999 / 1000]);
+    println!("  reads of /proc/kallsyms        {:8}  after the first", reader.reads() - 1);
+    println!(
+        "  images in memory               {:8}  {:.2} MiB with the table",
+        symbols.images(),
+        symbols.bytes() as f64 / (1 << 20) as f64
+    );
+    Ok(())
+}
+
+/// The processor time of this thread, seconds.
+fn thread_cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Loads and unloads a program of two instructions, at most 1,000 times a second. Returns how often that succeeded.
+fn load_for_real(stop: &AtomicBool) -> u64 {
+    const PROG_LOAD: libc::c_long = 5;
+    const SOCKET_FILTER: u32 = 1;
+    // r0 = 0; exit
+    let instructions: [u64; 2] = [0xb7, 0x95];
+    let mut loaded = 0;
+    let began = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let mut attr = [0u64; 16];
+        attr[0] = u64::from(SOCKET_FILTER) | 2 << 32;
+        attr[1] = instructions.as_ptr() as u64;
+        attr[2] = c"GPL".as_ptr() as u64;
+        // SAFETY: the kernel reads the attributes, the instructions and the license, all alive and of these sizes.
+        let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, attr.as_ptr(), size_of_val(&attr)) };
+        if fd >= 0 {
+            loaded += 1;
+            // SAFETY: nobody else has this descriptor.
+            unsafe { libc::close(fd as i32) };
+        }
+        std::thread::sleep(
+            Duration::from_millis(loaded).saturating_sub(began.elapsed()).max(Duration::from_micros(50)),
+        );
+    }
+    loaded
 }

@@ -284,5 +284,5 @@ pub const KALLSYMS_BYTES: u64 = 256 << 20;
 /// The shortest pause between two reads of /proc/kallsyms. Requests in between are combined.
 pub const KALLSYMS_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause between two reads of /proc/kallsyms, as a multiple of the time that the first took.
+/// The pause between two reads of /proc/kallsyms, as a multiple of the processor time of the first.
 pub const KALLSYMS_SHARE: u32 = 100;

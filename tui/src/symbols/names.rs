@@ -23,15 +23,14 @@ pub(super) struct Names {
 impl Names {
     /// Decodes a name into the buffer, and replaces what it held. An index outside of the list gives an empty name.
     pub(super) fn decode(&self, index: u32, name: &mut Vec<u8>) {
-        name.clear();
         let (block, last) = (index as usize / BLOCK, index as usize % BLOCK);
-        let Some(start) = self.blocks.get(block) else { return };
-        let mut rest = self.bytes.get(*start as usize..).unwrap_or_default();
+        let start = self.blocks.get(block).map_or(self.bytes.len(), |start| *start as usize);
+        let mut rest = self.bytes.get(start..).unwrap_or_default();
         let mut parts = [Part::default(); BLOCK];
         for part in &mut parts[..=last] {
-            match Part::read(&mut rest) {
-                Some(read) => *part = read,
-                None => return,
+            match Part::read(rest) {
+                Some(read) => (*part, rest) = read,
+                None => return name.clear(),
             }
         }
         // From the name back to what it shares with those before it: bytes `from..to` of each.
@@ -68,18 +67,22 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    /// Reads a name, and returns what follows. The usual numbers are below 128.
     #[inline]
-    fn read(bytes: &mut &'a [u8]) -> Option<Part<'a>> {
-        let (shared, length) = match **bytes {
-            [shared @ 0..0x80, length @ 0..0x80, ..] => {
-                *bytes = &bytes[2..];
-                (usize::from(shared), usize::from(length))
-            }
-            _ => (number(bytes)?, number(bytes)?),
+    fn read(bytes: &'a [u8]) -> Option<(Part<'a>, &'a [u8])> {
+        let (shared, length, rest) = match bytes {
+            [shared @ 0..0x80, length @ 0..0x80, rest @ ..] => (usize::from(*shared), usize::from(*length), rest),
+            _ => Part::read_long(bytes)?,
         };
-        let (suffix, rest) = bytes.split_at_checked(length)?;
-        *bytes = rest;
-        Some(Part { shared: shared >> 1, skipped: (shared & 1) * SKIPPED, suffix })
+        let (suffix, rest) = rest.split_at_checked(length)?;
+        Some((Part { shared: shared >> 1, skipped: (shared & 1) * SKIPPED, suffix }, rest))
+    }
+
+    #[cold]
+    fn read_long(bytes: &[u8]) -> Option<(usize, usize, &[u8])> {
+        let (shared, bytes) = number(bytes)?;
+        let (length, bytes) = number(bytes)?;
+        Some((shared, length, bytes))
     }
 }
 
@@ -150,16 +153,15 @@ fn push_number(mut number: usize, bytes: &mut Vec<u8>) {
     bytes.push(number as u8);
 }
 
-fn number(bytes: &mut &[u8]) -> Option<usize> {
+fn number(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (mut value, mut shift) = (0usize, 0u32);
     loop {
         let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
         value |= usize::from(byte & 0x7f).checked_shl(shift)?;
         if byte & 0x80 == 0 {
-            return Some(value);
+            return Some((value, rest));
         }
-        shift += 7;
+        (bytes, shift) = (rest, shift + 7);
     }
 }
 

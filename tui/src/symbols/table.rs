@@ -1,7 +1,7 @@
 //! A packed table of symbols, which never changes.
 
 use super::names::Names;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 /// Symbols of one address space, by address and by name.
@@ -114,7 +114,9 @@ static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The hash of a name, for buckets and fingerprints.
 pub(super) fn hash(name: &[u8]) -> u64 {
-    KEYS.hash_one(name)
+    let mut hasher = KEYS.build_hasher();
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// The bucket of a hash.
