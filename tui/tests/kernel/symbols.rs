@@ -14,10 +14,13 @@ const NOW: BootNanos = BootNanos(1 << 60);
 /// Set in the child of [`without_the_capability_the_reason_is_given`].
 const CHILD: &str = "TRACETUI_TEST_SYMBOLS";
 
-/// Text symbols by address, in the order of the kernel: name and module.
-fn naive() -> BTreeMap<u64, Vec<(Vec<u8>, Vec<u8>)>> {
+/// The names at an address, in the order of the kernel: name and module.
+type Names = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Text symbols by address.
+fn naive() -> BTreeMap<u64, Names> {
     let text = std::fs::read("/proc/kallsyms").expect("procfs");
-    let mut symbols: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    let mut symbols: BTreeMap<u64, Names> = BTreeMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let words: Vec<&[u8]> = line.split(|byte| byte.is_ascii_whitespace()).collect();
         let [address, class, name, module @ ..] = words.as_slice() else { continue };
