@@ -34,6 +34,7 @@ mod races;
 mod recording;
 mod rotation;
 mod storm;
+mod symbols;
 mod sys;
 #[cfg(target_arch = "aarch64")]
 mod tagged;

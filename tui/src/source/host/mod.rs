@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod confine;
 pub mod files;
 pub(crate) mod invoker;
+pub mod kallsyms;
 pub(crate) mod lockdown;
 pub(crate) mod machine;
 pub(crate) mod maps;
