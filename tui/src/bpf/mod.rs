@@ -382,6 +382,13 @@ mod tests {
     }
 
     #[test]
+    fn the_probes_look_for_the_first_ones() {
+        for (name, (symbol, helper)) in tracetui_shared::record::bpf::HELPERS.into_iter().zip(ALTERING) {
+            assert_eq!((name, symbol), (helper, &*format!("bpf_{name}")));
+        }
+    }
+
+    #[test]
     fn a_helper_with_several_functions_is_named_once() {
         let all = HelperCalls { altering: u32::MAX, unknown: None };
         let names: Vec<_> = all.names().collect();

@@ -13,7 +13,7 @@ use std::os::fd::AsFd as _;
 use tracetui_shared::id::KernelAddr;
 
 /// The base of all distances.
-pub(super) const BASE: &str = "__bpf_call_base";
+pub(crate) const BASE: &str = "__bpf_call_base";
 
 /// The helper that a program of ours calls, to check the addresses in kallsyms.
 pub(super) const KNOWN: &str = "bpf_get_current_pid_tgid";

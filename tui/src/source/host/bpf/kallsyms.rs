@@ -17,7 +17,7 @@ const TAG: usize = 16;
 
 /// The symbols.
 #[derive(Debug, Default)]
-pub(super) struct Symbols {
+pub(crate) struct Symbols {
     named: FxHashMap<&'static str, KernelAddr>,
     /// The functions of programs.
     pub(super) programs: Vec<(KernelAddr, Vec<u8>)>,
@@ -25,12 +25,12 @@ pub(super) struct Symbols {
 
 impl Symbols {
     /// Reads /proc/kallsyms.
-    pub(super) fn read() -> io::Result<Symbols> {
+    pub(crate) fn read() -> io::Result<Symbols> {
         Symbols::from_reader(File::open("/proc/kallsyms")?.take(limits::KALLSYMS))
     }
 
     /// The address of a symbol; `None` if there is none, or it is hidden.
-    pub(super) fn of(&self, name: &str) -> Option<KernelAddr> {
+    pub(crate) fn of(&self, name: &str) -> Option<KernelAddr> {
         self.named.get(name).copied()
     }
 

@@ -39,8 +39,9 @@ use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, Unseen, V
 use crate::limits;
 use crate::source::live::ksymbols::ProgramStream;
 use cross::Churn;
+pub(crate) use helpers::BASE;
 use helpers::Helpers;
-use kallsyms::Symbols;
+pub(crate) use kallsyms::Symbols;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
