@@ -16,7 +16,7 @@ awk -v absent="$absent" '
     if (check == "races") return "open: races with other threads"
     if (check == "uring") return "open through io_uring"
     if (check == "bpf_inventory") return "`tracetui bpf`"
-    if (check == "bpf") return "BPF program loads and attachments"
+    if (check ~ /^(bpf|attachments)$/) return "BPF program loads and attachments"
     if (check ~ /^(storm|crowd)$/) return "storms: every event is shown once or counted as lost"
     if (check == "hostile") return "unsafe names and arguments"
     if (check ~ /^(filters|trees|live)$/) return "capture filters"

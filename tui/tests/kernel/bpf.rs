@@ -118,9 +118,14 @@ pub(crate) fn link_id(link: &OwnedFd) -> i64 {
 
 /// A perf event on a tracepoint, to which programs can be attached.
 pub(crate) fn perf_event(tracepoint: u64) -> OwnedFd {
-    let mut attr = Attr::new().u32(0, PERF_TYPE_TRACEPOINT).u32(4, 128).u64(8, tracepoint);
+    perf_event_of(PERF_TYPE_TRACEPOINT, tracepoint, [0, 0])
+}
+
+/// A perf event of a type, with the two words of its configuration after the first one.
+pub(crate) fn perf_event_of(perf_type: u32, config: u64, more: [u64; 2]) -> OwnedFd {
+    let attr = Attr::new().u32(0, perf_type).u32(4, 128).u64(8, config).u64(56, more[0]).u64(64, more[1]);
     let all = u64::from(u32::MAX);
-    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, all | !0, 0, !0, 8]))
+    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_ptr() as u64, all | !0, 0, !0, 8]))
 }
 
 /// The id of a tracepoint, from tracefs mounted in the caller's own mount namespace.
@@ -131,7 +136,7 @@ pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
     id.trim().parse().expect("a number")
 }
 
-fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+pub(crate) fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     let traced = Traced::start(&["--kind", "bpf"])?;
     let actor = Actor::new(act);
     let pid = actor.pid;

@@ -8,6 +8,7 @@
 
 mod arch;
 mod around;
+mod attachments;
 mod bpf;
 mod bpf_inventory;
 mod command;
