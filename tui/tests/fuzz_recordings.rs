@@ -186,6 +186,7 @@ fn print(bytes: &[u8]) {
     };
     while let Some(next) = frames.next().expect("readable") {
         match next {
+            Next::NotYet => break,
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }

@@ -154,6 +154,7 @@ fn feed(pipeline: &mut Pipeline, frames: &mut FrameReader<File>) {
     let mut take = |_: &EventContext<'_>, _: &FrameRef<'_>| Disposition::Delivered;
     while let Ok(Some(next)) = frames.next() {
         match next {
+            Next::NotYet => return,
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }

@@ -1,5 +1,6 @@
 //! The inputs and the effects of the dashboard.
 
+use super::replay::Recording;
 use crate::frame::Batch;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::time::Duration;
@@ -9,8 +10,13 @@ use std::time::Duration;
 pub enum Input {
     /// Frames arrived.
     Batch(Batch),
-    /// Another part of the recording follows: all state is dropped and replaced by this one, or by that of the start.
-    Restore(Option<Batch>),
+    /// Another part of the recording follows: all state is dropped and replaced by this one, if there is one. Whether that is the
+    /// start of the recording.
+    Restore(Option<Batch>, bool),
+    /// What is known of the recording that is shown has changed.
+    Replayed(Recording),
+    /// The recording that is shown cannot be read any further, as the message says.
+    ReadFailed(String),
     /// A key was pressed.
     Key(KeyEvent),
     /// A mouse event.

@@ -380,7 +380,8 @@ impl App {
         let (first, next) = (self.store.first_id(), self.store.next_id());
         let at = self.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
-        replay.target().is_some() || near_the_end || self.store.bytes() < self.store.bound() / 4 * 3
+        let follows = self.events.follows() && replay.recording().end.is_open();
+        follows || replay.target().is_some() || near_the_end || self.store.bytes() < self.store.bound() / 4 * 3
     }
 
     /// Whether a replay plays.

@@ -68,8 +68,31 @@ impl FromStr for Speed {
     }
 }
 
-/// What is known of a recording when it is opened.
-#[derive(Clone, Debug, Default)]
+/// How a recording ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum End {
+    /// That is not known before it is read: it is a pipe.
+    #[default]
+    Unknown,
+    /// As it should.
+    Complete,
+    /// It is cut off, and no process writes it.
+    Early,
+    /// Not yet: a process writes it.
+    Growing,
+    /// It has no end. Whether a process writes it is not known.
+    Open,
+}
+
+impl End {
+    /// Whether more may come.
+    pub fn is_open(self) -> bool {
+        matches!(self, End::Growing | End::Open)
+    }
+}
+
+/// What is known of a recording without reading all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     /// Its name.
     pub name: String,
@@ -79,8 +102,8 @@ pub struct Recording {
     pub events: u64,
     /// Its lost events.
     pub lost: u64,
-    /// Whether it ends as it should; `None` if that is not known.
-    pub complete: Option<bool>,
+    /// How it ends.
+    pub end: End,
     /// Whether it can be read from other places than the start.
     pub seekable: bool,
     /// The density of its events. Empty if it is small: then the events that are loaded are counted.
@@ -88,7 +111,7 @@ pub struct Recording {
 }
 
 /// Events of a time span.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Density {
     /// The time of the first one (CLOCK_BOOTTIME, ns).
     pub first_ns: u64,
@@ -128,13 +151,33 @@ pub struct Bin {
     pub lost: u64,
 }
 
+impl Bin {
+    /// The sum of two.
+    pub fn and(self, other: &Bin) -> Bin {
+        Bin { events: self.events.saturating_add(other.events), lost: self.lost.saturating_add(other.lost) }
+    }
+}
+
+/// The bin of a time, of [`BINS`] that cover a time span. `None` if the span has no length.
+fn bin((from, to): (u64, u64), ns: u64) -> Option<usize> {
+    let length = u128::from(to.checked_sub(from)?) + 1;
+    let at = u128::from(ns.clamp(from, to) - from) * BINS as u128 / length;
+    Some(at.min(BINS as u128 - 1) as usize)
+}
+
 /// A replay.
 #[derive(Debug)]
 pub struct Replay {
     recording: Recording,
     bins: Vec<Bin>,
+    /// The time that the bins cover (CLOCK_BOOTTIME, ns).
+    extent: Option<(u64, u64)>,
     /// The bins count the events that are loaded.
     counts: bool,
+    /// All that is written so far is loaded.
+    caught_up: bool,
+    /// Why it cannot be read any further.
+    failure: Option<String>,
     /// The loaded part begins at the start of the recording.
     from_start: bool,
     target: Option<Target>,
@@ -151,8 +194,11 @@ impl Replay {
     /// A replay that goes to `target` first.
     pub fn new(recording: Recording, target: Target, speed: Speed) -> Replay {
         let mut replay = Replay {
-            bins: Vec::new(),
+            bins: vec![Bin::default(); BINS],
+            extent: recording.span,
             counts: recording.density.is_empty(),
+            caught_up: false,
+            failure: None,
             from_start: true,
             target: Some(target),
             awaiting: false,
@@ -160,15 +206,21 @@ impl Replay {
             playing: None,
             line: None,
             history: History::default(),
-            recording,
+            recording: Recording::default(),
         };
-        if replay.recording.span.is_some() {
-            replay.bins = vec![Bin::default(); BINS];
-            for part in std::mem::take(&mut replay.recording.density) {
-                replay.spread(part);
-            }
-        }
+        replay.set(recording);
         replay
+    }
+
+    /// Takes what is known of the recording now.
+    pub(super) fn set(&mut self, recording: Recording) {
+        self.recording = recording;
+        let density = std::mem::take(&mut self.recording.density);
+        if !density.is_empty() {
+            (self.counts, self.extent) = (false, self.recording.span);
+            self.bins.fill(Bin::default());
+            density.into_iter().for_each(|part| self.spread(part));
+        }
     }
 
     /// What is known of the recording.
@@ -176,9 +228,25 @@ impl Replay {
         &self.recording
     }
 
-    /// The density of the events over the whole time. Empty if the time is not known.
-    pub fn bins(&self) -> &[Bin] {
-        &self.bins
+    /// The density of the events from the start to a time (CLOCK_BOOTTIME, ns). Empty if the start is not known.
+    pub fn bins(&self, end: u64) -> &[Bin] {
+        let used = self.extent.and_then(|extent| Some(bin(extent, end)? + 1));
+        self.bins.get(..used.unwrap_or(0)).unwrap_or_default()
+    }
+
+    /// Why it cannot be read any further.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    pub(super) fn fail(&mut self, why: String) {
+        (self.failure, self.target, self.awaiting) = (Some(why), None, false);
+    }
+
+    /// Frames arrived. Whether all that is written so far is loaded: so says a batch without frames.
+    pub(super) fn took(&mut self, batch: &Batch) -> bool {
+        self.caught_up = batch.is_empty();
+        self.caught_up
     }
 
     /// Where the screen goes when enough is loaded.
@@ -216,7 +284,7 @@ impl Replay {
 
     /// Another part is loaded.
     pub(super) fn restored(&mut self, from_start: bool) {
-        (self.from_start, self.awaiting) = (from_start, false);
+        (self.from_start, self.awaiting, self.caught_up, self.failure) = (from_start, false, false, None);
         if self.counts {
             self.bins.fill(Bin::default());
         }
@@ -267,22 +335,28 @@ impl Replay {
                 Body::Lost(lost) => (0, lost.record.count),
                 _ => (1, 0),
             };
+            self.extend_to(ns);
             self.spread(Density { first_ns: ns, last_ns: ns, events, lost });
+        }
+    }
+
+    /// Makes the bins longer until they cover a time.
+    fn extend_to(&mut self, ns: u64) {
+        let (from, to) = self.extent.get_or_insert((ns, ns));
+        while *to < ns {
+            let merged =
+                |at: usize| self.bins.get(2 * at..2 * at + 2).unwrap_or_default().iter().fold(Bin::default(), Bin::and);
+            self.bins = (0..BINS).map(merged).collect();
+            *to = to.saturating_add(*to - *from + 1);
         }
     }
 
     /// Adds events to the bins of a time span.
     fn spread(&mut self, part: Density) {
         let Density { first_ns, last_ns, events, lost } = part;
-        let Some((from, to)) = self.recording.span.filter(|(from, to)| from <= to && first_ns <= last_ns) else {
-            return;
-        };
-        let length = u128::from(to - from) + 1;
-        let bin = |ns: u64| {
-            let at = u128::from(ns.clamp(from, to) - from) * BINS as u128 / length;
-            at.min(BINS as u128 - 1) as usize
-        };
-        let (start, end) = (bin(first_ns), bin(last_ns));
+        let extent = self.extent.filter(|_| first_ns <= last_ns);
+        let place = |ns| extent.and_then(|extent| bin(extent, ns));
+        let (Some(start), Some(end)) = (place(first_ns), place(last_ns)) else { return };
         let bins = (end - start + 1) as u64;
         for (at, place) in (0u64..).zip(&mut self.bins[start..=end]) {
             let share = events / bins + u64::from(at < events % bins);
@@ -320,8 +394,39 @@ impl Replay {
 }
 
 impl App {
+    /// What is known of the recording has changed.
+    pub(super) fn recording_changed(&mut self, recording: Recording) -> Effects {
+        let Some(replay) = &mut self.replay else { return Vec::new() };
+        let (before, now) = (replay.recording().end, recording.end);
+        replay.set(recording);
+        match now {
+            End::Complete if before != now => self.say("the recording is complete"),
+            End::Early if before != now => self.say("the recording ends early: it is not written any more"),
+            _ => {}
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// The recording cannot be read any further.
+    pub(super) fn read_failed(&mut self, why: String) -> Effects {
+        self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
+        self.say(why);
+        vec![Effect::Redraw]
+    }
+
+    /// Whether more may be written to the recording, all of it so far being loaded or not.
+    fn grows(&self) -> bool {
+        let open = self.replay.as_ref().is_some_and(|replay| replay.recording().end.is_open());
+        open && self.source == SourceState::Live
+    }
+
+    /// Whether all of the recording that is after the loaded part is loaded, as far as it is written.
+    fn at_end(&self) -> bool {
+        self.source == SourceState::Ended || self.replay.as_ref().is_some_and(|replay| replay.caught_up)
+    }
+
     /// Continues from a state of the pipeline, or from the start of the recording.
-    pub(super) fn restore(&mut self, state: Option<&Batch>) -> Effects {
+    pub(super) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
         let mut pipeline = Pipeline::default();
         pipeline.set_budget(self.settings.budget);
         if let Some(state) = state {
@@ -338,16 +443,17 @@ impl App {
         self.detail.close();
         self.search.stop();
         if let Some(replay) = &mut self.replay {
-            replay.restored(state.is_none());
+            replay.restored(from_start);
         }
         vec![Effect::Redraw]
     }
 
-    /// Goes to the place that was aimed at, once that is loaded. The list never follows: the selected row is the position.
+    /// Goes to the place that was aimed at, once that is loaded. The selected row is the position; the list only follows at the
+    /// end of a recording that is still being written.
     pub(super) fn settle_replay(&mut self) {
+        let (ended, grows) = (self.at_end(), self.grows());
         let Some(replay) = self.replay.as_ref().filter(|replay| !replay.awaiting) else { return };
         if let Some(target) = replay.target() {
-            let ended = self.source == SourceState::Ended;
             let scanning = self.events.scanning(&self.store);
             let rows = self.events.rows();
             let found = match target {
@@ -361,6 +467,10 @@ impl App {
             };
             let Some(replay) = &mut self.replay else { return };
             match found {
+                Some(_) if target == Target::Last && grows => {
+                    replay.arrived();
+                    self.events.follow();
+                }
                 Some(id) => {
                     replay.arrived();
                     self.select(id);
@@ -368,10 +478,11 @@ impl App {
                 None if ended && !scanning => replay.arrived(),
                 None => {}
             }
-        } else if self.events.rows() == 0 && self.source == SourceState::Live && self.filter.line().is_none() {
+        } else if self.events.rows() == 0 && !ended && self.filter.line().is_none() {
             // Nothing of what is loaded is shown: look further.
-            self.replay.iter_mut().for_each(|replay| replay.aim(Target::First));
-        } else if self.events.follows() {
+            let target = if grows && self.events.follows() { Target::Last } else { Target::First };
+            self.replay.iter_mut().for_each(|replay| replay.aim(target));
+        } else if self.events.follows() && !grows {
             self.events.stay(self.list_height(), &self.store);
         }
     }
@@ -407,7 +518,7 @@ impl App {
 
     /// The number of the selected event, from 1, and of all events. `None` if not all are loaded.
     pub fn replay_number(&self) -> Option<(u64, u64)> {
-        let all = self.loaded_from_start() && self.source == SourceState::Ended;
+        let all = self.loaded_from_start() && self.at_end();
         let at = self.events.selected().filter(|_| all)?;
         Some((self.store.events_before(at + 1), self.store.kept()))
     }
@@ -420,7 +531,11 @@ impl App {
     /// The time span of the recording, as far as it is known: CLOCK_BOOTTIME in nanoseconds.
     pub fn replay_span(&self) -> Option<(u64, u64)> {
         let known = self.replay.as_ref().and_then(|replay| replay.recording().span);
-        known.or_else(|| Some((self.rates.start_ns()?, self.time_of(self.store.next_id().checked_sub(1)?)?)))
+        let loaded = || Some((self.rates.start_ns()?, self.time_of(self.store.next_id().checked_sub(1)?)?));
+        match (known, loaded()) {
+            (Some((start, end)), Some((_, latest))) => Some((start, end.max(latest))),
+            (known, loaded) => known.or(loaded),
+        }
     }
 
     /// Performs an action that has another meaning in a replay. `None` if it has not.
@@ -480,7 +595,7 @@ impl App {
         let first = self.time_of(self.store.first_id()).unwrap_or(u64::MAX);
         let last = self.store.next_id().checked_sub(1).and_then(|id| self.time_of(id)).unwrap_or_default();
         let after_start = ns >= first || self.loaded_from_start();
-        let before_end = ns <= last || self.source == SourceState::Ended;
+        let before_end = ns <= last || self.at_end();
         let Some(replay) = &mut self.replay else { return Vec::new() };
         replay.moved(ns.clamp(first.min(last), last));
         replay.aim(match ns {
@@ -499,7 +614,6 @@ impl App {
             return vec![Effect::Redraw];
         }
         replay.awaiting = true;
-        self.source = SourceState::Live;
         vec![Effect::Seek(ns), Effect::Redraw]
     }
 
@@ -591,7 +705,7 @@ mod tests {
         assert_eq!((row(&app), app.plays(), app.events().follows()), (0, false, false));
         load(&mut app, &mut maker, 1000);
         assert_eq!(row(&app), 0);
-        assert_eq!(app.replay().map(|replay| replay.bins().iter().map(|bin| bin.events).sum()), Some(2000));
+        assert_eq!(app.replay().map(|replay| replay.bins(u64::MAX).iter().map(|bin| bin.events).sum()), Some(2000));
     }
 
     #[test]
@@ -653,12 +767,92 @@ mod tests {
         // What still comes from the old place is no answer.
         load(&mut app, &mut maker, 100);
         assert!(app.replay().is_some_and(|replay| replay.target().is_some()));
-        app.update(Input::Restore(Some(Pipeline::default().state())));
+        app.update(Input::Restore(Some(Pipeline::default().state()), false));
         maker.ns = from + 55 * SECOND;
         load(&mut app, &mut maker, 1000);
         assert!(app.replay_position().is_some_and(|at| (wanted..wanted + 20_000_000).contains(&at)));
         // Before what is loaded.
         assert!(key(&mut app, '{').iter().any(|effect| matches!(effect, Effect::Seek(_))));
+    }
+
+    /// A recording that is still being written, of which 1,000 events are there.
+    fn growing() -> (App, Maker) {
+        let (mut app, mut maker) = opened(64 << 20);
+        let recording = Recording { end: End::Growing, seekable: true, ..Recording::default() };
+        app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+        load(&mut app, &mut maker, 1000);
+        app.update(Input::Batch(Batch::default()));
+        (app, maker)
+    }
+
+    #[test]
+    fn a_recording_that_grows_is_followed_from_its_end() {
+        let (mut app, mut maker) = growing();
+        assert_eq!((row(&app), app.replay_number()), (0, Some((1, 1000))));
+        keys(&mut app, "G");
+        assert_eq!((row(&app), app.events().follows()), (999, true));
+        load(&mut app, &mut maker, 500);
+        assert_eq!((row(&app), app.wants_frames()), (1499, true));
+        app.update(Input::Batch(Batch::default()));
+        assert_eq!(app.replay_number(), Some((1500, 1500)));
+        // A row that is chosen stays.
+        keys(&mut app, "k");
+        load(&mut app, &mut maker, 500);
+        assert_eq!((row(&app), app.events().follows()), (1498, false));
+        app.update(Input::Batch(Batch::default()));
+        keys(&mut app, "F");
+        assert_eq!(row(&app), 1999);
+        // Its end is its last event.
+        app.update(Input::Replayed(Recording { end: End::Complete, seekable: true, ..Recording::default() }));
+        assert_eq!(app.message(), Some("the recording is complete"));
+        app.update(Input::SourceEnded);
+        assert_eq!((row(&app), app.events().follows()), (1999, false));
+    }
+
+    #[test]
+    fn playing_goes_on_where_a_recording_grows() {
+        let (mut app, mut maker) = growing();
+        keys(&mut app, ">>>>>> ");
+        tick(&mut app, 1_000);
+        tick(&mut app, 60_000);
+        assert_eq!((row(&app), app.plays()), (999, true));
+        load(&mut app, &mut maker, 500);
+        tick(&mut app, 120_000);
+        assert_eq!((row(&app), app.plays()), (1499, true));
+        app.update(Input::SourceEnded);
+        tick(&mut app, 180_000);
+        assert!(!app.plays());
+    }
+
+    #[test]
+    fn the_density_grows_with_the_recording() {
+        let (mut app, mut maker) = growing();
+        for _ in 0..20 {
+            load(&mut app, &mut maker, 1000);
+        }
+        let (start, end) = app.replay_span().expect("events");
+        assert_eq!(end - start, 20_999 * 10_000_000);
+        let bins = app.replay().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+        assert_eq!(bins.iter().map(|bin| bin.events).sum::<u64>(), 21_000);
+        // Evenly, but for the last one.
+        let events = bins.iter().take(bins.len() - 1).map(|bin| bin.events);
+        assert!(bins.len() > BINS / 2 && events.clone().max() <= events.min().map(|least| least + 1), "{bins:?}");
+        // What the index says of a large one replaces what was counted.
+        let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
+        let recording = Recording { span: Some((start, end)), density: vec![part], ..Recording::default() };
+        app.update(Input::Replayed(recording));
+        let bins = app.replay().map(|replay| replay.bins(end).to_vec()).expect("a replay");
+        assert_eq!(bins.iter().fold(Bin::default(), Bin::and).events, 1 << 20);
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_read_says_so() {
+        let (mut app, _) = growing();
+        keys(&mut app, "}");
+        app.update(Input::ReadFailed("x.ttr: it was cut to 0 bytes while it was read".into()));
+        assert!(app.message().is_some_and(|message| message.contains("cut to 0 bytes")));
+        let replay = app.replay().expect("a replay");
+        assert!(replay.failure().is_some() && replay.target().is_none());
     }
 
     #[test]

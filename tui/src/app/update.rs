@@ -32,7 +32,9 @@ impl App {
     pub fn update(&mut self, input: Input) -> Effects {
         let effects = match input {
             Input::Batch(batch) => self.batch(batch),
-            Input::Restore(state) => self.restore(state.as_ref()),
+            Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
+            Input::Replayed(recording) => self.recording_changed(recording),
+            Input::ReadFailed(why) => self.read_failed(why),
             Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
             Input::Key(key) => self.key(&key),
             Input::Mouse(mouse) => self.mouse(&mouse),
@@ -64,8 +66,11 @@ impl App {
     }
 
     fn batch(&mut self, batch: Batch) -> Effects {
+        let caught_up = self.replay.as_mut().is_some_and(|replay| replay.took(&batch));
         self.pipeline.feed(batch);
-        self.take(Pipeline::release)
+        let mut effects = self.take(Pipeline::release);
+        effects.extend(caught_up.then_some(Effect::Redraw));
+        effects
     }
 
     /// Stores the events that the pipeline delivers.

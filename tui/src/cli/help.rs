@@ -47,6 +47,7 @@ Examples:
   sudo tracetui print --format json --filter 'path=/etc/* err' | jq .path
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
+  tracetui print --follow build.ttr --failed
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
@@ -102,11 +103,13 @@ pub(super) const REPLAY: &str = concat!(
 
 Space plays and pauses, < and > change the speed, [ ] { } go 10 s or 1 min back
 and forward, T goes to a time, g and G to the ends. All other keys are those of
-the dashboard: see tracetui keys.
+the dashboard: see tracetui keys. A recording that is still being written is
+followed.
 
 Examples:
   tracetui replay build.ttr
   tracetui replay build.ttr --from 14:02:11 --failed
+  tracetui replay web.*.ttr
   ssh host sudo tracetui record -o - -- make 2>log | tracetui replay -
 
 No privileges are needed."

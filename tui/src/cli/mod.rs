@@ -110,6 +110,9 @@ pub struct Print {
     /// Print these recordings, merged by time, instead of live events; - is stdin
     #[arg(value_name = "FILE", conflicts_with_all = ["command", "write"])]
     pub recordings: Vec<PathBuf>,
+    /// Wait for more events of a recording that is still being written, until it ends
+    #[arg(short, long, requires = "recordings", conflicts_with_all = ["command", "write"])]
+    pub follow: bool,
     /// Record the events into FILE too
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
@@ -132,6 +135,7 @@ impl From<Dashboard> for Print {
     fn from(dashboard: Dashboard) -> Print {
         Print {
             recordings: Vec::new(),
+            follow: false,
             write: dashboard.write,
             format: FormatName::Text,
             count: None,
@@ -211,9 +215,9 @@ impl FromStr for Rotate {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::REPLAY)]
 pub struct Replay {
-    /// The recording; - is stdin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The recording, or the files of one trace; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
     /// Speed of playing, such as 2x, 16x or 1/4x
     #[arg(long, value_name = "SPEED", default_value_t)]
     pub speed: crate::app::replay::Speed,
@@ -576,6 +580,9 @@ mod tests {
         assert_eq!(command("tracetui print"), Vec::<OsString>::new());
         assert_eq!(print("tracetui print make").recordings, [PathBuf::from("make")]);
         check_bad("tracetui print make -- make", "FILE");
+        check_bad("tracetui print -f -- make", "--follow");
+        check_bad("tracetui print --follow", "<FILE>");
+        assert!(print("tracetui print -f a.ttr").follow);
         let lacks =
             |line: &str| parse(line).expect("good usage").lacks_command(line.split(' ').next_back().map(OsStr::new));
         assert!(lacks("tracetui print --") && lacks("tracetui --"));

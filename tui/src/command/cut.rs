@@ -1,6 +1,6 @@
 //! `tracetui cut`: a part of a recording as a recording.
 
-use super::playback::{Playback, Played, Step};
+use super::playback::{AtEnd, Playback, Played, Step};
 use super::say::{name, say};
 use super::signals;
 use super::write::{self, Existing};
@@ -29,7 +29,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
     let budget = Budget::new(limits::MEMORY_DEFAULT);
-    let mut playback = Playback::open(&args.files, &filters, budget)?;
+    let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
     let mut cut = Cut::new(args, &playback, budget)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {

@@ -1,6 +1,6 @@
 //! `tracetui diff`: what one run did that another did not.
 
-use super::playback::{Playback, Step};
+use super::playback::{AtEnd, Playback, Step};
 use super::say::{charset, name, say};
 use super::session::BadUsage;
 use crate::budget::Budget;
@@ -67,7 +67,7 @@ struct Side {
 fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
     // Of the memory, an eighth is for reading each recording, and an eighth for the comparison.
     let share = usize::try_from(memory / 16 * 5).unwrap_or(usize::MAX);
-    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(memory / 8))?;
+    let mut playback = Playback::open(&[file.to_owned()], filters, Budget::new(memory / 8), AtEnd::Stop)?;
     let mut run = Run::new(share);
     let mut take = |played: &super::playback::Played<'_>| {
         run.take(played.context);

@@ -1,6 +1,6 @@
 //! `tracetui export`: recordings as files for other programs.
 
-use super::playback::{Playback, Step};
+use super::playback::{AtEnd, Playback, Step};
 use super::print::{Flow, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, Second, Signals};
@@ -29,7 +29,7 @@ const INTERRUPTED: u8 = 130;
 /// If a recording cannot be read, or the output cannot be written.
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT))?;
+    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;

@@ -1,5 +1,6 @@
 //! Recordings as input: their events, in order of time, through the pipeline that was used live.
 
+use super::rotate;
 use super::say::{name, say};
 use super::session::BadUsage;
 use crate::account::Account;
@@ -13,14 +14,17 @@ use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
-use crate::recording::disk::{FileFrom, Unreadable};
+use crate::recording::block::HEADER;
+use crate::recording::disk::Unreadable;
+use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
+use crate::source::replay::Recorded;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -91,11 +95,22 @@ enum OddFilter {
     Ignored,
 }
 
+/// What is done at the end of a file that is still being written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtEnd {
+    /// It is taken as it is.
+    Stop,
+    /// More is waited for. A trace goes on in its next file.
+    Wait,
+}
+
 /// Whether there is more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// There may be more events.
     More,
+    /// All that is written so far was passed on ([`AtEnd::Wait`]).
+    NotYet,
     /// All events were passed on.
     End,
 }
@@ -125,12 +140,15 @@ impl Playback {
     /// are those of the recording.
     ///
     /// # Errors
-    /// If one is no recording or cannot be read, or a filter is wrong.
-    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let parts = files.iter().map(|file| Part::open(file)).collect::<Result<Vec<_>>>()?;
-        refuse_same(&parts)?;
+    /// If one is no recording or cannot be read, or a filter is wrong. If a file is named twice, or more than one recording is to be
+    /// followed.
+    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget, at_end: AtEnd) -> Result<Playback> {
+        let inputs = inputs(open_parts(files, at_end)?, at_end);
+        if at_end == AtEnd::Wait && inputs.len() > 1 {
+            bail!(BadUsage("--follow: only one recording, or the files of one trace, can be followed".to_owned()));
+        }
         let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
-        let recordings = inputs(parts).into_iter().map(open).collect::<Result<_>>()?;
+        let recordings = inputs.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() })
     }
 
@@ -140,7 +158,8 @@ impl Playback {
     /// # Errors
     /// If it is no recording or cannot be read.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
-        let input = Input { parts: vec![Part::open(file)?], at: 0, ahead: VecDeque::new() };
+        let (part, _) = Part::open(file, AtEnd::Stop)?;
+        let input = Input::of_parts(vec![part], AtEnd::Stop);
         let recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         Ok(Playback { recordings: vec![recording], next: BinaryHeap::new(), started: false, common: Common::default() })
     }
@@ -230,7 +249,7 @@ impl Recording {
         match input.ahead.back() {
             Some(Next::Frames(batch)) if input.ahead.len() == 1 => start.feed(batch.clone()),
             Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
-            None => {}
+            Some(Next::NotYet) | None => {}
         }
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
@@ -308,7 +327,7 @@ impl Recording {
 
     /// Whether parts of it could not be read so far.
     pub fn damaged(&self) -> bool {
-        self.input.parts.iter().any(Part::is_damaged)
+        self.input.damaged()
     }
 
     /// Whether it is not known how many events are in the parts that could not be read: no state follows them.
@@ -321,14 +340,23 @@ impl Recording {
         self.input.part().frames.reader().ending()
     }
 
-    /// Feeds the next batch. `false` at the end.
-    fn feed(&mut self) -> Result<bool> {
+    /// Whether a process was writing it when it was opened.
+    pub fn writing(&self) -> Writing {
+        self.input.part().writing
+    }
+
+    /// Feeds the next batch.
+    fn feed(&mut self) -> Result<Step> {
         match self.input.next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
-            None => self.fed = true,
+            Some(Next::NotYet) => return Ok(Step::NotYet),
+            None => {
+                self.fed = true;
+                return Ok(Step::End);
+            }
         }
-        Ok(!self.fed)
+        Ok(Step::More)
     }
 
     /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
@@ -363,12 +391,13 @@ impl Recording {
 
     /// One step of a recording that is read alone.
     fn step(&mut self, number: usize, to: &mut dyn FnMut(&Played<'_>) -> Disposition) -> Result<Step> {
-        if self.feed()? {
-            self.pass_on_until(i128::MAX, number, to);
-            return Ok(Step::More);
+        let step = self.feed()?;
+        match step {
+            Step::More => self.pass_on_until(i128::MAX, number, to),
+            Step::NotYet => {}
+            Step::End => self.finish(number, to),
         }
-        self.finish(number, to);
-        Ok(Step::End)
+        Ok(step)
     }
 
     fn feed_until_ready(&mut self) -> Result<()> {
@@ -425,34 +454,54 @@ fn pass_on(
 }
 
 /// A file.
-struct Part {
-    frames: FrameReader<Box<dyn Read>>,
+pub(super) struct Part {
+    path: PathBuf,
     name: String,
-    /// Device and inode.
-    identity: (u64, u64),
+    /// Unless it is a pipe.
+    file: Option<RecordingFile>,
     unreadable: Unreadable,
+    frames: FrameReader<Box<dyn Read + Send>>,
+    /// When it was opened.
+    writing: Writing,
+    at_end: AtEnd,
     /// Events of the trace that are in files before this one that are not read.
     elsewhere: u64,
 }
 
 impl Part {
-    fn open(file: &Path) -> Result<Part> {
-        let name = name(file);
-        let unreadable = Unreadable::default();
-        let (input, found): (Box<dyn Read>, _) = match cli::is_stream(file) {
-            true => (Box::new(io::stdin()), File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?),
-            false => {
-                let file = open_file(file, &name)?;
-                let found = file.metadata()?;
-                match found.is_file() || found.file_type().is_block_device() {
-                    true => (Box::new(FileFrom::new(file, 0, unreadable.clone())), found),
-                    false => (Box::new(file), found),
-                }
-            }
+    /// Opens a file. What it is comes with it.
+    fn open(path: &Path, at_end: AtEnd) -> Result<(Part, Metadata)> {
+        let name = name(path);
+        let file = if cli::is_stream(path) { None } else { Some(open_file(path, &name)?) };
+        let found = match &file {
+            Some(file) => file.metadata()?,
+            None => File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?,
         };
-        let identity = (found.dev(), found.ino());
+        let input: Box<dyn Read + Send> = match file {
+            Some(file) if found.is_file() || found.file_type().is_block_device() => {
+                let file = RecordingFile::open(file).map_err(|error| anyhow!("{name}: {error}"))?;
+                return Ok((Part::of(path, file, at_end, HEADER as u64), found));
+            }
+            _ if at_end == AtEnd::Wait => bail!(BadUsage(format!("--follow needs a recording file: {name} is a pipe"))),
+            Some(file) => Box::new(file),
+            None => Box::new(io::stdin()),
+        };
         let frames = FrameReader::new(input).map_err(|error| anyhow!("{name}: {error}"))?;
-        Ok(Part { frames, name, identity, unreadable, elsewhere: 0 })
+        let (path, file, unreadable) = (path.to_owned(), None, Unreadable::default());
+        let part = Part { path, name, file, unreadable, frames, writing: Writing::Unknown, at_end, elsewhere: 0 };
+        Ok((part, found))
+    }
+
+    /// A file from an offset on, where a block begins.
+    pub(super) fn of(path: &Path, file: RecordingFile, at_end: AtEnd, offset: u64) -> Part {
+        let (header, writing) = (*file.header(), file.writing());
+        let unreadable = Unreadable::default();
+        let from = FileFrom::new(file.clone(), offset, unreadable.clone());
+        let from = if at_end == AtEnd::Wait { from.following() } else { from };
+        let frames = FrameReader::of(Reader::resume(Box::new(from) as Box<dyn Read + Send>, header, offset));
+        let frames = if at_end == AtEnd::Wait { frames.following() } else { frames };
+        let (path, name) = (path.to_owned(), name(path));
+        Part { path, name, file: Some(file), unreadable, frames, writing, at_end, elsewhere: 0 }
     }
 
     /// The trace of which it is a part, and its number.
@@ -460,9 +509,20 @@ impl Part {
         self.frames.reader().header().part()
     }
 
-    /// Whether some of it could not be read.
-    fn is_damaged(&self) -> bool {
-        !self.frames.holes().is_empty() || !self.unreadable.holes().is_empty()
+    /// What could not be read so far.
+    fn holes(&self) -> Holes {
+        let mut holes = self.unreadable.holes();
+        holes.append(self.frames.holes());
+        holes
+    }
+
+    /// The cause of an early end.
+    fn why_early(&self) -> &'static str {
+        match (self.writing, self.at_end) {
+            (Writing::Now, AtEnd::Stop) => "the trace is still running",
+            (Writing::Unknown, _) => "the trace was killed, or is still running",
+            _ => "the trace was killed, or this is a copy of a part",
+        }
     }
 
     fn next(&mut self) -> Result<Option<Next>> {
@@ -470,21 +530,23 @@ impl Part {
     }
 }
 
-/// Refuses a file that was named twice, also by two names.
-fn refuse_same(parts: &[Part]) -> Result<(), BadUsage> {
-    let mut known: BTreeMap<(u64, u64), &str> = BTreeMap::new();
-    for Part { identity, name, .. } in parts {
-        match known.insert(*identity, name) {
-            Some(other) if other == name => return Err(BadUsage(format!("{name} is named twice"))),
-            Some(other) => return Err(BadUsage(format!("{other} and {name} are the same file"))),
-            None => {}
+/// Opens files. One that is named twice, also by two names, is refused.
+fn open_parts(files: &[PathBuf], at_end: AtEnd) -> Result<Vec<Part>> {
+    let mut known: BTreeMap<(u64, u64), &Path> = BTreeMap::new();
+    let mut parts = Vec::new();
+    for path in files {
+        let (part, found) = Part::open(path, at_end)?;
+        match known.insert((found.dev(), found.ino()), path) {
+            Some(other) if other == path => bail!(BadUsage(format!("{} is named twice", part.name))),
+            Some(other) => bail!(BadUsage(format!("{} and {} are the same file", name(other), part.name))),
+            None => parts.push(part),
         }
     }
-    Ok(())
+    Ok(parts)
 }
 
 /// The files of each trace together, in their order. A copy of one is a recording of its own.
-fn inputs(parts: Vec<Part>) -> Vec<Input> {
+fn inputs(parts: Vec<Part>, at_end: AtEnd) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::new();
     for part in parts {
         let fits = |input: &Input| {
@@ -497,24 +559,54 @@ fn inputs(parts: Vec<Part>) -> Vec<Input> {
         };
         match inputs.iter_mut().find(|input| fits(input)) {
             Some(input) => input.parts.push(part),
-            None => inputs.push(Input { parts: vec![part], at: 0, ahead: VecDeque::new() }),
+            None => inputs.push(Input::of_parts(vec![part], at_end)),
         }
     }
     inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
     inputs
 }
 
-/// A recording that is read from its start: one file, or the files of a trace.
-struct Input {
+/// A recording that is read: one file, or the files of a trace.
+pub(super) struct Input {
     /// At least one.
     parts: Vec<Part>,
     /// The one that is read.
     at: usize,
-    /// Read ahead for [`Self::trace`].
+    /// Read ahead, as for [`Self::trace`].
     ahead: VecDeque<Next>,
+    at_end: AtEnd,
+    /// The file that is read begins where the one before ended, and nothing of it was read yet.
+    joins: bool,
 }
 
 impl Input {
+    /// The files of one trace, in their order; at least one.
+    ///
+    /// # Errors
+    /// If one is no recording or cannot be read, or if they are several recordings: the error of `several`.
+    pub(super) fn open(files: &[PathBuf], at_end: AtEnd, several: &str) -> Result<Input> {
+        let mut inputs = inputs(open_parts(files, at_end)?, at_end);
+        match (inputs.pop(), inputs.is_empty()) {
+            (Some(input), true) => Ok(input),
+            _ => bail!(BadUsage(several.to_owned())),
+        }
+    }
+
+    /// Files of one trace in their order, from the place of the first one on; at least one.
+    pub(super) fn of_parts(parts: Vec<Part>, at_end: AtEnd) -> Input {
+        Input { parts, at: 0, ahead: VecDeque::new(), at_end, joins: false }
+    }
+
+    /// The files, in the order of the trace; without pipes.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &RecordingFile)> {
+        self.parts.iter().filter_map(|part| Some((part.path.as_path(), part.file.as_ref()?)))
+    }
+
+    /// Gives this next.
+    pub(super) fn put_back(&mut self, next: Next) {
+        self.ahead.push_front(next);
+    }
+
     fn part(&self) -> &Part {
         &self.parts[self.at]
     }
@@ -529,12 +621,16 @@ impl Input {
     }
 
     /// The options of the trace, which are in its first frames. If these cannot be read, they are in the next state.
-    fn trace(&mut self) -> Result<Trace> {
+    pub(super) fn trace(&mut self) -> Result<Trace> {
         let mut bytes = 0;
         while bytes < limits::AHEAD
             && let Some(next) = self.read()?
         {
-            let (Next::State(batch) | Next::Frames(batch)) = &next;
+            let (Next::State(batch) | Next::Frames(batch)) = &next else {
+                // A recording that just began has its first frames within a second.
+                std::thread::sleep(follow::POLL);
+                continue;
+            };
             bytes += batch.len();
             let trace = trace_of(&next);
             self.ahead.push_back(next);
@@ -545,7 +641,12 @@ impl Input {
         Ok(no_trace())
     }
 
-    fn next(&mut self) -> Result<Option<Next>> {
+    /// What [`trace`](Self::trace) has read.
+    pub(super) fn take_ahead(&mut self) -> VecDeque<Next> {
+        std::mem::take(&mut self.ahead)
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Next>> {
         match self.ahead.pop_front() {
             Some(next) => Ok(Some(next)),
             None => self.read(),
@@ -554,23 +655,35 @@ impl Input {
 
     fn read(&mut self) -> Result<Option<Next>> {
         loop {
-            if let Some(next) = self.part_mut().next()? {
-                return Ok(Some(next));
+            match self.part_mut().next()? {
+                Some(Next::State(state)) if std::mem::take(&mut self.joins) => {
+                    // It is that at the end of the file before. An empty batch says that the trace continues, also if no frames
+                    // follow.
+                    let before = self.at.checked_sub(1).and_then(|before| self.parts.get(before));
+                    let behind = before.is_some_and(|before| before.frames.is_behind());
+                    return Ok(Some(Next::Frames(if behind { state } else { Batch::default() })));
+                }
+                Some(next) => {
+                    self.joins &= matches!(next, Next::NotYet);
+                    return Ok(Some(next));
+                }
+                // Also a file that has nothing.
+                None => {}
             }
-            if self.at + 1 == self.parts.len() {
+            if self.at + 1 == self.parts.len() && !self.find_next() {
                 return Ok(None);
             }
-            let (follows, behind) = (self.next_follows(), self.part().frames.is_behind());
+            self.joins = self.next_follows();
             self.at += 1;
-            match self.part_mut().next()? {
-                Some(Next::State(state)) if follows && behind => return Ok(Some(Next::Frames(state))),
-                // It is that at the end of the file before. An empty batch says that the trace continues, also if no frames follow.
-                Some(Next::State(_)) if follows => return Ok(Some(Next::Frames(Batch::default()))),
-                // A file that has nothing.
-                None => {}
-                first => return Ok(first),
-            }
         }
+    }
+
+    /// Adds the next file of a trace that is followed, if there is one. It was begun before the one before it ended.
+    fn find_next(&mut self) -> bool {
+        let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
+        let Some((path, next)) = next_file(&self.part().path, file) else { return false };
+        self.parts.push(Part::of(&path, next, self.at_end, HEADER as u64));
+        true
     }
 
     /// Whether the next file begins where this one ends.
@@ -592,13 +705,45 @@ impl Input {
                 let events = grouped(*elsewhere);
                 say(format_args!("{name}: {events} earlier events of the trace are in files that were not read"));
             }
-            say_holes(name, &part.unreadable.holes());
-            say_holes(name, part.frames.holes());
+            say_holes(name, &part.holes());
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
-                say(format_args!("{name}: ends early, at offset {at}: the trace was killed, or is still running"));
+                say(format_args!("{name}: ends early, at offset {at}: {}", part.why_early()));
             }
         }
-        self.parts.iter().any(Part::is_damaged)
+        self.damaged()
+    }
+
+    /// Whether some of it could not be read so far.
+    fn damaged(&self) -> bool {
+        self.parts.iter().any(|part| !part.holes().is_empty())
+    }
+}
+
+/// The next file of a trace that is there, after this one.
+pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
+    let (run, number) = file.header().part()?;
+    rotate::later(path).into_iter().find_map(|path| {
+        // Another trace may have files with these names, and older files are removed at any time.
+        let next = RecordingFile::open(open_regular(&path)?).ok()?;
+        let follows = next.header().part().is_some_and(|(other, later)| other == run && later > number);
+        follows.then_some((path, next))
+    })
+}
+
+fn open_regular(path: &Path) -> Option<File> {
+    let is_file = |found: &std::fs::Metadata| found.is_file();
+    path.metadata().ok().filter(is_file)?;
+    File::open(path).ok()
+}
+
+impl Recorded for Input {
+    fn next(&mut self) -> Result<Option<Next>, String> {
+        Input::next(self).map_err(|error| format!("{error:#}"))
+    }
+
+    fn holes(&self) -> Vec<(String, Holes)> {
+        let holes = self.parts.iter().map(|part| (part.name.clone(), part.holes()));
+        holes.filter(|(_, holes)| !holes.is_empty()).collect()
     }
 }
 
@@ -612,7 +757,7 @@ pub(super) fn both_filters(recorded: &str, own: &str) -> String {
 
 /// The options of the trace in the first frames.
 pub(super) fn trace_of(first: &Next) -> Option<Trace> {
-    let (Next::State(batch) | Next::Frames(batch)) = first;
+    let (Next::State(batch) | Next::Frames(batch)) = first else { return None };
     batch.frames().find_map(|frame| match HostFrame::decode(&frame) {
         Some(HostFrame::Trace(trace)) => Some(trace),
         Some(HostFrame::StatePart(part)) => trace_in(&Batch::from_bytes(part.frames)),
@@ -651,7 +796,7 @@ fn no_trace() -> Trace {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::keys::keys_of;
     use crate::recording::Writer;
@@ -660,7 +805,7 @@ mod tests {
     use std::fs;
 
     /// The batches of a trace. Events wait at the end of each; some are lost.
-    fn batches() -> Vec<Batch> {
+    pub(in crate::command) fn batches() -> Vec<Batch> {
         let mut maker = Maker::default();
         let mut trace = Batch::default();
         HostFrame::Trace(no_trace()).push(BootNanos(0), &mut trace);
@@ -682,7 +827,7 @@ mod tests {
         batches
     }
 
-    fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize) -> Vec<PathBuf> {
+    pub(in crate::command) fn write(dir: &Path, name: &str, batches: &[Batch], part_every: usize) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut next = || {
             let path = dir.join(format!("{name}.{}", files.len()));
@@ -715,7 +860,7 @@ mod tests {
     /// The events of files, and what is known when they are read.
     fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
         let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
-        let mut playback = Playback::open(files, &filters, Budget::default()).expect("recordings");
+        let mut playback = Playback::open(files, &filters, Budget::default(), AtEnd::Stop).expect("recordings");
         let mut lines = Vec::new();
         let mut take = |played: &Played<'_>| {
             let process = played.context.process.map(|process| (process.key, process.execs, process.parent));
@@ -782,8 +927,9 @@ mod tests {
         std::os::unix::fs::symlink(&parts[1], &link).expect("room");
         for (other, text) in [(&parts[1], "is named twice"), (&link, "are the same file")] {
             let files = [parts[1].clone(), other.clone()];
-            let refused =
-                Playback::open(&files, &FilterOptions::default(), Budget::default()).err().expect("bad usage");
+            let refused = Playback::open(&files, &FilterOptions::default(), Budget::default(), AtEnd::Stop)
+                .err()
+                .expect("bad usage");
             assert!(refused.to_string().contains(text) && refused.is::<BadUsage>(), "{refused}");
         }
         fs::remove_dir_all(&dir).expect("ours");
@@ -855,6 +1001,39 @@ mod tests {
         let (_, playback) = read(std::slice::from_ref(&damaged), "");
         let sum = playback.account().sum();
         assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_trace_that_is_followed_goes_on_in_its_next_file() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-next-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let batches = batches();
+        let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
+        let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
+        for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
+            fs::rename(part, name(number + number / 4)).expect("ours");
+        }
+        // One of another trace in between, and what is no recording.
+        fs::rename(dir.join("one.0"), name(4)).expect("ours");
+        fs::write(name(3).with_extension("txt"), "text").expect("room");
+        let follow = |from: usize| {
+            let filters = FilterOptions::default();
+            let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
+            let mut events = 0;
+            let mut take = |_: &Played<'_>| {
+                events += 1;
+                Disposition::Delivered
+            };
+            while playback.step(&mut take).expect("readable") == Step::More {}
+            (events, playback.goes_on())
+        };
+        assert_eq!(follow(1), (whole.len(), false));
+        // Without some in between, as when they are removed before they are read.
+        fs::remove_file(name(3)).expect("ours");
+        let (some, goes_on) = follow(2);
+        assert!(some > 0 && some < whole.len() && !goes_on);
         fs::remove_dir_all(&dir).expect("ours");
     }
 

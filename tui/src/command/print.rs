@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// `128 + SIGINT`: the second signal ends at once.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: i32 = 130;
 
 /// How long after a signal an output that nobody reads is given up while the COMMAND still runs. One that continues has answered
 /// the signal its own way, and its output may wait again.
@@ -376,7 +376,8 @@ impl<S: Sink> Lines<S> {
         Disposition::Delivered
     }
 
-    fn flush(&mut self) {
+    /// Writes the queued lines.
+    pub(super) fn flush(&mut self) {
         if !self.closed {
             let flushed = self.sink.flush();
             self.check(flushed);

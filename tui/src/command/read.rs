@@ -1,8 +1,9 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::playback::{Playback, Recording, Step};
-use super::print::{Flow, Lines};
+use super::playback::{AtEnd, Playback, Recording, Step};
+use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
+use super::signals::{self, Second, Signals};
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
 use crate::enrich::World;
@@ -11,12 +12,15 @@ use crate::filter::FilterOptions;
 use crate::frame::host::{Probe, Window};
 use crate::limits;
 use crate::pipeline::Disposition;
+use crate::recording::follow::{self, Writing};
 use crate::recording::index::KINDS;
 use crate::recording::reader::Ending;
 use crate::sink::{self, FormatName};
 use crate::source::host::clock;
 use crate::text::grouped;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::stdio;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,20 +33,43 @@ use tracetui_shared::time::BootNanos;
 /// If one cannot be read, or the output cannot be written.
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.trace.filters);
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0))?;
+    let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
+    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end)?;
+    if args.follow {
+        Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
+    }
     let sink = sink::to_writer(args.format, io::stdout());
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.set_zone(clock::local_offset_now_s());
     lines.set_charset(charset());
-    while playback.step(&mut |played| lines.take(played.context))? == Step::More {
-        if lines.outcome()? == Flow::Closed {
-            return Ok(ExitCode::SUCCESS);
+    let mut said = false;
+    let all = loop {
+        match playback.step(&mut |played| lines.take(played.context)) {
+            Ok(Step::More) => {}
+            Ok(Step::NotYet) => {
+                lines.flush();
+                say_if_unknown(&playback, &mut said);
+                if wait_for_more() == Flow::Closed {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            Ok(Step::End) => break true,
+            Err(error) => {
+                lines.finish();
+                return Err(error);
+            }
         }
-    }
+        match lines.outcome()? {
+            Flow::Closed => return Ok(ExitCode::SUCCESS),
+            Flow::Done if args.follow => break false,
+            _ if args.follow && signals::asked_to_end() => break false,
+            _ => {}
+        }
+    };
     lines.finish();
     lines.outcome()?;
     let damaged = playback.remarks();
-    if !playback.ended_early() && !playback.goes_on() {
+    if all && !playback.ended_early() && !playback.goes_on() {
         let account = playback.account();
         match args.format {
             FormatName::Json => say(account.json()),
@@ -50,6 +77,26 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
         }
     }
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says once that it is not known whether more will come.
+fn say_if_unknown(playback: &Playback, said: &mut bool) {
+    for recording in playback.recordings().iter().filter(|recording| recording.writing() == Writing::Unknown) {
+        if !std::mem::replace(said, true) {
+            let name = recording.name();
+            say(format_args!("{name}: whether it is still being written is not known here; a signal ends the waiting"));
+        }
+    }
+}
+
+/// Waits until there may be more, or a signal comes. Closed if nobody reads stdout any more.
+fn wait_for_more() -> Flow {
+    let timeout = Timespec::try_from(follow::POLL).ok();
+    // No events are asked for, so only an error of stdout ends it early.
+    match poll(&mut [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())], timeout.as_ref()) {
+        Ok(1..) => Flow::Closed,
+        _ => Flow::Continue,
+    }
 }
 
 /// Shows what recordings contain, one after another. One that cannot be read is reported, and the others are shown.
@@ -128,8 +175,12 @@ impl Facts {
         line("kernel", &clean(&format!("{} {}", host.kernel, host.arch)));
         line("start", &self.time(self.first_ns));
         line("end", &self.time(self.last_ns));
-        let complete = recording.ending() == Some(Ending::Complete);
-        line("complete", if complete { "yes" } else { "no: it ends early" });
+        let complete = match (recording.ending(), recording.writing()) {
+            (Some(Ending::Complete), _) => "yes",
+            (_, Writing::Now) => "no: it is still being written",
+            _ => "no: it ends early",
+        };
+        line("complete", complete);
         if let Some(filter) = pipeline.excerpt() {
             line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
         }
@@ -195,6 +246,11 @@ impl Facts {
             Some(Ending::Early(at)) => at.to_string(),
             _ => "null".to_owned(),
         };
+        let writing = match (recording.ending(), recording.writing()) {
+            (Some(Ending::Complete), _) | (_, Writing::Over) => "false",
+            (_, Writing::Now) => "true",
+            (_, Writing::Unknown) => "null",
+        };
         let (version, bytes, blocks) = recording.read_so_far();
         let events = Kind::PROBED.map(|kind| format!("{}:{}", text(kind.name()), self.count(kind)));
         let window = |window: &Window| {
@@ -213,7 +269,7 @@ impl Facts {
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(recording.name()),
             version,

@@ -4,7 +4,7 @@
 //! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
 
 use super::say::name;
-use super::write::{become_creator, random_id};
+use super::write::{become_creator, locked, random_id};
 use crate::cli::Rotate;
 use crate::event::keys::keys_of;
 use crate::recording::Recorder;
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Digits of the number in a name.
 const DIGITS: usize = 6;
@@ -80,6 +80,15 @@ impl Names {
         Some(Names { directory, stem: stem.to_owned(), extension })
     }
 
+    /// The names of the files of which this is one, and its number.
+    fn of_file(path: &Path) -> Option<(Names, u64)> {
+        let Names { directory, stem, extension } = Names::of(path)?;
+        let at = stem.as_bytes().iter().rposition(|byte| *byte == b'.')?;
+        let names = Names { directory, stem: OsStr::from_bytes(&stem.as_bytes()[..at]).to_owned(), extension };
+        let number = names.number(path.file_name()?.as_bytes())?;
+        Some((names, number))
+    }
+
     fn file(&self, number: u64) -> OsString {
         let number = format!(".{number:0DIGITS$}{}", self.extension);
         OsString::from_vec([self.stem.as_bytes(), number.as_bytes()].concat())
@@ -93,6 +102,16 @@ impl Names {
         // One that is too large to be one of ours would leave no numbers.
         std::str::from_utf8(number).ok().filter(|_| digits && number.len() <= DIGITS_MOST)?.parse().ok()
     }
+}
+
+/// The files beside this one that have its name with a later number, in the order of the numbers.
+pub(super) fn later(path: &Path) -> Vec<PathBuf> {
+    let Some((names, number)) = Names::of_file(path) else { return Vec::new() };
+    let entries = std::fs::read_dir(&names.directory).into_iter().flatten().filter_map(Result::ok);
+    let numbers = entries.filter_map(|entry| names.number(entry.file_name().as_bytes()));
+    let mut numbers: Vec<u64> = numbers.filter(|other| *other > number).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| Path::new(&names.directory).join(names.file(number))).collect()
 }
 
 /// A file that was created.
@@ -251,7 +270,8 @@ impl Files for Series {
             let _ = self.withdraw();
             return Err(error);
         }
-        Ok((file, self.header()))
+        let header = locked(&file, self.header())?;
+        Ok((file, header))
     }
 
     fn size(&self) -> Option<u64> {
@@ -310,7 +330,6 @@ mod tests {
     use std::fs;
     use std::io::Write as _;
     use std::os::unix::fs::{MetadataExt as _, symlink};
-    use std::path::PathBuf;
 
     #[track_caller]
     fn check_name(path: &str, directory: &str, first: &str) {

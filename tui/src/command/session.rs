@@ -305,17 +305,21 @@ impl RunningTrace {
         self.recorder.as_ref().map_or(0, Recorder::written)
     }
 
-    /// Ends the recording, if there is one, with the final state, and prints its size or why it failed.
-    /// Of a COMMAND that did not run, nothing is left.
-    pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
+    /// Removes the recording of a COMMAND that did not run, and says so.
+    pub(super) async fn withdraw_recording(&mut self) {
         if let Some(Ended::NotRun(..)) = self.command_end()
             && let Some(recorder) = &self.recorder
-            && let Ok(true) = recorder.withdraw().await
+            && recorder.withdraw().await
         {
             say(format_args!("{}: removed: nothing was recorded", recorder.name()));
             self.recorder = None;
-            return;
         }
+    }
+
+    /// Ends the recording, if there is one, with the final state, and prints its size or why it failed.
+    /// Of a COMMAND that did not run, nothing is left.
+    pub(super) async fn end_recording(&mut self, pipeline: &Pipeline) {
+        self.withdraw_recording().await;
         match self.finish_recording(pipeline).await {
             None => {}
             Some(Ok((recorder, bytes))) => write::say_written(&recorder, bytes),

@@ -6,6 +6,7 @@ use crate::event::keys::keys_of;
 use crate::limits;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
+use crate::recording::follow;
 use crate::recording::recorder::{Failed, Files};
 use crate::source::host::invoker::Invoker;
 use crate::source::host::machine::{Capabilities, Capability};
@@ -40,9 +41,11 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let file = open_output(path, existing)?;
     let header = header()?;
     if cli::is_stream(path) {
+        // Others may have the file open for longer, so it is not locked.
         let recorder = Recorder::start(file, name.clone(), &header, keys_of);
         return Ok(recorder.with_context(|| format!("cannot write {name}"))?.to_pipe());
     }
+    let header = locked(&file, header).with_context(|| format!("cannot write {name}"))?;
     // One that was there before is not removed.
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
@@ -102,6 +105,14 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
 /// If there are no random bytes.
 pub(super) fn header() -> Result<FileHeader> {
     Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
+}
+
+/// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
+///
+/// # Errors
+/// If another process writes it.
+pub(super) fn locked(file: &File, header: FileHeader) -> io::Result<FileHeader> {
+    Ok(if follow::lock(file)? { header.locked() } else { header })
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
@@ -216,6 +227,8 @@ fn replaced(file: File) -> io::Result<File> {
     if !found.is_file() || found.nlink() > 1 {
         return Err(io::Error::other("only a regular file without other links is replaced"));
     }
+    // Not under the hands of another one that writes it.
+    follow::lock(&file)?;
     file.set_len(0)?;
     Ok(file)
 }
@@ -273,7 +286,8 @@ impl Opener {
         let gone = || io::Error::other("the thread that opens files has ended");
         self.requests.send((path.to_owned(), answer)).map_err(|_| gone())?;
         let file = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
-        let header = header().map_err(io::Error::other)?;
-        Recorder::start(file.map_err(|_| gone())??, super::say::name(path), &header, keys_of)
+        let file = file.map_err(|_| gone())??;
+        let header = locked(&file, header().map_err(io::Error::other)?)?;
+        Recorder::start(file, super::say::name(path), &header, keys_of)
     }
 }

@@ -35,7 +35,7 @@ pub struct FileHeader {
     pub version: u16,
     /// Bytes of this header.
     pub header: u16,
-    /// Not used; 0.
+    /// Bit 0: [`FileHeader::is_locked`]. The others are 0.
     pub flags: u32,
     /// A random number. Its first 8 bytes are repeated in each block.
     pub id: [u8; 16],
@@ -53,10 +53,13 @@ pub struct FileHeader {
 
 const _: () = assert!(size_of::<FileHeader>() == HEADER);
 
+/// [`FileHeader::is_locked`].
+const LOCKED: u32 = 1;
+
 impl FileHeader {
     /// The header of a new file.
     pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
-        let mut header = FileHeader {
+        let header = FileHeader {
             magic: FILE_MAGIC,
             version: VERSION,
             header: HEADER as u16,
@@ -68,15 +71,26 @@ impl FileHeader {
             reserved: [0; 8],
             crc: 0,
         };
-        header.crc = crc(&header.as_bytes()[..HEADER - 4]);
-        header
+        header.summed()
     }
 
     /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
     pub fn part_of(self, run: [u8; 8], part: u32) -> FileHeader {
-        let mut header = FileHeader { run, part, ..self };
-        header.crc = crc(&header.as_bytes()[..HEADER - 4]);
-        header
+        FileHeader { run, part, ..self }.summed()
+    }
+
+    /// The header of a file on which the writer holds a lock ([`super::follow::lock`]).
+    pub fn locked(self) -> FileHeader {
+        FileHeader { flags: self.flags | LOCKED, ..self }.summed()
+    }
+
+    /// Whether the writer held a lock on the file while it wrote.
+    pub fn is_locked(&self) -> bool {
+        self.flags & LOCKED != 0
+    }
+
+    fn summed(self) -> FileHeader {
+        FileHeader { crc: crc(&self.as_bytes()[..HEADER - 4]), ..self }
     }
 
     /// The trace of which the file is a part, and the number of the part. `None` if it is all of one.

@@ -1,13 +1,10 @@
-//! Reads a file on a disk that cannot read some of it.
+//! Reads of a disk that cannot read some of a file. What it cannot read is read as zeros, which are no block.
 
 use super::block::Damage;
 use super::frames::Holes;
 use super::reader::Hole;
-use crate::limits;
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that are tried separately where a read fails: what the kernel reads at once.
@@ -23,7 +20,7 @@ impl Unreadable {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn add(&self, offset: u64, bytes: u64) {
+    pub(super) fn add(&self, offset: u64, bytes: u64) {
         let mut holes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match holes.first.last_mut().filter(|last| last.offset + last.bytes == offset) {
             Some(last) => last.bytes += bytes,
@@ -32,46 +29,11 @@ impl Unreadable {
     }
 }
 
-/// A file from an offset on. Clones of a file share their position, so it has one of its own. What the disk cannot read is read as
-/// zeros, which are no block.
-#[derive(Debug)]
-pub struct FileFrom {
-    file: File,
-    at: u64,
-    /// Bytes in a row that could not be read.
-    row: u64,
-    unreadable: Unreadable,
-}
-
-impl FileFrom {
-    /// Reads a file from an offset on.
-    pub fn new(file: File, at: u64, unreadable: Unreadable) -> FileFrom {
-        FileFrom { file, at, row: 0, unreadable }
-    }
-}
-
-impl Read for FileFrom {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let FileFrom { file, at, row, unreadable } = self;
-        let mut bad = 0;
-        let read = read_at(|bytes, at| file.read_at(bytes, at), *at, bytes, &mut |offset, bytes| {
-            unreadable.add(offset, bytes);
-            bad += bytes;
-        })?;
-        *row = if bad == read as u64 { *row + bad } else { bad };
-        if *row > limits::UNREADABLE {
-            return Err(Errno::IO.into());
-        }
-        *at += read as u64;
-        Ok(read)
-    }
-}
-
 /// Reads as much as there is. What the disk cannot read is zeros, and passed to `bad` as offset and length, in bytes.
 ///
 /// # Errors
 /// Any other error of `read`.
-pub fn read_at(
+pub(super) fn read_at(
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
     at: u64,
     bytes: &mut [u8],

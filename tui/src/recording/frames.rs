@@ -14,6 +14,8 @@ pub enum Next {
     State(Batch),
     /// Frames.
     Frames(Batch),
+    /// Nothing yet: all that is written so far was read.
+    NotYet,
 }
 
 /// What could not be read. Of many holes, the first are listed and the others are counted.
@@ -39,9 +41,13 @@ impl Holes {
         }
     }
 
-    /// Adds the holes of another reader.
+    /// Adds the holes of another reader. One that is listed already is the same.
     pub fn append(&mut self, others: &Holes) {
-        others.first.iter().for_each(|hole| self.add(*hole));
+        for hole in &others.first {
+            if !self.first.contains(hole) {
+                self.add(*hole);
+            }
+        }
         self.others = self.others.saturating_add(others.others);
     }
 }
@@ -57,6 +63,8 @@ pub struct FrameReader<R> {
     started: bool,
     /// Frames are missing, and no state was read since.
     behind: bool,
+    /// The input is a file that is followed.
+    follows: bool,
     /// The frames after an early end were reported as missing.
     cut: bool,
 }
@@ -72,7 +80,12 @@ impl<R: Read> FrameReader<R> {
 
     /// Reads on with a reader.
     pub fn of(reader: Reader<R>) -> FrameReader<R> {
-        FrameReader { reader, holes: Holes::default(), started: false, behind: false, cut: false }
+        FrameReader { reader, holes: Holes::default(), started: false, behind: false, follows: false, cut: false }
+    }
+
+    /// Of an input that would block ([`io::ErrorKind::WouldBlock`]), gives [`Next::NotYet`].
+    pub fn following(self) -> FrameReader<R> {
+        FrameReader { follows: true, ..self }
     }
 
     /// The reader.
@@ -102,7 +115,12 @@ impl<R: Read> FrameReader<R> {
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Next>> {
         loop {
-            let item = self.reader.next()?;
+            let item = match self.reader.next() {
+                Err(error) if self.follows && error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Some(Next::NotYet));
+                }
+                item => item?,
+            };
             let fresh = !std::mem::replace(&mut self.started, true);
             if fresh {
                 self.reader.skip_states(true);
@@ -134,8 +152,8 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
-/// A frame that says that others are missing.
-fn missing(bytes: u64) -> Batch {
+/// A frame that says that others are missing, in so many bytes.
+pub(crate) fn missing(bytes: u64) -> Batch {
     let mut batch = Batch::default();
     HostFrame::Hole(host::Hole { bytes }).push(BootNanos(0), &mut batch);
     batch

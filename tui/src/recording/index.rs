@@ -145,6 +145,16 @@ impl Totals {
         self.blocks = self.blocks.saturating_add(1);
     }
 
+    /// The sums of two files.
+    pub fn and(mut self, other: &Totals) -> Totals {
+        self.first_ns = self.first_ns.min(other.first_ns);
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.events.iter_mut().zip(other.events).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        self.lost = self.lost.saturating_add(other.lost);
+        self.blocks = self.blocks.saturating_add(other.blocks);
+        self
+    }
+
     /// Events of all kinds.
     pub fn sum(&self) -> u64 {
         self.events.iter().fold(0, |sum, count| sum.saturating_add(*count))

@@ -2,20 +2,18 @@
 //! in by the headers of its blocks.
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, FileHeader, HEADER};
-use super::disk;
+use super::follow::RecordingFile;
 use super::index::{Entry, Head, IndexBlock, SKIPS, SUMMARY, Summary, Totals, entry_of};
 use super::reader::OpenError;
 use crate::limits;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use zerocopy::FromBytes;
 
 /// A recording file.
 #[derive(Debug)]
 pub struct Map {
-    file: File,
-    header: FileHeader,
+    file: RecordingFile,
     /// Where its last whole block ends.
     end: u64,
     complete: bool,
@@ -32,13 +30,17 @@ impl Map {
     /// # Errors
     /// [`OpenError`].
     pub fn open(file: File) -> Result<Map, OpenError> {
-        let mut bytes = vec![0; HEADER];
-        let length = read_at(&file, 0, &mut bytes)?;
-        let header = FileHeader::read(&bytes[..length])?;
-        let size = file.metadata()?.len();
-        let end = HEADER as u64;
+        Map::of(RecordingFile::open(file)?)
+    }
+
+    /// The map of an open file, as it is now.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what was opened.
+    pub fn of(mut file: RecordingFile) -> Result<Map, OpenError> {
+        let (size, end) = (file.check()?, HEADER as u64);
         let (rest, totals) = (Vec::new(), Totals::default());
-        let mut map = Map { file, header, end, complete: false, last: None, rest, totals };
+        let mut map = Map { file, end, complete: false, last: None, rest, totals };
         let summary = map.summary(size)?;
         map.complete = summary.is_some();
         let index = match summary {
@@ -58,12 +60,12 @@ impl Map {
 
     /// The file header.
     pub fn header(&self) -> &FileHeader {
-        &self.header
+        self.file.header()
     }
 
     /// The file.
     pub fn file(&self) -> &File {
-        &self.file
+        self.file.file()
     }
 
     /// Whether it ends as it should.
@@ -216,7 +218,7 @@ impl Map {
     fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
         let mut bytes = [0; HEADER];
         let length = read_at(&self.file, at, &mut bytes)?;
-        Ok(BlockHeader::read(&bytes[..length], self.header.short_id()))
+        Ok(BlockHeader::read(&bytes[..length], self.file.header().short_id()))
     }
 
     /// Reads the summary at the end; where the last index block begins.
@@ -224,7 +226,7 @@ impl Map {
         let Some(at) = size.checked_sub(SUMMARY as u64) else { return Ok(None) };
         let mut bytes = [0; SUMMARY];
         let length = read_at(&self.file, at, &mut bytes)?;
-        let Some(header) = BlockHeader::read(&bytes[..length], self.header.short_id()) else { return Ok(None) };
+        let Some(header) = BlockHeader::read(&bytes[..length], self.file.header().short_id()) else { return Ok(None) };
         let payload = bytes.get(HEADER..HEADER + header.stored as usize);
         let whole = Contents::from(header.contents) == Contents::Summary;
         let Some(payload) = payload.filter(|_| whole).and_then(|payload| header.frames(payload).ok()) else {
@@ -242,7 +244,7 @@ impl Map {
             let from = until.saturating_sub(limits::BLOCK as u64).max(start);
             let mut found = None;
             let mut at = from;
-            while let Some((here, header)) = window.header_between(at, until, self.header.short_id())? {
+            while let Some((here, header)) = window.header_between(at, until, self.file.header().short_id())? {
                 found = Some(header);
                 at = here + 1;
             }
@@ -262,10 +264,10 @@ impl Map {
             at = offset + self.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
         }
         self.end = at;
-        let file = self.file.try_clone()?;
+        let file = self.file.clone();
         let mut window = Window::new(&file);
         // Mostly there is a block here; after damaged bytes, the next one begins somewhere.
-        while let Some((here, header)) = window.header_between(at, size, self.header.short_id())? {
+        while let Some((here, header)) = window.header_between(at, size, self.file.header().short_id())? {
             let next = here + (HEADER + header.padded()) as u64;
             if next > size {
                 break;
@@ -300,7 +302,7 @@ fn together(entries: &[Entry]) -> Entry {
 /// Looks for headers in a file, and reads ahead: more if the last header was close.
 #[derive(Debug)]
 struct Window<'a> {
-    file: &'a File,
+    file: &'a RecordingFile,
     at: u64,
     bytes: Vec<u8>,
     ahead: usize,
@@ -310,7 +312,7 @@ impl<'a> Window<'a> {
     /// Enough for a header, if blocks are large.
     const LEAST: usize = 256;
 
-    fn new(file: &'a File) -> Window<'a> {
+    fn new(file: &'a RecordingFile) -> Window<'a> {
         Window { file, at: 0, bytes: Vec::new(), ahead: Window::LEAST }
     }
 
@@ -352,7 +354,7 @@ impl<'a> Window<'a> {
         if self.ahead < limits::BLOCK {
             return Ok(from);
         }
-        match rustix::fs::seek(self.file, rustix::fs::SeekFrom::Data(from)) {
+        match rustix::fs::seek(self.file.file(), rustix::fs::SeekFrom::Data(from)) {
             Ok(data) => Ok(data.max(from)),
             // No data up to the end.
             Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
@@ -382,6 +384,6 @@ fn last_state(mut latest: u64, entries: &[Entry], ns: u64) -> Option<u64> {
 }
 
 /// Reads as much as there is. What the disk cannot read is zeros.
-fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-    disk::read_at(|bytes, at| file.read_at(bytes, at), at, bytes, &mut |_, _| {})
+fn read_at(file: &RecordingFile, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    file.read_at(at, bytes, &mut |_, _| {})
 }

@@ -13,12 +13,14 @@
 //! | [`recorder`] | a writer on a thread, with a bounded queue |
 //! | [`map`] | the way in a file, by its index |
 //! | [`reader`] | blocks from a file or a pipe, whatever is damaged or missing |
+//! | [`follow`] | a recording file: whether it is still written, and reading on as it grows |
 //! | [`disk`] | reads of a disk that fails in places |
 //! | [`frames`] | what the reader gives, as the pipeline takes it |
 
 pub mod block;
 mod columns;
 pub mod disk;
+pub mod follow;
 pub mod frames;
 pub mod index;
 pub mod map;

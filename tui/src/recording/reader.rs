@@ -75,6 +75,8 @@ pub struct Reader<R> {
     blocks: u64,
     /// What comes after the batch.
     waiting: Option<Item>,
+    /// Where bytes began that are no block, while the next one is looked for.
+    damaged_from: Option<u64>,
     /// The final state or the summary was read.
     ended: bool,
     ending: Option<Ending>,
@@ -111,6 +113,7 @@ impl<R: Read> Reader<R> {
             states_skipped: false,
             blocks: 0,
             waiting: None,
+            damaged_from: None,
             ended: false,
             ending: None,
         }
@@ -146,7 +149,7 @@ impl<R: Read> Reader<R> {
     /// The next item; `None` at the end.
     ///
     /// # Errors
-    /// If the input cannot be read.
+    /// If the input cannot be read. After [`io::ErrorKind::WouldBlock`] it can be called again.
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Item>> {
         loop {
@@ -186,7 +189,8 @@ impl<R: Read> Reader<R> {
     fn read_block(&mut self) -> io::Result<()> {
         let file = self.header.short_id();
         self.input.fill(HEADER)?;
-        let Some(block) = BlockHeader::read(self.input.available(), file) else {
+        let block = BlockHeader::read(self.input.available(), file);
+        let Some(block) = block.filter(|_| self.damaged_from.is_none()) else {
             self.waiting = self.not_a_block()?;
             return Ok(());
         };
@@ -248,8 +252,7 @@ impl<R: Read> Reader<R> {
 
     /// Looks for the next block. What is before it is a hole; without one, the recording ends here.
     fn not_a_block(&mut self) -> io::Result<Option<Item>> {
-        let offset = self.input.offset;
-        let mut passed = 0u64;
+        let offset = *self.damaged_from.get_or_insert(self.input.offset);
         loop {
             let file = self.header.short_id();
             let bytes = self.input.available();
@@ -258,13 +261,13 @@ impl<R: Read> Reader<R> {
             let found = starts.into_iter().find(|at| BlockHeader::read(&bytes[*at..], file).is_some());
             if let Some(at) = found {
                 self.input.skip(at);
-                let bytes = passed + at as u64;
+                self.damaged_from = None;
+                let bytes = self.input.offset - offset;
                 return Ok(Some(Item::Hole(Hole { offset, bytes, why: Damage::NotABlock, frames: true })));
             }
             // The last bytes may be the first ones of a header.
             let looked_at = length.saturating_sub(HEADER - 1);
             self.input.skip(looked_at);
-            passed += looked_at as u64;
             let left = self.input.available().len();
             if self.input.fill(left + limits::BLOCK)? == left {
                 self.input.offset = offset;

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A write of the recording that takes longer than this has failed: the disk or the mount does not answer.
 const STALLED: Duration = Duration::from_secs(2);
@@ -26,9 +26,6 @@ const PIPE_STALLED: Duration = Duration::from_secs(60);
 
 /// Frames wait at most so long for a full block.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// How many times smaller a state is in the file, at least.
-const STATE_SHRINKS: u64 = 3;
 
 /// A recording that is being written.
 #[derive(Debug)]
@@ -50,8 +47,8 @@ enum Job {
     /// The next file begins with this state.
     Next(Batch),
     End(Batch),
-    /// There is nothing to record: the file is removed.
-    Withdraw,
+    /// There is nothing to record: the file is removed. Whether it was is answered; if not, the recording continues.
+    Withdraw(oneshot::Sender<bool>),
 }
 
 /// A job and the room that it takes until it is done. A state may go beyond the room: then no frames are taken until there is
@@ -73,8 +70,6 @@ struct Shared {
     next_due: AtomicBool,
     remarks: Mutex<Vec<String>>,
     ended: Semaphore,
-    /// The file was removed.
-    withdrawn: AtomicBool,
     /// Buffers that are free again: to map a large one anew for each batch costs as much as the copy.
     spares: Mutex<Vec<Vec<u8>>>,
 }
@@ -99,7 +94,7 @@ pub trait Files: Send + 'static {
     /// If older files cannot be removed.
     fn ended(&mut self, file: Self::File) -> io::Result<()>;
 
-    /// Removes the last file that was opened, which is not written to any more; whether it was removed.
+    /// Removes the last file that was opened, which is not written to any more then; whether it was removed.
     ///
     /// # Errors
     /// If it cannot be removed.
@@ -184,7 +179,6 @@ impl Recorder {
             next_due: AtomicBool::new(false),
             remarks: Mutex::new(Vec::new()),
             ended: Semaphore::new(0),
-            withdrawn: AtomicBool::new(false),
             spares: Mutex::default(),
         });
         let its = Arc::clone(&shared);
@@ -244,7 +238,7 @@ impl Recorder {
         let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
         let state = match self.shared.state_stored.load(Ordering::Relaxed) {
             // It takes time, so only where it may matter.
-            0 if self.written().saturating_add(unwritten) >= bytes / 2 => pipeline.state().len() as u64 / STATE_SHRINKS,
+            0 if self.written().saturating_add(unwritten) >= bytes / 2 => stored(&pipeline.state()),
             stored => stored,
         };
         let end = || self.shared.closing.load(Ordering::Relaxed).saturating_add(state);
@@ -291,14 +285,11 @@ impl Recorder {
     }
 
     /// Ends a recording of nothing: its file is removed, if it is one that was not there before and still has its name. Whether it
-    /// was removed.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
-    pub async fn withdraw(&self) -> Result<bool, Failed> {
-        self.add(Job::Withdraw);
-        self.wait().await?;
-        Ok(self.shared.withdrawn.load(Ordering::Relaxed))
+    /// was removed; if not, the recording continues.
+    pub async fn withdraw(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.add(Job::Withdraw(answer));
+        matches!(tokio::time::timeout(self.patience, answered).await, Ok(Ok(true)))
     }
 
     /// Waits until everything is written.
@@ -346,7 +337,7 @@ impl<F: Files> Writing<F> {
 
     /// Begins the next file with the state after the frames so far, and ends this one. If the next one cannot be begun, this one
     /// ends the recording.
-    fn next(&mut self, writer: Writer<F::File>, state: &Batch) -> io::Result<Writer<F::File>> {
+    fn next(&mut self, mut writer: Writer<F::File>, state: &Batch) -> io::Result<Writer<F::File>> {
         let next = self.files.next().and_then(|(file, header)| {
             let next = writer.next(file, &header, state);
             if next.is_err() {
@@ -370,6 +361,15 @@ impl<F: Files> Writing<F> {
         self.part += 1;
         Ok(next)
     }
+}
+
+/// Bytes of a state in a file.
+fn stored(state: &Batch) -> u64 {
+    let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0), |_, _| {}).and_then(|mut writer| {
+        writer.state(state)?;
+        Ok(writer.state_stored())
+    });
+    written.unwrap_or(state.len() as u64)
 }
 
 impl Shared {
@@ -423,9 +423,14 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
                 let ended = writer.end(&state);
                 break ended.map(|(_, written)| shared.written.store(writing.before + written, Ordering::Relaxed));
             }
-            Some(Job::Withdraw) => {
-                drop(writer);
-                break writing.files.withdraw().map(|removed| shared.withdrawn.store(removed, Ordering::Relaxed));
+            Some(Job::Withdraw(answer)) => {
+                let removed = writing.files.withdraw().unwrap_or(false);
+                // An error means that nobody waits any more.
+                let _ = answer.send(removed);
+                if removed {
+                    break Ok(());
+                }
+                Ok(())
             }
             None => Ok(()),
         };

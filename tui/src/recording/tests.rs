@@ -1,4 +1,7 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
+use super::disk::Unreadable;
+use super::follow::{self, FileFrom, RecordingFile, Writing};
+use super::frames::Holes;
 use super::index::{Key, Totals};
 use super::reader::{Ending, Hole};
 use super::recorder::Files;
@@ -8,11 +11,14 @@ use crate::frame::Batch;
 use crate::frame::host::{HostFrame, ProcessSeed, StatePart};
 use crate::source::synthetic::Maker;
 use proptest::prelude::*;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
+use zerocopy::IntoBytes;
 
 const ID: [u8; 16] = *b"0123456789abcdef";
 
@@ -468,5 +474,147 @@ proptest! {
         }
         file.truncate(HEADER + cut.index(file.len() - HEADER));
         read(&file[..]);
+    }
+}
+
+/// A recording in a file, written to a file that is followed, some bytes at a time.
+struct Followed {
+    dir: std::path::PathBuf,
+    file: File,
+}
+
+impl Followed {
+    fn new(name: &str) -> Followed {
+        let dir = std::env::temp_dir().join(format!("tracetui-follow-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).expect("room");
+        let file = File::create(dir.join("x.ttr")).expect("room");
+        Followed { dir, file }
+    }
+
+    fn opened(&self) -> RecordingFile {
+        RecordingFile::open(File::open(self.dir.join("x.ttr")).expect("it is there")).expect("a recording")
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn from_start(file: RecordingFile) -> FileFrom {
+    FileFrom::new(file, 0, Unreadable::default()).following()
+}
+
+/// All frames of a reader so far, and whether it has ended.
+fn read_on(reader: &mut Reader<FileFrom>, frames: &mut Vec<u8>, holes: &mut Vec<Hole>) -> std::io::Result<bool> {
+    loop {
+        match reader.next() {
+            Ok(Some(Item::Batch(batch))) => frames.extend_from_slice(batch.bytes()),
+            Ok(Some(Item::Hole(hole))) => holes.push(hole),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A recording whose header says that its writer holds a lock.
+fn locked(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[..HEADER].copy_from_slice(FileHeader::new(ID, 7).locked().as_bytes());
+    bytes
+}
+
+#[test]
+fn a_file_is_read_on_as_it_grows() {
+    let (whole, _) = recording(3);
+    let whole = locked(whole);
+    let mut damaged = whole.clone();
+    let block = borders(&whole)[2];
+    damaged[block..block + 3000].fill(b'T');
+    for (name, bytes) in [("whole", &whole), ("damaged", &damaged)] {
+        let expected = read(&bytes[..]);
+        for step in [1 << 14, 99_991, 1 << 20] {
+            let mut followed = Followed::new(&format!("{name}-{step}"));
+            assert!(matches!(follow::lock(&followed.file), Ok(true)));
+            followed.file.write_all(&bytes[..HEADER]).expect("room");
+            let file = followed.opened();
+            assert_eq!(file.writing(), Writing::Now);
+            let mut reader = Reader::new(from_start(file)).expect("a recording");
+            let (mut frames, mut holes) = (Vec::new(), Vec::new());
+            for part in bytes[HEADER..].chunks(step) {
+                assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+                followed.file.write_all(part).expect("room");
+            }
+            assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+            followed.file = File::open("/dev/null").expect("it is there");
+            assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
+            assert!(frames == expected.frames, "{name} {step}");
+            assert_eq!((holes, reader.ending()), (expected.holes.clone(), expected.ending), "{name} {step}");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_two_readers_could_not_read_is_listed_once() {
+    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
+    let (mut holes, mut others) = (Holes::default(), Holes::default());
+    [0, 4096].map(|offset| holes.add(hole(offset)));
+    [4096, 12_288].map(|offset| others.add(hole(offset)));
+    holes.append(&others);
+    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
+}
+
+#[test]
+fn whether_a_file_is_written_is_known_by_its_lock() {
+    let (whole, _) = recording(1);
+    let mut followed = Followed::new("lock");
+    followed.file.write_all(&whole[..1000]).expect("room");
+    // Written without a lock: it may still be written, until it has its end.
+    let file = followed.opened();
+    assert_eq!(file.writing(), Writing::Unknown);
+    let mut reader = Reader::new(from_start(file)).expect("a recording");
+    let (mut frames, mut holes) = (Vec::new(), Vec::new());
+    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+    followed.file.write_all(&whole[1000..]).expect("room");
+    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
+    assert_eq!(reader.ending(), Some(Ending::Complete));
+    // Only one process writes.
+    let other = File::options().write(true).open(followed.dir.join("x.ttr")).expect("it is there");
+    assert!(follow::lock(&followed.file).is_ok());
+    let error = follow::lock(&other).expect_err("it is locked");
+    assert_eq!(error.to_string(), "another process writes it");
+    followed.file = other;
+    assert!(matches!(follow::lock(&followed.file), Ok(true)));
+}
+
+#[test]
+fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
+    let (whole, _) = recording(1);
+    let bytes = locked(whole);
+    for (what, cut, part) in [
+        ("cut", 500, "cut to 500 bytes"),
+        ("emptied", 0, "cut to 0 bytes"),
+        ("other", 0, "it was overwritten"),
+        ("written on", 700, "cut or overwritten"),
+    ] {
+        let mut followed = Followed::new(what);
+        assert!(follow::lock(&followed.file).is_ok());
+        followed.file.write_all(&bytes[..3000]).expect("room");
+        let mut reader = Reader::new(from_start(followed.opened())).expect("a recording");
+        let (mut frames, mut holes) = (Vec::new(), Vec::new());
+        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
+        followed.file.set_len(cut).expect("room");
+        if what == "other" {
+            followed.file.write_all_at(FileHeader::new([9; 16], 8).as_bytes(), 0).expect("room");
+        }
+        if part.contains("overwritten") {
+            // As a writer does that goes on at its offset.
+            followed.file.write_all_at(&[1; 100], 3500).expect("room");
+        }
+        let error = read_on(&mut reader, &mut frames, &mut holes).expect_err("another file").to_string();
+        assert!(error.contains(part), "{what}: {error}");
     }
 }

@@ -40,8 +40,10 @@ impl<W: Write> Writer<W> {
     /// Begins the next file of the trace, with the state after the frames so far.
     ///
     /// # Errors
-    /// If the file header or the state cannot be written.
-    pub fn next(&self, out: W, header: &FileHeader, state: &Batch) -> io::Result<Writer<W>> {
+    /// If the file header or the state cannot be written, or the frames of this file.
+    pub fn next(&mut self, out: W, header: &FileHeader, state: &Batch) -> io::Result<Writer<W>> {
+        // The index of this file counts what was lost until here, that of the next one only what is lost from there on.
+        self.flush()?;
         let mut next = Writer::with(out, header, self.indexer.next())?;
         next.state(state)?;
         Ok(next)

@@ -136,6 +136,11 @@ impl FrameSender {
         batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
+    /// Sends a batch without frames: there are no more for now. Returns `false` if the receiver is dropped.
+    pub fn send_pause(&self) -> bool {
+        self.batches.blocking_send(Batch::default()).is_ok()
+    }
+
     /// Whether batches are queued.
     pub fn busy(&self) -> bool {
         self.batches.capacity() < self.batches.max_capacity()

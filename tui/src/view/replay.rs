@@ -3,7 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, ends};
 use crate::app::App;
-use crate::app::replay::{Bin, Replay};
+use crate::app::replay::{Bin, End, Replay};
 use crate::text::{self, grouped, time};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,16 +17,21 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let lost = app.account().sum().lost.sum().max(recording.lost);
     let style = if lost > 0 { theme.alarm() } else { theme.title() };
     let lost = Piece::new(format!("LOST {}{}", grouped(lost), if area.width >= 80 { " recorded" } else { "" }), style);
-    let complete = match (recording.complete, area.width >= 130) {
-        (Some(false), _) => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
-        (Some(true), true) => Piece::plain("COMPLETE".to_owned()),
-        _ => Piece::default(),
+    let end = match recording.end {
+        _ if replay.failure().is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
+        End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
+        End::Growing => Piece::new("BEING WRITTEN".to_owned(), theme.title()),
+        End::Open => Piece::new("NO END YET".to_owned(), theme.alarm()),
+        End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
+        End::Complete | End::Unknown => Piece::default(),
     };
-    let right = super::by_importance([lost, complete], [1, 0], area.width);
+    let right = super::by_importance([lost, end], [1, 0], area.width);
     let sign = if replay.target().is_some() {
         "..."
     } else if replay.plays() {
         "> "
+    } else if app.events().follows() {
+        ">>"
     } else {
         "||"
     };
@@ -76,8 +81,8 @@ fn minutes(ns: u64) -> String {
 pub(super) fn strip(app: &App, replay: &Replay, width: u16) -> String {
     let number = if width >= WIDE { number(app, replay) } else { String::new() };
     let columns = usize::from(width).saturating_sub(number.len() + 6);
-    let bins = replay.bins();
     let Some((start, end)) = app.replay_span().filter(|_| columns > 3) else { return format!(" {number}") };
+    let bins = replay.bins(end);
     let at = app.replay_position().unwrap_or(start).clamp(start, end.max(start));
     let position = u128::from(at - start) * columns as u128 / (u128::from(end.saturating_sub(start)) + 1);
     let shares: Vec<Bin> = (0..columns).map(|column| share(bins, column, columns)).collect();
@@ -94,11 +99,7 @@ pub(super) fn strip(app: &App, replay: &Replay, width: u16) -> String {
 fn share(bins: &[Bin], column: usize, columns: usize) -> Bin {
     let from = column * bins.len() / columns;
     let to = ((column + 1) * bins.len() / columns).max(from + 1).min(bins.len());
-    let bins = bins.get(from..to).unwrap_or_default();
-    Bin {
-        events: bins.iter().fold(0, |sum, bin| sum.saturating_add(bin.events)),
-        lost: bins.iter().fold(0, |sum, bin| sum.saturating_add(bin.lost)),
-    }
+    bins.get(from..to).unwrap_or_default().iter().fold(Bin::default(), Bin::and)
 }
 
 /// One of three heights; `None` for none and for very few.

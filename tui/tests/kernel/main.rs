@@ -23,6 +23,7 @@ mod exits;
 mod export;
 mod filters;
 mod flood;
+mod follow;
 mod formats;
 mod hostile;
 mod lies;

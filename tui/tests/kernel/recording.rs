@@ -39,6 +39,30 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
     traced(&[&["record", "-o", file], args].concat(), change)
 }
 
+/// What the dashboard leaves on a terminal, after `q` in its third second. `None`, with a message, if there is no terminal.
+fn on_terminal(args: &[&str]) -> Option<String> {
+    let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
+    let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
+    let script = format!("timeout 30 {}", line.join(" "));
+    let mut command = Command::new("script");
+    command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        cannot_run("there is no script(1)");
+        return None;
+    };
+    let mut keys = child.stdin.take().expect("piped");
+    let typed = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(3));
+        // An error means that it has ended.
+        let _ = std::io::Write::write_all(&mut keys, b"q");
+        std::thread::sleep(Duration::from_secs(2));
+    });
+    let done = child.wait_with_output().expect("a child");
+    typed.join().expect("a thread");
+    Some(text(&done.stdout))
+}
+
 /// Execs, forks, exits and opens, some of which fail.
 const WORK: &str = "for i in 1 2 3 4 5 6 7 8 9; do ls /usr/lib >/dev/null; cat /etc/hostname /no/such-$i >/dev/null 2>&1; (exit $i); done; true";
 
@@ -243,10 +267,11 @@ fn a_recorder_that_is_killed_at_any_time_leaves_whole_blocks() {
         return;
     }
     let dir = Dir::new();
-    let _load = Load::start();
     let mut cut_in_a_block = 0;
     // While it starts, before the first block, in and between blocks.
     for number in 0..50u32 {
+        // One for each: on a busy machine, all of them take longer than the time that a load is given.
+        let _load = Load::start();
         let file = dir.at(&format!("killed-{number}.ttr"));
         let name = file.as_str();
         let mut child = tracetui()
@@ -394,6 +419,8 @@ fn what_a_disk_cannot_read_is_passed_over() {
     let info = read(&["info", &bad]);
     assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
     assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
+    let Some(shown) = on_terminal(&["replay", &bad]) else { return };
+    assert!(shown.contains(&place) && !shown.contains("cannot read"), "{shown}");
 }
 
 #[test]
@@ -443,11 +470,14 @@ fn of_a_command_that_cannot_be_run_no_file_is_left() {
             assert_eq!(left, [std::path::Path::new(&text_file)], "{said}");
         }
     }
+    let Some(shown) = on_terminal(&["-w", &file, "--", "/no/such"]) else { return };
+    assert!(shown.contains(": removed: nothing was recorded") && !fs::exists(&file).expect("ours"), "{shown}");
     // One that was there before stays, as a recording of nothing.
     fs::write(&file, "before").expect("room");
     let done = record(&file, &["--force", "--", "/no/such"], |_| {}).expect("it traced before");
     assert_eq!(done.status.code(), Some(127), "{}", text(&done.stderr));
-    assert!(read(&["info", &file]).status.success());
+    let info = text(&read(&["info", &file]).stdout);
+    assert!(info.contains("\ncomplete  yes\n"), "{info}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::kept::KeptEvents;
+use crate::app::replay::Recording;
 use crate::app::{App, Effect, Effects, ExitLine, Input, Signal, Tick, Usage};
 use crate::command::outlet::POLL_INTERVAL;
 use crate::command::say::{self, name, say};
@@ -50,16 +51,30 @@ pub struct Appearance {
     pub mouse: Mouse,
 }
 
-/// Goes to a time of a recording (CLOCK_BOOTTIME, ns): the state there, or `None` for the start, and the frames after it.
-pub type SeekFunction = dyn FnMut(u64) -> io::Result<(Option<Batch>, Feed)>;
+/// The recording that is shown.
+pub trait Shown: std::fmt::Debug {
+    /// Goes to a time (CLOCK_BOOTTIME, ns).
+    ///
+    /// # Errors
+    /// If it cannot be read: the message.
+    fn seek(&mut self, ns: u64) -> Result<Place, String>;
 
-/// A [`SeekFunction`].
-pub struct Seek(pub Box<SeekFunction>);
+    /// What is known of it, if that has changed.
+    fn look(&mut self) -> Option<Recording>;
 
-impl std::fmt::Debug for Seek {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seek")
-    }
+    /// Why it cannot be read any further.
+    fn failure(&self) -> Option<String>;
+}
+
+/// A place in a recording.
+#[derive(Debug)]
+pub struct Place {
+    /// The state there. At the start there may be none.
+    pub state: Option<Batch>,
+    /// Whether it is the start.
+    pub from_start: bool,
+    /// The frames after it.
+    pub feed: Feed,
 }
 
 /// What the dashboard shows.
@@ -69,8 +84,8 @@ pub struct Trace {
     pub feed: Feed,
     /// The COMMAND.
     pub command: Option<Running>,
-    /// For a recording: goes to places in it.
-    pub seek: Option<Seek>,
+    /// The recording, if it is one.
+    pub shown: Option<Box<dyn Shown>>,
     /// Records the frames from the start.
     pub recorder: Option<Recorder>,
     /// Opens recordings later.
@@ -79,7 +94,7 @@ pub struct Trace {
 
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
-        Trace { feed, command: None, seek: None, recorder: None, opener: None }
+        Trace { feed, command: None, shown: None, recorder: None, opener: None }
     }
 }
 
@@ -99,7 +114,7 @@ pub struct DashboardExit {
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
 pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command, seek, recorder, opener } = trace;
+    let Trace { feed, command, shown, recorder, opener } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -107,7 +122,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         app,
         look,
         trace: RunningTrace::new(feed, command, signals),
-        seek,
+        shown,
         opener,
         kept: None,
         gone: terminal::watch()?,
@@ -132,6 +147,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         dashboard.leave(screen).await;
     }
     dashboard.drain().await;
+    dashboard.trace.withdraw_recording().await;
     dashboard.end_recording().await;
     dashboard.end_command().await;
     match left {
@@ -150,7 +166,7 @@ struct Loop {
     app: App,
     look: Appearance,
     trace: RunningTrace,
-    seek: Option<Seek>,
+    shown: Option<Box<dyn Shown>>,
     opener: Option<Opener>,
     /// The kept events that are written into a recording that began later.
     kept: Option<KeptEvents>,
@@ -215,6 +231,10 @@ impl Loop {
     async fn input(&mut self, keys: &mut EventStream, until: Draw<'_>) -> io::Result<Option<Input>> {
         let frames = if self.app.wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());
+        if tick.is_zero() {
+            // A recording that is loaded has frames at any time, and a timer that is due is not ready at once.
+            return Ok(Some(self.tick()));
+        }
         let writes = self.kept.is_some() && self.trace.recorder().is_some_and(Recorder::has_room);
         let (until_tick, frames) = match (self.app.busy() || writes, self.app.plays()) {
             (true, _) => (Duration::ZERO, Frames::Left),
@@ -250,8 +270,10 @@ impl Loop {
     }
 
     fn take(&mut self, input: Input) -> Effects {
-        if let Input::NotRecorded(_) = input {
-            self.kept = None;
+        match input {
+            Input::NotRecorded(_) => self.kept = None,
+            Input::SourceEnded => self.look(),
+            _ => {}
         }
         let effects = self.app.update(input);
         self.trace.record_state(self.app.pipeline());
@@ -269,9 +291,32 @@ impl Loop {
             if let Some(recorder) = self.trace.recorder() {
                 self.app.update(Input::Recorded(recorder.written()));
             }
+            self.look();
             self.next_tick = now + SECOND;
         }
         Input::Tick(Tick { now, usage: if second { usage() } else { None } })
+    }
+
+    /// Looks at the recording that is shown: whether it grows, and whether it can be read.
+    fn look(&mut self) {
+        let Some(shown) = &mut self.shown else { return };
+        let changed = shown.look().map(Input::Replayed);
+        let known = self.app.replay().is_some_and(|replay| replay.failure().is_some());
+        let failed = shown.failure().filter(|_| !known).map(Input::ReadFailed);
+        for input in changed.into_iter().chain(failed) {
+            self.app.update(input);
+        }
+    }
+
+    fn seek(&mut self, ns: u64) {
+        let Some(shown) = &mut self.shown else { return };
+        match shown.seek(ns) {
+            Ok(Place { state, from_start, feed }) => {
+                self.trace.replace_feed(feed);
+                self.app.update(Input::Restore(state, from_start));
+            }
+            Err(why) => drop(self.app.update(Input::ReadFailed(why))),
+        }
     }
 
     async fn perform(&mut self, effects: Effects, screen: &mut Screen, dirty: &mut bool) -> io::Result<Next> {
@@ -285,11 +330,7 @@ impl Loop {
                 }
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, wrap()))?,
                 Effect::Seek(ns) => {
-                    if let Some(seek) = &mut self.seek {
-                        let (state, feed) = (seek.0)(ns)?;
-                        self.trace.replace_feed(feed);
-                        self.app.update(Input::Restore(state));
-                    }
+                    self.seek(ns);
                     *dirty = true;
                 }
                 Effect::Suspend => {

@@ -48,7 +48,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let shown = Trace { feed: started.feed, command: running, seek: None, recorder, opener };
+    let shown = Trace { feed: started.feed, command: running, shown: None, recorder, opener };
     let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), shown).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
