@@ -5,7 +5,7 @@
 //! `bpf_prog.insnsi` has the instructions of all functions of the program, also if it is compiled.
 
 use crate::maps::{per_cpu, this_cpu};
-use crate::read::{get, konst, may_turn, offset, opaque, rd_field, read_kernel, set};
+use crate::read::{at_most, get, konst, may_turn, offset, opaque, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use tracetui_shared::offsets::{Const, Field};
@@ -15,8 +15,8 @@ use tracetui_shared::record::bpf::{HELPERS, scan};
 const INSN: u64 = 8;
 /// Instructions that are read at once.
 const CHUNK: usize = 64;
-/// Chunks that [`scan_piece`] examines.
-const CHUNKS: u32 = 4;
+/// Instructions that [`scan_piece`] examines, and those that a program examines that may not call it.
+const TURNS: u32 = 256;
 /// Calls of it. All together examine as many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`,
 /// include/linux/bpf.h, 1 million).
 const CALLS: u64 = 4096;
@@ -24,10 +24,14 @@ const CALLS: u64 = 4096;
 /// The state of a scan.
 #[repr(C)]
 struct Scan {
-    /// Address of the next instruction.
+    /// Address of the next chunk.
     at: u64,
-    /// Instructions that are left.
+    /// Instructions that are left, with those of this chunk.
     left: u64,
+    /// The next instruction of the chunk.
+    next: u64,
+    /// Instructions in the chunk.
+    filled: u64,
     /// Bits of [`HELPERS`].
     found: u64,
     chunk: [u64; CHUNK],
@@ -59,13 +63,15 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
         set(&raw mut (*s).at, prog.wrapping_add(offset(Field::ProgInsns)));
         set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, Field::ProgLen)));
         set(&raw mut (*s).found, 0);
+        set(&raw mut (*s).next, 0);
+        set(&raw mut (*s).filled, 0);
         if konst(Const::MayGoto) == 0 && FURTHER {
             scan_further();
         } else {
             let mut turn = 0u32;
             loop {
-                may_turn!(turn, CHUNKS);
-                if !chunk(s, calls.cast()) {
+                may_turn!(turn, TURNS);
+                if !step(s, calls.cast()) {
                     break;
                 }
             }
@@ -95,9 +101,9 @@ extern "C" fn scan_piece() -> i32 {
     let Some(s) = SCANS.get_ptr_mut(cpu) else { return 1 };
     let Some(calls) = HELPER_CALLS.get_ptr(0) else { return 1 };
     let mut turn = 0;
-    while turn < CHUNKS {
+    while turn < TURNS {
         // SAFETY: `s` and `calls` are elements of maps; the verifier checks every offset into them.
-        if unsafe { !chunk(s, calls.cast()) } {
+        if unsafe { !step(s, calls.cast()) } {
             return 1;
         }
         turn += 1;
@@ -105,36 +111,42 @@ extern "C" fn scan_piece() -> i32 {
     0
 }
 
-/// Examines a chunk; `false` at the end. What is behind the end of the program in the chunk is cleared.
+/// Examines an instruction; `false` at the end. All state is in memory, so that the iterations look alike to the verifier.
 #[inline(always)]
-unsafe fn chunk(s: *mut Scan, calls: *const u32) -> bool {
-    // SAFETY: `s` is this CPU's element of the map. Kernel addresses are read by helper, which zero-fills on a fault.
+unsafe fn step(s: *mut Scan, calls: *const u32) -> bool {
+    // SAFETY: `s` is this CPU's element of the map, and the index is masked. Kernel addresses are read by helper.
+    unsafe {
+        let next = get(&raw const (*s).next);
+        if next == get(&raw const (*s).filled) {
+            return fill(s);
+        }
+        let insn: u64 = get((&raw const (*s).chunk).cast::<u64>().add(next as usize & (CHUNK - 1)));
+        set(&raw mut (*s).next, next + 1);
+        let left = get(&raw const (*s).left);
+        set(&raw mut (*s).left, left - 1);
+        // The code and the registers: a call of a helper.
+        if insn & 0xffff == 0x85 {
+            let found = get(&raw const (*s).found);
+            set(&raw mut (*s).found, found | called(calls, (insn >> 32) as u32));
+        }
+        true
+    }
+}
+
+/// Reads the next chunk; `false` if there is none, or it cannot be read.
+#[inline(always)]
+unsafe fn fill(s: *mut Scan) -> bool {
+    // SAFETY: `s` is this CPU's element of the map. Kernel addresses are read by helper.
     unsafe {
         let (at, left) = (get(&raw const (*s).at), get(&raw const (*s).left));
-        if left == 0 {
+        let bytes = at_most(left * INSN, CHUNK as u64 * INSN);
+        if left == 0 || read_kernel((&raw mut (*s).chunk).cast(), bytes, at) != 0 {
             return false;
         }
-        let insns = if left < CHUNK as u64 { left } else { CHUNK as u64 };
-        let to = (&raw mut (*s).chunk).cast::<u8>();
-        let bytes = crate::read::at_most(insns * INSN, CHUNK as u64 * INSN);
-        if read_kernel(to, bytes, at) != 0 {
-            return false;
-        }
-        let mut found = 0;
-        let mut i = 0;
-        while i < CHUNK {
-            let insn: u64 = get((&raw const (*s).chunk).cast::<u64>().add(i));
-            // The code and the registers: a call of a helper.
-            if (i as u64) < insns && insn & 0xffff == 0x85 {
-                found |= called(calls, (insn >> 32) as u32);
-            }
-            i += 1;
-        }
-        let all = get(&raw const (*s).found);
-        set(&raw mut (*s).found, all | found);
         set(&raw mut (*s).at, at.wrapping_add(bytes));
-        set(&raw mut (*s).left, left - insns);
-        left > insns
+        set(&raw mut (*s).next, 0);
+        set(&raw mut (*s).filled, bytes / INSN);
+        true
     }
 }
 
