@@ -561,8 +561,8 @@ fn a_file_is_read_on_as_it_grows() {
 fn a_part_that_two_readers_could_not_read_is_listed_once() {
     let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
     let (mut holes, mut others) = (Holes::default(), Holes::default());
-    [0, 4096].map(|offset| holes.add(hole(offset)));
-    [4096, 12_288].map(|offset| others.add(hole(offset)));
+    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
+    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
     holes.append(&others);
     assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
 }
