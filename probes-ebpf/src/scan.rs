@@ -5,10 +5,10 @@
 //! `bpf_prog.insnsi` has the instructions of all functions of the program, also if it is compiled.
 
 use crate::maps::{per_cpu, this_cpu};
-use crate::read::{at_most, get, konst, may_turn, offset, opaque, rd_field, read_kernel, set};
+use crate::read::{at_most, get, may_turn, offset, opaque, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::offsets::Field;
 use tracetui_shared::record::bpf::{HELPERS, scan};
 
 /// Bytes of a `struct bpf_insn` (include/uapi/linux/bpf.h).
@@ -49,7 +49,8 @@ static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0)
 
 /// Examines the instructions of a program: the bits of [`HELPERS`] that it calls, and one of [`scan`].
 ///
-/// Before 6.9, a program that may not call functions (`FURTHER`) examines the first instructions only.
+/// A program that may not call functions (`FURTHER`) examines only as many instructions as it may loop: some 65,000 with
+/// `may_goto`, and [`TURNS`] before 6.9.
 #[inline(always)]
 pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
     let Some((cpu, _)) = this_cpu() else { return (0, scan::NONE) };
@@ -65,7 +66,7 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
         set(&raw mut (*s).found, 0);
         set(&raw mut (*s).next, 0);
         set(&raw mut (*s).filled, 0);
-        if konst(Const::MayGoto) == 0 && FURTHER {
+        if FURTHER {
             scan_further();
         } else {
             let mut turn = 0u32;
