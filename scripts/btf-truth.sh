@@ -49,6 +49,8 @@ rows() {
         echo "{ \"InlineNameLen\", sizeof(((struct dentry *)0)->$name), -1 },"
     done
     echo '{ "TraceFlagTracepoint", TRACE_EVENT_FL_TRACEPOINT, -1 },'
+    echo '{ "TraceFlagKprobe", TRACE_EVENT_FL_KPROBE, -1 },'
+    echo '{ "TraceFlagUprobe", TRACE_EVENT_FL_UPROBE, -1 },'
     echo '{ "LinkTypePerf", BPF_LINK_TYPE_PERF_EVENT, -1 },'
     echo '{ "LinkTypeRawTp", BPF_LINK_TYPE_RAW_TRACEPOINT, -1 },'
 }
@@ -75,6 +77,9 @@ program() {
 # `name value size` for everything that the BTF $1 has.
 truth() {
     bpftool btf dump file "$1" format c >"$work/vmlinux.h"
+    # Older versions of bpftool leave out that an enum is smaller than an int.
+    bpftool btf dump file "$1" format raw | sed -n "s/^\[[0-9]*\] ENUM '\([a-z_0-9]*\)'.* size=1 .*/\1/p" |
+        while read -r name; do sed -i "s/^enum $name {/enum __attribute__((packed)) $name {/" "$work/vmlinux.h"; done
     # bpftool renames all but the first of equal names, which may be another than the one that we take.
     for structure in $(paths | cut -d' ' -f2 | sort -u); do
         if grep -qE "^(struct|union) ${structure}___[0-9]+ \{" "$work/vmlinux.h"; then

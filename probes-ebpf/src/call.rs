@@ -6,6 +6,7 @@ use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
 use tracetui_shared::offsets::Field;
+use tracetui_shared::record::bpf::option;
 use tracetui_shared::record::open::{abi, via};
 
 /// The system call that a number stands for: a [`via`] for opens, or one of these.
@@ -14,6 +15,12 @@ pub mod what {
     pub const BPF: u8 = 0x10;
     /// ioctl(2).
     pub const IOCTL: u8 = 0x11;
+    /// setsockopt(2).
+    pub const SETSOCKOPT: u8 = 0x12;
+    /// seccomp(2).
+    pub const SECCOMP: u8 = 0x13;
+    /// prctl(2).
+    pub const PRCTL: u8 = 0x14;
     /// execve(2).
     pub const EXECVE: u8 = 0x20;
     /// execveat(2).
@@ -43,6 +50,38 @@ pub struct Call {
 const OPENAT2: u32 = 437;
 /// `PERF_EVENT_IOC_SET_BPF` (include/uapi/linux/perf_event.h).
 const SET_BPF: u64 = 0x4004_2408;
+
+/// Whether a call of one of the functions that do many things loads, attaches or detaches a program.
+#[inline(always)]
+fn concerns_bpf(asked: u8, args: &[u64; 4]) -> bool {
+    /// `SOL_SOCKET` (include/uapi/asm-generic/socket.h).
+    const SOL_SOCKET: u64 = 1;
+    /// `SECCOMP_SET_MODE_FILTER` (include/uapi/linux/seccomp.h).
+    const SET_MODE_FILTER: u64 = 1;
+    /// `PR_SET_SECCOMP` (include/uapi/linux/prctl.h).
+    const PR_SET_SECCOMP: u64 = 22;
+    /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
+    const MODE_FILTER: u64 = 2;
+    let low = |arg: u64| arg & 0xffff_ffff;
+    match asked {
+        what::IOCTL => low(args[1]) == SET_BPF,
+        what::SETSOCKOPT => {
+            low(args[1]) == SOL_SOCKET
+                && matches!(
+                    low(args[2]) as u16,
+                    option::ATTACH_FILTER
+                        | option::DETACH_FILTER
+                        | option::ATTACH_BPF
+                        | option::ATTACH_REUSEPORT_CBPF
+                        | option::ATTACH_REUSEPORT_EBPF
+                        | option::DETACH_REUSEPORT_BPF
+                )
+        }
+        what::SECCOMP => low(args[0]) == SET_MODE_FILTER,
+        what::PRCTL => low(args[0]) == PR_SET_SECCOMP && args[1] == MODE_FILTER,
+        _ => true,
+    }
+}
 
 /// The call and its [`what`], if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
 /// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`.
@@ -139,12 +178,16 @@ mod x86 {
     mod nr64 {
         pub(super) const OPEN: u32 = 2;
         pub(super) const IOCTL: u32 = 16;
+        pub(super) const SETSOCKOPT: u32 = 54;
         pub(super) const CREAT: u32 = 85;
+        pub(super) const PRCTL: u32 = 157;
         pub(super) const EXECVE: u32 = 59;
         pub(super) const OPENAT: u32 = 257;
         pub(super) const OPEN_BY_HANDLE_AT: u32 = 304;
+        pub(super) const SECCOMP: u32 = 317;
         pub(super) const BPF: u32 = 321;
         pub(super) const EXECVEAT: u32 = 322;
+        pub(super) const SETSOCKOPT_X32: u32 = 541;
         pub(super) const IOCTL_X32: u32 = 514;
         pub(super) const EXECVE_X32: u32 = 520;
         pub(super) const EXECVEAT_X32: u32 = 545;
@@ -157,10 +200,13 @@ mod x86 {
         pub(super) const CREAT: u32 = 8;
         pub(super) const EXECVE: u32 = 11;
         pub(super) const IOCTL: u32 = 54;
+        pub(super) const PRCTL: u32 = 172;
         pub(super) const OPENAT: u32 = 295;
         pub(super) const OPEN_BY_HANDLE_AT: u32 = 342;
+        pub(super) const SECCOMP: u32 = 354;
         pub(super) const BPF: u32 = 357;
         pub(super) const EXECVEAT: u32 = 358;
+        pub(super) const SETSOCKOPT: u32 = 366;
     }
 
     /// See [`super::select`].
@@ -175,7 +221,10 @@ mod x86 {
                 nr64::EXECVE | nr64::EXECVEAT | nr64::EXECVE_X32 | nr64::EXECVEAT_X32 if ret < 0 => {}
                 nr32::EXECVE | nr32::EXECVEAT if ret < 0 => {}
                 nr64::IOCTL | nr64::IOCTL_X32 if typed::<u64>(regs, SI) & 0xffff_ffff == SET_BPF => {}
-                nr32::OPEN | nr32::CREAT | nr32::IOCTL | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
+                // 54 is setsockopt(2) of the 64-bit table and ioctl(2) of i386.
+                nr64::SETSOCKOPT | nr64::SETSOCKOPT_X32 | nr64::SECCOMP | nr64::PRCTL => {}
+                nr32::OPEN | nr32::CREAT | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
+                nr32::SETSOCKOPT | nr32::SECCOMP | nr32::PRCTL => {}
                 _ => return None,
             }
             let task = current();
@@ -192,7 +241,7 @@ mod x86 {
             } else {
                 [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
             };
-            if asked == what::IOCTL && args[1] & 0xffff_ffff != SET_BPF {
+            if !concerns_bpf(asked, &args) {
                 return None;
             }
             let abi = if compat {
@@ -228,6 +277,10 @@ mod x86 {
             OPENAT2 => via::OPENAT2,
             nr64::BPF => what::BPF,
             nr64::IOCTL | nr64::IOCTL_X32 => what::IOCTL,
+            nr64::SETSOCKOPT if !x32 => what::SETSOCKOPT,
+            nr64::SETSOCKOPT_X32 if x32 => what::SETSOCKOPT,
+            nr64::SECCOMP => what::SECCOMP,
+            nr64::PRCTL => what::PRCTL,
             nr64::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
             nr64::EXECVE if !x32 => what::EXECVE,
             nr64::EXECVEAT if !x32 => what::EXECVEAT,
@@ -246,6 +299,9 @@ mod x86 {
             OPENAT2 => via::OPENAT2,
             nr32::BPF => what::BPF,
             nr32::IOCTL => what::IOCTL,
+            nr32::SETSOCKOPT => what::SETSOCKOPT,
+            nr32::SECCOMP => what::SECCOMP,
+            nr32::PRCTL => what::PRCTL,
             nr32::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
             nr32::EXECVE => what::EXECVE,
             nr32::EXECVEAT => what::EXECVEAT,
@@ -278,8 +334,11 @@ mod arm {
     mod nr64 {
         pub(super) const IOCTL: u32 = 29;
         pub(super) const OPENAT: u32 = 56;
+        pub(super) const PRCTL: u32 = 167;
+        pub(super) const SETSOCKOPT: u32 = 208;
         pub(super) const EXECVE: u32 = 221;
         pub(super) const OPEN_BY_HANDLE_AT: u32 = 265;
+        pub(super) const SECCOMP: u32 = 277;
         pub(super) const BPF: u32 = 280;
         pub(super) const EXECVEAT: u32 = 281;
     }
@@ -291,8 +350,11 @@ mod arm {
         pub(super) const CREAT: u32 = 8;
         pub(super) const EXECVE: u32 = 11;
         pub(super) const IOCTL: u32 = 54;
+        pub(super) const PRCTL: u32 = 172;
+        pub(super) const SETSOCKOPT: u32 = 294;
         pub(super) const OPENAT: u32 = 322;
         pub(super) const OPEN_BY_HANDLE_AT: u32 = 371;
+        pub(super) const SECCOMP: u32 = 383;
         pub(super) const BPF: u32 = 386;
         pub(super) const EXECVEAT: u32 = 387;
     }
@@ -309,7 +371,9 @@ mod arm {
                 nr64::OPENAT | nr64::BPF | OPENAT2 | nr64::OPEN_BY_HANDLE_AT => {}
                 nr64::EXECVE | nr64::EXECVEAT | nr32::EXECVE | nr32::EXECVEAT if failed => {}
                 nr64::IOCTL | nr32::IOCTL if typed::<u64>(regs, X1) & 0xffff_ffff == SET_BPF => {}
+                nr64::SETSOCKOPT | nr64::SECCOMP | nr64::PRCTL => {}
                 nr32::OPEN | nr32::CREAT | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
+                nr32::SETSOCKOPT | nr32::SECCOMP | nr32::PRCTL => {}
                 _ => return None,
             }
             let task = current();
@@ -327,6 +391,9 @@ mod arm {
             } else {
                 (args, ret, abi::AARCH64)
             };
+            if !concerns_bpf(asked, &args) {
+                return None;
+            }
             Some((asked, Call { task, args, ret, abi, trapped, regs }))
         }
     }
@@ -338,6 +405,9 @@ mod arm {
             OPENAT2 => via::OPENAT2,
             nr64::BPF => what::BPF,
             nr64::IOCTL => what::IOCTL,
+            nr64::SETSOCKOPT => what::SETSOCKOPT,
+            nr64::SECCOMP => what::SECCOMP,
+            nr64::PRCTL => what::PRCTL,
             nr64::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
             nr64::EXECVE => what::EXECVE,
             nr64::EXECVEAT => what::EXECVEAT,
@@ -354,6 +424,9 @@ mod arm {
             OPENAT2 => via::OPENAT2,
             nr32::BPF => what::BPF,
             nr32::IOCTL => what::IOCTL,
+            nr32::SETSOCKOPT => what::SETSOCKOPT,
+            nr32::SECCOMP => what::SECCOMP,
+            nr32::PRCTL => what::PRCTL,
             nr32::OPEN_BY_HANDLE_AT => via::OPEN_BY_HANDLE_AT,
             nr32::EXECVE => what::EXECVE,
             nr32::EXECVEAT => what::EXECVEAT,

@@ -6,7 +6,8 @@
 //! only numbers as arguments and result; its data is in maps.
 //!
 //! BTF declares a function as global, and the programs that call it then need BTF too. The BTF here contains only that
-//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions.
+//! ([`btf!`]). On 6.9 and later the calls are dead code, and the verifier removes the functions, except for those of `scan.rs`:
+//! `may_goto` does not suffice for the longest programs.
 
 /// Iterations of the loop in a function. One of them costs the verifier some thousand instructions; an iteration of the
 /// calling loop costs it almost nothing.
@@ -93,9 +94,9 @@ macro_rules! btf {
 
 btf! {
     "tp_btf" 0: exec_btf sys_exit_btf uring_complete_btf;
-    "tracepoint" 0: exec_tp open_tp exec_fail_tp uring_complete_tp;
+    "tracepoint" 0: exec_tp open_tp exec_fail_tp bpf_tp uring_complete_tp;
     "fexit" 0: uring_quiet;
     ".text.further" 1:
         walk_further walk_piece walk_further_quiet walk_piece_quiet
-        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece;
+        arguments_btf arguments_btf_piece arguments_tp arguments_tp_piece scan_further scan_piece;
 }

@@ -12,6 +12,7 @@
 //! | [`further`] | long loops on kernels before 6.9 |
 //! | [`arch`] | other differences between x86-64 and aarch64 |
 //! | [`read`] | reads of kernel and user memory; offsets and constants |
+//! | [`scan`] | the helpers that a program calls |
 //! | [`maps`] | the maps that several modules use |
 #![no_std]
 #![no_main]
@@ -27,6 +28,7 @@ mod maps;
 mod path;
 mod probes;
 mod read;
+mod scan;
 mod task;
 
 #[cfg(not(test))]

@@ -173,6 +173,8 @@ fields! {
     RawEventMapTp = "bpf_raw_event_map" "tp";
     PerfLinkFile = "bpf_perf_link" "perf_file";
     PerfEventProg = "perf_event" "prog";
+    PerfEventPmu = "perf_event" "pmu";
+    PmuName = "pmu" "name";
     PerfEventTpEvent = "perf_event" "tp_event";
     PerfEventAttrType = "perf_event" "attr.type";
     PerfEventAttrConfig = "perf_event" "attr.config";
@@ -181,6 +183,59 @@ fields! {
     TraceCallFlags = "trace_event_call" "flags";
     TraceClassSystem = "trace_event_class" "system";
     TracepointName = "tracepoint" "name";
+    ProgLen = "bpf_prog" "len";
+    ProgInsns = "bpf_prog" "insnsi";
+    AuxKsymName = "bpf_prog_aux" "ksym.name";
+    AuxAttachBtfId = "bpf_prog_aux" "attach_btf_id";
+    TraceProbeEventCall = "trace_probe_event" "call";
+    TraceProbeEventProbes = "trace_probe_event" "probes.next";
+    TraceProbeList = "trace_probe" "list";
+    TraceKprobeTp = "trace_kprobe" "tp";
+    TraceKprobeSymbol = "trace_kprobe" "symbol";
+    TraceKprobeHandler = "trace_kprobe" "rp.handler";
+    TraceKprobeAddr = "trace_kprobe" "rp.kp.addr";
+    TraceKprobeOffset = "trace_kprobe" "rp.kp.offset";
+    TraceUprobeTp = "trace_uprobe" "tp";
+    TraceUprobeFilename = "trace_uprobe" "filename";
+    TraceUprobeOffset = "trace_uprobe" "offset";
+    TraceUprobeRet = "trace_uprobe" "consumer.ret_handler";
+    CgroupLinkCgroup = "bpf_cgroup_link" "cgroup";
+    XdpLinkDev = "bpf_xdp_link" "dev";
+    NetnsLinkNet = "bpf_netns_link" "net";
+    TcxLinkDev = "tcx_link" "dev";
+    NetkitLinkDev = "netkit_link" "dev";
+    NfLinkPf = "bpf_nf_link" "hook_ops.pf";
+    NfLinkHooknum = "bpf_nf_link" "hook_ops.hooknum";
+    NfLinkPriority = "bpf_nf_link" "hook_ops.priority";
+    StructOpsLinkMap = "bpf_struct_ops_link" "map";
+    IterLinkTinfo = "bpf_iter_link" "tinfo";
+    IterTargetRegInfo = "bpf_iter_target_info" "reg_info";
+    IterRegTarget = "bpf_iter_reg" "target";
+    SockmapLinkMap = "sockmap_link" "map";
+    TracingLinkTgtProg = "bpf_tracing_link" "tgt_prog";
+    KprobeMultiAddrs = "bpf_kprobe_multi_link" "addrs";
+    KprobeMultiCnt = "bpf_kprobe_multi_link" "cnt";
+    UprobeMultiLink = "bpf_uprobe_multi_link" "link";
+    UprobeMultiUprobes = "bpf_uprobe_multi_link" "uprobes";
+    UprobeMultiCnt = "bpf_uprobe_multi_link" "cnt";
+    UprobeOffset = "bpf_uprobe" "offset";
+    NetDeviceName = "net_device" "name";
+    NetDeviceIfindex = "net_device" "ifindex";
+    NetInum = "net" "ns.inum";
+    NsproxyNetNs = "nsproxy" "net_ns";
+    MapType = "bpf_map" "map_type";
+    MapId = "bpf_map" "id";
+    MapName = "bpf_map" "name";
+    DentryInode = "dentry" "d_inode";
+    InodeIno = "inode" "i_ino";
+    TaskSeccompFilter = "task_struct" "seccomp.filter";
+    SeccompFilterProg = "seccomp_filter" "prog";
+    SocketFile = "socket" "file";
+    SocketSk = "socket" "sk";
+    SockFilter = "sock" "sk_filter";
+    SkFilterProg = "sk_filter" "prog";
+    SockReuseport = "sock" "sk_reuseport_cb";
+    ReuseportProg = "sock_reuseport" "prog";
     KiocbOpcode = "io_kiocb" "opcode";
     KiocbFlags = "io_kiocb" "flags";
     KiocbCqeRes = "io_kiocb" "cqe.res";
@@ -209,12 +264,13 @@ macro_rules! widths {
 
 // Each field of the table above. The sizes that gcc gives for the known kernels are in tui/tests/data/offsets.tsv.
 widths! {
-    Bytes(1): KiocbOpcode;
+    Bytes(1): KiocbOpcode NfLinkPf;
     Bytes(4):
         TaskTgid TaskPid TaskExitCode CredUid CredGid CredEuid CredEgid SignalLive SignalFlags SignalGroupExitCode
         BprmArgc TaskSeccompMode FdtableMaxFds FileFlags DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
-        IoOpenDfd IoOpenFileSlot;
+        IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
+        UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
@@ -222,12 +278,18 @@ widths! {
         MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
         AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
         PerfEventTpEvent PerfEventAttrConfig TraceCallClass TraceCallName TraceClassSystem TracepointName
-        IoOpenFilename FilenameName;
+        IoOpenFilename FilenameName PerfEventPmu PmuName TraceProbeEventProbes TraceKprobeSymbol TraceKprobeHandler TraceKprobeAddr
+        TraceUprobeFilename TraceUprobeOffset TraceUprobeRet CgroupLinkCgroup XdpLinkDev NetnsLinkNet TcxLinkDev
+        NetkitLinkDev StructOpsLinkMap IterLinkTinfo IterTargetRegInfo IterRegTarget SockmapLinkMap TracingLinkTgtProg
+        KprobeMultiAddrs UprobeMultiUprobes UprobeOffset NsproxyNetNs DentryInode InodeIno TaskSeccompFilter
+        SeccompFilterProg SocketFile SocketSk SockFilter SkFilterProg SockReuseport ReuseportProg;
     Either(4, 8): TaskCompat KiocbFlags;
-    AtLeast(16): TaskComm AuxName;
+    AtLeast(16): TaskComm AuxName MapName NetDeviceName;
+    AtLeast(128): AuxKsymName;
     AtLeast(24): IoOpenHow;
     Any:
-        FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers;
+        FilePath DentryInline MountMnt FsRoot FsPwd PidNumbers ProgInsns TraceProbeEventCall TraceProbeList TraceKprobeTp
+        TraceUprobeTp UprobeMultiLink;
 }
 
 /// How many fields there are.
@@ -262,6 +324,10 @@ pub enum Const {
     LinkTypePerf,
     /// `BPF_LINK_TYPE_RAW_TRACEPOINT` (same enum).
     LinkTypeRawTp,
+    /// `TRACE_EVENT_FL_KPROBE` (include/linux/trace_events.h); 0 if the kernel has no such events.
+    TraceFlagKprobe,
+    /// `TRACE_EVENT_FL_UPROBE` (same enum).
+    TraceFlagUprobe,
     /// 1: addresses are read as typed pointers made by the kernel function [`CAST_FUNCTION`] (6.2+), else by
     /// `bpf_probe_read_kernel`. If it is 1, [`Const::TypedTask`] is 1 too.
     Cast,

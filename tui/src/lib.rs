@@ -5,9 +5,11 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`source`] | the sources of frames: the kernel ([`source::live`]), the host ([`source::host`]), synthetic frames ([`source::synthetic`]) |
+//! | [`bpf`] | facts about BPF programs, links and attachments, and the report of them |
 //! | [`frame`] | frames as bytes: batches, references, host frames |
 //! | [`capture`] | the capture filter of the kernel side: compiled by [`filter`], installed by [`source`] |
 //! | [`event`] | decodes a frame into an event; describes every field of every kind |
+//! | [`symbols`] | the symbols of the kernel, through time |
 //! | [`enrich`] | maintains processes, users, cgroups and clocks from events and host frames |
 //! | [`filter`] | the filter language, and the part that the kernel applies |
 //! | [`pipeline`] | decode → enrich → filter → store or sink: read it first |
@@ -24,6 +26,7 @@
 pub mod account;
 pub mod app;
 pub(crate) mod arch;
+pub mod bpf;
 pub mod budget;
 pub mod capture;
 pub mod cli;
@@ -40,5 +43,6 @@ pub mod recording;
 pub mod sink;
 pub mod source;
 pub(crate) mod store;
+pub mod symbols;
 pub(crate) mod text;
 pub mod view;

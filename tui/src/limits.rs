@@ -253,3 +253,65 @@ pub const DIFF_DEPTH: usize = 256;
 /// Processes with the same parent among which the ones with the most equal arguments are looked for. Beyond it, only those
 /// that share a rare argument are compared.
 pub const DIFF_SIBLINGS: usize = 64;
+
+/// BPF programs, links and maps that an inventory reads, of each. Further ones are left out, which is reported.
+pub const BPF_PROGRAMS: usize = 65_536;
+
+/// Functions of BPF programs whose symbols are compared with the programs.
+pub const BPF_FUNCTIONS: usize = 1 << 20;
+
+/// Instructions of a BPF program that are scanned: the most that the kernel loads, with what the verifier adds. What a longer
+/// one calls is unknown.
+pub const BPF_INSTRUCTIONS: usize = 4 << 20;
+
+/// Bytes of the BTF of a BPF program. Of a larger one no names are read.
+pub const BPF_BTF: usize = 16 << 20;
+
+/// Descriptors of processes that an inventory looks at. Further ones are left out, which is reported.
+pub const BPF_DESCRIPTORS: usize = 1 << 20;
+
+/// Descriptors and pins that hold BPF objects. Further ones are left out.
+pub const BPF_HOLDERS: usize = 262_144;
+
+/// Network namespaces that an inventory looks at. Further ones are left out, which is reported.
+pub const BPF_NAMESPACES: usize = 1024;
+
+/// Numbers, up to that of the last BPF program, that are tried to find programs that are not listed: about 1 us each. Older
+/// programs are found by the other views.
+pub const BPF_NUMBERS: u32 = 16_384;
+
+/// Bytes of /proc/kallsyms that are read.
+pub const KALLSYMS: u64 = 256 << 20;
+
+/// Symbols in a table: the entries have numbers of 24 bits, and each symbol may need a second one for its end. Further
+/// ones are left out, and counted.
+pub const SYMBOLS: usize = 1 << 23;
+
+/// Bytes of a symbol whose size is not known. Beyond, addresses have no symbol: the largest function of the kernel has
+/// some 20 KiB, and an alignment of 1 MiB between two would belong to the first.
+pub const SYMBOL_UNSIZED: u64 = 256 << 10;
+
+/// Bytes of the BPF images that are loaded, or were. The image that was unloaded first is forgotten: an address of its
+/// time has no symbol then.
+pub const IMAGES_BYTES: usize = 8 << 20;
+
+/// Bytes of an image. A longer one is cut: the kernel makes none (a program has at most a million instructions).
+pub const IMAGE_LENGTH: u32 = 16 << 20;
+
+/// Times in which records of images were lost. Beyond it, the first two are combined with the time between them.
+pub const IMAGE_GAPS: usize = 64;
+
+/// Unloaded modules whose symbols are kept. The oldest is forgotten.
+pub const PAST_MODULES: usize = 256;
+
+/// Bytes of the symbols of unloaded modules. The oldest module is forgotten.
+pub const PAST_MODULES_BYTES: usize = 8 << 20;
+
+/// Bytes that are read from /proc/kallsyms, and from /proc/modules. What follows is left out.
+pub const KALLSYMS_BYTES: u64 = 256 << 20;
+
+/// The shortest pause between two reads of /proc/kallsyms. Requests in between are combined.
+pub const KALLSYMS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause between two reads of /proc/kallsyms, as a multiple of the processor time of the first.
+pub const KALLSYMS_SHARE: u32 = 100;

@@ -105,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Export(args)) => command::export::run(&args),
             Some(Command::Diff(args)) => command::diff::run(&args),
             Some(Command::Info(args)) => command::read::info(&args),
+            Some(Command::Bpf(args)) => command::bpf::run(&args),
             Some(Command::Doctor(args)) => Ok(command::doctor::run(&args)?),
             Some(Command::Btf(args)) => command::btf::run(&args),
             Some(Command::Completions { shell }) => command::completions::run(shell),

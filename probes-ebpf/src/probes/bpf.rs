@@ -1,17 +1,21 @@
-//! `bpf`: a BPF program was loaded or attached, or failed to.
+//! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
+use crate::arch::untagged;
 use crate::call::Call;
 use crate::emit::{Event, Frame};
 use crate::files::{file_at, is_shared};
 use crate::maps::per_cpu;
 use crate::read::{
-    has as exists, konst, offset, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
+    has as exists, konst, ld, offset, rd, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
 };
+use crate::scan;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field};
-use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
+use tracetui_shared::record::bpf::{
+    BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option,
+};
 
 /// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
 const ATTR: u64 = 128;
@@ -20,6 +24,8 @@ const ATTR: u64 = 128;
 #[repr(C)]
 pub struct BpfScratch {
     frame: Frame<BpfRecord>,
+    /// The text after the record.
+    text: [u8; TEXT_LEN],
     /// `union bpf_attr` as passed, followed by zeros.
     attr: [u8; ATTR as usize],
 }
@@ -46,6 +52,17 @@ mod attr {
         pub(in super::super) const ATTACH_TYPE: usize = 8;
         pub(in super::super) const PERF_COOKIE: usize = 16;
         pub(in super::super) const TRACING_COOKIE: usize = 24;
+        /// `kprobe_multi.flags`.
+        pub(in super::super) const KPROBE_MULTI_FLAGS: usize = 16;
+        pub(in super::super) const UPROBE_MULTI_PATH: usize = 16;
+        pub(in super::super) const UPROBE_MULTI_FLAGS: usize = 52;
+    }
+    pub(super) mod link_update {
+        pub(in super::super) const LINK_FD: usize = 0;
+        pub(in super::super) const NEW_PROG_FD: usize = 4;
+    }
+    pub(super) mod map_elem {
+        pub(in super::super) const MAP_FD: usize = 0;
     }
     pub(super) mod raw_tracepoint {
         pub(in super::super) const NAME: usize = 0;
@@ -65,19 +82,45 @@ const BPF_TRACE_RAW_TP: u32 = 23;
 const BPF_LSM_MAC: u32 = 27;
 const BPF_PERF_EVENT: u32 = 41;
 
-/// Reports a bpf(2) or `PERF_EVENT_IOC_SET_BPF` call that ended. `how` is one of [`call`]. The kernel's side is
-/// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c) and
-/// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c).
+// Values of `enum bpf_attach_type` of PROG_ATTACH whose target is not a cgroup.
+const BPF_SK_SKB_STREAM_PARSER: u32 = 4;
+const BPF_SK_SKB_STREAM_VERDICT: u32 = 5;
+const BPF_SK_MSG_VERDICT: u32 = 7;
+const BPF_LIRC_MODE2: u32 = 16;
+const BPF_FLOW_DISSECTOR: u32 = 17;
+const BPF_SK_LOOKUP: u32 = 36;
+const BPF_SK_SKB_VERDICT: u32 = 38;
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
+const BPF_NETKIT_PRIMARY: u32 = 54;
+const BPF_NETKIT_PEER: u32 = 55;
+
+/// `BPF_MAP_TYPE_STRUCT_OPS` (`enum bpf_map_type`, include/uapi/linux/bpf.h).
+const MAP_STRUCT_OPS: u32 = 26;
+
+/// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN` (include/uapi/linux/bpf.h).
+const MULTI_RETURN: u32 = 1;
+
+// `FURTHER`: the program may call functions (`further.rs`). One that is attached to functions may not: it has no BTF.
+
+/// Reports a call that ended and that loads, attaches or detaches a program. `how` is one of [`call`]. The kernel's side is
+/// [`__sys_bpf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c),
+/// [`_perf_ioctl`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c),
+/// [`sk_setsockopt`](https://elixir.bootlin.com/linux/v6.12/source/net/core/sock.c) and
+/// [`seccomp_set_mode_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c).
 #[inline(always)]
-pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8) {
+pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8) {
     // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of
     // this program's own map; the verifier checks every offset into it.
     unsafe {
         // From 7.2 on this bit may be set in addition to the command (`BPF_COMMON_ATTRS`, include/uapi/linux/bpf.h).
         let asked = call.args[0] as u32 & !0x1_0000;
-        let command = if asked <= 0xffff { asked as u16 } else { 0 };
-        let tells = matches!(command, cmd::PROG_LOAD | cmd::PROG_ATTACH | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_CREATE);
-        if how == call::BPF && !tells {
+        let command = match how {
+            call::SETSOCKOPT => call.args[2] as u16,
+            _ if asked <= 0xffff => asked as u16,
+            _ => 0,
+        };
+        if how == call::BPF && !is_reported(command, call) {
             return;
         }
         let who = Who::of(call.task);
@@ -88,22 +131,54 @@ pub unsafe fn bpf(slot: Slot, scratch: &Array<BpfScratch>, call: &Call, how: u8)
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;
         (*record).call = how;
+        (*record).cmd = command;
         (*record).prog_uid = u32::MAX;
         (*record).target_fd = -1;
-        if how == call::PERF_IOCTL {
-            perf_ioctl(s, call);
-        } else {
-            (*record).cmd = command;
-            read_attr(s, call);
-            match command {
-                cmd::PROG_LOAD => prog_load(s, call),
-                cmd::LINK_CREATE => link_create(s, call),
-                cmd::RAW_TRACEPOINT_OPEN => raw_tracepoint_open(s, call),
-                _ => prog_attach(s, call),
+        match how {
+            call::PERF_IOCTL => perf_ioctl::<FURTHER>(s, call),
+            call::SETSOCKOPT => setsockopt::<FURTHER>(s, call, command),
+            call::SECCOMP => seccomp::<FURTHER>(s, call),
+            _ => {
+                read_attr(s, call);
+                match command {
+                    cmd::PROG_LOAD => prog_load::<FURTHER>(s, call),
+                    cmd::LINK_CREATE => link_create::<FURTHER>(s, call),
+                    cmd::RAW_TRACEPOINT_OPEN => raw_tracepoint_open::<FURTHER>(s, call),
+                    cmd::LINK_UPDATE | cmd::LINK_DETACH => link_changed::<FURTHER>(s, call, command),
+                    cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
+                        map(s, private_of(file_at(call.task, u64::from(attr_at::<u32>(s, attr::map_elem::MAP_FD)))));
+                    }
+                    _ => prog_attach::<FURTHER>(s, call),
+                }
             }
         }
         const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
-        event.send((&raw mut (*s).frame).cast(), LEN, LEN);
+        let text = crate::read::at_most(u64::from((*s).frame.record.text_len), TEXT_LEN as u64);
+        event.send((&raw mut (*s).frame).cast(), LEN + text, LEN + TEXT_LEN as u64);
+    }
+}
+
+/// Whether a command of bpf(2) makes an event. Of the updates of maps, only those of struct_ops do.
+#[inline(always)]
+unsafe fn is_reported(command: u16, call: &Call) -> bool {
+    match command {
+        cmd::PROG_LOAD
+        | cmd::PROG_ATTACH
+        | cmd::PROG_DETACH
+        | cmd::RAW_TRACEPOINT_OPEN
+        | cmd::LINK_CREATE
+        | cmd::LINK_UPDATE
+        | cmd::LINK_DETACH => true,
+        cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
+            let mut fd = 0u32;
+            // SAFETY: user memory is read by helper into a number. `call.task` is the current task.
+            unsafe {
+                read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
+                let map = private_of(file_at(call.task, u64::from(fd)));
+                map != 0 && exists(Field::MapType) && rd_field::<u32>(map, Field::MapType) == MAP_STRUCT_OPS
+            }
+        }
+        _ => false,
     }
 }
 
@@ -144,7 +219,7 @@ unsafe fn attr_at<T: Copy>(s: *mut BpfScratch, at: usize) -> T {
 }
 
 #[inline(always)]
-unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
+unsafe fn prog_load<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         if call.ret >= 0 {
@@ -152,7 +227,7 @@ unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
             // Another thread may have put another program at the new descriptor. That program then has other
             // references.
             if !is_shared(file) {
-                program(s, private_of(file));
+                program::<FURTHER>(s, private_of(file));
             }
         }
         let record = &raw mut (*s).frame.record;
@@ -169,7 +244,7 @@ unsafe fn prog_load(s: *mut BpfScratch, call: &Call) {
 }
 
 #[inline(always)]
-unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
+unsafe fn link_create<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
@@ -181,18 +256,46 @@ unsafe fn link_create(s: *mut BpfScratch, call: &Call) {
         } else if (BPF_TRACE_RAW_TP..=BPF_LSM_MAC).contains(&attach_type) {
             (*record).cookie = attr_at(s, attr::link_create::TRACING_COOKIE);
         }
-        link_or_program(s, call, attr_at(s, attr::link_create::PROG_FD));
+        link_or_program::<FURTHER>(s, call, attr_at(s, attr::link_create::PROG_FD));
+        let (flags, path) = match (*record).link_type {
+            link_type::KPROBE_MULTI => (attr_at::<u32>(s, attr::link_create::KPROBE_MULTI_FLAGS), 0),
+            link_type::UPROBE_MULTI => (
+                attr_at::<u32>(s, attr::link_create::UPROBE_MULTI_FLAGS),
+                attr_at::<u64>(s, attr::link_create::UPROBE_MULTI_PATH),
+            ),
+            _ => (0, 0),
+        };
+        if flags & MULTI_RETURN != 0 {
+            (*record).has |= has::RETURNS;
+        }
+        if path != 0 {
+            let length = read_user_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, untagged(path));
+            (*record).text_len = if length > 0 { length as u32 } else { 0 };
+        }
+    }
+}
+
+/// BPF_LINK_UPDATE and BPF_LINK_DETACH: the link keeps its id and its type.
+#[inline(always)]
+unsafe fn link_changed<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, command: u16) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
+    unsafe {
+        let fd: u32 = attr_at(s, attr::link_update::LINK_FD);
+        link::<FURTHER>(s, private_of(file_at(call.task, u64::from(fd))));
+        if call.ret < 0 && command == cmd::LINK_UPDATE {
+            program_at::<FURTHER>(s, call.task, u64::from(attr_at::<u32>(s, attr::link_update::NEW_PROG_FD)));
+        }
     }
 }
 
 #[inline(always)]
-unsafe fn raw_tracepoint_open(s: *mut BpfScratch, call: &Call) {
+unsafe fn raw_tracepoint_open<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. User memory is read
     // by helper.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).cookie = attr_at(s, attr::raw_tracepoint::COOKIE);
-        link_or_program(s, call, attr_at(s, attr::raw_tracepoint::PROG_FD));
+        link_or_program::<FURTHER>(s, call, attr_at(s, attr::raw_tracepoint::PROG_FD));
         let name: u64 = attr_at(s, attr::raw_tracepoint::NAME);
         if (*record).has & has::RAW_TP == 0 && name != 0 {
             read_user_str((&raw mut (*record).target).cast(), TARGET_LEN as u64, name);
@@ -201,44 +304,170 @@ unsafe fn raw_tracepoint_open(s: *mut BpfScratch, call: &Call) {
 }
 
 #[inline(always)]
-unsafe fn prog_attach(s: *mut BpfScratch, call: &Call) {
+unsafe fn prog_attach<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
         (*record).target_fd = attr_at(s, attr::prog_attach::TARGET_FD);
-        program_at(s, call.task, u64::from(attr_at::<u32>(s, attr::prog_attach::ATTACH_BPF_FD)));
+        program_at::<FURTHER>(s, call.task, u64::from(attr_at::<u32>(s, attr::prog_attach::ATTACH_BPF_FD)));
+        if call.ret >= 0 {
+            attached_to(s, call, (*record).attach_type);
+        }
+    }
+}
+
+/// Writes the target of PROG_ATTACH and PROG_DETACH, whose meaning depends on the attach type
+/// ([`bpf_prog_attach`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
+#[inline(always)]
+unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let fd = (*record).target_fd as u32;
+        match attach_type {
+            BPF_SK_SKB_STREAM_PARSER | BPF_SK_SKB_STREAM_VERDICT | BPF_SK_MSG_VERDICT | BPF_SK_SKB_VERDICT => {
+                map(s, private_of(file_at(call.task, u64::from(fd))));
+            }
+            BPF_TCX_INGRESS | BPF_TCX_EGRESS | BPF_NETKIT_PRIMARY | BPF_NETKIT_PEER => {
+                (*record).on |= on::DEVICE;
+                (*record).object = fd;
+            }
+            BPF_FLOW_DISSECTOR | BPF_SK_LOOKUP => {
+                let namespaces: u64 = ld(call.task, Field::TaskNsproxy);
+                net(s, rd_field(namespaces, Field::NsproxyNetNs));
+            }
+            BPF_LIRC_MODE2 => {}
+            _ => {
+                // A directory of the cgroup filesystem: the number of its inode is the cgroup's
+                // (`kernfs_get_inode`, fs/kernfs/inode.c).
+                let file = file_at(call.task, u64::from(fd));
+                if file != 0 && exists(Field::DentryInode) && exists(Field::InodeIno) {
+                    let at = file.wrapping_add(offset(Field::FilePath));
+                    let inode: u64 = rd_field(rd_field(at, Field::PathDentry), Field::DentryInode);
+                    (*record).cgroup = rd_field(inode, Field::InodeIno);
+                    (*record).on |= on::CGROUP;
+                }
+            }
+        }
+    }
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_ATTACH_*)`.
+#[inline(always)]
+unsafe fn setsockopt<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, option: u16) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
+    unsafe {
+        (*s).frame.record.target_fd = call.args[0] as i32;
+        let file = file_at(call.task, call.args[0] & 0xffff_ffff);
+        let socket = private_of(file);
+        if call.ret < 0 || socket == 0 || rd_field::<u64>(socket, Field::SocketFile) != file {
+            return;
+        }
+        let sk: u64 = rd_field(socket, Field::SocketSk);
+        match option {
+            option::ATTACH_FILTER | option::ATTACH_BPF => {
+                program::<FURTHER>(s, rd_field(rd_field(sk, Field::SockFilter), Field::SkFilterProg));
+            }
+            option::ATTACH_REUSEPORT_CBPF | option::ATTACH_REUSEPORT_EBPF => {
+                program::<FURTHER>(s, rd_field(rd_field(sk, Field::SockReuseport), Field::ReuseportProg));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// seccomp(2) and prctl(2): the filter that was installed last is the first of the task.
+#[inline(always)]
+unsafe fn seccomp<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
+    unsafe {
+        if call.ret >= 0 && exists(Field::TaskSeccompFilter) {
+            let filter: u64 = ld(call.task, Field::TaskSeccompFilter);
+            program::<FURTHER>(s, rd_field(filter, Field::SeccompFilterProg));
+        }
+    }
+}
+
+/// Writes a map as the target.
+#[inline(always)]
+unsafe fn map(s: *mut BpfScratch, map: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
+    unsafe {
+        if map == 0 || !exists(Field::MapId) {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        (*record).on |= on::MAP;
+        (*record).object = rd_field(map, Field::MapId);
+        if exists(Field::MapName) {
+            read_kernel((&raw mut (*record).target).cast(), NAME_LEN as u64, map.wrapping_add(offset(Field::MapName)));
+        }
+    }
+}
+
+/// Writes a network interface as the target.
+#[inline(always)]
+unsafe fn device(s: *mut BpfScratch, device: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
+    unsafe {
+        if device == 0 || !exists(Field::NetDeviceIfindex) {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        (*record).on |= on::DEVICE;
+        (*record).object = rd_field(device, Field::NetDeviceIfindex);
+        if exists(Field::NetDeviceName) {
+            let name = device.wrapping_add(offset(Field::NetDeviceName));
+            read_kernel((&raw mut (*record).target).cast(), NAME_LEN as u64, name);
+        }
+    }
+}
+
+/// Writes a network namespace as the target.
+#[inline(always)]
+unsafe fn net(s: *mut BpfScratch, net: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
+    unsafe {
+        if net != 0 && exists(Field::NetInum) {
+            let record = &raw mut (*s).frame.record;
+            (*record).on |= on::NETNS;
+            (*record).object = rd_field(net, Field::NetInum);
+        }
     }
 }
 
 /// `ioctl(perf_fd, PERF_EVENT_IOC_SET_BPF, prog_fd)` (include/uapi/linux/perf_event.h).
 #[inline(always)]
-unsafe fn perf_ioctl(s: *mut BpfScratch, call: &Call) {
+unsafe fn perf_ioctl<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses
     // are read by helper.
     unsafe {
         (*s).frame.record.target_fd = call.args[0] as i32;
         let event = private_of(file_at(call.task, call.args[0] & 0xffff_ffff));
         if call.ret >= 0 && event != 0 {
-            program(s, rd_field(event, Field::PerfEventProg));
+            program::<FURTHER>(s, rd_field(event, Field::PerfEventProg));
             perf_event(s, event);
         }
         if (*s).frame.record.has & has::PROG == 0 {
-            program_at(s, call.task, call.args[2] & 0xffff_ffff);
+            program_at::<FURTHER>(s, call.task, call.args[2] & 0xffff_ffff);
         }
     }
 }
 
 /// Writes the fields of the link behind the new descriptor, or of the program that was passed if there is no link.
 #[inline(always)]
-unsafe fn link_or_program(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
+unsafe fn link_or_program<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
     // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
     unsafe {
         if call.ret >= 0 {
-            link(s, private_of(file_at(call.task, call.ret as u64)));
+            link::<FURTHER>(s, private_of(file_at(call.task, call.ret as u64)));
         }
         if (*s).frame.record.has & has::PROG == 0 {
-            program_at(s, call.task, u64::from(prog_fd));
+            program_at::<FURTHER>(s, call.task, u64::from(prog_fd));
         }
     }
 }
@@ -251,15 +480,15 @@ unsafe fn private_of(file: u64) -> u64 {
 }
 
 #[inline(always)]
-unsafe fn program_at(s: *mut BpfScratch, task: u64, fd: u64) {
+unsafe fn program_at<const FURTHER: bool>(s: *mut BpfScratch, task: u64, fd: u64) {
     // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map.
-    unsafe { program(s, private_of(file_at(task, fd))) }
+    unsafe { program::<FURTHER>(s, private_of(file_at(task, fd))) }
 }
 
 /// Writes a program's fields. `prog` may be any object that a descriptor stands for. A `bpf_prog` is recognized by
 /// `aux->prog`, which points back at it.
 #[inline(always)]
-unsafe fn program(s: *mut BpfScratch, prog: u64) {
+unsafe fn program<const FURTHER: bool>(s: *mut BpfScratch, prog: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
@@ -280,6 +509,16 @@ unsafe fn program(s: *mut BpfScratch, prog: u64) {
             read_kernel((&raw mut (*record).name).cast(), NAME_LEN as u64, aux.wrapping_add(offset(Field::AuxName)));
             (*record).name[NAME_LEN - 1] = 0;
         }
+        if exists(Field::AuxKsymName) {
+            let symbol = (&raw mut (*record).symbol).cast();
+            read_kernel(symbol, SYMBOL_LEN as u64, aux.wrapping_add(offset(Field::AuxKsymName)));
+            (*record).symbol[SYMBOL_LEN - 1] = 0;
+        }
+        (*record).attach_btf_id = rd_field(aux, Field::AuxAttachBtfId);
+        (*record).instructions = rd_field(prog, Field::ProgLen);
+        let (helpers, examined) = scan::helpers::<FURTHER>(prog);
+        (*record).helpers = helpers;
+        (*record).scan = examined;
         let user: u64 = rd_field(aux, Field::AuxUser);
         if user != 0 && exists(Field::UserUid) {
             (*record).prog_uid = rd_field(user, Field::UserUid);
@@ -289,7 +528,7 @@ unsafe fn program(s: *mut BpfScratch, prog: u64) {
 
 /// Writes the fields of a link, of its program and of its target. A link is recognized by its program.
 #[inline(always)]
-unsafe fn link(s: *mut BpfScratch, link: u64) {
+unsafe fn link<const FURTHER: bool>(s: *mut BpfScratch, link: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
@@ -297,25 +536,84 @@ unsafe fn link(s: *mut BpfScratch, link: u64) {
             return;
         }
         let prog: u64 = rd_field(link, Field::LinkProg);
-        program(s, prog);
+        program::<FURTHER>(s, prog);
         let record = &raw mut (*s).frame.record;
         if (*record).has & has::PROG == 0 {
             return;
         }
         (*record).has |= has::LINK;
         (*record).link_id = rd_field(link, Field::LinkId);
-        let link_type: u32 = rd_field(link, Field::LinkType);
-        (*record).link_type = link_type;
-        if u64::from(link_type) == konst(Const::LinkTypePerf) {
+        let kind: u32 = rd_field(link, Field::LinkType);
+        (*record).link_type = kind;
+        if u64::from(kind) == konst(Const::LinkTypePerf) {
             perf_event(s, private_of(rd_field(link, Field::PerfLinkFile)));
-        } else if u64::from(link_type) == konst(Const::LinkTypeRawTp) {
+        } else if u64::from(kind) == konst(Const::LinkTypeRawTp) {
             let btp: u64 = rd_field(link, Field::RawTpLinkBtp);
             if tracepoint(&raw mut (*record).target, rd_field(btp, Field::RawEventMapTp)) {
                 (*record).has |= has::RAW_TP;
             }
         } else {
-            let aux: u64 = rd_field(prog, Field::ProgAux);
-            string(&raw mut (*record).target, rd_field(aux, Field::AuxAttachFuncName));
+            target_of_link(s, link, prog, kind);
+        }
+    }
+}
+
+/// Writes the target of a link of one of the other types. Each is a structure that begins with the `bpf_link`, except for
+/// `bpf_uprobe_multi_link`.
+#[inline(always)]
+unsafe fn target_of_link(s: *mut BpfScratch, link: u64, prog: u64, kind: u32) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        match kind {
+            link_type::CGROUP => {
+                let cgroup: u64 = rd_field(link, Field::CgroupLinkCgroup);
+                if cgroup != 0 {
+                    (*record).on |= on::CGROUP;
+                    (*record).cgroup = rd_field(rd_field(cgroup, Field::CgroupKn), Field::KernfsNodeId);
+                }
+            }
+            link_type::ITER => {
+                let target: u64 = rd_field(rd_field(link, Field::IterLinkTinfo), Field::IterTargetRegInfo);
+                if string(&raw mut (*record).target, rd_field(target, Field::IterRegTarget)) {
+                    (*record).on |= on::ITER;
+                }
+            }
+            link_type::NETNS => net(s, rd_field(link, Field::NetnsLinkNet)),
+            link_type::XDP => device(s, rd_field(link, Field::XdpLinkDev)),
+            link_type::TCX => device(s, rd_field(link, Field::TcxLinkDev)),
+            link_type::NETKIT => device(s, rd_field(link, Field::NetkitLinkDev)),
+            link_type::STRUCT_OPS => map(s, rd_field(link, Field::StructOpsLinkMap)),
+            link_type::SOCKMAP => map(s, rd_field(link, Field::SockmapLinkMap)),
+            link_type::NETFILTER if exists(Field::NfLinkPf) => {
+                (*record).on |= on::NETFILTER;
+                (*record).pf = rd_field(link, Field::NfLinkPf);
+                (*record).hooknum = rd_field(link, Field::NfLinkHooknum);
+                (*record).priority = rd_field(link, Field::NfLinkPriority);
+            }
+            link_type::KPROBE_MULTI if exists(Field::KprobeMultiAddrs) => {
+                (*record).on |= on::MULTI;
+                (*record).count = rd_field(link, Field::KprobeMultiCnt);
+                (*record).addr = rd(rd_field(link, Field::KprobeMultiAddrs));
+            }
+            link_type::UPROBE_MULTI if exists(Field::UprobeMultiLink) => {
+                let link = link.wrapping_sub(offset(Field::UprobeMultiLink));
+                (*record).on |= on::MULTI;
+                (*record).count = rd_field(link, Field::UprobeMultiCnt);
+                (*record).offset = rd_field(rd_field(link, Field::UprobeMultiUprobes), Field::UprobeOffset);
+            }
+            _ => {
+                let aux: u64 = rd_field(prog, Field::ProgAux);
+                string(&raw mut (*record).target, rd_field(aux, Field::AuxAttachFuncName));
+                if kind == link_type::TRACING {
+                    let target: u64 = rd_field(link, Field::TracingLinkTgtProg);
+                    if target != 0 {
+                        (*record).on |= on::PROG;
+                        (*record).object = rd_field(rd_field(target, Field::ProgAux), Field::AuxId);
+                    }
+                }
+            }
         }
     }
 }
@@ -335,6 +633,7 @@ unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
         (*record).perf_config = rd_field(event, Field::PerfEventAttrConfig);
         let tp_event: u64 = rd_field(event, Field::PerfEventTpEvent);
         if tp_event == 0 {
+            string(&raw mut (*record).target, rd_field(rd_field(event, Field::PerfEventPmu), Field::PmuName));
             return;
         }
         let flags: u32 = rd_field(tp_event, Field::TraceCallFlags);
@@ -347,6 +646,77 @@ unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
             tracepoint(&raw mut (*record).target2, name);
         } else {
             string(&raw mut (*record).target2, name);
+        }
+        let flags = u64::from(flags);
+        if flags & konst(Const::TraceFlagKprobe) != 0 {
+            kprobe(s, tp_event);
+        } else if flags & konst(Const::TraceFlagUprobe) != 0 {
+            uprobe(s, tp_event);
+        }
+    }
+}
+
+/// The `trace_probe` of a probe event: the first of those that share the event
+/// ([kernel/trace/trace_probe.h](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/trace_probe.h)).
+#[inline(always)]
+unsafe fn trace_probe(tp_event: u64) -> u64 {
+    // SAFETY: kernel addresses are read by helper.
+    unsafe {
+        let event = tp_event.wrapping_sub(offset(Field::TraceProbeEventCall));
+        let list: u64 = rd_field(event, Field::TraceProbeEventProbes);
+        list.wrapping_sub(offset(Field::TraceProbeList))
+    }
+}
+
+/// Writes function, offset and address of a kprobe. One by address has no name.
+#[inline(always)]
+unsafe fn kprobe(s: *mut BpfScratch, tp_event: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
+    unsafe {
+        if !exists(Field::TraceKprobeTp) || !exists(Field::TraceProbeEventCall) || !exists(Field::TraceProbeList) {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        let probe = trace_probe(tp_event).wrapping_sub(offset(Field::TraceKprobeTp));
+        (*record).has |= has::KPROBE;
+        if rd_field::<u64>(probe, Field::TraceKprobeHandler) != 0 {
+            (*record).has |= has::RETURNS;
+        }
+        (*record).addr = rd_field(probe, Field::TraceKprobeAddr);
+        (*record).offset = u64::from(rd_field::<u32>(probe, Field::TraceKprobeOffset));
+        text(s, rd_field(probe, Field::TraceKprobeSymbol));
+    }
+}
+
+/// Writes file and offset of a uprobe.
+#[inline(always)]
+unsafe fn uprobe(s: *mut BpfScratch, tp_event: u64) {
+    // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
+    // zero-fills on a fault.
+    unsafe {
+        if !exists(Field::TraceUprobeTp) || !exists(Field::TraceProbeEventCall) || !exists(Field::TraceProbeList) {
+            return;
+        }
+        let record = &raw mut (*s).frame.record;
+        let probe = trace_probe(tp_event).wrapping_sub(offset(Field::TraceUprobeTp));
+        (*record).has |= has::UPROBE;
+        if rd_field::<u64>(probe, Field::TraceUprobeRet) != 0 {
+            (*record).has |= has::RETURNS;
+        }
+        (*record).offset = rd_field(probe, Field::TraceUprobeOffset);
+        text(s, rd_field(probe, Field::TraceUprobeFilename));
+    }
+}
+
+/// Writes the text after the record.
+#[inline(always)]
+unsafe fn text(s: *mut BpfScratch, from: u64) {
+    // SAFETY: the text is in this program's map value, and not its first byte. Kernel addresses are read by helper.
+    unsafe {
+        if from != 0 {
+            let length = read_kernel_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, from);
+            (*s).frame.record.text_len = if length > 0 { length as u32 } else { 0 };
         }
     }
 }

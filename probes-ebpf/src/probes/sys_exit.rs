@@ -28,7 +28,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
         } else if asked >= what::EXECVE {
             failed_exec(Slot::ExecSysExit, &EXEC_SYS_SCRATCH, &call, asked);
         } else {
-            bpf::bpf(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(asked));
+            bpf::bpf::<true>(Slot::BpfSysExit, &BPF_BTF_SCRATCH, &call, how_called(asked));
         }
     }
     0
@@ -62,7 +62,7 @@ pub fn open_multi(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
-    unsafe { bpf_returned(Slot::BpfTp, &BPF_TP_SCRATCH, field(&ctx, RET)) }
+    unsafe { bpf_returned::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, field(&ctx, RET)) }
 }
 
 /// Return of the functions behind the same system calls, of every table:
@@ -71,7 +71,7 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn bpf_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's return.
-    unsafe { bpf_returned(Slot::BpfMulti, &BPF_MULTI_SCRATCH, returned(&ctx)) }
+    unsafe { bpf_returned::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, returned(&ctx)) }
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`: `int __syscall_nr`, `long ret`. Execs that succeed are reported at
@@ -106,13 +106,13 @@ unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64
 }
 
 #[inline(always)]
-unsafe fn bpf_returned(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -> u32 {
+unsafe fn bpf_returned<const FURTHER: bool>(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -> u32 {
     // SAFETY: `registers` returns a BTF pointer to the `struct pt_regs` of the current task.
     unsafe {
         if let Some((asked, call)) = call::select(registers(), ret)
             && (what::BPF..what::EXECVE).contains(&asked)
         {
-            bpf::bpf(slot, scratch, &call, how_called(asked));
+            bpf::bpf::<FURTHER>(slot, scratch, &call, how_called(asked));
         }
     }
     0
@@ -166,5 +166,10 @@ unsafe fn registers() -> u64 {
 }
 
 fn how_called(asked: u8) -> u8 {
-    if asked == what::IOCTL { how::PERF_IOCTL } else { how::BPF }
+    match asked {
+        what::IOCTL => how::PERF_IOCTL,
+        what::SETSOCKOPT => how::SETSOCKOPT,
+        what::SECCOMP | what::PRCTL => how::SECCOMP,
+        _ => how::BPF,
+    }
 }

@@ -1,4 +1,4 @@
-//! `bpf`: a BPF program was loaded or attached, or failed to.
+//! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -13,18 +13,80 @@ pub mod call {
     pub const BPF: u8 = 0;
     /// ioctl(2) with `PERF_EVENT_IOC_SET_BPF`.
     pub const PERF_IOCTL: u8 = 1;
+    /// setsockopt(2) of a filter; the option is in `cmd`.
+    pub const SETSOCKOPT: u8 = 2;
+    /// seccomp(2) or prctl(2) that installs a filter.
+    pub const SECCOMP: u8 = 3;
+}
+
+/// Options of setsockopt(2) that attach or detach a program (include/uapi/asm-generic/socket.h).
+pub mod option {
+    /// `SO_ATTACH_FILTER`: a classic program.
+    pub const ATTACH_FILTER: u16 = 26;
+    /// `SO_DETACH_FILTER`, the same number as `SO_DETACH_BPF`.
+    pub const DETACH_FILTER: u16 = 27;
+    /// `SO_ATTACH_BPF`.
+    pub const ATTACH_BPF: u16 = 50;
+    /// `SO_ATTACH_REUSEPORT_CBPF`: a classic program.
+    pub const ATTACH_REUSEPORT_CBPF: u16 = 51;
+    /// `SO_ATTACH_REUSEPORT_EBPF`.
+    pub const ATTACH_REUSEPORT_EBPF: u16 = 52;
+    /// `SO_DETACH_REUSEPORT_BPF` (5.3+).
+    pub const DETACH_REUSEPORT_BPF: u16 = 68;
 }
 
 /// bpf(2) commands that make events (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 pub mod cmd {
+    /// `BPF_MAP_UPDATE_ELEM`, of a struct_ops map: the operations are registered.
+    pub const MAP_UPDATE_ELEM: u16 = 2;
+    /// `BPF_MAP_DELETE_ELEM`, of a struct_ops map: the operations are unregistered.
+    pub const MAP_DELETE_ELEM: u16 = 3;
     /// `BPF_PROG_LOAD`.
     pub const PROG_LOAD: u16 = 5;
     /// `BPF_PROG_ATTACH`.
     pub const PROG_ATTACH: u16 = 8;
+    /// `BPF_PROG_DETACH`.
+    pub const PROG_DETACH: u16 = 9;
     /// `BPF_RAW_TRACEPOINT_OPEN`.
     pub const RAW_TRACEPOINT_OPEN: u16 = 17;
     /// `BPF_LINK_CREATE`.
     pub const LINK_CREATE: u16 = 28;
+    /// `BPF_LINK_UPDATE`.
+    pub const LINK_UPDATE: u16 = 29;
+    /// `BPF_LINK_DETACH`.
+    pub const LINK_DETACH: u16 = 34;
+}
+
+/// Values of `enum bpf_link_type` (include/uapi/linux/bpf.h).
+pub mod link_type {
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`.
+    pub const RAW_TRACEPOINT: u32 = 1;
+    /// `BPF_LINK_TYPE_TRACING`.
+    pub const TRACING: u32 = 2;
+    /// `BPF_LINK_TYPE_CGROUP`.
+    pub const CGROUP: u32 = 3;
+    /// `BPF_LINK_TYPE_ITER`.
+    pub const ITER: u32 = 4;
+    /// `BPF_LINK_TYPE_NETNS`.
+    pub const NETNS: u32 = 5;
+    /// `BPF_LINK_TYPE_XDP`.
+    pub const XDP: u32 = 6;
+    /// `BPF_LINK_TYPE_PERF_EVENT`.
+    pub const PERF_EVENT: u32 = 7;
+    /// `BPF_LINK_TYPE_KPROBE_MULTI`.
+    pub const KPROBE_MULTI: u32 = 8;
+    /// `BPF_LINK_TYPE_STRUCT_OPS`.
+    pub const STRUCT_OPS: u32 = 9;
+    /// `BPF_LINK_TYPE_NETFILTER`.
+    pub const NETFILTER: u32 = 10;
+    /// `BPF_LINK_TYPE_TCX`.
+    pub const TCX: u32 = 11;
+    /// `BPF_LINK_TYPE_UPROBE_MULTI`.
+    pub const UPROBE_MULTI: u32 = 12;
+    /// `BPF_LINK_TYPE_NETKIT`.
+    pub const NETKIT: u32 = 13;
+    /// `BPF_LINK_TYPE_SOCKMAP`.
+    pub const SOCKMAP: u32 = 14;
 }
 
 /// The sources that could be read ([`BpfRecord::has`]).
@@ -40,9 +102,66 @@ pub mod has {
     pub const ATTR: u8 = 8;
     /// The tracepoint of a raw tracepoint link (`bpf_raw_event_map`, include/linux/tracepoint-defs.h).
     pub const RAW_TP: u8 = 16;
+    /// The probe of a kprobe event (`trace_kprobe`, kernel/trace/trace_kprobe.c).
+    pub const KPROBE: u8 = 32;
+    /// The probe of a uprobe event (`trace_uprobe`, kernel/trace/trace_uprobe.c).
+    pub const UPROBE: u8 = 64;
+    /// The probe runs at the return of the function.
+    pub const RETURNS: u8 = 128;
 }
 
-/// The payload of `bpf`.
+/// What the target is ([`BpfRecord::on`]).
+pub mod on {
+    /// `cgroup` is the cgroup.
+    pub const CGROUP: u16 = 1;
+    /// `object` is the index of the interface; `target` is its name where that is known.
+    pub const DEVICE: u16 = 2;
+    /// `object` is the number of the network namespace.
+    pub const NETNS: u16 = 4;
+    /// `object` is the id of the map, `target` its name.
+    pub const MAP: u16 = 8;
+    /// `object` is the id of the program to which it is attached.
+    pub const PROG: u16 = 16;
+    /// `count`, `addr` and `offset` are those of a link to several functions or places.
+    pub const MULTI: u16 = 32;
+    /// `pf`, `hooknum` and `priority` are those of netfilter.
+    pub const NETFILTER: u16 = 64;
+    /// `target` is the name of an iterator's target.
+    pub const ITER: u16 = 128;
+}
+
+/// What is known of the helpers that a program calls ([`BpfRecord::scan`]).
+pub mod scan {
+    /// Nothing: there is no program, or it was not examined.
+    pub const NONE: u8 = 0;
+    /// All instructions were examined.
+    pub const WHOLE: u8 = 1;
+    /// The program is longer than what was examined.
+    pub const CUT: u8 = 2;
+    /// The addresses of the helpers are not known.
+    pub const NO_ADDRESSES: u8 = 3;
+}
+
+/// The helpers that are looked for: the kernel function of each, and its name in the kernel's UAPI without `bpf_`. The
+/// number of a bit in [`BpfRecord::helpers`] is the index here.
+pub const HELPERS: [&str; 8] = [
+    "probe_write_user",
+    "override_return",
+    "send_signal",
+    "send_signal_thread",
+    "sys_bpf",
+    "sys_close",
+    "set_retval",
+    "sysctl_set_new_value",
+];
+
+/// Bytes of the text after a record, with its NUL: a path, or the name of a function.
+pub const TEXT_LEN: usize = 4096;
+/// Bytes of a program's symbol with its NUL: `bpf_prog_`, its tag, `_`, and its whole name.
+pub const SYMBOL_LEN: usize = 128;
+
+/// The payload of `bpf`. A text of up to [`TEXT_LEN`] bytes may follow: the path of the file of a uprobe, or the function of a
+/// kprobe.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct BpfRecord {
@@ -87,6 +206,36 @@ pub struct BpfRecord {
     pub target: [u8; TARGET_LEN],
     /// The attach point, second part, NUL-terminated: the name of the event in its system.
     pub target2: [u8; TARGET_LEN],
+    /// `trace_kprobe.rp.kp.addr`, or the first of `bpf_kprobe_multi_link.addrs`.
+    pub addr: u64,
+    /// `trace_kprobe.rp.kp.offset` in the function, or `trace_uprobe.offset` or the first `bpf_uprobe.offset` in the file.
+    pub offset: u64,
+    /// `kernfs_node.id` of the cgroup.
+    pub cgroup: u64,
+    /// Bits of [`HELPERS`] that the program calls.
+    pub helpers: u64,
+    /// The id of the target, as [`on`] says.
+    pub object: u32,
+    /// `cnt` of a link to several functions or places.
+    pub count: u32,
+    /// Bits of [`on`].
+    pub on: u16,
+    /// One of [`scan`].
+    pub scan: u8,
+    /// `nf_hook_ops.pf`.
+    pub pf: u8,
+    /// `nf_hook_ops.hooknum`.
+    pub hooknum: u32,
+    /// `nf_hook_ops.priority`.
+    pub priority: i32,
+    /// `bpf_prog_aux.attach_btf_id`.
+    pub attach_btf_id: u32,
+    /// `bpf_prog.len`: instructions.
+    pub instructions: u32,
+    /// Bytes of the text after the record, with its NUL.
+    pub text_len: u32,
+    /// `bpf_prog_aux.ksym.name`, NUL-terminated.
+    pub symbol: [u8; SYMBOL_LEN],
 }
 
-const _: () = assert!(size_of::<BpfRecord>() == 72 + 16 + 2 * TARGET_LEN);
+const _: () = assert!(size_of::<BpfRecord>() == 72 + 16 + 2 * TARGET_LEN + 64 + SYMBOL_LEN);

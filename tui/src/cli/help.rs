@@ -171,6 +171,17 @@ No privileges are needed. The file may come from another machine, for example:
 The minimal BTF gives the same offsets; pass it to other commands with --btf.
 Its type ids are its own, so probes that need the kernel's type ids are not used.";
 
+/// After `tracetui bpf --help`.
+pub(super) const BPF: &str = "\
+Shown are all programs and links, and what is attached without a link: to perf
+events, cgroups, network interfaces of all network namespaces, maps of sockets.
+HIDDEN are programs that the list of the kernel lacks but another view shows.
+
+Not shown: socket filters, seccomp filters and lwt, which the kernel does not
+list; pins in other mount namespaces.
+
+It needs root. Counting runs costs each run of every program some nanoseconds.";
+
 /// After `tracetui doctor --help`.
 pub(super) const DOCTOR: &str = "\
 Exit status: 0 if every kind of event has a working probe, otherwise 1.";

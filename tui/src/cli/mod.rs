@@ -68,6 +68,8 @@ pub enum Command {
     Info(Info),
     /// Show what one recorded run did and another did not
     Diff(Diff),
+    /// List all BPF programs and links, where they are attached and what holds them
+    Bpf(BpfArgs),
     /// Report how each probe attaches, or why it cannot and how to fix it
     Doctor(Doctor),
     /// Show the kernel field offsets found in a BTF file
@@ -371,6 +373,18 @@ pub struct Doctor {
     pub btf: BtfOption,
 }
 
+/// `tracetui bpf`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = help::BPF)]
+pub struct BpfArgs {
+    /// Count the runs of all programs for a second, and how long they take
+    #[arg(long)]
+    pub stats: bool,
+    /// Report format: text or json
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
+    pub format: ReportFormat,
+}
+
 /// `tracetui btf`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = help::BTF)]
@@ -625,6 +639,15 @@ mod tests {
             Some(Command::Doctor(Doctor { format: ReportFormat::Json, probe: false, btf: BtfOption::default() }))
         );
         check_bad("tracetui doctor --format csv", "csv");
+    }
+
+    #[test]
+    fn bpf_counts_runs_on_request() {
+        let cli = parse("tracetui bpf --stats --format json").expect("good usage");
+        assert_eq!(cli.command, Some(Command::Bpf(BpfArgs { stats: true, format: ReportFormat::Json })));
+        let cli = parse("tracetui bpf").expect("good usage");
+        assert_eq!(cli.command, Some(Command::Bpf(BpfArgs { stats: false, format: ReportFormat::Text })));
+        check_bad("tracetui bpf 12", "12");
     }
 
     #[test]

@@ -118,6 +118,8 @@ fn user_of(constant: Const) -> Vec<&'static str> {
         }
         Const::InlineNameLen => users_of(Field::DentryInline),
         Const::TraceFlagTracepoint => users_of(Field::TraceCallFlags),
+        Const::TraceFlagKprobe => users_of(Field::TraceKprobeTp),
+        Const::TraceFlagUprobe => users_of(Field::TraceUprobeTp),
         Const::LinkTypePerf | Const::LinkTypeRawTp => users_of(Field::LinkType),
         _ => Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! One file per subcommand. These files only connect the other modules.
 
 mod around;
+pub mod bpf;
 pub mod btf;
 pub mod completions;
 pub mod cut;

@@ -6,7 +6,7 @@ use crate::text::Charset;
 use proptest::prelude::*;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{KindSet, Slot};
-use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::open::OpenRecord;
 use zerocopy::IntoBytes;
 
@@ -117,7 +117,7 @@ trait ReadZeroed {
 
 impl ReadZeroed for BpfRecord {
     fn read_zeroed() -> BpfRecord {
-        zerocopy::FromBytes::read_from_bytes(&[0; 72 + NAME_LEN + 2 * TARGET_LEN]).expect("all zeros are a record")
+        zerocopy::FromBytes::read_from_bytes(&[0; size_of::<BpfRecord>()]).expect("all zeros are a record")
     }
 }
 

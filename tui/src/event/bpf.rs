@@ -1,10 +1,14 @@
-//! `bpf`: a BPF program was loaded or attached, or failed to.
+//! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::{Body, EventContext, Payload, names};
 use std::mem::offset_of;
+use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
-use tracetui_shared::record::bpf::{BpfRecord, NAME_LEN, TARGET_LEN, call, cmd, has};
+use tracetui_shared::id::CgroupId;
+use tracetui_shared::record::bpf::{
+    BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan,
+};
 use zerocopy::{FromBytes, Unalign};
 
 /// A `bpf` event, not copied out of its frame: it is large and rare.
@@ -17,6 +21,10 @@ pub struct Bpf<'a> {
     pub target: &'a [u8],
     /// The second part of the attach point.
     pub target2: &'a [u8],
+    /// The whole name of the program, from its symbol; empty if it has none.
+    full_name: &'a [u8],
+    /// The file of a uprobe, or the function of a kprobe.
+    pub text: &'a [u8],
 }
 
 /// The `BPF_PROG_TYPE_*` values that determine the meaning of a link to a perf event.
@@ -38,7 +46,7 @@ impl std::fmt::Debug for Bpf<'_> {
     }
 }
 
-impl Bpf<'_> {
+impl<'a> Bpf<'a> {
     /// All of it.
     pub fn record(&self) -> BpfRecord {
         self.bytes.get()
@@ -50,7 +58,13 @@ impl Bpf<'_> {
 
     /// The operation.
     pub fn op(&self) -> &'static str {
-        if self.record().call == call::BPF && self.record().cmd == cmd::PROG_LOAD { "load" } else { "attach" }
+        match (self.record().call, self.record().cmd) {
+            (call::BPF, cmd::PROG_LOAD) => "load",
+            (call::BPF, cmd::LINK_UPDATE) => "update",
+            (call::BPF, cmd::PROG_DETACH | cmd::LINK_DETACH | cmd::MAP_DELETE_ELEM)
+            | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => "detach",
+            _ => "attach",
+        }
     }
 
     /// The reason why a value from the kernel's objects is missing.
@@ -58,12 +72,28 @@ impl Bpf<'_> {
         if self.record().ret < 0 { Why::Failed } else { Why::Raced }
     }
 
+    /// The value of a field of a program that is not known. Some ways to detach do not name the program.
+    fn no_program(&self) -> Value<'static> {
+        match self.op() {
+            "detach" if self.record().ret >= 0 => Value::Null,
+            _ => Value::Unknown(self.why_missing()),
+        }
+    }
+
+    /// Whether the program is one of classic BPF, which has no id.
+    fn is_classic(&self) -> bool {
+        self.has(has::PROG) && self.record().prog_id == 0 && self.record().prog_type == 0
+    }
+
     /// The mechanism that attached it; `None` for a load.
     fn via(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => Some("ioctl"),
-            (_, cmd::PROG_ATTACH) => Some("prog_attach"),
-            (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) => Some("link"),
+            (call::SETSOCKOPT, _) => Some("setsockopt"),
+            (call::SECCOMP, _) => Some("seccomp"),
+            (_, cmd::PROG_ATTACH | cmd::PROG_DETACH) => Some("prog_attach"),
+            (_, cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM) => Some("map"),
+            (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_UPDATE | cmd::LINK_DETACH) => Some("link"),
             _ => None,
         }
     }
@@ -72,9 +102,21 @@ impl Bpf<'_> {
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
             (call::PERF_IOCTL, _) => self.perf_kind(),
+            (call::SECCOMP, _) => Some("seccomp"),
+            (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF | option::DETACH_FILTER) => {
+                Some("socket_filter")
+            }
+            (call::SETSOCKOPT, _) => Some("reuseport"),
+            (_, cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM) => Some("struct_ops"),
             (_, cmd::RAW_TRACEPOINT_OPEN) if !self.has(has::LINK) => self.raw_kind(),
-            (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if self.has(has::LINK) => self.link_kind(),
-            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH) if self.has(has::ATTR) && self.may_be_asked() => {
+            (_, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_UPDATE | cmd::LINK_DETACH)
+                if self.has(has::LINK) =>
+            {
+                self.link_kind()
+            }
+            (_, cmd::LINK_CREATE | cmd::PROG_ATTACH | cmd::PROG_DETACH)
+                if self.has(has::ATTR) && self.may_be_asked() =>
+            {
                 attach_type_kind(self.record().attach_type)
             }
             _ => None,
@@ -106,8 +148,8 @@ impl Bpf<'_> {
             "perf_event" => self.perf_kind(),
             "tracing" if self.record().prog_type == prog::EXT => Some("freplace"),
             "tracing" | "netns" | "tracing_multi" => attach_type_kind(attach_type),
-            "kprobe_multi" => Some("kprobe"),
-            "uprobe_multi" => Some("uprobe"),
+            "kprobe_multi" => Some(if self.has(has::RETURNS) { "kretprobe" } else { "kprobe" }),
+            "uprobe_multi" => Some(if self.has(has::RETURNS) { "uretprobe" } else { "uprobe" }),
             "unspec" => None,
             name => Some(name),
         }
@@ -120,11 +162,14 @@ impl Bpf<'_> {
         // The types of the PMUs `kprobe` and `uprobe` are assigned at boot. Bit 0 of their config means a return probe
         // (`PERF_PROBE_CONFIG_IS_RETPROBE`,
         // [kernel/events/core.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)).
-        let returns = self.record().perf_type > PERF_TYPE_LAST && self.record().perf_config & 1 != 0;
+        let assigned = self.record().perf_type > PERF_TYPE_LAST && self.record().perf_config & 1 != 0;
+        let returns = self.has(has::RETURNS) || assigned;
         match self.record().prog_type {
             _ if !self.has(has::PERF) => None,
             prog::TRACEPOINT => Some("tracepoint"),
-            prog::KPROBE if self.target == b"uprobes" => Some(if returns { "uretprobe" } else { "uprobe" }),
+            prog::KPROBE if self.has(has::UPROBE) || self.target == b"uprobes" => {
+                Some(if returns { "uretprobe" } else { "uprobe" })
+            }
             prog::KPROBE => Some(if returns { "kretprobe" } else { "kprobe" }),
             _ => Some("perf_event"),
         }
@@ -136,37 +181,98 @@ impl Bpf<'_> {
         out.push(b' ');
         let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };
         out.extend_from_slice(kind.unwrap_or("program").as_bytes());
-        if !self.target.is_empty() {
+        if let Some(target) = self.target(None).text().filter(|target| !target.is_empty() && self.op() != "load") {
             out.push(b' ');
-            self.target_text(out);
+            out.extend_from_slice(&target);
+            if self.record().offset != 0 && !self.text.is_empty() {
+                out.extend_from_slice(format!("+{:#x}", self.record().offset).as_bytes());
+            }
         }
     }
 
     /// What was loaded or attached, without ids: the same in every run.
     pub(crate) fn subject(&self, out: &mut Vec<u8>) {
         self.place(out);
-        if !self.name.is_empty() {
+        if !self.name().is_empty() {
             out.push(b' ');
-            out.extend_from_slice(self.name);
+            out.extend_from_slice(self.name());
         }
     }
 
-    /// The target as one text: `system:event`, a function or a tracepoint.
-    fn target_text(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.target);
-        if !self.target2.is_empty() {
-            out.push(b':');
-            out.extend_from_slice(self.target2);
+    /// The program's name: the whole one if its symbol has it, else the first 15 bytes.
+    pub fn name(&self) -> &'a [u8] {
+        if self.full_name.is_empty() { self.name } else { self.full_name }
+    }
+
+    fn on(&self, bit: u16) -> bool {
+        self.record().on & bit != 0
+    }
+
+    /// The target, with the path of a cgroup if it is known.
+    fn target(&self, cgroup: Option<&'a [u8]>) -> Value<'a> {
+        let record = self.record();
+        if !self.text.is_empty() {
+            return Value::Bytes(self.text);
+        }
+        if self.has(has::KPROBE | has::UPROBE) {
+            return if record.addr == 0 { Value::Unknown(Why::NotCollected) } else { Value::Addr(record.addr) };
+        }
+        if self.on(on::CGROUP) {
+            return cgroup.map_or(Value::Numbered("cgroup", record.cgroup), Value::Bytes);
+        }
+        if self.on(on::NETFILTER) {
+            return names::netfilter_hook(record.pf, record.hooknum)
+                .map_or(Value::Numbered("netfilter", record.hooknum.into()), Value::Word);
+        }
+        if self.on(on::MULTI) && record.addr != 0 {
+            return Value::Addr(record.addr);
+        }
+        if self.has(has::PERF)
+            && self.target2.is_empty()
+            && let Some(name) = names::perf_event(record.perf_type, record.perf_config)
+        {
+            return Value::Word(name);
+        }
+        match (self.target.is_empty(), self.target2.is_empty()) {
+            (false, true) => Value::Bytes(self.target),
+            (false, false) => Value::Pair(self.target, self.target2),
+            (true, _) if self.on(on::DEVICE) => Value::Numbered("ifindex", record.object.into()),
+            (true, _) if self.on(on::NETNS) => Value::Numbered("netns", record.object.into()),
+            (true, _) if self.on(on::MAP) => Value::Numbered("map", record.object.into()),
+            (true, _) if self.on(on::PROG) => Value::Numbered("prog", record.object.into()),
+            (true, _) if self.has(has::PERF) => Value::Numbered("perf", record.perf_type.into()),
+            (true, _) => match self.attach_kind() {
+                // The process, or the socket of the descriptor.
+                Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
+                _ if record.ret < 0 => Value::Unknown(Why::Failed),
+                // A detached link has no target any more.
+                _ if self.op() == "detach" => Value::Unknown(Why::Vanished),
+                _ => Value::Unknown(Why::NotCollected),
+            },
         }
     }
+}
+
+/// The bits of a set of [`HELPERS`] as words.
+fn helper_names(bits: u64) -> &'static [&'static str] {
+    static SETS: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+        let of = |set: u64| HELPERS.iter().enumerate().filter(move |(bit, _)| set >> bit & 1 != 0);
+        (0..1 << HELPERS.len()).map(|set| of(set).map(|(_, name)| *name).collect()).collect()
+    });
+    usize::try_from(bits).ok().and_then(|set| SETS.get(set)).map_or(&[], Vec::as_slice)
 }
 
 impl<'a> Payload<'a> for Bpf<'a> {
     fn decode(payload: &'a [u8]) -> Option<Bpf<'a>> {
         let (bytes, _) = Unalign::<BpfRecord>::ref_from_prefix(payload).ok()?;
         let text = |at: usize, len: usize| payload.get(at..at + len).map(until_nul);
+        let record = bytes.get();
+        let after = payload.get(size_of::<BpfRecord>()..)?;
+        let symbol = text(offset_of!(BpfRecord, symbol), SYMBOL_LEN)?;
         Some(Bpf {
             bytes,
+            full_name: full_name(symbol),
+            text: until_nul(after.get(..record.text_len as usize).unwrap_or(after)),
             name: text(offset_of!(BpfRecord, name), NAME_LEN)?,
             target: text(offset_of!(BpfRecord, target), TARGET_LEN)?,
             target2: text(offset_of!(BpfRecord, target2), TARGET_LEN)?,
@@ -183,18 +289,26 @@ impl<'a> Payload<'a> for Bpf<'a> {
 
     fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
         self.place(out);
-        if self.has(has::PROG) {
+        if self.record().prog_id != 0 {
             out.extend_from_slice(format!(" prog#{}", self.record().prog_id).as_bytes());
         }
-        if !self.name.is_empty() {
+        if !self.name().is_empty() {
             out.push(b' ');
-            out.extend_from_slice(self.name);
+            out.extend_from_slice(self.name());
         }
     }
 }
 
+/// The name in a program's symbol `bpf_prog_TAG_NAME`
+/// ([`bpf_get_prog_name`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)); empty if it is none.
+fn full_name(symbol: &[u8]) -> &[u8] {
+    const TAG_DIGITS: usize = 16;
+    let after = symbol.strip_prefix(b"bpf_prog_").and_then(|rest| rest.get(TAG_DIGITS..));
+    after.and_then(|rest| rest.strip_prefix(b"_")).unwrap_or_default()
+}
+
 /// The kind of attach point of an attach type.
-fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
+pub(crate) fn attach_type_kind(attach_type: u32) -> Option<&'static str> {
     Some(match names::attach_type(attach_type)? {
         "trace_raw_tp" => "raw_tracepoint",
         "trace_fentry" => "fentry",
@@ -224,38 +338,82 @@ fn bpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) 
 
 /// A value from the program's kernel object.
 fn of_prog<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
-    bpf(seen, |b| if b.has(has::PROG) { get(b) } else { Value::Unknown(b.why_missing()) })
+    bpf(seen, |b| if b.has(has::PROG) { get(b) } else { b.no_program() })
 }
 
-/// A value that only an attach has; null for a load.
+/// A value that a program of classic BPF does not have.
+fn of_ebpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    of_prog(seen, |b| if b.is_classic() { Value::Null } else { get(b) })
+}
+
+/// A value that only an attachment has; null for a load.
 fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
-    bpf(seen, |b| if b.op() == "attach" { get(b) } else { Value::Null })
+    bpf(seen, |b| if b.op() == "load" { Value::Null } else { get(b) })
 }
 
 fn not_collected<'a>(_: &EventContext<'a>) -> Value<'a> {
     Value::Unknown(Why::NotCollected)
 }
 
-fn attach_not_collected<'a>(seen: &EventContext<'a>) -> Value<'a> {
-    of_attach(seen, |_| Value::Unknown(Why::NotCollected))
+/// Whether the program calls the helper of a bit.
+fn write_user(record: &BpfRecord) -> &'static str {
+    match record.scan {
+        _ if record.helpers & 1 != 0 => "yes",
+        scan::WHOLE => "no",
+        _ => "unknown",
+    }
+}
+
+/// The reason why the helpers of a program are not known.
+fn write_user_why(b: &Bpf<'_>) -> Why {
+    match b.record().scan {
+        scan::CUT => Why::Cut,
+        scan::NO_ADDRESSES => Why::NotPermitted,
+        _ if !b.has(has::PROG) => b.why_missing(),
+        _ => Why::NotCollected,
+    }
+}
+
+/// The offset of a probe, also if it is 0.
+fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
+    let multi = b.on(on::MULTI) && !b.text.is_empty();
+    if b.has(has::KPROBE) || b.has(has::UPROBE) || multi { Value::Uint(b.record().offset) } else { Value::Null }
 }
 
 const PROG: &[Field] = &[
-    Field::new("id", Shape::Number, "bpf_prog_aux.id.", |s| of_prog(s, |b| Value::Uint(b.record().prog_id.into()))),
-    Field::new("name", Shape::Text, "bpf_prog_aux.name; for a failed load, the name as passed.", |s| {
-        bpf(s, |b| {
-            if b.has(has::PROG) || !b.name.is_empty() { Value::Bytes(b.name) } else { Value::Unknown(b.why_missing()) }
-        })
+    Field::new("id", Shape::Number, "bpf_prog_aux.id; null for a program of classic BPF.", |s| {
+        of_ebpf(s, |b| Value::Uint(b.record().prog_id.into()))
     }),
-    Field::new("type", Shape::Text, "bpf_prog.type; for a failed load, the type as passed.", |s| {
-        bpf(s, |b| {
-            if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
-                Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
-            } else {
-                Value::Unknown(if b.has(has::ATTR) { b.why_missing() } else { Why::Fault })
-            }
-        })
-    }),
+    Field::new(
+        "name",
+        Shape::Text,
+        "bpf_prog_aux.ksym.name, or bpf_prog_aux.name (15 bytes); for a failed load, the name as passed.",
+        |s| {
+            bpf(s, |b| match b.has(has::PROG) || !b.name.is_empty() {
+                true if b.is_classic() => Value::Null,
+                true => Value::Bytes(b.name()),
+                false => b.no_program(),
+            })
+        },
+    ),
+    Field::new(
+        "type",
+        Shape::Text,
+        "bpf_prog.type; for a failed load, the type as passed; classic for a program of classic BPF.",
+        |s| {
+            bpf(s, |b| {
+                if b.is_classic() {
+                    Value::Word("classic")
+                } else if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
+                    Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
+                } else if b.record().call == call::BPF && !b.has(has::ATTR) {
+                    Value::Unknown(Why::Fault)
+                } else {
+                    b.no_program()
+                }
+            })
+        },
+    ),
     Field::new(
         "attach_type",
         Shape::Text,
@@ -267,9 +425,9 @@ const PROG: &[Field] = &[
             })
         },
     ),
-    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_prog(s, |b| Value::Tag(b.record().tag))),
+    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_ebpf(s, |b| Value::Tag(b.record().tag))),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
-        of_prog(s, |b| {
+        of_ebpf(s, |b| {
             if b.record().prog_uid == u32::MAX {
                 Value::Unknown(Why::NoField)
             } else {
@@ -277,45 +435,90 @@ const PROG: &[Field] = &[
             }
         })
     }),
-    Field::new("write_user", Shape::Text, "Whether it calls bpf_probe_write_user: yes no unknown.", |_| {
-        Value::Word("unknown")
+    Field::new(
+        "write_user",
+        Shape::Text,
+        "Whether it calls bpf_probe_write_user, by its instructions (bpf_prog.insnsi): yes no unknown.",
+        |s| {
+            bpf(s, |b| match b.no_program() {
+                Value::Null if !b.has(has::PROG) => Value::Null,
+                _ => Value::Word(write_user(&b.record())),
+            })
+        },
+    ),
+    Field::new("write_user_why", Shape::Text, "The reason for unknown.", |s| {
+        bpf(s, |b| {
+            if !b.has(has::PROG) && matches!(b.no_program(), Value::Null) {
+                Value::Null
+            } else if write_user(&b.record()) == "unknown" {
+                Value::Word(write_user_why(b).word())
+            } else {
+                Value::Null
+            }
+        })
     }),
-    Field::new("write_user_why", Shape::Text, "The reason for unknown.", |_| Value::Word("not_collected")),
-    Field::new("helpers", Shape::List, "The helpers it calls that write memory or override results.", not_collected),
+    Field::new(
+        "helpers",
+        Shape::List,
+        "The helpers it calls that write to user memory, override results, send signals, call bpf(2) or change results.",
+        |s| {
+            bpf(s, |b| match b.record().scan {
+                scan::WHOLE => Value::Words(helper_names(b.record().helpers)),
+                _ if !b.has(has::PROG) => b.no_program(),
+                _ => Value::Unknown(write_user_why(b)),
+            })
+        },
+    ),
 ];
 
 const ATTACH: &[Field] = &[
     Field::new("type", Shape::Text, "The type of the attach point, regardless of the mechanism.", |s| {
         of_attach(s, |b| b.attach_kind().map_or(Value::Unknown(b.why_missing()), Value::Word))
     }),
-    Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach.", |s| {
+    Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach setsockopt map seccomp.", |s| {
         of_attach(s, |b| b.via().map_or(Value::Null, Value::Word))
     }),
     Field::new(
         "target",
         Shape::Text,
-        "The attach point: trace_event_class.system and event name, tracepoint name, or bpf_prog_aux.attach_func_name.",
-        |s| {
-            of_attach(s, |b| match (b.target.is_empty(), b.target2.is_empty()) {
-                (true, _) => Value::Unknown(Why::NotCollected),
-                (false, true) => Value::Bytes(b.target),
-                (false, false) => Value::Pair(b.target, b.target2),
-            })
-        },
+        "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
+         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name.",
+        |s| of_attach(s, |b| b.target(s.world.cgroup_of_id(CgroupId(b.record().cgroup)))),
     ),
-    Field::new("symbol", Shape::Text, "The kernel function.", attach_not_collected),
-    Field::new("offset", Shape::Number, "The offset in this function, in bytes.", attach_not_collected),
-    Field::new("addr", Shape::Text, "The address.", attach_not_collected),
-    Field::new("module", Shape::Text, "The kernel module of the function.", attach_not_collected),
-    Field::new("multi", Shape::Number, "The number of attach points of the link.", attach_not_collected),
+    Field::new("symbol", Shape::Text, "The kernel function of a kprobe: trace_kprobe.symbol.", |s| {
+        of_attach(s, |b| match (b.has(has::KPROBE), b.text.is_empty()) {
+            (true, false) => Value::Bytes(b.text),
+            (true, true) => Value::Unknown(Why::NotCollected),
+            (false, _) => Value::Null,
+        })
+    }),
+    Field::new(
+        "offset",
+        Shape::Number,
+        "The offset in the function (trace_kprobe.rp.kp.offset) or in the file (trace_uprobe.offset, bpf_uprobe.offset), in bytes.",
+        |s| of_attach(s, |b| offset(b)),
+    ),
+    Field::new("addr", Shape::Text, "The address: trace_kprobe.rp.kp.addr, bpf_kprobe_multi_link.addrs[0].", |s| {
+        of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Addr(b.record().addr) })
+    }),
+    Field::new("module", Shape::Text, "The kernel module of the function.", |s| {
+        of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Unknown(Why::NotCollected) })
+    }),
+    Field::new(
+        "multi",
+        Shape::Number,
+        "The number of attach points of the link; null unless it may have several.",
+        |s| of_attach(s, |b| if b.on(on::MULTI) { Value::Uint(b.record().count.into()) } else { Value::Null }),
+    ),
     Field::new("link_id", Shape::Number, "bpf_link.id; null without a link.", |s| {
         of_attach(s, |b| if b.has(has::LINK) { Value::Uint(b.record().link_id.into()) } else { Value::Null })
     }),
     Field::new("cookie", Shape::Number, "bpf_cookie as passed; null if 0.", |s| {
         of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }),
-    Field::new("ifindex", Shape::Number, "The network interface.", |s| {
+    Field::new("ifindex", Shape::Number, "The network interface: net_device.ifindex, or as passed.", |s| {
         of_attach(s, |b| match b.attach_kind() {
+            _ if b.on(on::DEVICE) => Value::Uint(b.record().object.into()),
             Some("xdp" | "tcx" | "netkit") if b.record().target_fd > 0 => Value::Int(b.record().target_fd.into()),
             _ => Value::Null,
         })
@@ -324,7 +527,7 @@ const ATTACH: &[Field] = &[
 
 /// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "The operation: load attach.", |s| bpf(s, |b| Value::Word(b.op()))),
+    Field::new("op", Shape::Text, "The operation: load attach update detach.", |s| bpf(s, |b| Value::Word(b.op()))),
     Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error.", |s| {
         bpf(s, |b| Value::Int(b.record().ret.into()))
     }),

@@ -118,6 +118,11 @@ impl Values {
                 out.push(b':');
                 out.extend_from_slice(b);
             }),
+            Value::Numbered(word, number) => self.text(name, out, |out| {
+                out.extend_from_slice(word.as_bytes());
+                out.push(b':');
+                integer(number, out);
+            }),
             Value::Path(names) => self.text(name, out, |out| names.write(out)),
             Value::Flags(flags) => self.flags.write(flags, out),
             Value::Args(area) => self.args(name, area, out),
@@ -297,7 +302,7 @@ mod tests {
         check_line(
             Kind::Bpf,
             &sample::attached(),
-            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"symbol_why":"not_collected","offset":null,"offset_why":"not_collected","addr":null,"addr_why":"not_collected","module":null,"module_why":"not_collected","multi":null,"multi_why":"not_collected","link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected""#,
+            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected""#,
         );
     }
 

@@ -10,11 +10,11 @@ use std::os::fd::OwnedFd;
 pub(crate) const BPF_PROG_LOAD: u64 = 5;
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
 pub(crate) const BPF_RAW_TRACEPOINT_OPEN: u64 = 17;
-const BPF_LINK_CREATE: u64 = 28;
+pub(crate) const BPF_LINK_CREATE: u64 = 28;
 
-const BPF_PROG_TYPE_TRACEPOINT: u32 = 5;
+pub(crate) const BPF_PROG_TYPE_TRACEPOINT: u32 = 5;
 pub(crate) const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-const BPF_PERF_EVENT: u32 = 41;
+pub(crate) const BPF_PERF_EVENT: u32 = 41;
 
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
@@ -31,20 +31,20 @@ pub(crate) const EXIT: u64 = 0x95;
 pub(crate) struct Attr(pub(crate) [u8; 128]);
 
 impl Attr {
-    fn new() -> Attr {
+    pub(crate) fn new() -> Attr {
         Attr([0; 128])
     }
 
-    fn put(mut self, at: usize, bytes: &[u8]) -> Attr {
+    pub(crate) fn put(mut self, at: usize, bytes: &[u8]) -> Attr {
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
         self
     }
 
-    fn u32(self, at: usize, value: u32) -> Attr {
+    pub(crate) fn u32(self, at: usize, value: u32) -> Attr {
         self.put(at, &value.to_le_bytes())
     }
 
-    fn u64(self, at: usize, value: u64) -> Attr {
+    pub(crate) fn u64(self, at: usize, value: u64) -> Attr {
         self.put(at, &value.to_le_bytes())
     }
 
@@ -64,23 +64,23 @@ impl Attr {
     }
 
     /// bpf(2). The memory to which the attributes point must still be valid.
-    fn call(&mut self, command: u64) -> i64 {
+    pub(crate) fn call(&mut self, command: u64) -> i64 {
         sys::call(libc::SYS_bpf, [command, self.0.as_mut_ptr() as u64, 128, 0, 0])
     }
 }
 
-fn load(prog_type: u32, name: &str, insns: &[u64]) -> i64 {
+pub(crate) fn load(prog_type: u32, name: &str, insns: &[u64]) -> i64 {
     let licence = c("GPL");
     let insns = (insns.len(), insns.as_ptr() as u64);
     Attr::of_load(prog_type, name, insns, licence.as_ptr() as u64).call(BPF_PROG_LOAD)
 }
 
-fn raw_tracepoint_open(prog: &OwnedFd, name: &str) -> i64 {
+pub(crate) fn raw_tracepoint_open(prog: &OwnedFd, name: &str) -> i64 {
     let name = c(name);
     Attr::of_raw_tracepoint(sys::raw(prog), name.as_ptr() as u64).call(BPF_RAW_TRACEPOINT_OPEN)
 }
 
-fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
+pub(crate) fn link_create(prog: &OwnedFd, target: i32, cookie: u64) -> i64 {
     let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target as u32).u32(8, BPF_PERF_EVENT);
     attr.u64(16, cookie).call(BPF_LINK_CREATE)
 }
@@ -92,7 +92,7 @@ fn try_link(prog: &OwnedFd, event: &OwnedFd, cookie: u64) -> Option<OwnedFd> {
 }
 
 /// Attaches a program to a perf event by ioctl(2).
-fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
+pub(crate) fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
     sys::call(libc::SYS_ioctl, [sys::raw(event) as u64, PERF_EVENT_IOC_SET_BPF, sys::raw(prog) as u64, 0, 0])
 }
 
@@ -112,26 +112,31 @@ pub(crate) fn id_and_tag(prog: &OwnedFd) -> [i64; 2] {
 }
 
 /// The id of a link.
-fn link_id(link: &OwnedFd) -> i64 {
+pub(crate) fn link_id(link: &OwnedFd) -> i64 {
     info(link).number(4).into()
 }
 
 /// A perf event on a tracepoint, to which programs can be attached.
-fn perf_event(tracepoint: u64) -> OwnedFd {
-    let mut attr = Attr::new().u32(0, PERF_TYPE_TRACEPOINT).u32(4, 128).u64(8, tracepoint);
+pub(crate) fn perf_event(tracepoint: u64) -> OwnedFd {
+    perf_event_of(PERF_TYPE_TRACEPOINT, tracepoint, [0, 0])
+}
+
+/// A perf event of a type, with the two words of its configuration after the first one.
+pub(crate) fn perf_event_of(perf_type: u32, config: u64, more: [u64; 2]) -> OwnedFd {
+    let attr = Attr::new().u32(0, perf_type).u32(4, 128).u64(8, config).u64(56, more[0]).u64(64, more[1]);
     let all = u64::from(u32::MAX);
-    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, all | !0, 0, !0, 8]))
+    sys::owned(sys::call(libc::SYS_perf_event_open, [attr.0.as_ptr() as u64, all | !0, 0, !0, 8]))
 }
 
 /// The id of a tracepoint, from tracefs mounted in the caller's own mount namespace.
-fn tracepoint_id(dir: &str, name: &str) -> u64 {
+pub(crate) fn tracepoint_id(dir: &str, name: &str) -> u64 {
     sys::own_mounts();
     sys::mount("tracefs", dir, "tracefs", 0);
     let id = std::fs::read_to_string(format!("{dir}/events/{name}/id")).expect("a tracepoint");
     id.trim().parse().expect("a number")
 }
 
-fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
+pub(crate) fn trace(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, i32, Vec<i64>)> {
     let traced = Traced::start(&["--kind", "bpf"])?;
     let actor = Actor::new(act);
     let pid = actor.pid;

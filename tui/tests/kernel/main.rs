@@ -8,7 +8,9 @@
 
 mod arch;
 mod around;
+mod attachments;
 mod bpf;
+mod bpf_inventory;
 mod command;
 mod crowd;
 mod cut;
@@ -34,6 +36,7 @@ mod races;
 mod recording;
 mod rotation;
 mod storm;
+mod symbols;
 mod sys;
 #[cfg(target_arch = "aarch64")]
 mod tagged;

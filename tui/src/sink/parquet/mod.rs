@@ -92,6 +92,7 @@ const WITH_HEX: &[&str] = &[
     "root",
     "prog_name",
     "attach_target",
+    "attach_symbol",
 ];
 
 /// Writes events as a Parquet file.
@@ -457,7 +458,7 @@ impl Row<'_> {
             Value::Word(word) => self.text(step.column, None, word.as_bytes()),
             Value::Unread(_) => self.text(step.column, None, b""),
             Value::Bytes(bytes) | Value::Cut(bytes) => self.text(step.column, step.hex, bytes),
-            Value::Pair(..) | Value::Addr(_) | Value::Tag(_) => {
+            Value::Pair(..) | Value::Numbered(..) | Value::Addr(_) | Value::Tag(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }
             Value::Path(path) => self.put_together(step, |out| path.write(out)),

@@ -114,7 +114,7 @@ fn check_rows(events: &Events) -> BTreeSet<String> {
 #[test]
 fn a_row_has_what_json_has() {
     let used = check_rows(&sample::all());
-    for name in ["comm_hex", "path_hex", "argv_hex", "prog_tag", "attach_type", "attach_symbol_why", "signal", "of"] {
+    for name in ["comm_hex", "path_hex", "argv_hex", "prog_tag", "attach_type", "prog_helpers_why", "signal", "of"] {
         assert!(used.contains(name), "{name} in {used:?}");
     }
 }

@@ -262,7 +262,7 @@ fn fields_are_arguments_as_in_json() {
     assert!(exec.contains("argv=[x][\u{fffd}] argv_hex=[][fe]"), "{exec}");
     let attach = line("attach fentry");
     assert!(
-        attach.contains("prog=[id=88][name=on_connect]") && attach.contains("[symbol_why=not_collected]"),
+        attach.contains("prog=[id=88][name=on_connect]") && attach.contains("[helpers_why=not_collected]"),
         "{attach}"
     );
 }

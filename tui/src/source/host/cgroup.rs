@@ -148,6 +148,13 @@ impl CgroupResolver {
         (found, true)
     }
 
+    /// The directory of a cgroup of [`tree`](Self::tree); `None` if the path is not below the mount.
+    pub(crate) fn dir_of(&self, path: &[u8]) -> Option<PathBuf> {
+        let below = path.strip_prefix(self.mount.root.as_slice())?;
+        let below = below.strip_prefix(b"/").unwrap_or(below);
+        Some(self.mount.point.join(OsString::from_vec(below.to_vec())))
+    }
+
     /// Looks up the cgroup of an unknown id from an event. `None` if it was removed; such ids are remembered, so that
     /// further events with them cost nothing.
     pub fn look_up(&mut self, id: CgroupId) -> Option<Cgroup> {
@@ -245,7 +252,7 @@ fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
 }
 
 /// Undoes the escapes of mountinfo: white space and backslashes are `\` and three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {

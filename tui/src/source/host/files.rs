@@ -28,6 +28,13 @@ pub fn make_room() -> Result<(), TooFew> {
     Ok(())
 }
 
+/// Raises the limit as far as possible without privileges, for a command that starts no others.
+pub(crate) fn make_most() {
+    let limit = getrlimit(Resource::Nofile);
+    // It stays as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 /// The limit that the shell set, if it was raised.
 pub fn before() -> Option<Rlimit> {
     BEFORE.get().copied()

@@ -189,7 +189,7 @@ impl Capabilities {
     }
 
     /// Parses the `CapEff` line of /proc/PID/status.
-    fn parse(status: &[u8]) -> Option<Capabilities> {
+    pub(super) fn parse(status: &[u8]) -> Option<Capabilities> {
         let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
         u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
     }

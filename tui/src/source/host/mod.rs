@@ -1,10 +1,12 @@
 //! Host data, apart from the probes.
+pub mod bpf;
 pub mod btf;
 pub mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod confine;
 pub mod files;
 pub(crate) mod invoker;
+pub mod kallsyms;
 pub(crate) mod lockdown;
 pub(crate) mod machine;
 pub(crate) mod maps;

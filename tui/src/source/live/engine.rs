@@ -7,8 +7,8 @@
 use super::Live;
 use crate::budget::{Budget, cgroup_bytes};
 use crate::fifo::Fifo;
-use crate::frame::Batch;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
+use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::source::feed::{Control, FrameSender, Source};
 use crate::source::host::{cgroup::CgroupResolver, clock};
@@ -16,8 +16,10 @@ use crate::source::priority::raise_priority;
 use crate::source::wake::Waker;
 use std::time::{Duration, Instant};
 use tracetui_shared::id::CgroupId;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::WAKE_NS;
+use tracetui_shared::record::bpf::BpfRecord;
+use zerocopy::FromBytes;
 
 /// The interval at which the ring is polled after records were found: slightly longer than the probes may omit a
 /// wake-up.
@@ -70,6 +72,13 @@ enum Read {
     All,
     More,
     NobodyListens,
+}
+
+/// The cgroup to which a program was attached; 0 if there is none.
+fn target_cgroup(frame: &FrameRef<'_>) -> CgroupId {
+    let bpf = frame.header.kind == Kind::Bpf as u16;
+    let record = bpf.then(|| BpfRecord::read_from_prefix(frame.payload).ok()).flatten();
+    CgroupId(record.map_or(0, |(record, _)| record.cgroup))
 }
 
 struct Reader {
@@ -172,15 +181,16 @@ impl Reader {
     fn name_cgroups(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
         for frame in batch.frames_from(from) {
-            let id = frame.header.cgroup;
-            // Most frames have the same cgroup as the previous one.
-            if id != self.last_cgroup && id.0 != 0 {
-                self.last_cgroup = id;
-                if !self.known_cgroups.contains(&id)
-                    && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
-                {
-                    self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
-                    found.push(cgroup);
+            for id in [frame.header.cgroup, target_cgroup(&frame)] {
+                // Most frames have the same cgroup as the previous one.
+                if id != self.last_cgroup && id.0 != 0 {
+                    self.last_cgroup = id;
+                    if !self.known_cgroups.contains(&id)
+                        && let Some(cgroup) = self.cgroups.as_mut().and_then(|cgroups| cgroups.look_up(id))
+                    {
+                        self.known_cgroups.insert(id, (), cgroup_bytes(&cgroup.path));
+                        found.push(cgroup);
+                    }
                 }
             }
         }

@@ -49,6 +49,10 @@ pub struct KernelFacts {
     pub inline_name_len: u32,
     /// The value of `TRACE_EVENT_FL_TRACEPOINT`.
     pub trace_flag_tracepoint: u32,
+    /// The value of `TRACE_EVENT_FL_KPROBE`; 0 if the kernel does not have it.
+    pub trace_flag_kprobe: u32,
+    /// The value of `TRACE_EVENT_FL_UPROBE`; 0 if the kernel does not have it.
+    pub trace_flag_uprobe: u32,
     /// The value of `BPF_LINK_TYPE_PERF_EVENT`; [`ABSENT`] before 5.15.
     pub link_type_perf: u32,
     /// The value of `BPF_LINK_TYPE_RAW_TRACEPOINT`.
@@ -118,6 +122,8 @@ impl KernelFacts {
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
             inline_name_len: known(consts.inline_name_len),
             trace_flag_tracepoint: known(consts.trace_flag_tracepoint),
+            trace_flag_kprobe: consts.trace_flag_kprobe.unwrap_or(0),
+            trace_flag_uprobe: consts.trace_flag_uprobe.unwrap_or(0),
             link_type_perf: known(consts.link_type_perf),
             link_type_raw_tp: known(consts.link_type_raw_tp),
             may_goto: btf.structures(&[MAY_GOTO_MEMBER.0])[0]
@@ -352,6 +358,8 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::WakeBytes, (ring / (4 * cpus)).clamp(1024, MIB));
     put(Const::InlineNameLen, facts.inline_name_len);
     put(Const::TraceFlagTracepoint, facts.trace_flag_tracepoint);
+    put(Const::TraceFlagKprobe, facts.trace_flag_kprobe);
+    put(Const::TraceFlagUprobe, facts.trace_flag_uprobe);
     put(Const::LinkTypePerf, facts.link_type_perf);
     put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
     constants
@@ -397,6 +405,8 @@ mod tests {
             exit_has_group_dead: true,
             inline_name_len: 40,
             trace_flag_tracepoint: 8,
+            trace_flag_kprobe: 32,
+            trace_flag_uprobe: 64,
             link_type_perf: 7,
             link_type_raw_tp: 1,
             may_goto,

@@ -8,7 +8,9 @@
 //! | [`capture`] | the capture filter: lists, trees, cgroups |
 //! | [`tasks`] | the running processes, from an iterator program |
 //! | [`multi`] | programs at the entry and the return of functions, which aya cannot load |
+//! | [`helpers`] | the helpers that the probes look for in programs |
 //! | [`ring`] | reads the ring, waits for it |
+//! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
@@ -20,6 +22,8 @@ mod call;
 mod capture;
 mod elements;
 pub(crate) mod engine;
+mod helpers;
+pub mod ksymbols;
 mod load;
 mod loss;
 mod multi;
@@ -126,6 +130,8 @@ unsafe impl aya::Pod for Plain<CpuState> {}
 // SAFETY: `ProcessKey` is `repr(C)` without padding (it implements zerocopy's `IntoBytes`), and all byte patterns are
 // valid.
 unsafe impl aya::Pod for Plain<ProcessKey> {}
+// SAFETY: numbers; all byte patterns are valid.
+unsafe impl aya::Pod for Plain<helpers::Calls> {}
 
 /// The running probes.
 pub struct Live {
@@ -144,11 +150,13 @@ impl Live {
     /// capture filter is set before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
+        let calls = options.kinds.contains(Kind::Bpf).then(|| std::thread::spawn(helpers::calls));
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
         let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
         let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
+        let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
         capture.begin(&options.capture)?;
         let again = || load::object(options, facts, load::Verbosity::Log);
@@ -157,6 +165,10 @@ impl Live {
             return Err(load::why_nothing_attached(&attached.probes));
         }
         capture.finish()?;
+        // Without them, `write_user` is unknown.
+        if let Some(Ok(calls)) = calls.and_then(|thread| thread.join().ok()) {
+            helpers.set(0, Plain(calls), 0)?;
+        }
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);

@@ -181,7 +181,11 @@ const URING_QUIET: Probe = Probe::new(
 .optional();
 const BPF_TP: Probe = Probe::new(
     Slot::BpfTp,
-    Classic("syscalls", |_| &["sys_exit_bpf", "sys_exit_ioctl"], RET),
+    Classic(
+        "syscalls",
+        |_| &["sys_exit_bpf", "sys_exit_ioctl", "sys_exit_setsockopt", "sys_exit_seccomp", "sys_exit_prctl"],
+        RET,
+    ),
     &[HEADER, FILES, SYSCALL, BPF],
     BPFS,
 );

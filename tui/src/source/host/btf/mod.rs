@@ -184,6 +184,11 @@ impl Btf {
         self.func(name).is_some()
     }
 
+    /// The name of a type; `None` if it has none, or does not exist. Longer names are cut to 512 bytes.
+    pub(crate) fn name_of(&self, id: u32) -> Option<&[u8]> {
+        self.get(id).map(|ty| self.string(ty.name)).filter(|name| !name.is_empty())
+    }
+
     /// The id of the typedef `name`.
     pub fn typedef(&self, name: &str) -> Option<u32> {
         self.first_of(Group::Typedefs, &[name])[0]

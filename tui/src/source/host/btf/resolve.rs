@@ -107,6 +107,10 @@ pub struct KernelConsts {
     pub inline_name_len: Option<u32>,
     /// [`Const::TraceFlagTracepoint`]: the flag, as a mask.
     pub trace_flag_tracepoint: Option<u32>,
+    /// [`Const::TraceFlagKprobe`]: the flag, as a mask.
+    pub trace_flag_kprobe: Option<u32>,
+    /// [`Const::TraceFlagUprobe`]: the flag, as a mask.
+    pub trace_flag_uprobe: Option<u32>,
     /// [`Const::LinkTypePerf`] (5.15+).
     pub link_type_perf: Option<u32>,
     /// [`Const::LinkTypeRawTp`].
@@ -115,11 +119,13 @@ pub struct KernelConsts {
 
 impl KernelConsts {
     /// The constants with their values, as far as the BTF determines them.
-    pub fn all(&self) -> [(Const, Option<u32>); 5] {
+    pub fn all(&self) -> [(Const, Option<u32>); 7] {
         [
             (Const::ExitHasGroupDead, self.exit_has_group_dead.map(u32::from)),
             (Const::InlineNameLen, self.inline_name_len),
             (Const::TraceFlagTracepoint, self.trace_flag_tracepoint),
+            (Const::TraceFlagKprobe, self.trace_flag_kprobe),
+            (Const::TraceFlagUprobe, self.trace_flag_uprobe),
             (Const::LinkTypePerf, self.link_type_perf),
             (Const::LinkTypeRawTp, self.link_type_raw_tp),
         ]
@@ -130,8 +136,14 @@ impl KernelConsts {
 pub const EXIT_TRACEPOINT: &str = "sched_process_exit";
 
 /// The enumerators to find: those of [`KernelConsts`] in its order, then [`TASK_HELPER`].
-pub const ENUMERATORS: [&str; 4] =
-    ["TRACE_EVENT_FL_TRACEPOINT", "BPF_LINK_TYPE_PERF_EVENT", "BPF_LINK_TYPE_RAW_TRACEPOINT", TASK_HELPER];
+pub const ENUMERATORS: [&str; 6] = [
+    "TRACE_EVENT_FL_TRACEPOINT",
+    "TRACE_EVENT_FL_KPROBE",
+    "TRACE_EVENT_FL_UPROBE",
+    "BPF_LINK_TYPE_PERF_EVENT",
+    "BPF_LINK_TYPE_RAW_TRACEPOINT",
+    TASK_HELPER,
+];
 
 /// The helper that returns the current task as a typed pointer (5.11+).
 pub const TASK_HELPER: &str = "BPF_FUNC_get_current_task_btf";
@@ -205,6 +217,8 @@ impl Btf {
             exit_has_group_dead: self.tracepoint_args(EXIT_TRACEPOINT).map(|args| args >= 2),
             inline_name_len: inline.and_then(|place| place.size),
             trace_flag_tracepoint: value(),
+            trace_flag_kprobe: value(),
+            trace_flag_uprobe: value(),
             link_type_perf: value(),
             link_type_raw_tp: value(),
         }

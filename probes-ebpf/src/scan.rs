@@ -1,0 +1,167 @@
+//! Which helpers a program calls, by its instructions.
+//!
+//! A call of a helper keeps its form after the verifier: code `0x85`, source register 0, and as immediate the address of the
+//! helper less that of `__bpf_call_base` ([`BPF_CALL_IMM`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/filter.h)).
+//! `bpf_prog.insnsi` has the instructions of all functions of the program, also if it is compiled.
+
+use crate::maps::{per_cpu, this_cpu};
+use crate::read::{at_most, get, may_turn, offset, opaque, rd_field, read_kernel, set};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
+use tracetui_shared::offsets::Field;
+use tracetui_shared::record::bpf::{HELPERS, scan};
+
+/// Bytes of a `struct bpf_insn` (include/uapi/linux/bpf.h).
+const INSN: u64 = 8;
+/// Instructions that are read at once.
+const CHUNK: usize = 64;
+/// Instructions that [`scan_piece`] examines, and those that a program examines that may not call it.
+const TURNS: u32 = 256;
+/// Calls of it. All together examine as many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`,
+/// include/linux/bpf.h, 1 million).
+const CALLS: u64 = 4096;
+
+/// The state of a scan.
+#[repr(C)]
+struct Scan {
+    /// Address of the next chunk.
+    at: u64,
+    /// Instructions that are left, with those of this chunk.
+    left: u64,
+    /// The next instruction of the chunk.
+    next: u64,
+    /// Instructions in the chunk.
+    filled: u64,
+    /// Bits of [`HELPERS`].
+    found: u64,
+    chunk: [u64; CHUNK],
+}
+
+per_cpu! {
+    /// The scan of each CPU.
+    SCANS: Scan;
+}
+
+/// The immediates of calls of [`HELPERS`], a single element; 0 for a helper that is not known. User space writes them once it has
+/// read the addresses.
+#[map]
+static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0);
+
+/// Examines the instructions of a program: the bits of [`HELPERS`] that it calls, and one of [`scan`].
+///
+/// A program that may not call functions (`FURTHER`) examines only as many instructions as it may loop: some 65,000 with
+/// `may_goto`, and [`TURNS`] before 6.9.
+#[inline(always)]
+pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
+    let Some((cpu, _)) = this_cpu() else { return (0, scan::NONE) };
+    let Some(s) = SCANS.get_ptr_mut(cpu) else { return (0, scan::NONE) };
+    let Some(calls) = HELPER_CALLS.get_ptr(0) else { return (0, scan::NONE) };
+    // SAFETY: `calls` and `s` are elements of maps. Kernel addresses are read by helper.
+    unsafe {
+        if get(calls.cast::<u32>()) == 0 {
+            return (0, scan::NO_ADDRESSES);
+        }
+        set(&raw mut (*s).at, prog.wrapping_add(offset(Field::ProgInsns)));
+        set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, Field::ProgLen)));
+        set(&raw mut (*s).found, 0);
+        set(&raw mut (*s).next, 0);
+        set(&raw mut (*s).filled, 0);
+        if FURTHER {
+            scan_further();
+        } else {
+            let mut turn = 0u32;
+            loop {
+                may_turn!(turn, TURNS);
+                if !step(s, calls.cast()) {
+                    break;
+                }
+            }
+        }
+        (get(&raw const (*s).found), if get(&raw const (*s).left) == 0 { scan::WHOLE } else { scan::CUT })
+    }
+}
+
+/// Examines instructions until none is left. A global function, which the verifier checks once (see `further.rs`).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.further")]
+#[inline(never)]
+pub extern "C" fn scan_further() -> i32 {
+    let mut call = 0;
+    while call < CALLS && scan_piece() == 0 {
+        call = opaque(call) + 1;
+    }
+    0
+}
+
+/// Examines some instructions; 1 at the end.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.further")]
+#[inline(never)]
+extern "C" fn scan_piece() -> i32 {
+    let Some((cpu, _)) = this_cpu() else { return 1 };
+    let Some(s) = SCANS.get_ptr_mut(cpu) else { return 1 };
+    let Some(calls) = HELPER_CALLS.get_ptr(0) else { return 1 };
+    let mut turn = 0;
+    while turn < TURNS {
+        // SAFETY: `s` and `calls` are elements of maps; the verifier checks every offset into them.
+        if unsafe { !step(s, calls.cast()) } {
+            return 1;
+        }
+        turn += 1;
+    }
+    0
+}
+
+/// Examines an instruction; `false` at the end. All state is in memory, so that the iterations look alike to the verifier.
+#[inline(always)]
+unsafe fn step(s: *mut Scan, calls: *const u32) -> bool {
+    // SAFETY: `s` is this CPU's element of the map, and the index is masked. Kernel addresses are read by helper.
+    unsafe {
+        let next = get(&raw const (*s).next);
+        if next == get(&raw const (*s).filled) {
+            return fill(s);
+        }
+        let insn: u64 = get((&raw const (*s).chunk).cast::<u64>().add(next as usize & (CHUNK - 1)));
+        set(&raw mut (*s).next, next + 1);
+        let left = get(&raw const (*s).left);
+        set(&raw mut (*s).left, left - 1);
+        // The code and the registers: a call of a helper.
+        if insn & 0xffff == 0x85 {
+            let found = get(&raw const (*s).found);
+            set(&raw mut (*s).found, found | called(calls, (insn >> 32) as u32));
+        }
+        true
+    }
+}
+
+/// Reads the next chunk; `false` if there is none, or it cannot be read.
+#[inline(always)]
+unsafe fn fill(s: *mut Scan) -> bool {
+    // SAFETY: `s` is this CPU's element of the map. Kernel addresses are read by helper.
+    unsafe {
+        let (at, left) = (get(&raw const (*s).at), get(&raw const (*s).left));
+        let bytes = at_most(left * INSN, CHUNK as u64 * INSN);
+        if left == 0 || read_kernel((&raw mut (*s).chunk).cast(), bytes, at) != 0 {
+            return false;
+        }
+        set(&raw mut (*s).at, at.wrapping_add(bytes));
+        set(&raw mut (*s).next, 0);
+        set(&raw mut (*s).filled, bytes / INSN);
+        true
+    }
+}
+
+/// The bit of the helper that a call with this immediate calls.
+#[inline(always)]
+unsafe fn called(calls: *const u32, immediate: u32) -> u64 {
+    let mut bits = 0;
+    let mut helper = 0;
+    while helper < HELPERS.len() {
+        // SAFETY: `calls` is the element of the map, with a number for each helper.
+        let known = unsafe { get(calls.add(helper)) };
+        // No branch, which would double the verifier's paths.
+        bits |= u64::from(known == immediate) << helper;
+        helper += 1;
+    }
+    bits
+}

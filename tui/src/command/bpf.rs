@@ -1,0 +1,50 @@
+//! `tracetui bpf`: all BPF programs and links, where they are attached, what holds them, what is hidden.
+
+use super::say::charset;
+use crate::bpf::report::{Report, Window};
+use crate::cli::{self, ReportFormat};
+use crate::source::host::bpf::{Collector, RunStatistics, update_counters};
+use crate::source::host::{clock, files};
+use anyhow::{Context as _, Result};
+use nix::unistd::{Uid, User};
+use rustc_hash::FxHashSet;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long runs are counted.
+const COUNTED: Duration = Duration::from_secs(1);
+
+/// Prints what exists now.
+///
+/// # Errors
+/// If programs cannot be listed, statistics cannot be turned on, or the output cannot be written.
+pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
+    // For each network namespace a descriptor is open.
+    files::make_most();
+    let statistics = args.stats.then(RunStatistics::enable).transpose();
+    let statistics = statistics.context("cannot count runs: run as root on the host: sudo tracetui bpf --stats")?;
+    let mut inventory = Collector::default().take_and_compare(&FxHashSet::default())?;
+    let window = statistics.as_ref().map(|_| {
+        let start = Instant::now();
+        update_counters(&mut inventory);
+        let counters = inventory.programs.iter().map(|program| (program.id, (program.run_count, program.run_time_ns)));
+        let before = counters.collect();
+        std::thread::sleep(COUNTED);
+        update_counters(&mut inventory);
+        Window { ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), before }
+    });
+    let report = Report {
+        inventory: &inventory,
+        clock_offset: clock::sample().offset_ns,
+        charset: charset(),
+        user: &|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name),
+        window: window.as_ref(),
+        counts_runs: statistics.is_some() || RunStatistics::are_on(),
+    };
+    io::stdout().write_all(&match args.format {
+        ReportFormat::Text => report.text(),
+        ReportFormat::Json => report.json(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

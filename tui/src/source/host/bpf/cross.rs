@@ -1,0 +1,161 @@
+//! Independent views of which programs exist, compared. A program that is in one and missing in another is hidden, unless
+//! it came or went meanwhile: that is known from the kernel's own stream of changes, which is opened before anything is
+//! read.
+
+use super::kallsyms::Symbols;
+use super::processes::program_at;
+use super::sys::{self, Kind};
+use crate::bpf::{HeldBy, Hidden, Inventory, Object, View};
+use crate::limits;
+use crate::source::host::program::{self, Instruction};
+use crate::source::live::ksymbols::{Change, ProgramStream};
+use rustc_hash::FxHashSet;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+use tracetui_shared::id::{KernelAddr, ProgId};
+
+/// How long after its change a program may still be in only one of the views: the kernel makes the changes one after
+/// another, and may be preempted between them.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// What came or went since the stream was opened.
+#[derive(Default)]
+pub(super) struct Changes {
+    ids: FxHashSet<ProgId>,
+    addresses: FxHashSet<KernelAddr>,
+    lost: bool,
+}
+
+impl Changes {
+    /// Adds what the stream has.
+    pub(super) fn update(&mut self, stream: &mut ProgramStream) {
+        stream.drain(&mut |change| match change.what {
+            Change::Loaded { id, .. } | Change::Unloaded { id, .. } => _ = self.ids.insert(id),
+            Change::Symbol { addr, .. } => _ = self.addresses.insert(addr),
+        });
+        self.lost |= stream.lost() > 0;
+    }
+
+    fn explain(&self, hidden: &Hidden) -> bool {
+        self.lost
+            || hidden.id.is_some_and(|id| self.ids.contains(&id))
+            || hidden.addr.is_some_and(|addr| self.addresses.contains(&addr))
+    }
+}
+
+/// The hidden programs: `Err` if so much changed that changes were lost.
+pub(super) fn hidden(
+    inventory: &Inventory,
+    symbols: Option<&Symbols>,
+    stream: &mut ProgramStream,
+) -> Result<Vec<Hidden>, Churn> {
+    let mut changes = Changes::default();
+    changes.update(stream);
+    let mut found = missing(inventory, symbols);
+    found.retain(|hidden| !changes.explain(hidden));
+    if !found.is_empty() {
+        std::thread::sleep(SETTLED);
+        changes.update(stream);
+        let now = symbols.and_then(|_| Symbols::read().ok());
+        found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
+    }
+    if changes.lost { Err(Churn) } else { Ok(found) }
+}
+
+/// Too much changed for a comparison.
+#[derive(Debug)]
+pub(super) struct Churn;
+
+/// Programs that a view shows and the walk over the ids does not. Each id and each address once.
+fn missing(inventory: &Inventory, symbols: Option<&Symbols>) -> Vec<Hidden> {
+    let mut found = Vec::new();
+    let mut seen = FxHashSet::default();
+    let mut add = |id: ProgId, seen_by: View| {
+        if id.0 != 0 && inventory.program(id).is_none() && seen.insert(id) {
+            found.push(Hidden { id: Some(id), seen_by, missing_in: View::NextId, ..Hidden::default() });
+        }
+    };
+    by_number(inventory).for_each(|id| add(id, View::FdById));
+    for holder in &inventory.holders {
+        if let (Object::Program(id), HeldBy::Process { .. }) = (holder.object, &holder.by) {
+            add(id, View::Fdinfo);
+        }
+    }
+    inventory.attachments.iter().filter(|attach| attach.link.is_some()).for_each(|link| add(link.program, View::Link));
+    let addresses: FxHashSet<_> = inventory.programs.iter().flat_map(|program| &program.addresses).collect();
+    // Where the kernel hides the addresses of programs, there is nothing to compare with.
+    let are_hidden = addresses.is_empty() && !inventory.programs.is_empty();
+    let symbols = symbols.filter(|_| !are_hidden).map_or(&[][..], |symbols| &symbols.programs);
+    found.extend(symbols.iter().filter(|(addr, _)| !addresses.contains(addr)).map(|(addr, name)| Hidden {
+        id: None,
+        addr: Some(*addr),
+        name: name.clone(),
+        seen_by: View::Kallsyms,
+        missing_in: View::NextId,
+    }));
+    found
+}
+
+/// The programs that can be opened by their number, among the numbers that the walk left out. Of many, the last.
+fn by_number(inventory: &Inventory) -> impl Iterator<Item = ProgId> {
+    // A program of ours has the highest number.
+    let ours = program::load(&NOTHING).and_then(|prog| sys::info(prog.as_fd())).map_or(0, |info| info.u32(4));
+    let last = inventory.programs.last().map_or(0, |program| program.id.0).max(ours);
+    let first = last.saturating_sub(limits::BPF_NUMBERS);
+    let is_program = |id: &u32| sys::open(Kind::Program, *id).ok().flatten().is_some();
+    (first..=last).filter(|id| inventory.program(ProgId(*id)).is_none()).filter(is_program).map(ProgId)
+}
+
+/// `return 0`.
+const NOTHING: [Instruction; 2] = [(0xb7, 0, 0, 0), (0x95, 0, 0, 0)];
+
+fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Symbols>) -> bool {
+    match (hidden.seen_by, hidden.id, hidden.addr) {
+        (View::Kallsyms, _, Some(addr)) => {
+            symbols.is_some_and(|symbols| symbols.programs.iter().any(|(at, name)| *at == addr && *name == hidden.name))
+        }
+        (View::Fdinfo, Some(id), _) => inventory.holders.iter().any(|holder| match holder.by {
+            HeldBy::Process { pid, fd, .. } => holder.object == Object::Program(id) && program_at(pid, fd) == Some(id),
+            _ => false,
+        }),
+        (View::Link, Some(id), _) => inventory.attachments.iter().filter(|link| link.program == id).any(|link| {
+            let link = link.link.and_then(|link| sys::open(Kind::Link, link.id.0).ok().flatten());
+            link.and_then(|link| sys::info(link.as_fd()).ok()).is_some_and(|info| info.u32(8) == id.0)
+        }),
+        (_, Some(id), _) => sys::open(Kind::Program, id.0).ok().flatten().is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Collector;
+    use super::*;
+    use std::io::Write as _;
+
+    /// The inventory without a program that exists: what it looks like if bpf(2) is made to leave it out.
+    #[test]
+    fn a_program_that_is_left_out_is_found_by_other_views() {
+        let (Ok(prog), Ok(mut stream)) = (program::load(&NOTHING), ProgramStream::open(8)) else {
+            let _ = writeln!(std::io::stderr(), "not checked: no privileges");
+            return;
+        };
+        let mut changes = Changes::default();
+        // It was loaded before.
+        changes.update(&mut stream);
+        let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
+        let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
+        let symbols = Symbols::read().expect("kallsyms");
+        inventory.programs.retain(|program| program.id != id);
+        let found = hidden(&inventory, Some(&symbols), &mut stream).expect("no churn");
+        let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
+        assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
+        assert_eq!(by(View::FdById), 1, "{found:?}");
+        if !symbols.programs.is_empty() {
+            assert_eq!(by(View::Kallsyms), 1, "its function: {found:?}");
+        }
+        // With it, nothing is hidden.
+        let whole = Collector::default().take_and_compare(&FxHashSet::default()).expect("it may list programs");
+        assert_eq!(whole.hidden, []);
+    }
+}

@@ -1,0 +1,137 @@
+//! Which helpers a program calls, from its instructions.
+//!
+//! After the verifier, a call of a helper is the instruction 0x85 with the source register 0 and the distance of the
+//! helper's function from `__bpf_call_base`
+//! ([`do_misc_fixups`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)). The kernel reports these
+//! distances only to those who may see addresses; to others they are zero.
+
+use super::kallsyms::Symbols;
+use super::programs::instructions;
+use crate::bpf::{ALTERING, HelperCalls, NotScanned};
+use crate::source::host::program::{self, Instruction};
+use std::os::fd::AsFd as _;
+use tracetui_shared::id::KernelAddr;
+
+/// The base of all distances.
+pub(crate) const BASE: &str = "__bpf_call_base";
+
+/// The helper that a program of ours calls, to check the addresses in kallsyms.
+pub(super) const KNOWN: &str = "bpf_get_current_pid_tgid";
+
+/// Calls [`KNOWN`], helper 14, and returns.
+const CALLS_KNOWN: [Instruction; 2] = [(CALL, 0, 0, 14), (0x95, 0, 0, 0)];
+
+/// BPF_JMP | BPF_CALL.
+const CALL: u8 = 0x85;
+
+/// The distances of the helpers of [`ALTERING`].
+pub(super) struct Helpers {
+    /// Distance and index, ascending. Several functions may be at one address.
+    distances: Vec<(i32, usize)>,
+    why: Option<NotScanned>,
+}
+
+impl Helpers {
+    /// From the symbols, checked with a program of ours: its call must have the distance that the symbols give.
+    pub(super) fn new(symbols: Option<&Symbols>) -> Helpers {
+        match symbols.ok_or(NotScanned::NoSymbols).and_then(distances) {
+            Ok(distances) => Helpers { distances, why: None },
+            Err(why) => Helpers { distances: Vec::new(), why: Some(why) },
+        }
+    }
+
+    /// The helpers at these distances.
+    pub(super) fn at(&self, called: &Result<Vec<i32>, NotScanned>) -> HelperCalls {
+        let called = match (called.as_ref(), self.why.as_ref()) {
+            (Ok(called), None) => called,
+            // A program that calls no helper calls none of these.
+            (Ok(called), Some(_)) if called.is_empty() => called,
+            (Err(why), _) | (Ok(_), Some(why)) => return HelperCalls { altering: 0, unknown: Some(*why) },
+        };
+        let mut calls = HelperCalls::default();
+        for distance in called {
+            if *distance == 0 {
+                calls.unknown = Some(NotScanned::NotPermitted);
+            }
+            let first = self.distances.partition_point(|(at, _)| at < distance);
+            let same = self.distances.iter().skip(first).take_while(|(at, _)| at == distance);
+            same.for_each(|(_, index)| calls.altering |= 1 << index);
+        }
+        calls
+    }
+}
+
+/// The distances of the helpers that these instructions call, each once. A 64-bit load has two instructions, and the
+/// second one's code is 0, so it is never taken for a call.
+pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
+    let calls_helper = |word: &&u64| {
+        let [code, registers, ..] = word.to_ne_bytes();
+        code == CALL && registers >> 4 == 0
+    };
+    let distance = |word: &u64| {
+        let [.., a, b, c, d] = word.to_ne_bytes();
+        i32::from_ne_bytes([a, b, c, d])
+    };
+    let mut called: Vec<_> = instructions.iter().filter(calls_helper).map(distance).collect();
+    called.sort_unstable();
+    called.dedup();
+    called
+}
+
+fn distances(symbols: &Symbols) -> Result<Vec<(i32, usize)>, NotScanned> {
+    let ours = program::load(&CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
+    let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
+    let reported = match called(&ours).first() {
+        None | Some(0) => return Err(NotScanned::NotPermitted),
+        Some(distance) => *distance,
+    };
+    let base = symbols.of(BASE).ok_or(NotScanned::NoSymbols)?;
+    let distance = |addr: KernelAddr| addr.0.wrapping_sub(base.0) as i32;
+    if symbols.of(KNOWN).map(distance) != Some(reported) {
+        return Err(NotScanned::NoSymbols);
+    }
+    let known = ALTERING.iter().enumerate();
+    let mut distances: Vec<_> =
+        known.filter_map(|(index, (symbol, _))| Some((distance(symbols.of(symbol)?), index))).collect();
+    distances.sort_unstable();
+    Ok(distances)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(code: u8, registers: u8, immediate: i32) -> u64 {
+        let [a, b, c, d] = immediate.to_ne_bytes();
+        u64::from_ne_bytes([code, registers, 0, 0, a, b, c, d])
+    }
+
+    #[track_caller]
+    fn check_scan(instructions: &[u64], altering: u32, unknown: Option<NotScanned>) {
+        let helpers = Helpers { distances: vec![(-16, 3), (1024, 0), (1024, 5)], why: None };
+        assert_eq!(helpers.at(&Ok(called(instructions))), HelperCalls { altering, unknown });
+    }
+
+    #[test]
+    fn calls_of_helpers_are_found_and_nothing_else() {
+        check_scan(&[], 0, None);
+        check_scan(&[word(CALL, 0, -16), word(0x95, 0, 0)], 1 << 3, None);
+        check_scan(&[word(CALL, 0, 1024)], 1 | 1 << 5, None);
+        check_scan(&[word(CALL, 0, 1025)], 0, None);
+        // A call of another function of the program, of a kernel function, and the second half of a load.
+        check_scan(&[word(CALL, 0x10, 1024), word(CALL, 0x20, 1024), word(0, 0, 1024)], 0, None);
+    }
+
+    #[test]
+    fn without_the_symbols_only_a_program_without_calls_is_known() {
+        let helpers = Helpers { distances: Vec::new(), why: Some(NotScanned::NoSymbols) };
+        assert_eq!(helpers.at(&Ok(vec![])), HelperCalls::default());
+        assert_eq!(helpers.at(&Ok(vec![8])).unknown, Some(NotScanned::NoSymbols));
+        assert_eq!(helpers.at(&Err(NotScanned::Withheld)).unknown, Some(NotScanned::Withheld));
+    }
+
+    #[test]
+    fn a_call_without_a_distance_is_unknown() {
+        check_scan(&[word(CALL, 0, 0), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::NotPermitted));
+    }
+}

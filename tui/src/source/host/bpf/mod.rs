@@ -1,0 +1,331 @@
+//! The BPF programs, links and attachments that exist, collected from user space.
+//!
+//! | module | what it reads |
+//! |---|---|
+//! | [`sys`] | bpf(2) |
+//! | [`programs`], [`links`] | the objects with ids |
+//! | [`helpers`], [`kallsyms`] | the helpers that a program calls |
+//! | [`processes`] | who holds what, perf events, network namespaces |
+//! | [`mounts`] | pins, named network namespaces |
+//! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
+//! | [`places`] | cgroups, maps of sockets, names of tracepoints |
+//! | [`cross`] | which programs are hidden |
+//!
+//! bpf(2) lists programs and links, but not where a program is attached without a link. That is asked of every place: each
+//! perf event of a process, cgroup, interface, network namespace and map of sockets. What is found there and belongs to a
+//! link is not reported twice.
+//!
+//! An object that is removed while it is being read is counted as vanished and left out. What cannot be read is reported
+//! ([`Inventory::unseen`]). Everything is bounded ([`crate::limits`]).
+//!
+//! Not seen from user space: perf events that no process holds by a descriptor; pins in other mount namespaces; network
+//! namespaces that neither a process nor a mount of our namespace refers to; programs in maps of programs; socket filters,
+//! seccomp filters and lwt, which the kernel does not list.
+
+mod cross;
+mod helpers;
+mod kallsyms;
+mod links;
+mod mounts;
+mod netlink;
+mod network;
+mod places;
+mod processes;
+mod programs;
+mod sys;
+mod view;
+
+use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, Unseen, Via};
+use crate::limits;
+use crate::source::live::ksymbols::ProgramStream;
+use cross::Churn;
+pub(crate) use helpers::BASE;
+use helpers::Helpers;
+pub(crate) use kallsyms::Symbols;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
+use view::Unlooked;
+
+/// The inventory cannot be taken at all.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// CAP_SYS_ADMIN is missing: bpf(2) lists objects for it only.
+    #[error("cannot list BPF programs: missing CAP_SYS_ADMIN: run as root on the host: sudo tracetui bpf")]
+    NotPermitted,
+    /// bpf(2) failed.
+    #[error("cannot list BPF programs: {0}")]
+    Failed(io::Error),
+}
+
+/// Takes inventories. What does not change from one to the next is kept: the addresses of helpers, the kernel's types, the
+/// names of functions.
+#[derive(Default)]
+pub struct Collector {
+    programs: programs::Reader,
+    types: links::Types,
+    helpers: Option<Helpers>,
+}
+
+/// Pages of the stream's ring of each CPU during a comparison: some 1,200 changes.
+const STREAM_PAGES: usize = 32;
+
+impl Collector {
+    /// All that exists now. `own`: the programs of tracetui.
+    ///
+    /// # Errors
+    /// If programs cannot be listed.
+    pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
+        let symbols = self.helpers.is_none().then(|| std::thread::spawn(Symbols::read));
+        self.collect(own, symbols).map(|(inventory, _)| inventory)
+    }
+
+    /// Like [`take`](Self::take), and compares independent views, to find hidden programs.
+    ///
+    /// # Errors
+    /// If programs cannot be listed.
+    pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
+        let stream = ProgramStream::open(STREAM_PAGES);
+        let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(Symbols::read)))?;
+        let compared = match stream {
+            Ok(mut stream) => cross::hidden(&inventory, symbols.as_ref(), &mut stream).map_err(|Churn| {
+                "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
+            }),
+            Err(error) => Err(format!("cannot follow changes meanwhile: {error}")),
+        };
+        match compared {
+            Ok(hidden) => inventory.hidden = hidden,
+            Err(why) => inventory.unseen.push(Unseen { what: "hidden programs", why, remedy: "" }),
+        }
+        Ok(inventory)
+    }
+
+    fn collect(
+        &mut self,
+        own: &FxHashSet<ProgId>,
+        symbols: Option<JoinHandle<io::Result<Symbols>>>,
+    ) -> Result<(Inventory, Option<Symbols>), InventoryError> {
+        let mut unlooked = Unlooked::default();
+        let mut programs = self.read_programs(&mut unlooked)?;
+        let cgroups = places::Cgroups::read(&mut unlooked);
+        let mut links = self.read_links(&programs, cgroups.paths(), &mut unlooked);
+
+        let held = processes::read(&mut unlooked);
+        let mut held = unlooked.note("processes", held).unwrap_or_default();
+        if held.refused > 0 {
+            let why = format!("the descriptors of {} processes may not be read", held.refused);
+            unlooked.add("descriptors of processes", why, "run as root on the host: sudo tracetui bpf");
+        }
+        let mut holders = std::mem::take(&mut held.holders);
+        if let Some(mounts) = unlooked.note("mounts", mounts::Mounts::read()) {
+            mounts.add_namespaces(&mut held.namespaces);
+            holders.extend(mounts.pins(&mut unlooked));
+        }
+        let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
+        let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
+
+        let mut rest = Vec::new();
+        perf_events(held.perf, &mut links, &mut rest, &mut holders);
+        interfaces(network, own_namespace, &mut links, &mut rest);
+        let found = cgroups.attached(&mut unlooked).into_iter().chain(places::socket_maps(&mut unlooked));
+        unexplained(found, &links, &mut rest);
+        places::name_tracepoints(&mut links, &mut rest);
+
+        let symbols = symbols.and_then(|thread| thread.join().ok()).and_then(Result::ok);
+        let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref()));
+        for read in programs.values_mut() {
+            read.facts.calls = helpers.at(&read.called);
+            read.facts.own = own.contains(&read.facts.id);
+        }
+        let mut inventory = Inventory {
+            programs: programs.into_values().map(|read| read.facts).collect(),
+            attachments: links,
+            holders,
+            hidden: Vec::new(),
+            unresolved: held.unresolved,
+            unseen: unlooked.unseen,
+            vanished: unlooked.vanished,
+        };
+        inventory.programs.sort_unstable_by_key(|program| program.id);
+        rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
+        inventory.attachments.extend(rest);
+        Ok((inventory, symbols))
+    }
+
+    fn read_programs(&mut self, unlooked: &mut Unlooked) -> Result<FxHashMap<u32, programs::Read>, InventoryError> {
+        let (ids, all) =
+            sys::ids(sys::Kind::Program, limits::BPF_PROGRAMS).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => InventoryError::NotPermitted,
+                _ => InventoryError::Failed(error),
+            })?;
+        if !all {
+            unlooked.cut("programs", limits::BPF_PROGRAMS);
+        }
+        let mut programs = FxHashMap::default();
+        for id in ids {
+            match unlooked.note("programs", self.programs.read(ProgId(id))) {
+                Some(Some(read)) => _ = programs.insert(id, read),
+                Some(None) => unlooked.vanished += 1,
+                None => {}
+            }
+        }
+        Ok(programs)
+    }
+
+    fn read_links(
+        &mut self,
+        programs: &FxHashMap<u32, programs::Read>,
+        cgroups: &FxHashMap<u64, Vec<u8>>,
+        unlooked: &mut Unlooked,
+    ) -> Vec<AttachFacts> {
+        // EINVAL: before 5.8 there are no ids of links.
+        let (ids, all) = unlooked.note("links", sys::ids(sys::Kind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
+        if !all && !ids.is_empty() {
+            unlooked.cut("links", limits::BPF_PROGRAMS);
+        }
+        let mut names = links::Names { programs, cgroups, types: &mut self.types };
+        let mut links = Vec::with_capacity(ids.len());
+        for id in ids {
+            match unlooked.note("links", links::read(LinkId(id), &mut names)) {
+                Some(Some(facts)) => links.push(facts),
+                Some(None) => unlooked.vanished += 1,
+                None => {}
+            }
+        }
+        links
+    }
+}
+
+/// Adds the programs on perf events that have no link.
+fn perf_events(
+    found: Vec<processes::PerfFd>,
+    links: &mut [AttachFacts],
+    rest: &mut Vec<AttachFacts>,
+    holders: &mut Vec<Holder>,
+) {
+    for processes::PerfFd { query, pid, comm, fd } in found {
+        let facts = on_perf_event(query);
+        let of_program = |link: &&mut AttachFacts| {
+            link.program == facts.program
+                && link.link.is_some_and(|link| link.link_type == links::link_type::PERF_EVENT)
+        };
+        let same =
+            |link: &AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, facts.offset);
+        if links.iter_mut().filter(of_program).any(|link| same(link)) {
+            continue;
+        }
+        // Before 6.6 the link does not say where it is.
+        if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
+            *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
+            continue;
+        }
+        holders.push(Holder { object: Object::Program(facts.program), by: HeldBy::Perf { pid, comm, fd } });
+        // Several processes may have the same event.
+        if !rest.iter().any(|known| known.program == facts.program && same(known)) {
+            rest.push(facts);
+        }
+    }
+}
+
+/// `BPF_FD_TYPE_*`.
+fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
+    let hook = match query.fd_type {
+        0 => Hook::RawTracepoint,
+        1 => Hook::Tracepoint,
+        2 => Hook::Kprobe,
+        3 => Hook::Kretprobe,
+        4 => Hook::Uprobe,
+        5 => Hook::Uretprobe,
+        _ => Hook::Unknown,
+    };
+    let in_kernel = matches!(hook, Hook::Kprobe | Hook::Kretprobe);
+    let in_file = matches!(hook, Hook::Uprobe | Hook::Uretprobe);
+    AttachFacts {
+        program: ProgId(query.program),
+        via: Via::Ioctl,
+        hook,
+        symbol: if in_kernel { query.name.clone() } else { Vec::new() },
+        target: query.name,
+        offset: (in_kernel || in_file).then_some(query.offset),
+        addr: (in_kernel && query.addr != 0).then_some(KernelAddr(query.addr)),
+        ..AttachFacts::default()
+    }
+}
+
+/// Names the interfaces of links, and adds the programs at interfaces and in namespaces that have no link.
+fn interfaces(network: network::Network, own: NsInum, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+    for network::Found { facts, link } in network.found {
+        let same = |known: &&mut AttachFacts| match known.link {
+            Some(known) if link.0 != 0 => known.id == link,
+            Some(_) => {
+                let at_place = match facts.ifindex {
+                    Some(_) => known.ifindex == facts.ifindex && known.target.is_empty(),
+                    None => known.netns == facts.netns,
+                };
+                (known.program, known.hook) == (facts.program, facts.hook) && at_place
+            }
+            None => false,
+        };
+        match links.iter_mut().find(same) {
+            Some(known) => {
+                (known.target, known.ifindex, known.netns) = (facts.target, facts.ifindex, facts.netns);
+                known.flags = facts.flags;
+            }
+            None => rest.push(facts),
+        }
+    }
+    // What was detached meanwhile, or is in a namespace that was not found.
+    for link in links.iter_mut().filter(|link| link.target.is_empty()) {
+        let Some(index) = link.ifindex else { continue };
+        let interface = network.interfaces.iter().find(|known| known.index == index && known.namespace == own);
+        let named = interface.filter(|_| network.interfaces.iter().all(|i| i.namespace == own));
+        link.target = match named {
+            Some(interface) => interface.name.clone(),
+            None if index == 0 => b"removed".to_vec(),
+            None => format!("interface {index}").into_bytes(),
+        };
+    }
+}
+
+/// Adds those that no link explains. Each link explains one.
+fn unexplained(found: impl Iterator<Item = AttachFacts>, links: &[AttachFacts], rest: &mut Vec<AttachFacts>) {
+    let place = |facts: &AttachFacts| (facts.program, facts.hook, facts.target.clone());
+    let mut linked: FxHashMap<_, usize> = FxHashMap::default();
+    links.iter().for_each(|link| *linked.entry(place(link)).or_default() += 1);
+    for facts in found {
+        match linked.get_mut(&place(&facts)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => rest.push(facts),
+        }
+    }
+}
+
+/// The counting of runs, while this is kept: `struct bpf_prog_info` has the numbers.
+#[derive(Debug)]
+pub struct RunStatistics(#[allow(dead_code, reason = "its end turns the counting off")] OwnedFd);
+
+impl RunStatistics {
+    /// Turns the counting on (5.8+). It costs some tens of nanoseconds for each run of every program.
+    ///
+    /// # Errors
+    /// If the kernel refuses: it needs CAP_SYS_ADMIN.
+    pub fn enable() -> io::Result<RunStatistics> {
+        sys::enable_stats().map(RunStatistics)
+    }
+
+    /// Whether they are on for the whole system (`sysctl kernel.bpf_stats_enabled`).
+    pub fn are_on() -> bool {
+        super::read_bounded("/proc/sys/kernel/bpf_stats_enabled", 16).is_ok_and(|value| value.trim_ascii() == b"1")
+    }
+}
+
+/// Reads the counters of all programs again.
+pub fn update_counters(inventory: &mut Inventory) {
+    for program in &mut inventory.programs {
+        if let Ok(Some((count, time, misses))) = programs::counters(program.id) {
+            (program.run_count, program.run_time_ns, program.recursion_misses) = (count, time, misses);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the mounts of tracetui's mount namespace show: programs and links pinned in every bpffs, and named network
+//! namespaces. Mounts of other mount namespaces are not looked at.
+
+use super::processes::net_inum;
+use super::sys;
+use super::view::Unlooked;
+use crate::bpf::{HeldBy, Holder, Object};
+use crate::limits;
+use crate::source::host::cgroup::unescape;
+use crate::source::host::read_bounded;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::ffi::{CString, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
+
+/// Bytes of /proc/self/mountinfo that are read.
+const MOUNTS: u64 = 16 << 20;
+
+/// A mount: its root in the file system, where it is, the type of the file system, the device.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    root: Vec<u8>,
+    point: PathBuf,
+    fs_type: Vec<u8>,
+    device: Vec<u8>,
+}
+
+/// The lines of mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let device = fields.nth(2)?.to_vec();
+        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        fields.find(|field| *field == b"-")?;
+        let fs_type = fields.next()?.to_vec();
+        Some(Mount { root, point: PathBuf::from(OsString::from_vec(point)), fs_type, device })
+    })
+}
+
+/// The mounts of which something is needed.
+pub(super) struct Mounts(Vec<Mount>);
+
+impl Mounts {
+    pub(super) fn read() -> io::Result<Mounts> {
+        let text = read_bounded("/proc/self/mountinfo", MOUNTS)?;
+        Ok(Mounts(mounts(&text).filter(|mount| matches!(mount.fs_type.as_slice(), b"bpf" | b"nsfs")).collect()))
+    }
+
+    /// The named network namespaces that are not among `known`.
+    pub(super) fn add_namespaces(&self, known: &mut FxHashMap<NsInum, File>) {
+        for mount in self.0.iter().filter(|mount| mount.fs_type == b"nsfs") {
+            if let Some(inum) = net_inum(&mount.root)
+                && known.len() < limits::BPF_NAMESPACES
+                && !known.contains_key(&inum)
+                && let Ok(file) = File::open(&mount.point)
+            {
+                known.insert(inum, file);
+            }
+        }
+    }
+
+    /// Programs and links in every bpffs. A file system that is mounted twice is looked through once.
+    pub(super) fn pins(&self, unlooked: &mut Unlooked) -> Vec<Holder> {
+        let mut found = Vec::new();
+        let mut looked: Vec<(&[u8], &[u8])> = Vec::new();
+        for mount in self.0.iter().filter(|mount| mount.fs_type == b"bpf") {
+            if !looked.contains(&(&mount.device, &mount.root)) {
+                looked.push((&mount.device, &mount.root));
+                pins_below(&mount.point, &mut found, unlooked);
+            }
+        }
+        found
+    }
+}
+
+/// All pins below a directory of a bpffs.
+fn pins_below(top: &Path, found: &mut Vec<Holder>, unlooked: &mut Unlooked) {
+    let mut left = limits::BPF_HOLDERS;
+    let mut waiting = VecDeque::from([top.to_owned()]);
+    while let Some(dir) = waiting.pop_front() {
+        let Some(entries) = unlooked.note("pinned programs and links", fs::read_dir(dir)) else { continue };
+        for entry in entries.flatten() {
+            if left == 0 {
+                return unlooked.cut("pinned programs and links", limits::BPF_HOLDERS);
+            }
+            left -= 1;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => waiting.push_back(entry.path()),
+                Ok(kind) if kind.is_file() => found.extend(pin(&entry.path())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The program or link that a file refers to; `None` for maps, and for what was removed.
+fn pin(path: &Path) -> Option<Holder> {
+    let object = sys::open_pin(&CString::new(path.as_os_str().as_bytes()).ok()?).ok()?;
+    let target = fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd())).ok()?;
+    let id = || sys::info(object.as_fd()).ok().map(|info| info.u32(4));
+    let object = match target.as_os_str().as_bytes().strip_prefix(b"anon_inode:")? {
+        b"bpf-prog" => Object::Program(ProgId(id()?)),
+        b"bpf_link" | b"bpf-link" => Object::Link(LinkId(id()?)),
+        _ => return None,
+    };
+    Some(Holder { object, by: HeldBy::Pin(path.as_os_str().as_bytes().to_vec()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_read() {
+        let text = b"29 25 0:26 / /sys/fs/bpf rw,nosuid shared:5 - bpf bpf rw,mode=700\n\
+            80 25 0:4 net:[4026532177] /run/netns/a\\040b rw - nsfs nsfs rw\nbad\n";
+        let found: Vec<_> = mounts(text).collect();
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].fs_type.as_slice(), found[0].point.as_path()), (&b"bpf"[..], Path::new("/sys/fs/bpf")));
+        assert_eq!(net_inum(&found[1].root), Some(NsInum(4_026_532_177)));
+        assert_eq!(found[1].point, Path::new("/run/netns/a b"));
+    }
+}

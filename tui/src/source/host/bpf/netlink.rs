@@ -1,0 +1,175 @@
+//! rtnetlink: dumps, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
+
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with, sockopt,
+};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Bytes of a read. The kernel fills at most 32 KiB of a dump at once.
+const BUFFER: usize = 64 << 10;
+
+/// Messages of one dump that are read.
+const MESSAGES: usize = 1 << 20;
+
+/// `struct nlmsghdr`: length, type, flags, sequence, port.
+const HEADER: usize = 16;
+
+/// The protocol 0.
+const NETLINK_ROUTE: Option<Protocol> = None;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// NLM_F_REQUEST | NLM_F_DUMP.
+const REQUEST_DUMP: u16 = 1 | 0x300;
+/// NLM_F_DUMP_INTR: the dump is inconsistent, because something changed meanwhile.
+const DUMP_INTR: u16 = 0x10;
+
+/// A socket of the thread's network namespace.
+pub(super) struct Route {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl Route {
+    pub(super) fn open() -> io::Result<Route> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        // An answer that never comes must not stop everything.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(2)))?;
+        Ok(Route { socket, buffer: vec![0; BUFFER], sequence: 0 })
+    }
+
+    /// Asks for all of a kind, and passes the bodies of the answers to `each`: a fixed part, then attributes. Again, once,
+    /// if something changed meanwhile, so `each` may see the same twice.
+    pub(super) fn dump(&mut self, request: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        if self.dump_once(request, body, &mut each)? {
+            Ok(())
+        } else {
+            self.dump_once(request, body, &mut each).map(drop)
+        }
+    }
+
+    /// Whether the dump was consistent.
+    fn dump_once(&mut self, request: u16, body: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+        self.sequence += 1;
+        let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        message.extend_from_slice(&request.to_ne_bytes());
+        message.extend_from_slice(&REQUEST_DUMP.to_ne_bytes());
+        message.extend_from_slice(&self.sequence.to_ne_bytes());
+        message.extend_from_slice(&[0; 4]);
+        message.extend_from_slice(body);
+        send(&self.socket, &message, SendFlags::empty())?;
+        let mut consistent = true;
+        let mut left = MESSAGES;
+        loop {
+            let (_, len) = recv(&self.socket, &mut self.buffer, RecvFlags::empty())?;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for message in messages(self.buffer.get(..len.min(BUFFER)).unwrap_or_default()) {
+                // The rest of an earlier dump that was given up.
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                consistent &= message.flags & DUMP_INTR == 0;
+                match message.kind {
+                    NLMSG_DONE => return Ok(consistent),
+                    NLMSG_ERROR => match i32::from_ne_bytes(*message.body.first_chunk().unwrap_or(&[0; 4])) {
+                        0 => return Ok(consistent),
+                        error => return Err(io::Error::from_raw_os_error(-error)),
+                    },
+                    _ => each(message.body),
+                }
+                left -= 1;
+                if left == 0 {
+                    return Err(io::Error::other("too many answers"));
+                }
+            }
+        }
+    }
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: &'a [u8],
+}
+
+/// The messages in a datagram. It ends at a length that does not fit.
+fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    pieces(bytes, HEADER, |bytes| u32_at(bytes, 0) as usize).map(|message| Message {
+        kind: u16_at(message, 4),
+        flags: u16_at(message, 6),
+        sequence: u32_at(message, 8),
+        body: message.get(HEADER..).unwrap_or_default(),
+    })
+}
+
+/// Attributes: type and value. Nested ones are values with attributes in them.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    // NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+    const FLAGS: u16 = 0xc000;
+    pieces(bytes, 4, |bytes| u16_at(bytes, 0).into())
+        .map(|attribute| (u16_at(attribute, 2) & !FLAGS, attribute.get(4..).unwrap_or_default()))
+}
+
+/// The value of the first attribute of a type.
+pub(super) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// Pieces that begin with their own length (at least `least`, which includes it), each aligned to 4 bytes.
+fn pieces(mut rest: &[u8], least: usize, len: impl Fn(&[u8]) -> usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let len = Some(rest).filter(|rest| rest.len() >= least).map(&len).filter(|len| *len >= least)?;
+        let piece = rest.get(..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(piece)
+    })
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn put(kind: u16, value: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
+        out.extend_from_slice(&kind.to_ne_bytes());
+        out.extend_from_slice(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+
+    #[test]
+    fn attributes_are_aligned_and_nested() {
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        put(4, &7u32.to_ne_bytes(), &mut inner);
+        put(3, b"eth0\0", &mut outer);
+        put(43 | 0x8000, &inner, &mut outer);
+        let found: Vec<_> = attributes(&outer).collect();
+        assert_eq!(found, [(3, &b"eth0\0"[..]), (43, &inner)]);
+        assert_eq!(attribute(attribute(&outer, 43).unwrap_or_default(), 4).map(|value| u32_at(value, 0)), Some(7));
+        assert_eq!(attributes(&[3, 0, 0, 0]).count(), 0, "shorter than its own header");
+        assert_eq!(attributes(&[200, 0, 0, 0]).count(), 0, "longer than the bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(attributes(&bytes).count() <= bytes.len() / 4);
+            prop_assert!(messages(&bytes).count() <= bytes.len() / HEADER);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The descriptors of all processes: which hold programs and links, which are perf events; and the network namespaces of
+//! the processes.
+
+use super::sys;
+use super::view::Unlooked;
+use crate::bpf::{HeldBy, Holder, Hook, Object, Unresolved};
+use crate::limits;
+use crate::source::host::{decimal, read_bounded};
+use rustc_hash::FxHashMap;
+use rustix::fs::{Mode, OFlags, RawDir, open, openat, readlinkat_raw};
+use std::fs::{self, File};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use tracetui_shared::id::{LinkId, NsInum, ProgId, Tgid};
+
+/// Bytes of /proc/PID/fdinfo/FD that are read. The used lines are among the first ten.
+const FDINFO: usize = 1024;
+
+/// A program on a perf event of a process.
+pub(super) struct PerfFd {
+    pub(super) query: sys::TaskFd,
+    pub(super) pid: Tgid,
+    pub(super) comm: Vec<u8>,
+    pub(super) fd: u32,
+}
+
+/// What the processes hold.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) holders: Vec<Holder>,
+    pub(super) perf: Vec<PerfFd>,
+    pub(super) unresolved: Vec<Unresolved>,
+    /// A file of each network namespace of a process.
+    pub(super) namespaces: FxHashMap<NsInum, File>,
+    /// Processes whose descriptors may not be read.
+    pub(super) refused: u64,
+}
+
+/// Looks through /proc. Processes that end meanwhile hold nothing any more.
+pub(super) fn read(unlooked: &mut Unlooked) -> io::Result<Held> {
+    let mut held = Held::default();
+    let mut left = limits::BPF_DESCRIPTORS;
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { break };
+        let Some(pid) = decimal::<u32>(entry.file_name().as_bytes()) else { continue };
+        match held.process(pid, &mut left) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => held.refused += 1,
+            _ => {}
+        }
+        if left == 0 {
+            unlooked.cut("descriptors of processes", limits::BPF_DESCRIPTORS);
+            break;
+        }
+    }
+    Ok(held)
+}
+
+/// What a descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Program,
+    Link,
+    PerfEvent,
+}
+
+/// The kind by the target of the link in /proc/PID/fd.
+fn kind(target: &[u8]) -> Option<Kind> {
+    match target.strip_prefix(b"anon_inode:")? {
+        b"bpf-prog" => Some(Kind::Program),
+        b"bpf_link" | b"bpf-link" => Some(Kind::Link),
+        b"[perf_event]" => Some(Kind::PerfEvent),
+        _ => None,
+    }
+}
+
+impl Held {
+    fn process(&mut self, pid: u32, left: &mut usize) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let process = open(format!("/proc/{pid}"), flags, Mode::empty())?;
+        self.namespace(&process);
+        let fds = openat(&process, c"fd", flags, Mode::empty())?;
+        let mut comm = None;
+        let mut entries = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&fds, &mut entries);
+        while let Some(Ok(entry)) = entries.next() {
+            let Some(fd) = decimal::<u32>(entry.file_name().to_bytes()) else { continue };
+            let mut target = [MaybeUninit::uninit(); 64];
+            let kind = match readlinkat_raw(&fds, entry.file_name(), &mut target) {
+                Ok((target, _)) => kind(target),
+                Err(_) => continue,
+            };
+            if let Some(kind) = kind {
+                let comm = comm.get_or_insert_with(|| comm_of(pid)).clone();
+                self.descriptor(kind, Tgid(pid), comm, fd);
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn namespace(&mut self, process: &OwnedFd) {
+        let mut target = [MaybeUninit::uninit(); 64];
+        let Ok((target, _)) = readlinkat_raw(process, c"ns/net", &mut target) else { return };
+        let Some(inum) = net_inum(target) else { return };
+        if self.namespaces.len() < limits::BPF_NAMESPACES
+            && !self.namespaces.contains_key(&inum)
+            && let Ok(file) = openat(process, c"ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        {
+            self.namespaces.insert(inum, file.into());
+        }
+    }
+
+    fn descriptor(&mut self, kind: Kind, pid: Tgid, comm: Vec<u8>, fd: u32) {
+        if kind == Kind::PerfEvent {
+            return self.perf_event(pid, comm, fd);
+        }
+        let Some(info) = fdinfo(pid, fd) else { return };
+        let object = match kind {
+            Kind::Link => field(&info, b"link_id:").map(|id| Object::Link(LinkId(id))),
+            _ => field(&info, b"prog_id:").map(|id| Object::Program(ProgId(id))),
+        };
+        if let Some(object) = object.filter(|_| self.holders.len() < limits::BPF_HOLDERS) {
+            self.holders.push(Holder { object, by: HeldBy::Process { pid, comm, fd } });
+        }
+    }
+
+    fn perf_event(&mut self, pid: Tgid, comm: Vec<u8>, fd: u32) {
+        match sys::task_fd(pid.0, fd) {
+            Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.unresolved.push(Unresolved { hook: Hook::PerfEvent, pid, comm, fd });
+            }
+            // No program, or the process ended.
+            Err(_) => {}
+        }
+    }
+}
+
+/// The program that a descriptor of a process refers to, if it does.
+pub(super) fn program_at(pid: Tgid, fd: u32) -> Option<ProgId> {
+    field(&fdinfo(pid, fd)?, b"prog_id:").map(ProgId)
+}
+
+/// One read gives all of it: the kernel writes it at once.
+fn fdinfo(pid: Tgid, fd: u32) -> Option<Vec<u8>> {
+    let file = open(format!("/proc/{}/fdinfo/{fd}", pid.0), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut info = vec![0; FDINFO];
+    let len = rustix::io::read(&file, &mut info).ok()?;
+    info.truncate(len);
+    Some(info)
+}
+
+/// The number in the line of fdinfo that starts with `name`.
+fn field(info: &[u8], name: &[u8]) -> Option<u32> {
+    let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    decimal(line.trim_ascii())
+}
+
+fn comm_of(pid: u32) -> Vec<u8> {
+    let comm = read_bounded(format!("/proc/{pid}/comm"), 64).unwrap_or_default();
+    comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec()
+}
+
+/// The number in `net:[NUMBER]`.
+pub(super) fn net_inum(text: &[u8]) -> Option<NsInum> {
+    decimal(text.strip_prefix(b"net:[")?.strip_suffix(b"]")?).map(NsInum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_told_apart() {
+        assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
+        assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
+        assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));
+        assert_eq!(kind(b"anon_inode:bpf-map"), None);
+        assert_eq!(kind(b"/tmp/anon_inode:bpf-prog"), None);
+    }
+
+    #[test]
+    fn fdinfo_names_the_object() {
+        let info = b"pos:\t0\nlink_type:\tperf\nlink_id:\t7\nprog_tag:\t00\nprog_id:\t12\n";
+        assert_eq!(
+            (field(info, b"link_id:"), field(info, b"prog_id:"), field(info, b"map_id:")),
+            (Some(7), Some(12), None)
+        );
+        assert_eq!(net_inum(b"net:[4026531840]"), Some(NsInum(4_026_531_840)));
+        assert_eq!(net_inum(b"pid:[4026531840]"), None);
+    }
+}

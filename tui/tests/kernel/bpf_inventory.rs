@@ -1,0 +1,615 @@
+//! The inventory of BPF programs, compared with bpftool and with what the tests attached.
+
+use crate::bpf::{
+    Attr, BPF_LINK_CREATE, BPF_PERF_EVENT, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACEPOINT, EXIT,
+    MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
+};
+use crate::sys::{self, Actor, c};
+use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tracetui::bpf::Inventory;
+use tracetui::source::host::bpf::Collector;
+use tracetui::source::live::ksymbols::{Change, ProgramStream};
+use tracetui_shared::id::{ProgId, Tgid};
+use tracetui_shared::time::BootNanos;
+
+const BPF_MAP_CREATE: u64 = 0;
+const BPF_OBJ_PIN: u64 = 6;
+const BPF_PROG_ATTACH: u64 = 8;
+
+const SOCKET_FILTER: u32 = 1;
+const KPROBE: u32 = 2;
+const SCHED_CLS: u32 = 3;
+const XDP: u32 = 6;
+const PERF_EVENT: u32 = 7;
+const CGROUP_SKB: u32 = 8;
+const SK_SKB: u32 = 14;
+const FLOW_DISSECTOR: u32 = 22;
+const SK_LOOKUP: u32 = 30;
+const NETFILTER: u32 = 32;
+
+/// `mov64 r0, 1`.
+const MOV_R0_1: u64 = 0x1_0000_00b7;
+
+/// Loads a program that returns 0 or 1, with an expected attach type.
+fn load_for(prog_type: u32, expected: u32, name: &str, insn: u64) -> i64 {
+    let (licence, insns) = (c("GPL"), [insn, EXIT]);
+    let attr = Attr::of_load(prog_type, name, (2, insns.as_ptr() as u64), licence.as_ptr() as u64);
+    attr.u32(68, expected).call(BPF_PROG_LOAD)
+}
+
+/// A program that calls a helper with r1 = 9 (as a signal: SIGKILL), but never runs.
+fn load_calling(helper: i32, name: &str) -> i64 {
+    let call = 0x85 | u64::from(helper.cast_unsigned()) << 32;
+    load(BPF_PROG_TYPE_TRACEPOINT, name, &[0x9_0000_01b7, call, MOV_R0, EXIT])
+}
+
+/// BPF_LINK_CREATE: program, target, attach type, flags, and what follows at 16.
+fn create(prog: &OwnedFd, target: u32, attach_type: u32, rest: impl FnOnce(Attr) -> Attr) -> i64 {
+    let attr = Attr::new().u32(0, sys::raw(prog) as u32).u32(4, target).u32(8, attach_type);
+    rest(attr).call(BPF_LINK_CREATE)
+}
+
+fn prog_attach(prog: &OwnedFd, target: u32, attach_type: u32) -> i64 {
+    Attr::new().u32(0, target).u32(4, sys::raw(prog) as u32).u32(8, attach_type).call(BPF_PROG_ATTACH)
+}
+
+/// A perf event of any kind.
+fn event(event_type: u32, config: u64, path: Option<&std::ffi::CString>, offset: u64) -> i64 {
+    let path = path.map_or(0, |path| path.as_ptr() as u64);
+    let mut attr = Attr::new().u32(0, event_type).u32(4, 112).u64(8, config).u64(56, path).u64(64, offset);
+    sys::call(libc::SYS_perf_event_open, [attr.0.as_mut_ptr() as u64, !0, 0, !0, 8])
+}
+
+fn index_of(interface: &str) -> u32 {
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { libc::if_nametoindex(c(interface).as_ptr()) }
+}
+
+/// What was attached: the program's id, or −errno if this kernel refuses it. Descriptors stay open.
+#[derive(Default)]
+struct Attached {
+    ids: Vec<i64>,
+    kept: Vec<OwnedFd>,
+}
+
+impl Attached {
+    /// Notes a program and the result of its attachment.
+    fn note(&mut self, prog: i64, attach: impl FnOnce(&OwnedFd) -> i64, result: Returned) {
+        if prog < 0 {
+            return self.ids.push(prog);
+        }
+        let prog = sys::owned(prog);
+        let done = attach(&prog);
+        if done >= 0 && result == Returned::Fd {
+            self.kept.push(sys::owned(done));
+        }
+        self.ids.push(if done < 0 { done } else { id_and_tag(&prog)[0] });
+        self.kept.push(prog);
+    }
+}
+
+/// What a successful attachment returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Returned {
+    Fd,
+    Nothing,
+}
+
+fn run(program: &str, args: &[&str]) -> i64 {
+    let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if done.is_ok_and(|status| status.success()) { 0 } else { -i64::from(libc::ENOSYS) }
+}
+
+/// What a way must look like: attach type in our words, mechanism, target, and a field with its value.
+type Way = (&'static str, &'static str, &'static str, Option<(&'static str, Value)>);
+
+/// The ways, in the order of [`attach_all`].
+fn ways() -> Vec<Way> {
+    vec![
+        ("tracepoint", "link", "sched:sched_process_exit", None),
+        ("tracepoint", "ioctl", "sched:sched_process_exit", None),
+        ("raw_tracepoint", "link", "sched_process_exit", None),
+        ("uprobe", "ioctl", "FILE", Some(("offset", 0x1000.into()))),
+        ("uretprobe", "link", "FILE", Some(("offset", 0x1008.into()))),
+        ("uprobe", "link", "FILE", Some(("multi", 2.into()))),
+        ("perf_event", "link", "cpu-clock", None),
+        ("xdp", "link", "lo", Some(("ifindex", 1.into()))),
+        ("xdp", "netlink", "tt0", Some(("flags", "generic".into()))),
+        ("tc", "netlink", "lo", Some(("flags", "ingress direct-action".into()))),
+        ("tcx", "link", "lo", Some(("attach_type", "tcx_ingress".into()))),
+        ("tcx", "prog_attach", "lo", Some(("attach_type", "tcx_egress".into()))),
+        ("cgroup", "prog_attach", "CGROUP", Some(("attach_type", "cgroup_inet_egress".into()))),
+        ("cgroup", "link", "CGROUP", Some(("attach_type", "cgroup_inet_ingress".into()))),
+        ("sockmap", "prog_attach", "tt_sockmap", Some(("attach_type", "sk_skb_stream_verdict".into()))),
+        ("flow_dissector", "prog_attach", "NETNS", None),
+        ("sk_lookup", "link", "NETNS", None),
+        ("netfilter", "link", "ip output priority 7", None),
+    ]
+}
+
+/// Attaches in every way that user space can look up. In its own network and mount namespaces, with `/bpf` and tracefs.
+fn attach_all(bpffs: &str, tracefs: &str, file: &str, cgroup: &str) -> Attached {
+    use Returned::{Fd, Nothing};
+    let mut all = Attached::default();
+    let tracepoint = tracepoint_id(tracefs, "sched/sched_process_exit");
+    let trace = |name: &str| load(BPF_PROG_TYPE_TRACEPOINT, name, &[MOV_R0, EXIT]);
+    let events: Vec<_> = (0..2).map(|_| perf_event(tracepoint)).collect();
+    all.note(trace("tt_linked"), |prog| link_create(prog, sys::raw(&events[0]), 5), Fd);
+    all.note(trace("tt_set"), |prog| set_bpf(prog, &events[1]), Nothing);
+    all.kept.extend(events);
+    let raw = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_raw", &[MOV_R0, EXIT]);
+    all.note(raw, |prog| raw_tracepoint_open(prog, "sched_process_exit"), Fd);
+
+    let uprobe_type = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").unwrap_or_default();
+    let uprobe_type: u32 = uprobe_type.trim().parse().unwrap_or(u32::MAX);
+    let path = c(file);
+    let probe = |name: &str| load(KPROBE, name, &[MOV_R0, EXIT]);
+    let (entry, returned) = (event(uprobe_type, 0, Some(&path), 0x1000), event(uprobe_type, 1, Some(&path), 0x1008));
+    let (entry, returned) = (sys::owned(entry), sys::owned(returned));
+    all.note(probe("tt_uprobe"), |prog| set_bpf(prog, &entry), Nothing);
+    all.note(probe("tt_uretprobe"), |prog| link_create(prog, sys::raw(&returned), 0), Fd);
+    all.kept.extend([entry, returned]);
+    let offsets = [0x1010u64, 0x1018];
+    let multi = |attr: Attr| attr.u64(16, path.as_ptr() as u64).u64(24, offsets.as_ptr() as u64).u32(48, 2);
+    all.note(load_for(KPROBE, 48, "tt_multi", MOV_R0), |prog| create(prog, 0, 48, multi), Fd);
+    let clock = sys::owned(event(1, 0, None, 0));
+    let linked = |prog: &OwnedFd| create(prog, sys::raw(&clock) as u32, BPF_PERF_EVENT, |attr| attr);
+    all.note(load(PERF_EVENT, "tt_clock", &[MOV_R0, EXIT]), linked, Fd);
+    all.kept.push(clock);
+
+    sys::unshare(libc::CLONE_NEWNET);
+    run("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
+    let lo = index_of("lo");
+    all.note(load_for(XDP, 37, "tt_xdp", MOV_R0), |prog| create(prog, lo, 37, |attr| attr.u32(12, 2)), Fd);
+    let xdp = |prog: &OwnedFd| {
+        let id = id_and_tag(prog)[0].to_string();
+        run("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"])
+    };
+    all.note(load(XDP, "tt_xdp_nl", &[MOV_R0, EXIT]), xdp, Nothing);
+    let classify = |name: &str| load(SCHED_CLS, name, &[MOV_R0, EXIT]);
+    let tc = |prog: &OwnedFd| {
+        let pin = format!("{bpffs}/tt_tc");
+        let pinned = c(pin.as_str());
+        Attr::new().u64(0, pinned.as_ptr() as u64).u32(8, sys::raw(prog) as u32).call(BPF_OBJ_PIN);
+        run("tc", &["qdisc", "add", "dev", "lo", "clsact"]);
+        run("tc", &["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin])
+    };
+    all.note(classify("tt_tc"), tc, Nothing);
+    all.note(classify("tt_tcx"), |prog| create(prog, lo, 46, |attr| attr), Fd);
+    all.note(classify("tt_tcx_at"), |prog| prog_attach(prog, lo, 47), Nothing);
+
+    let dir = File::open(cgroup).expect("a cgroup");
+    let fd = dir.as_raw_fd() as u32;
+    all.note(load_for(CGROUP_SKB, 1, "tt_cg", MOV_R0_1), |prog| prog_attach(prog, fd, 1), Nothing);
+    all.note(load_for(CGROUP_SKB, 0, "tt_cg_link", MOV_R0_1), |prog| create(prog, fd, 0, |attr| attr), Fd);
+    let map = Attr::new().u32(0, 15).u32(4, 4).u32(8, 4).u32(12, 1).put(28, b"tt_sockmap").call(BPF_MAP_CREATE);
+    let map = sys::owned(map);
+    all.note(load_for(SK_SKB, 5, "tt_skb", MOV_R0_1), |prog| prog_attach(prog, sys::raw(&map) as u32, 5), Nothing);
+    all.kept.push(map);
+    all.note(load(FLOW_DISSECTOR, "tt_flow", &[MOV_R0, EXIT]), |prog| prog_attach(prog, 0, 17), Nothing);
+    let netns = File::open("/proc/self/ns/net").expect("a namespace");
+    let lookup = |prog: &OwnedFd| create(prog, netns.as_raw_fd() as u32, 36, |attr| attr);
+    all.note(load_for(SK_LOOKUP, 36, "tt_lookup", MOV_R0_1), lookup, Fd);
+    let hook = |attr: Attr| attr.u32(16, 2).u32(20, 3).u32(24, 7);
+    all.note(load_for(NETFILTER, 45, "tt_nf", MOV_R0_1), |prog| create(prog, 0, 45, hook), Fd);
+    all
+}
+
+/// A cgroup of the v2 hierarchy, with its path in it.
+fn new_cgroup() -> Option<(String, String)> {
+    let mount = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let mount = mount.into_iter().find(|mount| fs::exists(format!("{mount}/cgroup.procs")).unwrap_or(false))?;
+    let name = format!("/tt-inventory-{}", sys::pid());
+    fs::create_dir(format!("{mount}{name}")).ok()?;
+    Some((format!("{mount}{name}"), name))
+}
+
+fn json_of(path: &str) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("an output")).unwrap_or(Value::Null)
+}
+
+/// All numbers under a key, anywhere in a value.
+fn numbers(value: &Value, key: &str, found: &mut BTreeSet<i64>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| match value.as_i64() {
+            Some(number) if name == key => _ = found.insert(number),
+            _ => numbers(value, key, found),
+        }),
+        Value::Array(list) => list.iter().for_each(|value| numbers(value, key, found)),
+        _ => {}
+    }
+}
+
+fn all_numbers(value: &Value, key: &str) -> BTreeSet<i64> {
+    let mut found = BTreeSet::new();
+    numbers(value, key, &mut found);
+    found
+}
+
+#[test]
+fn every_way_of_attaching_is_in_the_inventory() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some((cgroup, cgroup_path)) = new_cgroup() else { return cannot_run("no v2 cgroup can be made") };
+    let dir = Dir::new();
+    let (bpffs, tracefs) = (dir.dir("bpffs"), dir.dir("tracefs"));
+    let file = dir.at("program");
+    fs::copy("/bin/true", &file).expect("a copy");
+    let outer = File::open("/proc/self/ns/net").expect("a namespace");
+    let output = |name: &str| dir.at(name);
+    let actor = Actor::new(|| {
+        sys::own_mounts();
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        sys::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0);
+        let mut all = attach_all(&bpffs, &tracefs, &file, &cgroup);
+        let into = |name: &str| File::create(output(name)).expect("a file");
+        // tracetui runs in the network namespace that the test came from.
+        let mut ours = tracetui();
+        let enter = outer.as_raw_fd();
+        // SAFETY: between fork and exec only setns(2) is called.
+        unsafe {
+            ours.pre_exec(move || match libc::setns(enter, libc::CLONE_NEWNET) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let status = ours.args(["bpf", "--format", "json"]).stdout(into("ours")).stderr(into("stderr")).status();
+        all.ids.push(status.expect("tracetui starts").code().unwrap_or(-1).into());
+        let peers: [(&str, &[&str]); 5] = [
+            ("prog", &["-j", "prog"]),
+            ("link", &["-j", "link"]),
+            ("net", &["-j", "net"]),
+            ("perf", &["-j", "perf"]),
+            ("cgroup", &["-j", "cgroup", "show", &cgroup]),
+        ];
+        for (name, args) in peers {
+            let _ = Command::new("bpftool").args(args).stdout(into(name)).stderr(Stdio::null()).status();
+        }
+        let namespace = fs::metadata("/proc/self/ns/net").expect("a namespace");
+        all.ids.push(std::os::unix::fs::MetadataExt::ino(&namespace) as i64);
+        all.ids
+    });
+    let pid = actor.pid;
+    let mut ids = actor.run();
+    let _ = fs::remove_dir(&cgroup);
+    let (namespace, status) = (ids.pop().expect("a number"), ids.pop().expect("a number"));
+    let said = fs::read_to_string(output("stderr")).expect("an output");
+    assert_eq!(status, 0, "{said}");
+    let ours = json_of(&output("ours"));
+    let programs = ours["programs"].as_array().expect("a list");
+    assert_eq!(ids.len(), ways().len());
+    for ((kind, via, target, field), id) in ways().into_iter().zip(&ids) {
+        if *id < 0 {
+            let _ = writeln!(std::io::stderr(), "not checked: {kind} by {via}: error {id}");
+            continue;
+        }
+        let program = programs.iter().find(|program| program["id"] == *id).expect("the program");
+        let target = match target {
+            "FILE" => file.clone(),
+            "CGROUP" => cgroup_path.clone(),
+            "NETNS" => format!("net:[{namespace}]"),
+            other => other.to_owned(),
+        };
+        let attached = program["attached"].as_array().expect("a list");
+        assert_eq!(attached.len(), 1, "once each: {program}");
+        let attached = &attached[0];
+        assert_eq!((&attached["type"], &attached["via"]), (&kind.into(), &via.into()), "{program}");
+        // Before 6.6 a link to a perf event does not say what it is.
+        if kind == "perf_event" && attached["target_why"] == "no_field" {
+            continue;
+        }
+        let shown = attached["target"].as_str().expect("a target");
+        assert!(shown == target || kind == "sockmap" && shown.starts_with(&target), "{target}: {program}");
+        if let Some((name, value)) = field {
+            assert_eq!(attached[name], value, "{program}");
+        }
+        if matches!(kind, "xdp" | "tc" | "tcx") {
+            assert_eq!(attached["netns"], namespace, "{program}");
+        }
+        let held = program["held_by"].as_array().expect("a list");
+        assert!(held.iter().any(|by| by["pid"] == pid), "{program}");
+        assert_eq!(held.iter().any(|by| by["link"].is_u64()), via == "link", "{program}");
+        assert_eq!(held.iter().any(|by| by["perf_event"] == true), via == "ioctl", "{program}");
+        let pin = format!("{bpffs}/tt_tc");
+        assert_eq!(held.iter().any(|by| by["pin"] == pin.as_str()), kind == "tc", "{program}");
+    }
+    assert_eq!(ours["hidden"], Value::Array(vec![]), "{ours}");
+    check_peers(&ours, &output);
+}
+
+/// Everything that bpftool shows is in ours.
+fn check_peers(ours: &Value, output: &dyn Fn(&str) -> String) {
+    let programs = all_numbers(&ours["programs"], "id");
+    let links = all_numbers(&ours["links"], "id");
+    // Others on the machine may have loaded some after tracetui looked; those have higher numbers.
+    let last = programs.last().copied().unwrap_or(0);
+    let last_link = links.last().copied().unwrap_or(0);
+    let up_to = |numbers: BTreeSet<i64>, last: i64| numbers.into_iter().filter(move |n| *n <= last).collect::<Vec<_>>();
+    let mut compared = 0;
+    for name in ["prog", "net", "perf", "cgroup"] {
+        let theirs = json_of(&output(name));
+        let key = if matches!(name, "perf") { "prog_id" } else { "id" };
+        let keys = if name == "net" { vec!["id", "prog_id"] } else { vec![key] };
+        for id in keys.into_iter().flat_map(|key| up_to(all_numbers(&theirs, key), last)) {
+            assert!(programs.contains(&id), "bpftool {name} shows program {id}: {theirs}");
+            compared += 1;
+        }
+    }
+    for id in up_to(all_numbers(&json_of(&output("link")), "id"), last_link) {
+        assert!(links.contains(&id), "bpftool link shows link {id}");
+        compared += 1;
+    }
+    println!("{compared} entries of bpftool are in ours, of {} programs and {} links", programs.len(), links.len());
+    if compared == 0 {
+        let _ = writeln!(std::io::stderr(), "not checked: bpftool shows nothing to compare with");
+    }
+}
+
+#[test]
+fn helpers_are_found_in_the_instructions() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(quiet) = loaded(load(BPF_PROG_TYPE_TRACEPOINT, "tt_quiet", &[MOV_R0, EXIT])) else { return };
+    let Some(kills) = loaded(load_calling(109, "tt_kills")) else { return };
+    let Some(knows) = loaded(load_calling(14, "tt_knows")) else { return };
+    let inventory = Collector::default().take(&FxHashSet::from_iter([id(&quiet)])).expect("an inventory");
+    let program = |prog: &OwnedFd| inventory.program(id(prog)).expect("it is there").clone();
+    let restricted = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
+    if restricted.trim() == "2" {
+        assert!(program(&kills).calls.write_user().is_err(), "never a guess");
+        return cannot_run("kernel.kptr_restrict=2 hides the helpers");
+    }
+    let names = |prog: &OwnedFd| program(prog).calls.names().collect::<Vec<_>>();
+    assert_eq!((names(&quiet), names(&kills), names(&knows)), (vec![], vec!["send_signal"], vec![]));
+    assert_eq!(program(&kills).calls.write_user(), Ok(false));
+    assert_eq!((program(&quiet).own, program(&kills).own), (true, false));
+    // Refused under lockdown.
+    let writes = load_writing();
+    if writes >= 0 {
+        let writes = sys::owned(writes);
+        let inventory = Collector::default().take(&FxHashSet::default()).expect("an inventory");
+        let program = inventory.program(id(&writes)).expect("it is there");
+        assert_eq!(program.calls.write_user(), Ok(true), "{program:?}");
+    } else {
+        let _ = writeln!(std::io::stderr(), "not checked: this kernel refuses bpf_probe_write_user: error {writes}");
+    }
+}
+
+/// `*(u64 *)(r10 - 8) = 0`, `bpf_probe_write_user(0, r10 - 8, 8)`, never run.
+fn load_writing() -> i64 {
+    let store = [0xfff8_0a7a, 0x1b7, 0xa2bf, 0xffff_fff8_0000_0207, 0x8_0000_03b7];
+    load(BPF_PROG_TYPE_TRACEPOINT, "tt_writes", &[&store[..], &[0x24_0000_0085, MOV_R0, EXIT]].concat())
+}
+
+fn loaded(prog: i64) -> Option<OwnedFd> {
+    if prog < 0 {
+        cannot_run(&format!("a program is refused: error {prog}"));
+        return None;
+    }
+    Some(sys::owned(prog))
+}
+
+fn id(prog: &OwnedFd) -> ProgId {
+    ProgId(id_and_tag(prog)[0] as u32)
+}
+
+/// Programs and links of the test of many.
+const MANY: usize = 500;
+
+#[test]
+fn a_thousand_programs_and_links_are_listed_fast() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let mut kept = Vec::new();
+    let mut expected = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..MANY {
+        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_many", &[MOV_R0, EXIT])) else { return };
+        // A tracepoint that does not fire here.
+        let link = raw_tracepoint_open(&prog, "cgroup_remount");
+        if link < 0 {
+            return cannot_run("no raw tracepoint cgroup_remount");
+        }
+        let link = sys::owned(link);
+        expected.0.insert(id(&prog));
+        expected.1.insert(link_id(&link));
+        kept.extend([prog, link]);
+    }
+    let mut collector = Collector::default();
+    let own = FxHashSet::default();
+    let mut times = Vec::new();
+    let mut inventory = Inventory::default();
+    for _ in 0..5 {
+        let start = Instant::now();
+        inventory = collector.take(&own).expect("an inventory");
+        times.push(start.elapsed());
+    }
+    let programs: BTreeSet<_> = inventory.programs.iter().map(|program| program.id).collect();
+    let links: BTreeSet<_> =
+        inventory.attachments.iter().filter_map(|attach| attach.link).map(|link| i64::from(link.id.0)).collect();
+    assert!(expected.0.is_subset(&programs) && expected.1.is_subset(&links));
+    let on_it = inventory.attachments.iter().filter(|attach| attach.target == b"cgroup_remount").count();
+    assert!(on_it >= MANY);
+    println!("{} programs, {} links: first {:?}, then {:?}", programs.len(), links.len(), times[0], &times[1..]);
+    let best = times.iter().min().expect("some");
+    assert!(*best < Duration::from_secs(2), "{best:?}");
+}
+
+#[test]
+fn programs_that_come_and_go_are_not_hidden() {
+    let _alone = alone();
+    if !may_trace() || loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_first", &[MOV_R0, EXIT])).is_none() {
+        return;
+    }
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let churn = scope.spawn(|| {
+            let mut loads = 0u64;
+            while !ends.load(Ordering::Relaxed) {
+                sys::close(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]));
+                loads += 1;
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            loads
+        });
+        let mut collector = Collector::default();
+        for _ in 0..10 {
+            let inventory = collector.take_and_compare(&FxHashSet::default()).expect("an inventory");
+            assert_eq!(inventory.hidden, [], "vanished {}, {:?}", inventory.vanished, inventory.unseen);
+        }
+        ends.store(true, Ordering::Relaxed);
+        println!("{} loads and unloads meanwhile", churn.join().expect("no panic"));
+    });
+}
+
+/// A stream, or the reason why there is none.
+fn stream(pages: usize) -> Option<ProgramStream> {
+    match ProgramStream::open(pages) {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            cannot_run(&format!("no stream of programs: {error}"));
+            None
+        }
+    }
+}
+
+fn boot_now() -> BootNanos {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a live local.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    BootNanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+#[test]
+fn the_kernels_own_stream_has_each_load_and_unload() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(mut stream) = stream(32) else { return };
+    let before = boot_now();
+    let mut expected = Vec::new();
+    for n in 0..20 {
+        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, &format!("tt_s{n}"), &[MOV_R0, EXIT])) else {
+            return;
+        };
+        let [id, tag] = id_and_tag(&prog);
+        expected.push((ProgId(id as u32), tag.cast_unsigned(), format!("bpf_prog_{tag:016x}_tt_s{n}")));
+    }
+    assert!(stream.wait(Duration::from_secs(5)).expect("no signal"), "records wake the reader");
+    let mut seen: Vec<(char, ProgId, u64, String)> = Vec::new();
+    let end = Instant::now() + Duration::from_secs(5);
+    // The kernel may unload a program a little later than its last descriptor is closed.
+    while seen.iter().filter(|(what, ..)| *what == 'u').count() < 20 && Instant::now() < end {
+        stream.drain(&mut |event| {
+            let ours = |id: ProgId| expected.iter().any(|(known, ..)| *known == id);
+            let entry = match event.what {
+                Change::Loaded { id, tag } if ours(id) => ('l', id, tag, String::new()),
+                Change::Unloaded { id, tag } if ours(id) => ('u', id, tag, String::new()),
+                Change::Symbol { addr, len, name, added } if expected.iter().any(|(.., n)| n.as_bytes() == name) => {
+                    assert!(addr.0 > 0xffff << 48 && len > 0, "{event:?}");
+                    (if added { '+' } else { '-' }, ProgId(0), 0, String::from_utf8_lossy(name).into_owned())
+                }
+                _ => return,
+            };
+            assert!(event.time >= before && event.time <= boot_now(), "{event:?}");
+            if entry.0 == 'l' {
+                assert_eq!(event.tgid, Tgid(sys::pid() as u32), "{event:?}");
+            }
+            seen.push(entry);
+        });
+    }
+    assert_eq!((stream.lost(), stream.broken()), (0, 0));
+    for (id, tag, name) in expected {
+        for what in ['l', 'u'] {
+            assert_eq!(
+                seen.iter().filter(|e| **e == (what, id, tag, String::new())).count(),
+                1,
+                "{what} {id:?}: {seen:?}"
+            );
+        }
+        for what in ['+', '-'] {
+            assert_eq!(seen.iter().filter(|e| e.0 == what && e.3 == name).count(), 1, "{what} {name}: {seen:?}");
+        }
+    }
+    assert!(!stream.follow_cpus().expect("a list of CPUs"), "no CPU came or went");
+}
+
+#[test]
+fn a_small_ring_loses_and_says_how_much() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(mut stream) = stream(1) else { return };
+    let mut ids = FxHashSet::default();
+    let loads = 400 * sys::page() / 4096;
+    for _ in 0..loads {
+        let Some(prog) = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_flood", &[MOV_R0, EXIT])) else { return };
+        ids.insert(id(&prog));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let mut seen = 0;
+    let mut count = |stream: &mut ProgramStream| {
+        stream.drain(&mut |event| match event.what {
+            Change::Loaded { id, .. } | Change::Unloaded { id, .. } if ids.contains(&id) => seen += 1,
+            Change::Symbol { name, .. } if name.ends_with(b"_tt_flood") => seen += 1,
+            _ => {}
+        })
+    };
+    count(&mut stream);
+    // Before 6.0 the count comes with the next record.
+    let more = loaded(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_more", &[MOV_R0, EXIT]));
+    drop(more);
+    count(&mut stream);
+    let lost = stream.lost();
+    let made = 4 * loads as u64;
+    println!("{seen} of {made} records seen, {lost} lost");
+    assert!(lost > 0 && seen > 0 && stream.broken() == 0, "{seen} {lost}");
+    // A load or unload is two records. Those of other programs may be among the lost ones.
+    assert!(seen + lost >= made, "{seen} {lost}");
+}
+
+#[test]
+fn the_report_can_be_read_and_needs_root() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(prog) = loaded(load(SOCKET_FILTER, "tt_shown", &[MOV_R0, EXIT])) else { return };
+    let output = tracetui().args(["bpf", "--stats"]).output().expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let head = format!("{:<6} socket_filter  tt_shown", id(&prog).0);
+    assert!(text.lines().any(|line| line == head), "{text}");
+    let holder = format!("{}] fd {}", sys::pid(), sys::raw(&prog));
+    assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
+
+    let mut user = tracetui();
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe {
+        user.pre_exec(|| {
+            sys::become_nobody_with(0);
+            Ok(())
+        })
+    };
+    let Ok(output) = user.arg("bpf").output() else { return cannot_run("nobody may not run tracetui") };
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("CAP_SYS_ADMIN") && said.contains("sudo tracetui bpf"), "{said}");
+}
