@@ -49,8 +49,8 @@ static HELPER_CALLS: Array<[u32; HELPERS.len()]> = Array::with_max_entries(1, 0)
 
 /// Examines the instructions of a program: the bits of [`HELPERS`] that it calls, and one of [`scan`].
 ///
-/// A program that may not call functions (`FURTHER`) examines only as many instructions as it may loop: some 65,000 with
-/// `may_goto`, and [`TURNS`] before 6.9.
+/// A program that may not call functions (`FURTHER`) examines only as many instructions as `may_goto` permits, and [`TURNS`]
+/// before 6.9.
 #[inline(always)]
 pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
     let Some((cpu, _)) = this_cpu() else { return (0, scan::NONE) };

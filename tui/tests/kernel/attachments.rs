@@ -523,9 +523,9 @@ fn the_helpers_that_alter_are_found_in_the_instructions() {
     let of = |at: usize| (&events[at]["prog"]["write_user"], &events[at]["prog"]["helpers"]);
     assert_eq!(numbers[..2], [0, 0], "{events:#?}");
     assert_eq!(of(0), (&"no".into(), &serde_json::json!([])), "{}", events[0]);
-    match doctor().contains("bpf_multi ") {
-        // Programs at functions examine fewer instructions.
-        true => assert_eq!(events[1]["prog"]["write_user_why"], "cut", "{}", events[1]),
+    match events[1]["prog"]["write_user_why"] == "cut" {
+        // Programs at functions may examine fewer instructions.
+        true => assert!(doctor().contains("bpf_multi "), "{}", events[1]),
         false => assert_eq!(of(1), (&"no".into(), &serde_json::json!(["send_signal"])), "{}", events[1]),
     }
     if numbers[2] < 0 {
