@@ -1,6 +1,6 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::playback::{AtEnd, Playback, Recording, Step};
+use super::playback::{AtEnd, Playback, Played, Recording, Step};
 use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, Second, Signals};
@@ -43,9 +43,13 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.set_zone(clock::local_offset_now_s());
     lines.set_charset(charset());
-    let mut said = false;
+    let (mut said, mut any) = (false, false);
     let all = loop {
-        match playback.step(&mut |played| lines.take(played.context)) {
+        let mut take = |played: &Played<'_>| {
+            any = true;
+            lines.take(played.context)
+        };
+        match playback.step(&mut take) {
             Ok(Step::More) => {}
             Ok(Step::NotYet) => {
                 lines.flush();
@@ -69,6 +73,11 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     };
     lines.finish();
     lines.outcome()?;
+    if !any && (args.from.is_some() || args.to.is_some()) {
+        say(
+            "nothing passes the filter and the times: 16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day",
+        );
+    }
     let damaged = playback.remarks();
     if all && !playback.ended_early() && !playback.goes_on() {
         let account = playback.account();
