@@ -14,12 +14,12 @@ use crate::frame::FrameRef;
 use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::Reader;
 use crate::recording::block::HEADER;
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
-use crate::recording::{Map, Reader};
 use crate::source::replay::Recorded;
 use crate::text::grouped;
 use crate::text::time::Moment;
@@ -349,13 +349,22 @@ impl Recording {
         Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 
-    /// The time of the first record: nanoseconds since 1970. `None` for a pipe, and without records.
+    /// The time of the first event that passes the filter of the recording: nanoseconds since 1970. `None` for a pipe, and without
+    /// events.
     fn first_ns(&self) -> Option<i128> {
-        let first = |part: &Part| Some(Map::of(part.regular()?.clone()).ok()?.totals().first_ns);
-        let first = self.input.parts.iter().map(first).reduce(|a, b| Some(a?.min(b?))).flatten();
-        // Nothing may be written yet.
-        let first = first.filter(|ns| *ns < u64::MAX)?;
-        Some(i128::from(first) + i128::from(self.span.clock_offset))
+        let part = self.input.parts.first().filter(|part| part.regular().is_some())?;
+        let mut playback = Playback::look(&part.path, self.budget).ok()?;
+        let mut first = None;
+        while first.is_none() {
+            let step = playback.step(&mut |played| {
+                first.get_or_insert(played.context.event.header.time.0);
+                Disposition::Filtered
+            });
+            if step.ok()? == Step::End {
+                break;
+            }
+        }
+        Some(i128::from(first?) + i128::from(self.span.clock_offset))
     }
 
     /// The name of the file.
@@ -537,9 +546,11 @@ fn pass_on(
     played: &Played<'_>,
     to: &mut dyn FnMut(&Played<'_>) -> Disposition,
 ) -> Disposition {
-    let passes =
-        recorded.passes_whole(played.context, &mut scratch.0) && wanted.passes_whole(played.context, &mut scratch.1);
-    if passes && span.has(played.context.event.header.time.0) { to(played) } else { Disposition::Filtered }
+    let of_recording = recorded.passes_whole(played.context, &mut scratch.0);
+    let passes = of_recording
+        && span.has(played.context.event.header.time.0)
+        && wanted.passes_whole(played.context, &mut scratch.1);
+    if passes { to(played) } else { Disposition::Filtered }
 }
 
 /// A file.

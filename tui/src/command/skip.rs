@@ -34,12 +34,11 @@ impl Span {
         *self.bounds.insert((self.from.map_or(0, boot), self.to.map_or(u64::MAX, boot)))
     }
 
-    /// Whether an event of this time is in it. A pipe starts with the first event.
+    /// Whether an event of this time is in it. A pipe starts with the first event, so call it for each event of the recording.
     pub(super) fn has(&mut self, boot_ns: u64) -> bool {
-        let unix = || i128::from(boot_ns) + i128::from(self.clock_offset);
         let (from, to) = match self.bounds {
             Some(bounds) => bounds,
-            None => self.start_at(unix()),
+            None => self.start_at(i128::from(boot_ns) + i128::from(self.clock_offset)),
         };
         (from..=to).contains(&boot_ns)
     }
