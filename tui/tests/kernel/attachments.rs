@@ -65,7 +65,7 @@ fn legacy(command: u64, target: u32, prog: &OwnedFd, attach_type: u32) -> i64 {
 }
 
 fn number(result: &Result<OwnedFd, i64>) -> i64 {
-    result.as_ref().map_or_else(|error| *error, |link| link_id(link))
+    result.as_ref().map_or_else(|error| *error, link_id)
 }
 
 /// Whether the kernel refused it because it has no such thing.
