@@ -232,6 +232,8 @@ wire_struct! {
         requests_counted: BootNanos,
         /// The number of parts of a recording that could not be read.
         holes: u64,
+        /// Whether the last of them is after the last state: what was in it is not known yet.
+        behind: bool,
     }
 }
 

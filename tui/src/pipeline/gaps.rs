@@ -196,9 +196,10 @@ impl Gaps {
         BootNanos(self.counted_at)
     }
 
-    /// Restores the time of the latest counters.
+    /// Restores the time of the latest counters, and the holes.
     pub(super) fn restore_progress(&mut self, progress: &Progress) {
-        (self.counted_at, self.holes, self.known) = (progress.counters.0, progress.holes, progress.holes);
+        let known = progress.holes.saturating_sub(progress.behind.into());
+        (self.counted_at, self.holes, self.known) = (progress.counters.0, progress.holes, known);
     }
 
     /// The arrivals by stream.

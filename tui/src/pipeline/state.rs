@@ -199,6 +199,7 @@ impl Pipeline {
             unseen: self.requests.unseen(),
             requests_counted: self.requests.counted_at(),
             holes: self.gaps.holes(),
+            behind: self.gaps.is_behind(),
         };
         StateFrame::Progress(progress).push(latest, out);
     }
