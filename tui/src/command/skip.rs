@@ -64,7 +64,7 @@ pub(super) enum Over {
     To(Box<FrameReader<Box<dyn Read + Send>>>),
 }
 
-/// The rest must be read: the index or a state is not as it should be, or all places were read.
+/// No more frames can be passed over: the index or a state is damaged or does not fit, or the index ends here.
 pub(super) struct Odd;
 
 impl Skip {

@@ -35,7 +35,8 @@ enum Need {
 }
 
 impl Needs {
-    /// What events need that pass all of these filters. `None` if only all events before an event tell whether it passes.
+    /// What an event must have to pass all of these filters. `None` if a filter has `tree=`: whether an event passes then depends
+    /// on the events before it.
     pub fn of(filters: &[&Compiled], names: &dyn NameLookup) -> Option<Needs> {
         let all = filters.iter().all(|filter| filter.whole.roots().is_empty());
         let needs = |filter: &&Compiled| {
@@ -57,8 +58,8 @@ impl Needs {
         Needs { from_ns, to_ns, ..self }
     }
 
-    /// Whether an event or a `lost` row that passes may be where the index says this: in a block, in several, or in one frame.
-    /// `has` tells whether a key with a hash may be there.
+    /// Whether the frames that an entry of the index describes may contain an event or a `lost` row that passes. `has` tells
+    /// whether the frames may contain the key with this hash.
     pub fn may_be(&self, entry: &Entry, has: &dyn Fn(u64) -> bool) -> bool {
         if self.lost && (count(entry, Kind::Lost) > 0 || entry.lost > 0) {
             return true;

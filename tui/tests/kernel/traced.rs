@@ -81,6 +81,20 @@ pub(crate) fn not_checked(what: &str) {
     let _ = writeln!(std::io::stderr(), "not checked: {what}");
 }
 
+/// Runs `check` while the kernel hides addresses from root too (kernel.kptr_restrict). This affects the whole machine: without
+/// a machine for tests, it is reported that this is not checked. The caller must hold [`alone`].
+pub(crate) fn with_hidden_addresses(check: impl FnOnce() + std::panic::UnwindSafe) {
+    const SETTING: &str = "/proc/sys/kernel/kptr_restrict";
+    if !emulated() {
+        return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
+    }
+    let before = std::fs::read(SETTING).expect("readable");
+    std::fs::write(SETTING, "2").expect("root may");
+    let checked = std::panic::catch_unwind(check);
+    std::fs::write(SETTING, before).expect("root may");
+    assert!(checked.is_ok());
+}
+
 /// Whether this process may trace. If not, the reason is reported.
 pub(crate) fn may_trace() -> bool {
     if sys::euid() != 0 {

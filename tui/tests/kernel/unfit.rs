@@ -2,7 +2,7 @@
 //! all available events.
 
 use crate::sys::{self, Actor};
-use crate::traced::{Dir, alone, cannot_run, emulated, may_trace, n, not_checked, tracetui, wait_at_most};
+use crate::traced::{Dir, alone, cannot_run, may_trace, n, tracetui, wait_at_most, with_hidden_addresses};
 use crate::trees::{Shared, fork};
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
@@ -326,18 +326,12 @@ fn hidden_addresses_take_nothing_away() {
     if !may_trace() {
         return;
     }
-    // The setting affects the whole machine, so it is changed only on a machine for tests.
-    if !emulated() {
-        return not_checked("kernel.kptr_restrict: it is changed on a machine reserved for tests only");
-    }
-    const SETTING: &str = "/proc/sys/kernel/kptr_restrict";
-    let before = std::fs::read(SETTING).expect("readable");
-    std::fs::write(SETTING, "2").expect("root may");
-    let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
-    let events = System::default().says(&["doctor", "--probe"]);
-    std::fs::write(SETTING, before).expect("root may");
-    assert!(!doctor.contains("limited: "), "{doctor}");
-    assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
-    assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
-    assert!(!said.stderr.contains("kptr_restrict"), "{}", said.stderr);
+    with_hidden_addresses(|| {
+        let (doctor, said) = (doctor_is_content(System::default()), shows_an_open(System::default()));
+        let events = System::default().says(&["doctor", "--probe"]);
+        assert!(!doctor.contains("limited: "), "{doctor}");
+        assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
+        assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
+        assert!(!said.stderr.contains("kptr_restrict"), "{}", said.stderr);
+    });
 }
