@@ -415,6 +415,11 @@ impl Recording {
         self.damaged() && self.pipeline.is_behind()
     }
 
+    /// Bytes after its end, which do not belong to it, once all of it was read.
+    pub fn after_end(&self) -> u64 {
+        self.input.part().frames.reader().after_end()
+    }
+
     /// How it ends, once all of it was read.
     pub fn ending(&self) -> Option<Ending> {
         self.input.part().frames.reader().ending()
@@ -959,6 +964,10 @@ pub(super) mod tests {
                 let new = writer.next(file, &header, &state).expect("room");
                 writer.end_part(part, &state).expect("room");
                 (writer, part) = (new, part + 1);
+            }
+            let after = part.frames.reader().after_end();
+            if after > 0 {
+                say(format_args!("{name}: {} bytes after the end do not belong to the recording", grouped(after)));
             }
         }
         pipeline.finish(&mut |_, _| Disposition::Delivered);

@@ -190,7 +190,11 @@ impl Facts {
             (_, Writing::Now) => "no: it is still being written",
             _ => "no: it ends early",
         };
-        line("complete", complete);
+        let after = match recording.after_end() {
+            0 => String::new(),
+            bytes => format!("; {} bytes after the end do not belong to it", grouped(bytes)),
+        };
+        line("complete", &format!("{complete}{after}"));
         if let Some(filter) = pipeline.excerpt() {
             line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
         }
@@ -279,7 +283,7 @@ impl Facts {
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(recording.name()),
             version,
@@ -290,6 +294,7 @@ impl Facts {
             time(self.first_ns),
             time(self.last_ns),
             recording.ending() == Some(Ending::Complete),
+            recording.after_end(),
             events.join(","),
             probes.collect::<Vec<_>>().join(","),
             text(&recording.trace().filter),

@@ -270,7 +270,7 @@ impl Files for Series {
             let _ = self.withdraw();
             return Err(error);
         }
-        let header = locked(&file, self.header())?;
+        let header = locked(&file, self.header());
         Ok((file, header))
     }
 
