@@ -61,7 +61,7 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
     drop(lines);
     out.report();
     let damaged = playback.remarks();
-    if !playback.ended_early() {
+    if !playback.ended_early() && !playback.goes_on() {
         say(playback.account().line());
     }
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })

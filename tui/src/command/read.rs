@@ -1,6 +1,6 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::playback::{AtEnd, Playback, Played, Recording, Step};
+use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, Step, Stretch, missing};
 use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, Second, Signals};
@@ -115,12 +115,15 @@ fn wait_for_more() -> Flow {
 /// If the only one is no recording or cannot be read, or the output cannot be written.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
     if let [file] = args.files.as_slice() {
-        io::stdout().write_all(look(file, args.format)?.as_bytes())?;
+        let mut stretches = Vec::new();
+        let text = look(file, args.format, &mut stretches)?;
+        missing(stretches).iter().for_each(say);
+        io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (mut code, mut first) = (ExitCode::SUCCESS, true);
+    let (mut code, mut first, mut stretches) = (ExitCode::SUCCESS, true, Vec::new());
     for file in &args.files {
-        match (look(file, args.format), args.format) {
+        match (look(file, args.format, &mut stretches), args.format) {
             (Ok(text), ReportFormat::Text) => {
                 let space = if std::mem::take(&mut first) { "" } else { "\n" };
                 io::stdout().write_all(format!("{space}{:9} {}\n{text}", "recording", name(file)).as_bytes())?;
@@ -132,20 +135,22 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
             }
         }
     }
+    missing(stretches).iter().for_each(say);
     Ok(code)
 }
 
-/// What `info` shows of a recording.
-fn look(file: &Path, format: ReportFormat) -> Result<String> {
+/// What `info` shows of a recording. Which events of its trace are in it is added.
+fn look(file: &Path, format: ReportFormat, stretches: &mut Vec<Stretch>) -> Result<String> {
     let mut playback = Playback::look(file, Budget::new(limits::MEMORY_DEFAULT))?;
     let mut facts = Facts::default();
     while playback.step(&mut |played| facts.event(played.context))? == Step::More {}
-    playback.remarks();
-    let recording = playback.recordings().first();
-    Ok(recording.map_or_else(String::new, |recording| match format {
+    let Some(recording) = playback.recordings().first() else { return Ok(String::new()) };
+    recording.damage();
+    stretches.extend(recording.stretch());
+    Ok(match format {
         ReportFormat::Text => facts.text(recording),
         ReportFormat::Json => facts.json(recording),
-    }))
+    })
 }
 
 /// When a window begins and ends, if it has ended: nanoseconds since 1970.
@@ -175,7 +180,7 @@ impl Facts {
     fn text(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
-        let account = pipeline.account();
+        let account = recording.account();
         let clean = |text: &str| crate::text::escaped(text.as_bytes(), crate::text::Mode::Screen).into_owned();
         let (version, bytes, blocks) = recording.read_so_far();
         let mut out = String::new();
@@ -253,7 +258,7 @@ impl Facts {
     fn json(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
-        let account = pipeline.account();
+        let account = recording.account();
         let text = |text: &str| crate::text::json::ascii(text);
         let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", self.time(Some(ns))));
         let early = match recording.ending() {
