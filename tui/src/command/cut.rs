@@ -28,7 +28,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     let mut cut = Cut::new(args, &playback, budget)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {

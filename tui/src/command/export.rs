@@ -31,7 +31,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;

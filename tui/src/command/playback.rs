@@ -186,12 +186,18 @@ impl Playback {
     }
 
     /// Passes on only the events of a time span. Call it before the first step.
-    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) {
+    ///
+    /// # Errors
+    /// If it ends before it begins.
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) -> Result<()> {
         if from.is_none() && to.is_none() {
-            return;
+            return Ok(());
         }
         let starts = self.recordings.iter().map(Recording::first_ns);
         let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        if let (Some(from), Some(to)) = (from, to) {
+            check_order(from, to, start, zone_s)?;
+        }
         for recording in &mut self.recordings {
             recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
             if let Some(start) = start {
@@ -199,6 +205,7 @@ impl Playback {
             }
             recording.skip = recording.new_skip();
         }
+        Ok(())
     }
 
     /// Passes on only the events from a time to another one (CLOCK_BOOTTIME, ns), and no account. Call it before the first step.
@@ -1253,7 +1260,7 @@ pub(super) mod tests {
         let skips = |files: &[PathBuf], at_end| {
             let mut playback = Playback::open(files, &filters, Budget::default(), at_end).expect("recordings");
             let before = playback.recordings[0].skip.is_some();
-            playback.between(Some(Moment::Since(0)), None, 0);
+            playback.between(Some(Moment::Since(0)), None, 0).expect("a time span");
             (before, playback.recordings[0].skip.is_some())
         };
         assert_eq!(skips(&one, AtEnd::Stop), (true, true));

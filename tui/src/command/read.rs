@@ -18,7 +18,7 @@ use crate::recording::reader::Ending;
 use crate::sink::{self, FormatName};
 use crate::source::host::clock;
 use crate::text::grouped;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
 use std::io::{self, Write};
@@ -34,8 +34,9 @@ use tracetui_shared::time::BootNanos;
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end);
+    let mut playback = playback.map_err(with_tip)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     }
@@ -87,6 +88,16 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
         }
     }
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says what else may be meant if there is no such recording: `print make` for `print -- make`.
+fn with_tip(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(NoSuchRecording(name)) if !name.ends_with(".ttr") => {
+            anyhow!("{error}; to trace a command, write -- before it: -- {name}")
+        }
+        _ => error,
+    }
 }
 
 /// Says once that it is not known whether more will come.
