@@ -14,7 +14,7 @@ use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Writer;
 use crate::source::host::clock;
 use crate::text::grouped;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
@@ -66,8 +66,13 @@ impl Cut {
         write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
-        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of)
-            .with_context(|| format!("cannot write {}", name(&args.output)))?;
+        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of).map_err(|error| {
+            if !cli::is_stream(&args.output) {
+                // If that fails, an empty file stays; the error that led here is what is said.
+                let _ = write::remove(&args.output, &file);
+            }
+            anyhow!("cannot write {}: {error}", name(&args.output))
+        })?;
         let mut reader = Pipeline::default();
         reader.set_budget(budget);
         Ok(Cut {

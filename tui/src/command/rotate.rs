@@ -53,7 +53,8 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         kept_on: Vec::new(),
     };
     let prepare = move || become_creator(invoker.as_ref());
-    Recorder::start_files(files, name(path), keys_of, prepare).map_err(|error| anyhow!("{error}"))
+    let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
+    recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
 
 /// The names of the files.

@@ -49,11 +49,14 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     // One that was there before is not removed.
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
-    let files = OneFile { path: path.to_owned(), made, file: Some((file, header)) };
+    let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
     let invoker = Invoker::of_environment()?;
     let prepare = move || become_creator(invoker.as_ref());
-    let recorder = Recorder::start_files(files, name.clone(), keys_of, prepare);
-    recorder.with_context(|| format!("cannot write {name}"))
+    Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
+        // It is empty, also one that was there before. If that fails, it stays; the error that led here is what is said.
+        let _ = remove(path, &file);
+        anyhow!("cannot write {name}: {error}")
+    })
 }
 
 /// The file of a recording.
@@ -230,6 +233,17 @@ fn replaced(file: File) -> io::Result<File> {
     }
     file.set_len(0)?;
     Ok(file)
+}
+
+/// The start of a trace. If it cannot begin, the file of its recording is removed, unless it replaced one.
+///
+/// # Errors
+/// If it cannot begin.
+pub(super) async fn or_withdraw<T>(started: Result<T>, recorder: Option<&Recorder>) -> Result<T> {
+    if let (Err(_), Some(recorder)) = (&started, recorder) {
+        recorder.withdraw().await;
+    }
+    started
 }
 
 /// Prints the size of a recording that has ended, or the remarks on its files.
