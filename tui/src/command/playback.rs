@@ -916,6 +916,10 @@ impl Input {
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
                 say(format_args!("{name}: ends early, at offset {at}: {}", part.why_early()));
             }
+            let after = part.frames.reader().after_end();
+            if after > 0 {
+                say(format_args!("{name}: {} bytes after the end do not belong to the recording", grouped(after)));
+            }
         }
         self.damaged()
     }
@@ -1067,10 +1071,6 @@ pub(super) mod tests {
                 let new = writer.next(file, &header, &state).expect("room");
                 writer.end_part(part, &state).expect("room");
                 (writer, part) = (new, part + 1);
-            }
-            let after = part.frames.reader().after_end();
-            if after > 0 {
-                say(format_args!("{name}: {} bytes after the end do not belong to the recording", grouped(after)));
             }
         }
         pipeline.finish(&mut |_, _| Disposition::Delivered);
