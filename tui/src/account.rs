@@ -178,6 +178,8 @@ pub struct Account {
     pub tree_full: u64,
     /// io_uring requests without a completion: included in `lost`, cause `probe`.
     pub unseen: u64,
+    /// Events of the trace that are in files of its recording that were not read. They are in no other count.
+    pub not_read: u64,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Events that did not pair up.
@@ -284,19 +286,28 @@ impl Account {
         }
     }
 
-    /// The sum of two accounts, of different recordings.
-    pub fn and(mut self, other: &Account) -> Account {
+    /// The sum of two accounts, of different recordings or of two parts of a trace.
+    pub fn and(self, other: &Account) -> Account {
+        self.combined(other, add)
+    }
+
+    /// What was counted since an earlier account of the same trace.
+    pub fn since(self, earlier: &Account) -> Account {
+        self.combined(earlier, u64::saturating_sub)
+    }
+
+    fn combined(mut self, other: &Account, with: fn(u64, u64) -> u64) -> Account {
         for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
-            sum.seen = add(sum.seen, kind.seen);
-            sum.delivered = add(sum.delivered, kind.delivered);
-            sum.filtered = add(sum.filtered, kind.filtered);
-            sum.lost.ring = add(sum.lost.ring, kind.lost.ring);
-            sum.lost.probe = add(sum.lost.probe, kind.lost.probe);
-            sum.lost.read = add(sum.lost.read, kind.lost.read);
+            sum.seen = with(sum.seen, kind.seen);
+            sum.delivered = with(sum.delivered, kind.delivered);
+            sum.filtered = with(sum.filtered, kind.filtered);
+            sum.lost.ring = with(sum.lost.ring, kind.lost.ring);
+            sum.lost.probe = with(sum.lost.probe, kind.lost.probe);
+            sum.lost.read = with(sum.lost.read, kind.lost.read);
         }
         self.asked = self.asked | other.asked;
         for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
-            *sum = add(*sum, count);
+            *sum = with(*sum, count);
         }
         let sums = [
             (&mut self.own, other.own),
@@ -306,16 +317,25 @@ impl Account {
             (&mut self.hollow, other.hollow),
             (&mut self.tree_full, other.tree_full),
             (&mut self.unseen, other.unseen),
+            (&mut self.not_read, other.not_read),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
             (&mut self.shortage.unsettled, other.shortage.unsettled),
         ];
         for (sum, count) in sums {
-            *sum = add(*sum, count);
+            *sum = with(*sum, count);
         }
-        self.pairing = self.pairing.and(other.pairing);
+        self.pairing = self.pairing.combined(other.pairing, with);
         let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
         self.discrepancies.extend(other.discrepancies.iter().take(room));
+        self
+    }
+
+    /// The account up to a place in the trace: of the events whose turn came before it, whatever the probes had counted by then.
+    pub fn settled(mut self) -> Account {
+        for account in &mut self.kinds {
+            account.seen = add(add(account.delivered, account.filtered), account.lost.sum());
+        }
         self
     }
 
@@ -552,7 +572,7 @@ impl Account {
         let dropped = Reason::ALL.into_iter().zip(self.dropped);
         let dropped: Vec<String> = dropped.map(|(reason, n)| format!("\"{}\":{n}", reason.name())).collect();
         out.push_str(&dropped.join(","));
-        let _ = write!(out, r#"}},"hollow":{},"discrepancies":["#, self.hollow);
+        let _ = write!(out, r#"}},"hollow":{},"not_read":{},"discrepancies":["#, self.hollow, self.not_read);
         // Nothing in these texts needs an escape.
         let sums = self.discrepancies.iter();
         let sums: Vec<String> = sums

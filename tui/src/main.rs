@@ -2,10 +2,12 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracetui::cli::{Cli, Command};
 use tracetui::command;
+use tracetui::command::playback::replay_of;
 use tracetui::command::say::{name, say};
 use tracetui::source::host::files;
 
@@ -42,17 +44,19 @@ fn arguments() -> Result<Cli, ExitCode> {
         Err(error) => error,
     };
     let status = u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
+    let runs = given().nth(1).is_none_or(|first| runs_a_command(&first));
     // The text, also that of help, repeats arguments as they are. So it is made anew from harmless ones, where they are wrong
     // the same way. A closed stdout or stderr is no failure.
     match Cli::try_parse_from(given().map(name)) {
-        Err(harmless) if harmless.kind() == error.kind() => drop(with_tip(harmless).print()),
-        _ => say(with_tip(error).render()),
+        Err(harmless) if harmless.kind() == error.kind() => drop(with_tip(harmless, runs).print()),
+        _ => say(with_tip(error, runs).render()),
     }
     Err(ExitCode::from(status))
 }
 
 /// An error about an unknown argument with a tip that helps. That of clap, to put it after `--`, would run it as a command.
-fn with_tip(mut error: clap::Error) -> clap::Error {
+/// `runs`: what it was given to runs a COMMAND.
+fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
         let mut tips = match error.remove(ContextKind::Suggested) {
             Some(ContextValue::StyledStrs(tips)) => tips,
@@ -65,14 +69,24 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
         if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
             && !word.starts_with('-')
             && tips.is_empty()
+            && runs
         {
-            tips.push(format!("to trace a command, write -- before it: -- {word}").into());
+            tips.push(match replay_of(word) {
+                Some(command) => format!("to show a recording: {command}").into(),
+                None => format!("to trace a command, write -- before it: -- {word}").into(),
+            });
         }
         if !tips.is_empty() {
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
         }
     }
     error
+}
+
+/// Whether a COMMAND can be given to the subcommand with which the arguments begin, or to the dashboard.
+fn runs_a_command(first: &OsStr) -> bool {
+    let all = Cli::command();
+    all.find_subcommand(first).is_none_or(|found| found.get_arguments().any(|argument| argument.get_id() == "command"))
 }
 
 /// Whether the option that clap takes for the meant one does something else: it only compares letters.

@@ -1,8 +1,12 @@
 //! Recordings of every version of the format are read as they were when they were written. They stay here for ever.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use tracetui::recording::block::{FileHeader, HEADER};
+use zerocopy::IntoBytes as _;
 
 fn tracetui(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
@@ -82,6 +86,191 @@ fn tips_about_options_do_not_mislead() {
         assert_eq!(found.is_some(), tip.is_some(), "{args:?}: {said}");
         assert!(tip.is_none_or(|tip| found.is_some_and(|line| line.contains(&format!("'{tip}'")))), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    let example = example.to_str().expect("UTF-8");
+    let (command, replay) = ("to trace a command, write -- before it: -- make", format!("tracetui replay {example}"));
+    for (args, status, tip) in [
+        (&["print", "make"][..], 1, Some(command)),
+        (&["make"], 2, Some(command)),
+        (&["record", "make"], 2, Some(command)),
+        (&["print", "make.ttr"], 1, None),
+        (&["info", "make"], 1, None),
+        (&["diff", "make", "make"], 1, None),
+        (&["diff", example, example, "make"], 2, None),
+        (&["cut", "make", "-o", "/no/such"], 1, None),
+        (&["export", "make", "--format", "json", "-o", "-"], 1, None),
+        (&[example], 2, Some(replay.as_str())),
+        (&["no-such.ttr"], 2, Some("tracetui replay no-such.ttr")),
+    ] {
+        let done = tracetui(args);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!((done.status.code(), said.is_empty()), (Some(status), false), "{args:?}: {said}");
+        assert_eq!(said.contains("--"), tip.is_some() || status == 2, "{args:?}: {said}");
+        assert_eq!(said.contains("write -- before it"), tip == Some(command), "{args:?}: {said}");
+        assert!(tip.is_none_or(|tip| said.contains(tip)), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn times_in_the_wrong_order_are_refused() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    let example = example.to_str().expect("UTF-8");
+    let dir = Scratch::new("times");
+    let out = dir.at("out");
+    for (args, wrong) in [
+        (&["print", example][..], true),
+        (&["export", example, "--format", "json", "-o", &out], true),
+        (&["cut", example, "-o", &out], true),
+        (&["print", example], false),
+    ] {
+        let times = if wrong { ["--from", "3s", "--to", "1s"] } else { ["--from", "1ms", "--to", "1s"] };
+        let done = tracetui(&[args, &times].concat());
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(if wrong { 2 } else { 0 }), "{args:?}: {said}");
+        assert_eq!(said.contains("--from is later than --to") && said.contains("exchange"), wrong, "{args:?}: {said}");
+        assert!(!Path::new(&out).exists(), "{args:?}");
+    }
+}
+
+#[test]
+fn what_follows_the_end_of_a_recording_is_said() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    let dir = Scratch::new("rest");
+    let file = dir.at("rest.ttr");
+    fs::write(&file, [fs::read(&example).expect("there"), vec![b'T'; 3000]].concat()).expect("room");
+    let text = |output: &Output| {
+        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (shown, said) = text(&tracetui(&["info", &file]));
+    assert!(shown.contains("complete  yes; 3,000 bytes after the end"), "{shown}");
+    assert_eq!(said.lines().filter(|line| line.contains("3,000 bytes after the end")).count(), 1, "{said}");
+    let of = |file: &str| {
+        let shown = text(&tracetui(&["info", file, "--format", "json"])).0;
+        let info: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        info["bytes_after_end"].as_u64()
+    };
+    assert_eq!((of(&file), of(example.to_str().expect("UTF-8"))), (Some(3000), Some(0)));
+    // Its events are as they were, also if it is followed while somebody else has a lock on it.
+    let whole = tracetui(&["print", example.to_str().expect("UTF-8")]);
+    let open = fs::File::options().write(true).open(&file).expect("there");
+    assert!(lock(&open, libc::F_WRLCK));
+    for args in [&["print", &file][..], &["print", "--follow", &file]] {
+        let done = tracetui(args);
+        let (printed, said) = text(&done);
+        assert!(done.status.success() && printed == text(&whole).0, "{args:?}: {said}");
+        let expected = text(&whole).1;
+        assert!(said.ends_with(&expected) && said.lines().count() == expected.lines().count() + 1, "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_recording_that_cannot_be_begun_leaves_no_file() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    let example = example.to_str().expect("UTF-8");
+    let dir = Scratch::new("begun");
+    let out = dir.at("x.ttr");
+    for args in [
+        &["record", "-o", &out][..],
+        &["record", "--force", "-o", &out],
+        &["record", "--rotate", "64KiB,2", "-o", &out],
+        &["print", "-w", &out],
+        &["cut", example, "-o", &out],
+        &["cut", example, "--force", "-o", &out],
+    ] {
+        if args.contains(&"--force") {
+            fs::write(&out, "older").expect("room");
+        }
+        let done = without_room(args);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(&format!("cannot write {out}: File too large")), "{args:?}: {said}");
+        assert_eq!(dir.files(), [""; 0], "{args:?}");
+    }
+}
+
+#[test]
+fn only_a_recording_that_is_being_written_is_not_replaced() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/failed-build.ttr");
+    let dir = Scratch::new("replaced");
+    let out = dir.at("x.ttr");
+    let whole = fs::read(&example).expect("there");
+    let mut unfinished = whole[..whole.len() / 2].to_vec();
+    let header = FileHeader::read(&unfinished).expect("a header").locked();
+    unfinished[..HEADER].copy_from_slice(header.as_bytes());
+    for (bytes, kind, refused) in [
+        (&unfinished, libc::F_WRLCK, true),
+        (&unfinished, libc::F_RDLCK, false),
+        (&whole, libc::F_WRLCK, false),
+        (&b"text that is longer than the header of a recording, and is none of them".to_vec(), libc::F_WRLCK, false),
+    ] {
+        fs::write(&out, bytes).expect("room");
+        let open = fs::File::options().read(true).write(true).open(&out).expect("there");
+        assert!(lock(&open, kind));
+        // It gets as far as the header.
+        let done = without_room(&["record", "--force", "-o", &out]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(said.contains("another process writes it"), refused, "{said}");
+        assert_eq!(said.contains("File too large"), !refused, "{said}");
+        assert_eq!(fs::read(&out).ok().as_ref() == Some(bytes), refused, "{said}");
+    }
+}
+
+/// An empty directory.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("tracetui-golden-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("room");
+        Scratch(path)
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("it is there").map(|entry| entry.expect("readable").file_name());
+        entries.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Takes a lock of the open file (fcntl(2)); whether it was given.
+fn lock(file: &fs::File, kind: libc::c_int) -> bool {
+    // SAFETY: flock is plain integers, for which zero is valid; the call takes a pointer to one that outlives it.
+    unsafe {
+        let mut lock: libc::flock = std::mem::zeroed();
+        (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+        libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) == 0
+    }
+}
+
+/// Runs tracetui where no byte can be written to a file.
+fn without_room(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
+    command.args(args).env("LC_ALL", "C.UTF-8");
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let set = move || {
+        // SAFETY: `none` is a valid rlimit that outlives the call; setrlimit(2) may be called between fork and exec.
+        match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const none) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `set` only makes a system call.
+    unsafe { command.pre_exec(set) };
+    command.output().expect("tracetui runs")
 }
 
 #[test]

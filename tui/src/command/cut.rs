@@ -14,7 +14,7 @@ use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Writer;
 use crate::source::host::clock;
 use crate::text::grouped;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
@@ -28,7 +28,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let budget = Budget::new(limits::MEMORY_DEFAULT);
     let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     let mut cut = Cut::new(args, &playback, budget)?;
     let result = cut.run(&mut playback).and_then(|()| cut.end());
     if result.is_err() && !cli::is_stream(&args.output) {
@@ -66,8 +66,13 @@ impl Cut {
         write::refuse_input(&args.files, &args.output)?;
         let existing = if args.force { Existing::Replace } else { Existing::Refuse };
         let file = write::open_output(&args.output, existing)?;
-        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of)
-            .with_context(|| format!("cannot write {}", name(&args.output)))?;
+        let writer = Writer::new(file.try_clone()?, &write::header()?, keys_of).map_err(|error| {
+            if !cli::is_stream(&args.output) {
+                // If that fails, an empty file stays; the error that led here is what is said.
+                let _ = write::remove(&args.output, &file);
+            }
+            anyhow!("cannot write {}: {error}", name(&args.output))
+        })?;
         let mut reader = Pipeline::default();
         reader.set_budget(budget);
         Ok(Cut {

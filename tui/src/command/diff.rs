@@ -77,6 +77,8 @@ fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
     run.close();
     let damaged = playback.remarks();
     let early = playback.ended_early();
+    // The trace has events in other files.
+    let partial = playback.goes_on() || playback.account().not_read > 0;
     let mut filter = String::new();
     if let Some(recording) = playback.recordings().first() {
         filter.clone_from(&recording.trace().filter);
@@ -91,7 +93,7 @@ fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
         }
     }
     note_losses(&playback, &mut run.gaps);
-    run.gaps.incomplete |= damaged || early;
+    run.gaps.incomplete |= damaged || early || partial;
     let counts = run.counts();
     Ok(Side { run, file: name(file), filter, damaged, early, counts })
 }

@@ -31,7 +31,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     let _signals = Signals::take(Second::Ends(INTERRUPTED.into()), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;
@@ -61,7 +61,7 @@ fn convert(format: ExportFormat, playback: &mut Playback, out: &Output<'_>) -> R
     drop(lines);
     out.report();
     let damaged = playback.remarks();
-    if !playback.ended_early() {
+    if !playback.ended_early() && !playback.goes_on() {
         say(playback.account().line());
     }
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })

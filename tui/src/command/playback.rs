@@ -21,8 +21,8 @@ use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
 use crate::recording::reader::{Ending, Hole};
 use crate::source::replay::Recorded;
-use crate::text::grouped;
 use crate::text::time::Moment;
+use crate::text::{grouped, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -134,6 +134,10 @@ pub struct Recording {
     budget: Budget,
     /// Events of the trace up to here, also those that a filter of this reading rejected.
     events: u64,
+    /// The account of what was read before files that were not read.
+    before: Account,
+    /// The account that was in the state with which the reading began, or went on after such files.
+    elsewhere: Account,
     /// The time of the last event whose turn it was.
     reached_ns: u64,
     /// All batches were fed.
@@ -182,12 +186,18 @@ impl Playback {
     }
 
     /// Passes on only the events of a time span. Call it before the first step.
-    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) {
+    ///
+    /// # Errors
+    /// If it ends before it begins.
+    pub fn between(&mut self, from: Option<Moment>, to: Option<Moment>, zone_s: i32) -> Result<()> {
         if from.is_none() && to.is_none() {
-            return;
+            return Ok(());
         }
         let starts = self.recordings.iter().map(Recording::first_ns);
         let start = starts.reduce(|a, b| Some(a?.min(b?))).flatten();
+        if let (Some(from), Some(to)) = (from, to) {
+            check_order(from, to, start, zone_s)?;
+        }
         for recording in &mut self.recordings {
             recording.span = Span { from, to, zone_s, bounds: None, ..recording.span };
             if let Some(start) = start {
@@ -195,6 +205,7 @@ impl Playback {
             }
             recording.skip = recording.new_skip();
         }
+        Ok(())
     }
 
     /// Passes on only the events from a time to another one (CLOCK_BOOTTIME, ns), and no account. Call it before the first step.
@@ -282,11 +293,26 @@ impl Playback {
         self.recordings.iter().any(|recording| recording.pipeline.continues())
     }
 
-    /// The account of all recordings.
+    /// The account of what was read of all recordings.
     pub fn account(&self) -> Account {
-        let accounts = self.recordings.iter().map(|recording| recording.pipeline.account());
+        let accounts = self.recordings.iter().map(Recording::account);
         accounts.reduce(|sum, account| sum.and(&account)).unwrap_or_default()
     }
+}
+
+/// Refuses a time span that ends before it begins. `start` is when the recording starts (nanoseconds since 1970), unless it is a pipe
+/// or has no events.
+fn check_order(from: Moment, to: Moment, start: Option<i128>, zone_s: i32) -> Result<()> {
+    let same_sort = std::mem::discriminant(&from) == std::mem::discriminant(&to);
+    // A time of day is on the day of the start or on the next one.
+    let comparable = start.is_some() || same_sort && !matches!(from, Moment::OfDay(_));
+    let start = start.unwrap_or_default();
+    if !comparable || from.unix_ns(start, zone_s) <= to.unix_ns(start, zone_s) {
+        return Ok(());
+    }
+    let sorts =
+        if same_sort { "" } else { " (16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day)" };
+    bail!(BadUsage(format!("--from is later than --to, and no event is between them: exchange the two times{sorts}")));
 }
 
 impl Recording {
@@ -334,6 +360,8 @@ impl Recording {
             roots,
             budget,
             events: 0,
+            before: Account::default(),
+            elsewhere: Account::default(),
             reached_ns: 0,
             fed: false,
             finished: false,
@@ -372,7 +400,16 @@ impl Recording {
         self.input.name()
     }
 
-    /// The pipeline: host, account, processes.
+    /// The account of what was read. Of a trace in several files, what is in files that were not read is in none of its counts but
+    /// [`Account::not_read`].
+    pub fn account(&self) -> Account {
+        let account = self.pipeline.account();
+        // The counters may be older or newer than the last event before the next file.
+        let account = if self.pipeline.continues() { account.settled() } else { account };
+        self.before.clone().and(&account.since(&self.elsewhere))
+    }
+
+    /// The pipeline: host, processes, and the account of the whole trace.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
@@ -413,6 +450,11 @@ impl Recording {
     /// Whether it is not known how many events are in the parts that could not be read: no state follows them.
     pub fn lost_unknown(&self) -> bool {
         self.damaged() && self.pipeline.is_behind()
+    }
+
+    /// Bytes after its end, which do not belong to it, once all of it was read.
+    pub fn after_end(&self) -> u64 {
+        self.input.part().frames.reader().after_end()
     }
 
     /// How it ends, once all of it was read.
@@ -458,25 +500,46 @@ impl Recording {
 
     /// Begins with a state: at the start, or where files in between were not read. Events that wait are in the state.
     fn begin(&mut self, state: &Batch) {
+        self.before = self.account().settled();
         self.pipeline = Pipeline::default();
         self.pipeline.set_budget(self.budget);
         self.pipeline.restore(state);
         self.pipeline.follow(&self.roots);
-        let events = self.pipeline.account().sum().delivered;
-        self.input.part_mut().elsewhere = events.saturating_sub(self.events);
+        self.elsewhere = self.pipeline.account().settled();
+        let events = self.elsewhere.sum().delivered;
+        let not_read = events.saturating_sub(self.events);
+        self.input.part_mut().elsewhere = not_read;
+        // The kinds are those of the pipeline.
+        self.before.asked = KindSet::NONE;
+        self.before.not_read = self.before.not_read.saturating_add(not_read);
         self.events = events;
     }
 
     /// Says what could not be read and what was not there; whether there was damage, not only an early end.
     fn remarks(&self) -> bool {
-        let damaged = self.input.remarks();
+        self.input.parts.iter().filter_map(|part| earlier(&part.name, part.elsewhere)).for_each(say);
+        let damaged = self.damage();
+        if self.pipeline.continues() {
+            say(continues(&self.input.part().name));
+        }
+        damaged
+    }
+
+    /// Says what could not be read; whether there was damage, not only an early end.
+    pub(super) fn damage(&self) -> bool {
+        let damaged = self.input.damage();
         if self.lost_unknown() {
             say(format_args!("{}: how many events are in the damaged parts is not known", self.name()));
         }
-        if self.pipeline.continues() {
-            say(format_args!("{}: the trace continues in the next file", self.input.part().name));
-        }
         damaged
+    }
+
+    /// Which events of its trace a file has, if the trace was recorded in several files and one of them was read.
+    pub(super) fn stretch(&self) -> Option<Stretch> {
+        let [part] = self.input.parts.as_slice() else { return None };
+        let (trace, number) = part.place()?;
+        let (first, end, continues) = (part.elsewhere, self.events, self.pipeline.continues());
+        Some(Stretch { trace, number, name: part.name.clone(), first, end, continues })
     }
 
     /// The number of the file in its trace, from 0, if the trace was recorded in several files; whether it continues in the next
@@ -551,6 +614,45 @@ fn pass_on(
         && span.has(played.context.event.header.time.0)
         && wanted.passes_whole(played.context, &mut scratch.1);
     if passes { to(played) } else { Disposition::Filtered }
+}
+
+/// Which events of its trace a file has.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Stretch {
+    trace: [u8; 8],
+    /// The number of the file.
+    number: u32,
+    name: String,
+    /// The events of the trace before those of this file, and with them.
+    first: u64,
+    end: u64,
+    continues: bool,
+}
+
+/// What of the traces is in none of these files, one line each.
+pub(super) fn missing(mut files: Vec<Stretch>) -> Vec<String> {
+    files.sort();
+    let mut lines = Vec::new();
+    for files in files.chunk_by(|one, other| one.trace == other.trace) {
+        let mut known = 0;
+        for file in files {
+            lines.extend(earlier(&file.name, file.first.saturating_sub(known)));
+            known = file.end;
+            if file.continues && files.iter().all(|next| Some(next.number) != file.number.checked_add(1)) {
+                lines.push(continues(&file.name));
+            }
+        }
+    }
+    lines
+}
+
+fn earlier(name: &str, events: u64) -> Option<String> {
+    let events = Some(events).filter(|events| *events > 0).map(grouped)?;
+    Some(format!("{name}: {events} earlier events of the trace are in files that were not read"))
+}
+
+fn continues(name: &str) -> String {
+    format!("{name}: the trace continues in the next file")
 }
 
 /// A file.
@@ -807,16 +909,16 @@ impl Input {
     }
 
     /// Says what could not be read; whether that was damage, not only an early end.
-    fn remarks(&self) -> bool {
+    fn damage(&self) -> bool {
         for part in &self.parts {
-            let Part { name, elsewhere, .. } = part;
-            if *elsewhere > 0 {
-                let events = grouped(*elsewhere);
-                say(format_args!("{name}: {events} earlier events of the trace are in files that were not read"));
-            }
+            let name = &part.name;
             say_holes(name, &part.holes());
             if let Some(Ending::Early(at)) = part.frames.reader().ending() {
                 say(format_args!("{name}: ends early, at offset {at}: {}", part.why_early()));
+            }
+            let after = part.frames.reader().after_end();
+            if after > 0 {
+                say(format_args!("{name}: {} bytes after the end do not belong to the recording", grouped(after)));
             }
         }
         self.damaged()
@@ -891,11 +993,21 @@ pub(super) fn say_holes(name: &str, holes: &Holes) {
     }
 }
 
+/// There is no file of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: no such recording")]
+pub(super) struct NoSuchRecording(pub(super) String);
+
+/// The command that shows a recording, if a word seems to be meant as the name of one.
+pub fn replay_of(word: &str) -> Option<String> {
+    let is_recording = |path| Some(RecordingFile::open(open_regular(path)?).is_ok());
+    let meant = word.ends_with(".ttr") || is_recording(Path::new(word)).unwrap_or(false);
+    meant.then(|| format!("tracetui replay {}", shell::word(word.as_bytes())))
+}
+
 pub(super) fn open_file(file: &Path, name: &str) -> Result<File> {
     File::open(file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            anyhow!("{name}: no such recording; to trace a command, write -- before it: -- {name}")
-        }
+        io::ErrorKind::NotFound => anyhow!(NoSuchRecording(name.to_owned())),
         _ => anyhow!("cannot open {name}: {error}"),
     })
 }
@@ -1017,19 +1129,19 @@ pub(super) mod tests {
         assert!(each.iter().flat_map(|(lines, _)| lines).eq(&whole));
         assert!(each.iter().rev().skip(1).all(|(_, playback)| playback.goes_on()));
         let last = &each[each.len() - 1].1;
-        assert_eq!((last.account(), last.goes_on()), (one.account(), false));
+        assert!(!last.goes_on());
         assert_eq!(last.recordings()[0].part(), Some((parts.len() as u32 - 1, false)));
         // Without some: the others are as they were.
         let some: Vec<_> = parts.iter().enumerate().filter(|(number, _)| ![0, 3, 4].contains(number)).collect();
-        let (lines, playback) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
+        let (lines, _) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
         assert!(some.iter().flat_map(|(number, _)| &each[*number].0).eq(&lines));
-        assert_eq!(playback.account(), one.account());
+        check_accounts(&parts, &one.account());
         // A copy of a file is read too, which is said; a file that is named twice is an error.
         let copy = dir.join("copy");
         fs::copy(&parts[1], &copy).expect("room");
         let (lines, playback) = read(&[&parts[..2], &[copy]].concat(), "");
         assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
-        let events = each[1].0.iter().filter(|line| !line.contains(" kind: 6,")).count() as u64;
+        let events = events_of(&each[1].0);
         assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events)]));
         assert!(read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "").1.common.counts.is_empty());
         let link = dir.join("link");
@@ -1044,6 +1156,100 @@ pub(super) mod tests {
         fs::remove_dir_all(&dir).expect("ours");
     }
 
+    fn events_of(lines: &[String]) -> u64 {
+        lines.iter().filter(|line| !line.contains(" kind: 6,")).count() as u64
+    }
+
+    /// The account of some files of a trace is that of what is printed of them, under a filter too.
+    fn check_accounts(parts: &[PathBuf], whole: &Account) {
+        let numbers = 0..parts.len();
+        let some = |wanted: &dyn Fn(usize) -> bool| -> Vec<PathBuf> {
+            numbers.clone().filter(|number| wanted(*number)).map(|number| parts[number].clone()).collect()
+        };
+        for filter in ["", "comm=sh", "kind=exec"] {
+            let of = |files: &[PathBuf]| {
+                let (lines, playback) = read(files, filter);
+                let account = playback.account();
+                let sum = account.sum();
+                assert_eq!((sum.delivered, sum.off_by()), (events_of(&lines), 0), "{filter}: {account:?}");
+                (account, playback)
+            };
+            // All the files, each by itself, are the trace.
+            let each: Vec<_> = parts.iter().map(|part| of(std::slice::from_ref(part)).0).collect();
+            let all = of(parts).0;
+            let mut sum = each.iter().fold(Account::default(), |sum, account| sum.and(account));
+            sum.not_read = 0;
+            assert_eq!(sum, all, "{filter}");
+            assert_eq!((all.not_read, all.sum().seen), (0, whole.sum().seen), "{filter}");
+            let events = |number: usize| events_of(&read(&parts[number..=number], "").0);
+            for (what, wanted) in [
+                ("the newest", (&|number: usize| number > 2) as &dyn Fn(usize) -> bool),
+                ("some", &|number| ![0, 3, 4].contains(&number)),
+                ("the first and the last", &|number| number == 0 || number + 1 == parts.len()),
+            ] {
+                let (account, playback) = of(&some(wanted));
+                let elsewhere: u64 = numbers.clone().filter(|number| !wanted(*number)).map(events).sum();
+                assert_eq!(account.not_read, elsewhere, "{what} {filter}");
+                assert!(!playback.goes_on() && account.discrepancies.is_empty());
+                let read = numbers.clone().filter(|number| wanted(*number)).map(|number| &each[number]);
+                let mut sum = read.fold(Account::default(), |sum, account| sum.and(account));
+                sum.not_read = elsewhere;
+                assert_eq!(sum, account, "{what} {filter}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_in_none_of_the_files_is_missing() {
+        let dir = std::env::temp_dir().join(format!("tracetui-playback-missing-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        let parts = write(&dir, "part", &batches(), 5);
+        let looked_at = parts.iter().map(|part| {
+            let mut playback = Playback::look(part, Budget::default()).expect("a recording");
+            while playback.step(&mut |_| Disposition::Delivered).expect("readable") == Step::More {}
+            (playback.recordings[0].stretch().expect("a part"), playback.recordings[0].events)
+        });
+        let (files, ends): (Vec<_>, Vec<_>) = looked_at.unzip();
+        let of = |numbers: &[usize]| missing(numbers.iter().map(|number| files[*number].clone()).collect());
+        let last = parts.len() - 1;
+        assert!(last > 5);
+        assert_eq!(of(&(0..=last).rev().collect::<Vec<_>>()), [""; 0]);
+        let name = |number: usize| name(&parts[number]);
+        let earlier = |number: usize, events: u64| earlier(&name(number), events).expect("some");
+        assert_eq!(of(&[2, 1]), [earlier(1, ends[0]), continues(&name(2))]);
+        assert_eq!(of(&[last, 0, 1]), [continues(&name(1)), earlier(last, ends[last - 1] - ends[1])]);
+        let other = Stretch { trace: [1; 8], ..files[0].clone() };
+        assert_eq!(missing(vec![other, files[1].clone()]).len(), 3);
+        assert!(
+            Playback::look(&write(&dir, "one", &batches(), usize::MAX)[0], Budget::default())
+                .is_ok_and(|playback| playback.recordings[0].stretch().is_none())
+        );
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_time_span_that_ends_before_it_begins_is_refused() {
+        let moment = |text: &str| Moment::parse(text).expect("a moment");
+        let start = Some(1_795_183_331_000_000_000); // 14:02:11 UTC
+        for (from, to, start, refused) in [
+            ("3s", "1s", start, true),
+            ("3s", "3s", start, false),
+            ("3s", "1s", None, true),
+            ("14:05:00", "14:04:00", start, true),
+            // After midnight.
+            ("14:05:00", "14:01:00", start, false),
+            ("14:05:00", "14:04:00", None, false),
+            ("1h", "14:03:00", start, true),
+            ("1h", "14:03:00", None, false),
+            ("2026-11-20T14:05:00Z", "2026-11-20T14:04:00Z", None, true),
+        ] {
+            let checked = check_order(moment(from), moment(to), start, 0);
+            assert_eq!(checked.is_err(), refused, "{from} {to}");
+            assert!(checked.err().is_none_or(|error| error.is::<BadUsage>() && error.to_string().contains("--to")));
+        }
+    }
+
     #[test]
     fn only_a_whole_file_that_is_not_followed_is_passed_over() {
         let dir = std::env::temp_dir().join(format!("tracetui-playback-over-{}", std::process::id()));
@@ -1054,7 +1260,7 @@ pub(super) mod tests {
         let skips = |files: &[PathBuf], at_end| {
             let mut playback = Playback::open(files, &filters, Budget::default(), at_end).expect("recordings");
             let before = playback.recordings[0].skip.is_some();
-            playback.between(Some(Moment::Since(0)), None, 0);
+            playback.between(Some(Moment::Since(0)), None, 0).expect("a time span");
             (before, playback.recordings[0].skip.is_some())
         };
         assert_eq!(skips(&one, AtEnd::Stop), (true, true));

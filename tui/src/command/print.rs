@@ -43,7 +43,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         say(note);
     }
     let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
-    let started = session::start(&options)?;
+    let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;

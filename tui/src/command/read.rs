@@ -1,6 +1,6 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::playback::{AtEnd, Playback, Played, Recording, Step};
+use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, Step, Stretch, missing};
 use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, Second, Signals};
@@ -18,7 +18,7 @@ use crate::recording::reader::Ending;
 use crate::sink::{self, FormatName};
 use crate::source::host::clock;
 use crate::text::grouped;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
 use std::io::{self, Write};
@@ -34,8 +34,9 @@ use tracetui_shared::time::BootNanos;
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end)?;
-    playback.between(args.from, args.to, clock::local_offset_now_s());
+    let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end);
+    let mut playback = playback.map_err(with_tip)?;
+    playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     }
@@ -89,6 +90,16 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Says what else may be meant if there is no such recording: `print make` for `print -- make`.
+fn with_tip(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(NoSuchRecording(name)) if !name.ends_with(".ttr") => {
+            anyhow!("{error}; to trace a command, write -- before it: -- {name}")
+        }
+        _ => error,
+    }
+}
+
 /// Says once that it is not known whether more will come.
 fn say_if_unknown(playback: &Playback, said: &mut bool) {
     for recording in playback.recordings().iter().filter(|recording| recording.writing() == Writing::Unknown) {
@@ -115,12 +126,15 @@ fn wait_for_more() -> Flow {
 /// If the only one is no recording or cannot be read, or the output cannot be written.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
     if let [file] = args.files.as_slice() {
-        io::stdout().write_all(look(file, args.format)?.as_bytes())?;
+        let mut stretches = Vec::new();
+        let text = look(file, args.format, &mut stretches)?;
+        missing(stretches).iter().for_each(say);
+        io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (mut code, mut first) = (ExitCode::SUCCESS, true);
+    let (mut code, mut first, mut stretches) = (ExitCode::SUCCESS, true, Vec::new());
     for file in &args.files {
-        match (look(file, args.format), args.format) {
+        match (look(file, args.format, &mut stretches), args.format) {
             (Ok(text), ReportFormat::Text) => {
                 let space = if std::mem::take(&mut first) { "" } else { "\n" };
                 io::stdout().write_all(format!("{space}{:9} {}\n{text}", "recording", name(file)).as_bytes())?;
@@ -132,20 +146,22 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
             }
         }
     }
+    missing(stretches).iter().for_each(say);
     Ok(code)
 }
 
-/// What `info` shows of a recording.
-fn look(file: &Path, format: ReportFormat) -> Result<String> {
+/// What `info` shows of a recording. Which events of its trace are in it is added.
+fn look(file: &Path, format: ReportFormat, stretches: &mut Vec<Stretch>) -> Result<String> {
     let mut playback = Playback::look(file, Budget::new(limits::MEMORY_DEFAULT))?;
     let mut facts = Facts::default();
     while playback.step(&mut |played| facts.event(played.context))? == Step::More {}
-    playback.remarks();
-    let recording = playback.recordings().first();
-    Ok(recording.map_or_else(String::new, |recording| match format {
+    let Some(recording) = playback.recordings().first() else { return Ok(String::new()) };
+    recording.damage();
+    stretches.extend(recording.stretch());
+    Ok(match format {
         ReportFormat::Text => facts.text(recording),
         ReportFormat::Json => facts.json(recording),
-    }))
+    })
 }
 
 /// When a window begins and ends, if it has ended: nanoseconds since 1970.
@@ -175,7 +191,7 @@ impl Facts {
     fn text(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
-        let account = pipeline.account();
+        let account = recording.account();
         let clean = |text: &str| crate::text::escaped(text.as_bytes(), crate::text::Mode::Screen).into_owned();
         let (version, bytes, blocks) = recording.read_so_far();
         let mut out = String::new();
@@ -190,7 +206,11 @@ impl Facts {
             (_, Writing::Now) => "no: it is still being written",
             _ => "no: it ends early",
         };
-        line("complete", complete);
+        let after = match recording.after_end() {
+            0 => String::new(),
+            bytes => format!("; {} bytes after the end do not belong to it", grouped(bytes)),
+        };
+        line("complete", &format!("{complete}{after}"));
         if let Some(filter) = pipeline.excerpt() {
             line("excerpt", &clean(if filter.is_empty() { "of a recording" } else { filter }));
         }
@@ -249,7 +269,7 @@ impl Facts {
     fn json(&self, recording: &Recording) -> String {
         let pipeline = recording.pipeline();
         let host = pipeline.world().host();
-        let account = pipeline.account();
+        let account = recording.account();
         let text = |text: &str| crate::text::json::ascii(text);
         let time = |ns: Option<i128>| ns.map_or_else(|| "null".to_owned(), |ns| format!("\"{}\"", self.time(Some(ns))));
         let early = match recording.ending() {
@@ -279,7 +299,7 @@ impl Facts {
         let account_json = account.object();
         format!(
             "{{\"file\":{},\"format\":\"ttr\",\"version\":{},\"host\":{},\"boot_id\":{},\"kernel\":{},\"arch\":{},\"start\":{},\"end\":{},\
-             \"complete\":{},\"ended_early_at\":{early},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
+             \"complete\":{},\"ended_early_at\":{early},\"bytes_after_end\":{},\"writing\":{writing},\"events\":{{{}}},\"account\":{account_json},\"probes\":[{}],\"filter\":{},\
              \"part\":{part},\"windows\":[{windows}],\"bytes\":{},\"blocks\":{}}}\n",
             text(recording.name()),
             version,
@@ -290,6 +310,7 @@ impl Facts {
             time(self.first_ns),
             time(self.last_ns),
             recording.ending() == Some(Ending::Complete),
+            recording.after_end(),
             events.join(","),
             probes.collect::<Vec<_>>().join(","),
             text(&recording.trace().filter),

@@ -47,7 +47,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         Some(rotate) => rotate::start(&path, rotate)?,
         None => write::start(&path, if args.force { Existing::Replace } else { Existing::Refuse })?,
     };
-    let started = session::start(&options)?;
+    let started = write::or_withdraw(session::start(&options), Some(&recorder)).await?;
     started.notes.iter().for_each(say);
     if !filters.rest.is_everything() && matches.is_none() {
         say("the kernel cannot apply the whole filter: it is kept as the display filter of the recording");

@@ -50,10 +50,12 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         before: None,
         ended: VecDeque::new(),
         removed: 0,
+        gone: 0,
         kept_on: Vec::new(),
     };
     let prepare = move || become_creator(invoker.as_ref());
-    Recorder::start_files(files, name(path), keys_of, prepare).map_err(|error| anyhow!("{error}"))
+    let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
+    recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }
 
 /// The names of the files.
@@ -167,6 +169,8 @@ struct Series {
     /// Files that are written and were not removed, oldest first.
     ended: VecDeque<Written>,
     removed: u64,
+    /// Bytes of files that were removed, by this trace or something else, or are not what was written any more.
+    gone: u64,
     /// Files that were to be removed, but are not what was written.
     kept_on: Vec<String>,
 }
@@ -241,6 +245,7 @@ impl Series {
                 }
                 Err(error) => return Err(failed("cannot remove", &file, error)),
             }
+            self.gone += u64::try_from(oldest.identity.size).unwrap_or_default();
         }
         Ok(())
     }
@@ -270,7 +275,7 @@ impl Files for Series {
             let _ = self.withdraw();
             return Err(error);
         }
-        let header = locked(&file, self.header())?;
+        let header = locked(&file, self.header());
         Ok((file, header))
     }
 
@@ -302,18 +307,16 @@ impl Files for Series {
         let last = self.opened.map(|opened| self.names.file(opened.number));
         let files = self.ended.len() as u64 + u64::from(last.is_some());
         let first = self.ended.front().map(|file| self.names.file(file.number));
-        let bytes = grouped(written);
+        let bytes = grouped(written.saturating_sub(self.gone));
         let mut line = match (first, last) {
-            (Some(first), Some(last)) => format!("{} to {}: {files} files", name(first), name(last)),
-            (None, Some(only)) | (Some(only), None) => name(only),
+            (Some(first), Some(last)) => format!("{} to {}: {files} files, {bytes} bytes", name(first), name(last)),
+            (None, Some(only)) | (Some(only), None) => format!("{}: {bytes} bytes", name(only)),
             (None, None) => return self.kept_on.clone(),
         };
-        match self.removed {
-            0 => line.push_str(&format!(": {bytes} bytes")),
-            removed => {
-                let them = if removed == 1 { "older one was" } else { "older ones were" };
-                line.push_str(&format!("; {} {them} removed; {bytes} bytes in all", grouped(removed)));
-            }
+        if self.removed > 0 {
+            let them = if self.removed == 1 { "older one was" } else { "older ones were" };
+            let (removed, written) = (grouped(self.removed), grouped(written));
+            line.push_str(&format!("; {removed} {them} removed; {written} bytes were written in all"));
         }
         self.kept_on.iter().cloned().chain([line]).collect()
     }
@@ -390,6 +393,7 @@ mod tests {
                 before: None,
                 ended: VecDeque::new(),
                 removed: 0,
+                gone: 0,
                 kept_on: Vec::new(),
             }
         }
@@ -465,7 +469,8 @@ mod tests {
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000003.ttr", "a.000004.ttr"]);
         let said = series.remarks(1000);
         assert!(said[0].contains("a.000001.ttr: not removed"), "{said:?}");
-        assert_eq!(said[1], "a.000003.ttr to a.000004.ttr: 2 files; 1 older one was removed; 1,000 bytes in all");
+        let sizes = "2 files, 988 bytes; 1 older one was removed; 1,000 bytes were written in all";
+        assert_eq!(said[1], format!("a.000003.ttr to a.000004.ttr: {sizes}"));
         // One that was removed already is no error.
         fs::remove_file(dir.0.join("a.000003.ttr")).expect("there");
         go_on(&mut series, &mut current).expect("room");
@@ -498,6 +503,6 @@ mod tests {
         assert!(series.withdraw().expect("ours"));
         assert_eq!(dir.files(), ["a.000001.ttr", "a.000002.ttr"]);
         let said = series.remarks(1000);
-        assert_eq!(said, ["a.000001.ttr to a.000002.ttr: 2 files: 1,000 bytes"]);
+        assert_eq!(said, ["a.000001.ttr to a.000002.ttr: 2 files, 1,000 bytes"]);
     }
 }

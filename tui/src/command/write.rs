@@ -45,15 +45,18 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
         let recorder = Recorder::start(file, name.clone(), &header, keys_of);
         return Ok(recorder.with_context(|| format!("cannot write {name}"))?.to_pipe());
     }
-    let header = locked(&file, header).with_context(|| format!("cannot write {name}"))?;
+    let header = locked(&file, header);
     // One that was there before is not removed.
     let found = file.metadata()?;
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
-    let files = OneFile { path: path.to_owned(), made, file: Some((file, header)) };
+    let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
     let invoker = Invoker::of_environment()?;
     let prepare = move || become_creator(invoker.as_ref());
-    let recorder = Recorder::start_files(files, name.clone(), keys_of, prepare);
-    recorder.with_context(|| format!("cannot write {name}"))
+    Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
+        // It is empty, also one that was there before. If that fails, it stays; the error that led here is what is said.
+        let _ = remove(path, &file);
+        anyhow!("cannot write {name}: {error}")
+    })
 }
 
 /// The file of a recording.
@@ -108,11 +111,8 @@ pub(super) fn header() -> Result<FileHeader> {
 }
 
 /// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
-///
-/// # Errors
-/// If another process writes it.
-pub(super) fn locked(file: &File, header: FileHeader) -> io::Result<FileHeader> {
-    Ok(if follow::lock(file)? { header.locked() } else { header })
+pub(super) fn locked(file: &File, header: FileHeader) -> FileHeader {
+    if follow::lock(file) { header.locked() } else { header }
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
@@ -212,7 +212,7 @@ fn open(path: &Path, existing: Existing) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     if existing == Existing::Replace {
-        match options.clone().open(path) {
+        match options.clone().read(true).open(path) {
             Ok(file) => return replaced(file),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -228,9 +228,22 @@ fn replaced(file: File) -> io::Result<File> {
         return Err(io::Error::other("only a regular file without other links is replaced"));
     }
     // Not under the hands of another one that writes it.
-    follow::lock(&file)?;
+    if !follow::lock(&file) && follow::is_being_written(&file)? {
+        return Err(io::Error::other("another process writes it"));
+    }
     file.set_len(0)?;
     Ok(file)
+}
+
+/// The start of a trace. If it cannot begin, the file of its recording is removed, unless it replaced one.
+///
+/// # Errors
+/// If it cannot begin.
+pub(super) async fn or_withdraw<T>(started: Result<T>, recorder: Option<&Recorder>) -> Result<T> {
+    if let (Err(_), Some(recorder)) = (&started, recorder) {
+        recorder.withdraw().await;
+    }
+    started
 }
 
 /// Prints the size of a recording that has ended, or the remarks on its files.
@@ -287,7 +300,7 @@ impl Opener {
         self.requests.send((path.to_owned(), answer)).map_err(|_| gone())?;
         let file = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
         let file = file.map_err(|_| gone())??;
-        let header = locked(&file, header().map_err(io::Error::other)?)?;
+        let header = locked(&file, header().map_err(io::Error::other)?);
         Recorder::start(file, super::say::name(path), &header, keys_of)
     }
 }

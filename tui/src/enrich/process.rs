@@ -76,15 +76,15 @@ pub struct Pairing {
 }
 
 impl Pairing {
-    /// The sum of two.
-    pub fn and(self, other: Pairing) -> Pairing {
+    /// Each count with that of another one, such as their sums.
+    pub fn combined(self, other: Pairing, with: fn(u64, u64) -> u64) -> Pairing {
         Pairing {
-            unpaired_exit: self.unpaired_exit.saturating_add(other.unpaired_exit),
-            repeated_start: self.repeated_start.saturating_add(other.repeated_start),
-            tid_not_pid: self.tid_not_pid.saturating_add(other.tid_not_pid),
-            start_mismatch: self.start_mismatch.saturating_add(other.start_mismatch),
-            exit_before_exec: self.exit_before_exec.saturating_add(other.exit_before_exec),
-            exit_twice: self.exit_twice.saturating_add(other.exit_twice),
+            unpaired_exit: with(self.unpaired_exit, other.unpaired_exit),
+            repeated_start: with(self.repeated_start, other.repeated_start),
+            tid_not_pid: with(self.tid_not_pid, other.tid_not_pid),
+            start_mismatch: with(self.start_mismatch, other.start_mismatch),
+            exit_before_exec: with(self.exit_before_exec, other.exit_before_exec),
+            exit_twice: with(self.exit_twice, other.exit_twice),
         }
     }
 

@@ -94,8 +94,13 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("core", Shape::Bool, "Whether the process dumped core: WCOREDUMP.", |s| {
         exit(s, |e| Value::Bool(e.core()))
     }),
-    Field::new("dur_ns", Shape::Duration, "The lifetime of the process, in nanoseconds: ns − start_ns.", |s| {
-        let header = &s.event.header;
-        exit(s, |_| Value::Uint(header.time.since(header.start)))
-    }),
+    Field::new(
+        "dur_ns",
+        Shape::Duration,
+        "The lifetime of the process, in nanoseconds: ns − start_ns. That of a COMMAND includes the time that it is held before its first exec.",
+        |s| {
+            let header = &s.event.header;
+            exit(s, |_| Value::Uint(header.time.since(header.start)))
+        },
+    ),
 ];

@@ -46,26 +46,46 @@ pub enum Writing {
     Unknown,
 }
 
-/// Locks a file that is to be written, until it is closed. `false` if no lock there shows all readers that it is written.
+/// Locks a file that is to be written, until it is closed. `false` if that does not show all readers that it is written: others may
+/// not see the lock, or somebody else has one on the file.
+pub fn lock(file: &File) -> bool {
+    call(file, libc::F_OFD_SETLK, libc::F_WRLCK).is_ok() && !is_shared(file)
+}
+
+/// Whether another process writes a recording into this file, or is about to. The lock of a reader or of another program does not
+/// mean that.
 ///
 /// # Errors
-/// If another process writes it.
-pub fn lock(file: &File) -> io::Result<bool> {
-    match call(file, libc::F_OFD_SETLK, libc::F_WRLCK) {
-        Ok(_) => Ok(!is_shared(file)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-            Err(io::Error::other("another process writes it"))
-        }
-        Err(_) => Ok(false),
+/// If the file cannot be read.
+pub fn is_being_written(file: &File) -> io::Result<bool> {
+    if lock_of(file).ok() != Some(Held::ByWriter) {
+        return Ok(false);
+    }
+    match RecordingFile::open(file.try_clone()?) {
+        Ok(recording) => Ok((recording.header.is_locked() || is_shared(file)) && !recording.has_summary()?),
+        // The lock comes before the header.
+        Err(_) => Ok(length(file)? < HEADER as u64),
     }
 }
 
-/// The type of the lock that another open file has on this one.
-fn lock_of(file: &File) -> io::Result<libc::c_int> {
-    call(file, libc::F_OFD_GETLK, libc::F_RDLCK)
+/// The lock that another open file has on this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    /// None, or one that the writer of a recording does not take.
+    ByNoWriter,
+    /// A write lock of an open file.
+    ByWriter,
 }
 
-fn call(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc::c_int> {
+fn lock_of(file: &File) -> io::Result<Held> {
+    let lock = call(file, libc::F_OFD_GETLK, libc::F_RDLCK)?;
+    // A lock of a process has its id, one of an open file has none. Of a lock on another machine, the sort is not known.
+    let of_file = lock.l_pid == -1 || is_shared(file);
+    let writes = libc::c_int::from(lock.l_type) == libc::F_WRLCK && of_file;
+    Ok(if writes { Held::ByWriter } else { Held::ByNoWriter })
+}
+
+fn call(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc::flock> {
     // The whole file, however long it becomes. SAFETY: flock is plain integers, for which zero is valid.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
@@ -73,7 +93,7 @@ fn call(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc
     // SAFETY: the descriptor is open, and both commands take a pointer to a flock, which outlives the call.
     match unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) } {
         -1 => Err(io::Error::last_os_error()),
-        _ => Ok(lock.l_type.into()),
+        _ => Ok(lock),
     }
 }
 
@@ -120,8 +140,8 @@ impl RecordingFile {
     /// Whether a process writes the file.
     pub fn writing(&self) -> Writing {
         match lock_of(&self.file) {
-            Ok(libc::F_WRLCK) => Writing::Now,
-            Ok(libc::F_UNLCK) if self.header.is_locked() && !is_shared(&self.file) => Writing::Over,
+            Ok(Held::ByWriter) => Writing::Now,
+            Ok(Held::ByNoWriter) if self.header.is_locked() && !is_shared(&self.file) => Writing::Over,
             _ => Writing::Unknown,
         }
     }

@@ -79,7 +79,11 @@ pub struct Reader<R> {
     damaged_from: Option<u64>,
     /// The final state or the summary was read.
     ended: bool,
+    /// The summary was read: nothing of the recording follows.
+    summed: bool,
     ending: Option<Ending>,
+    /// Bytes after the last whole block.
+    rest: u64,
 }
 
 impl<R: Read> Reader<R> {
@@ -115,7 +119,9 @@ impl<R: Read> Reader<R> {
             waiting: None,
             damaged_from: None,
             ended: false,
+            summed: false,
             ending: None,
+            rest: 0,
         }
     }
 
@@ -134,6 +140,11 @@ impl<R: Read> Reader<R> {
     /// How the recording ends, once [`next`](Self::next) returned `None`.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
+    }
+
+    /// Bytes after the summary, which do not belong to the recording, once [`next`](Self::next) returned `None`.
+    pub fn after_end(&self) -> u64 {
+        if self.summed { self.rest } else { 0 }
     }
 
     /// Blocks that were read so far.
@@ -188,14 +199,14 @@ impl<R: Read> Reader<R> {
     /// Reads a block: into `frames`, `waiting` or `ending`.
     fn read_block(&mut self) -> io::Result<()> {
         let file = self.header.short_id();
-        self.input.fill(HEADER)?;
+        self.fill(HEADER)?;
         let block = BlockHeader::read(self.input.available(), file);
         let Some(block) = block.filter(|_| self.damaged_from.is_none()) else {
             self.waiting = self.not_a_block()?;
             return Ok(());
         };
-        if self.input.fill(HEADER + block.padded())? < HEADER + block.padded() {
-            self.ends();
+        if self.fill(HEADER + block.padded())? < HEADER + block.padded() {
+            self.ends(self.input.available().len() as u64);
             return Ok(());
         }
         let payload = &self.input.available()[HEADER..HEADER + block.stored as usize];
@@ -215,7 +226,7 @@ impl<R: Read> Reader<R> {
         self.blocks += 1;
         match (checked, contents) {
             (_, Contents::Unknown(_)) | (Ok(()), Contents::Index | Contents::Frames) => {}
-            (Ok(()), Contents::Summary) => self.ended = true,
+            (Ok(()), Contents::Summary) => (self.ended, self.summed) = (true, true),
             (Err(why), _) => {
                 let frames = contents == Contents::Frames;
                 self.waiting = Some(Item::Hole(Hole { offset, bytes, why, frames }));
@@ -269,17 +280,30 @@ impl<R: Read> Reader<R> {
             let looked_at = length.saturating_sub(HEADER - 1);
             self.input.skip(looked_at);
             let left = self.input.available().len();
-            if self.input.fill(left + limits::BLOCK)? == left {
+            if self.fill(left + limits::BLOCK)? == left {
+                let rest = self.input.offset + left as u64 - offset;
                 self.input.offset = offset;
-                self.ends();
+                self.ends(rest);
                 return Ok(None);
             }
         }
     }
 
-    fn ends(&mut self) {
-        self.ending = Some(if self.ended { Ending::Complete } else { Ending::Early(self.input.offset) });
+    /// Reads on ([`Input::fill`]). After the summary a file does not grow, whoever has a lock on it.
+    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
+        match self.input.fill(wanted) {
+            Err(error) if self.summed && error.kind() == io::ErrorKind::WouldBlock => Ok(self.input.available().len()),
+            filled => filled,
+        }
+    }
+
+    /// The last whole block was read; so many bytes follow it.
+    fn ends(&mut self, rest: u64) {
+        let end = self.input.offset;
+        self.ending = Some(if self.ended { Ending::Complete } else { Ending::Early(end) });
+        self.rest = rest;
         self.input.skip(self.input.available().len());
+        self.input.offset = end + rest;
     }
 }
 

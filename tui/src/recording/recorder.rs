@@ -185,7 +185,14 @@ impl Recorder {
         let (started, start) = channel();
         let run = move || {
             let first = prepare().and_then(|()| files.next());
-            match first.and_then(|(file, header)| Ok((Writer::new(file, &header, keys)?, header))) {
+            let begun = first.and_then(|(file, header)| {
+                let writer = Writer::new(file, &header, keys).inspect_err(|_| {
+                    // If that fails, an empty file stays; the error that led here is what is said.
+                    let _ = files.withdraw();
+                })?;
+                Ok((writer, header))
+            });
+            match begun {
                 Ok((writer, header)) => {
                     its.written.store(writer.written(), Ordering::Relaxed);
                     let _ = started.send(Ok(()));

@@ -2,17 +2,19 @@ use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording};
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::frames::Holes;
-use super::index::{Entry, Key, Totals};
+use super::index::{Entry, Key, SUMMARY, Totals};
 use super::reader::{Ending, Hole};
 use super::recorder::Files;
 use super::{Item, Map, Reader, Recorder, Writer, columns};
 use crate::event::keys::keys_of;
 use crate::frame::Batch;
 use crate::frame::host::{HostFrame, ProcessSeed, StatePart};
+use crate::limits;
 use crate::source::synthetic::Maker;
 use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
@@ -536,7 +538,7 @@ fn a_file_is_read_on_as_it_grows() {
         let expected = read(&bytes[..]);
         for step in [1 << 14, 99_991, 1 << 20] {
             let mut followed = Followed::new(&format!("{name}-{step}"));
-            assert!(matches!(follow::lock(&followed.file), Ok(true)));
+            assert!(follow::lock(&followed.file));
             followed.file.write_all(&bytes[..HEADER]).expect("room");
             let file = followed.opened();
             assert_eq!(file.writing(), Writing::Now);
@@ -546,8 +548,7 @@ fn a_file_is_read_on_as_it_grows() {
                 assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
                 followed.file.write_all(part).expect("room");
             }
-            assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
-            followed.file = File::open("/dev/null").expect("it is there");
+            // After the summary nothing comes, also while it is locked.
             assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
             assert!(frames == expected.frames, "{name} {step}");
             assert_eq!((holes, reader.ending()), (expected.holes.clone(), expected.ending), "{name} {step}");
@@ -579,13 +580,74 @@ fn whether_a_file_is_written_is_known_by_its_lock() {
     followed.file.write_all(&whole[1000..]).expect("room");
     assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
     assert_eq!(reader.ending(), Some(Ending::Complete));
-    // Only one process writes.
+    // One lock at a time.
     let other = File::options().write(true).open(followed.dir.join("x.ttr")).expect("it is there");
-    assert!(follow::lock(&followed.file).is_ok());
-    let error = follow::lock(&other).expect_err("it is locked");
-    assert_eq!(error.to_string(), "another process writes it");
+    assert!(follow::lock(&followed.file) && !follow::lock(&other));
     followed.file = other;
-    assert!(matches!(follow::lock(&followed.file), Ok(true)));
+    assert!(follow::lock(&followed.file));
+}
+
+#[test]
+fn only_the_lock_of_a_writer_says_that_a_file_is_written() {
+    let (whole, _) = recording(1);
+    let written = locked(whole.clone());
+    let mut followed = Followed::new("force");
+    let path = followed.dir.join("x.ttr");
+    let open = || File::options().read(true).write(true).open(&path).expect("it is there");
+    let mut check = |bytes: &[u8], takes_lock: &dyn Fn(&File), expected: bool, what: &str| {
+        followed.file = open();
+        followed.file.set_len(0).expect("ours");
+        followed.file.write_all_at(bytes, 0).expect("room");
+        takes_lock(&followed.file);
+        let other = open();
+        assert!(!follow::lock(&other), "{what}");
+        assert_eq!(follow::is_being_written(&other).expect("readable"), expected, "{what}");
+    };
+    let of_file = |kind: libc::c_int| {
+        move |file: &File| {
+            // SAFETY: flock is plain integers, for which zero is valid; the call takes a pointer to one that outlives it.
+            let taken = unsafe {
+                let mut lock: libc::flock = std::mem::zeroed();
+                (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
+                libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock)
+            };
+            assert_eq!(taken, 0);
+        }
+    };
+    let (writes, reads) = (of_file(libc::F_WRLCK), of_file(libc::F_RDLCK));
+    check(&written[..1000], &writes, true, "a recording that has no end");
+    check(&[], &writes, true, "one that has no header yet");
+    check(&written[..1000], &reads, false, "a reader's lock");
+    check(&written, &writes, false, "a recording that has its end");
+    check(&whole[..1000], &writes, false, "a header that says that the writer has no lock");
+    check(&[b'x'; 1000], &writes, false, "no recording");
+}
+
+#[test]
+fn what_follows_the_end_is_counted() {
+    let (whole, _) = recording(2);
+    let expected = read(&whole[..]);
+    for rest in [1, 63, 64, 5000, 3 * limits::BLOCK] {
+        let mut bytes = whole.clone();
+        bytes.resize(whole.len() + rest, b'T');
+        let mut followed = Followed::new(&format!("rest-{rest}"));
+        followed.file.write_all(&bytes).expect("room");
+        // Of one that is followed and locked too.
+        let other = followed.opened();
+        assert!(follow::lock(&followed.file));
+        let mut reader = Reader::new(from_start(other)).expect("a recording");
+        let (mut frames, mut holes) = (Vec::new(), Vec::new());
+        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)), "{rest}");
+        assert!(frames == expected.frames && holes.is_empty(), "{rest}");
+        assert_eq!((reader.ending(), reader.after_end()), (Some(Ending::Complete), rest as u64));
+        assert_eq!(reader.offset(), bytes.len() as u64);
+    }
+    // Of a recording without a summary, it is a part of a block.
+    for missing in [1, SUMMARY + 10, whole.len() / 2] {
+        let mut reader = Reader::new(&whole[..whole.len() - missing]).expect("a recording");
+        while reader.next().expect("readable").is_some() {}
+        assert_eq!(reader.after_end(), 0, "{missing}");
+    }
 }
 
 #[test]
@@ -599,7 +661,7 @@ fn a_file_that_is_cut_or_overwritten_while_it_is_read_is_an_error() {
         ("written on", 700, "cut or overwritten"),
     ] {
         let mut followed = Followed::new(what);
-        assert!(follow::lock(&followed.file).is_ok());
+        assert!(follow::lock(&followed.file));
         followed.file.write_all(&bytes[..3000]).expect("room");
         let mut reader = Reader::new(from_start(followed.opened())).expect("a recording");
         let (mut frames, mut holes) = (Vec::new(), Vec::new());

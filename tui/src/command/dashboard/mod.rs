@@ -33,7 +33,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
     let opener = Some(Opener::start()?);
-    let started = session::start(&options)?;
+    let started = write::or_withdraw(session::start(&options), recorder.as_ref()).await?;
     let settings = Settings {
         budget: options.budget,
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
