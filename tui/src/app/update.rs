@@ -72,6 +72,7 @@ impl App {
     /// Keeps the selected row on the screen and the detail pane on its process.
     fn settle(&mut self) {
         self.settle_replay();
+        self.play_from_selected();
         self.events.reveal(self.list_height());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
@@ -186,6 +187,7 @@ impl App {
     fn show_output(&mut self) {
         match self.output {
             Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
+            None if self.replay.is_some() => self.say("the output of a COMMAND is not recorded"),
             None => self.say("no COMMAND was given: tracetui -- COMMAND"),
         }
     }

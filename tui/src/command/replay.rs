@@ -8,7 +8,7 @@ use super::say::{name, say};
 use super::session::BadUsage;
 use crate::app::find::Find;
 use crate::app::keymap::Keymap;
-use crate::app::replay::{Density, End, Recording, Replay, Target};
+use crate::app::replay::{Density, End, Recording, Replay, Target, WHOLE_EVENTS};
 use crate::app::{self, App, Settings, language};
 use crate::budget::Budget;
 use crate::cli;
@@ -34,9 +34,6 @@ use tracetui_shared::kind::KindSet;
 
 /// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
 const BLOCKS: u64 = 256;
-
-/// A recording with fewer events is loaded from its start, wherever the screen goes.
-const WHOLE_EVENTS: u64 = 200_000;
 
 /// Index blocks of which all entries are read for the density; of more, only the sums are read.
 const WHOLE: usize = 64;

@@ -1,7 +1,7 @@
 //! The dashboard from its inputs to the screen.
 
 use super::theme::{Colours, Theme};
-use crate::app::replay::{Recording, Replay, Speed, Target};
+use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, Excerpt, HostFrame, Trace};
@@ -348,6 +348,56 @@ fn search_selects_and_never_hides() {
     keys(&mut app, "/nothing\n");
     assert!(selected(&mut app).ends_with("/f/57"));
     assert!(screen(&mut app)[22].contains("no match"));
+}
+
+/// A recording of which 100 opens are loaded, from its start or not.
+fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
+    let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
+    let recording = Recording { name: "x.ttr".into(), end, events: 1_000_000, seekable: true, ..Recording::default() };
+    app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+    if !from_start {
+        app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+    }
+    more_opens(&mut app, &mut made, 0..100);
+    (app, made)
+}
+
+#[test]
+fn the_header_of_a_replay_says_in_words_what_it_does() {
+    let (mut app, mut made) = replay(80, 24, End::Growing, true);
+    app.update(Input::Batch(Default::default()));
+    let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
+    let keys_line = |app: &mut App| screen(app)[23].clone();
+    assert_eq!(left(&mut app), " REPLAY || paused");
+    assert!(keys_line(&mut app).starts_with(" Space:play F:follow"), "{}", keys_line(&mut app));
+    assert!(keys_line(&mut app).ends_with("q:quit"));
+    for (typed, said) in [(">>", "|| paused 4x"), (" ", "> playing 4x"), (" ", "|| paused 4x"), ("F", ">> following")] {
+        keys(&mut app, typed);
+        assert_eq!(left(&mut app), format!(" REPLAY {said}"));
+    }
+    assert!(keys_line(&mut app).starts_with(" Space:pause >:speed"), "{}", keys_line(&mut app));
+    // The number of the event and the strip stay where they are while rows come.
+    let strip = |app: &mut App| screen(app)[22].clone();
+    assert!(strip(&mut app).ends_with(">]  ev 100 of 100"), "{}", strip(&mut app));
+    more_opens(&mut app, &mut made, 100..150);
+    assert!(strip(&mut app).ends_with(">]  ev 150 of 150"), "{}", strip(&mut app));
+    app.update(Input::Resize(60, 24));
+    assert_eq!(left(&mut app), " REPLAY >>");
+}
+
+#[test]
+fn the_help_of_a_replay_explains_its_signs() {
+    for (width, height) in [(80, 24), (120, 40), (40, 60)] {
+        let (mut app, _) = replay(width, height, End::Growing, true);
+        keys(&mut app, "?");
+        let shown = screen(&mut app);
+        let text = shown.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["|| paused", "> playing", ">> following", "... loading", "! lost events", "play or pause"] {
+            assert!(text.contains(part), "{part} in\n{}", shown.join("\n"));
+        }
+        assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
+        assert!(!text.contains("keeps tracing") && !text.contains("output"), "{text}");
+    }
 }
 
 #[test]
