@@ -14,6 +14,7 @@ use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::store::Id;
+use crate::store::index::Answer;
 use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
@@ -88,7 +89,7 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, rates, filter, view, replay, .. } = self;
+        let App { pipeline, store, events, detail, rates, filter, view, replay, search, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
@@ -97,15 +98,20 @@ impl App {
                 replay.count(seen);
             }
             let id = store.push(seen, frame);
-            events.append(id, shown.answer(seen));
+            let answer = shown.answer(seen);
+            events.append(id, answer);
+            if answer != Answer::No {
+                search.append(id, seen);
+            }
             if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
                 detail.append(&stored);
             }
             Disposition::Delivered
         });
         self.bound_events();
-        let App { store, events, .. } = self;
+        let App { store, events, search, .. } = self;
         events.evict(store);
+        search.evict(store);
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
 
@@ -233,6 +239,7 @@ impl App {
         events.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
+        search.count(events, store, world, SLICE);
         self.found(found);
         busy
     }
@@ -523,6 +530,7 @@ impl App {
         self.replay.iter_mut().for_each(|replay| replay.nothing_passes = false);
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
+        self.search.recount();
         self.work();
     }
 

@@ -350,6 +350,58 @@ fn search_selects_and_never_hides() {
     assert!(screen(&mut app)[22].contains("no match"));
 }
 
+#[test]
+fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, MEMORY);
+    more_opens(&mut app, &mut made, 0..100);
+    let line = |app: &mut App| screen(app)[1].split("  [").next().unwrap_or_default().trim_end().to_owned();
+    keys(&mut app, "g/f/[45]7");
+    assert!(screen(&mut app)[1].ends_with("1/2  100 of 100"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "\n");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    keys(&mut app, "n");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  2/2");
+    keys(&mut app, "N");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    keys(&mut app, "j");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  2 matches", "the row is none");
+    // New rows are counted, and a filter hides some.
+    more_opens(&mut app, &mut made, 147..148);
+    keys(&mut app, "/comm=dog\n");
+    assert_eq!(line(&mut app), " filter>  /comm=dog  17/33");
+    more_opens(&mut app, &mut made, 148..152);
+    assert_eq!(line(&mut app), " filter>  /comm=dog  17/35");
+    keys(&mut app, "fpid=101\n");
+    assert_eq!(line(&mut app), " filter> pid=101  /comm=dog  17/35");
+    keys(&mut app, "f\u{2191} path=/f/1*\n");
+    assert!(line(&mut app).ends_with("/comm=dog  6/7"), "{}", line(&mut app));
+    // A view that is paused stays.
+    keys(&mut app, "\x1b\x1b\x1b/f/1.*\n ");
+    let before = line(&mut app);
+    more_opens(&mut app, &mut made, 1000..1050);
+    assert_eq!(line(&mut app), before);
+    keys(&mut app, " ");
+    assert_ne!(line(&mut app), before);
+    keys(&mut app, "\x1b");
+    assert_eq!(line(&mut app), " filter>");
+    keys(&mut app, "/nothing\n");
+    assert_eq!(line(&mut app), " filter>  /nothing  no match");
+}
+
+#[test]
+fn matches_that_are_evicted_are_not_counted() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 4 << 20);
+    more_opens(&mut app, &mut made, 0..100);
+    keys(&mut app, "/comm=cat\n");
+    more_opens(&mut app, &mut made, 100..30_000);
+    assert!(app.store().evicted() > 1000);
+    let place = app.search().place(app.events(), app.store()).expect("counted");
+    let all = (app.store().first_id()..app.store().next_id()).filter(|id| id % 3 == 0).count();
+    assert_eq!(place.all, all);
+}
+
 /// A recording of which 100 opens are loaded, from its start or not.
 fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
     let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
@@ -360,6 +412,15 @@ fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
     }
     more_opens(&mut app, &mut made, 0..100);
     (app, made)
+}
+
+#[test]
+fn a_search_in_a_part_of_a_recording_says_that_there_may_be_more() {
+    let (mut app, _) = replay(80, 24, End::Complete, true);
+    keys(&mut app, "/f/[45]7\n");
+    assert!(screen(&mut app)[1].contains("/f/[45]7  1/2+"), "{}", screen(&mut app)[1]);
+    app.update(Input::SourceEnded);
+    assert!(screen(&mut app)[1].contains("/f/[45]7  1/2 "), "{}", screen(&mut app)[1]);
 }
 
 #[test]
