@@ -492,6 +492,7 @@ impl App {
         self.source = SourceState::Live;
         self.detail.close();
         self.search.stop();
+        self.search.recount();
         let before = self.events_read();
         if let Some(replay) = &mut self.replay {
             replay.restored(from_start, before);

@@ -141,6 +141,8 @@ pub struct Search {
     hunt: Option<Hunt>,
     /// The rows that match; `None` if counting them begins anew.
     matches: Option<Index>,
+    /// A search of the rest of the recording found no other one.
+    no_others: bool,
     last: String,
     buffers: (Vec<u8>, Scratch),
 }
@@ -171,13 +173,23 @@ impl Search {
     pub fn clear(&mut self) -> bool {
         self.hunt = None;
         self.error = None;
-        self.matches = None;
+        self.recount();
         self.pattern.take().is_some()
     }
 
     /// Counts the matches anew: the rows are others.
     pub fn recount(&mut self) {
-        self.matches = None;
+        (self.matches, self.no_others) = (None, false);
+    }
+
+    /// Nothing that is not in memory matches.
+    pub(super) fn found_no_others(&mut self) {
+        self.no_others = true;
+    }
+
+    /// Whether it is known that nothing else matches.
+    pub fn no_others(&self) -> bool {
+        self.no_others
     }
 
     /// Counts a row that was just added.
@@ -265,7 +277,7 @@ impl Search {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;
         self.pattern = None;
-        self.matches = None;
+        self.recount();
         if let Some(filter) = Filter::parse(text, world).ok().filter(Filter::compares_fields) {
             self.pattern = Some(Pattern::Terms(Box::new(filter)));
             return;

@@ -69,12 +69,14 @@ fn searched(app: &App, room: usize, theme: Theme) -> Piece {
 /// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
 fn matches(app: &App) -> String {
     let Some(Place { at, all }) = app.search().place(app.events(), app.store()) else { return "...".to_owned() };
-    let more = if app.has_unloaded_rows() { "+" } else { "" };
-    match (at, all) {
-        (Some(at), _) => format!("{}/{}{more}", grouped(at as u64), grouped(all as u64)),
-        (None, 1) if more.is_empty() => "1 match".to_owned(),
-        (None, 0) if more.is_empty() => "no match".to_owned(),
-        (None, _) => format!("{}{more} matches", grouped(all as u64)),
+    let more = app.has_unloaded_rows() && !app.search().no_others();
+    let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
+    match (at, all.as_str()) {
+        (None, "0") => "no match".to_owned(),
+        (None, "1") => "1 match".to_owned(),
+        (None, _) if app.screen().0 >= 100 => format!("{all} matches"),
+        (None, _) => format!("-/{all}"),
+        (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
     }
 }
 

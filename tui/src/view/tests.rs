@@ -365,7 +365,10 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     keys(&mut app, "N");
     assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
     keys(&mut app, "j");
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  2 matches", "the row is none");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  -/2", "the row is none");
+    app.update(Input::Resize(100, 24));
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  2 matches");
+    app.update(Input::Resize(80, 24));
     // New rows are counted, and a filter hides some.
     more_opens(&mut app, &mut made, 147..148);
     keys(&mut app, "/comm=dog\n");
@@ -421,6 +424,28 @@ fn a_search_in_a_part_of_a_recording_says_that_there_may_be_more() {
     assert!(screen(&mut app)[1].contains("/f/[45]7  1/2+"), "{}", screen(&mut app)[1]);
     app.update(Input::SourceEnded);
     assert!(screen(&mut app)[1].contains("/f/[45]7  1/2 "), "{}", screen(&mut app)[1]);
+}
+
+#[test]
+fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
+    let (mut app, mut made) = replay(80, 24, End::Complete, false);
+    let line = |app: &mut App| screen(app)[1].clone();
+    keys(&mut app, "/f/[45]7\nn");
+    assert!(line(&mut app).contains("/f/[45]7  2/2+ "), "{}", line(&mut app));
+    keys(&mut app, "n");
+    assert!(app.finding().is_some());
+    // After the rest, the part before the selected row.
+    app.update(Input::Found(Ok(None)));
+    app.update(Input::Found(Ok(None)));
+    assert!(line(&mut app).contains("/f/[45]7  2/2 "), "{}", line(&mut app));
+    assert!(screen(&mut app)[22].contains("no other match"));
+    keys(&mut app, "k");
+    assert!(line(&mut app).contains("/f/[45]7  -/2 "), "{}", line(&mut app));
+    // Another part has other matches.
+    app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+    more_opens(&mut app, &mut made, 40..50);
+    work(&mut app);
+    assert!(line(&mut app).contains("/f/[45]7  -/1+ "), "{}", line(&mut app));
 }
 
 #[test]
