@@ -340,6 +340,11 @@ impl Replay {
         self.target = None;
     }
 
+    /// A row was found in the loaded part: it stays, unless another part was asked for.
+    pub(super) fn found(&mut self) {
+        self.target = self.target.filter(|_| self.awaiting);
+    }
+
     /// Another part is loaded, of which the pipeline knows so many events before.
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
         (self.from_start, self.awaiting, self.failure) = (from_start, false, None);
@@ -958,6 +963,16 @@ mod tests {
             assert_eq!((row(&app), app.transport()), (at as usize, Some(Transport::Paused)));
         }
         assert_eq!(app.replay_number(), number(10_000, 10_000));
+    }
+
+    #[test]
+    fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 1_000);
+        keys(&mut app, "}/file-7\n");
+        assert_eq!((row(&app), app.transport()), (7, Some(Transport::Paused)));
+        load(&mut app, &mut maker, 8_000);
+        assert_eq!(row(&app), 7);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::views::View;
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
+use crate::app::replay::Replay;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::views::events::Shown;
 use crate::event::EventContext;
@@ -258,6 +259,8 @@ impl App {
                 }
             }
             Found::Row(id, wrapped) => {
+                // What was aimed at before and is still to come is not wanted any more.
+                self.replay.iter_mut().for_each(Replay::found);
                 self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
                     self.say("search wrapped around");

@@ -483,6 +483,17 @@ fn the_help_of_a_replay_explains_its_signs() {
         }
         assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
         assert!(!text.contains("keeps tracing") && !text.contains("output"), "{text}");
+        // Titles are bold, and nothing beside them.
+        let buffer = drawn(&mut app, Theme::default());
+        for (y, row) in (0..).zip(&shown).skip(2).take(usize::from(height) - 4) {
+            let bold = |x| buffer[(x, y)].modifier.contains(ratatui::style::Modifier::BOLD);
+            let words = (0..width).filter(|x| bold(*x)).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+            let titles = ["Replay", "View", "Move", "Selected row", "Find", "Filter", "Detail pane"];
+            let rest = titles.iter().fold(words, |rest, title| rest.replace(title, ""));
+            assert_eq!(rest.trim(), "", "{row}");
+            let titled = |title: &&str| row.trim_end().ends_with(*title) && !row.contains("  j ");
+            assert!(!titles.iter().any(titled) || (0..width).any(bold), "{row}");
+        }
     }
 }
 
