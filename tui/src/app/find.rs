@@ -117,7 +117,11 @@ impl App {
                 return self.seek(ns);
             }
             None if !wrapped && (find.pattern.is_some() || self.events.rows() == 0) => self.find_from_other_end(find),
-            None if find.pattern.is_some() => self.say("no match"),
+            None if find.pattern.is_some() => {
+                self.search.found_no_others();
+                let others = self.search.place(&self.events, &self.store).is_some_and(|place| place.all > 0);
+                self.say(if others { "no other match" } else { "no match" });
+            }
             None => {
                 let what = if self.events.rows() == 0 { "no event" } else { "no further event" };
                 self.say(format!("{what} of the recording passes the filter"));
@@ -249,7 +253,7 @@ mod tests {
         let find = asked(&app.update(Input::Found(Ok(None))));
         assert_eq!((find.from_ns, find.to_ns), (0, at));
         app.update(Input::Found(Ok(None)));
-        assert_eq!((app.message(), app.events().cursor(), app.finding()), (Some("no match"), Some(500), None));
+        assert_eq!((app.message(), app.events().cursor(), app.finding()), (Some("no other match"), Some(500), None));
         // Backwards.
         let find = asked(&press(&mut app, KeyCode::Char('N')));
         assert_eq!((find.way, find.from_ns, find.to_ns), (Way::Up, 0, first - 1));

@@ -19,7 +19,17 @@ macro_rules! actions {
         impl Action {
             /// Whether it is for a trace that runs, and does nothing in a replay.
             pub(crate) fn is_live(self) -> bool {
-                self == Action::Record
+                matches!(self, Action::Record | Action::Output | Action::Pause)
+            }
+
+            /// The line in the help overlay of a replay, where that is another one.
+            fn help_in_replay(self) -> Option<&'static str> {
+                match self {
+                    Action::LossReport => Some("lost events"),
+                    Action::Follow => Some("follow a file that grows"),
+                    Action::End => Some("go to the end; follow"),
+                    _ => None,
+                }
             }
 
             /// The name of the action, by which keys are assigned to it.
@@ -214,13 +224,7 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(
-        Section::Find,
-        &[key('/'), f(3)],
-        Action::Search,
-        "find",
-        "search by regex or by fields (comm=cc1); hides nothing",
-    ),
+    bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
     bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applies as you type"),
@@ -242,9 +246,9 @@ const BEFORE_KINDS: &[Binding] = &[
 ];
 
 const AFTER_KINDS: &[Binding] = &[
-    bind(Section::View, &[key('!')], Action::LossReport, "loss", "losses; command output"),
+    bind(Section::View, &[key('!')], Action::LossReport, "loss", "lost events; output"),
     bind(Section::View, &[key('w'), f(7)], Action::Record, "record", "record, with what is kept"),
-    bind(Section::View, &[key('o')], Action::Output, "", "losses; command output"),
+    bind(Section::View, &[key('o')], Action::Output, "", "lost events; output"),
     bind(Section::View, &[key('q'), f(10), ctrl('c')], Action::Quit, "quit", "quit"),
     bind(Section::Move, &[code(KeyCode::Esc)], Action::Back, "back", "go back; remove filters"),
     bind(Section::Move, &[key('j'), code(KeyCode::Down)], Action::Down, "", "down or up"),
@@ -340,10 +344,11 @@ impl Keymap {
     pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
         let mut rows: Vec<(String, &str)> = Vec::new();
         let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());
-        for Binding { help, .. } in self.iter().filter(shown) {
-            if rows.iter().all(|(_, known)| known != help) {
-                let same = self.iter().filter(|other| other.section == section && other.help == *help);
-                rows.push((same.map(Binding::names).collect::<Vec<_>>().join(" "), help));
+        for binding in self.iter().filter(shown) {
+            let help = binding.action.help_in_replay().filter(|_| replay).unwrap_or(&binding.help);
+            match rows.iter_mut().find(|(_, known)| *known == help) {
+                Some((keys, _)) => *keys = format!("{keys} {}", binding.names()),
+                None => rows.push((binding.names(), help)),
             }
         }
         rows

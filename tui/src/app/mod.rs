@@ -469,7 +469,10 @@ impl App {
 
     /// Whether work is pending. If so, a tick is needed immediately.
     pub fn busy(&self) -> bool {
-        self.events.scanning(&self.store) || self.detail.scanning(&self.store) || self.search.hunting()
+        self.events.scanning(&self.store)
+            || self.detail.scanning(&self.store)
+            || self.search.hunting()
+            || self.search.counting(&self.store)
     }
 
     /// The selected event.

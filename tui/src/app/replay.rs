@@ -37,6 +37,12 @@ const SPEEDS: [Speed; 9] = [
 /// Bins of the density strip.
 const BINS: usize = 512;
 
+/// A recording with fewer events is loaded from its start, wherever the screen goes.
+pub const WHOLE_EVENTS: u64 = 200_000;
+
+/// As many events are sooner read than another part is loaded.
+const NEAR_EVENTS: u64 = 20_000;
+
 /// How fast a recording is played: a numerator and a denominator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Speed(u32, u32);
@@ -73,7 +79,7 @@ impl FromStr for Speed {
 /// How a recording ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum End {
-    /// That is not known before it is read: it is a pipe.
+    /// That is not known before it is read: it is a pipe. More may come until it ends.
     #[default]
     Unknown,
     /// As it should.
@@ -89,7 +95,7 @@ pub enum End {
 impl End {
     /// Whether more may come.
     pub fn is_open(self) -> bool {
-        matches!(self, End::Growing | End::Open)
+        matches!(self, End::Unknown | End::Growing | End::Open)
     }
 }
 
@@ -131,6 +137,39 @@ impl Density {
         let events = entry.events.iter().fold(0u64, |sum, count| sum.saturating_add((*count).into()));
         Density { first_ns: entry.first_ns, last_ns: entry.last_ns, events, lost: entry.lost.into() }
     }
+}
+
+/// What a replay does now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// It goes to a place that is not loaded yet.
+    Loading,
+    /// It shows what is written, as it comes.
+    Following,
+    /// It moves on with time.
+    Playing,
+    /// It stays where it is.
+    Paused,
+}
+
+/// The number of the selected event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Number {
+    /// From 1.
+    pub at: u64,
+    /// Of all events so far. `None` if not all are loaded.
+    pub of: Option<u64>,
+}
+
+/// A position that moves on with time.
+#[derive(Clone, Copy, Debug)]
+struct Playing {
+    /// The position (CLOCK_BOOTTIME, ns).
+    at: u64,
+    /// The time of the last step.
+    then: Duration,
+    /// The row of the last step. Another row that is selected is the position from which it goes on.
+    row: Option<Id>,
 }
 
 /// Where the screen goes when enough is loaded.
@@ -178,6 +217,10 @@ pub struct Replay {
     counts: bool,
     /// All that is written so far is loaded.
     caught_up: bool,
+    /// All that was written at some time was loaded. What is written since comes as long as frames are wanted.
+    reached_end: bool,
+    /// Events that the pipeline knew at the start of the recording: those of removed files.
+    before_start: u64,
     /// Why it cannot be read any further.
     failure: Option<String>,
     /// The loaded part begins at the start of the recording.
@@ -186,8 +229,9 @@ pub struct Replay {
     /// Another part was asked for and is not there yet.
     awaiting: bool,
     speed: Speed,
-    /// The position while it plays (CLOCK_BOOTTIME, ns), and the time of the last step.
-    playing: Option<(u64, Duration)>,
+    playing: Option<Playing>,
+    /// The row at which following was paused.
+    held: Option<Id>,
     line: Option<Line>,
     history: History,
     /// What is looked for in the part that is not loaded, and what is to be started or stopped.
@@ -205,12 +249,15 @@ impl Replay {
             extent: recording.span,
             counts: recording.density.is_empty(),
             caught_up: false,
+            reached_end: false,
+            before_start: 0,
             failure: None,
             from_start: true,
             target: Some(target),
             awaiting: false,
             speed,
             playing: None,
+            held: None,
             line: None,
             history: History::default(),
             finding: None,
@@ -256,6 +303,7 @@ impl Replay {
     /// Frames arrived. Whether all that is written so far is loaded: so says a batch without frames.
     pub(super) fn took(&mut self, batch: &Batch) -> bool {
         self.caught_up = batch.is_empty();
+        self.reached_end |= self.caught_up;
         self.caught_up
     }
 
@@ -292,23 +340,20 @@ impl Replay {
         self.target = None;
     }
 
-    /// Another part is loaded.
-    pub(super) fn restored(&mut self, from_start: bool) {
-        (self.from_start, self.awaiting, self.caught_up, self.failure) = (from_start, false, false, None);
+    /// A row was found in the loaded part: it stays, unless another part was asked for.
+    pub(super) fn found(&mut self) {
+        self.target = self.target.filter(|_| self.awaiting);
+    }
+
+    /// Another part is loaded, of which the pipeline knows so many events before.
+    pub(super) fn restored(&mut self, from_start: bool, before: u64) {
+        (self.from_start, self.awaiting, self.failure) = (from_start, false, None);
+        (self.caught_up, self.reached_end) = (false, false);
+        if from_start {
+            self.before_start = before;
+        }
         if self.counts {
             self.bins.fill(Bin::default());
-        }
-    }
-
-    /// Starts playing from this time, or stops.
-    pub(super) fn toggle(&mut self, at: u64, now: Duration) {
-        self.playing = if self.playing.is_some() { None } else { Some((at, now)) };
-    }
-
-    /// Continues playing from another position.
-    pub(super) fn moved(&mut self, to: u64) {
-        if let Some((at, _)) = &mut self.playing {
-            *at = to;
         }
     }
 
@@ -330,7 +375,7 @@ impl Replay {
     /// The position after the time until now passed; not after `last`. `None` if it does not play.
     pub(super) fn play(&mut self, now: Duration, last: u64) -> Option<u64> {
         let Speed(by, of) = self.speed;
-        let (at, then) = self.playing.as_mut()?;
+        let Playing { at, then, .. } = self.playing.as_mut()?;
         let passed = now.saturating_sub(*then).as_nanos().min(u128::from(u64::MAX)) as u64;
         *at = at.saturating_add(passed.saturating_mul(by.into()) / u64::from(of)).min(last.max(*at));
         *then = now;
@@ -425,7 +470,7 @@ impl App {
     }
 
     /// Whether more may be written to the recording, all of it so far being loaded or not.
-    pub(super) fn grows(&self) -> bool {
+    pub(crate) fn grows(&self) -> bool {
         let open = self.replay.as_ref().is_some_and(|replay| replay.recording().end.is_open());
         open && self.source == SourceState::Live
     }
@@ -452,8 +497,10 @@ impl App {
         self.source = SourceState::Live;
         self.detail.close();
         self.search.stop();
+        self.search.recount();
+        let before = self.events_read();
         if let Some(replay) = &mut self.replay {
-            replay.restored(from_start);
+            replay.restored(from_start, before);
         }
         vec![Effect::Redraw]
     }
@@ -480,10 +527,7 @@ impl App {
             };
             let Some(replay) = &mut self.replay else { return };
             match found {
-                Some(_) if target == Target::Last && grows => {
-                    replay.arrived();
-                    self.events.follow();
-                }
+                Some(_) if target == Target::Last && grows => self.follow_end(),
                 Some(id) => {
                     replay.arrived();
                     self.select(id);
@@ -497,6 +541,36 @@ impl App {
             self.replay.iter_mut().for_each(|replay| replay.aim(target));
         } else if self.events.follows() && !grows {
             self.events.stay(self.list_height(), &self.store);
+        }
+    }
+
+    /// What the replay does now.
+    pub fn transport(&self) -> Option<Transport> {
+        let replay = self.replay.as_ref()?;
+        let follows = self.events.follows() && self.grows();
+        Some(match replay.target() {
+            None | Some(Target::Last) if follows => Transport::Following,
+            Some(_) => Transport::Loading,
+            None if replay.plays() => Transport::Playing,
+            None => Transport::Paused,
+        })
+    }
+
+    /// Follows what is still written.
+    fn follow_end(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.arrived();
+            replay.stop();
+            self.events.follow();
+        }
+    }
+
+    /// If another row was selected while it plays, it plays from there.
+    pub(super) fn play_from_selected(&mut self) {
+        let (chosen, at, now) = (self.events.chosen(), self.selected_time(), self.now);
+        let playing = self.replay.as_mut().and_then(|replay| replay.playing.as_mut());
+        if let (Some(playing), Some(at)) = (playing.filter(|playing| playing.row != chosen), at) {
+            *playing = Playing { at, then: now, row: chosen };
         }
     }
 
@@ -519,21 +593,53 @@ impl App {
         self.store.get(id).map(|stored| stored.frame.header.time.0)
     }
 
-    /// The position in a replay: CLOCK_BOOTTIME in nanoseconds.
+    /// The position in a replay, or the time to which it goes: CLOCK_BOOTTIME in nanoseconds.
     pub fn replay_position(&self) -> Option<u64> {
-        let playing = self.replay.as_ref().and_then(|replay| replay.playing).map(|(at, _)| at);
-        playing.or_else(|| self.selected_time())
+        let replay = self.replay.as_ref()?;
+        match (replay.target(), replay.playing) {
+            (Some(Target::At(ns)), _) => Some(self.replay_span().map_or(ns, |(start, end)| ns.clamp(start, end))),
+            (_, Some(playing)) => Some(playing.at),
+            _ => self.selected_time(),
+        }
     }
 
     fn selected_time(&self) -> Option<u64> {
         self.events.selected().and_then(|id| self.time_of(id))
     }
 
-    /// The number of the selected event, from 1, and of all events. `None` if not all are loaded.
-    pub fn replay_number(&self) -> Option<(u64, u64)> {
-        let all = self.loaded_from_start() && self.at_end();
-        let at = self.events.selected().filter(|_| all)?;
-        Some((self.store.events_before(at + 1), self.store.kept()))
+    /// The number of the selected event. `None` if it is not known how many are before it.
+    pub fn replay_number(&self) -> Option<Number> {
+        let from_start = self.replay.as_ref().is_some_and(Replay::from_start);
+        let at = self.events.selected().filter(|_| from_start)?;
+        let evicted = self.store.evicted();
+        let of = self.up_to_date().then(|| evicted + self.store.kept());
+        Some(Number { at: evicted + self.store.events_before(at + 1), of })
+    }
+
+    /// Whether the loaded part goes to the end of what is written, or is about to.
+    fn up_to_date(&self) -> bool {
+        let follows = self.replay.as_ref().is_some_and(|replay| replay.reached_end && self.wants_frames());
+        self.at_end() || self.grows() && follows
+    }
+
+    /// Whether there may be rows that are not in memory and can be loaded.
+    pub fn has_unloaded_rows(&self) -> bool {
+        let seekable = self.replay.as_ref().is_some_and(|replay| replay.recording().seekable);
+        seekable && !(self.loaded_from_start() && self.up_to_date())
+    }
+
+    /// The events of the recording that the pipeline knows, loaded or before the loaded part.
+    fn events_read(&self) -> u64 {
+        let sum = self.account().sum();
+        sum.delivered.saturating_add(sum.filtered)
+    }
+
+    /// Whether what follows the loaded part is there sooner by reading on than by loading another part.
+    fn reads_on(&self) -> bool {
+        let Some(replay) = &self.replay else { return true };
+        let events = replay.recording().events;
+        let read = self.events_read().saturating_sub(replay.before_start);
+        self.at_end() || replay.from_start() && events < WHOLE_EVENTS || events.saturating_sub(read) < NEAR_EVENTS
     }
 
     /// Goes to a time once it is loaded (CLOCK_BOOTTIME, ns).
@@ -566,7 +672,7 @@ impl App {
         }
         let replay = self.replay.as_mut()?;
         match action {
-            Action::Play | Action::Pause => self.toggle_play(),
+            Action::Play | Action::Pause => return Some(self.toggle_play()),
             Action::Slower => replay.change_speed(false),
             Action::Faster => replay.change_speed(true),
             Action::Back10 => return Some(self.seek(at.saturating_sub(10 * SECOND))),
@@ -583,27 +689,45 @@ impl App {
             Action::EventForward => self.act_on_rows(Action::Down),
             _ => return None,
         }
-        if let (Action::EventBack | Action::EventForward, Some(at), Some(replay)) =
-            (action, self.selected_time(), &mut self.replay)
-        {
-            replay.moved(at);
-        }
         Some(vec![Effect::Redraw])
     }
 
-    fn toggle_play(&mut self) {
-        let at = self.selected_time().unwrap_or_default();
-        // From the end, it plays again from the start.
-        let over =
-            self.source == SourceState::Ended && self.events.cursor().is_some_and(|row| row + 1 >= self.events.rows());
-        let Some(replay) = &mut self.replay else { return };
-        replay.toggle(at, self.now);
-        if over && self.events.rows() > 1 {
-            self.say("the recording ends here; g goes to its start");
-            if let Some(replay) = &mut self.replay {
-                replay.stop();
-            }
+    /// Pauses what it does, or continues that: it follows again from the row at which following was paused, and plays from any
+    /// other one.
+    fn toggle_play(&mut self) -> Effects {
+        if self.transport() == Some(Transport::Following) {
+            return self.pause_following();
         }
+        let (at, now, grows) = (self.selected_time().unwrap_or_default(), self.now, self.grows());
+        let row = self.events.chosen();
+        let over = self.source == SourceState::Ended
+            && self.events.rows() > 1
+            && self.events.cursor().is_some_and(|row| row + 1 >= self.events.rows());
+        let Some(replay) = &mut self.replay else { return Vec::new() };
+        let (held, played) = (replay.held.take(), replay.playing.take().is_some());
+        if played {
+            return vec![Effect::Redraw];
+        }
+        if grows && held.is_some() && held == row {
+            return self.seek(u64::MAX);
+        }
+        if over {
+            let start = self.key_of(Action::Start);
+            self.say(format!("the recording ends here; {start} goes to its start"));
+        } else {
+            replay.playing = Some(Playing { at, then: now, row });
+        }
+        vec![Effect::Redraw]
+    }
+
+    fn pause_following(&mut self) -> Effects {
+        self.events.stay(self.list_height(), &self.store);
+        if self.events.follows() {
+            self.say("no event is shown yet");
+        }
+        let row = self.events.chosen();
+        self.replay.iter_mut().for_each(|replay| replay.held = row);
+        vec![Effect::Redraw]
     }
 
     /// Whether nothing before the kept events is in the recording.
@@ -617,16 +741,19 @@ impl App {
         let first = self.time_of(self.store.first_id()).unwrap_or(u64::MAX);
         let last = self.store.next_id().checked_sub(1).and_then(|id| self.time_of(id)).unwrap_or_default();
         let after_start = ns >= first || self.loaded_from_start();
-        let before_end = ns <= last || self.at_end();
+        let is_loaded = after_start && (ns <= last || self.reads_on());
+        let follows = ns == u64::MAX && is_loaded && self.grows();
         let Some(replay) = &mut self.replay else { return Vec::new() };
         replay.nothing_passes = false;
-        replay.moved(ns.clamp(first.min(last), last));
         replay.aim(match ns {
             0 => Target::First,
             u64::MAX => Target::Last,
             ns => Target::At(ns),
         });
-        if after_start && before_end {
+        if is_loaded {
+            if follows {
+                self.follow_end();
+            }
             return vec![Effect::Redraw];
         }
         if !replay.recording().seekable {
@@ -649,6 +776,10 @@ impl App {
         let (row, rows) = (self.row_at(at.saturating_add(1)), self.events.rows());
         if let Some(id) = row.checked_sub(1).and_then(|row| self.events.row(row)) {
             self.select(id);
+        }
+        let chosen = self.events.chosen();
+        if let Some(playing) = self.replay.as_mut().and_then(|replay| replay.playing.as_mut()) {
+            playing.row = chosen;
         }
         if at >= last && row == rows && self.source == SourceState::Ended {
             self.replay.iter_mut().for_each(Replay::stop);
@@ -689,13 +820,31 @@ mod tests {
     use crate::app::{Input, Tick};
     use crate::source::synthetic::Maker;
 
+    fn press(app: &mut App, letter: char) -> Effects {
+        app.update(Input::Key(crossterm::event::KeyCode::Char(letter).into()))
+    }
+
+    fn seeks(effects: &[Effect]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Seek(_)))
+    }
+
+    fn number(at: u64, of: u64) -> Option<Number> {
+        Some(Number { at, of: Some(of) })
+    }
+
     /// A recording of 10,000 opens, 10 ms apart, from which batches are taken.
     fn opened(memory: u64) -> (App, Maker) {
         let mut app = app(80, 24, memory);
         let maker = Maker { step_ns: 10_000_000, ..Maker::default() };
         let span = Some((maker.ns + maker.step_ns, maker.ns + 10_000 * maker.step_ns));
-        let recording =
-            Recording { name: "x.ttr".into(), span, events: 10_000, seekable: true, ..Recording::default() };
+        let recording = Recording {
+            name: "x.ttr".into(),
+            span,
+            events: 10_000,
+            end: End::Complete,
+            seekable: true,
+            ..Recording::default()
+        };
         app.set_replay(Replay::new(recording, Target::First, Speed::default()));
         (app, maker)
     }
@@ -750,7 +899,7 @@ mod tests {
         keys(&mut app, " ");
         tick(&mut app, 60_000);
         assert_eq!((row(&app), app.plays()), (999, false));
-        assert_eq!(app.replay_number(), Some((1000, 1000)));
+        assert_eq!(app.replay_number(), number(1000, 1000));
     }
 
     #[test]
@@ -779,14 +928,13 @@ mod tests {
     #[test]
     fn it_asks_for_parts_that_are_not_loaded() {
         let (mut app, mut maker) = opened(64 << 20);
+        let recording = app.replay().expect("a replay").recording().clone();
+        app.update(Input::Replayed(Recording { events: WHOLE_EVENTS, ..recording }));
         load(&mut app, &mut maker, 500);
-        let key = |app: &mut App, letter| {
-            let code = crossterm::event::KeyCode::Char(letter);
-            app.update(Input::Key(crossterm::event::KeyEvent::new(code, crossterm::event::KeyModifiers::NONE)))
-        };
         let from = app.replay_position().expect("a position");
         let wanted = from + 60 * SECOND;
-        assert!(key(&mut app, '}').contains(&Effect::Seek(wanted)));
+        assert!(press(&mut app, '}').contains(&Effect::Seek(wanted)));
+        assert_eq!((app.replay_position(), app.transport()), (Some(wanted), Some(Transport::Loading)));
         // What still comes from the old place is no answer.
         load(&mut app, &mut maker, 100);
         assert!(app.replay().is_some_and(|replay| replay.target().is_some()));
@@ -795,7 +943,54 @@ mod tests {
         load(&mut app, &mut maker, 1000);
         assert!(app.replay_position().is_some_and(|at| (wanted..wanted + 20_000_000).contains(&at)));
         // Before what is loaded.
-        assert!(key(&mut app, '{').iter().any(|effect| matches!(effect, Effect::Seek(_))));
+        assert!(seeks(&press(&mut app, '{')));
+        assert_eq!(app.replay_number(), None, "what is before is not known");
+    }
+
+    #[test]
+    fn a_short_recording_is_read_on_to_a_place_behind_what_is_loaded() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 500);
+        assert_eq!(app.replay_number(), Some(Number { at: 1, of: None }));
+        for (letter, at) in [('}', 6_000), ('G', 9_999)] {
+            assert!(!seeks(&press(&mut app, letter)));
+            assert_eq!((app.store().kept() < 9_999, app.transport()), (true, Some(Transport::Loading)));
+            let rest = at - app.store().kept() as u32 + 1;
+            load(&mut app, &mut maker, rest);
+            if letter == 'G' {
+                app.update(Input::SourceEnded);
+            }
+            assert_eq!((row(&app), app.transport()), (at as usize, Some(Transport::Paused)));
+        }
+        assert_eq!(app.replay_number(), number(10_000, 10_000));
+    }
+
+    #[test]
+    fn a_match_stays_while_the_place_that_was_aimed_at_is_still_to_come() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 1_000);
+        keys(&mut app, "}/file-7\n");
+        assert_eq!((row(&app), app.transport()), (7, Some(Transport::Paused)));
+        load(&mut app, &mut maker, 8_000);
+        assert_eq!(row(&app), 7);
+    }
+
+    #[test]
+    fn playing_goes_on_from_a_row_that_is_selected_meanwhile() {
+        let (mut app, mut maker) = opened(64 << 20);
+        load(&mut app, &mut maker, 2_000);
+        keys(&mut app, "]k ");
+        tick(&mut app, 1_000);
+        let start = row(&app);
+        keys(&mut app, "kkk");
+        tick(&mut app, 1_100);
+        assert_eq!((row(&app), app.plays()), (start - 3 + 10, true), "up by three rows");
+        keys(&mut app, "g/file-500\n");
+        tick(&mut app, 1_200);
+        assert_eq!((row(&app), app.plays()), (510, true), "a match");
+        keys(&mut app, "T0:07\n");
+        tick(&mut app, 1_300);
+        assert_eq!((row(&app), app.plays()), (710, true), "a time");
     }
 
     /// A recording that is still being written, of which 1,000 events are there.
@@ -811,13 +1006,13 @@ mod tests {
     #[test]
     fn a_recording_that_grows_is_followed_from_its_end() {
         let (mut app, mut maker) = growing();
-        assert_eq!((row(&app), app.replay_number()), (0, Some((1, 1000))));
+        assert_eq!((row(&app), app.replay_number()), (0, number(1, 1000)));
         keys(&mut app, "G");
         assert_eq!((row(&app), app.events().follows()), (999, true));
         load(&mut app, &mut maker, 500);
         assert_eq!((row(&app), app.wants_frames()), (1499, true));
         app.update(Input::Batch(Batch::default()));
-        assert_eq!(app.replay_number(), Some((1500, 1500)));
+        assert_eq!(app.replay_number(), number(1500, 1500));
         // A row that is chosen stays.
         keys(&mut app, "k");
         load(&mut app, &mut maker, 500);
@@ -830,6 +1025,85 @@ mod tests {
         assert_eq!(app.message(), Some("the recording is complete"));
         app.update(Input::SourceEnded);
         assert_eq!((row(&app), app.events().follows()), (1999, false));
+    }
+
+    #[test]
+    fn space_pauses_following_and_continues_it() {
+        let (mut app, mut maker) = growing();
+        assert_eq!(app.transport(), Some(Transport::Paused));
+        keys(&mut app, "G");
+        assert_eq!(app.transport(), Some(Transport::Following));
+        keys(&mut app, " ");
+        load(&mut app, &mut maker, 500);
+        tick(&mut app, 2_000);
+        assert_eq!((row(&app), app.transport()), (999, Some(Transport::Paused)));
+        assert_eq!(app.replay_number(), number(1000, 1500));
+        keys(&mut app, " ");
+        assert_eq!((row(&app), app.transport()), (1499, Some(Transport::Following)));
+        // From another row, it plays; then Space pauses and continues that.
+        let steps = [(" k ", Transport::Playing), (" ", Transport::Paused), (" ", Transport::Playing)];
+        for (letters, transport) in steps {
+            keys(&mut app, letters);
+            assert_eq!(app.transport(), Some(transport));
+        }
+        for letter in ["F", "G"] {
+            load(&mut app, &mut maker, 500);
+            keys(&mut app, letter);
+            assert_eq!((row(&app) + 1, app.plays()), (app.events().rows(), false));
+            tick(&mut app, 3_000);
+            load(&mut app, &mut maker, 500);
+            assert_eq!((row(&app) + 1, app.transport()), (app.events().rows(), Some(Transport::Following)), "{letter}");
+            keys(&mut app, "[ ");
+            assert_eq!(app.transport(), Some(Transport::Playing));
+        }
+        // A filter that hides the row at which it was paused changes nothing.
+        keys(&mut app, "F fcomm=rare\n ");
+        assert_eq!(app.transport(), Some(Transport::Following));
+        // Without a row, there is none to stay at.
+        keys(&mut app, "fcomm=none\n ");
+        app.update(Input::Batch(Batch::default()));
+        assert_eq!((app.message(), app.transport()), (Some("no event is shown yet"), Some(Transport::Following)));
+    }
+
+    #[test]
+    fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
+        let (mut app, mut maker) = growing();
+        let recording = Recording { events: 5_000, end: End::Growing, seekable: true, ..Recording::default() };
+        app.update(Input::Replayed(recording.clone()));
+        // Not all that is written so far is loaded.
+        load(&mut app, &mut maker, 500);
+        for letter in ['G', 'F', 'G'] {
+            let kept = app.store().kept();
+            assert!(!seeks(&press(&mut app, letter)), "{letter}");
+            assert_eq!((app.store().kept(), row(&app)), (kept, kept as usize - 1));
+            load(&mut app, &mut maker, 500);
+            assert_eq!(app.replay_number(), number(kept + 500, kept + 500));
+            keys(&mut app, "k");
+        }
+        // Only of a long one, the end is loaded sooner than what is before it.
+        app.update(Input::Replayed(Recording { events: 10 * WHOLE_EVENTS, ..recording.clone() }));
+        assert!(seeks(&press(&mut app, 'G')));
+        app.update(Input::Restore(Some(Pipeline::default().state()), false));
+        load(&mut app, &mut maker, 500);
+        assert_eq!((app.transport(), app.replay_number()), (Some(Transport::Following), None));
+        // What the pipeline of a state knows counts as read.
+        let near = app.events_read() + NEAR_EVENTS / 2;
+        app.update(Input::Replayed(Recording { events: near.max(WHOLE_EVENTS), ..recording }));
+        assert!(!app.reads_on(), "the state was empty");
+    }
+
+    #[test]
+    fn a_pipe_is_followed_until_it_ends() {
+        let (mut app, mut maker) = opened(64 << 20);
+        app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+        load(&mut app, &mut maker, 1_000);
+        assert_eq!((row(&app), app.transport()), (0, Some(Transport::Paused)));
+        keys(&mut app, "G");
+        load(&mut app, &mut maker, 1_000);
+        assert_eq!((row(&app), app.transport()), (1_999, Some(Transport::Following)));
+        app.update(Input::SourceEnded);
+        load(&mut app, &mut maker, 1);
+        assert_eq!((row(&app), app.transport()), (1_999, Some(Transport::Paused)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::views::events::EventList;
 use crate::enrich::World;
 use crate::event::EventContext;
 use crate::filter::{Filter, Scratch};
+use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
 use tracetui_shared::kind::Kind;
@@ -53,6 +54,14 @@ impl Pattern {
             }
             // A `lost` row may be anything, which is no match.
             Pattern::Terms(filter) => seen.event.kind() != Kind::Lost && filter.matches(seen, scratch),
+        }
+    }
+
+    /// As it was typed.
+    pub fn text(&self) -> &str {
+        match self {
+            Pattern::Text(regex) => regex.as_str(),
+            Pattern::Terms(filter) => filter.text(),
         }
     }
 
@@ -109,6 +118,15 @@ pub enum Wrapped {
     No,
 }
 
+/// The matches among the rows, and which of them is selected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The number of the selected one, from 1. `None` if the selected row is no match.
+    pub at: Option<usize>,
+    /// How many there are.
+    pub all: usize,
+}
+
 /// The search.
 #[derive(Debug, Default)]
 pub struct Search {
@@ -121,6 +139,10 @@ pub struct Search {
     moved: bool,
     history: History,
     hunt: Option<Hunt>,
+    /// The rows that match; `None` if counting them begins anew.
+    matches: Option<Index>,
+    /// A search of the rest of the recording found no other one.
+    no_others: bool,
     last: String,
     buffers: (Vec<u8>, Scratch),
 }
@@ -151,7 +173,64 @@ impl Search {
     pub fn clear(&mut self) -> bool {
         self.hunt = None;
         self.error = None;
+        self.recount();
         self.pattern.take().is_some()
+    }
+
+    /// Counts the matches anew: the rows are others.
+    pub fn recount(&mut self) {
+        (self.matches, self.no_others) = (None, false);
+    }
+
+    /// Nothing that is not in memory matches.
+    pub(super) fn found_no_others(&mut self) {
+        self.no_others = true;
+    }
+
+    /// Whether it is known that nothing else matches.
+    pub fn no_others(&self) -> bool {
+        self.no_others
+    }
+
+    /// Counts a row that was just added.
+    pub fn append(&mut self, id: Id, seen: &EventContext<'_>) {
+        if let (Some(pattern), Some(matches)) = (&self.pattern, &mut self.matches)
+            && pattern.matches(seen, &mut self.buffers)
+        {
+            matches.append(id, Answer::Yes);
+        }
+    }
+
+    /// Removes events that the store evicted.
+    pub fn evict(&mut self, store: &Store) {
+        self.matches.iter_mut().for_each(|matches| matches.evict(store));
+    }
+
+    /// Whether rows are still to be counted.
+    pub fn counting(&self, store: &Store) -> bool {
+        self.pattern.is_some() && self.matches.as_ref().is_none_or(|matches| matches.scanning(store))
+    }
+
+    /// Counts matches among up to `budget` older events, once the list has all its rows.
+    pub fn count(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) {
+        let Search { pattern: Some(pattern), matches, buffers, .. } = self else { return };
+        if list.scanning(store) {
+            return;
+        }
+        matches.get_or_insert_with(|| Index::new(store)).scan(store, budget, |stored| {
+            let matched =
+                list.has(stored.id) && stored.with(world, |seen| pattern.matches(seen, buffers)) == Some(true);
+            if matched { Answer::Yes } else { Answer::No }
+        });
+    }
+
+    /// The matches among the rows. `None` without a pattern, and while they are counted.
+    pub fn place(&self, list: &EventList, store: &Store) -> Option<Place> {
+        let matches = self.matches.as_ref().filter(|_| !self.counting(store) && !list.scanning(store))?;
+        let number = |id: Id| Some(matches.place(id) + 1).filter(|_| matches.get(matches.place(id)) == Some(id));
+        // A paused list has no newer rows.
+        let end = list.rows().checked_sub(1).and_then(|last| list.row(last)).map_or(0, |last| last + 1);
+        Some(Place { at: list.selected().and_then(number), all: matches.place(end) })
     }
 
     /// Ends a running search; the pattern stays.
@@ -198,6 +277,7 @@ impl Search {
         let smart = !text.chars().any(char::is_uppercase);
         self.error = None;
         self.pattern = None;
+        self.recount();
         if let Some(filter) = Filter::parse(text, world).ok().filter(Filter::compares_fields) {
             self.pattern = Some(Pattern::Terms(Box::new(filter)));
             return;

@@ -6,6 +6,7 @@ use super::views::View;
 use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage};
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
+use crate::app::replay::Replay;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::views::events::Shown;
 use crate::event::EventContext;
@@ -14,6 +15,7 @@ use crate::frame::Batch;
 use crate::frame::FrameRef;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::store::Id;
+use crate::store::index::Answer;
 use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
@@ -72,6 +74,7 @@ impl App {
     /// Keeps the selected row on the screen and the detail pane on its process.
     fn settle(&mut self) {
         self.settle_replay();
+        self.play_from_selected();
         self.events.reveal(self.list_height());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
@@ -87,7 +90,7 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, rates, filter, view, replay, .. } = self;
+        let App { pipeline, store, events, detail, rates, filter, view, replay, search, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
@@ -96,15 +99,20 @@ impl App {
                 replay.count(seen);
             }
             let id = store.push(seen, frame);
-            events.append(id, shown.answer(seen));
+            let answer = shown.answer(seen);
+            events.append(id, answer);
+            if answer != Answer::No {
+                search.append(id, seen);
+            }
             if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
                 detail.append(&stored);
             }
             Disposition::Delivered
         });
         self.bound_events();
-        let App { store, events, .. } = self;
+        let App { store, events, search, .. } = self;
         events.evict(store);
+        search.evict(store);
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
 
@@ -186,6 +194,7 @@ impl App {
     fn show_output(&mut self) {
         match self.output {
             Some(_) => self.view.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: usize::MAX }),
+            None if self.replay.is_some() => self.say("the output of a COMMAND is not recorded"),
             None => self.say("no COMMAND was given: tracetui -- COMMAND"),
         }
     }
@@ -231,6 +240,7 @@ impl App {
         events.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
+        search.count(events, store, world, SLICE);
         self.found(found);
         busy
     }
@@ -249,6 +259,8 @@ impl App {
                 }
             }
             Found::Row(id, wrapped) => {
+                // What was aimed at before and is still to come is not wanted any more.
+                self.replay.iter_mut().for_each(Replay::found);
                 self.events.select(id, self.list_height(), &self.store);
                 if wrapped == Wrapped::Yes {
                     self.say("search wrapped around");
@@ -521,6 +533,7 @@ impl App {
         self.replay.iter_mut().for_each(|replay| replay.nothing_passes = false);
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
+        self.search.recount();
         self.work();
     }
 

@@ -8,7 +8,7 @@ use super::say::{name, say};
 use super::session::BadUsage;
 use crate::app::find::Find;
 use crate::app::keymap::Keymap;
-use crate::app::replay::{Density, End, Recording, Replay, Target};
+use crate::app::replay::{Density, End, Recording, Replay, Target, WHOLE_EVENTS};
 use crate::app::{self, App, Settings, language};
 use crate::budget::Budget;
 use crate::cli;
@@ -32,17 +32,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_shared::kind::KindSet;
 
-/// Blocks from which the index tells the density of the events well enough. In a smaller recording, events are counted.
-const BLOCKS: u64 = 256;
-
-/// A recording with fewer events is loaded from its start, wherever the screen goes.
-const WHOLE_EVENTS: u64 = 200_000;
-
 /// Index blocks of which all entries are read for the density; of more, only the sums are read.
 const WHOLE: usize = 64;
 
 /// Files of which the index is read for the density; of more, only the sums are read.
 const FILES: usize = 16;
+
+/// Events of a file of which the sum says enough.
+const FEW_EVENTS: u64 = WHOLE_EVENTS / FILES as u64;
 
 /// The first block of the first file.
 const START: (usize, u64) = (0, HEADER as u64);
@@ -159,7 +156,8 @@ impl Opened {
         };
         let totals = self.totals();
         let span = (totals.first_ns <= totals.last_ns).then_some((totals.first_ns, totals.last_ns));
-        let density = match totals.blocks < BLOCKS {
+        let density = match totals.sum() < WHOLE_EVENTS {
+            // All of it is loaded, and the events are counted.
             true => Vec::new(),
             false if self.files.len() > FILES => {
                 self.files.iter().map(|file| between(&Totals::default(), &file.totals)).collect()
@@ -279,7 +277,7 @@ impl Known {
         let writing = file.writing();
         let map = Map::of(file.clone())?;
         let (complete, totals) = (map.is_complete(), *map.totals());
-        let density = match totals.blocks < BLOCKS {
+        let density = match totals.sum() < FEW_EVENTS {
             true => vec![between(&Totals::default(), &totals)],
             false => density(&map)?,
         };

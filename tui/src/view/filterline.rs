@@ -1,11 +1,12 @@
-//! The second line: the filter, the shown kinds, and the number of shown events. While a filter or a search is typed,
+//! The second line: the filter, the search, the shown kinds, and the number of shown events. While a filter or a search is typed,
 //! its error is in the status line.
 
 use super::theme::Theme;
 use super::{Piece, ends};
 use crate::app::App;
 use crate::app::edit::Line;
-use crate::text::{self, short};
+use crate::app::search::Place;
+use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use tracetui_shared::kind::Kind;
@@ -50,8 +51,33 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 10);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
-    let left = [Piece::plain(" filter>".to_owned()), Piece::new(text::cut(&text, room, theme.charset), theme.title())];
-    ends(frame, area, &left, &right, theme);
+    let search = searched(app, room.saturating_sub(text::width(&text).min(room / 3)), theme);
+    let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
+    let filter = Piece::new(text::cut(&text, room, theme.charset), theme.title());
+    ends(frame, area, &[Piece::plain(" filter>".to_owned()), filter, search], &right, theme);
+}
+
+/// The pattern of the search and the place among its matches, in so many cells.
+fn searched(app: &App, room: usize, theme: Theme) -> Piece {
+    let Some(pattern) = app.search().pattern() else { return Piece::default() };
+    let place = matches(app);
+    let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
+    let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
+    Piece::new(format!(" /{text}  {place}"), theme.title())
+}
+
+/// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
+fn matches(app: &App) -> String {
+    let Some(Place { at, all }) = app.search().place(app.events(), app.store()) else { return "...".to_owned() };
+    let more = app.has_unloaded_rows() && !app.search().no_others();
+    let all = format!("{}{}", grouped(all as u64), if more { "+" } else { "" });
+    match (at, all.as_str()) {
+        (None, "0") => "no match".to_owned(),
+        (None, "1") => "1 match".to_owned(),
+        (None, _) if app.screen().0 >= 100 => format!("{all} matches"),
+        (None, _) => format!("-/{all}"),
+        (Some(at), _) => format!("{}/{all}", grouped(at as u64)),
+    }
 }
 
 /// The kinds: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they are
@@ -81,7 +107,11 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, usize::MAX);
     let (before, after) = line.parts();
     let (before, after) = (escaped(before), escaped(after));
-    let right = [counts(app, area.width)];
+    let search = app.search().line().and(app.search().pattern());
+    let right = match search {
+        Some(_) => vec![Piece::new(matches(app), theme.title()), counts(app, area.width)],
+        None => vec![counts(app, area.width)],
+    };
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
     // If there is not enough room, the text at the far left is hidden.
     let before = text::skip(&before, (text::width(&before) + 1).saturating_sub(room));

@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
 use crate::app::keymap::{Action, Binding, Scope};
+use crate::app::replay::Transport;
 use crate::app::views::detail::Size;
 use crate::app::{App, OverlayKind};
 use crate::text::{self, grouped, short};
@@ -152,15 +153,25 @@ fn of_overlay(app: &App, action: Action, label: &str) -> Vec<(String, String)> {
 
 fn of_table(app: &App) -> Vec<(String, String)> {
     let open = app.detail().size().is_some();
-    let shown = |action| match action {
+    let replay = app.replay().is_some();
+    // What is still written can be followed. On a narrow screen that takes the place of a longer way.
+    let offers_follow = app.grows() && app.transport() != Some(Transport::Following);
+    let shown = |action: Action| match action {
+        _ if replay && action.is_live() => false,
         Action::Back => {
             open || app.finding().is_some() || app.search().pattern().is_some() || !app.filter().text().is_empty()
         }
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail().size() != Some(Size::Full),
+        Action::Follow if replay => offers_follow,
+        Action::Forward60 => !offers_follow || app.screen().0 >= 100,
         _ => true,
     };
-    let rest = app.keymap().iter().filter(|b| b.scope != Scope::Detail);
+    let mut all: Vec<&Binding> = app.keymap().iter().collect();
+    if offers_follow {
+        all.sort_by_key(|b| (b.action != Action::Play, b.action != Action::Follow));
+    }
+    let rest = all.into_iter().filter(|b| b.scope != Scope::Detail);
     let rest =
         rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, app.scopes())) == Some(b.action));
     // The keys of the open pane come first.
@@ -179,7 +190,9 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Pause if app.events().paused() => "resume".to_owned(),
-        Action::Play if app.plays() => "pause".to_owned(),
+        Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
+            "pause".to_owned()
+        }
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),

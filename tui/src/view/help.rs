@@ -11,23 +11,29 @@ const TWO_COLUMNS: u16 = 70;
 
 /// The lines of the overlay.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
-    let keymap = app.keymap();
-    let hidden = |section: &Section| *section == Section::Replay && app.replay().is_none();
-    let shown = |sections: &[Section]| sections.iter().copied().filter(|section| !hidden(section)).collect::<Vec<_>>();
-    let (left, right) = match width >= TWO_COLUMNS {
-        true => (
-            shown(&[Section::Move, Section::Filter, Section::Find]),
-            shown(&[Section::Replay, Section::View, Section::Selected, Section::Detail]),
+    let (keymap, replay) = (app.keymap(), app.replay().is_some());
+    let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
+        (true, true) => (
+            &[Section::Replay, Section::Move, Section::Find],
+            &[Section::View, Section::Selected, Section::Filter, Section::Detail],
         ),
-        false => (shown(&Section::ALL), Vec::new()),
+        (true, false) => {
+            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
+        }
+        (false, true) => (&OF_REPLAY, &[]),
+        (false, false) => (&OF_REPLAY[1..], &[]),
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
-    let replay = app.replay().is_some();
+    if replay {
+        let legend = super::replay::legend(app);
+        let legend = legend.iter().flat_map(|line| text::wrap(line, usize::from(width).saturating_sub(1)));
+        lines.extend(legend.map(|line| Line::raw(format!(" {line}"))));
+    }
     let column = |sections: &[Section], width| -> Vec<Line<'static>> {
         sections.iter().flat_map(|section| section_lines(keymap, *section, replay, width, theme)).collect()
     };
-    let (left, right) = (column(&left, half), column(&right, usize::from(width) - half));
+    let (left, right) = (column(left, half), column(right, usize::from(width) - half));
     for at in 0..left.len().max(right.len()) {
         let mut line = left.get(at).cloned().unwrap_or_default();
         let fill = half.saturating_sub(line.width());
@@ -39,6 +45,10 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
+/// The sections of a replay in one column: what only a replay has comes first.
+const OF_REPLAY: [Section; 7] =
+    [Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
+
 /// The filter language in a few lines.
 const LANGUAGE: [&str; 3] = [
     " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >",
@@ -49,7 +59,8 @@ const LANGUAGE: [&str; 3] = [
 fn section_lines(keymap: &Keymap, section: Section, replay: bool, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let rows = keymap.rows(section, replay);
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
-    let mut lines = vec![Line::styled(format!(" {}", section.title()), theme.title())];
+    // A span: the style of a line would be that of what stands beside it.
+    let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.title()))];
     for (names, help) in rows {
         let room = width.saturating_sub(keys + 4);
         lines.push(Line::from(vec![

@@ -3,7 +3,8 @@
 use super::theme::Theme;
 use super::{Piece, ends};
 use crate::app::App;
-use crate::app::replay::{Bin, End, Replay};
+use crate::app::keymap::Action;
+use crate::app::replay::{Bin, End, Number, Replay, Speed, Transport};
 use crate::text::{self, grouped, time};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -16,7 +17,6 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let recording = replay.recording();
     let lost = app.account().sum().lost.sum().max(recording.lost);
     let style = if lost > 0 { theme.alarm() } else { theme.title() };
-    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if area.width >= 80 { " recorded" } else { "" }), style);
     let end = match recording.end {
         _ if replay.failure().is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
         End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
@@ -25,16 +25,9 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
         End::Complete | End::Unknown => Piece::default(),
     };
+    let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
+    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if recorded { " recorded" } else { "" }), style);
     let right = super::by_importance([lost, end], [1, 0], area.width);
-    let sign = if replay.target().is_some() {
-        "..."
-    } else if replay.plays() {
-        "> "
-    } else if app.events().follows() {
-        ">>"
-    } else {
-        "||"
-    };
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
         true => text::escape_in(format!("host {}", app.world().host().name).as_bytes(), theme.charset, 40),
@@ -42,12 +35,41 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     };
     let left = [
         Piece::new(" REPLAY".to_owned(), theme.alarm()),
-        Piece::new(format!("{sign} {}", replay.speed()), theme.title()),
+        Piece::new(transport(app, replay, area.width), theme.title()),
         Piece::plain(place(app)),
         Piece::plain(format!(" {name}")),
         Piece::plain(host),
     ];
     ends(frame, area, &left, &right, theme);
+}
+
+/// What the replay does now: a sign, and from 80 columns on a word. The speed is that at which it plays, or would play.
+fn transport(app: &App, replay: &Replay, width: u16) -> String {
+    let transport = app.transport().unwrap_or(Transport::Paused);
+    let (sign, word) = match transport {
+        Transport::Loading => ("...", "loading"),
+        Transport::Following => (">>", "following"),
+        Transport::Playing => (">", "playing"),
+        Transport::Paused => ("||", "paused"),
+    };
+    let speed = match transport {
+        Transport::Following => String::new(),
+        Transport::Loading | Transport::Paused if replay.speed() == Speed::default() => String::new(),
+        _ => format!(" {}", replay.speed()),
+    };
+    match width {
+        0..80 => format!("{sign}{speed}"),
+        _ => format!("{sign} {word}{speed}"),
+    }
+}
+
+/// The lines of the help that explain the signs of the header and of the strip.
+pub(super) fn legend(app: &App) -> [String; 2] {
+    let key = |action| app.key_of(action);
+    [
+        format!("|| paused   > playing   >> following what is still written ({})   ... loading", key(Action::Follow)),
+        "strip  > here   . : | few to most events   = before   - after   ! lost events".to_owned(),
+    ]
 }
 
 /// The time of the selected event: by the clock, and since the start.
@@ -113,12 +135,15 @@ fn bar(events: u64, most: u64) -> Option<char> {
     }
 }
 
-/// The number of the selected event among all, if the whole recording is loaded; otherwise how many there are.
+/// The number of the selected event, if the recording is loaded from its start, and how many there are.
 fn number(app: &App, replay: &Replay) -> String {
+    // With a few that are not shown, such as those of tracetui itself.
+    let about = replay.recording().events;
     match app.replay_number() {
-        Some((number, all)) => format!("ev {} of {}", grouped(number), grouped(all)),
-        None if replay.recording().events == 0 => String::new(),
-        // With a few that are not shown, such as those of tracetui itself.
-        None => format!("about {} events", grouped(replay.recording().events)),
+        Some(Number { at, of: Some(of) }) => format!("ev {} of {}", grouped(at), grouped(of)),
+        Some(Number { at, of: None }) if about == 0 => format!("ev {}", grouped(at)),
+        Some(Number { at, of: None }) => format!("ev {} of about {}", grouped(at), grouped(about)),
+        None if about == 0 => String::new(),
+        None => format!("about {} events", grouped(about)),
     }
 }

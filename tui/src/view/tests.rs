@@ -1,7 +1,7 @@
 //! The dashboard from its inputs to the screen.
 
 use super::theme::{Colours, Theme};
-use crate::app::replay::{Recording, Replay, Speed, Target};
+use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{Counters, Excerpt, HostFrame, Trace};
@@ -348,6 +348,153 @@ fn search_selects_and_never_hides() {
     keys(&mut app, "/nothing\n");
     assert!(selected(&mut app).ends_with("/f/57"));
     assert!(screen(&mut app)[22].contains("no match"));
+}
+
+#[test]
+fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, MEMORY);
+    more_opens(&mut app, &mut made, 0..100);
+    let line = |app: &mut App| screen(app)[1].split("  [").next().unwrap_or_default().trim_end().to_owned();
+    keys(&mut app, "g/f/[45]7");
+    assert!(screen(&mut app)[1].ends_with("1/2  100 of 100"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "\n");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    keys(&mut app, "n");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  2/2");
+    keys(&mut app, "N");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    keys(&mut app, "j");
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  -/2", "the row is none");
+    app.update(Input::Resize(100, 24));
+    assert_eq!(line(&mut app), " filter>  /f/[45]7  2 matches");
+    app.update(Input::Resize(80, 24));
+    // New rows are counted, and a filter hides some.
+    more_opens(&mut app, &mut made, 147..148);
+    keys(&mut app, "/comm=dog\n");
+    assert_eq!(line(&mut app), " filter>  /comm=dog  17/33");
+    more_opens(&mut app, &mut made, 148..152);
+    assert_eq!(line(&mut app), " filter>  /comm=dog  17/35");
+    keys(&mut app, "fpid=101\n");
+    assert_eq!(line(&mut app), " filter> pid=101  /comm=dog  17/35");
+    keys(&mut app, "f\u{2191} path=/f/1*\n");
+    assert!(line(&mut app).ends_with("/comm=dog  6/7"), "{}", line(&mut app));
+    // A view that is paused stays.
+    keys(&mut app, "\x1b\x1b\x1b/f/1.*\n ");
+    let before = line(&mut app);
+    more_opens(&mut app, &mut made, 1000..1050);
+    assert_eq!(line(&mut app), before);
+    keys(&mut app, " ");
+    assert_ne!(line(&mut app), before);
+    keys(&mut app, "\x1b");
+    assert_eq!(line(&mut app), " filter>");
+    keys(&mut app, "/nothing\n");
+    assert_eq!(line(&mut app), " filter>  /nothing  no match");
+}
+
+#[test]
+fn matches_that_are_evicted_are_not_counted() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 4 << 20);
+    more_opens(&mut app, &mut made, 0..100);
+    keys(&mut app, "/comm=cat\n");
+    more_opens(&mut app, &mut made, 100..30_000);
+    assert!(app.store().evicted() > 1000);
+    let place = app.search().place(app.events(), app.store()).expect("counted");
+    let all = (app.store().first_id()..app.store().next_id()).filter(|id| id % 3 == 0).count();
+    assert_eq!(place.all, all);
+}
+
+/// A recording of which 100 opens are loaded, from its start or not.
+fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
+    let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
+    let recording = Recording { name: "x.ttr".into(), end, events: 1_000_000, seekable: true, ..Recording::default() };
+    app.set_replay(Replay::new(recording, Target::First, Speed::default()));
+    if !from_start {
+        app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+    }
+    more_opens(&mut app, &mut made, 0..100);
+    (app, made)
+}
+
+#[test]
+fn a_search_in_a_part_of_a_recording_says_that_there_may_be_more() {
+    let (mut app, _) = replay(80, 24, End::Complete, true);
+    keys(&mut app, "/f/[45]7\n");
+    assert!(screen(&mut app)[1].contains("/f/[45]7  1/2+"), "{}", screen(&mut app)[1]);
+    app.update(Input::SourceEnded);
+    assert!(screen(&mut app)[1].contains("/f/[45]7  1/2 "), "{}", screen(&mut app)[1]);
+}
+
+#[test]
+fn a_search_of_the_rest_of_a_recording_says_when_there_are_no_others() {
+    let (mut app, mut made) = replay(80, 24, End::Complete, false);
+    let line = |app: &mut App| screen(app)[1].clone();
+    keys(&mut app, "/f/[45]7\nn");
+    assert!(line(&mut app).contains("/f/[45]7  2/2+ "), "{}", line(&mut app));
+    keys(&mut app, "n");
+    assert!(app.finding().is_some());
+    // After the rest, the part before the selected row.
+    app.update(Input::Found(Ok(None)));
+    app.update(Input::Found(Ok(None)));
+    assert!(line(&mut app).contains("/f/[45]7  2/2 "), "{}", line(&mut app));
+    assert!(screen(&mut app)[22].contains("no other match"));
+    keys(&mut app, "k");
+    assert!(line(&mut app).contains("/f/[45]7  -/2 "), "{}", line(&mut app));
+    // Another part has other matches.
+    app.update(Input::Restore(Some(crate::pipeline::Pipeline::default().state()), false));
+    more_opens(&mut app, &mut made, 40..50);
+    work(&mut app);
+    assert!(line(&mut app).contains("/f/[45]7  -/1+ "), "{}", line(&mut app));
+}
+
+#[test]
+fn the_header_of_a_replay_says_in_words_what_it_does() {
+    let (mut app, mut made) = replay(80, 24, End::Growing, true);
+    app.update(Input::Batch(Default::default()));
+    let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
+    let keys_line = |app: &mut App| screen(app)[23].clone();
+    assert_eq!(left(&mut app), " REPLAY || paused");
+    assert!(keys_line(&mut app).starts_with(" Space:play F:follow"), "{}", keys_line(&mut app));
+    assert!(keys_line(&mut app).ends_with("q:quit"));
+    for (typed, said) in [(">>", "|| paused 4x"), (" ", "> playing 4x"), (" ", "|| paused 4x"), ("F", ">> following")] {
+        keys(&mut app, typed);
+        assert_eq!(left(&mut app), format!(" REPLAY {said}"));
+    }
+    assert!(keys_line(&mut app).starts_with(" Space:pause >:speed"), "{}", keys_line(&mut app));
+    // The number of the event and the strip stay where they are while rows come.
+    let strip = |app: &mut App| screen(app)[22].clone();
+    assert!(strip(&mut app).ends_with(">]  ev 100 of 100"), "{}", strip(&mut app));
+    more_opens(&mut app, &mut made, 100..150);
+    assert!(strip(&mut app).ends_with(">]  ev 150 of 150"), "{}", strip(&mut app));
+    app.update(Input::Resize(60, 24));
+    assert_eq!(left(&mut app), " REPLAY >>");
+}
+
+#[test]
+fn the_help_of_a_replay_explains_its_signs() {
+    for (width, height) in [(80, 24), (120, 40), (40, 60)] {
+        let (mut app, _) = replay(width, height, End::Growing, true);
+        keys(&mut app, "?");
+        let shown = screen(&mut app);
+        let text = shown.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["|| paused", "> playing", ">> following", "... loading", "! lost events", "play or pause"] {
+            assert!(text.contains(part), "{part} in\n{}", shown.join("\n"));
+        }
+        assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
+        assert!(!text.contains("keeps tracing") && !text.contains("output"), "{text}");
+        // Titles are bold, and nothing beside them.
+        let buffer = drawn(&mut app, Theme::default());
+        for (y, row) in (0..).zip(&shown).skip(2).take(usize::from(height) - 4) {
+            let bold = |x| buffer[(x, y)].modifier.contains(ratatui::style::Modifier::BOLD);
+            let words = (0..width).filter(|x| bold(*x)).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+            let titles = ["Replay", "View", "Move", "Selected row", "Find", "Filter", "Detail pane"];
+            let rest = titles.iter().fold(words, |rest, title| rest.replace(title, ""));
+            assert_eq!(rest.trim(), "", "{row}");
+            let titled = |title: &&str| row.trim_end().ends_with(*title) && !row.contains("  j ");
+            assert!(!titles.iter().any(titled) || (0..width).any(bold), "{row}");
+        }
+    }
 }
 
 #[test]

@@ -140,6 +140,16 @@ impl EventList {
         self.cursor().and_then(|at| self.row(at))
     }
 
+    /// The event that was selected last, shown or not.
+    pub fn chosen(&self) -> Option<Id> {
+        self.selected
+    }
+
+    /// Whether an event passes, also one that a pause hides.
+    pub fn has(&self, id: Id) -> bool {
+        self.index.get(self.index.place(id)) == Some(id)
+    }
+
     /// The first row on a screen of `height` rows.
     pub fn first_row(&self, height: usize) -> usize {
         let most = self.rows().saturating_sub(height);
