@@ -14,6 +14,7 @@ use crate::command::signals::{self, Second, Signals};
 use crate::command::write::{self, Opener};
 use crate::event::names;
 use crate::frame::Batch;
+use crate::limits;
 use crate::pipeline::excerpt::restart;
 use crate::recording::Recorder;
 use crate::source::command::{Ended, Happened, Running};
@@ -41,8 +42,11 @@ const FRAME: Duration = Duration::from_millis(33);
 /// The time between two ticks when nothing is to be gone on with.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Batches that are taken before the screen is drawn and keys are looked at.
-const BATCHES: usize = 4;
+/// Bytes of batches that are taken before the screen is drawn and keys are looked at. A small batch counts as [`SMALL`].
+const TAKEN: usize = 4 * limits::BATCH;
+
+/// A recording may be made of many small batches.
+const SMALL: usize = 16 << 10;
 
 /// The appearance of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -279,12 +283,14 @@ impl Loop {
                 effects.extend(self.take(input));
             }
         }
-        for _ in 0..BATCHES {
+        let mut left = TAKEN;
+        while left > 0 {
             // A batch takes time, and a signal is answered first.
             if signals::asked_to_end() || !self.app.wants_frames() {
                 break;
             }
             let Some(batch) = self.trace.waiting() else { break };
+            left = left.saturating_sub(batch.len().max(SMALL));
             effects.extend(self.take(Input::Batch(batch)));
         }
         Ok(effects)
