@@ -60,7 +60,8 @@ pub const BATCHES_QUEUED: usize = 24;
 /// Wrong sums that the account lists. Further ones are omitted.
 pub const DISCREPANCIES: usize = 64;
 
-/// Spare batches. Further ones, and those of unusual size, are freed.
+/// Spare batches while the queue is full; otherwise also as many as it has room for. Further ones, and those of unusual size, are
+/// freed.
 pub const BATCHES_SPARE: usize = 8;
 
 /// The default of `--ring-size`, bytes.

@@ -470,6 +470,12 @@ impl Recording {
     /// Feeds the next batch.
     fn feed(&mut self) -> Result<Step> {
         self.pass_over();
+        // Of the size that the ring's reader has: what waits for its order takes as much as in the live trace.
+        let room = self.budget.batch() + limits::BATCH_SLACK;
+        let Recording { input, pipeline, .. } = self;
+        input.part_mut().frames.lend(|| {
+            pipeline.spare().filter(|spare| spare.room() <= room).unwrap_or_else(|| Batch::with_capacity(room))
+        });
         match self.input.next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),

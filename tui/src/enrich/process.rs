@@ -39,6 +39,18 @@ pub struct Entry {
     last: BootNanos,
 }
 
+impl Entry {
+    /// Counts an event other than fork, exec and exit.
+    fn count(&mut self, header: &FrameHeader) {
+        self.others += 1;
+        self.last = header.time;
+    }
+}
+
+fn key_of(header: &FrameHeader) -> ProcessKey {
+    ProcessKey { tgid: header.tgid, start: header.start }
+}
+
 /// Bytes of an allocation beside its content, with the counters of an `Arc`.
 const ALLOCATION: usize = 16;
 
@@ -375,10 +387,14 @@ impl ProcessTable {
             Body::Exec(exec) if exec.record.ret == 0 => Some(self.execed(&event.header, exec)),
             Body::Exit(exit) => Some(self.exited(&event.header, exit.record.status)),
             _ => {
+                // Mostly the table has it.
+                if let Some(entry) = self.entries.get_mut(&key_of(&event.header)) {
+                    entry.count(&event.header);
+                    return Some(Arc::clone(&entry.process));
+                }
                 let process = self.met(&event.header);
                 if let Some(entry) = self.entries.get_mut(&process.key) {
-                    entry.others += 1;
-                    entry.last = event.header.time;
+                    entry.count(&event.header);
                 }
                 Some(process)
             }
@@ -387,7 +403,7 @@ impl ProcessTable {
 
     /// The process of a header. It is added if the table does not have it.
     fn met(&mut self, header: &FrameHeader) -> Arc<Process> {
-        let key = ProcessKey { tgid: header.tgid, start: header.start };
+        let key = key_of(header);
         if let Some(entry) = self.entries.get(&key) {
             return Arc::clone(&entry.process);
         }

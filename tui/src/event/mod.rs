@@ -67,6 +67,7 @@ macro_rules! kinds {
         }
 
         impl<$life> Body<$life> {
+            #[inline]
             fn decode(kind: Kind, payload: &$life [u8]) -> Option<Body<$life>> {
                 match kind {
                     $(Kind::$kind => Payload::decode(payload).map(Body::$kind),)+
@@ -141,6 +142,8 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     /// [`DecodeError`] when the kind or the version is unknown, or the payload is shorter than it says.
+    // Inlined, the event is not copied several times.
+    #[inline]
     pub fn decode(frame: &FrameRef<'a>) -> Result<Event<'a>, DecodeError> {
         let kind = Kind::try_from(frame.header.kind).map_err(DecodeError::Kind)?;
         if frame.header.version > VERSION {

@@ -20,6 +20,7 @@ pub struct Open<'a> {
 }
 
 impl<'a> Payload<'a> for Open<'a> {
+    #[inline]
     fn decode(payload: &'a [u8]) -> Option<Open<'a>> {
         let (record, mut parts) = Parts::fixed::<OpenRecord>(payload)?;
         let mut names = Components { bytes: parts.next(record.names_len.into())?, marks: record.names_marks };

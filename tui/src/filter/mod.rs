@@ -155,6 +155,9 @@ impl Filter {
     /// A `lost` row matches, unless the filter names kinds and excludes it for all possible missing events: `comm=x`
     /// and `kind!=fork comm=x` show it, `kind=open` hides it.
     pub fn matches(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        if self.is_everything() {
+            return true;
+        }
         scratch.begin();
         match seen.event.body {
             Body::Lost(_) => !self.kind_named || self.node.may(seen, scratch).0,

@@ -60,11 +60,18 @@ impl Batch {
     }
 
     /// Appends a frame; `header.len` is set.
-    pub fn push(&mut self, mut header: FrameHeader, payload: &[u8]) {
-        header.len = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
+    pub fn push(&mut self, header: FrameHeader, payload: &[u8]) {
         self.bytes.reserve((HEADER + payload.len()).next_multiple_of(8));
+        self.push_with(header, |bytes| bytes.extend_from_slice(payload));
+    }
+
+    /// Appends a frame whose payload a function appends; `header.len` is set.
+    fn push_with(&mut self, mut header: FrameHeader, payload: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(header.as_bytes());
-        self.bytes.extend_from_slice(payload);
+        payload(&mut self.bytes);
+        header.len = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        self.bytes[start..start + HEADER].copy_from_slice(header.as_bytes());
         self.pad();
     }
 

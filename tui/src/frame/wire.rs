@@ -155,16 +155,13 @@ macro_rules! frames {
 
             /// Appends the frame with the header time `time`.
             pub fn push(&self, time: tracetui_shared::time::BootNanos, batch: &mut $crate::frame::Batch) {
-                let mut payload = Vec::new();
-                let kind = match self {
-                    $($all::$name(frame) => {
-                        $crate::frame::wire::Wire::put(frame, &mut payload);
-                        $kind
-                    })*
-                };
                 let version = tracetui_shared::header::VERSION;
-                let header = tracetui_shared::header::FrameHeader { kind, time, version, ..Default::default() };
-                batch.push(header, &payload);
+                match self {
+                    $($all::$name(frame) => {
+                        let header = tracetui_shared::header::FrameHeader { kind: $kind, time, version, ..Default::default() };
+                        batch.push_with(header, |payload| $crate::frame::wire::Wire::put(frame, payload));
+                    })*
+                }
             }
         }
     };

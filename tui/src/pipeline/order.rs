@@ -3,6 +3,7 @@
 
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use tracetui_shared::time::BootNanos;
 
@@ -24,6 +25,9 @@ struct HeldBatch {
     source: Source,
 }
 
+/// The places by which an added one may go back to its own, on average. Beyond, all are sorted anew.
+const MOVES: usize = 8;
+
 /// The origin of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
@@ -38,8 +42,8 @@ enum Source {
 pub(super) struct Order {
     /// The positions of the waiting frames. Frames of equal time keep the order in which they were added.
     places: Vec<Position>,
-    /// Whether `places` are in order of time.
-    sorted: bool,
+    /// How many of `places`, from the first on, are in order of time.
+    sorted: usize,
     held: VecDeque<HeldBatch>,
     /// Bytes of the batches in `held`.
     bytes: usize,
@@ -69,7 +73,6 @@ impl Index {
 impl Order {
     pub(super) fn begin(&mut self) -> Index {
         let places = std::mem::take(&mut self.places);
-        self.sorted = false;
         Index { before: places.len(), places, batch: self.first + self.held.len() as u64 }
     }
 
@@ -116,7 +119,7 @@ impl Order {
         let left = added.len();
         let latest = added.iter().map(|place| place.time).max().unwrap_or_default();
         index.places.rotate_left(index.before);
-        index.before = 0;
+        (index.before, self.sorted) = (0, 0);
         // Made frames do not show how far the ring was read, so `self.latest` stays unchanged.
         self.places = index.places;
         self.hold(HeldBatch { batch: made, left, latest, source: Source::Made });
@@ -151,6 +154,7 @@ impl Order {
                 to(&frame);
             }
         }
+        self.sorted = self.places.len();
         self.recycle();
         count
     }
@@ -166,9 +170,23 @@ impl Order {
         self.places.iter().map(|place| place.time).max().unwrap_or_default()
     }
 
+    /// Puts the places in order of time; equal ones stay as they are. Those that were added are nearly in order, so each goes
+    /// back by a few places, and a sort that needs a buffer is rare.
     fn sort(&mut self) {
-        if !std::mem::replace(&mut self.sorted, true) {
-            self.places.sort_by_key(|place| place.time);
+        let from = std::mem::replace(&mut self.sorted, self.places.len());
+        let mut moves = MOVES * self.places.len().saturating_sub(from);
+        for at in from..self.places.len() {
+            let (before, rest) = self.places.split_at(at);
+            let Some(place) = rest.first().copied() else { return };
+            let later = before.iter().rev().take(moves + 1).take_while(|other| other.time > place.time).count();
+            if later > moves {
+                return self.places.sort_by_key(|place| place.time);
+            }
+            moves -= later;
+            if later > 0 {
+                self.places.copy_within(at - later..at, at - later + 1);
+                self.places[at - later] = place;
+            }
         }
     }
 
@@ -192,9 +210,11 @@ impl Order {
 
     /// Passes the waiting frames to `out`, in order.
     pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) {
-        let mut places = self.places.clone();
-        places.sort_by_key(|place| place.time);
-        for place in places {
+        let mut places = Cow::Borrowed(&self.places);
+        if self.sorted < places.len() {
+            places.to_mut().sort_by_key(|place| place.time);
+        }
+        for place in places.iter() {
             let held = usize::try_from(place.batch - self.first).ok().and_then(|i| self.held.get(i));
             if let Some(frame) = held.and_then(|held| held.batch.frame_at(place.offset)) {
                 out(&frame);
@@ -220,5 +240,51 @@ impl Order {
 
     pub(super) fn waiting(&self) -> bool {
         !self.places.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tracetui_shared::header::FrameHeader;
+
+    /// A batch of frames at these times, numbered from `seq` on.
+    fn batch(times: &[u64], seq: u64) -> Batch {
+        let mut batch = Batch::default();
+        for (seq, time) in (seq..).zip(times) {
+            batch.push(FrameHeader { seq, time: BootNanos(*time), ..FrameHeader::default() }, &[]);
+        }
+        batch
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_delivered_by_time_and_equal_ones_as_they_came(
+            batches in prop::collection::vec(prop::collection::vec((0u64..40, 0u64..3), 0..60), 1..6),
+            near in any::<bool>(),
+        ) {
+            let mut order = Order::default();
+            let (mut seq, mut expected, mut delivered) = (0, Vec::new(), Vec::new());
+            for (round, offsets) in (0u64..).zip(&batches) {
+                // Far from their order, or nearly in it.
+                let time = |at: u64, (far, close): (u64, u64)| 100 * round + if near { at + close } else { far };
+                let times: Vec<u64> = (0..).zip(offsets).map(|(at, offset)| time(at, *offset)).collect();
+                expected.extend(times.iter().copied().zip(seq..));
+                let batch = batch(&times, seq);
+                seq += times.len() as u64;
+                let mut index = order.begin();
+                batch.frames_with_offsets().for_each(|(offset, frame)| index.add(frame.header.time, offset));
+                order.end(index, batch);
+                // Some of the frames stay, and are put in order with the next ones.
+                order.release(BootNanos(100 * round + 20), |frame| delivered.push((frame.header.time.0, frame.header.seq)));
+            }
+            let mut waiting = Vec::new();
+            order.write_state(|frame| waiting.push((frame.header.time.0, frame.header.seq)));
+            order.release(BootNanos(u64::MAX), |frame| delivered.push((frame.header.time.0, frame.header.seq)));
+            expected.sort_by_key(|(time, _)| *time);
+            prop_assert!(delivered.ends_with(&waiting));
+            prop_assert_eq!(delivered, expected);
+        }
     }
 }

@@ -31,18 +31,17 @@ impl Pipeline {
         self.write_state(&mut frames);
         let mut parts = Batch::default();
         let time = self.order.read_until().0;
-        let mut part = Batch::default();
-        let mut push = |part: &mut Batch| {
-            HostFrame::StatePart(StatePart { frames: part.bytes().to_vec() }).push(time, &mut parts);
-            part.clear();
+        let mut push = |frames: &[u8]| {
+            HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(time, &mut parts);
         };
-        for frame in frames.frames() {
-            if part.len() >= PART {
-                push(&mut part);
+        let mut start = 0;
+        for (offset, _) in frames.frames_with_offsets() {
+            if offset - start >= PART {
+                push(&frames.bytes()[start..offset]);
+                start = offset;
             }
-            part.push(frame.header, frame.payload);
         }
-        push(&mut part);
+        push(&frames.bytes()[start..]);
         parts
     }
 

@@ -80,23 +80,44 @@ fn group_of<'a>(frame: &FrameRef<'a>, groups: &mut Vec<Group<'a>>) -> Option<u8>
 }
 
 fn planes(group: &Group<'_>, out: &mut Vec<u8>) {
-    let mut differences = Vec::with_capacity(group.frames.len());
-    for word in 0..group.words {
-        let mut before = 0u64;
-        differences.clear();
-        differences.extend(group.frames.iter().map(|frame| {
-            let value = u64::read_from_prefix(&frame[word * 8..]).map_or(0, |(value, _)| value);
-            value.wrapping_sub(std::mem::replace(&mut before, value))
-        }));
-        let any = differences.iter().fold(0, |any, difference| any | difference);
-        for byte in 0..8 {
-            // Most of them are zeros.
-            match (any >> (8 * byte)) as u8 {
-                0 => out.resize(out.len() + differences.len(), 0),
-                _ => out.extend(differences.iter().map(|difference| (difference >> (8 * byte)) as u8)),
+    let (words, count) = (group.words, group.frames.len());
+    let start = out.len();
+    // Most of them are zeros.
+    out.resize(start + 8 * words * count, 0);
+    let planes = &mut out[start..];
+    let (mut before, mut any, mut rows) = (vec![0u64; words], vec![0u64; words], vec![0u64; 8 * words]);
+    for (first, frames) in (0..).step_by(8).zip(group.frames.chunks(8)) {
+        any.fill(0);
+        rows.fill(0);
+        for (row, frame) in rows.chunks_exact_mut(words).zip(frames) {
+            let values = frame.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+            for (((difference, before), any), value) in row.iter_mut().zip(&mut before).zip(&mut any).zip(values) {
+                *difference = value.wrapping_sub(*before);
+                *any |= *difference;
+                *before = value;
+            }
+        }
+        for word in (0..words).filter(|word| any[*word] != 0) {
+            let bytes = transposed(std::array::from_fn(|row| rows[row * words + word]));
+            for (byte, bytes) in bytes.iter().enumerate().filter(|(_, bytes)| **bytes != 0) {
+                let at = (8 * word + byte) * count + first;
+                planes[at..at + frames.len()].copy_from_slice(&bytes.to_le_bytes()[..frames.len()]);
             }
         }
     }
+}
+
+/// Swaps rows and columns of eight by eight bytes: byte `j` of word `i` becomes byte `i` of word `j`.
+fn transposed(mut rows: [u64; 8]) -> [u64; 8] {
+    // Swaps squares of 1, 2 and 4 bytes across the diagonal.
+    for (size, mask) in [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)] {
+        for row in (0..8).filter(|row| row & size == 0) {
+            let swapped = (rows[row] >> (8 * size) ^ rows[row + size]) & mask;
+            rows[row] ^= swapped << (8 * size);
+            rows[row + size] ^= swapped;
+        }
+    }
+    rows
 }
 
 /// A group that is read back.
@@ -116,7 +137,10 @@ struct Rows {
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     groups: Vec<Rows>,
-    values: Vec<u64>,
+    /// The words of eight frames.
+    rows: Vec<u64>,
+    /// The words that are not the same in all frames of a group, with their values so far.
+    changing: Vec<(usize, u64)>,
 }
 
 impl Decoder {
@@ -141,7 +165,12 @@ impl Decoder {
             let (planes, after) = rest.split_at_checked(len)?;
             // A frame has a length; without words it would have none.
             let first = planes.get(..8 * group.count).filter(|_| group.words > 0 || group.count == 0)?;
-            values(first, group.count, &mut group.lengths);
+            group.lengths.clear();
+            let mut length = 0;
+            for at in (0..group.count).step_by(8) {
+                sum(first, group.count, at, &mut length, |_, value| group.lengths.push(value));
+            }
+            group.lengths.truncate(group.count);
             rest = after;
         }
         let mut end = 0usize;
@@ -158,46 +187,33 @@ impl Decoder {
             return None;
         }
         frames.resize(plain, 0);
-        for group in &self.groups {
-            rest = group.write_tails(rest, frames)?;
-        }
-        for group in self.groups.iter().filter(|group| group.count > 0) {
-            let planes = columns.get(group.planes..)?;
-            for (word, planes) in planes.chunks_exact(8 * group.count).take(group.words).enumerate() {
-                // The frames are zeros so far, and many words are.
-                if is_zero(planes) {
-                    continue;
-                }
-                values(planes, group.count, &mut self.values);
-                for (place, value) in group.places.iter().zip(&self.values) {
-                    let at = place + 8 * word;
-                    frames.get_mut(at..at + 8)?.copy_from_slice(&value.to_le_bytes());
-                }
-            }
+        let Decoder { groups, rows, changing } = self;
+        for group in groups.iter().filter(|group| group.count > 0) {
+            let planes = columns.get(group.planes..)?.get(..8 * group.words * group.count)?;
+            rest = group.write(planes, rest, rows, changing, frames)?;
         }
         rest.is_empty().then_some(())
     }
 }
 
-/// The words whose differences are in the eight `planes` of a column.
-fn values(planes: &[u8], count: usize, values: &mut Vec<u64>) {
-    values.clear();
-    values.resize(count, 0);
-    if count == 0 {
-        return;
+/// Adds up eight differences of a word, from one frame on, whose bytes are in eight `planes` of `count` bytes. Those after the
+/// last frame are zeros.
+fn sum(planes: &[u8], count: usize, from: usize, before: &mut u64, mut to: impl FnMut(usize, u64)) {
+    let mut rows = [0; 8];
+    for (row, plane) in rows.iter_mut().zip(planes.chunks_exact(count)) {
+        let bytes = plane.get(from..).unwrap_or_default();
+        *row = bytes.first_chunk().map_or_else(|| last(bytes), |bytes| u64::from_le_bytes(*bytes));
     }
-    for (byte, plane) in planes.chunks_exact(count).enumerate() {
-        let Some((first, later)) = plane.split_first() else { return };
-        values[0] |= u64::from(*first) << (8 * byte);
-        if !is_zero(later) {
-            values[1..].iter_mut().zip(later).for_each(|(value, part)| *value |= u64::from(*part) << (8 * byte));
-        }
+    for (row, difference) in transposed(rows).into_iter().enumerate() {
+        *before = before.wrapping_add(difference);
+        to(row, *before);
     }
-    let mut before = 0u64;
-    for value in values {
-        *value = value.wrapping_add(before);
-        before = *value;
-    }
+}
+
+/// Less than eight bytes as a word.
+#[cold]
+fn last(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -206,13 +222,39 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 impl Rows {
-    /// Writes what follows the fixed parts; what is left of `tails`.
-    fn write_tails<'a>(&self, mut tails: &'a [u8], frames: &mut [u8]) -> Option<&'a [u8]> {
-        for (place, length) in self.places.iter().zip(&self.lengths) {
-            let (from, to) = (place + self.words * 8, place + *length as u32 as usize);
-            let (tail, rest) = tails.split_at_checked(to - from)?;
-            frames.get_mut(from..to)?.copy_from_slice(tail);
-            tails = rest;
+    /// Writes the frames; what is left of `tails`, which is what follows their fixed parts.
+    fn write<'a>(
+        &self,
+        planes: &[u8],
+        mut tails: &'a [u8],
+        rows: &mut Vec<u64>,
+        changing: &mut Vec<(usize, u64)>,
+        frames: &mut [u8],
+    ) -> Option<&'a [u8]> {
+        let (words, count) = (self.words, self.count);
+        rows.clear();
+        rows.resize(8 * words, 0);
+        changing.clear();
+        for (word, planes) in planes.chunks_exact(8 * count).enumerate() {
+            if planes.chunks_exact(count).all(|plane| is_zero(&plane[1..])) {
+                sum(planes, count, 0, &mut 0, |row, value| rows[row * words + word] = value);
+            } else {
+                changing.push((word, 0));
+            }
+        }
+        for (at, places) in (0..).step_by(8).zip(self.places.chunks(8)) {
+            for (word, before) in &mut *changing {
+                let planes = planes.get(8 * count * *word..)?.get(..8 * count)?;
+                sum(planes, count, at, before, |row, value| rows[row * words + *word] = value);
+            }
+            for ((place, length), row) in places.iter().zip(self.lengths.get(at..)?).zip(rows.chunks_exact(words)) {
+                let frame = frames.get_mut(*place..place + *length as u32 as usize)?;
+                let (fixed, tail) = frame.split_at_mut_checked(8 * words)?;
+                fixed.as_chunks_mut().0.iter_mut().zip(row).for_each(|(to, word)| *to = word.to_le_bytes());
+                let (text, rest) = tails.split_at_checked(tail.len())?;
+                tail.copy_from_slice(text);
+                tails = rest;
+            }
         }
         Some(tails)
     }

@@ -93,6 +93,11 @@ impl<R: Read> FrameReader<R> {
         &self.reader
     }
 
+    /// Takes an empty batch for the next frames, if it has none.
+    pub fn lend(&mut self, batch: impl FnOnce() -> Batch) {
+        self.reader.lend(batch);
+    }
+
     /// What could not be read so far.
     pub fn holes(&self) -> &Holes {
         &self.holes

@@ -157,6 +157,13 @@ impl<R: Read> Reader<R> {
         self.input.offset
     }
 
+    /// Takes an empty batch for the next frames, if it has none.
+    pub fn lend(&mut self, batch: impl FnOnce() -> Batch) {
+        if self.batch.room() == 0 {
+            self.batch = batch();
+        }
+    }
+
     /// The next item; `None` at the end.
     ///
     /// # Errors

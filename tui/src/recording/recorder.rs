@@ -380,9 +380,10 @@ fn stored(state: &Batch) -> u64 {
 }
 
 impl Shared {
-    /// An empty buffer.
+    /// An empty buffer, with room for any usual batch: one that grew would be freed.
     fn spare(&self) -> Vec<u8> {
-        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(limits::BATCH + limits::BATCH_SLACK))
     }
 
     /// Keeps a buffer for the next batch, unless a large record made it grow.

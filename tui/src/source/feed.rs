@@ -6,7 +6,7 @@ use crate::budget::Budget;
 use crate::frame::Batch;
 use crate::limits;
 use std::io;
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -26,7 +26,7 @@ pub trait Source: Send + 'static {
 pub struct Feed {
     /// Frames in the order of the source. Closed after the last one.
     batches: mpsc::Receiver<Batch>,
-    spare: std_mpsc::SyncSender<Batch>,
+    spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Sender<Control>,
     waker: Option<Waker>,
     budget: Budget,
@@ -36,7 +36,7 @@ pub struct Feed {
 #[derive(Debug)]
 pub struct FrameSender {
     batches: mpsc::Sender<Batch>,
-    spares: std_mpsc::Receiver<Batch>,
+    spares: Arc<Mutex<Vec<Batch>>>,
     control: std_mpsc::Receiver<Control>,
     budget: Budget,
 }
@@ -59,7 +59,7 @@ impl Feed {
     /// If a thread cannot be started.
     pub fn start(source: impl Source, first: Vec<Batch>, scan: Option<Scan>, budget: Budget) -> io::Result<Feed> {
         let (out, batches) = mpsc::channel(limits::BATCHES_QUEUED);
-        let (spare, spares) = std_mpsc::sync_channel(limits::BATCHES_SPARE);
+        let spares = Arc::<Mutex<Vec<Batch>>>::default();
         let (control, controls) = std_mpsc::channel();
         let (sent_first, wait_for_first) = std_mpsc::channel::<()>();
         if let Some(scan) = scan {
@@ -74,7 +74,7 @@ impl Feed {
             std::thread::Builder::new().name("scan".into()).spawn(run)?;
         }
         let waker = source.waker();
-        let out = FrameSender { batches: out, spares, control: controls, budget };
+        let out = FrameSender { batches: out, spares: Arc::clone(&spares), control: controls, budget };
         let run = move || {
             if first.into_iter().all(|batch| out.send(batch)) {
                 drop(sent_first);
@@ -82,7 +82,7 @@ impl Feed {
             }
         };
         std::thread::Builder::new().name("source".into()).spawn(run)?;
-        Ok(Feed { batches, spare, control, waker, budget })
+        Ok(Feed { batches, spares, control, waker, budget })
     }
 
     /// Waits for the next frames; `None` when the source has stopped. Cancel safe.
@@ -100,11 +100,15 @@ impl Feed {
         self.batches.len()
     }
 
-    /// Returns a processed batch for reuse. It is freed if there are enough spare ones, if a large record made it grow,
-    /// or if the source has stopped.
-    pub fn recycle(&self, batch: Batch) {
-        if self.budget.is_batch(batch.room()) {
-            let _ = self.spare.try_send(batch);
+    /// Returns a processed batch for reuse. It is freed if a large record made it grow, or if there are enough spare ones:
+    /// together with those that are queued, as many as are reserved for both.
+    pub fn recycle(&self, mut batch: Batch) {
+        batch.clear();
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.budget.is_batch(batch.room())
+            && spares.len() + self.queued() < limits::BATCHES_QUEUED + limits::BATCHES_SPARE
+        {
+            spares.push(batch);
         }
     }
 
@@ -117,10 +121,11 @@ impl Feed {
 }
 
 impl FrameSender {
-    /// An empty batch: a reused one if possible.
+    /// An empty batch: if possible the one that was used last, of which the caches have the most.
     pub fn batch(&self) -> Batch {
         let room = self.budget.batch() + limits::BATCH_SLACK;
-        self.spares.try_recv().unwrap_or_else(|_| Batch::with_capacity(room))
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Batch::with_capacity(room))
     }
 
     /// The division of memory.
@@ -159,5 +164,34 @@ impl FrameSender {
     /// Waits for the next request, at most for `time`.
     pub fn control_within(&self, time: Duration) -> Option<Control> {
         self.control.recv_timeout(time).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn waker(&self) -> Option<Waker> {
+            None
+        }
+
+        fn run(self, _: FrameSender) {}
+    }
+
+    #[test]
+    fn spare_batches_are_bounded() {
+        let budget = Budget::default();
+        let feed = Feed::start(Nothing, Vec::new(), None, budget).expect("a thread");
+        let spares = || feed.spares.lock().expect("no panic").len();
+        for _ in 0..2 * limits::BATCHES_QUEUED {
+            feed.recycle(Batch::with_capacity(budget.batch() + limits::BATCH_SLACK));
+        }
+        assert_eq!(spares(), limits::BATCHES_QUEUED + limits::BATCHES_SPARE);
+        feed.spares.lock().expect("no panic").clear();
+        feed.recycle(Batch::with_capacity(limits::FRAME_MAX));
+        assert_eq!(spares(), 0, "a large record made it grow");
     }
 }
