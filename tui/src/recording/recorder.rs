@@ -399,6 +399,7 @@ impl Shared {
 fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &Receiver<Queued>, shared: &Shared) {
     // Bytes of frames that wait for a full block.
     let mut waiting = 0;
+    let mut state_asked = false;
     // When the frames that are not in a block yet are written.
     let mut flush_at = Instant::now() + FLUSH;
     let result = loop {
@@ -452,7 +453,10 @@ fn write<F: Files>(mut writing: Writing<F>, mut writer: Writer<F::File>, jobs: &
         if !writer.has_waiting() {
             shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
         }
-        shared.state_due.store(writer.state_is_due(), Ordering::Relaxed);
+        // Frames that were added before the state came do not ask for another one.
+        if !std::mem::replace(&mut state_asked, writer.state_is_due()) {
+            shared.state_due.fetch_or(state_asked, Ordering::Relaxed);
+        }
         shared.next_due.store(writing.next_is_due(&writer), Ordering::Relaxed);
         if let Err(error) = done {
             break Err(error);

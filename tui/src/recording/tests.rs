@@ -402,6 +402,35 @@ impl Files for InMemory {
 }
 
 #[test]
+fn a_state_that_is_late_is_asked_for_once() {
+    let disk = Disk::default();
+    let mut recorder = recorder(&disk);
+    let pipeline = crate::pipeline::Pipeline::default();
+    let blocks = |count: usize| opens(count).into_iter().map(Batch::from_bytes);
+    runtime().block_on(async {
+        for batch in blocks(crate::limits::STATE_EVERY / crate::limits::BLOCK) {
+            recorder.ready().await.expect("room");
+            recorder.frames(&batch);
+        }
+        recorder.size_near(0, &pipeline).await.expect("near");
+        {
+            // More frames come before the state, and the disk is slow.
+            let _slow = disk.0.lock().expect("no panic");
+            blocks(1).for_each(|batch| recorder.frames(&batch));
+            recorder.state_if_due(&pipeline);
+        }
+        for batch in blocks(1) {
+            recorder.size_near(0, &pipeline).await.expect("near");
+            recorder.frames(&batch);
+            recorder.state_if_due(&pipeline);
+        }
+        recorder.end(&pipeline).await.expect("room");
+    });
+    let bytes = disk.0.lock().expect("no panic");
+    assert_eq!(read(&bytes[..]).states.len(), 1);
+}
+
+#[test]
 fn each_file_has_events_also_if_states_are_large() {
     let disks = std::sync::Arc::default();
     let files = InMemory(std::sync::Arc::clone(&disks));
