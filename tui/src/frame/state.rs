@@ -165,7 +165,7 @@ wire_struct! {
         read: u64,
     }
 
-    /// Comes before the first [`PendingFrame`] if records of another layout follow the state.
+    /// Comes before the first [`PendingFrames`] if records of another layout follow the state.
     PendingLayout {
         /// Whether the pending frames have the layout of the version that wrote the state, not that of the records.
         own: bool,
@@ -191,15 +191,15 @@ wire_struct! {
         cut: u64,
     }
 
-    /// A frame that the pipeline holds back.
-    PendingFrame {
+    /// Frames that the pipeline holds back.
+    PendingFrames {
         /// What it waits for: 0 for its place in the order, 1 for the rest of its arguments, 2 for the completion of
         /// the request.
         stage: u8,
         /// The number of the request, if it is a request.
         number: u64,
-        /// The frame.
-        frame: Vec<u8>,
+        /// The frames, each at a multiple of 8 bytes.
+        frames: Vec<u8>,
     }
 
     /// The other state of the pipeline.
@@ -254,8 +254,8 @@ frames! {
         StreamState = 100;
         /// The counts of a kind.
         KindState = 101;
-        /// A frame that the pipeline holds back.
-        PendingFrame = 102;
+        /// Frames that the pipeline holds back.
+        PendingFrames = 102;
         /// The other state of the pipeline. It is the last of these frames.
         Progress = 103;
         /// What an event of an excerpt contains beside its record.

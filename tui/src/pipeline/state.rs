@@ -6,7 +6,7 @@ use super::{Pipeline, push_lost};
 use crate::account::{Counted, LostBy, Shortage};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
-use crate::frame::state::{KindState, LostRows, PendingFrame, PendingLayout, Progress, StateFrame};
+use crate::frame::state::{KindState, LostRows, PendingFrames, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
@@ -14,7 +14,7 @@ use tracetui_shared::time::BootNanos;
 /// The maximum of bytes of frames in one [`StatePart`].
 const PART: usize = 256 << 10;
 
-/// What a frame waits for: the values of [`PendingFrame::stage`].
+/// What a frame waits for: the values of [`PendingFrames::stage`].
 mod stage {
     /// Its place in the order.
     pub(super) const ORDER: u8 = 0;
@@ -54,12 +54,15 @@ impl Pipeline {
             for frame in Batch::from_bytes(part.frames).frames() {
                 match (StateFrame::decode(&frame), &self.layout) {
                     (Some(StateFrame::PendingLayout(layout)), _) => converted = layout.own,
-                    (Some(StateFrame::PendingFrame(pending)), Some(layout)) if !converted => {
-                        let frames = layout.translate(&Batch::from_bytes(pending.frame.clone()));
-                        let frame = frames.bytes().to_vec();
-                        self.restore_pending(&PendingFrame { frame, ..pending }, &mut waiting);
+                    (Some(StateFrame::PendingFrames(pending)), layout) => {
+                        let mut frames = Batch::from_bytes(pending.frames);
+                        if let Some(layout) = layout.as_ref().filter(|_| !converted) {
+                            frames = layout.translate(&frames);
+                        }
+                        for frame in frames.frames() {
+                            self.restore_pending(pending.stage, pending.number, &frame, &mut waiting);
+                        }
                     }
-                    (Some(StateFrame::PendingFrame(pending)), _) => self.restore_pending(&pending, &mut waiting),
                     _ => self.restore_frame(&frame),
                 }
             }
@@ -170,18 +173,26 @@ impl Pipeline {
                 StateFrame::LostRows(LostRows { kind, ring, probe, read }).push(latest, out);
             }
         }
-        let mut pending = |stage, number, frame: &FrameRef<'_>| {
-            let pending = PendingFrame { stage, number, frame: frame.bytes.to_vec() };
-            StateFrame::PendingFrame(pending).push(frame.header.time, out);
+        let mut pending = |stage, number, frames: &mut Batch| {
+            if !frames.is_empty() {
+                let pending = PendingFrames { stage, number, frames: frames.bytes().to_vec() };
+                StateFrame::PendingFrames(pending).push(latest, out);
+            }
+            frames.clear();
         };
-        self.order.write_state(|frame| pending(stage::ORDER, 0, frame));
         let mut waiting = Batch::default();
+        self.order.write_state(|frame| {
+            waiting.push(frame.header, frame.payload);
+            if waiting.len() >= PART {
+                pending(stage::ORDER, 0, &mut waiting);
+            }
+        });
+        pending(stage::ORDER, 0, &mut waiting);
         self.assembler.write_state(&mut waiting);
-        waiting.frames().for_each(|frame| pending(stage::ARGUMENTS, 0, &frame));
+        pending(stage::ARGUMENTS, 0, &mut waiting);
         self.requests.write_state(|number, header, payload| {
-            let mut request = Batch::default();
-            request.push(header, payload);
-            request.frames().for_each(|frame| pending(stage::END, number, &frame));
+            waiting.push(header, payload);
+            pending(stage::END, number, &mut waiting);
         });
         let progress = Progress {
             latest,
@@ -203,12 +214,11 @@ impl Pipeline {
         StateFrame::Progress(progress).push(latest, out);
     }
 
-    fn restore_pending(&mut self, pending: &PendingFrame, waiting: &mut Batch) {
-        let Some((frame, _)) = FrameRef::first(&pending.frame) else { return };
-        match pending.stage {
+    fn restore_pending(&mut self, stage: u8, number: u64, frame: &FrameRef<'_>, waiting: &mut Batch) {
+        match stage {
             stage::ORDER => waiting.push(frame.header, frame.payload),
-            stage::ARGUMENTS => self.assembler.restore(&frame),
-            stage::END => self.requests.restore(pending.number, &frame),
+            stage::ARGUMENTS => self.assembler.restore(frame),
+            stage::END => self.requests.restore(number, frame),
             _ => {}
         }
     }

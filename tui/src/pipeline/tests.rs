@@ -4,7 +4,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramSkips, StatePart, Trace};
-use crate::frame::state::{PendingFrame, StateFrame};
+use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
 use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
@@ -941,8 +941,8 @@ fn a_state_says_which_layout_its_frames_have() {
     // Written by the version that wrote the records.
     let mut frames = Batch::default();
     HostFrame::Layout(layout).push(BootNanos(0), &mut frames);
-    let pending = PendingFrame { stage: 0, number: 0, frame: longer.bytes().to_vec() };
-    StateFrame::PendingFrame(pending).push(BootNanos(0), &mut frames);
+    let pending = PendingFrames { stage: 0, number: 0, frames: longer.bytes().to_vec() };
+    StateFrame::PendingFrames(pending).push(BootNanos(0), &mut frames);
     let mut state = Batch::default();
     HostFrame::StatePart(StatePart { frames: frames.bytes().to_vec() }).push(BootNanos(0), &mut state);
     assert_eq!(restored(&state), expected);
