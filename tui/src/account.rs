@@ -42,6 +42,10 @@ pub struct Counted {
     pub hollow: u64,
     /// Lost, as the `lost` rows of an excerpt say.
     pub lost_rows: LostBy,
+    /// Seen only by the kernel's own stream of programs.
+    pub streamed: u64,
+    /// Reports of that stream that were lost. How many events they would have been is not known: at most as many.
+    pub stream_lost: u64,
 }
 
 /// Records that arrived for one (slot, CPU), counted as they are read from the ring.
@@ -259,6 +263,8 @@ impl Account {
             account.own = add(account.own, c.own);
             account.bookkeeping_lost = add(account.bookkeeping_lost, c.kept_unread);
             if let Some(k) = account.kind_mut(kind) {
+                k.seen = add(k.seen, add(c.streamed, c.stream_lost));
+                k.lost.ring = add(k.lost.ring, c.stream_lost);
                 k.delivered = c.delivered;
                 k.filtered = add(k.filtered, add(c.filtered, add(c.kept, c.kept_unread)));
                 k.lost.read = c.unread;
@@ -420,7 +426,7 @@ impl Account {
             (wanted, kept) = (add(wanted, arrived.wanted), add(kept, arrived.bookkeeping));
         }
         let known = add(counted.delivered, add(counted.filtered, counted.unread));
-        self.note(of, "arrived = delivered + filtered + unread", wanted, known);
+        self.note(of, "arrived = delivered + filtered + unread", add(wanted, counted.streamed), known);
         let known = add(counted.kept, counted.kept_unread);
         self.note(of, "arrived for bookkeeping = kept + unread", kept, known);
         let requests = streams.iter().filter(|((slot, _), _)| ours(*slot) && is_request(*slot));

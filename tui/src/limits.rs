@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+/// Symbols of functions of BPF programs that wait for the report of their program. Further ones are left out: the program then
+/// has no whole name.
+pub const BPF_SYMBOLS_WAITING: usize = 4096;
+
+/// Loads of programs that only the kernel's stream reported so far. The oldest is then taken as one that no system call reports.
+pub const BPF_LOADS_WAITING: usize = 4096;
+
+/// Nanoseconds that such a load waits for the end of its system call, and that later events wait with it.
+pub const BPF_LOAD_NS: u64 = 500_000_000;
+
+/// Programs of which it is kept that their load was reported. The oldest is forgotten: if it is reported once more, that counts
+/// as another load.
+pub const BPF_LOADS_KNOWN: usize = 16_384;
+
 /// Bytes of arguments that the process table keeps per process. Longer arguments are truncated there, but not in the
 /// event.
 pub const KEPT_ARGV: usize = 4096;

@@ -8,6 +8,7 @@ mod command;
 pub mod excerpt;
 mod gaps;
 mod order;
+mod programs;
 mod requests;
 mod state;
 #[cfg(test)]
@@ -19,7 +20,10 @@ use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, Event, EventContext};
-use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
+use crate::filter::{Filter, Scratch};
+use crate::frame::host::{
+    Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, ProgramChange, Restart, StatePart, Trace, Window,
+};
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -27,6 +31,7 @@ use assemble::Assembler;
 use command::{CommandTree, Owner};
 use gaps::Gaps;
 use order::Order;
+use programs::Programs;
 use requests::Requests;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
@@ -50,10 +55,13 @@ pub struct Pipeline {
     gaps: Gaps,
     assembler: Assembler,
     requests: Requests,
+    programs: Programs,
     order: Order,
     counted: ByKind,
     /// The options of the trace. All kinds are requested until their frame arrives.
     asked: Option<Trace>,
+    /// The text of the capture filter as a filter, once an event needs it: of those that no probe made, the kernel has passed all.
+    capture: Option<Filter>,
     /// The layout of the records, if it is not that of this version.
     layout: Option<Layout>,
     unframed: u64,
@@ -241,11 +249,17 @@ impl Pipeline {
             if let Some(gap) = self.gaps.check(&frame.header) {
                 push_lost(&gap, &mut made);
             }
+            if !self.programs.is_new(&frame) {
+                self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.filtered += 1);
+                continue;
+            }
             if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
                 index.add(frame.header.time, offset);
             }
         }
         self.order.end(index, batch);
+        // Here, not at the release: what becomes of a load depends on the frames alone.
+        self.programs.decide(self.order.settled(), &mut made);
         self.order.add_made(made);
         if let (state, 0) = &mut self.restart
             && !state.is_empty()
@@ -295,10 +309,28 @@ impl Pipeline {
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Continues(_) => self.continues = true,
             HostFrame::Window(window) => self.window(window),
+            HostFrame::ProgramChange(change) => self.program(change, frame.header.time, made),
+            HostFrame::ProgramChangesLost(lost) => {
+                self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.stream_lost += lost.count);
+                let (of, cause, from_ns, to_ns) =
+                    (Kind::Bpf as u16, Cause::Ring as u16, lost.since.0, frame.header.time.0);
+                push_lost(&LostRecord { of, cause, cpu: u32::MAX, count: lost.count, from_ns, to_ns }, made);
+            }
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }
         self.world.apply_host(host);
+    }
+
+    /// Takes a report of the kernel's stream of programs. Of tracetui's own programs, the probes count the loads.
+    fn program(&mut self, change: &ProgramChange, time: BootNanos, made: &mut Batch) {
+        match self.counted.of(Kind::Bpf).filter(|_| change.own) {
+            Some(bpf) if !change.loaded => {
+                (bpf.streamed, bpf.filtered, bpf.own) = (bpf.streamed + 1, bpf.filtered + 1, bpf.own + 1);
+            }
+            Some(_) => {}
+            None => self.programs.changed(change, time, made),
+        }
     }
 
     fn attached(&mut self, probe: &Probe) {
@@ -349,7 +381,7 @@ impl Pipeline {
         limit: BootNanos,
         to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
     ) {
-        let until = self.order.settled().min(limit);
+        let until = self.settled().min(limit);
         if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
             self.release_until(at, to);
             self.look_for_missing();
@@ -363,9 +395,18 @@ impl Pipeline {
         }
     }
 
+    /// The time up to which the order is final.
+    fn settled(&self) -> BootNanos {
+        let settled = self.order.settled();
+        match self.programs.first_waiting() {
+            Some(first) if first <= settled => BootNanos(first.0.saturating_sub(1)),
+            _ => settled,
+        }
+    }
+
     /// The time of the event that [`release`](Self::release) would deliver first.
     pub fn next_release(&mut self) -> Option<BootNanos> {
-        let settled = self.order.settled();
+        let settled = self.settled();
         self.give_up_before(settled);
         let next = self.order.next_time()?;
         (next <= settled || self.order.overdue(self.budget.order()).is_some()).then_some(next)
@@ -374,12 +415,14 @@ impl Pipeline {
     /// The time of the latest event that waits for its place in the order. `None` if an exec waits for its arguments: its time is
     /// not known here.
     pub fn waits_until(&self) -> Option<BootNanos> {
-        (self.assembler.bytes() == 0).then(|| self.order.last_time())
+        let last = self.programs.last_waiting().unwrap_or_default();
+        (self.assembler.bytes() == 0).then(|| self.order.last_time().max(last))
     }
 
     /// Whether an event up to this time waits for its place in the order.
     pub fn waits_for(&mut self, until: BootNanos) -> bool {
-        self.order.next_time().is_some_and(|time| time <= until)
+        let waits = |time: Option<BootNanos>| time.is_some_and(|time| time <= until);
+        waits(self.order.next_time()) || waits(self.programs.first_waiting())
     }
 
     /// Ends the input: the time of the event that [`finish`](Self::finish) would deliver first.
@@ -420,6 +463,9 @@ impl Pipeline {
             BootNanos(ns) => BootNanos(ns.saturating_sub(limits::CONTINUATION_NS)),
         };
         self.assembler.give_up(before, &mut made);
+        if settled.0 == u64::MAX {
+            self.programs.decide(settled, &mut made);
+        }
         self.order.add_made(made);
     }
 
@@ -430,8 +476,17 @@ impl Pipeline {
     ) -> usize {
         self.give_up_before(until);
         let asked = self.asked();
-        let Pipeline { world, order, counted, command, .. } = self;
-        order.release(until, |frame| release_one(frame, world, counted, asked, command.as_mut(), to))
+        let Pipeline { world, order, counted, command, programs, capture, asked: trace, .. } = self;
+        order.release(until, |frame| {
+            let mut command = command.as_mut().map(|tree| (tree, &mut *programs));
+            match programs::is_streamed(frame) && !frame.header.has(flag::EXCERPT) {
+                true => {
+                    let captured = captured(trace.as_ref(), capture, world);
+                    release_streamed(frame, world, counted, captured, command.as_mut(), to);
+                }
+                false => release_one(frame, world, counted, asked, command.as_mut(), to),
+            }
+        })
     }
 
     /// Corrects the counts for events that were not delivered at first, but were later.
@@ -476,7 +531,7 @@ impl Pipeline {
 
     /// Whether events wait for their place in the order.
     pub fn waiting(&self) -> bool {
-        self.order.waiting()
+        self.order.waiting() || self.programs.first_waiting().is_some()
     }
 }
 
@@ -489,7 +544,7 @@ fn release_one(
     world: &mut World,
     counted: &mut ByKind,
     asked: KindSet,
-    command: Option<&mut CommandTree>,
+    mut command: Option<&mut (&mut CommandTree, &mut Programs)>,
     to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
 ) {
     let mut whole = Batch::default();
@@ -504,7 +559,10 @@ fn release_one(
         counted.lost_row(&lost.record);
     }
     let process = world.apply(&event);
-    let whose = command.map_or(Owner::Commands, |tree| tree.whose(&event, process.as_deref()));
+    let whose = command.as_mut().map_or(Owner::Commands, |(tree, _)| tree.whose(&event, process.as_deref()));
+    if let (Some((_, programs)), Owner::Commands, Kind::Bpf) = (command, whose, kind) {
+        programs.of_command(frame);
+    }
     if let Some(counted) = counted.of(kind).filter(|_| whose == Owner::Own) {
         counted.own += 1;
     }
@@ -530,6 +588,50 @@ fn release_one(
             }
             Disposition::Filtered => counted.filtered += 1,
         }
+    }
+}
+
+/// The capture filter of a trace as a filter. One that cannot be read lets all events pass.
+fn captured<'a>(trace: Option<&Trace>, filter: &'a mut Option<Filter>, world: &World) -> Option<&'a Filter> {
+    let text = trace.map(|trace| trace.filter.as_str()).filter(|text| !text.is_empty())?;
+    if filter.as_ref().is_none_or(|filter| filter.text() != text) {
+        *filter = Filter::parse(text, world).ok();
+    }
+    filter.as_ref()
+}
+
+/// Delivers an event that only the kernel's stream of programs reported. The capture filter and the COMMAND are applied here. A load
+/// that they reject is not counted: it may be one of bpf(2), which the probes have counted.
+fn release_streamed(
+    frame: &FrameRef<'_>,
+    world: &mut World,
+    counted: &mut ByKind,
+    capture: Option<&Filter>,
+    command: Option<&mut (&mut CommandTree, &mut Programs)>,
+    to: &mut dyn FnMut(&EventContext<'_>, &FrameRef<'_>) -> Disposition,
+) {
+    let mut whole = Batch::default();
+    whole.push(programs::identified(&frame.header, &world.processes), frame.payload);
+    let Some(frame) = whole.frame_at(0) else { return };
+    let (Ok(event), Some(counted)) = (Event::decode(&frame), counted.of(Kind::Bpf)) else { return };
+    let process = world.apply(&event);
+    let seen = EventContext { event: &event, world, process: process.as_ref(), clock_offset: world.clock_offset() };
+    let unloaded = programs::unloaded(&frame);
+    let of_command = command.is_none_or(|(tree, programs)| match unloaded {
+        Some(id) => programs.is_commands(id),
+        None => {
+            let commands = process.is_some() && tree.whose(&event, process.as_deref()) == Owner::Commands;
+            commands.then(|| programs.of_command(&frame)).is_some()
+        }
+    });
+    let passes = of_command && capture.is_none_or(|filter| filter.matches(&seen, &mut Scratch::default()));
+    if !passes && unloaded.is_none() {
+        return;
+    }
+    counted.streamed += 1;
+    match passes && to(&seen, &frame) == Disposition::Delivered {
+        true => counted.delivered += 1,
+        false => counted.filtered += 1,
     }
 }
 

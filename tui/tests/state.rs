@@ -10,7 +10,9 @@ use tracetui::command::playback::{AtEnd, Playback, Played, Step};
 use tracetui::event::EventContext;
 use tracetui::event::keys::keys_of;
 use tracetui::filter::FilterOptions;
-use tracetui::frame::host::{Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, Trace, User};
+use tracetui::frame::host::{
+    Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
+};
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::recording::Writer;
@@ -20,13 +22,14 @@ use tracetui::source::synthetic::Maker;
 
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
-use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, RequestPart, uring, via};
 use tracetui_shared::time::BootNanos;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros as _, IntoBytes};
 
 /// An event with small numbers, so that values coincide.
 #[derive(Clone, Debug)]
@@ -46,6 +49,10 @@ enum Happens {
     Clock(i64),
     Counters,
     Unreadable,
+    Came { pid: u32, id: u32, own: bool },
+    Went { id: u32, own: bool },
+    Loads { pid: u32, id: u32 },
+    ChangesLost(u64),
     Back(u64),
     Drained,
     Batch,
@@ -71,6 +78,10 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0i64..1_000_000_000).prop_map(Happens::Clock),
         1 => Just(Happens::Counters),
         1 => Just(Happens::Unreadable),
+        2 => (pid(), 0u32..9, prop::bool::weighted(0.2)).prop_map(|(pid, id, own)| Happens::Came { pid, id, own }),
+        1 => (0u32..9, prop::bool::weighted(0.2)).prop_map(|(id, own)| Happens::Went { id, own }),
+        2 => (pid(), 0u32..9).prop_map(|(pid, id)| Happens::Loads { pid, id }),
+        1 => (0u64..3).prop_map(Happens::ChangesLost),
         1 => (0u64..30).prop_map(Happens::Back),
         1 => Just(Happens::Drained),
         4 => Just(Happens::Batch),
@@ -205,6 +216,24 @@ impl Story {
             Happens::Clock(offset_ns) => maker.host(&HostFrame::Clock(Clock { offset_ns })),
             Happens::Counters => maker.counters(false),
             Happens::Unreadable => maker.made.push_raw(b"no frame"),
+            Happens::Came { pid: by, id, own } => {
+                let (id, tgid, tid) = (ProgId(id), Tgid(pid(by)), Tid(pid(by)));
+                let symbol = b"bpf_prog_00000000000000ab_x".to_vec();
+                let change = ProgramChange { loaded: true, id, tgid, tid, own, symbol, ..ProgramChange::default() };
+                maker.host(&HostFrame::ProgramChange(change));
+            }
+            Happens::Went { id, own } => {
+                let change = ProgramChange { id: ProgId(id), own, ..ProgramChange::default() };
+                maker.host(&HostFrame::ProgramChange(change));
+            }
+            Happens::Loads { pid: by, id } => {
+                let mut record = BpfRecord::new_zeroed();
+                (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, id, 3);
+                maker.event(Slot::BpfSysExit, pid(by), "loader", record.as_bytes());
+            }
+            Happens::ChangesLost(count) => {
+                maker.host(&HostFrame::ProgramChangesLost(ProgramChangesLost { count, since: BootNanos(maker.ns) }));
+            }
             Happens::Back(ms) => maker.ns -= ms * 1_000_000,
             Happens::Drained => maker.made.set_drained_at(BootNanos(maker.ns)),
             Happens::Batch => {

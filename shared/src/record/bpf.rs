@@ -17,6 +17,9 @@ pub mod call {
     pub const SETSOCKOPT: u8 = 2;
     /// seccomp(2) or prctl(2) that installs a filter.
     pub const SECCOMP: u8 = 3;
+    /// None: the kernel's own stream of programs that come and go. `cmd` is `BPF_PROG_LOAD`, or 0 for an unload. Made in user
+    /// space.
+    pub const STREAM: u8 = 128;
 }
 
 /// Options of setsockopt(2) that attach or detach a program (include/uapi/asm-generic/socket.h).

@@ -90,6 +90,8 @@ impl World {
             | HostFrame::Excerpt(_)
             | HostFrame::Unfinished(_)
             | HostFrame::Restart(_)
+            | HostFrame::ProgramChange(_)
+            | HostFrame::ProgramChangesLost(_)
             | HostFrame::Layout(_) => {}
         }
     }

@@ -379,6 +379,8 @@ impl ProcessTable {
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
         match &event.body {
             Body::Lost(_) => None,
+            // Reported by the kernel's stream of programs, which does not say who did it.
+            Body::Bpf(_) if event.header.tgid == Tgid(0) => None,
             Body::Fork(fork) => {
                 let parent = self.met(&event.header);
                 self.forked(&event.header, &fork.record, &parent);

@@ -59,12 +59,23 @@ impl<'a> Bpf<'a> {
     /// The operation.
     pub fn op(&self) -> &'static str {
         match (self.record().call, self.record().cmd) {
-            (call::BPF, cmd::PROG_LOAD) => "load",
+            (call::BPF | call::STREAM, cmd::PROG_LOAD) => "load",
+            (call::STREAM, _) => "unload",
             (call::BPF, cmd::LINK_UPDATE) => "update",
             (call::BPF, cmd::PROG_DETACH | cmd::LINK_DETACH | cmd::MAP_DELETE_ELEM)
             | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => "detach",
             _ => "attach",
         }
+    }
+
+    /// Whether only the kernel's own stream of programs reported it, not a system call.
+    pub fn is_streamed(&self) -> bool {
+        self.record().call == call::STREAM
+    }
+
+    /// Whether a program came or went: then there is no attachment.
+    fn is_of_program(&self) -> bool {
+        matches!(self.op(), "load" | "unload")
     }
 
     /// The reason why a value from the kernel's objects is missing.
@@ -82,7 +93,7 @@ impl<'a> Bpf<'a> {
 
     /// Whether the program is one of classic BPF, which has no id.
     fn is_classic(&self) -> bool {
-        self.has(has::PROG) && self.record().prog_id == 0 && self.record().prog_type == 0
+        self.has(has::PROG) && !self.is_streamed() && self.record().prog_id == 0 && self.record().prog_type == 0
     }
 
     /// The mechanism that attached it; `None` for a load.
@@ -179,9 +190,13 @@ impl<'a> Bpf<'a> {
     fn place(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
-        let kind = if self.op() == "load" { names::prog_type(self.record().prog_type) } else { self.attach_kind() };
+        let kind = match self.is_of_program() {
+            true if self.is_streamed() && self.record().prog_type == 0 => None,
+            true => names::prog_type(self.record().prog_type),
+            false => self.attach_kind(),
+        };
         out.extend_from_slice(kind.unwrap_or("program").as_bytes());
-        if let Some(target) = self.target(None).text().filter(|target| !target.is_empty() && self.op() != "load") {
+        if let Some(target) = self.target(None).text().filter(|target| !target.is_empty() && !self.is_of_program()) {
             out.push(b' ');
             out.extend_from_slice(&target);
             if self.record().offset != 0 && !self.text.is_empty() {
@@ -346,9 +361,14 @@ fn of_ebpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'
     of_prog(seen, |b| if b.is_classic() { Value::Null } else { get(b) })
 }
 
+/// A value that the kernel's own stream of programs does not report.
+fn of_call<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
+    of_ebpf(seen, |b| if b.is_streamed() { Value::Unknown(Why::NotCollected) } else { get(b) })
+}
+
 /// A value that only an attachment has; null for a load.
 fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
-    bpf(seen, |b| if b.op() == "load" { Value::Null } else { get(b) })
+    bpf(seen, |b| if b.is_of_program() { Value::Null } else { get(b) })
 }
 
 fn not_collected<'a>(_: &EventContext<'a>) -> Value<'a> {
@@ -382,7 +402,10 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 
 const PROG: &[Field] = &[
     Field::new("id", Shape::Number, "bpf_prog_aux.id; null for a program of classic BPF.", |s| {
-        of_ebpf(s, |b| Value::Uint(b.record().prog_id.into()))
+        of_ebpf(s, |b| match b.record().prog_id {
+            0 => Value::Unknown(Why::Vanished),
+            id => Value::Uint(id.into()),
+        })
     }),
     Field::new(
         "name",
@@ -404,6 +427,8 @@ const PROG: &[Field] = &[
             bpf(s, |b| {
                 if b.is_classic() {
                     Value::Word("classic")
+                } else if b.is_streamed() && b.record().prog_type == 0 {
+                    Value::Unknown(Why::NotCollected)
                 } else if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
                     Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
                 } else if b.record().call == call::BPF && !b.has(has::ATTR) {
@@ -419,7 +444,7 @@ const PROG: &[Field] = &[
         Shape::Text,
         "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types.",
         |s| {
-            of_prog(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
+            of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
                 (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
                 (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
             })
@@ -427,7 +452,7 @@ const PROG: &[Field] = &[
     ),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_ebpf(s, |b| Value::Tag(b.record().tag))),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
-        of_ebpf(s, |b| {
+        of_call(s, |b| {
             if b.record().prog_uid == u32::MAX {
                 Value::Unknown(Why::NoField)
             } else {
@@ -527,9 +552,15 @@ const ATTACH: &[Field] = &[
 
 /// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "The operation: load attach update detach.", |s| bpf(s, |b| Value::Word(b.op()))),
-    Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error.", |s| {
-        bpf(s, |b| Value::Int(b.record().ret.into()))
+    Field::new("op", Shape::Text, "The operation: load attach update detach unload.", |s| {
+        bpf(s, |b| Value::Word(b.op()))
+    }),
+    Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error; null for an unload.", |s| {
+        bpf(s, |b| match (b.is_streamed(), b.op()) {
+            (false, _) => Value::Int(b.record().ret.into()),
+            (true, "unload") => Value::Null,
+            (true, _) => Value::Unknown(Why::NotCollected),
+        })
     }),
     Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
         bpf(s, |b| err_value(b.record().ret))
@@ -544,9 +575,15 @@ pub(crate) const FIELDS: &[Field] = &[
     Field {
         name: "attach",
         shape: Shape::Object,
-        doc: "The attachment; null for a load.",
+        doc: "The attachment; null for a load or unload.",
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },
     Field::new("stack", Shape::Text, "The kernel stack.", not_collected),
+    Field::new(
+        "seen_by",
+        Shape::Text,
+        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is known by its id, and is as at its last event).",
+        |s| bpf(s, |b| Value::Word(if b.is_streamed() { "stream" } else { "call" })),
+    ),
 ];

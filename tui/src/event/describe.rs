@@ -213,9 +213,15 @@ fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
     of_process(seen, Value::Uint(value))
 }
 
+/// Whether the process is known by its id only, and by what the process table has.
+fn is_by_id(seen: &EventContext<'_>) -> bool {
+    matches!(seen.event.body, super::Body::Bpf(bpf) if bpf.is_streamed())
+}
+
 /// A value that is 0 if the probe could not read it.
 fn nonzero<'a>(seen: &EventContext<'a>, value: u32) -> Value<'a> {
-    of_process(seen, if value == 0 { Value::Unknown(Why::NoField) } else { Value::Uint(u64::from(value)) })
+    let absent = if is_by_id(seen) { Why::NotCollected } else { Why::NoField };
+    of_process(seen, if value == 0 { Value::Unknown(absent) } else { Value::Uint(u64::from(value)) })
 }
 
 /// The fields that every event has, in the order of the JSON object.
@@ -250,7 +256,8 @@ pub const COMMON: &[Field] = &[
         "The name of the calling thread (exit: of the group leader): task_struct.comm.",
         |s| {
             // The event holds a copy of the header, so these bytes live as long as the event.
-            of_process(s, Value::Bytes(s.event.header.comm()))
+            let unknown = is_by_id(s) && s.event.header.comm().is_empty();
+            of_process(s, if unknown { Value::Unknown(Why::NotCollected) } else { Value::Bytes(s.event.header.comm()) })
         },
     ),
     Field::new("uid", Shape::User, "The real user id: task_struct.cred->uid.", |s| {
@@ -267,6 +274,7 @@ pub const COMMON: &[Field] = &[
             None => Value::Null,
             Some(process) => match s.world.cgroup(s.event.header.cgroup, process) {
                 Some(path) => Value::Bytes(path),
+                None if is_by_id(s) => Value::Unknown(Why::NotCollected),
                 None => Value::Unknown(Why::Vanished),
             },
         },

@@ -20,6 +20,7 @@ pub struct Needs {
     from_ns: u64,
     to_ns: u64,
     completion: u64,
+    change: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ impl Needs {
             from_ns: 0,
             to_ns: u64::MAX,
             completion: Key::Completion.hash(),
+            change: Key::Change.hash(),
         })
     }
 
@@ -69,8 +71,9 @@ impl Needs {
             Some(1..) => KindSet::ALL,
             _ => Kind::PROBED.into_iter().filter(|kind| count(entry, *kind) > 0).collect(),
         };
-        // Whose request it completes, and of which file, is known only when it is joined.
-        let has = |hash| has(hash) || kinds.contains(Kind::Open) && has(self.completion);
+        // Whose request it completes, and of which file, is known only when it is joined; who loaded a program, too.
+        let of_others = |kind, key| kinds.contains(kind) && has(key);
+        let has = |hash| has(hash) || of_others(Kind::Open, self.completion) || of_others(Kind::Bpf, self.change);
         entry.first_ns <= self.to_ns && entry.last_ns >= self.from_ns && self.terms.may_be(kinds, &has)
     }
 }

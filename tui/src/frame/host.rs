@@ -7,7 +7,7 @@
 use super::wire::{frames, wire_list, wire_struct};
 use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
-use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
@@ -229,6 +229,38 @@ wire_struct! {
         preemptible: bool,
     }
 
+    /// A BPF program came or went, by the kernel's own stream of such changes. The time of the frame is that of the change.
+    ProgramChange {
+        /// Whether it came.
+        loaded: bool,
+        /// Its id; 0 if the kernel does not say.
+        id: ProgId,
+        /// The hash of its instructions, as a big-endian number.
+        tag: u64,
+        /// Its symbol, as in /proc/kallsyms (`bpf_prog_TAG_NAME`); empty if it has none.
+        symbol: Vec<u8>,
+        /// The address of its main function; 0 if it has no symbol.
+        addr: KernelAddr,
+        /// Bytes of the main function.
+        len: u32,
+        /// The CPU on which it happened.
+        cpu: u32,
+        /// The process that loaded it; 0 if not known. That of an unload says nothing: it happens in any process.
+        tgid: Tgid,
+        /// Its thread.
+        tid: Tid,
+        /// Whether the program belongs to the tracetui that traces.
+        own: bool,
+    }
+
+    /// Reports of programs that came or went were lost: each is a [`ProgramChange`] or the symbol of a function.
+    ProgramChangesLost {
+        /// The number.
+        count: u64,
+        /// The time since which they were lost.
+        since: BootNanos,
+    }
+
     /// The machine.
     Host {
         /// The host name (`uname -n`).
@@ -380,6 +412,10 @@ frames! {
         Unfinished = 81;
         /// A part of a trace that was kept.
         Window = 82;
+        /// A BPF program came or went.
+        ProgramChange = 83;
+        /// Reports of such changes were lost.
+        ProgramChangesLost = 84;
     }
 }
 

@@ -4,7 +4,7 @@
 //! users, groups, cgroups and counters are saved as the host frames by which they came.
 
 use super::wire::{frames, wire_list, wire_struct};
-use tracetui_shared::id::{Gid, Tgid, Uid};
+use tracetui_shared::id::{Gid, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 wire_struct! {
@@ -189,12 +189,32 @@ wire_struct! {
         kept_unread: u64,
         /// Delivered with a truncated field.
         cut: u64,
+        /// Seen only by the kernel's own stream of programs.
+        streamed: u64,
+        /// Reports of that stream that were lost.
+        stream_lost: u64,
+    }
+
+    /// Programs that came, by their ids, the oldest first.
+    ProgramsState {
+        /// Those whose load an event reports.
+        known: Vec<KnownProgram>,
+        /// Those that the COMMAND loaded.
+        commands: Vec<ProgId>,
+    }
+
+    /// A program whose load an event reports.
+    KnownProgram {
+        /// Its id.
+        id: ProgId,
+        /// Whether that is not the event of a system call.
+        streamed: bool,
     }
 
     /// Frames that the pipeline holds back.
     PendingFrames {
         /// What it waits for: 0 for its place in the order, 1 for the rest of its arguments, 2 for the completion of
-        /// the request.
+        /// the request, 3 for the end of the system call that loaded a program.
         stage: u8,
         /// The number of the request, if it is a request.
         number: u64,
@@ -237,7 +257,7 @@ wire_struct! {
     }
 }
 
-wire_list!(Key KeyPair InexactStart u64);
+wire_list!(Key KeyPair InexactStart KnownProgram ProgId u64);
 
 frames! {
     /// A frame of the state that is not a host frame.
@@ -264,5 +284,7 @@ frames! {
         LostRows = 105;
         /// The layout of the pending frames.
         PendingLayout = 106;
+        /// Programs that came.
+        ProgramsState = 107;
     }
 }

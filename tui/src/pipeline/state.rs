@@ -2,7 +2,7 @@
 //! [`Pipeline::state`] and fed the following frames gives the same results as one that was fed all frames.
 
 use super::command::CommandTree;
-use super::{Pipeline, push_lost};
+use super::{Pipeline, programs, push_lost};
 use crate::account::{Counted, LostBy, Shortage};
 use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
@@ -22,6 +22,8 @@ mod stage {
     pub(super) const ARGUMENTS: u8 = 1;
     /// The completion of the request.
     pub(super) const END: u8 = 2;
+    /// The end of the system call that loaded a program.
+    pub(super) const LOAD: u8 = 3;
 }
 
 impl Pipeline {
@@ -80,6 +82,8 @@ impl Pipeline {
         self.gaps.catch_up(&known.gaps, time).iter().for_each(|lost| push_lost(lost, &mut made));
         if known.excerpt.is_some() {
             self.excerpt_lost(&known, time).iter().for_each(|lost| push_lost(lost, &mut made));
+        } else if let Some(lost) = self.streamed_lost(&known, time) {
+            push_lost(&lost, &mut made);
         }
         known.world.probes().iter().for_each(|probe| self.attached(probe));
         self.asked = known.asked.or(self.asked.take());
@@ -88,6 +92,22 @@ impl Pipeline {
         let before = std::mem::replace(&mut self.world, known.world);
         self.count(before.counters(), time, &mut made);
         self.order.add_made(made);
+    }
+
+    /// Counts the events of the kernel's stream of programs that are missing here and that the pipeline of a state was fed.
+    fn streamed_lost(&mut self, known: &Pipeline, time: BootNanos) -> Option<LostRecord> {
+        let taken = |pipeline: &Pipeline| {
+            let mut sum = pipeline.counted.get(Kind::Bpf).streamed;
+            pipeline.order.write_state(|frame| sum += u64::from(programs::is_streamed(frame)));
+            sum
+        };
+        let count = taken(known).saturating_sub(taken(self));
+        let stream_lost = known.counted.get(Kind::Bpf).stream_lost;
+        let bpf = self.counted.of(Kind::Bpf)?;
+        bpf.stream_lost = bpf.stream_lost.max(stream_lost);
+        (bpf.streamed, bpf.unread) = (bpf.streamed.saturating_add(count), bpf.unread.saturating_add(count));
+        let (of, cause, to_ns) = (Kind::Bpf as u16, Cause::Read as u16, time.0);
+        (count > 0).then_some(LostRecord { of, cause, cpu: u32::MAX, count, from_ns: 0, to_ns })
     }
 
     /// Counts the events of an excerpt that are missing here and that the pipeline of a state was fed.
@@ -165,8 +185,10 @@ impl Pipeline {
         for kind in Kind::PROBED {
             let Counted { delivered, filtered, own, unread, kept, kept_unread, cut, lost_rows, .. } =
                 self.counted.get(kind);
+            let Counted { streamed, stream_lost, .. } = self.counted.get(kind);
             let kind = kind as u16;
-            let state = KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut };
+            let state =
+                KindState { kind, delivered, filtered, own, unread, kept, kept_unread, cut, streamed, stream_lost };
             StateFrame::KindState(state).push(latest, out);
             if self.excerpt.is_some() {
                 let LostBy { ring, probe, read } = lost_rows;
@@ -194,6 +216,11 @@ impl Pipeline {
             waiting.push(header, payload);
             pending(stage::END, number, &mut waiting);
         });
+        let programs = self.programs.write_state(|frame| {
+            waiting.push(frame.header, frame.payload);
+            pending(stage::LOAD, 0, &mut waiting);
+        });
+        StateFrame::ProgramsState(programs).push(latest, out);
         let progress = Progress {
             latest,
             drained,
@@ -219,6 +246,7 @@ impl Pipeline {
             stage::ORDER => waiting.push(frame.header, frame.payload),
             stage::ARGUMENTS => self.assembler.restore(frame),
             stage::END => self.requests.restore(number, frame),
+            stage::LOAD => self.programs.restore_waiting(frame),
             _ => {}
         }
     }
@@ -235,9 +263,10 @@ impl Pipeline {
             Some(StateFrame::KindState(state)) => {
                 let counted = Kind::try_from(state.kind).ok().and_then(|kind| self.counted.of(kind));
                 let KindState { delivered, filtered, own, unread, kept, kept_unread, cut, .. } = state;
+                let KindState { streamed, stream_lost, .. } = state;
                 if let Some(counted) = counted {
-                    *counted =
-                        Counted { delivered, filtered, own, unread, kept, kept_unread, cut, ..Counted::default() };
+                    let rest = Counted { streamed, stream_lost, ..Counted::default() };
+                    *counted = Counted { delivered, filtered, own, unread, kept, kept_unread, cut, ..rest };
                 }
             }
             Some(StateFrame::LostRows(LostRows { kind, ring, probe, read })) => {
@@ -245,6 +274,7 @@ impl Pipeline {
                     counted.lost_rows = LostBy { ring, probe, read };
                 }
             }
+            Some(StateFrame::ProgramsState(programs)) => self.programs.restore(&programs),
             Some(StateFrame::Progress(progress)) => self.restore_progress(&progress),
             Some(frame) => self.world.restore(&frame),
             None => self.restore_host(frame),

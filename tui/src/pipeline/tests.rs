@@ -3,19 +3,23 @@
 use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
-use crate::frame::host::{Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramSkips, StatePart, Trace};
+use crate::frame::host::{
+    Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramChange, ProgramSkips, StatePart, Trace,
+};
 use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
 use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::id::{CgroupId, Tgid, Tid};
+use tracetui_shared::id::{CgroupId, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{KindSet, SLOTS, Slot};
+use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
+use zerocopy::FromZeros as _;
 
 const ALL: KindSet = KindSet::ALL;
 const MS: u64 = 1_000_000;
@@ -979,4 +983,111 @@ fn records_that_end_before_their_fixed_part_or_are_of_a_later_version_are_lost()
         let lines = lines_of(layout_with(Kind::Exit, 4), batch);
         assert!(lines.contains(r#""kind":"lost""#) && lines.contains(r#""cause":"read""#), "{lines}");
     }
+}
+
+/// The events of programs that were delivered: the operation, the source, the program and the process.
+fn program_events(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut to = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+        if let Body::Bpf(bpf) = &seen.event.body {
+            let by = if bpf.is_streamed() { "stream" } else { "call" };
+            let of = seen.process.map_or(0, |process| process.key.tgid.0);
+            let id = bpf.record().prog_id;
+            out.push(format!("{} {id} by {by} of {of} at {}", bpf.op(), seen.event.header.time.0 / MS));
+        }
+        Disposition::Delivered
+    };
+    if end {
+        pipeline.finish(&mut to)
+    } else {
+        pipeline.release(&mut to)
+    }
+    out
+}
+
+fn change(batch: &mut Batch, loaded: bool, id: u32, ms: u64) {
+    let (id, tgid, tid) = (ProgId(id), Tgid(100), Tid(100));
+    let change = ProgramChange { loaded, id, tgid, tid, ..ProgramChange::default() };
+    HostFrame::ProgramChange(change).push(BootNanos(ms * MS), batch);
+}
+
+fn load_call(batch: &mut Batch, seq: u64, id: u32, ms: u64) {
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, id, 3);
+    batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+}
+
+/// What both sources report is one event, whichever comes first; what only the stream has waits for the system call, and what
+/// is later waits with it.
+#[test]
+fn a_load_is_one_event_and_keeps_its_place() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    load_call(&mut batch, 0, 1, 1001);
+    change(&mut batch, true, 1, 1000);
+    change(&mut batch, true, 2, 1002);
+    change(&mut batch, true, 3, 1003);
+    change(&mut batch, false, 3, 1050);
+    batch.set_drained_at(BootNanos(1400 * MS));
+    pipeline.feed(batch);
+    assert_eq!(program_events(&mut pipeline, false), ["load 1 by call of 100 at 1001"], "the others wait");
+    let mut batch = Batch::default();
+    load_call(&mut batch, 1, 2, 1100);
+    batch.set_drained_at(BootNanos(1510 * MS));
+    pipeline.feed(batch);
+    assert_eq!(program_events(&mut pipeline, false), [""; 0], "3 may still be reported");
+    let mut batch = Batch::default();
+    batch.set_drained_at(BootNanos(1600 * MS));
+    pipeline.feed(batch);
+    let rest = program_events(&mut pipeline, false);
+    let expected =
+        ["load 3 by stream of 100 at 1003", "unload 3 by stream of 0 at 1050", "load 2 by call of 100 at 1100"];
+    assert_eq!(rest, expected);
+    let mut batch = Batch::default();
+    load_call(&mut batch, 2, 3, 2000);
+    change(&mut batch, true, 4, 2001);
+    pipeline.feed(batch);
+    assert_eq!(program_events(&mut pipeline, true), ["load 4 by stream of 100 at 2001"], "3 was told, 4 is at the end");
+    let bpf = pipeline.account().kind(Kind::Bpf);
+    assert_eq!((bpf.delivered, bpf.filtered), (5, 1), "the late report of 3 is not delivered");
+}
+
+/// The unload of a program of the COMMAND is delivered, that of another program is not; both have no process.
+#[test]
+fn with_a_command_only_its_programs_come_and_go() {
+    let mut pipeline = asked(ALL, 100);
+    let mut batch = Batch::default();
+    open(&mut batch, 0, 0, 900, b"the command runs");
+    load_call(&mut batch, 0, 1, 1001);
+    change(&mut batch, true, 2, 1002);
+    let other = ProgramChange { loaded: true, id: ProgId(3), tgid: Tgid(7), tid: Tid(7), ..ProgramChange::default() };
+    HostFrame::ProgramChange(other).push(BootNanos(1003 * MS), &mut batch);
+    (1..5).for_each(|id| change(&mut batch, false, id, 1010 + u64::from(id)));
+    pipeline.feed(batch);
+    let expected = [
+        "load 1 by call of 100 at 1001",
+        "load 2 by stream of 100 at 1002",
+        "unload 1 by stream of 0 at 1011",
+        "unload 2 by stream of 0 at 1012",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
+    let bpf = pipeline.account().kind(Kind::Bpf);
+    assert_eq!((bpf.delivered, bpf.filtered), (4, 2), "the probes count a load that is not the COMMAND's");
+}
+
+#[test]
+fn a_capture_filter_applies_to_what_no_probe_made() {
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::default();
+    let trace = Trace { kinds: ALL.bits(), filter: "pid=100".into(), ..Trace::default() };
+    HostFrame::Trace(trace).push(BootNanos(0), &mut batch);
+    open(&mut batch, 0, 0, 900, b"known");
+    change(&mut batch, true, 2, 1002);
+    let other = ProgramChange { loaded: true, id: ProgId(3), tgid: Tgid(7), tid: Tid(7), ..ProgramChange::default() };
+    HostFrame::ProgramChange(other).push(BootNanos(1003 * MS), &mut batch);
+    change(&mut batch, false, 2, 1004);
+    pipeline.feed(batch);
+    assert_eq!(program_events(&mut pipeline, true), ["load 2 by stream of 100 at 1002"]);
+    let bpf = pipeline.account().kind(Kind::Bpf);
+    assert_eq!((bpf.seen, bpf.delivered, bpf.filtered), (2, 1, 1));
 }

@@ -34,13 +34,15 @@ pub enum Key<'a> {
     /// The end of an io_uring request: process, comm and path of the event are those of the request, which may be in an earlier
     /// block.
     Completion,
+    /// A report of the kernel's stream of programs: process and comm of the event are not in the frame.
+    Change,
 }
 
 /// Passes the keys of a frame to a function. Frames of other kinds have none.
 pub type KeysOf = fn(&FrameRef<'_>, &mut dyn FnMut(Key<'_>));
 
 impl Key<'_> {
-    /// FNV-1a of a byte for the sort of key (1 to 4) and its bytes, mixed with the end of MurmurHash3.
+    /// FNV-1a of a byte for the sort of key (1 to 5) and its bytes, mixed with the end of MurmurHash3.
     pub fn hash(&self) -> u64 {
         let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let of = |sort: u8, bytes: &[u8]| bytes.iter().fold(fnv(0xcbf2_9ce4_8422_2325, &sort), fnv);
@@ -49,6 +51,7 @@ impl Key<'_> {
             Key::Comm(comm) => of(2, comm),
             Key::Name(name) => of(3, name),
             Key::Completion => of(4, b""),
+            Key::Change => of(5, b""),
         };
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -62,6 +65,12 @@ impl Key<'_> {
 /// process table.
 pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64>) -> Option<Entry> {
     let header = &frame.header;
+    let entry = Entry { first_ns: header.time.0, last_ns: header.time.0, ..Entry::default() };
+    if is_change(frame) {
+        hashes.clear();
+        hashes.push(Key::Change.hash());
+        return Some(entry.with(Kind::Bpf));
+    }
     let kind = Kind::try_from(header.kind).ok()?;
     if header.has(flag::BOOKKEEPING) || header.has(flag::CONTINUES) {
         return None;
@@ -69,9 +78,12 @@ pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64
     hashes.clear();
     hashes.extend([Key::Process(header.tgid.0).hash(), Key::Comm(header.comm()).hash()]);
     keys(frame, &mut |key| hashes.push(key.hash()));
-    let mut entry = Entry { first_ns: header.time.0, last_ns: header.time.0, ..Entry::default() };
-    entry.events.get_mut(kind as usize).into_iter().for_each(|count| *count = 1);
-    Some(entry)
+    Some(entry.with(kind))
+}
+
+/// Whether a frame is a report of the kernel's stream of programs that may become an event.
+fn is_change(frame: &FrameRef<'_>) -> bool {
+    matches!(HostFrame::decode(frame), Some(HostFrame::ProgramChange(change)) if !change.own)
 }
 
 /// A Bloom filter of the hashes of keys.
@@ -132,6 +144,14 @@ pub struct Entry {
     pub lost: u32,
     /// Bytes of its filter, after the entries.
     pub filter: u32,
+}
+
+impl Entry {
+    /// With one more event of a kind.
+    fn with(mut self, kind: Kind) -> Entry {
+        self.events.get_mut(kind as usize).into_iter().for_each(|count| *count += 1);
+        self
+    }
 }
 
 /// Sums over blocks.
@@ -360,13 +380,19 @@ impl Indexer {
             let header = &frame.header;
             let Ok(kind) = Kind::try_from(header.kind) else {
                 entry.events[Kind::Lost as usize] += u32::from(self.count(&frame));
+                if is_change(&frame) {
+                    entry = entry.with(Kind::Bpf);
+                    entry.first_ns = entry.first_ns.min(header.time.0);
+                    entry.last_ns = entry.last_ns.max(header.time.0);
+                    self.hashes.push(Key::Change.hash());
+                }
                 continue;
             };
             entry.events[Kind::Lost as usize] += u32::from(self.skips_numbers(header));
             entry.first_ns = entry.first_ns.min(header.time.0);
             entry.last_ns = entry.last_ns.max(header.time.0);
             if !header.has(flag::BOOKKEEPING) && !header.has(flag::CONTINUES) {
-                entry.events.get_mut(kind as usize).into_iter().for_each(|count| *count += 1);
+                entry = entry.with(kind);
             }
             let by = (header.tgid.0, header.comm);
             if std::mem::replace(&mut previous, by) != by || self.hashes.is_empty() {
@@ -397,7 +423,11 @@ impl Indexer {
 
     /// Counts what counters say is lost; whether they may make `lost` rows.
     fn count(&mut self, frame: &FrameRef<'_>) -> bool {
-        let Some(HostFrame::CounterChanges(changes)) = HostFrame::decode(frame) else { return false };
+        let changes = match HostFrame::decode(frame) {
+            Some(HostFrame::CounterChanges(changes)) => changes,
+            Some(HostFrame::ProgramChangesLost(_)) => return true,
+            _ => return false,
+        };
         let before = self.lost;
         self.counters.apply(&changes);
         self.lost = self.lost.max(self.counters.lost());

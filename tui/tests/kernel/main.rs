@@ -36,6 +36,7 @@ mod races;
 mod recording;
 mod rotation;
 mod storm;
+mod stream;
 mod symbols;
 mod sys;
 #[cfg(target_arch = "aarch64")]

@@ -141,6 +141,7 @@ impl Reader {
         let held = batch.len();
         let before = clock::now_boot();
         let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
+        self.live.drain_changes(&mut batch);
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
         let filled = batch.len();
@@ -160,6 +161,10 @@ impl Reader {
     }
 
     fn end(mut self) {
+        // Before the probes: a load that only this saw is then one that no probe could see.
+        let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        self.live.end_changes(&mut batch);
+        self.held = Some(batch);
         self.live.detach();
         loop {
             match self.read() {
@@ -233,6 +238,7 @@ impl Reader {
             slots: Slot::of_program(program).map(|slot| slot as u16).collect(),
             skips,
         });
+        self.live.count_changes(batch);
         let (ring_used, ring_size) = self.live.fill();
         let counters = Counters { last, cpus, programs: programs.collect(), ring_used, ring_size };
         let changes = self.counters.changes_to(&counters);

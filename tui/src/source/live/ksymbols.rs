@@ -95,6 +95,8 @@ pub struct Event<'a> {
     pub tgid: Tgid,
     /// Its thread.
     pub tid: Tid,
+    /// The CPU on which it happened.
+    pub cpu: u32,
     /// What happened.
     pub what: Change<'a>,
 }
@@ -198,6 +200,11 @@ impl ProgramStream {
     /// Records that could not be decoded since the start. The rest of the ring was skipped with them.
     pub fn broken(&self) -> u64 {
         self.broken
+    }
+
+    /// The events of all CPUs: one is readable when its ring has new records.
+    pub fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.iter().map(AsFd::as_fd)
     }
 
     /// Waits until there are records; `false` if the time is over first.
@@ -312,7 +319,7 @@ impl Ring {
             }
             record.resize(size, 0);
             self.copy(tail, record);
-            match decode(record) {
+            match decode(record, self.cpu) {
                 Some(Record::Event(event)) => take(event),
                 Some(Record::Lost(count)) => self.said_lost = self.said_lost.saturating_add(count),
                 None => {}
@@ -367,8 +374,8 @@ enum Record<'a> {
     Lost(u64),
 }
 
-/// A whole record, with its header. `None` if it is of another kind, or too short for its kind.
-fn decode(record: &[u8]) -> Option<Record<'_>> {
+/// A whole record of a CPU, with its header. `None` if it is of another kind, or too short for its kind.
+fn decode(record: &[u8], cpu: u32) -> Option<Record<'_>> {
     let kind = u32_at(record, 0)?;
     let (body, sample) = record.get(HEADER..)?.split_at_checked(record.len().checked_sub(HEADER + SAMPLE_LEN)?)?;
     let what = match kind {
@@ -390,7 +397,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
         _ => return None,
     };
     let (tgid, tid) = (Tgid(u32_at(sample, 0)?), Tid(u32_at(sample, 4)?));
-    Some(Record::Event(Event { time: BootNanos(u64_at(sample, 8)?), tgid, tid, what }))
+    Some(Record::Event(Event { time: BootNanos(u64_at(sample, 8)?), tgid, tid, cpu, what }))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -419,8 +426,8 @@ mod tests {
 
     #[track_caller]
     fn check_change(record: &[u8], what: Change<'_>) {
-        let event = Event { time: BootNanos(9), tgid: Tgid(7), tid: Tid(8), what };
-        assert_eq!(decode(record), Some(Record::Event(event)));
+        let event = Event { time: BootNanos(9), tgid: Tgid(7), tid: Tid(8), cpu: 3, what };
+        assert_eq!(decode(record, 3), Some(Record::Event(event)));
     }
 
     #[test]
@@ -430,7 +437,7 @@ mod tests {
         let (id, tag) = (ProgId(5), 0x0102_0304_0506_0708);
         check_change(&record(RECORD_BPF_EVENT, &load(1)), Change::Loaded { id, tag });
         check_change(&record(RECORD_BPF_EVENT, &load(2)), Change::Unloaded { id, tag });
-        assert_eq!(decode(&record(RECORD_BPF_EVENT, &load(3))), None);
+        assert_eq!(decode(&record(RECORD_BPF_EVENT, &load(3)), 3), None);
         let symbol = |flags: u16, kind: u16| {
             let numbers = [&0xffff_ffff_c000_0000u64.to_ne_bytes()[..], &64u32.to_ne_bytes()].concat();
             [&numbers[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), b"bpf_prog_x\0\0\0\0\0\0"].concat()
@@ -439,9 +446,9 @@ mod tests {
             |added| Change::Symbol { addr: KernelAddr(0xffff_ffff_c000_0000), len: 64, name: b"bpf_prog_x", added };
         check_change(&record(RECORD_KSYMBOL, &symbol(0, 1)), there(true));
         check_change(&record(RECORD_KSYMBOL, &symbol(1, 1)), there(false));
-        assert_eq!(decode(&record(RECORD_KSYMBOL, &symbol(0, 2))), None, "a symbol of something else");
+        assert_eq!(decode(&record(RECORD_KSYMBOL, &symbol(0, 2)), 3), None, "a symbol of something else");
         let lost = [0u64.to_ne_bytes(), 3u64.to_ne_bytes()].concat();
-        assert_eq!(decode(&record(RECORD_LOST, &lost)), Some(Record::Lost(3)));
+        assert_eq!(decode(&record(RECORD_LOST, &lost), 3), Some(Record::Lost(3)));
     }
 
     #[test]
@@ -455,8 +462,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_decoded_or_not(kind in 0u32..20, body in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = decode(&record(kind, &body));
-            let _ = decode(&body);
+            let _ = decode(&record(kind, &body), 3);
+            let _ = decode(&body, 3);
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`helpers`] | the helpers that the probes look for in programs |
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
+//! | [`changes`] | that stream as host frames |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
@@ -20,6 +21,7 @@
 mod attach;
 mod call;
 mod capture;
+mod changes;
 mod elements;
 pub(crate) mod engine;
 mod helpers;
@@ -143,6 +145,8 @@ pub struct Live {
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
+    /// The programs that come and go, if bpf events are asked for.
+    changes: Option<changes::Changes>,
 }
 
 impl Live {
@@ -150,6 +154,7 @@ impl Live {
     /// capture filter is set before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
+        let changes = options.kinds.contains(Kind::Bpf).then(changes::Changes::open);
         let calls = options.kinds.contains(Kind::Bpf).then(|| std::thread::spawn(helpers::calls));
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
@@ -176,6 +181,9 @@ impl Live {
         let started = capture.started();
         drop((object, btf));
         load::give_memory_back();
+        probes.extend(changes.as_ref().map(|opened| changes::status(opened.as_ref().err())));
+        let mut changes = changes.and_then(Result::ok);
+        changes.iter_mut().for_each(changes::Changes::begin);
         Ok(Live {
             ring,
             cpus,
@@ -184,6 +192,7 @@ impl Live {
             programs: attached.programs.into_iter().map(|(name, fd)| Program { name, fd, missed: 0 }).collect(),
             probes,
             started,
+            changes,
         })
     }
 
@@ -234,13 +243,13 @@ impl Live {
         self.capture.forget_cgroup(id)
     }
 
-    /// Waits until the ring has records (`true`), or `timeout` is over or [`Waker::wake`] was called (`false`).
+    /// Waits until the ring has records or a program came or went (`true`), or `timeout` is over or [`Waker::wake`] was called (`false`).
     ///
     /// The probes wake a sleeping reader at once, but rarely if it was woken less than
     /// [`tracetui_shared::offsets::WAKE_NS`] ago. After records were found, the wait is therefore limited to slightly
     /// more than that, until the ring is empty.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.ring.wait(timeout)
+        self.ring.wait(timeout, self.changes.iter().flat_map(changes::Changes::events))
     }
 
     /// Ends a [`Live::wait`] from another thread.
@@ -251,6 +260,24 @@ impl Live {
     /// Moves records into `batch`, up to `max_bytes` plus one record; `true` if there are more.
     pub fn drain(&mut self, batch: &mut Batch, max_bytes: usize) -> bool {
         self.ring.drain(batch, max_bytes)
+    }
+
+    /// Appends the programs that came and went to `batch`. Call it after [`Live::drain`]: then a program of which the ring had an
+    /// event has come.
+    pub fn drain_changes(&mut self, batch: &mut Batch) {
+        self.changes.iter_mut().for_each(|changes| changes.read(batch));
+    }
+
+    /// Appends how many reports of such changes were lost since the last call. Call it each second.
+    pub fn count_changes(&mut self, batch: &mut Batch) {
+        self.changes.iter_mut().for_each(|changes| changes.count(batch));
+    }
+
+    /// The last of [`Live::drain_changes`] and [`Live::count_changes`]. What comes and goes afterwards is not seen.
+    pub fn end_changes(&mut self, batch: &mut Batch) {
+        self.drain_changes(batch);
+        self.count_changes(batch);
+        self.changes = None;
     }
 
     /// The fill level of the ring: bytes used, bytes in total.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::param::page_size;
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,8 +44,14 @@ impl Ring {
         self.waker.clone()
     }
 
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let mut fds = [PollFd::new(&self.records, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
+    /// `more`: what ends a wait beside records in the ring.
+    pub(super) fn wait<'a>(
+        &'a self,
+        timeout: Option<Duration>,
+        more: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.records, PollFlags::IN), PollFd::new(&self.waker, PollFlags::IN)];
+        fds.extend(more.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let mut left = timeout;
         loop {
             let longest = if self.busy.get() { LOOK_AGAIN } else { LONGEST_SLEEP };
@@ -63,6 +69,9 @@ impl Ring {
             // [`ringbuf_map_poll_kern`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c).
             if !fds[0].revents().is_empty() {
                 self.busy.set(true);
+                return Ok(true);
+            }
+            if fds[2..].iter().any(|fd| !fd.revents().is_empty()) {
                 return Ok(true);
             }
             if now == longest {

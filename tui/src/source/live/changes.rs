@@ -1,0 +1,218 @@
+//! The programs that come and go, from the kernel's own stream ([`super::ksymbols`]) as host frames.
+
+use super::ksymbols::{Change, Event, ProgramStream};
+use super::status::ProbeStatus;
+use crate::frame::Batch;
+use crate::frame::host::{HostFrame, ProgramChange, ProgramChangesLost};
+use crate::limits;
+use crate::source::host::clock;
+use crate::source::host::procfs::{self, INITIAL_PID_NS};
+use rustc_hash::FxHashSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
+use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::time::BootNanos;
+
+/// The name among the probes.
+pub(super) const NAME: &str = "bpf_stream";
+
+/// Pages of the ring of each CPU: some 2,400 changes.
+const PAGES: usize = 64;
+
+/// The symbol of a program's function that came or went.
+struct Symbol {
+    time: BootNanos,
+    tid: Tid,
+    added: bool,
+    addr: KernelAddr,
+    len: u32,
+    name: Vec<u8>,
+}
+
+/// What came or went since the last read.
+#[derive(Default)]
+struct Found {
+    changes: Vec<(BootNanos, ProgramChange)>,
+    /// The symbols that belong to no change yet. Those of a program come before its change, maybe on another CPU.
+    symbols: Vec<Symbol>,
+}
+
+/// The stream, and what of it concerns tracetui.
+pub(super) struct Changes {
+    stream: ProgramStream,
+    found: Found,
+    /// The programs of tracetui that exist.
+    own: FxHashSet<ProgId>,
+    /// The process id of tracetui, as the stream has it.
+    pid: u32,
+    /// Whether the stream has the ids of the initial pid namespace.
+    initial: bool,
+    /// The lost reports that were told, and when they were counted.
+    told: u64,
+    counted: BootNanos,
+}
+
+impl Changes {
+    /// Begins to follow changes. Call it before the first program is loaded: programs of tracetui are known by their load.
+    pub(super) fn open() -> io::Result<Changes> {
+        Ok(Changes {
+            stream: ProgramStream::open(PAGES)?,
+            found: Found::default(),
+            own: FxHashSet::default(),
+            pid: std::process::id(),
+            initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
+            told: 0,
+            counted: clock::now_boot(),
+        })
+    }
+
+    /// Forgets what happened so far, but not which programs are tracetui's.
+    pub(super) fn begin(&mut self) {
+        self.read(&mut Batch::default());
+        (self.told, self.counted) = (self.losses(), clock::now_boot());
+    }
+
+    /// Becomes readable when something changed.
+    pub(super) fn events(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.stream.events()
+    }
+
+    /// Appends what changed.
+    pub(super) fn read(&mut self, batch: &mut Batch) {
+        self.drain();
+        if !self.found.pair() {
+            // The symbol of a change was on a CPU that was read before.
+            self.drain();
+            self.found.pair();
+        }
+        self.found.changes.sort_by_key(|(time, _)| *time);
+        for (time, mut change) in self.found.changes.drain(..) {
+            if change.loaded && change.tgid.0 == self.pid {
+                self.own.insert(change.id);
+            }
+            change.own = if change.loaded { self.own.contains(&change.id) } else { self.own.remove(&change.id) };
+            if !self.initial {
+                (change.tgid, change.tid) = (Tgid(0), Tid(0));
+            }
+            HostFrame::ProgramChange(change).push(time, batch);
+        }
+    }
+
+    /// Appends what was lost since the last call, and follows CPUs that come and go.
+    pub(super) fn count(&mut self, batch: &mut Batch) {
+        // If that fails, the CPUs so far are followed.
+        let _ = self.stream.follow_cpus();
+        let (lost, now) = (self.losses(), clock::now_boot());
+        let since = std::mem::replace(&mut self.counted, now);
+        if lost > self.told {
+            let count = lost - std::mem::replace(&mut self.told, lost);
+            HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
+        }
+    }
+
+    fn losses(&self) -> u64 {
+        self.stream.lost() + self.stream.broken()
+    }
+
+    fn drain(&mut self) {
+        let found = &mut self.found;
+        self.stream.drain(&mut |event| found.add(&event));
+    }
+}
+
+impl Found {
+    fn add(&mut self, event: &Event<'_>) {
+        let (loaded, id, tag) = match event.what {
+            Change::Loaded { id, tag } => (true, id, tag),
+            Change::Unloaded { id, tag } => (false, id, tag),
+            Change::Symbol { addr, len, name, added } => {
+                // Trampolines and dispatchers have other names.
+                if name.starts_with(b"bpf_prog_") && self.symbols.len() < limits::BPF_SYMBOLS_WAITING {
+                    let (time, tid) = (event.time, event.tid);
+                    self.symbols.push(Symbol { time, tid, added, addr, len, name: name.to_vec() });
+                }
+                return;
+            }
+        };
+        let (cpu, tgid, tid) = (event.cpu, event.tgid, event.tid);
+        self.changes.push((event.time, ProgramChange { loaded, id, tag, cpu, tgid, tid, ..ProgramChange::default() }));
+    }
+
+    /// Gives each change its symbol: that of the same thread before it whose name has its tag. Before 5.9, a program of several
+    /// functions has none such. Returns whether each has one.
+    fn pair(&mut self) -> bool {
+        let mut all = true;
+        for (time, change) in &mut self.changes {
+            if !change.symbol.is_empty() {
+                continue;
+            }
+            let start = format!("bpf_prog_{:016x}", change.tag);
+            let is_of = |symbol: &Symbol| {
+                symbol.tid == change.tid
+                    && symbol.added == change.loaded
+                    && symbol.time <= *time
+                    && symbol.name.starts_with(start.as_bytes())
+            };
+            match self.symbols.iter().rposition(is_of) {
+                Some(at) => {
+                    let symbol = self.symbols.swap_remove(at);
+                    (change.symbol, change.addr, change.len) = (symbol.name, symbol.addr, symbol.len);
+                }
+                None => all = false,
+            }
+        }
+        // Those of other functions than the main ones belong to no change.
+        let last = self.changes.iter().map(|(time, _)| *time).max().unwrap_or_default();
+        self.symbols.retain(|symbol| symbol.time > last);
+        all
+    }
+}
+
+/// The state of the stream, like that of a probe.
+pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
+    ProbeStatus {
+        name: NAME,
+        kinds: KindSet::of(&[Kind::Bpf]),
+        attached: opened.is_none(),
+        how: "perf_event dummy:ksymbol,bpf_event".to_owned(),
+        why: opened.map(|error| format!("perf_event_open: {error}")),
+        missing: "unloads of programs, and loads by other programs".to_owned(),
+        optional: false,
+        remedy: None,
+        preemptible: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(time: u64, tid: u32, what: Change<'_>) -> Event<'_> {
+        Event { time: BootNanos(time), tgid: Tgid(1), tid: Tid(tid), cpu: 0, what }
+    }
+
+    fn symbol(name: &[u8], addr: u64, added: bool) -> Change<'_> {
+        Change::Symbol { addr: KernelAddr(addr), len: 64, name, added }
+    }
+
+    /// Symbols are paired with the change of their thread, also if that was read first; those of other functions are not kept.
+    #[test]
+    fn each_change_gets_its_symbol() {
+        let mut found = Found::default();
+        let load = |id, tag| Change::Loaded { id: ProgId(id), tag };
+        found.add(&event(12, 7, load(5, 0xab)));
+        assert!(!found.pair(), "its symbol was not read yet");
+        found.add(&event(10, 7, symbol(b"bpf_prog_00000000000000ab_main", 1 << 12, true)));
+        found.add(&event(11, 7, symbol(b"bpf_prog_00000000000000cd_sub", 2 << 12, true)));
+        found.add(&event(11, 8, symbol(b"bpf_prog_00000000000000ab_other", 3 << 12, true)));
+        found.add(&event(11, 7, symbol(b"bpf_trampoline_1", 4 << 12, true)));
+        found.add(&event(13, 7, symbol(b"bpf_prog_00000000000000ab_gone", 5 << 12, false)));
+        found.add(&event(14, 7, Change::Unloaded { id: ProgId(4), tag: 0xab }));
+        found.add(&event(20, 7, symbol(b"bpf_prog_00000000000000ee_later", 6 << 12, true)));
+        assert!(found.pair());
+        let names: Vec<_> = found.changes.iter().map(|(_, c)| (c.id.0, c.loaded, &c.symbol[26..], c.addr.0)).collect();
+        assert_eq!(names, [(5, true, &b"main"[..], 1 << 12), (4, false, b"gone", 5 << 12)]);
+        assert_eq!(found.symbols.len(), 1, "its change comes later");
+    }
+}
