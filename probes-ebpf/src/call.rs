@@ -1,7 +1,7 @@
 //! System calls that ended: numbers, arguments and registers of the tables of each architecture.
 
 use crate::arch::on_arm;
-use crate::read::{field, has, ld, typed};
+use crate::read::{field, forgotten, has, ld, typed};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
@@ -51,9 +51,17 @@ const OPENAT2: u32 = 437;
 /// `PERF_EVENT_IOC_SET_BPF` (include/uapi/linux/perf_event.h).
 const SET_BPF: u64 = 0x4004_2408;
 
+/// The same [`what`] and [`abi`], which the verifier does not know: it need not follow each number of a call separately
+/// from here on.
+#[inline(always)]
+fn settled(asked: u8, abi: u8, ret: i64) -> (u8, u8) {
+    let both = forgotten(u64::from(asked) | u64::from(abi) << 8, ret as u64);
+    (both as u8, (both >> 8) as u8)
+}
+
 /// Whether a call of one of the functions that do many things loads, attaches or detaches a program.
 #[inline(always)]
-fn concerns_bpf(asked: u8, args: &[u64; 4]) -> bool {
+fn concerns_bpf(asked: u8, args: &[u64; 4], ret: i64) -> bool {
     /// `SOL_SOCKET` (include/uapi/asm-generic/socket.h).
     const SOL_SOCKET: u64 = 1;
     /// `SECCOMP_SET_MODE_FILTER` (include/uapi/linux/seccomp.h).
@@ -63,7 +71,7 @@ fn concerns_bpf(asked: u8, args: &[u64; 4]) -> bool {
     /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
     const MODE_FILTER: u64 = 2;
     let low = |arg: u64| arg & 0xffff_ffff;
-    match asked {
+    match forgotten(asked.into(), ret as u64) as u8 {
         what::IOCTL => low(args[1]) == SET_BPF,
         what::SETSOCKOPT => {
             low(args[1]) == SOL_SOCKET
@@ -228,29 +236,27 @@ mod x86 {
                 _ => return None,
             }
             let task = current();
-            let compat = ld::<u32>(task, Field::TaskCompat) & TS_COMPAT != 0;
-            let asked = if compat { what32(n) } else { what64(n, nr & X32 != 0) };
+            let x32 = nr & X32 != 0;
+            let (asked, abi) = if ld::<u32>(task, Field::TaskCompat) & TS_COMPAT != 0 {
+                (what32(n), abi::I386)
+            } else {
+                (what64(n, x32), if x32 { abi::X32 } else { abi::X86_64 })
+            };
             if asked == what::OTHER {
                 return None;
             }
+            let (asked, abi) = settled(asked, abi, ret);
             // After a trap the register of the result holds the number.
-            let trapped = ret as u32 == nr && is_trapped(task);
-            let args = if compat {
+            let trapped = ret as u32 == typed::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
+            let args = if forgotten(abi.into(), ret as u64) as u8 == abi::I386 {
                 // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
                 [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
             } else {
                 [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
             };
-            if !concerns_bpf(asked, &args) {
+            if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
-            let abi = if compat {
-                abi::I386
-            } else if nr & X32 != 0 {
-                abi::X32
-            } else {
-                abi::X86_64
-            };
             Some((asked, Call { task, args, ret, abi, trapped, regs }))
         }
     }
@@ -377,21 +383,25 @@ mod arm {
                 _ => return None,
             }
             let task = current();
-            let compat = ld::<u32>(task, Field::TaskCompat) & TIF_32BIT != 0;
-            let asked = if compat { what32(n) } else { what64(n) };
+            let (asked, abi) = if ld::<u32>(task, Field::TaskCompat) & TIF_32BIT != 0 {
+                (what32(n), abi::ARM)
+            } else {
+                (what64(n), abi::AARCH64)
+            };
             if asked == what::OTHER {
                 return None;
             }
+            let (asked, abi) = settled(asked, abi, ret);
             let first: u64 = typed(regs, ORIG_X0);
             // After a trap the register of the result holds the first argument.
             let trapped = ret as u32 == first as u32 && is_trapped(task);
             let args = [first, typed(regs, X1), typed(regs, X2), typed(regs, X3)];
-            let (args, ret, abi) = if compat {
-                (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32), abi::ARM)
+            let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
+                (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
             } else {
-                (args, ret, abi::AARCH64)
+                (args, ret)
             };
-            if !concerns_bpf(asked, &args) {
+            if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
             Some((asked, Call { task, args, ret, abi, trapped, regs }))

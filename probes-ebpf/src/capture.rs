@@ -1,7 +1,7 @@
 //! The capture filter: selects the events that are wanted.
 
 use crate::maps::{CAPTURE, CAPTURE_CGROUPS, CAPTURE_KIN, CAPTURE_PIDS, CAPTURE_TREE, CAPTURE_UIDS};
-use crate::read::get;
+use crate::read::{get, may_turn};
 use crate::task::{Who, cgroup, start_of};
 use tracetui_shared::capture::{Capture, CommGlobs, ProcessKey, TICK_NS, test};
 use tracetui_shared::header::COMM_LEN;
@@ -95,8 +95,10 @@ unsafe fn matches(globs: *const CommGlobs, comm: [u64; 2]) -> bool {
         let stay = get(&raw const (*globs).stay);
         let skip = get(&raw const (*globs).skip);
         let (mut low, mut high) = (comm[0], comm[1]);
-        let mut i = 0;
-        while i < COMM_LEN {
+        let mut turn = 0u32;
+        // After all bytes of the name come zeros.
+        loop {
+            may_turn!(turn, COMM_LEN as u32);
             let byte = low & 0xff;
             if byte == 0 {
                 break;
@@ -105,7 +107,6 @@ unsafe fn matches(globs: *const CommGlobs, comm: [u64; 2]) -> bool {
             let advance = get((&raw const (*globs).advance).cast::<u64>().add(byte as usize));
             states = (states & advance) << 1 | states & stay;
             states |= (states & skip) << 1;
-            i += 1;
         }
         states & get(&raw const (*globs).accept) != 0
     }

@@ -24,7 +24,7 @@ use crate::call::Call;
 use crate::capture;
 use crate::files::is_fresh;
 use crate::maps::{RING, this_cpu};
-use crate::read::{at_most, get, konst, set};
+use crate::read::{at_most, forgotten, get, konst, set};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
@@ -58,10 +58,9 @@ pub struct Event {
     cpu: u32,
     slot: Slot,
     seq: u64,
-    /// The capture filter rejected the event; it is sent only for the process table.
-    pub bookkeeping: bool,
-    /// The frame may be larger than [`SMALL`].
-    pub large: bool,
+    /// The capture filter rejected the event; it is sent only for the process table. After [`head`](Self::head) it is
+    /// read from the header ([`is_bookkeeping`]).
+    bookkeeping: bool,
 }
 
 /// Counts a new process for which a captured tree has no room.
@@ -70,25 +69,6 @@ pub unsafe fn count_tree_full() {
     let Some((_, state)) = this_cpu() else { return };
     // SAFETY: `state` is this CPU's element of the map.
     unsafe { (*state).tree_full += 1 };
-}
-
-/// Counts an event that is discarded instead of begun ([`Event::begin`]): as met, and as own, filtered or dropped. The
-/// calling program must be one that fills the slot.
-#[inline(always)]
-pub unsafe fn count_dropped(slot: Slot, who: &Who, reason: Reason) {
-    let Some((_, state)) = this_cpu() else { return };
-    // SAFETY: `state` is this CPU's element of the map.
-    unsafe {
-        let counters = slot_of(state, slot);
-        (*counters).met += 1;
-        if u64::from(who.tgid) == konst(Const::SelfTgid) {
-            (*counters).own += 1;
-        } else if !capture::wanted(slot.kind(), who, false) {
-            (*counters).filtered += 1;
-        } else {
-            (*counters).dropped[reason as usize] += 1;
-        }
-    }
 }
 
 /// The counters of a slot on one CPU.
@@ -102,6 +82,13 @@ impl Event {
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
     pub unsafe fn begin(slot: Slot, who: &Who, failed: bool) -> Option<Event> {
+        // SAFETY: the same as for `begin_unless`.
+        unsafe { Event::begin_unless(slot, who, failed, || false) }
+    }
+
+    /// [`begin`](Self::begin) unless the call was `trapped`. The event then did not fail, and is dropped.
+    #[inline(always)]
+    unsafe fn begin_unless(slot: Slot, who: &Who, failed: bool, trapped: impl Fn() -> bool) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
         let kind = slot.kind();
         // SAFETY: `state` is this CPU's element of the map.
@@ -112,9 +99,16 @@ impl Event {
                 (*counters).own += 1;
                 return None;
             }
-            let bookkeeping = !capture::wanted(kind, who, failed);
+            let bookkeeping = !capture::wanted(kind, who, failed && !trapped());
             let seq;
-            if !bookkeeping {
+            if trapped() {
+                if bookkeeping {
+                    (*counters).filtered += 1;
+                } else {
+                    (*counters).dropped[Reason::Trapped as usize] += 1;
+                }
+                return None;
+            } else if !bookkeeping {
                 seq = (*counters).wanted;
                 (*counters).wanted = seq + 1;
             } else if keeps_the_table(slot) || ends_a_request(slot) && capture::wanted(kind, who, true) {
@@ -124,7 +118,7 @@ impl Event {
                 (*counters).filtered += 1;
                 return None;
             }
-            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping, large: false })
+            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping })
         }
     }
 
@@ -137,11 +131,8 @@ impl Event {
         // SAFETY: `call.task` is the current task. The calling program fills the slot, so it alone changes the
         // counters.
         unsafe {
-            if call.trapped && !is_fresh(call.task, call.ret) {
-                count_dropped(slot, who, Reason::Trapped);
-                return None;
-            }
-            Event::begin(slot, who, call.ret < 0)
+            let trapped = u64::from(call.trapped && !is_fresh(call.task, call.ret));
+            Event::begin_unless(slot, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
         }
     }
 
@@ -165,7 +156,7 @@ impl Event {
             let seq = (*counters).bookkeeping;
             (*counters).bookkeeping = seq + 1;
             let time = bpf_ktime_get_boot_ns();
-            Some(Event { state, counters, time, cpu, slot, seq, bookkeeping: true, large: false })
+            Some(Event { state, counters, time, cpu, slot, seq, bookkeeping: true })
         }
     }
 
@@ -196,11 +187,11 @@ impl Event {
         }
     }
 
-    /// Asks the ring whether a frame of `most` bytes may be sent, and stores the answer in [`large`](Self::large).
+    /// Asks the ring whether a frame of `most` bytes, more than [`SMALL`], may be sent.
     #[inline(always)]
-    pub unsafe fn ask_room(&mut self, most: u64) {
+    pub unsafe fn ask_room(&self, most: u64) -> bool {
         // SAFETY: the helper takes the ring buffer, a map of this object.
-        self.large = unsafe { has_half(most) };
+        unsafe { has_half(most) }
     }
 
     /// Counts the event as cut short because the ring lacks room.
@@ -239,12 +230,19 @@ impl Event {
     /// Sends `len` bytes, or counts the event as lost. `most` is the size of the frame's buffer in bytes.
     #[inline(always)]
     pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
+        // SAFETY: the same as for `send_if`.
+        unsafe { self.send_if(frame, len, most, || false) }
+    }
+
+    /// [`send`](Self::send), for a frame that may have been granted room ([`ask_room`](Self::ask_room)).
+    #[inline(always)]
+    pub unsafe fn send_if(&self, frame: *mut FrameHeader, len: u64, most: u64, granted: impl Fn() -> bool) -> bool {
         let len = at_most(len, most);
         // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
         unsafe {
             (*frame).len = len as u32;
-            let sent = self.has_room(frame) && self.output(frame, len);
-            match (self.bookkeeping, sent) {
+            let sent = (granted() || self.has_room(frame)) && self.output(frame, len);
+            match (is_bookkeeping(frame), sent) {
                 (false, true) => (*self.counters).sent += 1,
                 (false, false) => (*self.counters).lost_ring += 1,
                 (true, true) => (*self.counters).sent_bookkeeping += 1,
@@ -293,7 +291,7 @@ impl Event {
         unsafe {
             let need = room(frame);
             if need > SMALL + RING_HEADER + 7 {
-                return self.large || has_half(need);
+                return has_half(need);
             }
             !self.slot.kind().floods() || self.has_credit(frame)
         }
@@ -344,6 +342,14 @@ impl Event {
             true
         }
     }
+}
+
+/// Whether a frame is sent only for the process table. The flag is read from memory, so that the verifier need not
+/// follow both answers all the way from the capture filter.
+#[inline(always)]
+pub unsafe fn is_bookkeeping(frame: *const FrameHeader) -> bool {
+    // SAFETY: `frame` points into a map value or the stack, which the verifier checks.
+    unsafe { get(&raw const (*frame).flags) & flag::BOOKKEEPING != 0 }
 }
 
 /// Copies a header word by word.

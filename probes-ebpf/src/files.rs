@@ -49,13 +49,22 @@ pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
 /// its descriptor. In that case the thread may also have put the file there from elsewhere.
 #[inline(always)]
 pub unsafe fn is_shared(file: u64) -> bool {
+    // SAFETY: the same as for `other_references`.
+    unsafe { other_references(file) != 0 }
+}
+
+/// A number that is not 0 if a file has more than one reference ([`is_shared`]).
+#[inline(always)]
+pub unsafe fn other_references(file: u64) -> u64 {
     // SAFETY: the file is read through a cast pointer or by helper; both yield zeros on a fault. `f_ref` (6.13+,
     // include/linux/file_ref.h) counts from 0, `f_count` from 1.
     unsafe {
         if has(Field::FileRef) {
-            any::<u64>(file, Type::File, offset(Field::FileRef)) != 0
+            any::<u64>(file, Type::File, offset(Field::FileRef))
+        } else if has(Field::FileCount) {
+            any::<u64>(file, Type::File, offset(Field::FileCount)) >> 1
         } else {
-            has(Field::FileCount) && any::<u64>(file, Type::File, offset(Field::FileCount)) > 1
+            0
         }
     }
 }

@@ -11,7 +11,7 @@
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{
-    any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, rd, read_kernel, set, store_word, typed,
+    any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, opaque, rd, read_kernel, set, store_word, typed,
     typed_as,
 };
 use aya_ebpf::maps::Array;
@@ -328,9 +328,10 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
         let view = view_dentry(w, dentry);
         let seq: u32 = typed(view, offset(Field::DentrySeq));
         let parent: u64 = typed(view, offset(Field::DentryParent));
-        let at_leaf = !FURTHER && get(&raw const (*w).at_leaf) != 0;
-        let top = parent == dentry || parent == 0;
-        if top && !at_leaf {
+        // Both are tested anew each time: the verifier then need not follow the two answers separately.
+        let at_leaf = || !FURTHER && get(&raw const (*w).at_leaf) != 0;
+        let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
+        if !at_leaf() && is_top() {
             unmark(w, mark::CUT);
             return false;
         }
@@ -340,10 +341,10 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
             set(&raw mut (*w).off, off);
             return true;
         }
-        if at_leaf {
+        if at_leaf() {
             look_at_leaf(w, view, dentry);
         }
-        if top {
+        if is_top() {
             unmark(w, mark::CUT);
             mark_as(w, mark::PSEUDO);
             return false;

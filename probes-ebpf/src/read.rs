@@ -200,6 +200,25 @@ pub fn opaque(number: u64) -> u64 {
     number
 }
 
+/// Makes the verifier forget what it knows about a number, so that it need not follow each value that a branch gave it
+/// separately. `by` is a number of which it knows nothing.
+#[inline(always)]
+pub fn forgotten(number: u64, by: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let number = {
+        let mut number = number;
+        // SAFETY: the instructions change only the number, and leave it as it was.
+        unsafe {
+            core::arch::asm!("{number} ^= {by}", "{number} ^= {by}", number = inlateout(reg) number, by = in(reg) by,
+                options(pure, nomem, nostack));
+        }
+        number
+    };
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = by;
+    number
+}
+
 /// Placed at the head of a `loop`; leaves the loop when the permitted iterations are used up.
 ///
 /// On 6.9 and later this is the instruction `may_goto`

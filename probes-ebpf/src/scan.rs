@@ -15,11 +15,14 @@ use tracetui_shared::record::bpf::{HELPERS, scan};
 const INSN: u64 = 8;
 /// Instructions that are read at once.
 const CHUNK: usize = 64;
-/// Instructions that [`scan_piece`] examines, and those that a program examines that may not call it.
+/// Instructions that a program examines that may not call [`scan_further`].
 const TURNS: u32 = 256;
-/// Calls of it. All together examine as many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`,
-/// include/linux/bpf.h, 1 million).
-const CALLS: u64 = 4096;
+/// Instructions that [`scan_piece`] examines (more where `may_goto` permits), its calls by [`scan_pieces`], and the calls of that. All together examine
+/// as many instructions as a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h, 1 million). Before 6.9
+/// the verifier walks through the sum of the three.
+const PIECE: u32 = 16;
+const PIECES: u64 = 256;
+const CALLS: u64 = 256;
 
 /// The state of a scan.
 #[repr(C)]
@@ -87,7 +90,7 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
 #[inline(never)]
 pub extern "C" fn scan_further() -> i32 {
     let mut call = 0;
-    while call < CALLS && scan_piece() == 0 {
+    while call < CALLS && scan_pieces() == 0 {
         call = opaque(call) + 1;
     }
     0
@@ -97,17 +100,34 @@ pub extern "C" fn scan_further() -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.further")]
 #[inline(never)]
+extern "C" fn scan_pieces() -> i32 {
+    let mut call = 0;
+    while call < PIECES {
+        if scan_piece() != 0 {
+            return 1;
+        }
+        call = opaque(call) + 1;
+    }
+    0
+}
+
+/// Examines a few instructions; 1 at the end.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.further")]
+#[inline(never)]
 extern "C" fn scan_piece() -> i32 {
     let Some((cpu, _)) = this_cpu() else { return 1 };
     let Some(s) = SCANS.get_ptr_mut(cpu) else { return 1 };
     let Some(calls) = HELPER_CALLS.get_ptr(0) else { return 1 };
-    let mut turn = 0;
-    while turn < TURNS {
-        // SAFETY: `s` and `calls` are elements of maps; the verifier checks every offset into them.
-        if unsafe { !step(s, calls.cast()) } {
-            return 1;
+    // SAFETY: `s` and `calls` are elements of maps; the verifier checks every offset into them.
+    unsafe {
+        let mut turn = 0u32;
+        loop {
+            may_turn!(turn, PIECE);
+            if !step(s, calls.cast()) {
+                return 1;
+            }
         }
-        turn += 1;
     }
     0
 }
@@ -159,8 +179,9 @@ unsafe fn called(calls: *const u32, immediate: u32) -> u64 {
     while helper < HELPERS.len() {
         // SAFETY: `calls` is the element of the map, with a number for each helper.
         let known = unsafe { get(calls.add(helper)) };
-        // No branch, which would double the verifier's paths.
-        bits |= u64::from(known == immediate) << helper;
+        // 1 if they are equal. No branch, which would double the verifier's paths.
+        let equal = opaque(u64::from(known ^ immediate)).wrapping_sub(1) >> 63;
+        bits |= equal << helper;
         helper += 1;
     }
     bits

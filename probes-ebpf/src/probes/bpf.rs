@@ -6,7 +6,8 @@ use crate::emit::{Event, Frame};
 use crate::files::{file_at, is_shared};
 use crate::maps::per_cpu;
 use crate::read::{
-    has as exists, konst, ld, offset, rd, rd_field, read_kernel, read_kernel_str, read_passed, read_user_str, set,
+    forgotten, get, has as exists, konst, ld, offset, rd, rd_field, read_kernel, read_kernel_str, read_passed,
+    read_user_str, set,
 };
 use crate::scan;
 use crate::task::Who;
@@ -28,7 +29,38 @@ pub struct BpfScratch {
     text: [u8; TEXT_LEN],
     /// `union bpf_attr` as passed, followed by zeros.
     attr: [u8; ATTR as usize],
+    /// What the call names, step by step. It is kept in memory: the verifier then need not follow every command
+    /// separately.
+    found: Found,
 }
+
+/// The kernel objects that a call names: addresses, 0 if there is none.
+#[repr(C)]
+struct Found {
+    /// The two descriptors that the call takes or makes; [`NO_FD`] if there is none.
+    fd: u64,
+    fd2: u64,
+    /// The file behind the first one, and the objects behind both.
+    file: u64,
+    object: u64,
+    object2: u64,
+    /// What may be the program, and what may be if that is none.
+    prog: u64,
+    otherwise: u64,
+    /// What may be the link.
+    link: u64,
+    /// The perf event.
+    event: u64,
+    /// The string that names the target, and the bits of [`has`] and of [`on`] that it adds if it is not empty.
+    name: u64,
+    name_has: u64,
+    name_on: u64,
+    /// The string after the record.
+    text: u64,
+}
+
+/// No descriptor: beyond the end of every table.
+const NO_FD: u64 = u64::MAX;
 
 per_cpu! {
     /// Records of calls from `sys_exit_btf`.
@@ -120,38 +152,34 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
             _ if asked <= 0xffff => asked as u16,
             _ => 0,
         };
-        if how == call::BPF && !is_reported(command, call) {
+        let hidden = |number: u16| forgotten(number.into(), call.args[1]) as u16;
+        let command = hidden(command);
+        if how == call::BPF && !is_reported(hidden(command), call) {
             return;
         }
+        let how = hidden(how.into()) as u8;
         let who = Who::of(call.task);
         let Some(event) = Event::of_call(slot, &who, call) else { return };
         let Some(s) = event.place(scratch) else { return };
         clear(s);
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
-        (*record).ret = call.ret as i32;
-        (*record).call = how;
-        (*record).cmd = command;
+        set(&raw mut (*record).ret, call.ret as i32);
+        set(&raw mut (*record).call, how);
+        set(&raw mut (*record).cmd, command);
         (*record).prog_uid = u32::MAX;
         (*record).target_fd = -1;
-        match how {
-            call::PERF_IOCTL => perf_ioctl::<FURTHER>(s, call),
-            call::SETSOCKOPT => setsockopt::<FURTHER>(s, call, command),
-            call::SECCOMP => seccomp::<FURTHER>(s, call),
-            _ => {
-                read_attr(s, call);
-                match command {
-                    cmd::PROG_LOAD => prog_load::<FURTHER>(s, call),
-                    cmd::LINK_CREATE => link_create::<FURTHER>(s, call),
-                    cmd::RAW_TRACEPOINT_OPEN => raw_tracepoint_open::<FURTHER>(s, call),
-                    cmd::LINK_UPDATE | cmd::LINK_DETACH => link_changed::<FURTHER>(s, call, command),
-                    cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => {
-                        map(s, private_of(file_at(call.task, u64::from(attr_at::<u32>(s, attr::map_elem::MAP_FD)))));
-                    }
-                    _ => prog_attach::<FURTHER>(s, call),
-                }
-            }
+        if how == call::BPF {
+            read_attr(s, call);
         }
+        descriptors(s, call);
+        objects(s, call.task);
+        find(s, call);
+        program::<FURTHER>(s);
+        link(s);
+        perf_event(s);
+        names(s);
+        finish(s, call);
         const LEN: u64 = size_of::<Frame<BpfRecord>>() as u64;
         let text = crate::read::at_most(u64::from((*s).frame.record.text_len), TEXT_LEN as u64);
         event.send((&raw mut (*s).frame).cast(), LEN + text, LEN + TEXT_LEN as u64);
@@ -190,6 +218,12 @@ unsafe fn clear(s: *mut BpfScratch) {
         unsafe { set((&raw mut (*s).frame.record).cast::<u64>().add(i), 0) };
         i += 1;
     }
+    i = 0;
+    while i < size_of::<Found>() / 8 {
+        // SAFETY: the same.
+        unsafe { set((&raw mut (*s).found).cast::<u64>().add(i), 0) };
+        i += 1;
+    }
 }
 
 /// Reads `union bpf_attr`. A caller that knows a shorter one passes fewer bytes.
@@ -218,52 +252,173 @@ unsafe fn attr_at<T: Copy>(s: *mut BpfScratch, at: usize) -> T {
     unsafe { (&raw const (*s).attr).cast::<u8>().add(at).cast::<T>().read() }
 }
 
+/// Finds the descriptors, and writes the arguments.
 #[inline(always)]
-unsafe fn prog_load<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
+unsafe fn descriptors(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: `s` is this CPU's element of this program's own map.
     unsafe {
-        if call.ret >= 0 {
-            let file = file_at(call.task, call.ret as u64);
-            // Another thread may have put another program at the new descriptor. That program then has other
-            // references.
-            if !is_shared(file) {
-                program::<FURTHER>(s, private_of(file));
-            }
-        }
         let record = &raw mut (*s).frame.record;
-        if (*record).has & has::PROG != 0 {
-            return;
-        }
-        (*record).prog_type = attr_at(s, attr::prog_load::PROG_TYPE);
-        (*record).expected_attach_type = attr_at(s, attr::prog_load::EXPECTED_ATTACH_TYPE);
-        let name = (&raw mut (*record).name).cast::<u64>();
-        name.write(attr_at(s, attr::prog_load::PROG_NAME));
-        name.add(1).write(attr_at(s, attr::prog_load::PROG_NAME + 8));
-        (*record).name[NAME_LEN - 1] = 0;
+        let low = |arg: u64| arg & 0xffff_ffff;
+        let attr_fd = |at| u64::from(attr_at::<u32>(s, at));
+        let made = if get(&raw const (*record).ret) >= 0 { call.ret as u64 } else { NO_FD };
+        let (fd, fd2) = match get(&raw const (*record).call) {
+            call::PERF_IOCTL => {
+                (*record).target_fd = call.args[0] as i32;
+                (low(call.args[0]), low(call.args[2]))
+            }
+            call::SETSOCKOPT => {
+                (*record).target_fd = call.args[0] as i32;
+                (low(call.args[0]), NO_FD)
+            }
+            call::SECCOMP => (NO_FD, NO_FD),
+            _ => match get(&raw const (*record).cmd) {
+                cmd::PROG_LOAD => (made, NO_FD),
+                cmd::LINK_CREATE => {
+                    let attach_type: u32 = attr_at(s, attr::link_create::ATTACH_TYPE);
+                    (*record).attach_type = attach_type;
+                    (*record).target_fd = attr_at(s, attr::link_create::TARGET_FD);
+                    if attach_type == BPF_PERF_EVENT {
+                        (*record).cookie = attr_at(s, attr::link_create::PERF_COOKIE);
+                    } else if (BPF_TRACE_RAW_TP..=BPF_LSM_MAC).contains(&attach_type) {
+                        (*record).cookie = attr_at(s, attr::link_create::TRACING_COOKIE);
+                    }
+                    (made, attr_fd(attr::link_create::PROG_FD))
+                }
+                cmd::RAW_TRACEPOINT_OPEN => {
+                    (*record).cookie = attr_at(s, attr::raw_tracepoint::COOKIE);
+                    (made, attr_fd(attr::raw_tracepoint::PROG_FD))
+                }
+                cmd::LINK_UPDATE => (attr_fd(attr::link_update::LINK_FD), attr_fd(attr::link_update::NEW_PROG_FD)),
+                cmd::LINK_DETACH => (attr_fd(attr::link_update::LINK_FD), NO_FD),
+                cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => (attr_fd(attr::map_elem::MAP_FD), NO_FD),
+                _ => {
+                    (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
+                    (*record).target_fd = attr_at(s, attr::prog_attach::TARGET_FD);
+                    (attr_fd(attr::prog_attach::ATTACH_BPF_FD), attr_fd(attr::prog_attach::TARGET_FD))
+                }
+            },
+        };
+        set(&raw mut (*s).found.fd, fd);
+        set(&raw mut (*s).found.fd2, fd2);
     }
 }
 
+/// Finds the objects behind the descriptors.
 #[inline(always)]
-unsafe fn link_create<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
+unsafe fn objects(s: *mut BpfScratch, task: u64) {
+    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map.
+    unsafe {
+        set(&raw mut (*s).found.file, file_at(task, get(&raw const (*s).found.fd)));
+        set(&raw mut (*s).found.object, private_of(get(&raw const (*s).found.file)));
+        set(&raw mut (*s).found.object2, private_of(file_at(task, get(&raw const (*s).found.fd2))));
+    }
+}
+
+/// Finds the program, the link and the perf event among the objects.
+#[inline(always)]
+unsafe fn find(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
+    // read by helper.
     unsafe {
         let record = &raw mut (*s).frame.record;
-        let attach_type: u32 = attr_at(s, attr::link_create::ATTACH_TYPE);
-        (*record).attach_type = attach_type;
-        (*record).target_fd = attr_at(s, attr::link_create::TARGET_FD);
-        if attach_type == BPF_PERF_EVENT {
-            (*record).cookie = attr_at(s, attr::link_create::PERF_COOKIE);
-        } else if (BPF_TRACE_RAW_TP..=BPF_LSM_MAC).contains(&attach_type) {
-            (*record).cookie = attr_at(s, attr::link_create::TRACING_COOKIE);
+        let succeeded = get(&raw const (*record).ret) >= 0;
+        let (object, object2) = (get(&raw const (*s).found.object), get(&raw const (*s).found.object2));
+        let (mut prog, mut otherwise) = (0, 0);
+        match get(&raw const (*record).call) {
+            call::PERF_IOCTL => {
+                if succeeded && object != 0 {
+                    prog = rd_field(object, Field::PerfEventProg);
+                    set(&raw mut (*s).found.event, object);
+                }
+                otherwise = object2;
+            }
+            call::SETSOCKOPT => {
+                let file: u64 = rd_field(object, Field::SocketFile);
+                if succeeded && object != 0 && file == get(&raw const (*s).found.file) {
+                    prog = filter_of(rd_field(object, Field::SocketSk), get(&raw const (*record).cmd));
+                }
+            }
+            call::SECCOMP => {
+                // The filter that was installed last is the first of the task.
+                if succeeded && exists(Field::TaskSeccompFilter) {
+                    let filter: u64 = ld(call.task, Field::TaskSeccompFilter);
+                    prog = rd_field(filter, Field::SeccompFilterProg);
+                }
+            }
+            _ => match get(&raw const (*record).cmd) {
+                cmd::PROG_LOAD => {
+                    // Another thread may have put another program at the new descriptor. That program then has other
+                    // references.
+                    if !is_shared(get(&raw const (*s).found.file)) {
+                        prog = object;
+                    }
+                }
+                // The link keeps its id and its type.
+                cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_UPDATE | cmd::LINK_DETACH => {
+                    set(&raw mut (*s).found.link, object);
+                    prog = program_of_link(object);
+                    otherwise = object2;
+                    if get(&raw const (*record).cmd) == cmd::LINK_UPDATE {
+                        (prog, otherwise) = if succeeded { (prog, 0) } else { (object2, prog) };
+                    }
+                }
+                cmd::MAP_UPDATE_ELEM | cmd::MAP_DELETE_ELEM => map(s, object),
+                _ => prog = object,
+            },
         }
-        link_or_program::<FURTHER>(s, call, attr_at(s, attr::link_create::PROG_FD));
-        let (flags, path) = match (*record).link_type {
+        set(&raw mut (*s).found.prog, prog);
+        set(&raw mut (*s).found.otherwise, otherwise);
+    }
+}
+
+/// Writes what depends on the rest of the record.
+#[inline(always)]
+unsafe fn finish(s: *mut BpfScratch, call: &Call) {
+    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. User memory is read
+    // by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        if get(&raw const (*record).call) != call::BPF {
+            return;
+        }
+        let has_bits = get(&raw const (*record).has);
+        match get(&raw const (*record).cmd) {
+            cmd::PROG_LOAD if has_bits & has::PROG == 0 => {
+                (*record).prog_type = attr_at(s, attr::prog_load::PROG_TYPE);
+                (*record).expected_attach_type = attr_at(s, attr::prog_load::EXPECTED_ATTACH_TYPE);
+                let name = (&raw mut (*record).name).cast::<u64>();
+                name.write(attr_at(s, attr::prog_load::PROG_NAME));
+                name.add(1).write(attr_at(s, attr::prog_load::PROG_NAME + 8));
+                (*record).name[NAME_LEN - 1] = 0;
+            }
+            cmd::LINK_CREATE => multi_as_asked(s),
+            cmd::RAW_TRACEPOINT_OPEN if has_bits & has::RAW_TP == 0 => {
+                let name: u64 = attr_at(s, attr::raw_tracepoint::NAME);
+                if name != 0 {
+                    read_user_str((&raw mut (*record).target).cast(), TARGET_LEN as u64, name);
+                }
+            }
+            cmd::PROG_ATTACH | cmd::PROG_DETACH if get(&raw const (*record).ret) >= 0 => {
+                attached_to(s, call, get(&raw const (*record).attach_type));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes the flags and the path of a link to several functions or places, as they were passed.
+#[inline(always)]
+unsafe fn multi_as_asked(s: *mut BpfScratch) {
+    // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        let (flags, path) = match get(&raw const (*record).link_type) {
             link_type::KPROBE_MULTI => (attr_at::<u32>(s, attr::link_create::KPROBE_MULTI_FLAGS), 0),
             link_type::UPROBE_MULTI => (
                 attr_at::<u32>(s, attr::link_create::UPROBE_MULTI_FLAGS),
                 attr_at::<u64>(s, attr::link_create::UPROBE_MULTI_PATH),
             ),
-            _ => (0, 0),
+            _ => return,
         };
         if flags & MULTI_RETURN != 0 {
             (*record).has |= has::RETURNS;
@@ -271,48 +426,6 @@ unsafe fn link_create<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
         if path != 0 {
             let length = read_user_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, untagged(path));
             (*record).text_len = if length > 0 { length as u32 } else { 0 };
-        }
-    }
-}
-
-/// BPF_LINK_UPDATE and BPF_LINK_DETACH: the link keeps its id and its type.
-#[inline(always)]
-unsafe fn link_changed<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, command: u16) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
-    unsafe {
-        let fd: u32 = attr_at(s, attr::link_update::LINK_FD);
-        link::<FURTHER>(s, private_of(file_at(call.task, u64::from(fd))));
-        if call.ret < 0 && command == cmd::LINK_UPDATE {
-            program_at::<FURTHER>(s, call.task, u64::from(attr_at::<u32>(s, attr::link_update::NEW_PROG_FD)));
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn raw_tracepoint_open<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. User memory is read
-    // by helper.
-    unsafe {
-        let record = &raw mut (*s).frame.record;
-        (*record).cookie = attr_at(s, attr::raw_tracepoint::COOKIE);
-        link_or_program::<FURTHER>(s, call, attr_at(s, attr::raw_tracepoint::PROG_FD));
-        let name: u64 = attr_at(s, attr::raw_tracepoint::NAME);
-        if (*record).has & has::RAW_TP == 0 && name != 0 {
-            read_user_str((&raw mut (*record).target).cast(), TARGET_LEN as u64, name);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn prog_attach<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
-    unsafe {
-        let record = &raw mut (*s).frame.record;
-        (*record).attach_type = attr_at(s, attr::prog_attach::ATTACH_TYPE);
-        (*record).target_fd = attr_at(s, attr::prog_attach::TARGET_FD);
-        program_at::<FURTHER>(s, call.task, u64::from(attr_at::<u32>(s, attr::prog_attach::ATTACH_BPF_FD)));
-        if call.ret >= 0 {
-            attached_to(s, call, (*record).attach_type);
         }
     }
 }
@@ -328,7 +441,7 @@ unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
         let fd = (*record).target_fd as u32;
         match attach_type {
             BPF_SK_SKB_STREAM_PARSER | BPF_SK_SKB_STREAM_VERDICT | BPF_SK_MSG_VERDICT | BPF_SK_SKB_VERDICT => {
-                map(s, private_of(file_at(call.task, u64::from(fd))));
+                map(s, get(&raw const (*s).found.object2));
             }
             BPF_TCX_INGRESS | BPF_TCX_EGRESS | BPF_NETKIT_PRIMARY | BPF_NETKIT_PEER => {
                 (*record).on |= on::DEVICE;
@@ -354,40 +467,19 @@ unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
     }
 }
 
-/// `setsockopt(fd, SOL_SOCKET, SO_ATTACH_*)`.
+/// The program of a socket that an option of `SOL_SOCKET` attached; 0 if the option detaches.
 #[inline(always)]
-unsafe fn setsockopt<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, option: u16) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
-    // read by helper.
+unsafe fn filter_of(sk: u64, option: u16) -> u64 {
+    // SAFETY: kernel addresses are read by helper.
     unsafe {
-        (*s).frame.record.target_fd = call.args[0] as i32;
-        let file = file_at(call.task, call.args[0] & 0xffff_ffff);
-        let socket = private_of(file);
-        if call.ret < 0 || socket == 0 || rd_field::<u64>(socket, Field::SocketFile) != file {
-            return;
-        }
-        let sk: u64 = rd_field(socket, Field::SocketSk);
         match option {
             option::ATTACH_FILTER | option::ATTACH_BPF => {
-                program::<FURTHER>(s, rd_field(rd_field(sk, Field::SockFilter), Field::SkFilterProg));
+                rd_field(rd_field(sk, Field::SockFilter), Field::SkFilterProg)
             }
             option::ATTACH_REUSEPORT_CBPF | option::ATTACH_REUSEPORT_EBPF => {
-                program::<FURTHER>(s, rd_field(rd_field(sk, Field::SockReuseport), Field::ReuseportProg));
+                rd_field(rd_field(sk, Field::SockReuseport), Field::ReuseportProg)
             }
-            _ => {}
-        }
-    }
-}
-
-/// seccomp(2) and prctl(2): the filter that was installed last is the first of the task.
-#[inline(always)]
-unsafe fn seccomp<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses are
-    // read by helper.
-    unsafe {
-        if call.ret >= 0 && exists(Field::TaskSeccompFilter) {
-            let filter: u64 = ld(call.task, Field::TaskSeccompFilter);
-            program::<FURTHER>(s, rd_field(filter, Field::SeccompFilterProg));
+            _ => 0,
         }
     }
 }
@@ -440,38 +532,6 @@ unsafe fn net(s: *mut BpfScratch, net: u64) {
     }
 }
 
-/// `ioctl(perf_fd, PERF_EVENT_IOC_SET_BPF, prog_fd)` (include/uapi/linux/perf_event.h).
-#[inline(always)]
-unsafe fn perf_ioctl<const FURTHER: bool>(s: *mut BpfScratch, call: &Call) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map. Kernel addresses
-    // are read by helper.
-    unsafe {
-        (*s).frame.record.target_fd = call.args[0] as i32;
-        let event = private_of(file_at(call.task, call.args[0] & 0xffff_ffff));
-        if call.ret >= 0 && event != 0 {
-            program::<FURTHER>(s, rd_field(event, Field::PerfEventProg));
-            perf_event(s, event);
-        }
-        if (*s).frame.record.has & has::PROG == 0 {
-            program_at::<FURTHER>(s, call.task, call.args[2] & 0xffff_ffff);
-        }
-    }
-}
-
-/// Writes the fields of the link behind the new descriptor, or of the program that was passed if there is no link.
-#[inline(always)]
-unsafe fn link_or_program<const FURTHER: bool>(s: *mut BpfScratch, call: &Call, prog_fd: u32) {
-    // SAFETY: `call.task` is the current task; `s` is this CPU's element of this program's own map.
-    unsafe {
-        if call.ret >= 0 {
-            link::<FURTHER>(s, private_of(file_at(call.task, call.ret as u64)));
-        }
-        if (*s).frame.record.has & has::PROG == 0 {
-            program_at::<FURTHER>(s, call.task, u64::from(prog_fd));
-        }
-    }
-}
-
 /// `file->private_data`: the object behind a descriptor.
 #[inline(always)]
 unsafe fn private_of(file: u64) -> u64 {
@@ -479,28 +539,39 @@ unsafe fn private_of(file: u64) -> u64 {
     unsafe { if file == 0 { 0 } else { rd_field(file, Field::FilePrivate) } }
 }
 
+/// Whether an object that a descriptor stands for is a `bpf_prog`, which is recognized by `aux->prog`: it points back.
 #[inline(always)]
-unsafe fn program_at<const FURTHER: bool>(s: *mut BpfScratch, task: u64, fd: u64) {
-    // SAFETY: `task` is the current task; `s` is this CPU's element of this program's own map.
-    unsafe { program::<FURTHER>(s, private_of(file_at(task, fd))) }
+unsafe fn is_program(prog: u64) -> bool {
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe {
+        let aux: u64 = rd_field(prog, Field::ProgAux);
+        prog != 0 && aux != 0 && rd_field::<u64>(aux, Field::AuxProg) == prog
+    }
 }
 
-/// Writes a program's fields. `prog` may be any object that a descriptor stands for. A `bpf_prog` is recognized by
-/// `aux->prog`, which points back at it.
+/// The program of what may be a link; 0 if there is none.
 #[inline(always)]
-unsafe fn program<const FURTHER: bool>(s: *mut BpfScratch, prog: u64) {
+unsafe fn program_of_link(link: u64) -> u64 {
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe { if link == 0 { 0 } else { rd_field(link, Field::LinkProg) } }
+}
+
+/// Writes the fields of the program, if there is one.
+#[inline(always)]
+unsafe fn program<const FURTHER: bool>(s: *mut BpfScratch) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        if prog == 0 {
-            return;
+        if !is_program(get(&raw const (*s).found.prog)) {
+            set(&raw mut (*s).found.prog, get(&raw const (*s).found.otherwise));
+            if !is_program(get(&raw const (*s).found.prog)) {
+                return;
+            }
         }
+        let prog = get(&raw const (*s).found.prog);
         let aux: u64 = rd_field(prog, Field::ProgAux);
-        if aux == 0 || rd_field::<u64>(aux, Field::AuxProg) != prog {
-            return;
-        }
         let record = &raw mut (*s).frame.record;
-        (*record).has |= has::PROG;
+        set(&raw mut (*record).has, get(&raw const (*record).has) | has::PROG);
         (*record).prog_type = rd_field(prog, Field::ProgType);
         (*record).expected_attach_type = rd_field(prog, Field::ProgExpectedAttachType);
         (*record).tag = rd_field(prog, Field::ProgTag);
@@ -526,32 +597,28 @@ unsafe fn program<const FURTHER: bool>(s: *mut BpfScratch, prog: u64) {
     }
 }
 
-/// Writes the fields of a link, of its program and of its target. A link is recognized by its program.
+/// Writes the fields of the link, if there is one, and finds its target. A link is recognized by its program.
 #[inline(always)]
-unsafe fn link<const FURTHER: bool>(s: *mut BpfScratch, link: u64) {
+unsafe fn link(s: *mut BpfScratch) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        if link == 0 {
+        let link = get(&raw const (*s).found.link);
+        let prog = program_of_link(link);
+        if !is_program(prog) {
             return;
         }
-        let prog: u64 = rd_field(link, Field::LinkProg);
-        program::<FURTHER>(s, prog);
         let record = &raw mut (*s).frame.record;
-        if (*record).has & has::PROG == 0 {
-            return;
-        }
-        (*record).has |= has::LINK;
+        set(&raw mut (*record).has, get(&raw const (*record).has) | has::LINK);
         (*record).link_id = rd_field(link, Field::LinkId);
-        let kind: u32 = rd_field(link, Field::LinkType);
-        (*record).link_type = kind;
+        set(&raw mut (*record).link_type, rd_field(link, Field::LinkType));
+        let kind = get(&raw const (*record).link_type);
         if u64::from(kind) == konst(Const::LinkTypePerf) {
-            perf_event(s, private_of(rd_field(link, Field::PerfLinkFile)));
+            set(&raw mut (*s).found.event, private_of(rd_field(link, Field::PerfLinkFile)));
         } else if u64::from(kind) == konst(Const::LinkTypeRawTp) {
             let btp: u64 = rd_field(link, Field::RawTpLinkBtp);
-            if tracepoint(&raw mut (*record).target, rd_field(btp, Field::RawEventMapTp)) {
-                (*record).has |= has::RAW_TP;
-            }
+            set(&raw mut (*s).found.name, name_of_tracepoint(rd_field(btp, Field::RawEventMapTp)));
+            set(&raw mut (*s).found.name_has, u64::from(has::RAW_TP));
         } else {
             target_of_link(s, link, prog, kind);
         }
@@ -576,16 +643,25 @@ unsafe fn target_of_link(s: *mut BpfScratch, link: u64, prog: u64, kind: u32) {
             }
             link_type::ITER => {
                 let target: u64 = rd_field(rd_field(link, Field::IterLinkTinfo), Field::IterTargetRegInfo);
-                if string(&raw mut (*record).target, rd_field(target, Field::IterRegTarget)) {
-                    (*record).on |= on::ITER;
-                }
+                set(&raw mut (*s).found.name, rd_field(target, Field::IterRegTarget));
+                set(&raw mut (*s).found.name_on, u64::from(on::ITER));
             }
             link_type::NETNS => net(s, rd_field(link, Field::NetnsLinkNet)),
-            link_type::XDP => device(s, rd_field(link, Field::XdpLinkDev)),
-            link_type::TCX => device(s, rd_field(link, Field::TcxLinkDev)),
-            link_type::NETKIT => device(s, rd_field(link, Field::NetkitLinkDev)),
-            link_type::STRUCT_OPS => map(s, rd_field(link, Field::StructOpsLinkMap)),
-            link_type::SOCKMAP => map(s, rd_field(link, Field::SockmapLinkMap)),
+            link_type::XDP | link_type::TCX | link_type::NETKIT => {
+                let to: u64 = match kind {
+                    link_type::XDP => rd_field(link, Field::XdpLinkDev),
+                    link_type::TCX => rd_field(link, Field::TcxLinkDev),
+                    _ => rd_field(link, Field::NetkitLinkDev),
+                };
+                device(s, to);
+            }
+            link_type::STRUCT_OPS | link_type::SOCKMAP => {
+                let to: u64 = match kind {
+                    link_type::STRUCT_OPS => rd_field(link, Field::StructOpsLinkMap),
+                    _ => rd_field(link, Field::SockmapLinkMap),
+                };
+                map(s, to);
+            }
             link_type::NETFILTER if exists(Field::NfLinkPf) => {
                 (*record).on |= on::NETFILTER;
                 (*record).pf = rd_field(link, Field::NfLinkPf);
@@ -605,7 +681,7 @@ unsafe fn target_of_link(s: *mut BpfScratch, link: u64, prog: u64, kind: u32) {
             }
             _ => {
                 let aux: u64 = rd_field(prog, Field::ProgAux);
-                string(&raw mut (*record).target, rd_field(aux, Field::AuxAttachFuncName));
+                set(&raw mut (*s).found.name, rd_field(aux, Field::AuxAttachFuncName));
                 if kind == link_type::TRACING {
                     let target: u64 = rd_field(link, Field::TracingLinkTgtProg);
                     if target != 0 {
@@ -618,40 +694,60 @@ unsafe fn target_of_link(s: *mut BpfScratch, link: u64, prog: u64, kind: u32) {
     }
 }
 
-/// Writes the target of a perf event: the system of the event's class, and the event's name.
+/// Writes the fields of the perf event, if there is one, and finds its target: the system of the event's class, and the
+/// event's name.
 #[inline(always)]
-unsafe fn perf_event(s: *mut BpfScratch, event: u64) {
+unsafe fn perf_event(s: *mut BpfScratch) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
+        let event = get(&raw const (*s).found.event);
         if event == 0 {
             return;
         }
         let record = &raw mut (*s).frame.record;
-        (*record).has |= has::PERF;
+        set(&raw mut (*record).has, get(&raw const (*record).has) | has::PERF);
         (*record).perf_type = rd_field(event, Field::PerfEventAttrType);
         (*record).perf_config = rd_field(event, Field::PerfEventAttrConfig);
         let tp_event: u64 = rd_field(event, Field::PerfEventTpEvent);
         if tp_event == 0 {
-            string(&raw mut (*record).target, rd_field(rd_field(event, Field::PerfEventPmu), Field::PmuName));
+            set(&raw mut (*s).found.name, rd_field(rd_field(event, Field::PerfEventPmu), Field::PmuName));
             return;
         }
-        let flags: u32 = rd_field(tp_event, Field::TraceCallFlags);
-        (*record).call_flags = flags;
+        set(&raw mut (*record).call_flags, rd_field(tp_event, Field::TraceCallFlags));
+        let flags = &raw const (*record).call_flags;
+        let flag = |flag| u64::from(get(flags)) & konst(flag) != 0;
         let class: u64 = rd_field(tp_event, Field::TraceCallClass);
-        string(&raw mut (*record).target, rd_field(class, Field::TraceClassSystem));
+        set(&raw mut (*s).found.name, rd_field(class, Field::TraceClassSystem));
         // A union (`struct trace_event_call`, include/linux/trace_events.h): the tracepoint, or the event's own name.
-        let name: u64 = rd_field(tp_event, Field::TraceCallName);
-        if u64::from(flags) & konst(Const::TraceFlagTracepoint) != 0 {
-            tracepoint(&raw mut (*record).target2, name);
-        } else {
-            string(&raw mut (*record).target2, name);
+        let mut name: u64 = rd_field(tp_event, Field::TraceCallName);
+        if flag(Const::TraceFlagTracepoint) {
+            name = name_of_tracepoint(name);
         }
-        let flags = u64::from(flags);
-        if flags & konst(Const::TraceFlagKprobe) != 0 {
+        string(&raw mut (*record).target2, name);
+        if flag(Const::TraceFlagKprobe) {
             kprobe(s, tp_event);
-        } else if flags & konst(Const::TraceFlagUprobe) != 0 {
+        } else if flag(Const::TraceFlagUprobe) {
             uprobe(s, tp_event);
+        }
+    }
+}
+
+/// Writes the name of the target and the text after the record.
+#[inline(always)]
+unsafe fn names(s: *mut BpfScratch) {
+    // SAFETY: the text is in this program's map value, and not its first byte. Kernel addresses are read by helper.
+    unsafe {
+        let record = &raw mut (*s).frame.record;
+        if string(&raw mut (*record).target, get(&raw const (*s).found.name)) {
+            let (has, on) = (get(&raw const (*s).found.name_has), get(&raw const (*s).found.name_on));
+            set(&raw mut (*record).has, get(&raw const (*record).has) | has as u8);
+            set(&raw mut (*record).on, get(&raw const (*record).on) | on as u16);
+        }
+        let text = get(&raw const (*s).found.text);
+        if text != 0 {
+            let length = read_kernel_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, text);
+            (*record).text_len = if length > 0 { length as u32 } else { 0 };
         }
     }
 }
@@ -685,7 +781,7 @@ unsafe fn kprobe(s: *mut BpfScratch, tp_event: u64) {
         }
         (*record).addr = rd_field(probe, Field::TraceKprobeAddr);
         (*record).offset = u64::from(rd_field::<u32>(probe, Field::TraceKprobeOffset));
-        text(s, rd_field(probe, Field::TraceKprobeSymbol));
+        set(&raw mut (*s).found.text, rd_field(probe, Field::TraceKprobeSymbol));
     }
 }
 
@@ -705,27 +801,15 @@ unsafe fn uprobe(s: *mut BpfScratch, tp_event: u64) {
             (*record).has |= has::RETURNS;
         }
         (*record).offset = rd_field(probe, Field::TraceUprobeOffset);
-        text(s, rd_field(probe, Field::TraceUprobeFilename));
+        set(&raw mut (*s).found.text, rd_field(probe, Field::TraceUprobeFilename));
     }
 }
 
-/// Writes the text after the record.
+/// The address of `tracepoint->name`; 0 if there is no tracepoint.
 #[inline(always)]
-unsafe fn text(s: *mut BpfScratch, from: u64) {
-    // SAFETY: the text is in this program's map value, and not its first byte. Kernel addresses are read by helper.
-    unsafe {
-        if from != 0 {
-            let length = read_kernel_str((&raw mut (*s).text).cast(), TEXT_LEN as u64, from);
-            (*s).frame.record.text_len = if length > 0 { length as u32 } else { 0 };
-        }
-    }
-}
-
-/// Writes `tracepoint->name`. Returns whether there is one.
-#[inline(always)]
-unsafe fn tracepoint(to: *mut [u8; TARGET_LEN], tracepoint: u64) -> bool {
-    // SAFETY: `to` is in this program's map value. Kernel addresses are read by helper.
-    unsafe { tracepoint != 0 && string(to, rd_field(tracepoint, Field::TracepointName)) }
+unsafe fn name_of_tracepoint(tracepoint: u64) -> u64 {
+    // SAFETY: kernel addresses are read by helper.
+    unsafe { if tracepoint == 0 { 0 } else { rd_field(tracepoint, Field::TracepointName) } }
 }
 
 /// Writes a kernel string. Returns whether there is one. `to` is never the first byte of a map value

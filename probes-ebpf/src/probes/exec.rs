@@ -1,7 +1,7 @@
 //! `exec`: a program was started, or failed to start.
 
 use crate::call::{Call, first_argument};
-use crate::emit::{Event, Frame, SMALL, copy_header};
+use crate::emit::{Event, Frame, SMALL, copy_header, is_bookkeeping};
 use crate::files;
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
@@ -67,6 +67,12 @@ pub struct ExecScratch {
     end: u64,
     /// Not 0 if the caller's pointers have 4 bytes.
     narrow: u64,
+    /// The bytes of the arguments that are reported, of those in the first record, and of those that could be read.
+    carried: u64,
+    first: u64,
+    have: u64,
+    /// Not 0 if continuations follow.
+    more: u64,
     /// A pointer, or a byte, of the caller's memory.
     word: u64,
 }
@@ -169,12 +175,12 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(exec.task);
-        let Some(mut event) = Event::begin(slot, &who, false) else { return };
+        let Some(event) = Event::begin(slot, &who, false) else { return };
         let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         event.head(header, &who);
         let record = &raw mut (*s).frame.record;
-        measure(s, &mut event);
+        measure(s, &event);
         (*record).ret = 0;
         (*record).argc = exec.argc;
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
@@ -206,12 +212,16 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
 
 /// Sets how large the record may be: [`LARGEST`] in all if the ring is less than half full.
 #[inline(always)]
-unsafe fn measure(s: *mut ExecScratch, event: &mut Event) {
+unsafe fn measure(s: *mut ExecScratch, event: &Event) {
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
-    unsafe {
-        event.ask_room(LARGEST);
-        set(&raw mut (*s).most, if event.large { STRING_MAX } else { FEW });
-    }
+    unsafe { set(&raw mut (*s).most, if event.ask_room(LARGEST) { STRING_MAX } else { FEW }) }
+}
+
+/// Whether the record may be large.
+#[inline(always)]
+unsafe fn large(s: *mut ExecScratch) -> bool {
+    // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
+    unsafe { get(&raw const (*s).most) == STRING_MAX }
 }
 
 /// Counts the event as cut short, and marks its record.
@@ -305,21 +315,28 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let from: u64 = ld(mm, Field::MmArgStart);
         let total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
         let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
-        let most = if event.large { u64::from(ARGV_FIRST) } else { ARGV_FEW };
-        let first = at_most(if carried < most { carried } else { most }, u64::from(ARGV_FIRST));
+        set(&raw mut (*s).carried, carried);
+        let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
+        set(&raw mut (*s).first, if carried < most { carried } else { most });
+        let first = at_most(get(&raw const (*s).first), u64::from(ARGV_FIRST));
         let off = get(&raw const (*s).off) & MASK;
         let dst = (&raw mut (*s).buf).cast::<u8>().add(off as usize);
-        let have = read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from);
+        set(&raw mut (*s).have, read_as_far::<{ ARGV_FIRST as u64 }>(dst, first, from));
+        let (carried, first, have) =
+            (get(&raw const (*s).carried), get(&raw const (*s).first), get(&raw const (*s).have));
         (*record).argv_total = total as u32;
         (*record).argv_marks = if have < first { mark::FAULT } else { 0 };
-        let more = carried > first && have == first && event.large && !event.bookkeeping;
+        let frame = (&raw mut (*s).frame).cast();
+        let more = carried > first && have == first && large(s) && !is_bookkeeping(frame);
+        set(&raw mut (*s).more, u64::from(more));
         (*record).argv_len = if more { carried as u32 } else { have as u32 };
-        if !event.large && (carried > first || any_cut(s)) {
+        if !large(s) && (carried > first || any_cut(s)) {
             cut_short(s, event);
         }
-        let sent = event.send((&raw mut (*s).frame).cast(), FIXED + off + have, LARGEST);
-        if sent && more {
-            chunks(s, event, from, carried);
+        let len = FIXED + (get(&raw const (*s).off) & MASK) + get(&raw const (*s).have);
+        let sent = event.send_if(frame, len, LARGEST, || large(s));
+        if sent && get(&raw const (*s).more) != 0 {
+            chunks(s, event, from);
         }
     }
 }
@@ -356,7 +373,7 @@ unsafe fn read_as_far<const MOST: u64>(dst: *mut u8, len: u64, from: u64) -> u64
 
 /// Sends the arguments after the first [`ARGV_FIRST`] bytes, as far as the ring has room for them.
 #[inline(always)]
-unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
+unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64) {
     const FIXED: u64 = size_of::<Frame<ExecChunk>>() as u64;
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
@@ -368,7 +385,7 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
         let mut turn = 0;
         loop {
             may_turn!(turn, CHUNKS);
-            let at = get(&raw const (*s).off);
+            let (at, carried) = (get(&raw const (*s).off), get(&raw const (*s).carried));
             if at >= carried {
                 break;
             }
@@ -385,7 +402,7 @@ unsafe fn chunks(s: *mut ExecScratch, event: &Event, from: u64, carried: u64) {
             set(&raw mut (*s).off, at + len);
         }
         if why != 0 {
-            last_chunk(s, event, from, carried, why);
+            last_chunk(s, event, from, get(&raw const (*s).carried), why);
         }
     }
 }
@@ -444,11 +461,11 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
     // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(call.task);
-        let Some(mut event) = Event::of_call(slot, &who, call) else { return };
+        let Some(event) = Event::of_call(slot, &who, call) else { return };
         let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
-        measure(s, &mut event);
+        measure(s, &event);
         (*record).ret = call.ret as i32;
         (*record).old_tid = 0;
         (*record).euid = ld(who.cred, Field::CredEuid);
@@ -472,15 +489,15 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         }
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
         let start = get(&raw const (*s).off);
-        set(&raw mut (*s).end, if event.large { u64::MAX } else { start + ARGV_FEW });
+        set(&raw mut (*s).end, if large(s) { u64::MAX } else { start + ARGV_FEW });
         asked_arguments(slot, s, asked.argv, abi::is_narrow(call.abi), gone);
         let end = get(&raw const (*s).off);
         (*record).argv_total = (end - start) as u32;
         (*record).argv_len = (end - start) as u32;
-        if !event.large && (get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s)) {
+        if !large(s) && (get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s)) {
             cut_short(s, &event);
         }
-        event.send((&raw mut (*s).frame).cast(), FIXED + end, LARGEST);
+        event.send_if((&raw mut (*s).frame).cast(), FIXED + end, LARGEST, || large(s));
     }
 }
 

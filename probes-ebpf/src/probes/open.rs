@@ -6,7 +6,7 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, ld, offset, read_passed, read_user_str};
+use crate::read::{any, get, ld, offset, opaque, read_passed, read_user_str, set};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
@@ -58,11 +58,11 @@ pub unsafe fn open(slot: Slot, scratch: &Array<OpenScratch>, call: &Call, via: u
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;
         (*record).ret = call.ret as i32;
-        (*record).via = via;
+        set(&raw mut (*record).via, via);
         (*record).abi = call.abi;
         (*record).uring = 0;
-        let path = request(s, call, via);
-        let (end, _) = resolved::<0, false>(s, call.task, call.ret, Reach::Here);
+        let path = request(s, call);
+        let (end, _) = resolved::<0, false>(s, call.task, |reach| reach == Reach::Here);
         let path_len = as_asked(s, end, path);
         send(s, &event, end, path_len);
     }
@@ -83,21 +83,20 @@ pub unsafe fn send(s: *mut OpenScratch, event: &Event, end: u64, path_len: u64) 
 pub enum Reach {
     /// In the current task's descriptor table.
     Here,
-    /// In the table of a process that is not the current one.
-    OtherTable,
     /// In no descriptor table: a direct descriptor of io_uring.
     NoDescriptor,
 }
 
 /// Writes the arguments of the call. Returns the user address of the path, 0 if there is none.
 #[inline(always)]
-unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
+unsafe fn request(s: *mut OpenScratch, call: &Call) -> u64 {
     let [a, b, c, d] = call.args;
     // SAFETY: `s` is this CPU's element of this program's own map. User memory is read by helper, which does not fault.
     unsafe {
         let record = &raw mut (*s).frame.record;
         (*record).how_marks = 0;
         (*record).resolve = 0;
+        let via = get(&raw const (*record).via);
         if via == via::OPENAT {
             (*record).dirfd = a as i32;
             (*record).flags = c & 0xffff_ffff;
@@ -133,36 +132,42 @@ unsafe fn request(s: *mut OpenScratch, call: &Call, via: u8) -> u64 {
 
 /// Puts the names of the opened file into the buffer from `START` on, or those of the caller's root if nothing was
 /// opened. Returns the offset at which they end, at most [`MASK`], and the dentry of the opened file, 0 if there is
-/// none.
+/// none. The result of the call is in the record; `reach` tells whether the file is in that place. It may be in neither:
+/// in the table of a process that is not the current one.
+///
+/// What is tested more than once is read from memory each time: the verifier then need not follow the two answers
+/// separately up to the end.
 #[inline(always)]
 pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
     s: *mut OpenScratch,
     task: u64,
-    ret: i64,
-    reach: Reach,
+    reach: impl Fn(Reach) -> bool,
 ) -> (u64, u64) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
     // program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
+        let ret = &raw const (*record).ret;
+        let is_open = || get(ret) >= 0;
         let fs: u64 = ld(task, Field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
-        let mut marks = 0;
-        let from;
-        if ret >= 0 && reach == Reach::Here {
-            (from, marks) = opened(s, task, ret);
-        } else if ret >= 0 {
-            from = Place::NONE;
-            marks = if reach == Reach::NoDescriptor { mark::NOT_COLLECTED } else { mark::RACED };
-        } else if path::is_top(top, root) {
-            from = Place::NONE;
-        } else {
-            from = root;
-        }
         (*record).names_len = 0;
-        (*record).root_off = if ret >= 0 || root.dentry == 0 { u16::MAX } else { 0 };
+        (*record).root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
+        set(&raw mut (*record).names_marks, 0);
+        let from = if is_open() {
+            if reach(Reach::Here) {
+                opened(s, task, get(ret).into())
+            } else {
+                let direct = reach(Reach::NoDescriptor);
+                set(&raw mut (*record).names_marks, if direct { mark::NOT_COLLECTED } else { mark::RACED });
+                Place::NONE
+            }
+        } else if path::is_top(top, root) {
+            Place::NONE
+        } else {
+            root
+        };
         if from.dentry == 0 {
-            (*record).names_marks = marks;
             return (START, 0);
         }
         let buf = (&raw mut (*s).buf).cast();
@@ -171,11 +176,11 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         (*record).root_off = match names.root {
             Some(at) => (at - START) as u16,
             // The walk did not meet the root. If nothing is above the root, it is at the end of every path.
-            None if ret >= 0 && path::is_top(top, root) => (names.end - START) as u16,
+            None if is_open() && path::is_top(top, root) => (names.end - START) as u16,
             None => u16::MAX,
         };
-        (*record).names_marks = names.marks | marks;
-        (names.end & MASK, if ret >= 0 { from.dentry } else { 0 })
+        set(&raw mut (*record).names_marks, get(&raw const (*record).names_marks) | names.marks);
+        (names.end & MASK, if is_open() { from.dentry } else { 0 })
     }
 }
 
@@ -184,21 +189,22 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
 /// read takes as long as a `dup2`, showed the other file in 1 of 4,000 races.
 const LOOKS: u32 = 8;
 
-/// The file behind the new descriptor. Another task that shares the table, or shared it shortly before, may have closed
+/// The file behind the new descriptor. Writes the marks of its names. Another task that shares the table, or shared it shortly before, may have closed
 /// or reused the descriptor by now.
 ///
 /// Signs of that are an empty entry, flags that differ from the requested ones (not for openat2), and a file with other
 /// references (`dup2`, or a descriptor that was received). A file that the other task newly opened with the same flags
 /// looks the same. A table that has one user now proves nothing: the other user may have left.
 #[inline(always)]
-unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
+unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> Place {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
     // program's own map. The descriptor table is freed after a grace period, which cannot end while the program runs.
     unsafe {
         let slot = files::slot_of(task, fd as u64);
         let file = files::at_slot(slot);
         if file == 0 {
-            return (Place::NONE, mark::RACED);
+            set(&raw mut (*s).frame.record.names_marks, mark::RACED);
+            return Place::NONE;
         }
         let view = files::view_file(file, &raw mut (*s).walk);
         let asked = (*s).frame.record.flags;
@@ -208,27 +214,31 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> (Place, u8) {
         let kept = arch::o_directory_nofollow() | O_PATH;
         // The flags of openat2 are in the caller's memory until they are read here. Another process may have changed
         // them, so a difference proves nothing.
-        let unproven = (*s).frame.record.via == via::OPENAT2;
+        let unproven = get(&raw const (*s).frame.record.via) == via::OPENAT2;
         let same = unproven || differ & kept == 0 && (asked & O_PATH != 0 || differ & O_ACCMODE == 0);
-        let mut marks = if same { 0 } else { mark::RACED };
+        // Nothing that is found is kept in a register, where it would multiply the verifier's paths.
+        let marks = &raw mut (*s).frame.record.names_marks;
+        set(marks, if same { 0 } else { mark::RACED });
+        let mut others = 0;
         let mut look = 0;
         while look < LOOKS {
-            if files::is_shared(file) {
-                marks |= mark::SHARED;
-            }
+            others |= files::other_references(file);
             if files::at_slot(slot) != file {
-                marks |= mark::RACED;
+                set(marks, mark::RACED);
             }
             look += 1;
         }
         // A larger table may have replaced the one that was read.
         if files::file_at(task, fd as u64) != file {
-            marks |= mark::RACED;
+            set(marks, mark::RACED);
         }
-        if marks & mark::SHARED != 0 && is_near(s, task, view.path.dentry) {
-            (*s).frame.record.how_marks |= NEAR;
+        if opaque(others) != 0 {
+            set(marks, get(marks) | mark::SHARED);
+            if is_near(s, task, view.path.dentry) {
+                (*s).frame.record.how_marks |= NEAR;
+            }
         }
-        (view.path, marks)
+        view.path
     }
 }
 
@@ -258,7 +268,7 @@ unsafe fn as_asked(s: *mut OpenScratch, at: u64, path: u64) -> u64 {
         let dst = (&raw mut (*s).buf).cast::<u8>().add(at as usize);
         let n = read_user_str(dst, ASK, path);
         let record = &raw mut (*s).frame.record;
-        (*record).path_marks = if (*record).via == via::OPEN_BY_HANDLE_AT {
+        (*record).path_marks = if get(&raw const (*record).via) == via::OPEN_BY_HANDLE_AT {
             0
         } else if n < 0 {
             mark::FAULT

@@ -318,15 +318,16 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         let record = &raw mut (*s).frame.record;
         asked(record, req, opcode);
         (*record).ret = ret;
-        let reach = if (*record).uring & uring::DIRECT != 0 {
-            open::Reach::NoDescriptor
-        } else if here != who.tgid {
-            open::Reach::OtherTable
-        } else {
-            open::Reach::Here
+        let how = &raw const (*record).uring;
+        let reach = |reach| {
+            let direct = get(how) & uring::DIRECT != 0;
+            match reach {
+                open::Reach::NoDescriptor => direct,
+                open::Reach::Here => !direct && here == who.tgid,
+            }
         };
-        let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, i64::from(ret), reach);
-        if !matches!(slot, Slot::OpenUringQuiet) && reach == open::Reach::Here && ret >= 0 {
+        let (end, file) = open::resolved::<PART, PREEMPTIBLE>(s, task, reach);
+        if !matches!(slot, Slot::OpenUringQuiet) && reach(open::Reach::Here) && get(&raw const (*record).ret) >= 0 {
             (*record).names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
         }
         let place = if file != 0 { any(file, Type::Dentry, offset(Field::DentryParent)) } else { 0 };

@@ -349,6 +349,33 @@ fn in_the_roots_cgroup(who: Who, options: &FilterOptions) -> bool {
     !options.cgroup.is_empty() && who != Other
 }
 
+/// Verifying the programs takes most of the start, 1 to 2 ms for a thousand instructions that the verifier walks through.
+/// It walks through those on every path; a fact that is kept in a register doubles all paths after it.
+#[test]
+fn starts_with_few_verified_instructions() {
+    let _alone = alone();
+    let Some(live) = start_by(Way::Auto, KindSet::ALL, filter(FilterOptions::default()), MAX_TREE) else { return };
+    let infos = std::fs::read_dir("/proc/self/fdinfo").expect("procfs").flatten();
+    let texts = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    let mut verified = BTreeMap::new();
+    for text in texts {
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        // Links show the id of their program too, but not its instructions.
+        if let (Some(id), Some(instructions)) = (field("prog_id:"), field("verified_insns:")) {
+            verified.insert(id, instructions);
+        }
+    }
+    drop(live);
+    if release() < (5, 16) {
+        return not_checked("verified instructions: this kernel does not show them");
+    }
+    assert!(verified.len() >= 4, "verified instructions by program: {verified:?}");
+    // Before 6.9 the verifier walks through every iteration of a loop.
+    let most = if release() >= (6, 9) { 80_000 } else { 400_000 };
+    let sum: u64 = verified.values().sum();
+    assert!(sum <= most, "{sum} verified instructions, at most {most} are permitted: {verified:?}");
+}
+
 #[test]
 fn a_tree_without_room_says_so() {
     let _alone = alone();
