@@ -21,9 +21,7 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, Event, EventContext};
 use crate::filter::{Filter, Scratch};
-use crate::frame::host::{
-    Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, ProgramChange, Restart, StatePart, Trace, Window,
-};
+use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -309,7 +307,9 @@ impl Pipeline {
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Continues(_) => self.continues = true,
             HostFrame::Window(window) => self.window(window),
-            HostFrame::ProgramChange(change) => self.program(change, frame.header.time, made),
+            // tracetui's own programs are no events.
+            HostFrame::ProgramChange(change) if change.own => {}
+            HostFrame::ProgramChange(change) => self.programs.changed(change, frame.header.time, &self.world, made),
             HostFrame::BpfAttachment(attachment) => {
                 self.programs.attachment(attachment, frame.header.time, &self.world, made);
             }
@@ -324,17 +324,6 @@ impl Pipeline {
             _ => {}
         }
         self.world.apply_host(host);
-    }
-
-    /// Takes a report of the kernel's stream of programs. Of tracetui's own programs, the probes count the loads.
-    fn program(&mut self, change: &ProgramChange, time: BootNanos, made: &mut Batch) {
-        match self.counted.of(Kind::Bpf).filter(|_| change.own) {
-            Some(bpf) if !change.loaded => {
-                (bpf.streamed, bpf.filtered, bpf.own) = (bpf.streamed + 1, bpf.filtered + 1, bpf.own + 1);
-            }
-            Some(_) => {}
-            None => self.programs.changed(change, time, &self.world, made),
-        }
     }
 
     fn attached(&mut self, probe: &Probe) {
@@ -604,8 +593,8 @@ fn captured<'a>(trace: Option<&Trace>, filter: &'a mut Option<Filter>, world: &W
     filter.as_ref()
 }
 
-/// Delivers an event that no probe made. The capture filter and the COMMAND are applied here. Of what they reject, only unloads are
-/// counted: the others may be those of system calls, which the probes have counted.
+/// Delivers an event that no probe made. The capture filter and the COMMAND are applied here. What they reject is not counted: it
+/// may be the event of a system call, which the probes have counted.
 fn release_made(
     frame: &FrameRef<'_>,
     world: &mut World,
@@ -628,13 +617,13 @@ fn release_made(
         }
     });
     let passes = of_command && capture.is_none_or(|filter| filter.matches(&seen, &mut Scratch::default()));
-    if !passes && !programs::is_unload(&frame) {
+    if !passes {
         return;
     }
     counted.streamed += 1;
-    match passes && to(&seen, &frame) == Disposition::Delivered {
-        true => counted.delivered += 1,
-        false => counted.filtered += 1,
+    match to(&seen, &frame) {
+        Disposition::Delivered => counted.delivered += 1,
+        Disposition::Filtered => counted.filtered += 1,
     }
 }
 

@@ -329,11 +329,6 @@ pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
     record(frame.payload).as_ref().and_then(loaded).is_some()
 }
 
-/// Whether an event is an unload: no probe counts it.
-pub(super) fn is_unload(frame: &FrameRef<'_>) -> bool {
-    record(frame.payload).is_some_and(|record| record.call == call::STREAM && record.cmd == 0)
-}
-
 /// The program of an event.
 pub(super) fn program_of(frame: &FrameRef<'_>) -> ProgId {
     ProgId(record(frame.payload).map_or(0, |record| record.prog_id))

@@ -15,7 +15,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// The name among the probes.
-pub(super) const NAME: &str = "bpf_stream";
+pub const NAME: &str = "bpf_stream";
 
 /// Pages of the ring of each CPU: some 2,400 changes.
 const PAGES: usize = 64;

@@ -36,6 +36,7 @@ mod ring;
 mod status;
 mod tasks;
 
+pub use changes::NAME as STREAM;
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
