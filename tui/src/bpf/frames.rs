@@ -136,14 +136,37 @@ pub(crate) struct Told {
     unseen: FxHashSet<&'static str>,
     next_key: u32,
     whole: bool,
+    /// The last link, and the time, at the start of the trace. What the first inventory has of later is news.
+    start: (LinkId, BootNanos),
 }
 
 type BpfHiddenKey = (Option<ProgId>, Option<KernelAddr>);
 
 impl Told {
+    /// Nothing was told. `last`: the last link that exists, `now`: the time.
+    pub(crate) fn since(last: LinkId, now: BootNanos) -> Told {
+        Told { start: (last, now), ..Told::default() }
+    }
+
+    /// Whether an attachment was made after the start, as far as its link or its program show.
+    fn is_later(&self, facts: &AttachFacts, inventory: &Inventory) -> bool {
+        let (last, start) = self.start;
+        match facts.link {
+            Some(link) => link.id > last,
+            None => inventory.program(facts.program).is_some_and(|program| program.loaded > start),
+        }
+    }
+
     /// Appends what differs from the last inventory. New programs come first and those that are gone last, so that attachments can
-    /// be described.
-    pub(crate) fn tell(&mut self, inventory: &Inventory, (from, to): (BootNanos, BootNanos), batch: &mut Batch) {
+    /// be described. `steady`: no link came or went while it was taken. Otherwise an attachment without a link may be one whose link
+    /// came later than the links were read, so it is left for the next inventory.
+    pub(crate) fn tell(
+        &mut self,
+        inventory: &Inventory,
+        steady: bool,
+        (from, to): (BootNanos, BootNanos),
+        batch: &mut Batch,
+    ) {
         let news = self.whole;
         let now: BTreeMap<_, _> = inventory.programs.iter().map(|facts| (facts.id, program(facts))).collect();
         for (id, program) in &now {
@@ -151,7 +174,7 @@ impl Told {
                 HostFrame::BpfProgram(program.clone()).push(to, batch);
             }
         }
-        self.attachments(inventory, to, batch);
+        self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
             if self.hidden.insert((hidden.id, hidden.addr)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
@@ -178,14 +201,14 @@ impl Told {
         }
     }
 
-    fn attachments(&mut self, inventory: &Inventory, to: BootNanos, batch: &mut Batch) {
+    fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) {
         let news = self.whole;
         let unseen = |unseen: &Unseen| unseen.what;
         if !news {
             self.unseen = inventory.unseen.iter().map(unseen).collect();
         }
         // What could not be looked at this time is not gone for that.
-        let complete = inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
+        let complete = steady && inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
         let now: FxHashMap<_, _> = inventory.attachments.iter().map(attachment).map(|a| (Same::of(&a), a)).collect();
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains_key(same)).collect();
         gone.retain(|(same, _)| complete || matches!(same, Same::Link(_)));
@@ -201,8 +224,12 @@ impl Told {
             let attachment = attachment(facts);
             let same = Same::of(&attachment);
             let known = self.attachments.get(&same);
+            if known.is_none() && !steady && matches!(same, Same::Place(..)) {
+                continue;
+            }
             let key = known.map_or(self.next_key, |known| known.key);
-            let told = BpfAttachment { key, news: news && known.is_none(), ..attachment };
+            let news = known.is_none() && (self.whole || self.is_later(facts, inventory));
+            let told = BpfAttachment { key, news, ..attachment };
             if known.is_some_and(|known| BpfAttachment { news: told.news, ..known.clone() } == told) {
                 continue;
             }
@@ -230,7 +257,7 @@ mod tests {
 
     fn told(told: &mut Told, inventory: &Inventory) -> Vec<String> {
         let mut batch = Batch::default();
-        told.tell(inventory, (BootNanos(1), BootNanos(2)), &mut batch);
+        told.tell(inventory, true, (BootNanos(1), BootNanos(2)), &mut batch);
         let show = |frame| match HostFrame::decode(&frame) {
             Some(HostFrame::BpfProgram(program)) => format!("+{}", program.id.0),
             Some(HostFrame::BpfProgramGone(program)) => format!("-{}", program.id.0),
@@ -250,7 +277,7 @@ mod tests {
             link: link.map(|id| Link { id: LinkId(id), link_type: 1 }),
             ..AttachFacts::default()
         };
-        let mut known = Told::default();
+        let mut known = Told::since(LinkId(7), BootNanos(1));
         let first = Inventory {
             programs: vec![of(1), of(2)],
             attachments: vec![on(1, Some(7)), on(2, None)],
@@ -270,6 +297,12 @@ mod tests {
         next.attachments = vec![];
         assert_eq!(told(&mut known, &next), ["=2 1 false"], "it may be where it could not be looked");
         next.unseen = vec![];
+        let mut batch = Batch::default();
+        known.tell(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
+        next.attachments = vec![on(2, None), on(3, None)];
+        known.tell(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
+        assert_eq!(batch.frames().count(), 2, "a link may explain them");
+        next.attachments = vec![];
         assert_eq!(told(&mut known, &next), ["-#3 true", "=2 0 false"]);
     }
 }

@@ -258,7 +258,9 @@ fn a_replay_has_the_programs_that_came_and_went() {
         assert_eq!(account.as_ref(), run.stderr.last(), "{format}");
         if !ids.is_empty() {
             // Load, attach, detach, unload.
-            assert_eq!(text(&run.raw).lines().filter(|line| line.contains("tt_replayed")).count(), 4, "{format}");
+            let lines = text(&run.raw);
+            let told: Vec<_> = lines.lines().filter(|line| line.contains("tt_replayed")).collect();
+            assert_eq!(told.len(), 4, "{format}: {told:#?}");
         }
     }
     let _ = std::fs::remove_file(&file);

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tracetui_shared::id::ProgId;
+use tracetui_shared::id::{LinkId, ProgId};
 
 /// How long changes are collected before an inventory is taken: a program that is loaded is usually attached at once.
 const QUIET: Duration = Duration::from_millis(100);
@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const PAUSE: u32 = 10;
 /// The views of the kernel are compared at most this often.
 const COMPARE: Duration = Duration::from_secs(10);
+/// How often the first inventory is tried while links come and go.
+const FIRST: u32 = 5;
 /// Programs that are read as soon as they come. Of more at once, the inventory tells.
 const LOADS: usize = 64;
 /// The interval at which the ids of links are compared with those of the last inventory: links that are released are not reported.
@@ -51,7 +53,8 @@ impl Inventories {
     /// The reason why no inventory can be taken.
     pub(crate) fn start(live: &Live) -> Result<Inventories, String> {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
-        link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
+        let links = link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
+        let last = LinkId(links.last().copied().unwrap_or_default());
         let (send, taken) = channel();
         let (loads, loaded) = sync_channel(LOADS);
         let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
@@ -63,7 +66,7 @@ impl Inventories {
             send,
             routes: RouteChanges::open().ok(),
             collector: Collector::default(),
-            told: Told::default(),
+            told: Told::since(last, clock::now_boot()),
             links: Vec::new(),
             loaded,
             compared: None,
@@ -157,7 +160,10 @@ impl Taker {
             }
             if due.is_some_and(|due| ends || due <= Instant::now()) {
                 let start = clock::now_thread();
-                if self.take().is_err() {
+                // What is there at first is no news, so it must be whole.
+                let tries = if self.compared.is_none() { FIRST } else { 1 };
+                let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
+                if !matches!(taken, Some(Ok(()))) {
                     return;
                 }
                 (due, last) = (None, Instant::now());
@@ -214,7 +220,8 @@ impl Taker {
         }
     }
 
-    fn take(&mut self) -> Result<(), InventoryError> {
+    /// Takes an inventory. `None` if links came or went meanwhile and it is not the last try.
+    fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
         let (own, from) = (self.own(), clock::now_boot());
         let compares = self.compared.is_none_or(|compared| compared.elapsed() >= COMPARE);
@@ -222,12 +229,17 @@ impl Taker {
             true => self.collector.take_and_compare(&own)?,
             false => self.collector.take(&own)?,
         };
+        // If not, the links differ from those before, and another inventory follows.
+        let steady = !self.links_changed();
+        if !steady && !is_last {
+            return Ok(None);
+        }
         if compares {
             self.compared = Some(Instant::now());
         }
         let mut batch = Batch::default();
-        self.told.tell(&inventory, (from, clock::now_boot()), &mut batch);
+        self.told.tell(&inventory, steady, (from, clock::now_boot()), &mut batch);
         self.send(batch);
-        Ok(())
+        Ok(Some(()))
     }
 }
