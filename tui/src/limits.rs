@@ -16,6 +16,13 @@ pub const BPF_LOAD_NS: u64 = 500_000_000;
 /// as another load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
+/// Attachments and detachments of which it is kept that a system call reported them. The oldest is forgotten: if the inventory has
+/// it too, that counts as another one.
+pub const BPF_PLACES_KNOWN: usize = 16_384;
+
+/// Bytes of the inventory of BPF programs that a trace keeps. What does not fit is left out.
+pub const BPF_INVENTORY: usize = 8 << 20;
+
 /// Bytes of arguments that the process table keeps per process. Longer arguments are truncated there, but not in the
 /// event.
 pub const KEPT_ARGV: usize = 4096;

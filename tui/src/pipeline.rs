@@ -21,9 +21,7 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::event::process::ProcessKey;
 use crate::event::{Body, Event, EventContext};
 use crate::filter::{Filter, Scratch};
-use crate::frame::host::{
-    Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, ProgramChange, Restart, StatePart, Trace, Window,
-};
+use crate::frame::host::{Counters, Excerpt, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
 use crate::frame::state::StateFrame;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -259,7 +257,7 @@ impl Pipeline {
         }
         self.order.end(index, batch);
         // Here, not at the release: what becomes of a load depends on the frames alone.
-        self.programs.decide(self.order.settled(), &mut made);
+        self.programs.decide(self.order.settled(), &self.world, &mut made);
         self.order.add_made(made);
         if let (state, 0) = &mut self.restart
             && !state.is_empty()
@@ -309,7 +307,13 @@ impl Pipeline {
             HostFrame::Excerpt(excerpt) => self.excerpt = Some(excerpt.clone()),
             HostFrame::Continues(_) => self.continues = true,
             HostFrame::Window(window) => self.window(window),
-            HostFrame::ProgramChange(change) => self.program(change, frame.header.time, made),
+            // tracetui's own programs are no events.
+            HostFrame::ProgramChange(change) if change.own => {}
+            HostFrame::ProgramChange(change) => self.programs.changed(change, frame.header.time, &self.world, made),
+            HostFrame::BpfAttachment(attachment) => {
+                self.programs.attachment(attachment, frame.header.time, &self.world, made);
+            }
+            HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.stream_lost += lost.count);
                 let (of, cause, from_ns, to_ns) =
@@ -320,17 +324,6 @@ impl Pipeline {
             _ => {}
         }
         self.world.apply_host(host);
-    }
-
-    /// Takes a report of the kernel's stream of programs. Of tracetui's own programs, the probes count the loads.
-    fn program(&mut self, change: &ProgramChange, time: BootNanos, made: &mut Batch) {
-        match self.counted.of(Kind::Bpf).filter(|_| change.own) {
-            Some(bpf) if !change.loaded => {
-                (bpf.streamed, bpf.filtered, bpf.own) = (bpf.streamed + 1, bpf.filtered + 1, bpf.own + 1);
-            }
-            Some(_) => {}
-            None => self.programs.changed(change, time, made),
-        }
     }
 
     fn attached(&mut self, probe: &Probe) {
@@ -464,7 +457,7 @@ impl Pipeline {
         };
         self.assembler.give_up(before, &mut made);
         if settled.0 == u64::MAX {
-            self.programs.decide(settled, &mut made);
+            self.programs.decide(settled, &self.world, &mut made);
         }
         self.order.add_made(made);
     }
@@ -479,10 +472,10 @@ impl Pipeline {
         let Pipeline { world, order, counted, command, programs, capture, asked: trace, .. } = self;
         order.release(until, |frame| {
             let mut command = command.as_mut().map(|tree| (tree, &mut *programs));
-            match programs::is_streamed(frame) && !frame.header.has(flag::EXCERPT) {
+            match programs::is_made(frame) && !frame.header.has(flag::EXCERPT) {
                 true => {
                     let captured = captured(trace.as_ref(), capture, world);
-                    release_streamed(frame, world, counted, captured, command.as_mut(), to);
+                    release_made(frame, world, counted, captured, command.as_mut(), to);
                 }
                 false => release_one(frame, world, counted, asked, command.as_mut(), to),
             }
@@ -600,9 +593,9 @@ fn captured<'a>(trace: Option<&Trace>, filter: &'a mut Option<Filter>, world: &W
     filter.as_ref()
 }
 
-/// Delivers an event that only the kernel's stream of programs reported. The capture filter and the COMMAND are applied here. A load
-/// that they reject is not counted: it may be one of bpf(2), which the probes have counted.
-fn release_streamed(
+/// Delivers an event that no probe made. The capture filter and the COMMAND are applied here. What they reject is not counted: it
+/// may be the event of a system call, which the probes have counted.
+fn release_made(
     frame: &FrameRef<'_>,
     world: &mut World,
     counted: &mut ByKind,
@@ -616,22 +609,21 @@ fn release_streamed(
     let (Ok(event), Some(counted)) = (Event::decode(&frame), counted.of(Kind::Bpf)) else { return };
     let process = world.apply(&event);
     let seen = EventContext { event: &event, world, process: process.as_ref(), clock_offset: world.clock_offset() };
-    let unloaded = programs::unloaded(&frame);
-    let of_command = command.is_none_or(|(tree, programs)| match unloaded {
-        Some(id) => programs.is_commands(id),
-        None => {
+    let of_command = command.is_none_or(|(tree, programs)| match programs::is_load(&frame) {
+        false => programs.is_commands(programs::program_of(&frame)),
+        true => {
             let commands = process.is_some() && tree.whose(&event, process.as_deref()) == Owner::Commands;
             commands.then(|| programs.of_command(&frame)).is_some()
         }
     });
     let passes = of_command && capture.is_none_or(|filter| filter.matches(&seen, &mut Scratch::default()));
-    if !passes && unloaded.is_none() {
+    if !passes {
         return;
     }
     counted.streamed += 1;
-    match passes && to(&seen, &frame) == Disposition::Delivered {
-        true => counted.delivered += 1,
-        false => counted.filtered += 1,
+    match to(&seen, &frame) {
+        Disposition::Delivered => counted.delivered += 1,
+        Disposition::Filtered => counted.filtered += 1,
     }
 }
 

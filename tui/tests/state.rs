@@ -11,7 +11,8 @@ use tracetui::event::EventContext;
 use tracetui::event::keys::keys_of;
 use tracetui::filter::FilterOptions;
 use tracetui::frame::host::{
-    Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
+    BpfAttachment, BpfProgram, BpfProgramGone, Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, ProgramChange,
+    ProgramChangesLost, Trace, User,
 };
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
@@ -22,7 +23,7 @@ use tracetui::source::synthetic::Maker;
 
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::header::flag;
-use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord};
@@ -53,6 +54,9 @@ enum Happens {
     Went { id: u32, own: bool },
     Loads { pid: u32, id: u32 },
     ChangesLost(u64),
+    Known { id: u32, own: bool, there: bool },
+    Attached { key: u32, id: u32, link: u32, news: bool, gone: bool },
+    Attaches { pid: u32, id: u32, link: u32, gone: bool },
     Back(u64),
     Drained,
     Batch,
@@ -82,6 +86,11 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0u32..9, prop::bool::weighted(0.2)).prop_map(|(id, own)| Happens::Went { id, own }),
         2 => (pid(), 0u32..9).prop_map(|(pid, id)| Happens::Loads { pid, id }),
         1 => (0u64..3).prop_map(Happens::ChangesLost),
+        1 => (0u32..9, any::<bool>(), any::<bool>()).prop_map(|(id, own, there)| Happens::Known { id, own, there }),
+        2 => (0u32..5, 0u32..9, 0u32..4, any::<bool>(), any::<bool>())
+            .prop_map(|(key, id, link, news, gone)| Happens::Attached { key, id, link, news, gone }),
+        2 => (pid(), 0u32..9, 0u32..4, any::<bool>())
+            .prop_map(|(pid, id, link, gone)| Happens::Attaches { pid, id, link, gone }),
         1 => (0u64..30).prop_map(Happens::Back),
         1 => Just(Happens::Drained),
         4 => Just(Happens::Batch),
@@ -230,6 +239,31 @@ impl Story {
                 let mut record = BpfRecord::new_zeroed();
                 (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, id, 3);
                 maker.event(Slot::BpfSysExit, pid(by), "loader", record.as_bytes());
+            }
+            Happens::Known { id, own, there } => maker.host(&match there {
+                true => {
+                    HostFrame::BpfProgram(BpfProgram { id: ProgId(id), own, prog_type: 3, ..BpfProgram::default() })
+                }
+                false => HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) }),
+            }),
+            Happens::Attached { key, id, link, news, gone } => {
+                let (program, link, via) = (ProgId(id), LinkId(link), u8::from(link == 0) * 2);
+                let target = b"lo".to_vec();
+                let attachment =
+                    BpfAttachment { key, news, gone, program, link, via, target, ..BpfAttachment::default() };
+                maker.host(&HostFrame::BpfAttachment(attachment));
+            }
+            Happens::Attaches { pid: by, id, link, gone } => {
+                let mut record = BpfRecord::new_zeroed();
+                (record.has, record.prog_id, record.link_id) = (has::PROG, id, link);
+                record.cmd = match (gone, link) {
+                    (false, 0) => cmd::PROG_ATTACH,
+                    (true, 0) => cmd::PROG_DETACH,
+                    (false, _) => cmd::LINK_CREATE,
+                    (true, _) => cmd::LINK_DETACH,
+                };
+                record.has |= if link == 0 { 0 } else { has::LINK };
+                maker.event(Slot::BpfSysExit, pid(by), "attacher", record.as_bytes());
             }
             Happens::ChangesLost(count) => {
                 maker.host(&HostFrame::ProgramChangesLost(ProgramChangesLost { count, since: BootNanos(maker.ns) }));

@@ -20,6 +20,10 @@ pub mod call {
     /// None: the kernel's own stream of programs that come and go. `cmd` is `BPF_PROG_LOAD`, or 0 for an unload. Made in user
     /// space.
     pub const STREAM: u8 = 128;
+    /// None: the inventory has an attachment, or has it no more, or a program is hidden. `cmd` is `BPF_PROG_ATTACH`,
+    /// `BPF_PROG_DETACH` or [`super::cmd::HIDDEN`]. `hooknum` is what it hangs on, `priority` the mechanism; of a hidden program,
+    /// the view that has it, and the one that lacks it. Made in user space.
+    pub const INVENTORY: u8 = 129;
 }
 
 /// Options of setsockopt(2) that attach or detach a program (include/uapi/asm-generic/socket.h).
@@ -58,6 +62,8 @@ pub mod cmd {
     pub const LINK_UPDATE: u16 = 29;
     /// `BPF_LINK_DETACH`.
     pub const LINK_DETACH: u16 = 34;
+    /// No command: a program is hidden.
+    pub const HIDDEN: u16 = u16::MAX;
 }
 
 /// Values of `enum bpf_link_type` (include/uapi/linux/bpf.h).

@@ -1,9 +1,10 @@
 //! What is known of BPF programs, links and attachments: plain facts, without I/O.
 //!
 //! [`crate::source::host::bpf`] collects an [`Inventory`] from the running kernel; [`report`] writes it as text and JSON.
-//! Facts hold the numbers of the kernel and bytes, so that they can be encoded as host frames. Names are added where
+//! Facts hold the numbers of the kernel and bytes; [`frames`] makes host frames of them. Names are added where
 //! they are shown.
 
+pub(crate) mod frames;
 pub mod report;
 
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};
@@ -333,6 +334,9 @@ pub enum View {
 }
 
 impl View {
+    /// All, by number.
+    pub const ALL: [View; 5] = [View::NextId, View::FdById, View::Kallsyms, View::Fdinfo, View::Link];
+
     /// The word in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,8 +6,9 @@
 
 use crate::event::{Body, Event};
 use crate::frame::Batch;
+use crate::frame::host::HostFrame;
 use crate::source::host::own_id::OwnId;
-use crate::source::live::Live;
+use crate::source::live::{self, Live};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd;
@@ -97,6 +98,7 @@ impl SelfTest {
         let came = |program: &str| Slot::ALL.iter().filter(|s| s.program() == program).all(|s| seen.contains(s));
         let mut programs: Vec<&str> = Slot::ALL.iter().map(|slot| slot.program()).filter(|p| came(p)).collect();
         programs.dedup();
+        programs.extend(sees_a_load(live).then_some(live::STREAM));
         programs.extend(["uring_submit_btf", "uring_submit_tp"].iter().filter(|_| asked));
         programs.extend(["uring_refused_btf", "uring_refused_tp"].iter().filter(|_| refused));
         programs.extend(prepared.then_some("exec_bprm_multi"));
@@ -115,6 +117,15 @@ impl Drop for SelfTest {
             self.release();
         }
     }
+}
+
+/// Whether the kernel's own stream reports a program that is loaded.
+fn sees_a_load(live: &mut Live) -> bool {
+    let mut batch = Batch::default();
+    let loaded = OwnId::load();
+    live.drain_changes(&mut batch, &mut |_| {});
+    let is_change = |frame| matches!(HostFrame::decode(&frame), Some(HostFrame::ProgramChange(_)));
+    loaded.is_ok() && batch.frames().any(is_change)
 }
 
 /// The code of the process. Results are ignored: failed calls are events too.

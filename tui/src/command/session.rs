@@ -27,6 +27,7 @@ use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
 use crate::source::host::{clock, confine};
 use crate::source::live::engine::LiveSource;
+use crate::source::live::inventory::Inventories;
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
 use crate::source::priority::{raise_priority, set_priority};
 use crate::text::grouped;
@@ -639,11 +640,19 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let live = attach(options);
     set_priority(niceness);
     let mut live = live?;
+    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    // Its thread needs privileges that the others do not have.
+    let inventories = options.kinds.contains(Kind::Bpf).then(|| Inventories::start(&live)).transpose();
+    let inventories = inventories.unwrap_or_else(|why| {
+        notes.push(format!(
+            "BPF inventory: {why}; not seen: programs that are attached without a system call of their own"
+        ));
+        None
+    });
     // Before the threads that read what others wrote.
     // A COMMAND of another user is told to end when tracetui is.
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
     confine::confine(kept).context("cannot drop privileges")?;
-    let mut notes: Vec<String> = causes.iter().map(ToString::to_string).collect();
     notes.extend(live.probes().iter().filter_map(note));
     let ready = ready_line(live.probes(), options);
     let mut cgroups = CgroupResolver::new().ok();
@@ -680,7 +689,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         }
         false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| scan_processes(&starts, size, send))),
     };
-    let source = LiveSource::new(live, cgroups, &first, budget);
+    let source = LiveSource::new(live, inventories, cgroups, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context("cannot start a thread")?;
     Ok(Session { feed, ready, notes })
 }

@@ -1,5 +1,6 @@
 //! Processes, users, cgroups and clocks: a pure fold over frames, without I/O.
 
+pub mod bpf;
 pub mod process;
 mod state;
 
@@ -20,6 +21,8 @@ use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 pub struct World {
     /// Processes.
     pub processes: ProcessTable,
+    /// BPF programs and attachments.
+    pub bpf: bpf::Programs,
     host: Host,
     clock_offset: i64,
     users: FxHashMap<Uid, String>,
@@ -46,7 +49,7 @@ impl World {
 
     /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
-        self.processes.bytes() + self.cgroups.bytes() + self.accounts
+        self.processes.bytes() + self.bpf.bytes() + self.cgroups.bytes() + self.accounts
     }
 
     /// Applies a host frame.
@@ -79,6 +82,11 @@ impl World {
                 None => {}
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
+            HostFrame::BpfProgram(program) => self.bpf.add_program(program),
+            HostFrame::BpfProgramGone(program) => self.bpf.remove_program(program.id),
+            HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment),
+            HostFrame::BpfHidden(hidden) => self.bpf.hide(hidden),
+            HostFrame::BpfInventory(taken) => self.bpf.take(taken),
             // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)

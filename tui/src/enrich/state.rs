@@ -23,6 +23,8 @@ impl World {
             push(HostFrame::Cgroup(Cgroup { id: *id, path: path.to_vec() }));
         }
         self.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
+        self.bpf.write_state(since, out);
+        let mut push = |frame: HostFrame| frame.push(since, out);
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
         let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted };
         StateFrame::WorldState(world).push(since, out);

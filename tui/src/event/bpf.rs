@@ -2,6 +2,8 @@
 
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::{Body, EventContext, Payload, names};
+use crate::bpf::View;
+use crate::bpf::frames::hook;
 use std::mem::offset_of;
 use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
@@ -61,6 +63,8 @@ impl<'a> Bpf<'a> {
         match (self.record().call, self.record().cmd) {
             (call::BPF | call::STREAM, cmd::PROG_LOAD) => "load",
             (call::STREAM, _) => "unload",
+            (call::INVENTORY, cmd::PROG_DETACH) => "detach",
+            (call::INVENTORY, cmd::HIDDEN) => "hidden",
             (call::BPF, cmd::LINK_UPDATE) => "update",
             (call::BPF, cmd::PROG_DETACH | cmd::LINK_DETACH | cmd::MAP_DELETE_ELEM)
             | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => "detach",
@@ -68,14 +72,24 @@ impl<'a> Bpf<'a> {
         }
     }
 
-    /// Whether only the kernel's own stream of programs reported it, not a system call.
-    pub fn is_streamed(&self) -> bool {
-        self.record().call == call::STREAM
+    /// Whether no system call reported it, but the kernel's own stream of programs, or the inventory.
+    pub fn is_made(&self) -> bool {
+        self.record().call >= call::STREAM
     }
 
-    /// Whether a program came or went: then there is no attachment.
+    /// Whether it is about a program, not about an attachment.
     fn is_of_program(&self) -> bool {
-        matches!(self.op(), "load" | "unload")
+        matches!(self.op(), "load" | "unload" | "hidden")
+    }
+
+    /// The source: a system call, the stream of programs, the inventory; of a hidden program the view that has it.
+    fn seen_by(&self) -> &'static str {
+        match (self.record().call, self.op()) {
+            (call::INVENTORY, "hidden") => view_name(i64::from(self.record().hooknum)),
+            (call::INVENTORY, _) => "inventory",
+            (call::STREAM, _) => "stream",
+            _ => "call",
+        }
     }
 
     /// The reason why a value from the kernel's objects is missing.
@@ -87,18 +101,20 @@ impl<'a> Bpf<'a> {
     fn no_program(&self) -> Value<'static> {
         match self.op() {
             "detach" if self.record().ret >= 0 => Value::Null,
+            _ if self.is_made() => Value::Unknown(Why::NotCollected),
             _ => Value::Unknown(self.why_missing()),
         }
     }
 
     /// Whether the program is one of classic BPF, which has no id.
     fn is_classic(&self) -> bool {
-        self.has(has::PROG) && !self.is_streamed() && self.record().prog_id == 0 && self.record().prog_type == 0
+        self.has(has::PROG) && !self.is_made() && self.record().prog_id == 0 && self.record().prog_type == 0
     }
 
     /// The mechanism that attached it; `None` for a load.
     fn via(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
+            (call::INVENTORY, _) => usize::try_from(self.record().priority).ok().and_then(|via| VIA.get(via)).copied(),
             (call::PERF_IOCTL, _) => Some("ioctl"),
             (call::SETSOCKOPT, _) => Some("setsockopt"),
             (call::SECCOMP, _) => Some("seccomp"),
@@ -112,6 +128,7 @@ impl<'a> Bpf<'a> {
     /// The type of the attach point, regardless of the mechanism; `None` if unknown.
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
+            (call::INVENTORY, _) => self.hook_name(),
             (call::PERF_IOCTL, _) => self.perf_kind(),
             (call::SECCOMP, _) => Some("seccomp"),
             (call::SETSOCKOPT, option::ATTACH_FILTER | option::ATTACH_BPF | option::DETACH_FILTER) => {
@@ -132,6 +149,25 @@ impl<'a> Bpf<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The kind of an attachment of the inventory.
+    fn hook_name(&self) -> Option<&'static str> {
+        Some(match u8::try_from(self.record().hooknum).ok()? {
+            hook::TYPE => return attach_type_kind(self.record().attach_type),
+            hook::KPROBE => "kprobe",
+            hook::KRETPROBE => "kretprobe",
+            hook::UPROBE => "uprobe",
+            hook::URETPROBE => "uretprobe",
+            hook::TRACEPOINT => "tracepoint",
+            hook::RAW_TRACEPOINT => "raw_tracepoint",
+            hook::PERF_EVENT => "perf_event",
+            hook::FREPLACE => "freplace",
+            hook::TC => "tc",
+            hook::STRUCT_OPS => "struct_ops",
+            hook::NETFILTER => "netfilter",
+            _ => return names::link_type(self.record().link_type),
+        })
     }
 
     /// The kind of a refused BPF_RAW_TRACEPOINT_OPEN, from the type of its program; `None` without a program.
@@ -191,7 +227,7 @@ impl<'a> Bpf<'a> {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
         let kind = match self.is_of_program() {
-            true if self.is_streamed() && self.record().prog_type == 0 => None,
+            true if self.is_made() && self.record().prog_uid == u32::MAX => None,
             true => names::prog_type(self.record().prog_type),
             false => self.attach_kind(),
         };
@@ -268,6 +304,15 @@ impl<'a> Bpf<'a> {
     }
 }
 
+/// The mechanisms of attachments of the inventory, by number.
+const VIA: [&str; 4] = ["link", "ioctl", "prog_attach", "netlink"];
+
+/// The word of a view, by its number.
+fn view_name(number: i64) -> &'static str {
+    let view = usize::try_from(number).ok().and_then(|number| View::ALL.get(number));
+    view.map_or("unknown", |view| view.name())
+}
+
 /// The bits of a set of [`HELPERS`] as words.
 fn helper_names(bits: u64) -> &'static [&'static str] {
     static SETS: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
@@ -299,6 +344,9 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn result(&self, out: &mut Vec<u8>) {
+        if self.op() == "hidden" {
+            return out.extend_from_slice(b"hidden");
+        }
         out.extend_from_slice(names::err(self.record().ret).unwrap_or("ok").as_bytes());
     }
 
@@ -363,7 +411,9 @@ fn of_ebpf<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'
 
 /// A value that the kernel's own stream of programs does not report.
 fn of_call<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value<'a>) -> Value<'a> {
-    of_ebpf(seen, |b| if b.is_streamed() { Value::Unknown(Why::NotCollected) } else { get(b) })
+    of_ebpf(seen, |b| {
+        if b.is_made() && b.record().prog_uid == u32::MAX { Value::Unknown(Why::NotCollected) } else { get(b) }
+    })
 }
 
 /// A value that only an attachment has; null for a load.
@@ -403,6 +453,7 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 const PROG: &[Field] = &[
     Field::new("id", Shape::Number, "bpf_prog_aux.id; null for a program of classic BPF.", |s| {
         of_ebpf(s, |b| match b.record().prog_id {
+            0 if b.op() == "hidden" => Value::Unknown(Why::NotCollected),
             0 => Value::Unknown(Why::Vanished),
             id => Value::Uint(id.into()),
         })
@@ -427,7 +478,7 @@ const PROG: &[Field] = &[
             bpf(s, |b| {
                 if b.is_classic() {
                     Value::Word("classic")
-                } else if b.is_streamed() && b.record().prog_type == 0 {
+                } else if b.is_made() && b.record().prog_uid == u32::MAX {
                     Value::Unknown(Why::NotCollected)
                 } else if b.has(has::PROG) || b.op() == "load" && b.has(has::ATTR) {
                     Value::Word(names::prog_type(b.record().prog_type).unwrap_or("unknown"))
@@ -445,12 +496,16 @@ const PROG: &[Field] = &[
         "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types.",
         |s| {
             of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
+                // bpf(2) does not tell it.
+                (0, _) if b.is_made() => Value::Unknown(Why::NotCollected),
                 (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
                 (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
             })
         },
     ),
-    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| of_ebpf(s, |b| Value::Tag(b.record().tag))),
+    Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| {
+        of_ebpf(s, |b| if b.op() == "hidden" { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
+    }),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_call(s, |b| {
             if b.record().prog_uid == u32::MAX {
@@ -500,7 +555,7 @@ const ATTACH: &[Field] = &[
     Field::new("type", Shape::Text, "The type of the attach point, regardless of the mechanism.", |s| {
         of_attach(s, |b| b.attach_kind().map_or(Value::Unknown(b.why_missing()), Value::Word))
     }),
-    Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach setsockopt map seccomp.", |s| {
+    Field::new("via", Shape::Text, "The mechanism: link ioctl prog_attach netlink setsockopt map seccomp.", |s| {
         of_attach(s, |b| b.via().map_or(Value::Null, Value::Word))
     }),
     Field::new(
@@ -552,16 +607,21 @@ const ATTACH: &[Field] = &[
 
 /// The fields of a `bpf` event beside the common fields.
 pub(crate) const FIELDS: &[Field] = &[
-    Field::new("op", Shape::Text, "The operation: load attach update detach unload.", |s| {
+    Field::new("op", Shape::Text, "The operation: load attach update detach unload hidden.", |s| {
         bpf(s, |b| Value::Word(b.op()))
     }),
-    Field::new("ret", Shape::Number, "The descriptor or 0; −errno on error; null for an unload.", |s| {
-        bpf(s, |b| match (b.is_streamed(), b.op()) {
-            (false, _) => Value::Int(b.record().ret.into()),
-            (true, "unload") => Value::Null,
-            (true, _) => Value::Unknown(Why::NotCollected),
-        })
-    }),
+    Field::new(
+        "ret",
+        Shape::Number,
+        "The descriptor or 0; −errno on error; null without a system call that says it.",
+        |s| {
+            bpf(s, |b| match (b.is_made(), b.op()) {
+                (false, _) => Value::Int(b.record().ret.into()),
+                (true, "load" | "attach") => Value::Unknown(Why::NotCollected),
+                (true, _) => Value::Null,
+            })
+        },
+    ),
     Field::new("err", Shape::Text, "The name of the error; null on success.", |s| {
         bpf(s, |b| err_value(b.record().ret))
     }),
@@ -575,7 +635,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field {
         name: "attach",
         shape: Shape::Object,
-        doc: "The attachment; null for a load or unload.",
+        doc: "The attachment; null for a load, an unload, or a hidden program.",
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },
@@ -583,7 +643,13 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "seen_by",
         Shape::Text,
-        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is known by its id, and is as at its last event).",
-        |s| bpf(s, |b| Value::Word(if b.is_streamed() { "stream" } else { "call" })),
+        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is known by its id, and is as at its last event), inventory; for hidden, the view that has the program.",
+        |s| bpf(s, |b| Value::Word(b.seen_by())),
     ),
+    Field::new("missing_in", Shape::Text, "For hidden, the view that lacks the program; else null.", |s| {
+        bpf(s, |b| match b.op() {
+            "hidden" => Value::Word(view_name(b.record().priority.into())),
+            _ => Value::Null,
+        })
+    }),
 ];

@@ -215,7 +215,7 @@ fn uint<'a>(seen: &EventContext<'a>, value: u64) -> Value<'a> {
 
 /// Whether the process is known by its id only, and by what the process table has.
 fn is_by_id(seen: &EventContext<'_>) -> bool {
-    matches!(seen.event.body, super::Body::Bpf(bpf) if bpf.is_streamed())
+    matches!(seen.event.body, super::Body::Bpf(bpf) if bpf.is_made())
 }
 
 /// A value that is 0 if the probe could not read it.

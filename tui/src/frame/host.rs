@@ -7,7 +7,7 @@
 use super::wire::{frames, wire_list, wire_struct};
 use crate::limits;
 use tracetui_shared::counters::{CpuState, Reason};
-use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::time::BootNanos;
 
@@ -261,6 +261,114 @@ wire_struct! {
         since: BootNanos,
     }
 
+    /// A BPF program, by the inventory ([`crate::bpf`]). It replaces what was known of the program.
+    BpfProgram {
+        /// Its id.
+        id: ProgId,
+        /// `BPF_PROG_TYPE_*`.
+        prog_type: u32,
+        /// The name of its main function, else the name as loaded.
+        name: Vec<u8>,
+        /// The hash of its instructions, as a big-endian number.
+        tag: u64,
+        /// The user who loaded it.
+        uid: Uid,
+        /// When it was loaded.
+        loaded: BootNanos,
+        /// Bytes of machine code; 0 if it is interpreted.
+        jited_len: u32,
+        /// Bytes of instructions after the verifier.
+        xlated_len: u32,
+        /// The address of its main function; 0 if the kernel hides it.
+        addr: KernelAddr,
+        /// The helpers that it calls: bits of [`crate::bpf::ALTERING`].
+        altering: u32,
+        /// Why others may be missing there: 0 all were seen, else the number of a [`crate::bpf::NotScanned`], from 1.
+        unknown: u8,
+        /// Whether it belongs to the tracetui that traces.
+        own: bool,
+    }
+
+    /// A BPF program that the inventory does not have any more.
+    BpfProgramGone {
+        /// Its id.
+        id: ProgId,
+    }
+
+    /// An attachment, by the inventory. It replaces the one with its key.
+    BpfAttachment {
+        /// The number that it has in this trace.
+        key: u32,
+        /// Whether it came or went since the inventory before, which may be an event. Otherwise it existed, or is known better.
+        news: bool,
+        /// Whether it is gone. Then only its key is set.
+        gone: bool,
+        /// The program; 0 if the kernel names none.
+        program: ProgId,
+        /// The link; 0 without one.
+        link: LinkId,
+        /// `BPF_LINK_TYPE_*`.
+        link_type: u32,
+        /// The mechanism: 0 link, 1 ioctl, 2 prog_attach, 3 netlink.
+        via: u8,
+        /// What it hangs on (`tui/src/bpf/frames.rs`).
+        hook: u8,
+        /// The `BPF_*` attach type, if `hook` is 1.
+        attach_type: u32,
+        /// The attach point as text.
+        target: Vec<u8>,
+        /// The kernel function.
+        symbol: Vec<u8>,
+        /// The offset in the function or file.
+        offset: Option<u64>,
+        /// The address of the attach point; 0 if it has none.
+        addr: KernelAddr,
+        /// The kernel module.
+        module: Vec<u8>,
+        /// The number of attach points of a link with several.
+        multi: Option<u32>,
+        /// The cookie.
+        cookie: Option<u64>,
+        /// The network interface.
+        ifindex: Option<u32>,
+        /// Its network namespace.
+        netns: Option<NsInum>,
+        /// The only process for which it runs.
+        only: Option<Tgid>,
+        /// Further properties, as words.
+        flags: Vec<u8>,
+    }
+
+    /// A program that one view of the kernel shows and another does not.
+    BpfHidden {
+        /// Its id; 0 if no view shows it.
+        id: ProgId,
+        /// The address of a function of it; 0 if no view shows it.
+        addr: KernelAddr,
+        /// The name of its symbol.
+        name: Vec<u8>,
+        /// The view that shows it: the number of a [`crate::bpf::View`], from 0.
+        seen_by: u8,
+        /// The view that does not.
+        missing_in: u8,
+    }
+
+    /// The end of an inventory: all before are its differences from the one before.
+    BpfInventory {
+        /// When it was begun.
+        from: BootNanos,
+        /// When all was read.
+        to: BootNanos,
+        /// Whether it is the first one, and whole.
+        whole: bool,
+        /// Programs.
+        programs: u32,
+        /// Attachments.
+        attachments: u32,
+        /// Objects that were removed while they were being read.
+        vanished: u64,
+    }
+
     /// The machine.
     Host {
         /// The host name (`uname -n`).
@@ -416,6 +524,16 @@ frames! {
         ProgramChange = 83;
         /// Reports of such changes were lost.
         ProgramChangesLost = 84;
+        /// A BPF program of the inventory.
+        BpfProgram = 85;
+        /// A BPF program that it does not have any more.
+        BpfProgramGone = 86;
+        /// An attachment of the inventory.
+        BpfAttachment = 87;
+        /// A program that is hidden.
+        BpfHidden = 88;
+        /// The end of an inventory.
+        BpfInventory = 89;
     }
 }
 

@@ -4,7 +4,7 @@
 //! users, groups, cgroups and counters are saved as the host frames by which they came.
 
 use super::wire::{frames, wire_list, wire_struct};
-use tracetui_shared::id::{Gid, ProgId, Tgid, Uid};
+use tracetui_shared::id::{Gid, LinkId, ProgId, Tgid, Uid};
 use tracetui_shared::time::BootNanos;
 
 wire_struct! {
@@ -201,6 +201,22 @@ wire_struct! {
         known: Vec<KnownProgram>,
         /// Those that the COMMAND loaded.
         commands: Vec<ProgId>,
+        /// Attachments and detachments that system calls reported, and the inventory did not yet.
+        reported: Vec<ReportedPlace>,
+    }
+
+    /// An attachment that a system call made or ended.
+    ReportedPlace {
+        /// Whether it ended.
+        gone: bool,
+        /// The link; 0 without one.
+        link: LinkId,
+        /// The program; 0 if not known.
+        program: ProgId,
+        /// The mechanism, as in [`super::host::BpfAttachment`].
+        via: u8,
+        /// How many.
+        count: u32,
     }
 
     /// A program whose load an event reports.
@@ -209,6 +225,16 @@ wire_struct! {
         id: ProgId,
         /// Whether that is not the event of a system call.
         streamed: bool,
+        /// What the event says of it, as in [`tracetui_shared::record::bpf::BpfRecord`].
+        prog_type: u32,
+        /// See `prog_type`.
+        attach_type: u32,
+        /// See `prog_type`.
+        uid: Uid,
+        /// See `prog_type`.
+        helpers: u64,
+        /// See `prog_type`.
+        scan: u8,
     }
 
     /// Frames that the pipeline holds back.
@@ -257,7 +283,7 @@ wire_struct! {
     }
 }
 
-wire_list!(Key KeyPair InexactStart KnownProgram ProgId u64);
+wire_list!(Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
 
 frames! {
     /// A frame of the state that is not a host frame.

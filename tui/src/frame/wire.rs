@@ -2,7 +2,7 @@
 //! bytes and lists preceded by a `u32` length. Fields are only ever appended; fields that a shorter payload lacks have
 //! their default value.
 
-use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, LinkId, NsInum, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::time::BootNanos;
 
 /// A value with a fixed encoding in a payload.
@@ -40,7 +40,7 @@ macro_rules! wire_id {
         }
     )* };
 }
-wire_id!(CgroupId Gid KernelAddr NsInum ProgId Tgid Tid Uid BootNanos);
+wire_id!(CgroupId Gid KernelAddr LinkId NsInum ProgId Tgid Tid Uid BootNanos);
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {

@@ -1,50 +1,78 @@
-//! Joins the two reports of a load: that of the kernel's own stream of programs, and the event of bpf(2).
+//! Joins the reports of what happens to BPF programs: the events of system calls, the kernel's own stream of programs, and the
+//! inventory.
 //!
 //! The stream reports a load before its system call ends. A load that only the stream reports was made by a program
 //! (`bpf_sys_bpf`), or its event was lost. It becomes an event of its own, when no system call can report it any more; later events
-//! wait for that. Unloads are known from the stream only.
+//! wait for that. Unloads are known from the stream only. An attachment that only the inventory has, or has no more, is likewise an
+//! event of its own.
 
+use crate::bpf::frames::hook;
+use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::fifo::Fifo;
-use crate::frame::host::ProgramChange;
-use crate::frame::state::{KnownProgram, ProgramsState};
+use crate::frame::host::{BpfAttachment, BpfHidden, BpfProgram, ProgramChange};
+use crate::frame::state::{KnownProgram, ProgramsState, ReportedPlace};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
-use tracetui_shared::id::{ProgId, Tgid, Tid};
+use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
+use tracetui_shared::record::bpf::{BpfRecord, HELPERS, TEXT_LEN, call, cmd, has, on, scan};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The slot of an event that no probe made.
 const NO_SLOT: u16 = u16::MAX;
 
-/// The source of the event that reports a load.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum By {
-    Call,
-    Stream,
+/// What the event of a load says of the program, for the event of its unload.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The event is not that of a system call.
+    streamed: bool,
+    prog_type: u32,
+    attach_type: u32,
+    uid: Uid,
+    helpers: u64,
+    scan: u8,
 }
 
-/// A load that the stream reported, as an event.
+/// A place where a program was attached or detached, as far as both reports have it: the link, or else the program and the
+/// mechanism.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Place {
+    gone: bool,
+    link: LinkId,
+    program: ProgId,
+    via: u8,
+}
+
+/// What a system call may still report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    Load(ProgId),
+    Place(Place),
+}
+
+/// What only the stream or the inventory reported, as an event.
 #[derive(Debug)]
 struct Waiting {
-    id: ProgId,
+    of: Awaited,
     time: BootNanos,
     event: Batch,
 }
 
-/// The loads so far.
+/// The loads and attachments so far.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    /// Loads that no system call has reported yet, the oldest first.
+    /// What no system call has reported yet, the oldest first.
     waiting: VecDeque<Waiting>,
     /// The programs whose load an event reports.
-    known: Fifo<ProgId, By>,
+    known: Fifo<ProgId, Known>,
     /// The programs that the COMMAND loaded.
     commands: Fifo<ProgId, ()>,
+    /// How often system calls reported a place, and the inventory did not yet.
+    reported: Fifo<Place, u32>,
 }
 
 impl Programs {
@@ -54,50 +82,103 @@ impl Programs {
         if frame.header.kind != Kind::Bpf as u16 {
             return true;
         }
-        let Some(id) = loaded(frame.payload) else { return true };
-        self.waiting.retain(|load| load.id != id);
-        let told = self.known.get(&id) == Some(&By::Stream);
-        self.know(id, By::Call);
+        let Some(record) = record(frame.payload) else { return true };
+        if let Some(place) = Place::of_call(&record) {
+            self.reported(place);
+        }
+        let Some(id) = loaded(&record) else { return true };
+        self.waiting.retain(|load| load.of != Awaited::Load(id));
+        let told = self.known.get(&id).is_some_and(|known| known.streamed);
+        let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
+        self.know(id, Known { streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
         !told
     }
 
     /// Takes a report of the stream. An unload is an event at once.
-    pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, made: &mut Batch) {
-        match change.loaded {
-            true if self.known.contains(&change.id) => {}
-            true => {
-                let mut event = Batch::default();
-                push(change, time, &mut event);
-                self.wait(Waiting { id: change.id, time, event });
-                while self.waiting.len() > limits::BPF_LOADS_WAITING {
-                    self.decide_first(made);
-                }
+    pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &World, made: &mut Batch) {
+        if change.loaded && self.known.contains(&change.id) {
+            return;
+        }
+        let mut record = record_of(change);
+        let mut header = FrameHeader { cpu: change.cpu, ..made_header(time) };
+        if change.loaded {
+            (header.tgid, header.tid) = (change.tgid, change.tid);
+        }
+        // Without an id there is nothing to join it with.
+        if change.loaded && change.id.0 != 0 {
+            let mut event = Batch::default();
+            event.push(header, record.as_bytes());
+            return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
+        }
+        match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
+            Some(known) => {
+                (record.prog_type, record.expected_attach_type) = (known.prog_type, known.attach_type);
+                (record.prog_uid, record.helpers, record.scan) = (known.uid.0, known.helpers, known.scan);
             }
-            false => push(change, time, made),
+            None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
         }
+        made.push(header, record.as_bytes());
     }
 
-    /// Makes events of the loads that no system call has reported by this time.
-    pub(super) fn decide(&mut self, settled: BootNanos, made: &mut Batch) {
-        let late = |load: &Waiting| load.time.0.saturating_add(limits::BPF_LOAD_NS) <= settled.0;
+    /// Takes an attachment that came or went, by the inventory.
+    pub(super) fn attachment(&mut self, attachment: &BpfAttachment, time: BootNanos, world: &World, made: &mut Batch) {
+        let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
+        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return };
+        let program = world.bpf.program(facts.program);
+        if !attachment.news || program.is_some_and(|program| program.own) {
+            return;
+        }
+        let place = Place::of(facts, gone);
+        // A system call may end an attachment without a word of the program.
+        let said = [place, Place { program: ProgId(0), ..place }];
+        if let Some((place, left)) = said.into_iter().find_map(|place| Some((place, *self.reported.get(&place)?)))
+            && left > 0
+        {
+            return self.reported.insert(place, left - 1, 0);
+        }
+        let mut event = Batch::default();
+        push_place(facts, gone, program, time, &mut event);
+        self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+    }
+
+    /// A system call attached or detached a program. If the inventory said so before, that was no event yet.
+    fn reported(&mut self, place: Place) {
+        let is_it = |waiting: &Waiting| match waiting.of {
+            Awaited::Place(other) => {
+                other == place || place.gone && place.program.0 == 0 && Place { program: ProgId(0), ..other } == place
+            }
+            Awaited::Load(_) => false,
+        };
+        if let Some(at) = self.waiting.iter().position(is_it) {
+            self.waiting.remove(at);
+            return;
+        }
+        let count = self.reported.get(&place).copied().unwrap_or_default();
+        self.reported.insert(place, count.saturating_add(1), 0);
+        while self.reported.evict(limits::BPF_PLACES_KNOWN, usize::MAX).is_some() {}
+    }
+
+    /// Makes events of what no system call has reported by this time.
+    pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
+        let late = |waiting: &Waiting| waiting.time.0.saturating_add(limits::BPF_LOAD_NS) <= settled.0;
         while self.waiting.front().is_some_and(late) {
-            self.decide_first(made);
+            self.decide_first(world, made);
         }
     }
 
-    /// The time of the first load that waits: events from then on wait with it.
+    /// The time of the first event that waits: later ones wait with it.
     pub(super) fn first_waiting(&self) -> Option<BootNanos> {
-        self.waiting.front().map(|load| load.time)
+        self.waiting.front().map(|waiting| waiting.time)
     }
 
-    /// The time of the last load that waits.
+    /// The time of the last event that waits.
     pub(super) fn last_waiting(&self) -> Option<BootNanos> {
-        self.waiting.back().map(|load| load.time)
+        self.waiting.back().map(|waiting| waiting.time)
     }
 
     /// Records that the COMMAND loaded the program of this event, if it is a load.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
-        if let Some(id) = loaded(frame.payload) {
+        if let Some(id) = record(frame.payload).as_ref().and_then(loaded) {
             self.commands.insert(id, (), 0);
             while self.commands.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
         }
@@ -108,53 +189,120 @@ impl Programs {
         self.commands.contains(&id)
     }
 
-    fn know(&mut self, id: ProgId, by: By) {
-        self.known.insert(id, by, 0);
+    fn know(&mut self, id: ProgId, known: Known) {
+        self.known.insert(id, known, 0);
         while self.known.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
     }
 
-    /// Puts a load in its place: the CPUs are read one after another.
-    fn wait(&mut self, load: Waiting) {
-        let at = self.waiting.partition_point(|other| other.time <= load.time);
-        self.waiting.insert(at, load);
-    }
-
-    fn decide_first(&mut self, made: &mut Batch) {
-        if let Some(load) = self.waiting.pop_front() {
-            self.know(load.id, By::Stream);
-            made.append(load.event.bytes());
+    /// Puts an event in its place: the CPUs are read one after another.
+    fn wait(&mut self, waiting: Waiting, world: &World, made: &mut Batch) {
+        self.put(waiting);
+        while self.waiting.len() > limits::BPF_LOADS_WAITING {
+            self.decide_first(world, made);
         }
     }
 
-    /// The programs, and the loads that wait.
+    fn put(&mut self, waiting: Waiting) {
+        let at = self.waiting.partition_point(|other| other.time <= waiting.time);
+        self.waiting.insert(at, waiting);
+    }
+
+    /// Makes an event of the first that waits. By now the inventory may know the program that was loaded.
+    fn decide_first(&mut self, world: &World, made: &mut Batch) {
+        let Some(Waiting { of, event, .. }) = self.waiting.pop_front() else { return };
+        let Awaited::Load(id) = of else { return made.append(event.bytes()) };
+        let Some(frame) = event.frame_at(0) else { return };
+        let Some(mut record) = record(frame.payload) else { return };
+        world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
+        let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;
+        self.know(id, Known { streamed: true, prog_type, attach_type: 0, uid: Uid(prog_uid), helpers, scan });
+        made.push(frame.header, record.as_bytes());
+    }
+
+    /// What is known, and the events that wait.
     pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) -> ProgramsState {
-        self.waiting.iter().flat_map(|load| load.event.frames()).for_each(|frame| out(&frame));
-        let known = self.known.iter().map(|(id, by)| KnownProgram { id: *id, streamed: *by == By::Stream });
-        ProgramsState { known: known.collect(), commands: self.commands.iter().map(|(id, ())| *id).collect() }
+        self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
+        let known = self.known.iter().map(|(id, known)| {
+            let Known { streamed, prog_type, attach_type, uid, helpers, scan } = *known;
+            KnownProgram { id: *id, streamed, prog_type, attach_type, uid, helpers, scan }
+        });
+        let reported = self.reported.iter().map(|(place, count)| {
+            let Place { gone, link, program, via } = *place;
+            ReportedPlace { gone, link, program, via, count: *count }
+        });
+        let commands = self.commands.iter().map(|(id, ())| *id).collect();
+        ProgramsState { known: known.collect(), commands, reported: reported.collect() }
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
         for program in &state.known {
-            self.know(program.id, if program.streamed { By::Stream } else { By::Call });
+            let KnownProgram { id, streamed, prog_type, attach_type, uid, helpers, scan } = *program;
+            self.know(id, Known { streamed, prog_type, attach_type, uid, helpers, scan });
         }
         for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
             self.commands.insert(*id, (), 0);
         }
+        for reported in state.reported.iter().take(limits::BPF_PLACES_KNOWN) {
+            let ReportedPlace { gone, link, program, via, count } = *reported;
+            self.reported.insert(Place { gone, link, program, via }, count, 0);
+        }
     }
 
-    /// Restores a load that waits.
+    /// Restores an event that waits.
     pub(super) fn restore_waiting(&mut self, frame: &FrameRef<'_>) {
-        if let Some(id) = loaded(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) {
-            let mut event = Batch::default();
-            event.push(frame.header, frame.payload);
-            self.wait(Waiting { id, time: frame.header.time, event });
+        let Some(record) = record(frame.payload).filter(|_| self.waiting.len() < limits::BPF_LOADS_WAITING) else {
+            return;
+        };
+        let of = match loaded(&record) {
+            Some(id) => Awaited::Load(id),
+            None => Awaited::Place(Place::of_made(&record)),
+        };
+        let mut event = Batch::default();
+        event.push(frame.header, frame.payload);
+        self.put(Waiting { of, time: frame.header.time, event });
+    }
+}
+
+impl Place {
+    fn new(gone: bool, link: LinkId, program: ProgId, via: u8) -> Place {
+        match link {
+            LinkId(0) => Place { gone, link, program, via },
+            link => Place { gone, link, program: ProgId(0), via: 0 },
+        }
+    }
+
+    fn of(facts: &BpfAttachment, gone: bool) -> Place {
+        Place::new(gone, facts.link, facts.program, facts.via)
+    }
+
+    /// Of an event that [`push_place`] made.
+    fn of_made(record: &BpfRecord) -> Place {
+        let via = u8::try_from(record.priority).unwrap_or_default();
+        Place::new(record.cmd == cmd::PROG_DETACH, LinkId(record.link_id), ProgId(record.prog_id), via)
+    }
+
+    /// What a system call attached or detached; `None` if it failed, or if the inventory does not have such places.
+    fn of_call(record: &BpfRecord) -> Option<Place> {
+        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
+        let has_link = record.has & has::LINK != 0 && link.0 != 0;
+        let without = |gone, via| Some(Place::new(gone, LinkId(0), program, via));
+        match (record.call, record.cmd) {
+            _ if record.ret < 0 => None,
+            (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
+                Some(Place::new(false, link, program, 0))
+            }
+            (call::BPF, cmd::LINK_DETACH) if has_link => Some(Place::new(true, link, program, 0)),
+            (call::BPF, cmd::PROG_ATTACH) => without(false, 2),
+            (call::BPF, cmd::PROG_DETACH) => without(true, 2),
+            (call::PERF_IOCTL, _) => without(false, 1),
+            _ => None,
         }
     }
 }
 
-/// Whether an event is one of the stream.
-pub(super) fn is_streamed(frame: &FrameRef<'_>) -> bool {
-    frame.header.kind == Kind::Bpf as u16 && record(frame.payload).is_some_and(|record| record.call == call::STREAM)
+/// Whether an event is one that no probe made.
+pub(super) fn is_made(frame: &FrameRef<'_>) -> bool {
+    frame.header.kind == Kind::Bpf as u16 && record(frame.payload).is_some_and(|record| record.call >= call::STREAM)
 }
 
 /// The header of a load that only the stream reported, with what the process table knows of the process: as of its last event. An
@@ -176,14 +324,18 @@ pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> Fram
     header
 }
 
-/// The program of an unload; `None` if it is none.
-pub(super) fn unloaded(frame: &FrameRef<'_>) -> Option<ProgId> {
-    record(frame.payload).filter(|record| record.call == call::STREAM && record.cmd == 0).map(|r| ProgId(r.prog_id))
+/// Whether an event that no probe made says who did it: a load does.
+pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
+    record(frame.payload).as_ref().and_then(loaded).is_some()
 }
 
-/// The program of an event that reports a load which succeeded, by the payload.
-fn loaded(payload: &[u8]) -> Option<ProgId> {
-    let record = record(payload)?;
+/// The program of an event.
+pub(super) fn program_of(frame: &FrameRef<'_>) -> ProgId {
+    ProgId(record(frame.payload).map_or(0, |record| record.prog_id))
+}
+
+/// The program of an event that reports a load which succeeded.
+fn loaded(record: &BpfRecord) -> Option<ProgId> {
     let loads = matches!(record.call, call::BPF | call::STREAM) && record.cmd == cmd::PROG_LOAD && record.ret >= 0;
     (loads && record.prog_id != 0).then_some(ProgId(record.prog_id))
 }
@@ -192,28 +344,86 @@ fn record(payload: &[u8]) -> Option<BpfRecord> {
     BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
 }
 
-/// Makes the event of a change. Who loaded a program is known by the id only; an unload happens in any process.
-fn push(change: &ProgramChange, time: BootNanos, out: &mut Batch) {
+/// The header of an event that no probe made.
+fn made_header(time: BootNanos) -> FrameHeader {
+    FrameHeader { kind: Kind::Bpf as u16, version: VERSION, slot: NO_SLOT, time, ..FrameHeader::default() }
+}
+
+fn made_record(call: u8, cmd: u16) -> BpfRecord {
     let mut record = BpfRecord::new_zeroed();
-    record.call = call::STREAM;
-    record.cmd = if change.loaded { cmd::PROG_LOAD } else { 0 };
+    (record.call, record.cmd) = (call, cmd);
+    (record.prog_uid, record.target_fd) = (u32::MAX, -1);
+    record
+}
+
+/// The event of a change. Who loaded a program is known by the id only; an unload happens in any process.
+fn record_of(change: &ProgramChange) -> BpfRecord {
+    let mut record = made_record(call::STREAM, if change.loaded { cmd::PROG_LOAD } else { 0 });
     record.has = has::PROG;
     record.prog_id = change.id.0;
     record.tag = change.tag.to_be_bytes();
-    record.prog_uid = u32::MAX;
-    record.target_fd = -1;
+    set_symbol(&mut record, &change.symbol);
+    record
+}
+
+fn set_symbol(record: &mut BpfRecord, symbol: &[u8]) {
     let room = record.symbol.len() - 1;
-    record.symbol.iter_mut().zip(change.symbol.iter().take(room)).for_each(|(to, from)| *to = *from);
-    let mut header = FrameHeader {
-        kind: Kind::Bpf as u16,
-        version: VERSION,
-        slot: NO_SLOT,
-        cpu: change.cpu,
-        time,
-        ..FrameHeader::default()
+    record.symbol.iter_mut().zip(symbol.iter().take(room)).for_each(|(to, from)| *to = *from);
+}
+
+/// Adds what the inventory knows of a program.
+fn fill(record: &mut BpfRecord, program: &BpfProgram) {
+    record.has |= has::PROG;
+    (record.prog_type, record.prog_uid) = (program.prog_type, program.uid.0);
+    record.helpers = u64::from(program.altering) & ((1 << HELPERS.len()) - 1);
+    record.scan = match program.unknown {
+        0 => scan::WHOLE,
+        1 => scan::NO_ADDRESSES,
+        3 => scan::CUT,
+        _ => scan::NONE,
     };
-    if change.loaded {
-        (header.tgid, header.tid) = (change.tgid, change.tid);
+    record.tag = program.tag.to_be_bytes();
+    if record.symbol[0] == 0 {
+        let symbol = [format!("bpf_prog_{:016x}_", program.tag).as_bytes(), &program.name].concat();
+        set_symbol(record, &symbol);
     }
-    out.push(header, record.as_bytes());
+}
+
+/// Makes the event of an attachment that came or went.
+fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, time: BootNanos, out: &mut Batch) {
+    let mut record = made_record(call::INVENTORY, if gone { cmd::PROG_DETACH } else { cmd::PROG_ATTACH });
+    record.prog_id = facts.program.0;
+    program.into_iter().for_each(|program| fill(&mut record, program));
+    if facts.link.0 != 0 {
+        record.has |= has::LINK;
+        (record.link_id, record.link_type) = (facts.link.0, facts.link_type);
+    }
+    (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
+    record.attach_type = facts.attach_type;
+    (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
+    let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
+    if let Some(offset) = facts.offset {
+        record.offset = offset;
+        record.has |= if in_kernel { has::KPROBE } else { has::UPROBE };
+    }
+    if let Some(count) = facts.multi {
+        (record.on, record.count) = (record.on | on::MULTI, count);
+    }
+    if let Some(ifindex) = facts.ifindex {
+        (record.on, record.object) = (record.on | on::DEVICE, ifindex);
+    }
+    let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
+    let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
+    record.text_len = text.len() as u32 + 1;
+    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+}
+
+/// Makes the event of a program that is hidden.
+pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
+    let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
+    record.has = has::PROG;
+    (record.prog_id, record.addr) = (hidden.id.0, hidden.addr.0);
+    (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
+    set_symbol(&mut record, &hidden.name);
+    out.push(made_header(time), record.as_bytes());
 }

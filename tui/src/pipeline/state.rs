@@ -98,7 +98,7 @@ impl Pipeline {
     fn streamed_lost(&mut self, known: &Pipeline, time: BootNanos) -> Option<LostRecord> {
         let taken = |pipeline: &Pipeline| {
             let mut sum = pipeline.counted.get(Kind::Bpf).streamed;
-            pipeline.order.write_state(|frame| sum += u64::from(programs::is_streamed(frame)));
+            pipeline.order.write_state(|frame| sum += u64::from(programs::is_made(frame)));
             sum
         };
         let count = taken(known).saturating_sub(taken(self));

@@ -4,14 +4,15 @@ use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{
-    Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramChange, ProgramSkips, StatePart, Trace,
+    BpfAttachment, BpfHidden, BpfProgram, Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramChange,
+    ProgramSkips, StatePart, Trace,
 };
 use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
 use crate::source::synthetic::{self, payload};
 use std::sync::Arc;
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::id::{CgroupId, ProgId, Tgid, Tid};
+use tracetui_shared::id::{CgroupId, KernelAddr, LinkId, ProgId, Tgid, Tid};
 use tracetui_shared::kind::{KindSet, SLOTS, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
@@ -990,7 +991,7 @@ fn program_events(pipeline: &mut Pipeline, end: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut to = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
         if let Body::Bpf(bpf) = &seen.event.body {
-            let by = if bpf.is_streamed() { "stream" } else { "call" };
+            let by = if bpf.is_made() { "stream" } else { "call" };
             let of = seen.process.map_or(0, |process| process.key.tgid.0);
             let id = bpf.record().prog_id;
             out.push(format!("{} {id} by {by} of {of} at {}", bpf.op(), seen.event.header.time.0 / MS));
@@ -1072,7 +1073,7 @@ fn with_a_command_only_its_programs_come_and_go() {
     ];
     assert_eq!(program_events(&mut pipeline, true), expected);
     let bpf = pipeline.account().kind(Kind::Bpf);
-    assert_eq!((bpf.delivered, bpf.filtered), (4, 2), "the probes count a load that is not the COMMAND's");
+    assert_eq!((bpf.delivered, bpf.filtered), (4, 0), "the probes count a load that is not the COMMAND's");
 }
 
 #[test]
@@ -1089,5 +1090,77 @@ fn a_capture_filter_applies_to_what_no_probe_made() {
     pipeline.feed(batch);
     assert_eq!(program_events(&mut pipeline, true), ["load 2 by stream of 100 at 1002"]);
     let bpf = pipeline.account().kind(Kind::Bpf);
-    assert_eq!((bpf.seen, bpf.delivered, bpf.filtered), (2, 1, 1));
+    assert_eq!((bpf.seen, bpf.delivered, bpf.filtered), (1, 1, 0));
+}
+
+fn attachment(key: u32, program: u32, link: u32) -> BpfAttachment {
+    let via = u8::from(link == 0) * 2;
+    BpfAttachment { key, news: true, program: ProgId(program), link: LinkId(link), via, ..BpfAttachment::default() }
+}
+
+fn attach_call(batch: &mut Batch, seq: u64, (id, link): (u32, u32), command: u16, ms: u64) {
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.link_id) = (command, has::PROG, id, link);
+    record.has |= if link == 0 { 0 } else { has::LINK };
+    batch.push(header(Slot::BpfSysExit, 0, seq, ms), record.as_bytes());
+}
+
+/// What a system call and the inventory report is one event, in whichever order they come; what the inventory alone has is one too.
+#[test]
+fn an_attachment_is_one_event() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let tell = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+        HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
+    };
+    let own = BpfProgram { id: ProgId(9), own: true, ..BpfProgram::default() };
+    HostFrame::BpfProgram(own).push(BootNanos(999 * MS), &mut batch);
+    tell(BpfAttachment { news: false, ..attachment(0, 1, 0) }, 1000, &mut batch);
+    attach_call(&mut batch, 0, (2, 5), cmd::LINK_CREATE, 1001);
+    tell(attachment(1, 2, 5), 1010, &mut batch);
+    tell(attachment(2, 3, 0), 1010, &mut batch);
+    attach_call(&mut batch, 1, (3, 0), cmd::PROG_ATTACH, 1020);
+    tell(attachment(3, 4, 0), 1030, &mut batch);
+    tell(attachment(4, 9, 0), 1030, &mut batch);
+    // A detach by a call that does not name the program, one without a call, and the end of what was there from the start.
+    attach_call(&mut batch, 2, (0, 0), cmd::PROG_DETACH, 1040);
+    for key in [2, 3, 1, 0, 4] {
+        tell(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1050, &mut batch);
+    }
+    pipeline.feed(batch);
+    let expected = [
+        "attach 2 by call of 100 at 1001",
+        "attach 3 by call of 100 at 1020",
+        "attach 4 by stream of 0 at 1030",
+        "detach 0 by call of 100 at 1040",
+        "detach 4 by stream of 0 at 1050",
+        "detach 2 by stream of 0 at 1050",
+        "detach 1 by stream of 0 at 1050",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
+    assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
+}
+
+#[test]
+fn a_hidden_program_is_a_row() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let (id, addr, name) = (ProgId(7), KernelAddr(1 << 63), b"bpf_prog_00000000000000ab_rk".to_vec());
+    HostFrame::BpfHidden(BpfHidden { id, addr, name, seen_by: 2, missing_in: 0 }).push(BootNanos(MS), &mut batch);
+    pipeline.feed(batch);
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a vector takes all");
+        Disposition::Delivered
+    });
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    let line: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(
+        (&line["op"], &line["seen_by"], &line["missing_in"]),
+        (&"hidden".into(), &"kallsyms".into(), &"next_id".into())
+    );
+    assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
+    assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
 }

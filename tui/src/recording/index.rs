@@ -81,9 +81,14 @@ pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64
     Some(entry.with(kind))
 }
 
-/// Whether a frame is a report of the kernel's stream of programs that may become an event.
+/// Whether a frame is a report of the kernel's stream of programs, or of the inventory, that may become an event.
 fn is_change(frame: &FrameRef<'_>) -> bool {
-    matches!(HostFrame::decode(frame), Some(HostFrame::ProgramChange(change)) if !change.own)
+    match HostFrame::decode(frame) {
+        Some(HostFrame::ProgramChange(change)) => !change.own,
+        Some(HostFrame::BpfAttachment(attachment)) => attachment.news,
+        Some(HostFrame::BpfHidden(_)) => true,
+        _ => false,
+    }
 }
 
 /// A Bloom filter of the hashes of keys.

@@ -302,7 +302,7 @@ mod tests {
         check_line(
             Kind::Bpf,
             &sample::attached(),
-            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected","seen_by":"call""#,
+            r#""op":"attach","ret":9,"err":null,"prog":{"id":88,"name":"on_connect","type":"tracing","attach_type":"trace_fentry","tag":"9f3a61c07b210001","uid":0,"write_user":"unknown","write_user_why":"not_collected","helpers":null,"helpers_why":"not_collected"},"attach":{"type":"fentry","via":"link","target":"tcp_connect","symbol":null,"offset":null,"addr":null,"module":null,"multi":null,"link_id":7,"cookie":null,"ifindex":null},"stack":null,"stack_why":"not_collected","seen_by":"call","missing_in":null"#,
         );
     }
 

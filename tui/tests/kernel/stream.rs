@@ -1,9 +1,9 @@
 //! Programs that come and go without a system call that says so.
 
-use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, load, trace};
+use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, check_prog, id_and_tag, link_id, load, trace};
 use crate::recording::{read, text, traced};
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, Run, Traced, alone, cannot_run, n};
+use crate::traced::{Dir, Run, Traced, alone, cannot_run, may_trace, n};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -13,6 +13,14 @@ const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_PROG_LOAD: u64 = 5;
 const BPF_PROG_TEST_RUN: u64 = 10;
 const BPF_PROG_GET_FD_BY_ID: u64 = 13;
+const BPF_PROG_ATTACH: u64 = 8;
+const BPF_PROG_DETACH: u64 = 9;
+const BPF_LINK_CREATE: u64 = 28;
+
+const SCHED_CLS: u32 = 3;
+const XDP: u32 = 6;
+const TCX_INGRESS: u32 = 46;
+const TCX_EGRESS: u32 = 47;
 
 const PROG_TYPE_SYSCALL: u32 = 31;
 const SLEEPABLE: u32 = 1 << 4;
@@ -25,47 +33,89 @@ fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
     u64::from_le_bytes([code, dst | src << 4, o0, o1, i0, i1, i2, i3])
 }
 
-/// Loads a program from within a program, as a light skeleton does. Returns it, or the error.
-pub(crate) fn load_inside(name: &str) -> Result<OwnedFd, i64> {
-    let data = [MOV_R0, EXIT, u64::from_le_bytes(*b"GPL\0\0\0\0\0")];
-    let map = Attr::new().u32(0, 2).u32(4, 4).u32(8, 24).u32(12, 1).call(BPF_MAP_CREATE);
-    if map < 0 {
-        return Err(map);
-    }
-    let map = sys::owned(map);
-    let key = 0u32;
-    let mut update = Attr::new().u32(0, sys::raw(&map) as u32).u64(8, (&raw const key) as u64);
-    assert_eq!(update.0.len(), 128);
-    update = update.u64(16, data.as_ptr() as u64);
-    assert_eq!(update.call(BPF_MAP_UPDATE_ELEM), 0);
-    // The attributes are on the stack from r10 - 128 on. They point to the value of the map.
-    let word = |at: i16, value: u32| insn(0x62, 10, 0, at - 128, value.cast_signed());
-    let mut name = name.bytes().chain(std::iter::repeat(0));
-    let mut next = || u32::from_le_bytes(std::array::from_fn(|_| name.next().unwrap_or_default()));
-    let mut program = vec![insn(0xb7, 1, 0, 0, 0)];
-    program.extend((0..16).map(|at| insn(0x7b, 10, 1, at * 8 - 128, 0)));
-    program.extend([word(0, BPF_PROG_TYPE_RAW_TRACEPOINT), word(4, 2)]);
-    for (at, offset) in [(8, 0), (16, 16)] {
-        // r1 = the address in the map.
-        program.extend([insn(0x18, 1, 2, 0, sys::raw(&map)), insn(0, 0, 0, 0, offset)]);
-        program.push(insn(0x7b, 10, 1, at - 128, 0));
-    }
-    program.extend((0..3).map(|at| word(48 + 4 * at, next())));
-    program.extend([insn(0xb7, 1, 0, 0, BPF_PROG_LOAD as i32), insn(0xbf, 2, 10, 0, 0), insn(0x07, 2, 0, 0, -128)]);
-    program.extend([insn(0xb7, 3, 0, 0, 128), insn(0x85, 0, 0, 0, HELPER_SYS_BPF), EXIT]);
-    let licence = c("GPL");
-    let insns = (program.len(), program.as_ptr() as u64);
-    let mut attr = Attr::of_load(PROG_TYPE_SYSCALL, "tt_loader", insns, licence.as_ptr() as u64).u32(44, SLEEPABLE);
-    let loader = attr.call(BPF_PROG_LOAD);
-    if loader < 0 {
-        return Err(loader);
-    }
-    let loader = sys::owned(loader);
-    let mut run = Attr::new().u32(0, sys::raw(&loader) as u32);
-    assert_eq!(run.call(BPF_PROG_TEST_RUN), 0);
-    let fd = i32::from_le_bytes([run.0[4], run.0[5], run.0[6], run.0[7]]);
-    if fd < 0 { Err(fd.into()) } else { Ok(sys::owned(fd.into())) }
+/// What a program does that loads a program, as a light skeleton does.
+struct Inside {
+    name: &'static str,
+    prog_type: u32,
+    /// Attaches it by a link: target and attach type.
+    link: Option<(u32, u32)>,
 }
+
+impl Inside {
+    const fn new(name: &'static str) -> Inside {
+        Inside { name, prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT, link: None }
+    }
+
+    /// Runs such a program. Returns the program that it loaded, then the link; or the error.
+    fn run(&self) -> Result<Vec<OwnedFd>, i64> {
+        let data = [MOV_R0, EXIT, u64::from_le_bytes(*b"GPL\0\0\0\0\0")];
+        let map = Attr::new().u32(0, 2).u32(4, 4).u32(8, 24).u32(12, 1).call(BPF_MAP_CREATE);
+        if map < 0 {
+            return Err(map);
+        }
+        let map = sys::owned(map);
+        let key = 0u32;
+        let update = Attr::new().u32(0, sys::raw(&map) as u32).u64(8, (&raw const key) as u64);
+        assert_eq!(update.u64(16, data.as_ptr() as u64).call(BPF_MAP_UPDATE_ELEM), 0);
+        let program = self.instructions(&map);
+        let licence = c("GPL");
+        let insns = (program.len(), program.as_ptr() as u64);
+        let mut attr = Attr::of_load(PROG_TYPE_SYSCALL, "tt_loader", insns, licence.as_ptr() as u64).u32(44, SLEEPABLE);
+        let loader = attr.call(BPF_PROG_LOAD);
+        if loader < 0 {
+            return Err(loader);
+        }
+        let loader = sys::owned(loader);
+        let mut run = Attr::new().u32(0, sys::raw(&loader) as u32);
+        assert_eq!(run.call(BPF_PROG_TEST_RUN), 0);
+        let fds = i32::from_le_bytes([run.0[4], run.0[5], run.0[6], run.0[7]]);
+        match self.link {
+            _ if fds < 0 => Err(fds.into()),
+            None => Ok(vec![sys::owned(fds.into())]),
+            Some(_) => Ok([fds >> 16, fds & 0xffff].map(|fd| sys::owned(fd.into())).into()),
+        }
+    }
+
+    /// The attributes are on the stack from r10 - 128 on. They point to the value of the map.
+    fn instructions(&self, map: &OwnedFd) -> Vec<u64> {
+        let word = |at: i16, value: u32| insn(0x62, 10, 0, at - 128, value.cast_signed());
+        let call = |command: u64| {
+            let arguments = [insn(0xb7, 1, 0, 0, command as i32), insn(0xbf, 2, 10, 0, 0), insn(0x07, 2, 0, 0, -128)];
+            arguments.into_iter().chain([insn(0xb7, 3, 0, 0, 128), insn(0x85, 0, 0, 0, HELPER_SYS_BPF)])
+        };
+        let zeros = || [insn(0xb7, 1, 0, 0, 0)].into_iter().chain((0..16).map(|at| insn(0x7b, 10, 1, at * 8 - 128, 0)));
+        let mut name = self.name.bytes().chain(std::iter::repeat(0));
+        let mut next = || u32::from_le_bytes(std::array::from_fn(|_| name.next().unwrap_or_default()));
+        let mut program: Vec<u64> = zeros().collect();
+        program.extend([word(0, self.prog_type), word(4, 2)]);
+        for (at, offset) in [(8, 0), (16, 16)] {
+            // r1 = the address in the map.
+            program.extend([insn(0x18, 1, 2, 0, sys::raw(map)), insn(0, 0, 0, 0, offset)]);
+            program.push(insn(0x7b, 10, 1, at - 128, 0));
+        }
+        program.extend((0..3).map(|at| word(48 + 4 * at, next())));
+        program.extend(call(BPF_PROG_LOAD));
+        if let Some((target, attach_type)) = self.link {
+            // r6 = the program; if r6 < 0, the end.
+            program.extend([insn(0xbf, 6, 0, 0, 0), insn(0xc5, 6, 0, 28, 0)]);
+            program.extend(zeros());
+            program.extend([insn(0x63, 10, 6, -128, 0), word(4, target), word(8, attach_type)]);
+            program.extend(call(BPF_LINK_CREATE));
+            // r0 = r6 << 16 | r0, unless r0 < 0.
+            program.extend([insn(0xc5, 0, 0, 2, 0), insn(0x67, 6, 0, 0, 16), insn(0x4f, 0, 6, 0, 0)]);
+        }
+        program.push(EXIT);
+        program
+    }
+}
+
+/// Loads a program from within a program.
+fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
+    Inside::new(name).run().map(|mut fds| fds.remove(0))
+}
+
+/// By then a change is in the inventory, with the pause after the one before.
+const INVENTORY: Duration = Duration::from_secs(4);
 
 /// The events of a program, in order.
 fn of_program(run: &Run, id: i64) -> Vec<Value> {
@@ -167,6 +217,7 @@ fn churn_makes_no_event_twice() {
     let ids = actors.map(|actor| actor.end().1);
     let run = traced.stop();
     let account = run.check();
+    assert!(run.lines().all(|event| event["op"] != "hidden"), "what comes and goes is not hidden");
     assert_eq!(ids[0].len(), 150);
     if ids[1].is_empty() {
         cannot_run("this kernel has no programs that call bpf(2)");
@@ -190,9 +241,12 @@ fn a_replay_has_the_programs_that_came_and_went() {
         let _ = std::fs::remove_file(&file);
         let Some(traced) = Traced::start_as(format, &["--kind", "bpf", "-w", &file]) else { return };
         let ids = Actor::new(|| {
-            let Ok(prog) = load_inside("tt_replayed") else { return vec![] };
-            let id = id_and_tag(&prog)[0];
-            drop(prog);
+            let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_replayed") };
+            sys::unshare(libc::CLONE_NEWNET);
+            let Ok(fds) = linked.run() else { return vec![] };
+            let id = id_and_tag(&fds[0])[0];
+            std::thread::sleep(INVENTORY);
+            drop(fds);
             wait_until_gone(id);
             vec![id]
         })
@@ -203,7 +257,10 @@ fn a_replay_has_the_programs_that_came_and_went() {
         let account = text(&replayed.stderr).lines().last().map(str::to_owned);
         assert_eq!(account.as_ref(), run.stderr.last(), "{format}");
         if !ids.is_empty() {
-            assert_eq!(text(&run.raw).lines().filter(|line| line.contains("tt_replayed")).count(), 2, "{format}");
+            // Load, attach, detach, unload.
+            let lines = text(&run.raw);
+            let told: Vec<_> = lines.lines().filter(|line| line.contains("tt_replayed")).collect();
+            assert_eq!(told.len(), 4, "{format}: {told:#?}");
         }
     }
     let _ = std::fs::remove_file(&file);
@@ -224,4 +281,148 @@ fn a_replay_has_the_programs_that_came_and_went() {
         let loads = lines.lines().filter(|line| line.contains(&format!("\"id\":{id},")) && line.contains("load\""));
         assert!(loads.count() >= 1, "{filter}: {lines}{}", text(&found.stderr));
     }
+}
+
+/// Operation, source, mechanism and type of the events of a program.
+fn told(run: &Run, id: i64) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let tell = |event: &Value| {
+        let attach = &event["attach"];
+        let place = [&attach["type"], &attach["target"], &attach["via"]].map(word).join(" ");
+        [word(&event["op"]), word(&event["seen_by"]), place].join(" ")
+    };
+    of_program(run, id).iter().map(tell).collect()
+}
+
+fn tool(program: &str, args: &[&str]) -> bool {
+    let done = std::process::Command::new(program).args(args).output();
+    done.is_ok_and(|done| done.status.success())
+}
+
+/// Runs `act` and tracetui in a network namespace of their own.
+fn in_network(act: impl FnOnce() -> Vec<i64>) -> Option<(Run, Vec<i64>)> {
+    if !may_trace() {
+        return None;
+    }
+    sys::unshare(libc::CLONE_NEWNET);
+    let traced = Traced::start(&["--kind", "bpf"])?;
+    // After the first inventory: what it has is no event.
+    std::thread::sleep(INVENTORY);
+    let numbers = Actor::new(act).run();
+    let run = traced.stop();
+    run.check();
+    Some((run, numbers))
+}
+
+#[test]
+fn what_is_attached_by_netlink_is_seen() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let pin = dir.at("pin");
+    let acted = in_network(|| {
+        let xdp = sys::owned(load(XDP, "tt_nl_xdp", &[MOV_R0, EXIT]));
+        let tc = sys::owned(load(SCHED_CLS, "tt_nl_tc", &[MOV_R0, EXIT]));
+        let id = id_and_tag(&xdp)[0].to_string();
+        sys::own_mounts();
+        sys::mount("bpf", dir.path().to_str().expect("UTF-8"), "bpf", 0);
+        let path = c(pin.as_str());
+        Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&tc) as u32).call(6);
+        let ok = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"])
+            && tool("bpftool", &["net", "attach", "xdpgeneric", "id", &id, "dev", "tt0"])
+            && tool("tc", &["qdisc", "add", "dev", "lo", "clsact"])
+            && tool("tc", &["filter", "add", "dev", "lo", "ingress", "bpf", "da", "object-pinned", &pin]);
+        std::thread::sleep(INVENTORY);
+        tool("bpftool", &["net", "detach", "xdpgeneric", "dev", "tt0"]);
+        tool("tc", &["filter", "del", "dev", "lo", "ingress"]);
+        std::thread::sleep(INVENTORY);
+        vec![ok.into(), id_and_tag(&xdp)[0], id_and_tag(&tc)[0]]
+    });
+    let Some((run, numbers)) = acted else { return };
+    if numbers[0] == 0 {
+        return cannot_run("there is no ip(8), tc(8) or bpftool(8), or no veth");
+    }
+    for (id, place) in [(numbers[1], "xdp tt0"), (numbers[2], "tc lo")] {
+        let told = told(&run, id);
+        assert_eq!(told[0], "load call - - -");
+        assert_eq!(told[1..3], ["attach", "detach"].map(|op| format!("{op} inventory {place} netlink")), "{told:#?}");
+        assert!(told.len() <= 4, "and maybe its unload: {told:#?}");
+        let attach = &of_program(&run, id)[1];
+        for null in ["pid", "comm", "ret", "err"] {
+            assert_eq!(attach[null], Value::Null, "{attach}");
+        }
+        assert_eq!((&attach["prog"]["uid"], &attach["attach"]["link_id"]), (&0.into(), &Value::Null), "{attach}");
+    }
+    assert!(of_program(&run, numbers[1])[1]["attach"]["ifindex"].as_u64() > Some(1));
+}
+
+#[test]
+fn what_a_program_attaches_is_seen() {
+    let _alone = alone();
+    let acted = in_network(|| {
+        let linked = Inside { prog_type: SCHED_CLS, link: Some((1, TCX_INGRESS)), ..Inside::new("tt_in_link") };
+        let fds = match linked.run() {
+            Ok(fds) => fds,
+            Err(error) => return vec![error],
+        };
+        let numbers = vec![id_and_tag(&fds[0])[0], link_id(&fds[1])];
+        std::thread::sleep(INVENTORY);
+        drop(fds);
+        wait_until_gone(numbers[0]);
+        numbers
+    });
+    let Some((run, numbers)) = acted else { return };
+    if numbers[0] < 0 {
+        return cannot_run(&format!("this kernel has no tcx, or no programs that call bpf(2): {numbers:?}"));
+    }
+    let mut told = told(&run, numbers[0]);
+    told[2..].sort_unstable();
+    let place = "inventory tcx lo link";
+    let ends = [format!("detach {place}"), "unload stream - - -".to_owned()];
+    assert_eq!(told, [&["load stream - - -".to_owned(), format!("attach {place}")], &ends[..]].concat());
+    let events = of_program(&run, numbers[0]);
+    assert_eq!(events[1]["attach"]["link_id"], numbers[1], "{}", events[1]);
+    // By the time that it is told, the program was read.
+    for event in &events {
+        assert_eq!(
+            (&event["prog"]["type"], &event["prog"]["write_user"]),
+            (&"sched_cls".into(), &"no".into()),
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn what_a_system_call_attaches_is_not_told_again() {
+    let _alone = alone();
+    let acted = in_network(|| {
+        let linked = sys::owned(load(SCHED_CLS, "tt_one_link", &[MOV_R0, EXIT]));
+        let attached = sys::owned(load(SCHED_CLS, "tt_one_tcx", &[MOV_R0, EXIT]));
+        let attr = |prog: &OwnedFd, target_first: bool| {
+            let [a, b] = if target_first { [1, sys::raw(prog) as u32] } else { [sys::raw(prog) as u32, 1] };
+            Attr::new().u32(0, a).u32(4, b)
+        };
+        let link = attr(&linked, false).u32(8, TCX_INGRESS).call(BPF_LINK_CREATE);
+        if link < 0 {
+            return vec![link];
+        }
+        let link = sys::owned(link);
+        assert_eq!(attr(&attached, true).u32(8, TCX_EGRESS).call(BPF_PROG_ATTACH), 0);
+        std::thread::sleep(INVENTORY);
+        assert_eq!(attr(&attached, true).u32(8, TCX_EGRESS).call(BPF_PROG_DETACH), 0);
+        drop(link);
+        std::thread::sleep(INVENTORY);
+        vec![id_and_tag(&linked)[0], id_and_tag(&attached)[0]]
+    });
+    let Some((run, numbers)) = acted else { return };
+    if numbers[0] < 0 {
+        return cannot_run(&format!("this kernel has no tcx: {numbers:?}"));
+    }
+    let expected =
+        |call: &str, end: &str| ["load call - - -".to_owned(), format!("attach call tcx {call}"), end.to_owned()];
+    assert_eq!(told(&run, numbers[0])[..3], expected("lo link", "detach inventory tcx lo link"));
+    let told = told(&run, numbers[1]);
+    assert_eq!(told[0], "load call - - -");
+    let starts: Vec<_> = told.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(starts[..3], ["load call", "attach call", "detach call"], "{told:#?}");
+    assert!(told.len() <= 4, "{told:#?}");
 }

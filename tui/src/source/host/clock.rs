@@ -4,6 +4,7 @@ use super::{decimal, read_bounded};
 use crate::frame::host::Clock;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
+use std::time::Duration;
 use tracetui_shared::time::BootNanos;
 
 /// `PROC_TIME_INIT_INO`
@@ -17,6 +18,12 @@ const SAMPLES: usize = 8;
 /// CLOCK_BOOTTIME of the initial time namespace, as the probes read it, in whichever time namespace tracetui runs.
 pub(crate) fn now_boot() -> BootNanos {
     BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
+}
+
+/// The processor time of the calling thread.
+pub(crate) fn now_thread() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// The current offset between the clocks. CLOCK_REALTIME is sampled between two reads of CLOCK_BOOTTIME, several times;

@@ -15,7 +15,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
 /// The name among the probes.
-pub(super) const NAME: &str = "bpf_stream";
+pub const NAME: &str = "bpf_stream";
 
 /// Pages of the ring of each CPU: some 2,400 changes.
 const PAGES: usize = 64;
@@ -69,7 +69,7 @@ impl Changes {
 
     /// Forgets what happened so far, but not which programs are tracetui's.
     pub(super) fn begin(&mut self) {
-        self.read(&mut Batch::default());
+        self.read(&mut Batch::default(), &mut |_| {});
         (self.told, self.counted) = (self.losses(), clock::now_boot());
     }
 
@@ -78,8 +78,13 @@ impl Changes {
         self.stream.events()
     }
 
-    /// Appends what changed.
-    pub(super) fn read(&mut self, batch: &mut Batch) {
+    /// The programs of tracetui.
+    pub(super) fn own(&self) -> &FxHashSet<ProgId> {
+        &self.own
+    }
+
+    /// Appends what changed, and passes the programs that came and are not tracetui's to `loaded`. Returns whether any came or went.
+    pub(super) fn read(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
         self.drain();
         if !self.found.pair() {
             // The symbol of a change was on a CPU that was read before.
@@ -87,6 +92,7 @@ impl Changes {
             self.found.pair();
         }
         self.found.changes.sort_by_key(|(time, _)| *time);
+        let mut others = false;
         for (time, mut change) in self.found.changes.drain(..) {
             if change.loaded && change.tgid.0 == self.pid {
                 self.own.insert(change.id);
@@ -95,8 +101,13 @@ impl Changes {
             if !self.initial {
                 (change.tgid, change.tid) = (Tgid(0), Tid(0));
             }
+            others |= !change.own;
+            if change.loaded && !change.own {
+                loaded(change.id);
+            }
             HostFrame::ProgramChange(change).push(time, batch);
         }
+        others
     }
 
     /// Appends what was lost since the last call, and follows CPUs that come and go.

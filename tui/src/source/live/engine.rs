@@ -5,6 +5,7 @@
 //! slow, this thread waits, and events are lost only in the kernel's ring.
 
 use super::Live;
+use super::inventory::Inventories;
 use crate::budget::{Budget, cgroup_bytes};
 use crate::fifo::Fifo;
 use crate::frame::host::{Counters, HostFrame, ProgramSkips};
@@ -34,14 +35,21 @@ const CLOCK_STEP: u64 = 1_000_000;
 /// The attached probes, and the resolver for the cgroups of their events.
 pub(crate) struct LiveSource {
     live: Live,
+    inventories: Option<Inventories>,
     cgroups: Option<CgroupResolver>,
     known_cgroups: Fifo<CgroupId, ()>,
 }
 
 impl LiveSource {
     /// Creates a source. The batches `first` were sent before its frames.
-    pub(crate) fn new(live: Live, cgroups: Option<CgroupResolver>, first: &[Batch], budget: Budget) -> LiveSource {
-        LiveSource { live, cgroups, known_cgroups: known_cgroups(first, budget) }
+    pub(crate) fn new(
+        live: Live,
+        inventories: Option<Inventories>,
+        cgroups: Option<CgroupResolver>,
+        first: &[Batch],
+        budget: Budget,
+    ) -> LiveSource {
+        LiveSource { live, inventories, cgroups, known_cgroups: known_cgroups(first, budget) }
     }
 }
 
@@ -51,9 +59,10 @@ impl Source for LiveSource {
     }
 
     fn run(self, out: FrameSender) {
-        let LiveSource { live, cgroups, known_cgroups } = self;
+        let LiveSource { live, inventories, cgroups, known_cgroups } = self;
         let reader = Reader {
             live,
+            inventories,
             out,
             cgroups,
             last_cgroup: CgroupId(0),
@@ -83,6 +92,7 @@ fn target_cgroup(frame: &FrameRef<'_>) -> CgroupId {
 
 struct Reader {
     live: Live,
+    inventories: Option<Inventories>,
     out: FrameSender,
     cgroups: Option<CgroupResolver>,
     last_cgroup: CgroupId,
@@ -141,7 +151,7 @@ impl Reader {
         let held = batch.len();
         let before = clock::now_boot();
         let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
-        self.live.drain_changes(&mut batch);
+        self.inventory(held, &mut batch);
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
         let filled = batch.len();
@@ -160,9 +170,25 @@ impl Reader {
         }
     }
 
+    /// Adds the programs that came or went and the inventories that were taken, and asks for another one if something changed.
+    fn inventory(&mut self, from: usize, batch: &mut Batch) {
+        let inventories = self.inventories.as_ref();
+        let mut loaded = |id| inventories.into_iter().for_each(|inventories| inventories.loaded(id));
+        let changed = self.live.drain_changes(batch, &mut loaded);
+        let Some(inventories) = inventories else { return };
+        if changed || batch.frames_from(from).any(|frame| frame.header.kind == Kind::Bpf as u16) {
+            inventories.set_own(&self.live.own_programs());
+            inventories.changed();
+        }
+        inventories.receive(batch);
+    }
+
     fn end(mut self) {
-        // Before the probes: a load that only this saw is then one that no probe could see.
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
+        if let Some(inventories) = self.inventories.take() {
+            inventories.end(&mut batch);
+        }
+        // Before the probes: a load that only this saw is then one that no probe could see.
         self.live.end_changes(&mut batch);
         self.held = Some(batch);
         self.live.detach();

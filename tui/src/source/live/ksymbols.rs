@@ -32,8 +32,6 @@ const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_COUNT_SW_DUMMY: u64 = 9;
 /// PERF_SAMPLE_TID | PERF_SAMPLE_TIME: what follows each record (`sample_id_all`).
 const SAMPLE: u64 = 1 << 1 | 1 << 2;
-/// Bytes of it: process and thread, time.
-const SAMPLE_LEN: usize = 16;
 /// PERF_FORMAT_LOST (6.0+): read(2) returns the records that did not fit.
 const FORMAT_LOST: u64 = 1 << 4;
 /// The bits `watermark`, `sample_id_all`, `use_clockid`, `ksymbol`, `bpf_event` of `struct perf_event_attr`.
@@ -53,6 +51,8 @@ const UNLOADED: u16 = 2;
 
 /// Bytes of `struct perf_event_header`: type, flags, size.
 const HEADER: usize = 8;
+/// Bytes of the fixed part of each record after its header. In PERF_RECORD_KSYMBOL the name follows, padded to 8 bytes.
+const BODY: usize = 16;
 
 /// `struct perf_event_attr` up to `sample_max_stack` (PERF_ATTR_SIZE_VER5).
 #[repr(C)]
@@ -374,18 +374,21 @@ enum Record<'a> {
     Lost(u64),
 }
 
-/// A whole record of a CPU, with its header. `None` if it is of another kind, or too short for its kind.
+/// A whole record of a CPU, with its header. What follows it ([`SAMPLE`]) is found from the front: the kernel adds the size of that
+/// once for each event on the CPU that gets the same record, so there may be other bytes at the end
+/// ([`perf_event_bpf_output`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)). `None` if it is of another kind, or too short for its kind.
 fn decode(record: &[u8], cpu: u32) -> Option<Record<'_>> {
     let kind = u32_at(record, 0)?;
-    let (body, sample) = record.get(HEADER..)?.split_at_checked(record.len().checked_sub(HEADER + SAMPLE_LEN)?)?;
+    let body = record.get(HEADER..)?;
+    let mut sample = body.get(BODY..)?;
     let what = match kind {
         RECORD_LOST => return u64_at(body, 8).map(Record::Lost),
-        RECORD_KSYMBOL if u16_at(body, 12)? == KSYMBOL_BPF => Change::Symbol {
-            addr: KernelAddr(u64_at(body, 0)?),
-            len: u32_at(body, 8)?,
-            name: until_nul(body.get(16..)?),
-            added: u16_at(body, 14)? & UNREGISTER == 0,
-        },
+        RECORD_KSYMBOL if u16_at(body, 12)? == KSYMBOL_BPF => {
+            let name = until_nul(sample);
+            sample = sample.get((name.len() + 1).next_multiple_of(8)..)?;
+            let (addr, len) = (KernelAddr(u64_at(body, 0)?), u32_at(body, 8)?);
+            Change::Symbol { addr, len, name, added: u16_at(body, 14)? & UNREGISTER == 0 }
+        }
         RECORD_BPF_EVENT => {
             let (id, tag) = (ProgId(u32_at(body, 4)?), u64::from_be_bytes(*body.get(8..)?.first_chunk()?));
             match u16_at(body, 0)? {
@@ -419,7 +422,7 @@ mod tests {
 
     /// A record with a body and what follows each.
     fn record(kind: u32, body: &[u8]) -> Vec<u8> {
-        let size = (HEADER + body.len() + SAMPLE_LEN) as u16;
+        let size = (HEADER + body.len() + 16) as u16;
         let sample = [&7u32.to_ne_bytes()[..], &8u32.to_ne_bytes(), &9u64.to_ne_bytes()].concat();
         [&kind.to_ne_bytes()[..], &[0; 2], &size.to_ne_bytes(), body, &sample].concat()
     }
@@ -447,6 +450,11 @@ mod tests {
         check_change(&record(RECORD_KSYMBOL, &symbol(0, 1)), there(true));
         check_change(&record(RECORD_KSYMBOL, &symbol(1, 1)), there(false));
         assert_eq!(decode(&record(RECORD_KSYMBOL, &symbol(0, 2)), 3), None, "a symbol of something else");
+        for of in [record(RECORD_BPF_EVENT, &load(1)), record(RECORD_KSYMBOL, &symbol(0, 1))] {
+            let longer = [&of[..], &[0xee; 16]].concat();
+            assert_eq!(decode(&longer, 3), decode(&of, 3), "another event got the record before");
+            assert!(decode(&of, 3).is_some() && decode(&of[..of.len() - 1], 3).is_none());
+        }
         let lost = [0u64.to_ne_bytes(), 3u64.to_ne_bytes()].concat();
         assert_eq!(decode(&record(RECORD_LOST, &lost), 3), Some(Record::Lost(3)));
     }

@@ -12,6 +12,7 @@
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
 //! | [`changes`] | that stream as host frames |
+//! | [`inventory`] | inventories of programs and attachments, as host frames |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
@@ -25,6 +26,7 @@ mod changes;
 mod elements;
 pub(crate) mod engine;
 mod helpers;
+pub(crate) mod inventory;
 pub mod ksymbols;
 mod load;
 mod loss;
@@ -34,6 +36,7 @@ mod ring;
 mod status;
 mod tasks;
 
+pub use changes::NAME as STREAM;
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;
@@ -43,12 +46,13 @@ use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use crate::source::wake::Waker;
 use aya::maps::{Array, MapData, MapError};
+use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
-use tracetui_shared::id::{CgroupId, Tgid};
+use tracetui_shared::id::{CgroupId, ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 
@@ -264,8 +268,15 @@ impl Live {
 
     /// Appends the programs that came and went to `batch`. Call it after [`Live::drain`]: then a program of which the ring had an
     /// event has come.
-    pub fn drain_changes(&mut self, batch: &mut Batch) {
-        self.changes.iter_mut().for_each(|changes| changes.read(batch));
+    ///
+    /// Passes those that came and are not tracetui's to `loaded`. Returns whether any came or went.
+    pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
+        self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
+    }
+
+    /// The programs of tracetui.
+    pub fn own_programs(&self) -> FxHashSet<ProgId> {
+        self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
     }
 
     /// Appends how many reports of such changes were lost since the last call. Call it each second.
@@ -275,7 +286,7 @@ impl Live {
 
     /// The last of [`Live::drain_changes`] and [`Live::count_changes`]. What comes and goes afterwards is not seen.
     pub fn end_changes(&mut self, batch: &mut Batch) {
-        self.drain_changes(batch);
+        self.drain_changes(batch, &mut |_| {});
         self.count_changes(batch);
         self.changes = None;
     }

@@ -35,13 +35,14 @@ mod programs;
 mod sys;
 mod view;
 
-use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, Unseen, Via};
+use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
 use crate::source::live::ksymbols::ProgramStream;
 use cross::Churn;
 pub(crate) use helpers::BASE;
 use helpers::Helpers;
 pub(crate) use kallsyms::Symbols;
+pub(crate) use netlink::RouteChanges;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -80,6 +81,13 @@ impl Collector {
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let symbols = self.helpers.is_none().then(|| std::thread::spawn(Symbols::read));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
+    }
+
+    /// One program; `None` if it was removed, or cannot be read. Not before the first inventory.
+    pub(crate) fn program(&mut self, id: ProgId, own: &FxHashSet<ProgId>) -> Option<ProgramFacts> {
+        let read = self.programs.read(id).ok().flatten()?;
+        let calls = self.helpers.as_ref()?.at(&read.called);
+        Some(ProgramFacts { calls, own: own.contains(&id), ..read.facts })
     }
 
     /// Like [`take`](Self::take), and compares independent views, to find hidden programs.
@@ -318,6 +326,17 @@ impl RunStatistics {
     /// Whether they are on for the whole system (`sysctl kernel.bpf_stats_enabled`).
     pub fn are_on() -> bool {
         super::read_bounded("/proc/sys/kernel/bpf_stats_enabled", 16).is_ok_and(|value| value.trim_ascii() == b"1")
+    }
+}
+
+/// The ids of all links. Before 5.8 there are none.
+///
+/// # Errors
+/// Without CAP_SYS_ADMIN.
+pub(crate) fn link_ids() -> io::Result<Vec<u32>> {
+    match sys::ids(sys::Kind::Link, limits::BPF_PROGRAMS) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
+        ids => ids.map(|(ids, _)| ids),
     }
 }
 

@@ -1,10 +1,12 @@
 //! rtnetlink: dumps, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
 
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
 };
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Bytes of a read. The kernel fills at most 32 KiB of a dump at once.
@@ -25,6 +27,45 @@ const NLMSG_DONE: u16 = 3;
 const REQUEST_DUMP: u16 = 1 | 0x300;
 /// NLM_F_DUMP_INTR: the dump is inconsistent, because something changed meanwhile.
 const DUMP_INTR: u16 = 0x10;
+
+/// The groups of changes of interfaces and of tc: `1 << (RTNLGRP_LINK - 1) | 1 << (RTNLGRP_TC - 1)`.
+const GROUPS: u32 = 1 | 1 << 3;
+
+/// Says when interfaces or tc change, in the namespace of the thread that opened it, and in those that have an id there.
+pub(crate) struct RouteChanges {
+    socket: OwnedFd,
+}
+
+impl RouteChanges {
+    pub(crate) fn open() -> io::Result<RouteChanges> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        let (on, size) = (1i32, size_of::<i32>() as u32);
+        // SAFETY: `on` is live, and has the size that is passed. If that fails, changes in other namespaces are not reported.
+        let _ = unsafe {
+            let value = (&raw const on).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, value, size)
+        };
+        Ok(RouteChanges { socket })
+    }
+
+    /// Reads all that is there.
+    pub(crate) fn skip(&mut self) {
+        // ENOBUFS: some were lost, which is a change too.
+        let mut left = MESSAGES;
+        while left > 0 && !matches!(recv(&self.socket, &mut [0u8; 64], RecvFlags::TRUNC), Err(Errno::AGAIN)) {
+            left -= 1;
+        }
+    }
+}
+
+impl AsFd for RouteChanges {
+    /// Readable after a change.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
 
 /// A socket of the thread's network namespace.
 pub(super) struct Route {

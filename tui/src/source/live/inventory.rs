@@ -1,0 +1,245 @@
+//! Inventories of all BPF programs, links and attachments during a trace, as host frames. They are taken on a thread of their own,
+//! at the start and after changes.
+
+use super::Live;
+use crate::bpf::frames::Told;
+use crate::frame::Batch;
+use crate::source::host::bpf::{Collector, InventoryError, RouteChanges, link_ids};
+use crate::source::host::clock;
+use crate::source::host::confine::{KEPT, confine};
+use crate::source::host::machine::Capability;
+use crate::source::wake::Waker;
+use rustc_hash::FxHashSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracetui_shared::id::{LinkId, ProgId};
+
+/// How long changes are collected before an inventory is taken: a program that is loaded is usually attached at once.
+const QUIET: Duration = Duration::from_millis(100);
+/// An inventory is followed by a pause of this many times the processor time that it took.
+const PAUSE: u32 = 10;
+/// The views of the kernel are compared at most this often.
+const COMPARE: Duration = Duration::from_secs(10);
+/// How often the first inventory is tried while links come and go.
+const FIRST: u32 = 5;
+/// Programs that are read as soon as they come. Of more at once, the inventory tells.
+const LOADS: usize = 64;
+/// The interval at which the ids of links are compared with those of the last inventory: links that are released are not reported.
+const LOOK: Duration = Duration::from_secs(1);
+/// An inventory is taken after this time also without a change: what has no link is detached without a report.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How long the end of a trace waits for the last inventory.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Own = Arc<Mutex<FxHashSet<ProgId>>>;
+
+/// The thread that takes inventories.
+pub(crate) struct Inventories {
+    poke: Waker,
+    own: Own,
+    loads: SyncSender<ProgId>,
+    taken: Receiver<Batch>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Inventories {
+    /// Starts the thread, with the privileges that it needs. The reader of the ring is woken when an inventory was taken.
+    ///
+    /// # Errors
+    /// The reason why no inventory can be taken.
+    pub(crate) fn start(live: &Live) -> Result<Inventories, String> {
+        let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
+        let links = link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
+        let last = LinkId(links.last().copied().unwrap_or_default());
+        let (send, taken) = channel();
+        let (loads, loaded) = sync_channel(LOADS);
+        let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
+        let taker = Taker {
+            poke: poke.clone(),
+            own: own.clone(),
+            ends: ends.clone(),
+            reader: live.waker(),
+            send,
+            routes: RouteChanges::open().ok(),
+            collector: Collector::default(),
+            told: Told::since(last, clock::now_boot()),
+            links: Vec::new(),
+            loaded,
+            compared: None,
+        };
+        let run = move || {
+            // If that fails, it has all privileges that tracetui has.
+            let _ = confine(KEPT.with(Capability::SysAdmin).with(Capability::NetAdmin));
+            taker.run();
+        };
+        let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
+        thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok(Inventories { poke, own, loads, taken, ends })
+    }
+
+    /// Something changed.
+    pub(crate) fn changed(&self) {
+        self.poke.wake();
+    }
+
+    /// A program was loaded. It is read at once, unless there are too many.
+    pub(crate) fn loaded(&self, id: ProgId) {
+        let _ = self.loads.try_send(id);
+    }
+
+    /// The programs of tracetui.
+    pub(crate) fn set_own(&self, own: &FxHashSet<ProgId>) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone_from(own);
+    }
+
+    /// Appends what was taken since the last call. The frames get the time of now: events that are earlier have been read.
+    pub(crate) fn receive(&self, batch: &mut Batch) {
+        while let Ok(taken) = self.taken.try_recv() {
+            append(&taken, batch);
+        }
+    }
+
+    /// Takes the last inventory if something changed, and appends it.
+    pub(crate) fn end(self, batch: &mut Batch) {
+        self.ends.store(true, Ordering::Release);
+        self.poke.wake();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.taken.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(taken) => append(&taken, batch),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+fn append(taken: &Batch, batch: &mut Batch) {
+    let now = clock::now_boot();
+    for frame in taken.frames() {
+        let mut header = frame.header;
+        header.time = now;
+        batch.push(header, frame.payload);
+    }
+}
+
+struct Taker {
+    poke: Waker,
+    own: Own,
+    ends: Arc<AtomicBool>,
+    reader: Waker,
+    send: Sender<Batch>,
+    /// `None`: changes of interfaces are found by and by.
+    routes: Option<RouteChanges>,
+    collector: Collector,
+    told: Told,
+    /// The ids of the links of the last inventory.
+    links: Vec<u32>,
+    /// Programs that were loaded since.
+    loaded: Receiver<ProgId>,
+    /// When views were last compared.
+    compared: Option<Instant>,
+}
+
+impl Taker {
+    fn run(mut self) {
+        let mut due = Some(Instant::now());
+        let mut rested = Instant::now();
+        let mut last = Instant::now();
+        loop {
+            let now = Instant::now();
+            let nap = due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK));
+            let changed = self.wait(nap) || self.links_changed() || last.elapsed() > LONGEST;
+            let ends = self.ends.load(Ordering::Acquire);
+            self.read_loaded();
+            if changed && due.is_none() {
+                due = Some((Instant::now() + QUIET).max(rested));
+            }
+            if due.is_some_and(|due| ends || due <= Instant::now()) {
+                let start = clock::now_thread();
+                // What is there at first is no news, so it must be whole.
+                let tries = if self.compared.is_none() { FIRST } else { 1 };
+                let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
+                if !matches!(taken, Some(Ok(()))) {
+                    return;
+                }
+                (due, last) = (None, Instant::now());
+                rested = last + clock::now_thread().saturating_sub(start) * PAUSE;
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
+    /// Waits; whether something changed.
+    fn wait(&mut self, nap: Duration) -> bool {
+        let mut fds = vec![PollFd::new(&self.poke, PollFlags::IN)];
+        fds.extend(self.routes.iter().map(|routes| PollFd::from_borrowed_fd(routes.as_fd(), PollFlags::IN)));
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, Timespec::try_from(nap).ok().as_ref());
+        let poked = !fds[0].revents().is_empty();
+        let routes = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        if poked {
+            self.poke.reset();
+        }
+        if routes {
+            self.routes.iter_mut().for_each(RouteChanges::skip);
+        }
+        poked || routes
+    }
+
+    fn links_changed(&self) -> bool {
+        link_ids().is_ok_and(|links| links != self.links)
+    }
+
+    /// Reads the programs that were just loaded: an event that waits for its system call can then say what they are.
+    fn read_loaded(&mut self) {
+        let mut batch = Batch::default();
+        let own = self.own();
+        for id in self.loaded.try_iter() {
+            if let Some(facts) = self.collector.program(id, &own) {
+                self.told.tell_program(&facts, clock::now_boot(), &mut batch);
+            }
+        }
+        self.send(batch);
+    }
+
+    fn own(&self) -> FxHashSet<ProgId> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn send(&self, batch: Batch) {
+        if !batch.is_empty() {
+            // An error means that the trace has ended.
+            let _ = self.send.send(batch);
+            self.reader.wake();
+        }
+    }
+
+    /// Takes an inventory. `None` if links came or went meanwhile and it is not the last try.
+    fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
+        self.links = link_ids().unwrap_or_default();
+        let (own, from) = (self.own(), clock::now_boot());
+        let compares = self.compared.is_none_or(|compared| compared.elapsed() >= COMPARE);
+        let inventory = match compares {
+            true => self.collector.take_and_compare(&own)?,
+            false => self.collector.take(&own)?,
+        };
+        // If not, the links differ from those before, and another inventory follows.
+        let steady = !self.links_changed();
+        if !steady && !is_last {
+            return Ok(None);
+        }
+        if compares {
+            self.compared = Some(Instant::now());
+        }
+        let mut batch = Batch::default();
+        self.told.tell(&inventory, steady, (from, clock::now_boot()), &mut batch);
+        self.send(batch);
+        Ok(Some(()))
+    }
+}
