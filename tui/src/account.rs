@@ -432,9 +432,18 @@ impl Account {
         let requests = streams.iter().filter(|((slot, _), _)| ours(*slot) && is_request(*slot));
         let requests = requests.fold(0, |sum, (_, arrived)| add(sum, arrived.bookkeeping));
         self.note(of, "requests that arrived = requests that were joined or wait", requests, counted.requests);
+        self.prove_sum(kind);
+    }
+
+    /// Checks the sum of each kind at the end of a trace of which parts cannot be read.
+    pub fn prove_sums(&mut self) {
+        Kind::PROBED.into_iter().for_each(|kind| self.prove_sum(kind));
+    }
+
+    fn prove_sum(&mut self, kind: Kind) {
         let k = self.kind(kind);
         let parts = add(k.delivered, add(k.filtered, k.lost.sum()));
-        self.note(of, "seen = delivered + filtered + lost", k.seen, parts);
+        self.note(Of::Kind(kind), "seen = delivered + filtered + lost", k.seen, parts);
     }
 
     /// The error message if the account does not add up: one line per wrong sum.

@@ -142,7 +142,9 @@ impl Pipeline {
             account.of_excerpt(&counted);
         } else if self.unfinished || self.gaps.is_behind() {
             account.of_unfinished();
-        } else if self.finished && !holes {
+        } else if self.finished && holes {
+            account.prove_sums();
+        } else if self.finished {
             account.prove(counters, &counted, &self.arrived(), self.unframed);
         }
         account.shortage = Shortage {
@@ -263,7 +265,7 @@ impl Pipeline {
             && !state.is_empty()
         {
             let state = std::mem::take(state);
-            *self = self.at(&state);
+            self.restart(&state);
         }
     }
 

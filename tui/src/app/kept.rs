@@ -51,6 +51,7 @@ mod tests {
     use crate::pipeline::excerpt::restart;
     use crate::pipeline::{Disposition, Pipeline};
     use crate::source::synthetic::Maker;
+    use tracetui_shared::kind::Kind;
 
     fn made(maker: &mut Maker, from: u32) -> Batch {
         for number in from..from + 700 {
@@ -133,5 +134,26 @@ mod tests {
         assert!(live.len() > 4000, "{}", live.len());
         let differ = live.iter().zip(&replayed).find(|(live, replayed)| live != replayed);
         assert_eq!((differ, replayed.len()), (None, live.len()));
+        check_account(&recorded);
+    }
+
+    /// Under a filter, what is counted as delivered is what was delivered.
+    fn check_account(recorded: &[Batch]) {
+        let (mut pipeline, mut delivered, mut turn) = (Pipeline::default(), 0, 0);
+        let mut take = |_: &crate::event::EventContext<'_>, frame: &crate::frame::FrameRef<'_>| {
+            turn += 1;
+            if turn % 3 == 0 {
+                delivered += u64::from(frame.header.kind != Kind::Lost as u16);
+                return Disposition::Delivered;
+            }
+            Disposition::Filtered
+        };
+        for batch in recorded {
+            pipeline.feed(batch.clone());
+            pipeline.release(&mut take);
+        }
+        pipeline.finish(&mut take);
+        let sum = pipeline.account().sum();
+        assert_eq!((sum.delivered, sum.off_by()), (delivered, 0), "{sum:?}");
     }
 }

@@ -77,8 +77,8 @@ fn read(file: &Path, filters: &FilterOptions, memory: u64) -> Result<Side> {
     run.close();
     let damaged = playback.remarks();
     let early = playback.ended_early();
-    // The trace has events in other files.
-    let partial = playback.goes_on() || playback.account().not_read > 0;
+    // The trace has events in other files, or blocks of this one are missing.
+    let partial = playback.goes_on() || playback.account().not_read > 0 || playback.is_wrong();
     let mut filter = String::new();
     if let Some(recording) = playback.recordings().first() {
         filter.clone_from(&recording.trace().filter);

@@ -288,6 +288,11 @@ impl Playback {
         self.recordings.iter().any(|recording| recording.input.ended_early())
     }
 
+    /// Whether an account does not add up.
+    pub fn is_wrong(&self) -> bool {
+        self.recordings.iter().any(Recording::is_wrong)
+    }
+
     /// Whether a trace continues in a file that was not read.
     pub fn goes_on(&self) -> bool {
         self.recordings.iter().any(|recording| recording.pipeline.continues())
@@ -537,7 +542,18 @@ impl Recording {
         if self.lost_unknown() {
             say(format_args!("{}: how many events are in the damaged parts is not known", self.name()));
         }
+        if self.is_wrong() {
+            say(format_args!(
+                "{}: the account does not add up: blocks are missing, twice or in another order, or their contents are wrong",
+                self.name()
+            ));
+        }
         damaged
+    }
+
+    /// Whether the account does not add up. No damage is needed for that: whole blocks may be missing.
+    fn is_wrong(&self) -> bool {
+        !self.pipeline.account().discrepancies.is_empty()
     }
 
     /// Which events of its trace a file has, if the trace was recorded in several files and one of them was read.

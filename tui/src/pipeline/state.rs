@@ -134,7 +134,7 @@ impl Pipeline {
     /// `false`, and it stays as it is, if that would not be what is known after reading the frames in between: some of them
     /// cannot be read, or things were forgotten for lack of memory, or a request was given up; or if it is an excerpt.
     pub fn pass_over(&mut self, state: &Batch) -> bool {
-        let mut later = self.at(state);
+        let later = self.at(state);
         let unread = |pipeline: &Pipeline, kind| {
             let Counted { unread, kept_unread, .. } = pipeline.counted.get(kind);
             (unread, kept_unread)
@@ -146,6 +146,18 @@ impl Pipeline {
         if !same || odd(self) || odd(&later) || later.account().shortage != Shortage::default() {
             return false;
         }
+        self.become_later(later);
+        true
+    }
+
+    /// Goes on from a state that replaces what is known, and that is later than the events so far: they are the kept ones of a trace
+    /// whose recording began later.
+    pub(super) fn restart(&mut self, state: &Batch) {
+        self.become_later(self.at(state));
+    }
+
+    /// Becomes a pipeline that was fed more frames of the trace. What only that one delivered counts as filtered.
+    fn become_later(&mut self, mut later: Pipeline) {
         for kind in Kind::PROBED {
             let Counted { delivered, cut, .. } = self.counted.get(kind);
             if let Some(counted) = later.counted.of(kind) {
@@ -155,7 +167,6 @@ impl Pipeline {
         }
         later.windows = std::mem::take(&mut self.windows);
         *self = later;
-        true
     }
 
     /// A new pipeline with the limits and the followed processes of this one, and a state.

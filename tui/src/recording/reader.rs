@@ -208,7 +208,7 @@ impl<R: Read> Reader<R> {
         let file = self.header.short_id();
         self.fill(HEADER)?;
         let block = BlockHeader::read(self.input.available(), file);
-        let Some(block) = block.filter(|_| self.damaged_from.is_none()) else {
+        let Some(block) = block.filter(|_| self.damaged_from.is_none() && !self.summed) else {
             self.waiting = self.not_a_block()?;
             return Ok(());
         };
@@ -277,7 +277,8 @@ impl<R: Read> Reader<R> {
             let length = bytes.len();
             let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == BLOCK_MAGIC[0]).map(|(at, _)| at);
             let found = starts.into_iter().find(|at| BlockHeader::read(&bytes[*at..], file).is_some());
-            if let Some(at) = found {
+            // Nothing after the summary belongs to it, also if it is a copy of its blocks.
+            if let Some(at) = found.filter(|_| !self.summed) {
                 self.input.skip(at);
                 self.damaged_from = None;
                 let bytes = self.input.offset - offset;

@@ -656,9 +656,11 @@ fn only_the_lock_of_a_writer_says_that_a_file_is_written() {
 fn what_follows_the_end_is_counted() {
     let (whole, _) = recording(2);
     let expected = read(&whole[..]);
-    for rest in [1, 63, 64, 5000, 3 * limits::BLOCK] {
-        let mut bytes = whole.clone();
-        bytes.resize(whole.len() + rest, b'T');
+    let filler = [1, 63, 64, 5000, 3 * limits::BLOCK].map(|rest| vec![b'T'; rest]);
+    // The same recording once more.
+    for rest in filler.into_iter().chain([whole.clone()]) {
+        let bytes = [&whole[..], &rest].concat();
+        let rest = rest.len();
         let mut followed = Followed::new(&format!("rest-{rest}"));
         followed.file.write_all(&bytes).expect("room");
         // Of one that is followed and locked too.
