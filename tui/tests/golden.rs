@@ -246,13 +246,14 @@ impl Drop for Scratch {
     }
 }
 
-/// Takes a lock of the open file (fcntl(2)); whether it was given.
+/// Takes a lock of the open file (fcntl(2)). Waits for it: a child of another test may have a file that was locked before, until it
+/// executes its program.
 fn lock(file: &fs::File, kind: libc::c_int) -> bool {
     // SAFETY: flock is plain integers, for which zero is valid; the call takes a pointer to one that outlives it.
     unsafe {
         let mut lock: libc::flock = std::mem::zeroed();
         (lock.l_type, lock.l_whence) = (kind as libc::c_short, libc::SEEK_SET as libc::c_short);
-        libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) == 0
+        libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw mut lock) == 0
     }
 }
 

@@ -378,6 +378,11 @@ impl Recording {
     fn new_skip(&self) -> Option<Skip> {
         let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
         let file = part.regular()?;
+        let all = self.wanted.whole.text().is_empty() && self.recorded.kinds & self.wanted.kinds == self.recorded.kinds;
+        if all && self.span.bounds.is_none() {
+            // Then the index can only be wrong.
+            return None;
+        }
         let needs = Needs::of(&[&self.recorded, &self.wanted], self.start.world())?;
         Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
