@@ -442,7 +442,10 @@ impl Replay {
                     return None;
                 }
                 self.history.add(&text);
-                Some(Moment::parse(&text).ok_or_else(|| format!("{text} is not a time; write 14:02:11, 3:12 or 1h 5m")))
+                Some(
+                    Moment::parse(&text)
+                        .ok_or_else(|| format!("{text} is not a time; write 14:02:11, 3:12, 0.05 or 1h 5m")),
+                )
             }
         }
     }

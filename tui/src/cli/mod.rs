@@ -244,7 +244,8 @@ pub struct Replay {
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
-    Moment::parse(text).ok_or_else(|| "write a time such as 30s, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
+    Moment::parse(text)
+        .ok_or_else(|| "write a time such as 30s, 0.05, 3:12, 14:02:11 or 2026-11-20T14:02:11Z".to_owned())
 }
 
 /// `tracetui cut`.

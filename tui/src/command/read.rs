@@ -18,6 +18,7 @@ use crate::recording::reader::Ending;
 use crate::sink::{self, FormatName};
 use crate::source::host::clock;
 use crate::text::grouped;
+use crate::text::time::Moment;
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
@@ -74,10 +75,15 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     };
     lines.finish();
     lines.outcome()?;
-    if !any && (args.from.is_some() || args.to.is_some()) {
-        say(
-            "nothing passes the filter and the times: 16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day",
-        );
+    let times = [args.from, args.to];
+    if !any && times.iter().any(Option::is_some) {
+        // What was meant as a time of day may have been read as a time since the start.
+        let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
+        let which = match times.iter().flatten().any(minutes) {
+            true => ": 16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day",
+            false => "",
+        };
+        say(format_args!("nothing passes the filter and the times{which}"));
     }
     let damaged = playback.remarks();
     if all && !playback.ended_early() && !playback.goes_on() {

@@ -137,8 +137,8 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// Reads `1h 5m` or `90s` (since the start), `3:12` (the same), `14:02:11.482` (a time of day), or a date and time
-    /// (RFC 3339; UTC).
+    /// Reads `1h 5m` or `90s` (since the start), `3:12` and `0.05` (the same), `14:02:11.482` (a time of day), or a date and
+    /// time (RFC 3339; UTC). A whole number alone may be anything.
     pub fn parse(text: &str) -> Option<Moment> {
         let text = text.trim();
         let since = text.strip_prefix('+').unwrap_or(text);
@@ -149,12 +149,18 @@ impl Moment {
             let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
             return i128::try_from(since.as_nanos()).ok().map(Moment::At);
         }
+        if since.contains('.')
+            && let Some(ns) = seconds_of(since)
+        {
+            return Some(Moment::Since(ns));
+        }
+        let below = |text: &str, limit: u64| seconds_of(text).filter(|ns| *ns < limit * 1_000_000_000);
         let parts: Vec<&str> = since.split(':').collect();
         let (whole, of_day) = match parts.as_slice() {
-            [minutes, seconds] => ([*minutes, *seconds].map(seconds_of), false),
+            [minutes, seconds] => ([seconds_of(minutes), below(seconds, 60)], false),
             [hours, minutes, seconds] => {
-                let hours = seconds_of(hours)?.checked_mul(60)?.checked_add(seconds_of(minutes)?)?;
-                ([Some(hours), seconds_of(seconds)], true)
+                let minutes = seconds_of(hours)?.checked_mul(60)?.checked_add(below(minutes, 60)?)?;
+                ([Some(minutes), below(seconds, 60)], true)
             }
             _ => return None,
         };
@@ -208,10 +214,28 @@ mod tests {
         check("+1h 5m", Some(Moment::Since(3900 * s)));
         check("3:12", Some(Moment::Since(192 * s)));
         check("0:00.5", Some(Moment::Since(s / 2)));
+        check("0.05", Some(Moment::Since(s / 20)));
+        check("+12.5", Some(Moment::Since(12 * s + s / 2)));
         check("14:02:11.482", Some(Moment::OfDay(50_531_482_000_000)));
         check("2026-11-20 14:02:11", Some(Moment::At(1_795_183_331_000_000_000)));
         check("2026-11-20T14:02:11.5Z", Some(Moment::At(1_795_183_331_500_000_000)));
-        for wrong in ["", "x", "14", "1.5:00", "24:00:00", "1:2:3:4", "-1:00", "14:02:", "99999999999999999999:0"] {
+        for wrong in [
+            "",
+            "x",
+            "14",
+            ".5",
+            "1.",
+            "1.5:00",
+            "99:99",
+            "25:60",
+            "13:60:00",
+            "13:00:60",
+            "24:00:00",
+            "1:2:3:4",
+            "-1:00",
+            "14:02:",
+            "99999999999999999999:0",
+        ] {
             check(wrong, None);
         }
     }
