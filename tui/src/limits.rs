@@ -302,9 +302,6 @@ pub const BPF_NAMESPACES: usize = 1024;
 /// programs are found by the other views.
 pub const BPF_NUMBERS: u32 = 16_384;
 
-/// Bytes of /proc/kallsyms that are read.
-pub const KALLSYMS: u64 = 256 << 20;
-
 /// Symbols in a table: the entries have numbers of 24 bits, and each symbol may need a second one for its end. Further
 /// ones are left out, and counted.
 pub const SYMBOLS: usize = 1 << 23;

@@ -105,6 +105,13 @@ pub struct Snapshot {
     pub images: Vec<Image>,
 }
 
+impl Snapshot {
+    /// The address of a symbol of the kernel itself: of several, the lowest.
+    pub fn kernel_symbol(&self, name: &str) -> Option<KernelAddr> {
+        self.table.named_in(b"", name.as_bytes()).map(|place| KernelAddr(place.start)).next()
+    }
+}
+
 /// A symbol that contained an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a> {

@@ -43,6 +43,7 @@ const REQUIRED: &[&str] = &["kind", "time", "ns", HOST, BOOT_ID];
 
 /// Columns that may be unknown: they have a column `<name>_why`.
 const WITH_WHY: &[&str] = &[
+    "comm",
     "cgroup",
     "mnt_ns",
     "pid_ns",
@@ -61,6 +62,7 @@ const WITH_WHY: &[&str] = &[
     "flags_raw",
     "mode",
     "resolve",
+    "ret",
     "prog_id",
     "prog_name",
     "prog_type",

@@ -92,20 +92,23 @@ fn pause(wanted: &Receiver<()>, took: Duration) -> Option<bool> {
 
 /// Reads the symbols: [`SymbolChange::Read`] or [`SymbolChange::Unavailable`].
 pub fn read() -> SymbolChange {
+    snapshot().map_or_else(SymbolChange::Unavailable, SymbolChange::Read)
+}
+
+/// Reads the symbols.
+///
+/// # Errors
+/// If they are not available.
+pub fn snapshot() -> Result<Snapshot, Unavailable> {
     let began = now_boot();
-    let text = match read_bounded("/proc/kallsyms", KALLSYMS_BYTES) {
-        Ok(text) => text,
-        Err(error) => return SymbolChange::Unavailable(unreadable(&error)),
-    };
+    let text = read_bounded("/proc/kallsyms", KALLSYMS_BYTES).map_err(|error| unreadable(&error))?;
     // Without modules there is no such file.
     let modules = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
     let ended = now_boot();
     match parse(&text, &modules) {
-        Some((builder, images)) => {
-            SymbolChange::Read(Snapshot { began, ended, table: Arc::new(builder.build()), images })
-        }
-        None if text.is_empty() => SymbolChange::Unavailable(Unavailable::Unreadable(libc::ENODATA)),
-        None => SymbolChange::Unavailable(why_hidden()),
+        Some((builder, images)) => Ok(Snapshot { began, ended, table: Arc::new(builder.build()), images }),
+        None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
+        None => Err(why_hidden()),
     }
 }
 

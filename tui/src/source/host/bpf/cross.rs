@@ -2,13 +2,14 @@
 //! it came or went meanwhile: that is known from the kernel's own stream of changes, which is opened before anything is
 //! read.
 
-use super::kallsyms::Symbols;
 use super::processes::program_at;
 use super::sys::{self, Kind};
 use crate::bpf::{HeldBy, Hidden, Inventory, Object, View};
 use crate::limits;
+use crate::source::host::kallsyms;
 use crate::source::host::program::{self, Instruction};
 use crate::source::live::ksymbols::{Change, ProgramStream};
+use crate::symbols::{Image, ImageKind, Snapshot};
 use rustc_hash::FxHashSet;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use tracetui_shared::id::{KernelAddr, ProgId};
 /// How long after its change a program may still be in only one of the views: the kernel makes the changes one after
 /// another, and may be preempted between them.
 const SETTLED: Duration = Duration::from_millis(50);
+
+/// Hex digits of a tag.
+const TAG: usize = 16;
 
 /// What came or went since the stream was opened.
 #[derive(Default)]
@@ -46,7 +50,7 @@ impl Changes {
 /// The hidden programs: `Err` if so much changed that changes were lost.
 pub(super) fn hidden(
     inventory: &Inventory,
-    symbols: Option<&Symbols>,
+    symbols: Option<&Snapshot>,
     stream: &mut ProgramStream,
 ) -> Result<Vec<Hidden>, Churn> {
     let mut changes = Changes::default();
@@ -56,7 +60,7 @@ pub(super) fn hidden(
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
         changes.update(stream);
-        let now = symbols.and_then(|_| Symbols::read().ok());
+        let now = symbols.and_then(|_| kallsyms::snapshot().ok());
         found.retain(|hidden| !changes.explain(hidden) && still_there(hidden, inventory, now.as_ref()));
     }
     if changes.lost { Err(Churn) } else { Ok(found) }
@@ -67,7 +71,7 @@ pub(super) fn hidden(
 pub(super) struct Churn;
 
 /// Programs that a view shows and the walk over the ids does not. Each id and each address once.
-fn missing(inventory: &Inventory, symbols: Option<&Symbols>) -> Vec<Hidden> {
+fn missing(inventory: &Inventory, symbols: Option<&Snapshot>) -> Vec<Hidden> {
     let mut found = Vec::new();
     let mut seen = FxHashSet::default();
     let mut add = |id: ProgId, seen_by: View| {
@@ -85,15 +89,25 @@ fn missing(inventory: &Inventory, symbols: Option<&Symbols>) -> Vec<Hidden> {
     let addresses: FxHashSet<_> = inventory.programs.iter().flat_map(|program| &program.addresses).collect();
     // Where the kernel hides the addresses of programs, there is nothing to compare with.
     let are_hidden = addresses.is_empty() && !inventory.programs.is_empty();
-    let symbols = symbols.filter(|_| !are_hidden).map_or(&[][..], |symbols| &symbols.programs);
-    found.extend(symbols.iter().filter(|(addr, _)| !addresses.contains(addr)).map(|(addr, name)| Hidden {
+    let functions = symbols.filter(|_| !are_hidden).into_iter().flat_map(functions);
+    found.extend(functions.filter(|function| !addresses.contains(&function.address)).map(|function| Hidden {
         id: None,
-        addr: Some(*addr),
-        name: name.clone(),
+        addr: Some(function.address),
+        name: function.name.to_vec(),
         seen_by: View::Kallsyms,
         missing_in: View::NextId,
     }));
     found
+}
+
+/// The functions of programs: `bpf_prog_`, the tag, and `_` with the name of the function if it has one
+/// ([`bpf_prog_get_name`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/core.c)).
+fn functions(symbols: &Snapshot) -> impl Iterator<Item = &Image> {
+    let of_program = |image: &&Image| {
+        let tag = image.name.strip_prefix(b"bpf_prog_").and_then(|rest| rest.get(..TAG));
+        image.kind == ImageKind::Bpf && tag.is_some_and(|tag| tag.iter().all(u8::is_ascii_hexdigit))
+    };
+    symbols.images.iter().filter(of_program).take(limits::BPF_FUNCTIONS)
 }
 
 /// The programs that can be opened by their number, among the numbers that the walk left out. Of many, the last.
@@ -109,10 +123,11 @@ fn by_number(inventory: &Inventory) -> impl Iterator<Item = ProgId> {
 /// `return 0`.
 const NOTHING: [Instruction; 2] = [(0xb7, 0, 0, 0), (0x95, 0, 0, 0)];
 
-fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Symbols>) -> bool {
+fn still_there(hidden: &Hidden, inventory: &Inventory, symbols: Option<&Snapshot>) -> bool {
     match (hidden.seen_by, hidden.id, hidden.addr) {
         (View::Kallsyms, _, Some(addr)) => {
-            symbols.is_some_and(|symbols| symbols.programs.iter().any(|(at, name)| *at == addr && *name == hidden.name))
+            let same = |function: &Image| function.address == addr && *function.name == *hidden.name;
+            symbols.is_some_and(|symbols| functions(symbols).any(same))
         }
         (View::Fdinfo, Some(id), _) => inventory.holders.iter().any(|holder| match holder.by {
             HeldBy::Process { pid, fd, .. } => holder.object == Object::Program(id) && program_at(pid, fd) == Some(id),
@@ -145,13 +160,13 @@ mod tests {
         changes.update(&mut stream);
         let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
-        let symbols = Symbols::read().expect("kallsyms");
+        let symbols = kallsyms::snapshot().expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
         let found = hidden(&inventory, Some(&symbols), &mut stream).expect("no churn");
         let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
         assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
         assert_eq!(by(View::FdById), 1, "{found:?}");
-        if !symbols.programs.is_empty() {
+        if functions(&symbols).next().is_some() {
             assert_eq!(by(View::Kallsyms), 1, "its function: {found:?}");
         }
         // With it, nothing is hidden.

@@ -5,10 +5,10 @@
 //! ([`do_misc_fixups`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/verifier.c)). The kernel reports these
 //! distances only to those who may see addresses; to others they are zero.
 
-use super::kallsyms::Symbols;
 use super::programs::instructions;
 use crate::bpf::{ALTERING, HelperCalls, NotScanned};
 use crate::source::host::program::{self, Instruction};
+use crate::symbols::Snapshot;
 use std::os::fd::AsFd as _;
 use tracetui_shared::id::KernelAddr;
 
@@ -16,7 +16,7 @@ use tracetui_shared::id::KernelAddr;
 pub(crate) const BASE: &str = "__bpf_call_base";
 
 /// The helper that a program of ours calls, to check the addresses in kallsyms.
-pub(super) const KNOWN: &str = "bpf_get_current_pid_tgid";
+const KNOWN: &str = "bpf_get_current_pid_tgid";
 
 /// Calls [`KNOWN`], helper 14, and returns.
 const CALLS_KNOWN: [Instruction; 2] = [(CALL, 0, 0, 14), (0x95, 0, 0, 0)];
@@ -33,7 +33,7 @@ pub(super) struct Helpers {
 
 impl Helpers {
     /// From the symbols, checked with a program of ours: its call must have the distance that the symbols give.
-    pub(super) fn new(symbols: Option<&Symbols>) -> Helpers {
+    pub(super) fn new(symbols: Option<&Snapshot>) -> Helpers {
         match symbols.ok_or(NotScanned::NoSymbols).and_then(distances) {
             Ok(distances) => Helpers { distances, why: None },
             Err(why) => Helpers { distances: Vec::new(), why: Some(why) },
@@ -78,21 +78,21 @@ pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
     called
 }
 
-fn distances(symbols: &Symbols) -> Result<Vec<(i32, usize)>, NotScanned> {
+fn distances(symbols: &Snapshot) -> Result<Vec<(i32, usize)>, NotScanned> {
     let ours = program::load(&CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
     let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
     let reported = match called(&ours).first() {
         None | Some(0) => return Err(NotScanned::NotPermitted),
         Some(distance) => *distance,
     };
-    let base = symbols.of(BASE).ok_or(NotScanned::NoSymbols)?;
+    let base = symbols.kernel_symbol(BASE).ok_or(NotScanned::NoSymbols)?;
     let distance = |addr: KernelAddr| addr.0.wrapping_sub(base.0) as i32;
-    if symbols.of(KNOWN).map(distance) != Some(reported) {
+    if symbols.kernel_symbol(KNOWN).map(distance) != Some(reported) {
         return Err(NotScanned::NoSymbols);
     }
     let known = ALTERING.iter().enumerate();
     let mut distances: Vec<_> =
-        known.filter_map(|(index, (symbol, _))| Some((distance(symbols.of(symbol)?), index))).collect();
+        known.filter_map(|(index, (symbol, _))| Some((distance(symbols.kernel_symbol(symbol)?), index))).collect();
     distances.sort_unstable();
     Ok(distances)
 }

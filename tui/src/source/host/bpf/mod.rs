@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`sys`] | bpf(2) |
 //! | [`programs`], [`links`] | the objects with ids |
-//! | [`helpers`], [`kallsyms`] | the helpers that a program calls |
+//! | [`helpers`] | the helpers that a program calls |
 //! | [`processes`] | who holds what, perf events, network namespaces |
 //! | [`mounts`] | pins, named network namespaces |
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
@@ -24,7 +24,6 @@
 
 mod cross;
 mod helpers;
-mod kallsyms;
 mod links;
 mod mounts;
 mod netlink;
@@ -37,11 +36,12 @@ mod view;
 
 use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
+use crate::source::host::kallsyms;
 use crate::source::live::ksymbols::ProgramStream;
+use crate::symbols::{Snapshot, Unavailable};
 use cross::Churn;
 pub(crate) use helpers::BASE;
 use helpers::Helpers;
-pub(crate) use kallsyms::Symbols;
 pub(crate) use netlink::RouteChanges;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
@@ -79,7 +79,7 @@ impl Collector {
     /// # Errors
     /// If programs cannot be listed.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
-        let symbols = self.helpers.is_none().then(|| std::thread::spawn(Symbols::read));
+        let symbols = self.helpers.is_none().then(|| std::thread::spawn(kallsyms::snapshot));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
     }
 
@@ -96,7 +96,7 @@ impl Collector {
     /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES);
-        let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(Symbols::read)))?;
+        let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(kallsyms::snapshot)))?;
         let compared = match stream {
             Ok(mut stream) => cross::hidden(&inventory, symbols.as_ref(), &mut stream).map_err(|Churn| {
                 "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
@@ -113,8 +113,8 @@ impl Collector {
     fn collect(
         &mut self,
         own: &FxHashSet<ProgId>,
-        symbols: Option<JoinHandle<io::Result<Symbols>>>,
-    ) -> Result<(Inventory, Option<Symbols>), InventoryError> {
+        symbols: Option<JoinHandle<Result<Snapshot, Unavailable>>>,
+    ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
         let mut programs = self.read_programs(&mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
