@@ -3,7 +3,7 @@
 
 use crate::bpf::{Attr, BPF_PROG_LOAD, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event_of, set_bpf, trace};
 use crate::sys::{self, c};
-use crate::traced::{Dir, Run, alone, cannot_run, doctor, not_checked};
+use crate::traced::{Dir, Run, alone, doctor, not_checked};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -73,7 +73,7 @@ fn lacks(number: i64, what: &str) -> bool {
     let lacks =
         [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT, libc::ENOSYS].iter().any(|errno| number == -i64::from(*errno));
     if lacks {
-        cannot_run(&format!("this kernel has no {what} ({number})"));
+        not_checked(&format!("this kernel has no {what} ({number})"));
     }
     lacks
 }
@@ -330,7 +330,7 @@ fn pmu(name: &str) -> Option<u32> {
 #[test]
 fn uprobes_name_file_and_offset() {
     let _alone = alone();
-    let Some(pmu) = pmu("uprobe") else { return cannot_run("this kernel has no uprobes") };
+    let Some(pmu) = pmu("uprobe") else { return not_checked("this kernel has no uprobes") };
     let dir = Dir::new();
     // A long path is whole. Any file is probed at any offset of its text; nobody executes this one.
     let deep = (0..12).fold(dir.dir("deep"), |path, _| {
@@ -363,7 +363,7 @@ fn uprobes_name_file_and_offset() {
 #[test]
 fn kprobes_name_function_and_address() {
     let _alone = alone();
-    let Some(pmu) = pmu("kprobe") else { return cannot_run("this kernel has no kprobes") };
+    let Some(pmu) = pmu("kprobe") else { return not_checked("this kernel has no kprobes") };
     let acted = trace(move || {
         let function = c("do_nanosleep");
         let attach = |returns: u64| {
@@ -457,7 +457,7 @@ fn btf_id(function: &str) -> Option<u32> {
 #[test]
 fn an_iterator_names_what_it_walks() {
     let _alone = alone();
-    let Some(id) = btf_id("bpf_iter_bpf_map") else { return cannot_run("this kernel has no iterators of maps") };
+    let Some(id) = btf_id("bpf_iter_bpf_map") else { return not_checked("this kernel has no iterators of maps") };
     let acted = trace(move || match load_as(TRACING, TRACE_ITER, id, "tt_iter", &[MOV_R0, EXIT]) {
         Ok(prog) => vec![number(&link(&prog, 0, TRACE_ITER, &[]))],
         Err(error) => vec![error],
@@ -474,7 +474,7 @@ fn an_iterator_names_what_it_walks() {
 #[test]
 fn a_trampoline_names_its_function() {
     let _alone = alone();
-    let Some(id) = btf_id("do_nanosleep") else { return cannot_run("this kernel's BTF has no functions") };
+    let Some(id) = btf_id("do_nanosleep") else { return not_checked("this kernel's BTF has no functions") };
     let acted = trace(move || match load_as(TRACING, TRACE_FENTRY, id, "tt_fentry", &[MOV_R0, EXIT]) {
         Ok(prog) => {
             let fd = Attr::of_raw_tracepoint(sys::raw(&prog), 0).call(17);

@@ -5,7 +5,7 @@ use crate::bpf::{
     MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, cannot_run, may_trace, tracetui};
+use crate::traced::{Dir, alone, may_trace, not_checked, tracetui};
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -242,7 +242,7 @@ fn every_way_of_attaching_is_in_the_inventory() {
     if !may_trace() {
         return;
     }
-    let Some((cgroup, cgroup_path)) = new_cgroup() else { return cannot_run("no v2 cgroup can be made") };
+    let Some((cgroup, cgroup_path)) = new_cgroup() else { return not_checked("no v2 cgroup can be made") };
     let dir = Dir::new();
     let (bpffs, tracefs) = (dir.dir("bpffs"), dir.dir("tracefs"));
     let file = dir.at("program");
@@ -371,7 +371,7 @@ fn helpers_are_found_in_the_instructions() {
     let restricted = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
     if restricted.trim() == "2" {
         assert!(program(&kills).calls.write_user().is_err(), "never a guess");
-        return cannot_run("kernel.kptr_restrict=2 hides the helpers");
+        return not_checked("kernel.kptr_restrict=2 hides the helpers");
     }
     let names = |prog: &OwnedFd| program(prog).calls.names().collect::<Vec<_>>();
     assert_eq!((names(&quiet), names(&kills), names(&knows)), (vec![], vec!["send_signal"], vec![]));
@@ -397,7 +397,7 @@ fn load_writing() -> i64 {
 
 fn loaded(prog: i64) -> Option<OwnedFd> {
     if prog < 0 {
-        cannot_run(&format!("a program is refused: error {prog}"));
+        not_checked(&format!("a program is refused: error {prog}"));
         return None;
     }
     Some(sys::owned(prog))
@@ -423,7 +423,7 @@ fn a_thousand_programs_and_links_are_listed_fast() {
         // A tracepoint that does not fire here.
         let link = raw_tracepoint_open(&prog, "cgroup_remount");
         if link < 0 {
-            return cannot_run("no raw tracepoint cgroup_remount");
+            return not_checked("no raw tracepoint cgroup_remount");
         }
         let link = sys::owned(link);
         expected.0.insert(id(&prog));
@@ -482,7 +482,7 @@ fn stream(pages: usize) -> Option<ProgramStream> {
     match ProgramStream::open(pages) {
         Ok(stream) => Some(stream),
         Err(error) => {
-            cannot_run(&format!("no stream of programs: {error}"));
+            not_checked(&format!("no stream of programs: {error}"));
             None
         }
     }
@@ -608,7 +608,7 @@ fn the_report_can_be_read_and_needs_root() {
             Ok(())
         })
     };
-    let Ok(output) = user.arg("bpf").output() else { return cannot_run("nobody may not run tracetui") };
+    let Ok(output) = user.arg("bpf").output() else { return not_checked("nobody may not run tracetui") };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
     assert!(said.contains("CAP_SYS_ADMIN") && said.contains("sudo tracetui bpf"), "{said}");
