@@ -9,6 +9,7 @@ use super::Writer;
 use super::block::FileHeader;
 use super::index::KeysOf;
 use crate::frame::Batch;
+use crate::frame::host::{HostFrame, Unfinished};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracetui_shared::time::BootNanos;
 
 /// A write of the recording that takes longer than this has failed: the disk or the mount does not answer.
 const STALLED: Duration = Duration::from_secs(2);
@@ -356,8 +358,13 @@ impl<F: Files> Writing<F> {
         let next = match next {
             Ok(next) => next,
             Err(error) => {
-                // The error that led here is what is said.
-                let _ = writer.end(state);
+                // Events come after what is recorded here.
+                let mut batch = Batch::default();
+                HostFrame::Unfinished(Unfinished { at: BootNanos(0) }).push(BootNanos(0), &mut batch);
+                if writer.batch(batch.bytes()).is_ok() {
+                    // The error that led here is what is said.
+                    let _ = writer.end(state);
+                }
                 return Err(error);
             }
         };
