@@ -43,9 +43,11 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
 fn on_terminal(args: &[&str]) -> Option<String> {
     let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
     let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
-    let script = format!("timeout 30 {}", line.join(" "));
+    // Not every shell replaces itself by the last command. `timeout` would then move to a process group of its own, in the background
+    // of the terminal, where what it starts is stopped.
+    let script = format!("exec timeout --foreground --kill-after=5 30 {}", line.join(" "));
     let mut command = Command::new("script");
-    command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm");
+    command.args(["-qefc", &script, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
         cannot_run("there is no script(1)");
