@@ -317,7 +317,9 @@ impl Pipeline {
             }
             HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
-                self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.stream_lost += lost.count);
+                if let Some(bpf) = self.counted.of(Kind::Bpf) {
+                    bpf.stream_lost = bpf.stream_lost.saturating_add(lost.count);
+                }
                 let (of, cause, from_ns, to_ns) =
                     (Kind::Bpf as u16, Cause::Ring as u16, lost.since.0, frame.header.time.0);
                 push_lost(&LostRecord { of, cause, cpu: u32::MAX, count: lost.count, from_ns, to_ns }, made);

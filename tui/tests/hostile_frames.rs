@@ -16,7 +16,7 @@ use zerocopy::IntoBytes;
 
 /// Mostly a header that the probes could send.
 fn header() -> impl Strategy<Value = FrameHeader> {
-    let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..80, 1 => any::<u16>()];
+    let kind = prop_oneof![8 => 0u16..8, 2 => 60u16..92, 1 => any::<u16>()];
     let slot = prop_oneof![8 => 0u16..Slot::ALL.len() as u16, 1 => any::<u16>()];
     let seq = prop_oneof![8 => 0u64..20, 1 => any::<u64>()];
     let time = prop_oneof![8 => 0u64..100_000_000, 1 => any::<u64>()];

@@ -5,7 +5,7 @@ use super::command::CommandTree;
 use super::{Pipeline, programs, push_lost};
 use crate::account::{Counted, LostBy, Shortage};
 use crate::event::lost::{Cause, LostRecord};
-use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart};
+use crate::frame::host::{FIRST_KIND, HostFrame, Layout, StatePart, Unfinished};
 use crate::frame::state::{KindState, LostRows, PendingFrames, PendingLayout, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
 use tracetui_shared::kind::Kind;
@@ -190,6 +190,9 @@ impl Pipeline {
         }
         if let Some(excerpt) = &self.excerpt {
             HostFrame::Excerpt(excerpt.clone()).push(latest, out);
+        }
+        if self.unfinished {
+            HostFrame::Unfinished(Unfinished { at: latest }).push(latest, out);
         }
         self.world.write_state(out);
         self.gaps.write_state(&self.arrived(), out);
