@@ -126,9 +126,9 @@ impl Same {
     }
 }
 
-/// The inventory as it was last told.
+/// The inventory as the frames so far describe it.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Described {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: FxHashMap<Same, BpfAttachment>,
     hidden: FxHashSet<BpfHiddenKey>,
@@ -142,10 +142,10 @@ pub(crate) struct Told {
 
 type BpfHiddenKey = (Option<ProgId>, Option<KernelAddr>);
 
-impl Told {
-    /// Nothing was told. `last`: the last link that exists, `now`: the time.
-    pub(crate) fn since(last: LinkId, now: BootNanos) -> Told {
-        Told { start: (last, now), ..Told::default() }
+impl Described {
+    /// Before the first frame. `last` is the last link that exists, and `now` the time.
+    pub(crate) fn since(last: LinkId, now: BootNanos) -> Described {
+        Described { start: (last, now), ..Described::default() }
     }
 
     /// Whether an attachment was made after the start, as far as its link or its program show.
@@ -160,7 +160,7 @@ impl Told {
     /// Appends what differs from the last inventory. New programs come first and those that are gone last, so that attachments can
     /// be described. `steady`: no link came or went while it was taken. Otherwise an attachment without a link may be one whose link
     /// came later than the links were read, so it is left for the next inventory.
-    pub(crate) fn tell(
+    pub(crate) fn update(
         &mut self,
         inventory: &Inventory,
         steady: bool,
@@ -193,7 +193,7 @@ impl Told {
     }
 
     /// Appends a program that came since.
-    pub(crate) fn tell_program(&mut self, facts: &ProgramFacts, at: BootNanos, batch: &mut Batch) {
+    pub(crate) fn add_program(&mut self, facts: &ProgramFacts, at: BootNanos, batch: &mut Batch) {
         let program = program(facts);
         if self.programs.get(&program.id) != Some(&program) {
             HostFrame::BpfProgram(program.clone()).push(at, batch);
@@ -229,13 +229,13 @@ impl Told {
             }
             let key = known.map_or(self.next_key, |known| known.key);
             let news = known.is_none() && (self.whole || self.is_later(facts, inventory));
-            let told = BpfAttachment { key, news, ..attachment };
-            if known.is_some_and(|known| BpfAttachment { news: told.news, ..known.clone() } == told) {
+            let described = BpfAttachment { key, news, ..attachment };
+            if known.is_some_and(|known| BpfAttachment { news: described.news, ..known.clone() } == described) {
                 continue;
             }
             self.next_key += u32::from(known.is_none());
-            HostFrame::BpfAttachment(told.clone()).push(to, batch);
-            self.attachments.insert(same, told);
+            HostFrame::BpfAttachment(described.clone()).push(to, batch);
+            self.attachments.insert(same, described);
         }
     }
 }
@@ -255,9 +255,9 @@ mod tests {
     use super::*;
     use crate::bpf::Link;
 
-    fn told(told: &mut Told, inventory: &Inventory) -> Vec<String> {
+    fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
         let mut batch = Batch::default();
-        told.tell(inventory, true, (BootNanos(1), BootNanos(2)), &mut batch);
+        described.update(inventory, true, (BootNanos(1), BootNanos(2)), &mut batch);
         let show = |frame| match HostFrame::decode(&frame) {
             Some(HostFrame::BpfProgram(program)) => format!("+{}", program.id.0),
             Some(HostFrame::BpfProgramGone(program)) => format!("-{}", program.id.0),
@@ -270,39 +270,43 @@ mod tests {
     }
 
     #[test]
-    fn an_inventory_is_told_whole_and_then_by_what_changed() {
+    fn the_first_inventory_is_whole_and_later_ones_are_what_changed() {
         let of = |id| ProgramFacts { id: ProgId(id), ..ProgramFacts::default() };
         let on = |program, link: Option<u32>| AttachFacts {
             program: ProgId(program),
             link: link.map(|id| Link { id: LinkId(id), link_type: 1 }),
             ..AttachFacts::default()
         };
-        let mut known = Told::since(LinkId(7), BootNanos(1));
+        let mut known = Described::since(LinkId(7), BootNanos(1));
         let first = Inventory {
             programs: vec![of(1), of(2)],
             attachments: vec![on(1, Some(7)), on(2, None)],
             ..Inventory::default()
         };
-        assert_eq!(told(&mut known, &first), ["+1", "+2", "+#0 1 false", "+#1 2 false", "=2 2 true"]);
-        assert_eq!(told(&mut known, &first), ["=2 2 false"]);
+        assert_eq!(frames_of(&mut known, &first), ["+1", "+2", "+#0 1 false", "+#1 2 false", "=2 2 true"]);
+        assert_eq!(frames_of(&mut known, &first), ["=2 2 false"]);
         let mut next = first.clone();
         next.programs = vec![of(2), of(3)];
         next.attachments = vec![on(2, Some(7)), on(3, Some(8))];
-        let changes = told(&mut known, &next);
+        let changes = frames_of(&mut known, &next);
         assert_eq!(changes, ["+3", "-#1 true", "+#0 2 false", "+#2 3 true", "-1", "=2 2 false"]);
         next.attachments = vec![];
         next.unseen = vec![Unseen { what: "processes", why: String::new(), remedy: "" }];
         next.attachments = vec![on(2, None)];
-        assert_eq!(told(&mut known, &next), ["-#0 true", "-#2 true", "+#3 2 true", "=2 1 false"], "links are gone");
+        assert_eq!(
+            frames_of(&mut known, &next),
+            ["-#0 true", "-#2 true", "+#3 2 true", "=2 1 false"],
+            "links are gone"
+        );
         next.attachments = vec![];
-        assert_eq!(told(&mut known, &next), ["=2 1 false"], "it may be where it could not be looked");
+        assert_eq!(frames_of(&mut known, &next), ["=2 1 false"], "it may be in what could not be read");
         next.unseen = vec![];
         let mut batch = Batch::default();
-        known.tell(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
+        known.update(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
         next.attachments = vec![on(2, None), on(3, None)];
-        known.tell(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
+        known.update(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
         assert_eq!(batch.frames().count(), 2, "a link may explain them");
         next.attachments = vec![];
-        assert_eq!(told(&mut known, &next), ["-#3 true", "=2 0 false"]);
+        assert_eq!(frames_of(&mut known, &next), ["-#3 true", "=2 0 false"]);
     }
 }

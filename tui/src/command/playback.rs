@@ -305,6 +305,9 @@ impl Playback {
     }
 }
 
+/// The times that are easily taken for each other.
+pub(super) const SORTS_OF_TIME: &str = "16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day";
+
 /// Refuses a time span that ends before it begins. `start` is when the recording starts (nanoseconds since 1970), unless it is a pipe
 /// or has no events.
 fn check_order(from: Moment, to: Moment, start: Option<i128>, zone_s: i32) -> Result<()> {
@@ -315,8 +318,7 @@ fn check_order(from: Moment, to: Moment, start: Option<i128>, zone_s: i32) -> Re
     if !comparable || from.unix_ns(start, zone_s) <= to.unix_ns(start, zone_s) {
         return Ok(());
     }
-    let sorts =
-        if same_sort { "" } else { " (16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day)" };
+    let sorts = if same_sort { String::new() } else { format!(" ({SORTS_OF_TIME})") };
     bail!(BadUsage(format!("--from is later than --to, and no event is between them: exchange the two times{sorts}")));
 }
 

@@ -1,6 +1,6 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
-use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, Step, Stretch, missing};
+use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, SORTS_OF_TIME, Step, Stretch, missing};
 use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
 use super::signals::{self, Second, Signals};
@@ -79,11 +79,10 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     if !any && times.iter().any(Option::is_some) {
         // What was meant as a time of day may have been read as a time since the start.
         let minutes = |time: &Moment| matches!(time, Moment::Since(60_000_000_000..));
-        let which = match times.iter().flatten().any(minutes) {
-            true => ": 16:30 is 16 minutes and 30 seconds after the start, 16:30:00 a time of day",
-            false => "",
-        };
-        say(format_args!("nothing passes the filter and the times{which}"));
+        match times.iter().flatten().any(minutes) {
+            true => say(format_args!("nothing passes the filter and the times: {SORTS_OF_TIME}")),
+            false => say("nothing passes the filter and the times"),
+        }
     }
     let damaged = playback.remarks();
     if all && !playback.ended_early() && !playback.goes_on() {

@@ -496,7 +496,7 @@ const PROG: &[Field] = &[
         "bpf_prog.expected_attach_type; null if 0, which has no meaning for most program types.",
         |s| {
             of_call(s, |b| match (b.record().expected_attach_type, b.record().prog_type) {
-                // bpf(2) does not tell it.
+                // bpf(2) does not report it.
                 (0, _) if b.is_made() => Value::Unknown(Why::NotCollected),
                 (0, prog_type) if prog_type != prog::CGROUP_SKB => Value::Null,
                 (attach_type, _) => names::attach_type(attach_type).map_or(Value::Null, Value::Word),
@@ -613,7 +613,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "ret",
         Shape::Number,
-        "The descriptor or 0; −errno on error; null without a system call that says it.",
+        "The descriptor or 0; −errno on error; null without a system call that reports it.",
         |s| {
             bpf(s, |b| match (b.is_made(), b.op()) {
                 (false, _) => Value::Int(b.record().ret.into()),

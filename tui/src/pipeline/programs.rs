@@ -25,18 +25,6 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 /// The slot of an event that no probe made.
 const NO_SLOT: u16 = u16::MAX;
 
-/// What the event of a load says of the program, for the event of its unload.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    /// The event is not that of a system call.
-    streamed: bool,
-    prog_type: u32,
-    attach_type: u32,
-    uid: Uid,
-    helpers: u64,
-    scan: u8,
-}
-
 /// A place where a program was attached or detached, as far as both reports have it: the link, or else the program and the
 /// mechanism.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,7 +56,7 @@ pub(super) struct Programs {
     /// What no system call has reported yet, the oldest first.
     waiting: VecDeque<Waiting>,
     /// The programs whose load an event reports.
-    known: Fifo<ProgId, Known>,
+    known: Fifo<ProgId, KnownProgram>,
     /// The programs that the COMMAND loaded.
     commands: Fifo<ProgId, ()>,
     /// How often system calls reported a place, and the inventory did not yet.
@@ -88,10 +76,10 @@ impl Programs {
         }
         let Some(id) = loaded(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
-        let told = self.known.get(&id).is_some_and(|known| known.streamed);
+        let reported = self.known.get(&id).is_some_and(|known| known.streamed);
         let BpfRecord { prog_type, expected_attach_type: attach_type, prog_uid, helpers, scan, .. } = record;
-        self.know(id, Known { streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
-        !told
+        self.know(KnownProgram { id, streamed: false, prog_type, attach_type, uid: Uid(prog_uid), helpers, scan });
+        !reported
     }
 
     /// Takes a report of the stream. An unload is an event at once.
@@ -189,8 +177,8 @@ impl Programs {
         self.commands.contains(&id)
     }
 
-    fn know(&mut self, id: ProgId, known: Known) {
-        self.known.insert(id, known, 0);
+    fn know(&mut self, known: KnownProgram) {
+        self.known.insert(known.id, known, 0);
         while self.known.evict(limits::BPF_LOADS_KNOWN, usize::MAX).is_some() {}
     }
 
@@ -215,17 +203,14 @@ impl Programs {
         let Some(mut record) = record(frame.payload) else { return };
         world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
         let BpfRecord { prog_type, prog_uid, helpers, scan, .. } = record;
-        self.know(id, Known { streamed: true, prog_type, attach_type: 0, uid: Uid(prog_uid), helpers, scan });
+        self.know(KnownProgram { id, streamed: true, prog_type, attach_type: 0, uid: Uid(prog_uid), helpers, scan });
         made.push(frame.header, record.as_bytes());
     }
 
     /// What is known, and the events that wait.
     pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
-        let known = self.known.iter().map(|(id, known)| {
-            let Known { streamed, prog_type, attach_type, uid, helpers, scan } = *known;
-            KnownProgram { id: *id, streamed, prog_type, attach_type, uid, helpers, scan }
-        });
+        let known = self.known.iter().map(|(_, known)| known.clone());
         let reported = self.reported.iter().map(|(place, count)| {
             let Place { gone, link, program, via } = *place;
             ReportedPlace { gone, link, program, via, count: *count }
@@ -235,10 +220,7 @@ impl Programs {
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
-        for program in &state.known {
-            let KnownProgram { id, streamed, prog_type, attach_type, uid, helpers, scan } = *program;
-            self.know(id, Known { streamed, prog_type, attach_type, uid, helpers, scan });
-        }
+        state.known.iter().for_each(|known| self.know(known.clone()));
         for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
             self.commands.insert(*id, (), 0);
         }

@@ -1,11 +1,11 @@
 //! Reads the symbols of the kernel from /proc/kallsyms.
 
+use super::clock::{now_boot, now_thread};
 use super::machine::{Capabilities, Capability};
-use super::{clock::now_boot, decimal, read_bounded};
+use super::{decimal, read_bounded};
 use crate::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
 use crate::symbols::{Binding, Builder, Image, ImageKind, Snapshot, SymbolChange, Unavailable};
 use memchr::{memchr, memrchr};
-use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,11 +48,11 @@ impl Reader {
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
             let mut pending = wanted.recv().is_ok();
             while pending {
-                let began = thread_time();
+                let began = now_thread();
                 counted.fetch_add(1, Ordering::Relaxed);
                 let change = read();
                 deliver(now_boot(), change);
-                let Some(asked) = pause(&wanted, thread_time().saturating_sub(began)) else { return };
+                let Some(asked) = pause(&wanted, now_thread().saturating_sub(began)) else { return };
                 pending = asked || wanted.recv().is_ok();
             }
         })?;
@@ -69,12 +69,6 @@ impl Reader {
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }
-}
-
-/// The processor time that this thread has used.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Waits after a read that used this processor time. Returns whether another one was requested; `None` when nobody can request any more.

@@ -48,8 +48,8 @@ pub(super) struct Changes {
     pid: u32,
     /// Whether the stream has the ids of the initial pid namespace.
     initial: bool,
-    /// The lost reports that were told, and when they were counted.
-    told: u64,
+    /// The number of lost reports at the last count, and its time.
+    counted_losses: u64,
     counted: BootNanos,
 }
 
@@ -62,7 +62,7 @@ impl Changes {
             own: FxHashSet::default(),
             pid: std::process::id(),
             initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
-            told: 0,
+            counted_losses: 0,
             counted: clock::now_boot(),
         })
     }
@@ -70,7 +70,7 @@ impl Changes {
     /// Forgets what happened so far, but not which programs are tracetui's.
     pub(super) fn begin(&mut self) {
         self.read(&mut Batch::default(), &mut |_| {});
-        (self.told, self.counted) = (self.losses(), clock::now_boot());
+        (self.counted_losses, self.counted) = (self.losses(), clock::now_boot());
     }
 
     /// Becomes readable when something changed.
@@ -116,8 +116,8 @@ impl Changes {
         let _ = self.stream.follow_cpus();
         let (lost, now) = (self.losses(), clock::now_boot());
         let since = std::mem::replace(&mut self.counted, now);
-        if lost > self.told {
-            let count = lost - std::mem::replace(&mut self.told, lost);
+        if lost > self.counted_losses {
+            let count = lost - std::mem::replace(&mut self.counted_losses, lost);
             HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
         }
     }

@@ -2,7 +2,7 @@
 //! at the start and after changes.
 
 use super::Live;
-use crate::bpf::frames::Told;
+use crate::bpf::frames::Described;
 use crate::frame::Batch;
 use crate::source::host::bpf::{Collector, InventoryError, RouteChanges, link_ids};
 use crate::source::host::clock;
@@ -26,7 +26,7 @@ const PAUSE: u32 = 10;
 const COMPARE: Duration = Duration::from_secs(10);
 /// How often the first inventory is tried while links come and go.
 const FIRST: u32 = 5;
-/// Programs that are read as soon as they come. Of more at once, the inventory tells.
+/// Programs that are read as soon as they are loaded. If there are more at once, the others are left to the inventory.
 const LOADS: usize = 64;
 /// The interval at which the ids of links are compared with those of the last inventory: links that are released are not reported.
 const LOOK: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Inventories {
             send,
             routes: RouteChanges::open().ok(),
             collector: Collector::default(),
-            told: Told::since(last, clock::now_boot()),
+            described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             loaded,
             compared: None,
@@ -132,10 +132,10 @@ struct Taker {
     ends: Arc<AtomicBool>,
     reader: Waker,
     send: Sender<Batch>,
-    /// `None`: changes of interfaces are found by and by.
+    /// `None`: changes of interfaces are found after [`LONGEST`].
     routes: Option<RouteChanges>,
     collector: Collector,
-    told: Told,
+    described: Described,
     /// The ids of the links of the last inventory.
     links: Vec<u32>,
     /// Programs that were loaded since.
@@ -202,7 +202,7 @@ impl Taker {
         let own = self.own();
         for id in self.loaded.try_iter() {
             if let Some(facts) = self.collector.program(id, &own) {
-                self.told.tell_program(&facts, clock::now_boot(), &mut batch);
+                self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }
         }
         self.send(batch);
@@ -238,7 +238,7 @@ impl Taker {
             self.compared = Some(Instant::now());
         }
         let mut batch = Batch::default();
-        self.told.tell(&inventory, steady, (from, clock::now_boot()), &mut batch);
+        self.described.update(&inventory, steady, (from, clock::now_boot()), &mut batch);
         self.send(batch);
         Ok(Some(()))
     }
