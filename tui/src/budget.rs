@@ -89,6 +89,12 @@ impl Budget {
         self.share(limits::AROUND_SHARE)
     }
 
+    /// Bytes of a state that is read from a recording. It is freed once it was taken.
+    pub fn state(self) -> usize {
+        let (least, most) = limits::STATE;
+        self.share(limits::STATE_SHARE).clamp(least, most)
+    }
+
     /// Bytes of kept events, if everything else uses `others`.
     pub fn kept(self, others: usize) -> usize {
         self.bytes().saturating_sub(self.queues()).saturating_sub(others).max(self.share(limits::KEPT_SHARE))

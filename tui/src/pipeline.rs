@@ -99,6 +99,16 @@ impl Pipeline {
         self.requests.set_budget(budget);
     }
 
+    /// The memory limits.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// The tables, without the events that wait.
+    pub fn into_world(self) -> World {
+        self.world
+    }
+
     /// Bytes of the events that wait: execs for the rest of their arguments, requests for their completion, events for
     /// their place in the order.
     pub fn bytes(&self) -> usize {
@@ -275,7 +285,7 @@ impl Pipeline {
         if part.part == 0 {
             (*state, *left) = (Batch::default(), part.parts);
         }
-        if *left == 0 || part.parts - *left != part.part || state.len() + part.frames.len() > limits::STATE_MAX {
+        if *left == 0 || part.parts - *left != part.part || state.len() + part.frames.len() > self.budget.state() {
             (*state, *left) = (Batch::default(), 0);
             return;
         }

@@ -14,7 +14,7 @@ use tracetui::event::EventContext;
 use tracetui::frame::host::{
     Clock, Group, Host, HostFrame, Layout, Probe, ProcessSeed, RecordLayout, StatePart, Trace, User,
 };
-use tracetui::frame::state::{Key, KeyPair, ProcessLists, ProcessState, StateFrame};
+use tracetui::frame::state::{Key, KeyPair, PendingFrames, ProcessLists, ProcessState, StateFrame};
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::recording::frames::{FrameReader, Next};
@@ -381,6 +381,93 @@ fn a_state_with_long_lists() {
     }
     forge.frames(&opens(5));
     survive("a state with long lists", &forge.bytes);
+}
+
+/// Adds a state of several blocks, each with these frames.
+fn large_state(forge: &mut Forge, contents: u16, parts: u16, frames: impl Fn(u32) -> Batch) {
+    for part in 0..parts {
+        let mut state = Batch::default();
+        HostFrame::StatePart(StatePart { frames: frames(part.into()).bytes().to_vec() })
+            .push(BootNanos(1), &mut state);
+        let packed = zstd::bulk::compress(state.bytes(), 1).expect("memory");
+        let header = forge::header(contents, ZSTD, packed.len(), state.len());
+        forge.block(tracetui::recording::block::BlockHeader { part, parts, ..header }, &packed);
+    }
+}
+
+/// Processes with texts of so many bytes, about 15 MiB of them.
+fn processes(part: u32, text: usize, of_command: bool) -> Batch {
+    let mut frames = Batch::default();
+    let mut number = part << 20;
+    while frames.len() < (15 << 20) - 2 * text {
+        number += 1;
+        let key = |number: u32| Key { tgid: Tgid(number), start: BootNanos(u64::from(number) + 5) };
+        let process = ProcessState {
+            key: key(number),
+            current: true,
+            parent: Some(key(number / 2)),
+            maker: Some(key(number / 3)),
+            comm: b"cc1".to_vec(),
+            exe: vec![b'x'; text],
+            argv: vec![b'y'; text],
+            of_command,
+            latest: BootNanos(number.into()),
+            ..ProcessState::default()
+        };
+        StateFrame::ProcessState(process).push(BootNanos(1), &mut frames);
+    }
+    frames
+}
+
+/// Events that wait, about 15 MiB of them.
+fn waiting(stage: u8, event: &Batch) -> Batch {
+    let mut frames = Batch::default();
+    let events = event.bytes().repeat((1 << 20) / event.len());
+    for number in 0..14 {
+        let pending = PendingFrames { stage, number, frames: events.clone() };
+        StateFrame::PendingFrames(pending).push(BootNanos(1), &mut frames);
+    }
+    frames
+}
+
+/// Large states, by what is in them.
+type LargeState = (&'static str, Box<dyn Fn(u32) -> Batch>);
+
+fn large_states() -> Vec<LargeState> {
+    let one = opens(1);
+    let users = |part: u32| {
+        let users = (0..400_000).map(|uid| {
+            HostFrame::User(User { uid: tracetui_shared::id::Uid(part << 20 | uid), name: "x".into() })
+        });
+        host_frames(users)
+    };
+    vec![
+        ("small processes", Box::new(|part| processes(part, 3, false))),
+        ("processes with texts", Box::new(|part| processes(part, 4000, false))),
+        ("processes with long texts", Box::new(|part| processes(part, 1 << 20, true))),
+        ("events that wait for their order", Box::new(move |_| waiting(0, &one))),
+        ("users", Box::new(users)),
+    ]
+}
+
+#[test]
+fn write_large_states() {
+    let Some(dir) = std::env::var_os("TRACETUI_HOSTILE_DIR") else { return };
+    for (what, frames) in large_states() {
+        for parts in [4, 31] {
+            let mut forge = Forge::new();
+            forge.frames(&opens(5));
+            large_state(&mut forge, STATE, parts, &frames);
+            forge.frames(&opens(5));
+            let path = std::path::Path::new(&dir).join(format!("{}-{parts}.ttr", what.replace(' ', "-")));
+            std::fs::write(path, &forge.bytes).expect("room");
+            let mut forge = Forge::new();
+            large_state(&mut forge, STATE, parts, &frames);
+            forge.frames(&opens(5));
+            let path = std::path::Path::new(&dir).join(format!("{}-{parts}-first.ttr", what.replace(' ', "-")));
+            std::fs::write(path, &forge.bytes).expect("room");
+        }
+    }
 }
 
 #[test]

@@ -56,11 +56,11 @@ impl Cut {
     fn new(args: &cli::Cut, playback: &Playback, budget: Budget) -> Result<Cut> {
         let mut recordings = playback.recordings().iter();
         let Some(first) = recordings.next() else { bail!("no recording was named") };
-        let boot = |recording: &super::playback::Recording| recording.start().world().host().boot_id.clone();
+        let boot = |recording: &super::playback::Recording| recording.start().host().boot_id.clone();
         if recordings.any(|other| boot(other) != boot(first)) {
             bail!("the recordings are of different machines or boots: cut each by itself");
         }
-        let world = first.start().world();
+        let world = first.start();
         let kinds = playback.recordings().iter().map(super::playback::Recording::kinds);
         let kinds = kinds.fold(KindSet::NONE, |kinds, (recorded, wanted)| kinds | recorded & wanted);
         write::refuse_input(&args.files, &args.output)?;

@@ -7,6 +7,7 @@ use super::skip::{Odd, Over, Skip, Span};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::cli;
+use crate::enrich::World;
 use crate::event::EventContext;
 use crate::filter::{Compiled, FilterOptions, Needs, Scratch};
 use crate::frame::Batch;
@@ -15,7 +16,7 @@ use crate::frame::host::{HostFrame, Trace};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
 use crate::recording::Reader;
-use crate::recording::block::HEADER;
+use crate::recording::block::{Damage, HEADER};
 use crate::recording::disk::Unreadable;
 use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
 use crate::recording::frames::{FrameReader, Holes, Next};
@@ -121,8 +122,8 @@ pub enum Step {
 pub struct Recording {
     input: Input,
     pipeline: Pipeline,
-    /// After the first frames.
-    start: Pipeline,
+    /// What was known before the first event.
+    start: World,
     trace: Trace,
     /// The filter with which it was recorded, and the one of this reading.
     recorded: Compiled,
@@ -324,26 +325,29 @@ fn check_order(from: Moment, to: Moment, start: Option<i128>, zone_s: i32) -> Re
 
 impl Recording {
     fn open(mut input: Input, filters: &FilterOptions, budget: Budget, odd: OddFilter) -> Result<Recording> {
+        input.limit(budget);
         let trace = input.trace()?;
         let mut start = Pipeline::default();
+        start.set_budget(budget);
         match input.ahead.back() {
             Some(Next::Frames(batch)) if input.ahead.len() == 1 => start.feed(batch.clone()),
             Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
             Some(Next::NotYet) | None => {}
         }
+        let start = start.into_world();
         let text = Some(trace.filter.clone()).filter(|text| !text.is_empty());
         let options = FilterOptions { filter: text.into_iter().collect(), ..FilterOptions::default() };
-        let recorded = options.compile(start.world());
+        let recorded = options.compile(&start);
         let recorded = match (recorded, odd) {
             (Err(error), OddFilter::Refused) => bail!("{}: its filter: {}", input.name(), error.render()),
             (Err(_), OddFilter::Ignored) => {
                 say(format_args!("{}: its filter cannot be read: all events are counted", input.name()));
-                FilterOptions::default().compile(start.world()).map_err(|error| anyhow!(error.render()))?
+                FilterOptions::default().compile(&start).map_err(|error| anyhow!(error.render()))?
             }
             (Ok(recorded), _) => recorded,
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
-        let wanted = filters.compile(start.world());
+        let wanted = filters.compile(&start);
         let mut wanted = wanted.map_err(|error| BadUsage(error.render()))?;
         if !wanted.whole.names_kinds() {
             wanted.kinds = recorded.kinds;
@@ -352,7 +356,7 @@ impl Recording {
         pipeline.set_budget(budget);
         let roots = [recorded.whole.roots(), wanted.whole.roots()].concat();
         pipeline.follow(&roots);
-        let clock_offset = start.world().clock_offset();
+        let clock_offset = start.clock_offset();
         let span = Span { clock_offset, bounds: Some((0, u64::MAX)), ..Span::default() };
         let mut recording = Recording {
             input,
@@ -385,7 +389,7 @@ impl Recording {
             // Then the index can only be wrong.
             return None;
         }
-        let needs = Needs::of(&[&self.recorded, &self.wanted], self.start.world())?;
+        let needs = Needs::of(&[&self.recorded, &self.wanted], &self.start)?;
         Skip::new(file, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 
@@ -426,8 +430,8 @@ impl Recording {
         &self.pipeline
     }
 
-    /// A pipeline that was fed the first frames: the host, and what was known before the first event.
-    pub fn start(&self) -> &Pipeline {
+    /// What the first frames say: the host, and what was known before the first event.
+    pub fn start(&self) -> &World {
         &self.start
     }
 
@@ -817,6 +821,7 @@ pub(super) struct Input {
     at_end: AtEnd,
     /// The file that is read begins where the one before ended, and nothing of it was read yet.
     joins: bool,
+    budget: Budget,
 }
 
 impl Input {
@@ -834,7 +839,13 @@ impl Input {
 
     /// Files of one trace in their order, from the place of the first one on; at least one.
     pub(super) fn of_parts(parts: Vec<Part>, at_end: AtEnd) -> Input {
-        Input { parts, at: 0, ahead: VecDeque::new(), at_end, joins: false }
+        Input { parts, at: 0, ahead: VecDeque::new(), at_end, joins: false, budget: Budget::default() }
+    }
+
+    /// Takes only states that fit in memory. Call it before anything is read.
+    pub(super) fn limit(&mut self, budget: Budget) {
+        self.budget = budget;
+        self.parts.iter_mut().for_each(|part| part.frames.limit_states(budget.state()));
     }
 
     /// The files, in the order of the trace; without pipes.
@@ -922,7 +933,9 @@ impl Input {
     fn find_next(&mut self) -> bool {
         let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
         let Some((path, next)) = next_file(&self.part().path, file) else { return false };
-        self.parts.push(Part::of(&path, next, self.at_end, HEADER as u64));
+        let mut part = Part::of(&path, next, self.at_end, HEADER as u64);
+        part.frames.limit_states(self.budget.state());
+        self.parts.push(part);
         true
     }
 
@@ -1015,7 +1028,10 @@ fn trace_in(state: &Batch) -> Option<Trace> {
 /// Says what could not be read.
 pub(super) fn say_holes(name: &str, holes: &Holes) {
     for Hole { offset, bytes, why, .. } in &holes.first {
-        say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}"));
+        match why {
+            Damage::StateTooLarge => say(format_args!("{name}: at offset {offset}: {why}")),
+            _ => say(format_args!("{name}: {bytes} bytes at offset {offset} cannot be read: {why}")),
+        }
     }
     if holes.others > 0 {
         say(format_args!("{name}: {} further parts cannot be read", grouped(holes.others)));

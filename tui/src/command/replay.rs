@@ -57,7 +57,8 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
     let (budget, troubles) = (Budget::new(args.memory.0), Troubles::default());
-    let input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
+    let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
+    input.limit(budget);
     let mut opened = Opened::new(&input, budget, troubles.clone())?;
     let mut input = if opened.at_end == AtEnd::Wait { opened.input(START) } else { input };
     let recording = opened.recording();
@@ -192,7 +193,9 @@ impl Opened {
         let offsets = std::iter::once(offset).chain(std::iter::repeat(HEADER as u64));
         let parts = self.files.iter().skip(at).zip(offsets);
         let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), self.at_end, offset));
-        Input::of_parts(parts.collect(), self.at_end)
+        let mut input = Input::of_parts(parts.collect(), self.at_end);
+        input.limit(self.budget);
+        input
     }
 
     /// The state at a place, whether that is the start, and the frames after it.

@@ -113,6 +113,7 @@ impl Skip {
         let Some(at) = self.place.state.filter(|state| *state >= read) else { return Ok(Over::Nothing) };
         let from = FileFrom::new(self.file.clone(), at, self.unreadable.clone());
         let mut reader = Reader::resume(Box::new(from) as Box<dyn Read + Send>, *self.file.header(), at);
+        reader.limit_states(pipeline.budget().state());
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {
                 Ok(Over::To(Box::new(FrameReader::of(reader))))

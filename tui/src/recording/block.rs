@@ -336,6 +336,9 @@ pub enum Damage {
     /// The checksum is right, the contents are not.
     #[error("contents do not agree with the header")]
     Contents,
+    /// A state that takes more memory than is allowed for one ([`super::Reader::limit_states`]).
+    #[error("a state that is too large for --memory is not used")]
+    StateTooLarge,
     /// The disk cannot read it.
     #[error("read error of the disk")]
     Disk,

@@ -1,5 +1,6 @@
 //! The frames of a recording as the pipeline takes them.
 
+use super::block::Damage;
 use super::reader::{Ending, Hole, Item, OpenError, Reader};
 use crate::frame::Batch;
 use crate::frame::host::{self, HostFrame};
@@ -88,6 +89,11 @@ impl<R: Read> FrameReader<R> {
         FrameReader { follows: true, ..self }
     }
 
+    /// Takes only states of so many bytes ([`Reader::limit_states`]).
+    pub fn limit_states(&mut self, bytes: usize) {
+        self.reader.limit_states(bytes);
+    }
+
     /// The reader.
     pub fn reader(&self) -> &Reader<R> {
         &self.reader
@@ -140,7 +146,8 @@ impl<R: Read> FrameReader<R> {
                 Some(Item::State(_) | Item::End(_)) => {}
                 Some(Item::Hole(hole)) => {
                     self.holes.add(hole);
-                    if !hole.frames {
+                    // What was before the state with which it begins is not known without it.
+                    if !hole.frames && !(fresh && hole.why == Damage::StateTooLarge) {
                         continue;
                     }
                     if !std::mem::replace(&mut self.behind, true) {

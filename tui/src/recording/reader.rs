@@ -3,6 +3,7 @@
 use super::block::{
     BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, NotARecording, Unsealer,
 };
+use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef, Frames};
 use crate::limits;
 use std::io::{self, Read};
@@ -68,8 +69,10 @@ pub struct Reader<R> {
     unsealer: Unsealer,
     /// The frames of a block of a state.
     plain: Vec<u8>,
-    /// The blocks of a state so far, and how many they are.
-    state: (Batch, u16),
+    /// The blocks of a state so far, how many they are, and where the first one begins.
+    state: (Batch, u16, u64),
+    /// Bytes of a state that are taken.
+    state_max: usize,
     /// States are checked, but not read.
     states_skipped: bool,
     blocks: u64,
@@ -114,6 +117,7 @@ impl<R: Read> Reader<R> {
             unsealer: Unsealer::default(),
             plain: Vec::new(),
             state: Default::default(),
+            state_max: Budget::default().state(),
             states_skipped: false,
             blocks: 0,
             waiting: None,
@@ -135,6 +139,11 @@ impl<R: Read> Reader<R> {
         self.states_skipped = skipped;
         // Of one whose first blocks were skipped, the others are no state.
         self.state = Default::default();
+    }
+
+    /// Takes only states of so many bytes. A larger one is a hole without frames.
+    pub fn limit_states(&mut self, bytes: usize) {
+        self.state_max = bytes;
     }
 
     /// How the recording ends, once [`next`](Self::next) returned `None`.
@@ -239,33 +248,42 @@ impl<R: Read> Reader<R> {
                 self.waiting = Some(Item::Hole(Hole { offset, bytes, why, frames }));
                 self.frames.truncate(self.next);
             }
-            (Ok(()), Contents::State) => self.waiting = self.part(&block).flatten().map(Item::State),
+            (Ok(()), Contents::State) => self.waiting = self.part(&block, offset).and_then(|part| part.item(Item::State)),
             (Ok(()), Contents::End) => {
-                let state = self.part(&block);
-                self.ended |= state.is_some();
-                self.waiting = state.flatten().map(Item::End);
+                let part = self.part(&block, offset);
+                self.ended |= part.is_some();
+                self.waiting = part.and_then(|part| part.item(Item::End));
             }
         }
         Ok(())
     }
 
-    /// Takes a block of a state. Once all its blocks came, the state, unless states are skipped.
-    fn part(&mut self, block: &BlockHeader) -> Option<Option<Batch>> {
-        let (state, parts) = &mut self.state;
+    /// Takes a block of a state, which begins at `offset`. Once all its blocks came, or one is too much, what that gives.
+    fn part(&mut self, block: &BlockHeader, offset: u64) -> Option<Part> {
+        let (state, parts, begins) = &mut self.state;
         if block.part == 0 {
-            (*parts, *state) = (0, Batch::default());
+            (*parts, *state, *begins) = (0, Batch::default(), offset);
         }
-        // The writer begins each block with a frame, so that a frame is not larger than a block.
-        let whole = Frames::of(&self.plain).fold(0, |sum, frame| sum + frame.bytes.len().next_multiple_of(8));
-        if block.part != *parts || state.len() + whole > limits::STATE_MAX {
+        if block.part != *parts {
             *state = Batch::default();
             return None;
         }
         *parts = parts.checked_add(1)?;
-        if !self.states_skipped {
-            state.append(self.plain.get(..whole).unwrap_or(&self.plain));
+        let last = *parts == block.parts;
+        if self.states_skipped {
+            return last.then_some(Part::Skipped);
         }
-        (*parts == block.parts).then(|| Some(std::mem::take(state)).filter(|_| !self.states_skipped))
+        // The writer begins each block with a frame, so that a frame is not larger than a block.
+        let whole = Frames::of(&self.plain).fold(0, |sum, frame| sum + frame.bytes.len().next_multiple_of(8));
+        if state.len() + whole > self.state_max {
+            let bytes = self.input.offset - *begins;
+            let hole = Hole { offset: *begins, bytes, why: Damage::StateTooLarge, frames: false };
+            // The other blocks belong to no state then.
+            self.state = Default::default();
+            return Some(Part::TooLarge(hole));
+        }
+        state.append(self.plain.get(..whole).unwrap_or(&self.plain));
+        last.then(|| Part::Last(std::mem::take(state)))
     }
 
     /// Looks for the next block. What is before it is a hole; without one, the recording ends here.
@@ -312,6 +330,26 @@ impl<R: Read> Reader<R> {
         self.rest = rest;
         self.input.skip(self.input.available().len());
         self.input.offset = end + rest;
+    }
+}
+
+/// What a block of a state gives.
+enum Part {
+    /// The state, of which it is the last block.
+    Last(Batch),
+    /// It is the last block, and states are skipped.
+    Skipped,
+    /// The state is larger than it may be.
+    TooLarge(Hole),
+}
+
+impl Part {
+    fn item(self, whole: fn(Batch) -> Item) -> Option<Item> {
+        match self {
+            Part::Last(state) => Some(whole(state)),
+            Part::Skipped => None,
+            Part::TooLarge(hole) => Some(Item::Hole(hole)),
+        }
     }
 }
 
