@@ -279,6 +279,11 @@ impl App {
         self.recording.as_ref()
     }
 
+    /// Why nothing is recorded, if a recording failed and no other one began.
+    pub fn why_not_recorded(&self) -> Option<&str> {
+        self.not_recorded.as_deref()
+    }
+
     /// The kept events, for a recording.
     pub(crate) fn kept_events(&self) -> KeptEvents {
         KeptEvents::new(self)

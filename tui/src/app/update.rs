@@ -184,9 +184,10 @@ impl App {
     }
 
     fn not_recorded(&mut self, why: String) -> Effects {
-        self.recording = None;
-        self.not_recorded = Some(why.clone());
-        self.say(why);
+        let text = why.strip_prefix("tracetui: ").unwrap_or(&why);
+        let stopped = if self.recording.take().is_some() { "recording stopped: " } else { "" };
+        self.say(format!("{stopped}{text}"));
+        self.not_recorded = Some(why);
         vec![Effect::Redraw]
     }
 

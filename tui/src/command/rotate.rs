@@ -52,6 +52,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         removed: 0,
         gone: 0,
         kept_on: Vec::new(),
+        largest: 0,
     };
     let prepare = move || become_creator(invoker.as_ref());
     let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
@@ -173,6 +174,8 @@ struct Series {
     gone: u64,
     /// Files that were to be removed, but are not what was written.
     kept_on: Vec<String>,
+    /// Bytes of the largest file.
+    largest: u64,
 }
 
 impl Series {
@@ -285,7 +288,8 @@ impl Files for Series {
 
     fn ended(&mut self, file: File) -> io::Result<()> {
         if let Some(before) = self.before.take() {
-            let identity = rustix::fs::fstat(file.as_fd())?.into();
+            let identity = Identity::from(rustix::fs::fstat(file.as_fd())?);
+            self.largest = self.largest.max(u64::try_from(identity.size).unwrap_or_default());
             self.ended.push_back(Written { number: before.number, identity });
         }
         self.leave(self.rotate.count.get() as usize - 1)
@@ -318,7 +322,13 @@ impl Files for Series {
             let (removed, written) = (grouped(self.removed), grouped(written));
             line.push_str(&format!("; {removed} {them} removed; {written} bytes were written in all"));
         }
-        self.kept_on.iter().cloned().chain([line]).collect()
+        // A block more is usual.
+        let most = self.rotate.size.0.saturating_add(self.rotate.size.0 / 4);
+        let larger = (self.largest > most).then(|| {
+            let (largest, size) = (grouped(self.largest), self.rotate.size);
+            format!("--rotate: files have up to {largest} bytes, not {size}: each begins and ends with the state of all processes")
+        });
+        self.kept_on.iter().cloned().chain([line]).chain(larger).collect()
     }
 }
 
@@ -395,6 +405,7 @@ mod tests {
                 removed: 0,
                 gone: 0,
                 kept_on: Vec::new(),
+                largest: 0,
             }
         }
 

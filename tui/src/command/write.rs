@@ -146,11 +146,27 @@ pub(super) fn random_id() -> io::Result<[u8; 16]> {
 /// and root's capabilities on files go with them.
 pub(super) fn create(path: &Path, existing: Existing) -> Result<File> {
     let (path, name) = (path.to_owned(), super::say::name(path));
-    as_invoker(move || open(&path, existing))?.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists if existing == Existing::RefuseAlways => anyhow!("{name} exists: write another name"),
-        ErrorKind::AlreadyExists => anyhow!("{name} exists; --force replaces it"),
-        _ => anyhow!("cannot create {name}: {error}"),
+    let opened = as_invoker(move || Ok(open(&path, existing).map_err(|error| (not_replaced(&path), error))))??;
+    opened.map_err(|(what, error)| match (what, error.kind()) {
+        (Some(what), _) => anyhow!("{name} {what}"),
+        (None, ErrorKind::AlreadyExists) if existing == Existing::RefuseAlways => {
+            anyhow!("{name} exists: write another name")
+        }
+        (None, ErrorKind::AlreadyExists) => anyhow!("{name} exists; --force replaces it"),
+        (None, _) => anyhow!("cannot create {name}: {error}"),
     })
+}
+
+/// What is said of something that is never replaced.
+fn not_replaced(path: &Path) -> Option<&'static str> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    match found.file_type() {
+        kind if kind.is_symlink() => Some("is a symbolic link, which is not followed: name the file that it leads to"),
+        kind if kind.is_dir() => Some("is a directory: add the name of a file"),
+        kind if !kind.is_file() => Some("is not a regular file: write another name"),
+        _ if found.nlink() > 1 => Some("has other names (hard links), and is not replaced: write another name"),
+        _ => None,
+    }
 }
 
 /// Refuses an output that is one of the recordings that are read.
@@ -213,7 +229,11 @@ fn open(path: &Path, existing: Existing) -> io::Result<File> {
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     if existing == Existing::Replace {
         match options.clone().read(true).open(path) {
-            Ok(file) => return replaced(file),
+            Ok(file) => {
+                if let Some(file) = replaced(path, file)? {
+                    return Ok(file);
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -221,8 +241,8 @@ fn open(path: &Path, existing: Existing) -> io::Result<File> {
     options.create_new(true).open(path)
 }
 
-/// An existing file, emptied, if it is a regular one.
-fn replaced(file: File) -> io::Result<File> {
+/// An existing file, emptied, if it is a regular one. `None`: it was removed, so that a new one takes its place.
+fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
     let found = file.metadata()?;
     if !found.is_file() || found.nlink() > 1 {
         return Err(io::Error::other("only a regular file without other links is replaced"));
@@ -231,8 +251,12 @@ fn replaced(file: File) -> io::Result<File> {
     if !follow::lock(&file) && follow::is_being_written(&file)? {
         return Err(io::Error::other("another process writes it"));
     }
+    // While another program has a lock on it, nothing would show the next one that it is written.
+    if follow::is_locked_by_another(&file) && remove_if(path, (found.dev(), found.ino()))? {
+        return Ok(None);
+    }
     file.set_len(0)?;
-    Ok(file)
+    Ok(Some(file))
 }
 
 /// The start of a trace. If it cannot begin, the file of its recording is removed, unless it replaced one.
@@ -261,10 +285,13 @@ pub(super) fn failed_text(recorder: &Recorder, failed: &Failed) -> String {
     [vec![text], recorder.remarks()].concat().join("\n")
 }
 
+/// Something that is done with the ids of the user.
+type Act = Box<dyn FnOnce() + Send>;
+
 /// Creates files as the user who invoked sudo while the trace runs, when its other threads may not do that any more.
 #[derive(Debug)]
 pub struct Opener {
-    requests: mpsc::Sender<(PathBuf, oneshot::Sender<io::Result<File>>)>,
+    requests: mpsc::Sender<Act>,
 }
 
 impl Opener {
@@ -274,15 +301,15 @@ impl Opener {
     /// If the ids of the user cannot be taken, or no thread can be started.
     pub(super) fn start() -> Result<Opener> {
         let invoker = Invoker::of_environment()?;
-        let (requests, asked) = mpsc::channel::<(PathBuf, oneshot::Sender<io::Result<File>>)>();
+        let (requests, asked) = mpsc::channel::<Act>();
         let (ready, started) = mpsc::channel();
         let run = move || {
             let ids = become_creator(invoker.as_ref());
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);
-            while fit && let Ok((path, answer)) = asked.recv() {
-                let _ = answer.send(open(&path, Existing::Refuse));
+            while fit && let Ok(act) = asked.recv() {
+                act();
             }
         };
         std::thread::Builder::new().name("opener".into()).spawn(run).context("cannot start a thread")?;
@@ -295,12 +322,84 @@ impl Opener {
     /// # Errors
     /// If the file cannot be created in time.
     pub(super) async fn record(&self, path: &Path) -> io::Result<Recorder> {
+        let own = path.to_owned();
+        let file = self.act(move || open(&own, Existing::Refuse)).await?;
+        let found = file.metadata()?;
+        let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
+        let recorder = header.and_then(|header| Recorder::start(file, super::say::name(path), &header, keys_of));
+        if recorder.is_err() {
+            // It is empty. If that fails, it stays; the error that led here is what is said.
+            let (own, made) = (path.to_owned(), (found.dev(), found.ino()));
+            let _ = self.act(move || remove_if(&own, made)).await;
+        }
+        recorder
+    }
+
+    async fn act<T: Send + 'static>(&self, act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::other("the thread that opens files has ended");
-        self.requests.send((path.to_owned(), answer)).map_err(|_| gone())?;
-        let file = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
-        let file = file.map_err(|_| gone())??;
-        let header = locked(&file, header().map_err(io::Error::other)?);
-        Recorder::start(file, super::say::name(path), &header, keys_of)
+        // An error means that nobody waits any more.
+        let act = move || drop(answer.send(act()));
+        self.requests.send(Box::new(act)).map_err(|_| gone())?;
+        let done = tokio::time::timeout(limits::PATIENCE, answered).await.map_err(|_| ErrorKind::TimedOut)?;
+        done.map_err(|_| gone())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn dir(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("tracetui-write-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("room");
+        dir
+    }
+
+    #[test]
+    fn what_is_never_replaced_is_named() {
+        let dir = dir("named");
+        let path = |name: &str| dir.join(name);
+        fs::write(path("file"), "old").expect("room");
+        symlink(path("file"), path("link")).expect("room");
+        symlink(path("nowhere"), path("dangling")).expect("room");
+        fs::write(path("one"), "old").expect("room");
+        fs::hard_link(path("one"), path("two")).expect("room");
+        let refused = |path: &Path, existing| create(path, existing).expect_err("it is there").to_string();
+        for existing in [Existing::Refuse, Existing::RefuseAlways, Existing::Replace] {
+            for (other, part) in [
+                (path("link"), "is a symbolic link, which is not followed: name the file that it leads to"),
+                (path("dangling"), "is a symbolic link"),
+                (path("one"), "has other names (hard links)"),
+                (dir.clone(), "is a directory"),
+                (PathBuf::from("/dev/full"), "/dev/full is not a regular file: write another name"),
+            ] {
+                let said = refused(&other, existing);
+                assert!(said.contains(part) && !said.contains("--force"), "{existing:?}: {said}");
+            }
+        }
+        assert!(refused(&path("file"), Existing::Refuse).ends_with("exists; --force replaces it"));
+        assert!(refused(&path("file"), Existing::RefuseAlways).ends_with("exists: write another name"));
+        assert_eq!(fs::read(path("file")).expect("there"), b"old");
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_locked_is_replaced_by_one_that_is_locked_here() {
+        let dir = dir("locked");
+        let path = dir.join("a.ttr");
+        fs::write(&path, "old").expect("room");
+        let other = File::options().read(true).write(true).open(&path).expect("there");
+        assert!(follow::lock(&other), "the file system has locks");
+        let own = create(&path, Existing::Replace).expect("it is no recording that is written");
+        assert!(follow::lock(&own));
+        // The third one sees that it is written.
+        let third = create(&path, Existing::Replace).expect_err("it is written");
+        assert!(third.to_string().contains("another process writes it"), "{third}");
+        assert_eq!(other.metadata().expect("open").nlink(), 0);
+        fs::remove_dir_all(&dir).expect("ours");
     }
 }

@@ -52,6 +52,12 @@ pub fn lock(file: &File) -> bool {
     call(file, libc::F_OFD_SETLK, libc::F_WRLCK).is_ok() && !is_shared(file)
 }
 
+/// Whether somebody else has a lock on a file that keeps [`lock`] from taking one.
+pub fn is_locked_by_another(file: &File) -> bool {
+    let refused = call(file, libc::F_OFD_SETLK, libc::F_WRLCK).err();
+    refused.is_some_and(|error| matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)))
+}
+
 /// Whether another process writes a recording into this file, or is about to. The lock of a reader or of another program does not
 /// mean that.
 ///

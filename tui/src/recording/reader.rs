@@ -248,7 +248,9 @@ impl<R: Read> Reader<R> {
                 self.waiting = Some(Item::Hole(Hole { offset, bytes, why, frames }));
                 self.frames.truncate(self.next);
             }
-            (Ok(()), Contents::State) => self.waiting = self.part(&block, offset).and_then(|part| part.item(Item::State)),
+            (Ok(()), Contents::State) => {
+                self.waiting = self.part(&block, offset).and_then(|part| part.item(Item::State))
+            }
             (Ok(()), Contents::End) => {
                 let part = self.part(&block, offset);
                 self.ended |= part.is_some();

@@ -30,7 +30,9 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
             Piece::new(format!(" {message}"), theme.title())
         }
-        None => Piece::plain(fitting(&figures(app, area.width), usize::from(area.width), super::width_of(&right))),
+        None => {
+            Piece::plain(fitting(&figures(app, area.width, theme), usize::from(area.width), super::width_of(&right)))
+        }
     };
     ends(frame, area, &[left], &right, theme);
 }
@@ -49,12 +51,17 @@ fn fitting(figures: &[String], width: usize, right: usize) -> String {
     line
 }
 
-fn figures(app: &App, width: u16) -> Vec<String> {
+fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     let counters = app.world().counters();
     let mut figures = Vec::new();
     if let Some(recording) = app.recording() {
         let mb = recording.bytes as f64 / 1e6;
         figures.push(format!("REC {} {mb:.1} MB", text::escaped(recording.name.as_bytes(), text::Mode::Screen)));
+    } else if let Some(why) = app.why_not_recorded() {
+        // The cause is what the message ends with, before its advice.
+        let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
+        let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
+        figures.push(format!("NOT RECORDING: {cause}"));
     }
     if let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) {
         let size = if width >= 130 { format!(" of {}", bytes(counters.ring_size)) } else { String::new() };

@@ -25,8 +25,8 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
         End::Complete | End::Unknown => Piece::default(),
     };
-    let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
-    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if recorded { " recorded" } else { "" }), style);
+    let whole = area.width >= 100 || area.width >= 80 && end.text.is_empty();
+    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if whole { " in all" } else { "" }), style);
     let right = super::by_importance([lost, end], [1, 0], area.width);
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
