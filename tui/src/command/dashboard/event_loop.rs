@@ -197,6 +197,15 @@ enum Next {
     Leave,
 }
 
+/// Waits for so long. Without a time, what else waits has its turn, and no more: a timer would take a millisecond, and on a busy
+/// machine many.
+async fn pause(time: Duration) {
+    match time.is_zero() {
+        true => tokio::task::yield_now().await,
+        false => tokio::time::sleep(time).await,
+    }
+}
+
 /// The next message of a search; there is none without one.
 async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
     let Some(running) = finder else { return std::future::pending().await };
@@ -270,7 +279,7 @@ impl Loop {
             found = next_found(&mut self.finder) => Ok(found),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
-            () = tokio::time::sleep(until_tick) => Ok(Some(self.tick())),
+            () = pause(until_tick) => Ok(Some(self.tick())),
             () = until.due() => Ok(None),
         }
     }
