@@ -434,13 +434,15 @@ type LargeState = (&'static str, Box<dyn Fn(u32) -> Batch>);
 
 fn large_states() -> Vec<LargeState> {
     let one = opens(1);
+    // Without optimisation many take long.
+    let small = if cfg!(debug_assertions) { 100 } else { 3 };
     let users = |part: u32| {
         let users = (0..400_000)
             .map(|uid| HostFrame::User(User { uid: tracetui_shared::id::Uid(part << 20 | uid), name: "x".into() }));
         host_frames(users)
     };
     vec![
-        ("small processes", Box::new(|part| processes(part, 3, false))),
+        ("small processes", Box::new(move |part| processes(part, small, false))),
         ("processes with texts", Box::new(|part| processes(part, 4000, false))),
         ("processes with long texts", Box::new(|part| processes(part, 1 << 20, true))),
         ("events that wait for their order", Box::new(move |_| waiting(0, &one))),

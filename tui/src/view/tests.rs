@@ -77,6 +77,31 @@ fn selected(app: &mut App) -> String {
 }
 
 #[test]
+fn a_recording_that_stopped_is_said_with_its_cause() {
+    let mut app = opens(3, MEMORY);
+    let status = |app: &mut App| screen(app)[22].clone();
+    app.update(Input::Recording("a.ttr".into()));
+    app.update(Input::NotRecorded(
+        "tracetui: cannot write a.ttr: No space left on device (os error 28); what was written before can be read"
+            .into(),
+    ));
+    assert!(
+        status(&mut app).starts_with(" recording stopped: cannot write a.ttr: No space left"),
+        "{}",
+        status(&mut app)
+    );
+    app.update(Input::Tick(Tick { now: Duration::from_secs(60), usage: None }));
+    assert!(
+        status(&mut app).starts_with(" NOT RECORDING: No space left on device (os error 28) | "),
+        "{}",
+        status(&mut app)
+    );
+    app.update(Input::Recording("b.ttr".into()));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(120), usage: None }));
+    assert!(status(&mut app).starts_with(" REC b.ttr 0.0 MB"), "{}", status(&mut app));
+}
+
+#[test]
 fn the_main_screen_at_80_columns() {
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut build());
