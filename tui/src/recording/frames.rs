@@ -147,7 +147,7 @@ impl<R: Read> FrameReader<R> {
                 Some(Item::Hole(hole)) => {
                     self.holes.add(hole);
                     // What was before the state with which it begins is not known without it.
-                    if !hole.frames && !(fresh && hole.why == Damage::StateTooLarge) {
+                    if !(hole.frames || fresh && hole.why == Damage::StateTooLarge) {
                         continue;
                     }
                     if !std::mem::replace(&mut self.behind, true) {
