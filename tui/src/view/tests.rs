@@ -92,7 +92,7 @@ fn a_recording_that_stopped_is_said_with_its_cause() {
     );
     app.update(Input::Tick(Tick { now: Duration::from_secs(60), usage: None }));
     assert!(
-        status(&mut app).starts_with(" NOT RECORDING: No space left on device (os error 28) | "),
+        status(&mut app).starts_with(" NOT RECORDING: No space left on device (os error 28)"),
         "{}",
         status(&mut app)
     );
