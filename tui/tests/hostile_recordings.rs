@@ -437,7 +437,7 @@ fn large_states() -> Vec<LargeState> {
     // Without optimisation many take long.
     let small = if cfg!(debug_assertions) { 100 } else { 3 };
     let users = |part: u32| {
-        let users = (0..400_000)
+        let users = (0..120_000)
             .map(|uid| HostFrame::User(User { uid: tracetui_shared::id::Uid(part << 20 | uid), name: "x".into() }));
         host_frames(users)
     };
