@@ -1,6 +1,7 @@
 //! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::stack::STACK;
 use super::{Body, EventContext, Payload, names};
 use crate::bpf::View;
 use crate::bpf::frames::hook;
@@ -421,10 +422,6 @@ fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value
     bpf(seen, |b| if b.is_of_program() { Value::Null } else { get(b) })
 }
 
-fn not_collected<'a>(_: &EventContext<'a>) -> Value<'a> {
-    Value::Unknown(Why::NotCollected)
-}
-
 /// Whether the program calls the helper of a bit.
 fn write_user(record: &BpfRecord) -> &'static str {
     match record.scan {
@@ -639,7 +636,7 @@ pub(crate) const FIELDS: &[Field] = &[
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },
-    Field::new("stack", Shape::Text, "The kernel stack.", not_collected),
+    STACK,
     Field::new(
         "seen_by",
         Shape::Text,

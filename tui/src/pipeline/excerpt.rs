@@ -7,6 +7,7 @@
 use crate::enrich::World;
 use crate::enrich::process::state::state_of;
 use crate::event::process::{Origin, Process, ProcessKey};
+use crate::event::stack::Stack;
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
 use crate::frame::state::{StateFrame, Told};
@@ -15,7 +16,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, Tgid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -30,6 +31,8 @@ pub struct Excerpt {
     users: FxHashSet<Uid>,
     groups: FxHashSet<Gid>,
     cgroups: FxHashSet<CgroupId>,
+    /// The symbols that a reader knows: address, from, to.
+    symbols: FxHashSet<(KernelAddr, BootNanos, BootNanos)>,
     /// Nothing of processes without an event in the excerpt may be in it.
     secluded: bool,
 }
@@ -53,6 +56,7 @@ impl Excerpt {
             users: FxHashSet::default(),
             groups: FxHashSet::default(),
             cgroups: FxHashSet::default(),
+            symbols: FxHashSet::default(),
             secluded: false,
         }
     }
@@ -68,6 +72,7 @@ impl Excerpt {
         if let Some(process) = seen.process {
             self.names(seen, process);
         }
+        self.symbols(seen);
         let header = FrameHeader { flags: frame.header.flags | flag::EXCERPT, ..frame.header };
         self.latest = self.latest.max(header.time);
         match self.told(seen) {
@@ -129,6 +134,16 @@ impl Excerpt {
             Some(state)
         });
         (new_clock || process.is_some()).then_some(Told { clock_offset, process })
+    }
+
+    /// The symbols of the stack of an event, the first time that they are met.
+    fn symbols(&mut self, seen: &EventContext<'_>) {
+        let Some(stack) = Stack::of(seen) else { return };
+        for symbol in stack.calls().filter_map(|call| call.symbol) {
+            if self.symbols.insert((symbol.addr, symbol.from, symbol.to)) {
+                HostFrame::KernelSymbol(symbol.clone()).push(seen.event.header.time, &mut self.batch);
+            }
+        }
     }
 
     /// The names of users, groups and cgroups of an event, the first time that they are met.

@@ -12,11 +12,12 @@
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
 //! | [`changes`] | that stream as host frames |
+//! | [`stacks`] | the symbols that stacks name, as host frames |
 //! | [`inventory`] | inventories of programs and attachments, as host frames |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! Only these files use aya. No thread outlives [`Live::start`]; the caller decides where [`Live::wait`] and
+//! Only these files use aya. No thread outlives [`Live::start`] but the one that reads symbols; the caller decides where [`Live::wait`] and
 //! [`Live::drain`] run.
 
 mod attach;
@@ -33,6 +34,7 @@ mod loss;
 mod multi;
 mod programs;
 mod ring;
+mod stacks;
 mod status;
 mod tasks;
 
@@ -64,6 +66,8 @@ pub struct LiveOptions {
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
+    /// The kinds whose events have the kernel stack.
+    pub stacks: KindSet,
     /// The capture filter.
     pub capture: CaptureFilter,
     /// The maximum of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
@@ -149,8 +153,10 @@ pub struct Live {
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
-    /// The programs that come and go, if bpf events are asked for.
+    /// The programs that come and go, if bpf events or stacks are asked for.
     changes: Option<changes::Changes>,
+    /// The names of what is on stacks, if they are asked for.
+    names: Option<stacks::Names>,
 }
 
 impl Live {
@@ -158,8 +164,11 @@ impl Live {
     /// capture filter is set before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
-        let changes = options.kinds.contains(Kind::Bpf).then(changes::Changes::open);
-        let calls = options.kinds.contains(Kind::Bpf).then(|| std::thread::spawn(helpers::calls));
+        let bpf = options.kinds.contains(Kind::Bpf);
+        let stacks = !(options.stacks & options.kinds).is_empty();
+        let changes = (bpf || stacks).then(|| changes::Changes::open(bpf, stacks));
+        let mut names = stacks.then(stacks::Names::start);
+        let calls = (bpf && !stacks).then(|| std::thread::spawn(helpers::calls));
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
@@ -175,7 +184,11 @@ impl Live {
         }
         capture.finish()?;
         // Without them, `write_user` is unknown.
-        if let Some(Ok(calls)) = calls.and_then(|thread| thread.join().ok()) {
+        let calls = match &mut names {
+            Some(names) => names.wait().ok().filter(|_| bpf).map(|symbols| helpers::calls_of(&symbols)),
+            None => calls.and_then(|thread| thread.join().ok()).and_then(Result::ok),
+        };
+        if let Some(calls) = calls {
             helpers.set(0, Plain(calls), 0)?;
         }
         let mut probes = attached.probes;
@@ -185,7 +198,7 @@ impl Live {
         let started = capture.started();
         drop((object, btf));
         load::give_memory_back();
-        probes.extend(changes.as_ref().map(|opened| changes::status(opened.as_ref().err())));
+        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         changes.iter_mut().for_each(changes::Changes::begin);
         Ok(Live {
@@ -197,6 +210,7 @@ impl Live {
             probes,
             started,
             changes,
+            names,
         })
     }
 
@@ -272,6 +286,14 @@ impl Live {
     /// Passes those that came and are not tracetui's to `loaded`. Returns whether any came or went.
     pub fn drain_changes(&mut self, batch: &mut Batch, loaded: &mut dyn FnMut(ProgId)) -> bool {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
+    }
+
+    /// Appends the symbols that the stacks of the frames from a byte offset on need. Call it after [`Live::drain_changes`].
+    pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
+        let Some(names) = &mut self.names else { return };
+        let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
+        names.change(changes, batch);
+        names.name(from, batch);
     }
 
     /// The programs of tracetui.
