@@ -25,10 +25,11 @@ impl Symbols {
     pub fn find(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol> {
         // Another one that begins below may have had the memory at that time.
         let near = self.places.range(address.saturating_sub(self.largest)..=address).rev();
-        let mut found = near.take(limits::STACK_SYMBOLS_NEAR).flat_map(|(_, symbols)| symbols.iter().rev());
-        found.find(|symbol| {
+        let found = near.take(limits::STACK_SYMBOLS_NEAR).flat_map(|(_, symbols)| symbols).filter(|symbol| {
             address - symbol.addr.0 < symbol.size && symbol.from <= at && (symbol.to.0 == 0 || at < symbol.to)
-        })
+        });
+        // The end of an earlier one may not be known.
+        found.max_by_key(|symbol| symbol.from)
     }
 
     /// The memory in use, in bytes.

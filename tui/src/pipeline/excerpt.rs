@@ -31,8 +31,8 @@ pub struct Excerpt {
     users: FxHashSet<Uid>,
     groups: FxHashSet<Gid>,
     cgroups: FxHashSet<CgroupId>,
-    /// The symbols that a reader knows: address, from, to.
-    symbols: FxHashSet<(KernelAddr, BootNanos, BootNanos)>,
+    /// The symbols as a reader knows them, by address and `from`: size, `to`.
+    symbols: FxHashMap<(KernelAddr, BootNanos), (u64, BootNanos)>,
     /// Nothing of processes without an event in the excerpt may be in it.
     secluded: bool,
 }
@@ -56,7 +56,7 @@ impl Excerpt {
             users: FxHashSet::default(),
             groups: FxHashSet::default(),
             cgroups: FxHashSet::default(),
-            symbols: FxHashSet::default(),
+            symbols: FxHashMap::default(),
             secluded: false,
         }
     }
@@ -136,11 +136,22 @@ impl Excerpt {
         (new_clock || process.is_some()).then_some(Told { clock_offset, process })
     }
 
-    /// The symbols of the stack of an event, the first time that they are met.
+    /// The symbols of the stack and of the attach point of an event, the first time that they are met.
     fn symbols(&mut self, seen: &EventContext<'_>) {
-        let Some(stack) = Stack::of(seen) else { return };
-        for symbol in stack.calls().filter_map(|call| call.symbol) {
-            if self.symbols.insert((symbol.addr, symbol.from, symbol.to)) {
+        let calls = Stack::of(seen).into_iter().flat_map(|stack| stack.calls());
+        let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
+        let place = address_of(&seen.event.body).map(|addr| (addr, seen.world.symbol(addr, seen.event.header.time)));
+        for (address, symbol) in calls.chain(place) {
+            // Without one, the end of what was there before has to be told.
+            let ended = || {
+                let known = self.symbols.iter().find(|((addr, _), (size, to))| {
+                    to.0 == 0 && address.checked_sub(addr.0).is_some_and(|offset| offset < *size)
+                });
+                known.and_then(|((_, from), _)| seen.world.symbol(address, *from))
+            };
+            let Some(symbol) = symbol.or_else(ended) else { continue };
+            let known = self.symbols.insert((symbol.addr, symbol.from), (symbol.size, symbol.to));
+            if known != Some((symbol.size, symbol.to)) {
                 HostFrame::KernelSymbol(symbol.clone()).push(seen.event.header.time, &mut self.batch);
             }
         }
@@ -173,6 +184,14 @@ impl Excerpt {
         if cgroups.len() > limits::CGROUPS / 2 {
             cgroups.clear();
         }
+    }
+}
+
+/// The kernel address of the attach point of an event.
+fn address_of(body: &Body<'_>) -> Option<u64> {
+    match body {
+        Body::Bpf(bpf) => Some(bpf.record().addr).filter(|addr| *addr != 0),
+        _ => None,
     }
 }
 

@@ -37,8 +37,8 @@ struct Found {
     changes: Vec<(BootNanos, ProgramChange)>,
     /// The symbols that belong to no change yet. Those of a program come before its change, maybe on another CPU.
     symbols: Vec<Symbol>,
-    /// All symbols that came or went, if they are asked for.
-    images: Option<Vec<(BootNanos, SymbolChange)>>,
+    /// All symbols that came or went.
+    images: Vec<(BootNanos, SymbolChange)>,
 }
 
 /// The stream, and what of it concerns tracetui.
@@ -61,12 +61,11 @@ pub(super) struct Changes {
 impl Changes {
     /// Begins to follow changes. Call it before the first program is loaded: programs of tracetui are known by their load.
     ///
-    /// `programs`: whether [`read`](Self::read) and [`count`](Self::count) append frames. `symbols`: whether [`take_symbols`](Self::take_symbols)
-    /// has any.
-    pub(super) fn open(programs: bool, symbols: bool) -> io::Result<Changes> {
+    /// `programs`: whether [`read`](Self::read) and [`count`](Self::count) append frames.
+    pub(super) fn open(programs: bool) -> io::Result<Changes> {
         Ok(Changes {
             stream: ProgramStream::open(PAGES)?,
-            found: Found { images: symbols.then(Vec::new), ..Found::default() },
+            found: Found::default(),
             programs,
             own: FxHashSet::default(),
             pid: std::process::id(),
@@ -132,13 +131,13 @@ impl Changes {
             if self.programs {
                 HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
             }
-            self.found.images.iter_mut().for_each(|images| images.push((now, SymbolChange::Lost { since })));
+            self.found.images.push((now, SymbolChange::Lost { since }));
         }
     }
 
     /// The symbols that came or went since the last call, in order of time.
     pub(super) fn take_symbols(&mut self) -> Vec<(BootNanos, SymbolChange)> {
-        let mut changes = self.found.images.as_mut().map(std::mem::take).unwrap_or_default();
+        let mut changes = std::mem::take(&mut self.found.images);
         changes.sort_by_key(|(time, _)| *time);
         changes
     }
@@ -177,11 +176,10 @@ impl Found {
     }
 
     fn add_image(&mut self, time: BootNanos, image: Image, added: bool) {
-        let Some(images) = &mut self.images else { return };
         let change = if added { SymbolChange::Loaded(image) } else { SymbolChange::Unloaded(image) };
-        match images.len() {
-            limits::STACK_CHANGES => images.push((time, SymbolChange::Lost { since: time })),
-            0..limits::STACK_CHANGES => images.push((time, change)),
+        match self.images.len() {
+            limits::STACK_CHANGES => self.images.push((time, SymbolChange::Lost { since: time })),
+            0..limits::STACK_CHANGES => self.images.push((time, change)),
             _ => {}
         }
     }

@@ -165,10 +165,10 @@ impl Live {
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
         let bpf = options.kinds.contains(Kind::Bpf);
-        let stacks = !(options.stacks & options.kinds).is_empty();
-        let changes = (bpf || stacks).then(|| changes::Changes::open(bpf, stacks));
-        let mut names = stacks.then(stacks::Names::start);
-        let calls = (bpf && !stacks).then(|| std::thread::spawn(helpers::calls));
+        // Probes of kernel functions have addresses too.
+        let named = bpf || !(options.stacks & options.kinds).is_empty();
+        let changes = named.then(|| changes::Changes::open(bpf));
+        let mut names = named.then(stacks::Names::start);
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
@@ -184,12 +184,8 @@ impl Live {
         }
         capture.finish()?;
         // Without them, `write_user` is unknown.
-        let calls = match &mut names {
-            Some(names) => names.wait().ok().filter(|_| bpf).map(|symbols| helpers::calls_of(&symbols)),
-            None => calls.and_then(|thread| thread.join().ok()).and_then(Result::ok),
-        };
-        if let Some(calls) = calls {
-            helpers.set(0, Plain(calls), 0)?;
+        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
+            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
         }
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
@@ -288,7 +284,7 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
-    /// Appends the symbols that the stacks of the frames from a byte offset on need. Call it after [`Live::drain_changes`].
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after [`Live::drain_changes`].
     pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
         let Some(names) = &mut self.names else { return };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();

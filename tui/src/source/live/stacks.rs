@@ -1,7 +1,7 @@
-//! The symbols that the stacks of events name, as host frames: each once, before the first event that needs it.
+//! The symbols that the stacks and attach points of events name, as host frames: each once, before the first event that needs it.
 
 use crate::frame::Batch;
-use crate::frame::host::{HostFrame, KernelSymbol};
+use crate::frame::host::{FIRST_KIND, HostFrame, KernelSymbol};
 use crate::limits;
 use crate::source::host::clock;
 use crate::source::host::kallsyms::Reader;
@@ -11,8 +11,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
+use tracetui_shared::kind::Kind;
+use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes;
 
 /// How long the start waits for the symbols: some 60 ms, more on a busy machine. Events before them have no names.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,10 +113,20 @@ impl Names {
         }
     }
 
-    /// Appends the symbols that the stacks of the frames from a byte offset on need, and that were not told.
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need, and that were not
+    /// told.
     pub(super) fn name(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
-        for frame in batch.frames_from(from).filter(|frame| frame.header.has(flag::STACK)) {
+        for frame in batch.frames_from(from).filter(|frame| frame.header.kind < FIRST_KIND) {
+            if frame.header.kind == Kind::Bpf as u16
+                && let Ok((record, _)) = BpfRecord::read_from_prefix(frame.payload)
+                && record.addr != 0
+            {
+                self.look_up(record.addr, frame.header.time, &mut found);
+            }
+            if !frame.header.has(flag::STACK) {
+                continue;
+            }
             let Some((_, addresses)) = stack::split(frame.payload) else { continue };
             for address in addresses.as_chunks().0.iter().take(stack::MOST) {
                 // A return address: the call before it is in the function.
