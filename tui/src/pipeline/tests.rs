@@ -1247,7 +1247,7 @@ fn a_stack_names_what_was_there_at_its_time() {
 #[test]
 fn an_exec_with_continuations_keeps_its_stack() {
     let record = ExecRecord { argc: 2, argv_total: 6, argv_len: 6, ..ExecRecord::default() };
-    let mut first = payload::Exec { argv: b"a\0b", ..payload::Exec::default() }.of(record);
+    let mut first = [record.as_bytes(), b"a\0b"].concat();
     first.extend_from_slice(&0x1010u64.to_le_bytes());
     first.extend_from_slice(&1u32.to_le_bytes());
     let header = header(Slot::ExecBtf, 0, 0, 10);

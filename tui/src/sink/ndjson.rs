@@ -362,7 +362,8 @@ mod tests {
         ];
         for (kind, payload) in payloads {
             let object = object(kind, &payload);
-            for field in describe::fields(kind) {
+            // A stack is there where it was asked for.
+            for field in describe::fields(kind).filter(|field| field.name != "stack" || kind == Kind::Bpf) {
                 assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
             }
         }
