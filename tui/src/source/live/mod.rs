@@ -297,9 +297,11 @@ impl Live {
         self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
     }
 
-    /// Appends how many reports of such changes were lost since the last call. Call it each second.
+    /// Appends how many reports of such changes were lost since the last call, and the ends of symbols of modules that went. Call
+    /// it each second.
     pub fn count_changes(&mut self, batch: &mut Batch) {
         self.changes.iter_mut().for_each(|changes| changes.count(batch));
+        self.names.iter_mut().for_each(|names| names.follow_modules(batch));
     }
 
     /// The last of [`Live::drain_changes`] and [`Live::count_changes`]. What comes and goes afterwards is not seen.

@@ -4,9 +4,11 @@ use crate::frame::Batch;
 use crate::frame::host::{FIRST_KIND, HostFrame, KernelSymbol};
 use crate::limits;
 use crate::source::host::clock;
-use crate::source::host::kallsyms::Reader;
+use crate::source::host::kallsyms::{self, Reader};
+use crate::source::host::named::Namer;
 use crate::symbols::{Snapshot, SymbolChange, Symbols, Unavailable, Unresolved};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tracetui_shared::header::flag;
@@ -28,6 +30,8 @@ type Period = (BootNanos, BootNanos);
 pub(super) struct Names {
     symbols: Symbols,
     reader: Option<Reader>,
+    /// The kernel itself, if it hides its symbols.
+    namer: Option<Namer>,
     read: Receiver<(BootNanos, SymbolChange)>,
     /// The symbols that were told, by start and `from`, with their owner.
     told: FxHashMap<(KernelAddr, BootNanos), KernelSymbol>,
@@ -35,6 +39,9 @@ pub(super) struct Names {
     addresses: FxHashMap<u64, Period>,
     bytes: usize,
     name: Vec<u8>,
+    /// The modules at the last look, and its time.
+    modules: BTreeSet<(Box<[u8]>, Box<[u8]>)>,
+    looked: BootNanos,
 }
 
 impl Names {
@@ -49,11 +56,14 @@ impl Names {
             symbols: Symbols::default(),
             // Without a thread, addresses have no names.
             reader: reader.ok(),
+            namer: None,
             read,
             told: FxHashMap::default(),
             addresses: FxHashMap::default(),
             bytes: 0,
             name: Vec::new(),
+            modules: kallsyms::modules(),
+            looked: clock::now_boot(),
         }
     }
 
@@ -66,7 +76,11 @@ impl Names {
         self.symbols.apply(at, change.clone());
         match change {
             SymbolChange::Read(snapshot) => Ok(snapshot),
-            SymbolChange::Unavailable(why) => Err(why),
+            SymbolChange::Unavailable(why) => {
+                // Before 5.13 there is none.
+                self.namer = Namer::load().ok();
+                Err(why)
+            }
             _ => Err(Unavailable::NotRead),
         }
     }
@@ -81,6 +95,19 @@ impl Names {
         }
     }
 
+    /// Looks which modules came and went since the last time. Call it each second. One that went was there at the last look for
+    /// certain, and one that came is there now: in between, their addresses have no names.
+    pub(super) fn follow_modules(&mut self, batch: &mut Batch) {
+        let now = clock::now_boot();
+        let before = std::mem::replace(&mut self.modules, kallsyms::modules());
+        let since = std::mem::replace(&mut self.looked, now);
+        let named = |module: &(Box<[u8]>, Box<[u8]>)| module.0.clone();
+        let gone: Vec<_> = before.difference(&self.modules).map(named).collect();
+        let came: Vec<_> = self.modules.difference(&before).map(named).collect();
+        let gone = gone.into_iter().map(|name| (since, SymbolChange::ModuleUnloaded(name)));
+        self.change(gone.chain(came.into_iter().map(|name| (now, SymbolChange::ModuleLoaded(name)))), batch);
+    }
+
     fn apply(&mut self, at: BootNanos, change: SymbolChange, batch: &mut Batch) {
         if change.needs_read() {
             self.reader.iter().for_each(Reader::request);
@@ -89,7 +116,7 @@ impl Names {
             SymbolChange::Loaded(image) | SymbolChange::Unloaded(image) => {
                 Some(image.address.0..=image.address.0.saturating_add(image.length.into()))
             }
-            SymbolChange::Lost { .. } | SymbolChange::Read(_) => Some(0..=u64::MAX),
+            SymbolChange::ModuleUnloaded(_) | SymbolChange::Lost { .. } | SymbolChange::Read(_) => Some(0..=u64::MAX),
             _ => None,
         };
         self.symbols.apply(at, change);
@@ -141,33 +168,67 @@ impl Names {
         if self.addresses.get(&address).is_some_and(|(from, to)| *from <= at && (to.0 == 0 || at < *to)) {
             return;
         }
-        let Names { symbols, told, name, .. } = self;
-        let symbol = match symbols.lookup(KernelAddr(address), at, name) {
-            Ok(symbol) => symbol,
-            Err(Unresolved::Outside | Unresolved::Unavailable(_) | Unresolved::Lost | Unresolved::Forgotten) => return,
+        let symbol = match self.symbols.lookup(KernelAddr(address), at, &mut self.name) {
+            Ok(symbol) => KernelSymbol {
+                addr: symbol.start,
+                size: symbol.size,
+                from: symbol.from,
+                to: symbol.to,
+                name: symbol.name.to_vec(),
+                owner: symbol.owner.to_vec(),
+            },
+            Err(Unresolved::Unavailable(_)) => match self.ask(address, at) {
+                Some(symbol) => symbol,
+                None => return,
+            },
+            Err(_) => return,
         };
         let period = (symbol.from, symbol.to);
         if self.addresses.len() >= limits::STACK_ADDRESSES {
             self.addresses.clear();
         }
         self.addresses.insert(address, period);
-        if told.get(&(symbol.start, symbol.from)).is_some_and(|known| known.to == symbol.to) {
+        if self.told.get(&(symbol.addr, symbol.from)).is_some_and(|known| known.to == symbol.to) {
             return;
         }
         // The pipeline takes no more than this either.
         if self.bytes > limits::STACK_SYMBOLS {
             return;
         }
-        let symbol = KernelSymbol {
-            addr: symbol.start,
-            size: symbol.size,
-            from: symbol.from,
-            to: symbol.to,
-            name: symbol.name.to_vec(),
-            owner: symbol.owner.to_vec(),
-        };
         self.bytes += 2 * size_of::<KernelSymbol>() + symbol.name.len() + symbol.owner.len();
-        told.insert((symbol.addr, symbol.from), symbol.clone());
+        self.told.insert((symbol.addr, symbol.from), symbol.clone());
         found.push(symbol);
+    }
+
+    /// The symbol of an address as the kernel says, if it was that at the time.
+    fn ask(&mut self, address: u64, at: BootNanos) -> Option<KernelSymbol> {
+        let named = self.namer.as_ref()?.name(address)?;
+        // A program that came since then is not meant.
+        if self.symbols.lookup(KernelAddr(address), clock::now_boot(), &mut self.name).is_ok() {
+            return None;
+        }
+        let is_program = is_program(&named.name);
+        let owner = if is_program { b"bpf".to_vec() } else { named.module };
+        // The kernel itself stays; of the others it is known that they are there now.
+        let from = if owner.is_empty() { BootNanos(0) } else { at };
+        let addr = KernelAddr(address.checked_sub(named.offset)?);
+        Some(KernelSymbol { addr, size: named.size, from, to: BootNanos(0), name: named.name, owner })
+    }
+}
+
+/// Whether this is the symbol of a program: `bpf_prog_`, 16 hex digits, and maybe a name.
+fn is_program(name: &[u8]) -> bool {
+    let tag = name.strip_prefix(b"bpf_prog_").and_then(|rest| rest.split_at_checked(16));
+    tag.is_some_and(|(tag, rest)| tag.iter().all(u8::is_ascii_hexdigit) && matches!(rest, [] | [b'_', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_by_its_symbol() {
+        assert!(is_program(b"bpf_prog_188d86a1865fce09_sys_exit_btf") && is_program(b"bpf_prog_188d86a1865fce09"));
+        assert!(!is_program(b"bpf_prog_load") && !is_program(b"bpf_prog_get_info_by_fd") && !is_program(b"do_exit"));
     }
 }
