@@ -10,7 +10,6 @@ use crate::symbols::{Snapshot, SymbolChange, Symbols, Unavailable, Unresolved};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;
@@ -18,9 +17,6 @@ use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
-
-/// How long the start waits for the symbols: some 60 ms, more on a busy machine. Events before them have no names.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// When a symbol was where it was: from, to (0: it still is).
 type Period = (BootNanos, BootNanos);
@@ -67,12 +63,12 @@ impl Names {
         }
     }
 
-    /// Waits until the symbols are read.
+    /// Waits until the symbols are read, which takes some 60 ms.
     ///
     /// # Errors
     /// If they cannot be read.
     pub(super) fn wait(&mut self) -> Result<Snapshot, Unavailable> {
-        let (at, change) = self.read.recv_timeout(PATIENCE).map_err(|_| Unavailable::NotRead)?;
+        let (at, change) = self.read.recv().map_err(|_| Unavailable::NotRead)?;
         self.symbols.apply(at, change.clone());
         match change {
             SymbolChange::Read(snapshot) => Ok(snapshot),
