@@ -1,9 +1,10 @@
 //! Kernel stacks, with the names that were right at that time.
 
 use crate::recording::{read, text, traced};
-use crate::traced::{Dir, alone, not_checked, tracetui};
+use crate::traced::{Dir, alone, not_checked, release, tracetui};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 
 fn events(output: &[u8]) -> Vec<Value> {
     let lines = text(output);
@@ -85,4 +86,40 @@ fn stacks_are_only_of_what_was_asked_for() {
         assert!(stream.iter().all(|event| event["stack"].is_null() && event["stack_why"] == "not_collected"));
         assert!(all.iter().filter(|event| event["kind"] == "exec").all(|event| event.get("stack").is_none()));
     }
+}
+
+/// Without CAP_SYSLOG /proc/kallsyms has no addresses. The kernel itself names them then, and never from zero.
+#[test]
+fn the_kernel_names_what_it_does_not_list() {
+    let _alone = alone();
+    if release() < (5, 13) {
+        return not_checked("names from the kernel: before 5.13 it cannot be asked");
+    }
+    let dir = Dir::new();
+    let file = dir.at("hidden.ttr");
+    let file = file.as_str();
+    let args =
+        ["print", "--format", "json", "--kind", "exec,exit", "--stack", "exec,exit", "-w", file, "--", "/bin/true"];
+    let Some(live) = traced(&args, |command| {
+        const CAP_SYSLOG: libc::c_ulong = 34;
+        // SAFETY: between fork and exec the closure makes one system call.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYSLOG, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+    }) else {
+        return;
+    };
+    let all = events(&live.stdout);
+    let exit = all.iter().find(|event| event["kind"] == "exit").expect("an exit");
+    assert!(names(exit).iter().any(|name| name == "do_exit"), "{exit}");
+    let calls = exit["stack"].as_array().into_iter().flatten();
+    let sound = |call: &Value| match (call["offset"].as_u64(), call["size"].as_u64()) {
+        (Some(offset), Some(size)) => offset <= size && size < 1 << 20,
+        _ => call["symbol"].is_null(),
+    };
+    assert!(calls.clone().count() > 2 && calls.clone().all(sound), "{exit}");
+    assert!(read(&["print", file, "--format", "json"]).stdout == live.stdout);
 }
