@@ -107,13 +107,22 @@ pub fn snapshot() -> Result<Snapshot, Unavailable> {
     }
 }
 
-/// The modules that are loaded, as /proc/modules lists them: name and address. Empty if it cannot be read, and without modules.
-pub(crate) fn modules() -> BTreeSet<(Box<[u8]>, Box<[u8]>)> {
+/// A module that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Module {
+    /// Its name.
+    pub(crate) name: Box<[u8]>,
+    /// Its address as listed: zeros if the kernel hides it.
+    address: Box<[u8]>,
+}
+
+/// The modules that are loaded, as /proc/modules lists them. Empty if it cannot be read, and without modules.
+pub(crate) fn modules() -> BTreeSet<Module> {
     let list = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
     let module = |line: &[u8]| {
         let mut words = line.split(|byte| *byte == b' ');
         // Name, size, references, users, state, address.
-        Some((words.next()?.into(), words.nth(4)?.into()))
+        Some(Module { name: words.next()?.into(), address: words.nth(4)?.into() })
     };
     list.split(|byte| *byte == b'\n').filter_map(module).collect()
 }

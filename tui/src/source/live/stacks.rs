@@ -4,7 +4,7 @@ use crate::frame::Batch;
 use crate::frame::host::{FIRST_KIND, HostFrame, KernelSymbol};
 use crate::limits;
 use crate::source::host::clock;
-use crate::source::host::kallsyms::{self, Reader};
+use crate::source::host::kallsyms::{self, Module, Reader};
 use crate::source::host::named::Namer;
 use crate::symbols::{Snapshot, SymbolChange, Symbols, Unavailable, Unresolved};
 use rustc_hash::FxHashMap;
@@ -36,7 +36,7 @@ pub(super) struct Names {
     bytes: usize,
     name: Vec<u8>,
     /// The modules at the last look, and its time.
-    modules: BTreeSet<(Box<[u8]>, Box<[u8]>)>,
+    modules: BTreeSet<Module>,
     looked: BootNanos,
 }
 
@@ -97,7 +97,7 @@ impl Names {
         let now = clock::now_boot();
         let before = std::mem::replace(&mut self.modules, kallsyms::modules());
         let since = std::mem::replace(&mut self.looked, now);
-        let named = |module: &(Box<[u8]>, Box<[u8]>)| module.0.clone();
+        let named = |module: &Module| module.name.clone();
         let gone: Vec<_> = before.difference(&self.modules).map(named).collect();
         let came: Vec<_> = self.modules.difference(&before).map(named).collect();
         let gone = gone.into_iter().map(|name| (since, SymbolChange::ModuleUnloaded(name)));
