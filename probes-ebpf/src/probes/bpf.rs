@@ -14,10 +14,10 @@ use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field};
-use tracetui_shared::record::stack;
 use tracetui_shared::record::bpf::{
     BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option,
 };
+use tracetui_shared::record::stack;
 
 /// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
 const ATTR: u64 = 128;

@@ -19,8 +19,8 @@ use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord, NO_ROOM};
-use tracetui_shared::record::{mark, stack};
 use tracetui_shared::record::open::abi;
+use tracetui_shared::record::{mark, stack};
 
 /// Limit of filename and of interp in bytes, each with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 const STRING_MAX: u64 = 4096;

@@ -65,14 +65,7 @@ pub fn exit_tp(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-unsafe fn exit(
-    slot: Slot,
-    scratch: &Array<ExitScratch>,
-    context: *mut c_void,
-    task: u64,
-    told: bool,
-    dead: bool,
-) {
+unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, task: u64, told: bool, dead: bool) {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
     // program's own map.
     unsafe {

@@ -11,8 +11,8 @@ use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
-use tracetui_shared::record::{mark, stack};
 use tracetui_shared::record::open::{NEAR, OpenRecord, PATH_MAX, via};
+use tracetui_shared::record::{mark, stack};
 
 /// Highest offset in the buffer at which a name may start.
 const MASK: u64 = NAMES_MAX - 1;
