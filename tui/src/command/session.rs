@@ -659,6 +659,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
     confine::confine(kept).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
+    notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; functions have no names")));
     let ready = ready_line(live.probes(), options);
     let mut cgroups = CgroupResolver::new().ok();
     if let Some(cgroups) = &mut cgroups {

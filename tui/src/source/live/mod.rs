@@ -47,6 +47,7 @@ use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use crate::source::wake::Waker;
+use crate::symbols::Unavailable;
 use aya::maps::{Array, MapData, MapError};
 use rustc_hash::FxHashSet;
 use std::io;
@@ -157,6 +158,8 @@ pub struct Live {
     changes: Option<changes::Changes>,
     /// The names of what is on stacks, if they are asked for.
     names: Option<stacks::Names>,
+    /// Whether stacks are asked for.
+    stacks: bool,
 }
 
 impl Live {
@@ -207,6 +210,7 @@ impl Live {
             started,
             changes,
             names,
+            stacks: !(options.stacks & options.kinds).is_empty(),
         })
     }
 
@@ -290,6 +294,11 @@ impl Live {
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
         names.change(changes, batch);
         names.name(from, batch);
+    }
+
+    /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.
+    pub fn unnamed_stacks(&self) -> Option<Unavailable> {
+        self.names.as_ref().filter(|_| self.stacks).and_then(stacks::Names::unnamed)
     }
 
     /// The programs of tracetui.

@@ -28,6 +28,8 @@ pub(super) struct Names {
     reader: Option<Reader>,
     /// The kernel itself, if it hides its symbols.
     namer: Option<Namer>,
+    /// Why there are no names, if the kernel cannot be asked either.
+    unnamed: Option<Unavailable>,
     read: Receiver<(BootNanos, SymbolChange)>,
     /// The symbols that were told, by start and `from`, with their owner.
     told: FxHashMap<(KernelAddr, BootNanos), KernelSymbol>,
@@ -53,6 +55,7 @@ impl Names {
             // Without a thread, addresses have no names.
             reader: reader.ok(),
             namer: None,
+            unnamed: None,
             read,
             told: FxHashMap::default(),
             addresses: FxHashMap::default(),
@@ -75,10 +78,16 @@ impl Names {
             SymbolChange::Unavailable(why) => {
                 // Before 5.13 there is none.
                 self.namer = Namer::load().ok();
+                self.unnamed = self.namer.is_none().then_some(why);
                 Err(why)
             }
             _ => Err(Unavailable::NotRead),
         }
+    }
+
+    /// Why addresses have no names; `None` if they have.
+    pub(super) fn unnamed(&self) -> Option<Unavailable> {
+        self.unnamed
     }
 
     /// Takes what changed, in order of time, and appends the ends of symbols that were told.
