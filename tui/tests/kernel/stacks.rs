@@ -46,10 +46,10 @@ fn stacks_have_names_live_and_in_recordings() {
         ("exec", &["bprm_execve", "exec_binprm", "do_execveat_common", "load_elf_binary"][..]),
         ("exit", &["do_exit"]),
         ("fork", &["kernel_clone", "_do_fork"]),
-        ("open", &["do_syscall_64", "el0_svc", "invoke_syscall", "__invoke_syscall"]),
+        ("open", &["do_syscall_64", "syscall_exit", "el0_svc", "invoke_syscall", "__invoke_syscall"]),
     ] {
         let mut stacks =
-            all.iter().filter(|event| event["kind"] == kind && event["ret"].as_i64() != Some(-2)).map(names);
+            all.iter().filter(|event| event["kind"] == kind && (kind != "exec" || event["ret"] == 0)).map(names);
         let has =
             |stack: &Vec<String>| stack.iter().any(|name| functions.iter().any(|function| name.starts_with(function)));
         let Some(stack) = stacks.next() else { panic!("{kind}: no event, of {}", all.len()) };
