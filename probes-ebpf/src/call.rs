@@ -5,6 +5,7 @@ use crate::read::{field, forgotten, has, ld, typed};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
+use core::ffi::c_void;
 use tracetui_shared::offsets::Field;
 use tracetui_shared::record::bpf::option;
 use tracetui_shared::record::open::{abi, via};
@@ -42,6 +43,8 @@ pub struct Call {
     pub abi: u8,
     /// seccomp answered the call by a signal, so it was never made.
     pub trapped: bool,
+    /// The context of the program.
+    pub context: *mut c_void,
     /// Address of the `struct pt_regs`.
     regs: u64,
 }
@@ -92,11 +95,12 @@ fn concerns_bpf(asked: u8, args: &[u64; 4], ret: i64) -> bool {
 }
 
 /// The call and its [`what`], if it makes events. Most calls do not, and are dismissed by their number. `regs` is the
-/// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`.
+/// `struct pt_regs` at the end of the call, typed by the tracepoint or by `bpf_task_pt_regs`. `context` is that of the
+/// program.
 #[inline(always)]
-pub unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
+pub unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
     // SAFETY: `regs` is a BTF pointer to `struct pt_regs`. Each half reads at the offsets of its own architecture.
-    unsafe { if on_arm() { arm::select(regs, ret) } else { x86::select(regs, ret) } }
+    unsafe { if on_arm() { arm::select(context, regs, ret) } else { x86::select(context, regs, ret) } }
 }
 
 /// The fifth argument of a system call.
@@ -219,7 +223,7 @@ mod x86 {
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
+    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
             let nr = typed::<u64>(regs, ORIG_AX) as u32;
@@ -257,7 +261,7 @@ mod x86 {
             if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
-            Some((asked, Call { task, args, ret, abi, trapped, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, context, regs }))
         }
     }
 
@@ -367,7 +371,7 @@ mod arm {
 
     /// See [`super::select`].
     #[inline(always)]
-    pub(super) unsafe fn select(regs: u64, ret: i64) -> Option<(u8, Call)> {
+    pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
             // Older kernels do not sign-extend the result of a 32-bit caller.
@@ -404,7 +408,7 @@ mod arm {
             if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
-            Some((asked, Call { task, args, ret, abi, trapped, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, context, regs }))
         }
     }
 

@@ -24,15 +24,17 @@ use crate::call::Call;
 use crate::capture;
 use crate::files::is_fresh;
 use crate::maps::{RING, this_cpu};
-use crate::read::{at_most, forgotten, get, konst, set};
+use crate::read::{at_most, forgotten, get, konst, opaque, set};
 use crate::task::{self, Who};
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
+use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
 use aya_ebpf::maps::Array;
+use core::ffi::c_void;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Shows, Slot};
 use tracetui_shared::offsets::{Const, WAKE_NS};
+use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
 
 /// Bytes of the header that the ring adds to a record: `BPF_RINGBUF_HDR_SZ` (include/uapi/linux/bpf.h).
@@ -57,6 +59,8 @@ pub struct Event {
     time: u64,
     cpu: u32,
     slot: Slot,
+    /// The context of the program; null for an event without a stack.
+    context: *mut c_void,
     seq: u64,
     /// The capture filter rejected the event; it is sent only for the process table. After [`head`](Self::head) it is
     /// read from the header ([`is_bookkeeping`]).
@@ -81,14 +85,20 @@ unsafe fn slot_of(state: *mut CpuState, slot: Slot) -> *mut SlotCounters {
 impl Event {
     /// Counts an event and takes its number. `None` if the event is not to be sent.
     #[inline(always)]
-    pub unsafe fn begin(slot: Slot, who: &Who, failed: bool) -> Option<Event> {
+    pub unsafe fn begin(slot: Slot, context: *mut c_void, who: &Who, failed: bool) -> Option<Event> {
         // SAFETY: the same as for `begin_unless`.
-        unsafe { Event::begin_unless(slot, who, failed, || false) }
+        unsafe { Event::begin_unless(slot, context, who, failed, || false) }
     }
 
     /// [`begin`](Self::begin) unless the call was `trapped`. The event then did not fail, and is dropped.
     #[inline(always)]
-    unsafe fn begin_unless(slot: Slot, who: &Who, failed: bool, trapped: impl Fn() -> bool) -> Option<Event> {
+    unsafe fn begin_unless(
+        slot: Slot,
+        context: *mut c_void,
+        who: &Who,
+        failed: bool,
+        trapped: impl Fn() -> bool,
+    ) -> Option<Event> {
         let (cpu, state) = this_cpu()?;
         let kind = slot.kind();
         // SAFETY: `state` is this CPU's element of the map.
@@ -118,7 +128,7 @@ impl Event {
                 (*counters).filtered += 1;
                 return None;
             }
-            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, seq, bookkeeping })
+            Some(Event { state, counters, time: bpf_ktime_get_boot_ns(), cpu, slot, context, seq, bookkeeping })
         }
     }
 
@@ -132,7 +142,7 @@ impl Event {
         // counters.
         unsafe {
             let trapped = u64::from(call.trapped && !is_fresh(call.task, call.ret));
-            Event::begin_unless(slot, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
+            Event::begin_unless(slot, call.context, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
         }
     }
 
@@ -156,7 +166,8 @@ impl Event {
             let seq = (*counters).bookkeeping;
             (*counters).bookkeeping = seq + 1;
             let time = bpf_ktime_get_boot_ns();
-            Some(Event { state, counters, time, cpu, slot, seq, bookkeeping: true })
+            let context = core::ptr::null_mut();
+            Some(Event { state, counters, time, cpu, slot, context, seq, bookkeeping: true })
         }
     }
 
@@ -227,7 +238,8 @@ impl Event {
         }
     }
 
-    /// Sends `len` bytes, or counts the event as lost. `most` is the size of the frame's buffer in bytes.
+    /// Sends `len` bytes and the kernel stack if it is asked for, or counts the event as lost. `most` is the size of the
+    /// frame's buffer in bytes. [`stack::ROOM`] bytes follow it in the buffer of an event with a context.
     #[inline(always)]
     pub unsafe fn send(&self, frame: *mut FrameHeader, len: u64, most: u64) -> bool {
         // SAFETY: the same as for `send_if`.
@@ -240,6 +252,7 @@ impl Event {
         let len = at_most(len, most);
         // SAFETY: `frame` has `len` bytes, which the verifier checks; `counters` is in this CPU's element of the map.
         unsafe {
+            let len = if self.has_stack() && !is_bookkeeping(frame) { self.append_stack(frame, len) } else { len };
             (*frame).len = len as u32;
             let sent = (granted() || self.has_room(frame)) && self.output(frame, len);
             match (is_bookkeeping(frame), sent) {
@@ -249,6 +262,28 @@ impl Event {
                 (true, false) => (*self.counters).lost_bookkeeping += 1,
             }
             sent
+        }
+    }
+
+    /// Whether the stack is sent with the event. The constant decides, so the verifier removes the code where it is not.
+    #[inline(always)]
+    fn has_stack(&self) -> bool {
+        !self.context.is_null() && konst(Const::Stacks) >> self.slot.kind() as u16 & 1 != 0
+    }
+
+    /// Puts the kernel stack after the `len` bytes of a frame. Returns the new length.
+    #[inline(always)]
+    unsafe fn append_stack(&self, frame: *mut FrameHeader, len: u64) -> u64 {
+        // SAFETY: the context is that of the program; `ROOM` bytes follow the frame in its buffer, which the verifier checks.
+        unsafe {
+            let to = frame.cast::<u8>().add(len as usize);
+            let got = bpf_get_stack(self.context, to.cast(), stack::ASKED as u32, 0) as u64;
+            // An error is negative.
+            let got = opaque(got);
+            let bytes = if got > stack::ASKED { 0 } else { got };
+            set(to.add(bytes as usize).cast::<u32>(), bytes as u32 / 8);
+            (*frame).flags |= flag::STACK;
+            len + bytes + stack::COUNT as u64
         }
     }
 

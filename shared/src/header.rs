@@ -26,6 +26,8 @@ pub mod flag {
     /// What is known of the process follows the record, as a frame; the last 4 bytes of the payload are the length of the
     /// record.
     pub const TOLD: u16 = 16;
+    /// The kernel stack follows the record ([`crate::record::stack`]).
+    pub const STACK: u16 = 32;
 }
 
 /// The header of every frame. The identity is captured in the kernel at the event, so nothing has to be looked up

@@ -333,10 +333,12 @@ pub enum Const {
     Cast,
     /// 1: loops are bounded by the instruction `may_goto` (6.9+), else by counters that the verifier follows.
     MayGoto,
+    /// The kinds whose events have the kernel stack, as a [`crate::kind::KindSet`].
+    Stacks,
 }
 
 /// How many constants there are.
-pub const CONST_COUNT: usize = Const::MayGoto as usize + 1;
+pub const CONST_COUNT: usize = Const::Stacks as usize + 1;
 
 /// The kernel function that casts an address to a typed pointer
 /// ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c)). It is compiled to a move.

@@ -320,6 +320,18 @@ pub const IMAGES_BYTES: usize = 8 << 20;
 /// Bytes of an image. A longer one is cut: the kernel makes none (a program has at most a million instructions).
 pub const IMAGE_LENGTH: u32 = 16 << 20;
 
+/// Bytes of the symbols that stacks name. Further addresses have no name.
+pub const STACK_SYMBOLS: usize = 4 << 20;
+
+/// Addresses of stacks whose symbols are known to be told. Beyond it all are looked up again.
+pub const STACK_ADDRESSES: usize = 65_536;
+
+/// Changes of symbols between two reads of the ring. Further ones count as lost: the symbols are then read again.
+pub const STACK_CHANGES: usize = 65_536;
+
+/// Symbols that begin below an address and are looked at for the one that contained it at a time. Beyond it has no name.
+pub const STACK_SYMBOLS_NEAR: usize = 1024;
+
 /// Times in which records of images were lost. Beyond it, the first two are combined with the time between them.
 pub const IMAGE_GAPS: usize = 64;
 

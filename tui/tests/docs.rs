@@ -40,7 +40,7 @@ fn table(fields: &[Field], prefix: &str, out: &mut String) {
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present. If a value is unknown,\n`<field>_why` gives the reason.\n",
+        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present, but `stack`\nonly in `bpf` events and where `--stack` asked for it. If a value is unknown, `<field>_why` gives the reason.\n\nA stack is a list of calls, the innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program). What is not\nknown of a call is null.\n",
     );
     let titles = tracetui::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
     let _ = writeln!(

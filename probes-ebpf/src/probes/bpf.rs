@@ -17,6 +17,7 @@ use tracetui_shared::offsets::{Const, Field};
 use tracetui_shared::record::bpf::{
     BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option,
 };
+use tracetui_shared::record::stack;
 
 /// Bytes of `union bpf_attr` (include/uapi/linux/bpf.h) that are read: all fields in use lie in them.
 const ATTR: u64 = 128;
@@ -25,8 +26,8 @@ const ATTR: u64 = 128;
 #[repr(C)]
 pub struct BpfScratch {
     frame: Frame<BpfRecord>,
-    /// The text after the record.
-    text: [u8; TEXT_LEN],
+    /// The text after the record, and the stack.
+    text: [u8; TEXT_LEN + stack::ROOM],
     /// `union bpf_attr` as passed, followed by zeros.
     attr: [u8; ATTR as usize],
     /// What the call names, step by step. It is kept in memory: the verifier then need not follow every command

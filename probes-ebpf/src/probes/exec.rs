@@ -15,11 +15,12 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, map, tracepoint};
 use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
+use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord, NO_ROOM};
-use tracetui_shared::record::mark;
 use tracetui_shared::record::open::abi;
+use tracetui_shared::record::{mark, stack};
 
 /// Limit of filename and of interp in bytes, each with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 const STRING_MAX: u64 = 4096;
@@ -44,13 +45,13 @@ const FIXED: u64 = size_of::<Frame<ExecRecord>>() as u64;
 /// Limit in bytes of each string and path in a small record. [`ARGV_FEW`] is the limit of the arguments.
 const FEW: u64 = 256;
 const ARGV_FEW: u64 = 512;
-const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW <= SMALL);
+const _: () = assert!(FIXED + 4 * FEW + ARGV_FEW + stack::ROOM as u64 <= SMALL);
 
 /// The buffers in which an `exec` record is assembled.
 #[repr(C)]
 pub struct ExecScratch {
     frame: Frame<ExecRecord>,
-    buf: [u8; MASK as usize + 1 + ARGV_FIRST as usize + NAME_SLACK],
+    buf: [u8; MASK as usize + 1 + ARGV_FIRST as usize + NAME_SLACK + stack::ROOM],
     walk: Walk,
     chunk: Frame<ExecChunk>,
     chunk_buf: [u8; ARGV_CHUNK as usize],
@@ -97,6 +98,7 @@ static EXEC_BPRMS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1024, 0);
 
 /// The fields that the tracepoints supply in different ways.
 struct Exec {
+    context: *mut c_void,
     task: u64,
     old_tid: u32,
     filename: u64,
@@ -116,6 +118,7 @@ pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the arguments are the tracepoint's, which the kernel types; `p` is the current task.
     unsafe {
         let exec = Exec {
+            context: ctx.as_ptr(),
             task: typed_as(ctx.arg(0), Type::Task),
             old_tid: ctx.arg::<u64>(1) as u32,
             filename: ld(bprm, Field::BprmFilename),
@@ -154,7 +157,8 @@ pub fn exec_tp(ctx: TracePointContext) -> u32 {
     unsafe {
         let at = field::<u32>(&ctx, 8) & 0xffff;
         let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
-        let mut exec = Exec { task: current(), old_tid: field(&ctx, 16), filename, interp: None, argc: u32::MAX };
+        let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
+        let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
         let tgid: u32 = ld(exec.task, Field::TaskTgid);
         if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
             // The exec owns `bprm` until it returns.
@@ -175,7 +179,7 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
     // this program's own map; the verifier checks every offset into it.
     unsafe {
         let who = Who::of(exec.task);
-        let Some(event) = Event::begin(slot, &who, false) else { return };
+        let Some(event) = Event::begin(slot, exec.context, &who, false) else { return };
         let Some(s) = event.place(scratch) else { return };
         let header = &raw mut (*s).frame.header;
         event.head(header, &who);

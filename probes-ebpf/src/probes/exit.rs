@@ -2,22 +2,39 @@
 
 use crate::capture;
 use crate::emit::{Event, Frame};
+use crate::maps::per_cpu;
 use crate::read::{field, konst, ld, typed_as};
 use crate::task::{Who, comm_of, current, start_of};
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::{btf_tracepoint, map, tracepoint};
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
-use core::mem::MaybeUninit;
+use core::ffi::c_void;
 use tracetui_shared::id::Tid;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Const, Field, Type};
 use tracetui_shared::record::exit::ExitRecord;
+use tracetui_shared::record::stack;
 
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags` (include/linux/sched/signal.h).
 const SIGNAL_GROUP_EXIT: u32 = 4;
 /// Offset in bytes of `group_dead` in the record of the classic tracepoint (6.16+): after `comm[16]`, `pid` and `prio`.
 const GROUP_DEAD_AT: usize = 32;
+
+/// The buffers in which an `exit` record is assembled.
+#[repr(C)]
+struct ExitScratch {
+    frame: Frame<ExitRecord>,
+    stack: [u8; stack::ROOM],
+}
+
+per_cpu! {
+    /// Records of `exit_btf`.
+    EXIT_BTF_SCRATCH: ExitScratch;
+    /// Records of `exit_tp`.
+    EXIT_TP_SCRATCH: ExitScratch;
+}
 
 /// `sched_process_exit(struct task_struct *p)` up to 6.15, `sched_process_exit(struct task_struct *p, bool group_dead)`
 /// from 6.16 on
@@ -30,7 +47,7 @@ pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
     let told = konst(Const::ExitHasGroupDead) != 0;
     let dead = told && ctx.arg::<u64>(1) & 1 != 0;
     // SAFETY: `task` is the tracepoint's argument, the current task, which the kernel types.
-    unsafe { exit(Slot::ExitBtf, task, told, dead) };
+    unsafe { exit(Slot::ExitBtf, &EXIT_BTF_SCRATCH, ctx.as_ptr(), task, told, dead) };
     0
 }
 
@@ -43,13 +60,14 @@ pub fn exit_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: the record has the field if the constant is set; the verifier checks the offset.
     let dead = told && unsafe { field::<u8>(&ctx, GROUP_DEAD_AT) } & 1 != 0;
     // SAFETY: `current` is the current task, a BTF pointer where the kernel has them.
-    unsafe { exit(Slot::ExitTp, current(), told, dead) };
+    unsafe { exit(Slot::ExitTp, &EXIT_TP_SCRATCH, ctx.as_ptr(), current(), told, dead) };
     0
 }
 
 #[inline(always)]
-unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
-    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
+unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, task: u64, told: bool, dead: bool) {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them. `s` is this CPU's element of this
+    // program's own map.
     unsafe {
         if told && !dead {
             return;
@@ -65,11 +83,11 @@ unsafe fn exit(slot: Slot, task: u64, told: bool, dead: bool) {
             return;
         }
         let record = status(task, signal);
-        let event = Event::begin(slot, &who, record.status != 0);
+        let event = Event::begin(slot, context, &who, record.status != 0);
         capture::forget(&who);
         let Some(event) = event else { return };
-        let mut frame = MaybeUninit::<Frame<ExitRecord>>::uninit();
-        let frame = frame.as_mut_ptr();
+        let Some(s) = event.place(scratch) else { return };
+        let frame = &raw mut (*s).frame;
         event.head(&raw mut (*frame).header, &who);
         (*frame).header.tid = Tid(who.tgid);
         (&raw mut (*frame).record).write(record);

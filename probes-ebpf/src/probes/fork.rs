@@ -3,16 +3,34 @@
 use crate::call::first_argument;
 use crate::capture;
 use crate::emit::{self, Event, Frame};
+use crate::maps::per_cpu;
 use crate::read::{ld, typed_as};
 use crate::task::{Who, current, start_of};
+use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, kprobe};
+use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
-use core::mem::MaybeUninit;
+use core::ffi::c_void;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
 use tracetui_shared::record::fork::ForkRecord;
+use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
+
+/// The buffers in which a `fork` record is assembled.
+#[repr(C)]
+struct ForkScratch {
+    frame: Frame<ForkRecord>,
+    stack: [u8; stack::ROOM],
+}
+
+per_cpu! {
+    /// Records of `fork_btf`.
+    FORK_BTF_SCRATCH: ForkScratch;
+    /// Records of `fork_multi`.
+    FORK_MULTI_SCRATCH: ForkScratch;
+}
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
 /// ([`include/trace/events/sched.h`](https://elixir.bootlin.com/linux/v6.12/source/include/trace/events/sched.h)),
@@ -22,7 +40,10 @@ use tracetui_shared::time::BootNanos;
 #[inline(always)]
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: both tasks are arguments of the tracepoint, which the kernel types.
-    unsafe { fork(Slot::ForkBtf, typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task)) };
+    unsafe {
+        let (parent, child) = (typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task));
+        fork(Slot::ForkBtf, &FORK_BTF_SCRATCH, ctx.as_ptr(), parent, child);
+    }
     0
 }
 
@@ -34,14 +55,17 @@ pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
 pub fn fork_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's entry. The argument is a `struct task_struct`, to which it
     // is cast.
-    unsafe { fork(Slot::ForkMulti, current(), typed_as(first_argument(&ctx), Type::Task)) };
+    unsafe {
+        let child = typed_as(first_argument(&ctx), Type::Task);
+        fork(Slot::ForkMulti, &FORK_MULTI_SCRATCH, ctx.as_ptr(), current(), child);
+    }
     0
 }
 
 #[inline(always)]
-unsafe fn fork(slot: Slot, parent: u64, child: u64) {
+unsafe fn fork(slot: Slot, scratch: &Array<ForkScratch>, context: *mut c_void, parent: u64, child: u64) {
     // SAFETY: both tasks are typed pointers where the kernel has them; elsewhere they are read by helper, which
-    // zero-fills on a fault.
+    // zero-fills on a fault. `s` is this CPU's element of this program's own map.
     unsafe {
         let tgid: u32 = ld(child, Field::TaskTgid);
         let tid: u32 = ld(child, Field::TaskPid);
@@ -57,9 +81,9 @@ unsafe fn fork(slot: Slot, parent: u64, child: u64) {
             emit::count_tree_full();
         }
         let who = Who::of(parent);
-        let Some(event) = Event::begin(slot, &who, false) else { return };
-        let mut frame = MaybeUninit::<Frame<ForkRecord>>::uninit();
-        let frame = frame.as_mut_ptr();
+        let Some(event) = Event::begin(slot, context, &who, false) else { return };
+        let Some(s) = event.place(scratch) else { return };
+        let frame = &raw mut (*s).frame;
         event.head(&raw mut (*frame).header, &who);
         (&raw mut (*frame).record).write(ForkRecord {
             child: Tgid(tgid),

@@ -11,8 +11,8 @@ use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
-use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{NEAR, OpenRecord, PATH_MAX, via};
+use tracetui_shared::record::{mark, stack};
 
 /// Highest offset in the buffer at which a name may start.
 const MASK: u64 = NAMES_MAX - 1;
@@ -30,8 +30,8 @@ const O_PATH: u64 = 0x20_0000;
 pub struct OpenScratch {
     /// Header and fixed part.
     pub frame: Frame<OpenRecord>,
-    /// The variable part: names, then the path as passed.
-    pub buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK],
+    /// The variable part: names, then the path as passed, and the stack.
+    pub buf: [u8; NAMES_MAX as usize + ASK as usize + NAME_SLACK + stack::ROOM],
     walk: Walk,
     /// `struct open_how` (include/uapi/linux/openat2.h): flags, mode, resolve.
     how: [u64; 3],

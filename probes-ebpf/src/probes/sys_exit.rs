@@ -6,10 +6,12 @@ use super::open::{OPEN_BTF_SCRATCH, OPEN_MULTI_SCRATCH, OPEN_TP_SCRATCH};
 use super::{bpf, exec, open};
 use crate::call::{self, Call, returned, what};
 use crate::read::field;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
+use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::bpf::call as how;
 
@@ -22,7 +24,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
     let regs: u64 = ctx.arg(0);
     // SAFETY: `regs` is an argument of the tracepoint, a BTF pointer to `struct pt_regs`.
     unsafe {
-        let Some((asked, call)) = call::select(regs, ctx.arg(1)) else { return 0 };
+        let Some((asked, call)) = call::select(ctx.as_ptr(), regs, ctx.arg(1)) else { return 0 };
         if asked < what::BPF {
             open::open(Slot::OpenSysExit, &OPEN_BTF_SCRATCH, &call, asked);
         } else if asked >= what::EXECVE {
@@ -41,7 +43,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 pub fn open_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
-    unsafe { open_returned(Slot::OpenTp, &OPEN_TP_SCRATCH, field(&ctx, RET)) }
+    unsafe { open_returned(Slot::OpenTp, &OPEN_TP_SCRATCH, ctx.as_ptr(), field(&ctx, RET)) }
 }
 
 /// Return of the functions behind the same system calls, of every table:
@@ -54,7 +56,7 @@ pub fn open_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn open_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's return.
-    unsafe { open_returned(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, returned(&ctx)) }
+    unsafe { open_returned(Slot::OpenMulti, &OPEN_MULTI_SCRATCH, ctx.as_ptr(), returned(&ctx)) }
 }
 
 /// `syscalls:sys_exit_{bpf,ioctl}`: `int __syscall_nr`, `long ret`.
@@ -62,7 +64,7 @@ pub fn open_multi(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub fn bpf_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
-    unsafe { bpf_returned::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, field(&ctx, RET)) }
+    unsafe { bpf_returned::<true>(Slot::BpfTp, &BPF_TP_SCRATCH, ctx.as_ptr(), field(&ctx, RET)) }
 }
 
 /// Return of the functions behind the same system calls, of every table:
@@ -71,7 +73,7 @@ pub fn bpf_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn bpf_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's return.
-    unsafe { bpf_returned::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, returned(&ctx)) }
+    unsafe { bpf_returned::<false>(Slot::BpfMulti, &BPF_MULTI_SCRATCH, ctx.as_ptr(), returned(&ctx)) }
 }
 
 /// `syscalls:sys_exit_{execve,execveat}`: `int __syscall_nr`, `long ret`. Execs that succeed are reported at
@@ -80,7 +82,7 @@ pub fn bpf_multi(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
     // SAFETY: `RET` is an offset in the tracepoint's record, which the verifier checks.
-    unsafe { exec_returned(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, field(&ctx, RET)) }
+    unsafe { exec_returned(Slot::ExecFailTp, &EXEC_FAIL_TP_SCRATCH, ctx.as_ptr(), field(&ctx, RET)) }
 }
 
 /// Return of the functions behind the same system calls, of every table:
@@ -89,14 +91,14 @@ pub fn exec_fail_tp(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 pub fn exec_fail_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's return.
-    unsafe { exec_returned(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, returned(&ctx)) }
+    unsafe { exec_returned(Slot::ExecFailMulti, &EXEC_FAIL_MULTI_SCRATCH, ctx.as_ptr(), returned(&ctx)) }
 }
 
 #[inline(always)]
-unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64) -> u32 {
+unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, context: *mut c_void, ret: i64) -> u32 {
     // SAFETY: `registers` returns a BTF pointer to the `struct pt_regs` of the current task.
     unsafe {
-        if let Some((asked, call)) = call::select(registers(), ret)
+        if let Some((asked, call)) = call::select(context, registers(), ret)
             && asked < what::BPF
         {
             open::open(slot, scratch, &call, asked);
@@ -106,10 +108,15 @@ unsafe fn open_returned(slot: Slot, scratch: &Array<open::OpenScratch>, ret: i64
 }
 
 #[inline(always)]
-unsafe fn bpf_returned<const FURTHER: bool>(slot: Slot, scratch: &Array<bpf::BpfScratch>, ret: i64) -> u32 {
+unsafe fn bpf_returned<const FURTHER: bool>(
+    slot: Slot,
+    scratch: &Array<bpf::BpfScratch>,
+    context: *mut c_void,
+    ret: i64,
+) -> u32 {
     // SAFETY: `registers` returns a BTF pointer to the `struct pt_regs` of the current task.
     unsafe {
-        if let Some((asked, call)) = call::select(registers(), ret)
+        if let Some((asked, call)) = call::select(context, registers(), ret)
             && (what::BPF..what::EXECVE).contains(&asked)
         {
             bpf::bpf::<FURTHER>(slot, scratch, &call, how_called(asked));
@@ -119,10 +126,10 @@ unsafe fn bpf_returned<const FURTHER: bool>(slot: Slot, scratch: &Array<bpf::Bpf
 }
 
 #[inline(always)]
-unsafe fn exec_returned(slot: Slot, scratch: &Array<exec::ExecScratch>, ret: i64) -> u32 {
+unsafe fn exec_returned(slot: Slot, scratch: &Array<exec::ExecScratch>, context: *mut c_void, ret: i64) -> u32 {
     // SAFETY: `registers` returns a BTF pointer to the `struct pt_regs` of the current task.
     unsafe {
-        if let Some((asked, call)) = call::select(registers(), ret)
+        if let Some((asked, call)) = call::select(context, registers(), ret)
             && asked >= what::EXECVE
         {
             failed_exec(slot, scratch, &call, asked);

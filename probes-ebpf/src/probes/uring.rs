@@ -312,7 +312,7 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         let task = current();
         let here: u32 = ld(task, Field::TaskTgid);
         let who = Who::of(submitter(req));
-        let Some(event) = Event::begin(slot, &who, ret < 0) else { return };
+        let Some(event) = Event::begin(slot, core::ptr::null_mut(), &who, ret < 0) else { return };
         let Some(s) = event.place(scratch) else { return };
         event.head(&raw mut (*s).frame.header, &who);
         let record = &raw mut (*s).frame.record;

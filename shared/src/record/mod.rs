@@ -11,6 +11,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod open;
+pub mod stack;
 pub mod task;
 
 /// Defects of a walk from a dentry to the root, or of the read of a string. Bits of `*_marks` fields.

@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// The command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -433,6 +434,9 @@ pub struct TraceArgs {
     /// Memory limit for kept events and process data; the oldest events are evicted
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
     pub memory: ByteSize,
+    /// Event kinds with the kernel stack, besides bpf; none: no kind
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = stacks_of)]
+    pub stack: Vec<KindSet>,
     /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
@@ -440,6 +444,24 @@ pub struct TraceArgs {
     /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
+}
+
+impl TraceArgs {
+    /// The kinds whose events have the kernel stack: `bpf` and those that are named, or none.
+    pub fn stacks(&self) -> KindSet {
+        let named = self.stack.iter().fold(KindSet::NONE, |all, kinds| all | *kinds);
+        if self.stack.contains(&KindSet::NONE) { KindSet::NONE } else { named | Kind::Bpf.into() }
+    }
+}
+
+/// The kind of a value of `--stack`; no kind of `none`.
+fn stacks_of(word: &str) -> Result<KindSet, String> {
+    let kind = Kind::PROBED.into_iter().find(|kind| kind.name() == word);
+    match kind {
+        Some(kind) => Ok(kind.into()),
+        None if word == "none" => Ok(KindSet::NONE),
+        None => Err(format!("no such kind; {} or none", Kind::PROBED.map(Kind::name).join(", "))),
+    }
 }
 
 /// Filter options as typed, not yet parsed.
@@ -689,9 +711,12 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_work_yet_is_not_offered() {
-        let help = Cli::command().render_long_help().to_string();
-        assert!(!help.contains("--stack"));
+    fn stacks_are_of_bpf_and_of_what_is_named() {
+        let stacks = |line| print(line).trace.stacks();
+        assert_eq!(stacks("tracetui print"), KindSet::of(&[Kind::Bpf]));
+        assert_eq!(stacks("tracetui print --stack exec,exit"), KindSet::of(&[Kind::Bpf, Kind::Exec, Kind::Exit]));
+        assert_eq!(stacks("tracetui print --stack none"), KindSet::NONE);
+        check_bad("tracetui print --stack lost", "no such kind");
     }
 
     #[test]

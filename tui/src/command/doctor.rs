@@ -6,6 +6,7 @@ use super::session::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
+use crate::source::host::named::Namer;
 use crate::source::host::privilege::{Cause, Severity};
 use crate::text::json;
 use std::fmt::{self, Write};
@@ -27,6 +28,7 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         lockdown: machine.lockdown,
         capabilities: machine.capabilities,
         kptr_restrict: machine.kptr_restrict,
+        names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
@@ -52,6 +54,8 @@ pub struct Report<'a> {
     pub capabilities: Option<Capabilities>,
     /// /proc/sys/kernel/kptr_restrict; `None` when not known.
     pub kptr_restrict: Option<i32>,
+    /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
+    pub names_addresses: bool,
     /// Causes that are independent of a probe.
     pub causes: &'a [Cause],
     /// The probes, in the order in which they were tried.
@@ -92,7 +96,11 @@ impl Report<'_> {
         writeln!(out, "lockdown      {}", self.lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
         if self.kptr_restrict == Some(2) {
-            writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); not needed for events")?;
+            let names = match self.names_addresses {
+                true => "the kernel itself names functions on stacks",
+                false => "functions on stacks have no names",
+            };
+            writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); {names}")?;
         }
         for cause in self.causes {
             let weight = match cause.severity {
@@ -277,6 +285,7 @@ mod tests {
             lockdown: Some(Lockdown::Integrity),
             capabilities: Some(Capabilities::default().with(Capability::Perfmon).with(Capability::Bpf)),
             kptr_restrict: Some(2),
+            names_addresses: true,
             causes: &[],
             probes,
             seen: None,
@@ -297,7 +306,7 @@ mod tests {
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
 capabilities  CAP_PERFMON CAP_BPF
-addresses     hidden even from root (kernel.kptr_restrict=2); not needed for events
+addresses     hidden even from root (kernel.kptr_restrict=2); the kernel itself names functions on stacks
 
 cannot trace: missing CAP_BPF: cannot load BPF programs
     remedy:  run as root: sudo tracetui

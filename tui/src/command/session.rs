@@ -48,6 +48,8 @@ pub struct TraceOptions {
     pub budget: Budget,
     /// The requested kinds.
     pub kinds: KindSet,
+    /// The kinds whose events have the kernel stack.
+    pub stacks: KindSet,
     /// The capture filter.
     pub capture: CaptureFilter,
     /// The BTF file for offsets, if it is not the kernel's own BTF.
@@ -89,6 +91,7 @@ impl Request {
             ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
             budget: Budget::new(args.memory.0),
             kinds,
+            stacks: args.stacks(),
             capture,
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
@@ -514,6 +517,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         ring_size: limits::RING_MIN as u32,
         budget: Budget::default(),
         kinds,
+        stacks: KindSet::from(Kind::Bpf),
         capture,
         btf: btf.map(Path::to_owned),
         filter: String::new(),
@@ -561,6 +565,7 @@ fn attach(options: &TraceOptions) -> Result<Live> {
     let live_options = LiveOptions {
         ring_size: options.ring_size,
         kinds: options.kinds,
+        stacks: options.stacks,
         capture,
         tree_size: MAX_TREE,
         way: Way::Auto,
@@ -654,6 +659,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
     confine::confine(kept).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
+    notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; functions have no names")));
     let ready = ready_line(live.probes(), options);
     let mut cgroups = CgroupResolver::new().ok();
     if let Some(cgroups) = &mut cgroups {

@@ -3,18 +3,20 @@
 pub mod bpf;
 pub mod process;
 mod state;
+pub mod symbols;
 
 use crate::budget::{Budget, cgroup_bytes};
 use crate::event::process::{Process, ProcessKey};
 use crate::event::{Event, Tables};
 use crate::fifo::Fifo;
-use crate::frame::host::{Counters, Host, HostFrame, Probe};
+use crate::frame::host::{Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
 use crate::limits;
 use process::ProcessTable;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
+use tracetui_shared::time::BootNanos;
 
 /// All tables. They are changed by frames only.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub struct World {
     pub processes: ProcessTable,
     /// BPF programs and attachments.
     pub bpf: bpf::Programs,
+    /// Symbols of the kernel.
+    pub symbols: symbols::Symbols,
     host: Host,
     clock_offset: i64,
     users: FxHashMap<Uid, String>,
@@ -49,7 +53,7 @@ impl World {
 
     /// The memory in use, in bytes: processes, cgroups, users and groups.
     pub fn bytes(&self) -> usize {
-        self.processes.bytes() + self.bpf.bytes() + self.cgroups.bytes() + self.accounts
+        self.processes.bytes() + self.bpf.bytes() + self.symbols.bytes() + self.cgroups.bytes() + self.accounts
     }
 
     /// Applies a host frame.
@@ -87,6 +91,7 @@ impl World {
             HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment),
             HostFrame::BpfHidden(hidden) => self.bpf.hide(hidden),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
+            HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
             // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
@@ -203,6 +208,10 @@ impl Tables for World {
 
     fn in_tree(&self, process: &Process, root: Tgid) -> bool {
         self.processes.in_tree(process, root)
+    }
+
+    fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol> {
+        self.symbols.find(address, at)
     }
 
     fn process(&self, key: ProcessKey) -> Option<&Arc<Process>> {

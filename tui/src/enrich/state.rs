@@ -24,6 +24,7 @@ impl World {
         }
         self.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
         self.bpf.write_state(since, out);
+        self.symbols.write_state(since, out);
         let mut push = |frame: HostFrame| frame.push(since, out);
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
         let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted };

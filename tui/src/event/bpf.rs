@@ -1,9 +1,11 @@
 //! `bpf`: a BPF program was loaded, attached, replaced or detached, or failed to.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::stack::STACK;
 use super::{Body, EventContext, Payload, names};
 use crate::bpf::View;
 use crate::bpf::frames::hook;
+use crate::frame::host::KernelSymbol;
 use std::mem::offset_of;
 use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
@@ -421,8 +423,10 @@ fn of_attach<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Bpf<'a>) -> Value
     bpf(seen, |b| if b.is_of_program() { Value::Null } else { get(b) })
 }
 
-fn not_collected<'a>(_: &EventContext<'a>) -> Value<'a> {
-    Value::Unknown(Why::NotCollected)
+/// The symbol of the kernel that contained the attach point at that time.
+fn symbol<'a>(seen: &EventContext<'a>, bpf: &Bpf<'_>) -> Option<&'a KernelSymbol> {
+    let addr = bpf.record().addr;
+    if addr == 0 { None } else { seen.world.symbol(addr, seen.event.header.time) }
 }
 
 /// Whether the program calls the helper of a bit.
@@ -563,26 +567,47 @@ const ATTACH: &[Field] = &[
         Shape::Text,
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
          bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name.",
-        |s| of_attach(s, |b| b.target(s.world.cgroup_of_id(CgroupId(b.record().cgroup)))),
+        |s| {
+            of_attach(s, |b| match (b.target(s.world.cgroup_of_id(CgroupId(b.record().cgroup))), symbol(s, b)) {
+                (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
+                (target, _) => target,
+            })
+        },
     ),
-    Field::new("symbol", Shape::Text, "The kernel function of a kprobe: trace_kprobe.symbol.", |s| {
-        of_attach(s, |b| match (b.has(has::KPROBE), b.text.is_empty()) {
-            (true, false) => Value::Bytes(b.text),
-            (true, true) => Value::Unknown(Why::NotCollected),
-            (false, _) => Value::Null,
-        })
-    }),
+    Field::new(
+        "symbol",
+        Shape::Text,
+        "The kernel function: trace_kprobe.symbol; of a probe by address, the symbol that contained it at that time.",
+        |s| {
+            of_attach(s, |b| match (b.has(has::KPROBE), symbol(s, b)) {
+                (true, _) if !b.text.is_empty() => Value::Bytes(b.text),
+                (_, Some(symbol)) => Value::Bytes(&symbol.name),
+                (true, None) => Value::Unknown(Why::NotCollected),
+                (false, None) => Value::Null,
+            })
+        },
+    ),
     Field::new(
         "offset",
         Shape::Number,
         "The offset in the function (trace_kprobe.rp.kp.offset) or in the file (trace_uprobe.offset, bpf_uprobe.offset), in bytes.",
-        |s| of_attach(s, |b| offset(b)),
+        |s| {
+            of_attach(s, |b| match symbol(s, b) {
+                Some(symbol) if b.text.is_empty() => Value::Uint(b.record().addr - symbol.addr.0),
+                _ => offset(b),
+            })
+        },
     ),
     Field::new("addr", Shape::Text, "The address: trace_kprobe.rp.kp.addr, bpf_kprobe_multi_link.addrs[0].", |s| {
         of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Addr(b.record().addr) })
     }),
     Field::new("module", Shape::Text, "The kernel module of the function.", |s| {
-        of_attach(s, |b| if b.record().addr == 0 { Value::Null } else { Value::Unknown(Why::NotCollected) })
+        of_attach(s, |b| match symbol(s, b) {
+            _ if b.record().addr == 0 => Value::Null,
+            Some(symbol) if symbol.owner.is_empty() => Value::Null,
+            Some(symbol) => Value::Bytes(&symbol.owner),
+            None => Value::Unknown(Why::NotCollected),
+        })
     }),
     Field::new(
         "multi",
@@ -639,7 +664,7 @@ pub(crate) const FIELDS: &[Field] = &[
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },
-    Field::new("stack", Shape::Text, "The kernel stack.", not_collected),
+    STACK,
     Field::new(
         "seen_by",
         Shape::Text,

@@ -1,6 +1,7 @@
 //! The name, the description and the getter of every field. Filter fields, JSON keys, CSV columns, the detail pane and
 //! the documentation are derived from these tables.
 
+use super::stack::Stack;
 use super::{Components, EventContext};
 use crate::text::time;
 use std::borrow::Cow;
@@ -48,6 +49,8 @@ impl Why {
 /// The value of a field, before formatting.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
+    /// It was not asked for: there is no key in JSON.
+    Omitted,
     /// It does not apply.
     Null,
     /// It applies, but is unknown.
@@ -86,6 +89,8 @@ pub enum Value<'a> {
     Time(i128),
     /// Constant words.
     Words(&'a [&'static str]),
+    /// A kernel stack.
+    Stack(Stack<'a>),
     /// An object with its own fields ([`Field::sub`]).
     Object,
 }
@@ -96,6 +101,7 @@ impl<'a> Value<'a> {
         match self {
             Value::Unknown(why) | Value::Unread(why) | Value::SomeArgs(_, why) => Some(*why),
             Value::Cut(_) => Some(Why::Cut),
+            Value::Stack(stack) if stack.is_cut() => Some(Why::Cut),
             _ => None,
         }
     }
@@ -105,7 +111,7 @@ impl<'a> Value<'a> {
     pub fn text(&self) -> Option<Cow<'a, [u8]>> {
         let mut out = Vec::new();
         match self {
-            Value::Null | Value::Unknown(_) | Value::Object => return None,
+            Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => return None,
             Value::Unread(_) => return Some(Cow::Borrowed(b"")),
             Value::Word(word) => return Some(Cow::Borrowed(word.as_bytes())),
             Value::Bytes(bytes) | Value::Cut(bytes) => return Some(Cow::Borrowed(bytes)),
@@ -121,6 +127,12 @@ impl<'a> Value<'a> {
             Value::Tag(tag) => tag.iter().for_each(|b| out.extend_from_slice(format!("{b:02x}").as_bytes())),
             Value::Time(ns) => time::rfc3339(*ns, &mut out),
             Value::Words(words) => out.extend_from_slice(words.join(",").as_bytes()),
+            Value::Stack(stack) => {
+                for (i, call) in stack.calls().enumerate() {
+                    out.extend_from_slice(if i > 0 { b" < " } else { b"" });
+                    call.write(&mut out);
+                }
+            }
         }
         Some(Cow::Owned(out))
     }

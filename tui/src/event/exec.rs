@@ -1,6 +1,7 @@
 //! `exec`: a program was started, or failed to start.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::stack::STACK;
 use super::{Body, Components, EventContext, Parts, Payload, names};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::exec::{ExecRecord, NO_ROOM};
@@ -152,4 +153,5 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("egid", Shape::Group, "The effective group id after the exec: cred->egid.", |s| {
         exec(s, |e| Value::Uint(e.record.egid.into()))
     }),
+    STACK,
 ];

@@ -1,6 +1,7 @@
 //! `exit`: a process ended.
 
 use super::describe::{Field, Shape, Value};
+use super::stack::STACK;
 use super::{Body, EventContext, Parts, Payload, names};
 use crate::text::time;
 use tracetui_shared::header::FrameHeader;
@@ -103,4 +104,5 @@ pub(crate) const FIELDS: &[Field] = &[
             exit(s, |_| Value::Uint(header.time.since(header.start)))
         },
     ),
+    STACK,
 ];

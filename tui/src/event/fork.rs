@@ -1,6 +1,7 @@
 //! `fork`: a process was created.
 
 use super::describe::{Field, Shape, Value};
+use super::stack::STACK;
 use super::{Body, EventContext, Parts, Payload};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::fork::ForkRecord;
@@ -42,4 +43,5 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("child_start_ns", Shape::Number, "The start time of the new process: child->start_boottime.", |s| {
         fork(s, |f| Value::Uint(f.record.child_start.0))
     }),
+    STACK,
 ];

@@ -13,16 +13,18 @@ pub(crate) mod lost;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod process;
+pub(crate) mod stack;
 
 use crate::frame::FrameRef;
-use crate::frame::host::Host;
+use crate::frame::host::{Host, KernelSymbol};
 use describe::{Field, Why};
 use process::{Process, ProcessKey};
 use std::sync::Arc;
-use tracetui_shared::header::{FrameHeader, VERSION};
+use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, UnknownKind};
-use tracetui_shared::record::mark;
+use tracetui_shared::record::{self, mark};
+use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
 /// An event: process, time and CPU in [`header`](Self::header), the rest in [`body`](Self::body).
@@ -32,6 +34,8 @@ pub struct Event<'a> {
     pub header: FrameHeader,
     /// The data of the kind.
     pub body: Body<'a>,
+    /// The addresses of the kernel stack, 8 bytes each; empty if it could not be read, `None` if it was not asked for.
+    pub stack: Option<&'a [u8]>,
 }
 
 /// The interface of a kind of event.
@@ -149,8 +153,13 @@ impl<'a> Event<'a> {
         if frame.header.version > VERSION {
             return Err(DecodeError::Version(frame.header.version));
         }
-        let body = Body::decode(kind, frame.payload).ok_or(DecodeError::Short(kind))?;
-        Ok(Event { header: frame.header, body })
+        let (record, stack) = match frame.header.has(flag::STACK) {
+            true => record::stack::split(frame.payload).map(|(record, stack)| (record, Some(stack))),
+            false => Some((frame.payload, None)),
+        }
+        .ok_or(DecodeError::Short(kind))?;
+        let body = Body::decode(kind, record).ok_or(DecodeError::Short(kind))?;
+        Ok(Event { header: frame.header, body, stack })
     }
 
     /// The kind.
@@ -222,6 +231,9 @@ pub trait Tables: std::fmt::Debug {
 
     /// Whether a process is the one that the id in `tree=ID` denotes, or a descendant.
     fn in_tree(&self, process: &Process, root: Tgid) -> bool;
+
+    /// The symbol of the kernel that contained an address at a time.
+    fn symbol(&self, address: u64, at: BootNanos) -> Option<&KernelSymbol>;
 
     /// A process, if the table knows it.
     fn process(&self, key: ProcessKey) -> Option<&Arc<Process>>;

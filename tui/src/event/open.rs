@@ -1,6 +1,7 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::describe::{Field, Shape, Value, Why, err_value};
+use super::stack::STACK;
 use crate::arch;
 
 use super::{Body, Components, EventContext, Parts, Payload, names};
@@ -197,6 +198,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "The system call table: x86_64 i386 x32 (thread_info.status, bit 30 of the number), aarch64 arm (thread_info.flags).",
         |s| open(s, |o| Value::Word(arch::abi_word(o.record.abi))),
     ),
+    STACK,
 ];
 
 #[cfg(test)]

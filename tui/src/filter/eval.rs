@@ -160,7 +160,7 @@ impl FieldTest {
     }
 
     fn present(&self, seen: &EventContext<'_>) -> bool {
-        let absent = |value: Value<'_>| matches!(value, Value::Null | Value::Unknown(_));
+        let absent = |value: Value<'_>| matches!(value, Value::Omitted | Value::Null | Value::Unknown(_));
         self.look.of(seen.event.kind()).iter().any(|get| !absent(get(seen)))
     }
 }
@@ -207,11 +207,17 @@ impl Order {
 /// Whether something holds for the text of a value, or for one element of a list. Never for an absent one.
 fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
     match value {
-        Value::Null | Value::Unknown(_) | Value::Object => false,
+        Value::Omitted | Value::Null | Value::Unknown(_) | Value::Object => false,
         Value::Word(word) => holds(word.as_bytes()),
         Value::Bytes(bytes) => holds(bytes),
         Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).any(holds),
         Value::Words(words) => words.iter().any(|word| holds(word.as_bytes())),
+        Value::Stack(stack) => stack.calls().any(|call| {
+            text.clear();
+            call.write(text);
+            // The bare name too, so that `stack=do_exit` finds it.
+            holds(text) || call.symbol.is_some_and(|symbol| holds(&symbol.name))
+        }),
         value => {
             text.clear();
             match value {

@@ -369,6 +369,23 @@ wire_struct! {
         vanished: u64,
     }
 
+    /// A symbol of the kernel that a stack names, and when it was there. It comes before the first event that needs it, and
+    /// replaces the one with the same address and `from`.
+    KernelSymbol {
+        /// Its first address.
+        addr: KernelAddr,
+        /// Its size in bytes.
+        size: u64,
+        /// Since when it is there; 0: as long as is known.
+        from: BootNanos,
+        /// Until when it was there; 0: it is.
+        to: BootNanos,
+        /// Its name.
+        name: Vec<u8>,
+        /// The module, `bpf`, or empty: the kernel itself.
+        owner: Vec<u8>,
+    }
+
     /// The machine.
     Host {
         /// The host name (`uname -n`).
@@ -534,6 +551,8 @@ frames! {
         BpfHidden = 88;
         /// The end of an inventory.
         BpfInventory = 89;
+        /// A symbol of the kernel that a stack names.
+        KernelSymbol = 90;
     }
 }
 

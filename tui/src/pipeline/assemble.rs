@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exec::{ExecChunk, ExecRecord, NO_ROOM};
-use tracetui_shared::record::mark;
+use tracetui_shared::record::{mark, stack};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
@@ -20,7 +20,10 @@ use zerocopy::FromBytes;
 #[derive(Debug)]
 struct Waiting {
     header: FrameHeader,
+    /// The record, without the stack.
     payload: Vec<u8>,
+    /// The stack; empty if the frame has none.
+    stack: Vec<u8>,
     /// Argument bytes received so far, and in total.
     have: u32,
     want: u32,
@@ -121,7 +124,7 @@ impl Assembler {
     pub(super) fn write_state(&self, out: &mut Batch) {
         let mut waiting: Vec<_> = self.waiting.iter().collect();
         waiting.sort_unstable_by_key(|(key, _)| **key);
-        waiting.into_iter().for_each(|(_, waiting)| out.push(waiting.header, &waiting.payload));
+        waiting.into_iter().for_each(|(_, waiting)| out.push(waiting.header, &waiting.whole()));
     }
 
     /// Restores a waiting exec.
@@ -179,23 +182,26 @@ impl Assembler {
 impl Waiting {
     /// `None` if the frame is a whole event, or if it is unreadable, which the decoder detects.
     fn of(frame: &FrameRef<'_>) -> Option<Waiting> {
-        let (record, _) = ExecRecord::read_from_prefix(frame.payload).ok()?;
+        let with_stack = frame.header.has(flag::STACK);
+        let payload = if with_stack { stack::split(frame.payload)?.0 } else { frame.payload };
+        let after = frame.payload.get(payload.len()..).unwrap_or_default();
+        let (record, _) = ExecRecord::read_from_prefix(payload).ok()?;
         let texts = usize::from(record.filename_len)
             + usize::from(record.interp_len)
             + usize::from(record.exe_len)
             + usize::from(record.cwd_len);
-        let have = frame.payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
+        let have = payload.len().checked_sub(size_of::<ExecRecord>() + texts)?;
         let have = u32::try_from(have).ok()?;
         let missing = record.argv_len.checked_sub(have).filter(|missing| *missing > 0)?;
         // Reserved at once: a growing buffer could take twice the memory. The length is untrusted, so it is limited.
-        let whole = frame.payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
-        let mut payload = Vec::with_capacity(whole.max(frame.payload.len()));
-        payload.extend_from_slice(frame.payload);
-        Some(Waiting { header: frame.header, payload, have, want: record.argv_len })
+        let whole = payload.len().saturating_add(missing as usize).min(limits::FRAME_MAX);
+        let mut buffer = Vec::with_capacity(whole.max(payload.len()));
+        buffer.extend_from_slice(payload);
+        Some(Waiting { header: frame.header, payload: buffer, stack: after.to_vec(), have, want: record.argv_len })
     }
 
     fn bytes(&self) -> usize {
-        size_of::<((u16, u32), Waiting)>() + self.payload.capacity()
+        size_of::<((u16, u32), Waiting)>() + self.payload.capacity() + self.stack.capacity()
     }
 
     /// Appends a continuation.
@@ -221,8 +227,14 @@ impl Waiting {
         }
     }
 
-    fn push(self, made: &mut Batch) {
+    fn push(mut self, made: &mut Batch) {
+        self.payload.append(&mut self.stack);
         made.push(self.header, &self.payload);
+    }
+
+    /// The payload as it came, and what was appended to the arguments.
+    fn whole(&self) -> Vec<u8> {
+        [self.payload.as_slice(), &self.stack].concat()
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::enrich::World;
 use crate::enrich::process::state::state_of;
 use crate::event::process::{Origin, Process, ProcessKey};
+use crate::event::stack::Stack;
 use crate::event::{Body, EventContext};
 use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
 use crate::frame::state::{StateFrame, Told};
@@ -15,7 +16,7 @@ use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, flag};
-use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, Tgid, Uid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -30,6 +31,8 @@ pub struct Excerpt {
     users: FxHashSet<Uid>,
     groups: FxHashSet<Gid>,
     cgroups: FxHashSet<CgroupId>,
+    /// The symbols as a reader knows them, by address and `from`: size, `to`.
+    symbols: FxHashMap<(KernelAddr, BootNanos), (u64, BootNanos)>,
     /// Nothing of processes without an event in the excerpt may be in it.
     secluded: bool,
 }
@@ -53,6 +56,7 @@ impl Excerpt {
             users: FxHashSet::default(),
             groups: FxHashSet::default(),
             cgroups: FxHashSet::default(),
+            symbols: FxHashMap::default(),
             secluded: false,
         }
     }
@@ -68,6 +72,7 @@ impl Excerpt {
         if let Some(process) = seen.process {
             self.names(seen, process);
         }
+        self.symbols(seen);
         let header = FrameHeader { flags: frame.header.flags | flag::EXCERPT, ..frame.header };
         self.latest = self.latest.max(header.time);
         match self.told(seen) {
@@ -131,6 +136,27 @@ impl Excerpt {
         (new_clock || process.is_some()).then_some(Told { clock_offset, process })
     }
 
+    /// The symbols of the stack and of the attach point of an event, the first time that they are met.
+    fn symbols(&mut self, seen: &EventContext<'_>) {
+        let calls = Stack::of(seen).into_iter().flat_map(|stack| stack.calls());
+        let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
+        let place = address_of(&seen.event.body).map(|addr| (addr, seen.world.symbol(addr, seen.event.header.time)));
+        for (address, symbol) in calls.chain(place) {
+            // Without one, the end of what was there before has to be told.
+            let ended = || {
+                let known = self.symbols.iter().find(|((addr, _), (size, to))| {
+                    to.0 == 0 && address.checked_sub(addr.0).is_some_and(|offset| offset < *size)
+                });
+                known.and_then(|((_, from), _)| seen.world.symbol(address, *from))
+            };
+            let Some(symbol) = symbol.or_else(ended) else { continue };
+            let known = self.symbols.insert((symbol.addr, symbol.from), (symbol.size, symbol.to));
+            if known != Some((symbol.size, symbol.to)) {
+                HostFrame::KernelSymbol(symbol.clone()).push(seen.event.header.time, &mut self.batch);
+            }
+        }
+    }
+
     /// The names of users, groups and cgroups of an event, the first time that they are met.
     fn names(&mut self, seen: &EventContext<'_>, process: &Process) {
         let Excerpt { batch, users, groups, cgroups, .. } = self;
@@ -158,6 +184,14 @@ impl Excerpt {
         if cgroups.len() > limits::CGROUPS / 2 {
             cgroups.clear();
         }
+    }
+}
+
+/// The kernel address of the attach point of an event.
+fn address_of(body: &Body<'_>) -> Option<u64> {
+    match body {
+        Body::Bpf(bpf) => Some(bpf.record().addr).filter(|addr| *addr != 0),
+        _ => None,
     }
 }
 

@@ -164,6 +164,8 @@ impl Requests {
         let Some((mut record, part, names)) = parts(frame) else { return false };
         let Some(names) = names.get(..record.names_len.into()) else { return false };
         let mut header = frame.header;
+        // No probe of requests sends one.
+        header.flags &= !flag::STACK;
         // The probe determined [`NEAR`] at the completion. The directory where the path started at the request decides
         // instead, below.
         record.how_marks &= !NEAR;

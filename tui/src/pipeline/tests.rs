@@ -4,8 +4,8 @@ use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfProgram, Cgroup, Counters, Host, Layout, Probe, ProcessSeed, ProgramChange,
-    ProgramSkips, StatePart, Trace,
+    BpfAttachment, BpfHidden, BpfProgram, Cgroup, Counters, Host, KernelSymbol, Layout, Probe, ProcessSeed,
+    ProgramChange, ProgramSkips, StatePart, Trace,
 };
 use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
@@ -1163,4 +1163,121 @@ fn a_hidden_program_is_a_row() {
     );
     assert_eq!((&line["prog"]["id"], &line["prog"]["name"]), (&7.into(), &"rk".into()), "{line}");
     assert_eq!((&line["attach"], &line["pid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{line}");
+}
+
+/// A failed open with a kernel stack.
+fn open_with_stack(batch: &mut Batch, seq: u64, ms: u64, addresses: &[u64]) {
+    let record = OpenRecord { ret: -2, ..OpenRecord::default() };
+    let mut payload = payload::open(record, b"", b"/x");
+    addresses.iter().for_each(|address| payload.extend_from_slice(&address.to_le_bytes()));
+    payload.extend_from_slice(&(addresses.len() as u32).to_le_bytes());
+    let header = header(Slot::OpenSysExit, 0, seq, ms);
+    batch.push(FrameHeader { flags: header.flags | flag::STACK, ..header }, &payload);
+}
+
+fn symbol(addr: u64, size: u64, from: u64, to: u64, name: &str) -> HostFrame {
+    let (from, to) = (BootNanos(from * MS), BootNanos(to * MS));
+    let owner = b"bpf".to_vec();
+    HostFrame::KernelSymbol(KernelSymbol { addr: KernelAddr(addr), size, from, to, name: name.into(), owner })
+}
+
+/// The stacks of the events, as the JSON of each has them, delivered and as shown from the store at the end; and an excerpt of
+/// all.
+fn stacks(pipeline: &mut Pipeline) -> (Vec<serde_json::Value>, Vec<serde_json::Value>, Batch) {
+    let stack_of = |seen: &EventContext<'_>| {
+        let mut line = Vec::new();
+        crate::sink::ndjson::Json::new().object(seen, &mut line);
+        let line: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+        line["stack"].clone()
+    };
+    let (mut shown, mut store) = (Vec::new(), crate::store::Store::new(1 << 20));
+    let mut excerpt = excerpt::Excerpt::new(pipeline.world(), ALL, "");
+    pipeline.finish(&mut |seen, frame| {
+        shown.push(stack_of(seen));
+        store.push(seen, frame);
+        excerpt.add(seen, frame);
+        Disposition::Delivered
+    });
+    let stored = (0..store.next_id()).filter_map(|id| store.get(id)?.with(pipeline.world(), stack_of));
+    (shown, stored.collect(), excerpt.batch())
+}
+
+/// When another program takes the address of one, the events of its time still have its name: as they are delivered, from the
+/// store, after a state, and in an excerpt.
+#[test]
+fn a_stack_names_what_was_there_at_its_time() {
+    let mut batch = Batch::default();
+    symbol(0x1000, 0x100, 10, 0, "a").push(BootNanos(15 * MS), &mut batch);
+    // The address after the last call of a function is that of the next one.
+    symbol(0x1100, 0x100, 0, 0, "next").push(BootNanos(15 * MS), &mut batch);
+    open_with_stack(&mut batch, 0, 15, &[0x1050, 0x1100]);
+    symbol(0x1000, 0x100, 10, 20, "a").push(BootNanos(20 * MS), &mut batch);
+    open_with_stack(&mut batch, 1, 25, &[0x1050]);
+    symbol(0x0f00, 0x180, 30, 0, "b").push(BootNanos(35 * MS), &mut batch);
+    open_with_stack(&mut batch, 2, 35, &[0x1050, 0x2000]);
+    let names = |stacks: &[serde_json::Value]| {
+        let name = |call: &serde_json::Value| match call["symbol"].as_str() {
+            Some(name) => format!("{name}+{}", call["offset"]),
+            None => call["addr"].as_str().expect("an address").to_owned(),
+        };
+        let calls = |stack: &serde_json::Value| stack.as_array().expect("a list").iter().map(name).collect::<Vec<_>>();
+        stacks.iter().map(|stack| calls(stack).join(" ")).collect::<Vec<_>>()
+    };
+    let expected = ["a+80 a+256", "0x0000000000001050", "b+336 0x0000000000002000"];
+    let mut pipeline = asked(ALL, 0);
+    pipeline.feed(batch);
+    let state = pipeline.state();
+    let (shown, stored, excerpt) = stacks(&mut pipeline);
+    assert_eq!(names(&shown), expected);
+    assert_eq!(names(&stored), expected);
+    assert_eq!((&shown[0][0]["size"], &shown[0][0]["module"]), (&256.into(), &"bpf".into()));
+    let mut restored = Pipeline::default();
+    restored.restore(&state);
+    assert_eq!(names(&stacks(&mut restored).0), expected);
+    let mut of_excerpt = Pipeline::default();
+    of_excerpt.feed(excerpt);
+    let (shown, stored, _) = stacks(&mut of_excerpt);
+    assert_eq!(
+        (names(&shown), names(&stored)),
+        (expected.map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec())
+    );
+}
+
+/// The stack of an exec whose arguments come in continuations stays behind them.
+#[test]
+fn an_exec_with_continuations_keeps_its_stack() {
+    let record = ExecRecord { argc: 2, argv_total: 6, argv_len: 6, ..ExecRecord::default() };
+    let mut first = [record.as_bytes(), b"a\0b"].concat();
+    first.extend_from_slice(&0x1010u64.to_le_bytes());
+    first.extend_from_slice(&1u32.to_le_bytes());
+    let header = header(Slot::ExecBtf, 0, 0, 10);
+    let mut batch = Batch::default();
+    symbol(0x1000, 0x100, 0, 0, "f").push(BootNanos(1), &mut batch);
+    batch.push(FrameHeader { flags: flag::STACK, ..header }, &first);
+    let chunk = ExecChunk { offset: 3, len: 3, marks: 0, reserved: 0 };
+    let more = [chunk.as_bytes(), b"c\0d"].concat();
+    batch.push(FrameHeader { flags: flag::CONTINUES, ..header }, &more);
+    let mut pipeline = asked(ALL, 0);
+    pipeline.feed(batch);
+    let mut found = Vec::new();
+    pipeline.finish(&mut |seen, _| {
+        let Body::Exec(exec) = &seen.event.body else { return Disposition::Filtered };
+        found.push((exec.argv.to_vec(), seen.event.stack.map(<[u8]>::to_vec)));
+        Disposition::Delivered
+    });
+    assert_eq!(found, [(b"a\0bc\0d".to_vec(), Some(0x1010u64.to_le_bytes().to_vec()))]);
+}
+
+/// A number of addresses that the payload does not have is not believed.
+#[test]
+fn a_stack_longer_than_its_record_is_not_read() {
+    for count in [3u32, u32::MAX] {
+        let mut batch = Batch::default();
+        let header = header(Slot::OpenSysExit, 0, 0, 10);
+        let payload = [&[0; 16][..], &count.to_le_bytes()].concat();
+        batch.push(FrameHeader { flags: flag::STACK, ..header }, &payload);
+        let mut pipeline = asked(ALL, 0);
+        pipeline.feed(batch);
+        assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
+    }
 }

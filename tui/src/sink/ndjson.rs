@@ -1,6 +1,6 @@
 //! Events as JSON, one object per line. The tables of [`describe`] define the keys and their order.
 //!
-//! Every key is always present. If a value applies but is unknown, it is `null`, followed by `<key>_why`. Text that is
+//! Every key is always present, but [`Value::Omitted`]. If a value applies but is unknown, it is `null`, followed by `<key>_why`. Text that is
 //! not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
@@ -8,6 +8,7 @@ use super::{Format, integer};
 use crate::event::EventContext;
 use crate::event::describe::{self, Field, Value, Why, args};
 use crate::event::names;
+use crate::event::stack::Call;
 use crate::text::Charset;
 use crate::text::json::{Strings, Utf8, hex};
 use crate::text::time::Rfc3339;
@@ -92,16 +93,20 @@ struct Values {
 impl Values {
     fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
         for step in steps {
+            let value = (step.field.get)(seen);
+            if matches!(value, Value::Omitted) {
+                continue;
+            }
             out.extend_from_slice(&step.key);
-            self.value(step, seen, out);
+            self.value(step, &value, seen, out);
         }
         out.push(b'}');
     }
 
-    fn value(&mut self, step: &Step, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    fn value(&mut self, step: &Step, value: &Value<'_>, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let name = step.field.name;
-        match (step.field.get)(seen) {
-            Value::Null => out.extend_from_slice(b"null"),
+        match *value {
+            Value::Omitted | Value::Null => out.extend_from_slice(b"null"),
             Value::Unknown(why) => because(b"null", name, why, out),
             Value::Unread(why) => because(b"\"\"", name, why, out),
             Value::Int(n) => integer(n, out),
@@ -146,8 +151,35 @@ impl Values {
                 out.push(b'"');
             }
             Value::Words(words) => list(words, out, |word, out| word_in_quotes(word, out)),
+            Value::Stack(stack) => {
+                list(stack.calls(), out, |call, out| self.call(&call, out));
+                if stack.is_cut() {
+                    because(b"", name, Why::Cut, out);
+                }
+            }
             Value::Object => self.object(&step.sub, seen, out),
         }
+    }
+
+    /// Appends a call of a stack.
+    fn call(&mut self, call: &Call<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"addr\":\"0x");
+        hex(&call.address.to_be_bytes(), out);
+        out.extend_from_slice(b"\",\"symbol\":");
+        let Some(symbol) = call.symbol else {
+            return out.extend_from_slice(b"null,\"offset\":null,\"size\":null,\"module\":null}");
+        };
+        self.text("symbol", out, |out| out.extend_from_slice(&symbol.name));
+        out.extend_from_slice(b",\"offset\":");
+        integer(call.offset(), out);
+        out.extend_from_slice(b",\"size\":");
+        integer(symbol.size, out);
+        out.extend_from_slice(b",\"module\":");
+        match symbol.owner.is_empty() {
+            true => out.extend_from_slice(b"null"),
+            false => self.text("module", out, |out| out.extend_from_slice(&symbol.owner)),
+        }
+        out.push(b'}');
     }
 
     /// Appends a text, and its bytes in hex if it is not valid UTF-8.
@@ -330,7 +362,8 @@ mod tests {
         ];
         for (kind, payload) in payloads {
             let object = object(kind, &payload);
-            for field in describe::fields(kind) {
+            // A stack is there where it was asked for.
+            for field in describe::fields(kind).filter(|field| field.name != "stack" || kind == Kind::Bpf) {
                 assert!(object.get(field.name).is_some(), "{} {}", kind.name(), field.name);
             }
         }

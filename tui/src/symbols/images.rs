@@ -39,9 +39,9 @@ pub(super) struct Period {
     pub(super) name: Box<[u8]>,
     length: u32,
     /// 0: before the first list.
-    from: BootNanos,
+    pub(super) from: BootNanos,
     /// [`OPEN`] while it is loaded.
-    to: BootNanos,
+    pub(super) to: BootNanos,
     /// The end of the list that it was found in; 0 if its load was reported.
     listed: BootNanos,
 }

@@ -125,6 +125,10 @@ pub struct Symbol<'a> {
     pub size: u64,
     /// The module, `bpf`, or empty: the kernel itself.
     pub owner: &'a [u8],
+    /// Since when it is there; 0: as long as is known.
+    pub from: BootNanos,
+    /// Until when it was there; 0: it is.
+    pub to: BootNanos,
 }
 
 /// Why an address has no symbol.
@@ -250,12 +254,13 @@ impl Symbols {
         if let Ok(table) = &self.table
             && let Some(place) = self.current(table, address.0, at)
         {
-            return Ok(symbol(table, place, address, name));
+            let span = self.periods.get(place.owner.0 as usize).copied().unwrap_or(Span { from: at, to: ALWAYS });
+            return Ok(symbol(table, place, span, address, name));
         }
         let past = self.past.iter().rev().filter(|module| module.span.holds(at));
-        let found = past.filter_map(|module| Some((&module.table, module.table.containing(address.0)?))).next();
-        if let Some((table, place)) = found {
-            return Ok(symbol(table, place, address, name));
+        let found = past.filter_map(|module| Some((module, module.table.containing(address.0)?))).next();
+        if let Some((module, place)) = found {
+            return Ok(symbol(&module.table, place, module.span, address, name));
         }
         match self.images.find(address.0, at) {
             Ok((start, image)) => Ok(Symbol {
@@ -264,6 +269,8 @@ impl Symbols {
                 offset: address.0 - start,
                 size: image.length(),
                 owner: image.kind.owner(),
+                from: image.from,
+                to: until(image.to),
             }),
             Err(missing) => Err(self.why(at, missing)),
         }
@@ -411,7 +418,12 @@ impl Symbols {
     }
 }
 
-fn symbol<'a>(table: &'a Table, place: Place, address: KernelAddr, name: &'a mut Vec<u8>) -> Symbol<'a> {
+/// The end of a period; 0 if it has none.
+fn until(to: BootNanos) -> BootNanos {
+    if to == ALWAYS { BootNanos(0) } else { to }
+}
+
+fn symbol<'a>(table: &'a Table, place: Place, span: Span, address: KernelAddr, name: &'a mut Vec<u8>) -> Symbol<'a> {
     table.name(place.symbol, name);
     Symbol {
         name,
@@ -419,6 +431,8 @@ fn symbol<'a>(table: &'a Table, place: Place, address: KernelAddr, name: &'a mut
         offset: address.0 - place.start,
         size: place.size,
         owner: table.owner(place.owner).map_or(&b""[..], |owner| &owner.name),
+        from: span.from,
+        to: until(span.to),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
 use crate::event::process::Process;
+use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
 use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
@@ -325,9 +326,25 @@ impl Page<'_> {
 
     fn field(&self, name: &str, value: &Value<'_>) -> Vec<Line<'static>> {
         match value {
-            Value::Null => Vec::new(),
+            Value::Omitted | Value::Null => Vec::new(),
+            Value::Stack(stack) => self.stack(stack),
             value => self.named(name, &value_text(value, self.theme), Style::new()),
         }
+    }
+
+    /// The calls of a stack, one a line.
+    fn stack(&self, stack: &Stack<'_>) -> Vec<Line<'static>> {
+        let mut lines = Vec::new();
+        for call in stack.calls() {
+            let mut text = Vec::new();
+            call.write(&mut text);
+            let name = if lines.is_empty() { "stack" } else { "" };
+            lines.extend(self.named(name, &safe(&text, self.theme), Style::new()));
+        }
+        if stack.is_cut() {
+            lines.extend(self.named("", "(truncated)", Style::new()));
+        }
+        lines
     }
 
     /// The files, newest first. Only the visible ones are formatted.

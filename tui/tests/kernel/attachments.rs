@@ -420,7 +420,9 @@ fn links_to_several_functions_have_their_number() {
     );
     let address = u64::from_str_radix(&attach["addr"].as_str().expect("an address")[2..], 16).expect("hex");
     let near = |name: &str| (symbol(name)..symbol(name) + 16).contains(&address);
-    assert!(near("do_nanosleep") || near("hrtimer_nanosleep"), "{event}");
+    let name = ["do_nanosleep", "hrtimer_nanosleep"].into_iter().find(|name| near(name));
+    assert_eq!((&attach["symbol"], &attach["target"]), (&name.into(), &name.into()), "{event}");
+    assert!(name.is_some() && attach["module"].is_null() && attach["offset"].as_u64() < Some(16), "{event}");
 }
 
 #[test]

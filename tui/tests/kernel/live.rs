@@ -48,7 +48,10 @@ fn start_by(way: Way, kinds: KindSet, capture: CaptureFilter, tree_size: u32) ->
             return None;
         }
     };
-    match Live::start(&LiveOptions { ring_size: 16 << 20, kinds, capture, tree_size, way }, &facts) {
+    match Live::start(
+        &LiveOptions { ring_size: 16 << 20, kinds, stacks: Kind::Bpf.into(), capture, tree_size, way },
+        &facts,
+    ) {
         Ok(live) => Some(live),
         Err(error) => {
             cannot_run(&error.to_string());

@@ -35,6 +35,7 @@ mod programs;
 mod races;
 mod recording;
 mod rotation;
+mod stacks;
 mod storm;
 mod stream;
 mod symbols;

@@ -448,7 +448,7 @@ impl Row<'_> {
 
     fn value(&mut self, step: &Step, value: &Value<'_>, seen: &EventContext<'_>) {
         match *value {
-            Value::Null | Value::Unknown(_) => {}
+            Value::Omitted | Value::Null | Value::Unknown(_) => {}
             Value::Int(n) => self.int(step.column, n),
             Value::Uint(n) => self.uint(step.column, n),
             Value::Time(ns) => self.int(step.column, i64::try_from(ns).unwrap_or(i64::MAX)),
@@ -469,6 +469,17 @@ impl Row<'_> {
             Value::Words(words) => {
                 if let Some(column) = self.columns.get_mut(step.column) {
                     self.bytes += column.list(self.row, words.iter().copied().map(Some));
+                }
+            }
+            Value::Stack(stack) => {
+                let mut calls = Vec::new();
+                for call in stack.calls() {
+                    let mut text = Vec::new();
+                    call.write(&mut text);
+                    calls.push(String::from_utf8_lossy(&text).into_owned());
+                }
+                if let Some(column) = self.columns.get_mut(step.column) {
+                    self.bytes += column.list(self.row, calls.iter().map(|call| Some(call.as_str())));
                 }
             }
             Value::Object => self.fields(&step.sub, seen),

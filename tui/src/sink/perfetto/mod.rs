@@ -576,10 +576,19 @@ impl Writer<'_> {
         }
         let mut raw = None;
         match value {
-            Value::Null | Value::Unknown(_) => return,
+            Value::Omitted | Value::Null | Value::Unknown(_) => return,
             Value::Object => return self.object(field, seen, list),
             Value::Args(area) | Value::SomeArgs(area, _) => {
                 self.argument(field.name, list, |this| this.array(args(area)))
+            }
+            Value::Stack(stack) => {
+                let mut calls = Vec::new();
+                for call in stack.calls() {
+                    let mut text = Vec::new();
+                    call.write(&mut text);
+                    calls.push(String::from_utf8_lossy(&text).into_owned());
+                }
+                return self.argument(field.name, list, |this| this.array(calls.iter().map(String::as_bytes)));
             }
             Value::Words(words) => {
                 self.argument(field.name, list, |this| this.array(words.iter().map(|word| word.as_bytes())));

@@ -6,6 +6,7 @@ use super::{decimal, read_bounded};
 use crate::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
 use crate::symbols::{Binding, Builder, Image, ImageKind, Snapshot, SymbolChange, Unavailable};
 use memchr::{memchr, memrchr};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +105,26 @@ pub fn snapshot() -> Result<Snapshot, Unavailable> {
         None if text.is_empty() => Err(Unavailable::Unreadable(libc::ENODATA)),
         None => Err(why_hidden()),
     }
+}
+
+/// A module that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Module {
+    /// Its name.
+    pub(crate) name: Box<[u8]>,
+    /// Its address as listed: zeros if the kernel hides it.
+    address: Box<[u8]>,
+}
+
+/// The modules that are loaded, as /proc/modules lists them. Empty if it cannot be read, and without modules.
+pub(crate) fn modules() -> BTreeSet<Module> {
+    let list = read_bounded("/proc/modules", KALLSYMS_BYTES).unwrap_or_default();
+    let module = |line: &[u8]| {
+        let mut words = line.split(|byte| *byte == b' ');
+        // Name, size, references, users, state, address.
+        Some(Module { name: words.next()?.into(), address: words.nth(4)?.into() })
+    };
+    list.split(|byte| *byte == b'\n').filter_map(module).collect()
 }
 
 /// Takes all symbols of text from the contents of /proc/kallsyms, and where they end from these and /proc/modules.

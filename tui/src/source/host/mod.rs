@@ -10,6 +10,7 @@ pub mod kallsyms;
 pub(crate) mod lockdown;
 pub(crate) mod machine;
 pub(crate) mod maps;
+pub(crate) mod named;
 pub(crate) mod own_id;
 pub(crate) mod privilege;
 pub(crate) mod procfs;

@@ -7,6 +7,7 @@ use crate::frame::host::{HostFrame, ProgramChange, ProgramChangesLost};
 use crate::limits;
 use crate::source::host::clock;
 use crate::source::host::procfs::{self, INITIAL_PID_NS};
+use crate::symbols::{Image, ImageKind, SymbolChange};
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -36,6 +37,8 @@ struct Found {
     changes: Vec<(BootNanos, ProgramChange)>,
     /// The symbols that belong to no change yet. Those of a program come before its change, maybe on another CPU.
     symbols: Vec<Symbol>,
+    /// All symbols that came or went.
+    images: Vec<(BootNanos, SymbolChange)>,
 }
 
 /// The stream, and what of it concerns tracetui.
@@ -48,6 +51,8 @@ pub(super) struct Changes {
     pid: u32,
     /// Whether the stream has the ids of the initial pid namespace.
     initial: bool,
+    /// Whether programs are asked for, or only symbols.
+    programs: bool,
     /// The number of lost reports at the last count, and its time.
     counted_losses: u64,
     counted: BootNanos,
@@ -55,10 +60,13 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Begins to follow changes. Call it before the first program is loaded: programs of tracetui are known by their load.
-    pub(super) fn open() -> io::Result<Changes> {
+    ///
+    /// `programs`: whether [`read`](Self::read) and [`count`](Self::count) append frames.
+    pub(super) fn open(programs: bool) -> io::Result<Changes> {
         Ok(Changes {
             stream: ProgramStream::open(PAGES)?,
             found: Found::default(),
+            programs,
             own: FxHashSet::default(),
             pid: std::process::id(),
             initial: procfs::pid_namespace("/proc/self/ns/pid").is_some_and(|own| own == INITIAL_PID_NS),
@@ -105,7 +113,9 @@ impl Changes {
             if change.loaded && !change.own {
                 loaded(change.id);
             }
-            HostFrame::ProgramChange(change).push(time, batch);
+            if self.programs {
+                HostFrame::ProgramChange(change).push(time, batch);
+            }
         }
         others
     }
@@ -118,8 +128,18 @@ impl Changes {
         let since = std::mem::replace(&mut self.counted, now);
         if lost > self.counted_losses {
             let count = lost - std::mem::replace(&mut self.counted_losses, lost);
-            HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
+            if self.programs {
+                HostFrame::ProgramChangesLost(ProgramChangesLost { count, since }).push(now, batch);
+            }
+            self.found.images.push((now, SymbolChange::Lost { since }));
         }
+    }
+
+    /// The symbols that came or went since the last call, in order of time.
+    pub(super) fn take_symbols(&mut self) -> Vec<(BootNanos, SymbolChange)> {
+        let mut changes = std::mem::take(&mut self.found.images);
+        changes.sort_by_key(|(time, _)| *time);
+        changes
     }
 
     fn losses(&self) -> u64 {
@@ -138,6 +158,11 @@ impl Found {
             Change::Loaded { id, tag } => (true, id, tag),
             Change::Unloaded { id, tag } => (false, id, tag),
             Change::Symbol { addr, len, name, added } => {
+                self.add_image(
+                    event.time,
+                    Image { address: addr, length: len, kind: ImageKind::Bpf, name: name.into() },
+                    added,
+                );
                 // Trampolines and dispatchers have other names.
                 if name.starts_with(b"bpf_prog_") && self.symbols.len() < limits::BPF_SYMBOLS_WAITING {
                     let (time, tid) = (event.time, event.tid);
@@ -148,6 +173,15 @@ impl Found {
         };
         let (cpu, tgid, tid) = (event.cpu, event.tgid, event.tid);
         self.changes.push((event.time, ProgramChange { loaded, id, tag, cpu, tgid, tid, ..ProgramChange::default() }));
+    }
+
+    fn add_image(&mut self, time: BootNanos, image: Image, added: bool) {
+        let change = if added { SymbolChange::Loaded(image) } else { SymbolChange::Unloaded(image) };
+        match self.images.len() {
+            limits::STACK_CHANGES => self.images.push((time, SymbolChange::Lost { since: time })),
+            0..limits::STACK_CHANGES => self.images.push((time, change)),
+            _ => {}
+        }
     }
 
     /// Gives each change its symbol: that of the same thread before it whose name has its tag. Before 5.9, a program of several

@@ -154,6 +154,7 @@ impl Reader {
         self.inventory(held, &mut batch);
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
+        self.live.name_stacks(held, &mut batch);
         let filled = batch.len();
         if !more {
             batch.set_drained_at(before);

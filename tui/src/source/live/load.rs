@@ -362,6 +362,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::TraceFlagUprobe, facts.trace_flag_uprobe);
     put(Const::LinkTypePerf, facts.link_type_perf);
     put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
+    put(Const::Stacks, options.stacks.bits());
     constants
 }
 
@@ -479,6 +480,7 @@ mod tests {
         let options = |ring_size| LiveOptions {
             ring_size,
             kinds: KindSet::NONE,
+            stacks: KindSet::NONE,
             capture: crate::capture::CaptureFilter::NOTHING,
             tree_size: tracetui_shared::capture::MAX_TREE,
             way: crate::source::live::Way::Auto,

@@ -12,11 +12,12 @@
 //! | [`ring`] | reads the ring, waits for it |
 //! | [`ksymbols`] | the kernel's own stream of BPF programs that come and go |
 //! | [`changes`] | that stream as host frames |
+//! | [`stacks`] | the symbols that stacks name, as host frames |
 //! | [`inventory`] | inventories of programs and attachments, as host frames |
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! Only these files use aya. No thread outlives [`Live::start`]; the caller decides where [`Live::wait`] and
+//! Only these files use aya. No thread outlives [`Live::start`] but the one that reads symbols; the caller decides where [`Live::wait`] and
 //! [`Live::drain`] run.
 
 mod attach;
@@ -33,6 +34,7 @@ mod loss;
 mod multi;
 mod programs;
 mod ring;
+mod stacks;
 mod status;
 mod tasks;
 
@@ -45,6 +47,7 @@ use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use crate::source::wake::Waker;
+use crate::symbols::Unavailable;
 use aya::maps::{Array, MapData, MapError};
 use rustc_hash::FxHashSet;
 use std::io;
@@ -64,6 +67,8 @@ pub struct LiveOptions {
     /// The requested kinds. The programs for opens and bpf attach only if requested; those for exec, exit and fork
     /// always attach, for the process table.
     pub kinds: KindSet,
+    /// The kinds whose events have the kernel stack.
+    pub stacks: KindSet,
     /// The capture filter.
     pub capture: CaptureFilter,
     /// The maximum of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
@@ -149,8 +154,12 @@ pub struct Live {
     programs: Vec<Program>,
     probes: Vec<ProbeStatus>,
     started: Vec<Started>,
-    /// The programs that come and go, if bpf events are asked for.
+    /// The programs that come and go, if bpf events or stacks are asked for.
     changes: Option<changes::Changes>,
+    /// The names of what is on stacks, if they are asked for.
+    names: Option<stacks::Names>,
+    /// Whether stacks are asked for.
+    stacks: bool,
 }
 
 impl Live {
@@ -158,8 +167,11 @@ impl Live {
     /// capture filter is set before the first program is attached.
     pub fn start(options: &LiveOptions, facts: &KernelFacts) -> Result<Live, StartError> {
         load::raise_memlock();
-        let changes = options.kinds.contains(Kind::Bpf).then(changes::Changes::open);
-        let calls = options.kinds.contains(Kind::Bpf).then(|| std::thread::spawn(helpers::calls));
+        let bpf = options.kinds.contains(Kind::Bpf);
+        // Probes of kernel functions have addresses too.
+        let named = bpf || !(options.stacks & options.kinds).is_empty();
+        let changes = named.then(|| changes::Changes::open(bpf));
+        let mut names = named.then(stacks::Names::start);
         let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
         let functions = multi::Functions::of(&object, facts);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
@@ -175,8 +187,8 @@ impl Live {
         }
         capture.finish()?;
         // Without them, `write_user` is unknown.
-        if let Some(Ok(calls)) = calls.and_then(|thread| thread.join().ok()) {
-            helpers.set(0, Plain(calls), 0)?;
+        if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
+            helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
         }
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
@@ -185,7 +197,7 @@ impl Live {
         let started = capture.started();
         drop((object, btf));
         load::give_memory_back();
-        probes.extend(changes.as_ref().map(|opened| changes::status(opened.as_ref().err())));
+        probes.extend(changes.as_ref().filter(|_| bpf).map(|opened| changes::status(opened.as_ref().err())));
         let mut changes = changes.and_then(Result::ok);
         changes.iter_mut().for_each(changes::Changes::begin);
         Ok(Live {
@@ -197,6 +209,8 @@ impl Live {
             probes,
             started,
             changes,
+            names,
+            stacks: !(options.stacks & options.kinds).is_empty(),
         })
     }
 
@@ -274,14 +288,29 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after [`Live::drain_changes`].
+    pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
+        let Some(names) = &mut self.names else { return };
+        let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();
+        names.change(changes, batch);
+        names.name(from, batch);
+    }
+
+    /// Why the functions on stacks have no names; `None` if they have, or if no stacks were asked for.
+    pub fn unnamed_stacks(&self) -> Option<Unavailable> {
+        self.names.as_ref().filter(|_| self.stacks).and_then(stacks::Names::unnamed)
+    }
+
     /// The programs of tracetui.
     pub fn own_programs(&self) -> FxHashSet<ProgId> {
         self.changes.as_ref().map(|changes| changes.own().clone()).unwrap_or_default()
     }
 
-    /// Appends how many reports of such changes were lost since the last call. Call it each second.
+    /// Appends how many reports of such changes were lost since the last call, and the ends of symbols of modules that went. Call
+    /// it each second.
     pub fn count_changes(&mut self, batch: &mut Batch) {
         self.changes.iter_mut().for_each(|changes| changes.count(batch));
+        self.names.iter_mut().for_each(|names| names.follow_modules(batch));
     }
 
     /// The last of [`Live::drain_changes`] and [`Live::count_changes`]. What comes and goes afterwards is not seen.

@@ -1,0 +1,166 @@
+//! The name of a kernel address as the kernel itself prints it, where it hides its symbols.
+//!
+//! A small program prints an address with `bpf_snprintf("%pS")` (5.13+) into a map. It is run by `BPF_PROG_TEST_RUN`, and never
+//! attached. The answer is that of the time at which it is asked.
+
+use super::program::{self, Instruction};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// What the kernel says of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The name of the symbol.
+    pub(crate) name: Vec<u8>,
+    /// The distance of the address from its start.
+    pub(crate) offset: u64,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// The module; empty: the kernel itself, or a program.
+    pub(crate) module: Vec<u8>,
+}
+
+/// Asks the kernel for names.
+#[derive(Debug)]
+pub(crate) struct Namer {
+    program: OwnedFd,
+    out: OwnedFd,
+    /// The program refers to it.
+    _format: OwnedFd,
+}
+
+/// Bytes of the text: `KSYM_SYMBOL_LEN` is about 600, and nearly all names are shorter than this.
+const TEXT: usize = 512;
+/// `%pS` with its NUL, padded.
+const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
+
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
+const BPF_MAP_FREEZE: libc::c_int = 22;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+
+/// bpf(2) with the start of `union bpf_attr`.
+fn bpf<const WORDS: usize>(command: libc::c_int, attr: &mut [u64; WORDS]) -> io::Result<libc::c_int> {
+    // SAFETY: `attr` is live and writable, and has the size that is passed. The addresses in it are those of live values of the
+    // caller, as long as the command says.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of::<[u64; WORDS]>()) };
+    libc::c_int::try_from(done).ok().filter(|done| *done >= 0).ok_or_else(io::Error::last_os_error)
+}
+
+fn both(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn descriptor(fd: &OwnedFd) -> u64 {
+    u64::try_from(fd.as_raw_fd()).unwrap_or_default()
+}
+
+/// An array of one value.
+fn map(size: u32, flags: u32) -> io::Result<OwnedFd> {
+    // map_type, key_size; value_size, max_entries; map_flags.
+    let fd = bpf(BPF_MAP_CREATE, &mut [both(BPF_MAP_TYPE_ARRAY, 4), both(size, 1), flags.into()])?;
+    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+impl Namer {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// If the kernel rejects it: before 5.13, and without CAP_BPF and CAP_PERFMON.
+    pub(crate) fn load() -> io::Result<Namer> {
+        let (format, out) = (map(FORMAT.len() as u32, BPF_F_RDONLY_PROG)?, map(TEXT as u32, 0)?);
+        let key = 0u32;
+        let mut update = [descriptor(&format), (&raw const key) as u64, FORMAT.as_ptr() as u64, 0];
+        bpf(BPF_MAP_UPDATE_ELEM, &mut update)?;
+        bpf(BPF_MAP_FREEZE, &mut [descriptor(&format)])?;
+        /// `BPF_PSEUDO_MAP_VALUE` as the source register.
+        const VALUE: u8 = 2 << 4;
+        let rest: Instruction = (0, 0, 0, 0);
+        let program: [Instruction; 12] = [
+            // The address is the first argument: r6 = ctx[0], and goes to the stack.
+            (0x79, 1 << 4 | 6, 0, 0),
+            (0x7b, 6 << 4 | 10, -8, 0),
+            (0x18, VALUE | 1, 0, out.as_raw_fd()),
+            rest,
+            (0xb7, 2, 0, TEXT as i32),
+            (0x18, VALUE | 3, 0, format.as_raw_fd()),
+            rest,
+            (0xbf, 10 << 4 | 4, 0, 0),
+            (0x07, 4, 0, -8),
+            (0xb7, 5, 0, 8),
+            // bpf_snprintf
+            (0x85, 0, 0, 165),
+            (0x95, 0, 0, 0),
+        ];
+        Ok(Namer { program: program::load(&program)?, out, _format: format })
+    }
+
+    /// What the kernel says now of an address; `None` if no symbol contains it.
+    pub(crate) fn name(&self, address: u64) -> Option<Named> {
+        let context = [address];
+        let mut run = [0u64; 7];
+        run[0] = descriptor(&self.program);
+        // ctx_size_in, ctx_in
+        run[5] = 8;
+        run[6] = context.as_ptr() as u64;
+        bpf(BPF_PROG_TEST_RUN, &mut run).ok()?;
+        let (key, mut text) = (0u32, [0u8; TEXT]);
+        let mut look = [descriptor(&self.out), (&raw const key) as u64, text.as_mut_ptr() as u64, 0];
+        bpf(BPF_MAP_LOOKUP_ELEM, &mut look).ok()?;
+        parse(tracetui_shared::header::until_nul(&text))
+    }
+}
+
+/// `name+0x1a2/0x400`, then maybe ` [module]`. An address without a symbol is printed as a number.
+fn parse(text: &[u8]) -> Option<Named> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (place, module) = match text.split_once(" [") {
+        // Some kernels add the build id to the module.
+        Some((place, module)) => (place, module.split([' ', ']']).next()?),
+        None => (text, ""),
+    };
+    let (name, numbers) = place.rsplit_once('+')?;
+    let (offset, size) = numbers.split_once('/')?;
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let (offset, size) = (number(offset)?, number(size)?);
+    let named = Named { name: name.into(), offset, size, module: module.into() };
+    (!name.is_empty() && offset < size).then_some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host::kallsyms;
+
+    #[test]
+    fn what_the_kernel_prints_is_read() {
+        let named = |name: &str, offset, size, module: &str| {
+            Some(Named { name: name.into(), offset, size, module: module.into() })
+        };
+        assert_eq!(parse(b"bpf_link_settle+0x5/0x50"), named("bpf_link_settle", 5, 0x50, ""));
+        assert_eq!(parse(b"f.isra.0+0x10/0x20 [nf_tables]"), named("f.isra.0", 16, 32, "nf_tables"));
+        assert_eq!(parse(b"f+0x10/0x20 [nf 0123456789abcdef]"), named("f", 16, 32, "nf"));
+        for text in ["", "0xffffffff81000000", "0x0", "(efault)", "f+0x20/0x20", "+0x1/0x2", "f+1/2"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    /// The kernel names a function as /proc/kallsyms does.
+    #[test]
+    fn the_kernel_names_its_functions() {
+        let (Ok(namer), Ok(symbols)) = (Namer::load(), kallsyms::snapshot()) else {
+            let _ =
+                io::Write::write_all(&mut io::stderr(), b"not checked: no privileges, no symbols, or before 5.13\n");
+            return;
+        };
+        let start = symbols.kernel_symbol("do_exit").expect("every kernel has it").0;
+        let named = namer.name(start + 5).expect("a name");
+        assert_eq!((named.name.as_slice(), named.offset, named.module.as_slice()), (&b"do_exit"[..], 5, &b""[..]));
+        assert_eq!(namer.name(start).map(|named| named.offset), Some(0), "each question has its own answer");
+        assert_eq!((namer.name(0), namer.name(0x1000)), (None, None));
+    }
+}
