@@ -140,7 +140,7 @@ pub(crate) struct Described {
     start: (LinkId, BootNanos),
 }
 
-type BpfHiddenKey = (Option<ProgId>, Option<KernelAddr>);
+type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>);
 
 impl Described {
     /// Before the first frame. `last` is the last link that exists, and `now` the time.
@@ -176,7 +176,7 @@ impl Described {
         }
         self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
-            if self.hidden.insert((hidden.id, hidden.addr)) {
+            if self.hidden.insert((hidden.id, hidden.link.map(|link| link.id), hidden.addr)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
             }
         }
@@ -241,12 +241,15 @@ impl Described {
 }
 
 fn hidden_frame(hidden: &Hidden) -> BpfHidden {
+    let link = hidden.link.unwrap_or_default();
     BpfHidden {
         id: hidden.id.unwrap_or_default(),
         addr: hidden.addr.unwrap_or_default(),
         name: hidden.name.clone(),
         seen_by: hidden.seen_by as u8,
         missing_in: hidden.missing_in as u8,
+        link: link.id,
+        link_type: link.link_type,
     }
 }
 

@@ -339,9 +339,9 @@ wire_struct! {
         flags: Vec<u8>,
     }
 
-    /// A program that one view of the kernel shows and another does not.
+    /// A program or link that one view of the kernel shows and another does not.
     BpfHidden {
-        /// Its id; 0 if no view shows it.
+        /// The id of the program; 0 if no view shows it.
         id: ProgId,
         /// The address of a function of it; 0 if no view shows it.
         addr: KernelAddr,
@@ -351,6 +351,10 @@ wire_struct! {
         seen_by: u8,
         /// The view that does not.
         missing_in: u8,
+        /// The link; 0 if not a link is hidden, but a program.
+        link: LinkId,
+        /// `BPF_LINK_TYPE_*`.
+        link_type: u32,
     }
 
     /// The end of an inventory: all before are its differences from the one before.
@@ -530,7 +534,7 @@ frames! {
         BpfProgramGone = 86;
         /// An attachment of the inventory.
         BpfAttachment = 87;
-        /// A program that is hidden.
+        /// A program or link that is hidden.
         BpfHidden = 88;
         /// The end of an inventory.
         BpfInventory = 89;
