@@ -357,6 +357,44 @@ wire_struct! {
         link_type: u32,
     }
 
+    /// What keeps a program or link in the kernel.
+    BpfHolder {
+        /// 0 a descriptor of a process, 1 a descriptor of a process's perf event, 2 a file of a bpffs.
+        by: u8,
+        /// The process.
+        pid: Tgid,
+        /// The name of its leader.
+        comm: Vec<u8>,
+        /// The number of the descriptor.
+        fd: u32,
+        /// The path of the file.
+        path: Vec<u8>,
+    }
+
+    /// What keeps a program or link in the kernel, besides links. It replaces what was known of it.
+    BpfHolders {
+        /// The program; 0 if it is a link.
+        program: ProgId,
+        /// The link; 0 if it is a program.
+        link: LinkId,
+        /// How many there are.
+        count: u32,
+        /// The first ones.
+        holders: Vec<BpfHolder>,
+    }
+
+    /// The runs of a program since its load, as far as they were counted. It replaces what was known of them.
+    BpfRuns {
+        /// The program.
+        id: ProgId,
+        /// How often it ran while statistics were on.
+        count: u64,
+        /// How long these runs took, in nanoseconds.
+        time: u64,
+        /// How often the kernel skipped it.
+        skipped: u64,
+    }
+
     /// The end of an inventory: all before are its differences from the one before.
     BpfInventory {
         /// When it was begun.
@@ -481,7 +519,7 @@ impl Trace {
     }
 }
 
-wire_list!(CounterChange ProgramSkips RecordLayout u16);
+wire_list!(CounterChange ProgramSkips RecordLayout BpfHolder u16);
 
 frames! {
     /// A host frame, decoded.
@@ -538,6 +576,10 @@ frames! {
         BpfHidden = 88;
         /// The end of an inventory.
         BpfInventory = 89;
+        /// What holds a program or link of the inventory.
+        BpfHolders = 91;
+        /// The runs of a program of the inventory.
+        BpfRuns = 92;
     }
 }
 
