@@ -459,10 +459,6 @@ mod tests {
         }
     }
 
-    fn raw(id: ProgId) -> u32 {
-        id.0
-    }
-
     #[test]
     fn the_iterators_have_what_bpf_lists() {
         let Some(mut iterators) = iterators(100) else { return };
@@ -471,9 +467,9 @@ mod tests {
         let (mut same, mut ours) = (0, 0);
         for program in &inventory.programs {
             // Others may be gone by now.
-            let Some(object) = listed.get(&raw(program.id)) else { continue };
+            let Some(object) = listed.get(&program.id.0) else { continue };
             assert_eq!((object.object_type, object.tag), (program.prog_type, program.tag));
-            assert!(object.other / 1000 == program.loaded.0 / 1000, "{object:?} {program:?}");
+            assert_eq!(object.other, program.loaded.0, "{object:?} {program:?}");
             assert!(program.name.starts_with(&object.name), "{object:?} {program:?}");
             same += 1;
             ours += usize::from(iterators.has(program.id));
