@@ -298,6 +298,9 @@ pub const BPF_DESCRIPTORS: usize = 1 << 20;
 /// Descriptors and pins that hold BPF objects. Further ones are left out.
 pub const BPF_HOLDERS: usize = 262_144;
 
+/// What holds a BPF program or link: the first ones of each are kept with the trace. Of the others only the number is.
+pub const BPF_HOLDERS_KEPT: usize = 64;
+
 /// Network namespaces that an inventory looks at. Further ones are left out, which is reported.
 pub const BPF_NAMESPACES: usize = 1024;
 

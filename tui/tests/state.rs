@@ -11,8 +11,8 @@ use tracetui::event::EventContext;
 use tracetui::event::keys::keys_of;
 use tracetui::filter::FilterOptions;
 use tracetui::frame::host::{
-    BpfAttachment, BpfProgram, BpfProgramGone, Cgroup, Clock, Host, HostFrame, Probe, ProcessSeed, ProgramChange,
-    ProgramChangesLost, Trace, User,
+    BpfAttachment, BpfHolder, BpfHolders, BpfProgram, BpfProgramGone, BpfRuns, Cgroup, Clock, Host, HostFrame, Probe,
+    ProcessSeed, ProgramChange, ProgramChangesLost, Trace, User,
 };
 use tracetui::frame::{Batch, FrameRef};
 use tracetui::pipeline::{Disposition, Pipeline};
@@ -55,6 +55,8 @@ enum Happens {
     Loads { pid: u32, id: u32 },
     ChangesLost(u64),
     Known { id: u32, own: bool, there: bool },
+    Held { id: u32, link: u32, count: u32 },
+    Ran { id: u32, count: u64 },
     Attached { key: u32, id: u32, link: u32, news: bool, gone: bool },
     Attaches { pid: u32, id: u32, link: u32, gone: bool },
     Back(u64),
@@ -87,6 +89,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (pid(), 0u32..9).prop_map(|(pid, id)| Happens::Loads { pid, id }),
         1 => (0u64..3).prop_map(Happens::ChangesLost),
         1 => (0u32..9, any::<bool>(), any::<bool>()).prop_map(|(id, own, there)| Happens::Known { id, own, there }),
+        1 => (0u32..4, 0u32..4, 0u32..3).prop_map(|(id, link, count)| Happens::Held { id, link, count }),
+        1 => (0u32..9, any::<u64>()).prop_map(|(id, count)| Happens::Ran { id, count }),
         2 => (0u32..5, 0u32..9, 0u32..4, any::<bool>(), any::<bool>())
             .prop_map(|(key, id, link, news, gone)| Happens::Attached { key, id, link, news, gone }),
         2 => (pid(), 0u32..9, 0u32..4, any::<bool>())
@@ -246,6 +250,19 @@ impl Story {
                 }
                 false => HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) }),
             }),
+            Happens::Held { id, link, count } => {
+                let holder = |fd| BpfHolder { pid: Tgid(7), comm: b"holder".to_vec(), fd, ..BpfHolder::default() };
+                let holders = (0..count).map(holder).collect();
+                maker.host(&HostFrame::BpfHolders(BpfHolders {
+                    program: ProgId(id),
+                    link: LinkId(link),
+                    count,
+                    holders,
+                }));
+            }
+            Happens::Ran { id, count } => {
+                maker.host(&HostFrame::BpfRuns(BpfRuns { id: ProgId(id), count, ..BpfRuns::default() }));
+            }
             Happens::Attached { key, id, link, news, gone } => {
                 let (program, link, via) = (ProgId(id), LinkId(link), u8::from(link == 0) * 2);
                 let target = b"lo".to_vec();

@@ -1,8 +1,11 @@
 //! An [`Inventory`] as host frames: whole at first, then what differs from the one before.
 
-use super::{AttachFacts, Hidden, Hook, Inventory, NotScanned, ProgramFacts, Unseen, Via};
+use super::{AttachFacts, HeldBy, Hidden, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via};
 use crate::frame::Batch;
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, BpfProgramGone, HostFrame};
+use crate::frame::host::{
+    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns, HostFrame,
+};
+use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 use tracetui_shared::id::{KernelAddr, LinkId, ProgId};
@@ -132,6 +135,8 @@ pub(crate) struct Described {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: FxHashMap<Same, BpfAttachment>,
     hidden: FxHashSet<BpfHiddenKey>,
+    holders: BTreeMap<Object, BpfHolders>,
+    runs: FxHashMap<ProgId, BpfRuns>,
     /// What could not be looked at in the first inventory.
     unseen: FxHashSet<&'static str>,
     next_key: u32,
@@ -140,7 +145,7 @@ pub(crate) struct Described {
     start: (LinkId, BootNanos),
 }
 
-type BpfHiddenKey = (Option<ProgId>, Option<KernelAddr>);
+type BpfHiddenKey = (Option<ProgId>, Option<LinkId>, Option<KernelAddr>);
 
 impl Described {
     /// Before the first frame. `last` is the last link that exists, and `now` the time.
@@ -176,12 +181,16 @@ impl Described {
         }
         self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
-            if self.hidden.insert((hidden.id, hidden.addr)) {
+            if self.hidden.insert((hidden.id, hidden.link.map(|link| link.id), hidden.addr)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
             }
         }
+        self.holders(inventory, to, batch);
+        self.runs(inventory, to, batch);
         for id in self.programs.keys().filter(|id| !now.contains_key(id)) {
             HostFrame::BpfProgramGone(BpfProgramGone { id: *id }).push(to, batch);
+            self.runs.remove(id);
+            self.holders.remove(&Object::Program(*id));
         }
         self.programs = now;
         self.whole = true;
@@ -198,6 +207,49 @@ impl Described {
         if self.programs.get(&program.id) != Some(&program) {
             HostFrame::BpfProgram(program.clone()).push(at, batch);
             self.programs.insert(program.id, program);
+        }
+    }
+
+    /// Those of an object that is gone are none.
+    fn holders(&mut self, inventory: &Inventory, to: BootNanos, batch: &mut Batch) {
+        let mut now: BTreeMap<Object, BpfHolders> = BTreeMap::new();
+        for holder in &inventory.holders {
+            let all = now.entry(holder.object).or_insert_with(|| no_holders(holder.object));
+            all.count += 1;
+            if all.holders.len() < limits::BPF_HOLDERS_KEPT {
+                all.holders.push(holder_frame(&holder.by));
+            }
+        }
+        for (object, holders) in &now {
+            if self.holders.get(object) != Some(holders) {
+                HostFrame::BpfHolders(holders.clone()).push(to, batch);
+            }
+        }
+        // The end of a program says this too.
+        let exists = |object: &Object| match object {
+            Object::Program(id) => inventory.program(*id).is_some(),
+            Object::Link(_) => true,
+        };
+        for object in self.holders.keys().filter(|object| !now.contains_key(object) && exists(object)) {
+            HostFrame::BpfHolders(no_holders(*object)).push(to, batch);
+        }
+        self.holders = now;
+    }
+
+    /// They change only while statistics are on.
+    fn runs(&mut self, inventory: &Inventory, to: BootNanos, batch: &mut Batch) {
+        for program in &inventory.programs {
+            let runs = BpfRuns {
+                id: program.id,
+                count: program.run_count,
+                time: program.run_time_ns,
+                skipped: program.recursion_misses,
+            };
+            let none = BpfRuns { id: program.id, ..BpfRuns::default() };
+            if *self.runs.get(&program.id).unwrap_or(&none) != runs {
+                HostFrame::BpfRuns(runs.clone()).push(to, batch);
+                self.runs.insert(program.id, runs);
+            }
         }
     }
 
@@ -240,20 +292,43 @@ impl Described {
     }
 }
 
+fn no_holders(object: Object) -> BpfHolders {
+    match object {
+        Object::Program(program) => BpfHolders { program, ..BpfHolders::default() },
+        Object::Link(link) => BpfHolders { link, ..BpfHolders::default() },
+    }
+}
+
+fn holder_frame(by: &HeldBy) -> BpfHolder {
+    match by {
+        HeldBy::Process { pid, comm, fd } => {
+            BpfHolder { by: 0, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
+        }
+        HeldBy::Perf { pid, comm, fd } => {
+            BpfHolder { by: 1, pid: *pid, comm: comm.clone(), fd: *fd, ..BpfHolder::default() }
+        }
+        HeldBy::Pin(path) => BpfHolder { by: 2, path: path.clone(), ..BpfHolder::default() },
+    }
+}
+
 fn hidden_frame(hidden: &Hidden) -> BpfHidden {
+    let link = hidden.link.unwrap_or_default();
     BpfHidden {
         id: hidden.id.unwrap_or_default(),
         addr: hidden.addr.unwrap_or_default(),
         name: hidden.name.clone(),
         seen_by: hidden.seen_by as u8,
         missing_in: hidden.missing_in as u8,
+        link: link.id,
+        link_type: link.link_type,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::Link;
+    use crate::bpf::{Holder, Link};
+    use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
         let mut batch = Batch::default();
@@ -263,6 +338,13 @@ mod tests {
             Some(HostFrame::BpfProgramGone(program)) => format!("-{}", program.id.0),
             Some(HostFrame::BpfAttachment(a)) if a.gone => format!("-#{} {}", a.key, a.news),
             Some(HostFrame::BpfAttachment(a)) => format!("+#{} {} {}", a.key, a.program.0, a.news),
+            Some(HostFrame::BpfHolders(all)) => {
+                let by = all.holders.iter().map(|holder| format!(" {}:{}:{}", holder.by, holder.pid.0, holder.fd));
+                format!("held {}/{} {}{}", all.program.0, all.link.0, all.count, by.collect::<String>())
+            }
+            Some(HostFrame::BpfRuns(runs)) => {
+                format!("ran {} {} {} {}", runs.id.0, runs.count, runs.time, runs.skipped)
+            }
             Some(HostFrame::BpfInventory(all)) => format!("={} {} {}", all.programs, all.attachments, all.whole),
             other => format!("{other:?}"),
         };
@@ -308,5 +390,37 @@ mod tests {
         assert_eq!(batch.frames().count(), 2, "a link may explain them");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["-#3 true", "=2 0 false"]);
+    }
+
+    #[test]
+    fn holders_and_runs_are_told_when_they_change() {
+        let by = |object, fd| Holder { object, by: HeldBy::Process { pid: Tgid(7), comm: b"x".to_vec(), fd } };
+        let (program, link) = (Object::Program(ProgId(1)), Object::Link(LinkId(5)));
+        let of = |id, run_count| ProgramFacts { id: ProgId(id), run_count, ..ProgramFacts::default() };
+        let mut inventory = Inventory {
+            programs: vec![of(1, 0), of(2, 9)],
+            holders: vec![by(program, 3), by(link, 4), by(program, 5)],
+            ..Inventory::default()
+        };
+        let mut known = Described::default();
+        let first = frames_of(&mut known, &inventory);
+        assert_eq!(first, ["+1", "+2", "held 1/0 2 0:7:3 0:7:5", "held 0/5 1 0:7:4", "ran 2 9 0 0", "=2 0 true"]);
+        assert_eq!(frames_of(&mut known, &inventory), ["=2 0 false"]);
+        inventory.holders = vec![Holder { object: program, by: HeldBy::Pin(b"/x".to_vec()) }];
+        inventory.programs[1].run_count = 10;
+        let next = frames_of(&mut known, &inventory);
+        assert_eq!(next, ["held 1/0 1 2:0:0", "held 0/5 0", "ran 2 10 0 0", "=2 0 false"]);
+        inventory.holders = vec![];
+        inventory.programs.remove(0);
+        assert_eq!(frames_of(&mut known, &inventory), ["-1", "=1 0 false"], "its end says it");
+        let many = limits::BPF_HOLDERS_KEPT as u32 + 1;
+        inventory.holders = (0..many).map(|fd| by(link, fd)).collect();
+        let mut batch = Batch::default();
+        known.update(&inventory, true, (BootNanos(1), BootNanos(2)), &mut batch);
+        let Some(HostFrame::BpfHolders(held)) = batch.frames().next().and_then(|frame| HostFrame::decode(&frame))
+        else {
+            panic!("the holders")
+        };
+        assert_eq!((held.count, held.holders.len()), (many, limits::BPF_HOLDERS_KEPT));
     }
 }

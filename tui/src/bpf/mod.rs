@@ -302,11 +302,13 @@ pub enum HeldBy {
     },
 }
 
-/// A program that one view of the kernel shows and another does not, twice in a row.
+/// A program or link that one view of the kernel shows and another does not, although it did not just come or go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// Its id, if a view shows it.
+    /// The id of the program, if a view shows it; of a link without a program `None`.
     pub id: Option<ProgId>,
+    /// The link, if that is hidden.
+    pub link: Option<Link>,
     /// The address of a function of it, if a view shows it.
     pub addr: Option<KernelAddr>,
     /// The name of its symbol, if a view shows it.
@@ -317,10 +319,10 @@ pub struct Hidden {
     pub missing_in: View,
 }
 
-/// A way to learn which programs exist.
+/// A way to learn which programs and links exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum View {
-    /// BPF_PROG_GET_NEXT_ID.
+    /// BPF_PROG_GET_NEXT_ID, of links BPF_LINK_GET_NEXT_ID.
     #[default]
     NextId,
     /// BPF_PROG_GET_FD_BY_ID.
@@ -331,11 +333,16 @@ pub enum View {
     Fdinfo,
     /// The program of a link.
     Link,
+    /// A program of the iterator `bpf_prog`, in the kernel.
+    IterProg,
+    /// A program of the iterator `bpf_link`, in the kernel.
+    IterLink,
 }
 
 impl View {
     /// All, by number.
-    pub const ALL: [View; 5] = [View::NextId, View::FdById, View::Kallsyms, View::Fdinfo, View::Link];
+    pub const ALL: [View; 7] =
+        [View::NextId, View::FdById, View::Kallsyms, View::Fdinfo, View::Link, View::IterProg, View::IterLink];
 
     /// The word in JSON.
     pub fn name(self) -> &'static str {
@@ -345,6 +352,8 @@ impl View {
             View::Kallsyms => "kallsyms",
             View::Fdinfo => "fdinfo",
             View::Link => "link",
+            View::IterProg => "iter_prog",
+            View::IterLink => "iter_link",
         }
     }
 }

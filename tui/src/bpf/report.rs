@@ -23,6 +23,8 @@ pub struct Report<'a> {
     pub user: &'a dyn Fn(u32) -> Option<String>,
     /// The counters of the programs before the time over which runs were counted, if they were.
     pub window: Option<&'a Window>,
+    /// Whether the text has colours: what is hidden is red.
+    pub colours: bool,
     /// Whether the counters of runs mean something: statistics are on, or were.
     pub counts_runs: bool,
 }
@@ -43,6 +45,10 @@ impl Window {
         Some((program.run_count.saturating_sub(*count), program.run_time_ns.saturating_sub(*time)))
     }
 }
+
+/// Bold and red, and the end of that.
+const RED: &[u8] = b"\x1b[1;31m";
+const PLAIN: &[u8] = b"\x1b[m";
 
 /// The columns of the text. Only targets and names may be longer: they are never cut.
 const COLUMNS: usize = 100;
@@ -132,9 +138,14 @@ impl Report<'_> {
     }
 
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"HIDDEN program");
-        if let Some(id) = hidden.id {
-            let _ = write!(out, " {}", id.0);
+        if self.colours {
+            out.extend_from_slice(RED);
+        }
+        match (hidden.link, hidden.id) {
+            (Some(link), None) => _ = write!(out, "HIDDEN link {}", link.id.0),
+            (Some(link), Some(id)) => _ = write!(out, "HIDDEN link {} of program {}", link.id.0, id.0),
+            (None, Some(id)) => _ = write!(out, "HIDDEN program {}", id.0),
+            (None, None) => out.extend_from_slice(b"HIDDEN program"),
         }
         if !hidden.name.is_empty() {
             out.push(b' ');
@@ -143,7 +154,9 @@ impl Report<'_> {
         if let Some(addr) = hidden.addr {
             let _ = write!(out, " at {:#x}", addr.0);
         }
-        let _ = writeln!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+        let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+        out.extend_from_slice(if self.colours { PLAIN } else { b"" });
+        out.push(b'\n');
     }
 
     fn program_text(&self, program: &ProgramFacts, index: &Index<'_>, out: &mut Vec<u8>) {
@@ -328,6 +341,8 @@ impl Report<'_> {
         });
         json.list("hidden", &self.inventory.hidden, |json, hidden| {
             json.number("id", hidden.id.map(|id| id.0.into()));
+            json.number("link_id", hidden.link.map(|link| link.id.0.into()));
+            json.word("link_type", hidden.link.map(|link| names::link_type(link.link_type).unwrap_or("unknown")));
             json.addr("addr", hidden.addr.map(|addr| addr.0));
             json.text("name", Some(hidden.name.as_slice()).filter(|name| !name.is_empty()));
             json.word("seen_by", Some(hidden.seen_by.name()));
@@ -656,6 +671,7 @@ mod tests {
             charset: Charset::Utf8,
             user: &|uid| (uid == 0).then(|| "root".to_owned()),
             window: None,
+            colours: false,
             counts_runs: false,
         }
     }

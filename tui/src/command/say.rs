@@ -38,6 +38,11 @@ pub fn charset() -> Charset {
     }
 }
 
+/// Whether colours are wanted: NO_COLOR is not set.
+pub(super) fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Prints a message of one or more lines. Control characters are escaped.
 pub fn say(text: impl std::fmt::Display) {
     if UNREAD.load(Ordering::Relaxed) {

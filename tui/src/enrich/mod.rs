@@ -87,9 +87,11 @@ impl World {
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
             HostFrame::BpfProgram(program) => self.bpf.add_program(program),
-            HostFrame::BpfProgramGone(program) => self.bpf.remove_program(program.id),
+            HostFrame::BpfProgramGone(program) => self.bpf.end_program(program.id),
             HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment),
             HostFrame::BpfHidden(hidden) => self.bpf.hide(hidden),
+            HostFrame::BpfHolders(all) => self.bpf.hold(all),
+            HostFrame::BpfRuns(runs) => self.bpf.add_runs(runs),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
             HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
             // The pipeline handles these.

@@ -81,7 +81,16 @@ impl<'a> Bpf<'a> {
 
     /// Whether it is about a program, not about an attachment.
     fn is_of_program(&self) -> bool {
-        matches!(self.op(), "load" | "unload" | "hidden")
+        match self.op() {
+            "load" | "unload" => true,
+            "hidden" => !self.has(has::LINK),
+            _ => false,
+        }
+    }
+
+    /// Whether it reports that a program or link is hidden.
+    pub fn is_hidden(&self) -> bool {
+        self.op() == "hidden"
     }
 
     /// The source: a system call, the stream of programs, the inventory; of a hidden program the view that has it.
@@ -116,6 +125,7 @@ impl<'a> Bpf<'a> {
     /// The mechanism that attached it; `None` for a load.
     fn via(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
+            (call::INVENTORY, cmd::HIDDEN) => self.has(has::LINK).then_some("link"),
             (call::INVENTORY, _) => usize::try_from(self.record().priority).ok().and_then(|via| VIA.get(via)).copied(),
             (call::PERF_IOCTL, _) => Some("ioctl"),
             (call::SETSOCKOPT, _) => Some("setsockopt"),
@@ -130,6 +140,7 @@ impl<'a> Bpf<'a> {
     /// The type of the attach point, regardless of the mechanism; `None` if unknown.
     pub fn attach_kind(&self) -> Option<&'static str> {
         match (self.record().call, self.record().cmd) {
+            (call::INVENTORY, cmd::HIDDEN) => names::link_type(self.record().link_type),
             (call::INVENTORY, _) => self.hook_name(),
             (call::PERF_IOCTL, _) => self.perf_kind(),
             (call::SECCOMP, _) => Some("seccomp"),
@@ -229,6 +240,7 @@ impl<'a> Bpf<'a> {
         out.extend_from_slice(self.op().as_bytes());
         out.push(b' ');
         let kind = match self.is_of_program() {
+            false if self.is_hidden() => Some("link"),
             true if self.is_made() && self.record().prog_uid == u32::MAX => None,
             true => names::prog_type(self.record().prog_type),
             false => self.attach_kind(),
@@ -346,7 +358,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn result(&self, out: &mut Vec<u8>) {
-        if self.op() == "hidden" {
+        if self.is_hidden() {
             return out.extend_from_slice(b"hidden");
         }
         out.extend_from_slice(names::err(self.record().ret).unwrap_or("ok").as_bytes());
@@ -457,7 +469,7 @@ fn offset<'a>(b: &Bpf<'_>) -> Value<'a> {
 const PROG: &[Field] = &[
     Field::new("id", Shape::Number, "bpf_prog_aux.id; null for a program of classic BPF.", |s| {
         of_ebpf(s, |b| match b.record().prog_id {
-            0 if b.op() == "hidden" => Value::Unknown(Why::NotCollected),
+            0 if b.is_hidden() => Value::Unknown(Why::NotCollected),
             0 => Value::Unknown(Why::Vanished),
             id => Value::Uint(id.into()),
         })
@@ -508,7 +520,7 @@ const PROG: &[Field] = &[
         },
     ),
     Field::new("tag", Shape::Text, "bpf_prog.tag, 16 hex digits.", |s| {
-        of_ebpf(s, |b| if b.op() == "hidden" { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
+        of_ebpf(s, |b| if b.is_hidden() { Value::Unknown(Why::NotCollected) } else { Value::Tag(b.record().tag) })
     }),
     Field::new("uid", Shape::User, "The user who loaded it: bpf_prog_aux.user->uid.", |s| {
         of_call(s, |b| {
@@ -660,7 +672,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field {
         name: "attach",
         shape: Shape::Object,
-        doc: "The attachment; null for a load, an unload, or a hidden program.",
+        doc: "The attachment; null for a load, an unload, or a hidden program. Of a hidden link, its id and type.",
         get: |s| of_attach(s, |_| Value::Object),
         sub: ATTACH,
     },
@@ -668,10 +680,10 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "seen_by",
         Shape::Text,
-        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is known by its id, and is as at its last event), inventory; for hidden, the view that has the program.",
+        "The source: call (the result of a system call), stream (PERF_RECORD_BPF_EVENT: the process is known by its id, and is as at its last event), inventory; for hidden, the view that has the program or link.",
         |s| bpf(s, |b| Value::Word(b.seen_by())),
     ),
-    Field::new("missing_in", Shape::Text, "For hidden, the view that lacks the program; else null.", |s| {
+    Field::new("missing_in", Shape::Text, "For hidden, the view that lacks the program or link; else null.", |s| {
         bpf(s, |b| match b.op() {
             "hidden" => Value::Word(view_name(b.record().priority.into())),
             _ => Value::Null,

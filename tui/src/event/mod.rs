@@ -173,6 +173,11 @@ impl<'a> Event<'a> {
         self.body.failed()
     }
 
+    /// Whether it reports something that hides.
+    pub fn is_alarm(&self) -> bool {
+        matches!(&self.body, Body::Bpf(bpf) if bpf.is_hidden())
+    }
+
     /// Whether a field is truncated.
     pub fn cut(&self) -> bool {
         self.body.cut()

@@ -339,9 +339,9 @@ wire_struct! {
         flags: Vec<u8>,
     }
 
-    /// A program that one view of the kernel shows and another does not.
+    /// A program or link that one view of the kernel shows and another does not.
     BpfHidden {
-        /// Its id; 0 if no view shows it.
+        /// The id of the program; 0 if no view shows it.
         id: ProgId,
         /// The address of a function of it; 0 if no view shows it.
         addr: KernelAddr,
@@ -351,6 +351,48 @@ wire_struct! {
         seen_by: u8,
         /// The view that does not.
         missing_in: u8,
+        /// The link; 0 if not a link is hidden, but a program.
+        link: LinkId,
+        /// `BPF_LINK_TYPE_*`.
+        link_type: u32,
+    }
+
+    /// What keeps a program or link in the kernel.
+    BpfHolder {
+        /// 0 a descriptor of a process, 1 a descriptor of a process's perf event, 2 a file of a bpffs.
+        by: u8,
+        /// The process.
+        pid: Tgid,
+        /// The name of its leader.
+        comm: Vec<u8>,
+        /// The number of the descriptor.
+        fd: u32,
+        /// The path of the file.
+        path: Vec<u8>,
+    }
+
+    /// What keeps a program or link in the kernel, besides links. It replaces what was known of it.
+    BpfHolders {
+        /// The program; 0 if it is a link.
+        program: ProgId,
+        /// The link; 0 if it is a program.
+        link: LinkId,
+        /// How many there are.
+        count: u32,
+        /// The first ones.
+        holders: Vec<BpfHolder>,
+    }
+
+    /// The runs of a program since its load, as far as they were counted. It replaces what was known of them.
+    BpfRuns {
+        /// The program.
+        id: ProgId,
+        /// How often it ran while statistics were on.
+        count: u64,
+        /// How long these runs took, in nanoseconds.
+        time: u64,
+        /// How often the kernel skipped it.
+        skipped: u64,
     }
 
     /// The end of an inventory: all before are its differences from the one before.
@@ -494,7 +536,7 @@ impl Trace {
     }
 }
 
-wire_list!(CounterChange ProgramSkips RecordLayout u16);
+wire_list!(CounterChange ProgramSkips RecordLayout BpfHolder u16);
 
 frames! {
     /// A host frame, decoded.
@@ -547,12 +589,16 @@ frames! {
         BpfProgramGone = 86;
         /// An attachment of the inventory.
         BpfAttachment = 87;
-        /// A program that is hidden.
+        /// A program or link that is hidden.
         BpfHidden = 88;
         /// The end of an inventory.
         BpfInventory = 89;
         /// A symbol of the kernel that a stack names.
         KernelSymbol = 90;
+        /// What holds a program or link of the inventory.
+        BpfHolders = 91;
+        /// The runs of a program of the inventory.
+        BpfRuns = 92;
     }
 }
 

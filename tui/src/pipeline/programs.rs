@@ -400,12 +400,16 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
     out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
 }
 
-/// Makes the event of a program that is hidden.
+/// Makes the event of a program or link that is hidden.
 pub(super) fn push_hidden(hidden: &BpfHidden, time: BootNanos, out: &mut Batch) {
     let mut record = made_record(call::INVENTORY, cmd::HIDDEN);
     record.has = has::PROG;
     (record.prog_id, record.addr) = (hidden.id.0, hidden.addr.0);
     (record.hooknum, record.priority) = (hidden.seen_by.into(), hidden.missing_in.into());
+    if hidden.link.0 != 0 {
+        record.has |= has::LINK;
+        (record.link_id, record.link_type) = (hidden.link.0, hidden.link_type);
+    }
     set_symbol(&mut record, &hidden.name);
     out.push(made_header(time), record.as_bytes());
 }

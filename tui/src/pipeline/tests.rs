@@ -1141,22 +1141,28 @@ fn an_attachment_is_one_event() {
     assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
 }
 
-#[test]
-fn a_hidden_program_is_a_row() {
+/// The event of something hidden.
+fn hidden_row(hidden: BpfHidden) -> serde_json::Value {
     let mut pipeline = asked(ALL, 0);
     let mut batch = Batch::default();
-    let (id, addr, name) = (ProgId(7), KernelAddr(1 << 63), b"bpf_prog_00000000000000ab_rk".to_vec());
-    HostFrame::BpfHidden(BpfHidden { id, addr, name, seen_by: 2, missing_in: 0 }).push(BootNanos(MS), &mut batch);
+    HostFrame::BpfHidden(hidden).push(BootNanos(MS), &mut batch);
     pipeline.feed(batch);
     let mut out = Vec::new();
     let mut sink = to_writer(FormatName::Json, &mut out);
     pipeline.finish(&mut |seen, _| {
+        assert!(seen.event.is_alarm());
         sink.event(seen).expect("a vector takes all");
         Disposition::Delivered
     });
     sink.finish().expect("a vector takes all");
     drop(sink);
-    let line: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    serde_json::from_slice(&out).expect("JSON")
+}
+
+#[test]
+fn a_hidden_program_is_a_row() {
+    let (id, addr, name) = (ProgId(7), KernelAddr(1 << 63), b"bpf_prog_00000000000000ab_rk".to_vec());
+    let line = hidden_row(BpfHidden { id, addr, name, seen_by: 2, ..BpfHidden::default() });
     assert_eq!(
         (&line["op"], &line["seen_by"], &line["missing_in"]),
         (&"hidden".into(), &"kallsyms".into(), &"next_id".into())
@@ -1280,4 +1286,17 @@ fn a_stack_longer_than_its_record_is_not_read() {
         pipeline.feed(batch);
         assert_eq!(run(&mut pipeline, true), ["lost 1 read"]);
     }
+}
+
+#[test]
+fn a_hidden_link_is_a_row() {
+    let (link, link_type) = (LinkId(12), 1);
+    let line = hidden_row(BpfHidden { id: ProgId(7), link, link_type, seen_by: 6, ..BpfHidden::default() });
+    assert_eq!(
+        (&line["op"], &line["seen_by"], &line["missing_in"]),
+        (&"hidden".into(), &"iter_link".into(), &"next_id".into())
+    );
+    let attach = &line["attach"];
+    assert_eq!((&line["prog"]["id"], &attach["link_id"]), (&7.into(), &12.into()), "{line}");
+    assert_eq!((&attach["type"], &attach["via"]), (&"raw_tracepoint".into(), &"link".into()), "{line}");
 }

@@ -122,6 +122,7 @@ fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &
 
 fn style_of(column: Column, seen: &EventContext<'_>, theme: Theme) -> Style {
     match column {
+        _ if seen.event.is_alarm() => theme.gap(),
         Column::Kind => theme.kind(seen.event.kind()),
         Column::Result if seen.event.failed() => theme.failure(),
         _ => Style::new(),

@@ -4,16 +4,17 @@ use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
-use crate::frame::host::{Counters, Excerpt, HostFrame, Trace};
+use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
+use ratatui::style::Color;
 use std::time::Duration;
 use tracetui_shared::counters::{CpuState, SlotCounters};
-use tracetui_shared::id::Tgid;
+use tracetui_shared::id::{ProgId, Tgid};
 use tracetui_shared::kind::{Kind, KindSet, SLOTS, Slot};
 use tracetui_shared::time::BootNanos;
 
@@ -69,6 +70,21 @@ fn more_opens(app: &mut App, made: &mut Maker, which: std::ops::Range<usize>) {
         made.open(100 + (i % 3) as u32, ["cat", "dog", "a b"][i % 3], &format!("/f/{i}"), 3);
     }
     feed(app, made);
+}
+
+#[test]
+fn what_hides_is_red() {
+    let mut app = app(80, 24, MEMORY);
+    let mut made = build();
+    let hidden = BpfHidden { id: ProgId(7), name: b"bpf_prog_00000000000000ab_rk".to_vec(), ..BpfHidden::default() };
+    made.host(&HostFrame::BpfHidden(hidden));
+    feed(&mut app, &mut made);
+    let row = screen(&mut app).iter().position(|line| line.contains("hidden program prog#7 rk")).expect("its row");
+    let buffer = drawn(&mut app, Theme::default());
+    let width = usize::from(buffer.area.width);
+    let cells = |row: usize| buffer.content()[row * width + 1..].iter().take(width - 1).filter(|c| c.symbol() != " ");
+    assert!(cells(row).all(|cell| cell.fg == Color::Red), "{:?}", cells(row).map(|cell| cell.fg).collect::<Vec<_>>());
+    assert!(cells(row - 1).any(|cell| cell.fg != Color::Red));
 }
 
 /// The line of the selected row.
@@ -197,7 +213,6 @@ fn lost_is_plain_at_zero_and_reversed_above() {
 
 #[test]
 fn colours_never_carry_meaning_alone() {
-    use ratatui::style::Color;
     let mut app = app(80, 24, MEMORY);
     feed(&mut app, &mut build());
     let theme = Theme { colours: Colours::None, ..Theme::default() };

@@ -51,7 +51,7 @@ impl Theme {
         self.paint(Color::Red)
     }
 
-    /// Gap rows.
+    /// Gap rows, and rows of what is hidden.
     pub fn gap(self) -> Style {
         self.paint(Color::Red).add_modifier(Modifier::BOLD)
     }

@@ -16,7 +16,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tracetui::bpf::Inventory;
+use tracetui::bpf::{Inventory, Unseen};
 use tracetui::source::host::bpf::Collector;
 use tracetui::source::live::ksymbols::{Change, ProgramStream};
 use tracetui_shared::id::{ProgId, Tgid};
@@ -446,6 +446,10 @@ fn a_thousand_programs_and_links_are_listed_fast() {
     let on_it = inventory.attachments.iter().filter(|attach| attach.target == b"cgroup_remount").count();
     assert!(on_it >= MANY);
     println!("{} programs, {} links: first {:?}, then {:?}", programs.len(), links.len(), times[0], &times[1..]);
+    let start = Instant::now();
+    let compared = Collector::default().take_and_compare(&own).expect("an inventory");
+    println!("with a comparison of all views: {:?}", start.elapsed());
+    assert_eq!(compared.hidden, []);
     let best = times.iter().min().expect("some");
     assert!(*best < Duration::from_secs(2), "{best:?}");
 }
@@ -458,24 +462,42 @@ fn programs_that_come_and_go_are_not_hidden() {
     }
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let churn = scope.spawn(|| {
-            let mut loads = 0u64;
-            while !ends.load(Ordering::Relaxed) {
-                sys::close(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]));
-                loads += 1;
-                std::thread::sleep(Duration::from_micros(500));
+        // Programs that come and go, some of them with a link.
+        let churn = |links: bool| {
+            let ends = &ends;
+            move || {
+                let mut loads = 0u64;
+                while !ends.load(Ordering::Relaxed) {
+                    let prog = sys::owned(load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_churn", &[MOV_R0, EXIT]));
+                    if links {
+                        sys::close(raw_tracepoint_open(&prog, "cgroup_remount"));
+                    }
+                    loads += 1;
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                loads
             }
-            loads
-        });
+        };
+        let churn = [scope.spawn(churn(false)), scope.spawn(churn(true))];
         let mut collector = Collector::default();
-        for _ in 0..10 {
+        let (mut whole, mut all) = (0, 0);
+        let begun = Instant::now();
+        while begun.elapsed() < CHURN {
             let inventory = collector.take_and_compare(&FxHashSet::default()).expect("an inventory");
             assert_eq!(inventory.hidden, [], "vanished {}, {:?}", inventory.vanished, inventory.unseen);
+            let lacks = |unseen: &Unseen| unseen.what == "hidden programs by iterators";
+            whole += usize::from(!inventory.unseen.iter().any(lacks));
+            all += 1;
         }
         ends.store(true, Ordering::Relaxed);
-        println!("{} loads and unloads meanwhile", churn.join().expect("no panic"));
+        let loads: u64 = churn.map(|churn| churn.join().expect("no panic")).iter().sum();
+        println!("{loads} loads and unloads meanwhile, {whole} of {all} comparisons with the iterators");
+        assert!(whole > 0, "the iterators are compared also then");
     });
 }
+
+/// How long programs come and go while the views are compared.
+const CHURN: Duration = Duration::from_secs(15);
 
 /// A stream, or the reason why there is none.
 fn stream(pages: usize) -> Option<ProgramStream> {

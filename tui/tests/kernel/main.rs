@@ -34,6 +34,7 @@ mod paths;
 mod programs;
 mod races;
 mod recording;
+mod rootkit;
 mod rotation;
 mod stacks;
 mod storm;

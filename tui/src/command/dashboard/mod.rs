@@ -3,7 +3,7 @@
 pub mod event_loop;
 mod terminal;
 
-use super::say::{charset, name, say};
+use super::say::{charset, name, say, wants_colours};
 use super::session::{self, Request};
 use super::signals;
 use super::write::{self, Existing, Opener};
@@ -75,7 +75,7 @@ pub(super) fn look(screen: &cli::ScreenOptions) -> Appearance {
     let plain = match screen.color {
         cli::Color::Always => false,
         cli::Color::Never => true,
-        cli::Color::Auto => std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        cli::Color::Auto => !wants_colours(),
     };
     let colours = if plain { Colours::None } else { Colours::Sixteen };
     let mouse = if screen.mouse { Mouse::Taken } else { Mouse::Left };

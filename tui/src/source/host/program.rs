@@ -1,4 +1,4 @@
-//! Small programs that query the kernel. They are not attached.
+//! Small programs that query the kernel. They are not attached, except for iterators, which run when they are read.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -6,15 +6,27 @@ use std::os::fd::{FromRawFd, OwnedFd};
 /// An instruction: code, registers (source in the high four bits, destination in the low ones), offset, immediate.
 pub(super) type Instruction = (u8, u8, i16, i32);
 
+/// BPF_TRACE_ITER, an attach type.
+pub(super) const TRACE_ITER: u32 = 28;
+
 /// The used start of the `BPF_PROG_LOAD` member of `union bpf_attr`.
 #[repr(C)]
+#[derive(Default)]
 struct LoadAttr {
     prog_type: u32,
     count: u32,
     instructions: u64,
     license: u64,
     /// No log, kernel version or flags.
-    rest: [u32; 6],
+    log: [u32; 6],
+    name: [u8; 16],
+    /// No device.
+    device: u32,
+    attach_type: u32,
+    /// No BTF of its own.
+    btf: [u32; 9],
+    /// The id of the function in the kernel's BTF.
+    attach_to: u32,
 }
 
 /// Loads a program of the type raw tracepoint.
@@ -22,8 +34,29 @@ struct LoadAttr {
 /// # Errors
 /// If the kernel rejects it.
 pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
-    const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+    load_as(program, LoadAttr { prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT, ..LoadAttr::default() })
+}
+
+/// Loads a program for an iterator: `function` is the id of `bpf_iter_NAME` in the kernel's BTF.
+///
+/// # Errors
+/// If the kernel rejects it.
+pub(super) fn load_iterator(program: &[Instruction], name: &str, function: u32) -> io::Result<OwnedFd> {
+    const BPF_PROG_TYPE_TRACING: u32 = 26;
+    let mut attr = LoadAttr {
+        prog_type: BPF_PROG_TYPE_TRACING,
+        attach_type: TRACE_ITER,
+        attach_to: function,
+        ..LoadAttr::default()
+    };
+    // A NUL remains at the end.
+    attr.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+    load_as(program, attr)
+}
+
+fn load_as(program: &[Instruction], attr: LoadAttr) -> io::Result<OwnedFd> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
     let bytes: Vec<u8> = program
         .iter()
         .flat_map(|(code, registers, offset, immediate)| {
@@ -32,11 +65,10 @@ pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
         })
         .collect();
     let attr = LoadAttr {
-        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
         count: u32::try_from(program.len()).unwrap_or(0),
         instructions: bytes.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
-        rest: [0; 6],
+        ..attr
     };
     // SAFETY: `attr` is live, has the layout of the `BPF_PROG_LOAD` member, and `size_of::<LoadAttr>()` is its size.
     // The instructions and the license outlive the call.

@@ -146,6 +146,8 @@ struct Taker {
 
 impl Taker {
     fn run(mut self) {
+        // Before the first inventory: links that come while it is taken would repeat it.
+        self.collector.load_iterators();
         let mut due = Some(Instant::now());
         let mut rested = Instant::now();
         let mut last = Instant::now();

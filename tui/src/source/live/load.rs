@@ -218,7 +218,7 @@ pub(super) enum Verbosity {
 }
 
 /// Raises RLIMIT_MEMLOCK, against which maps count before 5.11. Later kernels do not need this, so an error is ignored.
-pub(super) fn raise_memlock() {
+pub(crate) fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: `limit` is a valid rlimit that outlives the call.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };

@@ -39,6 +39,7 @@ mod status;
 mod tasks;
 
 pub use changes::NAME as STREAM;
+pub(crate) use load::raise_memlock;
 pub use load::{BtfOrigin, Cast, KernelFacts, StartError};
 pub use programs::{attach_names, hooked_functions, typed_tracepoints, users_of};
 pub use status::ProbeStatus;

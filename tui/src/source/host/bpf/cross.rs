@@ -66,6 +66,28 @@ pub(super) fn hidden(
     if changes.lost { Err(Churn) } else { Ok(found) }
 }
 
+/// What the iterators found and what the other views did: each program once. The iterators name those that they find, and the
+/// symbol of a program in kallsyms begins with this name, which the kernel cuts.
+pub(super) fn joined(listed: Vec<Hidden>, compared: Vec<Hidden>) -> Vec<Hidden> {
+    let mut all = listed;
+    let programs = all.iter().filter(|hidden| hidden.link.is_none()).count();
+    for hidden in compared {
+        let same = |known: &&mut Hidden| match (hidden.id, hidden.addr) {
+            (Some(id), _) => known.id == Some(id),
+            (None, addr) => known.addr.is_none_or(|known| Some(known) == addr) && is_name(&hidden.name, &known.name),
+        };
+        match all.iter_mut().take(programs).find(same) {
+            Some(known) => known.addr = known.addr.or(hidden.addr),
+            None => all.push(hidden),
+        }
+    }
+    all
+}
+
+fn is_name(symbol: &[u8], known: &[u8]) -> bool {
+    !known.is_empty() && symbol.starts_with(known)
+}
+
 /// Too much changed for a comparison.
 #[derive(Debug)]
 pub(super) struct Churn;
@@ -91,11 +113,11 @@ fn missing(inventory: &Inventory, symbols: Option<&Snapshot>) -> Vec<Hidden> {
     let are_hidden = addresses.is_empty() && !inventory.programs.is_empty();
     let functions = symbols.filter(|_| !are_hidden).into_iter().flat_map(functions);
     found.extend(functions.filter(|function| !addresses.contains(&function.address)).map(|function| Hidden {
-        id: None,
         addr: Some(function.address),
         name: function.name.to_vec(),
         seen_by: View::Kallsyms,
         missing_in: View::NextId,
+        ..Hidden::default()
     }));
     found
 }
@@ -172,5 +194,34 @@ mod tests {
         // With it, nothing is hidden.
         let whole = Collector::default().take_and_compare(&FxHashSet::default()).expect("it may list programs");
         assert_eq!(whole.hidden, []);
+    }
+
+    #[test]
+    fn a_program_that_several_views_show_is_hidden_once() {
+        let by_iterator = |id, name: &str| Hidden {
+            id: Some(ProgId(id)),
+            name: name.into(),
+            seen_by: View::IterProg,
+            ..Hidden::default()
+        };
+        let by_number = Hidden { id: Some(ProgId(7)), seen_by: View::FdById, ..Hidden::default() };
+        let by_symbol = |name: &str, addr| Hidden {
+            addr: Some(KernelAddr(addr)),
+            name: name.into(),
+            seen_by: View::Kallsyms,
+            ..Hidden::default()
+        };
+        let (a, b) = ("bpf_prog_0123456789abcdef_a_name_of_15", "bpf_prog_00000000000000ff");
+        let listed = vec![by_iterator(7, a), by_iterator(8, "")];
+        let full = format!("{a}_and_more");
+        let compared = vec![by_number.clone(), by_symbol(&full, 1), by_symbol(&full, 2), by_symbol(b, 3)];
+        let expected = [
+            Hidden { addr: Some(KernelAddr(1)), ..by_iterator(7, a) },
+            by_iterator(8, ""),
+            by_symbol(&full, 2),
+            by_symbol(b, 3),
+        ];
+        assert_eq!(joined(listed, compared), expected, "two programs may have the same name");
+        assert_eq!(joined(vec![], vec![by_number.clone()]), [by_number]);
     }
 }

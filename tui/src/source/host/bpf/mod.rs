@@ -9,6 +9,7 @@
 //! | [`mounts`] | pins, named network namespaces |
 //! | [`network`], [`netlink`] | XDP, tc, tcx, netkit, flow dissector, sk_lookup |
 //! | [`places`] | cgroups, maps of sockets, names of tracepoints |
+//! | [`iterators`] | programs and links, by programs of ours in the kernel |
 //! | [`cross`] | which programs are hidden |
 //!
 //! bpf(2) lists programs and links, but not where a program is attached without a link. That is asked of every place: each
@@ -24,6 +25,7 @@
 
 mod cross;
 mod helpers;
+mod iterators;
 mod links;
 mod mounts;
 mod netlink;
@@ -34,7 +36,7 @@ mod programs;
 mod sys;
 mod view;
 
-use crate::bpf::{AttachFacts, HeldBy, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
+use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
 use crate::source::host::kallsyms;
 use crate::source::live::ksymbols::ProgramStream;
@@ -42,6 +44,7 @@ use crate::symbols::{Snapshot, Unavailable};
 use cross::Churn;
 pub(crate) use helpers::BASE;
 use helpers::Helpers;
+use iterators::{Iterators, Layout};
 pub(crate) use netlink::RouteChanges;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
@@ -68,6 +71,10 @@ pub struct Collector {
     programs: programs::Reader,
     types: links::Types,
     helpers: Option<Helpers>,
+    /// Where the kernel has what the iterators read.
+    layout: Option<Result<Layout, String>>,
+    /// They are loaded for the first comparison, and kept. `None` inside: this kernel lacks them.
+    iterators: Option<Option<Iterators>>,
 }
 
 /// Pages of the stream's ring of each CPU during a comparison: some 1,200 changes.
@@ -87,7 +94,38 @@ impl Collector {
     pub(crate) fn program(&mut self, id: ProgId, own: &FxHashSet<ProgId>) -> Option<ProgramFacts> {
         let read = self.programs.read(id).ok().flatten()?;
         let calls = self.helpers.as_ref()?.at(&read.called);
-        Some(ProgramFacts { calls, own: own.contains(&id), ..read.facts })
+        Some(ProgramFacts { calls, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+    }
+
+    /// Loads the iterators now, so that they are part of each inventory.
+    pub(crate) fn load_iterators(&mut self) {
+        let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
+        let most = count(sys::Kind::Program).max(count(sys::Kind::Link));
+        let layout = self.layout.get_or_insert_with(Layout::of_kernel);
+        // What fails is reported by the comparison.
+        self.iterators = layout.as_ref().ok().and_then(|layout| Iterators::load(layout, most).ok());
+    }
+
+    fn is_iterator(&self, id: ProgId) -> bool {
+        self.iterators.iter().flatten().any(|iterators| iterators.has(id))
+    }
+
+    /// What only one of bpf(2) and the iterators has.
+    fn compare_iterators(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
+        let iterators = match &mut self.iterators {
+            Some(iterators) => iterators,
+            none => {
+                let layout = self.layout.get_or_insert_with(Layout::of_kernel).clone()?;
+                let most = inventory.programs.len().max(inventory.attachments.len());
+                none.insert(Iterators::load(&layout, most)?)
+            }
+        };
+        let found = iterators.as_mut().map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
+        if found.is_err() {
+            // With new ones, and more room, the next comparison may succeed.
+            self.iterators = None;
+        }
+        found
     }
 
     /// Like [`take`](Self::take), and compares independent views, to find hidden programs.
@@ -96,17 +134,22 @@ impl Collector {
     /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES);
+        let layout = self.layout.is_none().then(|| std::thread::spawn(Layout::of_kernel));
         let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(kallsyms::snapshot)))?;
+        if let Some(layout) = layout.and_then(|thread| thread.join().ok()) {
+            self.layout = Some(layout);
+        }
+        let listed = self.compare_iterators(&inventory);
         let compared = match stream {
             Ok(mut stream) => cross::hidden(&inventory, symbols.as_ref(), &mut stream).map_err(|Churn| {
                 "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
             }),
             Err(error) => Err(format!("cannot follow changes meanwhile: {error}")),
         };
-        match compared {
-            Ok(hidden) => inventory.hidden = hidden,
-            Err(why) => inventory.unseen.push(Unseen { what: "hidden programs", why, remedy: "" }),
-        }
+        let mut note = |what, why| inventory.unseen.push(Unseen { what, why, remedy: "" });
+        let listed = listed.map_err(|why| note("hidden programs by iterators", why)).unwrap_or_default();
+        let compared = compared.map_err(|why| note("hidden programs", why)).unwrap_or_default();
+        inventory.hidden = cross::joined(listed, compared);
         Ok(inventory)
     }
 
@@ -145,7 +188,9 @@ impl Collector {
         let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref()));
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);
-            read.facts.own = own.contains(&read.facts.id);
+        }
+        for read in programs.values_mut() {
+            read.facts.own = own.contains(&read.facts.id) || self.is_iterator(read.facts.id);
         }
         let mut inventory = Inventory {
             programs: programs.into_values().map(|read| read.facts).collect(),

@@ -2,6 +2,7 @@
 //! [include/uapi/linux/bpf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/bpf.h), to which newer
 //! kernels append; offsets in them are written where they are used.
 
+use crate::source::host::program::TRACE_ITER;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -10,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 enum Command {
+    MapCreate = 0,
     ObjGet = 7,
     ProgNextId = 11,
     MapNextId = 12,
@@ -20,9 +22,11 @@ enum Command {
     BtfFdById = 19,
     TaskFdQuery = 20,
     BtfNextId = 23,
+    LinkCreate = 28,
     LinkFdById = 30,
     LinkNextId = 31,
     EnableStats = 32,
+    IterCreate = 33,
 }
 
 /// Objects with ids.
@@ -271,4 +275,32 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
 /// Turns on the counting of runs, until the descriptor is closed.
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
     plain(Command::EnableStats, &mut Bytes::new()).and_then(owned)
+}
+
+/// A map to create.
+pub(super) enum Map {
+    /// One element of so many bytes.
+    Array { value: u32 },
+    /// A ring buffer of so many bytes.
+    Ring { bytes: u32 },
+}
+
+/// Creates a map.
+pub(super) fn create_map(map: Map) -> io::Result<OwnedFd> {
+    let (map_type, key, value, entries) = match map {
+        Map::Array { value } => (2, 4, value, 1),
+        Map::Ring { bytes } => (27, 0, 0, bytes),
+    };
+    let mut attr = Bytes::new().with32(0, map_type).with32(4, key).with32(8, value).with32(12, entries);
+    plain(Command::MapCreate, &mut attr).and_then(owned)
+}
+
+/// Creates the link of an iterator's program, which keeps it.
+pub(super) fn link_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    plain(Command::LinkCreate, &mut Bytes::new().with32(0, number(program)).with32(8, TRACE_ITER)).and_then(owned)
+}
+
+/// A file that runs an iterator when it is read.
+pub(super) fn open_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    plain(Command::IterCreate, &mut Bytes::new().with32(0, number(link))).and_then(owned)
 }

@@ -235,7 +235,7 @@ impl Btf {
     }
 
     /// The first of the member paths that exists in the structure.
-    pub(super) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
+    pub(crate) fn first_path(&self, structure: u32, paths: &[&str]) -> Result<Place, Absence> {
         for (alternate, path) in paths.iter().enumerate() {
             if let Some(place) = self.path(structure, path, alternate)? {
                 return Ok(place);

@@ -1,0 +1,253 @@
+//! A program that falsifies the results of bpf(2): what it hides is found.
+
+use crate::bpf::{Attr, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, raw_tracepoint_open};
+use crate::sys;
+use crate::traced::{Traced, alone, emulated, may_trace, not_checked, tracetui};
+use serde_json::Value;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::time::{Duration, Instant};
+
+const BPF_MAP_CREATE: u64 = 0;
+const BPF_MAP_UPDATE_ELEM: u64 = 2;
+const BPF_PROG_GET_NEXT_ID: i32 = 11;
+const BPF_LINK_GET_NEXT_ID: i32 = 31;
+
+/// Helpers.
+const MAP_LOOKUP_ELEM: i32 = 1;
+const GET_CURRENT_PID_TGID: i32 = 14;
+const PROBE_WRITE_USER: i32 = 36;
+const PROBE_READ_USER: i32 = 112;
+const PROBE_READ_KERNEL: i32 = 113;
+
+/// The offsets of `struct pt_regs` on x86-64.
+const DI: i32 = 112;
+const SI: i32 = 104;
+const ORIG_AX: i32 = 120;
+
+/// The offset of a jump to the end of the program.
+const END: i16 = i16::MAX;
+
+const fn insn(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
+    code as u64 | (from << 4 | to) as u64 * 0x100 | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
+}
+
+/// A program for the end of each system call. If it is bpf(2) with a command, in a process of the map, and returns the id
+/// `hidden`, it writes `shown` over that.
+fn falsifier(command: i32, hidden: u32, shown: u32, processes: &OwnedFd) -> Vec<u64> {
+    let copy = |to, from| insn(0xbf, to, from, 0, 0);
+    let set = |to, value| insn(0xb7, to, 0, 0, value);
+    let add = |to, value| insn(0x07, to, 0, 0, value);
+    let call = |helper| insn(0x85, 0, 0, 0, helper);
+    let end_unless = |register, value| insn(0x55, register, 0, END, value);
+    // Reads `len` bytes at the address in the register 3 to the stack, and from there into the register 9.
+    let read = |helper, len| [copy(1, 10), add(1, -8), set(2, len), call(helper), insn(0x79, 9, 10, -8, 0)];
+    let register = |at| [vec![copy(3, 7), add(3, at)], read(PROBE_READ_KERNEL, 8).to_vec()].concat();
+    let mut all = vec![insn(0x79, 7, 1, 0, 0), insn(0x79, 8, 1, 8, 0), end_unless(8, 0)];
+    all.extend([set(1, 0), insn(0x7b, 10, 1, -8, 0)]);
+    all.extend(register(ORIG_AX));
+    all.push(end_unless(9, libc::SYS_bpf as i32));
+    all.extend(register(DI));
+    all.push(end_unless(9, command));
+    // `bpf_attr.next_id`.
+    all.extend(register(SI));
+    all.extend([copy(6, 9), add(6, 4), set(1, 0), insn(0x7b, 10, 1, -8, 0), copy(3, 6)]);
+    all.extend(read(PROBE_READ_USER, 4));
+    all.push(end_unless(9, hidden.cast_signed()));
+    all.extend([call(GET_CURRENT_PID_TGID), insn(0x77, 0, 0, 0, 32), insn(0x63, 10, 0, -8, 0)]);
+    all.extend([insn(0x18, 1, 1, 0, sys::raw(processes)), 0, copy(2, 10), add(2, -8), call(MAP_LOOKUP_ELEM)]);
+    all.push(insn(0x15, 0, 0, END, 0));
+    all.extend([insn(0x62, 10, 0, -8, shown.cast_signed()), copy(1, 6), copy(2, 10), add(2, -8), set(3, 4)]);
+    all.push(call(PROBE_WRITE_USER));
+    let end = all.len();
+    for (at, word) in all.iter_mut().enumerate() {
+        if (*word >> 16) as u16 == END as u16 {
+            *word = *word & !0xffff_0000 | ((end - at - 1) as u64) << 16;
+        }
+    }
+    all.extend([MOV_R0, EXIT]);
+    all
+}
+
+/// A falsifier at work, and the processes that it betrays.
+struct Rootkit {
+    processes: OwnedFd,
+    _program: OwnedFd,
+    _link: OwnedFd,
+}
+
+impl Rootkit {
+    /// `None`, with a message, where it cannot be.
+    fn start(command: i32, hidden: u32, shown: u32) -> Option<Rootkit> {
+        if cfg!(not(target_arch = "x86_64")) {
+            not_checked("the falsifying program knows the registers of x86-64 only");
+            return None;
+        }
+        let map = Attr::new().u32(0, 1).u32(4, 4).u32(8, 4).u32(12, 1024).call(BPF_MAP_CREATE);
+        let processes = sys::owned(map);
+        let program = falsifier(command, hidden, shown, &processes);
+        let program = load(BPF_PROG_TYPE_RAW_TRACEPOINT, "tt_rootkit", &program);
+        if program < 0 {
+            not_checked(&format!("this kernel refuses bpf_probe_write_user: error {program}"));
+            return None;
+        }
+        let program = sys::owned(program);
+        let link = sys::owned(raw_tracepoint_open(&program, "sys_exit"));
+        Some(Rootkit { processes, _program: program, _link: link })
+    }
+
+    fn betray(&self, pid: i32) {
+        assert_eq!(betray(sys::raw(&self.processes), pid), 0);
+    }
+
+    /// `tracetui bpf`, betrayed from its start.
+    fn report(&self, format: &str) -> String {
+        let map = sys::raw(&self.processes);
+        let mut command = tracetui();
+        // SAFETY: between fork and exec the closure makes system calls only.
+        unsafe {
+            command.pre_exec(move || match betray(map, sys::pid()) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let output = command.args(["bpf", "--format", format]).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+}
+
+/// Makes system calls only.
+fn betray(map: i32, pid: i32) -> i64 {
+    let key = pid as u32;
+    let attr = Attr::new().u32(0, map as u32).u64(8, (&raw const key) as u64);
+    attr.u64(16, (&raw const key) as u64).call(BPF_MAP_UPDATE_ELEM)
+}
+
+fn json(report: &str) -> Value {
+    serde_json::from_str(report).expect("JSON")
+}
+
+fn ids(list: &Value) -> Vec<i64> {
+    list.as_array().expect("a list").iter().filter_map(|entry| entry["id"].as_i64()).collect()
+}
+
+/// Whether the kernel has an iterator, by its own list of functions.
+fn has_iterator(name: &str) -> bool {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    symbols.lines().any(|line| line.split(' ').nth(2) == Some(name))
+}
+
+fn loaded(name: &str) -> Option<OwnedFd> {
+    let prog = load(BPF_PROG_TYPE_RAW_TRACEPOINT, name, &[MOV_R0, EXIT]);
+    if prog < 0 {
+        not_checked(&format!("a program is refused: error {prog}"));
+        return None;
+    }
+    Some(sys::owned(prog))
+}
+
+/// Reports that are made while a program hides.
+const REPORTS: usize = 5;
+
+#[test]
+fn a_program_left_out_by_a_falsified_list_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(programs) =
+        ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let [_, hidden, after] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
+    let (id, tag) = (hidden[0], hidden[1]);
+    let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, after[0] as u32) else { return };
+    let has_iterator = has_iterator("bpf_prog_seq_show");
+    for _ in 0..REPORTS {
+        let report = json(&rootkit.report("json"));
+        let listed = ids(&report["programs"]);
+        assert!(!listed.contains(&id) && listed.contains(&after[0]), "it is falsified: {listed:?}");
+        assert_eq!(ids(&report["hidden"]).iter().filter(|hidden| **hidden == id).count(), 1, "{}", report["hidden"]);
+        let found = report["hidden"].as_array().expect("a list").iter().find(|hidden| hidden["id"] == id);
+        let found = found.expect("it is found");
+        let view = if has_iterator { "iter_prog" } else { "fd_by_id" };
+        assert_eq!((&found["seen_by"], &found["missing_in"]), (&view.into(), &"next_id".into()), "{found}");
+        assert_eq!(found["link_id"], Value::Null, "{found}");
+        if has_iterator {
+            assert_eq!(found["name"], format!("bpf_prog_{tag:016x}_tt_in_the_dark"), "{found}");
+        }
+    }
+    let text = rootkit.report("text");
+    assert!(text.starts_with(&format!("HIDDEN program {id} ")) && !text.contains('\x1b'), "{text}");
+    // Others are told the truth, and it is no alarm.
+    let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
+    let honest = json(&String::from_utf8_lossy(&output.stdout));
+    assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == Value::Array(vec![]), "{}", honest["hidden"]);
+}
+
+#[test]
+fn a_link_left_out_by_a_falsified_list_is_found() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    if !has_iterator("bpf_link_seq_show") {
+        return not_checked("this kernel has no iterator of links");
+    }
+    let Some(prog) = loaded("tt_linked") else { return };
+    let links: Vec<i64> = (0..3).map(|_| raw_tracepoint_open(&prog, "cgroup_remount")).collect();
+    if links.iter().any(|link| *link < 0) {
+        return not_checked("no raw tracepoint cgroup_remount");
+    }
+    let links: Vec<OwnedFd> = links.into_iter().map(sys::owned).collect();
+    let (id, after) = (link_id(&links[1]), link_id(&links[2]));
+    let Some(rootkit) = Rootkit::start(BPF_LINK_GET_NEXT_ID, id as u32, after as u32) else { return };
+    for _ in 0..REPORTS {
+        let report = json(&rootkit.report("json"));
+        let listed = ids(&report["links"]);
+        assert!(!listed.contains(&id) && listed.contains(&after), "it is falsified: {listed:?}");
+        let hidden = report["hidden"].as_array().expect("a list");
+        assert_eq!(hidden.len(), 1, "{hidden:?}");
+        let found = &hidden[0];
+        assert_eq!((&found["link_id"], &found["id"]), (&id.into(), &id_and_tag(&prog)[0].into()), "{found}");
+        assert_eq!((&found["seen_by"], &found["missing_in"]), (&"iter_link".into(), &"next_id".into()), "{found}");
+        assert_eq!(found["link_type"], "raw_tracepoint", "{found}");
+    }
+    let text = rootkit.report("text");
+    assert!(text.starts_with(&format!("HIDDEN link {id} of program ")), "{text}");
+}
+
+/// The pause between two comparisons is ten seconds.
+const TWO_COMPARISONS: Duration = Duration::from_secs(25);
+
+#[test]
+fn a_program_that_begins_to_hide_is_an_event() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let Some(programs) =
+        ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let (id, after) = (id_and_tag(&programs[1])[0], id_and_tag(&programs[2])[0]);
+    let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, after as u32) else { return };
+    let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+    rootkit.betray(traced.pid());
+    let begun = Instant::now();
+    let patience = if emulated() { 3 * TWO_COMPARISONS } else { TWO_COMPARISONS };
+    let is_told = || std::fs::read_to_string(traced.output()).is_ok_and(|text| text.contains("\"op\":\"hidden\""));
+    while begun.elapsed() < patience && !is_told() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let run = traced.stop();
+    run.check();
+    let hidden: Vec<_> = run.lines().filter(|event| event["op"] == "hidden").collect();
+    assert_eq!(hidden.len(), 1, "once: {hidden:?}");
+    let view = if has_iterator("bpf_prog_seq_show") { "iter_prog" } else { "fd_by_id" };
+    assert_eq!((&hidden[0]["seen_by"], &hidden[0]["missing_in"]), (&view.into(), &"next_id".into()), "{}", hidden[0]);
+    assert_eq!((&hidden[0]["prog"]["id"], &hidden[0]["attach"]), (&id.into(), &Value::Null), "{}", hidden[0]);
+}
