@@ -714,3 +714,29 @@ fn quitting_ends_a_running_command_only_when_asked_twice() {
     press(&mut app, 'j');
     assert!(press(&mut app, 'q').contains(&Effect::Quit));
 }
+
+#[test]
+fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
+    let mut app = opens(9, MEMORY);
+    let paste = |app: &mut App, text: &str| {
+        let effects = app.update(Input::Paste(text.to_owned()));
+        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
+        effects
+    };
+    let effects = paste(&mut app, "qexO!\n");
+    assert_eq!(effects, [Effect::Redraw]);
+    assert_eq!((app.events().events(), app.filter().text(), app.overlay()), (9, String::new(), None));
+    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
+    keys(&mut app, "f");
+    paste(&mut app, "comm=cat\n\x1b[31m");
+    assert_eq!(app.filter().line().expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    keys(&mut app, "\x1bf");
+    paste(&mut app, "comm=dog\n");
+    assert_eq!(app.events().events(), 3);
+    keys(&mut app, "\n/");
+    paste(&mut app, "/f/4");
+    assert!(selected(&mut app).ends_with("/f/4"));
+    keys(&mut app, "\x1b/");
+    paste(&mut app, &"a".repeat(10_000));
+    assert_eq!(app.search().line().expect("open").text().len(), 4096);
+}
