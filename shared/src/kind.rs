@@ -25,11 +25,11 @@ macro_rules! flag {
 macro_rules! kinds {
     (
         probed {
-            $($kind:ident = $number:literal: $name:literal $key:literal $colour:ident
+            $($kind:ident = $number:literal: $name:literal $key:literal
                 $default:tt $floods:tt $bookkeeping:tt, $doc:literal;)+
         }
         made in user space {
-            $($made:ident = $made_number:literal: $made_name:literal $made_colour:ident, $made_doc:literal;)+
+            $($made:ident = $made_number:literal: $made_name:literal, $made_doc:literal;)+
         }
     ) => {
         /// What an event is about. The value on the wire is the discriminant, whose meaning never changes.
@@ -60,14 +60,6 @@ macro_rules! kinds {
                 match self {
                     $(Kind::$kind => Some($key),)+
                     $(Kind::$made => None,)+
-                }
-            }
-
-            /// The colour of the kind's name.
-            pub const fn colour(self) -> Colour {
-                match self {
-                    $(Kind::$kind => Colour::$colour,)+
-                    $(Kind::$made => Colour::$made_colour,)+
                 }
             }
 
@@ -102,34 +94,17 @@ macro_rules! kinds {
 }
 
 kinds! {
-    // kind, number: name, key, colour, on by default, floods the ring, needed by the process table
+    // kind, number: name, key, on by default, floods the ring, needed by the process table
     probed {
-        Exec = 1: "exec" 'E' Green   on -      table, "A program was started, or failed to start.";
-        Exit = 2: "exit" 'X' Magenta on -      table, "A process ended: its last thread did.";
-        Open = 3: "open" 'O' Plain   on floods -,     "A file was opened, or failed to open.";
-        Fork = 4: "fork" 'K' Blue    -  -      table, "A process was created.";
-        Bpf = 5:  "bpf"  'B' Yellow  on -      -,     "A BPF program was loaded or attached, or failed to.";
+        Exec = 1: "exec" 'E' on -      table, "A program was started, or failed to start.";
+        Exit = 2: "exit" 'X' on -      table, "A process ended: its last thread did.";
+        Open = 3: "open" 'O' on floods -,     "A file was opened, or failed to open.";
+        Fork = 4: "fork" 'K' -  -      table, "A process was created.";
+        Bpf = 5:  "bpf"  'B' on -      -,     "A BPF program was loaded or attached, or failed to.";
     }
     made in user space {
-        Lost = 6: "lost" Alarm, "Events are missing here.";
+        Lost = 6: "lost", "Events are missing here.";
     }
-}
-
-/// The colour of a kind's name: one of the terminal's colours.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Colour {
-    /// The colour of other text.
-    Plain,
-    /// Green.
-    Green,
-    /// Yellow.
-    Yellow,
-    /// Blue.
-    Blue,
-    /// Magenta.
-    Magenta,
-    /// The colour of errors and losses.
-    Alarm,
 }
 
 impl Kind {

@@ -69,6 +69,13 @@ impl Line {
         if self.text() == before { Edited::Same } else { Edited::Changed }
     }
 
+    /// Inserts pasted text as one line: control characters become spaces.
+    pub fn paste(&mut self, text: &str) {
+        let room = LINE.saturating_sub(self.before.len() + self.after.len());
+        let text = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+        self.before.extend(text.take(room));
+    }
+
     fn ctrl(&mut self, letter: char) {
         match letter {
             'a' => self.moved(KeyCode::Home),

@@ -183,6 +183,13 @@ impl FilterState {
         }
     }
 
+    /// Inserts pasted text in the line.
+    pub fn paste(&mut self, text: &str, world: &World) -> Change {
+        let Some(line) = &mut self.line else { return Change::None };
+        line.paste(text);
+        self.try_line(world)
+    }
+
     fn try_line(&mut self, world: &World) -> Change {
         let text = self.line.as_ref().map(Line::text).unwrap_or_default();
         let before = self.text();

@@ -24,6 +24,8 @@ pub enum Input {
     Found(Result<Option<u64>, String>),
     /// A key was pressed.
     Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
     /// A mouse event.
     Mouse(MouseEvent),
     /// The screen has this many columns and rows.

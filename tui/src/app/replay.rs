@@ -332,6 +332,10 @@ impl Replay {
         self.line.as_ref()
     }
 
+    pub(super) fn paste(&mut self, text: &str) {
+        self.line.iter_mut().for_each(|line| line.paste(text));
+    }
+
     pub(super) fn aim(&mut self, target: Target) {
         self.target = Some(target);
     }

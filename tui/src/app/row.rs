@@ -1,8 +1,13 @@
 //! A row of the event list as raw bytes, by column, for drawing, searching and copying.
 
+use crate::event::bpf::{Bpf, Place};
 use crate::event::describe::{self, Value};
-use crate::event::{Body, EventContext};
+use crate::event::exec::Exec;
+use crate::event::exit::{Ended, Exit};
+use crate::event::open::Open;
+use crate::event::{Body, EventContext, Payload, names};
 use crate::text::time;
+use tracetui_shared::kind::Kind;
 
 /// A column of the event list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,29 +65,240 @@ impl Column {
     }
 
     /// Appends the content. [`Column::Time`] is written by [`time_text`].
-    pub(crate) fn write(self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, seen: &EventContext<'_>, out: &mut impl Parts) {
         let header = &seen.event.header;
         match self {
             Column::Time => {}
-            Column::Kind => out.extend_from_slice(seen.event.kind().name().to_ascii_uppercase().as_bytes()),
-            Column::Result => seen.result(out),
-            Column::Detail => seen.detail(out),
+            Column::Kind => {
+                out.part(Role::Plain, |out| {
+                    out.extend(seen.event.kind().name().bytes().map(|byte| byte.to_ascii_uppercase()));
+                });
+            }
+            Column::Result => result(seen, out),
+            Column::Detail => detail(seen, out),
             _ if seen.process.is_none() => {}
-            Column::Pid => out.extend_from_slice(header.tgid.0.to_string().as_bytes()),
-            Column::Ppid => out.extend_from_slice(header.ppid.0.to_string().as_bytes()),
-            Column::User => user(seen, out),
-            Column::Comm => out.extend_from_slice(header.comm()),
-            Column::Cwd => cwd(seen, out),
-            Column::Cgroup => out.extend_from_slice(&field(seen, "cgroup").text().unwrap_or_default()),
+            Column::Pid => out.part(Role::Plain, |out| number(header.tgid.0, out)),
+            Column::Ppid => out.part(Role::Plain, |out| number(header.ppid.0, out)),
+            Column::User => out.part(Role::Plain, |out| user(seen, out)),
+            Column::Comm => out.part(Role::Plain, |out| out.extend_from_slice(header.comm())),
+            Column::Cwd => out.part(Role::Quiet, |out| cwd(seen, out)),
+            Column::Cgroup => {
+                out.part(Role::Quiet, |out| out.extend_from_slice(&field(seen, "cgroup").text().unwrap_or_default()));
+            }
         }
     }
+}
+
+/// What a part of a column is, which determines its weight and colour.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Role {
+    /// The directories of a path. They are what is cut first.
+    Directory,
+    /// What is expected.
+    Quiet,
+    /// The rest.
+    Plain,
+    /// What the row is about.
+    Strong,
+    /// A remark.
+    Note,
+    /// A failure that is part of ordinary work.
+    Expected,
+    /// Another failure.
+    Failure,
+}
+
+/// The content of a column: raw bytes in parts that have roles.
+pub(crate) trait Parts {
+    /// Appends a part.
+    fn part(&mut self, role: Role, write: impl FnOnce(&mut Vec<u8>));
+
+    /// Appends a path. The role is that of its last component.
+    fn path(&mut self, last: Role, write: impl FnOnce(&mut Vec<u8>));
+}
+
+/// Without the roles.
+impl Parts for Vec<u8> {
+    fn part(&mut self, _: Role, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self);
+    }
+
+    fn path(&mut self, _: Role, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self);
+    }
+}
+
+/// A column with the roles of its parts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cell {
+    raw: Vec<u8>,
+    /// The ends of the parts in `raw`.
+    ends: Vec<(usize, Role)>,
+}
+
+impl Cell {
+    /// All of it.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// The parts.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Role, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        starts.zip(&self.ends).map(|(start, (end, role))| (*role, self.raw.get(start..*end).unwrap_or_default()))
+    }
+}
+
+impl Parts for Cell {
+    fn part(&mut self, role: Role, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.raw);
+        self.ends.push((self.raw.len(), role));
+    }
+
+    fn path(&mut self, last: Role, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.raw.len();
+        write(&mut self.raw);
+        let path = self.raw.get(start..).unwrap_or_default();
+        let name = path.strip_suffix(b"/").unwrap_or(path);
+        if let Some(slash) = name.iter().rposition(|byte| *byte == b'/') {
+            self.ends.push((start + slash + 1, Role::Directory));
+        }
+        self.ends.push((self.raw.len(), last));
+    }
+}
+
+fn number(number: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a text.
+fn text(text: &str) -> impl FnOnce(&mut Vec<u8>) {
+    move |out| out.extend_from_slice(text.as_bytes())
+}
+
+/// The errors that are part of ordinary work: files and processes are looked for where they may not be, and calls do not wait.
+const EXPECTED: [&str; 8] = ["ENOENT", "ENOTDIR", "EEXIST", "EAGAIN", "ENXIO", "ENODEV", "EINTR", "ESRCH"];
+
+/// Whether an event failed, and how.
+pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
+    if !seen.event.failed() {
+        return Role::Plain;
+    }
+    let mut name = Vec::new();
+    seen.result(&mut name);
+    let expected = EXPECTED.iter().any(|expected| expected.as_bytes() == name);
+    if expected && seen.event.kind() == Kind::Open { Role::Expected } else { Role::Failure }
+}
+
+fn result(seen: &EventContext<'_>, out: &mut impl Parts) {
+    let role = match (severity(seen), seen.event.kind()) {
+        (Role::Plain, Kind::Open | Kind::Exit) => Role::Quiet,
+        _ if seen.event.is_alarm() => Role::Failure,
+        (role, _) => role,
+    };
+    out.part(role, |out| {
+        let word = match &seen.event.body {
+            Body::Open(open) if !seen.event.failed() && open.record.ret >= 0 => "fd ",
+            Body::Exit(exit) if matches!(exit.ended(), Ended::Code(_)) => "exit ",
+            _ => "",
+        };
+        out.extend_from_slice(word.as_bytes());
+        seen.result(out);
+    });
+}
+
+fn detail(seen: &EventContext<'_>, out: &mut impl Parts) {
+    match &seen.event.body {
+        Body::Exec(exec) => exec_detail(exec, out),
+        Body::Open(open) => open_detail(open, out),
+        Body::Exit(exit) => exit_detail(exit, seen, out),
+        Body::Bpf(bpf) => bpf_detail(bpf, out),
+        Body::Fork(_) | Body::Lost(_) => out.part(Role::Quiet, |out| seen.detail(out)),
+    }
+}
+
+/// The path that was executed, and the arguments after the first one.
+fn exec_detail(exec: &Exec<'_>, out: &mut impl Parts) {
+    let mut arguments = exec.argv.splitn(2, |byte| *byte == 0);
+    let (first, rest) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    let base = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    match exec.filename {
+        b"" => out.part(Role::Strong, |out| out.extend_from_slice(first)),
+        path => {
+            out.path(Role::Strong, |out| out.extend_from_slice(path));
+            if !exec.argv.is_empty() && first.get(base(first)..) != path.get(base(path)..) {
+                out.part(Role::Quiet, |out| out.extend_from_slice(&[b" (", first, b")"].concat()));
+            }
+        }
+    }
+    if !rest.is_empty() {
+        out.part(Role::Plain, |out| {
+            out.push(b' ');
+            out.extend_from_slice(&Value::Args(rest).text().unwrap_or_default());
+        });
+    }
+    if exec.cut() {
+        out.part(Role::Note, text(" ..."));
+    }
+}
+
+fn open_detail(open: &Open<'_>, out: &mut impl Parts) {
+    let access = names::access_letters(open.flags());
+    out.part(if access == "r" { Role::Quiet } else { Role::Plain }, |out| {
+        out.extend_from_slice(access.as_bytes());
+        out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
+    });
+    let opened = open.record.ret >= 0;
+    out.path(Role::Plain, |out| match open.names.absent() {
+        None if opened => open.names.write(out),
+        _ => out.extend_from_slice(open.path),
+    });
+    if opened && open.names.deleted() {
+        out.part(Role::Note, text("  (deleted)"));
+    }
+}
+
+/// How long the process ran, and its command.
+fn exit_detail(exit: &Exit, seen: &EventContext<'_>, out: &mut impl Parts) {
+    let header = &seen.event.header;
+    let failed = seen.event.failed();
+    out.part(if failed { Role::Failure } else { Role::Quiet }, |out| {
+        time::short_duration(header.time.since(header.start), out);
+        if exit.core() {
+            out.extend_from_slice(b", core dumped");
+        }
+    });
+    let Some(process) = seen.process else { return };
+    let argv = &process.image.argv;
+    if argv.is_empty() && process.image.exe.is_empty() {
+        return;
+    }
+    out.part(if failed { Role::Plain } else { Role::Quiet }, |out| {
+        out.extend_from_slice(b"  ");
+        match argv.is_empty() {
+            true => out.extend_from_slice(&process.image.exe),
+            false => out.extend_from_slice(&Value::Args(argv).text().unwrap_or_default()),
+        }
+    });
+}
+
+fn bpf_detail(bpf: &Bpf<'_>, out: &mut impl Parts) {
+    bpf.write_place(|part, bytes| {
+        let role = match part {
+            Place::Op => Role::Plain,
+            Place::Via => Role::Note,
+            Place::Target => Role::Strong,
+        };
+        out.part(role, |out| out.extend_from_slice(bytes));
+    });
+    out.part(Role::Quiet, |out| bpf.write_program(out));
 }
 
 fn user(seen: &EventContext<'_>, out: &mut Vec<u8>) {
     let uid = seen.event.header.uid;
     match seen.world.user(uid) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => out.extend_from_slice(uid.0.to_string().as_bytes()),
+        None => number(uid.0, out),
     }
 }
 

@@ -245,8 +245,7 @@ impl Search {
             Edited::Same => {}
             Edited::Changed => {
                 let text = line.text();
-                self.set(&text, world);
-                self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
+                self.typed(&text, world);
             }
             Edited::Done => self.done(world),
             Edited::Cancelled => {
@@ -254,6 +253,19 @@ impl Search {
                 self.clear();
             }
         }
+    }
+
+    /// Inserts pasted text in the line.
+    pub fn paste(&mut self, text: &str, world: &World) {
+        let Some(line) = &mut self.line else { return };
+        line.paste(text);
+        let text = line.text();
+        self.typed(&text, world);
+    }
+
+    fn typed(&mut self, text: &str, world: &World) {
+        self.set(text, world);
+        self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
     }
 
     /// Finishes the line. An empty line repeats the previous search.

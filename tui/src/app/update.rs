@@ -50,6 +50,7 @@ impl App {
             }
             Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
             Input::Key(key) => self.key(&key),
+            Input::Paste(text) => self.paste(&text),
             Input::Mouse(mouse) => self.mouse(&mouse),
             Input::Resize(width, height) => self.resize(width, height),
             Input::Tick(tick) => self.tick(tick),
@@ -330,6 +331,24 @@ impl App {
         } else {
             self.search.key(press, self.pipeline.world());
             self.work();
+        }
+        vec![Effect::Redraw]
+    }
+
+    /// Inserts pasted text where text is typed. Elsewhere its characters are no keys.
+    fn paste(&mut self, text: &str) -> Effects {
+        self.view.message = None;
+        if self.types_time() {
+            self.replay.iter_mut().for_each(|replay| replay.paste(text));
+        } else if self.filter.line().is_some() {
+            let change = self.filter.paste(text, self.pipeline.world());
+            self.changed(Ok(change));
+        } else if self.search.line().is_some() {
+            self.search.paste(text, self.pipeline.world());
+            self.work();
+        } else {
+            let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
+            self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
         }
         vec![Effect::Redraw]
     }

@@ -235,29 +235,40 @@ impl<'a> Bpf<'a> {
         }
     }
 
-    /// The operation and its subject: `attach kprobe do_unlinkat`, `load xdp`.
-    fn place(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.op().as_bytes());
-        out.push(b' ');
+    /// What was done, to what kind of place, and where: each part, with the spaces between them.
+    pub(crate) fn write_place(&self, mut part: impl FnMut(Place, &[u8])) {
+        part(Place::Op, self.op().as_bytes());
         let kind = match self.is_of_program() {
             false if self.is_hidden() => Some("link"),
             true if self.is_made() && self.record().prog_uid == u32::MAX => None,
             true => names::prog_type(self.record().prog_type),
             false => self.attach_kind(),
         };
-        out.extend_from_slice(kind.unwrap_or("program").as_bytes());
+        part(Place::Op, b" ");
+        part(Place::Via, kind.unwrap_or("program").as_bytes());
         if let Some(target) = self.target(None).text().filter(|target| !target.is_empty() && !self.is_of_program()) {
-            out.push(b' ');
-            out.extend_from_slice(&target);
+            part(Place::Via, b" ");
+            part(Place::Target, &target);
             if self.record().offset != 0 && !self.text.is_empty() {
-                out.extend_from_slice(format!("+{:#x}", self.record().offset).as_bytes());
+                part(Place::Target, format!("+{:#x}", self.record().offset).as_bytes());
             }
+        }
+    }
+
+    /// The program: ` prog#ID NAME`.
+    pub(crate) fn write_program(&self, out: &mut Vec<u8>) {
+        if self.record().prog_id != 0 {
+            out.extend_from_slice(format!(" prog#{}", self.record().prog_id).as_bytes());
+        }
+        if !self.name().is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(self.name());
         }
     }
 
     /// What was loaded or attached, without ids: the same in every run.
     pub(crate) fn subject(&self, out: &mut Vec<u8>) {
-        self.place(out);
+        self.write_place(|_, bytes| out.extend_from_slice(bytes));
         if !self.name().is_empty() {
             out.push(b' ');
             out.extend_from_slice(self.name());
@@ -365,15 +376,20 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
-        self.place(out);
-        if self.record().prog_id != 0 {
-            out.extend_from_slice(format!(" prog#{}", self.record().prog_id).as_bytes());
-        }
-        if !self.name().is_empty() {
-            out.push(b' ');
-            out.extend_from_slice(self.name());
-        }
+        self.write_place(|_, bytes| out.extend_from_slice(bytes));
+        self.write_program(out);
     }
+}
+
+/// A part of the text that says where a program was attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// The operation.
+    Op,
+    /// The type of the program or of the attach point.
+    Via,
+    /// The attach point.
+    Target,
 }
 
 /// The name in a program's symbol `bpf_prog_TAG_NAME`

@@ -47,7 +47,7 @@ impl Cause {
         }
     }
 
-    fn clause(self) -> &'static str {
+    pub(crate) fn clause(self) -> &'static str {
         match self {
             Cause::Ring => "kernel ring full",
             Cause::Probe => "no probe was run",

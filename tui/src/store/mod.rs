@@ -14,6 +14,7 @@ use block::Block;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 
 /// The number of a kept event: counted from 0, and constant for the event.
@@ -42,6 +43,7 @@ pub struct Store {
     evicted: u64,
     /// The number of kept `lost` rows.
     lost_rows: u64,
+    widest_pid: Tgid,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,7 @@ impl Store {
             charges: FxHashMap::default(),
             evicted: 0,
             lost_rows: 0,
+            widest_pid: Tgid(0),
         }
     }
 
@@ -112,6 +115,7 @@ impl Store {
             self.charge_process(process);
         }
         self.lost_rows += u64::from(seen.event.kind() == Kind::Lost);
+        self.widest_pid = self.widest_pid.max(seen.event.header.tgid);
         let id = self.next_id();
         if let Some(block) = self.blocks.back_mut() {
             block.push(seen, frame);
@@ -146,6 +150,11 @@ impl Store {
         let blocks = self.blocks.iter().take_while(|block| block.first_id() < id);
         let before = blocks.map(|block| block.lost_rows_before(id)).sum::<u64>();
         id.saturating_sub(self.first_id()).saturating_sub(before)
+    }
+
+    /// The largest process id so far: the one with the most digits.
+    pub fn widest_pid(&self) -> u32 {
+        self.widest_pid.0
     }
 
     /// The number of evicted events.

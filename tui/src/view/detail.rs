@@ -1,7 +1,7 @@
 //! The detail pane: the selected event and its process.
 
 use super::theme::Theme;
-use super::{page, put};
+use super::{Piece, page, put};
 use crate::app::App;
 use crate::app::row::{TimeMode, time_text};
 use crate::app::views::detail::{Size, Subject, Tab};
@@ -32,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
         return 0;
     }
     let at_side = area.x > 0;
-    let area = if at_side { border(frame, area) } else { area };
+    let area = if at_side { border(frame, area, theme) } else { area };
     let Some(subject) = app.subject() else { return 0 };
     put(frame, Rect { height: 1, ..area }, title(app, subject, area.width.into(), theme));
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
@@ -49,9 +49,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
 }
 
 /// Draws the line between the list and a pane on its right.
-fn border(frame: &mut Frame<'_>, area: Rect) -> Rect {
+fn border(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
     for y in area.y..area.bottom() {
-        put(frame, Rect { y, width: 1, height: 1, ..area }, Line::raw("|"));
+        put(frame, Rect { y, width: 1, height: 1, ..area }, Line::styled(theme.border(), theme.quiet()));
     }
     Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area }
 }
@@ -62,26 +62,54 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
         Subject::Event(id) => {
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
-        Subject::Process(_) => {
-            app.subject_process().map(|p| format!("{} {} (parent)", p.key.tgid.0, safe(&p.comm, theme)))
-        }
+        Subject::Process(_) => app.subject_process().map(|process| {
+            let name = format!("{} {}", process.key.tgid.0, safe(&process.comm, theme));
+            vec![Piece::new(name, theme.strong()), Piece::new("(parent)".to_owned(), theme.quiet())]
+        }),
     };
-    let tabs: Vec<String> = Tab::ALL
-        .iter()
-        .map(|tab| if *tab == app.detail().tab { format!("[{}]", tab.title()) } else { format!(" {} ", tab.title()) })
-        .collect();
-    let key = if width >= 70 { "- Tab -" } else { "-" };
-    let tabs = format!("{}{key}", tabs.concat());
-    let who = text::cut(&who.unwrap_or_default(), width.saturating_sub(text::width(&tabs) + 6), theme.charset);
-    let dashes = width.saturating_sub(text::width(&who) + text::width(&tabs) + 5);
-    Line::styled(format!("-- {who} {} {tabs}", "-".repeat(dashes)), theme.title())
+    let tab = |tab: &Tab| {
+        let style = if *tab == app.detail().tab { theme.tab() } else { theme.quiet() };
+        Piece::new(format!(" {} ", tab.title()), style)
+    };
+    let tabs: Vec<Piece> = Tab::ALL.iter().map(tab).collect();
+    let key = if width >= 70 { " Tab " } else { "" };
+    let tabs_width = tabs.iter().map(Piece::width).sum::<usize>() + key.len() + 1;
+    let rule = |cells: usize| Piece::new(theme.line().repeat(cells), theme.quiet());
+    let mut line = Line::default();
+    let mut push = |piece: Piece| line.push_span(piece);
+    push(rule(2));
+    let mut room = width.saturating_sub(tabs_width + 4);
+    for piece in who.unwrap_or_default() {
+        let text = text::cut(&piece.text, room.saturating_sub(1), theme.charset);
+        let piece = Piece { text: format!(" {text}"), ..piece };
+        room = room.saturating_sub(piece.width());
+        push(piece);
+    }
+    push(Piece::plain(" ".to_owned()));
+    push(rule(room + 1));
+    tabs.into_iter().for_each(&mut push);
+    push(Piece::new(key.to_owned(), theme.quiet()));
+    push(rule(1));
+    line
 }
 
-fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> String {
+/// `48217 ld ── EXEC EACCES 14:02:11.007`.
+fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
-    let kind = seen.event.kind().name().to_ascii_uppercase();
-    let who = seen.process.map(|_| format!("{} {}  ", header.tgid.0, safe(header.comm(), theme))).unwrap_or_default();
-    format!("{who}{kind} {}", clock(header.time.0, seen.clock_offset, app))
+    let kind = seen.event.kind();
+    let mut pieces = Vec::new();
+    if seen.process.is_some() {
+        let who = format!("{} {}", header.tgid.0, safe(header.comm(), theme));
+        pieces.extend([Piece::new(who, theme.strong()), Piece::new(theme.line().repeat(2), theme.quiet())]);
+    }
+    pieces.push(Piece::new(kind.name().to_ascii_uppercase(), theme.kind(kind)));
+    if seen.event.failed() {
+        let mut result = Vec::new();
+        seen.result(&mut result);
+        pieces.push(Piece::new(safe(&result, theme), theme.failure()));
+    }
+    pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
+    pieces
 }
 
 fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
@@ -139,7 +167,7 @@ impl Page<'_> {
         let mut first = format!(" {} ", text::left(name, NAME.max(name.len()).min(self.width), self.charset()));
         let mut out = Vec::new();
         for line in lines {
-            out.push(Line::from(vec![Span::styled(first, self.theme.key()), Span::styled(line, style)]));
+            out.push(Line::from(vec![Span::styled(first, self.theme.note()), Span::styled(line, style)]));
             first = " ".repeat(NAME + 2);
         }
         out

@@ -1,59 +1,105 @@
 //! The event list.
 
 use super::theme::Theme;
-use super::{gap, put};
+use super::{Piece, gap, put};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::row::{Column, TimeBase, TimeMode, time_text};
+use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
 use crate::event::EventContext;
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
+use regex::bytes::Regex;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The columns and their widths in cells. DETAIL takes the rest.
 type Widths = Vec<(Column, usize)>;
 
-/// The columns of a list of this width, in order.
-fn columns(width: u16) -> Widths {
-    let mut columns =
-        vec![(Column::Time, if width >= 90 { 12 } else { 9 }), (Column::Kind, Kind::NAME_LEN), (Column::Pid, 7)];
-    if width >= 100 {
-        columns.push((Column::Ppid, 7));
+/// The least width of RESULT. A longer one pushes DETAIL, so that it is never cut.
+const RESULT: usize = 7;
+
+/// The most cells of CWD and of CGROUP.
+const WHERE: usize = 20;
+
+/// The columns of a list of this width, in order. DETAIL has at least half of it. `pid`: the digits of the longest process id.
+/// `differ`: whether the rows differ in CWD and in CGROUP.
+fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
+    let width_of = |columns: &Widths| columns.iter().map(|(_, cells)| cells + 1).sum::<usize>();
+    let (width, wide) = (usize::from(width), width >= 130);
+    let kind = (Column::Kind, 4);
+    if width < 60 {
+        let columns = vec![(Column::Time, 6), kind, (Column::Comm, 8)];
+        let rest = width.saturating_sub(width_of(&columns) + 1);
+        return [columns, vec![(Column::Detail, rest)]].concat();
     }
-    if width >= 100 {
-        columns.push((Column::User, 8));
-    }
-    columns.push((Column::Comm, if (100..110).contains(&width) { 11 } else { 15 }));
-    columns.push((Column::Result, if width >= 130 { 10 } else { 7 }));
-    let fixed: usize = columns.iter().map(|(_, cells)| cells + 1).sum::<usize>() + 1;
-    let extra = if width >= 190 { 50 } else { 25 };
-    let cwd = if width >= 140 { extra } else { 0 };
-    let cgroup = if width >= 190 { extra } else { 0 };
-    let taken = fixed + [cwd, cgroup].iter().filter(|cells| **cells > 0).map(|cells| cells + 2).sum::<usize>();
-    columns.push((Column::Detail, usize::from(width).saturating_sub(taken)));
-    columns.extend([(Column::Cwd, cwd), (Column::Cgroup, cgroup)].into_iter().filter(|(_, cells)| *cells > 0));
+    let pid = pid.max(5);
+    // Of what is not needed for DETAIL, each takes what it can use.
+    let mut extra = (width / 2).saturating_sub(1 + 10 + 5 + (pid + 1) + 9 + (RESULT + 1));
+    let mut more = |most: usize| {
+        let taken = most.min(extra);
+        extra -= taken;
+        taken
+    };
+    let comm = 8 + more(7);
+    let time = if more(3) == 3 { 12 } else { 9 };
+    let result = RESULT + more(3);
+    let parents = wide.then(|| [(Column::Ppid, pid), (Column::User, 8)]);
+    let parents = parents.filter(|columns| {
+        let cells: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
+        more(cells) == cells
+    });
+    let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
+    let places: Vec<_> = places.filter(|(_, differ)| *differ && wide && more(WHERE + 2) == WHERE + 2).collect();
+    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid)];
+    columns.extend(parents.into_iter().flatten());
+    columns.extend([(Column::Comm, comm), (Column::Result, result)]);
+    let rest = width.saturating_sub(1 + width_of(&columns) + places.len() * (WHERE + 2));
+    columns.push((Column::Detail, rest));
+    columns.extend(places.into_iter().map(|(column, _)| (column, WHERE)));
     columns
 }
 
 /// Draws the titles and the rows.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
-    let columns = columns(area.width);
-    put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.title()));
     let height = usize::from(area.height);
     let first = app.events().first_row(height);
     let cursor = app.events().cursor();
+    let pid = app.store().widest_pid().to_string().len();
+    let columns = columns(area.width, pid, differ(app, first, height));
+    put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
     for (y, row) in (area.y..area.bottom()).zip(first..) {
         let Some(line) = row_line(row, &columns, area.width, app, theme) else { break };
-        let selected = cursor == Some(row);
-        put(frame, Rect { y, height: 1, ..area }, marked(line, selected, theme));
+        let line = if cursor == Some(row) { selected(&line, area.width, theme) } else { line };
+        put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
+}
+
+/// Whether the rows differ in CWD and in CGROUP.
+fn differ(app: &App, first: usize, height: usize) -> [bool; 2] {
+    let mut seen: [Option<Vec<u8>>; 2] = [None, None];
+    let mut differ = [false; 2];
+    for row in first..first + height {
+        let Some(stored) = app.events().row(row).and_then(|id| app.store().get(id)) else { break };
+        if stored.kind == Kind::Lost {
+            continue;
+        }
+        stored.with(app.world(), |event| {
+            for ((column, seen), differ) in [Column::Cwd, Column::Cgroup].into_iter().zip(&mut seen).zip(&mut differ) {
+                let mut text = Vec::new();
+                column.write(event, &mut text);
+                match seen {
+                    Some(seen) => *differ |= *seen != text,
+                    None => *seen = Some(text),
+                }
+            }
+        });
+    }
+    differ
 }
 
 fn empty(app: &App) -> String {
@@ -88,93 +134,173 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
     line
 }
 
-/// The row with the mark of the selected row, or without it.
-fn marked(line: Line<'static>, selected: bool, theme: Theme) -> Line<'static> {
-    let mut spans = vec![Span::raw(if selected { ">" } else { " " })];
-    spans.extend(line.spans);
-    let line = Line::from(spans);
-    if selected { line.patch_style(theme.selected()) } else { line }
+/// The selected row: reversed over the whole width. Its weights and colours would not be readable there.
+fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
+    let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
+    text.replace_range(..text.len().min(1), ">");
+    Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 
 fn row_line(row: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
     let stored = app.store().get(app.events().row(row)?)?;
     let base = app.time_base(row);
     stored.with(app.world(), |seen| match seen.event.kind() {
-        Kind::Lost => Line::styled(gap::text(seen, &base, usize::from(width).saturating_sub(2), theme), theme.gap()),
+        Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
         _ => event_line(seen, columns, &base, app, theme),
     })
 }
 
 fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &App, theme: Theme) -> Line<'static> {
-    let mut line = Line::default();
+    let mut line = Line::from(" ");
+    let quiet = seen.event.kind() == Kind::Open;
     let found = app.search().pattern().and_then(Pattern::marked);
+    let mut longer = 0;
     for (column, cells) in columns {
-        let mut raw = Vec::new();
-        column.write(seen, &mut raw);
-        let text = cell(*column, *cells, &raw, seen, base, app, theme);
-        let matched = found.is_some_and(|pattern| !raw.is_empty() && pattern.is_match(&raw));
-        let style = style_of(*column, seen, theme);
-        line.push_span(Span::styled(text, if matched { style.patch(theme.found()) } else { style }));
+        let cell = cell(*column, seen, columns);
+        let mut parts: Vec<Piece> = match column {
+            Column::Time => time(*cells, seen, base, theme),
+            _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
+        };
+        let style = match column {
+            _ if seen.event.is_alarm() => Some(theme.loss()),
+            Column::Kind => Some(theme.kind(seen.event.kind())),
+            Column::Pid | Column::Ppid | Column::User | Column::Comm if quiet => Some(theme.quiet()),
+            Column::Comm if seen.event.kind() == Kind::Exec => Some(theme.strong()),
+            _ => None,
+        };
+        style.into_iter().for_each(|style| parts.iter_mut().for_each(|part| part.style = style));
+        let room = match column {
+            Column::Result => *cells.max(&parts.iter().map(Piece::width).sum()),
+            Column::Detail => cells.saturating_sub(longer),
+            _ => *cells,
+        };
+        longer += room.saturating_sub(*cells);
+        if *column == Column::Detail {
+            parts = scrolled(parts, room, app.events().sideways(), theme);
+        }
+        let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
+        let mut parts = fitted(parts, room, right, theme);
+        if let Some(pattern) = found.filter(|pattern| !cell.raw().is_empty() && pattern.is_match(cell.raw())) {
+            parts = marked(parts, pattern, theme);
+        }
+        parts.into_iter().for_each(|part| line.push_span(part));
         line.push_span(if *column == Column::Detail { "  " } else { " " });
     }
     line
 }
 
-fn style_of(column: Column, seen: &EventContext<'_>, theme: Theme) -> Style {
-    match column {
-        _ if seen.event.is_alarm() => theme.gap(),
-        Column::Kind => theme.kind(seen.event.kind()),
-        Column::Result if seen.event.failed() => theme.failure(),
-        _ => Style::new(),
+/// The content of a column. Without a column for it, the result stands before the details, unless it is a success.
+fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
+    let mut cell = Cell::default();
+    let has_result = columns.iter().any(|(column, _)| *column == Column::Result);
+    if column == Column::Detail && !has_result && (seen.event.failed() || seen.event.kind() == Kind::Exit) {
+        Column::Result.write(seen, &mut cell);
+        cell.part(Role::Plain, |out| out.push(b' '));
     }
+    column.write(seen, &mut cell);
+    cell
 }
 
-/// The content of a column, padded to its width.
-fn cell(
-    column: Column,
-    cells: usize,
-    raw: &[u8],
-    seen: &EventContext<'_>,
-    base: &TimeBase,
-    app: &App,
-    theme: Theme,
-) -> String {
-    let charset = theme.charset;
-    match column {
-        Column::Time => {
-            let text = time_text(seen.event.header.time.0, seen.clock_offset, base);
-            // The short time omits the hour.
-            let short = base.mode == TimeMode::Clock && cells < 12;
-            let text = if short { text.get(3..).unwrap_or_default() } else { &text };
-            text::right(text, cells, charset)
-        }
-        Column::Pid | Column::Ppid => text::right(&text::escape_in(raw, charset, cells), cells, charset),
-        Column::Detail => detail(raw, cells, app.events().sideways(), theme),
+fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme: Theme) -> Piece {
+    let text = match column {
+        Column::Detail => text::escape_in(raw, theme.charset, 4096.max(app.events().sideways() + cells)),
         Column::Cwd | Column::Cgroup => {
-            let text = text::escape_in(raw, charset, 4096);
-            text::left(&text::cut_middle(&text, cells, charset), cells, charset)
+            text::cut_middle(&text::escape_in(raw, theme.charset, 4096), cells, theme.charset)
         }
-        _ => text::left(&text::escape_in(raw, charset, cells), cells, charset),
-    }
+        _ => text::escape_in(raw, theme.charset, cells.max(RESULT * 4)),
+    };
+    Piece::new(text, theme.part(role)).of_directories(role == Role::Directory)
 }
 
-/// DETAIL, scrolled sideways if requested. Otherwise a long path is cut in its middle, so that the file name and the
-/// text after it are visible.
-fn detail(raw: &[u8], cells: usize, sideways: usize, theme: Theme) -> String {
-    let text = text::escape_in(raw, theme.charset, 4096.max(sideways + cells));
-    if sideways > 0 {
-        return text::left(text::skip(&text, sideways), cells, theme.charset);
-    }
-    text::left(&squeezed(&text, cells, theme), cells, theme.charset)
+/// The TIME column. In rows that are quiet, only what differs from the row above is not.
+fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) -> Vec<Piece> {
+    let clock = base.mode == TimeMode::Clock;
+    let text = |ns| {
+        let text = time_text(ns, seen.clock_offset, base);
+        // A short time omits the hours, and a shorter one the minutes.
+        let from = if clock { 12usize.saturating_sub(cells) } else { 0 };
+        text.get(from..).unwrap_or_default().to_owned()
+    };
+    let own = text(seen.event.header.time.0);
+    let above = base.above_ns.filter(|_| clock && seen.event.kind() == Kind::Open).map(text).unwrap_or_default();
+    let same = own.bytes().zip(above.bytes()).take_while(|(own, above)| own == above).count();
+    let (same, new) = own.split_at(same);
+    vec![Piece::new(same.to_owned(), theme.quiet()), Piece::plain(new.to_owned())]
 }
 
-/// The path at the start, cut in its middle as far as needed.
-fn squeezed(text: &str, cells: usize, theme: Theme) -> String {
-    let start = text.find('/').filter(|slash| *slash <= 3).unwrap_or(text.len());
-    let (before, rest) = text.split_at(start);
-    let (path, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
-    let room = cells.saturating_sub(text::width(before) + text::width(after));
-    // The path keeps up to half of the cells: beside long arguments, cutting it further would gain little.
-    let room = room.max(text::width(path).min(cells / 2));
-    format!("{before}{}{after}", text::cut_middle(path, room, theme.charset))
+/// DETAIL, scrolled sideways if requested. Otherwise the directories of a long path are cut, so that the file name and the text after
+/// it are visible.
+fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
+    let mut hidden = sideways;
+    for part in &mut parts {
+        let width = part.width();
+        part.text = text::skip(&part.text, hidden).to_owned();
+        hidden = hidden.saturating_sub(width);
+    }
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let Some(at) = parts.iter().position(|part| part.directories).filter(|_| sideways == 0 && width > cells) else {
+        return parts;
+    };
+    let name = parts.get(at + 1).map_or(0, Piece::width);
+    if let Some(directories) = parts.get_mut(at) {
+        let own = directories.width();
+        // The path keeps up to half of the cells: beside long arguments, cutting it further would gain little.
+        let least = own.min((cells / 2).saturating_sub(name)).max(3);
+        let room = cells.saturating_sub(width - own).max(least);
+        directories.text = match room {
+            _ if own <= room => directories.text.clone(),
+            8.. => text::cut_middle(&directories.text, room, theme.charset),
+            _ => format!("{}/", text::cut("..", 1, theme.charset)),
+        };
+    }
+    parts
+}
+
+/// Parts cut or filled with spaces to exactly so many cells.
+fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let fill = Piece::plain(" ".repeat(cells.saturating_sub(width)));
+    if width <= cells {
+        return if right { [vec![fill], parts].concat() } else { [parts, vec![fill]].concat() };
+    }
+    let mut out = Vec::new();
+    let mut room = cells;
+    for mut part in parts {
+        let own = part.width();
+        if own >= room {
+            // There is more: the sign of the cut takes the place of the last cell.
+            part.text = text::left(&text::cut(&format!("{}..", part.text), room, theme.charset), room, theme.charset);
+            out.push(part);
+            break;
+        }
+        room -= own;
+        out.push(part);
+    }
+    out
+}
+
+/// Marks what matches. If that is not visible, everything is marked.
+fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Piece> {
+    let text: String = parts.iter().map(|part| part.text.as_str()).collect();
+    let found: Vec<_> = pattern.find_iter(text.as_bytes()).map(|found| found.range()).collect();
+    let visible = found.iter().any(|found| !found.is_empty());
+    let mut out = Vec::new();
+    let mut start = 0;
+    for part in parts {
+        let end = start + part.text.len();
+        let mut at = start;
+        let borders = found.iter().flat_map(|found| [found.start, found.end]).filter(|border| {
+            // A pattern on bytes may match a part of a character.
+            (start..end).contains(border) && text.is_char_boundary(*border)
+        });
+        for border in borders.chain([end]) {
+            let inside = !visible || found.iter().any(|found| found.contains(&at));
+            let style = if inside && border > at { part.style.patch(theme.found()) } else { part.style };
+            let text = text.get(at..border).unwrap_or_default().to_owned();
+            out.push(Piece { text, style, ..part.clone() });
+            at = border;
+        }
+        start = end;
+    }
+    out
 }

@@ -5,11 +5,13 @@ use super::theme::Theme;
 use super::{Piece, ends};
 use crate::app::App;
 use crate::app::edit::Line;
+use crate::app::keymap::Action;
 use crate::app::search::Place;
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
-use tracetui_shared::kind::Kind;
+use ratatui::style::Style;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// Draws the line, with the cursor in the text that is being typed.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
@@ -53,8 +55,10 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
     let search = searched(app, room.saturating_sub(text::width(&text).min(room / 3)), theme);
     let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
-    let filter = Piece::new(text::cut(&text, room, theme.charset), theme.title());
-    ends(frame, area, &[Piece::plain(" filter>".to_owned()), filter, search], &right, theme);
+    let filter = Piece::new(text::cut(&text, room, theme.charset), theme.note());
+    let label =
+        if text.is_empty() { format!(" {} filter", app.key_of(Action::EditFilter)) } else { " filter".to_owned() };
+    ends(frame, area, &[Piece::new(label, theme.quiet()), filter, search], &right, theme);
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
@@ -80,17 +84,21 @@ fn matches(app: &App) -> String {
     }
 }
 
-/// The kinds: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they are
-/// shown.
+/// The kinds that are captured: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they
+/// are shown.
 fn chips(app: &App, theme: Theme) -> Vec<Piece> {
+    let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
     let chip = |kind: Kind| {
         let (key, rest) = chip_text(kind)?;
-        Some(if app.shows_kind(kind) { format!("[{key}]{rest}") } else { format!(" {key} {rest}") })
+        Some(match app.shows_kind(kind) {
+            true => Piece::new(format!("[{key}]{rest}"), Style::new()),
+            false => Piece::new(format!(" {key} {rest}"), theme.quiet()),
+        })
     };
     let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
-    let mut chips = vec![Piece::plain(kinds.filter_map(chip).collect::<Vec<_>>().join(" "))];
+    let mut chips: Vec<_> = kinds.filter(|kind| captured.contains(*kind)).filter_map(chip).collect();
     if app.only_failures() {
-        chips.push(Piece::new("[e]failed only".to_owned(), theme.title()));
+        chips.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
     }
     chips
 }

@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 
 /// Draws the status line, or an error in the typed text, or a temporary message.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    let right = [offer(app, theme), place(app)];
+    let right = [offer(app, theme), place(app, theme)];
     if let Some(error) = filterline::error(app) {
         let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
         return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
@@ -31,18 +31,21 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
             Piece::new(format!(" {message}"), theme.title())
         }
         None => {
-            Piece::plain(fitting(&figures(app, area.width, theme), usize::from(area.width), super::width_of(&right)))
+            let figures =
+                fitting(&figures(app, area.width, theme), usize::from(area.width), super::width_of(&right), theme);
+            Piece::new(figures, theme.quiet())
         }
     };
     ends(frame, area, &[left], &right, theme);
 }
 
 /// As many figures as fit without being cut.
-fn fitting(figures: &[String], width: usize, right: usize) -> String {
+fn fitting(figures: &[String], width: usize, right: usize, theme: Theme) -> String {
+    let between = format!(" {} ", theme.dot());
     let mut line = String::new();
     for figure in figures {
-        let bar = if line.is_empty() { " " } else { " | " };
-        if text::width(&line) + text::width(figure) + bar.len() + right > width {
+        let bar = if line.is_empty() { " " } else { between.as_str() };
+        if text::width(&line) + text::width(figure) + text::width(bar) + right > width {
             break;
         }
         line.push_str(bar);
@@ -52,7 +55,6 @@ fn fitting(figures: &[String], width: usize, right: usize) -> String {
 }
 
 fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
-    let counters = app.world().counters();
     let mut figures = Vec::new();
     if let Some(recording) = app.recording() {
         let mb = recording.bytes as f64 / 1e6;
@@ -62,10 +64,6 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
         let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
         let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
         figures.push(format!("NOT RECORDING: {cause}"));
-    }
-    if let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) {
-        let size = if width >= 130 { format!(" of {}", bytes(counters.ring_size)) } else { String::new() };
-        figures.push(format!("ring {percent}%{size}"));
     }
     let store = app.store();
     let memory = app.memory();
@@ -83,14 +81,6 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     figures
 }
 
-/// Bytes in a suitable unit.
-fn bytes(count: u64) -> String {
-    match count {
-        0..0x10_0000 => format!("{} KiB", count >> 10),
-        _ => format!("{} MiB", count >> 20),
-    }
-}
-
 fn offer(app: &App, theme: Theme) -> Piece {
     let kind = app.rates().floods().find(|kind| app.shows_kind(*kind));
     let offer = kind.and_then(|kind| Some(format!("{}:hide {}s", kind.key()?, kind.name())));
@@ -98,17 +88,19 @@ fn offer(app: &App, theme: Theme) -> Piece {
 }
 
 /// The position in the list, and the number of new events.
-fn place(app: &App) -> Piece {
+fn place(app: &App, theme: Theme) -> Piece {
     let list = app.events();
     let unseen = grouped(list.unseen() as u64);
     if app.replay().is_some() {
         return Piece::default();
     }
-    Piece::plain(match (list.paused(), list.follows()) {
-        (true, _) => format!("+{unseen} new"),
-        (false, true) => "following".to_owned(),
-        (false, false) => format!("follow off, {unseen} new"),
-    })
+    let follow = app.key_of(Action::Follow);
+    match (list.paused(), list.follows()) {
+        (true, _) => Piece::new(format!(" +{unseen} new "), theme.paused()),
+        (false, true) => Piece::new("following".to_owned(), theme.quiet()),
+        (false, false) if list.unseen() == 0 => Piece::new(format!("{follow} follow"), theme.quiet()),
+        (false, false) => Piece::new(format!(" {unseen} new below  {follow} follow "), theme.paused()),
+    }
 }
 
 /// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits.
@@ -125,7 +117,7 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
             continue;
         }
         line.push_span(Span::styled(key.clone(), theme.key()));
-        line.push_span(format!(":{label} "));
+        line.push_span(Span::styled(format!(" {label} "), theme.quiet()));
         room = room.saturating_sub(width);
     }
     put(frame, area, line);

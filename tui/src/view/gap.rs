@@ -1,35 +1,53 @@
 //! A gap row: the number of missing events, the cause, and the time range.
 
 use super::theme::Theme;
+use crate::app::App;
+use crate::app::keymap::Action;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::event::lost::Lost;
 use crate::event::{Body, EventContext};
-use crate::text;
+use crate::text::time::short_duration;
+use crate::text::{self, Charset, grouped};
+use ratatui::text::Line;
 
 /// The row as a dashed line of `width` cells.
-pub(super) fn text(seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
-    let mut detail = Vec::new();
-    seen.detail(&mut detail);
-    let detail = text::escape_in(&detail, theme.charset, width);
-    let said = match &seen.event.body {
-        Body::Lost(lost) => format!("{detail}{}", bounds(lost, seen, base, width)),
-        _ => detail,
-    };
+pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: &App, theme: Theme) -> Line<'static> {
+    let Body::Lost(lost) = &seen.event.body else { return Line::default() };
+    let dot = theme.dot();
+    let why = format!(" {dot} {} why", app.key_of(Action::LossReport));
+    let said = format!("{} {dot} {}{why}", what(lost), bounds(lost, seen, base, width, theme));
     let said = text::cut(&said, width.saturating_sub(4), theme.charset);
-    let dashes = width.saturating_sub(text::width(&said) + 2);
-    let before = dashes.min(8).min(dashes / 2);
-    format!("{} {said} {}", "-".repeat(before), "-".repeat(dashes - before))
+    let dashes = width.saturating_sub(text::width(&said) + 3);
+    let before = dashes.min(5).min(dashes / 2);
+    let dash = theme.dash();
+    Line::styled(format!(" {} {said} {}", dash.repeat(before), dash.repeat(dashes - before)), theme.loss())
 }
 
-fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize) -> String {
+/// `1,204 opens lost here · kernel ring full`.
+fn what(lost: &Lost) -> String {
+    let count = lost.record.count;
+    let kind = lost.of().map_or("event", |kind| kind.name());
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {kind}{plural} lost here: {}", grouped(count), lost.cause.clause())
+}
+
+/// How long the gap is, and its bounds. The second time omits the hours and minutes that it has in common with the first.
+fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize, theme: Theme) -> String {
     let mode = if base.mode == TimeMode::Delta { TimeMode::Clock } else { base.mode };
     let time = |ns| {
         let text = time_text(ns, seen.clock_offset, &TimeBase { mode, ..*base });
         let short = if width < 90 && mode == TimeMode::Clock { text.get(3..).map(str::to_owned) } else { None };
         short.unwrap_or(text)
     };
-    match lost.record.from_ns {
-        0 => format!(", before {}", time(lost.record.to_ns)),
-        from => format!(", {} .. {}", time(from), time(lost.record.to_ns)),
+    let record = &lost.record;
+    if record.from_ns == 0 {
+        return format!("before {}", time(record.to_ns));
     }
+    let mut long = Vec::new();
+    short_duration(record.to_ns.saturating_sub(record.from_ns), &mut long);
+    let dash = if theme.charset == Charset::Utf8 { "–" } else { ".." };
+    let (from, to) = (time(record.from_ns), time(record.to_ns));
+    let hours = to.rfind(':').map_or(0, |colon| colon + 1);
+    let to = if from.get(..hours) == to.get(..hours) { to.get(hours..).unwrap_or_default() } else { &to };
+    format!("{}, {from} {dash} {to}", String::from_utf8_lossy(&long))
 }

@@ -1,84 +1,126 @@
 //! The first line: state, event rates and losses.
 
 use super::theme::Theme;
-use super::{Piece, ends};
+use super::{Piece, ends, width_of};
 use crate::app::keymap::Action;
 use crate::app::{App, SourceState};
-use crate::text::{self, grouped, short};
+use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use tracetui_shared::kind::KindSet;
 
-/// The screen width from which the host and the rate of each kind are shown.
-const WIDE: u16 = 130;
+/// The events per second from which the sparkline is full, if there were never more.
+const FULL: u64 = 50;
+
+/// The percentage of the ring from which it is shown as a warning.
+const NEARLY_FULL: u64 = 75;
 
 /// Draws the line. If there is not enough room, losses take precedence.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let account = app.account();
-    let lost = account.sum().lost.sum();
-    let skips = match account.unattributed_skips {
-        0 => String::new(),
-        skips => format!("+{} skips", grouped(skips)),
-    };
-    let style = if lost + account.unattributed_skips > 0 { theme.alarm() } else { theme.title() };
-    let lost = Piece::new(format!("LOST {}{skips}", grouped(lost)), style);
-    let state = Piece::new(state(app), if app.events().paused() { theme.alarm() } else { theme.title() });
-    let rates =
-        Piece::plain(if area.width >= WIDE { rates(app) } else { format!("{} ev/s", short(app.rates().all())) });
-    let spark = Piece::plain(sparkline(app));
+    let lost = lost(account.sum().lost.sum(), account.unattributed_skips, "", theme);
     let off =
         app.discrepancy().map_or(String::new(), |_| format!("ACCOUNT ERROR, see {}", app.key_of(Action::LossReport)));
     let off = Piece::new(off, theme.alarm());
-    let right = [lost, off, state, rates, spark];
-    // `right` is in the order of importance, and this is the order on the screen.
-    let order = [2, 3, 4, 1, 0];
-    let left = vec![Piece::new(" tracetui".to_owned(), theme.title()), Piece::plain(host(app, area.width, theme))];
-    ends(frame, area, &left, &super::by_importance(right, order, area.width), theme);
-}
-
-fn state(app: &App) -> String {
-    match (app.events().paused(), app.source()) {
-        (true, _) => "PAUSED".to_owned(),
-        (false, SourceState::Live) => "LIVE".to_owned(),
-        (false, SourceState::Ended) => "ENDED".to_owned(),
-    }
-}
-
-fn host(app: &App, width: u16, theme: Theme) -> String {
-    if width < WIDE {
-        return String::new();
-    }
-    let host = app.world().host();
-    let capture = match app.capture() {
-        "" => String::new(),
-        capture => format!("capture: {capture}"),
+    let mut left = vec![state(app, theme)];
+    let mut room = usize::from(area.width).saturating_sub(width_of(&[lost.clone(), off.clone()]) + width_of(&left) + 1);
+    // In the order of importance: each is shown if there is room for it.
+    let mut fits = |pieces: Vec<Piece>| {
+        let width = width_of(&pieces);
+        let fits = width <= room && width > 0;
+        room -= if fits { width } else { 0 };
+        if fits { pieces } else { Vec::new() }
     };
-    let parts = [host.name.as_str(), host.kernel.as_str(), capture.as_str()];
+    let capture = fits(capture(app, area.width, theme));
+    let mut rates = fits(rates(app, theme));
+    if rates.is_empty() {
+        rates = fits(vec![Piece::plain(short(app.rates().all())), Piece::new("/s".to_owned(), theme.quiet())]);
+    }
+    let spark = fits(vec![Piece::new(sparkline(app, theme), theme.note())]);
+    let ring = fits(vec![ring(app, theme)]);
+    left.extend(fits(host(app, theme)));
+    left.extend(capture);
+    left.extend(rates);
+    let right = [spark, ring, vec![off, lost]].concat();
+    ends(frame, area, &left, &right, theme);
+}
+
+/// The number of lost events.
+pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
+    let skipped = if skips > 0 { format!("+{} skips", grouped(skips)) } else { String::new() };
+    let style = if lost + skips > 0 { theme.alarm() } else { theme.quiet() };
+    Piece::new(format!("LOST {}{skipped}{after}", grouped(lost)), style)
+}
+
+fn state(app: &App, theme: Theme) -> Piece {
+    match (app.events().paused(), app.source()) {
+        (true, _) => Piece::new(" PAUSED ".to_owned(), theme.paused()),
+        (false, SourceState::Live) => Piece::new(" LIVE ".to_owned(), theme.live()),
+        (false, SourceState::Ended) => Piece::new(" ENDED ".to_owned(), theme.ended()),
+    }
+}
+
+fn host(app: &App, theme: Theme) -> Vec<Piece> {
+    let host = app.world().host();
+    let parts = [host.name.as_str(), host.kernel.as_str()];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    text::escape_in(parts.join("  ").as_bytes(), theme.charset, usize::from(width))
+    let text = text::escape_in(parts.join(" ").as_bytes(), theme.charset, 60);
+    vec![Piece::new("tracetui".to_owned(), theme.strong()), Piece::new(text, theme.quiet())]
 }
 
-fn rates(app: &App) -> String {
-    let kinds = KindSet::BY_DEFAULT.iter();
-    let rates: Vec<_> = kinds.map(|kind| format!("{} {}/s", kind.name(), short(app.rates().of(kind)))).collect();
-    rates.join(" ")
+/// What is captured, if it is not everything.
+fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    match app.capture() {
+        "" | "all" => Vec::new(),
+        capture => {
+            let text = text::escape_in(capture.as_bytes(), theme.charset, usize::from(width));
+            let text = text::cut(&text, usize::from(width) / 3, theme.charset);
+            vec![Piece::new("capture".to_owned(), theme.quiet()), Piece::plain(text)]
+        }
+    }
 }
 
-/// The rates of the last ten seconds as bars, relative to the highest one.
-fn sparkline(app: &App) -> String {
+/// The rate of each captured kind.
+fn rates(app: &App, theme: Theme) -> Vec<Piece> {
+    let quiet = |text: &str| Piece::new(text.to_owned(), theme.quiet());
+    let mut pieces = Vec::new();
+    let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
+    for kind in KindSet::BY_DEFAULT.iter().filter(|kind| captured.contains(*kind)) {
+        if !pieces.is_empty() {
+            pieces.push(quiet(theme.dot()));
+        }
+        let rate = app.rates().of(kind);
+        let style = if rate > 0 { theme.strong() } else { theme.quiet() };
+        pieces.extend([quiet(kind.name()), Piece::new(short(rate), style)]);
+    }
+    pieces.push(quiet("/s"));
+    pieces
+}
+
+/// The fill level of the ring between the kernel and tracetui.
+fn ring(app: &App, theme: Theme) -> Piece {
+    let counters = app.world().counters();
+    let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return Piece::default() };
+    let style = if percent >= NEARLY_FULL { theme.loss() } else { theme.quiet() };
+    Piece::new(format!("ring {percent:>2}%"), style)
+}
+
+/// The rates of the last ten seconds as bars.
+fn sparkline(app: &App, theme: Theme) -> String {
     let seconds: Vec<u64> = app.rates().history().collect();
-    let most = seconds.iter().max().copied().unwrap_or_default();
-    let line: String = seconds.iter().map(|count| bar(*count, most)).collect();
+    let most = seconds.iter().max().copied().unwrap_or_default().max(FULL);
+    let line: String = seconds.iter().map(|count| bar(*count, most, theme.charset)).collect();
     format!("{line:>10}")
 }
 
-/// A bar of one of four heights, or a space for zero.
-fn bar(count: u64, most: u64) -> char {
-    match (count * 4).checked_div(most) {
-        _ if count == 0 => ' ',
-        None | Some(0) => '.',
-        Some(1) => ':',
-        Some(2) => '|',
-        Some(_) => '!',
+/// A bar, or a space for zero.
+fn bar(count: u64, most: u64, charset: Charset) -> char {
+    let bars = match charset {
+        Charset::Utf8 => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
+        Charset::Ascii => ['.', '.', ':', ':', '|', '|', '!', '!'],
+    };
+    match count {
+        0 => ' ',
+        _ => bars[usize::try_from((count * 8).div_ceil(most.max(1)).clamp(1, 8) - 1).unwrap_or_default()],
     }
 }

@@ -64,7 +64,7 @@ fn section_lines(keymap: &Keymap, section: Section, replay: bool, width: usize, 
     for (names, help) in rows {
         let room = width.saturating_sub(keys + 4);
         lines.push(Line::from(vec![
-            Span::styled(format!("  {} ", text::left(&names, keys, theme.charset)), theme.key()),
+            Span::styled(format!("  {} ", text::left(&names, keys, theme.charset)), theme.note()),
             Span::raw(text::cut(help, room, theme.charset)),
         ]));
     }

@@ -76,11 +76,17 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
 struct Piece {
     text: String,
     style: Style,
+    /// These are the directories of a path, which are cut first.
+    directories: bool,
 }
 
 impl Piece {
     fn new(text: String, style: Style) -> Piece {
-        Piece { text, style }
+        Piece { text, style, directories: false }
+    }
+
+    fn of_directories(self, directories: bool) -> Piece {
+        Piece { directories, ..self }
     }
 
     fn plain(text: String) -> Piece {

@@ -16,7 +16,6 @@ const WIDE: u16 = 60;
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Replay, theme: Theme) {
     let recording = replay.recording();
     let lost = app.account().sum().lost.sum().max(recording.lost);
-    let style = if lost > 0 { theme.alarm() } else { theme.title() };
     let end = match recording.end {
         _ if replay.failure().is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
         End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
@@ -25,8 +24,8 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
         End::Complete | End::Unknown => Piece::default(),
     };
-    let whole = area.width >= 100 || area.width >= 80 && end.text.is_empty();
-    let lost = Piece::new(format!("LOST {}{}", grouped(lost), if whole { " in all" } else { "" }), style);
+    let recorded = area.width >= 100 || area.width >= 80 && end.text.is_empty();
+    let lost = super::header::lost(lost, 0, if recorded && lost > 0 { " recorded" } else { "" }, theme);
     let right = super::by_importance([lost, end], [1, 0], area.width);
     let name = text::escape_in(recording.name.as_bytes(), theme.charset, usize::from(area.width) / 3);
     let host = match area.width >= 130 {
@@ -34,7 +33,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
         false => String::new(),
     };
     let left = [
-        Piece::new(" REPLAY".to_owned(), theme.alarm()),
+        Piece::new(" REPLAY ".to_owned(), theme.replay()),
         Piece::new(transport(app, replay, area.width), theme.title()),
         Piece::plain(place(app)),
         Piece::plain(format!(" {name}")),

@@ -123,31 +123,25 @@ fn the_main_screen_at_80_columns() {
     feed(&mut app, &mut build());
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
-        " tracetui                                      LIVE  7 ev/s           !  LOST 0",
-        " filter>                                      [E]xec [X]it [O]pen [B]pf  7 of 7",
-        "      TIME KIND     PID COMM            RESULT  DETAIL",
-        " 02:11.001 EXEC   48213 make            ok      make -j8 all",
-        " 02:11.002 OPEN   48213 make            3       r  /home/ana/app/Makefile",
-        " 02:11.003 EXEC   48214 cc              ok      cc -O2 -c main.c",
-        " 02:11.004 OPEN   48214 cc              ENOENT  r  /usr/local/…/include-fixed",
-        " -------- 1,204 open events lost here: kernel ring full, 02:10.968 .. 02:11.005",
-        " 02:11.006 EXIT   48214 cc              0       ran 10.0 s",
-        " 02:11.007 EXEC   48217 ld              EACCES  ld main.o",
-        ">02:11.008 EXIT   48217 ld              127     ran 10.0 s",
+        " LIVE  exec 3 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
+        " f filter                                  [E]xec  [X]it  [O]pen  [B]pf  7 of 7",
+        "      TIME KIND   PID COMM      RESULT  DETAIL",
+        " 02:11.001 EXEC 48213 make      ok      make -j8 all",
+        " 02:11.002 OPEN 48213 make      fd 3    r  /home/ana/app/Makefile",
+        " 02:11.003 EXEC 48214 cc        ok      cc -O2 -c main.c",
+        " 02:11.004 OPEN 48214 cc        ENOENT  r  /usr/…/12/include-fixed/include-fixed",
+        " ╌ 1,204 opens lost here: kernel ring full · 37 ms, 02:10.968 – 11.005 · ! why ╌",
+        " 02:11.006 EXIT 48214 cc        exit 0  10.0 s  cc -O2 -c main.c",
+        " 02:11.007 EXEC 48217 ld        EACCES  ld main.o",
+        ">02:11.008 EXIT 48217 ld        exit 127 10.0 s",
     ];
     want.extend([""; 11]);
-    want.push(" kept 7, 4 of 64 MiB | hidden 0                                       following");
-    want.push(" ?:help /:find f:filter p:pid c:comm x:hide Enter:detail Space:pause q:quit");
+    want.push(" kept 7, 4 of 64 MiB · hidden 0                                       following");
+    want.push(" ? help / find f filter p pid c comm x hide Enter detail Space pause q quit");
+    // How much memory is in use depends on the sizes of structures.
     let shown = screen(&mut app);
-    assert!(shown[7].contains("-- 1,204 open events lost here: kernel ring full"), "{}", shown[7]);
-    want[7] = &shown[7];
+    assert!(shown[22].starts_with(" kept 7, ") && shown[22].ends_with("following"), "{}", shown[22]);
     want[22] = &shown[22];
-    assert!(shown[22].contains("hidden 0") && shown[22].ends_with("following"));
-    want[6] = &shown[6];
-    assert!(
-        shown[6].starts_with(" 02:11.004 OPEN   48214 cc              ENOENT  r  /usr/")
-            && shown[6].ends_with("/include-fixed")
-    );
     check_screen(&mut app, &want);
 }
 
@@ -155,11 +149,11 @@ fn the_main_screen_at_80_columns() {
 fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
     let mut app = app(160, 50, MEMORY);
     feed(&mut app, &mut build());
-    assert!(screen(&mut app)[2].starts_with("         TIME KIND     PID    PPID USER     COMM"));
+    assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
     keys(&mut app, "k\n");
     let shown = screen(&mut app);
-    assert!(shown[2].contains("|-- 48217 ld  EXEC 14:02:11.007"), "{}", shown[2]);
-    assert!(shown.iter().any(|line| line.contains("| cmd       ld main.o")), "{}", shown.join("\n"));
+    assert!(shown[2].contains("│── 48217 ld ── EXEC EACCES 14:02"), "{}", shown[2]);
+    assert!(shown.iter().any(|line| line.contains("│ cmd       ld main.o")), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -183,7 +177,7 @@ fn a_small_screen_keeps_what_matters() {
     feed(&mut app, &mut build());
     let shown = screen(&mut app);
     assert!(shown[0].ends_with("LOST 0") && shown[0].contains("LIVE"), "{}", shown[0]);
-    assert!(shown[7].starts_with(">02:11.008 EXIT"), "{}", shown.join("\n"));
+    assert!(shown[7].starts_with(">11.008 EXIT"), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -290,7 +284,7 @@ fn moving_up_ends_following_and_the_end_begins_it() {
     keys(&mut app, "k");
     more_opens(&mut app, &mut made, 100..137);
     assert!(selected(&mut app).ends_with("/f/98"));
-    assert!(screen(&mut app)[22].ends_with("follow off, 37 new"));
+    assert!(screen(&mut app)[22].ends_with("37 new below  F follow"));
     keys(&mut app, "g");
     assert!(selected(&mut app).ends_with("/f/0"));
     keys(&mut app, "G");
@@ -365,7 +359,7 @@ fn kinds_and_failures_are_turned_on_and_off() {
     feed(&mut app, &mut build());
     keys(&mut app, "O");
     assert_eq!(app.events().events(), 5);
-    assert!(screen(&mut app)[1].contains("[E]xec [X]it  O pen [B]pf"));
+    assert!(screen(&mut app)[1].contains("[E]xec  [X]it   O pen  [B]pf"));
     keys(&mut app, "e");
     assert_eq!(app.events().events(), 2);
     assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
@@ -399,24 +393,24 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     keys(&mut app, "g/f/[45]7");
     assert!(screen(&mut app)[1].ends_with("1/2  100 of 100"), "{}", screen(&mut app)[1]);
     keys(&mut app, "\n");
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    assert_eq!(line(&mut app), " f filter  /f/[45]7  1/2");
     keys(&mut app, "n");
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  2/2");
+    assert_eq!(line(&mut app), " f filter  /f/[45]7  2/2");
     keys(&mut app, "N");
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  1/2");
+    assert_eq!(line(&mut app), " f filter  /f/[45]7  1/2");
     keys(&mut app, "j");
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  -/2", "the row is none");
+    assert_eq!(line(&mut app), " f filter  /f/[45]7  -/2", "the row is none");
     app.update(Input::Resize(100, 24));
-    assert_eq!(line(&mut app), " filter>  /f/[45]7  2 matches");
+    assert_eq!(line(&mut app), " f filter  /f/[45]7  2 matches");
     app.update(Input::Resize(80, 24));
     // New rows are counted, and a filter hides some.
     more_opens(&mut app, &mut made, 147..148);
     keys(&mut app, "/comm=dog\n");
-    assert_eq!(line(&mut app), " filter>  /comm=dog  17/33");
+    assert_eq!(line(&mut app), " f filter  /comm=dog  17/33");
     more_opens(&mut app, &mut made, 148..152);
-    assert_eq!(line(&mut app), " filter>  /comm=dog  17/35");
+    assert_eq!(line(&mut app), " f filter  /comm=dog  17/35");
     keys(&mut app, "fpid=101\n");
-    assert_eq!(line(&mut app), " filter> pid=101  /comm=dog  17/35");
+    assert_eq!(line(&mut app), " filter pid=101  /comm=dog  17/35");
     keys(&mut app, "f\u{2191} path=/f/1*\n");
     assert!(line(&mut app).ends_with("/comm=dog  6/7"), "{}", line(&mut app));
     // A view that is paused stays.
@@ -427,9 +421,9 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     keys(&mut app, " ");
     assert_ne!(line(&mut app), before);
     keys(&mut app, "\x1b");
-    assert_eq!(line(&mut app), " filter>");
+    assert_eq!(line(&mut app), " f filter");
     keys(&mut app, "/nothing\n");
-    assert_eq!(line(&mut app), " filter>  /nothing  no match");
+    assert_eq!(line(&mut app), " f filter  /nothing  no match");
 }
 
 #[test]
@@ -494,21 +488,21 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
     app.update(Input::Batch(Default::default()));
     let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
     let keys_line = |app: &mut App| screen(app)[23].clone();
-    assert_eq!(left(&mut app), " REPLAY || paused");
-    assert!(keys_line(&mut app).starts_with(" Space:play F:follow"), "{}", keys_line(&mut app));
-    assert!(keys_line(&mut app).ends_with("q:quit"));
+    assert_eq!(left(&mut app), " REPLAY  || paused");
+    assert!(keys_line(&mut app).starts_with(" Space play F follow"), "{}", keys_line(&mut app));
+    assert!(keys_line(&mut app).ends_with("q quit"));
     for (typed, said) in [(">>", "|| paused 4x"), (" ", "> playing 4x"), (" ", "|| paused 4x"), ("F", ">> following")] {
         keys(&mut app, typed);
-        assert_eq!(left(&mut app), format!(" REPLAY {said}"));
+        assert_eq!(left(&mut app), format!(" REPLAY  {said}"));
     }
-    assert!(keys_line(&mut app).starts_with(" Space:pause >:speed"), "{}", keys_line(&mut app));
+    assert!(keys_line(&mut app).starts_with(" Space pause > speed"), "{}", keys_line(&mut app));
     // The number of the event and the strip stay where they are while rows come.
     let strip = |app: &mut App| screen(app)[22].clone();
     assert!(strip(&mut app).ends_with(">]  ev 100 of 100"), "{}", strip(&mut app));
     more_opens(&mut app, &mut made, 100..150);
     assert!(strip(&mut app).ends_with(">]  ev 150 of 150"), "{}", strip(&mut app));
     app.update(Input::Resize(60, 24));
-    assert_eq!(left(&mut app), " REPLAY >>");
+    assert_eq!(left(&mut app), " REPLAY  >>");
 }
 
 #[test]
@@ -553,9 +547,9 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     keys(&mut app, "\t");
     assert!(screen(&mut app).join("\n").contains("ENOENT   r  /f/1"));
     keys(&mut app, "\t\tu");
-    assert!(screen(&mut app).iter().any(|line| line.starts_with("-- 1 init")), "{}", screen(&mut app).join("\n"));
+    assert!(screen(&mut app).iter().any(|line| line.starts_with("── 1 init")), "{}", screen(&mut app).join("\n"));
     keys(&mut app, "\x1b");
-    assert!(screen(&mut app).iter().any(|line| line.starts_with("-- 7 cat")));
+    assert!(screen(&mut app).iter().any(|line| line.starts_with("── 7 cat")));
     keys(&mut app, "\x1b");
     assert!(app.detail().size().is_none());
 }
@@ -759,4 +753,30 @@ fn quitting_ends_a_running_command_only_when_asked_twice() {
     app.update(Input::CommandEnded("exit 0".into()));
     press(&mut app, 'j');
     assert!(press(&mut app, 'q').contains(&Effect::Quit));
+}
+
+#[test]
+fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
+    let mut app = opens(9, MEMORY);
+    let paste = |app: &mut App, text: &str| {
+        let effects = app.update(Input::Paste(text.to_owned()));
+        app.update(Input::Tick(Tick { now: Duration::from_millis(1), usage: None }));
+        effects
+    };
+    let effects = paste(&mut app, "qexO!\n");
+    assert_eq!(effects, [Effect::Redraw]);
+    assert_eq!((app.events().events(), app.filter().text(), app.overlay()), (9, String::new(), None));
+    assert!(screen(&mut app)[22].contains("press f or /"), "{}", screen(&mut app)[22]);
+    keys(&mut app, "f");
+    paste(&mut app, "comm=cat\n\x1b[31m");
+    assert_eq!(app.filter().line().expect("open").text(), "comm=cat  [31m", "no Enter, no escape sequence");
+    keys(&mut app, "\x1bf");
+    paste(&mut app, "comm=dog\n");
+    assert_eq!(app.events().events(), 3);
+    keys(&mut app, "\n/");
+    paste(&mut app, "/f/4");
+    assert!(selected(&mut app).ends_with("/f/4"));
+    keys(&mut app, "\x1b/");
+    paste(&mut app, &"a".repeat(10_000));
+    assert_eq!(app.search().line().expect("open").text().len(), 4096);
 }

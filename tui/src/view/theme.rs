@@ -1,8 +1,9 @@
-//! Colours: the 16 colours of the terminal, bold and reverse. Colour alone conveys no information.
+//! Colours and weights: the 16 colours of the terminal, bold, dim and reverse. Colour alone conveys no information.
 
+use crate::app::row;
 use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
-use tracetui_shared::kind::{Colour, Kind};
+use tracetui_shared::kind::Kind;
 
 /// The theme of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Theme {
     pub charset: Charset,
 }
 
-/// Whether colours are used. Bold and reverse are always used.
+/// Whether colours are used. Bold, dim and reverse are always used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Colours {
     /// The 16 colours of the terminal.
@@ -23,58 +24,180 @@ pub enum Colours {
     None,
 }
 
+/// The roles of what is drawn. Each has one look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Quiet,
+    Strong,
+    Exec,
+    Exit,
+    Open,
+    Bpf,
+    Fork,
+    Expected,
+    Failure,
+    Loss,
+    Live,
+    Paused,
+    Replay,
+    Ended,
+    Note,
+    Selection,
+    Found,
+    Tab,
+}
+
+const BOLD: Modifier = Modifier::BOLD;
+const DIM: Modifier = Modifier::DIM;
+const REVERSED: Modifier = Modifier::REVERSED;
+
+impl Role {
+    /// The foreground, the background, and the weight. What has a background is reversed where there are no colours.
+    const fn look(self) -> (Option<Color>, Option<Color>, Modifier) {
+        match self {
+            Role::Quiet | Role::Open => (None, None, DIM),
+            Role::Strong => (None, None, BOLD),
+            Role::Exec => (Some(Color::Green), None, BOLD),
+            Role::Exit => (Some(Color::Magenta), None, Modifier::empty()),
+            Role::Bpf | Role::Expected => (Some(Color::Yellow), None, Modifier::empty()),
+            Role::Fork | Role::Note => (Some(Color::Cyan), None, Modifier::empty()),
+            Role::Failure | Role::Loss => (Some(Color::Red), None, BOLD),
+            Role::Live => (Some(Color::Black), Some(Color::Green), Modifier::empty()),
+            Role::Paused => (Some(Color::Black), Some(Color::Yellow), Modifier::empty()),
+            Role::Replay | Role::Tab => (Some(Color::Black), Some(Color::Cyan), Modifier::empty()),
+            Role::Ended | Role::Selection => (None, None, REVERSED),
+            Role::Found => (None, None, Modifier::UNDERLINED.union(BOLD)),
+        }
+    }
+}
+
 impl Theme {
-    fn paint(self, colour: Color) -> Style {
-        match self.colours {
-            Colours::Sixteen => Style::new().fg(colour),
-            Colours::None => Style::new(),
+    fn of(self, role: Role) -> Style {
+        let (foreground, background, weight) = role.look();
+        let style = Style::new().add_modifier(weight);
+        match (self.colours, background) {
+            (Colours::None, None) => style,
+            (Colours::None, Some(_)) => style.add_modifier(REVERSED),
+            (Colours::Sixteen, _) => Style { fg: foreground, bg: background, ..style },
         }
     }
 
-    /// Titles and tabs.
+    /// What separates parts of a line.
+    pub(crate) fn dot(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "·" } else { "-" }
+    }
+
+    /// A horizontal line.
+    pub(crate) fn line(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "─" } else { "-" }
+    }
+
+    /// A vertical line.
+    pub(crate) fn border(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "│" } else { "|" }
+    }
+
+    /// A dashed horizontal line.
+    pub(crate) fn dash(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "╌" } else { "-" }
+    }
+
+    /// A part of a column.
+    pub(crate) fn part(self, role: row::Role) -> Style {
+        match role {
+            row::Role::Directory | row::Role::Quiet => self.quiet(),
+            row::Role::Plain => Style::new(),
+            row::Role::Strong => self.strong(),
+            row::Role::Note => self.note(),
+            row::Role::Expected => self.of(Role::Expected),
+            row::Role::Failure => self.failure(),
+        }
+    }
+
+    /// What is expected: it is there to be read, not to be noticed.
+    pub fn quiet(self) -> Style {
+        self.of(Role::Quiet)
+    }
+
+    /// What a line is about.
+    pub fn strong(self) -> Style {
+        self.of(Role::Strong)
+    }
+
+    /// Remarks, and names of fields.
+    pub fn note(self) -> Style {
+        self.of(Role::Note)
+    }
+
+    /// Headings.
     pub fn title(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
+        self.of(Role::Strong)
     }
 
     /// Alarms.
     pub fn alarm(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
+        self.of(Role::Loss).add_modifier(REVERSED)
     }
 
     /// The selected row.
     pub fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        self.of(Role::Selection)
     }
 
-    /// Failures.
+    /// Failures that are no part of ordinary work.
     pub fn failure(self) -> Style {
-        self.paint(Color::Red)
+        self.of(Role::Failure)
     }
 
-    /// Gap rows, and rows of what is hidden.
-    pub fn gap(self) -> Style {
-        self.paint(Color::Red).add_modifier(Modifier::BOLD)
+    /// Losses, and what is hidden.
+    pub fn loss(self) -> Style {
+        self.of(Role::Loss)
     }
 
     /// The text that a search matched.
     pub fn found(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+        self.of(Role::Found)
     }
 
-    /// Keys in the footer, names of fields.
+    /// Keys in the footer.
     pub fn key(self) -> Style {
-        self.paint(Color::Cyan)
+        self.of(Role::Strong)
+    }
+
+    /// The state of a live source.
+    pub fn live(self) -> Style {
+        self.of(Role::Live)
+    }
+
+    /// The state of a paused view, and events that wait to be seen.
+    pub fn paused(self) -> Style {
+        self.of(Role::Paused)
+    }
+
+    /// The state of a replay.
+    pub fn replay(self) -> Style {
+        self.of(Role::Replay)
+    }
+
+    /// The state of a source that has ended.
+    pub fn ended(self) -> Style {
+        self.of(Role::Ended)
+    }
+
+    /// What is chosen among others: a tab, the kinds that are shown.
+    pub fn tab(self) -> Style {
+        self.of(Role::Tab)
     }
 
     /// The name of a kind.
     pub fn kind(self, kind: Kind) -> Style {
-        match kind.colour() {
-            Colour::Plain => Style::new(),
-            Colour::Green => self.paint(Color::Green),
-            Colour::Yellow => self.paint(Color::Yellow),
-            Colour::Blue => self.paint(Color::Blue),
-            Colour::Magenta => self.paint(Color::Magenta),
-            Colour::Alarm => self.gap(),
-        }
+        self.of(match kind {
+            Kind::Exec => Role::Exec,
+            Kind::Exit => Role::Exit,
+            Kind::Open => Role::Open,
+            Kind::Bpf => Role::Bpf,
+            Kind::Fork => Role::Fork,
+            Kind::Lost => Role::Loss,
+        })
     }
 }

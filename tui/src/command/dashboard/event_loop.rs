@@ -586,7 +586,8 @@ fn of_terminal(event: Event) -> Option<Input> {
         Event::Key(key) => Some(Input::Key(key)),
         Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
         Event::Resize(width, height) => Some(Input::Resize(width, height)),
-        Event::FocusGained | Event::FocusLost | Event::Paste(_) => None,
+        Event::Paste(text) => Some(Input::Paste(text)),
+        Event::FocusGained | Event::FocusLost => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::command::outlet::{Inlet, Outlet, Patience};
 use crate::command::{say, signals};
 use crate::limits;
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute, queue, terminal};
 use ratatui::backend::{Backend as _, CrosstermBackend};
@@ -191,9 +192,9 @@ fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
         disable_raw_mode()?;
     }
     enable_raw_mode()?;
-    queue!(to, terminal::EnterAlternateScreen, cursor::Hide)?;
+    queue!(to, terminal::EnterAlternateScreen, cursor::Hide, EnableBracketedPaste)?;
     if mouse == Mouse::Taken {
-        queue!(to, crossterm::event::EnableMouseCapture)?;
+        queue!(to, EnableMouseCapture)?;
     }
     to.flush()
 }
@@ -218,7 +219,8 @@ fn restore() {
     if outlet.is_none_or(|outlet| outlet.failure().is_none()) {
         let mut sequence = Vec::new();
         // A vector takes everything.
-        let _ = queue!(sequence, crossterm::event::DisableMouseCapture, terminal::LeaveAlternateScreen, cursor::Show);
+        let _ =
+            queue!(sequence, DisableMouseCapture, DisableBracketedPaste, terminal::LeaveAlternateScreen, cursor::Show);
         say::write(stdio::stdout(), &sequence, || true);
     }
     let _ = disable_raw_mode();
