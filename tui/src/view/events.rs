@@ -45,7 +45,7 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
     let comm = 8 + more(7);
     let time = if more(3) == 3 { 12 } else { 9 };
     let result = RESULT + more(3);
-    let parents = wide.then(|| [(Column::Ppid, pid), (Column::User, 8)]);
+    let parents = wide.then_some([(Column::Ppid, pid), (Column::User, 8)]);
     let parents = parents.filter(|columns| {
         let cells: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
         more(cells) == cells
