@@ -29,7 +29,7 @@ const ORIG_AX: i32 = 120;
 const END: i16 = i16::MAX;
 
 const fn insn(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
-    code as u64 | (from << 4 | to) as u64 * 0x100 | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
+    code as u64 | (((from << 4 | to) as u64) << 8) | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
 }
 
 /// A program for the end of each system call. If it is bpf(2) with a command, in a process of the map, and returns the id
