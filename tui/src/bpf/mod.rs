@@ -27,6 +27,9 @@ pub struct Inventory {
     pub unseen: Vec<Unseen>,
     /// Programs, links and other objects that were removed while they were being read.
     pub vanished: u64,
+    /// Those of them that are links: each was removed, or was being made. The kernel lists a link before it can be opened
+    /// (`bpf_link_prime` to `bpf_link_settle`; tcx waits for RCU in between, after the program was attached).
+    pub unopened_links: Vec<LinkId>,
 }
 
 impl Inventory {

@@ -68,6 +68,7 @@ impl Inventories {
             collector: Collector::default(),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
+            unsteady: false,
             loaded,
             compared: None,
         };
@@ -138,6 +139,8 @@ struct Taker {
     described: Described,
     /// The ids of the links of the last inventory.
     links: Vec<u32>,
+    /// Links came or went while it was taken, so another one must follow.
+    unsteady: bool,
     /// Programs that were loaded since.
     loaded: Receiver<ProgId>,
     /// When views were last compared.
@@ -154,7 +157,7 @@ impl Taker {
         loop {
             let now = Instant::now();
             let nap = due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK));
-            let changed = self.wait(nap) || self.links_changed() || last.elapsed() > LONGEST;
+            let changed = self.wait(nap) || self.unsteady || self.links_changed() || last.elapsed() > LONGEST;
             let ends = self.ends.load(Ordering::Acquire);
             self.read_loaded();
             if changed && due.is_none() {
@@ -231,8 +234,9 @@ impl Taker {
             true => self.collector.take_and_compare(&own)?,
             false => self.collector.take(&own)?,
         };
-        // If not, the links differ from those before, and another inventory follows.
-        let steady = !self.links_changed();
+        // A link that could not be opened is one that came or went: what it attaches may have been seen without it.
+        let steady = !self.links_changed() && inventory.unopened_links.is_empty();
+        self.unsteady = !steady;
         if !steady && !is_last {
             return Ok(None);
         }

@@ -161,7 +161,7 @@ impl Collector {
         let mut unlooked = Unlooked::default();
         let mut programs = self.read_programs(&mut unlooked)?;
         let cgroups = places::Cgroups::read(&mut unlooked);
-        let mut links = self.read_links(&programs, cgroups.paths(), &mut unlooked);
+        let (mut links, unopened_links) = self.read_links(&programs, cgroups.paths(), &mut unlooked);
 
         let held = processes::read(&mut unlooked);
         let mut held = unlooked.note("processes", held).unwrap_or_default();
@@ -200,6 +200,7 @@ impl Collector {
             unresolved: held.unresolved,
             unseen: unlooked.unseen,
             vanished: unlooked.vanished,
+            unopened_links,
         };
         inventory.programs.sort_unstable_by_key(|program| program.id);
         rest.sort_by(|a, b| (a.program, a.hook, &a.target).cmp(&(b.program, b.hook, &b.target)));
@@ -232,22 +233,23 @@ impl Collector {
         programs: &FxHashMap<u32, programs::Read>,
         cgroups: &FxHashMap<u64, Vec<u8>>,
         unlooked: &mut Unlooked,
-    ) -> Vec<AttachFacts> {
+    ) -> (Vec<AttachFacts>, Vec<LinkId>) {
         // EINVAL: before 5.8 there are no ids of links.
         let (ids, all) = unlooked.note("links", sys::ids(sys::Kind::Link, limits::BPF_PROGRAMS)).unwrap_or_default();
         if !all && !ids.is_empty() {
             unlooked.cut("links", limits::BPF_PROGRAMS);
         }
         let mut names = links::Names { programs, cgroups, types: &mut self.types };
-        let mut links = Vec::with_capacity(ids.len());
-        for id in ids {
-            match unlooked.note("links", links::read(LinkId(id), &mut names)) {
+        let (mut links, mut unopened) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids.into_iter().map(LinkId) {
+            match unlooked.note("links", links::read(id, &mut names)) {
                 Some(Some(facts)) => links.push(facts),
-                Some(None) => unlooked.vanished += 1,
+                Some(None) => unopened.push(id),
                 None => {}
             }
         }
-        links
+        unlooked.vanished += unopened.len() as u64;
+        (links, unopened)
     }
 }
 
