@@ -22,8 +22,8 @@ sleep 2
 tmux send-keys -t shell "make && ./hello; ls --no-such-option" Enter
 sleep 3
 # The newest exec that says what was built, with what is known of it.
-tmux send-keys -t dashboard "/cc -O2" Enter "N" Enter
+tmux send-keys -t dashboard "/bin/cc -O2" Enter "N" Enter
 sleep 1
-tmux capture-pane -ep -t dashboard > "$work/screen"
+tmux capture-pane -epN -t dashboard > "$work/screen"
 tmux send-keys -t dashboard q
 target/release/examples/picture < "$work/screen" > assets/dashboard.svg

@@ -1,5 +1,5 @@
 //! Converts the screen of a terminal, as written by `tmux capture-pane -ep`, into an SVG: `picture < screen.txt >
-//! screen.svg`. It supports the 16 colours, bold and reverse, which are all that the dashboard uses.
+//! screen.svg`. It supports the 16 colours, bold, dim and reverse, which are all that the dashboard uses.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -19,18 +19,25 @@ struct Style {
     fore: Option<u8>,
     back: Option<u8>,
     bold: bool,
+    dim: bool,
     reverse: bool,
 }
 
 impl Style {
     /// Applies the parameters of one SGR sequence.
     fn apply(&mut self, numbers: &str) {
-        for number in numbers.split(';').map(|n| n.parse::<u8>().unwrap_or(0)) {
+        let mut numbers = numbers.split(';').map(|n| n.parse::<u8>().unwrap_or(0));
+        // A colour by its index: `38;5;N`.
+        let indexed = |numbers: &mut dyn Iterator<Item = u8>| numbers.nth(1).filter(|index| *index < 16);
+        while let Some(number) = numbers.next() {
             match number {
                 0 => *self = Style::default(),
                 1 => self.bold = true,
+                2 => self.dim = true,
                 7 => self.reverse = true,
-                22 => self.bold = false,
+                22 => (self.bold, self.dim) = (false, false),
+                38 => self.fore = indexed(&mut numbers),
+                48 => self.back = indexed(&mut numbers),
                 27 => self.reverse = false,
                 30..=37 => self.fore = Some(number - 30),
                 39 => self.fore = None,
@@ -97,9 +104,13 @@ fn svg(screen: &str) -> Result<String, std::fmt::Error> {
             }
             if !text.trim().is_empty() {
                 let bold = if style.bold { r#" font-weight="bold""# } else { "" };
+                let dim = if style.dim { r#" fill-opacity="0.55""# } else { "" };
                 let base = y + CELL.1 - 4;
                 let text = escaped(text);
-                writeln!(out, r#"<text x="{x}" y="{base}" textLength="{cells}" fill="{fore}"{bold}>{text}</text>"#)?;
+                writeln!(
+                    out,
+                    r#"<text x="{x}" y="{base}" textLength="{cells}" fill="{fore}"{bold}{dim}>{text}</text>"#
+                )?;
             }
         }
     }
