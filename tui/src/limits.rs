@@ -326,7 +326,7 @@ pub const IMAGE_LENGTH: u32 = 16 << 20;
 /// Bytes of the symbols that stacks name. Further addresses have no name.
 pub const STACK_SYMBOLS: usize = 4 << 20;
 
-/// Addresses of stacks whose symbols are known to be told. Beyond it all are looked up again.
+/// Addresses of stacks whose symbols are known to be sent. Beyond this number all are looked up again.
 pub const STACK_ADDRESSES: usize = 65_536;
 
 /// Changes of symbols between two reads of the ring. Further ones count as lost: the symbols are then read again.

@@ -1,7 +1,7 @@
 //! The kernel stack of an event, after its record ([`crate::header::flag::STACK`]).
 //!
-//! Return addresses of 8 bytes, the innermost first, and then their number in 4 bytes: the end of the payload tells where the
-//! stack begins. 0 of them: the kernel could not walk the stack.
+//! It consists of return addresses of 8 bytes, the innermost first, and of their number in 4 bytes. The number is at the end of the
+//! payload, from which the stack is found. It is 0 if the kernel could not walk the stack.
 
 /// Limit of the addresses that are shown.
 pub const MOST: usize = 40;

@@ -187,7 +187,7 @@ pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
     let mut name = Vec::new();
     seen.result(&mut name);
     let expected = EXPECTED.iter().any(|expected| expected.as_bytes() == name);
-    if expected && seen.event.kind() == Kind::Open { Role::Expected } else { Role::Failure }
+    if expected { Role::Expected } else { Role::Failure }
 }
 
 fn result(seen: &EventContext<'_>, out: &mut impl Parts) {

@@ -6,7 +6,7 @@ use crate::limits;
 use std::collections::BTreeMap;
 use tracetui_shared::time::BootNanos;
 
-/// The symbols that were told. What does not fit is left out: its addresses have no name.
+/// The symbols that frames contained. One that does not fit is left out: its addresses have no name.
 #[derive(Debug, Default)]
 pub struct Symbols {
     /// By start. Those at one address are in the order in which they came.
@@ -14,10 +14,6 @@ pub struct Symbols {
     bytes: usize,
     /// The size of the largest one.
     largest: u64,
-}
-
-fn bytes_of(symbol: &KernelSymbol) -> usize {
-    2 * size_of::<KernelSymbol>() + symbol.name.len() + symbol.owner.len()
 }
 
 impl Symbols {
@@ -39,10 +35,10 @@ impl Symbols {
 
     /// A symbol. It replaces the one with its start and its `from`.
     pub(super) fn add(&mut self, symbol: KernelSymbol) {
-        let bytes = bytes_of(&symbol);
+        let bytes = symbol.bytes();
         let symbols = self.places.entry(symbol.addr.0).or_default();
         let at = symbols.iter().position(|known| known.from == symbol.from);
-        let before = at.and_then(|at| symbols.get(at)).map_or(0, bytes_of);
+        let before = at.and_then(|at| symbols.get(at)).map_or(0, KernelSymbol::bytes);
         if self.bytes - before + bytes > limits::STACK_SYMBOLS {
             if symbols.is_empty() {
                 self.places.remove(&symbol.addr.0);

@@ -63,6 +63,16 @@ impl<'a> Stack<'a> {
         })
     }
 
+    /// The calls as text: [`Call::write`]. Bytes that are not UTF-8 become U+FFFD.
+    pub fn texts(&self) -> Vec<String> {
+        let text = |call: Call<'_>| {
+            let mut text = Vec::new();
+            call.write(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        self.calls().map(text).collect()
+    }
+
     /// Whether it has more calls than are shown.
     pub fn is_cut(&self) -> bool {
         self.addresses.len() > MOST * 8

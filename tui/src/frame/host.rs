@@ -529,6 +529,13 @@ impl From<Counters> for CounterChanges {
     }
 }
 
+impl KernelSymbol {
+    /// The memory that it takes in a table, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        2 * size_of::<KernelSymbol>() + self.name.len() + self.owner.len()
+    }
+}
+
 impl Trace {
     /// The requested kinds.
     pub fn kinds(&self) -> KindSet {

@@ -142,7 +142,7 @@ impl Excerpt {
         let calls = calls.map(|call| (call.address.wrapping_sub(1), call.symbol));
         let place = address_of(&seen.event.body).map(|addr| (addr, seen.world.symbol(addr, seen.event.header.time)));
         for (address, symbol) in calls.chain(place) {
-            // Without one, the end of what was there before has to be told.
+            // Without a symbol, the end of the one that was there before must be written.
             let ended = || {
                 let known = self.symbols.iter().find(|((addr, _), (size, to))| {
                     to.0 == 0 && address.checked_sub(addr.0).is_some_and(|offset| offset < *size)

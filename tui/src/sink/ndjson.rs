@@ -1,7 +1,7 @@
 //! Events as JSON, one object per line. The tables of [`describe`] define the keys and their order.
 //!
-//! Every key is always present, but [`Value::Omitted`]. If a value applies but is unknown, it is `null`, followed by `<key>_why`. Text that is
-//! not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
+//! Every key is always present, unless its value is [`Value::Omitted`]. If a value applies but is unknown, it is `null`, followed
+//! by `<key>_why`. Text that is not UTF-8 contains U+FFFD, and is followed by `<key>_hex`. Characters that [`escape`](crate::text::escape()) would
 //! escape on a screen are written as `\uXXXX`, which is equivalent for programs and safe on a terminal.
 
 use super::{Format, integer};

@@ -337,7 +337,7 @@ impl Page<'_> {
         let own = fields_of(kind).iter();
         let listed: Vec<&Field> =
             if kind == Kind::Lost { own.collect() } else { own.chain(rest_of_common()).collect() };
-        let mut lines = vec![Line::styled(" -- fields --", self.theme.title())];
+        let mut lines = vec![Line::styled(" -- fields --", self.theme.strong())];
         for field in listed {
             match (field.get)(seen) {
                 Value::Object => lines.extend(
@@ -417,7 +417,7 @@ impl Page<'_> {
             };
             let indent = " ".repeat(depth.min(20));
             let text = format!(" {:>7} {state:<10} {indent}{}", process.key.tgid.0, command(process, self.theme));
-            let style = if depth == last { self.theme.title() } else { Style::new() };
+            let style = if depth == last { self.theme.strong() } else { Style::new() };
             Line::styled(text::cut(&text, self.width, self.charset()), style)
         };
         chain.iter().enumerate().map(line).collect()

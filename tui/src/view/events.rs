@@ -20,6 +20,9 @@ type Widths = Vec<(Column, usize)>;
 /// The least width of RESULT. A longer one pushes DETAIL, so that it is never cut.
 const RESULT: usize = 7;
 
+/// The width from which there are PPID, USER, CWD and CGROUP.
+const WIDE: u16 = 130;
+
 /// The most cells of CWD and of CGROUP.
 const WHERE: usize = 20;
 
@@ -27,7 +30,7 @@ const WHERE: usize = 20;
 /// `differ`: whether the rows differ in CWD and in CGROUP.
 fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
     let width_of = |columns: &Widths| columns.iter().map(|(_, cells)| cells + 1).sum::<usize>();
-    let (width, wide) = (usize::from(width), width >= 130);
+    let (width, wide) = (usize::from(width), width >= WIDE);
     let kind = (Column::Kind, 4);
     if width < 60 {
         let columns = vec![(Column::Time, 6), kind, (Column::Comm, 8)];
@@ -51,7 +54,7 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
         more(cells) == cells
     });
     let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
-    let places: Vec<_> = places.filter(|(_, differ)| *differ && wide && more(WHERE + 2) == WHERE + 2).collect();
+    let places: Vec<_> = places.filter(|(_, differ)| *differ && more(WHERE + 2) == WHERE + 2).collect();
     let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid)];
     columns.extend(parents.into_iter().flatten());
     columns.extend([(Column::Comm, comm), (Column::Result, result)]);
@@ -67,7 +70,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let first = app.events().first_row(height);
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
-    let columns = columns(area.width, pid, differ(app, first, height));
+    let differ = if area.width >= WIDE { differ(app, first, height) } else { [false; 2] };
+    let columns = columns(area.width, pid, differ);
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
     for (y, row) in (area.y..area.bottom()).zip(first..) {
         let Some(line) = row_line(row, &columns, area.width, app, theme) else { break };

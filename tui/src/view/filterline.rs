@@ -67,7 +67,7 @@ fn searched(app: &App, room: usize, theme: Theme) -> Piece {
     let place = matches(app);
     let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
     let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
-    Piece::new(format!(" /{text}  {place}"), theme.title())
+    Piece::new(format!(" /{text}  {place}"), theme.strong())
 }
 
 /// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
@@ -117,7 +117,7 @@ fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App
     let (before, after) = (escaped(before), escaped(after));
     let search = app.search().line().and(app.search().pattern());
     let right = match search {
-        Some(_) => vec![Piece::new(matches(app), theme.title()), counts(app, area.width)],
+        Some(_) => vec![Piece::new(matches(app), theme.strong()), counts(app, area.width)],
         None => vec![counts(app, area.width)],
     };
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);

@@ -19,7 +19,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
         return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
     }
     if let Some(text) = app.finding_text() {
-        return ends(frame, area, &[Piece::new(format!(" {text}"), theme.title())], &[], theme);
+        return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
     }
     if let (None, Some(replay)) = (app.message(), app.replay()) {
         let strip = super::replay::strip(app, replay, area.width);
@@ -28,7 +28,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     let left = match app.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
-            Piece::new(format!(" {message}"), theme.title())
+            Piece::new(format!(" {message}"), theme.strong())
         }
         None => {
             let figures =
@@ -84,7 +84,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
 fn offer(app: &App, theme: Theme) -> Piece {
     let kind = app.rates().floods().find(|kind| app.shows_kind(*kind));
     let offer = kind.and_then(|kind| Some(format!("{}:hide {}s", kind.key()?, kind.name())));
-    offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.title()))
+    offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.strong()))
 }
 
 /// The position in the list, and the number of new events.
@@ -116,7 +116,7 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         if width + reserve > room + 1 {
             continue;
         }
-        line.push_span(Span::styled(key.clone(), theme.key()));
+        line.push_span(Span::styled(key.clone(), theme.strong()));
         line.push_span(Span::styled(format!(" {label} "), theme.quiet()));
         room = room.saturating_sub(width);
     }

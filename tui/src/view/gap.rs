@@ -9,6 +9,7 @@ use crate::event::{Body, EventContext};
 use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
 use ratatui::text::Line;
+use tracetui_shared::kind::Kind;
 
 /// The row as a dashed line of `width` cells.
 pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: &App, theme: Theme) -> Line<'static> {
@@ -26,7 +27,11 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
 /// `1,204 opens lost here · kernel ring full`.
 fn what(lost: &Lost) -> String {
     let count = lost.record.count;
-    let kind = lost.of().map_or("event", |kind| kind.name());
+    let kind = match lost.of() {
+        None => "event",
+        Some(Kind::Bpf) => "bpf event",
+        Some(kind) => kind.name(),
+    };
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {kind}{plural} lost here: {}", grouped(count), lost.cause.clause())
 }

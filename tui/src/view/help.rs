@@ -60,7 +60,7 @@ fn section_lines(keymap: &Keymap, section: Section, replay: bool, width: usize, 
     let rows = keymap.rows(section, replay);
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
     // A span: the style of a line would be that of what stands beside it.
-    let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.title()))];
+    let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.strong()))];
     for (names, help) in rows {
         let room = width.saturating_sub(keys + 4);
         lines.push(Line::from(vec![

@@ -17,7 +17,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
     let account = app.account();
     let counters = app.world().counters();
-    let mut lines = vec![Line::styled(" LOST EVENTS", theme.title())];
+    let mut lines = vec![Line::styled(" LOST EVENTS", theme.strong())];
     let off = app.discrepancy().map(|text| text::wrap(&text, room)).unwrap_or_default();
     lines.extend(off.into_iter().map(|line| Line::styled(format!("  {line}"), theme.alarm())));
     lines.extend(by_kind(&account).into_iter().map(Line::raw));
@@ -26,7 +26,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(apart(app, &account).into_iter().flat_map(said));
     lines.extend(memory(app, &account).into_iter().flat_map(said));
     lines.push(Line::default());
-    lines.push(Line::styled(" What to do", theme.title()));
+    lines.push(Line::styled(" What to do", theme.strong()));
     lines.extend(advice(&account, counters).into_iter().flat_map(said));
     lines
 }

@@ -13,7 +13,7 @@ const TAB: usize = 8;
 
 /// Draws the lines from `scroll` on, or the last ones, and returns the scroll limit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, output: &Output, scroll: usize, theme: Theme) -> usize {
-    put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(output, theme), theme.title()));
+    put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title(output, theme), theme.strong()));
     let rows = usize::from(area.height.saturating_sub(1));
     let most = output.lines().len().saturating_sub(rows);
     let visible = output.lines().iter().skip(scroll.min(most)).take(rows);

@@ -19,7 +19,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let end = match recording.end {
         _ if replay.failure().is_some() => Piece::new("CANNOT READ".to_owned(), theme.alarm()),
         End::Early => Piece::new("ENDS EARLY".to_owned(), theme.alarm()),
-        End::Growing => Piece::new("BEING WRITTEN".to_owned(), theme.title()),
+        End::Growing => Piece::new("BEING WRITTEN".to_owned(), theme.strong()),
         End::Open => Piece::new("NO END YET".to_owned(), theme.alarm()),
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE".to_owned()),
         End::Complete | End::Unknown => Piece::default(),
@@ -34,7 +34,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     };
     let left = [
         Piece::new(" REPLAY ".to_owned(), theme.replay()),
-        Piece::new(transport(app, replay, area.width), theme.title()),
+        Piece::new(transport(app, replay, area.width), theme.strong()),
         Piece::plain(place(app)),
         Piece::plain(format!(" {name}")),
         Piece::plain(host),

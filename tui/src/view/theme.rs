@@ -119,7 +119,7 @@ impl Theme {
         self.of(Role::Quiet)
     }
 
-    /// What a line is about.
+    /// What a line is about, headings, and keys in the footer.
     pub fn strong(self) -> Style {
         self.of(Role::Strong)
     }
@@ -127,11 +127,6 @@ impl Theme {
     /// Remarks, and names of fields.
     pub fn note(self) -> Style {
         self.of(Role::Note)
-    }
-
-    /// Headings.
-    pub fn title(self) -> Style {
-        self.of(Role::Strong)
     }
 
     /// Alarms.
@@ -157,11 +152,6 @@ impl Theme {
     /// The text that a search matched.
     pub fn found(self) -> Style {
         self.of(Role::Found)
-    }
-
-    /// Keys in the footer.
-    pub fn key(self) -> Style {
-        self.of(Role::Strong)
     }
 
     /// The state of a live source.

@@ -147,6 +147,11 @@ fn loaded(name: &str) -> Option<OwnedFd> {
     Some(sys::owned(prog))
 }
 
+/// Programs with ids in this order. The second one is to be hidden.
+fn three_programs() -> Option<Vec<OwnedFd>> {
+    ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect()
+}
+
 /// Reports that are made while a program hides.
 const REPORTS: usize = 5;
 
@@ -156,11 +161,7 @@ fn a_program_left_out_by_a_falsified_list_is_found() {
     if !may_trace() {
         return;
     }
-    let Some(programs) =
-        ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect::<Option<Vec<_>>>()
-    else {
-        return;
-    };
+    let Some(programs) = three_programs() else { return };
     let [_, hidden, after] = [0, 1, 2].map(|n: usize| id_and_tag(&programs[n]));
     let (id, tag) = (hidden[0], hidden[1]);
     let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, after[0] as u32) else { return };
@@ -181,7 +182,7 @@ fn a_program_left_out_by_a_falsified_list_is_found() {
     }
     let text = rootkit.report("text");
     assert!(text.starts_with(&format!("HIDDEN program {id} ")) && !text.contains('\x1b'), "{text}");
-    // Others are told the truth, and it is no alarm.
+    // The list of another process is not falsified, and nothing is reported as hidden.
     let output = tracetui().args(["bpf", "--format", "json"]).output().expect("it starts");
     let honest = json(&String::from_utf8_lossy(&output.stdout));
     assert!(ids(&honest["programs"]).contains(&id) && honest["hidden"] == Value::Array(vec![]), "{}", honest["hidden"]);
@@ -228,19 +229,15 @@ fn a_program_that_begins_to_hide_is_an_event() {
     if !may_trace() {
         return;
     }
-    let Some(programs) =
-        ["tt_before", "tt_in_the_dark", "tt_after"].map(loaded).into_iter().collect::<Option<Vec<_>>>()
-    else {
-        return;
-    };
+    let Some(programs) = three_programs() else { return };
     let (id, after) = (id_and_tag(&programs[1])[0], id_and_tag(&programs[2])[0]);
     let Some(rootkit) = Rootkit::start(BPF_PROG_GET_NEXT_ID, id as u32, after as u32) else { return };
     let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
     rootkit.betray(traced.pid());
     let begun = Instant::now();
     let patience = if emulated() { 3 * TWO_COMPARISONS } else { TWO_COMPARISONS };
-    let is_told = || std::fs::read_to_string(traced.output()).is_ok_and(|text| text.contains("\"op\":\"hidden\""));
-    while begun.elapsed() < patience && !is_told() {
+    let is_reported = || std::fs::read_to_string(traced.output()).is_ok_and(|text| text.contains("\"op\":\"hidden\""));
+    while begun.elapsed() < patience && !is_reported() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let run = traced.stop();

@@ -472,12 +472,7 @@ impl Row<'_> {
                 }
             }
             Value::Stack(stack) => {
-                let mut calls = Vec::new();
-                for call in stack.calls() {
-                    let mut text = Vec::new();
-                    call.write(&mut text);
-                    calls.push(String::from_utf8_lossy(&text).into_owned());
-                }
+                let calls = stack.texts();
                 if let Some(column) = self.columns.get_mut(step.column) {
                     self.bytes += column.list(self.row, calls.iter().map(|call| Some(call.as_str())));
                 }

@@ -582,12 +582,7 @@ impl Writer<'_> {
                 self.argument(field.name, list, |this| this.array(args(area)))
             }
             Value::Stack(stack) => {
-                let mut calls = Vec::new();
-                for call in stack.calls() {
-                    let mut text = Vec::new();
-                    call.write(&mut text);
-                    calls.push(String::from_utf8_lossy(&text).into_owned());
-                }
+                let calls = stack.texts();
                 return self.argument(field.name, list, |this| this.array(calls.iter().map(String::as_bytes)));
             }
             Value::Words(words) => {

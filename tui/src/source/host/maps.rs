@@ -1,4 +1,4 @@
-//! Whether maps count against locked memory, and whether ring buffers exist: tested by creating a map.
+//! Creates maps. Whether maps count against locked memory, and whether ring buffers exist: tested by creating one.
 
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,9 +29,9 @@ pub(crate) fn are_locked() -> Option<bool> {
     }
 }
 
-/// The used start of the `BPF_MAP_CREATE` member of `union bpf_attr`.
+/// A map to create: the used start of the `BPF_MAP_CREATE` member of `union bpf_attr`.
 #[repr(C)]
-struct CreateAttr {
+pub(crate) struct NewMap {
     map_type: u32,
     key_size: u32,
     value_size: u32,
@@ -39,25 +39,44 @@ struct CreateAttr {
     map_flags: u32,
 }
 
+impl NewMap {
+    /// An array of one value of so many bytes.
+    pub(crate) fn array(value_size: u32) -> NewMap {
+        const BPF_MAP_TYPE_ARRAY: u32 = 2;
+        NewMap { map_type: BPF_MAP_TYPE_ARRAY, key_size: 4, value_size, max_entries: 1, map_flags: 0 }
+    }
+
+    /// A ring buffer of so many bytes.
+    pub(crate) fn ring(bytes: u32) -> NewMap {
+        const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+        NewMap { map_type: BPF_MAP_TYPE_RINGBUF, key_size: 0, value_size: 0, max_entries: bytes, map_flags: 0 }
+    }
+
+    /// Programs may only read it.
+    pub(crate) fn read_only(self) -> NewMap {
+        const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+        NewMap { map_flags: BPF_F_RDONLY_PROG, ..self }
+    }
+
+    /// Creates it.
+    ///
+    /// # Errors
+    /// If the kernel rejects it.
+    pub(crate) fn create(&self) -> io::Result<OwnedFd> {
+        const BPF_MAP_CREATE: libc::c_int = 0;
+        // SAFETY: `self` is live, has the layout of the `BPF_MAP_CREATE` member, and `size_of::<NewMap>()` is its size.
+        let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, std::ptr::from_ref(self), size_of::<NewMap>()) };
+        let Some(fd) = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0) else {
+            return Err(io::Error::last_os_error());
+        };
+        // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
 /// Creates a ring buffer of one page, and drops it.
 fn make_ring() -> io::Result<()> {
-    const BPF_MAP_CREATE: libc::c_int = 0;
-    const BPF_MAP_TYPE_RINGBUF: u32 = 27;
-    let attr = CreateAttr {
-        map_type: BPF_MAP_TYPE_RINGBUF,
-        key_size: 0,
-        value_size: 0,
-        max_entries: u32::try_from(page_size()).unwrap_or(4096),
-        map_flags: 0,
-    };
-    // SAFETY: `attr` is live, has the layout of the `BPF_MAP_CREATE` member, and `size_of::<CreateAttr>()` is its size.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<CreateAttr>()) };
-    let Some(fd) = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0) else {
-        return Err(io::Error::last_os_error());
-    };
-    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
+    NewMap::ring(u32::try_from(page_size()).unwrap_or(4096)).create().map(drop)
 }
 
 #[cfg(test)]

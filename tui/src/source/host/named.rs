@@ -3,9 +3,10 @@
 //! A small program prints an address with `bpf_snprintf("%pS")` (5.13+) into a map. It is run by `BPF_PROG_TEST_RUN`, and never
 //! attached. The answer is that of the time at which it is asked.
 
+use super::maps::NewMap;
 use super::program::{self, Instruction};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// What the kernel says of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +35,10 @@ const TEXT: usize = 512;
 /// `%pS` with its NUL, padded.
 const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
 
-const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_MAP_FREEZE: libc::c_int = 22;
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
-const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
 /// bpf(2) with the start of `union bpf_attr`.
 fn bpf<const WORDS: usize>(command: libc::c_int, attr: &mut [u64; WORDS]) -> io::Result<libc::c_int> {
@@ -50,20 +48,8 @@ fn bpf<const WORDS: usize>(command: libc::c_int, attr: &mut [u64; WORDS]) -> io:
     libc::c_int::try_from(done).ok().filter(|done| *done >= 0).ok_or_else(io::Error::last_os_error)
 }
 
-fn both(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
-}
-
 fn descriptor(fd: &OwnedFd) -> u64 {
     u64::try_from(fd.as_raw_fd()).unwrap_or_default()
-}
-
-/// An array of one value.
-fn map(size: u32, flags: u32) -> io::Result<OwnedFd> {
-    // map_type, key_size; value_size, max_entries; map_flags.
-    let fd = bpf(BPF_MAP_CREATE, &mut [both(BPF_MAP_TYPE_ARRAY, 4), both(size, 1), flags.into()])?;
-    // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl Namer {
@@ -72,7 +58,8 @@ impl Namer {
     /// # Errors
     /// If the kernel rejects it: before 5.13, and without CAP_BPF and CAP_PERFMON.
     pub(crate) fn load() -> io::Result<Namer> {
-        let (format, out) = (map(FORMAT.len() as u32, BPF_F_RDONLY_PROG)?, map(TEXT as u32, 0)?);
+        let format = NewMap::array(FORMAT.len() as u32).read_only().create()?;
+        let out = NewMap::array(TEXT as u32).create()?;
         let key = 0u32;
         let mut update = [descriptor(&format), (&raw const key) as u64, FORMAT.as_ptr() as u64, 0];
         bpf(BPF_MAP_UPDATE_ELEM, &mut update)?;

@@ -17,8 +17,8 @@
 //! | [`engine`] | the source: the records of the ring and data of the host, as frames |
 //! | [`loss`] | the counters of the kernel: events met, lost, skipped |
 //!
-//! Only these files use aya. No thread outlives [`Live::start`] but the one that reads symbols; the caller decides where [`Live::wait`] and
-//! [`Live::drain`] run.
+//! Only these files use aya. Of the threads, only the one that reads symbols outlives [`Live::start`]; the caller decides where
+//! [`Live::wait`] and [`Live::drain`] run.
 
 mod attach;
 mod call;
@@ -289,7 +289,8 @@ impl Live {
         self.changes.as_mut().is_some_and(|changes| changes.read(batch, loaded))
     }
 
-    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after [`Live::drain_changes`].
+    /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need. Call it after
+    /// [`Live::drain_changes`].
     pub fn name_stacks(&mut self, from: usize, batch: &mut Batch) {
         let Some(names) = &mut self.names else { return };
         let changes = self.changes.as_mut().map(changes::Changes::take_symbols).unwrap_or_default();

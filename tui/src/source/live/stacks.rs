@@ -21,7 +21,7 @@ use zerocopy::FromBytes;
 /// When a symbol was where it was: from, to (0: it still is).
 type Period = (BootNanos, BootNanos);
 
-/// The symbols of the kernel, and which of them were told.
+/// The symbols of the kernel, and which of them were sent as frames.
 #[derive(Debug)]
 pub(super) struct Names {
     symbols: Symbols,
@@ -31,9 +31,9 @@ pub(super) struct Names {
     /// Why there are no names, if the kernel cannot be asked either.
     unnamed: Option<Unavailable>,
     read: Receiver<(BootNanos, SymbolChange)>,
-    /// The symbols that were told, by start and `from`, with their owner.
-    told: FxHashMap<(KernelAddr, BootNanos), KernelSymbol>,
-    /// The addresses whose symbols were told, and when these were there.
+    /// The symbols that were sent, by start and `from`.
+    sent: FxHashMap<(KernelAddr, BootNanos), KernelSymbol>,
+    /// The addresses whose symbols were sent, and when these symbols were there.
     addresses: FxHashMap<u64, Period>,
     bytes: usize,
     name: Vec<u8>,
@@ -57,7 +57,7 @@ impl Names {
             namer: None,
             unnamed: None,
             read,
-            told: FxHashMap::default(),
+            sent: FxHashMap::default(),
             addresses: FxHashMap::default(),
             bytes: 0,
             name: Vec::new(),
@@ -90,7 +90,7 @@ impl Names {
         self.unnamed
     }
 
-    /// Takes what changed, in order of time, and appends the ends of symbols that were told.
+    /// Takes what changed, in order of time, and appends the ends of symbols that were sent.
     pub(super) fn change(&mut self, changes: impl IntoIterator<Item = (BootNanos, SymbolChange)>, batch: &mut Batch) {
         for (at, change) in changes {
             self.apply(at, change, batch);
@@ -127,7 +127,7 @@ impl Names {
         self.symbols.apply(at, change);
         let Some(gone) = gone else { return };
         let open = |symbol: &&mut KernelSymbol| symbol.to.0 == 0 && !symbol.owner.is_empty();
-        for symbol in self.told.values_mut().filter(open) {
+        for symbol in self.sent.values_mut().filter(open) {
             let last = symbol.addr.0.saturating_add(symbol.size.saturating_sub(1));
             if last < *gone.start() || symbol.addr.0 > *gone.end() {
                 continue;
@@ -146,7 +146,7 @@ impl Names {
     }
 
     /// Appends the symbols that the stacks and the attach points of the frames from a byte offset on need, and that were not
-    /// told.
+    /// sent.
     pub(super) fn name(&mut self, from: usize, batch: &mut Batch) {
         let mut found = Vec::new();
         for frame in batch.frames_from(from).filter(|frame| frame.header.kind < FIRST_KIND) {
@@ -193,15 +193,15 @@ impl Names {
             self.addresses.clear();
         }
         self.addresses.insert(address, period);
-        if self.told.get(&(symbol.addr, symbol.from)).is_some_and(|known| known.to == symbol.to) {
+        if self.sent.get(&(symbol.addr, symbol.from)).is_some_and(|known| known.to == symbol.to) {
             return;
         }
         // The pipeline takes no more than this either.
         if self.bytes > limits::STACK_SYMBOLS {
             return;
         }
-        self.bytes += 2 * size_of::<KernelSymbol>() + symbol.name.len() + symbol.owner.len();
-        self.told.insert((symbol.addr, symbol.from), symbol.clone());
+        self.bytes += symbol.bytes();
+        self.sent.insert((symbol.addr, symbol.from), symbol.clone());
         found.push(symbol);
     }
 

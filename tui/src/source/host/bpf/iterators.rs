@@ -13,6 +13,7 @@ use super::sys::{self, Kind};
 use crate::bpf::{Hidden, Inventory, Link, View};
 use crate::limits;
 use crate::source::host::btf::Btf;
+use crate::source::host::maps::NewMap;
 use crate::source::host::program::{self, Instruction};
 use rustc_hash::FxHashMap;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -223,7 +224,7 @@ struct Lister {
 
 impl Lister {
     fn load(name: &str, function: u32, body: &[Instruction], ring_size: u32) -> io::Result<Lister> {
-        let count = sys::create_map(sys::Map::Array { value: 8 })?;
+        let count = NewMap::array(8).create()?;
         let ring = Ring::new(ring_size)?;
         let program = program::load_iterator(&whole(body, count.as_raw_fd(), ring.map.as_raw_fd()), name, function)?;
         let link = sys::link_iterator(program.as_fd())?;
@@ -387,7 +388,7 @@ unsafe impl Send for Ring {}
 
 impl Ring {
     fn new(size: u32) -> io::Result<Ring> {
-        let map = sys::create_map(sys::Map::Ring { bytes: size })?;
+        let map = NewMap::ring(size).create()?;
         let (size, page) = (size as usize, page_size());
         let null = std::ptr::null_mut();
         let protection = ProtFlags::READ | ProtFlags::WRITE;

@@ -99,11 +99,21 @@ impl Collector {
 
     /// Loads the iterators now, so that they are part of each inventory.
     pub(crate) fn load_iterators(&mut self) {
-        let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
-        let most = count(sys::Kind::Program).max(count(sys::Kind::Link));
-        let layout = self.layout.get_or_insert_with(Layout::of_kernel);
         // What fails is reported by the comparison.
-        self.iterators = layout.as_ref().ok().and_then(|layout| Iterators::load(layout, most).ok());
+        let _ = self.iterators();
+    }
+
+    /// The iterators, loaded; `None` inside if this kernel lacks them.
+    fn iterators(&mut self) -> Result<&mut Option<Iterators>, String> {
+        match &mut self.iterators {
+            Some(iterators) => Ok(iterators),
+            none => {
+                let layout = self.layout.get_or_insert_with(Layout::of_kernel).clone()?;
+                let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
+                let most = count(sys::Kind::Program).max(count(sys::Kind::Link));
+                Ok(none.insert(Iterators::load(&layout, most)?))
+            }
+        }
     }
 
     fn is_iterator(&self, id: ProgId) -> bool {
@@ -112,15 +122,8 @@ impl Collector {
 
     /// What only one of bpf(2) and the iterators has.
     fn compare_iterators(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
-        let iterators = match &mut self.iterators {
-            Some(iterators) => iterators,
-            none => {
-                let layout = self.layout.get_or_insert_with(Layout::of_kernel).clone()?;
-                let most = inventory.programs.len().max(inventory.attachments.len());
-                none.insert(Iterators::load(&layout, most)?)
-            }
-        };
-        let found = iterators.as_mut().map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
+        let iterators = self.iterators()?.as_mut();
+        let found = iterators.map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
         if found.is_err() {
             // With new ones, and more room, the next comparison may succeed.
             self.iterators = None;
@@ -189,11 +192,14 @@ impl Collector {
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);
         }
-        for read in programs.values_mut() {
-            read.facts.own = own.contains(&read.facts.id) || self.is_iterator(read.facts.id);
-        }
         let mut inventory = Inventory {
-            programs: programs.into_values().map(|read| read.facts).collect(),
+            programs: programs
+                .into_values()
+                .map(|programs::Read { facts, .. }| {
+                    let own = own.contains(&facts.id) || self.is_iterator(facts.id);
+                    ProgramFacts { own, ..facts }
+                })
+                .collect(),
             attachments: links,
             holders,
             hidden: Vec::new(),

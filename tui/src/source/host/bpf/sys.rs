@@ -11,7 +11,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 enum Command {
-    MapCreate = 0,
     ObjGet = 7,
     ProgNextId = 11,
     MapNextId = 12,
@@ -275,24 +274,6 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
 /// Turns on the counting of runs, until the descriptor is closed.
 pub(super) fn enable_stats() -> io::Result<OwnedFd> {
     plain(Command::EnableStats, &mut Bytes::new()).and_then(owned)
-}
-
-/// A map to create.
-pub(super) enum Map {
-    /// One element of so many bytes.
-    Array { value: u32 },
-    /// A ring buffer of so many bytes.
-    Ring { bytes: u32 },
-}
-
-/// Creates a map.
-pub(super) fn create_map(map: Map) -> io::Result<OwnedFd> {
-    let (map_type, key, value, entries) = match map {
-        Map::Array { value } => (2, 4, value, 1),
-        Map::Ring { bytes } => (27, 0, 0, bytes),
-    };
-    let mut attr = Bytes::new().with32(0, map_type).with32(4, key).with32(8, value).with32(12, entries);
-    plain(Command::MapCreate, &mut attr).and_then(owned)
 }
 
 /// Creates the link of an iterator's program, which keeps it.
