@@ -221,6 +221,9 @@ fn churn(duration: Duration) -> Result<()> {
     let (time, first) = arrived.recv()?;
     let SymbolChange::Read(snapshot) = first else { return Err("the kernel hides its symbols".into()) };
     let kernel = addresses(&snapshot.table);
+    // What the same lookups take in a table that nothing changes, at the same moments: what is left is the machine's.
+    let still = kallsyms::snapshot().map_err(|_| "the kernel hides its symbols")?.table;
+    let (mut still_times, mut still_name) = (Vec::new(), Vec::new());
     let mut symbols = Symbols::default();
     symbols.apply(time, SymbolChange::Read(snapshot));
     let stop = Arc::new(AtomicBool::new(false));
@@ -265,11 +268,18 @@ fn churn(duration: Duration) -> Result<()> {
             times.push(started.elapsed().as_nanos() as u64);
             let right = found.is_ok_and(|found| of.is_none_or(|of| *found.name == *image(of).name));
             failed += u64::from(!right);
+            let started = Instant::now();
+            still
+                .containing(black_box(address))
+                .into_iter()
+                .for_each(|place| still.name(place.symbol, &mut still_name));
+            still_times.push(started.elapsed().as_nanos() as u64);
         }
     }
     stop.store(true, Ordering::Relaxed);
     let real = loader.join().map_err(|_| "the loader failed")?;
     times.sort();
+    still_times.sort();
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "churn of {seconds:.0} s: {:.0} changes/s, {:.0} real loads/s beside them",
@@ -279,6 +289,8 @@ fn churn(duration: Duration) -> Result<()> {
     println!("  applying them                  {:8.3} % of a core", applying / seconds * 100.0);
     println!("  lookups                        {:8}  {failed} wrong or without a symbol", times.len());
     println!("  median, 99.9 %                 {:8} ns {} ns", times[times.len() / 2], times[times.len() * 999 / 1000]);
+    let (median, most) = (still_times[still_times.len() / 2], still_times[still_times.len() * 999 / 1000]);
+    println!("  in a table that does not change {median:7} ns {most} ns");
     println!("  reads of /proc/kallsyms        {:8}  after the first", reader.reads() - 1);
     println!(
         "  images in memory               {:8}  {:.2} MiB with the table",

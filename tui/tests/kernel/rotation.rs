@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,33 @@ fn the_limits_of_the_recording_are_those_of_all_files() {
     assert!(by_time.status.success(), "{}", text(&by_time.stderr));
     assert!(files(&dir.at("")).len() <= 4);
     assert!(text(&by_size.stderr).contains("removed; "), "{}", text(&by_size.stderr));
+}
+
+#[test]
+fn files_that_the_state_makes_larger_are_reported() {
+    let _alone = alone();
+    let dir = Dir::new();
+    // Random texts of 200 processes: a state that compression leaves larger than a file.
+    let crowd =
+        "for i in $(seq 200); do sh -c 'sleep 60; :' $(head -c 600 /dev/urandom | base64 -w0) & done; echo all; wait";
+    let mut crowd =
+        Command::new("sh").args(["-c", crowd]).process_group(0).stdout(Stdio::piped()).spawn().expect("a shell");
+    let mut all = [0; 4];
+    crowd.stdout.take().expect("piped").read_exact(&mut all).expect("a line");
+    let record = |size: &str, name: &str| {
+        let (out, rotate) = (dir.at(name), format!("{size},100"));
+        traced(&["record", "-o", &out, "--rotate", &rotate, "--", "timeout", "60", "sh", "-c", WORK], |_| {})
+    };
+    let done = [record("64KiB", "small.ttr"), record("16MiB", "large.ttr")];
+    let group = rustix::process::Pid::from_child(&crowd);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("they run");
+    crowd.wait().expect("it ended");
+    let [Some(small), Some(large)] = done else { return };
+    let largest = files(&dir.at("")).iter().map(|file| fs::metadata(file).expect("there").len()).max();
+    assert!(largest > Some(80 << 10), "{largest:?}");
+    let (small, large) = (text(&small.stderr), text(&large.stderr));
+    assert!(small.contains("not 64KiB: each begins and ends with the state of all processes"), "{small}");
+    assert!(!large.contains("--rotate:"), "{large}");
 }
 
 #[test]
