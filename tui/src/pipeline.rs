@@ -84,6 +84,8 @@ pub struct Pipeline {
     counted_at: Option<BootNanos>,
     /// The number of consecutive comparisons with missing events, and the last result.
     missing: (u32, Option<String>),
+    /// The last counters whose events were all delivered, and the account then.
+    compared: Option<(BootNanos, Account)>,
 }
 
 /// The number of consecutive comparisons with missing events, a second apart, before they are reported: an exec may
@@ -165,6 +167,15 @@ impl Pipeline {
         account
     }
 
+    /// The account of one moment, and that moment: when the last counters were read. `None`: of all events.
+    pub fn account_then(&self) -> (Option<BootNanos>, Account) {
+        match &self.compared {
+            Some((at, account)) if !self.finished => (Some(*at), account.clone()),
+            _ if self.finished => (None, self.account()),
+            _ => (None, self.account().settled()),
+        }
+    }
+
     /// The error message if the account does not add up. During the trace, only what can be checked by then is checked.
     pub fn discrepancy(&self) -> Option<String> {
         if self.finished {
@@ -180,9 +191,13 @@ impl Pipeline {
     }
 
     /// Checks that every event in the last counters is accounted for. Call it when all earlier events are delivered.
-    fn look_for_missing(&mut self) {
+    fn look_for_missing(&mut self, at: BootNanos) {
         // Of those in a hole, it is known later.
-        let missing = self.account().missing().filter(|_| self.gaps.holes() == 0);
+        let mut account = self.account();
+        let missing = account.missing().filter(|_| self.gaps.holes() == 0);
+        // The counters of a CPU are read before the time of all: an event between them is delivered, and not counted yet.
+        account.of_unfinished();
+        self.compared = Some((at, account));
         let times = if missing.is_some() { self.missing.0.saturating_add(1) } else { 0 };
         self.missing = (times, missing);
     }
@@ -391,7 +406,7 @@ impl Pipeline {
         let until = self.settled().min(limit);
         if let Some(at) = self.counted_at.take_if(|at| *at <= until) {
             self.release_until(at, to);
-            self.look_for_missing();
+            self.look_for_missing(at);
         }
         self.release_until(until, to);
         while let Some(overdue) = self.order.overdue(self.budget.order()) {

@@ -42,6 +42,7 @@ use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::time::BootNanos;
 use views::View;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
@@ -123,7 +124,17 @@ struct ViewState {
     failures: bool,
     time: TimeMode,
     overlay: Option<Overlay>,
+    help: HelpSearch,
     message: Option<(String, Duration)>,
+}
+
+/// The search of the help overlay: it shows the rows that have the text.
+#[derive(Debug, Default)]
+pub(crate) struct HelpSearch {
+    /// The line, while it is typed.
+    pub(crate) line: Option<edit::Line>,
+    /// The text; empty: all rows are shown.
+    pub(crate) text: String,
 }
 
 /// The open overlay.
@@ -237,6 +248,7 @@ impl App {
                 failures: false,
                 time: TimeMode::default(),
                 overlay: None,
+                help: HelpSearch::default(),
                 message: None,
             },
             settings,
@@ -262,6 +274,16 @@ impl App {
     /// The account so far.
     pub fn account(&self) -> Account {
         self.pipeline.account()
+    }
+
+    /// The search of the help overlay.
+    pub(crate) fn help_search(&self) -> &HelpSearch {
+        &self.view.help
+    }
+
+    /// The account of one moment ([`Pipeline::account_then`]).
+    pub fn account_then(&self) -> (Option<BootNanos>, Account) {
+        self.pipeline.account_then()
     }
 
     /// The error message if the account does not add up.

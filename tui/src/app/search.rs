@@ -10,7 +10,6 @@ use crate::filter::{Filter, Scratch};
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store};
 use regex::bytes::{Regex, RegexBuilder};
-use tracetui_shared::kind::Kind;
 
 /// The direction of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -52,8 +51,7 @@ impl Pattern {
                 row::searched(seen, text);
                 regex.is_match(text)
             }
-            // A `lost` row may be anything, which is no match.
-            Pattern::Terms(filter) => seen.event.kind() != Kind::Lost && filter.matches(seen, scratch),
+            Pattern::Terms(filter) => filter.surely_matches(seen, scratch),
         }
     }
 
@@ -299,6 +297,16 @@ impl Search {
             Ok(pattern) => self.pattern = Some(Pattern::Text(pattern)),
             Err(error) => self.error = error.to_string().lines().last().map(str::to_owned),
         }
+    }
+
+    /// Searches for a text as if it had been typed, from the selected row on.
+    pub fn look_for(&mut self, text: &str, selected: Id, way: Way, world: &World) {
+        if self.pattern.as_ref().is_none_or(|pattern| pattern.text() != text) {
+            self.set(text, world);
+            self.history.add(text);
+            self.last = text.to_owned();
+        }
+        self.next(selected, way);
     }
 
     /// Goes to the next match from the selected row.

@@ -1,9 +1,12 @@
 //! The effect of each input on the state.
 
+use super::edit::{Edited, History, Line};
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Rows, Way, Wrapped};
 use super::views::View;
-use super::{App, Effect, Effects, Extent, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage};
+use super::{
+    App, Effect, Effects, Extent, HelpSearch, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage,
+};
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
@@ -308,7 +311,8 @@ impl App {
     }
 
     fn press(&mut self, press: Press) -> Effects {
-        let typing = self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
+        let in_help = self.view.help.line.is_some();
+        let typing = in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
         match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
@@ -322,6 +326,15 @@ impl App {
     }
 
     fn typed(&mut self, press: Press) -> Effects {
+        if let Some(line) = &mut self.view.help.line {
+            match line.key(press, &History::default()) {
+                Edited::Same => {}
+                Edited::Changed => self.view.help.text = line.text(),
+                Edited::Done => self.view.help.line = None,
+                Edited::Cancelled => self.view.help = HelpSearch::default(),
+            }
+            return vec![Effect::Redraw];
+        }
         if self.types_time() {
             return self.typed_time(press);
         }
@@ -338,7 +351,10 @@ impl App {
     /// Inserts pasted text where text is typed. Elsewhere its characters are no keys.
     fn paste(&mut self, text: &str) -> Effects {
         self.view.message = None;
-        if self.types_time() {
+        if let Some(line) = &mut self.view.help.line {
+            line.paste(text);
+            self.view.help.text = line.text();
+        } else if self.types_time() {
             self.replay.iter_mut().for_each(|replay| replay.paste(text));
         } else if self.filter.line().is_some() {
             let change = self.filter.paste(text, self.pipeline.world());
@@ -378,6 +394,18 @@ impl App {
             Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
             Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
             Action::Output if overlay.kind != OverlayKind::Output => return self.act(action),
+            Action::Search if overlay.kind == OverlayKind::Help => {
+                overlay.scroll = 0;
+                self.view.help = HelpSearch { line: Some(Line::default()), text: String::new() };
+                return vec![Effect::Redraw];
+            }
+            Action::Back if overlay.kind == OverlayKind::Help && !self.view.help.text.is_empty() => {
+                self.view.help = HelpSearch::default();
+                return vec![Effect::Redraw];
+            }
+            Action::Next | Action::Previous if overlay.kind == OverlayKind::Loss => {
+                return self.go_to_gap(if action == Action::Next { Way::Down } else { Way::Up });
+            }
             _ => {
                 self.view.overlay = None;
                 return vec![Effect::Redraw];
@@ -392,6 +420,15 @@ impl App {
         vec![Effect::Redraw]
     }
 
+    /// Closes the report and searches for the next gap row.
+    fn go_to_gap(&mut self, way: Way) -> Effects {
+        self.view.overlay = None;
+        let selected = self.events.selected().unwrap_or_default();
+        self.search.look_for("kind=lost", selected, way, self.pipeline.world());
+        self.work();
+        vec![Effect::Redraw]
+    }
+
     fn act(&mut self, action: Action) -> Effects {
         if let Some(effects) = self.act_on_replay(action) {
             return effects;
@@ -402,7 +439,10 @@ impl App {
             Action::Redraw => return vec![Effect::Clear],
             Action::CopyLine => return self.copy_line(),
             Action::CopyCommand => return self.copy_command(),
-            Action::Help => self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
+            Action::Help => {
+                self.view.help = HelpSearch::default();
+                self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
+            }
             Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
             Action::Output => self.show_output(),
             Action::Record => return vec![Effect::Record, Effect::Redraw],

@@ -164,6 +164,15 @@ impl Filter {
             _ => self.node.holds(seen, scratch),
         }
     }
+
+    /// Whether an event matches, and, if it is a `lost` row, whatever the missing events are: as `kind=lost` does.
+    pub fn surely_matches(&self, seen: &EventContext<'_>, scratch: &mut Scratch) -> bool {
+        scratch.begin();
+        match seen.event.body {
+            Body::Lost(_) => self.kind_named && self.node.may(seen, scratch) == (true, false),
+            _ => self.node.holds(seen, scratch),
+        }
+    }
 }
 
 /// The text of a term that matches exactly this value, for filters made from an event.

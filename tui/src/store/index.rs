@@ -102,6 +102,11 @@ impl Index {
         self.ids.partition_point(|known| *known < id)
     }
 
+    /// A marked event, by its number, from the oldest one on.
+    pub(crate) fn marked_at(&self, at: usize) -> Option<Id> {
+        self.marked.get(at).copied()
+    }
+
     /// The number of marked events that are older than `id`.
     pub(crate) fn marked_before(&self, id: Id) -> usize {
         self.marked.partition_point(|known| *known < id)

@@ -18,11 +18,11 @@ use unicode_width::UnicodeWidthChar;
 /// The destination of escaped text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Mode {
-    /// For the screen: backslashes are not escaped.
+    /// For texts of the dashboard and of its user: backslashes are not escaped.
     Screen,
     /// For the screen in a locale other than UTF-8: like [`Mode::Screen`], and every non-ASCII character is escaped.
     Ascii,
-    /// For output: a backslash is doubled, so that the escapes can be undone.
+    /// For values of events: a backslash is doubled, so that the escapes can be undone.
     Reversible,
     /// The same in a locale other than UTF-8: every non-ASCII character is escaped.
     ReversibleAscii,

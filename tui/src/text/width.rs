@@ -58,6 +58,44 @@ pub(crate) fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String 
     escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
 }
 
+/// As [`escape_in`], for the value of an event: a backslash is doubled, so that an escape is told from what looks like one.
+pub(crate) fn value_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
+    let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
+    escaped(bytes.get(..most).unwrap_or(bytes), charset.reversible()).into_owned()
+}
+
+/// The last place up to a byte, and the first one from it on, that are not within an escape.
+fn around_escape(text: &str, at: usize) -> (usize, usize) {
+    let mut from = 0;
+    while let Some(next) = text.get(from..at).and_then(|text| text.find('\\')) {
+        let start = from + next;
+        let rest = &text.as_bytes()[start + 1..];
+        let length = match rest.first() {
+            Some(b'\\' | b'n' | b't' | b'r') => 2,
+            Some(b'x') if rest.get(1..3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => 4,
+            Some(b'u') => rest.iter().take(9).position(|byte| *byte == b'}').map_or(1, |end| end + 2),
+            _ => 1,
+        };
+        from = start + length;
+        if from > at {
+            return (start, from);
+        }
+    }
+    (at, at)
+}
+
+/// The longest prefix of at most `cells` cells that ends with no part of an escape.
+fn whole_head(text: &str, cells: usize) -> &str {
+    let (end, _) = around_escape(text, head(text, cells).len());
+    text.get(..end).unwrap_or_default()
+}
+
+/// The longest suffix of at most `cells` cells that begins with no part of an escape.
+fn whole_tail(text: &str, cells: usize) -> &str {
+    let (_, start) = around_escape(text, text.len() - tail(text, cells).len());
+    text.get(start..).unwrap_or_default()
+}
+
 /// A text without its first `cells` cells.
 pub(crate) fn skip(text: &str, cells: usize) -> &str {
     text.get(head(text, cells).len()..).unwrap_or_default()
@@ -69,7 +107,7 @@ pub(crate) fn cut(text: &str, cells: usize, charset: Charset) -> String {
         return text.to_owned();
     }
     let sign = sign(charset, cells);
-    [head(text, cells - width(sign)), sign].concat()
+    [whole_head(text, cells - width(sign)), sign].concat()
 }
 
 /// A text cut in its middle to `cells` cells. A path keeps its beginning and its file name.
@@ -79,9 +117,9 @@ pub(crate) fn cut_middle(text: &str, cells: usize, charset: Charset) -> String {
     }
     let sign = sign(charset, cells);
     let room = cells - width(sign);
-    let begin = head(text, room / 3);
+    let begin = whole_head(text, room / 3);
     let begin = begin.rfind('/').and_then(|slash| begin.get(..=slash)).filter(|whole| whole.len() > 1).unwrap_or(begin);
-    let end = tail(text, room - width(begin));
+    let end = whole_tail(text, room - width(begin));
     // Complete names at the end are better than a longer text with a partial name.
     let end = end.find('/').and_then(|slash| end.get(slash..)).filter(|whole| width(whole) >= cells / 2).unwrap_or(end);
     format!("{begin}{sign}{end}")
@@ -163,6 +201,22 @@ mod tests {
         check_cut("ae\u{301}bcde\u{301}", 4, "ae\u{301}b…");
         assert_eq!(cut("abcdef", 5, Charset::Ascii), "ab...");
         assert_eq!(cut("abcdef", 2, Charset::Ascii), "..");
+    }
+
+    #[test]
+    fn an_escape_is_shown_whole_or_not_at_all() {
+        check_cut("ab\\x1bcd", 7, "ab\\x1b…");
+        for cells in 3..7 {
+            check_cut("ab\\x1bcdefg", cells, if cells < 7 { "ab…" } else { "" });
+        }
+        check_cut("\\\\x41bcd", 4, "\\\\x…");
+        check_cut("a\\u{202e}bcdef", 9, "a…");
+        check_cut("a\\u{202e}bcdef", 10, "a\\u{202e}…");
+        check_cut("C:\\dir", 4, "C:\\…");
+        check_cut("a\\", 2, "a\\");
+        let cut = |cells| cut_middle("/home/abc\\x1b/def\\u{202e}", cells, Charset::Utf8);
+        assert_eq!(cut(11), "/ho…");
+        assert_eq!((cut(12), cut(18)), ("/ho…\\u{202e}".to_owned(), "/home…/def\\u{202e}".to_owned()));
     }
 
     proptest! {

@@ -119,7 +119,7 @@ fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
 
 fn safe(bytes: &[u8], theme: Theme) -> String {
     // No screen shows more bytes than this.
-    text::escape_in(bytes, theme.charset, 1 << 17)
+    text::value_in(bytes, theme.charset, 1 << 17)
 }
 
 fn duration(ns: u64) -> String {

@@ -207,11 +207,11 @@ fn cell(column: Column, seen: &EventContext<'_>, columns: &Widths) -> Cell {
 
 fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme: Theme) -> Piece {
     let text = match column {
-        Column::Detail => text::escape_in(raw, theme.charset, 4096.max(app.events().sideways() + cells)),
+        Column::Detail => text::value_in(raw, theme.charset, 4096.max(app.events().sideways() + cells)),
         Column::Cwd | Column::Cgroup => {
-            text::cut_middle(&text::escape_in(raw, theme.charset, 4096), cells, theme.charset)
+            text::cut_middle(&text::value_in(raw, theme.charset, 4096), cells, theme.charset)
         }
-        _ => text::escape_in(raw, theme.charset, cells.max(RESULT * 4)),
+        _ => text::value_in(raw, theme.charset, cells.max(RESULT * 4)),
     };
     Piece::new(text, theme.part(role)).of_directories(role == Role::Directory)
 }

@@ -18,6 +18,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     if let Some(line) = app.replay().and_then(|replay| replay.line()) {
         return typed(frame, area, "go to time> ", line, app, theme);
     }
+    if let Some(line) = &app.help_search().line {
+        return typed(frame, area, "search the help> ", line, app, theme);
+    }
     match (app.filter().line(), app.search().line()) {
         (Some(line), _) => typed(frame, area, "filter> ", line, app, theme),
         (None, Some(line)) => typed(frame, area, "/", line, app, theme),
@@ -42,7 +45,12 @@ fn column(text: &str, at: usize) -> usize {
 /// The number of shown events, and of kept events.
 fn counts(app: &App, width: u16) -> Piece {
     let word = if width >= 130 { "shown " } else { "" };
-    Piece::plain(format!("{word}{} of {}", short(app.events().events()), short(app.store().kept())))
+    let gaps = match app.events().gaps() {
+        0 => String::new(),
+        1 => " + 1 gap".to_owned(),
+        gaps => format!(" + {} gaps", short(gaps as u64)),
+    };
+    Piece::plain(format!("{word}{} of {}{gaps}", short(app.events().events()), short(app.store().kept())))
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {

@@ -134,9 +134,12 @@ fn labels(app: &App) -> Vec<(String, String)> {
     if app.search().line().is_some() {
         return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
+    if app.help_search().line.is_some() {
+        return own(&[("Enter", "keep"), ("Ctrl-U", "clear"), ("Esc", "cancel")]);
+    }
     match app.overlay().map(|overlay| overlay.kind) {
-        Some(OverlayKind::Help) => of_overlay(app, Action::LossReport, "lost events"),
-        Some(OverlayKind::Loss) => of_overlay(app, Action::Help, "help"),
+        Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
+        Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
         Some(OverlayKind::Output) => of_overlay(app, Action::End, "newest"),
         None => of_table(app),
     }

@@ -26,14 +26,18 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
 
 /// `1,204 opens lost here · kernel ring full`.
 fn what(lost: &Lost) -> String {
-    let count = lost.record.count;
-    let kind = match lost.of() {
+    format!("{} lost here: {}", counted(lost.record.count, lost.of()), lost.cause.clause())
+}
+
+/// `1,204 opens`; of several kinds: `1,204 events`.
+pub(super) fn counted(count: u64, kind: Option<Kind>) -> String {
+    let kind = match kind {
         None => "event",
         Some(Kind::Bpf) => "bpf event",
         Some(kind) => kind.name(),
     };
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {kind}{plural} lost here: {}", grouped(count), lost.cause.clause())
+    format!("{} {kind}{plural}", grouped(count))
 }
 
 /// How long the gap is, and its bounds. The second time omits the hours and minutes that it has in common with the first.

@@ -12,6 +12,10 @@ const TWO_COLUMNS: u16 = 70;
 /// The lines of the overlay.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (app.keymap(), app.replay().is_some());
+    let wanted = app.help_search().text.to_lowercase();
+    if !wanted.is_empty() {
+        return found(keymap, &wanted, replay, width, theme);
+    }
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (
             &[Section::Replay, Section::Move, Section::Find],
@@ -31,7 +35,8 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         lines.extend(legend.map(|line| Line::raw(format!(" {line}"))));
     }
     let column = |sections: &[Section], width| -> Vec<Line<'static>> {
-        sections.iter().flat_map(|section| section_lines(keymap, *section, replay, width, theme)).collect()
+        let lines = |section: &Section| section_lines(*section, keymap.rows(*section, replay), width, theme);
+        sections.iter().flat_map(lines).collect()
     };
     let (left, right) = (column(left, half), column(right, usize::from(width) - half));
     for at in 0..left.len().max(right.len()) {
@@ -56,8 +61,25 @@ const LANGUAGE: [&str; 3] = [
     "         a bare word searches all columns       LOST: lost events, see !",
 ];
 
-fn section_lines(keymap: &Keymap, section: Section, replay: bool, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let rows = keymap.rows(section, replay);
+/// The rows and the lines on filters that have a text, in one column.
+fn found(keymap: &Keymap, wanted: &str, replay: bool, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let has = |text: &str| text.to_lowercase().contains(wanted);
+    let mut lines = Vec::new();
+    for section in OF_REPLAY {
+        let mut rows = keymap.rows(section, replay);
+        rows.retain(|(keys, help)| has(keys) || has(help) || has(section.title()));
+        if !rows.is_empty() {
+            lines.extend(section_lines(section, rows, width.into(), theme));
+        }
+    }
+    lines.extend(LANGUAGE.into_iter().filter(|line| has(line)).map(Line::raw));
+    if lines.is_empty() {
+        lines.push(Line::raw(" No key and no help text has this."));
+    }
+    lines
+}
+
+fn section_lines(section: Section, rows: Vec<(String, &str)>, width: usize, theme: Theme) -> Vec<Line<'static>> {
     let keys = rows.iter().map(|(keys, _)| text::width(keys)).max().unwrap_or_default();
     // A span: the style of a line would be that of what stands beside it.
     let mut lines = vec![Line::from(Span::styled(format!(" {}", section.title()), theme.strong()))];

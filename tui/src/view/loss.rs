@@ -1,9 +1,14 @@
-//! The report on lost events: numbers, kinds, CPUs and remedies.
+//! The report on lost events: the verdict and what to do, then numbers, gaps, CPUs and probes.
 
+use super::gap;
 use super::theme::Theme;
 use crate::account::{Account, Shortage};
 use crate::app::App;
+use crate::app::keymap::Action;
+use crate::app::row::{TimeBase, TimeMode, time_text};
+use crate::event::Body;
 use crate::frame::host::Counters;
+use crate::store::Stored;
 use crate::text::{self, grouped};
 use ratatui::text::Line;
 use std::fmt::Display;
@@ -11,24 +16,107 @@ use tracetui_shared::capture::MAX_TREE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::{Kind, Slot};
 
-/// The lines of the report.
+/// The most gaps that are listed, the newest first.
+const GAPS: usize = 8;
+
+/// The lines of the report: the verdict and what to do, then the numbers.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let room = usize::from(width).saturating_sub(2);
     let said = |line: String| text::wrap(&line, room).into_iter().map(|line| Line::raw(format!("  {line}")));
-    let account = app.account();
+    let styled = |text: &str, style| {
+        let lines = text::wrap(text, room);
+        lines.into_iter().map(move |line| Line::styled(format!("  {line}"), style)).collect::<Vec<_>>()
+    };
+    // All numbers are of one moment: the events since then are in none of them.
+    let (at, account) = app.account_then();
     let counters = app.world().counters();
-    let mut lines = vec![Line::styled(" LOST EVENTS", theme.strong())];
-    let off = app.discrepancy().map(|text| text::wrap(&text, room)).unwrap_or_default();
-    lines.extend(off.into_iter().map(|line| Line::styled(format!("  {line}"), theme.alarm())));
+    let title = |text: &str| Line::styled(format!(" {text}"), theme.strong());
+    let mut lines = vec![title("LOST EVENTS")];
+    lines.extend(app.discrepancy().into_iter().flat_map(|text| styled(&text, theme.alarm())));
+    let (verdict, is_lost) = verdict(app, &account);
+    lines.extend(styled(&verdict, if is_lost { theme.loss() } else { theme.strong() }));
+    lines.extend(advice(&account, counters).into_iter().flat_map(said));
+    lines.push(Line::default());
     lines.extend(by_kind(&account).into_iter().map(Line::raw));
+    lines.extend(
+        at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset(), app)))).into_iter().flatten(),
+    );
+    lines.extend(gaps(app, room, theme));
     lines.extend(by_cpu(counters).into_iter().map(Line::raw));
+    lines.push(Line::default());
+    lines.push(title("Beside it"));
     lines.extend(ring(counters).into_iter().flat_map(said));
     lines.extend(apart(app, &account).into_iter().flat_map(said));
     lines.extend(memory(app, &account).into_iter().flat_map(said));
-    lines.push(Line::default());
-    lines.push(Line::styled(" What to do", theme.strong()));
-    lines.extend(advice(&account, counters).into_iter().flat_map(said));
+    lines.extend(probes(app).into_iter().flat_map(said));
     lines
+}
+
+/// The first line, and whether something was lost.
+fn verdict(app: &App, account: &Account) -> (String, bool) {
+    let sum = account.sum();
+    let lost = sum.lost.sum();
+    if lost == 0 {
+        return match account.unattributed_skips {
+            0 if app.events().gaps() > 0 => {
+                ("Events were lost: the list has gaps. The counters follow.".to_owned(), true)
+            }
+            0 => ("No event was lost.".to_owned(), false),
+            skips => (format!("Up to {} events were lost: programs were skipped.", grouped(skips)), true),
+        };
+    }
+    let kinds = Kind::PROBED.into_iter().map(|kind| (kind, account.kind(kind).lost.sum()));
+    let kinds: Vec<String> =
+        kinds.filter(|(_, lost)| *lost > 0).map(|(kind, lost)| gap::counted(lost, Some(kind))).collect();
+    let tenths = u128::from(lost) * 1000 / u128::from(sum.seen.max(1));
+    let share = if tenths == 0 { "less than 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) };
+    let gaps = match app.events().gaps() {
+        0 => String::new(),
+        1 => format!(", in 1 gap ({} goes there)", app.key_of(Action::Next)),
+        gaps => format!(", in {} gaps ({} goes to the next one)", grouped(gaps as u64), app.key_of(Action::Next)),
+    };
+    (format!("{} lost: {share} of all events{gaps}", kinds.join(", ")), true)
+}
+
+/// The gaps in the list.
+fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
+    let found = app.events().newest_gaps().take(GAPS).filter_map(|id| app.store().get(id));
+    let line = |stored: Stored<'_>| {
+        stored.with(app.world(), |seen| {
+            let Body::Lost(lost) = &seen.event.body else { return None };
+            let (record, what) = (&lost.record, gap::counted(lost.record.count, lost.of()));
+            let cpu = if record.cpu == u32::MAX { String::new() } else { format!(", CPU {}", record.cpu) };
+            let text =
+                format!("  {}  {what}: {}{cpu}", clock(record.to_ns, seen.clock_offset, app), lost.cause.clause());
+            Some(Line::styled(text::cut(&text, room, theme.charset), theme.loss()))
+        })
+    };
+    let lines: Vec<_> = found.filter_map(line).flatten().collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let all = app.events().gaps();
+    let title = if all > lines.len() {
+        format!(" Gaps (the newest {} of {})", lines.len(), grouped(all as u64))
+    } else {
+        " Gaps".to_owned()
+    };
+    [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
+}
+
+/// A time as the list shows it.
+fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
+    time_text(boot_ns, offset, &TimeBase { mode: TimeMode::Clock, ..app.time_base(0) })
+}
+
+/// The probes that are attached, and those that are not.
+fn probes(app: &App) -> Vec<String> {
+    let probes = app.world().probes();
+    let (attached, missing): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.attached);
+    let missing: Vec<&str> = missing.iter().map(|probe| probe.name.as_str()).collect();
+    let rest = if missing.is_empty() { String::new() } else { format!("; not attached: {}", missing.join(", ")) };
+    let lines = (!probes.is_empty()).then(|| format!("probes: {} attached{rest}", attached.len()));
+    lines.into_iter().collect()
 }
 
 /// A line of a table: a name, and right-aligned cells.
@@ -72,10 +160,7 @@ fn by_cpu(counters: &Counters) -> Vec<String> {
 
 fn ring(counters: &Counters) -> Vec<String> {
     let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return vec![] };
-    vec![
-        String::new(),
-        format!("ring: {} KiB, {percent}% full; counters are read once a second", counters.ring_size >> 10),
-    ]
+    vec![format!("ring: {} KiB, {percent}% full; counters are read once a second", counters.ring_size >> 10)]
 }
 
 /// Numbers that are not losses, and other missing data.
@@ -168,7 +253,7 @@ fn advice(account: &Account, counters: &Counters) -> Vec<String> {
         advice.push("memory: process and cgroup data is incomplete; start with a larger --memory.".to_owned());
     }
     if advice.is_empty() {
-        advice.push("nothing: no events were lost.".to_owned());
+        advice.push("Nothing has to be done.".to_owned());
     }
     advice
 }

@@ -87,6 +87,72 @@ fn what_hides_is_red() {
     assert!(cells(row - 1).any(|cell| cell.fg != Color::Red));
 }
 
+#[test]
+fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
+    let mut app = app(120, 40, MEMORY);
+    let mut made = build();
+    feed(&mut app, &mut made);
+    keys(&mut app, "!");
+    assert_eq!(screen(&mut app)[3], "  Events were lost: the list has gaps. The counters follow.");
+    made.lose(1204);
+    made.counters(false);
+    feed(&mut app, &mut made);
+    let report = screen(&mut app);
+    assert_eq!(report[3], "  1,204 opens lost: 99.4 % of all events, in 1 gap (n goes there)");
+    assert!(report[4].starts_with("  ring full: start with --ring-size"), "{}", report[4]);
+    let numbers = |name: &str| -> Vec<u64> {
+        let line = report.iter().find(|line| line.trim_start().starts_with(name)).expect("a row");
+        line.split_whitespace().skip(1).map(|number| number.replace(',', "").parse().expect("a number")).collect()
+    };
+    let all = numbers("all");
+    assert_eq!(all[0], all[1..].iter().sum::<u64>(), "{all:?}");
+    assert!(report.iter().any(|line| line.contains("1,204 opens: kernel ring full")), "{report:#?}");
+    keys(&mut app, "n");
+    assert!(app.overlay().is_none());
+    assert!(selected(&mut app).contains("1,204 opens lost here"), "{}", selected(&mut app));
+    assert!(screen(&mut app)[1].contains("/kind=lost  1/1"), "{}", screen(&mut app)[1]);
+    keys(&mut app, "fkind=lost\n");
+    assert!(screen(&mut app)[1].ends_with("shown 0 of 7 + 1 gap") || screen(&mut app)[1].ends_with("0 of 7 + 1 gap"));
+}
+
+#[test]
+fn without_a_loss_the_report_says_so_first() {
+    let mut app = opens(3, MEMORY);
+    keys(&mut app, "!");
+    assert_eq!(screen(&mut app)[3..5], ["  No event was lost.", "  Nothing has to be done."]);
+}
+
+#[test]
+fn the_help_is_searched() {
+    let mut app = opens(3, MEMORY);
+    keys(&mut app, "?/copy");
+    let found = screen(&mut app);
+    assert_eq!(found[1].trim_end(), " search the help> copy                                                   3 of 3");
+    assert!(found[2..22].iter().filter(|line| line.to_lowercase().contains("copy")).count() == 1, "{found:#?}");
+    assert!(!found[2..22].iter().any(|line| line.contains("page down")), "{found:#?}");
+    // Esc: first the search, then the help.
+    keys(&mut app, "\n");
+    app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+    assert!(screen(&mut app).iter().any(|line| line.contains("follow")) && app.overlay().is_some());
+    keys(&mut app, "/zzz");
+    assert!(screen(&mut app)[2].contains("No key"));
+    app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+    app.update(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+    assert!(app.overlay().is_none());
+}
+
+#[test]
+fn a_name_that_looks_like_an_escape_is_told_from_one() {
+    let mut app = app(120, 24, MEMORY);
+    let mut made = Maker::default();
+    made.open(100, "cat", "/tmp/\x1b[31m", 3);
+    made.open(100, "cat", r"/tmp/\x1b[31m", 3);
+    feed(&mut app, &mut made);
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\x1b[31m")), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\\x1b[31m")), "{rows:#?}");
+}
+
 /// The line of the selected row.
 fn selected(app: &mut App) -> String {
     screen(app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default()
@@ -124,7 +190,7 @@ fn the_main_screen_at_80_columns() {
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
         " LIVE  exec 3 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
-        " f filter                                  [E]xec  [X]it  [O]pen  [B]pf  7 of 7",
+        " f filter                          [E]xec  [X]it  [O]pen  [B]pf  7 of 7 + 1 gap",
         "      TIME KIND   PID COMM      RESULT  DETAIL",
         " 02:11.001 EXEC 48213 make      ok      make -j8 all",
         " 02:11.002 OPEN 48213 make      fd 3    r  /home/ana/app/Makefile",

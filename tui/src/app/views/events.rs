@@ -107,8 +107,17 @@ impl EventList {
 
     /// The number of rows that are events, without gap rows.
     pub fn events(&self) -> u64 {
-        let gaps = self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen));
-        (self.rows() - gaps) as u64
+        (self.rows() - self.gaps()) as u64
+    }
+
+    /// The number of gap rows.
+    pub fn gaps(&self) -> usize {
+        self.frozen.map_or(self.index.marked(), |frozen| self.index.marked_before(frozen))
+    }
+
+    /// The newest gap rows, the newest first.
+    pub fn newest_gaps(&self) -> impl Iterator<Item = Id> {
+        (0..self.gaps()).rev().filter_map(|at| self.index.marked_at(at))
     }
 
     /// The number of events that match, including those that a pause hides.

@@ -113,7 +113,7 @@ impl Screen {
     /// Draws, unless a panic gave the terminal back or the terminal is another job's.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         if !panicked() && in_foreground() {
-            let size = bounded(self.terminal.size()?);
+            let size = bounded(size(self.terminal.backend())?);
             if size != self.terminal.get_frame().area() {
                 self.terminal.resize(size)?;
             }
@@ -124,7 +124,7 @@ impl Screen {
 
     /// Columns and rows that are drawn on.
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
-        self.terminal.size().map(bounded).map(|size| (size.width, size.height))
+        size(self.terminal.backend()).map(bounded).map(|size| (size.width, size.height))
     }
 
     /// Has everything drawn anew. Not by `Terminal::clear`: that asks the terminal for the cursor's place, and the answer
@@ -171,8 +171,16 @@ impl Drop for Screen {
 /// A terminal whose whole screen is drawn on, as far as it is bounded.
 fn terminal(outlet: &Outlet) -> io::Result<Terminal<CrosstermBackend<Canvas>>> {
     let backend = CrosstermBackend::new(Canvas::new(outlet));
-    let viewport = Viewport::Fixed(bounded(backend.size()?));
+    let viewport = Viewport::Fixed(bounded(size(&backend)?));
     Terminal::with_options(backend, TerminalOptions { viewport })
+}
+
+/// The size of the terminal. Asked of stdout: crossterm opens /dev/tty each time.
+fn size(backend: &CrosstermBackend<Canvas>) -> io::Result<Size> {
+    match rustix::termios::tcgetwinsize(stdio::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Ok(Size::new(size.ws_col, size.ws_row)),
+        _ => backend.size(),
+    }
 }
 
 /// The part of a screen that is drawn on: a cell takes some 100 bytes, and a terminal may claim 65,535 columns and rows.
