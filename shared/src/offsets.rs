@@ -128,6 +128,7 @@ fields! {
     FdtableMaxFds = "fdtable" "max_fds";
     FilePath = "file" "f_path" | "__f_path";
     FileFlags = "file" "f_flags";
+    FileMode = "file" "f_mode";
     FilePrivate = "file" "private_data";
     FileCount = "file" "f_count";
     FileRef = "file" "f_ref";
@@ -267,7 +268,7 @@ widths! {
     Bytes(1): KiocbOpcode NfLinkPf;
     Bytes(4):
         TaskTgid TaskPid TaskExitCode CredUid CredGid CredEuid CredEgid SignalLive SignalFlags SignalGroupExitCode
-        BprmArgc TaskSeccompMode FdtableMaxFds FileFlags DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
+        BprmArgc TaskSeccompMode FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId;

@@ -6,12 +6,12 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, ld, offset, opaque, read_passed, read_user_str, set};
+use crate::read::{any, get, has, ld, offset, opaque, read_passed, read_user_str, set};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{Field, Type};
-use tracetui_shared::record::open::{NEAR, OpenRecord, PATH_MAX, via};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, via};
 use tracetui_shared::record::{mark, stack};
 
 /// Highest offset in the buffer at which a name may start.
@@ -24,6 +24,10 @@ const AT_FDCWD: i32 = -100;
 const CREAT_FLAGS: u64 = 0x241;
 const O_ACCMODE: u64 = 3;
 const O_PATH: u64 = 0x20_0000;
+const O_CREAT: u64 = 0x40;
+/// The bit of `FMODE_CREATED` in `file->f_mode` (include/linux/fs.h): the open created the file.
+const FMODE_CREATED: u32 = 20;
+const _: () = assert!(EXISTED - 1 == CREATED);
 
 /// The buffers in which an `open` record is assembled.
 #[repr(C)]
@@ -219,6 +223,12 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> Place {
         // Nothing that is found is kept in a register, where it would multiply the verifier's paths.
         let marks = &raw mut (*s).frame.record.names_marks;
         set(marks, if same { 0 } else { mark::RACED });
+        if has(Field::FileMode) && (unproven || asked & O_CREAT != 0) {
+            let mode: u32 = any(file, Type::File, offset(Field::FileMode));
+            let how = &raw mut (*s).frame.record.how_marks;
+            // By arithmetic: a branch would double the verifier's paths.
+            set(how, get(how) | (EXISTED - (mode >> FMODE_CREATED & 1) as u8));
+        }
         let mut others = 0;
         let mut look = 0;
         while look < LOOKS {

@@ -73,6 +73,13 @@ pub const NEAR: u8 = 64;
 /// read them.
 pub const UNKNOWN: u8 = 128;
 
+/// A bit of `how_marks`: the call created the file (`FMODE_CREATED` in `f_mode`, include/linux/fs.h).
+pub const CREATED: u8 = 1;
+
+/// A bit of `how_marks`: the file was there before the call. If neither this nor [`CREATED`] is set, the probe did not look:
+/// the call was not asked to create one.
+pub const EXISTED: u8 = 2;
+
 /// Fixed part of `open`. The variable parts are: names of the opened file, or of the caller's root if no file was
 /// opened; then the path as passed. The names of an opened file from `root_off` on lead from the caller's root to the
 /// root of its mount namespace.
@@ -103,7 +110,7 @@ pub struct OpenRecord {
     pub names_marks: u8,
     /// Bits of [`super::mark`] for the path as passed.
     pub path_marks: u8,
-    /// Bits of [`super::mark`] for `how` (openat2), [`NEAR`] and [`UNKNOWN`].
+    /// Bits of [`super::mark`] for `how` (openat2), [`NEAR`], [`UNKNOWN`], [`CREATED`] and [`EXISTED`].
     pub how_marks: u8,
     /// Bits of [`uring`].
     pub uring: u8,

@@ -256,6 +256,9 @@ fn open_detail(open: &Open<'_>, out: &mut impl Parts) {
     if opened && open.names.deleted() {
         out.part(Role::Note, text("  (deleted)"));
     }
+    if open.is_created() && !open.names.deleted() {
+        out.part(Role::Note, text("  (created)"));
+    }
 }
 
 /// How long the process ran, and its command.

@@ -7,7 +7,7 @@ use crate::arch;
 use super::{Body, Components, EventContext, Parts, Payload, names};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{NEAR, OpenRecord, UNKNOWN, uring, via};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, UNKNOWN, uring, via};
 
 /// An `open`.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,10 @@ impl<'a> Payload<'a> for Open<'a> {
         if self.record.ret >= 0 && self.names.deleted() {
             out.extend_from_slice(b"  (deleted)");
         }
+        // A file of O_TMPFILE has no name: it is deleted, and always new.
+        if self.is_created() && !self.names.deleted() {
+            out.extend_from_slice(b"  (created)");
+        }
     }
 }
 
@@ -85,8 +89,29 @@ impl<'a> Open<'a> {
     }
 
     fn has_mode(&self) -> bool {
-        let flags = self.flags();
-        flags & names::O_CREAT != 0 || flags & names::O_TMPFILE == names::O_TMPFILE
+        self.flags() & names::O_CREAT != 0 || self.is_tmpfile()
+    }
+
+    fn is_tmpfile(&self) -> bool {
+        self.flags() & names::O_TMPFILE == names::O_TMPFILE
+    }
+
+    /// Whether it is known that the call created the file.
+    pub(crate) fn is_created(&self) -> bool {
+        matches!(self.created(), Value::Bool(true))
+    }
+
+    fn created(&self) -> Value<'a> {
+        match self.record.how_marks {
+            _ if self.record.ret < 0 => Value::Unknown(Why::Failed),
+            _ if self.names.marks & mark::RACED != 0 => Value::Unknown(Why::Raced),
+            m if m & CREATED != 0 => Value::Bool(true),
+            m if m & EXISTED != 0 => Value::Bool(false),
+            _ if self.is_tmpfile() => of_how(self, Value::Bool(true)),
+            // The probe looks at every file that a call was asked to create.
+            _ if self.has_mode() => Value::Unknown(Why::NotCollected),
+            _ => of_how(self, Value::Bool(false)),
+        }
     }
 }
 
@@ -143,6 +168,12 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new("deleted", Shape::Bool, "Whether the opened file was deleted: dentry.d_hash.pprev is null.", |s| {
         open(s, |o| Value::Bool(o.record.ret >= 0 && o.names.deleted()))
     }),
+    Field::new(
+        "created",
+        Shape::Bool,
+        "Whether the call created the file: FMODE_CREATED in f_mode of the opened file. True with O_TMPFILE.",
+        |s| open(s, Open::created),
+    ),
     Field::new("root", Shape::Text, "The caller's root directory, if it is not /: fs->root.", |s| {
         open(s, |o| match o.root() {
             None if o.root_unknown() => Value::Unknown(o.names.absent().unwrap_or(Why::NotCollected)),

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Kind, Slot};
-use tracetui_shared::record::open::{NEAR, OpenRecord, RequestPart, UNKNOWN, uring};
+use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, RequestPart, UNKNOWN, uring};
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -184,7 +184,9 @@ impl Requests {
             let asked = request.record;
             record.dirfd = asked.dirfd;
             (record.flags, record.mode, record.resolve) = (asked.flags, asked.mode, asked.resolve);
-            (record.uring, record.how_marks) = (asked.uring, asked.how_marks);
+            // Whether the file was created is only known at the end.
+            let created = record.how_marks & (CREATED | EXISTED);
+            (record.uring, record.how_marks) = (asked.uring, asked.how_marks | created);
             (record.path_len, record.path_marks) = (asked.path_len, asked.path_marks);
             if request.place != 0 && request.place == part.place {
                 record.how_marks |= NEAR;

@@ -313,7 +313,7 @@ mod tests {
         check_line(
             Kind::Open,
             &sample::opened(b"/usr/include/stdio.h"),
-            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","deleted":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
+            r#""path":"/usr/include/stdio.h","abs_path":"/usr/include/stdio.h","deleted":false,"created":false,"root":null,"dirfd":-100,"flags":"O_RDONLY|O_CLOEXEC","flags_raw":524288,"mode":null,"resolve":null,"ret":3,"err":null,"via":"openat","abi":"x86_64""#,
         );
         check_line(
             Kind::Exec,

@@ -214,6 +214,7 @@ fn deleted_and_unnamed_files_are_distinguished() {
     }
     let unnamed = run.open(pid, &dir.at(""));
     assert_eq!(unnamed["deleted"], true, "{unnamed}");
+    assert_eq!(unnamed["created"], true, "{unnamed}");
     assert_eq!((&unnamed["mode"], &unnamed["flags"]), (&0o640.into(), &"O_RDWR|O_TMPFILE".into()), "{unnamed}");
     let shown = unnamed["abs_path"].as_str().expect("a path");
     assert!(shown.starts_with(&dir.at("#")), "the kernel calls it by its number: {unnamed}");
@@ -677,4 +678,33 @@ fn a_file_opened_by_its_handle_has_a_path_and_none_was_asked() {
     // The kernel may not know a name that was not looked up.
     assert_eq!(events[0]["abs_path"], file, "{}", events[0]);
     assert_eq!(events[1]["ret"], rets[1], "{}", events[1]);
+}
+
+#[test]
+fn what_a_call_created_is_told_from_what_was_there() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (new, other) = (dir.at("new"), dir.at("other"));
+    let at = libc::AT_FDCWD;
+    let create = libc::O_CREAT | libc::O_WRONLY;
+    let how = [create as u64, 0o600, 0];
+    let (to_create, by_openat2) = (c(new.as_str()), c(other.as_str()));
+    let acted = trace(move || {
+        vec![
+            sys::openat(at, &to_create, create, 0o600),
+            sys::openat(at, &to_create, create, 0o600),
+            sys::openat(at, &to_create, libc::O_RDONLY, 0),
+            sys::openat(at, &to_create, create | libc::O_EXCL, 0o600),
+            sys::openat2(at, &by_openat2, how),
+            sys::openat2(at, &by_openat2, how),
+        ]
+    });
+    let Some((run, pid, rets)) = acted else { return };
+    let created = |path: &str| -> Vec<Value> {
+        let of_path = run.lines().filter(|event| event["pid"] == pid && event["path"] == path);
+        of_path.map(|event| event["created"].clone()).collect()
+    };
+    assert!(rets[0] >= 0 && rets[3] == -i64::from(libc::EEXIST), "{rets:?}");
+    assert_eq!(created(&new), [Value::Bool(true), false.into(), false.into(), Value::Null]);
+    assert_eq!(created(&other), [Value::Bool(true), false.into()]);
 }
