@@ -41,6 +41,11 @@ pub(crate) fn record(file: &str, args: &[&str], change: impl FnOnce(&mut Command
 
 /// What the dashboard leaves on a terminal, after `q` in its third second. `None`, with a message, if there is no terminal.
 fn on_terminal(args: &[&str]) -> Option<String> {
+    typing(b"q", args)
+}
+
+/// What a dashboard writes to its terminal, in which these keys are pressed after three seconds. It is stopped after 30.
+fn typing(pressed: &'static [u8], args: &[&str]) -> Option<String> {
     let program = tracetui().get_program().to_owned().into_string().expect("UTF-8");
     let line: Vec<&str> = std::iter::once(program.as_str()).chain(args.iter().copied()).collect();
     // Not every shell replaces itself by the last command. `timeout` would then move to a process group of its own, in the background
@@ -57,7 +62,7 @@ fn on_terminal(args: &[&str]) -> Option<String> {
     let typed = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(3));
         // An error means that it has ended.
-        let _ = std::io::Write::write_all(&mut keys, b"q");
+        let _ = std::io::Write::write_all(&mut keys, pressed);
         std::thread::sleep(Duration::from_secs(2));
     });
     let done = child.wait_with_output().expect("a child");
@@ -454,6 +459,15 @@ fn a_command_that_an_option_ends_is_no_failure() {
     let Some(done) = record(&dir.at("a.ttr"), &args, |_| {}) else { return };
     let said = text(&done.stderr);
     assert!(done.status.success() && said.contains("ended: --duration reached\n"), "{said}");
+}
+
+#[test]
+fn the_dashboard_ends_at_once_if_its_command_cannot_be_run() {
+    let _alone = alone();
+    let begun = Instant::now();
+    let Some(shown) = may_trace().then(|| typing(b"", &["--", "no-such-command-anywhere"])).flatten() else { return };
+    assert!(begun.elapsed() < Duration::from_secs(25), "it was stopped");
+    assert!(shown.contains("cannot run \"no-such-command-anywhere\": No such file or directory"), "{shown}");
 }
 
 #[test]

@@ -562,6 +562,8 @@ fn of_command(happened: Happened) -> Input {
             let name = names::signal(u32::from(signal)).map(str::to_owned);
             Input::CommandEnded(name.unwrap_or_else(|| format!("signal {signal}")))
         }
+        // Nothing was traced: the reason and the status are what is wanted.
+        Happened::Ended(Ended::NotRun(..)) => Input::Signal(Signal::End),
         Happened::Ended(ended) => Input::CommandEnded(ended.to_string()),
     }
 }
