@@ -159,6 +159,9 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
             return;
         }
         let how = hidden(how.into()) as u8;
+        let mut call = *call;
+        call.ret = result(how, &call);
+        let call = &call;
         let who = Who::of(call.task);
         let Some(event) = Event::of_call(slot, &who, call) else { return };
         let Some(s) = event.place(scratch) else { return };
@@ -185,6 +188,18 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
         let text = crate::read::at_most(u64::from((*s).frame.record.text_len), TEXT_LEN as u64);
         event.send((&raw mut (*s).frame).cast(), LEN + text, LEN + TEXT_LEN as u64);
     }
+}
+
+/// The result of a call. seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC that fails returns the id of a thread, unless
+/// SECCOMP_FILTER_FLAG_TSYNC_ESRCH asks for an error: it then fails with ESRCH, and so it is reported.
+#[inline(always)]
+fn result(how: u8, call: &Call) -> i64 {
+    const TSYNC: u64 = 1;
+    const TSYNC_ESRCH: u64 = 1 << 4;
+    const ESRCH: i64 = 3;
+    // The second argument of prctl(2) is SECCOMP_MODE_FILTER, 2.
+    let is_thread = how == call::SECCOMP && call.args[1] & (TSYNC | TSYNC_ESRCH) == TSYNC && call.ret > 0;
+    if is_thread { -ESRCH } else { call.ret }
 }
 
 /// Whether a command of bpf(2) makes an event. Of the updates of maps, only those of struct_ops do.
@@ -354,8 +369,16 @@ unsafe fn find(s: *mut BpfScratch, call: &Call) {
                         prog = object;
                     }
                 }
+                // The same for a new link. Its program is then the one that was passed.
+                cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN => {
+                    if !is_shared(get(&raw const (*s).found.file)) {
+                        set(&raw mut (*s).found.link, object);
+                        prog = program_of_link(object);
+                    }
+                    otherwise = object2;
+                }
                 // The link keeps its id and its type.
-                cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN | cmd::LINK_UPDATE | cmd::LINK_DETACH => {
+                cmd::LINK_UPDATE | cmd::LINK_DETACH => {
                     set(&raw mut (*s).found.link, object);
                     prog = program_of_link(object);
                     otherwise = object2;

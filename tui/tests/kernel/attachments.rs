@@ -1,12 +1,17 @@
 //! The ways in which programs are attached, each for real: what the event says is compared with what was asked and with the
 //! kernel's information about the objects.
 
-use crate::bpf::{Attr, BPF_PROG_LOAD, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event_of, set_bpf, trace};
+use crate::bpf::{
+    Attr, BPF_PROG_LOAD, BPF_PROG_TYPE_RAW_TRACEPOINT, EXIT, MOV_R0, id_and_tag, link_id, load, perf_event_of,
+    raw_tracepoint_open, set_bpf, trace,
+};
 use crate::sys::{self, c};
 use crate::traced::{Dir, Run, alone, doctor, not_checked};
 use serde_json::Value;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracetui::source::host::btf;
 
@@ -319,6 +324,79 @@ fn the_filters_of_seccomp_are_shown() {
         check_attach(event, "seccomp", "seccomp", &Value::Null);
     }
     assert_eq!(events[0]["prog"]["type"], "classic");
+}
+
+/// seccomp(2) with SECCOMP_FILTER_FLAG_TSYNC returns the id of a thread that has another filter, and installs nothing.
+#[test]
+fn a_filter_that_another_thread_refuses_is_a_failure() {
+    let _alone = alone();
+    let acted = trace(|| {
+        const ALLOW: u32 = 0x7fff_0000;
+        sys::call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
+        let (of_thread, thread_has_one) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let (_insn, filter) = classic(ALLOW);
+            sys::call(libc::SYS_seccomp, [1, 0, filter.as_ptr() as u64, 0, 0]);
+            of_thread.send(i64::from(sys::tid())).expect("it is waited for");
+            wait.recv()
+        });
+        let tid = thread_has_one.recv().expect("it is sent");
+        let (_insn, filter) = classic(ALLOW);
+        let refused = sys::call(libc::SYS_seccomp, [1, 1, filter.as_ptr() as u64, 0, 0]);
+        drop(done);
+        let _ = thread.join();
+        vec![tid, refused]
+    });
+    let Some((run, pid, numbers)) = acted else { return };
+    assert_eq!(numbers[0], numbers[1], "the thread that has another filter");
+    let rets: Vec<_> = run.kind_of("bpf", pid).iter().map(|e| (e["ret"].clone(), e["err"].clone())).collect();
+    assert_eq!(rets, [(0.into(), Value::Null), ((-libc::ESRCH).into(), "ESRCH".into())]);
+}
+
+/// Another thread puts another link at the descriptor of a new one before the probe reads it.
+#[test]
+fn a_link_whose_descriptor_was_replaced_is_not_named_wrongly() {
+    let _alone = alone();
+    const LINKS: usize = 400;
+    let acted = trace(|| {
+        let load = |name| load_as(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0, name, &[MOV_R0_1, EXIT]).expect("root");
+        let (innocent, real) = (load("tt_innocent"), load("tt_real"));
+        // SAFETY: the call made this descriptor.
+        let link = unsafe { OwnedFd::from_raw_fd(raw_tracepoint_open(&innocent, "sched_process_fork") as i32) };
+        // SAFETY: the same. Its number is the one that each new link gets.
+        let next = unsafe { OwnedFd::from_raw_fd(libc::dup(link.as_raw_fd())) };
+        let (number, from) = (next.as_raw_fd() as u64, link.as_raw_fd() as u64);
+        drop(next);
+        let stop = Arc::new(AtomicBool::new(false));
+        let other = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Only a descriptor that is there is replaced: the number stays free for the call.
+                    // SAFETY: takes numbers.
+                    if unsafe { libc::fcntl(number as i32, libc::F_GETFD) } >= 0 {
+                        sys::dup2(from, number);
+                    }
+                }
+            }
+        });
+        for _ in 0..LINKS {
+            let made = raw_tracepoint_open(&real, "sched_process_exec");
+            // SAFETY: takes a number, which is the link's or its replacement's.
+            unsafe { libc::close(made as i32) };
+        }
+        stop.store(true, Ordering::Relaxed);
+        let _ = other.join();
+        vec![0]
+    });
+    let Some((run, pid, _)) = acted else { return };
+    let events = run.kind_of("bpf", pid);
+    let links: Vec<_> = events.iter().filter(|e| e["op"] == "attach" && e["seen_by"] == "call").collect();
+    let of = |name: &str| links.iter().filter(|e| e["prog"]["name"] == name).count();
+    assert_eq!((of("tt_innocent"), of("tt_real")), (1, LINKS), "{:#?}", links.first());
+    let wrong = links.iter().find(|e| e["prog"]["name"] == "tt_real" && e["attach"]["target"] != "sched_process_exec");
+    assert!(wrong.is_none(), "{wrong:#?}");
 }
 
 /// The type of a perf PMU; `None` if the kernel does not have it.
