@@ -74,6 +74,11 @@ impl Budget {
         self.share(limits::PROCESSES_SHARE)
     }
 
+    /// Bytes of the tree of the dashboard.
+    pub fn tree(self) -> usize {
+        self.share(limits::TREE_SHARE)
+    }
+
     /// Bytes of the paths of cgroups.
     pub fn cgroups(self) -> usize {
         self.share(limits::CGROUPS_SHARE)

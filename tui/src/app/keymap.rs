@@ -92,6 +92,16 @@ actions! {
     Back60 "back-1min",
     Forward60 "forward-1min",
     GoTo "go-to",
+    ShowEvents "events",
+    ShowTree "tree",
+    NextView "next-view",
+    PreviousView "previous-view",
+    Fold "fold",
+    Unfold "unfold",
+    SubtreeEvents "subtree-events",
+    Sort "sort",
+    Reverse "reverse",
+    Idle "idle",
 }
 
 /// The scope of a key.
@@ -101,6 +111,8 @@ pub(crate) enum Scope {
     Everywhere,
     /// While the detail pane is open; takes precedence over the others.
     Detail,
+    /// In the process tree; takes precedence over the following.
+    Tree,
     /// In a replay; takes precedence over [`Scope::Everywhere`].
     Replay,
 }
@@ -115,18 +127,20 @@ pub(crate) enum Section {
     Selected,
     Detail,
     View,
+    Tree,
     Replay,
 }
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub(crate) const ALL: [Section; 7] = [
+    pub(crate) const ALL: [Section; 8] = [
         Section::Move,
         Section::Find,
         Section::Filter,
         Section::Selected,
         Section::Detail,
         Section::View,
+        Section::Tree,
         Section::Replay,
     ];
 
@@ -139,6 +153,7 @@ impl Section {
             Section::Selected => "Selected row",
             Section::Detail => "Detail pane",
             Section::View => "View",
+            Section::Tree => "Process tree",
             Section::Replay => "Replay",
         }
     }
@@ -195,6 +210,7 @@ const fn bind(
 ) -> Binding {
     let scope = match section {
         Section::Detail => Scope::Detail,
+        Section::Tree => Scope::Tree,
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
@@ -208,6 +224,33 @@ fn of_kind(kind: Kind) -> Binding {
     let keys = kind.key().map(key).into_iter().collect();
     Binding { keys, help: help.into(), ..bind(Section::Filter, &[], Action::Toggle(kind), "", "") }
 }
+
+const OF_TREE: &[Binding] = &[
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Enter)],
+        Action::SubtreeEvents,
+        "events",
+        "the events of the process and those below",
+    ),
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Left), key('h'), key('-')],
+        Action::Fold,
+        "",
+        "fold or unfold; fold again: to the parent",
+    ),
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Right), key('l'), key('+')],
+        Action::Unfold,
+        "unfold",
+        "fold or unfold; fold again: to the parent",
+    ),
+    bind(Section::Tree, &[key('s'), f(6)], Action::Sort, "sort", "sort by the next column; reverse"),
+    bind(Section::Tree, &[key('S')], Action::Reverse, "", "sort by the next column; reverse"),
+    bind(Section::Tree, &[key('i')], Action::Idle, "idle", "show or hide processes without events"),
+];
 
 const OF_REPLAY: &[Binding] = &[
     bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
@@ -224,6 +267,10 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
+    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events; process tree"),
+    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events; process tree"),
+    bind(Section::View, &[code(KeyCode::Tab)], Action::NextView, "", "next or previous view"),
+    bind(Section::View, &[code(KeyCode::BackTab)], Action::PreviousView, "", "next or previous view"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
@@ -281,7 +328,7 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        Keymap { bindings: [OF_TREE, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
     }
 }
 
@@ -432,7 +479,7 @@ mod tests {
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail, Scope::Replay] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Replay] {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }

@@ -15,6 +15,7 @@ pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
 pub mod search;
+mod tree;
 mod update;
 pub(crate) mod views;
 
@@ -45,6 +46,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use views::View;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
+use views::tree::{Moment, Tree};
 
 /// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
@@ -74,6 +76,9 @@ pub struct App {
     filter: FilterState,
     search: Search,
     detail: Detail,
+    tree: Tree,
+    /// What the events view was before the tree showed the events of a process there.
+    left: Option<Left>,
     rates: Rates,
     view: ViewState,
     settings: Settings,
@@ -91,6 +96,17 @@ pub struct App {
     asked_to_quit: bool,
     extent: Extent,
     now: Duration,
+}
+
+/// What the events view was before the tree showed the events of a process there.
+#[derive(Debug)]
+struct Left {
+    /// The filter that the tree made.
+    made: String,
+    /// The one before.
+    filter: String,
+    /// The event that was selected; `None` if the view followed the newest.
+    selected: Option<Id>,
 }
 
 /// A recording that is or was written.
@@ -170,7 +186,7 @@ pub struct Memory {
     pub events: usize,
     /// Events and arguments waiting in the pipeline.
     pub waiting: usize,
-    /// The process table.
+    /// The process table, and the tree.
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
@@ -228,6 +244,8 @@ impl App {
             filter,
             search: Search::default(),
             detail: Detail::default(),
+            tree: Tree::new(settings.budget),
+            left: None,
             rates: Rates::default(),
             view: ViewState {
                 current: View::default(),
@@ -299,7 +317,7 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes(),
+            processes: self.world().processes.bytes() + self.tree.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),
@@ -310,6 +328,20 @@ impl App {
     /// The view in the body of the screen.
     pub fn view(&self) -> View {
         self.view.current
+    }
+
+    /// The process tree.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The moment that the tree shows: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
+    /// all that is loaded.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        let at_start = self.replay.as_ref().is_some_and(|replay| !replay.plays()) && self.events.cursor() == Some(0);
+        let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
+        let last = until.checked_sub(1).unwrap_or_default().max(self.store.first_id());
+        Some(Moment { until, time: self.store.get(last)?.frame.header.time })
     }
 
     /// The event list.
@@ -399,6 +431,8 @@ impl App {
     pub(crate) fn scopes(&self) -> &'static [Scope] {
         let detail = self.detail.size().is_some() && self.view.overlay.is_none();
         match (detail, self.replay.is_some()) {
+            (_, true) if self.view.current == View::Tree => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
+            (_, false) if self.view.current == View::Tree => &[Scope::Tree, Scope::Everywhere],
             (true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
             (true, false) => &[Scope::Detail, Scope::Everywhere],
             (false, true) => &[Scope::Replay, Scope::Everywhere],
@@ -478,6 +512,7 @@ impl App {
             || self.detail.scanning(&self.store)
             || self.search.hunting()
             || self.search.counting(&self.store)
+            || self.view.current == View::Tree && self.tree.travelling(self.moment(), &self.store)
     }
 
     /// The selected event.

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::app::edit::Line;
 use crate::app::keymap::Action;
 use crate::app::search::Place;
+use crate::app::views::View;
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -46,28 +47,48 @@ fn counts(app: &App, width: u16) -> Piece {
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    let mut right: Vec<Piece> = chips(app, theme);
-    right.push(counts(app, area.width));
-    if area.width < 50 {
-        right.remove(0);
-    }
-    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 10);
+    let right = match app.view() {
+        View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
+        View::Tree => super::tree::counts(app, area.width, theme),
+    };
+    let mut left = tabs(app, theme);
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + super::width_of(&left) + 4);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
     let search = searched(app, room.saturating_sub(text::width(&text).min(room / 3)), theme);
     let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
-    let filter = Piece::new(text::cut(&text, room, theme.charset), theme.note());
-    let label =
-        if text.is_empty() { format!(" {} filter", app.key_of(Action::EditFilter)) } else { " filter".to_owned() };
-    ends(frame, area, &[Piece::new(label, theme.quiet()), filter, search], &right, theme);
+    let label = match (text.is_empty(), room) {
+        (true, _) => format!("{} filter", app.key_of(Action::EditFilter)),
+        (false, 30..) => "filter".to_owned(),
+        (false, _) => String::new(),
+    };
+    let room = room.saturating_sub(label.len() + 1);
+    left.push(Piece::new(theme.border().to_owned(), theme.quiet()));
+    left.push(Piece::new(label, theme.quiet()));
+    // The newest part is at the end.
+    let hidden = (text::width(&text) + 1).saturating_sub(room);
+    let text = if hidden > 1 { format!("{}{}", theme.cut_sign(), text::skip(&text, hidden)) } else { text };
+    left.push(Piece::new(text, theme.note()));
+    left.push(search);
+    ends(frame, area, &left, &right, theme);
+}
+
+/// The views, with their keys. The one that is shown is bold.
+fn tabs(app: &App, theme: Theme) -> Vec<Piece> {
+    let tab = |view: View| {
+        let style = if view == app.view() { theme.strong() } else { theme.quiet() };
+        Piece::new(format!(" {} {}", app.key_of(view.action()), view.title()), style)
+    };
+    View::ALL.map(tab).into()
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
 fn searched(app: &App, room: usize, theme: Theme) -> Piece {
     let Some(pattern) = app.search().pattern() else { return Piece::default() };
-    let place = matches(app);
+    // The matches that are counted are events.
+    let place = if app.view() == View::Events { matches(app) } else { String::new() };
     let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
     let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
-    Piece::new(format!(" /{text}  {place}"), theme.strong())
+    Piece::new(format!(" /{text}  {place}").trim_end().to_owned(), theme.strong())
 }
 
 /// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
@@ -84,31 +105,36 @@ fn matches(app: &App) -> String {
     }
 }
 
-/// The kinds that are captured: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they
-/// are shown.
-fn chips(app: &App, theme: Theme) -> Vec<Piece> {
+/// The kinds that are captured: `Exec` if shown, with its key in upper case, `exec` if hidden. Kinds that are hidden by default come
+/// last, and only if they are shown. On a narrow screen only the keys.
+fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
-    let chip = |kind: Kind| {
-        let (key, rest) = chip_text(kind)?;
-        Some(match app.shows_kind(kind) {
-            true => Piece::new(format!("[{key}]{rest}"), Style::new()),
-            false => Piece::new(format!(" {key} {rest}"), theme.quiet()),
-        })
-    };
     let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
-    let mut chips: Vec<_> = kinds.filter(|kind| captured.contains(*kind)).filter_map(chip).collect();
+    let kinds = kinds.filter(|kind| captured.contains(*kind));
+    let chip = |kind: Kind| {
+        let shown = app.shows_kind(kind);
+        let text = chip_text(kind, shown)?;
+        Some(Piece::new(text, if shown { Style::new() } else { theme.quiet() }))
+    };
+    let mut chips: Vec<_> = match width {
+        0..60 => {
+            let key =
+                |kind: Kind| Some(if app.shows_kind(kind) { kind.key()? } else { kind.key()?.to_ascii_lowercase() });
+            vec![Piece::plain(kinds.filter_map(key).collect())]
+        }
+        _ => kinds.filter_map(chip).collect(),
+    };
     if app.only_failures() {
         chips.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
     }
     chips
 }
 
-/// The key of a kind and the text after it: the rest of the name after the key's letter, or the whole name if nothing
-/// follows.
-fn chip_text(kind: Kind) -> Option<(char, &'static str)> {
+/// The name of a kind, with its key in upper case if it is shown.
+fn chip_text(kind: Kind, shown: bool) -> Option<String> {
     let key = kind.key()?;
-    let rest = kind.name().split_once(key.to_ascii_lowercase()).map(|(_, rest)| rest);
-    Some((key, rest.filter(|rest| !rest.is_empty()).unwrap_or(kind.name())))
+    let (before, after) = kind.name().split_once(key.to_ascii_lowercase())?;
+    Some(if shown { format!("{before}{key}{after}") } else { kind.name().to_owned() })
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
@@ -134,9 +160,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chip_is_the_key_within_the_name_or_before_it() {
-        let chips = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork].into_iter().filter_map(chip_text);
-        let chips: Vec<String> = chips.map(|(key, rest)| format!("[{key}]{rest}")).collect();
-        assert_eq!(chips, ["[E]xec", "[X]it", "[O]pen", "[B]pf", "[K]fork"]);
+    fn a_chip_has_the_key_within_the_name() {
+        let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork];
+        assert_eq!(
+            kinds.map(|kind| chip_text(kind, true).unwrap_or_default()),
+            ["Exec", "eXit", "Open", "Bpf", "forK"]
+        );
+        assert_eq!(
+            kinds.map(|kind| chip_text(kind, false).unwrap_or_default()),
+            ["exec", "exit", "open", "bpf", "fork"]
+        );
     }
 }

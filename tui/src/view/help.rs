@@ -14,12 +14,13 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (app.keymap(), app.replay().is_some());
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (
-            &[Section::Replay, Section::Move, Section::Find],
+            &[Section::Replay, Section::Move, Section::Tree, Section::Find],
             &[Section::View, Section::Selected, Section::Filter, Section::Detail],
         ),
-        (true, false) => {
-            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
-        }
+        (true, false) => (
+            &[Section::Move, Section::Filter, Section::Find, Section::Tree],
+            &[Section::View, Section::Selected, Section::Detail],
+        ),
         (false, true) => (&OF_REPLAY, &[]),
         (false, false) => (&OF_REPLAY[1..], &[]),
     };
@@ -46,8 +47,16 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
 }
 
 /// The sections of a replay in one column: what only a replay has comes first.
-const OF_REPLAY: [Section; 7] =
-    [Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
+const OF_REPLAY: [Section; 8] = [
+    Section::Replay,
+    Section::Move,
+    Section::Find,
+    Section::Filter,
+    Section::Selected,
+    Section::Detail,
+    Section::View,
+    Section::Tree,
+];
 
 /// The filter language in a few lines.
 const LANGUAGE: [&str; 3] = [

@@ -24,6 +24,7 @@ fn drawn(app: &mut App, theme: Theme) -> Buffer {
     let (width, height) = app.screen();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     let mut extent = Extent::default();
+    app.prepare();
     terminal.draw(|frame| extent = super::draw(frame, app, theme)).expect("draws");
     app.drew(extent);
     terminal.backend().buffer().clone()

@@ -140,6 +140,14 @@ impl EventList {
         self.cursor().and_then(|at| self.row(at))
     }
 
+    /// The first event after what is shown: after the selected one, or after the pause. `None` if the view follows the newest.
+    pub fn until(&self) -> Option<Id> {
+        match (self.follow, self.frozen) {
+            (true, frozen) => frozen,
+            (false, _) => self.selected().map(|id| id + 1),
+        }
+    }
+
     /// The event that was selected last, shown or not.
     pub fn chosen(&self) -> Option<Id> {
         self.selected
