@@ -234,7 +234,7 @@ fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) ->
 
 /// DETAIL, scrolled sideways if requested. Otherwise the directories of a long path are cut, so that the file name and the text after
 /// it are visible.
-fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
+pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
     let mut hidden = sideways;
     for part in &mut parts {
         let width = part.width();

@@ -52,21 +52,25 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         View::Tree => super::tree::counts(app, area.width, theme),
     };
     let mut left = tabs(app, theme);
-    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + super::width_of(&left) + 4);
+    let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
-    let search = searched(app, room.saturating_sub(text::width(&text).min(room / 3)), theme);
-    let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
-    let label = match (text.is_empty(), room) {
-        (true, _) => format!("{} filter", app.key_of(Action::EditFilter)),
-        (false, 30..) => "filter".to_owned(),
-        (false, _) => String::new(),
+    let label = match (text.is_empty(), app.search().pattern()) {
+        (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
+        (false, _) if room >= 40 => "filter".to_owned(),
+        _ => String::new(),
     };
-    let room = room.saturating_sub(label.len() + 1);
+    let label = if label.len() > room { String::new() } else { label };
+    let room = room.saturating_sub(if label.is_empty() { 0 } else { label.len() + 1 });
+    let search = searched(app, room.saturating_sub((text::width(&text) + 1).min(room / 3)), theme);
+    let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
     left.push(Piece::new(theme.border().to_owned(), theme.quiet()));
     left.push(Piece::new(label, theme.quiet()));
     // The newest part is at the end.
-    let hidden = (text::width(&text) + 1).saturating_sub(room);
-    let text = if hidden > 1 { format!("{}{}", theme.cut_sign(), text::skip(&text, hidden)) } else { text };
+    let text = match text::width(&text).checked_sub(room + 1) {
+        Some(hidden) => format!("{}{}", theme.cut_sign(), text::skip(&text, hidden + 2)),
+        None => text,
+    };
     left.push(Piece::new(text, theme.note()));
     left.push(search);
     ends(frame, area, &left, &right, theme);

@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::keymap::{Keymap, Section};
+use crate::app::views::View;
 use crate::text;
 use ratatui::text::{Line, Span};
 
@@ -12,17 +13,18 @@ const TWO_COLUMNS: u16 = 70;
 /// The lines of the overlay.
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (app.keymap(), app.replay().is_some());
+    // The keys of the other view have no effect in this one.
+    let of_view = if app.view() == View::Tree { Section::Tree } else { Section::Detail };
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (
-            &[Section::Replay, Section::Move, Section::Tree, Section::Find],
-            &[Section::View, Section::Selected, Section::Filter, Section::Detail],
+            &[Section::Replay, Section::Move, Section::Find],
+            &[Section::View, Section::Selected, Section::Filter, of_view],
         ),
-        (true, false) => (
-            &[Section::Move, Section::Filter, Section::Find, Section::Tree],
-            &[Section::View, Section::Selected, Section::Detail],
-        ),
-        (false, true) => (&OF_REPLAY, &[]),
-        (false, false) => (&OF_REPLAY[1..], &[]),
+        (true, false) => {
+            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, of_view])
+        }
+        (false, true) => (&[OF_REPLAY, &[of_view]].concat(), &[]),
+        (false, false) => (&[&OF_REPLAY[1..], &[of_view]].concat(), &[]),
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
@@ -47,16 +49,8 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
 }
 
 /// The sections of a replay in one column: what only a replay has comes first.
-const OF_REPLAY: [Section; 8] = [
-    Section::Replay,
-    Section::Move,
-    Section::Find,
-    Section::Filter,
-    Section::Selected,
-    Section::Detail,
-    Section::View,
-    Section::Tree,
-];
+const OF_REPLAY: &[Section] =
+    &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
 
 /// The filter language in a few lines.
 const LANGUAGE: [&str; 3] = [

@@ -1,6 +1,9 @@
 //! The process tree.
 
-use super::events::{fitted, marked, selected};
+#[cfg(test)]
+mod tests;
+
+use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
 use super::{Piece, put};
 use crate::app::App;
@@ -148,10 +151,14 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
         Piece::new(text::escape_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
     });
     let command: Vec<Piece> = command.collect();
-    let remarks = remarks(row, seen, room / 2, app, theme);
-    let after: usize = remarks.iter().map(|piece| piece.width() + 2).sum();
-    let cells = command.iter().map(Piece::width).sum::<usize>().min(room.saturating_sub(after));
-    let mut parts = fitted(command, cells, false, theme);
+    let mut remarks = remarks(row, seen, room / 2, app, theme);
+    let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
+    let whole: usize = command.iter().map(Piece::width).sum();
+    // What is least important is there only if nothing is cut for it.
+    let orphan = orphan(row, seen, app, theme).filter(|text| whole + width_of(&remarks) + text.width() + 2 <= room);
+    remarks.extend(orphan);
+    let cells = whole.min(room.saturating_sub(width_of(&remarks)));
+    let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
     if let Some(pattern) = found.filter(|pattern| pattern.is_match(cell.raw())) {
         parts = marked(parts, pattern, theme);
     }
@@ -231,13 +238,13 @@ fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
     vec![Piece::new(lines, theme.quiet()), Piece::new(own.to_owned(), style), Piece::new(mark.to_owned(), style)]
 }
 
-/// What stands after the command: the call that failed, what is hidden below, and that the parent is missing.
+/// What stands after the command: the call that failed, and what is hidden below.
 fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let mut remarks = Vec::new();
     if let Some(failure) = seen.failure() {
         let role = if failure.real { Role::Failure } else { Role::Expected };
-        let mut text = format!("{}{}", if failure.real { "" } else { "last " }, failure.err);
-        if seen.tried.is_none() {
+        let mut text = failure.err.to_owned();
+        if seen.missed == Some(failure) {
             let room = room.saturating_sub(text.len() + 1);
             let path = app.store().get(failure.id).and_then(|stored| {
                 stored.with(app.world(), |seen| match &seen.event.body {
@@ -254,16 +261,17 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
         let style = if row.failed_below > 0 { theme.failure() } else { theme.note() };
         remarks.push(Piece::new(format!("({} hidden{failed})", row.below), style));
     }
-    let orphan = match seen.process.parent {
-        _ if row.depth > 0 => None,
-        Some(parent) if app.world().processes.get(parent).is_none() => {
-            Some(format!("(parent {} unknown)", parent.tgid.0))
-        }
-        None if seen.process.origin == Origin::FirstSeen => Some("(parent unknown)".to_owned()),
-        _ => None,
-    };
-    remarks.extend(orphan.map(|text| Piece::new(text, theme.quiet())));
     remarks
+}
+
+/// That the parent of a process is not known.
+fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> {
+    let text = match seen.process.parent.filter(|_| row.depth == 0) {
+        Some(parent) if app.world().processes.get(parent).is_none() => format!("(parent {} unknown)", parent.tgid.0),
+        None if row.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
+        _ => return None,
+    };
+    Some(Piece::new(text, theme.quiet()))
 }
 
 /// The number of processes, for the line of the filter: how many run, and how many failed.

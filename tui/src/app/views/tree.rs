@@ -276,9 +276,6 @@ impl Tree {
         while let Some((place, above, depth)) = waiting.pop() {
             let Some(node) = self.nodes.get(place) else { continue };
             let Some(seen) = self.nodes.seen(place, self.shown.moment) else { continue };
-            if self.shown.moment.is_some_and(|moment| node.process.key.start > moment.time) {
-                continue;
-            }
             let active = self.nodes.active(place);
             let own = Tally {
                 all: 1,

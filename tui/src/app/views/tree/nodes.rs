@@ -110,6 +110,8 @@ pub(crate) struct Tried {
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
+    /// The event that made it known, if it started during the trace.
+    born: Option<Id>,
     /// The process before its last exec, and the time of that exec.
     before: Option<(BootNanos, Arc<Process>)>,
     pub parent: Option<Place>,
@@ -119,7 +121,7 @@ pub(super) struct Node {
     end: Option<End>,
     /// The last failed exec after which no other one succeeded.
     tried: Option<Tried>,
-    /// The last failed open, the last real one if there is any.
+    /// The last open that failed for a reason that is no part of ordinary work.
     missed: Option<Failure>,
     pub cgroup: CgroupId,
     /// Whether it has an event that passes the filter.
@@ -143,8 +145,9 @@ fn texts(process: &Process) -> usize {
 }
 
 impl Node {
-    fn new(process: Arc<Process>, parent: Option<Place>) -> Node {
+    fn new(process: Arc<Process>, parent: Option<Place>, id: Id) -> Node {
         Node {
+            born: Some(id).filter(|_| process.origin == Origin::Fork),
             process,
             before: None,
             parent,
@@ -157,6 +160,11 @@ impl Node {
             matched: false,
             fold: None,
         }
+    }
+
+    /// Whether it had started at a moment.
+    fn started(&self, moment: Moment) -> bool {
+        self.born.map_or(self.process.key.start <= moment.time, |born| born < moment.until)
     }
 
     fn bytes(&self) -> usize {
@@ -186,7 +194,7 @@ pub(crate) struct Seen<'a> {
     pub end: Option<End>,
     /// The last failed exec after which no other one succeeded.
     pub tried: Option<&'a Tried>,
-    /// The last failed open, the last real one if there is any.
+    /// The last open that failed for a reason that is no part of ordinary work.
     pub missed: Option<Failure>,
     /// The cgroup of its last event.
     pub cgroup: CgroupId,
@@ -200,11 +208,11 @@ impl Seen<'_> {
             || self.tried.is_some_and(|tried| tried.failure.real)
     }
 
-    /// The call that shows what went wrong: the last one that failed, of those that are no part of ordinary work, and of all if the
-    /// process failed.
+    /// The call that shows what went wrong: the last exec that failed, if it was no part of ordinary work or the process failed; or the
+    /// last open.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        let last = self.tried.map(|tried| tried.failure).or(self.missed);
-        last.filter(|failure| failure.real || self.failed())
+        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real || self.failed());
+        tried.or(self.missed)
     }
 
     /// The event that shows what went wrong: the failed call, or the exit.
@@ -284,9 +292,9 @@ impl Nodes {
         roots.into_iter().map(|(at, _)| at).collect()
     }
 
-    /// A process as it was at a moment, or as it is now.
+    /// A process as it was at a moment, or as it is now. `None` if it started later.
     pub(super) fn seen(&self, at: Place, moment: Option<Moment>) -> Option<Seen<'_>> {
-        let node = self.get(at)?;
+        let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
         let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
         let process = match (&node.before, moment) {
             (Some((exec, before)), Some(moment)) if *exec > moment.time => before,
@@ -308,7 +316,7 @@ impl Nodes {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
-        let Some(at) = self.place_of(process, seen.world) else { return };
+        let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
         let counts = Counts::of(kind, failed);
         if let Some(travel) = &mut self.travel {
@@ -324,9 +332,7 @@ impl Nodes {
         match &seen.event.body {
             Body::Open(open) if failed => {
                 let failure = Failure::of(id, open.record.ret);
-                if failure.real || node.missed.is_none_or(|known| !known.real) {
-                    node.missed = Some(failure);
-                }
+                node.missed = Some(failure).filter(|failure| failure.real).or(node.missed);
             }
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
@@ -354,7 +360,7 @@ impl Nodes {
             Body::Fork(fork) => {
                 let child = ProcessKey { tgid: fork.record.child, start: fork.record.child_start };
                 if let Some(child) = seen.world.process(child) {
-                    self.place_of(child, seen.world);
+                    self.place_of(id, child, seen.world);
                 }
             }
             _ if node.parent.is_none() && node.process.parent != process.parent => self.adopt(at, process),
@@ -393,7 +399,7 @@ impl Nodes {
     }
 
     /// The place of a process. It is added if it is not there, with its ancestors. `None` if there is no room.
-    fn place_of(&mut self, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
+    fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
         if let Some(at) = self.place(process.key) {
             return Some(at);
         }
@@ -417,14 +423,14 @@ impl Nodes {
             }
         }
         for process in line.into_iter().rev() {
-            above = Some(self.insert(process, above)?);
+            above = Some(self.insert(id, process, above)?);
         }
         above
     }
 
-    fn insert(&mut self, process: Arc<Process>, parent: Option<Place>) -> Option<Place> {
+    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<Place>) -> Option<Place> {
         let key = process.key;
-        let node = Node::new(process, parent);
+        let node = Node::new(process, parent, id);
         let bytes = node.bytes();
         while (self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES)
             && self.forget_one(parent)
