@@ -125,6 +125,12 @@ pub const TREE_PROCESSES: usize = 32_768;
 /// failed last; then no further ones are added. They are counted.
 pub const TREE_SHARE: u64 = 16;
 
+/// Groups of events that the dashboard counts. When there are more, the half with the fewest events becomes one group.
+pub const TOP_GROUPS: usize = 8_192;
+
+/// Share of the budget (1/n) for these groups.
+pub const TOP_SHARE: u64 = 32;
+
 /// Share of the budget (1/n) for the paths of cgroups. See [`CGROUPS`].
 pub const CGROUPS_SHARE: u64 = 32;
 

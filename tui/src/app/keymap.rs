@@ -94,6 +94,7 @@ actions! {
     GoTo "go-to",
     ShowEvents "events",
     ShowTree "tree",
+    ShowTop "top",
     NextView "next-view",
     PreviousView "previous-view",
     Fold "fold",
@@ -102,6 +103,12 @@ actions! {
     Sort "sort",
     Reverse "reverse",
     Idle "idle",
+    TopEvents "top-events",
+    TopHide "top-hide",
+    NextBy "next-by",
+    PreviousBy "previous-by",
+    TopSort "top-sort",
+    TopReverse "top-reverse",
 }
 
 /// The scope of a key.
@@ -113,6 +120,8 @@ pub(crate) enum Scope {
     Detail,
     /// In the process tree; takes precedence over the following.
     Tree,
+    /// While the most frequent are shown; takes precedence over the following.
+    Top,
     /// In a replay; takes precedence over [`Scope::Everywhere`].
     Replay,
 }
@@ -128,12 +137,13 @@ pub(crate) enum Section {
     Detail,
     View,
     Tree,
+    Top,
     Replay,
 }
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub(crate) const ALL: [Section; 8] = [
+    pub(crate) const ALL: [Section; 9] = [
         Section::Move,
         Section::Find,
         Section::Filter,
@@ -141,6 +151,7 @@ impl Section {
         Section::Detail,
         Section::View,
         Section::Tree,
+        Section::Top,
         Section::Replay,
     ];
 
@@ -154,6 +165,7 @@ impl Section {
             Section::Detail => "Detail pane",
             Section::View => "View",
             Section::Tree => "Process tree",
+            Section::Top => "Top",
             Section::Replay => "Replay",
         }
     }
@@ -211,6 +223,7 @@ const fn bind(
     let scope = match section {
         Section::Detail => Scope::Detail,
         Section::Tree => Scope::Tree,
+        Section::Top => Scope::Top,
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
@@ -252,6 +265,15 @@ const OF_TREE: &[Binding] = &[
     bind(Section::Tree, &[key('i')], Action::Idle, "idle", "show or hide processes without events"),
 ];
 
+const OF_TOP: &[Binding] = &[
+    bind(Section::Top, &[code(KeyCode::Enter)], Action::TopEvents, "these", "show the events of the row"),
+    bind(Section::Top, &[key('x')], Action::TopHide, "hide", "hide the events of the row"),
+    bind(Section::Top, &[code(KeyCode::Right), key('l')], Action::NextBy, "by", "count by something else"),
+    bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by something else"),
+    bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
+    bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
+];
+
 const OF_REPLAY: &[Binding] = &[
     bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
     bind(Section::Replay, &[key('<')], Action::Slower, "", "slower or faster"),
@@ -267,8 +289,9 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events; process tree"),
-    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events; process tree"),
+    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events; tree; top"),
+    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events; tree; top"),
+    bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events; tree; top"),
     bind(Section::Move, &[code(KeyCode::Tab)], Action::NextView, "", "next or previous view"),
     bind(Section::Move, &[code(KeyCode::BackTab)], Action::PreviousView, "", "next or previous view"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
@@ -328,7 +351,7 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [OF_TREE, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        Keymap { bindings: [OF_TREE, OF_TOP, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
     }
 }
 
@@ -479,7 +502,7 @@ mod tests {
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Replay] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Replay] {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }

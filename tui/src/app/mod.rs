@@ -46,6 +46,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use views::View;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
+use views::top::Top;
 use views::tree::{Moment, Tree};
 
 /// The settings at the start of the dashboard.
@@ -77,7 +78,8 @@ pub struct App {
     search: Search,
     detail: Detail,
     tree: Tree,
-    /// What the events view was before the tree showed the events of a process there.
+    top: Top,
+    /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
     rates: Rates,
     view: ViewState,
@@ -98,10 +100,12 @@ pub struct App {
     now: Duration,
 }
 
-/// What the events view was before the tree showed the events of a process there.
+/// What the events view was before another view showed the events of a row there.
 #[derive(Debug)]
 struct Left {
-    /// The filter that the tree made.
+    /// The other view.
+    view: View,
+    /// The filter that it made.
     made: String,
     /// The one before.
     filter: String,
@@ -186,7 +190,7 @@ pub struct Memory {
     pub events: usize,
     /// Events and arguments waiting in the pipeline.
     pub waiting: usize,
-    /// The process table, and the tree.
+    /// The process table, the tree, and the groups that are counted.
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
@@ -245,6 +249,7 @@ impl App {
             search: Search::default(),
             detail: Detail::default(),
             tree: Tree::new(settings.budget),
+            top: Top::new(settings.budget.top()),
             left: None,
             rates: Rates::default(),
             view: ViewState {
@@ -317,7 +322,7 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes() + self.tree.bytes(),
+            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),
@@ -335,7 +340,12 @@ impl App {
         &self.tree
     }
 
-    /// The moment that the tree shows: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
+    /// What is most frequent.
+    pub(crate) fn top(&self) -> &Top {
+        &self.top
+    }
+
+    /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
     /// all that is loaded.
     pub(crate) fn moment(&self) -> Option<Moment> {
         let at_start = self.replay.as_ref().is_some_and(|replay| !replay.plays()) && self.events.cursor() == Some(0);
@@ -430,13 +440,15 @@ impl App {
     /// The scopes of keys that are in force.
     pub(crate) fn scopes(&self) -> &'static [Scope] {
         let detail = self.detail.size().is_some() && self.view.overlay.is_none();
-        match (detail, self.replay.is_some()) {
-            (_, true) if self.view.current == View::Tree => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
-            (_, false) if self.view.current == View::Tree => &[Scope::Tree, Scope::Everywhere],
-            (true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
-            (true, false) => &[Scope::Detail, Scope::Everywhere],
-            (false, true) => &[Scope::Replay, Scope::Everywhere],
-            (false, false) => &[Scope::Everywhere],
+        match (self.view.current, detail, self.replay.is_some()) {
+            (View::Tree, _, true) => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
+            (View::Tree, _, false) => &[Scope::Tree, Scope::Everywhere],
+            (View::Top, _, true) => &[Scope::Top, Scope::Replay, Scope::Everywhere],
+            (View::Top, _, false) => &[Scope::Top, Scope::Everywhere],
+            (View::Events, true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
+            (View::Events, true, false) => &[Scope::Detail, Scope::Everywhere],
+            (View::Events, false, true) => &[Scope::Replay, Scope::Everywhere],
+            (View::Events, false, false) => &[Scope::Everywhere],
         }
     }
 
@@ -512,6 +524,7 @@ impl App {
             || self.detail.scanning(&self.store)
             || self.search.hunting()
             || self.search.counting(&self.store)
+            || self.top.scanning(&self.store)
             || self.view.current == View::Tree && self.tree.travelling(self.moment(), &self.store)
     }
 

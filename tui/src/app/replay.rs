@@ -505,6 +505,7 @@ impl App {
         self.source = SourceState::Live;
         self.detail.close();
         self.tree = Tree::new(self.settings.budget);
+        self.top.stop();
         self.search.stop();
         self.search.recount();
         let before = self.events_read();

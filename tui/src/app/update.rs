@@ -79,6 +79,9 @@ impl App {
         self.settle_replay();
         self.play_from_selected();
         self.events.reveal(self.list_height());
+        if self.view.current == View::Top {
+            self.count_top();
+        }
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
     }
@@ -93,7 +96,7 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, tree, rates, filter, view, replay, search, .. } = self;
+        let App { pipeline, store, events, detail, tree, top, rates, filter, view, replay, search, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
@@ -105,6 +108,9 @@ impl App {
             let answer = shown.answer(seen);
             events.append(id, answer);
             tree.append(id, seen, answer == Answer::Yes);
+            if answer == Answer::Yes {
+                top.append(seen);
+            }
             if answer != Answer::No {
                 search.append(id, seen);
             }
@@ -240,7 +246,7 @@ impl App {
         let busy = self.busy();
         let rows = if self.replay.is_none() || self.all_loaded() { Rows::All } else { Rows::Some };
         let moment = self.moment().filter(|_| self.view.current == View::Tree);
-        let App { pipeline, store, events, detail, tree, filter, view, search, .. } = self;
+        let App { pipeline, store, events, detail, tree, top, filter, view, search, .. } = self;
         let world = pipeline.world();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         events.scan(store, SLICE, |stored| {
@@ -251,6 +257,7 @@ impl App {
             answer
         });
         tree.travel(moment, store, SLICE * 4);
+        top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
         search.count(events, store, world, SLICE);
@@ -302,6 +309,7 @@ impl App {
         match self.view.current {
             View::Events => self.move_by(rows),
             View::Tree => self.tree.move_by(rows, self.now),
+            View::Top => self.top.move_by(rows, self.now),
         }
         vec![Effect::Redraw]
     }
@@ -363,7 +371,7 @@ impl App {
             self.search.paste(text, self.pipeline.world());
             match self.view.current {
                 View::Tree => self.found_in_tree(),
-                View::Events => _ = self.work(),
+                View::Events | View::Top => _ = self.work(),
             }
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
@@ -412,7 +420,12 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Effects {
-        if self.view.current == View::Tree && self.act_on_tree(action) {
+        let done = match self.view.current {
+            View::Events => false,
+            View::Tree => self.act_on_tree(action),
+            View::Top => self.act_on_top(action),
+        };
+        if done {
             return vec![Effect::Redraw];
         }
         if let Some(effects) = self.act_on_replay(action) {
@@ -438,6 +451,7 @@ impl App {
             }
             Action::ShowEvents => self.show(View::Events),
             Action::ShowTree => self.show(View::Tree),
+            Action::ShowTop => self.show(View::Top),
             Action::NextView => self.show(self.view.current.step(1)),
             Action::PreviousView => self.show(self.view.current.step(View::ALL.len() - 1)),
             Action::Next => self.search_on(Way::Down),
@@ -552,7 +566,7 @@ impl App {
         if self.stop_finding() {
             return self.say("the search of the recording was stopped");
         }
-        if self.detail.back(self.events.selected()) || self.search.clear() || self.back_to_tree() {
+        if self.detail.back(self.events.selected()) || self.search.clear() || self.back_to_view() {
             return;
         }
         let peeled = self.filter.peel(self.pipeline.world());
@@ -579,6 +593,8 @@ impl App {
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
         self.tree.unmatch();
+        self.top.stop();
+        self.count_top();
         self.search.recount();
         self.work();
     }
@@ -605,6 +621,9 @@ impl App {
                 let added = self.filter.add(&part, self.pipeline.world());
                 self.changed(added);
             }
+            None if self.view.current == View::Top => {
+                self.say(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
+            }
             None => self.say("nothing is selected"),
         }
     }
@@ -623,12 +642,18 @@ impl App {
                 let (pid, uid) = (process.key.tgid, process.uid);
                 Some(ActedOn { pid, uid, comm: process.comm.to_vec(), process: Some(process.key) })
             }
+            View::Top => None,
         }
     }
 
     fn copy_line(&mut self) -> Effects {
-        if self.view.current == View::Tree {
-            return self.copy(self.tree_line(), "line");
+        match self.view.current {
+            View::Events => {}
+            View::Tree => return self.copy(self.tree_line(), "line"),
+            View::Top => {
+                let value = self.top.selected().map(|group| group.value.clone());
+                return self.copy(value.map(|value| text::escaped(&value, text::Mode::Screen).into_owned()), "value");
+            }
         }
         let base = self.time_base(0);
         let line = self.selected().and_then(|stored| {
@@ -643,6 +668,7 @@ impl App {
 
     fn copy_command(&mut self) -> Effects {
         let command = match self.subject() {
+            _ if self.view.current == View::Top => None,
             _ if self.view.current == View::Tree => {
                 self.tree.selected().and_then(|seen| copy::command_of(seen.process))
             }

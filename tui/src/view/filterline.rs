@@ -50,8 +50,11 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = match app.view() {
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
+        View::Top => super::top::choice(app, area.width, theme),
     };
-    let mut left = tabs(app, theme);
+    // What hides and what is searched for needs the room more than the titles of the other views.
+    let narrow = area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
+    let mut left = tabs(app, narrow, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
@@ -76,11 +79,15 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The views, with their keys. The one that is shown is bold.
-fn tabs(app: &App, theme: Theme) -> Vec<Piece> {
+/// The views, with their keys. The one that is shown is bold; if it is `narrow`, the others are their keys alone.
+fn tabs(app: &App, narrow: bool, theme: Theme) -> Vec<Piece> {
     let tab = |view: View| {
-        let style = if view == app.view() { theme.strong() } else { theme.quiet() };
-        Piece::new(format!(" {} {}", app.key_of(view.action()), view.title()), style)
+        let key = app.key_of(view.action());
+        match (view == app.view(), narrow) {
+            (true, _) => Piece::new(format!(" {key} {}", view.title()), theme.strong()),
+            (false, false) => Piece::new(format!(" {key} {}", view.title()), theme.quiet()),
+            (false, true) => Piece::new(format!(" {key}"), theme.quiet()),
+        }
     };
     View::ALL.map(tab).into()
 }

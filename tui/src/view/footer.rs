@@ -96,7 +96,7 @@ fn place(app: &App, theme: Theme) -> Piece {
         return Piece::default();
     }
     let follow = app.key_of(Action::Follow);
-    if app.view() == View::Tree {
+    if app.view() != View::Events {
         return match app.moment() {
             Some(_) => Piece::new(format!(" {follow} now "), theme.paused()),
             None => Piece::default(),
@@ -169,7 +169,10 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         }
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail().size() != Some(Size::Full),
-        Action::Follow if app.view() == View::Tree => app.moment().is_some(),
+        Action::Follow if app.view() != View::Events => app.moment().is_some(),
+        Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
+            app.view() != View::Top
+        }
         Action::TimeMode => app.view() == View::Events,
         Action::Follow if replay => offers_follow,
         Action::Forward60 => !offers_follow || app.screen().0 >= 100,
@@ -197,7 +200,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 /// The label of the table, or the effect of the key in the current state.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
-        Action::Follow if app.view() == View::Tree => "now".to_owned(),
+        Action::Follow if app.view() != View::Events => "now".to_owned(),
         Action::Pause if app.events().paused() => "resume".to_owned(),
         Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
             "pause".to_owned()

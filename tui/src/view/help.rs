@@ -14,7 +14,11 @@ const TWO_COLUMNS: u16 = 70;
 pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (app.keymap(), app.replay().is_some());
     // The keys of the other view have no effect in this one.
-    let of_view = if app.view() == View::Tree { Section::Tree } else { Section::Detail };
+    let of_view = match app.view() {
+        View::Events => Section::Detail,
+        View::Tree => Section::Tree,
+        View::Top => Section::Top,
+    };
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (
             &[Section::Replay, Section::Move, Section::Find],

@@ -121,6 +121,16 @@ impl EventList {
         self.index.get(at).filter(|_| at < self.rows())
     }
 
+    /// The event at a position, also one that a pause hides.
+    pub(crate) fn listed(&self, at: usize) -> Option<Id> {
+        self.index.get(at)
+    }
+
+    /// The oldest event of which is known whether it is shown.
+    pub(crate) fn asked_from(&self) -> Id {
+        self.index.tested_from()
+    }
+
     /// The position of the first row that is not older than `id`.
     pub fn place(&self, id: Id) -> usize {
         self.index.place(id)

@@ -2,6 +2,7 @@
 
 pub(crate) mod detail;
 pub(crate) mod events;
+pub(crate) mod top;
 pub(crate) mod tree;
 
 use super::keymap::Action;
@@ -14,17 +15,20 @@ pub enum View {
     Events,
     /// The processes, each below its parent.
     Tree,
+    /// What is most frequent.
+    Top,
 }
 
 impl View {
     /// Every view, in the order of the tabs.
-    pub const ALL: [View; 2] = [View::Events, View::Tree];
+    pub const ALL: [View; 3] = [View::Events, View::Tree, View::Top];
 
     /// The title of the tab.
     pub fn title(self) -> &'static str {
         match self {
             View::Events => "Events",
             View::Tree => "Tree",
+            View::Top => "Top",
         }
     }
 
@@ -33,6 +37,7 @@ impl View {
         match self {
             View::Events => Action::ShowEvents,
             View::Tree => Action::ShowTree,
+            View::Top => Action::ShowTop,
         }
     }
 
