@@ -350,7 +350,7 @@ impl App {
     pub(crate) fn moment(&self) -> Option<Moment> {
         let at_start = self.replay.as_ref().is_some_and(|replay| !replay.plays()) && self.events.cursor() == Some(0);
         let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
-        let last = until.checked_sub(1).unwrap_or_default().max(self.store.first_id());
+        let last = until.saturating_sub(1).max(self.store.first_id());
         Some(Moment { until, time: self.store.get(last)?.frame.header.time })
     }
 

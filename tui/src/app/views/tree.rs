@@ -10,8 +10,8 @@ use crate::budget::Budget;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store};
+use nodes::{Flags, Nodes, Place};
 pub(crate) use nodes::{Moment, Seen};
-use nodes::{Nodes, Place};
 use std::time::Duration;
 
 /// Up to so many processes, nothing is folded unless the user does it. With more, what has ended as it should is.
@@ -19,6 +19,9 @@ const FEW: usize = 48;
 
 /// The time after a movement of the selection in which the rows keep an order that changes with the counts.
 const HELD: Duration = Duration::from_secs(3);
+
+/// The time between two orders by counts.
+const SORTED: Duration = Duration::from_secs(1);
 
 /// The levels whose lines are drawn.
 const LEVELS: u16 = 64;
@@ -95,6 +98,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    fn of(flags: Flags) -> Tally {
+        Tally {
+            all: 1,
+            running: flags.running.into(),
+            failed: flags.failed.into(),
+            matched: flags.matched.into(),
+            active: flags.active.into(),
+        }
+    }
+
     fn add(&mut self, other: Tally) {
         self.all += other.all;
         self.running += other.running;
@@ -122,9 +135,10 @@ struct Met {
     /// Its parent's position in the order.
     above: Option<u32>,
     depth: u16,
+    own: Flags,
+    age: u32,
     /// Processes from this one on that are below it, with itself.
     size: u32,
-    own: Tally,
     /// Of itself and all below.
     sum: Tally,
 }
@@ -148,8 +162,14 @@ pub(crate) struct Tree {
     cursor: Option<ProcessKey>,
     /// The row of the selected process.
     at: usize,
+    /// The row of the process that failed last, of those without others below that failed; if none failed, of the one that was added
+    /// last.
+    latest: usize,
     top: usize,
     moved: Option<Duration>,
+    /// When the rows were made, and whether they are to be made at once.
+    made: Duration,
+    again: bool,
 }
 
 impl Tree {
@@ -167,7 +187,10 @@ impl Tree {
             met: Vec::new(),
             cursor: None,
             at: 0,
+            latest: 0,
             top: 0,
+            made: Duration::ZERO,
+            again: false,
             moved: None,
         }
     }
@@ -204,10 +227,12 @@ impl Tree {
 
     /// Makes the rows, if they have changed, for a screen of `height` rows.
     pub(crate) fn refresh(&mut self, shown: Shown, height: usize, now: Duration) {
-        let held = self.moved.is_some_and(|moved| now < moved + HELD) && self.sort != Sort::Start;
-        if self.shown != shown || (self.nodes.stale || self.sort != Sort::Start) && !held {
+        let sorted = self.sort != Sort::Start;
+        let held = sorted && (self.moved.is_some_and(|moved| now < moved + HELD) || now < self.made + SORTED);
+        // An order by counts may change with each event.
+        if self.shown != shown || self.again || (self.nodes.stale || sorted) && !held {
             self.shown = shown;
-            self.nodes.stale = false;
+            (self.nodes.stale, self.again, self.made) = (false, false, now);
             let offset = self.at.saturating_sub(self.top);
             self.make_rows();
             self.find_cursor();
@@ -230,8 +255,9 @@ impl Tree {
         self.rows.clear();
         (self.tally, self.idle_hidden) = (Tally::default(), 0);
         let line = self.line_of_cursor();
-        let few = met.iter().filter(|met| self.idle || met.own.active > 0).count() <= FEW;
+        let few = met.iter().filter(|met| self.idle || met.own.active).count() <= FEW;
         let (mut at, mut below_match) = (0, 0);
+        let mut latest = None;
         while let Some(met) = met.get(at).copied() {
             let after = at + met.size as usize;
             let passes = !self.shown.filtered || met.sum.matched > 0 || at < below_match;
@@ -242,19 +268,27 @@ impl Tree {
                 at = after;
                 continue;
             }
-            if self.shown.filtered && met.own.matched > 0 {
+            if self.shown.filtered && met.own.matched {
                 below_match = below_match.max(after);
             }
-            let context = (met.own.active == 0)
-                || self.shown.filtered && met.own.matched == 0 && at >= below_match
-                || self.shown.failures && met.own.failed == 0;
-            let below = if self.idle { met.sum.all - 1 } else { met.sum.active - met.own.active };
-            let failed_below = met.sum.failed - met.own.failed;
-            let ended_well = failed_below == 0 && met.sum.running == met.own.running;
-            let fold = self.nodes.get(met.place).and_then(|node| node.fold);
-            let folded = below > 0 && fold.unwrap_or(!few && ended_well && !line.contains(&met.place));
+            let own = Tally::of(met.own);
+            let context = !met.own.active
+                || self.shown.filtered && !met.own.matched && at >= below_match
+                || self.shown.failures && !met.own.failed;
+            let below = if self.idle { met.sum.all - 1 } else { met.sum.active - own.active };
+            let failed_below = met.sum.failed - own.failed;
+            let ended_well = failed_below == 0 && met.sum.running == own.running;
+            let folded = below > 0 && met.own.fold.unwrap_or(!few && ended_well && !line.contains(&met.place));
             self.rows.push(Row { place: met.place, depth: met.depth, more: 0, below, failed_below, folded, context });
-            let counted = if folded { met.sum } else { met.own };
+            if !context {
+                let failed = met.own.failed && failed_below == 0;
+                latest = latest.max(Some((
+                    failed,
+                    if failed { self.ended(met.place) } else { met.age.into() },
+                    self.rows.len() - 1,
+                )));
+            }
+            let counted = if folded { met.sum } else { own };
             self.tally.add(Tally { all: if self.idle { counted.all } else { counted.active }, ..counted });
             at = if folded { after } else { at + 1 };
         }
@@ -267,40 +301,80 @@ impl Tree {
             more |= own;
         }
         self.met = met;
+        self.latest = latest.map_or(0, |(_, _, row)| row);
+    }
+
+    /// The time at which a process ended, in nanoseconds.
+    fn ended(&self, place: Place) -> u64 {
+        let end = self.nodes.seen(place, self.shown.moment).and_then(|seen| seen.end);
+        end.map_or(u64::MAX, |end| end.time.0)
     }
 
     /// Puts the processes of the moment into depth-first order.
     fn walk(&self, met: &mut Vec<Met>) {
-        let mut waiting: Vec<(Place, Option<u32>, u16)> = Vec::new();
-        self.push(&self.nodes.roots(), None, 0, &mut waiting);
-        while let Some((place, above, depth)) = waiting.pop() {
-            let Some(node) = self.nodes.get(place) else { continue };
-            let Some(seen) = self.nodes.seen(place, self.shown.moment) else { continue };
-            let active = self.nodes.active(place);
-            let own = Tally {
-                all: 1,
-                running: u32::from(seen.end.is_none() && active),
-                failed: u32::from(seen.failed()),
-                matched: u32::from(node.matched),
-                active: u32::from(active),
+        if self.sort != Sort::Start {
+            return self.walk_sorted(met);
+        }
+        let back = self.reverse;
+        // The positions of the ancestors of the next process.
+        let mut line: Vec<u32> = Vec::new();
+        let mut next = self.nodes.first(None, back);
+        while let Some(at) = next {
+            let below = match self.meet(at, line.last().copied(), line.len(), met) {
+                true => self.nodes.first(Some(at), back),
+                false => None,
             };
-            let at = met.len() as u32;
-            met.push(Met { place, above, depth, size: 1, own, sum: own });
-            self.push(&node.children, Some(at), depth.saturating_add(1), &mut waiting);
+            if below.is_some() {
+                line.push((met.len() - 1) as u32);
+                next = below;
+                continue;
+            }
+            let mut last = Some(at);
+            next = None;
+            while let Some(at) = last.filter(|_| next.is_none()) {
+                next = self.nodes.next(at, back);
+                if next.is_none() {
+                    line.pop();
+                    last = self.nodes.parent(at);
+                }
+            }
         }
     }
 
-    /// Puts processes with the same parent on a stack: the first one on top. They come in the order of their starts.
-    fn push(&self, places: &[Place], above: Option<u32>, depth: u16, waiting: &mut Vec<(Place, Option<u32>, u16)>) {
-        let from = waiting.len();
-        waiting.extend(places.iter().rev().map(|place| (*place, above, depth)));
-        let pushed = waiting.get_mut(from..).unwrap_or_default();
-        if self.sort != Sort::Start && pushed.len() > 1 {
-            pushed.sort_by_cached_key(|(place, ..)| self.measure(*place));
-        }
-        if self.reverse {
+    /// The same, where processes with the same parent are sorted.
+    fn walk_sorted(&self, met: &mut Vec<Met>) {
+        let mut waiting: Vec<(Place, Option<u32>, u16)> = Vec::new();
+        let push = |waiting: &mut Vec<_>, of: Option<Place>, above, depth: u16| {
+            let from = waiting.len();
+            waiting.extend(self.nodes.children(of).map(|place| (place, above, depth)));
+            let pushed: &mut [(Place, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
+            // The first one is taken from the end.
             pushed.reverse();
+            pushed.sort_by_cached_key(|(place, ..)| self.measure(*place));
+            if self.reverse {
+                pushed.reverse();
+            }
+        };
+        push(&mut waiting, None, None, 0);
+        while let Some((place, above, depth)) = waiting.pop() {
+            if self.meet(place, above, depth.into(), met) {
+                let at = (met.len() - 1) as u32;
+                push(&mut waiting, Some(place), Some(at), depth.saturating_add(1));
+            }
         }
+    }
+
+    /// Adds a process to the order; `false` if it started after the moment.
+    fn meet(&self, place: Place, above: Option<u32>, depth: usize, met: &mut Vec<Met>) -> bool {
+        let links = self.nodes.links(place);
+        let own = match self.shown.moment {
+            None => Some(links.flags),
+            moment => self.nodes.flags_at(place, moment),
+        };
+        let Some(own) = own else { return false };
+        let depth = u16::try_from(depth).unwrap_or(u16::MAX);
+        met.push(Met { place, above, depth, own, age: links.age, size: 1, sum: Tally::of(own) });
+        true
     }
 
     /// What processes are sorted by, the largest first.
@@ -318,7 +392,7 @@ impl Tree {
     fn line_of_cursor(&self) -> Vec<Place> {
         let mut line = Vec::new();
         let mut next = self.cursor.and_then(|key| self.nodes.place(key));
-        while let Some(parent) = next.and_then(|at| self.nodes.get(at)).and_then(|node| node.parent) {
+        while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
             line.push(parent);
             next = Some(parent);
         }
@@ -328,7 +402,7 @@ impl Tree {
     /// Finds the row of the selected process. If it has none, its nearest ancestor is selected.
     fn find_cursor(&mut self) {
         let Some(cursor) = self.cursor else {
-            self.at = self.of_interest();
+            self.at = self.latest;
             return;
         };
         let mut place = self.nodes.place(cursor);
@@ -337,21 +411,9 @@ impl Tree {
                 self.at = row;
                 return;
             }
-            place = self.nodes.get(at).and_then(|node| node.parent);
+            place = self.nodes.parent(at);
         }
         self.at = self.at.min(self.rows.len().saturating_sub(1));
-    }
-
-    /// The row of the process that failed last, of those without others below that failed; if none failed, of the one that started
-    /// last.
-    fn of_interest(&self) -> usize {
-        let of = |(at, row): (usize, &Row)| {
-            let seen = self.nodes.seen(row.place, self.shown.moment)?;
-            let failed = seen.failed() && row.failed_below == 0;
-            let time = seen.end.filter(|_| failed).map_or(seen.process.key.start, |end| end.time);
-            (!row.context).then_some((failed, time, at))
-        };
-        self.rows.iter().enumerate().filter_map(of).max().map_or(0, |(_, _, at)| at)
     }
 
     /// The rows.
@@ -408,8 +470,7 @@ impl Tree {
     /// Selects the process that is of most interest, now and later.
     pub(crate) fn follow(&mut self) {
         self.cursor = None;
-        self.moved = None;
-        self.nodes.stale = true;
+        self.again();
     }
 
     /// Selects a row, and keeps its process selected.
@@ -458,7 +519,7 @@ impl Tree {
 
     /// Makes the rows again at once.
     fn again(&mut self) {
-        self.nodes.stale = true;
+        self.again = true;
         self.moved = None;
     }
 
@@ -490,7 +551,7 @@ impl Tree {
     }
 
     fn set_fold(&mut self, place: Place, fold: bool) {
-        self.nodes.get_mut(place).into_iter().for_each(|node| node.fold = Some(fold));
+        self.nodes.fold(place, fold);
         self.again();
     }
 

@@ -18,6 +18,9 @@ use tracetui_shared::time::BootNanos;
 /// The index of a process.
 pub(super) type Place = u32;
 
+/// No process.
+const NONE: Place = Place::MAX;
+
 /// The bytes that are kept of the path, and of the arguments, of a failure.
 const TEXT: usize = 256;
 
@@ -114,9 +117,6 @@ pub(super) struct Node {
     born: Option<Id>,
     /// The process before its last exec, and the time of that exec.
     before: Option<(BootNanos, Arc<Process>)>,
-    pub parent: Option<Place>,
-    /// In the order of their starts.
-    pub children: Vec<Place>,
     counts: Counts,
     end: Option<End>,
     /// The last failed exec after which no other one succeeded.
@@ -145,13 +145,11 @@ fn texts(process: &Process) -> usize {
 }
 
 impl Node {
-    fn new(process: Arc<Process>, parent: Option<Place>, id: Id) -> Node {
+    fn new(process: Arc<Process>, id: Id) -> Node {
         Node {
             born: Some(id).filter(|_| process.origin == Origin::Fork),
             process,
             before: None,
-            parent,
-            children: Vec::new(),
             counts: Counts::default(),
             end: None,
             tried: None,
@@ -172,6 +170,47 @@ impl Node {
         let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
         NODE + texts(&self.process) + before + tried
     }
+}
+
+/// What making the rows needs of a process, close together: it goes through all of them. Children are in the order of their starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Links {
+    parent: Place,
+    first: Place,
+    last: Place,
+    next: Place,
+    previous: Place,
+    /// The number of processes that were added before.
+    pub age: u32,
+    pub flags: Flags,
+}
+
+/// What making the rows needs of a process as it is now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Flags {
+    pub running: bool,
+    pub failed: bool,
+    pub matched: bool,
+    /// It made an event, or started during the trace.
+    pub active: bool,
+    /// Whether the user folded or unfolded it.
+    pub fold: Option<bool>,
+}
+
+impl Links {
+    const ROOT: Links = Links {
+        parent: NONE,
+        first: NONE,
+        last: NONE,
+        next: NONE,
+        previous: NONE,
+        age: 0,
+        flags: Flags { running: false, failed: false, matched: false, active: false, fold: None },
+    };
+}
+
+fn some(place: Place) -> Option<Place> {
+    (place != NONE).then_some(place)
 }
 
 /// A moment: what the view shows is as it was before this event.
@@ -233,6 +272,11 @@ struct Travel {
 #[derive(Debug)]
 pub(super) struct Nodes {
     nodes: Vec<Option<Node>>,
+    /// At the same places as the processes.
+    links: Vec<Links>,
+    /// Those of what has no parent.
+    roots: Links,
+    added: u32,
     free: Vec<Place>,
     places: FxHashMap<ProcessKey, Place>,
     /// The latest process with an id.
@@ -254,6 +298,9 @@ impl Nodes {
     pub(super) fn new(budget: Budget) -> Nodes {
         Nodes {
             nodes: Vec::new(),
+            links: Vec::new(),
+            roots: Links::ROOT,
+            added: 0,
             free: Vec::new(),
             places: FxHashMap::default(),
             current: FxHashMap::default(),
@@ -284,12 +331,72 @@ impl Nodes {
         self.places.get(&key).copied()
     }
 
-    /// The processes without a parent here, by their starts.
-    pub(super) fn roots(&self) -> Vec<Place> {
-        let all = (0..).zip(&self.nodes).filter_map(|(at, node)| Some((at, node.as_ref()?)));
-        let mut roots: Vec<_> = all.filter(|(_, node)| node.parent.is_none()).collect();
-        roots.sort_unstable_by_key(|(_, node)| (node.process.key.start, node.process.key.tgid));
-        roots.into_iter().map(|(at, _)| at).collect()
+    fn links_of(&self, at: Option<Place>) -> Option<&Links> {
+        match at {
+            Some(at) => self.links.get(at as usize),
+            None => Some(&self.roots),
+        }
+    }
+
+    fn links_mut(&mut self, at: Option<Place>) -> Option<&mut Links> {
+        match at {
+            Some(at) => self.links.get_mut(at as usize),
+            None => Some(&mut self.roots),
+        }
+    }
+
+    /// The links of a process.
+    pub(super) fn links(&self, at: Place) -> Links {
+        self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
+    }
+
+    /// The parent of a process.
+    pub(super) fn parent(&self, at: Place) -> Option<Place> {
+        some(self.links(at).parent)
+    }
+
+    /// The first child of a process, or the first process without a parent; the last one if `back`.
+    pub(super) fn first(&self, of: Option<Place>, back: bool) -> Option<Place> {
+        self.links_of(of).and_then(|links| some(if back { links.last } else { links.first }))
+    }
+
+    /// The next process with the same parent; the one before if `back`.
+    pub(super) fn next(&self, at: Place, back: bool) -> Option<Place> {
+        let links = self.links(at);
+        some(if back { links.previous } else { links.next })
+    }
+
+    /// The children of a process, or the processes without a parent, by their starts.
+    pub(super) fn children(&self, of: Option<Place>) -> impl Iterator<Item = Place> {
+        std::iter::successors(self.first(of, false), |at| self.next(*at, false))
+    }
+
+    /// Keeps what making the rows needs of a process.
+    fn flag(&mut self, at: Place) {
+        let Some(flags) = self.flags_at(at, None) else { return };
+        if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
+            links.flags = flags;
+            self.stale = true;
+        }
+    }
+
+    /// What making the rows needs of a process as it was at a moment. `None` if it started later.
+    pub(super) fn flags_at(&self, at: Place, moment: Option<Moment>) -> Option<Flags> {
+        let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
+        let active = node.counts.events > 0 || node.process.origin == Origin::Fork;
+        Some(Flags {
+            running: active && seen.end.is_none(),
+            failed: seen.failed(),
+            matched: node.matched,
+            active,
+            fold: node.fold,
+        })
+    }
+
+    /// Folds or unfolds a process.
+    pub(super) fn fold(&mut self, at: Place, fold: bool) {
+        self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
+        self.flag(at);
     }
 
     /// A process as it was at a moment, or as it is now. `None` if it started later.
@@ -325,7 +432,7 @@ impl Nodes {
         }
         let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) else { return };
         // The first event makes an idle process an active one.
-        self.stale |= node.counts.events == 0 || matched && !node.matched;
+        let changed = node.counts.events == 0 || matched && !node.matched;
         node.matched |= matched;
         node.counts = node.counts.and(counts);
         node.cgroup = header.cgroup;
@@ -343,7 +450,7 @@ impl Nodes {
                     args: args.get(..TEXT).unwrap_or(args).into(),
                 };
                 self.changed(at, |node| node.tried = Some(tried));
-                self.stale = true;
+                self.flag(at);
             }
             Body::Exec(_) => {
                 let (time, process) = (header.time, Arc::clone(process));
@@ -352,7 +459,7 @@ impl Nodes {
                     node.before = Some((time, before));
                     node.tried = None;
                 });
-                self.stale = true;
+                self.flag(at);
             }
             Body::Exit(exit) => {
                 self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id) });
@@ -363,8 +470,11 @@ impl Nodes {
                     self.place_of(id, child, seen.world);
                 }
             }
-            _ if node.parent.is_none() && node.process.parent != process.parent => self.adopt(at, process),
+            _ if node.process.parent != process.parent && self.parent(at).is_none() => self.adopt(at, process),
             _ => {}
+        }
+        if changed {
+            self.flag(at);
         }
     }
 
@@ -382,19 +492,22 @@ impl Nodes {
         node.end = Some(end);
         let key = node.process.key;
         self.ended[usize::from(end.status != Some(0))].push_back(key);
-        self.stale = true;
+        self.flag(at);
     }
 
     /// Marks a process one of whose kept events passes the filter.
     pub(super) fn matched(&mut self, key: ProcessKey) {
-        let Some(node) = self.place(key).and_then(|at| self.get_mut(at)).filter(|node| !node.matched) else { return };
-        node.matched = true;
-        self.stale = true;
+        let Some(at) = self.place(key) else { return };
+        if let Some(node) = self.get_mut(at).filter(|node| !node.matched) {
+            node.matched = true;
+            self.flag(at);
+        }
     }
 
     /// Forgets which processes have events that pass the filter.
     pub(super) fn unmatch(&mut self) {
         self.nodes.iter_mut().flatten().for_each(|node| node.matched = false);
+        self.links.iter_mut().for_each(|links| links.flags.matched = false);
         self.stale = true;
     }
 
@@ -430,7 +543,7 @@ impl Nodes {
 
     fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<Place>) -> Option<Place> {
         let key = process.key;
-        let node = Node::new(process, parent, id);
+        let node = Node::new(process, id);
         let bytes = node.bytes();
         while (self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES)
             && self.forget_one(parent)
@@ -443,11 +556,15 @@ impl Nodes {
             Some(at) => at,
             None => {
                 self.nodes.push(None);
+                self.links.push(Links::ROOT);
                 (self.nodes.len() - 1) as Place
             }
         };
         *self.nodes.get_mut(at as usize)? = Some(node);
-        parent.into_iter().for_each(|parent| self.add_child(parent, at, key));
+        self.added = self.added.wrapping_add(1);
+        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::ROOT };
+        self.link(parent, at, key);
+        self.flag(at);
         self.bytes += bytes;
         self.places.insert(key, at);
         let before = self.current.insert(key.tgid, at).filter(|before| {
@@ -463,15 +580,45 @@ impl Nodes {
     }
 
     /// Adds a child in the order of the starts. Mostly it is the last one.
-    fn add_child(&mut self, parent: Place, child: Place, key: ProcessKey) {
-        let Some(node) = self.get(parent) else { return };
-        let later = |place: &&Place| {
-            self.get(**place)
-                .is_some_and(|node| (node.process.key.start, node.process.key.tgid) > (key.start, key.tgid))
+    fn link(&mut self, parent: Option<Place>, child: Place, key: ProcessKey) {
+        let order = |key: ProcessKey| (key.start, key.tgid);
+        let mut before = self.first(parent, true);
+        while let Some(at) = before {
+            if self.get(at).is_some_and(|node| order(node.process.key) <= order(key)) {
+                break;
+            }
+            before = self.next(at, true);
+        }
+        let after = match before {
+            Some(before) => self.next(before, false),
+            None => self.first(parent, false),
         };
-        let later = node.children.iter().rev().take_while(later).count();
-        if let Some(node) = self.get_mut(parent) {
-            node.children.insert(node.children.len() - later, child);
+        if let Some(links) = self.links.get_mut(child as usize) {
+            links.parent = parent.unwrap_or(NONE);
+            (links.previous, links.next) = (before.unwrap_or(NONE), after.unwrap_or(NONE));
+        }
+        self.join(parent, before, Some(child));
+        self.join(parent, Some(child), after);
+        self.stale = true;
+    }
+
+    /// Removes a process from those with the same parent.
+    fn unlink(&mut self, at: Place) {
+        let (parent, links) = (self.parent(at), self.links(at));
+        self.join(parent, some(links.previous), some(links.next));
+        self.stale = true;
+    }
+
+    /// Lets two children follow each other: none before is the first place, none after the last one.
+    fn join(&mut self, parent: Option<Place>, before: Option<Place>, after: Option<Place>) {
+        let (first, last) = (after.unwrap_or(NONE), before.unwrap_or(NONE));
+        match before {
+            Some(before) => self.links_mut(Some(before)).into_iter().for_each(|links| links.next = first),
+            None => self.links_mut(parent).into_iter().for_each(|links| links.first = first),
+        }
+        match after {
+            Some(after) => self.links_mut(Some(after)).into_iter().for_each(|links| links.previous = last),
+            None => self.links_mut(parent).into_iter().for_each(|links| links.last = last),
         }
     }
 
@@ -480,18 +627,10 @@ impl Nodes {
         let parent = process.parent.and_then(|parent| self.place(parent));
         self.changed(at, |node| node.process = Arc::clone(process));
         let Some(parent) = parent else { return };
-        let mut above = Some(parent);
-        for _ in 0..GENERATIONS {
-            match above {
-                None => {
-                    self.get_mut(at).into_iter().for_each(|node| node.parent = Some(parent));
-                    self.add_child(parent, at, process.key);
-                    self.stale = true;
-                    return;
-                }
-                Some(above) if above == at => return,
-                Some(place) => above = self.get(place).and_then(|node| node.parent),
-            }
+        let line = std::iter::successors(Some(parent), |above| self.parent(*above)).take(GENERATIONS);
+        if line.clone().count() < GENERATIONS && line.into_iter().all(|above| above != at) {
+            self.unlink(at);
+            self.link(Some(parent), at, process.key);
         }
     }
 
@@ -522,11 +661,12 @@ impl Nodes {
         if self.current.get(&key.tgid) == Some(&at) {
             self.current.remove(&key.tgid);
         }
-        for child in node.children {
-            self.get_mut(child).into_iter().for_each(|child| child.parent = None);
-        }
-        if let Some(parent) = node.parent.and_then(|parent| self.get_mut(parent)) {
-            parent.children.iter().position(|child| *child == at).map(|child| parent.children.remove(child));
+        self.unlink(at);
+        let children: Vec<Place> = self.children(Some(at)).collect();
+        for child in children {
+            self.unlink(child);
+            let key = self.get(child).map(|child| child.process.key);
+            key.into_iter().for_each(|key| self.link(None, child, key));
         }
         if let Some(travel) = &mut self.travel {
             travel.after.remove(&key);
@@ -574,10 +714,5 @@ impl Nodes {
             let until = moment.until.clamp(store.first_id(), store.next_id());
             self.travel.as_ref().map_or(store.next_id(), |travel| travel.at) != until
         })
-    }
-
-    /// Whether a process was active: it made an event, or started during the trace.
-    pub(super) fn active(&self, at: Place) -> bool {
-        self.get(at).is_some_and(|node| node.counts.events > 0 || node.process.origin == Origin::Fork)
     }
 }
