@@ -103,11 +103,11 @@ impl Churn {
         self.pid += 1;
         let pid = self.pid;
         // Two of three are started by the one before.
-        let parent = if pid % 3 == 0 { FIRST } else { pid - 1 };
+        let parent = if pid.is_multiple_of(3) { FIRST } else { pid - 1 };
         self.maker.fork(parent, "make", pid);
         self.maker.exec(pid, "cc", &["cc", "-O2", "-c", "main.c", "-o", "main.o"], 0);
         for open in 0..OPENS {
-            let missing = open % 3 == 0;
+            let missing = open.is_multiple_of(3);
             self.maker.open(pid, "cc", "/usr/include/x86_64-linux-gnu/bits/types.h", if missing { -2 } else { 3 });
         }
         if !pid.is_multiple_of(50) {
