@@ -5,6 +5,7 @@
 //! | batches in transit and spare | reserved: [`Budget::queues`] |
 //! | execs that wait for their arguments, requests of io_uring for their end, events for their order | [`Pipeline::bytes`](crate::pipeline::Pipeline::bytes) |
 //! | processes, cgroups, users | [`World::bytes`](crate::enrich::World::bytes) |
+//! | the process tree and the groups of the dashboard | within [`Memory::processes`](crate::app::Memory) |
 //! | a COMMAND's output | [`Output::bytes`](crate::app::output::Output::bytes) |
 //! | kept events | [`Store::bytes`](crate::store::Store::bytes): the rest |
 //!
@@ -72,6 +73,16 @@ impl Budget {
     /// Bytes of the process table.
     pub fn processes(self) -> usize {
         self.share(limits::PROCESSES_SHARE)
+    }
+
+    /// Bytes of the tree of the dashboard.
+    pub fn tree(self) -> usize {
+        self.share(limits::TREE_SHARE)
+    }
+
+    /// Bytes of the groups of events that the dashboard counts.
+    pub fn top(self) -> usize {
+        self.share(limits::TOP_SHARE)
     }
 
     /// Bytes of the paths of cgroups.

@@ -118,6 +118,19 @@ pub const REQUESTS_SHARE: u64 = 32;
 /// the live processes that were idle longest, which are counted (`processes_evicted`).
 pub const PROCESSES_SHARE: u64 = 8;
 
+/// Processes in the tree of the dashboard.
+pub const TREE_PROCESSES: usize = 32_768;
+
+/// Share of the budget (1/n) for the tree of the dashboard. At the limit ended processes are removed, the oldest first and those that
+/// failed last; then no further ones are added. They are counted.
+pub const TREE_SHARE: u64 = 16;
+
+/// Groups of events that the dashboard counts. When there are more, the half with the fewest events becomes one group.
+pub const TOP_GROUPS: usize = 8_192;
+
+/// Share of the budget (1/n) for these groups.
+pub const TOP_SHARE: u64 = 32;
+
 /// Share of the budget (1/n) for the paths of cgroups. See [`CGROUPS`].
 pub const CGROUPS_SHARE: u64 = 32;
 

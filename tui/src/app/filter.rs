@@ -130,6 +130,15 @@ impl FilterState {
         self.take(&text, world)
     }
 
+    /// Adds a part in place of those that begin with `prefix`.
+    pub fn add_in_place(&mut self, prefix: &str, part: &str, world: &World) -> Result<Change, FilterInputError> {
+        let others: Vec<_> = self.parts.iter().filter(|known| !known.starts_with(prefix)).cloned().collect();
+        if others.len() < self.parts.len() {
+            self.set(&others.join(" "), world)?;
+        }
+        self.add(part, world)
+    }
+
     /// Removes the newest part.
     pub fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
         match self.parts.split_last() {

@@ -92,6 +92,23 @@ actions! {
     Back60 "back-1min",
     Forward60 "forward-1min",
     GoTo "go-to",
+    ShowEvents "events",
+    ShowTree "tree",
+    ShowTop "top",
+    NextView "next-view",
+    PreviousView "previous-view",
+    Fold "fold",
+    Unfold "unfold",
+    SubtreeEvents "subtree-events",
+    Sort "sort",
+    Reverse "reverse",
+    Idle "idle",
+    TopEvents "top-events",
+    TopHide "top-hide",
+    NextBy "next-by",
+    PreviousBy "previous-by",
+    TopSort "top-sort",
+    TopReverse "top-reverse",
 }
 
 /// The scope of a key.
@@ -101,6 +118,10 @@ pub(crate) enum Scope {
     Everywhere,
     /// While the detail pane is open; takes precedence over the others.
     Detail,
+    /// In the process tree; takes precedence over the following.
+    Tree,
+    /// While the most frequent are shown; takes precedence over the following.
+    Top,
     /// In a replay; takes precedence over [`Scope::Everywhere`].
     Replay,
 }
@@ -115,18 +136,22 @@ pub(crate) enum Section {
     Selected,
     Detail,
     View,
+    Tree,
+    Top,
     Replay,
 }
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub(crate) const ALL: [Section; 7] = [
+    pub(crate) const ALL: [Section; 9] = [
         Section::Move,
         Section::Find,
         Section::Filter,
         Section::Selected,
         Section::Detail,
         Section::View,
+        Section::Tree,
+        Section::Top,
         Section::Replay,
     ];
 
@@ -139,6 +164,8 @@ impl Section {
             Section::Selected => "Selected row",
             Section::Detail => "Detail pane",
             Section::View => "View",
+            Section::Tree => "Process tree",
+            Section::Top => "Top",
             Section::Replay => "Replay",
         }
     }
@@ -195,6 +222,8 @@ const fn bind(
 ) -> Binding {
     let scope = match section {
         Section::Detail => Scope::Detail,
+        Section::Tree => Scope::Tree,
+        Section::Top => Scope::Top,
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
@@ -208,6 +237,42 @@ fn of_kind(kind: Kind) -> Binding {
     let keys = kind.key().map(key).into_iter().collect();
     Binding { keys, help: help.into(), ..bind(Section::Filter, &[], Action::Toggle(kind), "", "") }
 }
+
+const OF_TREE: &[Binding] = &[
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Enter)],
+        Action::SubtreeEvents,
+        "events",
+        "the events of the process and those below",
+    ),
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Left), key('h'), key('-')],
+        Action::Fold,
+        "",
+        "fold or unfold; fold again: to the parent",
+    ),
+    bind(
+        Section::Tree,
+        &[code(KeyCode::Right), key('l'), key('+')],
+        Action::Unfold,
+        "unfold",
+        "fold or unfold; fold again: to the parent",
+    ),
+    bind(Section::Tree, &[key('s'), f(6)], Action::Sort, "sort", "sort by the next column; reverse"),
+    bind(Section::Tree, &[key('S')], Action::Reverse, "", "sort by the next column; reverse"),
+    bind(Section::Tree, &[key('i')], Action::Idle, "idle", "show or hide processes without events"),
+];
+
+const OF_TOP: &[Binding] = &[
+    bind(Section::Top, &[code(KeyCode::Enter)], Action::TopEvents, "these", "show the events of the row"),
+    bind(Section::Top, &[key('x')], Action::TopHide, "hide", "hide the events of the row"),
+    bind(Section::Top, &[code(KeyCode::Right), key('l')], Action::NextBy, "by", "count by something else"),
+    bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by something else"),
+    bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
+    bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
+];
 
 const OF_REPLAY: &[Binding] = &[
     bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
@@ -224,25 +289,30 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
+    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events; tree; top"),
+    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events; tree; top"),
+    bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events; tree; top"),
+    bind(Section::Move, &[code(KeyCode::Tab)], Action::NextView, "", "next or previous view"),
+    bind(Section::Move, &[code(KeyCode::BackTab)], Action::PreviousView, "", "next or previous view"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
     bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applies as you type"),
-    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only this pid, comm or user"),
-    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "only its process tree"),
-    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only this pid, comm or user"),
+    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only pid, tree, comm, user"),
+    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "only pid, tree, comm, user"),
+    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only pid, tree, comm, user"),
     bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide this comm"),
     bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent process"),
     bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "next or previous tab"),
     bind(Section::Detail, &[code(KeyCode::BackTab)], Action::PreviousTab, "", "next or previous tab"),
     bind(Section::Move, &[code(KeyCode::Enter)], Action::Enter, "detail", "details, then full size"),
     bind(Section::View, &[key(' ')], Action::Pause, "pause", "pause (keeps tracing)"),
-    bind(Section::Move, &[key('F')], Action::Follow, "follow", "follow new events"),
+    bind(Section::Move, &[key('F')], Action::Follow, "follow", "go to the newest; follow"),
     bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failures"),
     bind(Section::View, &[key('t')], Action::TimeMode, "time", "cycle the time format"),
-    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only this pid, comm or user"),
-    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line or the command"),
-    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy the line or the command"),
+    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only pid, tree, comm, user"),
+    bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy the line or command"),
+    bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy the line or command"),
 ];
 
 const AFTER_KINDS: &[Binding] = &[
@@ -281,7 +351,7 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        Keymap { bindings: [OF_TREE, OF_TOP, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
     }
 }
 
@@ -432,7 +502,7 @@ mod tests {
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail, Scope::Replay] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Replay] {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }
@@ -480,7 +550,7 @@ mod tests {
         assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
         keymap.assign("toggle-open", &["P"]).expect("a kind");
         assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
-        assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys == "Ctrl-F j"));
+        assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
 pub mod search;
+mod tree;
 mod update;
 pub(crate) mod views;
 
@@ -46,6 +47,8 @@ use tracetui_shared::time::BootNanos;
 use views::View;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
+use views::top::Top;
+use views::tree::{Moment, Tree};
 
 /// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
@@ -75,6 +78,10 @@ pub struct App {
     filter: FilterState,
     search: Search,
     detail: Detail,
+    tree: Tree,
+    top: Top,
+    /// What the events view was before another view showed the events of a row there.
+    left: Option<Left>,
     rates: Rates,
     view: ViewState,
     settings: Settings,
@@ -92,6 +99,19 @@ pub struct App {
     asked_to_quit: bool,
     extent: Extent,
     now: Duration,
+}
+
+/// What the events view was before another view showed the events of a row there.
+#[derive(Debug)]
+struct Left {
+    /// The other view.
+    view: View,
+    /// The filter that it made.
+    made: String,
+    /// The one before.
+    filter: String,
+    /// The event that was selected; `None` if the view followed the newest.
+    selected: Option<Id>,
 }
 
 /// A recording that is or was written.
@@ -181,7 +201,7 @@ pub struct Memory {
     pub events: usize,
     /// Events and arguments waiting in the pipeline.
     pub waiting: usize,
-    /// The process table.
+    /// The process table, the tree, and the groups that are counted.
     pub processes: usize,
     /// Paths of cgroups, names of users and groups.
     pub names: usize,
@@ -239,6 +259,9 @@ impl App {
             filter,
             search: Search::default(),
             detail: Detail::default(),
+            tree: Tree::new(settings.budget),
+            top: Top::new(settings.budget.top()),
+            left: None,
             rates: Rates::default(),
             view: ViewState {
                 current: View::default(),
@@ -321,7 +344,7 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes(),
+            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),
@@ -332,6 +355,25 @@ impl App {
     /// The view in the body of the screen.
     pub fn view(&self) -> View {
         self.view.current
+    }
+
+    /// The process tree.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// What is most frequent.
+    pub(crate) fn top(&self) -> &Top {
+        &self.top
+    }
+
+    /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
+    /// all that is loaded.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        let at_start = self.replay.as_ref().is_some_and(|replay| !replay.plays()) && self.events.cursor() == Some(0);
+        let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
+        let last = until.saturating_sub(1).max(self.store.first_id());
+        Some(Moment { until, time: self.store.get(last)?.frame.header.time })
     }
 
     /// The event list.
@@ -420,11 +462,15 @@ impl App {
     /// The scopes of keys that are in force.
     pub(crate) fn scopes(&self) -> &'static [Scope] {
         let detail = self.detail.size().is_some() && self.view.overlay.is_none();
-        match (detail, self.replay.is_some()) {
-            (true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
-            (true, false) => &[Scope::Detail, Scope::Everywhere],
-            (false, true) => &[Scope::Replay, Scope::Everywhere],
-            (false, false) => &[Scope::Everywhere],
+        match (self.view.current, detail, self.replay.is_some()) {
+            (View::Tree, _, true) => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
+            (View::Tree, _, false) => &[Scope::Tree, Scope::Everywhere],
+            (View::Top, _, true) => &[Scope::Top, Scope::Replay, Scope::Everywhere],
+            (View::Top, _, false) => &[Scope::Top, Scope::Everywhere],
+            (View::Events, true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
+            (View::Events, true, false) => &[Scope::Detail, Scope::Everywhere],
+            (View::Events, false, true) => &[Scope::Replay, Scope::Everywhere],
+            (View::Events, false, false) => &[Scope::Everywhere],
         }
     }
 
@@ -500,6 +546,8 @@ impl App {
             || self.detail.scanning(&self.store)
             || self.search.hunting()
             || self.search.counting(&self.store)
+            || self.top.scanning(&self.store)
+            || self.view.current == View::Tree && self.tree.travelling(self.moment(), &self.store)
     }
 
     /// The selected event.

@@ -8,6 +8,7 @@ use super::find::{Find, Finding};
 use super::keymap::{Action, Press};
 use super::search::Way;
 use super::views::events::EventList;
+use super::views::tree::Tree;
 use super::{App, Effect, Effects, SourceState};
 use crate::event::{Body, EventContext};
 use crate::frame::Batch;
@@ -503,6 +504,8 @@ impl App {
         self.rates = Default::default();
         self.source = SourceState::Live;
         self.detail.close();
+        self.tree = Tree::new(self.settings.budget);
+        self.top.stop();
         self.search.stop();
         self.search.recount();
         let before = self.events_read();
@@ -692,8 +695,8 @@ impl App {
             Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack if top && !loaded_from_start => {
                 return Some(self.seek(at.saturating_sub(1)));
             }
-            Action::EventBack => self.act_on_rows(Action::Up),
-            Action::EventForward => self.act_on_rows(Action::Down),
+            Action::EventBack => self.events.move_by(-1, self.list_height(), &self.store),
+            Action::EventForward => self.events.move_by(1, self.list_height(), &self.store),
             _ => return None,
         }
         Some(vec![Effect::Redraw])

@@ -13,6 +13,7 @@ use crate::app::replay::Replay;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::views::events::Shown;
 use crate::event::EventContext;
+use crate::event::process::ProcessKey;
 use crate::filter;
 use crate::frame::Batch;
 use crate::frame::FrameRef;
@@ -22,6 +23,7 @@ use crate::store::index::Answer;
 use crate::text::{self, grouped};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use std::time::Duration;
+use tracetui_shared::id::{Tgid, Uid};
 use tracetui_shared::kind::Kind;
 
 /// The function to which the pipeline delivers events.
@@ -80,6 +82,9 @@ impl App {
         self.settle_replay();
         self.play_from_selected();
         self.events.reveal(self.list_height());
+        if self.view.current == View::Top {
+            self.count_top();
+        }
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
     }
@@ -94,7 +99,7 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, rates, filter, view, replay, search, .. } = self;
+        let App { pipeline, store, events, detail, tree, top, rates, filter, view, replay, search, .. } = self;
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
@@ -105,6 +110,10 @@ impl App {
             let id = store.push(seen, frame);
             let answer = shown.answer(seen);
             events.append(id, answer);
+            tree.append(id, seen, answer == Answer::Yes);
+            if answer == Answer::Yes {
+                top.append(seen);
+            }
             if answer != Answer::No {
                 search.append(id, seen);
             }
@@ -239,10 +248,19 @@ impl App {
     fn work(&mut self) -> bool {
         let busy = self.busy();
         let rows = if self.replay.is_none() || self.all_loaded() { Rows::All } else { Rows::Some };
-        let App { pipeline, store, events, detail, filter, view, search, .. } = self;
+        let moment = self.moment().filter(|_| self.view.current == View::Tree);
+        let App { pipeline, store, events, detail, tree, top, filter, view, search, .. } = self;
         let world = pipeline.world();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
-        events.scan(store, SLICE, |stored| shown.answer_stored(stored, world));
+        events.scan(store, SLICE, |stored| {
+            let answer = shown.answer_stored(stored, world);
+            if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
+                tree.matched(process.key);
+            }
+            answer
+        });
+        tree.travel(moment, store, SLICE * 4);
+        top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
         search.count(events, store, world, SLICE);
@@ -291,7 +309,11 @@ impl App {
             MouseEventKind::ScrollDown => 3,
             _ => return Vec::new(),
         };
-        self.move_by(rows);
+        match self.view.current {
+            View::Events => self.move_by(rows),
+            View::Tree => self.tree.move_by(rows, self.now),
+            View::Top => self.top.move_by(rows, self.now),
+        }
         vec![Effect::Redraw]
     }
 
@@ -341,6 +363,8 @@ impl App {
         if self.filter.line().is_some() {
             let change = self.filter.key(press, self.pipeline.world());
             self.changed(Ok(change));
+        } else if self.view.current == View::Tree {
+            self.typed_in_tree(press);
         } else {
             self.search.key(press, self.pipeline.world());
             self.work();
@@ -361,7 +385,10 @@ impl App {
             self.changed(Ok(change));
         } else if self.search.line().is_some() {
             self.search.paste(text, self.pipeline.world());
-            self.work();
+            match self.view.current {
+                View::Tree => self.found_in_tree(),
+                View::Events | View::Top => _ = self.work(),
+            }
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
             self.say(format!("press {filter} or {search} first to paste into a filter or a search"));
@@ -430,6 +457,14 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Effects {
+        let done = match self.view.current {
+            View::Events => false,
+            View::Tree => self.act_on_tree(action),
+            View::Top => self.act_on_top(action),
+        };
+        if done {
+            return vec![Effect::Redraw];
+        }
         if let Some(effects) = self.act_on_replay(action) {
             return effects;
         }
@@ -454,6 +489,11 @@ impl App {
                 self.stop_finding();
                 self.search.edit(self.events.selected().unwrap_or_default());
             }
+            Action::ShowEvents => self.show(View::Events),
+            Action::ShowTree => self.show(View::Tree),
+            Action::ShowTop => self.show(View::Top),
+            Action::NextView => self.show(self.view.current.step(1)),
+            Action::PreviousView => self.show(self.view.current.step(View::ALL.len() - 1)),
             Action::Next => self.search_on(Way::Down),
             Action::Previous => self.search_on(Way::Up),
             _ => self.act_on_rows(action),
@@ -484,9 +524,7 @@ impl App {
             Action::PageDown => self.page(page),
             Action::HalfUp => self.page(-(page + 1) / 2),
             Action::HalfDown => self.page((page + 1) / 2),
-            _ => match self.view.current {
-                View::Events => self.events.act(action, self.list_height(), &self.store),
-            },
+            _ => self.events.act(action, self.list_height(), &self.store),
         }
     }
 
@@ -554,6 +592,7 @@ impl App {
         self.filter.clear();
         self.search.clear();
         self.detail.close();
+        self.tree.follow();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
         self.view.kinds = self.settings.kinds;
@@ -567,14 +606,14 @@ impl App {
         if self.stop_finding() {
             return self.say("the search of the recording was stopped");
         }
-        if self.detail.back(self.events.selected()) || self.search.clear() {
+        if self.detail.back(self.events.selected()) || self.search.clear() || self.back_to_view() {
             return;
         }
         let peeled = self.filter.peel(self.pipeline.world());
         self.changed(peeled);
     }
 
-    fn changed(&mut self, change: Result<Change, FilterInputError>) {
+    pub(super) fn changed(&mut self, change: Result<Change, FilterInputError>) {
         match change {
             Ok(Change::Applied) => self.refilter(),
             Ok(Change::None) => {}
@@ -593,39 +632,69 @@ impl App {
         self.replay.iter_mut().for_each(|replay| replay.nothing_passes = false);
         self.pipeline.follow(&self.filter.roots());
         self.events.restart(&self.store);
+        self.tree.unmatch();
+        self.top.stop();
+        self.count_top();
         self.search.recount();
         self.work();
     }
 
     fn add_part(&mut self, action: Action) {
+        let of = self.acted_on();
         if action == Action::OnlyTree
-            && let Some(process) = self.selected().and_then(|stored| stored.process).map(|process| process.key)
+            && let Some(process) = of.as_ref().and_then(|of| of.process)
             && self.pipeline.follow_process(process)
         {
             // The same part as before may denote another process now.
             self.refilter();
         }
-        let part = self.selected().filter(|stored| stored.kind != Kind::Lost).and_then(|stored| {
-            let header = &stored.frame.header;
-            match action {
-                Action::OnlyPid => Some(format!("pid={}", header.tgid.0)),
-                Action::OnlyTree => Some(format!("tree={}", header.tgid.0)),
-                Action::OnlyUser => Some(format!("uid={}", header.uid.0)),
-                Action::OnlyComm => Some(filter::exactly("comm", header.comm())),
-                Action::NotComm => Some(format!("not {}", filter::exactly("comm", header.comm()))),
-                _ => None,
-            }
+        let part = of.and_then(|ActedOn { pid, uid, comm, .. }| match action {
+            Action::OnlyPid => Some(format!("pid={}", pid.0)),
+            Action::OnlyTree => Some(format!("tree={}", pid.0)),
+            Action::OnlyUser => Some(format!("uid={}", uid.0)),
+            Action::OnlyComm => Some(filter::exactly("comm", &comm)),
+            Action::NotComm => Some(format!("not {}", filter::exactly("comm", &comm))),
+            _ => None,
         });
         match part {
             Some(part) => {
                 let added = self.filter.add(&part, self.pipeline.world());
                 self.changed(added);
             }
-            None => self.say("no event selected"),
+            None if self.view.current == View::Top => {
+                self.say(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
+            }
+            None => self.say("nothing is selected"),
+        }
+    }
+
+    /// What an action on the selected row is about.
+    fn acted_on(&self) -> Option<ActedOn> {
+        match self.view.current {
+            View::Events => {
+                let stored = self.selected().filter(|stored| stored.kind != Kind::Lost)?;
+                let header = &stored.frame.header;
+                let process = stored.process.map(|process| process.key);
+                Some(ActedOn { pid: header.tgid, uid: header.uid, comm: header.comm().to_vec(), process })
+            }
+            View::Tree => {
+                let process = self.tree.selected()?.process;
+                let (pid, uid) = (process.key.tgid, process.uid);
+                Some(ActedOn { pid, uid, comm: process.comm.to_vec(), process: Some(process.key) })
+            }
+            View::Top => None,
         }
     }
 
     fn copy_line(&mut self) -> Effects {
+        match self.view.current {
+            View::Events => {}
+            View::Tree => return self.copy(self.tree_line(), "line"),
+            View::Top => {
+                let value = self.top.selected().map(|group| group.value.clone());
+                return self.copy(value.map(|value| text::escaped(&value, text::Mode::Screen).into_owned()), "value");
+            }
+        }
         let base = self.time_base(0);
         let line = self.selected().and_then(|stored| {
             stored.with(self.world(), |seen| {
@@ -639,6 +708,10 @@ impl App {
 
     fn copy_command(&mut self) -> Effects {
         let command = match self.subject() {
+            _ if self.view.current == View::Top => None,
+            _ if self.view.current == View::Tree => {
+                self.tree.selected().and_then(|seen| copy::command_of(seen.process))
+            }
             Some(Subject::Event(id)) => {
                 self.store.get(id).and_then(|stored| stored.with(self.world(), copy::command)).flatten()
             }
@@ -666,6 +739,14 @@ impl App {
         };
         effect.into_iter().chain([Effect::Redraw]).collect()
     }
+}
+
+/// The process that an action on the selected row is about.
+struct ActedOn {
+    pid: Tgid,
+    uid: Uid,
+    comm: Vec<u8>,
+    process: Option<ProcessKey>,
 }
 
 fn signalled(signal: Signal) -> Effects {

@@ -184,3 +184,10 @@ pub fn exactly(field: &str, value: &[u8]) -> String {
     let value = if text { glob::escape(value) } else { value.to_vec() };
     format!("{field}={}", display::value_text(Op::Eq, &value))
 }
+
+/// The text of a term that matches the paths directly in a directory.
+pub fn directly_in(directory: &[u8]) -> String {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    let pattern = format!("^{}/[^/]*$", regex::escape(&String::from_utf8_lossy(directory)));
+    format!("path{}{}", Op::Like.text(), display::value_text(Op::Like, pattern.as_bytes()))
+}

@@ -63,6 +63,11 @@ impl Index {
         self.from > store.first_id()
     }
 
+    /// The oldest event that has been tested.
+    pub(crate) fn tested_from(&self) -> Id {
+        self.from
+    }
+
     /// Removes events that the store evicted.
     pub(crate) fn evict(&mut self, store: &Store) {
         let first = store.first_id();

@@ -139,7 +139,7 @@ fn title_line(columns: &Widths, app: &App, theme: Theme) -> String {
 }
 
 /// The selected row: reversed over the whole width. Its weights and colours would not be readable there.
-fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
+pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'static> {
     let mut text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
     text.replace_range(..text.len().min(1), ">");
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
@@ -234,7 +234,7 @@ fn time(cells: usize, seen: &EventContext<'_>, base: &TimeBase, theme: Theme) ->
 
 /// DETAIL, scrolled sideways if requested. Otherwise the directories of a long path are cut, so that the file name and the text after
 /// it are visible.
-fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
+pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) -> Vec<Piece> {
     let mut hidden = sideways;
     for part in &mut parts {
         let width = part.width();
@@ -261,7 +261,7 @@ fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, theme: Theme) 
 }
 
 /// Parts cut or filled with spaces to exactly so many cells.
-fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
+pub(super) fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Piece> {
     let width: usize = parts.iter().map(Piece::width).sum();
     let fill = Piece::plain(" ".repeat(cells.saturating_sub(width)));
     if width <= cells {
@@ -284,7 +284,7 @@ fn fitted(parts: Vec<Piece>, cells: usize, right: bool, theme: Theme) -> Vec<Pie
 }
 
 /// Marks what matches. If that is not visible, everything is marked.
-fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Piece> {
+pub(super) fn marked(parts: Vec<Piece>, pattern: &Regex, theme: Theme) -> Vec<Piece> {
     let text: String = parts.iter().map(|part| part.text.as_str()).collect();
     let found: Vec<_> = pattern.find_iter(text.as_bytes()).map(|found| found.range()).collect();
     let visible = found.iter().any(|found| !found.is_empty());

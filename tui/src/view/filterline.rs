@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::app::edit::Line;
 use crate::app::keymap::Action;
 use crate::app::search::Place;
+use crate::app::views::View;
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -54,28 +55,59 @@ fn counts(app: &App, width: u16) -> Piece {
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
-    let mut right: Vec<Piece> = chips(app, theme);
-    right.push(counts(app, area.width));
-    if area.width < 50 {
-        right.remove(0);
-    }
-    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 10);
+    let right = match app.view() {
+        View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
+        View::Tree => super::tree::counts(app, area.width, theme),
+        View::Top => super::top::choice(app, area.width, theme),
+    };
+    // What hides and what is searched for needs the room more than the titles of the other views.
+    let narrow = area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
+    let mut left = tabs(app, narrow, theme);
+    let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
-    let search = searched(app, room.saturating_sub(text::width(&text).min(room / 3)), theme);
+    let label = match (text.is_empty(), app.search().pattern()) {
+        (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
+        (false, _) if room >= 40 => "filter".to_owned(),
+        _ => String::new(),
+    };
+    let label = if label.len() > room { String::new() } else { label };
+    let room = room.saturating_sub(if label.is_empty() { 0 } else { label.len() + 1 });
+    let search = searched(app, room.saturating_sub((text::width(&text) + 1).min(room / 3)), theme);
     let room = room.saturating_sub(search.width() + usize::from(!search.text.is_empty()));
-    let filter = Piece::new(text::cut(&text, room, theme.charset), theme.note());
-    let label =
-        if text.is_empty() { format!(" {} filter", app.key_of(Action::EditFilter)) } else { " filter".to_owned() };
-    ends(frame, area, &[Piece::new(label, theme.quiet()), filter, search], &right, theme);
+    left.push(Piece::new(theme.border().to_owned(), theme.quiet()));
+    left.push(Piece::new(label, theme.quiet()));
+    // The newest part is at the end.
+    let text = match text::width(&text).checked_sub(room + 1) {
+        Some(hidden) => format!("{}{}", theme.cut_sign(), text::skip(&text, hidden + 2)),
+        None => text,
+    };
+    left.push(Piece::new(text, theme.note()));
+    left.push(search);
+    ends(frame, area, &left, &right, theme);
+}
+
+/// The views, with their keys. The one that is shown is bold; if it is `narrow`, the others are their keys alone.
+fn tabs(app: &App, narrow: bool, theme: Theme) -> Vec<Piece> {
+    let tab = |view: View| {
+        let key = app.key_of(view.action());
+        match (view == app.view(), narrow) {
+            (true, _) => Piece::new(format!(" {key} {}", view.title()), theme.strong()),
+            (false, false) => Piece::new(format!(" {key} {}", view.title()), theme.quiet()),
+            (false, true) => Piece::new(format!(" {key}"), theme.quiet()),
+        }
+    };
+    View::ALL.map(tab).into()
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
 fn searched(app: &App, room: usize, theme: Theme) -> Piece {
     let Some(pattern) = app.search().pattern() else { return Piece::default() };
-    let place = matches(app);
+    // The matches that are counted are events.
+    let place = if app.view() == View::Events { matches(app) } else { String::new() };
     let text = text::escape_in(pattern.text().as_bytes(), theme.charset, room);
     let text = text::cut(&text, room.saturating_sub(place.len() + 4), theme.charset);
-    Piece::new(format!(" /{text}  {place}"), theme.strong())
+    Piece::new(format!(" /{text}  {place}").trim_end().to_owned(), theme.strong())
 }
 
 /// The number of the selected match, and of all in memory. A `+` says that there may be others that are not loaded.
@@ -92,31 +124,36 @@ fn matches(app: &App) -> String {
     }
 }
 
-/// The kinds that are captured: `[E]xec` if shown, ` E xec` if hidden. Kinds that are hidden by default come last, and only if they
-/// are shown.
-fn chips(app: &App, theme: Theme) -> Vec<Piece> {
+/// The kinds that are captured: `Exec` if shown, with its key in upper case, `exec` if hidden. Kinds that are hidden by default come
+/// last, and only if they are shown. On a narrow screen only the keys.
+fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let captured = app.pipeline().kinds().unwrap_or(KindSet::ALL);
-    let chip = |kind: Kind| {
-        let (key, rest) = chip_text(kind)?;
-        Some(match app.shows_kind(kind) {
-            true => Piece::new(format!("[{key}]{rest}"), Style::new()),
-            false => Piece::new(format!(" {key} {rest}"), theme.quiet()),
-        })
-    };
     let kinds = Kind::DEFAULT_FIRST.into_iter().filter(|kind| kind.on_by_default() || app.shows_kind(*kind));
-    let mut chips: Vec<_> = kinds.filter(|kind| captured.contains(*kind)).filter_map(chip).collect();
+    let kinds = kinds.filter(|kind| captured.contains(*kind));
+    let chip = |kind: Kind| {
+        let shown = app.shows_kind(kind);
+        let text = chip_text(kind, shown)?;
+        Some(Piece::new(text, if shown { Style::new() } else { theme.quiet() }))
+    };
+    let mut chips: Vec<_> = match width {
+        0..60 => {
+            let key =
+                |kind: Kind| Some(if app.shows_kind(kind) { kind.key()? } else { kind.key()?.to_ascii_lowercase() });
+            vec![Piece::plain(kinds.filter_map(key).collect())]
+        }
+        _ => kinds.filter_map(chip).collect(),
+    };
     if app.only_failures() {
         chips.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
     }
     chips
 }
 
-/// The key of a kind and the text after it: the rest of the name after the key's letter, or the whole name if nothing
-/// follows.
-fn chip_text(kind: Kind) -> Option<(char, &'static str)> {
+/// The name of a kind, with its key in upper case if it is shown.
+fn chip_text(kind: Kind, shown: bool) -> Option<String> {
     let key = kind.key()?;
-    let rest = kind.name().split_once(key.to_ascii_lowercase()).map(|(_, rest)| rest);
-    Some((key, rest.filter(|rest| !rest.is_empty()).unwrap_or(kind.name())))
+    let (before, after) = kind.name().split_once(key.to_ascii_lowercase())?;
+    Some(if shown { format!("{before}{key}{after}") } else { kind.name().to_owned() })
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
@@ -142,9 +179,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chip_is_the_key_within_the_name_or_before_it() {
-        let chips = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork].into_iter().filter_map(chip_text);
-        let chips: Vec<String> = chips.map(|(key, rest)| format!("[{key}]{rest}")).collect();
-        assert_eq!(chips, ["[E]xec", "[X]it", "[O]pen", "[B]pf", "[K]fork"]);
+    fn a_chip_has_the_key_within_the_name() {
+        let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork];
+        assert_eq!(
+            kinds.map(|kind| chip_text(kind, true).unwrap_or_default()),
+            ["Exec", "eXit", "Open", "Bpf", "forK"]
+        );
+        assert_eq!(
+            kinds.map(|kind| chip_text(kind, false).unwrap_or_default()),
+            ["exec", "exit", "open", "bpf", "fork"]
+        );
     }
 }

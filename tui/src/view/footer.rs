@@ -4,6 +4,7 @@ use super::theme::Theme;
 use super::{Piece, ends, filterline, put};
 use crate::app::keymap::{Action, Binding, Scope};
 use crate::app::replay::Transport;
+use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::{App, OverlayKind};
 use crate::text::{self, grouped, short};
@@ -95,6 +96,12 @@ fn place(app: &App, theme: Theme) -> Piece {
         return Piece::default();
     }
     let follow = app.key_of(Action::Follow);
+    if app.view() != View::Events {
+        return match app.moment() {
+            Some(_) => Piece::new(format!(" {follow} now "), theme.paused()),
+            None => Piece::default(),
+        };
+    }
     match (list.paused(), list.follows()) {
         (true, _) => Piece::new(format!(" +{unseen} new "), theme.paused()),
         (false, true) => Piece::new("following".to_owned(), theme.quiet()),
@@ -165,6 +172,11 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         }
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail().size() != Some(Size::Full),
+        Action::Follow if app.view() != View::Events => app.moment().is_some(),
+        Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
+            app.view() != View::Top
+        }
+        Action::TimeMode => app.view() == View::Events,
         Action::Follow if replay => offers_follow,
         Action::Forward60 => !offers_follow || app.screen().0 >= 100,
         _ => true,
@@ -191,6 +203,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 /// The label of the table, or the effect of the key in the current state.
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
+        Action::Follow if app.view() != View::Events => "now".to_owned(),
         Action::Pause if app.events().paused() => "resume".to_owned(),
         Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
             "pause".to_owned()

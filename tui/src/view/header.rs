@@ -114,7 +114,7 @@ fn sparkline(app: &App, theme: Theme) -> String {
 }
 
 /// A bar, or a space for zero.
-fn bar(count: u64, most: u64, charset: Charset) -> char {
+pub(super) fn bar(count: u64, most: u64, charset: Charset) -> char {
     let bars = match charset {
         Charset::Utf8 => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
         Charset::Ascii => ['.', '.', ':', ':', '|', '|', '!', '!'],

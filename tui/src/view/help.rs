@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::keymap::{Keymap, Section};
+use crate::app::views::View;
 use crate::text;
 use ratatui::text::{Line, Span};
 
@@ -16,16 +17,22 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     if !wanted.is_empty() {
         return found(keymap, &wanted, replay, width, theme);
     }
+    // The keys of the other view have no effect in this one.
+    let of_view = match app.view() {
+        View::Events => Section::Detail,
+        View::Tree => Section::Tree,
+        View::Top => Section::Top,
+    };
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (
             &[Section::Replay, Section::Move, Section::Find],
-            &[Section::View, Section::Selected, Section::Filter, Section::Detail],
+            &[Section::View, Section::Selected, Section::Filter, of_view],
         ),
         (true, false) => {
-            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, Section::Detail])
+            (&[Section::Move, Section::Filter, Section::Find], &[Section::View, Section::Selected, of_view])
         }
-        (false, true) => (&OF_REPLAY, &[]),
-        (false, false) => (&OF_REPLAY[1..], &[]),
+        (false, true) => (&[OF_REPLAY, &[of_view]].concat(), &[]),
+        (false, false) => (&[&OF_REPLAY[1..], &[of_view]].concat(), &[]),
     };
     let half = if right.is_empty() { usize::from(width) } else { usize::from(width) * 21 / 40 };
     let mut lines = Vec::new();
@@ -51,8 +58,8 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
 }
 
 /// The sections of a replay in one column: what only a replay has comes first.
-const OF_REPLAY: [Section; 7] =
-    [Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::Detail, Section::View];
+const OF_REPLAY: &[Section] =
+    &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
 
 /// The filter language in a few lines.
 const LANGUAGE: [&str; 3] = [
@@ -65,7 +72,8 @@ const LANGUAGE: [&str; 3] = [
 fn found(keymap: &Keymap, wanted: &str, replay: bool, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let has = |text: &str| text.to_lowercase().contains(wanted);
     let mut lines = Vec::new();
-    for section in OF_REPLAY {
+    // Also those of the other views, under their title.
+    for section in Section::ALL.into_iter().filter(|section| replay || *section != Section::Replay) {
         let mut rows = keymap.rows(section, replay);
         rows.retain(|(keys, help)| has(keys) || has(help) || has(section.title()));
         if !rows.is_empty() {

@@ -13,6 +13,8 @@ mod replay;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+mod top;
+mod tree;
 
 use crate::app::views::View;
 use crate::app::{App, Extent, OverlayKind};
@@ -44,6 +46,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         None => {
             match app.view() {
                 View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
+                View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
+                View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
             }
             extent.detail = detail::draw(frame, areas.detail, app, theme);
         }

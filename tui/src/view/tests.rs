@@ -20,17 +20,18 @@ use tracetui_shared::time::BootNanos;
 
 const MEMORY: u64 = 64 << 20;
 
-fn drawn(app: &mut App, theme: Theme) -> Buffer {
+pub(super) fn drawn(app: &mut App, theme: Theme) -> Buffer {
     let (width, height) = app.screen();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     let mut extent = Extent::default();
+    app.prepare();
     terminal.draw(|frame| extent = super::draw(frame, app, theme)).expect("draws");
     app.drew(extent);
     terminal.backend().buffer().clone()
 }
 
 /// The screen as lines, without spaces at their ends.
-fn screen(app: &mut App) -> Vec<String> {
+pub(super) fn screen(app: &mut App) -> Vec<String> {
     let buffer = drawn(app, Theme::default());
     let rows = buffer.content().chunks(usize::from(buffer.area.width.max(1)));
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()).collect()
@@ -190,7 +191,7 @@ fn the_main_screen_at_80_columns() {
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
         " LIVE  exec 3 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
-        " f filter                          [E]xec  [X]it  [O]pen  [B]pf  7 of 7 + 1 gap",
+        " 1 Events  2 Tree  3 Top │ f filter       Exec  eXit  Open  Bpf  7 of 7 + 1 gap",
         "      TIME KIND   PID COMM      RESULT  DETAIL",
         " 02:11.001 EXEC 48213 make      ok      make -j8 all",
         " 02:11.002 OPEN 48213 make      fd 3    r  /home/ana/app/Makefile",
@@ -425,7 +426,7 @@ fn kinds_and_failures_are_turned_on_and_off() {
     feed(&mut app, &mut build());
     keys(&mut app, "O");
     assert_eq!(app.events().events(), 5);
-    assert!(screen(&mut app)[1].contains("[E]xec  [X]it   O pen  [B]pf"));
+    assert!(screen(&mut app)[1].contains("Exec  eXit  open  Bpf"));
     keys(&mut app, "e");
     assert_eq!(app.events().events(), 2);
     assert!(screen(&mut app).iter().any(|line| line.contains("lost here")), "gap rows stay");
@@ -455,28 +456,32 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     let mut made = Maker::default();
     let mut app = app(80, 24, MEMORY);
     more_opens(&mut app, &mut made, 0..100);
-    let line = |app: &mut App| screen(app)[1].split("  [").next().unwrap_or_default().trim_end().to_owned();
+    let line = |app: &mut App| {
+        let shown = screen(app)[1].clone();
+        let (_, rest) = shown.split_once('│').unwrap_or_default();
+        rest.split(" Exec").next().unwrap_or_default().trim_end().to_owned()
+    };
     keys(&mut app, "g/f/[45]7");
     assert!(screen(&mut app)[1].ends_with("1/2  100 of 100"), "{}", screen(&mut app)[1]);
     keys(&mut app, "\n");
-    assert_eq!(line(&mut app), " f filter  /f/[45]7  1/2");
+    assert_eq!(line(&mut app), "  /f/[45]7  1/2");
     keys(&mut app, "n");
-    assert_eq!(line(&mut app), " f filter  /f/[45]7  2/2");
+    assert_eq!(line(&mut app), "  /f/[45]7  2/2");
     keys(&mut app, "N");
-    assert_eq!(line(&mut app), " f filter  /f/[45]7  1/2");
+    assert_eq!(line(&mut app), "  /f/[45]7  1/2");
     keys(&mut app, "j");
-    assert_eq!(line(&mut app), " f filter  /f/[45]7  -/2", "the row is none");
+    assert_eq!(line(&mut app), "  /f/[45]7  -/2", "the row is none");
     app.update(Input::Resize(100, 24));
-    assert_eq!(line(&mut app), " f filter  /f/[45]7  2 matches");
+    assert_eq!(line(&mut app), "  /f/[45]7  2 matches");
     app.update(Input::Resize(80, 24));
     // New rows are counted, and a filter hides some.
     more_opens(&mut app, &mut made, 147..148);
     keys(&mut app, "/comm=dog\n");
-    assert_eq!(line(&mut app), " f filter  /comm=dog  17/33");
+    assert_eq!(line(&mut app), "  /comm=dog  17/33");
     more_opens(&mut app, &mut made, 148..152);
-    assert_eq!(line(&mut app), " f filter  /comm=dog  17/35");
+    assert_eq!(line(&mut app), "  /comm=dog  17/35");
     keys(&mut app, "fpid=101\n");
-    assert_eq!(line(&mut app), " filter pid=101  /comm=dog  17/35");
+    assert_eq!(line(&mut app), " pid=101  /comm=dog  17/35");
     keys(&mut app, "f\u{2191} path=/f/1*\n");
     assert!(line(&mut app).ends_with("/comm=dog  6/7"), "{}", line(&mut app));
     // A view that is paused stays.
@@ -489,7 +494,7 @@ fn a_search_shows_its_pattern_and_the_place_among_its_matches() {
     keys(&mut app, "\x1b");
     assert_eq!(line(&mut app), " f filter");
     keys(&mut app, "/nothing\n");
-    assert_eq!(line(&mut app), " f filter  /nothing  no match");
+    assert_eq!(line(&mut app), "  /nothing  no match");
 }
 
 #[test]

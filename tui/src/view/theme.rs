@@ -87,6 +87,11 @@ impl Theme {
         if self.charset == Charset::Utf8 { "·" } else { "-" }
     }
 
+    /// The sign of text that is cut off.
+    pub(crate) fn cut_sign(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "…" } else { "." }
+    }
+
     /// A horizontal line.
     pub(crate) fn line(self) -> &'static str {
         if self.charset == Charset::Utf8 { "─" } else { "-" }

@@ -130,6 +130,16 @@ impl EventList {
         self.index.get(at).filter(|_| at < self.rows())
     }
 
+    /// The event at a position, also one that a pause hides.
+    pub(crate) fn listed(&self, at: usize) -> Option<Id> {
+        self.index.get(at)
+    }
+
+    /// The oldest event of which is known whether it is shown.
+    pub(crate) fn asked_from(&self) -> Id {
+        self.index.tested_from()
+    }
+
     /// The position of the first row that is not older than `id`.
     pub fn place(&self, id: Id) -> usize {
         self.index.place(id)
@@ -147,6 +157,14 @@ impl EventList {
     /// The selected event.
     pub fn selected(&self) -> Option<Id> {
         self.cursor().and_then(|at| self.row(at))
+    }
+
+    /// The first event after what is shown: after the selected one, or after the pause. `None` if the view follows the newest.
+    pub fn until(&self) -> Option<Id> {
+        match (self.follow, self.frozen) {
+            (true, frozen) => frozen,
+            (false, _) => self.selected().map(|id| id + 1),
+        }
     }
 
     /// The event that was selected last, shown or not.

@@ -2,6 +2,10 @@
 
 pub(crate) mod detail;
 pub(crate) mod events;
+pub(crate) mod top;
+pub(crate) mod tree;
+
+use super::keymap::Action;
 
 /// The content of the screen's body, above or beside the detail pane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -9,4 +13,37 @@ pub enum View {
     /// The event list.
     #[default]
     Events,
+    /// The processes, each below its parent.
+    Tree,
+    /// What is most frequent.
+    Top,
+}
+
+impl View {
+    /// Every view, in the order of the tabs.
+    pub const ALL: [View; 3] = [View::Events, View::Tree, View::Top];
+
+    /// The title of the tab.
+    pub fn title(self) -> &'static str {
+        match self {
+            View::Events => "Events",
+            View::Tree => "Tree",
+            View::Top => "Top",
+        }
+    }
+
+    /// The action that shows it.
+    pub(crate) fn action(self) -> Action {
+        match self {
+            View::Events => Action::ShowEvents,
+            View::Tree => Action::ShowTree,
+            View::Top => Action::ShowTop,
+        }
+    }
+
+    /// The view that is `by` tabs further.
+    pub(crate) fn step(self, by: usize) -> View {
+        let at = View::ALL.iter().position(|view| *view == self).unwrap_or_default();
+        View::ALL[(at + by) % View::ALL.len()]
+    }
 }

@@ -254,6 +254,7 @@ impl Loop {
         if size != self.app.screen() {
             self.app.update(Input::Resize(size.0, size.1));
         }
+        self.app.prepare();
         screen.draw(|frame| extent = view::draw(frame, &self.app, self.look.theme))?;
         self.app.drew(extent);
         Ok(())

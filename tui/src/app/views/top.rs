@@ -1,0 +1,481 @@
+//! What is most frequent: the shown events counted by one of their properties. Kept events are counted in slices, the newest first;
+//! new ones when they arrive. Nothing is counted while the view is not shown.
+
+use crate::app::keymap::Action;
+use crate::app::row;
+use crate::app::views::events::EventList;
+use crate::enrich::World;
+use crate::event::{Body, EventContext};
+use crate::filter;
+use crate::limits;
+use crate::store::{Id, Store};
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+use std::time::Duration;
+use tracetui_shared::kind::Kind;
+
+/// The seconds whose events are counted one by one.
+pub(crate) const SECONDS: usize = 60;
+
+/// The seconds whose mean is the rate.
+const RATE: u64 = 10;
+
+/// The time after a movement of the selection in which the order stays.
+const HELD: Duration = Duration::from_secs(3);
+
+/// The events between two moments that are counted at once.
+const STEP: usize = 4_000;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The property by which events are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum By {
+    #[default]
+    Comm,
+    Path,
+    Dir,
+    Uid,
+    Cgroup,
+    Errno,
+    Kind,
+}
+
+impl By {
+    /// All, in order.
+    pub(crate) const ALL: [By; 7] = [By::Comm, By::Path, By::Dir, By::Uid, By::Cgroup, By::Errno, By::Kind];
+
+    /// The name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            By::Comm => "comm",
+            By::Path => "path",
+            By::Dir => "dir",
+            By::Uid => "uid",
+            By::Cgroup => "cgroup",
+            By::Errno => "errno",
+            By::Kind => "kind",
+        }
+    }
+
+    fn step(self, by: usize) -> By {
+        let at = By::ALL.iter().position(|known| *known == self).unwrap_or_default();
+        By::ALL[(at + by) % By::ALL.len()]
+    }
+
+    /// Appends the value of an event. `false` if it has none.
+    fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
+        let header = &seen.event.header;
+        match self {
+            By::Comm => out.extend_from_slice(header.comm()),
+            By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
+            By::Kind => out.extend_from_slice(seen.event.kind().name().as_bytes()),
+            By::Errno => {
+                if seen.event.kind() == Kind::Exit || !seen.event.failed() {
+                    return false;
+                }
+                seen.result(out);
+            }
+            By::Cgroup => out.extend_from_slice(&row::field(seen, "cgroup").text().unwrap_or_default()),
+            By::Path | By::Dir => match &seen.event.body {
+                Body::Open(open) if open.record.ret >= 0 && open.names.absent().is_none() => open.names.write(out),
+                Body::Open(open) => out.extend_from_slice(open.path),
+                Body::Exec(exec) if exec.record.ret == 0 && exec.exe.absent().is_none() => exec.exe.write(out),
+                Body::Exec(exec) => out.extend_from_slice(exec.filename),
+                _ => return false,
+            },
+        }
+        if self == By::Dir {
+            match out.iter().rposition(|byte| *byte == b'/') {
+                Some(slash) => out.truncate(slash.max(1)),
+                None => return false,
+            }
+        }
+        !out.is_empty()
+    }
+
+    /// The filter that events with a value pass.
+    pub(crate) fn term(self, value: &[u8]) -> String {
+        match self {
+            By::Comm => filter::exactly("comm", value),
+            By::Path => filter::exactly("path", value),
+            By::Dir => filter::directly_in(value),
+            By::Uid => filter::exactly("uid", value),
+            By::Cgroup => filter::exactly("cgroup", value),
+            By::Errno => filter::exactly("err", value),
+            By::Kind => filter::exactly("kind", value),
+        }
+    }
+}
+
+/// The orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Order {
+    #[default]
+    Events,
+    Rate,
+    Failed,
+    Last,
+}
+
+impl Order {
+    const ALL: [Order; 4] = [Order::Events, Order::Rate, Order::Failed, Order::Last];
+
+    /// The name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Order::Events => "events",
+            Order::Rate => "rate",
+            Order::Failed => "failed",
+            Order::Last => "last event",
+        }
+    }
+
+    fn next(self) -> Order {
+        let at = Order::ALL.iter().position(|order| *order == self).unwrap_or_default();
+        Order::ALL[(at + 1) % Order::ALL.len()]
+    }
+}
+
+/// The events with one value.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// The value.
+    pub value: Box<[u8]>,
+    /// Its events.
+    pub events: u64,
+    /// By kind: exec, exit, open, bpf.
+    pub kinds: [u64; 4],
+    /// Those that failed.
+    pub failed: u64,
+    /// The time of the last one (CLOCK_BOOTTIME, ns).
+    pub last_ns: u64,
+    /// The last second of `seconds`.
+    latest: u64,
+    /// Events per second, at the place of the second.
+    seconds: [u32; SECONDS],
+}
+
+/// The kinds that are counted one by one.
+const KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
+
+impl Group {
+    fn new(value: &[u8], ns: u64) -> Group {
+        let latest = ns / SECOND;
+        Group { value: value.into(), events: 0, kinds: [0; 4], failed: 0, last_ns: 0, latest, seconds: [0; SECONDS] }
+    }
+
+    fn count(&mut self, kind: Kind, failed: bool, ns: u64) {
+        self.events += 1;
+        if let Some(count) = KINDS.iter().position(|known| *known == kind).and_then(|at| self.kinds.get_mut(at)) {
+            *count += 1;
+        }
+        self.failed += u64::from(failed);
+        self.last_ns = self.last_ns.max(ns);
+        let second = ns / SECOND;
+        while self.latest < second {
+            // After a long pause, all of them are zero.
+            self.latest = (self.latest + 1).max(second.saturating_sub(SECONDS as u64));
+            self.seconds[self.latest as usize % SECONDS] = 0;
+        }
+        if second + SECONDS as u64 > self.latest {
+            self.seconds[second as usize % SECONDS] += 1;
+        }
+    }
+
+    /// The events of a second.
+    fn in_second(&self, second: u64) -> u32 {
+        let known = second <= self.latest && second + SECONDS as u64 > self.latest;
+        if known { self.seconds[second as usize % SECONDS] } else { 0 }
+    }
+
+    /// The events of each of the last `count` seconds until a time, the oldest first.
+    pub(crate) fn history(&self, now_ns: u64, count: u64) -> impl Iterator<Item = u32> {
+        let now = now_ns / SECOND;
+        (0..count).rev().map(move |ago| now.checked_sub(ago).map_or(0, |second| self.in_second(second)))
+    }
+
+    /// The events per second of late.
+    pub(crate) fn rate(&self, now_ns: u64) -> u64 {
+        self.history(now_ns, RATE).map(u64::from).sum::<u64>().div_ceil(RATE)
+    }
+}
+
+/// Bytes of a group beside its value: its place in the list, which may be half full, that in the table, and that in the rows.
+const GROUP: usize = 2 * size_of::<Group>() + 5 * size_of::<(Box<[u8]>, u32)>() + 16;
+
+/// The view.
+#[derive(Debug, Default)]
+pub(crate) struct Top {
+    by: By,
+    order: Order,
+    reverse: bool,
+    groups: Vec<Group>,
+    places: FxHashMap<Box<[u8]>, u32>,
+    bytes: usize,
+    bound: usize,
+    /// Events whose groups were removed.
+    pub(crate) others: u64,
+    /// Events from here on are counted.
+    from: Id,
+    /// Events from here on are not counted: they came after the moment that is shown.
+    until: Option<Id>,
+    running: bool,
+    /// The times of the first and of the last event that was counted (CLOCK_BOOTTIME, ns).
+    span: Option<(u64, u64)>,
+    rows: Vec<u32>,
+    cursor: Option<Box<[u8]>>,
+    at: usize,
+    top: usize,
+    moved: Option<Duration>,
+    scratch: Vec<u8>,
+}
+
+impl Top {
+    /// Nothing counted, within so many bytes.
+    pub(crate) fn new(bound: usize) -> Top {
+        Top { bound, ..Top::default() }
+    }
+
+    /// The memory in use, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets what was counted, and counts again while the view is shown.
+    pub(crate) fn restart(&mut self, until: Option<Id>, store: &Store) {
+        *self = Top {
+            by: self.by,
+            order: self.order,
+            reverse: self.reverse,
+            bound: self.bound,
+            cursor: self.cursor.take(),
+            from: until.unwrap_or(store.next_id()),
+            until,
+            running: true,
+            ..Top::default()
+        };
+    }
+
+    /// Goes on to a later moment; `false` if it is none, or too far away.
+    pub(crate) fn advance(&mut self, until: Option<Id>, list: &EventList, store: &Store, world: &World) -> bool {
+        let (Some(before), Some(after)) = (self.until.filter(|_| self.running), until) else { return false };
+        let (from, to) = (list.place(before), list.place(after));
+        if after < before || to - from > STEP {
+            return false;
+        }
+        for stored in (from..to).filter_map(|at| list.listed(at)).filter_map(|id| store.get(id)) {
+            if stored.kind != Kind::Lost {
+                stored.with(world, |seen| self.count(seen));
+            }
+        }
+        self.until = until;
+        true
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn stop(&mut self) {
+        *self = Top {
+            by: self.by,
+            order: self.order,
+            reverse: self.reverse,
+            bound: self.bound,
+            cursor: self.cursor.take(),
+            ..Top::default()
+        };
+    }
+
+    /// Whether the events of this moment are counted.
+    pub(crate) fn is_of(&self, until: Option<Id>) -> bool {
+        self.running && self.until == until
+    }
+
+    /// Adds an event that was just stored and that is shown.
+    pub(crate) fn append(&mut self, seen: &EventContext<'_>) {
+        if self.running && self.until.is_none() {
+            self.count(seen);
+        }
+    }
+
+    fn count(&mut self, seen: &EventContext<'_>) {
+        let ns = seen.event.header.time.0;
+        let (first, last) = self.span.get_or_insert((ns, ns));
+        (*first, *last) = ((*first).min(ns), (*last).max(ns));
+        let mut value = std::mem::take(&mut self.scratch);
+        value.clear();
+        if self.by.of(seen, &mut value) {
+            let at = self.places.get(value.as_slice()).copied().unwrap_or_else(|| self.add(&value, ns));
+            if let Some(group) = self.groups.get_mut(at as usize) {
+                group.count(seen.event.kind(), seen.event.failed(), ns);
+            }
+        }
+        self.scratch = value;
+    }
+
+    fn add(&mut self, value: &[u8], ns: u64) -> u32 {
+        let bytes = GROUP + 2 * value.len();
+        if self.bytes + bytes > self.bound || self.groups.len() >= limits::TOP_GROUPS {
+            self.prune();
+        }
+        let at = self.groups.len() as u32;
+        self.groups.push(Group::new(value, ns));
+        self.places.insert(value.into(), at);
+        self.bytes += bytes;
+        at
+    }
+
+    /// Removes the half of the groups that has the fewest events.
+    fn prune(&mut self) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.sort_by_key(|group| Reverse(group.events));
+        let removed = groups.split_off(groups.len() / 2);
+        self.others += removed.iter().map(|group| group.events).sum::<u64>();
+        self.bytes = groups.iter().map(|group| GROUP + 2 * group.value.len()).sum();
+        self.places = (0..).zip(&groups).map(|(at, group)| (group.value.clone(), at)).collect();
+        self.groups = groups;
+        self.rows.clear();
+    }
+
+    /// Counts up to `budget` older events of the list.
+    pub(crate) fn scan(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) {
+        if !self.running {
+            return;
+        }
+        let mut place = list.place(self.from);
+        for _ in 0..budget {
+            let Some(id) = place.checked_sub(1).and_then(|at| list.listed(at)) else {
+                // Those before were not asked yet, or are not shown.
+                self.from = self.from.min(list.asked_from()).max(store.first_id());
+                return;
+            };
+            place -= 1;
+            self.from = id;
+            if let Some(stored) = store.get(id).filter(|stored| stored.kind != Kind::Lost) {
+                stored.with(world, |seen| self.count(seen));
+            }
+        }
+    }
+
+    /// Whether older events are to be counted.
+    pub(crate) fn scanning(&self, store: &Store) -> bool {
+        self.running && self.from > store.first_id()
+    }
+
+    /// Puts the groups in order, for a screen of `height` rows.
+    pub(crate) fn refresh(&mut self, height: usize, now: Duration) {
+        let held = self.moved.is_some_and(|moved| now < moved + HELD) && !self.rows.is_empty();
+        if !held {
+            let offset = self.at.saturating_sub(self.top);
+            let (end, order) = (self.now_ns(), self.order);
+            let mut rows: Vec<u32> = (0..self.groups.len() as u32).collect();
+            rows.sort_by_cached_key(|at| {
+                let group = self.groups.get(*at as usize);
+                let measure = group.map_or(0, |group| match order {
+                    Order::Events => group.events,
+                    Order::Rate => group.rate(end),
+                    Order::Failed => group.failed,
+                    Order::Last => group.last_ns,
+                });
+                (Reverse(measure), group.map(|group| Reverse(group.events)), group.map(|group| group.value.clone()))
+            });
+            if self.reverse {
+                rows.reverse();
+            }
+            self.rows = rows;
+            let row = self.cursor.as_ref().and_then(|value| {
+                self.rows.iter().position(|at| self.groups.get(*at as usize).is_some_and(|group| group.value == *value))
+            });
+            self.at = row.unwrap_or(self.at).min(self.rows.len().saturating_sub(1));
+            self.top = self.at.saturating_sub(offset);
+        }
+        let most = self.rows.len().saturating_sub(height);
+        self.top = self.top.min(most).clamp((self.at + 1).saturating_sub(height.max(1)), self.at);
+    }
+
+    /// The time up to which events were counted.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.span.map_or(0, |(_, last)| last)
+    }
+
+    /// The time of the first event that was counted.
+    pub(crate) fn since_ns(&self) -> Option<u64> {
+        self.span.map(|(first, _)| first)
+    }
+
+    /// The groups, in order.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Group> {
+        self.rows.iter().filter_map(|at| self.groups.get(*at as usize))
+    }
+
+    /// The most events of a group.
+    pub(crate) fn most(&self) -> u64 {
+        self.groups.iter().map(|group| group.events).max().unwrap_or_default()
+    }
+
+    /// The property by which events are counted.
+    pub(crate) fn by(&self) -> By {
+        self.by
+    }
+
+    /// The order.
+    pub(crate) fn order(&self) -> (Order, bool) {
+        (self.order, self.reverse)
+    }
+
+    /// The selected row.
+    pub(crate) fn cursor(&self) -> usize {
+        self.at
+    }
+
+    /// The first row on the screen.
+    pub(crate) fn first_row(&self) -> usize {
+        self.top
+    }
+
+    /// The selected group.
+    pub(crate) fn selected(&self) -> Option<&Group> {
+        self.rows.get(self.at).and_then(|at| self.groups.get(*at as usize))
+    }
+
+    fn select(&mut self, row: usize, now: Duration) {
+        self.at = row.min(self.rows.len().saturating_sub(1));
+        self.cursor = self.selected().map(|group| group.value.clone());
+        self.moved = Some(now);
+    }
+
+    /// Moves the selection down by `rows`.
+    pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
+        self.select(self.at.saturating_add_signed(rows), now);
+    }
+
+    /// Counts by the next property, or by the one before.
+    pub(crate) fn next_by(&mut self, next: bool) {
+        self.by = self.by.step(if next { 1 } else { By::ALL.len() - 1 });
+        (self.cursor, self.at, self.moved) = (None, 0, None);
+    }
+
+    /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
+    pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
+        let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
+        match action {
+            Action::Up => self.move_by(-1, now),
+            Action::Down => self.move_by(1, now),
+            Action::PageUp => self.move_by(-page, now),
+            Action::PageDown => self.move_by(page, now),
+            Action::HalfUp => self.move_by(-(page + 1) / 2, now),
+            Action::HalfDown => self.move_by((page + 1) / 2, now),
+            Action::Start => self.select(0, now),
+            Action::End => self.select(usize::MAX, now),
+            Action::TopSort => {
+                self.order = self.order.next();
+                self.moved = None;
+            }
+            Action::TopReverse => {
+                self.reverse = !self.reverse;
+                self.moved = None;
+            }
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,69 @@
+//! The columns of a row of the tree, as raw bytes.
+
+use super::{Seen, Tree};
+use crate::app::row::{Parts, Role};
+use crate::event::Payload;
+use crate::event::describe::Value;
+use crate::event::exit::{Ended, Exit};
+use crate::event::process::Origin;
+use crate::text::time::short_duration;
+use tracetui_shared::record::exit::ExitRecord;
+
+/// Whether a process runs, or how it ended: `exit 1`, a signal's name, or `ended` if its exit was lost.
+pub(crate) fn state(seen: &Seen<'_>, out: &mut impl Parts) {
+    let Some(end) = seen.end else { return out.part(Role::Plain, |out| out.extend_from_slice(b"running")) };
+    let Some(status) = end.status else { return out.part(Role::Quiet, |out| out.extend_from_slice(b"ended")) };
+    let exit = Exit { record: ExitRecord { status, signal_flags: 0 } };
+    out.part(if exit.failed() { Role::Failure } else { Role::Quiet }, |out| {
+        if matches!(exit.ended(), Ended::Code(_)) {
+            out.extend_from_slice(b"exit ");
+        }
+        exit.result(out);
+    });
+}
+
+/// The command: what a process runs, or what it last tried to execute.
+pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
+    let process = seen.process;
+    let image = &process.image;
+    if let Some(tried) = seen.tried {
+        out.path(Role::Strong, |out| out.extend_from_slice(&tried.path));
+        return arguments(&tried.args, out);
+    }
+    let forked = process.execs == 0 && process.origin == Origin::Fork;
+    if forked || image.argv.is_empty() && image.exe.is_empty() {
+        out.part(Role::Strong, |out| out.extend_from_slice(&process.comm));
+        return if forked {
+            out.part(Role::Quiet, |out| out.extend_from_slice(b" (forked)"))
+        };
+    }
+    let mut parts = image.argv.splitn(2, |byte| *byte == 0);
+    let first = parts.next().filter(|first| !first.is_empty()).unwrap_or(&image.exe);
+    out.path(Role::Strong, |out| out.extend_from_slice(first));
+    arguments(parts.next().unwrap_or_default(), out);
+}
+
+fn arguments(args: &[u8], out: &mut impl Parts) {
+    if !args.is_empty() {
+        out.part(Role::Plain, |out| {
+            out.push(b' ');
+            out.extend_from_slice(&Value::Args(args).text().unwrap_or_default());
+        });
+    }
+}
+
+/// A row as one line, for copying and searching: process id, state, lifetime, command, error.
+pub(crate) fn line(tree: &Tree, seen: &Seen<'_>) -> Vec<u8> {
+    let mut out = seen.process.key.tgid.0.to_string().into_bytes();
+    out.push(b' ');
+    state(seen, &mut out);
+    out.push(b' ');
+    short_duration(tree.lived(seen), &mut out);
+    out.push(b' ');
+    command(seen, &mut out);
+    if let Some(failure) = seen.failure() {
+        out.push(b' ');
+        out.extend_from_slice(failure.err.as_bytes());
+    }
+    out
+}

@@ -1,0 +1,718 @@
+//! The processes of the tree: a fold over the delivered events, each linked to its parent when it is added.
+//!
+//! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
+
+use crate::app::row;
+use crate::budget::Budget;
+use crate::event::process::{Origin, Process, ProcessKey};
+use crate::event::{Body, EventContext, Payload, Tables, names};
+use crate::limits;
+use crate::store::{Id, Store, Stored};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tracetui_shared::id::{CgroupId, Tgid};
+use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
+
+/// The index of a process.
+pub(super) type Place = u32;
+
+/// No process.
+const NONE: Place = Place::MAX;
+
+/// The bytes that are kept of the path, and of the arguments, of a failure.
+const TEXT: usize = 256;
+
+/// The number of ancestors that are added with a process.
+const GENERATIONS: usize = 1 << 12;
+
+/// Events of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    /// All.
+    pub events: u64,
+    /// Successful execs.
+    pub execs: u64,
+    /// Opens.
+    pub opens: u64,
+    /// Opens and execs that failed.
+    pub failed: u64,
+}
+
+impl Counts {
+    fn of(kind: Kind, failed: bool) -> Counts {
+        let calls = matches!(kind, Kind::Open | Kind::Exec);
+        Counts {
+            events: 1,
+            execs: u64::from(kind == Kind::Exec && !failed),
+            opens: u64::from(kind == Kind::Open),
+            failed: u64::from(calls && failed),
+        }
+    }
+
+    fn combined(self, other: Counts, with: fn(u64, u64) -> u64) -> Counts {
+        Counts {
+            events: with(self.events, other.events),
+            execs: with(self.execs, other.execs),
+            opens: with(self.opens, other.opens),
+            failed: with(self.failed, other.failed),
+        }
+    }
+
+    fn and(self, other: Counts) -> Counts {
+        self.combined(other, u64::saturating_add)
+    }
+
+    fn without(self, other: Counts) -> Counts {
+        self.combined(other, u64::saturating_sub)
+    }
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    /// The time.
+    pub time: BootNanos,
+    /// The status as wait(2) reports it; `None` if its exit was lost.
+    pub status: Option<u32>,
+    /// The event.
+    id: Option<Id>,
+}
+
+/// An open or an exec that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    /// The event.
+    pub id: Id,
+    /// The error.
+    pub err: &'static str,
+    /// Whether it is no part of ordinary work.
+    pub real: bool,
+}
+
+impl Failure {
+    fn of(id: Id, ret: i32) -> Failure {
+        let err = names::err(ret).unwrap_or("failed");
+        Failure { id, err, real: !row::is_expected(err) }
+    }
+}
+
+/// An exec that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tried {
+    /// The failure.
+    pub failure: Failure,
+    /// The path as passed; of a long one its end.
+    pub path: Box<[u8]>,
+    /// The arguments after the first one, each followed by NUL; of long ones their start.
+    pub args: Box<[u8]>,
+}
+
+/// A process of the tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub process: Arc<Process>,
+    /// The event that made it known, if it started during the trace.
+    born: Option<Id>,
+    /// The process before its last exec, and the time of that exec.
+    before: Option<(BootNanos, Arc<Process>)>,
+    counts: Counts,
+    end: Option<End>,
+    /// The last failed exec after which no other one succeeded.
+    tried: Option<Tried>,
+    /// The last open that failed for a reason that is no part of ordinary work.
+    missed: Option<Failure>,
+    pub cgroup: CgroupId,
+    /// Whether it has an event that passes the filter.
+    pub matched: bool,
+    /// Whether the user folded or unfolded it.
+    pub fold: Option<bool>,
+}
+
+/// Bytes of a process beside its texts: its places here, in the tables and in the lists of the rows; the process itself and the one
+/// before its last exec, which others may have let go.
+const NODE: usize = 2 * size_of::<Option<Node>>()
+    + 5 * size_of::<(ProcessKey, Place)>()
+    + 3 * size_of::<ProcessKey>()
+    + 2 * size_of::<(ProcessKey, Counts)>()
+    + 256
+    + 2 * size_of::<Process>();
+
+fn texts(process: &Process) -> usize {
+    let image = &process.image;
+    process.comm.len() + image.exe.len() + image.argv.len() + image.cwd.len() + size_of_val(&**image)
+}
+
+impl Node {
+    fn new(process: Arc<Process>, id: Id) -> Node {
+        Node {
+            born: Some(id).filter(|_| process.origin == Origin::Fork),
+            process,
+            before: None,
+            counts: Counts::default(),
+            end: None,
+            tried: None,
+            missed: None,
+            cgroup: CgroupId(0),
+            matched: false,
+            fold: None,
+        }
+    }
+
+    /// Whether it had started at a moment.
+    fn started(&self, moment: Moment) -> bool {
+        self.born.map_or(self.process.key.start <= moment.time, |born| born < moment.until)
+    }
+
+    fn bytes(&self) -> usize {
+        let before = self.before.as_ref().map_or(0, |(_, process)| texts(process));
+        let tried = self.tried.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
+        NODE + texts(&self.process) + before + tried
+    }
+}
+
+/// What making the rows needs of a process, close together: it goes through all of them. Children are in the order of their starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Links {
+    parent: Place,
+    first: Place,
+    last: Place,
+    next: Place,
+    previous: Place,
+    /// The number of processes that were added before.
+    pub age: u32,
+    pub flags: Flags,
+}
+
+/// What making the rows needs of a process as it is now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Flags {
+    pub running: bool,
+    pub failed: bool,
+    pub matched: bool,
+    /// It made an event, or started during the trace.
+    pub active: bool,
+    /// Whether the user folded or unfolded it.
+    pub fold: Option<bool>,
+}
+
+impl Links {
+    const ROOT: Links = Links {
+        parent: NONE,
+        first: NONE,
+        last: NONE,
+        next: NONE,
+        previous: NONE,
+        age: 0,
+        flags: Flags { running: false, failed: false, matched: false, active: false, fold: None },
+    };
+}
+
+fn some(place: Place) -> Option<Place> {
+    (place != NONE).then_some(place)
+}
+
+/// A moment: what the view shows is as it was before this event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment {
+    /// The first event after it.
+    pub until: Id,
+    /// Its time.
+    pub time: BootNanos,
+}
+
+/// A process as it was at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    /// The process.
+    pub process: &'a Arc<Process>,
+    /// Its events.
+    pub counts: Counts,
+    /// Its end, if it ended.
+    pub end: Option<End>,
+    /// The last failed exec after which no other one succeeded.
+    pub tried: Option<&'a Tried>,
+    /// The last open that failed for a reason that is no part of ordinary work.
+    pub missed: Option<Failure>,
+    /// The cgroup of its last event.
+    pub cgroup: CgroupId,
+}
+
+impl Seen<'_> {
+    /// Whether it exited with a code other than 0, was killed, or could not execute a program for a reason that is no part of
+    /// ordinary work.
+    pub(crate) fn failed(&self) -> bool {
+        self.end.and_then(|end| end.status).is_some_and(|status| status != 0)
+            || self.tried.is_some_and(|tried| tried.failure.real)
+    }
+
+    /// The call that shows what went wrong: the last exec that failed, if it was no part of ordinary work or the process failed; or the
+    /// last open.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real || self.failed());
+        tried.or(self.missed)
+    }
+
+    /// The event that shows what went wrong: the failed call, or the exit.
+    pub(crate) fn cause(&self) -> Option<Id> {
+        self.failure().map(|failure| failure.id).or_else(|| self.end.filter(|_| self.failed())?.id)
+    }
+}
+
+/// What remains of the counts at a moment.
+#[derive(Debug)]
+struct Travel {
+    /// The events from here on are in `after`.
+    at: Id,
+    after: FxHashMap<ProcessKey, Counts>,
+}
+
+/// The processes.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    nodes: Vec<Option<Node>>,
+    /// At the same places as the processes.
+    links: Vec<Links>,
+    /// Those of what has no parent.
+    roots: Links,
+    added: u32,
+    free: Vec<Place>,
+    places: FxHashMap<ProcessKey, Place>,
+    /// The latest process with an id.
+    current: FxHashMap<Tgid, Place>,
+    /// Ended processes, the oldest first: those that ended as they should, and the others.
+    ended: [VecDeque<ProcessKey>; 2],
+    bytes: usize,
+    bound: usize,
+    /// Processes that were removed, or not added.
+    pub left_out: u64,
+    /// The time of the last event.
+    pub last: BootNanos,
+    travel: Option<Travel>,
+    /// What the rows show has changed.
+    pub stale: bool,
+}
+
+impl Nodes {
+    pub(super) fn new(budget: Budget) -> Nodes {
+        Nodes {
+            nodes: Vec::new(),
+            links: Vec::new(),
+            roots: Links::ROOT,
+            added: 0,
+            free: Vec::new(),
+            places: FxHashMap::default(),
+            current: FxHashMap::default(),
+            ended: Default::default(),
+            bytes: 0,
+            bound: budget.tree(),
+            left_out: 0,
+            last: BootNanos(0),
+            travel: None,
+            stale: true,
+        }
+    }
+
+    /// Bytes of all processes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn get(&self, at: Place) -> Option<&Node> {
+        self.nodes.get(at as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, at: Place) -> Option<&mut Node> {
+        self.nodes.get_mut(at as usize)?.as_mut()
+    }
+
+    pub(super) fn place(&self, key: ProcessKey) -> Option<Place> {
+        self.places.get(&key).copied()
+    }
+
+    fn links_of(&self, at: Option<Place>) -> Option<&Links> {
+        match at {
+            Some(at) => self.links.get(at as usize),
+            None => Some(&self.roots),
+        }
+    }
+
+    fn links_mut(&mut self, at: Option<Place>) -> Option<&mut Links> {
+        match at {
+            Some(at) => self.links.get_mut(at as usize),
+            None => Some(&mut self.roots),
+        }
+    }
+
+    /// The links of a process.
+    pub(super) fn links(&self, at: Place) -> Links {
+        self.links.get(at as usize).copied().unwrap_or(Links::ROOT)
+    }
+
+    /// The parent of a process.
+    pub(super) fn parent(&self, at: Place) -> Option<Place> {
+        some(self.links(at).parent)
+    }
+
+    /// The first child of a process, or the first process without a parent; the last one if `back`.
+    pub(super) fn first(&self, of: Option<Place>, back: bool) -> Option<Place> {
+        self.links_of(of).and_then(|links| some(if back { links.last } else { links.first }))
+    }
+
+    /// The next process with the same parent; the one before if `back`.
+    pub(super) fn next(&self, at: Place, back: bool) -> Option<Place> {
+        let links = self.links(at);
+        some(if back { links.previous } else { links.next })
+    }
+
+    /// The children of a process, or the processes without a parent, by their starts.
+    pub(super) fn children(&self, of: Option<Place>) -> impl Iterator<Item = Place> {
+        std::iter::successors(self.first(of, false), |at| self.next(*at, false))
+    }
+
+    /// Keeps what making the rows needs of a process.
+    fn flag(&mut self, at: Place) {
+        let Some(flags) = self.flags_at(at, None) else { return };
+        if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
+            links.flags = flags;
+            self.stale = true;
+        }
+    }
+
+    /// What making the rows needs of a process as it was at a moment. `None` if it started later.
+    pub(super) fn flags_at(&self, at: Place, moment: Option<Moment>) -> Option<Flags> {
+        let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
+        let active = node.counts.events > 0 || node.process.origin == Origin::Fork;
+        Some(Flags {
+            running: active && seen.end.is_none(),
+            failed: seen.failed(),
+            matched: node.matched,
+            active,
+            fold: node.fold,
+        })
+    }
+
+    /// Folds or unfolds a process.
+    pub(super) fn fold(&mut self, at: Place, fold: bool) {
+        self.get_mut(at).into_iter().for_each(|node| node.fold = Some(fold));
+        self.flag(at);
+    }
+
+    /// A process as it was at a moment, or as it is now. `None` if it started later.
+    pub(super) fn seen(&self, at: Place, moment: Option<Moment>) -> Option<Seen<'_>> {
+        let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
+        let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
+        let process = match (&node.before, moment) {
+            (Some((exec, before)), Some(moment)) if *exec > moment.time => before,
+            _ => &node.process,
+        };
+        let after = self.travel.as_ref().and_then(|travel| travel.after.get(&node.process.key));
+        Some(Seen {
+            process,
+            counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
+            end: node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time)),
+            tried: node.tried.as_ref().filter(|tried| known(&tried.failure)),
+            missed: node.missed.filter(known),
+            cgroup: node.cgroup,
+        })
+    }
+
+    /// Adds an event that was just stored. `matched`: it passes the filter.
+    pub(super) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool) {
+        let header = &seen.event.header;
+        let Some(process) = seen.process else { return };
+        self.last = self.last.max(header.time);
+        let Some(at) = self.place_of(id, process, seen.world) else { return };
+        let (kind, failed) = (seen.event.kind(), seen.event.failed());
+        let counts = Counts::of(kind, failed);
+        if let Some(travel) = &mut self.travel {
+            let after = travel.after.entry(process.key).or_default();
+            *after = after.and(counts);
+        }
+        let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) else { return };
+        // The first event makes an idle process an active one.
+        let changed = node.counts.events == 0 || matched && !node.matched;
+        node.matched |= matched;
+        node.counts = node.counts.and(counts);
+        node.cgroup = header.cgroup;
+        match &seen.event.body {
+            Body::Open(open) if failed => {
+                let failure = Failure::of(id, open.record.ret);
+                node.missed = Some(failure).filter(|failure| failure.real).or(node.missed);
+            }
+            Body::Exec(exec) if exec.failed() => {
+                let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
+                let args = exec.argv.get(rest..).unwrap_or_default();
+                let tried = Tried {
+                    failure: Failure::of(id, exec.record.ret),
+                    path: exec.filename.get(exec.filename.len().saturating_sub(TEXT)..).unwrap_or_default().into(),
+                    args: args.get(..TEXT).unwrap_or(args).into(),
+                };
+                self.changed(at, |node| node.tried = Some(tried));
+                self.flag(at);
+            }
+            Body::Exec(_) => {
+                let (time, process) = (header.time, Arc::clone(process));
+                self.changed(at, |node| {
+                    let before = std::mem::replace(&mut node.process, process);
+                    node.before = Some((time, before));
+                    node.tried = None;
+                });
+                self.flag(at);
+            }
+            Body::Exit(exit) => {
+                self.end(at, End { time: header.time, status: Some(exit.record.status), id: Some(id) });
+            }
+            Body::Fork(fork) => {
+                let child = ProcessKey { tgid: fork.record.child, start: fork.record.child_start };
+                if let Some(child) = seen.world.process(child) {
+                    self.place_of(id, child, seen.world);
+                }
+            }
+            _ if node.process.parent != process.parent && self.parent(at).is_none() => self.adopt(at, process),
+            _ => {}
+        }
+        if changed {
+            self.flag(at);
+        }
+    }
+
+    /// Changes a process, and counts its bytes again.
+    fn changed(&mut self, at: Place, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
+            let before = node.bytes();
+            change(node);
+            self.bytes = (self.bytes + node.bytes()).saturating_sub(before);
+        }
+    }
+
+    fn end(&mut self, at: Place, end: End) {
+        let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
+        node.end = Some(end);
+        let key = node.process.key;
+        self.ended[usize::from(end.status != Some(0))].push_back(key);
+        self.flag(at);
+    }
+
+    /// Marks a process one of whose kept events passes the filter.
+    pub(super) fn matched(&mut self, key: ProcessKey) {
+        let Some(at) = self.place(key) else { return };
+        if let Some(node) = self.get_mut(at).filter(|node| !node.matched) {
+            node.matched = true;
+            self.flag(at);
+        }
+    }
+
+    /// Forgets which processes have events that pass the filter.
+    pub(super) fn unmatch(&mut self) {
+        self.nodes.iter_mut().flatten().for_each(|node| node.matched = false);
+        self.links.iter_mut().for_each(|links| links.flags.matched = false);
+        self.stale = true;
+    }
+
+    /// The place of a process. It is added if it is not there, with its ancestors. `None` if there is no room.
+    fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<Place> {
+        if let Some(at) = self.place(process.key) {
+            return Some(at);
+        }
+        let mut line = vec![Arc::clone(process)];
+        let mut above = None;
+        while let Some((child, key)) = line.last().and_then(|child| Some((child, child.parent?))) {
+            // The parent may be known by a start that was not exact then.
+            let found = world.process(key);
+            let key = found.map_or(key, |found| found.key);
+            above = self.place(key);
+            let older = |found: &&Arc<Process>| {
+                // Those outside of the COMMAND are not shown. A recording may say that processes are their own ancestors.
+                found.of_command == child.of_command
+                    && found.key.start <= child.key.start
+                    && line.len() < GENERATIONS
+                    && (found.key.start < child.key.start || line.iter().all(|below| below.key != found.key))
+            };
+            match found.filter(older).filter(|_| above.is_none()) {
+                Some(parent) => line.push(Arc::clone(parent)),
+                None => break,
+            }
+        }
+        for process in line.into_iter().rev() {
+            above = Some(self.insert(id, process, above)?);
+        }
+        above
+    }
+
+    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<Place>) -> Option<Place> {
+        let key = process.key;
+        let node = Node::new(process, id);
+        let bytes = node.bytes();
+        while (self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES)
+            && self.forget_one(parent)
+        {}
+        if self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES {
+            self.left_out += 1;
+            return None;
+        }
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => {
+                self.nodes.push(None);
+                self.links.push(Links::ROOT);
+                (self.nodes.len() - 1) as Place
+            }
+        };
+        *self.nodes.get_mut(at as usize)? = Some(node);
+        self.added = self.added.wrapping_add(1);
+        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::ROOT };
+        self.link(parent, at, key);
+        self.flag(at);
+        self.bytes += bytes;
+        self.places.insert(key, at);
+        let before = self.current.insert(key.tgid, at).filter(|before| {
+            self.get(*before)
+                .is_some_and(|before| before.process.key.tgid == key.tgid && before.process.key.start < key.start)
+        });
+        if let Some(before) = before {
+            // Its exit was lost: another process has its id.
+            self.end(before, End { time: key.start, status: None, id: None });
+        }
+        self.stale = true;
+        Some(at)
+    }
+
+    /// Adds a child in the order of the starts. Mostly it is the last one.
+    fn link(&mut self, parent: Option<Place>, child: Place, key: ProcessKey) {
+        let order = |key: ProcessKey| (key.start, key.tgid);
+        let mut before = self.first(parent, true);
+        while let Some(at) = before {
+            if self.get(at).is_some_and(|node| order(node.process.key) <= order(key)) {
+                break;
+            }
+            before = self.next(at, true);
+        }
+        let after = match before {
+            Some(before) => self.next(before, false),
+            None => self.first(parent, false),
+        };
+        if let Some(links) = self.links.get_mut(child as usize) {
+            links.parent = parent.unwrap_or(NONE);
+            (links.previous, links.next) = (before.unwrap_or(NONE), after.unwrap_or(NONE));
+        }
+        self.join(parent, before, Some(child));
+        self.join(parent, Some(child), after);
+        self.stale = true;
+    }
+
+    /// Removes a process from those with the same parent.
+    fn unlink(&mut self, at: Place) {
+        let (parent, links) = (self.parent(at), self.links(at));
+        self.join(parent, some(links.previous), some(links.next));
+        self.stale = true;
+    }
+
+    /// Lets two children follow each other: none before is the first place, none after the last one.
+    fn join(&mut self, parent: Option<Place>, before: Option<Place>, after: Option<Place>) {
+        let (first, last) = (after.unwrap_or(NONE), before.unwrap_or(NONE));
+        match before {
+            Some(before) => self.links_mut(Some(before)).into_iter().for_each(|links| links.next = first),
+            None => self.links_mut(parent).into_iter().for_each(|links| links.first = first),
+        }
+        match after {
+            Some(after) => self.links_mut(Some(after)).into_iter().for_each(|links| links.previous = last),
+            None => self.links_mut(parent).into_iter().for_each(|links| links.last = last),
+        }
+    }
+
+    /// Links a process to a parent that became known later.
+    fn adopt(&mut self, at: Place, process: &Arc<Process>) {
+        let parent = process.parent.and_then(|parent| self.place(parent));
+        self.changed(at, |node| node.process = Arc::clone(process));
+        let Some(parent) = parent else { return };
+        let line = std::iter::successors(Some(parent), |above| self.parent(*above)).take(GENERATIONS);
+        if line.clone().count() < GENERATIONS && line.into_iter().all(|above| above != at) {
+            self.unlink(at);
+            self.link(Some(parent), at, process.key);
+        }
+    }
+
+    /// Removes the process that ended first, but not `parent`: one that ended as it should, if there is any. `false` if there is none.
+    fn forget_one(&mut self, parent: Option<Place>) -> bool {
+        let spared = parent.and_then(|parent| self.get(parent)).map(|node| node.process.key);
+        for ended in 0..self.ended.len() {
+            while let Some(key) = self.ended[ended].pop_front() {
+                if Some(key) == spared {
+                    // It may be removed later, with those that end later.
+                    self.ended[ended].push_back(key);
+                    if self.ended[ended].len() == 1 {
+                        break;
+                    }
+                } else if self.forget(key) {
+                    self.left_out += 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn forget(&mut self, key: ProcessKey) -> bool {
+        let Some(at) = self.places.remove(&key) else { return false };
+        let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) else { return false };
+        self.bytes = self.bytes.saturating_sub(node.bytes());
+        if self.current.get(&key.tgid) == Some(&at) {
+            self.current.remove(&key.tgid);
+        }
+        self.unlink(at);
+        let children: Vec<Place> = self.children(Some(at)).collect();
+        for child in children {
+            self.unlink(child);
+            let key = self.get(child).map(|child| child.process.key);
+            key.into_iter().for_each(|key| self.link(None, child, key));
+        }
+        if let Some(travel) = &mut self.travel {
+            travel.after.remove(&key);
+        }
+        self.free.push(at);
+        self.stale = true;
+        true
+    }
+
+    /// Goes on to the counts of a moment, by up to `budget` events.
+    pub(super) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
+        let Some(moment) = moment else {
+            self.travel = None;
+            return;
+        };
+        let next = store.next_id();
+        let (first, places) = (store.first_id(), &self.places);
+        let travel = self.travel.get_or_insert_with(|| Travel { at: next, after: FxHashMap::default() });
+        if travel.at < first {
+            // The events between are gone: from the newest back again.
+            *travel = Travel { at: next, after: FxHashMap::default() };
+        }
+        let until = moment.until.clamp(first, next);
+        let counted = |stored: &Stored<'_>| {
+            let key = stored.process?.key;
+            places.contains_key(&key).then(|| (key, Counts::of(stored.kind, stored.failed)))
+        };
+        for _ in 0..budget {
+            let back = travel.at > until;
+            if travel.at == until {
+                break;
+            }
+            let id = if back { travel.at - 1 } else { travel.at };
+            if let Some((key, counts)) = store.get(id).as_ref().and_then(counted) {
+                let after = travel.after.entry(key).or_default();
+                *after = if back { after.and(counts) } else { after.without(counts) };
+            }
+            travel.at = if back { id } else { id + 1 };
+        }
+    }
+
+    /// Whether the counts are not yet those of the moment.
+    pub(super) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
+        moment.is_some_and(|moment| {
+            let until = moment.until.clamp(store.first_id(), store.next_id());
+            self.travel.as_ref().map_or(store.next_id(), |travel| travel.at) != until
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! What is most frequent.
+
+#[cfg(test)]
+mod tests;
+
+use super::events::selected;
+use super::header::bar;
+use super::theme::Theme;
+use super::{Piece, put};
+use crate::app::App;
+use crate::app::row::{TimeBase, TimeMode, time_text};
+use crate::app::views::top::{By, Group};
+use crate::event::Tables as _;
+use crate::text::time::short_duration;
+use crate::text::{self, Charset, short};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use std::borrow::Cow;
+use tracetui_shared::id::Uid;
+
+/// The cells of the bars.
+const BAR: usize = 10;
+
+/// A column after the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Column {
+    Events,
+    Share,
+    Rate,
+    Peak,
+    Exec,
+    Exit,
+    Open,
+    Bpf,
+    Failed,
+    Last,
+    /// A line of the last so many seconds, a cell for each three.
+    History(u64),
+}
+
+impl Column {
+    fn title(self) -> &'static str {
+        match self {
+            Column::Events => "EVENTS",
+            Column::Share => "",
+            Column::Rate => "/s",
+            Column::Peak => "PEAK",
+            Column::Exec => "EXEC",
+            Column::Exit => "EXIT",
+            Column::Open => "OPEN",
+            Column::Bpf => "BPF",
+            Column::Failed => "FAILED",
+            Column::Last => "LAST",
+            Column::History(_) => "LAST 60 s",
+        }
+    }
+
+    fn cells(self) -> usize {
+        match self {
+            Column::Share => BAR,
+            Column::Events | Column::Failed => 6,
+            Column::Last => 7,
+            Column::History(seconds) => (seconds / 3) as usize,
+            _ => 5,
+        }
+    }
+}
+
+/// The columns of a table of this width.
+fn columns_of(width: u16) -> &'static [Column] {
+    use Column::{Bpf, Events, Exec, Exit, Failed, History, Last, Open, Peak, Rate, Share};
+    match width {
+        0..60 => &[Events, Failed],
+        60..100 => &[Events, Share, Rate, Exec, Open, Failed],
+        100..130 => &[Events, Share, Rate, Exec, Open, Failed, Last],
+        _ => &[Events, Share, Rate, Peak, Exec, Exit, Open, Bpf, Failed, Last, History(60)],
+    }
+}
+
+/// Draws the titles and the rows.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+    let top = app.top();
+    let columns = columns_of(area.width);
+    let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
+    let room = usize::from(area.width).saturating_sub(used + 2);
+    let title = format!(" {}", text::left(&top.by().name().to_ascii_uppercase(), room, theme.charset));
+    let title = columns.iter().fold(title, |title, column| {
+        let right = !matches!(column, Column::History(_));
+        let cell = if right { text::right } else { text::left };
+        format!("{title} {}", cell(column.title(), column.cells(), theme.charset))
+    });
+    put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
+    let rows = top.rows().enumerate().skip(top.first_row()).take(area.height.into());
+    for (y, (at, group)) in (area.y..area.bottom()).zip(rows) {
+        let line = line(group, columns, room, app, theme);
+        let line = if at == top.cursor() { selected(&line, area.width, theme) } else { line };
+        put(frame, Rect { y, height: 1, ..area }, line);
+    }
+    if top.rows().next().is_none() {
+        let what =
+            if app.busy() { "counting...".to_owned() } else { format!("no shown event has a {}", top.by().name()) };
+        put(frame, area, Line::raw(format!("  {what}")));
+    }
+}
+
+fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
+    let (now, most) = (app.top().now_ns(), app.top().most());
+    let value = text::escape_in(&name(group, app), theme.charset, 4096);
+    let value = text::cut_middle(&value, room, theme.charset);
+    let mut line = Line::from(" ");
+    line.push_span(Piece::new(text::left(&value, room, theme.charset), theme.strong()));
+    for column in columns {
+        let piece = match column {
+            Column::Events => Piece::plain(short(group.events)),
+            Column::Share => Piece::new(share(group.events, most, theme.charset), theme.note()),
+            Column::Rate => Piece::plain(short(group.rate(now))),
+            Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
+            Column::Exec => count(group.kinds[0], theme),
+            Column::Exit => count(group.kinds[1], theme),
+            Column::Open => count(group.kinds[2], theme),
+            Column::Bpf => count(group.kinds[3], theme),
+            Column::Failed => count(group.failed, theme),
+            Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
+            Column::History(seconds) => Piece::new(history(group, now, *seconds, theme.charset), theme.note()),
+        };
+        let cells = column.cells();
+        let text = match column {
+            Column::Share | Column::History(_) => text::left(&piece.text, cells, theme.charset),
+            _ => text::right(&piece.text, cells, theme.charset),
+        };
+        line.push_span(" ");
+        line.push_span(Piece::new(text, piece.style));
+    }
+    line
+}
+
+/// The value as it is shown: a user's name for an id.
+fn name<'a>(group: &'a Group, app: &App) -> Cow<'a, [u8]> {
+    let uid = Some(&group.value).filter(|_| app.top().by() == By::Uid);
+    let uid = uid.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    match uid.and_then(|uid| app.world().user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
+        Some(named) => Cow::Owned(named.into_bytes()),
+        None => Cow::Borrowed(&group.value),
+    }
+}
+
+fn count(count: u64, theme: Theme) -> Piece {
+    Piece::new(short(count), if count == 0 { theme.quiet() } else { ratatui::style::Style::new() })
+}
+
+/// A bar: the share of the most frequent.
+fn share(events: u64, most: u64, charset: Charset) -> String {
+    let cells = (events * BAR as u64).div_ceil(most.max(1)).min(BAR as u64) as usize;
+    if charset == Charset::Utf8 { "━".repeat(cells) } else { "=".repeat(cells) }
+}
+
+fn ago(ns: u64) -> String {
+    let mut out = Vec::new();
+    match ns {
+        0..1_000_000_000 => out.extend_from_slice(b"now"),
+        _ => short_duration(ns / 1_000_000_000 * 1_000_000_000, &mut out),
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The events of the last seconds as bars, three seconds each.
+fn history(group: &Group, now: u64, seconds: u64, charset: Charset) -> String {
+    let seconds: Vec<u32> = group.history(now, seconds).collect();
+    let cells: Vec<u64> = seconds.chunks(3).map(|three| three.iter().map(|count| u64::from(*count)).sum()).collect();
+    let most = cells.iter().max().copied().unwrap_or_default();
+    cells.iter().map(|count| bar(*count, most, charset)).collect()
+}
+
+/// By what is counted, and since when, for the line of the filter.
+pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    let top = app.top();
+    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+    let clock = |ns| time_text(ns, app.world().clock_offset(), &base);
+    let mut pieces = Vec::new();
+    if let Some(moment) = app.moment() {
+        pieces.push(Piece::new(format!(" AS OF {} ", clock(moment.time.0)), theme.paused()));
+    }
+    if width >= 130 {
+        let since = top.since_ns().map(|ns| format!("since {}", clock(ns)));
+        pieces.extend(since.map(|text| Piece::new(text, theme.quiet())));
+        if top.others > 0 {
+            pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
+        }
+    }
+    let room = if pieces.is_empty() { 80 } else { 110 };
+    match width {
+        width if width >= room => {
+            pieces.push(Piece::new("by".to_owned(), theme.quiet()));
+            pieces.extend(By::ALL.map(|by| match by == top.by() {
+                true => Piece::new(format!("[{}]", by.name()), theme.strong()),
+                false => Piece::new(by.name().to_owned(), theme.quiet()),
+            }));
+        }
+        _ => pieces.push(Piece::new(format!("by [{}]", top.by().name()), theme.strong())),
+    }
+    pieces
+}

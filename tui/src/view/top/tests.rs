@@ -1,0 +1,197 @@
+//! What is most frequent, from inputs to the screen.
+
+use crate::app::testing::{app, feed, keys};
+use crate::app::views::View;
+use crate::app::{App, Input, Tick};
+use crate::source::synthetic::Maker;
+use crate::text::is_hostile;
+use crate::view::tests::{drawn, screen};
+use crate::view::theme::{Colours, Theme};
+use ratatui::style::Color;
+use std::time::Duration;
+
+const MEMORY: u64 = 64 << 20;
+
+/// Opens of three processes, over 20 seconds.
+fn opens() -> Maker {
+    let mut made = Maker { step_ns: 100_000_000, ..Maker::default() };
+    for i in 0..200 {
+        match i % 20 {
+            0 => made.open(3, "bash", "/etc/passwd", 3),
+            1..5 => made.open(2, "udevd", "/sys/devices/a", -2),
+            _ => made.open(1, "cc1", &format!("/usr/include/{}.h", i % 3), 3),
+        }
+    }
+    made
+}
+
+fn top(width: u16, height: u16) -> App {
+    let mut app = app(width, height, MEMORY);
+    feed(&mut app, &mut opens());
+    keys(&mut app, "3");
+    app
+}
+
+fn rows(app: &mut App) -> Vec<String> {
+    let shown = screen(app);
+    let end = shown.len() - 2;
+    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
+}
+
+/// The values of the rows, with their events.
+fn counts(app: &mut App) -> Vec<(String, u64)> {
+    let words = |row: String| {
+        let mut words =
+            row.trim_start_matches('>').split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter();
+        Some((words.next()?, words.next()?.parse().ok()?))
+    };
+    rows(app).into_iter().filter_map(words).collect()
+}
+
+fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
+    pairs.iter().map(|(value, count)| ((*value).to_owned(), *count)).collect()
+}
+
+#[test]
+fn the_most_frequent_are_counted_by_what_is_chosen() {
+    let mut app = top(80, 24);
+    let shown = screen(&mut app);
+    assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top │"), "{}", shown[1]);
+    assert!(shown[1].ends_with("by  [comm]  path  dir  uid  cgroup  errno  kind"), "{}", shown[1]);
+    assert_eq!(shown[2], " COMM                                EVENTS               /s  EXEC  OPEN FAILED");
+    assert_eq!(
+        rows(&mut app),
+        [
+            ">cc1                                    150 ━━━━━━━━━━     8     0   150      0",
+            " udevd                                   40 ━━━            2     0    40     40",
+            " bash                                    10 ━              1     0    10      0",
+        ]
+    );
+    keys(&mut app, "l");
+    assert_eq!(counts(&mut app)[0], ("/usr/include/0.h".to_owned(), 50));
+    keys(&mut app, "l");
+    assert_eq!(counts(&mut app), of(&[("/usr/include", 150), ("/sys/devices", 40), ("/etc", 10)]));
+    keys(&mut app, "l");
+    assert_eq!(counts(&mut app), of(&[("1000", 200)]));
+    keys(&mut app, "ll");
+    assert_eq!(counts(&mut app), of(&[("ENOENT", 40)]));
+    keys(&mut app, "l");
+    assert_eq!(counts(&mut app), of(&[("open", 200)]));
+    keys(&mut app, "lh");
+    assert_eq!(counts(&mut app), of(&[("open", 200)]));
+}
+
+#[test]
+fn enter_shows_the_events_of_a_row_and_escape_goes_back() {
+    let mut app = top(80, 24);
+    keys(&mut app, "j\n");
+    assert_eq!((app.view(), app.filter().text().as_str(), app.events().events()), (View::Events, "comm=udevd", 40));
+    keys(&mut app, "\x1b");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Top, ""));
+    keys(&mut app, "x");
+    assert_eq!(app.filter().text(), "not comm=udevd");
+    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("bash", 10)]));
+    // Every row's term passes exactly its events.
+    keys(&mut app, "\x12");
+    for _ in 0..7 {
+        keys(&mut app, "3lg");
+        let Some((_, count)) = counts(&mut app).into_iter().next() else { continue };
+        keys(&mut app, "\n");
+        assert_eq!(app.events().events(), count, "{}", app.filter().text());
+        keys(&mut app, "\x1b");
+    }
+}
+
+#[test]
+fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves() {
+    let mut made = opens();
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    assert_eq!(counts(&mut app).len(), 3);
+    keys(&mut app, "jj");
+    (0..300).for_each(|_| made.open(3, "bash", "/x", 3));
+    feed(&mut app, &mut made);
+    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 310)]));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(60), usage: None }));
+    assert_eq!(counts(&mut app), of(&[("bash", 310), ("cc1", 150), ("udevd", 40)]));
+    assert!(rows(&mut app)[0].starts_with('>'), "the selected one is still selected");
+    keys(&mut app, "sss");
+    app.update(Input::Tick(Tick { now: Duration::from_secs(70), usage: None }));
+    assert_eq!(counts(&mut app)[0].0, "bash", "the last event");
+    keys(&mut app, "SSs");
+    assert_eq!(counts(&mut app)[0].0, "bash");
+}
+
+#[test]
+fn an_earlier_moment_is_counted_as_it_was() {
+    let mut app = top(80, 24);
+    keys(&mut app, "1gjjj3");
+    assert!(screen(&mut app)[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
+    assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
+    keys(&mut app, "1j3");
+    assert_eq!(counts(&mut app), of(&[("udevd", 4), ("bash", 1)]));
+    keys(&mut app, "F");
+    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 10)]));
+}
+
+#[test]
+fn rates_are_those_of_late() {
+    let mut made = opens();
+    made.ns += 3_600_000_000_000;
+    made.open(3, "bash", "/x", 3);
+    let mut app = app(160, 50, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    let rows = rows(&mut app);
+    let words = |row: &str| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&rows[0])[3], "0", "{}", rows[0]);
+    assert!(rows[0].contains("1h 00m"), "{}", rows[0]);
+    assert_eq!(words(&rows[2])[3], "1", "{}", rows[2]);
+}
+
+#[test]
+fn every_size_and_every_name_can_be_drawn() {
+    let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
+    let mut made = opens();
+    made.open(9, hostile, &format!("/{hostile}/{hostile}"), -13);
+    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
+        for typed in ["", "l", "ll", "lllll", "G", "s", "?", "\n", "x"] {
+            let mut app = app(width, height, MEMORY);
+            app.update(Input::Batch(made.made.clone()));
+            app.update(Input::SourceEnded);
+            keys(&mut app, "3");
+            keys(&mut app, typed);
+            let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+            let buffer = drawn(&mut app, Theme::default());
+            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
+            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
+            let buffer = drawn(&mut app, theme);
+            assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii() && cell.fg == Color::Reset));
+        }
+    }
+    let mut app = top(40, 10);
+    assert_eq!(screen(&mut app)[1], " 1 Events  2 Tree  3 Top │    by [comm]");
+    assert_eq!(rows(&mut app)[0], ">cc1                         150      0");
+}
+
+#[test]
+fn many_values_are_counted_within_the_memory() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 8 << 20);
+    keys(&mut app, "3l");
+    for i in 0..20_000 {
+        made.open(1, "find", &format!("/a/{i}"), 3);
+        made.open(1, "find", "/often", 3);
+        if i % 100 == 0 {
+            feed(&mut app, &mut made);
+        }
+    }
+    feed(&mut app, &mut made);
+    screen(&mut app);
+    let first = app.top().rows().next().map(|group| (group.value.to_vec(), group.events));
+    assert_eq!(first, Some((b"/often".to_vec(), 20_000)));
+    assert!(app.top().bytes() <= (8 << 20) / 32 && app.top().others > 0);
+    keys(&mut app, "1");
+    assert_eq!(app.top().bytes(), 0);
+}

@@ -1,0 +1,304 @@
+//! The process tree.
+
+#[cfg(test)]
+mod tests;
+
+use super::events::{fitted, marked, scrolled, selected};
+use super::theme::Theme;
+use super::{Piece, put};
+use crate::app::App;
+use crate::app::keymap::Action;
+use crate::app::row::{Cell, Role, TimeBase, TimeMode, time_text};
+use crate::app::search::Pattern;
+use crate::app::views::tree::{Row, Seen, columns};
+use crate::event::process::{Origin, Process};
+use crate::event::{Body, Tables as _};
+use crate::text::time::short_duration;
+use crate::text::{self, Charset, short};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+/// A column before the command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Column {
+    Pid,
+    Ppid,
+    User,
+    State,
+    Started,
+    Lived,
+    Execs,
+    Opens,
+    Failed,
+    Cgroup,
+}
+
+impl Column {
+    fn title(self) -> &'static str {
+        match self {
+            Column::Pid => "PID",
+            Column::Ppid => "PPID",
+            Column::User => "USER",
+            Column::State => "STATE",
+            Column::Started => "STARTED",
+            Column::Lived => "LIVED",
+            Column::Execs => "EXECS",
+            Column::Opens => "OPENS",
+            Column::Failed => "FAILED",
+            Column::Cgroup => "CGROUP",
+        }
+    }
+
+    fn is_left(self) -> bool {
+        matches!(self, Column::User | Column::State | Column::Cgroup)
+    }
+}
+
+/// The most cells of CGROUP.
+const CGROUP: usize = 20;
+
+/// The columns of a tree of this width, in order, with their widths. The command takes the rest, at least half of it. `differ`: whether
+/// the rows differ in CGROUP.
+fn columns_of(width: u16, pid: usize, differ: bool) -> Vec<(Column, usize)> {
+    let pid = pid.max(5);
+    let mut columns = vec![(Column::Pid, pid), (Column::State, 8)];
+    if width >= 72 {
+        columns.extend([(Column::Lived, 7), (Column::Opens, 5), (Column::Failed, 6)]);
+    }
+    if width >= 130 {
+        columns.splice(1..1, [(Column::Ppid, pid), (Column::User, 8)]);
+        columns.splice(4..4, [(Column::Started, 12)]);
+        columns.insert(6, (Column::Execs, 5));
+    }
+    if width >= 160 && differ {
+        columns.push((Column::Cgroup, CGROUP));
+    }
+    columns
+}
+
+/// Draws the titles and the rows.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+    let tree = app.tree();
+    let pid = app.store().widest_pid().to_string().len();
+    let visible = || tree.rows().iter().enumerate().skip(tree.first_row()).take(area.height.into());
+    let differ = area.width >= 160 && differ(visible().map(|(_, row)| row), app);
+    let columns = columns_of(area.width, pid, differ);
+    let mut title = String::from(" ");
+    for (column, cells) in &columns {
+        title.push_str(&aligned(column.title(), *cells, !column.is_left(), theme.charset));
+        title.push(' ');
+    }
+    title.push_str("COMMAND");
+    put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
+    for (y, (at, row)) in (area.y..area.bottom()).zip(visible()) {
+        let Some(seen) = tree.seen(row) else { continue };
+        let line = line(row, &seen, &columns, area.width, app, theme);
+        let line = if at == tree.cursor() { selected(&line, area.width, theme) } else { line };
+        put(frame, Rect { y, height: 1, ..area }, line);
+    }
+    if tree.rows().is_empty() {
+        put(frame, area, Line::raw(format!("  {}", empty(app))));
+    }
+}
+
+fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
+    if right { text::right(text, cells, charset) } else { text::left(text, cells, charset) }
+}
+
+/// Whether the rows differ in CGROUP.
+fn differ<'a>(rows: impl Iterator<Item = &'a Row>, app: &App) -> bool {
+    let mut cgroups = rows.filter_map(|row| app.tree().seen(row)).map(|seen| seen.cgroup);
+    let first = cgroups.next();
+    cgroups.any(|cgroup| Some(cgroup) != first)
+}
+
+fn empty(app: &App) -> String {
+    let (back, failures, idle) = (Action::Back, Action::Failures, Action::Idle);
+    match app.tree().idle_hidden() {
+        _ if app.events().scanning(app.store()) => "looking...".to_owned(),
+        _ if app.only_failures() => format!("no process failed: {} shows all", app.key_of(failures)),
+        _ if app.filter().applied().is_some() => format!("all processes hidden: {} removes a filter", app.key_of(back)),
+        0 => "no processes yet".to_owned(),
+        _ => format!("no process has made an event yet: {} shows all", app.key_of(idle)),
+    }
+}
+
+fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
+    let found = app.search().pattern().and_then(Pattern::marked);
+    // What has ended as it should, and what is there because of others, is quiet.
+    let quiet = row.context || seen.end.is_some() && !seen.failed();
+    let mut line = Line::from(" ");
+    let mut room = usize::from(width).saturating_sub(1);
+    for (column, cells) in columns {
+        let piece = match column {
+            Column::State => state(seen, theme),
+            column => Piece::plain(text_of(*column, seen, app, theme)),
+        };
+        let piece = if quiet { Piece { style: theme.quiet(), ..piece } } else { piece };
+        let cells = (*cells).max(if *column == Column::State { piece.width() } else { 0 });
+        room = room.saturating_sub(cells + 1);
+        fitted(vec![piece], cells, !column.is_left(), theme).into_iter().for_each(|piece| line.push_span(piece));
+        line.push_span(" ");
+    }
+    let stem = stem(row, seen, room / 2, theme);
+    stem.iter().for_each(|piece| line.push_span(piece.clone()));
+    room = room.saturating_sub(stem.iter().map(Piece::width).sum());
+    let mut cell = Cell::default();
+    columns::command(seen, &mut cell);
+    let style = |role: Role| if quiet { theme.quiet() } else { theme.part(role) };
+    let command = cell.parts().map(|(role, raw)| {
+        Piece::new(text::escape_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
+    });
+    let command: Vec<Piece> = command.collect();
+    let mut remarks = remarks(row, seen, room / 2, app, theme);
+    let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
+    let whole: usize = command.iter().map(Piece::width).sum();
+    // What is least important is there only if nothing is cut for it.
+    let orphan = orphan(row, seen, app, theme).filter(|text| whole + width_of(&remarks) + text.width() + 2 <= room);
+    remarks.extend(orphan);
+    let cells = whole.min(room.saturating_sub(width_of(&remarks)));
+    let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
+    if let Some(pattern) = found.filter(|pattern| pattern.is_match(cell.raw())) {
+        parts = marked(parts, pattern, theme);
+    }
+    parts.into_iter().for_each(|piece| line.push_span(piece));
+    for remark in remarks {
+        line.push_span("  ");
+        line.push_span(remark);
+    }
+    line
+}
+
+fn state(seen: &Seen<'_>, theme: Theme) -> Piece {
+    let mut cell = Cell::default();
+    columns::state(seen, &mut cell);
+    let part =
+        cell.parts().next().map(|(role, raw)| Piece::new(text::escape_in(raw, theme.charset, 16), theme.part(role)));
+    part.unwrap_or_default()
+}
+
+fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
+    let process: &Process = seen.process;
+    match column {
+        Column::Pid => process.key.tgid.0.to_string(),
+        Column::Ppid => process.parent.map_or_else(|| "-".to_owned(), |parent| parent.tgid.0.to_string()),
+        Column::User => {
+            let name = app.world().user(process.uid).map(str::to_owned).unwrap_or_else(|| process.uid.0.to_string());
+            text::escape_in(name.as_bytes(), theme.charset, 8)
+        }
+        Column::State => String::new(),
+        Column::Started => {
+            let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+            time_text(process.key.start.0, app.world().clock_offset(), &base)
+        }
+        Column::Lived => {
+            let mut out = Vec::new();
+            short_duration(app.tree().lived(seen), &mut out);
+            String::from_utf8(out).unwrap_or_default()
+        }
+        Column::Execs => short(seen.counts.execs),
+        Column::Opens => short(seen.counts.opens),
+        Column::Failed => short(seen.counts.failed),
+        Column::Cgroup => {
+            let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
+            text::cut_middle(&text::escape_in(path, theme.charset, 4096), CGROUP, theme.charset)
+        }
+    }
+}
+
+/// The lines to the ancestors, in at most so many cells, and the mark of the row: `v` unfolded, `>` folded, `!` failed. What leads to a
+/// process that failed is red.
+fn stem(row: &Row, seen: &Seen<'_>, room: usize, theme: Theme) -> Vec<Piece> {
+    let failed = seen.failed();
+    let red = failed || row.failed_below > 0;
+    let style = if red { theme.failure() } else { theme.quiet() };
+    let (down, tee, corner) = match theme.charset {
+        Charset::Utf8 => ("│ ", "├ ", "└ "),
+        Charset::Ascii => ("| ", "|-", "`-"),
+    };
+    let levels = u16::try_from(room / 2).unwrap_or(u16::MAX);
+    let first = row.depth.saturating_sub(levels) + 1;
+    let mut lines = String::new();
+    if first > 1 {
+        lines.push_str(&text::left("..", 1, theme.charset));
+    }
+    lines.extend((first..row.depth).map(|level| if row.continues(level) { down } else { "  " }));
+    let own = match row.depth {
+        0 => "",
+        depth if row.continues(depth) => tee,
+        _ => corner,
+    };
+    let mark = match (row.below, row.folded) {
+        (0, _) if failed => "! ",
+        (0, _) => "- ",
+        (_, true) => "> ",
+        (_, false) => "v ",
+    };
+    vec![Piece::new(lines, theme.quiet()), Piece::new(own.to_owned(), style), Piece::new(mark.to_owned(), style)]
+}
+
+/// What stands after the command: the call that failed, and what is hidden below.
+fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Vec<Piece> {
+    let mut remarks = Vec::new();
+    if let Some(failure) = seen.failure() {
+        let role = if failure.real { Role::Failure } else { Role::Expected };
+        let mut text = failure.err.to_owned();
+        if seen.missed == Some(failure) {
+            let room = room.saturating_sub(text.len() + 1);
+            let path = app.store().get(failure.id).and_then(|stored| {
+                stored.with(app.world(), |seen| match &seen.event.body {
+                    Body::Open(open) => text::escape_in(open.path, theme.charset, 4096),
+                    _ => String::new(),
+                })
+            });
+            text = format!("{text} {}", text::cut_middle(&path.unwrap_or_default(), room, theme.charset));
+        }
+        remarks.push(Piece::new(text.trim_end().to_owned(), theme.part(role)));
+    }
+    if row.folded {
+        let failed = if row.failed_below > 0 { format!(", {} failed", row.failed_below) } else { String::new() };
+        let style = if row.failed_below > 0 { theme.failure() } else { theme.note() };
+        remarks.push(Piece::new(format!("({} hidden{failed})", row.below), style));
+    }
+    remarks
+}
+
+/// That the parent of a process is not known.
+fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> {
+    let text = match seen.process.parent.filter(|_| row.depth == 0) {
+        Some(parent) if app.world().processes.get(parent).is_none() => format!("(parent {} unknown)", parent.tgid.0),
+        None if row.depth == 0 && seen.process.origin == Origin::FirstSeen => "(parent unknown)".to_owned(),
+        _ => return None,
+    };
+    Some(Piece::new(text, theme.quiet()))
+}
+
+/// The number of processes, for the line of the filter: how many run, and how many failed.
+pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    let tally = app.tree().tally();
+    let mut pieces = Vec::new();
+    if let Some(moment) = app.moment() {
+        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+        let time = time_text(moment.time.0, app.world().clock_offset(), &base);
+        let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
+        pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
+    }
+    if app.only_failures() {
+        pieces.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
+    }
+    if app.tree().left_out() > 0 && width >= 100 {
+        pieces.push(Piece::new(format!("{} left out", short(app.tree().left_out())), theme.note()));
+    }
+    if width >= 60 {
+        let word = if width >= 100 { "processes" } else { "procs" };
+        pieces.push(Piece::plain(format!(
+            "{} {word}: {} running,",
+            short(tally.all.into()),
+            short(tally.running.into())
+        )));
+    }
+    let style = if tally.failed > 0 { theme.failure() } else { theme.quiet() };
+    pieces.push(Piece::new(format!("{} failed", short(tally.failed.into())), style));
+    pieces
+}

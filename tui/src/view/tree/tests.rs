@@ -1,0 +1,405 @@
+//! The tree from its inputs to the screen.
+
+use crate::app::testing::{app, feed, keys, work};
+use crate::app::views::View;
+use crate::app::{App, Input};
+use crate::source::synthetic::Maker;
+use crate::text::is_hostile;
+use crate::view::tests::{drawn, screen};
+use crate::view::theme::{Colours, Theme};
+use ratatui::style::{Color, Modifier};
+use tracetui_shared::record::exec::ExecRecord;
+
+const MEMORY: u64 = 64 << 20;
+
+/// A process that is forked and executes a program.
+fn start(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str]) {
+    made.fork(parent.0, parent.1, pid);
+    made.like.ppid.0 = parent.0;
+    made.exec(pid, argv[0], argv, 0);
+}
+
+/// An exec that fails.
+fn fail(made: &mut Maker, pid: u32, comm: &str, path: &str, argv: &[u8], ret: i32) {
+    use crate::source::synthetic::payload::Exec;
+    use tracetui_shared::kind::Slot;
+    let exec = Exec { ret, filename: path.as_bytes(), argv, ..Exec::default() };
+    made.event(Slot::ExecBtf, pid, comm, &exec.of(ExecRecord { ret, argc: 1, ..ExecRecord::default() }));
+}
+
+/// A build of which one part succeeds and another fails.
+fn build() -> Maker {
+    let mut made = Maker::default();
+    made.like.ppid.0 = 1;
+    made.exec(100, "make", &["make", "-j8", "all"], 0);
+    made.open(100, "make", "/home/ana/Makefile", 3);
+    start(&mut made, (100, "make"), 101, &["cc", "-c", "main.c"]);
+    start(&mut made, (101, "cc"), 102, &["/usr/lib/gcc/12/cc1", "-quiet", "main.c"]);
+    made.open(102, "cc1", "/usr/local/include/stdio.h", -2);
+    made.open(102, "cc1", "/usr/include/stdio.h", 3);
+    made.exit(102, "cc1", 0);
+    made.exit(101, "cc", 0);
+    start(&mut made, (100, "make"), 103, &["sh", "-c", "./link"]);
+    made.fork(103, "sh", 104);
+    fail(&mut made, 104, "sh", "/opt/bin/ld", b"ld\0main.o\0-o\0app\0", -13);
+    made.exit(104, "sh", 126 << 8);
+    made.exit(103, "sh", 126 << 8);
+    start(&mut made, (100, "make"), 105, &["sleep", "9"]);
+    made
+}
+
+fn tree(width: u16, height: u16, made: &mut Maker) -> App {
+    let mut app = app(width, height, MEMORY);
+    feed(&mut app, made);
+    keys(&mut app, "2");
+    app
+}
+
+/// The rows of the tree.
+fn rows(app: &mut App) -> Vec<String> {
+    let shown = screen(app);
+    let end = shown.len() - 2;
+    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
+}
+
+#[track_caller]
+fn check_rows(app: &mut App, want: &[&str]) {
+    let rows = rows(app);
+    assert_eq!(rows, want, "\n{}", rows.join("\n"));
+}
+
+#[test]
+fn a_failed_build_is_a_tree_with_one_red_branch() {
+    let mut app = tree(80, 24, &mut build());
+    let shown = screen(&mut app);
+    assert_eq!(
+        shown[1],
+        " 1 Events  2 Tree  3 Top │ f filter               6 procs: 2 running,  1 failed"
+            .replace("1 failed", "2 failed")
+    );
+    assert_eq!(shown[2], "   PID STATE      LIVED OPENS FAILED COMMAND");
+    check_rows(
+        &mut app,
+        &[
+            "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
+            "   101 exit 0    10.0 s     0      0 ├ v cc -c main.c",
+            "   102 exit 0    10.0 s     2      1 │ └ - /usr/lib/gcc/12/cc1 -quiet main.c",
+            "   103 exit 126  10.0 s     0      0 ├ v sh -c ./link",
+            ">  104 exit 126  10.0 s     0      1 │ └ ! /opt/bin/ld main.o -o app  EACCES",
+            "   105 running   10.0 s     0      0 └ - sleep 9",
+        ],
+    );
+    // The branch is red from the root to the process that failed, and nothing else is.
+    let buffer = drawn(&mut app, Theme::default());
+    let red =
+        |y: u16| (0..80u16).filter(|x| buffer[(*x, y)].fg == Color::Red).map(|x| buffer[(x, y)].symbol()).collect();
+    let red: Vec<String> = (3..9).map(red).collect();
+    assert_eq!(red, ["v ", "", "", "exit 126├ v ", "", ""], "the selected row has the colour of the selection");
+    keys(&mut app, "k");
+    let buffer = drawn(&mut app, Theme::default());
+    let red: String =
+        (0..80u16).filter(|x| buffer[(*x, 7)].fg == Color::Red).map(|x| buffer[(x, 7)].symbol()).collect();
+    assert_eq!(red, "exit 126└ ! EACCES");
+}
+
+#[test]
+fn enter_shows_the_events_of_the_branch_and_escape_goes_back() {
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "\n");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "tree=104"));
+    let selected = screen(&mut app).into_iter().find(|line| line.starts_with('>')).unwrap_or_default();
+    assert!(selected.contains("EACCES") && selected.contains("/opt/bin/ld"), "{selected}");
+    keys(&mut app, "\x1b");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Tree, ""));
+    assert!(app.events().follows() && rows(&mut app).len() == 6);
+    // The events of another branch take the place of the first.
+    keys(&mut app, "\n2g\n");
+    assert_eq!(app.filter().text(), "tree=100");
+    // Another filter is left as any other.
+    keys(&mut app, "c\x1b");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "tree=100"));
+    keys(&mut app, "\x1b");
+    assert_eq!(app.view(), View::Tree);
+}
+
+#[test]
+fn processes_are_folded_and_unfolded() {
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "gh");
+    check_rows(&mut app, &[">  100 running   10.0 s     1      0 > make -j8 all  (5 hidden, 2 failed)"]);
+    keys(&mut app, "l");
+    assert_eq!(rows(&mut app).len(), 6);
+    keys(&mut app, "j-");
+    assert!(rows(&mut app)[1].ends_with("├ > cc -c main.c  (1 hidden)"), "{:#?}", rows(&mut app));
+    // To the parent, and to the first child.
+    keys(&mut app, "-");
+    assert!(rows(&mut app)[0].starts_with(">  100"));
+    keys(&mut app, "l");
+    assert!(rows(&mut app)[1].starts_with(">  101"));
+    // The selected one is in what is folded: its ancestor is selected.
+    keys(&mut app, "llkk");
+    assert_eq!(rows(&mut app).len(), 6);
+    keys(&mut app, "h");
+    assert!(rows(&mut app)[0].starts_with(">  100"));
+}
+
+#[test]
+fn of_many_processes_those_that_ended_well_are_folded() {
+    let mut made = build();
+    for i in 0..60 {
+        start(&mut made, (100, "make"), 200 + 2 * i, &["cc", "-c"]);
+        start(&mut made, (200 + 2 * i, "cc"), 201 + 2 * i, &["cc1"]);
+        made.exit(201 + 2 * i, "cc1", 0);
+        made.exit(200 + 2 * i, "cc", 0);
+    }
+    let mut app = tree(80, 100, &mut made);
+    let shown = rows(&mut app);
+    assert_eq!(shown.len(), 65, "{}", shown.join("\n"));
+    assert!(shown[1].ends_with("├ > cc -c main.c  (1 hidden)"));
+    assert!(shown[3].starts_with(">  104"), "what failed is not folded, and selected");
+    assert!(screen(&mut app)[1].contains("126 procs: 2 running,  2 failed"), "{}", screen(&mut app)[1]);
+}
+
+#[test]
+fn only_failed_processes_and_their_ancestors() {
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "e");
+    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "103", "104"]);
+    let buffer = drawn(&mut app, Theme::default());
+    assert!(buffer[(4, 3)].modifier.contains(Modifier::DIM), "it did not fail");
+}
+
+#[test]
+fn a_filter_keeps_ancestors_and_descendants() {
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "fcomm=cc\n");
+    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101", "102"]);
+    let dim = |app: &mut App, y| drawn(app, Theme::default())[(4, y)].modifier.contains(Modifier::DIM);
+    keys(&mut app, "j");
+    assert!(dim(&mut app, 3), "an ancestor is not of interest by itself");
+    // New events are filtered too.
+    let mut made = build();
+    made.ns += 1_000_000_000;
+    made.made = Default::default();
+    start(&mut made, (100, "make"), 106, &["cc", "-c", "new.c"]);
+    start(&mut made, (100, "make"), 107, &["as"]);
+    feed(&mut app, &mut made);
+    let shown: Vec<_> = rows(&mut app).iter().map(|row| row[1..6].trim().to_owned()).collect();
+    assert_eq!(shown, ["100", "101", "102", "106"]);
+    keys(&mut app, "\x1b");
+    assert_eq!(rows(&mut app).len(), 8);
+}
+
+#[test]
+fn processes_whose_parent_is_unknown_stand_for_themselves() {
+    let mut made = Maker::default();
+    made.like.ppid.0 = 7;
+    made.exec(50, "lonely", &["lonely"], 0);
+    start(&mut made, (50, "lonely"), 51, &["child"]);
+    made.exit(50, "lonely", 0);
+    made.open(51, "child", "/x", 3);
+    let mut app = tree(80, 24, &mut made);
+    let shown = rows(&mut app);
+    assert!(shown[0].contains("exit 0") && shown[0].ends_with("v lonely  (parent unknown)"), "{}", shown[0]);
+    assert!(shown[1].contains("running") && shown[1].ends_with("└ - child"), "it stays below its parent");
+}
+
+#[test]
+fn the_tree_of_an_earlier_moment_is_as_it_was_then() {
+    let mut made = build();
+    let mut app = tree(80, 24, &mut made);
+    let now = rows(&mut app);
+    // Up to the first exec of cc1.
+    keys(&mut app, "1gjjj2");
+    let shown = screen(&mut app);
+    assert!(shown[1].contains(" AS OF 14:02:11.006 "), "{}", shown[1]);
+    check_rows(
+        &mut app,
+        &[
+            "   100 running   10.0 s     1      0 v make -j8 all  (parent unknown)",
+            "   101 running   10.0 s     0      0 └ v cc -c main.c",
+            ">  102 running   10.0 s     0      0   └ - /usr/lib/gcc/12/cc1 -quiet main.c",
+        ],
+    );
+    // What arrives meanwhile is not shown, and counted nevertheless.
+    for _ in 0..10 {
+        made.open(100, "make", "/y", 3);
+    }
+    feed(&mut app, &mut made);
+    assert_eq!(rows(&mut app).len(), 3);
+    assert!(rows(&mut app)[0].contains("  1      0 v make"), "{}", rows(&mut app)[0]);
+    keys(&mut app, "1jj2");
+    assert!(rows(&mut app)[2].contains("  2      1   └ - /usr"), "{:#?}", rows(&mut app));
+    keys(&mut app, "F");
+    assert!(rows(&mut app)[0].contains(" 11      0 v make"), "{}", rows(&mut app)[0]);
+    assert_eq!(rows(&mut app)[1..], now[1..]);
+}
+
+#[test]
+fn a_paused_tree_stays() {
+    let mut made = build();
+    let mut app = tree(80, 24, &mut made);
+    keys(&mut app, "g ");
+    let before = rows(&mut app);
+    start(&mut made, (100, "make"), 106, &["late"]);
+    feed(&mut app, &mut made);
+    assert_eq!(rows(&mut app), before);
+    keys(&mut app, " ");
+    assert_eq!(rows(&mut app).len(), before.len() + 1);
+}
+
+#[test]
+fn the_selected_process_stays_where_it_is_while_others_come() {
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    for pid in 200..300 {
+        start(&mut made, (100, "make"), pid, &["cc"]);
+    }
+    let mut app = tree(80, 24, &mut made);
+    keys(&mut app, "kkkkkkkkkk");
+    let place = |app: &mut App| screen(app).iter().position(|line| line.starts_with('>'));
+    let (before, row) = (place(&mut app), rows(&mut app).into_iter().find(|row| row.starts_with('>')));
+    for pid in 300..340 {
+        start(&mut made, (250, "cc"), pid, &["early"]);
+    }
+    feed(&mut app, &mut made);
+    assert_eq!(place(&mut app), before);
+    let same = rows(&mut app).into_iter().find(|row| row.starts_with('>'));
+    assert_eq!(same.map(|row| row[..9].to_owned()), row.map(|row| row[..9].to_owned()));
+}
+
+#[test]
+fn an_order_by_counts_stands_still_while_the_selection_moves() {
+    let mut made = Maker::default();
+    made.exec(100, "make", &["make"], 0);
+    for pid in 201..204 {
+        start(&mut made, (100, "make"), pid, &["cc"]);
+        (0..pid - 200).for_each(|_| made.open(pid, "cc", "/x", 3));
+    }
+    let mut app = tree(80, 24, &mut made);
+    let order =
+        |app: &mut App| -> Vec<String> { rows(app)[1..].iter().map(|row| row[1..6].trim().to_owned()).collect() };
+    keys(&mut app, "gss");
+    assert_eq!(order(&mut app), ["203", "202", "201"]);
+    keys(&mut app, "j");
+    (0..9).for_each(|_| made.open(201, "cc", "/x", 3));
+    feed(&mut app, &mut made);
+    assert_eq!(order(&mut app), ["203", "202", "201"], "the selection has just been moved");
+    app.update(Input::Tick(crate::app::Tick { now: std::time::Duration::from_secs(60), usage: None }));
+    assert_eq!(order(&mut app), ["201", "203", "202"]);
+}
+
+#[test]
+fn a_search_selects_a_process() {
+    let mut app = tree(80, 24, &mut build());
+    keys(&mut app, "/quiet\n");
+    assert!(rows(&mut app)[2].starts_with(">  102"), "{:#?}", rows(&mut app));
+    keys(&mut app, "/make|sleep\n");
+    assert!(rows(&mut app)[0].starts_with(">  100"), "{:#?}", rows(&mut app));
+    keys(&mut app, "n");
+    assert!(rows(&mut app)[5].starts_with(">  105"));
+    keys(&mut app, "nN");
+    assert!(rows(&mut app)[5].starts_with(">  105"));
+    assert!(app.events().follows(), "the events are not searched");
+}
+
+#[test]
+fn the_keys_of_a_row_are_about_its_process() {
+    let mut app = tree(80, 24, &mut build());
+    for (typed, filter) in
+        [("jkp", "pid=104"), ("c", "comm=sh"), ("u", "uid=1000"), ("x", "not comm=sh"), ("P", "tree=104")]
+    {
+        keys(&mut app, "\x12");
+        keys(&mut app, "2");
+        keys(&mut app, typed);
+        assert_eq!(app.filter().text(), filter);
+        assert_eq!(app.view(), View::Tree);
+    }
+}
+
+#[test]
+fn every_size_and_every_name_can_be_drawn() {
+    let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
+    let mut made = build();
+    start(&mut made, (100, "make"), 300, &[hostile, hostile]);
+    made.fork(300, hostile, 301);
+    fail(&mut made, 301, hostile, &hostile.repeat(50), &hostile.repeat(50).into_bytes(), -13);
+    made.open(300, hostile, hostile, -13);
+    // A line of descent that is deeper than the screen is wide.
+    for pid in 400..600 {
+        start(&mut made, (pid - 1, hostile), pid, &[hostile, "x"]);
+    }
+    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
+        for typed in ["", "e", "g", "G", "gh", "s", "i", "?", "fcomm=", "/x", "  "] {
+            let mut app = app(width, height, MEMORY);
+            app.update(Input::Batch(made.made.clone()));
+            app.update(Input::SourceEnded);
+            keys(&mut app, "2");
+            keys(&mut app, typed);
+            let buffer = drawn(&mut app, Theme::default());
+            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
+            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
+        }
+    }
+    // Columns stay aligned.
+    let mut app = app(120, 40, MEMORY);
+    app.update(Input::Batch(made.made.clone()));
+    app.update(Input::SourceEnded);
+    keys(&mut app, "2g");
+    work(&mut app);
+    for row in rows(&mut app) {
+        let (columns, _) = row.split_at(37);
+        assert!(columns.ends_with(' ') && columns[30..36].trim().parse::<u64>().is_ok(), "{row}");
+    }
+}
+
+#[test]
+fn without_colour_every_meaning_is_a_word_or_a_sign() {
+    let mut app = tree(80, 24, &mut build());
+    let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+    let buffer = drawn(&mut app, theme);
+    assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii()));
+    let row: String = (0..80).map(|x| buffer[(x, 7)].symbol()).collect();
+    assert_eq!(row.trim_end(), ">  104 exit 126  10.0 s     0      1 | `-! /opt/bin/ld main.o -o app  EACCES");
+}
+
+#[test]
+fn small_and_wide_screens_have_the_columns_that_fit() {
+    let mut app = tree(40, 10, &mut build());
+    let shown = screen(&mut app);
+    assert_eq!(shown[1], " 1 Events  2 Tree  3 Top │     2 failed");
+    assert_eq!(shown[2], "   PID STATE    COMMAND");
+    assert!(shown[6].starts_with(">  104 exit 126 │ └ ! …/ld"), "{}", shown.join("\n"));
+    let mut app = tree(160, 50, &mut build());
+    let shown = screen(&mut app);
+    assert!(
+        shown[2].starts_with("   PID  PPID USER     STATE         STARTED   LIVED EXECS OPENS FAILED COMMAND"),
+        "{}",
+        shown[2]
+    );
+    assert!(shown[7].contains("EACCES"), "{}", shown[7]);
+}
+
+#[test]
+fn memory_is_bounded_and_what_failed_is_kept_longest() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 8 << 20);
+    made.exec(1_000, "make", &["make"], 0);
+    for pid in 2_000..12_000 {
+        start(&mut made, (1_000, "make"), pid, &["cc", "-c"]);
+        made.exit(pid, "cc", if pid == 2_500 { 1 << 8 } else { 0 });
+        if pid % 100 == 0 {
+            feed(&mut app, &mut made);
+        }
+    }
+    feed(&mut app, &mut made);
+    keys(&mut app, "2");
+    let shown = rows(&mut app);
+    assert!(app.tree().bytes() <= (8 << 20) / 16, "{}", app.tree().bytes());
+    assert!(app.tree().left_out() > 1_000);
+    assert!(shown.iter().any(|row| row.starts_with(">") && row.contains("2500 exit 1")), "{}", shown.join("\n"));
+    assert!(app.memory().used() <= 8 << 20);
+}
