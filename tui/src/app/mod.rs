@@ -17,6 +17,7 @@ pub(crate) mod row;
 pub mod search;
 mod update;
 pub(crate) mod views;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -45,6 +46,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 use views::View;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
+use why::Reasons;
 
 /// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ pub struct App {
     filter: FilterState,
     search: Search,
     detail: Detail,
+    reasons: Reasons,
     rates: Rates,
     view: ViewState,
     settings: Settings,
@@ -228,6 +231,7 @@ impl App {
             filter,
             search: Search::default(),
             detail: Detail::default(),
+            reasons: Reasons::default(),
             rates: Rates::default(),
             view: ViewState {
                 current: View::default(),

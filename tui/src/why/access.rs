@@ -121,7 +121,8 @@ impl Rights {
     }
 
     fn by_capability(&self, want: u8, who: &Credentials) -> Verdict {
-        let inside = |ranges: &[(u32, u32)], id: u32| ranges.iter().any(|(from, count)| id.wrapping_sub(*from) < *count);
+        let inside =
+            |ranges: &[(u32, u32)], id: u32| ranges.iter().any(|(from, count)| id.wrapping_sub(*from) < *count);
         if let Some([uids, gids]) = &who.mapped
             && !(inside(uids, self.uid) && inside(gids, self.gid))
         {
@@ -239,8 +240,7 @@ mod tests {
 
     /// `user::rw- user:7:rw- group::r-- group:60:rw- mask::r-- other::---`
     fn sample() -> Vec<u8> {
-        let entries: [(u16, u16, u32); 6] =
-            [(1, 6, !0), (2, 6, 7), (4, 4, !0), (8, 6, 60), (16, 4, !0), (32, 0, !0)];
+        let entries: [(u16, u16, u32); 6] = [(1, 6, !0), (2, 6, 7), (4, 4, !0), (8, 6, 60), (16, 4, !0), (32, 0, !0)];
         let mut value = 2u32.to_le_bytes().to_vec();
         for (tag, rights, id) in entries {
             value.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());

@@ -125,7 +125,8 @@ fn interpreter(file: &Reader<'_>) -> Option<Interpreter> {
         if kind != PT_INTERP {
             continue;
         }
-        let place = file.word(at.checked_add(4)?, at.checked_add(8)?).zip(file.word(at.checked_add(16)?, at.checked_add(32)?));
+        let place =
+            file.word(at.checked_add(4)?, at.checked_add(8)?).zip(file.word(at.checked_add(16)?, at.checked_add(32)?));
         let text = place.and_then(|(from, len)| file.bytes.get(from..from.checked_add(len)?));
         let path = text.and_then(|text| text.strip_suffix(b"\0"));
         return Some(path.map_or(Interpreter::Unknown, |path| Interpreter::Path(path.to_vec())));

@@ -195,9 +195,10 @@ pub(crate) fn proven_by(errno: i32, call: &Call, path: Option<&[u8]>, cut: bool)
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
         libc::ENAMETOOLONG => too_long(path?, cut)?,
-        libc::EMFILE => {
-            Answer::proven(Cause::TooManyFiles, "the process has as many open files as its limit allows (RLIMIT_NOFILE)")
-        }
+        libc::EMFILE => Answer::proven(
+            Cause::TooManyFiles,
+            "the process has as many open files as its limit allows (RLIMIT_NOFILE)",
+        ),
         libc::ENFILE => {
             Answer::proven(Cause::TooManyFiles, "the system has as many open files as it allows (fs.file-max)")
         }
@@ -212,9 +213,10 @@ pub(crate) fn proven_by(errno: i32, call: &Call, path: Option<&[u8]>, cut: bool)
             Answer::proven(Cause::TooLong, "the arguments and the environment are longer than the kernel allows")
         }
         libc::ENOENT if path == Some(b"") && !cut => Answer::proven(Cause::Missing, "the path is empty"),
-        libc::EEXIST if flags & names::O_EXCL != 0 => {
-            Answer { component: path.map(<[u8]>::to_vec), ..Answer::proven(Cause::Exists, "it exists, and O_EXCL asks for a new file") }
-        }
+        libc::EEXIST if flags & names::O_EXCL != 0 => Answer {
+            component: path.map(<[u8]>::to_vec),
+            ..Answer::proven(Cause::Exists, "it exists, and O_EXCL asks for a new file")
+        },
         libc::EISDIR if path.is_some_and(|path| path.ends_with(b"/")) && flags & names::O_CREAT != 0 => {
             Answer::proven(Cause::IsADirectory, "the path ends with a slash, and O_CREAT makes no directories")
         }

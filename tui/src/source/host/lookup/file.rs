@@ -210,9 +210,9 @@ impl Node {
     pub(super) fn mount_point(&self, dir: &str) -> Option<Vec<u8>> {
         let text = read_bounded(format!("{dir}/mountinfo"), MOUNTS_MAX).ok()?;
         let number = self.mount.to_string();
-        let line = text.split(|byte| *byte == b'\n').find(|line| {
-            line.strip_prefix(number.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
-        })?;
+        let line = text
+            .split(|byte| *byte == b'\n')
+            .find(|line| line.strip_prefix(number.as_bytes()).is_some_and(|rest| rest.starts_with(b" ")))?;
         line.split(|byte| *byte == b' ').nth(4).map(unescape)
     }
 }
@@ -241,9 +241,10 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
-            u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let octal = after
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
         out.push(octal.unwrap_or(*first));
         rest = if octal.is_some() { &after[3..] } else { after };
     }

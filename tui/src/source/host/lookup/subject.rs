@@ -40,8 +40,10 @@ impl Subject {
         let (dir, ancestor) = if own {
             (caller(), None)
         } else {
-            let ancestor = question.ancestors.iter().find(|who| runs(who) && same_mounts(&format!("/proc/{}", who.key.tgid.0)));
-            let ancestor = ancestor.ok_or(b"the process ended, and no parent in its mount namespace is left".to_vec())?;
+            let ancestor =
+                question.ancestors.iter().find(|who| runs(who) && same_mounts(&format!("/proc/{}", who.key.tgid.0)));
+            let ancestor =
+                ancestor.ok_or(b"the process ended, and no parent in its mount namespace is left".to_vec())?;
             (format!("/proc/{}", ancestor.key.tgid.0), Some(ancestor))
         };
         if !same_mounts(&dir) {
@@ -53,7 +55,9 @@ impl Subject {
         }
         let relative = !question.path.starts_with(b"/");
         let (cwd, started) = match &question.cwd {
-            Cwd::AtEvent(path) => (Some(path.clone()).filter(|path| !own || link(&dir, "cwd").as_ref() != Some(path)), false),
+            Cwd::AtEvent(path) => {
+                (Some(path.clone()).filter(|path| !own || link(&dir, "cwd").as_ref() != Some(path)), false)
+            }
             Cwd::AtExec(path) => (Some(path.clone()).filter(|_| !own), !own),
             Cwd::Unknown => (None, false),
         };

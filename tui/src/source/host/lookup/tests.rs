@@ -88,13 +88,9 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
                 Step::Mount(at, flags) => {
                     libc::mount(c"tmpfs".as_ptr(), at.as_ptr(), c"tmpfs".as_ptr(), *flags, c"mode=0755".as_ptr().cast())
                 }
-                Step::Remount(at, flags) => libc::mount(
-                    empty,
-                    at.as_ptr(),
-                    empty,
-                    libc::MS_REMOUNT | libc::MS_BIND | *flags,
-                    std::ptr::null(),
-                ),
+                Step::Remount(at, flags) => {
+                    libc::mount(empty, at.as_ptr(), empty, libc::MS_REMOUNT | libc::MS_BIND | *flags, std::ptr::null())
+                }
                 Step::Put(at, content) => {
                     let fd = libc::open(at.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC, 0o755);
                     libc::write(fd, content.as_ptr().cast(), content.len());
@@ -249,7 +245,8 @@ fn said(case: &Case) -> Option<Answer> {
     if case.ended {
         child.end();
     }
-    let proven = proven_by(errno, &question.call, Some(&question.path), false).filter(|known| known.cause != Cause::ReadOnly);
+    let proven =
+        proven_by(errno, &question.call, Some(&question.path), false).filter(|known| known.cause != Cause::ReadOnly);
     let answer = proven.unwrap_or_else(|| {
         // With the capabilities that a trace has while it runs.
         let looked = std::thread::spawn(move || {
@@ -422,7 +419,11 @@ fn build(d: &Dir) {
     d.file("bin/foreign", 0o755, &program(|bytes| bytes[18..20].copy_from_slice(&foreign.to_le_bytes())));
     d.file("bin/object", 0o755, &program(|bytes| bytes[16] = 1));
     for number in 0..8 {
-        d.file(&format!("bin/deep{number}"), 0o755, format!("#!{}\n", d.s(&format!("bin/deep{}", number + 1))).as_bytes());
+        d.file(
+            &format!("bin/deep{number}"),
+            0o755,
+            format!("#!{}\n", d.s(&format!("bin/deep{}", number + 1))).as_bytes(),
+        );
     }
     d.file("bin/deep8", 0o755, b"#!/bin/sh\n");
     d.file("bin/busy", 0o755, &program(|_| {}));
@@ -438,7 +439,8 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("a name with swapped letters", d.s("include/stdoi.h"), R, Missing, "no stdoi.h in").near("stdio.h"),
         open("a missing directory", d.s("inclde/stdio.h"), R, Missing, "no inclde in").near("include"),
         open("far away", "/no-such-directory-at-all/a/b", R, Missing, "no no-such-directory-at-all in /"),
-        open("missing behind a link", d.s("toinclude/stdoi.h"), R, Missing, format!("in {}", d.s("include"))).near("stdio.h"),
+        open("missing behind a link", d.s("toinclude/stdoi.h"), R, Missing, format!("in {}", d.s("include")))
+            .near("stdio.h"),
         open("missing after ..", d.s("include/../include/./stdoi.h"), R, Missing, "no stdoi.h").near("stdio.h"),
         open("a file in the middle", d.s("file/x"), R, NotADirectory, "file is not a directory"),
         open("a slash after a file", d.s("file/"), R, NotADirectory, "file is not a directory"),
@@ -448,7 +450,8 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("a link to itself", d.s("loop"), R, Loop, "a loop"),
         open("two links", d.s("ping"), R, Loop, "a loop"),
         open("O_NOFOLLOW", d.s("tofile"), libc::O_NOFOLLOW, Loop, "O_NOFOLLOW"),
-        open("a directory that is closed", d.s("locked/file"), R, NoSearchPermission, "mode 0700, owner root").by_user(),
+        open("a directory that is closed", d.s("locked/file"), R, NoSearchPermission, "mode 0700, owner root")
+            .by_user(),
         open("closed and missing", d.s("locked/missing"), R, NoSearchPermission, "may not search").by_user(),
         open("no right to read", d.s("secret"), R, NoPermission, "mode 0600, owner root").by_user(),
         open("no right to write", d.s("file"), W, NoPermission, "may not write").by_user(),
@@ -472,7 +475,8 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("a socket", d.s("socket"), R, NoDevice, "is a socket"),
         open("a FIFO without a reader", d.s("fifo"), W | libc::O_NONBLOCK, NoDevice, "FIFO"),
         open("somebody's file in a sticky directory", d.s("sticky/theirs"), create, NoPermission, "protected_regular"),
-        open("somebody's link in a sticky directory", d.s("sticky/link"), R, NoPermission, "protected_symlinks").by_user(),
+        open("somebody's link in a sticky directory", d.s("sticky/link"), R, NoPermission, "protected_symlinks")
+            .by_user(),
         open("relative", "stdoi.h", R, Missing, format!("no stdoi.h in {}", d.s("include")))
             .near("stdio.h")
             .after([Step::Chdir(d.c("include"))]),
@@ -512,10 +516,16 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("O_NOATIME", d.s("file"), libc::O_NOATIME, NoPermission, "O_NOATIME").by_user(),
         open("O_TMPFILE", d.s("include"), libc::O_TMPFILE | W, NoPermission, "may not create").by_user(),
         open("a running program", d.s("bin/running"), W, TextBusy, "running program"),
-        open("missing, and the process ended", d.s("include/stdoi.h"), R, Missing, "no stdoi.h").near("stdio.h").ended(),
-        open("relative, and the process ended", "stdoi.h", R, Unknown, "not known").after([Step::Chdir(d.c("include"))]).ended(),
+        open("missing, and the process ended", d.s("include/stdoi.h"), R, Missing, "no stdoi.h")
+            .near("stdio.h")
+            .ended(),
+        open("relative, and the process ended", "stdoi.h", R, Unknown, "not known")
+            .after([Step::Chdir(d.c("include"))])
+            .ended(),
         open("a mount that ended with the process", d.s("tmp/x"), R, Unknown, "ended").after(own("tmp", 0)).ended(),
-        open("a root that ended with the process", "/etc/x", R, Unknown, "root").after([Step::Chroot(d.c("jail"))]).ended(),
+        open("a root that ended with the process", "/etc/x", R, Unknown, "root")
+            .after([Step::Chroot(d.c("jail"))])
+            .ended(),
         open("rights, and the process ended", d.s("secret"), R, Unknown, "not known").by_user().ended(),
         open("what it had open itself", "/proc/self/fd/99", R, Missing, "no 99 in /proc/"),
     ]
@@ -533,7 +543,12 @@ fn execs(d: &Dir) -> Vec<Case> {
         exec("a mount without programs", d.s("noexec/run"), Noexec, "is mounted noexec")
             .after([Step::Mounts, Step::Mount(d.c("noexec"), libc::MS_NOEXEC)])
             .after([Step::Put(d.c("noexec/run"), b"#!/bin/sh\n")]),
-        exec("a missing interpreter", d.s("bin/nointerp"), NoInterpreter, "interpreter #!/no/such/interpreter: no no in /"),
+        exec(
+            "a missing interpreter",
+            d.s("bin/nointerp"),
+            NoInterpreter,
+            "interpreter #!/no/such/interpreter: no no in /",
+        ),
         exec("an interpreter with CR", d.s("bin/crlf"), NoInterpreter, "ends with CR LF"),
         exec("a missing ELF interpreter", d.s("bin/noloader"), NoInterpreter, "no ld-lunix"),
         exec("for another machine", d.s("bin/foreign"), WrongFormat, "is a program for"),
@@ -542,14 +557,24 @@ fn execs(d: &Dir) -> Vec<Case> {
         exec("an empty file", d.s("bin/empty"), WrongFormat, "is empty"),
         exec("no interpreter", d.s("bin/nothing"), WrongFormat, "names no interpreter"),
         exec("data", d.s("bin/data"), WrongFormat, "no program"),
-        exec("an interpreter that is no program", d.s("bin/byplain"), NotExecutable, "plain: mode 0644, not executable"),
+        exec(
+            "an interpreter that is no program",
+            d.s("bin/byplain"),
+            NotExecutable,
+            "plain: mode 0644, not executable",
+        ),
         exec("scripts of scripts", d.s("bin/deep0"), Loop, "5 deep"),
         exec("open for writing", d.s("bin/busy"), TextBusy, "open for writing"),
         exec("a dangling program", d.s("bin/dangling"), DanglingLink, "no gcc-99 in"),
         exec("a closed directory", d.s("locked/file"), NoSearchPermission, "mode 0700").by_user(),
         exec("a file in the middle", d.s("file/x"), NotADirectory, "is not a directory"),
-        exec("a relative program", "bin/plian", Missing, format!("no plian in {}", d.s("bin"))).near("plain").after([Step::Chdir(d.c(""))]),
-        exec("a relative program that ended", "./plian", Missing, "no plian in").near("plain").after([Step::Chdir(d.c("bin"))]).ended(),
+        exec("a relative program", "bin/plian", Missing, format!("no plian in {}", d.s("bin")))
+            .near("plain")
+            .after([Step::Chdir(d.c(""))]),
+        exec("a relative program that ended", "./plian", Missing, "no plian in")
+            .near("plain")
+            .after([Step::Chdir(d.c("bin"))])
+            .ended(),
         Case { act: Act::Exec(c("/bin/true"), vec![c(vec![b'x'; 200_000])]), ..long },
     ]
 }
@@ -563,7 +588,12 @@ fn real_failures_are_explained() {
     }
     let d = Dir::new("why");
     build(&d);
-    let acl = rustix::fs::setxattr(d.at("acl"), "system.posix_acl_access", &acl_without_user(), rustix::fs::XattrFlags::empty());
+    let acl = rustix::fs::setxattr(
+        d.at("acl"),
+        "system.posix_acl_access",
+        &acl_without_user(),
+        rustix::fs::XattrFlags::empty(),
+    );
     let busy = fs::OpenOptions::new().append(true).open(d.at("bin/busy")).expect("ours");
     let mut running = std::process::Command::new(d.at("bin/running")).arg("60").spawn().expect("it runs");
     let (mut right, mut unknown, mut wrong) = (0, Vec::new(), Vec::new());

@@ -175,7 +175,11 @@ impl<'a> Walk<'a> {
         match node.is_dir() {
             true => Ok(node),
             false => {
-                let text = [format!("descriptor {dirfd}, at which the path starts, is not a directory: ").as_bytes(), &node.path].concat();
+                let text = [
+                    format!("descriptor {dirfd}, at which the path starts, is not a directory: ").as_bytes(),
+                    &node.path,
+                ]
+                .concat();
                 refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text))
             }
         }
@@ -245,7 +249,8 @@ impl<'a> Walk<'a> {
             } else if parts.is_empty() && !slash {
                 return Ok(End { parent: dirs.pop(), node: Some(node) });
             } else {
-                let text = [&node.path, b" is not a directory but ".as_slice(), kind_text(node.kind()).as_bytes()].concat();
+                let text =
+                    [&node.path, b" is not a directory but ".as_slice(), kind_text(node.kind()).as_bytes()].concat();
                 return refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text));
             }
         }
@@ -260,7 +265,12 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         if verdict == Verdict::Unknown || dir.has_own_rules() {
-            return unsure(&[&dir.path, b": ", self.owned(dir).as_bytes(), b"; whether it may be searched is not known"]);
+            return unsure(&[
+                &dir.path,
+                b": ",
+                self.owned(dir).as_bytes(),
+                b"; whether it may be searched is not known",
+            ]);
         }
         let text = self.refused(dir, "search it");
         refuse(Refusal::new(libc::EACCES, Cause::NoSearchPermission, &dir.path, text))
@@ -276,7 +286,8 @@ impl<'a> Walk<'a> {
     /// `/root: mode 0700, owner root:root; nobody may not search it`.
     fn refused(&self, node: &Node, what: &str) -> Vec<u8> {
         let who = who(self.names, &self.subject.credentials);
-        [&node.path, b": ".as_slice(), self.owned(node).as_bytes(), format!("; {who} may not {what}").as_bytes()].concat()
+        [&node.path, b": ".as_slice(), self.owned(node).as_bytes(), format!("; {who} may not {what}").as_bytes()]
+            .concat()
     }
 
     /// The target of a link, if the process may follow it.
@@ -312,7 +323,12 @@ impl<'a> Walk<'a> {
             _ => link.target().or_else(|error| failed(link, &error))?,
         };
         match target.is_empty() {
-            true => refuse(Refusal::new(libc::ENOENT, Cause::DanglingLink, &link.path, [&link.path, b" is an empty link".as_slice()].concat())),
+            true => refuse(Refusal::new(
+                libc::ENOENT,
+                Cause::DanglingLink,
+                &link.path,
+                [&link.path, b" is an empty link".as_slice()].concat(),
+            )),
             false => Ok(target),
         }
     }
@@ -391,7 +407,9 @@ impl<'a> Walk<'a> {
     fn open_node(&mut self, node: &Node, parent: Option<&Node>, flags: u64) -> Vec<Refusal> {
         let mut out = Vec::new();
         let kind = node.kind();
-        let say = |errno, cause, text: &str| Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat());
+        let say = |errno, cause, text: &str| {
+            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
+        };
         let create = flags & O_CREAT != 0;
         if create && flags & O_EXCL != 0 {
             out.push(say(libc::EEXIST, Cause::Exists, "exists, and O_EXCL asks for a new file"));
@@ -444,7 +462,11 @@ impl<'a> Walk<'a> {
             && held.is_some_and(|held| held & CAP_FOWNER == 0)
         {
             let owner = self.names.user(node.rights.uid);
-            out.push(say(libc::EPERM, Cause::NoPermission, &format!("belongs to {owner}, and O_NOATIME is for the owner")));
+            out.push(say(
+                libc::EPERM,
+                Cause::NoPermission,
+                &format!("belongs to {owner}, and O_NOATIME is for the owner"),
+            ));
         }
         out
     }
@@ -461,7 +483,10 @@ impl<'a> Walk<'a> {
                     _ => "read and write it",
                 };
                 let (cause, text) = match nobody {
-                    true => (Cause::NotExecutable, [&node.path, b": ".as_slice(), node.rights.text().as_bytes(), b", not executable"].concat()),
+                    true => (
+                        Cause::NotExecutable,
+                        [&node.path, b": ".as_slice(), node.rights.text().as_bytes(), b", not executable"].concat(),
+                    ),
                     false => (Cause::NoPermission, self.refused(node, what)),
                 };
                 out.push(Refusal::new(libc::EACCES, cause, &node.path, text));
@@ -485,14 +510,18 @@ impl<'a> Walk<'a> {
         let open_to = dir.rights.mode & if level >= 2 { 0o022 } else { 0o002 };
         (level >= 1 && open_to != 0).then(|| {
             let owner = self.names.user(node.rights.uid);
-            let why = format!(" belongs to {owner}, in a sticky directory that others may write to: O_CREAT is refused (fs.{name})");
+            let why = format!(
+                " belongs to {owner}, in a sticky directory that others may write to: O_CREAT is refused (fs.{name})"
+            );
             Refusal::new(libc::EACCES, Cause::NoPermission, &node.path, [&node.path, why.as_bytes()].concat())
         })
     }
 
     /// What refuses a device, a FIFO or a socket.
     fn device(&self, node: &Node, flags: u64) -> Vec<Refusal> {
-        let say = |errno, cause, text: &str| Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat());
+        let say = |errno, cause, text: &str| {
+            Refusal::new(errno, cause, &node.path, [&node.path, b" ".as_slice(), text.as_bytes()].concat())
+        };
         match node.kind() {
             FileType::Socket => vec![say(libc::ENXIO, Cause::NoDevice, "is a socket, which cannot be opened")],
             FileType::Fifo if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 => {
@@ -584,10 +613,18 @@ impl<'a> Walk<'a> {
         refusals: Walked<Vec<Refusal>>,
     ) -> Walked<Vec<Refusal>> {
         let name = |refusal: Refusal| {
-            let missing = refusal.errno == libc::ENOENT && matches!(refusal.cause, Cause::Missing | Cause::DanglingLink);
+            let missing =
+                refusal.errno == libc::ENOENT && matches!(refusal.cause, Cause::Missing | Cause::DanglingLink);
             let dos = if interpreter.ends_with(b"\r") { " (its line ends with CR LF)" } else { "" };
-            let text =
-                [&program.path, b": interpreter ".as_slice(), what.as_bytes(), interpreter, dos.as_bytes(), b": ", &refusal.text];
+            let text = [
+                &program.path,
+                b": interpreter ".as_slice(),
+                what.as_bytes(),
+                interpreter,
+                dos.as_bytes(),
+                b": ",
+                &refusal.text,
+            ];
             let (cause, component) = match missing {
                 true => (Cause::NoInterpreter, interpreter.to_vec()),
                 false => (refusal.cause, refusal.component.clone()),
@@ -682,7 +719,12 @@ fn missing(dir: &Node, part: &Part, links: &[Link]) -> Refusal {
 
 fn too_long(dir: &Node, part: &Part) -> Refusal {
     let text = format!("a name has {} bytes; the file system allows fewer, {NAME_MAX} at most", part.name.len());
-    Refusal::new(libc::ENAMETOOLONG, Cause::TooLong, &part.name, [&dir.path, b": ".as_slice(), text.as_bytes()].concat())
+    Refusal::new(
+        libc::ENAMETOOLONG,
+        Cause::TooLong,
+        &part.name,
+        [&dir.path, b": ".as_slice(), text.as_bytes()].concat(),
+    )
 }
 
 fn endless(links: &[Link]) -> Refusal {
