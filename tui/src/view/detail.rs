@@ -97,6 +97,9 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     push(rule(2));
     let mut room = width.saturating_sub(tabs_width + 4);
     for piece in who.unwrap_or_default() {
+        if room < piece.width().min(8) + 1 {
+            break;
+        }
         let text = text::cut(&piece.text, room.saturating_sub(1), theme.charset);
         let piece = Piece { text: format!(" {text}"), ..piece };
         room = room.saturating_sub(piece.width());
@@ -110,7 +113,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     line
 }
 
-/// `48217 ld ── EXEC EACCES 14:02:11.007`.
+/// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
 fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let kind = seen.event.kind();
@@ -124,6 +127,9 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
         let mut result = Vec::new();
         seen.result(&mut result);
         pieces.push(Piece::new(safe(&result, theme), theme.failure()));
+    }
+    if let Some(errno) = errno(seen) {
+        pieces.push(Piece::plain(why::error_text(errno)));
     }
     pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
     pieces
@@ -191,19 +197,19 @@ impl Page<'_> {
     }
 
     /// Short texts with names: as many on a line as fit.
-    fn pairs(&self, pairs: &[(&str, String)]) -> Vec<Line<'static>> {
+    fn pairs(&self, pairs: &[(&str, String, Style)]) -> Vec<Line<'static>> {
         let mut lines: Vec<Line<'static>> = Vec::new();
         let mut used = 0;
-        for (name, text) in pairs.iter().filter(|(_, text)| !text.is_empty()) {
+        for (name, text, style) in pairs.iter().filter(|(_, text, _)| !text.is_empty()) {
             let width = name.len() + 1 + text::width(text);
             match lines.last_mut().filter(|_| used + 3 + width <= self.width) {
                 Some(line) => {
                     line.push_span(Span::styled(format!("   {name} "), self.theme.note()));
-                    line.push_span(Span::raw(text.clone()));
+                    line.push_span(Span::styled(text.clone(), *style));
                     used += 3 + width;
                 }
                 None => {
-                    let more = self.named(name, text, Style::new());
+                    let more = self.named(name, text, *style);
                     used = more.last().map_or(0, Line::width);
                     lines.extend(more);
                 }
@@ -289,10 +295,8 @@ impl Page<'_> {
                     true => ("tried", safe(exec.filename, self.theme)),
                     false => ("ran", self.value(seen, "exe")),
                 };
-                lines.extend(self.named(name, &path, Style::new()));
-                if failed {
-                    lines.extend(self.named("result", &result, style));
-                }
+                let result = if failed { result } else { String::new() };
+                lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
                 lines.extend(self.search(id));
                 if exec.interp != exec.filename && !exec.interp.is_empty() {
                     lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
@@ -312,9 +316,12 @@ impl Page<'_> {
                     false => ("opened", self.value(seen, "abs_path")),
                 };
                 let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
-                lines.extend(self.named(name, &path, Style::new()));
-                lines.extend(self.named("result", &if failed { result } else { format!("fd {result}") }, style));
-                lines.extend(self.named("flags", &self.value(seen, "flags"), Style::new()));
+                let result = if failed { result } else { format!("fd {result}") };
+                lines.extend(self.pairs(&[
+                    (name, path, Style::new()),
+                    ("result", result, style),
+                    ("flags", self.value(seen, "flags"), Style::new()),
+                ]));
                 lines.extend(self.search(id));
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
@@ -404,9 +411,9 @@ impl Page<'_> {
         let who = format!("{user}:{}", named_id(world.group(process.gid), process.gid.0));
         let cwd = self.cwd(process);
         let mut lines = self.pairs(&[
-            ("who", text::escape_in(who.as_bytes(), self.charset(), 1 << 16)),
-            ("cwd", cwd),
-            ("cgroup", safe(&process.cgroup, self.theme)),
+            ("who", text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()),
+            ("cwd", cwd, Style::new()),
+            ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
         ]);
         let mut chain: Vec<_> = world.processes.ancestors(process).map(|p| safe(&p.comm, self.theme)).collect();
         chain.reverse();

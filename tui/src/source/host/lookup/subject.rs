@@ -79,7 +79,11 @@ impl Subject {
 }
 
 fn note(ancestor: Option<&Who>, started: bool, question: &Question) -> Option<Vec<u8>> {
-    let ancestor = ancestor?;
+    let Some(ancestor) = ancestor else {
+        // The event of an exec has the directory; that of an open does not.
+        let moves = !question.path.starts_with(b"/") && question.call != Call::Exec;
+        return moves.then(|| b"from where the process is now".to_vec());
+    };
     let mut note = format!("it ended; in the root of {} ", ancestor.key.tgid.0).into_bytes();
     note.extend_from_slice(&ancestor.comm);
     if let (true, Cwd::AtExec(path)) = (started, &question.cwd) {

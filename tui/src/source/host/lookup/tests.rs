@@ -437,15 +437,21 @@ fn opens(d: &Dir) -> Vec<Case> {
     let create = O_CREAT as i32 | W;
     vec![
         open("a name with swapped letters", d.s("include/stdoi.h"), R, Missing, "no stdoi.h in").near("stdio.h"),
-        open("a missing directory", d.s("inclde/stdio.h"), R, Missing, "no inclde in").near("include"),
-        open("far away", "/no-such-directory-at-all/a/b", R, Missing, "no no-such-directory-at-all in /"),
+        open("a missing directory", d.s("inclde/stdio.h"), R, Missing, "no directory inclde in").near("include"),
+        open("far away", "/no-such-directory-at-all/a/b", R, Missing, "no directory no-such-directory-at-all in /"),
         open("missing behind a link", d.s("toinclude/stdoi.h"), R, Missing, format!("in {}", d.s("include")))
             .near("stdio.h"),
         open("missing after ..", d.s("include/../include/./stdoi.h"), R, Missing, "no stdoi.h").near("stdio.h"),
         open("a file in the middle", d.s("file/x"), R, NotADirectory, "file is not a directory"),
         open("a slash after a file", d.s("file/"), R, NotADirectory, "file is not a directory"),
         open("O_DIRECTORY", d.s("file"), libc::O_DIRECTORY, NotADirectory, "file is not a directory"),
-        open("a dangling link", d.s("dangle"), R, DanglingLink, "is a link to /no-such-place/x: no no-such-place in /"),
+        open(
+            "a dangling link",
+            d.s("dangle"),
+            R,
+            DanglingLink,
+            "is a link to /no-such-place/x: no directory no-such-place in /",
+        ),
         open("a dangling link in the middle", d.s("dangledir/x"), R, DanglingLink, "dangledir is a link to nowhere"),
         open("a link to itself", d.s("loop"), R, Loop, "a loop"),
         open("two links", d.s("ping"), R, Loop, "a loop"),
@@ -547,7 +553,7 @@ fn execs(d: &Dir) -> Vec<Case> {
             "a missing interpreter",
             d.s("bin/nointerp"),
             NoInterpreter,
-            "interpreter #!/no/such/interpreter: no no in /",
+            "interpreter #!/no/such/interpreter: no directory no in /",
         ),
         exec("an interpreter with CR", d.s("bin/crlf"), NoInterpreter, "ends with CR LF"),
         exec("a missing ELF interpreter", d.s("bin/noloader"), NoInterpreter, "no ld-lunix"),
@@ -556,7 +562,7 @@ fn execs(d: &Dir) -> Vec<Case> {
         exec("a text", d.s("bin/text"), WrongFormat, "without a #! line"),
         exec("an empty file", d.s("bin/empty"), WrongFormat, "is empty"),
         exec("no interpreter", d.s("bin/nothing"), WrongFormat, "names no interpreter"),
-        exec("data", d.s("bin/data"), WrongFormat, "no program"),
+        exec("data", d.s("bin/data"), WrongFormat, "not in the format of a program"),
         exec(
             "an interpreter that is no program",
             d.s("bin/byplain"),

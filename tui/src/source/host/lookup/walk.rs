@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
                 Err(Errno::NOENT) if parts.is_empty() && last.create && !slash => {
                     return Ok(End { parent: dirs.pop(), node: None });
                 }
-                Err(Errno::NOENT) => return refuse(missing(dir, &part, &links)),
+                Err(Errno::NOENT) => return refuse(missing(dir, &part, !parts.is_empty(), &links)),
                 Err(Errno::NAMETOOLONG) => return refuse(too_long(dir, &part)),
                 Err(error) => return unsure(&[&dir.path, b": ", &part.name, b": ", error.to_string().as_bytes()]),
             };
@@ -571,7 +571,7 @@ impl<'a> Walk<'a> {
             Image::BadElf => Ok(vec![wrong("has a damaged ELF header".into())]),
             Image::Empty => Ok(vec![wrong("is empty".into())]),
             Image::Text => Ok(vec![wrong("is a text without a #! line".into())]),
-            Image::Other => Ok(vec![wrong("has the format of no program".into())]),
+            Image::Other => Ok(vec![wrong("is not in the format of a program".into())]),
         }
     }
 
@@ -698,9 +698,10 @@ fn failed<T>(node: &Node, error: &Errno) -> Walked<T> {
 }
 
 /// A name that does not exist; of a link, where it leads.
-fn missing(dir: &Node, part: &Part, links: &[Link]) -> Refusal {
+fn missing(dir: &Node, part: &Part, within: bool, links: &[Link]) -> Refusal {
     let near = dir.nearest(&part.name);
-    let mut text = [b"no ", part.name.as_slice(), b" in ", &dir.path].concat();
+    let no = if within { b"no directory ".as_slice() } else { b"no " };
+    let mut text = [no, &part.name, b" in ", &dir.path].concat();
     if let Some(near) = &near {
         text.extend_from_slice(&[b"; the nearest name is ", near.as_slice()].concat());
     }
