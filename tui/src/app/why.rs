@@ -187,8 +187,7 @@ impl App {
         }
         let Some(stored) = self.store.get(id).filter(|stored| stored.failed) else { return };
         let world = self.pipeline.world();
-        let ancestors = stored.process.map(|process| world.processes.ancestors(process));
-        let question = stored.with(world, |seen| why::question(seen, ancestors.into_iter().flatten())).flatten();
+        let question = stored.with(world, why::question).flatten();
         if let Some(question) = question {
             self.reasons.asked = Some(id);
             self.reasons.question = Some((id, Box::new(question)));

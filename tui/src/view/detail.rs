@@ -226,7 +226,7 @@ impl Page<'_> {
         let mut rows: Vec<String> = Vec::new();
         for arg in args(area) {
             let mut word = safe(arg, self.theme);
-            if arg.is_empty() || arg.iter().any(|byte| *byte == b' ') {
+            if arg.is_empty() || arg.contains(&b' ') {
                 word = format!("'{word}'");
             }
             match rows.last_mut().filter(|row| text::width(row) + 2 + text::width(&word) <= room) {

@@ -236,10 +236,7 @@ fn too_long(path: &[u8], cut: bool) -> Option<Answer> {
 }
 
 /// The question for a lookup; `None` if the event proves the answer, or has no path.
-pub(crate) fn question<'a>(
-    seen: &EventContext<'_>,
-    ancestors: impl Iterator<Item = &'a Arc<Process>>,
-) -> Option<Question> {
+pub(crate) fn question(seen: &EventContext<'_>) -> Option<Question> {
     let header = &seen.event.header;
     let proven = proven(seen);
     // The others say what refused, but not where.
@@ -283,11 +280,16 @@ pub(crate) fn question<'a>(
         }
         _ => return None,
     };
-    let who = |process: &Arc<Process>| Who { key: process.key, comm: process.comm.to_vec() };
+    let mut next = seen.process.and_then(|process| process.parent);
+    let ancestors = std::iter::from_fn(|| {
+        let process = seen.world.process(next?)?;
+        next = process.parent;
+        Some(Who { key: process.key, comm: process.comm.to_vec() })
+    });
     Some(Question {
         process: Who { key: ProcessKey { tgid: header.tgid, start: header.start }, comm: header.comm().to_vec() },
         tid: header.tid,
-        ancestors: ancestors.take(ANCESTORS).map(who).collect(),
+        ancestors: ancestors.take(ANCESTORS).collect(),
         mnt_ns: header.mnt_ns,
         ns_pid: header.ns_pid,
         time: header.time,
