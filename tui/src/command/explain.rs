@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Threads that may be given up. Then nothing more is looked up.
 const THREADS: u32 = 4;
 
-/// The share of the time that may be spent on lookups: 1 / this. More would hold up the trace, and lose events.
-const SHARE: u32 = 4;
+/// The time that may be spent on lookups in each [`SPAN`]. More would hold up the trace, and lose events.
+const MOST: Duration = Duration::from_millis(750);
 
-/// The time over which the share counts.
+/// See [`MOST`].
 const SPAN: Duration = Duration::from_secs(1);
 
 /// # Errors
@@ -72,7 +72,7 @@ impl Lookups {
         if self.since.elapsed() >= SPAN {
             (self.since, self.spent) = (Instant::now(), Duration::ZERO);
         }
-        if self.spent * SHARE > SPAN {
+        if self.spent > MOST {
             return unknown(b"not looked up: too many failures at once", age);
         }
         let begun = Instant::now();

@@ -32,6 +32,9 @@ macro_rules! causes {
         }
 
         impl Cause {
+            /// Every cause.
+            pub const ALL: &[Cause] = &[$(Cause::$cause,)+];
+
             /// The word in JSON.
             pub fn word(self) -> &'static str {
                 match self {

@@ -15,6 +15,7 @@ use super::clock;
 use super::users::AccountNames;
 use crate::why::access::Credentials;
 use crate::why::{Answer, Basis, Cause, Question, error_text};
+use std::sync::OnceLock;
 use subject::Subject;
 use walk::{Stop, Walk};
 
@@ -36,7 +37,10 @@ impl Refusal {
     }
 }
 
-/// The names of users and groups.
+/// The names of users and groups, read once, as those of events are.
+static NAMES: OnceLock<Names> = OnceLock::new();
+
+/// See [`NAMES`].
 struct Names {
     users: Vec<(u32, String)>,
     groups: Vec<(u32, String)>,
@@ -70,7 +74,7 @@ pub(crate) fn look(question: &Question) -> Answer {
     let found = match Subject::find(question) {
         Ok(subject) => {
             place = subject.note().map(<[u8]>::to_vec);
-            Walk::new(question, &subject, &Names::read()).run()
+            Walk::new(question, &subject, NAMES.get_or_init(Names::read)).run()
         }
         Err(why) => Err(Stop::Unsure(why)),
     };

@@ -68,8 +68,15 @@ impl Subject {
         if relative && cwd.is_some() && root.as_deref() != Some(b"/") {
             return Err(b"its working directory is not known from its root".to_vec());
         }
-        let note = note(ancestor, relative && started, question);
-        Ok(Subject { credentials: credentials(&dir, question), dir, own, cwd, note })
+        let mut note = note(ancestor, relative && started, question);
+        let credentials = credentials(&dir, question).unwrap_or_else(|| {
+            note.get_or_insert_with(|| b"its ids are others by now".to_vec());
+            if let (Some(note), true) = (&mut note, question.ids.0 != 0) {
+                note.extend_from_slice(b"; taken to have no capabilities");
+            }
+            only_ids(question)
+        });
+        Ok(Subject { credentials, dir, own, cwd, note })
     }
 
     /// What an answer has to say of where it was looked up.
@@ -110,24 +117,29 @@ fn numbers<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a 
     Some(line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()))
 }
 
-/// The ids for files of the process in place of the caller, if it has the ids of the event. Otherwise only those are known.
-fn credentials(dir: &str, question: &Question) -> Credentials {
+/// What is known if no process has the ids of the event. Another user than root loses its capabilities when it becomes that user.
+fn only_ids(question: &Question) -> Credentials {
     let (uid, gid) = question.ids;
-    let unknown = Credentials { uid, gid, groups: None, capabilities: None, mapped: None };
-    let Ok(status) = read_bounded(format!("{dir}/status"), TEXT_MAX) else { return unknown };
+    Credentials { uid, gid, groups: None, capabilities: (uid != 0).then_some(0), mapped: None }
+}
+
+/// The ids for files of the process in place of the caller, if it has the ids of the event.
+fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
+    let (uid, gid) = question.ids;
+    let status = read_bounded(format!("{dir}/status"), TEXT_MAX).ok()?;
     let ids = |name| numbers(&status, name).map(|words| words.filter_map(decimal).collect::<Vec<u32>>());
-    let (Some(uids), Some(gids)) = (ids("Uid:"), ids("Gid:")) else { return unknown };
+    let (uids, gids) = (ids("Uid:")?, ids("Gid:")?);
     // Real, effective, saved, for files.
     let at = if question.call == Call::Exec { 1 } else { 0 };
     if (uids.get(at), gids.get(at)) != (Some(&uid), Some(&gid)) {
-        return unknown;
+        return None;
     }
-    let (Some(uid), Some(gid)) = (uids.get(3), gids.get(3)) else { return unknown };
+    let (uid, gid) = (*uids.get(3)?, *gids.get(3)?);
     let capabilities = numbers(&status, "CapEff:").and_then(|mut words| words.next());
     let capabilities = capabilities.and_then(|word| u64::from_str_radix(str::from_utf8(word).ok()?, 16).ok());
     let initial = namespace(dir, "user") == Some(INITIAL_USER_NS);
     let mapped = (!initial).then(|| [map(dir, "uid_map"), map(dir, "gid_map")]);
-    Credentials { uid: *uid, gid: *gid, groups: ids("Groups:"), capabilities, mapped }
+    Some(Credentials { uid, gid, groups: ids("Groups:"), capabilities, mapped })
 }
 
 /// `PROC_USER_INIT_INO`

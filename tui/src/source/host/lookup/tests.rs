@@ -532,7 +532,9 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("a root that ended with the process", "/etc/x", R, Unknown, "root")
             .after([Step::Chroot(d.c("jail"))])
             .ended(),
-        open("rights, and the process ended", d.s("secret"), R, Unknown, "not known").by_user().ended(),
+        open("rights, and the process ended", d.s("secret"), R, NoPermission, "mode 0600").by_user().ended(),
+        open("groups of a process that ended", d.s("acl"), R, NoPermission, "ACL").by_user().ended(),
+        open("rights of a group that is not known", d.s("grouped"), R, Unknown, "not known").by_user().ended(),
         open("what it had open itself", "/proc/self/fd/99", R, Missing, "no 99 in /proc/"),
     ]
 }
