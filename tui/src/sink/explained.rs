@@ -113,3 +113,67 @@ impl Format for ExplainedJson {
         self.json.set_charset(charset);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use serde_json::Value;
+
+    fn explain(basis: Basis) -> Explain {
+        Box::new(move |seen| {
+            seen.event.failed().then(|| Answer {
+                text: b"no \x1b\xff in /a".to_vec(),
+                component: Some(b"/a/\xff".to_vec()),
+                cause: Cause::Missing,
+                near: None,
+                place: Some(b"it ended".to_vec()),
+                basis,
+            })
+        })
+    }
+
+    #[test]
+    fn opens_and_execs_have_a_reason_and_others_have_none() {
+        let mut json = ExplainedJson::new(explain(Basis::Checked(400)));
+        let mut reasons = 0;
+        for (header, payload) in sample::all() {
+            sample::with_seen(header, &payload, |seen| {
+                let mut out = Vec::new();
+                json.line(seen, &mut out);
+                let object: Value = serde_json::from_slice(&out).expect("one object");
+                let asked = matches!(&seen.event.body, Body::Open(_) | Body::Exec(_));
+                assert_eq!(object.get("why").is_some(), asked, "{object}");
+                let why = object.get("why").filter(|why| !why.is_null());
+                assert_eq!(why.is_some(), asked && seen.event.failed(), "{object}");
+                if let Some(why) = why {
+                    reasons += 1;
+                    assert_eq!((&why["cause"], &why["checked_after_ns"]), (&"missing".into(), &400.into()));
+                    assert_eq!((&why["near"], &why["proven"]), (&Value::Null, &Value::Null));
+                }
+                assert!(out.iter().all(|byte| *byte >= b' ' || *byte == b'\n'), "{out:?}");
+            });
+        }
+        assert!(reasons > 0);
+    }
+
+    #[test]
+    fn a_line_of_text_ends_with_the_reason() {
+        let mut text = ExplainedText::new(explain(Basis::Proven));
+        for (header, payload) in sample::all() {
+            sample::with_seen(header, &payload, |seen| {
+                let mut out = Vec::new();
+                text.line(seen, &mut out);
+                let line = String::from_utf8(out).expect("escaped");
+                assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+                assert_eq!(
+                    line.ends_with(
+                        r"  why: no \x1b\xff in /a (proven; it ended)\u{a}".replace(r"\u{a}", "\n").as_str()
+                    ),
+                    seen.event.failed(),
+                    "{line:?}"
+                );
+            });
+        }
+    }
+}

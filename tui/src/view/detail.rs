@@ -603,7 +603,7 @@ fn errno(seen: &EventContext<'_>) -> Option<i32> {
         Body::Open(open) => open.record.ret,
         _ => 0,
     };
-    (ret < 0).then_some(-ret)
+    (ret < 0).then_some(ret.saturating_neg())
 }
 
 /// A user or a group: its name, if known, and its id.

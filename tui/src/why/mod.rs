@@ -178,12 +178,17 @@ pub(crate) fn proven(seen: &EventContext<'_>) -> Option<Answer> {
                 resolve: open.record.resolve,
                 dirfd: if how_known { open.record.dirfd } else { AT_FDCWD },
             };
-            proven_by(-open.record.ret, &call, known.then_some(open.path), open.record.path_marks & mark::CUT != 0)
+            proven_by(
+                open.record.ret.saturating_neg(),
+                &call,
+                known.then_some(open.path),
+                open.record.path_marks & mark::CUT != 0,
+            )
         }
         Body::Exec(exec) => {
             let known = exec.record.filename_marks & mark::FAULT == 0;
             let cut = exec.record.filename_marks & mark::CUT != 0;
-            proven_by(-exec.record.ret, &Call::Exec, known.then_some(exec.filename), cut)
+            proven_by(exec.record.ret.saturating_neg(), &Call::Exec, known.then_some(exec.filename), cut)
         }
         _ => None,
     }
@@ -270,7 +275,7 @@ pub(crate) fn question(seen: &EventContext<'_>) -> Option<Question> {
                 None => Some(b"/".to_vec()),
             };
             let call = Call::Open { flags: open.flags(), resolve: record.resolve, dirfd: record.dirfd };
-            (call, open.path, -record.ret, root, at_exec(seen.process), (header.uid.0, header.gid.0))
+            (call, open.path, record.ret.saturating_neg(), root, at_exec(seen.process), (header.uid.0, header.gid.0))
         }
         Body::Exec(exec) => {
             let record = &exec.record;
@@ -279,7 +284,7 @@ pub(crate) fn question(seen: &EventContext<'_>) -> Option<Question> {
             }
             let known = exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() && !exec.cwd.deleted();
             let cwd = if known { Cwd::AtEvent(written(exec.cwd)) } else { Cwd::Unknown };
-            (Call::Exec, exec.filename, -record.ret, None, cwd, (record.euid, record.egid))
+            (Call::Exec, exec.filename, record.ret.saturating_neg(), None, cwd, (record.euid, record.egid))
         }
         _ => return None,
     };
@@ -309,6 +314,8 @@ pub(crate) fn question(seen: &EventContext<'_>) -> Option<Question> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::sample;
+    use proptest::prelude::*;
 
     const OPEN: Call = Call::Open { flags: 0, resolve: 0, dirfd: AT_FDCWD };
 
@@ -339,6 +346,15 @@ mod tests {
         check(libc::E2BIG, &OPEN, b"/x", None);
         let new = Call::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: AT_FDCWD };
         check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_asked_about((header, payload) in sample::any()) {
+            sample::with_seen(header, &payload, |seen| {
+                let _ = (proven(seen), question(seen));
+            });
+        }
     }
 
     #[test]
