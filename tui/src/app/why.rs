@@ -31,6 +31,8 @@ pub struct Reasons {
     /// What is to be looked up.
     question: Option<(Id, Box<Question>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
+    /// An exit, and the exec that failed before it.
+    failed_exec: Option<(Id, Option<Id>)>,
 }
 
 impl Reasons {
@@ -42,6 +44,11 @@ impl Reasons {
     /// Whether it is being looked up.
     pub fn asks(&self, id: Id) -> bool {
         self.asked == Some(id)
+    }
+
+    /// The last exec of a process that ended, if it failed.
+    pub fn failed_exec(&self, exit: Id) -> Option<Id> {
+        self.failed_exec.filter(|(of, _)| *of == exit)?.1
     }
 
     /// The search of an event.
@@ -109,6 +116,15 @@ fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> St
         }
     });
     step.unwrap_or(Step::Apart)
+}
+
+/// The last exec of the process of an exit that failed, if that exec failed too.
+fn failed_exec(store: &Store, exit: Id) -> Option<Id> {
+    let process = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?.process?.key;
+    let before = (store.first_id().max(exit.saturating_sub(WALK))..exit).rev().filter_map(|id| store.get(id));
+    let mut execs =
+        before.filter(|stored| stored.kind == Kind::Exec && stored.process.is_some_and(|its| its.key == process));
+    execs.next().filter(|exec| exec.failed).map(|exec| exec.id)
 }
 
 /// The search that an event belongs to, if it has more than one place.
@@ -181,6 +197,10 @@ impl App {
         if !known {
             self.reasons.search = Some((id, self.now, searched(&self.store, id)));
         }
+        if self.reasons.failed_exec.is_none_or(|(of, _)| of != id) {
+            self.reasons.failed_exec = Some((id, failed_exec(&self.store, id)));
+        }
+        let id = self.reasons.failed_exec(id).unwrap_or(id);
         // A recording has no files to look at.
         if self.replay.is_some() || self.reasons.asks(id) || self.reasons.answer(id).is_some() {
             return;
@@ -262,6 +282,24 @@ mod tests {
         assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
         made.exit(7, "a", 0);
         assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+    }
+
+    #[test]
+    fn an_exit_after_a_failed_exec_is_explained_by_it() {
+        let mut made = Maker::default();
+        made.exec(7, "sh", &["sh"], 0);
+        made.exec(7, "sh", &["ld"], -13);
+        made.open(7, "sh", "/x", 3);
+        made.exit(7, "sh", 126 << 8);
+        made.exec(8, "sh", &["sh"], -2);
+        made.exec(8, "sh", &["sh"], 0);
+        made.exit(8, "sh", 1 << 8);
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        assert_eq!((failed_exec(app.store(), 3), failed_exec(app.store(), 6)), (Some(1), None));
+        assert_eq!(failed_exec(app.store(), 1), None);
+        keys(&mut app, "gjjj\n");
+        assert_eq!((app.reasons().failed_exec(3), app.reasons().asks(1)), (Some(1), true));
     }
 
     #[test]

@@ -326,6 +326,9 @@ impl Page<'_> {
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(_) => lines.extend(self.all_fields(seen)),
+            Body::Exit(_) if self.app.reasons().failed_exec(id).is_some() => {
+                lines.extend(self.before_exit(id));
+            }
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
@@ -335,6 +338,14 @@ impl Page<'_> {
             }
         }
         lines
+    }
+
+    /// The exec that failed before the process ended.
+    fn before_exit(&self, exit: Id) -> Vec<Line<'static>> {
+        let exec = self.app.reasons().failed_exec(exit);
+        let stored = exec.and_then(|exec| self.app.store().get(exec));
+        let lines = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(stored.id, seen)));
+        lines.unwrap_or_default()
     }
 
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
@@ -351,6 +362,8 @@ impl Page<'_> {
         let Some(answer) = reasons.answer(id).or(proven.as_ref()) else {
             let text = match (reasons.asks(id), self.app.replay().is_some()) {
                 (true, _) => "looking it up",
+                // The search says more.
+                (false, true) if reasons.search(id).is_some() => return Vec::new(),
                 (false, true) => "(the recording does not say; files are looked up live only)",
                 (false, false) => "(not known: the path could not be read)",
             };
