@@ -10,7 +10,7 @@ use crate::event::{Body, EventContext, names};
 use std::sync::Arc;
 use tracetui_shared::id::{NsInum, Tgid, Tid};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{PATH_MAX, UNKNOWN, via};
+use tracetui_shared::record::open::{PATH_MAX, UNKNOWN, uring, via};
 use tracetui_shared::time::BootNanos;
 
 /// `AT_FDCWD`: a relative path starts at the working directory.
@@ -172,6 +172,11 @@ pub(crate) fn proven(seen: &EventContext<'_>) -> Option<Answer> {
         Body::Open(open) => {
             let fault = open.record.path_marks & (mark::FAULT | mark::NOT_COLLECTED) != 0;
             let known = !fault && open.record.via != via::OPEN_BY_HANDLE_AT;
+            // Slots of the ring's own table have limits of their own.
+            let direct = open.record.uring & uring::DIRECT != 0;
+            if direct && matches!(open.record.ret.saturating_neg(), libc::ENFILE | libc::EMFILE | libc::EBADF) {
+                return None;
+            }
             let how_known = open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
             let call = Call::Open {
                 flags: if how_known { open.flags() } else { 0 },
@@ -228,7 +233,7 @@ pub(crate) fn proven_by(errno: i32, call: &Call, path: Option<&[u8]>, cut: bool)
         libc::EISDIR if path.is_some_and(|path| path.ends_with(b"/")) && flags & names::O_CREAT != 0 => {
             Answer::proven(Cause::IsADirectory, "the path ends with a slash, and O_CREAT makes no directories")
         }
-        libc::EROFS => Answer::proven(Cause::ReadOnly, "the file system is read-only"),
+        libc::EROFS => Answer::proven(Cause::ReadOnly, "what the path leads to is read-only"),
         _ => return None,
     })
 }

@@ -60,6 +60,8 @@ pub(super) struct Node {
     /// `STATX_ATTR_…`.
     pub attributes: u64,
     pub mount_flags: u64,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
     identity: (u32, u32, u64, u64),
     mount: u64,
     kind_of_fs: u64,
@@ -109,6 +111,7 @@ impl Node {
             links: facts.stx_nlink,
             attributes: facts.stx_attributes.bits(),
             mount_flags: fs.f_flags as u64,
+            device: (facts.stx_rdev_major, facts.stx_rdev_minor),
             identity: (facts.stx_dev_major, facts.stx_dev_minor, facts.stx_ino, facts.stx_mnt_id),
             mount: facts.stx_mnt_id,
             kind_of_fs: fs.f_type as u64,

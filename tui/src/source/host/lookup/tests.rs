@@ -36,6 +36,8 @@ enum Step {
     Chroot(CString),
     Chdir(CString),
     Rmdir(CString),
+    /// A session of its own, without a terminal.
+    Session,
     /// A user, a group of the same number, and no other groups.
     User(u32),
     /// The limit of open files.
@@ -101,6 +103,7 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
                 Step::Chroot(to) => libc::chroot(to.as_ptr()),
                 Step::Chdir(to) => libc::chdir(to.as_ptr()),
                 Step::Rmdir(at) => libc::rmdir(at.as_ptr()),
+                Step::Session => i32::from(libc::setsid() < 0),
                 Step::User(id) => {
                     let groups = libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u32>()) == 0;
                     let group = libc::syscall(libc::SYS_setresgid, *id, *id, *id) == 0;
@@ -479,6 +482,7 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("a long path", vec![b'/'; 5000], R, TooLong, "4,096"),
         open("no descriptor left", d.s("file"), R, TooManyFiles, "RLIMIT_NOFILE").after([Step::Files(3)]),
         open("a socket", d.s("socket"), R, NoDevice, "is a socket"),
+        open("no terminal", "/dev/tty", R, NoDevice, "which has none").after([Step::Session]),
         open("a FIFO without a reader", d.s("fifo"), W | libc::O_NONBLOCK, NoDevice, "FIFO"),
         open("somebody's file in a sticky directory", d.s("sticky/theirs"), create, NoPermission, "protected_regular"),
         open("somebody's link in a sticky directory", d.s("sticky/link"), R, NoPermission, "protected_symlinks")

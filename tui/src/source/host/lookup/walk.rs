@@ -34,6 +34,9 @@ const O_DIRECTORY: u64 = 0o200_000;
 const O_NOFOLLOW: u64 = 0o400_000;
 const O_NOATIME: u64 = 0o1_000_000;
 
+/// The numbers of /dev/tty.
+const TTY: (u32, u32) = (5, 0);
+
 const CAP_FOWNER: u64 = 1 << 3;
 
 /// `how.resolve` of openat2
@@ -532,9 +535,13 @@ impl<'a> Walk<'a> {
                 if node.is_on(mounted::NODEV) {
                     out.push(say(libc::EACCES, Cause::NoPermission, "is a device on a mount without devices (nodev)"));
                 }
-                out.push(say(libc::ENXIO, Cause::NoDevice, "is a device file without its device"));
-                out.push(say(libc::ENODEV, Cause::NoDevice, "is a device file without its device"));
-                out.push(say(libc::EBUSY, Cause::Busy, "is in use"));
+                let missing = match (node.kind(), node.device) {
+                    (FileType::CharacterDevice, TTY) => "is the terminal of the process, which has none",
+                    _ => "is a device whose driver is missing, or refused it",
+                };
+                out.push(say(libc::ENXIO, Cause::NoDevice, missing));
+                out.push(say(libc::ENODEV, Cause::NoDevice, missing));
+                out.push(say(libc::EBUSY, Cause::Busy, "is a device that is busy"));
                 out
             }
             _ => Vec::new(),
