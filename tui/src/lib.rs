@@ -17,6 +17,7 @@
 //! | `store` | the kept events, limited in bytes |
 //! | [`sink`] | events as text, JSON, CSV, Parquet and Perfetto traces |
 //! | [`diff`] | what one run did that another did not
+//! | `why` | why an open or an exec failed: the rules; `source::host::lookup` looks up what they need |
 //! | [`app`] | the state of the dashboard, and the keys |
 //! | [`view`] | draws that state |
 //! | `arch` | the differences between architectures |
@@ -46,3 +47,4 @@ pub(crate) mod store;
 pub mod symbols;
 pub(crate) mod text;
 pub mod view;
+pub mod why;

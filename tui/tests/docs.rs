@@ -40,9 +40,11 @@ fn table(fields: &[Field], prefix: &str, out: &mut String) {
 #[test]
 fn events_page_is_fresh() {
     let mut page = String::from(
-        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present, but `stack`\nonly in `bpf` events and where `--stack` asked for it. If a value is unknown, `<field>_why` gives the reason.\n\nA stack is a list of calls, the innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program). What is not\nknown of a call is null.\n",
+        "# Events and their fields\n\nGenerated from the tables in `tui/src/event/`. In JSON, every key of a kind is always present, but `stack`\nonly in `bpf` events and where `--stack` asked for it. If a value is unknown, `<field>_why` gives the reason.\n\nA stack is a list of calls, the innermost first: `addr`, `symbol`, `offset`, `size` and `module` (`bpf` for a program). What is not\nknown of a call is null.\n\n`print --why` adds `why` to opens and execs: null if they did not fail, else `text`, `component` (the part of the path that refused), `cause`,\n`near` (the nearest name that exists), `place` (where it was looked up, if not at the process), and `checked_after_ns` (nanoseconds after\nthe event) or `proven` (true: the event proves it).\n",
     );
     let titles = tracetui::filter::TITLES.map(|(title, field)| format!("`{title}` is `{field}`")).join(", ");
+    let causes: Vec<_> = tracetui::why::Cause::ALL.iter().map(|cause| cause.word()).collect();
+    let _ = writeln!(page, "`cause` is one of {}.", causes.join(", "));
     let _ = writeln!(
         page,
         "\nFilters also accept the titles of columns: {titles}. `result` and `detail` compare the text of the column."

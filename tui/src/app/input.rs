@@ -3,6 +3,8 @@
 use super::find::Find;
 use super::replay::Recording;
 use crate::frame::Batch;
+use crate::store::Id;
+use crate::why::{Answer, Question};
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub enum Input {
     Finding(u64),
     /// It was searched: the time of the match, if there is one, or why it cannot be searched.
     Found(Result<Option<u64>, String>),
+    /// It was looked up why the event with this id failed.
+    Looked(Id, Answer),
     /// A key was pressed.
     Key(KeyEvent),
     /// Text was pasted.
@@ -98,6 +102,8 @@ pub enum Effect {
     Seek(u64),
     /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.
     Find(Option<Find>),
+    /// Look up why the event with this id failed: [`Input::Looked`] follows.
+    Look(Id, Box<Question>),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
 }

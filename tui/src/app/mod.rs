@@ -18,6 +18,7 @@ pub mod search;
 mod tree;
 mod update;
 pub(crate) mod views;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -49,6 +50,7 @@ use views::detail::{Detail, Subject};
 use views::events::EventList;
 use views::top::Top;
 use views::tree::{Moment, Tree};
+use why::Reasons;
 
 /// The settings at the start of the dashboard.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ pub struct App {
     top: Top,
     /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
+    reasons: Reasons,
     rates: Rates,
     view: ViewState,
     settings: Settings,
@@ -262,6 +265,7 @@ impl App {
             tree: Tree::new(settings.budget),
             top: Top::new(settings.budget.top()),
             left: None,
+            reasons: Reasons::default(),
             rates: Rates::default(),
             view: ViewState {
                 current: View::default(),

@@ -10,7 +10,7 @@ use super::{
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
-use crate::app::views::detail::{Size, Subject};
+use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::views::events::Shown;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
@@ -53,6 +53,10 @@ impl App {
                 self.say(why);
                 vec![Effect::Redraw]
             }
+            Input::Looked(id, answer) => {
+                self.looked(id, answer);
+                vec![Effect::Redraw]
+            }
             Input::Key(key) if key.kind == KeyEventKind::Release => return Vec::new(),
             Input::Key(key) => self.key(&key),
             Input::Paste(text) => self.paste(&text),
@@ -73,6 +77,7 @@ impl App {
             Input::NotRecorded(why) => self.not_recorded(why),
         };
         self.settle();
+        effects.extend(self.take_question().map(|(id, question)| Effect::Look(id, question)));
         effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
         effects
     }
@@ -87,6 +92,7 @@ impl App {
         }
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
+        self.look_at_subject();
     }
 
     fn batch(&mut self, batch: Batch) -> Effects {
@@ -503,7 +509,13 @@ impl App {
 
     pub(super) fn act_on_rows(&mut self, action: Action) {
         match action {
-            Action::Enter | Action::NextTab | Action::PreviousTab | Action::ToParent => self.act_on_detail(action),
+            Action::Enter
+            | Action::Why
+            | Action::NextTab
+            | Action::PreviousTab
+            | Action::ToParent
+            | Action::PaneDown
+            | Action::PaneUp => self.act_on_detail(action),
             Action::EditFilter => self.filter.edit(),
             Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::NotComm => {
                 self.add_part(action)
@@ -538,8 +550,28 @@ impl App {
             return self.move_by(rows);
         }
         let page = isize::from(self.areas().detail.height as i16) / 2;
-        let to = self.detail.scroll.saturating_add_signed(rows.signum() * page.max(1));
+        self.scroll_pane(rows.signum() * page.max(1));
+    }
+
+    fn scroll_pane(&mut self, lines: isize) {
+        let to = self.detail.scroll.min(self.extent.detail).saturating_add_signed(lines);
         self.detail.scroll = to.min(self.extent.detail);
+    }
+
+    /// Opens the pane at the explanation of the selected failure.
+    fn show_why(&mut self) {
+        match self.selected().map(|stored| stored.failed) {
+            Some(true) => {
+                self.events.stay(self.list_height(), &self.store);
+                if self.detail.size().is_none() {
+                    self.detail.open();
+                }
+                self.detail.tab = Tab::Info;
+                self.detail.scroll = 0;
+            }
+            Some(false) => self.say("the selected event did not fail"),
+            None => self.say("no event selected"),
+        }
     }
 
     fn act_on_detail(&mut self, action: Action) {
@@ -549,8 +581,11 @@ impl App {
                 self.events.stay(self.list_height(), &self.store);
                 self.detail.open();
             }
+            Action::Why => self.show_why(),
+            Action::PaneDown => self.scroll_pane(1),
+            Action::PaneUp => self.scroll_pane(-1),
             Action::NextTab => self.step_tab(1),
-            Action::PreviousTab => self.step_tab(2),
+            Action::PreviousTab => self.step_tab(Tab::ALL.len() - 1),
             Action::ToParent => self.climb_to_parent(),
             _ => {}
         }

@@ -120,6 +120,9 @@ pub struct Print {
     /// Output format: text, json (one object per line) or csv
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: FormatName,
+    /// Say why opens and execs failed: live, files are looked up; text and json only
+    #[arg(long)]
+    pub why: bool,
     /// Stop after N events, not counting lost rows
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -145,6 +148,7 @@ impl From<Dashboard> for Print {
             follow: false,
             write: dashboard.write,
             format: FormatName::Text,
+            why: false,
             count: None,
             from: None,
             to: None,

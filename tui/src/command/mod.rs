@@ -8,6 +8,7 @@ pub mod cut;
 pub mod dashboard;
 pub mod diff;
 pub mod doctor;
+mod explain;
 pub mod export;
 mod find;
 pub mod keys;

@@ -1,5 +1,6 @@
 //! `tracetui print`: live events as lines.
 
+use super::explain;
 use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
 use super::say::{charset, say};
@@ -35,6 +36,7 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// # Errors
 /// If nothing can be traced, or the output cannot be written.
 pub async fn run(args: &cli::Print) -> Result<ExitCode> {
+    explain::check(args)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
@@ -47,7 +49,10 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     started.notes.iter().for_each(say);
     // After privileges were given up: it has a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
-    let sink = sink::to_queue(args.format, outlet.inlet(), outlet.progress());
+    let sink = match args.why {
+        true => sink::explained(args.format, explain::live(), outlet.inlet(), Some(outlet.progress())),
+        false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
+    };
     let mut scratch = Scratch::default();
     let mut pipeline = Pipeline::default();
     pipeline.set_budget(options.budget);

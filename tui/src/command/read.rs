@@ -1,5 +1,6 @@
 //! Recordings as input: `tracetui print FILE` and `tracetui info FILE`.
 
+use super::explain;
 use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, SORTS_OF_TIME, Step, Stretch, missing};
 use super::print::{Flow, INTERRUPTED, Lines};
 use super::say::{charset, name, say};
@@ -33,6 +34,7 @@ use tracetui_shared::time::BootNanos;
 /// # Errors
 /// If one cannot be read, or the output cannot be written.
 pub fn print(args: &cli::Print) -> Result<ExitCode> {
+    explain::check(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
     let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end);
@@ -41,7 +43,10 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     if args.follow {
         Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     }
-    let sink = sink::to_writer(args.format, io::stdout());
+    let sink = match args.why {
+        true => sink::explained(args.format, explain::from_events(), io::stdout(), None),
+        false => sink::to_writer(args.format, io::stdout()),
+    };
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.set_zone(clock::local_offset_now_s());
     lines.set_charset(charset());

@@ -4,6 +4,7 @@
 //! lines are appended to the output buffer, and values are copied aside only if they need escaping.
 
 pub mod csv;
+pub(crate) mod explained;
 pub mod ndjson;
 pub mod parquet;
 pub mod perfetto;
@@ -108,6 +109,20 @@ pub enum FormatName {
     Json,
     /// RFC 4180, with a header line.
     Csv,
+}
+
+/// Like [`to_queue`], with the reasons of failures. CSV has no place for them.
+pub(crate) fn explained<'w>(
+    format: FormatName,
+    explain: explained::Explain,
+    queue: impl Write + 'w,
+    written: Option<Arc<AtomicU64>>,
+) -> Box<dyn Sink + 'w> {
+    use explained::{ExplainedJson, ExplainedText};
+    match format {
+        FormatName::Json => Box::new(Lines { written, ..Lines::new(ExplainedJson::new(explain), queue) }),
+        _ => Box::new(Lines { written, ..Lines::new(ExplainedText::new(explain), queue) }),
+    }
 }
 
 /// A sink that writes lines in this format to `out`.

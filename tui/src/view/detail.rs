@@ -11,12 +11,15 @@ use crate::event::exit::{Ended, Exit};
 use crate::event::process::Process;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
+use crate::store::Id;
 use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
+use crate::why::{self, Basis, Cause};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use std::sync::Arc;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
 
@@ -41,11 +44,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
         Tab::Info => (page_of.info(subject), 0),
         Tab::Files => page_of.files(),
         Tab::Parents => (page_of.parents(), 0),
+        Tab::Raw => (page_of.raw(subject), 0),
     };
-    match app.detail().tab {
+    let most = match app.detail().tab {
         Tab::Files => page(frame, body, lines, 0) + more,
         _ => page(frame, body, lines, app.detail().scroll),
+    };
+    mark_more(frame, body, most.saturating_sub(app.detail().scroll), theme);
+    most
+}
+
+/// Says at the right end of the last line how many lines follow it.
+fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
+    if more == 0 || body.height == 0 {
+        return;
     }
+    let text = format!(" {} {} more", theme.down(), grouped(more as u64));
+    let width = u16::try_from(text::width(&text)).unwrap_or(u16::MAX).min(body.width);
+    let place = Rect { x: body.right() - width, y: body.bottom() - 1, width, height: 1 };
+    put(frame, place, Line::styled(text, theme.note()));
 }
 
 /// Draws the line between the list and a pane on its right.
@@ -80,6 +97,9 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     push(rule(2));
     let mut room = width.saturating_sub(tabs_width + 4);
     for piece in who.unwrap_or_default() {
+        if room < piece.width().min(8) + 1 {
+            break;
+        }
         let text = text::cut(&piece.text, room.saturating_sub(1), theme.charset);
         let piece = Piece { text: format!(" {text}"), ..piece };
         room = room.saturating_sub(piece.width());
@@ -93,7 +113,7 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     line
 }
 
-/// `48217 ld ── EXEC EACCES 14:02:11.007`.
+/// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
 fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let kind = seen.event.kind();
@@ -107,6 +127,9 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
         let mut result = Vec::new();
         seen.result(&mut result);
         pieces.push(Piece::new(safe(&result, theme), theme.failure()));
+    }
+    if let Some(errno) = errno(seen) {
+        pieces.push(Piece::plain(why::error_text(errno)));
     }
     pieces.push(Piece::new(clock(header.time.0, seen.clock_offset, app), theme.quiet()));
     pieces
@@ -173,14 +196,55 @@ impl Page<'_> {
         out
     }
 
-    /// The command. Only the first lines of a long one are shown, unless the pane fills the body.
-    fn command(&self, command: &str) -> Vec<Line<'static>> {
-        let most = if self.app.detail().size() == Some(Size::Full) { usize::MAX } else { (self.height / 4).max(2) };
-        let mut lines = self.named("cmd", command, Style::new());
-        if lines.len() > most {
-            let left_out = lines.len() + 1 - most;
-            lines.truncate(most - 1);
-            lines.extend(self.named("", &format!("({left_out} more lines; Enter: full screen)"), Style::new()));
+    /// Short texts with names: as many on a line as fit.
+    fn pairs(&self, pairs: &[(&str, String, Style)]) -> Vec<Line<'static>> {
+        let mut lines: Vec<Line<'static>> = Vec::new();
+        let mut used = 0;
+        for (name, text, style) in pairs.iter().filter(|(_, text, _)| !text.is_empty()) {
+            let width = name.len() + 1 + text::width(text);
+            match lines.last_mut().filter(|_| used + 3 + width <= self.width) {
+                Some(line) => {
+                    line.push_span(Span::styled(format!("   {name} "), self.theme.note()));
+                    line.push_span(Span::styled(text.clone(), *style));
+                    used += 3 + width;
+                }
+                None => {
+                    let more = self.named(name, text, *style);
+                    used = more.last().map_or(0, Line::width);
+                    lines.extend(more);
+                }
+            }
+        }
+        lines
+    }
+
+    /// The arguments, each by itself. Only the first lines of many are shown, unless the pane fills the body.
+    fn args(&self, area: &[u8], note: &str) -> Vec<Line<'static>> {
+        let room = self.width.saturating_sub(NAME + 2).max(1);
+        let full = self.app.detail().size() == Some(Size::Full);
+        let most = if full { usize::MAX } else { (self.height / 4).max(2) };
+        let mut rows: Vec<String> = Vec::new();
+        for arg in args(area) {
+            let mut word = safe(arg, self.theme);
+            if arg.is_empty() || arg.contains(&b' ') {
+                word = format!("'{word}'");
+            }
+            match rows.last_mut().filter(|row| text::width(row) + 2 + text::width(&word) <= room) {
+                Some(row) => *row = format!("{row}  {word}"),
+                None => rows.extend(text::wrap(&word, room)),
+            }
+            if rows.len() > most.saturating_add(64) {
+                break;
+            }
+        }
+        if rows.len() > most {
+            rows.truncate(most - 1);
+            rows.push("(more; Enter: full screen)".to_owned());
+        }
+        rows.extend((!note.is_empty()).then(|| note.to_owned()));
+        let mut lines = Vec::new();
+        for row in &rows {
+            lines.extend(self.named(if lines.is_empty() { "args" } else { "" }, row, Style::new()));
         }
         lines
     }
@@ -190,7 +254,7 @@ impl Page<'_> {
         let mut lines = match subject {
             Subject::Event(id) => {
                 let stored = self.app.store().get(id);
-                stored.and_then(|s| s.with(self.app.world(), |seen| self.of_event(seen))).unwrap_or_default()
+                stored.and_then(|s| s.with(self.app.world(), |seen| self.of_event(id, seen))).unwrap_or_default()
             }
             Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
         };
@@ -200,115 +264,225 @@ impl Page<'_> {
         if let Subject::Event(id) = subject
             && let Some(stored) = self.app.store().get(id)
         {
-            lines.extend(stored.with(self.app.world(), |seen| self.all_fields(seen)).unwrap_or_default());
+            lines.extend(stored.with(self.app.world(), |seen| self.stack_of(seen)).unwrap_or_default());
         }
         lines
     }
 
-    /// The command, the file and the result.
-    fn of_event(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        let plain = Style::new();
-        let mut lines = match &seen.event.body {
+    /// Every field, with its name in filters.
+    fn raw(&self, subject: Subject) -> Vec<Line<'static>> {
+        let Subject::Event(id) = subject else {
+            return vec![Line::styled(" (an ancestor: Raw has the fields of the selected event)", self.theme.quiet())];
+        };
+        let stored = self.app.store().get(id);
+        stored.and_then(|stored| stored.with(self.app.world(), |seen| self.all_fields(seen))).unwrap_or_default()
+    }
+
+    /// What happened, the answer first.
+    fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        let mut lines = self.why(id, seen);
+        let mut result = Vec::new();
+        seen.result(&mut result);
+        let mut result = safe(&result, self.theme);
+        if let Some(errno) = errno(seen) {
+            result = format!("{result} {}", why::error_text(errno));
+        }
+        let failed = seen.event.failed();
+        let style = if failed { self.theme.failure() } else { Style::new() };
+        match &seen.event.body {
             Body::Exec(exec) => {
+                let (name, path) = match failed {
+                    true => ("tried", safe(exec.filename, self.theme)),
+                    false => ("ran", self.value(seen, "exe")),
+                };
+                let result = if failed { result } else { String::new() };
+                lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
+                lines.extend(self.search(id));
+                if exec.interp != exec.filename && !exec.interp.is_empty() {
+                    lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
+                }
                 let count = args(exec.argv).count();
-                let all = exec.argc().map_or_else(|| "?".to_owned(), |argc| argc.to_string());
-                let cut = if exec.cut() { "truncated" } else { "complete" };
-                let command = safe(&Value::Args(exec.argv).text().unwrap_or_default(), self.theme);
-                let mut lines = self.command(&command);
-                lines.extend(self.named("args", &format!("{count} of {all}, {cut}"), plain));
-                lines.extend(self.of_exe(seen));
-                lines
+                let note = match exec.argc() {
+                    Some(all) if u64::from(all) == count as u64 && !exec.cut() => String::new(),
+                    all => {
+                        format!("({count} of {} arguments)", all.map_or_else(|| "?".to_owned(), |all| all.to_string()))
+                    }
+                };
+                lines.extend(self.args(exec.argv, &note));
             }
-            Body::Lost(_) => Vec::new(),
+            Body::Open(open) => {
+                let (name, path) = match failed {
+                    true => ("tried", safe(open.path, self.theme)),
+                    false => ("opened", self.value(seen, "abs_path")),
+                };
+                let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
+                let result = if failed { result } else { format!("fd {result}") };
+                lines.extend(self.pairs(&[
+                    (name, path, Style::new()),
+                    ("result", result, style),
+                    ("flags", self.value(seen, "flags"), Style::new()),
+                ]));
+                lines.extend(self.search(id));
+                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
+            }
+            Body::Lost(_) => lines.extend(self.all_fields(seen)),
+            Body::Exit(_) if self.app.reasons().failed_exec(id).is_some() => {
+                lines.extend(self.before_exit(id));
+            }
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
-                let mut lines = self.named(seen.event.kind().name(), &safe(&detail, self.theme), plain);
-                lines.extend(seen.process.map(|p| self.of_image(p)).unwrap_or_default());
-                lines
+                lines.extend(self.named(seen.event.kind().name(), &safe(&detail, self.theme), Style::new()));
+                lines.extend(self.named("result", &result, style));
+                lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
-        };
-        let mut result = Vec::new();
-        seen.result(&mut result);
-        let style = if seen.event.failed() { self.theme.failure() } else { plain };
-        lines.extend(self.named("result", &safe(&result, self.theme), style));
+        }
         lines
     }
 
-    fn of_exe(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
-        let of = |name| {
-            let value = crate::app::row::field(seen, name);
-            value_text(&value, self.theme)
+    /// The exec that failed before the process ended.
+    fn before_exit(&self, exit: Id) -> Vec<Line<'static>> {
+        let exec = self.app.reasons().failed_exec(exit);
+        let stored = exec.and_then(|exec| self.app.store().get(exec));
+        let lines = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(stored.id, seen)));
+        lines.unwrap_or_default()
+    }
+
+    fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
+        value_text(&crate::app::row::field(seen, name), self.theme)
+    }
+
+    /// Why it failed, and how that is known.
+    fn why(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        if !why::is_asked_of(seen) {
+            return Vec::new();
+        }
+        let reasons = self.app.reasons();
+        let proven = why::proven(seen);
+        let Some(answer) = reasons.answer(id).or(proven.as_ref()) else {
+            let text = match (reasons.asks(id), self.app.replay().is_some()) {
+                (true, _) => "looking it up",
+                // The search says more.
+                (false, true) if reasons.search(id).is_some() => return Vec::new(),
+                (false, true) => "(the recording does not say; files are looked up live only)",
+                (false, false) => "(not known: the path could not be read)",
+            };
+            return self.named("why", text, self.theme.quiet());
         };
-        let argv0 = match &seen.event.body {
-            Body::Exec(exec) => {
-                args(exec.argv).next().map(|first| format!("   argv[0] \"{}\"", safe(first, self.theme)))
+        let basis = match answer.basis {
+            Basis::Proven => "proven".to_owned(),
+            Basis::Checked(after) => format!("checked {} later", duration(after)),
+        };
+        let known = answer.cause != Cause::Unknown;
+        let style = if known { self.theme.strong() } else { Style::new() };
+        let text = safe(&answer.text, self.theme);
+        let text = if known { text } else { format!("not known: {text}") };
+        let mut lines = self.named("why", &text, style);
+        let place = answer.place.as_ref().map(|place| format!("  ({})", safe(place, self.theme)));
+        let basis = format!("{basis}{}", place.unwrap_or_default());
+        let used = lines.last().map_or(0, Line::width);
+        match (lines.len(), lines.last_mut()) {
+            (1, Some(line)) if used + 3 + text::width(&basis) <= self.width => {
+                line.push_span(Span::raw(" ".repeat(self.width - used - text::width(&basis) - 1)));
+                line.push_span(Span::styled(basis, self.theme.quiet()));
             }
-            _ => None,
-        };
-        let mut lines = self.named("exe", &format!("{}{}", of("exe"), argv0.unwrap_or_default()), Style::new());
-        lines.extend(self.named("cwd", &of("cwd"), Style::new()));
+            _ => lines.extend(self.named("", &basis, self.theme.quiet())),
+        }
         lines
+    }
+
+    /// `looked for stdio.h in 6 places, found in /usr/include`.
+    fn search(&self, id: Id) -> Vec<Line<'static>> {
+        let Some(search) = self.app.reasons().search(id) else { return Vec::new() };
+        let outcome = match (&search.found, search.ended) {
+            (Some(dir), _) => format!("found in {}", safe(dir, self.theme)),
+            (None, true) => "not found".to_owned(),
+            (None, false) => "not found so far".to_owned(),
+        };
+        let text = format!("looked for {} in {} places, {outcome}", safe(&search.name, self.theme), search.places);
+        self.named("search", &text, Style::new())
     }
 
     /// The program that a process runs.
     fn of_image(&self, process: &Process) -> Vec<Line<'static>> {
-        let mut lines = self.command(&command(process, self.theme));
-        let known = |bytes: &[u8]| if bytes.is_empty() { "(unknown)".to_owned() } else { safe(bytes, self.theme) };
-        let exe = format!("{}   cwd {}", known(&process.image.exe), known(&process.image.cwd));
-        lines.extend(self.named("exe", &exe, Style::new()));
+        let image = &process.image;
+        let mut lines = Vec::new();
+        if !image.exe.is_empty() {
+            lines.extend(self.named("program", &safe(&image.exe, self.theme), Style::new()));
+        }
+        match image.argv.is_empty() {
+            true => lines.extend(self.named("args", &command(process, self.theme), Style::new())),
+            false => lines.extend(self.args(&image.argv, "")),
+        }
         lines
     }
 
     fn of_process(&self, process: &Process) -> Vec<Line<'static>> {
         let world = self.app.world();
         let entry = world.processes.get(process.key);
-        let mut lines = self.named("process", &self.state(process, entry), Style::new());
-        let cgroup = match process.cgroup.is_empty() {
-            true => String::new(),
-            false => format!("  cgroup {}", safe(&process.cgroup, self.theme)),
-        };
         let user = named_id(world.user(process.uid), process.uid.0);
-        let who = format!("{user}:{}{cgroup}", named_id(world.group(process.gid), process.gid.0));
-        lines.extend(self.named("who", &text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()));
-        let mut parents: Vec<_> = world.processes.ancestors(process).map(|p| self.short_name(p)).collect();
-        parents.reverse();
-        lines.extend(self.named("parents", &parents.join(" > "), Style::new()));
-        lines.extend(self.named("children", &self.children(process), Style::new()));
-        lines.extend(self.named("opened", &self.opened(), Style::new()));
+        let who = format!("{user}:{}", named_id(world.group(process.gid), process.gid.0));
+        let cwd = self.cwd(process);
+        let mut lines = self.pairs(&[
+            ("who", text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()),
+            ("cwd", cwd, Style::new()),
+            ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
+        ]);
+        let mut chain: Vec<_> = world.processes.ancestors(process).map(|p| safe(&p.comm, self.theme)).collect();
+        chain.reverse();
+        chain.push(safe(&process.comm, self.theme));
+        let arrow = if self.charset() == Charset::Utf8 { " › " } else { " > " };
+        lines.extend(self.named("chain", &chain.join(arrow), Style::new()));
+        lines.extend(self.named("then", &self.then(process, entry), Style::new()));
+        lines.extend(self.named("files", &self.opened(), Style::new()));
         lines
     }
 
-    fn short_name(&self, process: &Process) -> String {
-        format!("{} {}", process.key.tgid.0, safe(&process.comm, self.theme))
-    }
-
-    fn state(&self, process: &Process, entry: Option<&Entry>) -> String {
-        let offset = self.app.world().clock_offset();
-        let started = format!("started {}", clock(process.key.start.0, offset, self.app));
-        match entry.map(|entry| entry.end) {
-            None => format!("{started}, ended long ago"),
-            Some(None) => format!("{started}, running"),
-            Some(Some(end)) => {
-                let ran = duration(end.time.since(process.key.start));
-                format!("{started}, ended {}  {}  ran {ran}", clock(end.time.0, offset, self.app), ended(end.status))
+    /// The working directory: at the event if it has one, otherwise at the exec.
+    fn cwd(&self, process: &Process) -> String {
+        let of_event = match self.app.subject() {
+            Some(Subject::Event(id)) => self.app.store().get(id),
+            _ => None,
+        };
+        let at_event = of_event.and_then(|stored| match stored.event().ok()?.body {
+            Body::Exec(exec) if exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() => {
+                let mut path = Vec::new();
+                exec.cwd.write(&mut path);
+                Some(safe(&path, self.theme))
             }
-        }
+            _ => None,
+        });
+        at_event.unwrap_or_else(|| match process.image.cwd.is_empty() {
+            true => String::new(),
+            false => safe(&process.image.cwd, self.theme),
+        })
     }
 
-    /// The children of a process in the process table.
-    fn children(&self, process: &Process) -> String {
+    /// How a process ended, and which processes it started.
+    fn then(&self, process: &Process, entry: Option<&Entry>) -> String {
+        let offset = self.app.world().clock_offset();
+        let ended = match entry.map(|entry| entry.end) {
+            None => "ended long ago".to_owned(),
+            Some(None) => "still running".to_owned(),
+            Some(Some(end)) => {
+                let lived = duration(end.time.since(process.key.start));
+                format!("{} after {lived}, at {}", ended(end.status), clock(end.time.0, offset, self.app))
+            }
+        };
         let mut children = self.app.world().processes.children(process.key);
         let mut names: Vec<_> = children.by_ref().take(CHILDREN).map(|entry| self.child(entry)).collect();
         let more = children.count();
         if more > 0 {
             names.push(format!("and {more} more"));
         }
-        if names.is_empty() { "none known".to_owned() } else { names.join("   ") }
+        match names.is_empty() {
+            true => ended,
+            false => format!("{ended}; started {}", names.join(", ")),
+        }
     }
 
     fn child(&self, entry: &Entry) -> String {
-        let name = self.short_name(&entry.process);
+        let name = safe(&entry.process.comm, self.theme);
         match entry.end {
             None => format!("{name} (running)"),
             Some(end) => {
@@ -328,16 +502,23 @@ impl Page<'_> {
             return format!("not known: {what}{looking}");
         }
         let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
-        format!("{all} files, {failed} failed{evicted}{looking}")
+        format!("{all} opened, {failed} failed{evicted}{looking}")
+    }
+
+    /// The kernel stack, if the event has one.
+    fn stack_of(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
+        match crate::app::row::field(seen, "stack") {
+            Value::Stack(stack) => self.stack(&stack),
+            _ => Vec::new(),
+        }
     }
 
     /// All fields of the event, with their names in filters.
     fn all_fields(&self, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let kind = seen.event.kind();
         let own = fields_of(kind).iter();
-        let listed: Vec<&Field> =
-            if kind == Kind::Lost { own.collect() } else { own.chain(rest_of_common()).collect() };
-        let mut lines = vec![Line::styled(" -- fields --", self.theme.strong())];
+        let listed: Vec<&Field> = if kind == Kind::Lost { own.collect() } else { own.chain(COMMON).collect() };
+        let mut lines = Vec::new();
         for field in listed {
             match (field.get)(seen) {
                 Value::Object => lines.extend(
@@ -401,15 +582,15 @@ impl Page<'_> {
         ])
     }
 
-    /// The ancestors of the process, oldest first, and the process itself.
+    /// The ancestors of the process, oldest first, the process itself, and its children.
     fn parents(&self) -> Vec<Line<'static>> {
         let Some(process) = self.app.subject_process() else { return Vec::new() };
         let world = self.app.world();
         let mut chain: Vec<_> = world.processes.ancestors(&process).cloned().collect();
         chain.reverse();
-        chain.push(process);
+        chain.push(Arc::clone(&process));
         let last = chain.len() - 1;
-        let line = |(depth, process): (usize, &std::sync::Arc<Process>)| {
+        let line = |(depth, process): (usize, &Arc<Process>)| {
             let state = match world.processes.get(process.key).map(|entry| entry.end) {
                 None => "gone".to_owned(),
                 Some(None) => "running".to_owned(),
@@ -420,14 +601,22 @@ impl Page<'_> {
             let style = if depth == last { self.theme.strong() } else { Style::new() };
             Line::styled(text::cut(&text, self.width, self.charset()), style)
         };
-        chain.iter().enumerate().map(line).collect()
+        let key = process.key;
+        let mut lines: Vec<_> = chain.iter().enumerate().map(line).collect();
+        let children = world.processes.children(key).take(CHILDREN).map(|entry| (last + 1, &entry.process));
+        lines.extend(children.map(line));
+        lines
     }
 }
 
-/// The common fields that the pane does not show in other places.
-fn rest_of_common() -> impl Iterator<Item = &'static Field> {
-    const STANDS_ABOVE: [&str; 5] = ["kind", "comm", "uid", "gid", "pid"];
-    COMMON.iter().filter(|field| !STANDS_ABOVE.contains(&field.name))
+/// The error of a failed call, positive.
+fn errno(seen: &EventContext<'_>) -> Option<i32> {
+    let ret = match &seen.event.body {
+        Body::Exec(exec) => exec.record.ret,
+        Body::Open(open) => open.record.ret,
+        _ => 0,
+    };
+    (ret < 0).then_some(ret.saturating_neg())
 }
 
 /// A user or a group: its name, if known, and its id.

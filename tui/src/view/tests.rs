@@ -7,6 +7,7 @@ use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
+use crate::why::{Answer, Basis, Cause};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -219,8 +220,8 @@ fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
     assert!(screen(&mut app)[2].starts_with("         TIME KIND   PID  PPID USER     COMM"));
     keys(&mut app, "k\n");
     let shown = screen(&mut app);
-    assert!(shown[2].contains("│── 48217 ld ── EXEC EACCES 14:02"), "{}", shown[2]);
-    assert!(shown.iter().any(|line| line.contains("│ cmd       ld main.o")), "{}", shown.join("\n"));
+    assert!(shown[2].contains("│── 48217 ld ── EXEC EACCES "), "{}", shown[2]);
+    assert!(shown.iter().any(|line| line.contains("│ args      ld  main.o")), "{}", shown.join("\n"));
 }
 
 #[test]
@@ -613,8 +614,8 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     feed(&mut app, &mut made);
     keys(&mut app, "\n");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("2 files, 1 failed"), "{shown}");
-    assert!(shown.contains("parents   1 init"), "{shown}");
+    assert!(shown.contains("files     2 opened, 1 failed"), "{shown}");
+    assert!(shown.contains("chain     init › cat"), "{shown}");
     keys(&mut app, "\t");
     assert!(screen(&mut app).join("\n").contains("ENOENT   r  /f/1"));
     keys(&mut app, "\t\tu");
@@ -623,6 +624,69 @@ fn the_detail_pane_goes_to_the_parents_and_back() {
     assert!(screen(&mut app).iter().any(|line| line.starts_with("── 7 cat")));
     keys(&mut app, "\x1b");
     assert!(app.detail().size().is_none());
+}
+
+#[test]
+fn a_failure_says_first_why_and_how_that_is_known() {
+    let mut app = app(100, 30, MEMORY);
+    let mut made = Maker::default();
+    made.exec(1, "make", &["make"], 0);
+    made.open(7, "cc1", "/a/stdoi.h", -2);
+    made.open(7, "cc1", "/b/stdoi.h", -2);
+    made.open(7, "cc1", &format!("/b/{}", "x".repeat(300)), -36);
+    made.exit(7, "cc1", 1 << 8);
+    feed(&mut app, &mut made);
+    keys(&mut app, "g");
+    keys(&mut app, "W");
+    assert!(screen(&mut app).join("\n").contains("the selected event did not fail"));
+    keys(&mut app, "jW");
+    let line = |app: &mut App, name: &str| {
+        let shown = screen(app);
+        let line = shown.iter().find(|line| line.starts_with(&format!(" {name} ")));
+        line.cloned().unwrap_or_else(|| panic!("no {name} in\n{}", shown.join("\n")))
+    };
+    assert_eq!(line(&mut app, "why"), " why       looking it up");
+    assert_eq!(line(&mut app, "search"), " search    looked for stdoi.h in 2 places, not found");
+    assert!(line(&mut app, "tried").contains("/a/stdoi.h   result ENOENT No such file or directory"));
+    assert!(line(&mut app, "then").contains("exit 1 after 10.0 s"));
+    let answer = Answer {
+        text: b"no stdoi.h in /a; the nearest name is stdio.h\x1b".to_vec(),
+        component: None,
+        cause: Cause::Missing,
+        near: None,
+        place: None,
+        basis: Basis::Checked(400_000_000),
+    };
+    app.update(Input::Looked(1, answer.clone()));
+    let why = line(&mut app, "why");
+    assert!(why.contains(r"stdio.h\x1b ") && why.ends_with("checked 400 ms later"), "{why}");
+    app.update(Input::Looked(1, Answer { cause: Cause::Unknown, place: Some(b"it ended".to_vec()), ..answer }));
+    assert!(line(&mut app, "why").starts_with(" why       not known: no stdoi.h"));
+    assert!(screen(&mut app).join("\n").contains("(it ended)"));
+    keys(&mut app, "jj");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("a name in the path has 300 bytes") && shown.contains("proven"), "{shown}");
+}
+
+#[test]
+fn a_pane_says_how_much_is_below_and_scrolls() {
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut build());
+    keys(&mut app, "gW");
+    keys(&mut app, "\n\t\t\t");
+    let more = |app: &mut App| {
+        let shown = screen(app);
+        shown.iter().find_map(|line| line.split_once("▼ ").map(|(_, more)| more.to_owned()))
+    };
+    let first = more(&mut app).expect("Raw has more fields than lines");
+    assert!(screen(&mut app).iter().any(|line| line.starts_with(" filename")));
+    keys(&mut app, "J");
+    assert!(!screen(&mut app).iter().any(|line| line.starts_with(" filename")));
+    assert_ne!(more(&mut app), Some(first.clone()));
+    keys(&mut app, "K");
+    assert_eq!(more(&mut app), Some(first));
+    keys(&mut app, &"J".repeat(60));
+    assert_eq!(more(&mut app), None);
 }
 
 #[test]

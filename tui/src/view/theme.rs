@@ -92,6 +92,11 @@ impl Theme {
         if self.charset == Charset::Utf8 { "…" } else { "." }
     }
 
+    /// What stands before the number of lines below.
+    pub(crate) fn down(self) -> &'static str {
+        if self.charset == Charset::Utf8 { "▼" } else { "v" }
+    }
+
     /// A horizontal line.
     pub(crate) fn line(self) -> &'static str {
         if self.charset == Charset::Utf8 { "─" } else { "-" }

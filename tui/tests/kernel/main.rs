@@ -47,3 +47,4 @@ mod traced;
 mod trees;
 mod unfit;
 mod uring;
+mod why;

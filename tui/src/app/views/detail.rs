@@ -22,13 +22,15 @@ pub enum Tab {
     Info,
     /// The files that the process opened.
     Files,
-    /// The ancestors of the process.
+    /// The ancestors of the process, and its children.
     Parents,
+    /// Every field.
+    Raw,
 }
 
 impl Tab {
     /// Every tab, in order.
-    pub const ALL: [Tab; 3] = [Tab::Info, Tab::Files, Tab::Parents];
+    pub const ALL: [Tab; 4] = [Tab::Info, Tab::Files, Tab::Parents, Tab::Raw];
 
     /// The title.
     pub fn title(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Tab {
             Tab::Info => "Info",
             Tab::Files => "Files",
             Tab::Parents => "Parents",
+            Tab::Raw => "Raw",
         }
     }
 

@@ -1,5 +1,6 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
+use super::looker::Looker;
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
 use crate::app::find::Find;
@@ -136,6 +137,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         trace: RunningTrace::new(feed, command, signals),
         shown,
         finder: None,
+        looker: Looker::new(),
         opener,
         kept: None,
         gone: terminal::watch()?,
@@ -181,6 +183,7 @@ struct Loop {
     trace: RunningTrace,
     shown: Option<Box<dyn Shown>>,
     finder: Option<Finder>,
+    looker: Looker,
     opener: Option<Opener>,
     /// The kept events that are written into a recording that began later.
     kept: Option<KeptEvents>,
@@ -278,6 +281,7 @@ impl Loop {
         tokio::select! {
             happening = self.trace.next(frames) => Ok(Some(of_trace(happening))),
             found = next_found(&mut self.finder) => Ok(found),
+            looked = self.looker.next() => Ok(Some(looked)),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
             key = next_key(keys) => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
@@ -374,6 +378,7 @@ impl Loop {
                     self.find(find)?;
                     *dirty = true;
                 }
+                Effect::Look(id, question) => self.looker.ask(id, question),
                 Effect::Suspend => {
                     screen.suspend()?;
                     *dirty = true;

@@ -1,6 +1,7 @@
 //! `tracetui`: the dashboard over the running kernel.
 
 pub mod event_loop;
+mod looker;
 mod terminal;
 
 use super::say::{charset, name, say, wants_colours};

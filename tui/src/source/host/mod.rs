@@ -8,6 +8,7 @@ pub mod files;
 pub(crate) mod invoker;
 pub mod kallsyms;
 pub(crate) mod lockdown;
+pub(crate) mod lookup;
 pub(crate) mod machine;
 pub(crate) mod maps;
 pub(crate) mod named;

@@ -210,6 +210,15 @@ pub(crate) fn lives(tgid: u32) -> bool {
     stat_of(Tgid(tgid)).is_ok_and(|stat| !stat.ended())
 }
 
+/// Whether the process that has this id now started at that time, and has not ended. The time may be rounded down to a clock tick.
+pub(crate) fn runs(tgid: Tgid, start: BootNanos) -> bool {
+    let Ok(scanner) = Scanner::new() else { return false };
+    stat_of(tgid).is_ok_and(|stat| {
+        let (cut, _) = scanner.start(stat.start_ticks, None);
+        !stat.ended() && start.0.wrapping_sub(cut.0) < scanner.tick_ns
+    })
+}
+
 /// Fails if the process does not exist or may not be read.
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
     let text = ProcessDir::open(tgid)?.read(c"stat", FIELDS_MAX)?;

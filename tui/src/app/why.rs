@@ -1,0 +1,330 @@
+//! What the detail pane says of the selected event: why it failed, and the search that it belongs to.
+
+use super::App;
+use super::views::detail::Subject;
+use crate::event::Body;
+use crate::event::process::ProcessKey;
+use crate::store::{Id, Store, Stored};
+use crate::why::{self, Answer, Question};
+use rustc_hash::FxHashSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tracetui_shared::kind::Kind;
+
+/// The answers that are kept. The oldest is forgotten, and looked up again.
+const ANSWERS: usize = 64;
+
+/// The kept events before and after an event among which its search is looked for.
+const WALK: u64 = 20_000;
+
+/// Failures with other names that may come within a search: compilers try `x.h.gch` before `x.h`.
+const BETWEEN: usize = 64;
+
+/// The time after which a search that may go on is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is known of failures.
+#[derive(Debug, Default)]
+pub struct Reasons {
+    answers: VecDeque<(Id, Answer)>,
+    asked: Option<Id>,
+    /// What is to be looked up.
+    question: Option<(Id, Box<Question>)>,
+    search: Option<(Id, Duration, Option<Searched>)>,
+    /// An exit, and the exec that failed before it.
+    failed_exec: Option<(Id, Option<Id>)>,
+}
+
+impl Reasons {
+    /// The answer that was looked up.
+    pub fn answer(&self, id: Id) -> Option<&Answer> {
+        self.answers.iter().find(|(known, _)| *known == id).map(|(_, answer)| answer)
+    }
+
+    /// Whether it is being looked up.
+    pub fn asks(&self, id: Id) -> bool {
+        self.asked == Some(id)
+    }
+
+    /// The last exec of a process that ended, if it failed.
+    pub fn failed_exec(&self, exit: Id) -> Option<Id> {
+        self.failed_exec.filter(|(of, _)| *of == exit)?.1
+    }
+
+    /// The search of an event.
+    pub fn search(&self, id: Id) -> Option<&Searched> {
+        self.search.as_ref().filter(|(of, ..)| *of == id)?.2.as_ref()
+    }
+}
+
+/// A search: a run of failed calls of one process with one last name, up to the call that found it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Searched {
+    /// The last name.
+    pub name: Vec<u8>,
+    /// The number of directories.
+    pub places: usize,
+    /// Where it was found.
+    pub found: Option<Vec<u8>>,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// The path of an open or an exec, as passed.
+fn path_of<R>(stored: &Stored<'_>, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    match stored.event().ok()?.body {
+        Body::Open(open) => Some(look(open.path)),
+        Body::Exec(exec) => Some(look(exec.filename)),
+        _ => None,
+    }
+}
+
+/// A path as its directory and its last name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
+        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
+        None => (b".", path),
+    }
+}
+
+/// How an event continues a search.
+enum Step {
+    /// It is of another process or kind.
+    Apart,
+    /// It failed for the same name, in this directory.
+    Place(Vec<u8>),
+    /// It failed for another name.
+    Other,
+    /// It found the name, in this directory.
+    Found(Vec<u8>),
+    /// It succeeded for another name.
+    End,
+}
+
+fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> Step {
+    if stored.kind != kind || stored.process.is_none_or(|its| its.key != process) {
+        return Step::Apart;
+    }
+    let step = path_of(stored, |path| {
+        let (dir, last) = split(path);
+        match (last == name, stored.failed) {
+            (true, true) => Step::Place(dir.to_vec()),
+            (true, false) => Step::Found(dir.to_vec()),
+            (false, true) => Step::Other,
+            (false, false) => Step::End,
+        }
+    });
+    step.unwrap_or(Step::Apart)
+}
+
+/// The last exec of the process of an exit that failed, if that exec failed too.
+fn failed_exec(store: &Store, exit: Id) -> Option<Id> {
+    let process = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?.process?.key;
+    let before = (store.first_id().max(exit.saturating_sub(WALK))..exit).rev().filter_map(|id| store.get(id));
+    let mut execs =
+        before.filter(|stored| stored.kind == Kind::Exec && stored.process.is_some_and(|its| its.key == process));
+    execs.next().filter(|exec| exec.failed).map(|exec| exec.id)
+}
+
+/// The search that an event belongs to, if it has more than one place.
+pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
+    let stored = store.get(id).filter(|stored| matches!(stored.kind, Kind::Open | Kind::Exec))?;
+    let process = stored.process?.key;
+    let (dir, name) = path_of(&stored, |path| {
+        let (dir, name) = split(path);
+        (dir.to_vec(), name.to_vec())
+    })?;
+    if name.is_empty() || matches!(name.as_slice(), b"." | b"..") {
+        return None;
+    }
+    let mut places = FxHashSet::default();
+    places.insert(dir.clone());
+    let mut others = 0;
+    for before in (store.first_id().max(id.saturating_sub(WALK))..id).rev() {
+        match store.get(before).map(|stored| step(&stored, process, stored.kind, &name)) {
+            Some(Step::Place(dir)) if store.get(before).is_some_and(|other| other.kind == stored.kind) => {
+                places.insert(dir);
+            }
+            Some(Step::Other) if others < BETWEEN => others += 1,
+            None | Some(Step::Apart | Step::Place(_)) => {}
+            _ => break,
+        }
+    }
+    let mut found = (!stored.failed).then_some(dir);
+    let mut ended = found.is_some();
+    others = 0;
+    let last = store.next_id().min(id.saturating_add(WALK));
+    for after in if ended { 0..0 } else { id + 1..last } {
+        let Some(next) = store.get(after) else { continue };
+        match step(&next, process, stored.kind, &name) {
+            Step::Place(dir) => {
+                places.insert(dir);
+            }
+            Step::Other if others < BETWEEN => others += 1,
+            Step::Apart if next.kind == Kind::Exit && next.process.is_some_and(|its| its.key == process) => {
+                ended = true
+            }
+            Step::Apart => {}
+            Step::Found(dir) => {
+                places.insert(dir.clone());
+                (found, ended) = (Some(dir), true);
+            }
+            Step::Other | Step::End => ended = true,
+        }
+        if ended {
+            break;
+        }
+    }
+    let ended = ended || last < store.next_id();
+    (places.len() > 1).then_some(Searched { name, places: places.len(), found, ended })
+}
+
+impl App {
+    /// What is known of failures.
+    pub fn reasons(&self) -> &Reasons {
+        &self.reasons
+    }
+
+    /// Looks at the event in the detail pane: asks why it failed, and finds its search.
+    pub(super) fn look_at_subject(&mut self) {
+        let subject = self.subject().filter(|_| self.detail.size().is_some());
+        let Some(Subject::Event(id)) = subject else { return };
+        let known = self.reasons.search.as_ref().is_some_and(|(of, at, search)| {
+            let ended = search.as_ref().is_some_and(|search| search.ended);
+            *of == id && (ended || self.now < *at + AGAIN)
+        });
+        if !known {
+            self.reasons.search = Some((id, self.now, searched(&self.store, id)));
+        }
+        if self.reasons.failed_exec.is_none_or(|(of, _)| of != id) {
+            self.reasons.failed_exec = Some((id, failed_exec(&self.store, id)));
+        }
+        let id = self.reasons.failed_exec(id).unwrap_or(id);
+        // A recording has no files to look at.
+        if self.replay.is_some() || self.reasons.asks(id) || self.reasons.answer(id).is_some() {
+            return;
+        }
+        let Some(stored) = self.store.get(id).filter(|stored| stored.failed) else { return };
+        let world = self.pipeline.world();
+        let question = stored.with(world, why::question).flatten();
+        if let Some(question) = question {
+            self.reasons.asked = Some(id);
+            self.reasons.question = Some((id, Box::new(question)));
+        }
+    }
+
+    /// What is to be looked up since the last call.
+    pub(super) fn take_question(&mut self) -> Option<(Id, Box<Question>)> {
+        self.reasons.question.take()
+    }
+
+    /// Takes an answer.
+    pub(super) fn looked(&mut self, id: Id, answer: Answer) {
+        if self.reasons.asks(id) {
+            self.reasons.asked = None;
+        }
+        self.reasons.answers.retain(|(known, _)| *known != id);
+        if self.reasons.answers.len() >= ANSWERS {
+            self.reasons.answers.pop_front();
+        }
+        self.reasons.answers.push_back((id, answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, feed, keys};
+    use crate::app::{Effect, Input};
+    use crate::source::synthetic::Maker;
+    use crate::why::{Basis, Cause};
+    use crossterm::event::{KeyCode, KeyEvent};
+
+    fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, made);
+        searched(app.store(), at)
+    }
+
+    #[test]
+    fn a_run_of_failures_with_one_name_is_a_search() {
+        let mut made = Maker::default();
+        made.open(7, "cc1", "/etc/before", 3);
+        for dir in ["/a", "/b", "/c"] {
+            made.open(7, "cc1", &format!("{dir}/stdio.h.gch"), -2);
+            made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
+            made.open(8, "cc1", "/x/stdio.h", -2);
+        }
+        made.open(7, "cc1", "/usr/include/stdio.h", 4);
+        made.open(7, "cc1", "/a/stdio.h", -2);
+        let found =
+            Searched { name: b"stdio.h".to_vec(), places: 4, found: Some(b"/usr/include".to_vec()), ended: true };
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        // The first failure, the last one, and what was found.
+        for at in [2, 8, 10] {
+            assert_eq!(searched(app.store(), at), Some(found.clone()), "{at}");
+        }
+        assert_eq!(searched(app.store(), 0), None);
+        assert_eq!(searched(app.store(), 11), None);
+    }
+
+    #[test]
+    fn a_search_that_found_nothing_ends_with_another_call_or_the_process() {
+        let mut made = Maker::default();
+        made.open(7, "a", "/a/x", -2);
+        made.open(7, "a", "/b/x", -2);
+        let so_far = search_of(&mut made.clone(), 0).expect("two places");
+        assert_eq!((so_far.places, so_far.found.clone(), so_far.ended), (2, None, false));
+        let mut other = made.clone();
+        other.open(7, "a", "/b/y", 3);
+        assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
+        made.exit(7, "a", 0);
+        assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+    }
+
+    #[test]
+    fn an_exit_after_a_failed_exec_is_explained_by_it() {
+        let mut made = Maker::default();
+        made.exec(7, "sh", &["sh"], 0);
+        made.exec(7, "sh", &["ld"], -13);
+        made.open(7, "sh", "/x", 3);
+        made.exit(7, "sh", 126 << 8);
+        made.exec(8, "sh", &["sh"], -2);
+        made.exec(8, "sh", &["sh"], 0);
+        made.exit(8, "sh", 1 << 8);
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        assert_eq!((failed_exec(app.store(), 3), failed_exec(app.store(), 6)), (Some(1), None));
+        assert_eq!(failed_exec(app.store(), 1), None);
+        keys(&mut app, "gjjj\n");
+        assert_eq!((app.reasons().failed_exec(3), app.reasons().asks(1)), (Some(1), true));
+    }
+
+    #[test]
+    fn a_failure_in_the_pane_is_asked_about_once() {
+        let mut app = app(80, 24, 64 << 20);
+        let mut made = Maker::default();
+        made.open(7, "a", "/a/x", -2);
+        made.open(7, "a", "/a/y", 3);
+        feed(&mut app, &mut made);
+        let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::from(key)));
+        let asked = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Look(..)));
+        assert!(!asked(&press(&mut app, KeyCode::Enter)), "it did not fail");
+        assert!(asked(&press(&mut app, KeyCode::Up)));
+        assert!(!asked(&press(&mut app, KeyCode::Down)) && app.reasons().asks(0));
+        let answer = Answer {
+            text: b"no x in /a".to_vec(),
+            component: None,
+            cause: Cause::Missing,
+            near: None,
+            place: None,
+            basis: Basis::Checked(5),
+        };
+        app.update(Input::Looked(0, answer.clone()));
+        assert_eq!((app.reasons().answer(0), app.reasons().asks(0)), (Some(&answer), false));
+        assert!(!asked(&press(&mut app, KeyCode::Up)));
+        keys(&mut app, "\x1b");
+    }
+}

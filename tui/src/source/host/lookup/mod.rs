@@ -1,0 +1,130 @@
+//! Looks up why an open or an exec failed: walks the path as the kernel does, in the root and with the ids of the caller, and
+//! says which step refuses. An answer is given only if the step refuses with the error of the event.
+//!
+//! Nothing is opened that has effects. Each step opens one name with `O_PATH | O_NOFOLLOW`; links are followed here, so that
+//! none leads out of the caller's root. Only directories, for the nearest name, and the first bytes of regular files are read.
+//! A file system may not answer: this runs on a thread of its own ([`crate::command`]), which nobody waits for.
+
+mod file;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::clock;
+use super::users::AccountNames;
+use crate::why::access::Credentials;
+use crate::why::{Answer, Basis, Cause, Question, error_text};
+use std::sync::OnceLock;
+use subject::Subject;
+use walk::{Stop, Walk};
+
+/// A step that refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    /// The error, positive.
+    errno: i32,
+    cause: Cause,
+    /// The part of the path.
+    component: Vec<u8>,
+    near: Option<Vec<u8>>,
+    text: Vec<u8>,
+}
+
+impl Refusal {
+    fn new(errno: i32, cause: Cause, component: &[u8], text: impl Into<Vec<u8>>) -> Refusal {
+        Refusal { errno, cause, component: component.to_vec(), near: None, text: text.into() }
+    }
+}
+
+/// The names of users and groups, read once, as those of events are.
+static NAMES: OnceLock<Names> = OnceLock::new();
+
+/// See [`NAMES`].
+struct Names {
+    users: Vec<(u32, String)>,
+    groups: Vec<(u32, String)>,
+}
+
+impl Names {
+    fn read() -> Names {
+        let names = AccountNames::read();
+        Names {
+            users: names.users().into_iter().map(|user| (user.uid.0, user.name)).collect(),
+            groups: names.groups().into_iter().map(|group| (group.gid.0, group.name)).collect(),
+        }
+    }
+
+    fn user(&self, id: u32) -> String {
+        name_of(&self.users, id)
+    }
+
+    fn group(&self, id: u32) -> String {
+        name_of(&self.groups, id)
+    }
+}
+
+fn name_of(names: &[(u32, String)], id: u32) -> String {
+    names.iter().find(|(known, _)| *known == id).map_or_else(|| id.to_string(), |(_, name)| name.clone())
+}
+
+/// Looks up why a call failed. It may block.
+pub(crate) fn look(question: &Question) -> Answer {
+    let mut place = None;
+    let found = match Subject::find(question) {
+        Ok(subject) => {
+            place = subject.note().map(<[u8]>::to_vec);
+            Walk::new(question, &subject, NAMES.get_or_init(Names::read)).run()
+        }
+        Err(why) => Err(Stop::Unsure(why)),
+    };
+    let after = clock::now_boot().since(question.time);
+    let answer = answer(question, found, after);
+    match answer.cause {
+        // The general reason is better than none.
+        Cause::Unknown => question.proven.clone().unwrap_or(Answer { place, ..answer }),
+        _ => Answer { place, ..answer },
+    }
+}
+
+/// The answer from all steps that refuse, in the order in which the kernel takes them.
+fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) -> Answer {
+    let unknown = |text: Vec<u8>| Answer {
+        text,
+        component: None,
+        cause: Cause::Unknown,
+        near: None,
+        place: None,
+        basis: Basis::Checked(after),
+    };
+    let refusals = match found {
+        Ok(refusals) => refusals,
+        Err(Stop::Refused(refusal)) => vec![*refusal],
+        Err(Stop::Unsure(why)) => return unknown(why),
+    };
+    if let Some(refusal) = refusals.iter().find(|refusal| refusal.errno == question.errno) {
+        return Answer {
+            text: refusal.text.clone(),
+            component: Some(refusal.component.clone()),
+            cause: refusal.cause,
+            near: refusal.near.clone(),
+            place: None,
+            basis: Basis::Checked(after),
+        };
+    }
+    unknown(match refusals.first() {
+        Some(other) => [error_text(other.errno).as_bytes(), b" by now: ", &other.text].concat(),
+        None if matches!(question.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {
+            [&question.path, b" can be opened by now".as_slice()].concat()
+        }
+        None if matches!(question.errno, libc::EACCES | libc::EPERM) => {
+            b"modes and ACLs permit it by now; a security module or a filter may have refused it".to_vec()
+        }
+        None => b"nothing is seen that refuses it".to_vec(),
+    })
+}
+
+/// `nobody`, or its number.
+fn who(names: &Names, credentials: &Credentials) -> String {
+    names.user(credentials.uid)
+}

@@ -1,0 +1,157 @@
+//! The process whose root, directory and ids are used: the caller, or an ancestor in its place after it ended.
+
+use super::super::{decimal, procfs, read_bounded};
+use crate::why::access::Credentials;
+use crate::why::{Call, Cwd, Question, Who};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// The maximum of bytes read from /proc/PID/status and from the maps of a user namespace.
+const TEXT_MAX: u64 = 64 << 10;
+
+/// The process.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// Its directory in /proc: that of the calling thread, if it is still there.
+    pub dir: String,
+    /// Whether it is the caller.
+    pub own: bool,
+    pub credentials: Credentials,
+    /// Where a relative path starts, if not at the directory in /proc.
+    pub cwd: Option<Vec<u8>>,
+    note: Option<Vec<u8>>,
+}
+
+impl Subject {
+    /// # Errors
+    /// If there is none: the reason.
+    pub(super) fn find(question: &Question) -> Result<Subject, Vec<u8>> {
+        if procfs::initial_self().is_err() {
+            return Err(b"/proc does not show the processes of the trace".to_vec());
+        }
+        let runs = |who: &Who| procfs::runs(who.key.tgid, who.key.start);
+        let own = runs(&question.process);
+        let same_mounts = |dir: &str| namespace(dir, "mnt") == Some(question.mnt_ns.0);
+        let caller = || {
+            let (process, thread) = (question.process.key.tgid.0, question.tid.0);
+            let task = format!("/proc/{process}/task/{thread}");
+            if Path::new(&task).exists() { task } else { format!("/proc/{process}") }
+        };
+        let (dir, ancestor) = if own {
+            (caller(), None)
+        } else {
+            let ancestor =
+                question.ancestors.iter().find(|who| runs(who) && same_mounts(&format!("/proc/{}", who.key.tgid.0)));
+            let ancestor =
+                ancestor.ok_or(b"the process ended, and no parent in its mount namespace is left".to_vec())?;
+            (format!("/proc/{}", ancestor.key.tgid.0), Some(ancestor))
+        };
+        if !same_mounts(&dir) {
+            return Err(b"the process is in another mount namespace by now".to_vec());
+        }
+        let root = link(&dir, "root");
+        if question.root.as_ref().is_some_and(|at_event| Some(at_event) != root.as_ref()) {
+            return Err(b"its root directory was another one".to_vec());
+        }
+        let relative = !question.path.starts_with(b"/");
+        let (cwd, started) = match &question.cwd {
+            Cwd::AtEvent(path) => {
+                (Some(path.clone()).filter(|path| !own || link(&dir, "cwd").as_ref() != Some(path)), false)
+            }
+            Cwd::AtExec(path) => (Some(path.clone()).filter(|_| !own), !own),
+            Cwd::Unknown => (None, false),
+        };
+        if !own && relative && cwd.is_none() {
+            return Err(b"the process ended, and its working directory is not known".to_vec());
+        }
+        // Recorded directories are paths in the mount namespace.
+        if relative && cwd.is_some() && root.as_deref() != Some(b"/") {
+            return Err(b"its working directory is not known from its root".to_vec());
+        }
+        let mut note = note(ancestor, relative && started, question);
+        let credentials = credentials(&dir, question).unwrap_or_else(|| {
+            note.get_or_insert_with(|| b"its ids are others by now".to_vec());
+            if let (Some(note), true) = (&mut note, question.ids.0 != 0) {
+                note.extend_from_slice(b"; taken to have no capabilities");
+            }
+            only_ids(question)
+        });
+        Ok(Subject { credentials, dir, own, cwd, note })
+    }
+
+    /// What an answer has to say of where it was looked up.
+    pub(super) fn note(&self) -> Option<&[u8]> {
+        self.note.as_deref()
+    }
+}
+
+fn note(ancestor: Option<&Who>, started: bool, question: &Question) -> Option<Vec<u8>> {
+    let Some(ancestor) = ancestor else {
+        // The event of an exec has the directory; that of an open does not.
+        let moves = !question.path.starts_with(b"/") && question.call != Call::Exec;
+        return moves.then(|| b"from where the process is now".to_vec());
+    };
+    let mut note = format!("it ended; in the root of {} ", ancestor.key.tgid.0).into_bytes();
+    note.extend_from_slice(&ancestor.comm);
+    if let (true, Cwd::AtExec(path)) = (started, &question.cwd) {
+        note.extend_from_slice(b", from the directory where it started, ");
+        note.extend_from_slice(path);
+    }
+    Some(note)
+}
+
+/// The target of a link in a directory of /proc.
+pub(super) fn link(dir: &str, name: &str) -> Option<Vec<u8>> {
+    let target = std::fs::read_link(format!("{dir}/{name}")).ok()?;
+    Some(target.as_os_str().as_bytes().to_vec())
+}
+
+fn namespace(dir: &str, kind: &str) -> Option<u32> {
+    let link = link(dir, &format!("ns/{kind}"))?;
+    decimal(link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?)
+}
+
+/// The numbers in a line of /proc/PID/status.
+fn numbers<'a>(status: &'a [u8], name: &str) -> Option<impl Iterator<Item = &'a [u8]>> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    Some(line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()))
+}
+
+/// What is known if no process has the ids of the event. Another user than root loses its capabilities when it becomes that user.
+fn only_ids(question: &Question) -> Credentials {
+    let (uid, gid) = question.ids;
+    Credentials { uid, gid, groups: None, capabilities: (uid != 0).then_some(0), mapped: None }
+}
+
+/// The ids for files of the process in place of the caller, if it has the ids of the event.
+fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
+    let (uid, gid) = question.ids;
+    let status = read_bounded(format!("{dir}/status"), TEXT_MAX).ok()?;
+    let ids = |name| numbers(&status, name).map(|words| words.filter_map(decimal).collect::<Vec<u32>>());
+    let (uids, gids) = (ids("Uid:")?, ids("Gid:")?);
+    // Real, effective, saved, for files.
+    let at = if question.call == Call::Exec { 1 } else { 0 };
+    if (uids.get(at), gids.get(at)) != (Some(&uid), Some(&gid)) {
+        return None;
+    }
+    let (uid, gid) = (*uids.get(3)?, *gids.get(3)?);
+    let capabilities = numbers(&status, "CapEff:").and_then(|mut words| words.next());
+    let capabilities = capabilities.and_then(|word| u64::from_str_radix(str::from_utf8(word).ok()?, 16).ok());
+    let initial = namespace(dir, "user") == Some(INITIAL_USER_NS);
+    let mapped = (!initial).then(|| [map(dir, "uid_map"), map(dir, "gid_map")]);
+    Some(Credentials { uid, gid, groups: ids("Groups:"), capabilities, mapped })
+}
+
+/// `PROC_USER_INIT_INO`
+/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)).
+const INITIAL_USER_NS: u32 = 4_026_531_837;
+
+/// The ids, as ours, that a user namespace has: first ones and counts.
+fn map(dir: &str, name: &str) -> Vec<(u32, u32)> {
+    let text = read_bounded(format!("{dir}/{name}"), TEXT_MAX).unwrap_or_default();
+    let range = |line: &[u8]| {
+        let numbers: Vec<u32> = line.split(u8::is_ascii_whitespace).filter_map(decimal).collect();
+        Some((*numbers.get(1)?, *numbers.get(2)?))
+    };
+    text.split(|byte| *byte == b'\n').filter_map(range).collect()
+}
