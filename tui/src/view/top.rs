@@ -22,6 +22,9 @@ use tracetui_shared::id::Uid;
 /// The cells of the bars.
 const BAR: usize = 10;
 
+/// The cells of values that are not paths.
+const SHORT: usize = 24;
+
 /// A column after the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Column {
@@ -84,6 +87,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let columns = columns_of(area.width);
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
+    // The figures stand near what is short.
+    let room = if matches!(top.by(), By::Path | By::Dir | By::Cgroup) { room } else { room.min(SHORT) };
     let title = format!(" {}", text::left(&top.by().name().to_ascii_uppercase(), room, theme.charset));
     let title = columns.iter().fold(title, |title, column| {
         let right = !matches!(column, Column::History(_));

@@ -58,13 +58,13 @@ fn the_most_frequent_are_counted_by_what_is_chosen() {
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top │"), "{}", shown[1]);
     assert!(shown[1].ends_with("by  [comm]  path  dir  uid  cgroup  errno  kind"), "{}", shown[1]);
-    assert_eq!(shown[2], " COMM                                EVENTS               /s  EXEC  OPEN FAILED");
+    assert_eq!(shown[2], " COMM                     EVENTS               /s  EXEC  OPEN FAILED");
     assert_eq!(
         rows(&mut app),
         [
-            ">cc1                                    150 ━━━━━━━━━━     8     0   150      0",
-            " udevd                                   40 ━━━            2     0    40     40",
-            " bash                                    10 ━              1     0    10      0",
+            ">cc1                         150 ━━━━━━━━━━     8     0   150      0",
+            " udevd                        40 ━━━            2     0    40     40",
+            " bash                         10 ━              1     0    10      0",
         ]
     );
     keys(&mut app, "l");
