@@ -167,6 +167,11 @@ impl Pipeline {
         account
     }
 
+    /// The COMMAND of the trace, if it has one.
+    pub fn command(&self) -> Option<Tgid> {
+        self.asked.as_ref().map(|asked| asked.command).filter(|command| *command != Tgid(0))
+    }
+
     /// The account of one moment, and that moment: when the last counters were read. `None`: of all events.
     pub fn account_then(&self) -> (Option<BootNanos>, Account) {
         match &self.compared {

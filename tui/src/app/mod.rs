@@ -15,6 +15,7 @@ pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
 pub mod search;
+pub mod summary;
 mod tree;
 mod update;
 pub(crate) mod views;
@@ -43,6 +44,7 @@ use row::{TimeBase, TimeMode};
 use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
+use summary::Summary;
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 use views::View;
@@ -85,6 +87,7 @@ pub struct App {
     /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
     reasons: Reasons,
+    summary: Summary,
     rates: Rates,
     view: ViewState,
     settings: Settings,
@@ -266,6 +269,7 @@ impl App {
             top: Top::new(settings.budget.top()),
             left: None,
             reasons: Reasons::default(),
+            summary: Summary::default(),
             rates: Rates::default(),
             view: ViewState {
                 current: View::default(),
@@ -301,6 +305,11 @@ impl App {
     /// The account so far.
     pub fn account(&self) -> Account {
         self.pipeline.account()
+    }
+
+    /// What the COMMAND did so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     /// The search of the help overlay.

@@ -105,11 +105,13 @@ impl App {
 
     /// Stores the events that the pipeline delivers.
     fn take(&mut self, hand_on: for<'r> fn(&mut Pipeline, &'r mut Receiver<'r>)) -> Effects {
-        let App { pipeline, store, events, detail, tree, top, rates, filter, view, replay, search, .. } = self;
+        let App { pipeline, store, events, detail, tree, top, rates, summary, filter, view, replay, search, .. } = self;
+        let command = pipeline.command();
         let shown = Shown { kinds: view.kinds, failures: view.failures, filter: filter.applied() };
         let before = store.next_id();
         hand_on(pipeline, &mut |seen, frame| {
             rates.count(seen.event.kind(), frame.header.time.0);
+            command.into_iter().for_each(|command| summary.count(seen, command));
             if let Some(replay) = replay {
                 replay.count(seen);
             }

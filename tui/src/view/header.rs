@@ -3,11 +3,13 @@
 use super::theme::Theme;
 use super::{Piece, ends, width_of};
 use crate::app::keymap::Action;
+use crate::app::summary::Summary;
 use crate::app::{App, SourceState};
+use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use tracetui_shared::kind::KindSet;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// The events per second from which the sparkline is full, if there were never more.
 const FULL: u64 = 50;
@@ -31,14 +33,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         room -= if fits { width } else { 0 };
         if fits { pieces } else { Vec::new() }
     };
-    let capture = fits(capture(app, area.width, theme));
-    let mut rates = fits(rates(app, theme));
-    if rates.is_empty() {
+    let ended = ended(app, theme);
+    let has_ended = !ended.is_empty();
+    left.extend(ended.into_iter().flat_map(|piece| fits(vec![piece])));
+    let capture = if has_ended { Vec::new() } else { fits(capture(app, area.width, theme)) };
+    let mut rates = if has_ended { Vec::new() } else { fits(rates(app, theme)) };
+    if rates.is_empty() && !has_ended {
         rates = fits(vec![Piece::plain(short(app.rates().all())), Piece::new("/s".to_owned(), theme.quiet())]);
     }
     let spark = fits(vec![Piece::new(sparkline(app, theme), theme.note())]);
     let ring = fits(vec![ring(app, theme)]);
-    left.extend(fits(host(app, theme)));
+    left.extend(if has_ended { Vec::new() } else { fits(host(app, theme)) });
     left.extend(capture);
     left.extend(rates);
     let right = [spark, ring, vec![off, lost]].concat();
@@ -53,11 +58,41 @@ pub(super) fn lost(lost: u64, skips: u64, after: &str, theme: Theme) -> Piece {
 }
 
 fn state(app: &App, theme: Theme) -> Piece {
+    let command_ended = app.output().is_some_and(|output| output.ended().is_some());
     match (app.events().paused(), app.source()) {
+        (false, _) if command_ended => Piece::new(" ENDED ".to_owned(), theme.ended()),
         (true, _) => Piece::new(" PAUSED ".to_owned(), theme.paused()),
         (false, SourceState::Live) => Piece::new(" LIVE ".to_owned(), theme.live()),
         (false, SourceState::Ended) => Piece::new(" ENDED ".to_owned(), theme.ended()),
     }
+}
+
+/// How the COMMAND ended, and what it did.
+fn ended(app: &App, theme: Theme) -> Vec<Piece> {
+    let Some((output, how)) = app.output().and_then(|output| output.ended().map(|how| (output, how))) else {
+        return Vec::new();
+    };
+    let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
+    let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
+    let Summary { processes, opens, failed, lived_ns } = *app.summary();
+    let lived = lived_ns.map_or(String::new(), |ns| {
+        let mut lived = b"in ".to_vec();
+        short_duration(ns, &mut lived);
+        String::from_utf8(lived).unwrap_or_default()
+    });
+    let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
+    let counted = |kind, count, one: &str| {
+        let plural = match (count, one.ends_with('s')) {
+            (1, _) => "",
+            (_, true) => "es",
+            (_, false) => "s",
+        };
+        captured.contains(kind).then(|| format!("{} {one}{plural}", grouped(count)))
+    };
+    let counts = [counted(Kind::Exit, processes, "process"), counted(Kind::Open, opens, "open")];
+    let failed = Some(format!("{} failed", grouped(failed)));
+    let counts: Vec<String> = counts.into_iter().chain([failed]).flatten().collect();
+    vec![Piece::new(format!("{name} {how}"), style), Piece::plain(lived), Piece::plain(counts.join(", "))]
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {

@@ -876,6 +876,30 @@ fn the_commands_output_is_shown_and_followed() {
 }
 
 #[test]
+fn the_header_sums_up_a_command_that_ended() {
+    let mut app = app(120, 24, MEMORY);
+    app.set_command("make");
+    let mut made = Maker::default();
+    let command = Tgid(48_213);
+    made.host(&HostFrame::Trace(Trace { kinds: KindSet::BY_DEFAULT.bits(), command, filter: String::new() }));
+    made.exec(48_213, "make", &["make"], 0);
+    made.fork(48_213, "make", 48_214);
+    made.exec(48_214, "ld", &["ld"], -13);
+    made.open(48_214, "ld", "/a", -2);
+    made.open(48_214, "ld", "/b", 3);
+    made.exit(48_214, "ld", 127 << 8);
+    made.exit(48_213, "make", 2 << 8);
+    feed(&mut app, &mut made);
+    assert!(screen(&mut app)[0].starts_with(" LIVE "));
+    app.update(Input::CommandEnded("exit 2".into()));
+    let header = |app: &mut App| screen(app)[0].clone();
+    assert!(header(&mut app).starts_with(" ENDED  make exit 2"), "{}", header(&mut app));
+    assert!(header(&mut app).contains("2 processes, 2 opens, 2 failed"), "{}", header(&mut app));
+    app.update(Input::Resize(40, 10));
+    assert!(header(&mut app).starts_with(" ENDED  make exit 2") && header(&mut app).ends_with("LOST 0"));
+}
+
+#[test]
 fn quitting_ends_a_running_command_only_when_asked_twice() {
     let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     let mut app = app(80, 24, MEMORY);
