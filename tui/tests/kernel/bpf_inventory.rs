@@ -5,7 +5,7 @@ use crate::bpf::{
     MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, may_trace, not_checked, tracetui};
+use crate::traced::{Dir, alone, may_trace, not_checked, tracetui, wait_at_most};
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -634,4 +634,48 @@ fn the_report_can_be_read_and_needs_root() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
     assert!(said.contains("CAP_SYS_ADMIN") && said.contains("sudo tracetui bpf"), "{said}");
+}
+
+/// Runs `tracetui bpf` into a file, for at most 30 s. Returns its exit status, or −1.
+fn list_into(output: &str) -> i64 {
+    let into = File::create(output).expect("a file");
+    let mut child = tracetui().args(["bpf", "--format", "json"]).stdout(into).spawn().expect("it starts");
+    wait_at_most(&mut child, Duration::from_secs(30)).code().unwrap_or(-1).into()
+}
+
+/// A program of an inventory.
+fn of_id(inventory: &Value, id: i64) -> Value {
+    let programs = inventory["programs"].as_array().expect("a list");
+    programs.iter().find(|program| program["id"] == id).cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_covers_a_mount_is_not_opened() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
+    let ids = Actor::new(|| {
+        sys::own_mounts();
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
+        let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
+        for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
+            let path = c(pin);
+            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+        }
+        File::create(&point).expect("a file");
+        assert!(run("mkfifo", &[&fifo]) == 0);
+        sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
+        vec![list_into(&output), id_and_tag(&prog)[0]]
+    })
+    .run();
+    assert_eq!(ids.first(), Some(&0), "it does not wait for who opens the other end");
+    let held = of_id(&json_of(&output), ids[1])["held_by"].clone();
+    let pins: Vec<_> = held.as_array().expect("a list").iter().filter_map(|by| by["pin"].as_str()).collect();
+    assert_eq!(pins, [format!("{bpffs}/sub/pin")]);
 }
