@@ -340,6 +340,7 @@ impl Pipeline {
             HostFrame::BpfAttachment(attachment) => {
                 self.programs.attachment(attachment, frame.header.time, &self.world, made);
             }
+            HostFrame::BpfInventory(inventory) => self.programs.taken(inventory),
             HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 if let Some(bpf) = self.counted.of(Kind::Bpf) {

@@ -179,7 +179,7 @@ impl Described {
                 HostFrame::BpfProgram(program.clone()).push(to, batch);
             }
         }
-        self.attachments(inventory, steady, to, batch);
+        let complete = self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
             if self.hidden.insert((hidden.id, hidden.link.map(|link| link.id), hidden.addr)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
@@ -197,7 +197,7 @@ impl Described {
         let counts = (self.programs.len() as u32, self.attachments.len() as u32);
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
-        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished })
+        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete })
             .push(to, batch);
     }
 
@@ -253,7 +253,8 @@ impl Described {
         }
     }
 
-    fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) {
+    /// Returns whether there were no other attachments when the inventory was begun.
+    fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) -> bool {
         let news = self.whole;
         let unseen = |unseen: &Unseen| unseen.what;
         if !news {
@@ -289,6 +290,7 @@ impl Described {
             HostFrame::BpfAttachment(described.clone()).push(to, batch);
             self.attachments.insert(same, described);
         }
+        complete
     }
 }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfProgram, Cgroup, Counters, Host, KernelSymbol, Layout, Probe, ProcessSeed,
-    ProgramChange, ProgramSkips, StatePart, Trace,
+    BpfAttachment, BpfHidden, BpfInventory, BpfProgram, Cgroup, Counters, Host, KernelSymbol, Layout, Probe,
+    ProcessSeed, ProgramChange, ProgramSkips, StatePart, Trace,
 };
 use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
@@ -1139,6 +1139,42 @@ fn an_attachment_is_one_event() {
     ];
     assert_eq!(program_events(&mut pipeline, true), expected);
     assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
+}
+
+/// What came and went between two inventories does not explain what later inventories have.
+#[test]
+fn a_reported_attachment_counts_until_the_next_inventory() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let tell = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+        HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
+    };
+    let taken = |from: u64, complete: bool, batch: &mut Batch| {
+        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
+        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
+    };
+    attach_call(&mut batch, 0, (2, 0), cmd::PROG_ATTACH, 1001);
+    attach_call(&mut batch, 1, (2, 0), cmd::PROG_DETACH, 1002);
+    attach_call(&mut batch, 2, (3, 0), cmd::PROG_ATTACH, 1003);
+    attach_call(&mut batch, 3, (4, 0), cmd::PROG_ATTACH, 1012);
+    // Of an inventory that was begun earlier, and of one that lacks something.
+    taken(1000, true, &mut batch);
+    taken(1010, false, &mut batch);
+    tell(attachment(0, 3, 0), 1020, &mut batch);
+    taken(1011, true, &mut batch);
+    tell(attachment(1, 4, 0), 1030, &mut batch);
+    tell(attachment(2, 2, 0), 1030, &mut batch);
+    tell(BpfAttachment { gone: true, ..attachment(2, 0, 0) }, 1040, &mut batch);
+    pipeline.feed(batch);
+    let expected = [
+        "attach 2 by call of 100 at 1001",
+        "detach 2 by call of 100 at 1002",
+        "attach 3 by call of 100 at 1003",
+        "attach 4 by call of 100 at 1012",
+        "attach 2 by stream of 0 at 1030",
+        "detach 2 by stream of 0 at 1040",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
 }
 
 /// The event of something hidden.
