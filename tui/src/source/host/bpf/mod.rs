@@ -182,7 +182,7 @@ impl Collector {
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
-        interfaces(network, own_namespace, &mut links, &mut rest);
+        interfaces(network, &mut links, &mut rest);
         let found = cgroups.attached(&mut unlooked).into_iter().chain(places::socket_maps(&mut unlooked));
         unexplained(found, &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
@@ -277,6 +277,14 @@ fn perf_events(
         if links.iter_mut().filter(of_program).any(|link| same(link)) {
             continue;
         }
+        // A link has the lower half of the offset.
+        let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
+        let cut =
+            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
+        if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
+            link.offset = facts.offset;
+            continue;
+        }
         // Before 6.6 the link does not say where it is.
         if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
             *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
@@ -316,7 +324,7 @@ fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
 }
 
 /// Names the interfaces of links, and adds the programs at interfaces and in namespaces that have no link.
-fn interfaces(network: network::Network, own: NsInum, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+fn interfaces(network: network::Network, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
     for network::Found { facts, link } in network.found {
         let same = |known: &&mut AttachFacts| match known.link {
             Some(known) if link.0 != 0 => known.id == link,
@@ -337,16 +345,10 @@ fn interfaces(network: network::Network, own: NsInum, links: &mut [AttachFacts],
             None => rest.push(facts),
         }
     }
-    // What was detached meanwhile, or is in a namespace that was not found.
+    // What was detached meanwhile, or is in a namespace that was not found: there the number is that of another interface.
     for link in links.iter_mut().filter(|link| link.target.is_empty()) {
         let Some(index) = link.ifindex else { continue };
-        let interface = network.interfaces.iter().find(|known| known.index == index && known.namespace == own);
-        let named = interface.filter(|_| network.interfaces.iter().all(|i| i.namespace == own));
-        link.target = match named {
-            Some(interface) => interface.name.clone(),
-            None if index == 0 => b"removed".to_vec(),
-            None => format!("interface {index}").into_bytes(),
-        };
+        link.target = if index == 0 { b"removed".to_vec() } else { format!("interface {index}").into_bytes() };
     }
 }
 
