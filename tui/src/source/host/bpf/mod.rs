@@ -38,6 +38,7 @@ mod view;
 
 use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
+use crate::source::host::clock::now_thread;
 use crate::source::host::kallsyms;
 use crate::source::live::ksymbols::ProgramStream;
 use crate::symbols::{Snapshot, Unavailable};
@@ -50,6 +51,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
 use view::Unlooked;
 
@@ -75,6 +77,16 @@ pub struct Collector {
     layout: Option<Result<Layout, String>>,
     /// They are loaded for the first comparison, and kept. `None` inside: this kernel lacks them.
     iterators: Option<Option<Iterators>>,
+    /// The processor time of the threads that it started.
+    aside: Duration,
+}
+
+/// A thread's result, and the processor time that it used.
+type Aside<T> = JoinHandle<(T, Duration)>;
+
+/// Runs `act` on a thread of its own.
+fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
+    std::thread::spawn(|| (act(), now_thread()))
 }
 
 /// Pages of the stream's ring of each CPU during a comparison: some 1,200 changes.
@@ -86,7 +98,7 @@ impl Collector {
     /// # Errors
     /// If programs cannot be listed.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
-        let symbols = self.helpers.is_none().then(|| std::thread::spawn(kallsyms::snapshot));
+        let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
     }
 
@@ -95,6 +107,17 @@ impl Collector {
         let read = self.programs.read(id).ok().flatten()?;
         let calls = self.helpers.as_ref()?.at(&read.called);
         Some(ProgramFacts { calls, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+    }
+
+    /// The processor time of the threads that it started since the last call.
+    pub(crate) fn took_aside(&mut self) -> Duration {
+        std::mem::take(&mut self.aside)
+    }
+
+    fn joined<T>(&mut self, thread: Aside<T>) -> Option<T> {
+        let (value, took) = thread.join().ok()?;
+        self.aside += took;
+        Some(value)
     }
 
     /// Loads the iterators now, so that they are part of each inventory.
@@ -137,9 +160,9 @@ impl Collector {
     /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES);
-        let layout = self.layout.is_none().then(|| std::thread::spawn(Layout::of_kernel));
-        let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(kallsyms::snapshot)))?;
-        if let Some(layout) = layout.and_then(|thread| thread.join().ok()) {
+        let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
+        let (mut inventory, symbols) = self.collect(own, Some(aside(kallsyms::snapshot)))?;
+        if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
         }
         let listed = self.compare_iterators(&inventory);
@@ -159,7 +182,7 @@ impl Collector {
     fn collect(
         &mut self,
         own: &FxHashSet<ProgId>,
-        symbols: Option<JoinHandle<Result<Snapshot, Unavailable>>>,
+        symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
         let mut programs = self.read_programs(&mut unlooked)?;
@@ -179,6 +202,7 @@ impl Collector {
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
         let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
+        self.aside += network.aside;
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
@@ -187,7 +211,7 @@ impl Collector {
         unexplained(found, &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
 
-        let symbols = symbols.and_then(|thread| thread.join().ok()).and_then(Result::ok);
+        let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
         let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref()));
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);

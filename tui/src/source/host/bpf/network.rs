@@ -6,11 +6,13 @@ use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use crate::bpf::{AttachFacts, Hook, Via};
 use crate::limits;
+use crate::source::host::clock::now_thread;
 use rustc_hash::FxHashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::Duration;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
@@ -80,6 +82,8 @@ pub(super) struct Interface {
 pub(super) struct Network {
     pub(super) found: Vec<Found>,
     pub(super) interfaces: Vec<Interface>,
+    /// The processor time of the threads that entered other namespaces.
+    pub(super) aside: Duration,
 }
 
 /// Looks at all namespaces, `own` without entering it.
@@ -91,7 +95,9 @@ pub(super) fn read(namespaces: &FxHashMap<NsInum, File>, own: NsInum, unlooked: 
         let entered = std::thread::scope(|scope| {
             let enter = || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-                network.namespace(*inum, Some(file))
+                let done = network.namespace(*inum, Some(file));
+                network.aside += now_thread();
+                done
             };
             let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, enter)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
