@@ -278,6 +278,10 @@ impl Pipeline {
                 self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.filtered += 1);
                 continue;
             }
+            if let Some(whole) = programs::with_place(&frame, &self.world) {
+                made.append(whole.bytes());
+                continue;
+            }
             if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
                 index.add(frame.header.time, offset);
             }

@@ -411,6 +411,12 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
     }
     (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
     record.attach_type = facts.attach_type;
+    let text = set_place(&mut record, facts);
+    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+}
+
+/// Adds where an attachment is. Returns the text that follows the record.
+fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
     let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
     if let Some(offset) = facts.offset {
@@ -426,7 +432,21 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
     let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
     let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
     record.text_len = text.len() as u32 + 1;
-    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+    text
+}
+
+/// The event of a link that a system call detached, with where it was by the inventory: the kernel's link does not say it any more.
+/// `None` if there is nothing to add.
+pub(super) fn with_place(frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
+    let mut record = record(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
+    let detached = (record.call, record.cmd) == (call::BPF, cmd::LINK_DETACH) && record.has & has::LINK != 0;
+    let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
+    let facts = world.bpf.attachment_of_link(LinkId(record.link_id)).filter(|_| detached && unplaced)?;
+    let text = set_place(&mut record, facts);
+    let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
+    let mut whole = Batch::default();
+    whole.push(frame.header, &[record.as_bytes(), text, b"\0", rest].concat());
+    Some(whole)
 }
 
 /// Makes the event of a program or link that is hidden.

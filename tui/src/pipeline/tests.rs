@@ -1177,6 +1177,34 @@ fn a_reported_attachment_counts_until_the_next_inventory() {
     assert_eq!(program_events(&mut pipeline, true), expected);
 }
 
+#[test]
+fn a_detached_link_has_the_place_that_the_inventory_knows() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
+    HostFrame::BpfAttachment(known).push(BootNanos(1000 * MS), &mut batch);
+    attach_call(&mut batch, 0, (2, 5), cmd::LINK_DETACH, 1001);
+    attach_call(&mut batch, 1, (2, 6), cmd::LINK_DETACH, 1002);
+    pipeline.feed(batch);
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a vector takes all");
+        Disposition::Delivered
+    });
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    let text = String::from_utf8(out).expect("UTF-8");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let place = |line: &serde_json::Value| (line["attach"]["target"].clone(), line["attach"]["ifindex"].clone());
+    assert_eq!(place(&lines[0]), ("eth7".into(), 7.into()), "{text}");
+    assert_eq!(
+        (&lines[1]["attach"]["target"], &lines[1]["attach"]["target_why"]),
+        (&serde_json::Value::Null, &"vanished".into())
+    );
+    assert_eq!((&lines[0]["op"], &lines[0]["seen_by"]), (&"detach".into(), &"call".into()));
+}
+
 /// The event of something hidden.
 fn hidden_row(hidden: BpfHidden) -> serde_json::Value {
     let mut pipeline = asked(ALL, 0);
