@@ -740,20 +740,25 @@ fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
         sys::mount("tracefs", &tracefs, "tracefs", 0);
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
         // In a thread: its table of descriptors has the only descriptor of the event, its network the other program.
+        let (attached, numbers) = std::sync::mpsc::channel();
+        let (looked, ends) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             sys::unshare(libc::CLONE_FILES | libc::CLONE_NEWNET);
             let (event, prog) = (perf_event(tracepoint), load(BPF_PROG_TYPE_TRACEPOINT, "tt_own", &[MOV_R0, EXIT]));
             let prog = sys::owned(prog);
-            let set = set_bpf(&prog, &event);
             let flow = sys::owned(load(FLOW_DISSECTOR, "tt_own_net", &[MOV_R0, EXIT]));
-            let attached = prog_attach(&flow, 0, 17);
-            let ids = vec![set | attached, id_and_tag(&prog)[0], id_and_tag(&flow)[0]];
+            let done = set_bpf(&prog, &event) | prog_attach(&flow, 0, 17);
+            let ids = vec![done, id_and_tag(&prog)[0], id_and_tag(&flow)[0]];
             drop((prog, flow));
-            let status = list_into(&output);
+            let _ = attached.send(ids);
+            let _ = ends.recv();
             drop(event);
-            [vec![status], ids].concat()
         });
-        thread.join().unwrap_or_default()
+        let ids = numbers.recv().unwrap_or_default();
+        let status = list_into(&output);
+        drop(looked);
+        let _ = thread.join();
+        [vec![status], ids].concat()
     });
     let pid = actor.pid;
     let ids = actor.run();

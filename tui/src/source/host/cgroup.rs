@@ -326,11 +326,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check_mounts(text: &str, expected: &[(&str, &str)]) {
+    fn check_mounts(text: &str, expected: &[(u64, &str, &str)]) {
         let found: Vec<_> = mounts(text.as_bytes()).collect();
         let expected: Vec<_> = expected
             .iter()
-            .map(|(point, root)| Mount { number: 1, point: PathBuf::from(point), root: root.as_bytes().to_vec() })
+            .map(|(number, point, root)| Mount {
+                number: *number,
+                point: PathBuf::from(point),
+                root: root.as_bytes().to_vec(),
+            })
             .collect();
         assert_eq!(found, expected);
     }
@@ -342,7 +346,7 @@ mod tests {
              41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n\
              99 1 0:38 /../.. /mnt/a\\040b\\134 rw - cgroup2 none rw,nsdelegate\n\
              50 1 0:9 / /cgroup2 rw - tmpfs cgroup2 rw\nbad\n1 2 3 / /x rw cgroup2\n",
-            &[("/sys/fs/cgroup/unified", "/"), ("/mnt/a b\\", "/../..")],
+            &[(41, "/sys/fs/cgroup/unified", "/"), (99, "/mnt/a b\\", "/../..")],
         );
     }
 
