@@ -737,7 +737,7 @@ fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
     let (tracefs, output) = (dir.dir("tracefs"), dir.at("inventory"));
     let actor = Actor::new(|| {
         sys::own_mounts();
-        sys::mount("tracefs", &tracefs, "tracefs", 0);
+        sys::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0);
         let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
         // In a thread: its table of descriptors has the only descriptor of the event, its network the other program.
         let (attached, numbers) = std::sync::mpsc::channel();
