@@ -283,6 +283,10 @@ impl Pipeline {
                 self.counted.of(Kind::Bpf).into_iter().for_each(|bpf| bpf.filtered += 1);
                 continue;
             }
+            if let Some(whole) = programs::with_place(&frame, &self.world) {
+                made.append(whole.bytes());
+                continue;
+            }
             if self.requests.whole(&frame, &mut made) && self.assembler.whole(&frame, &mut made) {
                 index.add(frame.header.time, offset);
             }
@@ -345,6 +349,7 @@ impl Pipeline {
             HostFrame::BpfAttachment(attachment) => {
                 self.programs.attachment(attachment, frame.header.time, &self.world, made);
             }
+            HostFrame::BpfInventory(inventory) => self.programs.taken(inventory),
             HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 if let Some(bpf) = self.counted.of(Kind::Bpf) {

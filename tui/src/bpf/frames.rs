@@ -8,7 +8,7 @@ use crate::frame::host::{
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
-use tracetui_shared::id::{KernelAddr, LinkId, ProgId};
+use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
 use tracetui_shared::time::BootNanos;
 
 /// The numbers of [`BpfAttachment::hook`]: what it hangs on. 0: the kernel does not say.
@@ -108,7 +108,14 @@ fn attachment(facts: &AttachFacts) -> BpfAttachment {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Same {
     Link(LinkId),
-    Place(ProgId, u8, (u8, u32), Vec<u8>, Option<u64>, KernelAddr, Option<u32>, Vec<u8>),
+    Place(ProgId, u8, (u8, u32), Where, Option<u64>, KernelAddr, Vec<u8>),
+}
+
+/// An interface by its number and namespace, as its name may change; else the target.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Where {
+    Interface(u32, Option<NsInum>),
+    Target(Vec<u8>),
 }
 
 impl Same {
@@ -118,10 +125,12 @@ impl Same {
                 attachment.program,
                 attachment.via,
                 (attachment.hook, attachment.attach_type),
-                attachment.target.clone(),
+                match attachment.ifindex {
+                    Some(index) => Where::Interface(index, attachment.netns),
+                    None => Where::Target(attachment.target.clone()),
+                },
                 attachment.offset,
                 attachment.addr,
-                attachment.ifindex,
                 attachment.flags.clone(),
             ),
             link => Same::Link(link),
@@ -179,7 +188,7 @@ impl Described {
                 HostFrame::BpfProgram(program.clone()).push(to, batch);
             }
         }
-        self.attachments(inventory, steady, to, batch);
+        let complete = self.attachments(inventory, steady, to, batch);
         for hidden in &inventory.hidden {
             if self.hidden.insert((hidden.id, hidden.link.map(|link| link.id), hidden.addr)) {
                 HostFrame::BpfHidden(hidden_frame(hidden)).push(to, batch);
@@ -197,7 +206,7 @@ impl Described {
         let counts = (self.programs.len() as u32, self.attachments.len() as u32);
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
-        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished })
+        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete })
             .push(to, batch);
     }
 
@@ -253,7 +262,8 @@ impl Described {
         }
     }
 
-    fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) {
+    /// Returns whether there were no other attachments when the inventory was begun.
+    fn attachments(&mut self, inventory: &Inventory, steady: bool, to: BootNanos, batch: &mut Batch) -> bool {
         let news = self.whole;
         let unseen = |unseen: &Unseen| unseen.what;
         if !news {
@@ -289,6 +299,7 @@ impl Described {
             HostFrame::BpfAttachment(described.clone()).push(to, batch);
             self.attachments.insert(same, described);
         }
+        complete
     }
 }
 
@@ -390,6 +401,26 @@ mod tests {
         assert_eq!(batch.frames().count(), 2, "a link may explain them");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["-#3 true", "=2 0 false"]);
+    }
+
+    #[test]
+    fn an_interface_is_known_by_its_number_and_namespace() {
+        let of = |id| ProgramFacts { id: ProgId(id), ..ProgramFacts::default() };
+        let on = |name: &str, netns| AttachFacts {
+            program: ProgId(1),
+            target: name.into(),
+            ifindex: Some(1),
+            netns: Some(NsInum(netns)),
+            ..AttachFacts::default()
+        };
+        let mut known = Described::default();
+        let first = Inventory { programs: vec![of(1)], attachments: vec![on("lo", 7)], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &first), ["+1", "+#0 1 false", "=1 1 true"]);
+        let mut next = first.clone();
+        next.attachments = vec![on("lo", 7), on("lo", 8)];
+        assert_eq!(frames_of(&mut known, &next), ["+#1 1 true", "=1 2 false"], "another namespace");
+        next.attachments = vec![on("lo", 7), on("renamed", 8)];
+        assert_eq!(frames_of(&mut known, &next), ["+#1 1 false", "=1 2 false"], "the same one");
     }
 
     #[test]

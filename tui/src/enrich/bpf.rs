@@ -14,6 +14,8 @@ use tracetui_shared::time::BootNanos;
 pub struct Programs {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: BTreeMap<u32, BpfAttachment>,
+    /// The keys of the attachments by links.
+    links: BTreeMap<LinkId, u32>,
     hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
     runs: BTreeMap<ProgId, BpfRuns>,
@@ -54,6 +56,11 @@ impl Programs {
     /// An attachment, by its key.
     pub fn attachment(&self, key: u32) -> Option<&BpfAttachment> {
         self.attachments.get(&key)
+    }
+
+    /// The attachment by a link.
+    pub fn attachment_of_link(&self, id: LinkId) -> Option<&BpfAttachment> {
+        self.attachment(*self.links.get(&id)?)
     }
 
     /// The programs that were found to be hidden, in the order in which they were found.
@@ -135,10 +142,16 @@ impl Programs {
     }
 
     pub(super) fn change_attachment(&mut self, attachment: BpfAttachment) {
-        self.bytes -= self.attachments.remove(&attachment.key).as_ref().map_or(0, bytes_of_attachment);
+        if let Some(before) = self.attachments.remove(&attachment.key) {
+            self.bytes -= bytes_of_attachment(&before);
+            self.links.remove(&before.link);
+        }
         let bytes = bytes_of_attachment(&attachment);
         if !attachment.gone && self.bytes + bytes <= limits::BPF_INVENTORY {
             self.bytes += bytes;
+            if attachment.link.0 != 0 {
+                self.links.insert(attachment.link, attachment.key);
+            }
             self.attachments.insert(attachment.key, attachment);
         }
     }

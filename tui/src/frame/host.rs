@@ -409,6 +409,8 @@ wire_struct! {
         attachments: u32,
         /// Objects that were removed while they were being read.
         vanished: u64,
+        /// Whether what it lacks did not exist when it was begun.
+        complete: bool,
     }
 
     /// A symbol of the kernel that a stack names, and when it was there. It comes before the first event that needs it, and

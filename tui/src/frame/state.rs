@@ -203,6 +203,8 @@ wire_struct! {
         commands: Vec<ProgId>,
         /// Attachments and detachments that system calls reported, and the inventory did not yet.
         reported: Vec<ReportedPlace>,
+        /// The times of these, one after another.
+        times: Vec<u64>,
     }
 
     /// An attachment that a system call made or ended.

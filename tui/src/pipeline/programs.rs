@@ -10,11 +10,11 @@ use crate::bpf::frames::hook;
 use crate::enrich::World;
 use crate::enrich::process::ProcessTable;
 use crate::fifo::Fifo;
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfProgram, ProgramChange};
+use crate::frame::host::{BpfAttachment, BpfHidden, BpfInventory, BpfProgram, ProgramChange};
 use crate::frame::state::{KnownProgram, ProgramsState, ReportedPlace};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::header::{COMM_LEN, FrameHeader, VERSION};
 use tracetui_shared::id::{LinkId, ProgId, Tgid, Tid, Uid};
 use tracetui_shared::kind::Kind;
@@ -27,7 +27,7 @@ const NO_SLOT: u16 = u16::MAX;
 
 /// A place where a program was attached or detached, as far as both reports have it: the link, or else the program and the
 /// mechanism.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Place {
     gone: bool,
     link: LinkId,
@@ -59,8 +59,10 @@ pub(super) struct Programs {
     known: Fifo<ProgId, KnownProgram>,
     /// The programs that the COMMAND loaded.
     commands: Fifo<ProgId, ()>,
-    /// How often system calls reported a place, and the inventory did not yet.
-    reported: Fifo<Place, u32>,
+    /// When system calls reported a place, while the inventory may yet do so: until one was begun later.
+    reported: BTreeMap<Place, VecDeque<BootNanos>>,
+    /// How many these are.
+    reports: usize,
 }
 
 impl Programs {
@@ -72,7 +74,7 @@ impl Programs {
         }
         let Some(record) = record(frame.payload) else { return true };
         if let Some(place) = Place::of_call(&record) {
-            self.reported(place);
+            self.reported(place, frame.header.time);
         }
         let Some(id) = loaded(&record) else { return true };
         self.waiting.retain(|load| load.of != Awaited::Load(id));
@@ -119,18 +121,33 @@ impl Programs {
         let place = Place::of(facts, gone);
         // A system call may end an attachment without a word of the program.
         let said = [place, Place { program: ProgId(0), ..place }];
-        if let Some((place, left)) = said.into_iter().find_map(|place| Some((place, *self.reported.get(&place)?)))
-            && left > 0
-        {
-            return self.reported.insert(place, left - 1, 0);
+        if said.into_iter().any(|place| self.reported.get_mut(&place).and_then(VecDeque::pop_front).is_some()) {
+            self.reports -= 1;
+            return;
         }
         let mut event = Batch::default();
         push_place(facts, gone, program, time, &mut event);
         self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
     }
 
+    /// An inventory ended. What system calls reported before it began, and it does not have, came and went before.
+    pub(super) fn taken(&mut self, inventory: &BpfInventory) {
+        if inventory.complete {
+            self.forget(inventory.from);
+        }
+    }
+
+    /// Forgets what system calls reported before this time.
+    fn forget(&mut self, before: BootNanos) {
+        self.reported.retain(|_, times| {
+            times.retain(|time| *time >= before);
+            !times.is_empty()
+        });
+        self.reports = self.reported.values().map(VecDeque::len).sum();
+    }
+
     /// A system call attached or detached a program. If the inventory said so before, that was no event yet.
-    fn reported(&mut self, place: Place) {
+    fn reported(&mut self, place: Place, time: BootNanos) {
         let is_it = |waiting: &Waiting| match waiting.of {
             Awaited::Place(other) => {
                 other == place || place.gone && place.program.0 == 0 && Place { program: ProgId(0), ..other } == place
@@ -141,9 +158,15 @@ impl Programs {
             self.waiting.remove(at);
             return;
         }
-        let count = self.reported.get(&place).copied().unwrap_or_default();
-        self.reported.insert(place, count.saturating_add(1), 0);
-        while self.reported.evict(limits::BPF_PLACES_KNOWN, usize::MAX).is_some() {}
+        if self.reports >= limits::BPF_PLACES_KNOWN {
+            // The older half, so that this is rare.
+            let mut times: Vec<_> = self.reported.values().flatten().copied().collect();
+            let middle = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(middle);
+            self.forget(BootNanos(middle.0.saturating_add(1)));
+        }
+        self.reported.entry(place).or_default().push_back(time);
+        self.reports += 1;
     }
 
     /// Makes events of what no system call has reported by this time.
@@ -211,12 +234,13 @@ impl Programs {
     pub(super) fn write_state(&self, mut out: impl FnMut(&FrameRef<'_>)) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
         let known = self.known.iter().map(|(_, known)| known.clone());
-        let reported = self.reported.iter().map(|(place, count)| {
+        let reported = self.reported.iter().map(|(place, times)| {
             let Place { gone, link, program, via } = *place;
-            ReportedPlace { gone, link, program, via, count: *count }
+            ReportedPlace { gone, link, program, via, count: times.len() as u32 }
         });
+        let times = self.reported.values().flatten().map(|time| time.0).collect();
         let commands = self.commands.iter().map(|(id, ())| *id).collect();
-        ProgramsState { known: known.collect(), commands, reported: reported.collect() }
+        ProgramsState { known: known.collect(), commands, reported: reported.collect(), times }
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
@@ -224,9 +248,14 @@ impl Programs {
         for id in state.commands.iter().take(limits::BPF_LOADS_KNOWN) {
             self.commands.insert(*id, (), 0);
         }
-        for reported in state.reported.iter().take(limits::BPF_PLACES_KNOWN) {
+        // A state of an earlier version has no times.
+        let mut times = state.times.iter().copied().chain(std::iter::repeat(0)).map(BootNanos);
+        for reported in &state.reported {
             let ReportedPlace { gone, link, program, via, count } = *reported;
-            self.reported.insert(Place { gone, link, program, via }, count, 0);
+            let room = limits::BPF_PLACES_KNOWN.saturating_sub(self.reports);
+            let times: VecDeque<_> = times.by_ref().take(room.min(count as usize)).collect();
+            self.reports += times.len();
+            self.reported.insert(Place { gone, link, program, via }, times);
         }
     }
 
@@ -382,6 +411,12 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
     }
     (record.hooknum, record.priority) = (facts.hook.into(), facts.via.into());
     record.attach_type = facts.attach_type;
+    let text = set_place(&mut record, facts);
+    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+}
+
+/// Adds where an attachment is. Returns the text that follows the record.
+fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
     let in_kernel = matches!(facts.hook, hook::KPROBE | hook::KRETPROBE);
     if let Some(offset) = facts.offset {
@@ -397,7 +432,21 @@ fn push_place(facts: &BpfAttachment, gone: bool, program: Option<&BpfProgram>, t
     let text = if in_kernel && !facts.symbol.is_empty() { &facts.symbol } else { &facts.target };
     let text = text.get(..text.len().min(TEXT_LEN - 1)).unwrap_or_default();
     record.text_len = text.len() as u32 + 1;
-    out.push(made_header(time), &[record.as_bytes(), text, b"\0"].concat());
+    text
+}
+
+/// The event of a link that a system call detached, with where it was by the inventory: the kernel's link does not say it any more.
+/// `None` if there is nothing to add.
+pub(super) fn with_place(frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
+    let mut record = record(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
+    let detached = (record.call, record.cmd) == (call::BPF, cmd::LINK_DETACH) && record.has & has::LINK != 0;
+    let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
+    let facts = world.bpf.attachment_of_link(LinkId(record.link_id)).filter(|_| detached && unplaced)?;
+    let text = set_place(&mut record, facts);
+    let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
+    let mut whole = Batch::default();
+    whole.push(frame.header, &[record.as_bytes(), text, b"\0", rest].concat());
+    Some(whole)
 }
 
 /// Makes the event of a program or link that is hidden.

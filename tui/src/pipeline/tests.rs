@@ -4,8 +4,8 @@ use super::*;
 use crate::budget::Budget;
 use crate::event::{Body, Payload};
 use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfProgram, Cgroup, Counters, Host, KernelSymbol, Layout, Probe, ProcessSeed,
-    ProgramChange, ProgramSkips, StatePart, Trace,
+    BpfAttachment, BpfHidden, BpfInventory, BpfProgram, Cgroup, Counters, Host, KernelSymbol, Layout, Probe,
+    ProcessSeed, ProgramChange, ProgramSkips, StatePart, Trace,
 };
 use crate::frame::state::{PendingFrames, StateFrame};
 use crate::sink::{FormatName, Sink, to_writer};
@@ -1139,6 +1139,70 @@ fn an_attachment_is_one_event() {
     ];
     assert_eq!(program_events(&mut pipeline, true), expected);
     assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
+}
+
+/// What came and went between two inventories does not explain what later inventories have.
+#[test]
+fn a_reported_attachment_counts_until_the_next_inventory() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let tell = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+        HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
+    };
+    let taken = |from: u64, complete: bool, batch: &mut Batch| {
+        let (from, to) = (BootNanos(from * MS), BootNanos((from + 5) * MS));
+        HostFrame::BpfInventory(BpfInventory { from, to, complete, ..BpfInventory::default() }).push(to, batch);
+    };
+    attach_call(&mut batch, 0, (2, 0), cmd::PROG_ATTACH, 1001);
+    attach_call(&mut batch, 1, (2, 0), cmd::PROG_DETACH, 1002);
+    attach_call(&mut batch, 2, (3, 0), cmd::PROG_ATTACH, 1003);
+    attach_call(&mut batch, 3, (4, 0), cmd::PROG_ATTACH, 1012);
+    // Of an inventory that was begun earlier, and of one that lacks something.
+    taken(1000, true, &mut batch);
+    taken(1010, false, &mut batch);
+    tell(attachment(0, 3, 0), 1020, &mut batch);
+    taken(1011, true, &mut batch);
+    tell(attachment(1, 4, 0), 1030, &mut batch);
+    tell(attachment(2, 2, 0), 1030, &mut batch);
+    tell(BpfAttachment { gone: true, ..attachment(2, 0, 0) }, 1040, &mut batch);
+    pipeline.feed(batch);
+    let expected = [
+        "attach 2 by call of 100 at 1001",
+        "detach 2 by call of 100 at 1002",
+        "attach 3 by call of 100 at 1003",
+        "attach 4 by call of 100 at 1012",
+        "attach 2 by stream of 0 at 1030",
+        "detach 2 by stream of 0 at 1040",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
+}
+
+#[test]
+fn a_detached_link_has_the_place_that_the_inventory_knows() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let known = BpfAttachment { target: b"eth7".to_vec(), ifindex: Some(7), news: false, ..attachment(0, 2, 5) };
+    HostFrame::BpfAttachment(known).push(BootNanos(1000 * MS), &mut batch);
+    attach_call(&mut batch, 0, (2, 5), cmd::LINK_DETACH, 1001);
+    attach_call(&mut batch, 1, (2, 6), cmd::LINK_DETACH, 1002);
+    pipeline.feed(batch);
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    pipeline.finish(&mut |seen, _| {
+        sink.event(seen).expect("a vector takes all");
+        Disposition::Delivered
+    });
+    sink.finish().expect("a vector takes all");
+    drop(sink);
+    let text = String::from_utf8(out).expect("UTF-8");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let place = |line: &serde_json::Value| (line["attach"]["target"].clone(), line["attach"]["ifindex"].clone());
+    assert_eq!(place(&lines[0]), ("eth7".into(), 7.into()), "{text}");
+    assert_eq!(
+        (&lines[1]["attach"]["target"], &lines[1]["attach"]["target_why"]),
+        (&serde_json::Value::Null, &"vanished".into())
+    );
+    assert_eq!((&lines[0]["op"], &lines[0]["seen_by"]), (&"detach".into(), &"call".into()));
 }
 
 /// The event of something hidden.

@@ -5,7 +5,7 @@ use crate::bpf::{
     MOV_R0, id_and_tag, link_create, link_id, load, perf_event, raw_tracepoint_open, set_bpf, tracepoint_id,
 };
 use crate::sys::{self, Actor, c};
-use crate::traced::{Dir, alone, may_trace, not_checked, tracetui};
+use crate::traced::{Dir, alone, may_trace, not_checked, tracetui, wait_at_most};
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -125,7 +125,7 @@ fn ways() -> Vec<Way> {
         ("perf_event", "link", "cpu-clock", None),
         ("xdp", "link", "lo", Some(("ifindex", 1.into()))),
         ("xdp", "netlink", "tt0", Some(("flags", "generic".into()))),
-        ("tc", "netlink", "lo", Some(("flags", "ingress direct-action".into()))),
+        ("tc", "netlink", "lo", Some(("flags", "ingress direct-action prio 49152".into()))),
         ("tcx", "link", "lo", Some(("attach_type", "tcx_ingress".into()))),
         ("tcx", "prog_attach", "lo", Some(("attach_type", "tcx_egress".into()))),
         ("cgroup", "prog_attach", "CGROUP", Some(("attach_type", "cgroup_inet_egress".into()))),
@@ -634,4 +634,139 @@ fn the_report_can_be_read_and_needs_root() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
     assert!(said.contains("CAP_SYS_ADMIN") && said.contains("sudo tracetui bpf"), "{said}");
+}
+
+/// Runs `tracetui bpf` into a file, for at most 30 s. Returns its exit status, or −1.
+fn list_into(output: &str) -> i64 {
+    let into = File::create(output).expect("a file");
+    let mut child = tracetui().args(["bpf", "--format", "json"]).stdout(into).spawn().expect("it starts");
+    wait_at_most(&mut child, Duration::from_secs(30)).code().unwrap_or(-1).into()
+}
+
+/// A program of an inventory.
+fn of_id(inventory: &Value, id: i64) -> Value {
+    let programs = inventory["programs"].as_array().expect("a list");
+    programs.iter().find(|program| program["id"] == id).cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_covers_a_mount_is_not_opened() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (point, fifo, bpffs, output) = (dir.at("netns"), dir.at("fifo"), dir.dir("bpffs"), dir.at("inventory"));
+    let ids = Actor::new(|| {
+        sys::own_mounts();
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        fs::create_dir(format!("{bpffs}/sub")).expect("a directory");
+        let prog = sys::owned(load(SOCKET_FILTER, "tt_pinned", &[MOV_R0, EXIT]));
+        for pin in [format!("{bpffs}/sub/pin"), format!("{bpffs}/covered")] {
+            let path = c(pin);
+            Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+        }
+        File::create(&point).expect("a file");
+        assert!(run("mkfifo", &[&fifo]) == 0);
+        sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &point, "none", libc::MS_BIND);
+        sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
+        vec![list_into(&output), id_and_tag(&prog)[0]]
+    })
+    .run();
+    assert_eq!(ids.first(), Some(&0), "it does not wait for who opens the other end");
+    let held = of_id(&json_of(&output), ids[1])["held_by"].clone();
+    let pins: Vec<_> = held.as_array().expect("a list").iter().filter_map(|by| by["pin"].as_str()).collect();
+    assert_eq!(pins, [format!("{bpffs}/sub/pin")]);
+}
+
+/// A program's places in an inventory: type, target and flags.
+fn places(program: &Value) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let attached = program["attached"].as_array().expect("a list").iter();
+    attached.map(|place| ["type", "target", "flags"].map(|key| word(&place[key])).join(" ")).collect()
+}
+
+#[test]
+fn every_filter_of_tc_is_a_place() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (bpffs, output) = (dir.dir("bpffs"), dir.at("inventory"));
+    let ids = Actor::new(|| {
+        sys::own_mounts();
+        sys::unshare(libc::CLONE_NEWNET);
+        sys::mount("bpf", &bpffs, "bpf", 0);
+        let prog = sys::owned(load(SCHED_CLS, "tt_block", &[MOV_R0, EXIT]));
+        let pin = format!("{bpffs}/pin");
+        let path = c(pin.as_str());
+        Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
+        let tc = |text: &str| run("tc", &text.split(' ').collect::<Vec<_>>());
+        let made = run("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"])
+            | tc("qdisc add dev tt0 ingress_block 22 clsact")
+            | tc("qdisc add dev tt1 ingress_block 22 clsact")
+            | tc(&format!("filter add block 22 prio 5 bpf da object-pinned {pin}"))
+            | tc(&format!("filter add dev tt0 egress prio 1 bpf da object-pinned {pin}"))
+            | tc(&format!("filter add dev tt0 egress prio 2 chain 7 bpf da object-pinned {pin}"));
+        vec![made, list_into(&output), id_and_tag(&prog)[0]]
+    })
+    .run();
+    if ids[0] != 0 {
+        return not_checked("there is no ip(8) or tc(8), no veth, or no blocks of tc");
+    }
+    let mut found = places(&of_id(&json_of(&output), ids[2]));
+    found.sort_unstable();
+    let expected = [
+        "tc tt0 egress direct-action prio 1",
+        "tc tt0 egress direct-action prio 2 chain 7",
+        "tc tt0 ingress block 22 direct-action prio 5",
+        "tc tt1 ingress block 22 direct-action prio 5",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn threads_with_descriptors_or_a_network_of_their_own_are_looked_at() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let (tracefs, output) = (dir.dir("tracefs"), dir.at("inventory"));
+    let actor = Actor::new(|| {
+        sys::own_mounts();
+        sys::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0);
+        let tracepoint = tracepoint_id(&tracefs, "sched/sched_process_exit");
+        // In a thread: its table of descriptors has the only descriptor of the event, its network the other program.
+        let (attached, numbers) = std::sync::mpsc::channel();
+        let (looked, ends) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            sys::unshare(libc::CLONE_FILES | libc::CLONE_NEWNET);
+            let (event, prog) = (perf_event(tracepoint), load(BPF_PROG_TYPE_TRACEPOINT, "tt_own", &[MOV_R0, EXIT]));
+            let prog = sys::owned(prog);
+            let flow = sys::owned(load(FLOW_DISSECTOR, "tt_own_net", &[MOV_R0, EXIT]));
+            let done = set_bpf(&prog, &event) | prog_attach(&flow, 0, 17);
+            let ids = vec![done, id_and_tag(&prog)[0], id_and_tag(&flow)[0]];
+            drop((prog, flow));
+            let _ = attached.send(ids);
+            let _ = ends.recv();
+            drop(event);
+        });
+        let ids = numbers.recv().unwrap_or_default();
+        let status = list_into(&output);
+        drop(looked);
+        let _ = thread.join();
+        [vec![status], ids].concat()
+    });
+    let pid = actor.pid;
+    let ids = actor.run();
+    assert_eq!((ids[0], ids[1]), (0, 0));
+    let inventory = json_of(&dir.at("inventory"));
+    let held = of_id(&inventory, ids[2])["held_by"].clone();
+    assert!(held[0]["pid"] == pid && held[0]["perf_event"] == true, "{held}");
+    assert_eq!(places(&of_id(&inventory, ids[2])), ["tracepoint sched:sched_process_exit -"]);
+    let places = places(&of_id(&inventory, ids[3]));
+    assert!(places.len() == 1 && places[0].starts_with("flow_dissector net:["), "{places:?}");
 }

@@ -115,7 +115,7 @@ fn load_inside(name: &'static str) -> Result<OwnedFd, i64> {
 }
 
 /// By then a change is in the inventory, with the pause after the one before.
-const INVENTORY: Duration = Duration::from_secs(4);
+const INVENTORY: Duration = Duration::from_secs(10);
 
 /// The events of a program, in order.
 fn of_program(run: &Run, id: i64) -> Vec<Value> {

@@ -4,18 +4,19 @@
 //! file handle with this id opens the directory without a search (kernfs, 5.5+). This needs CAP_DAC_READ_SEARCH;
 //! without it the tree is walked again, at most once a second.
 
-use super::read_bounded;
+use super::{at_mount, decimal, open_below, read_bounded};
 use crate::budget::{Budget, cgroup_bytes};
 use crate::frame::host::Cgroup;
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fs::{Dir, DirEntry, FileType, OFlags};
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracetui_shared::id::CgroupId;
@@ -101,7 +102,10 @@ impl CgroupResolver {
 
     fn at(mut mount: Mount) -> Result<CgroupResolver, NoHierarchy> {
         // Without O_PATH: open_by_handle_at(2) does not accept such a descriptor as a mount.
-        let opened = File::open(&mount.point).and_then(|dir| Ok((dir.metadata()?.ino(), dir)));
+        let open = |top| open_below(top, Path::new(""), OFlags::RDONLY | OFlags::DIRECTORY).map(File::from);
+        let covered = || io::Error::from_raw_os_error(libc::EXDEV);
+        let opened = at_mount(&mount.point, mount.number).and_then(|top| open(top.ok_or_else(covered)?));
+        let opened = opened.and_then(|dir| Ok((dir.metadata()?.ino(), dir)));
         let (id, dir) = opened.map_err(|why| NoHierarchy::Unreachable { point: mount.point.clone(), why })?;
         if id == ROOT_ID || mount.root == b"/" {
             mount.root.clear();
@@ -135,7 +139,7 @@ impl CgroupResolver {
         let mut waiting = VecDeque::from([Vec::new()]);
         let mut bytes = 0;
         while let Some(parent) = waiting.pop_front() {
-            for (id, path) in children(&self.mount.point, &parent) {
+            for (id, path) in children(&self.dir, &parent) {
                 let cgroup = Cgroup { id, path: self.mount.path_of(&path) };
                 bytes += cgroup_bytes(&cgroup.path);
                 if found.len() >= limits::CGROUPS || bytes > self.room {
@@ -148,11 +152,9 @@ impl CgroupResolver {
         (found, true)
     }
 
-    /// The directory of a cgroup of [`tree`](Self::tree); `None` if the path is not below the mount.
-    pub(crate) fn dir_of(&self, path: &[u8]) -> Option<PathBuf> {
-        let below = path.strip_prefix(self.mount.root.as_slice())?;
-        let below = below.strip_prefix(b"/").unwrap_or(below);
-        Some(self.mount.point.join(OsString::from_vec(below.to_vec())))
+    /// The directory of a cgroup of [`tree`](Self::tree); `None` if it is not below the mount, or was removed.
+    pub(crate) fn open_dir(&self, path: &[u8]) -> Option<OwnedFd> {
+        open_cgroup(&self.dir, path.strip_prefix(self.mount.root.as_slice())?).ok()
     }
 
     /// Looks up the cgroup of an unknown id from an event. `None` if it was removed; such ids are remembered, so that
@@ -202,22 +204,27 @@ impl CgroupResolver {
     }
 }
 
+/// The directory of a cgroup, by its path below the mount (`/a/b`, or empty).
+fn open_cgroup(mount: &File, below: &[u8]) -> io::Result<OwnedFd> {
+    let below = Path::new(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)));
+    open_below(mount, below, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
 /// The children of a cgroup, with their paths below the mount. The inode numbers of the entries are the ids.
-fn children(mount: &Path, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
-    let dir = if parent.is_empty() {
-        mount.to_owned()
-    } else {
-        mount.join(OsString::from_vec(parent.strip_prefix(b"/").unwrap_or(parent).to_vec()))
-    };
+fn children(mount: &File, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
     // The cgroup was removed, or may not be listed.
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let entries = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().as_bytes()].concat())).collect()
+    let Ok(entries) = open_cgroup(mount, parent).and_then(|dir| Ok(Dir::new(dir)?)) else { return Vec::new() };
+    let is_child = |entry: &DirEntry| {
+        entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..")
+    };
+    let entries = entries.filter_map(Result::ok).filter(is_child);
+    entries.map(|entry| (CgroupId(entry.ino()), [parent, b"/", entry.file_name().to_bytes()].concat())).collect()
 }
 
 /// A mount of the v2 hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
+    number: u64,
     point: PathBuf,
     /// The prefix of the paths below the mount: the cgroup at the mount's root; empty for the root of the hierarchy.
     root: Vec<u8>,
@@ -243,11 +250,12 @@ impl Mount {
 fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
-        let root = unescape(fields.nth(3)?);
+        let number = decimal(fields.next()?)?;
+        let root = unescape(fields.nth(2)?);
         let point = unescape(fields.next()?);
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
-        (kind == b"cgroup2").then(|| Mount { point: PathBuf::from(OsString::from_vec(point)), root })
+        (kind == b"cgroup2").then(|| Mount { number, point: PathBuf::from(OsString::from_vec(point)), root })
     })
 }
 
@@ -318,11 +326,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check_mounts(text: &str, expected: &[(&str, &str)]) {
+    fn check_mounts(text: &str, expected: &[(u64, &str, &str)]) {
         let found: Vec<_> = mounts(text.as_bytes()).collect();
         let expected: Vec<_> = expected
             .iter()
-            .map(|(point, root)| Mount { point: PathBuf::from(point), root: root.as_bytes().to_vec() })
+            .map(|(number, point, root)| Mount {
+                number: *number,
+                point: PathBuf::from(point),
+                root: root.as_bytes().to_vec(),
+            })
             .collect();
         assert_eq!(found, expected);
     }
@@ -334,7 +346,7 @@ mod tests {
              41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n\
              99 1 0:38 /../.. /mnt/a\\040b\\134 rw - cgroup2 none rw,nsdelegate\n\
              50 1 0:9 / /cgroup2 rw - tmpfs cgroup2 rw\nbad\n1 2 3 / /x rw cgroup2\n",
-            &[("/sys/fs/cgroup/unified", "/"), ("/mnt/a b\\", "/../..")],
+            &[(41, "/sys/fs/cgroup/unified", "/"), (99, "/mnt/a b\\", "/../..")],
         );
     }
 
@@ -349,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_directory_below_the_mount_has_a_path() {
-        let mount = |point: &str, root: &str| Mount { point: point.into(), root: root.as_bytes().to_vec() };
+        let mount = |point: &str, root: &str| Mount { number: 1, point: point.into(), root: root.as_bytes().to_vec() };
         let whole = mount("/sys/fs/cgroup", "");
         for (dir, path) in [
             ("/sys/fs/cgroup", Some("/")),

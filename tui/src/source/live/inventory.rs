@@ -165,6 +165,7 @@ impl Taker {
             }
             if due.is_some_and(|due| ends || due <= Instant::now()) {
                 let start = clock::now_thread();
+                self.collector.took_aside();
                 // What is there at first is no news, so it must be whole.
                 let tries = if self.compared.is_none() { FIRST } else { 1 };
                 let taken = (0..tries).find_map(|nth| self.take(nth + 1 == tries).transpose());
@@ -172,7 +173,8 @@ impl Taker {
                     return;
                 }
                 (due, last) = (None, Instant::now());
-                rested = last + clock::now_thread().saturating_sub(start) * PAUSE;
+                let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
+                rested = last + took * PAUSE;
             }
             if ends {
                 return;

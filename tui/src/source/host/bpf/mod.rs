@@ -38,6 +38,7 @@ mod view;
 
 use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
+use crate::source::host::clock::now_thread;
 use crate::source::host::kallsyms;
 use crate::source::live::ksymbols::ProgramStream;
 use crate::symbols::{Snapshot, Unavailable};
@@ -50,6 +51,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId};
 use view::Unlooked;
 
@@ -75,6 +77,16 @@ pub struct Collector {
     layout: Option<Result<Layout, String>>,
     /// They are loaded for the first comparison, and kept. `None` inside: this kernel lacks them.
     iterators: Option<Option<Iterators>>,
+    /// The processor time of the threads that it started.
+    aside: Duration,
+}
+
+/// A thread's result, and the processor time that it used.
+type Aside<T> = JoinHandle<(T, Duration)>;
+
+/// Runs `act` on a thread of its own.
+fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
+    std::thread::spawn(|| (act(), now_thread()))
 }
 
 /// Pages of the stream's ring of each CPU during a comparison: some 1,200 changes.
@@ -86,7 +98,7 @@ impl Collector {
     /// # Errors
     /// If programs cannot be listed.
     pub fn take(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
-        let symbols = self.helpers.is_none().then(|| std::thread::spawn(kallsyms::snapshot));
+        let symbols = self.helpers.is_none().then(|| aside(kallsyms::snapshot));
         self.collect(own, symbols).map(|(inventory, _)| inventory)
     }
 
@@ -95,6 +107,17 @@ impl Collector {
         let read = self.programs.read(id).ok().flatten()?;
         let calls = self.helpers.as_ref()?.at(&read.called);
         Some(ProgramFacts { calls, own: own.contains(&id) || self.is_iterator(id), ..read.facts })
+    }
+
+    /// The processor time of the threads that it started since the last call.
+    pub(crate) fn took_aside(&mut self) -> Duration {
+        std::mem::take(&mut self.aside)
+    }
+
+    fn joined<T>(&mut self, thread: Aside<T>) -> Option<T> {
+        let (value, took) = thread.join().ok()?;
+        self.aside += took;
+        Some(value)
     }
 
     /// Loads the iterators now, so that they are part of each inventory.
@@ -137,9 +160,9 @@ impl Collector {
     /// If programs cannot be listed.
     pub fn take_and_compare(&mut self, own: &FxHashSet<ProgId>) -> Result<Inventory, InventoryError> {
         let stream = ProgramStream::open(STREAM_PAGES);
-        let layout = self.layout.is_none().then(|| std::thread::spawn(Layout::of_kernel));
-        let (mut inventory, symbols) = self.collect(own, Some(std::thread::spawn(kallsyms::snapshot)))?;
-        if let Some(layout) = layout.and_then(|thread| thread.join().ok()) {
+        let layout = self.layout.is_none().then(|| aside(Layout::of_kernel));
+        let (mut inventory, symbols) = self.collect(own, Some(aside(kallsyms::snapshot)))?;
+        if let Some(layout) = layout.and_then(|thread| self.joined(thread)) {
             self.layout = Some(layout);
         }
         let listed = self.compare_iterators(&inventory);
@@ -159,7 +182,7 @@ impl Collector {
     fn collect(
         &mut self,
         own: &FxHashSet<ProgId>,
-        symbols: Option<JoinHandle<Result<Snapshot, Unavailable>>>,
+        symbols: Option<Aside<Result<Snapshot, Unavailable>>>,
     ) -> Result<(Inventory, Option<Snapshot>), InventoryError> {
         let mut unlooked = Unlooked::default();
         let mut programs = self.read_programs(&mut unlooked)?;
@@ -179,15 +202,16 @@ impl Collector {
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
         let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
+        self.aside += network.aside;
 
         let mut rest = Vec::new();
         perf_events(held.perf, &mut links, &mut rest, &mut holders);
-        interfaces(network, own_namespace, &mut links, &mut rest);
+        interfaces(network, &mut links, &mut rest);
         let found = cgroups.attached(&mut unlooked).into_iter().chain(places::socket_maps(&mut unlooked));
         unexplained(found, &links, &mut rest);
         places::name_tracepoints(&mut links, &mut rest);
 
-        let symbols = symbols.and_then(|thread| thread.join().ok()).and_then(Result::ok);
+        let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
         let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref()));
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);
@@ -277,6 +301,14 @@ fn perf_events(
         if links.iter_mut().filter(of_program).any(|link| same(link)) {
             continue;
         }
+        // A link has the lower half of the offset.
+        let lower = facts.offset.map(|offset| offset & u64::from(u32::MAX));
+        let cut =
+            |link: &&mut AttachFacts| (link.hook, &link.target, link.offset) == (facts.hook, &facts.target, lower);
+        if let Some(link) = links.iter_mut().filter(of_program).find(cut) {
+            link.offset = facts.offset;
+            continue;
+        }
         // Before 6.6 the link does not say where it is.
         if let Some(link) = links.iter_mut().filter(of_program).find(|link| link.hook == Hook::Unknown) {
             *link = AttachFacts { link: link.link, via: Via::Link, ..facts };
@@ -316,7 +348,7 @@ fn on_perf_event(query: sys::TaskFd) -> AttachFacts {
 }
 
 /// Names the interfaces of links, and adds the programs at interfaces and in namespaces that have no link.
-fn interfaces(network: network::Network, own: NsInum, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
+fn interfaces(network: network::Network, links: &mut [AttachFacts], rest: &mut Vec<AttachFacts>) {
     for network::Found { facts, link } in network.found {
         let same = |known: &&mut AttachFacts| match known.link {
             Some(known) if link.0 != 0 => known.id == link,
@@ -337,16 +369,10 @@ fn interfaces(network: network::Network, own: NsInum, links: &mut [AttachFacts],
             None => rest.push(facts),
         }
     }
-    // What was detached meanwhile, or is in a namespace that was not found.
+    // What was detached meanwhile, or is in a namespace that was not found: there the number is that of another interface.
     for link in links.iter_mut().filter(|link| link.target.is_empty()) {
         let Some(index) = link.ifindex else { continue };
-        let interface = network.interfaces.iter().find(|known| known.index == index && known.namespace == own);
-        let named = interface.filter(|_| network.interfaces.iter().all(|i| i.namespace == own));
-        link.target = match named {
-            Some(interface) => interface.name.clone(),
-            None if index == 0 => b"removed".to_vec(),
-            None => format!("interface {index}").into_bytes(),
-        };
+        link.target = if index == 0 { b"removed".to_vec() } else { format!("interface {index}").into_bytes() };
     }
 }
 

@@ -7,13 +7,14 @@ use super::view::Unlooked;
 use crate::bpf::{HeldBy, Holder, Object};
 use crate::limits;
 use crate::source::host::cgroup::unescape;
-use crate::source::host::read_bounded;
+use crate::source::host::{at_mount, decimal, open_below, read_bounded};
 use rustc_hash::FxHashMap;
+use rustix::fs::{Dir, FileType, OFlags};
 use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
@@ -21,9 +22,10 @@ use tracetui_shared::id::{LinkId, NsInum, ProgId};
 /// Bytes of /proc/self/mountinfo that are read.
 const MOUNTS: u64 = 16 << 20;
 
-/// A mount: its root in the file system, where it is, the type of the file system, the device.
+/// A mount: its number, its root in the file system, where it is, the type of the file system, the device.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
+    number: u64,
     root: Vec<u8>,
     point: PathBuf,
     fs_type: Vec<u8>,
@@ -34,11 +36,12 @@ struct Mount {
 fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let device = fields.nth(2)?.to_vec();
+        let number = decimal(fields.next()?)?;
+        let device = fields.nth(1)?.to_vec();
         let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
         fields.find(|field| *field == b"-")?;
         let fs_type = fields.next()?.to_vec();
-        Some(Mount { root, point: PathBuf::from(OsString::from_vec(point)), fs_type, device })
+        Some(Mount { number, root, point: PathBuf::from(OsString::from_vec(point)), fs_type, device })
     })
 }
 
@@ -57,7 +60,8 @@ impl Mounts {
             if let Some(inum) = net_inum(&mount.root)
                 && known.len() < limits::BPF_NAMESPACES
                 && !known.contains_key(&inum)
-                && let Ok(file) = File::open(&mount.point)
+                && let Ok(Some(found)) = at_mount(&mount.point, mount.number)
+                && let Ok(file) = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
             {
                 known.insert(inum, file);
             }
@@ -69,29 +73,43 @@ impl Mounts {
         let mut found = Vec::new();
         let mut looked: Vec<(&[u8], &[u8])> = Vec::new();
         for mount in self.0.iter().filter(|mount| mount.fs_type == b"bpf") {
-            if !looked.contains(&(&mount.device, &mount.root)) {
+            if looked.contains(&(&mount.device, &mount.root)) {
+                continue;
+            }
+            let Some(top) = unlooked.note("pinned programs and links", at_mount(&mount.point, mount.number)) else {
+                continue;
+            };
+            if let Some(top) = top {
                 looked.push((&mount.device, &mount.root));
-                pins_below(&mount.point, &mut found, unlooked);
+                pins_below(&top, &mount.point, &mut found, unlooked);
             }
         }
         found
     }
 }
 
-/// All pins below a directory of a bpffs.
-fn pins_below(top: &Path, found: &mut Vec<Holder>, unlooked: &mut Unlooked) {
+/// All pins below the root of a bpffs. What is mounted in it is not entered.
+fn pins_below(top: &OwnedFd, point: &Path, found: &mut Vec<Holder>, unlooked: &mut Unlooked) {
     let mut left = limits::BPF_HOLDERS;
-    let mut waiting = VecDeque::from([top.to_owned()]);
+    let mut waiting = VecDeque::from([PathBuf::new()]);
     while let Some(dir) = waiting.pop_front() {
-        let Some(entries) = unlooked.note("pinned programs and links", fs::read_dir(dir)) else { continue };
+        let opened = match open_below(top, &dir, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(error) if error.raw_os_error() == Some(libc::EXDEV) => continue,
+            opened => opened.and_then(|dir| Ok(Dir::new(dir)?)),
+        };
+        let Some(entries) = unlooked.note("pinned programs and links", opened) else { continue };
         for entry in entries.flatten() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
             if left == 0 {
                 return unlooked.cut("pinned programs and links", limits::BPF_HOLDERS);
             }
             left -= 1;
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => waiting.push_back(entry.path()),
-                Ok(kind) if kind.is_file() => found.extend(pin(&entry.path())),
+                FileType::Directory => waiting.push_back(dir.join(name)),
+                FileType::RegularFile => found.extend(pin(top, &dir.join(name), point)),
                 _ => {}
             }
         }
@@ -99,8 +117,9 @@ fn pins_below(top: &Path, found: &mut Vec<Holder>, unlooked: &mut Unlooked) {
 }
 
 /// The program or link that a file refers to; `None` for maps, and for what was removed.
-fn pin(path: &Path) -> Option<Holder> {
-    let object = sys::open_pin(&CString::new(path.as_os_str().as_bytes()).ok()?).ok()?;
+fn pin(top: &OwnedFd, path: &Path, point: &Path) -> Option<Holder> {
+    let file = open_below(top, path, OFlags::PATH).ok()?;
+    let object = sys::open_pin(&CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?).ok()?;
     let target = fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd())).ok()?;
     let id = || sys::info(object.as_fd()).ok().map(|info| info.u32(4));
     let object = match target.as_os_str().as_bytes().strip_prefix(b"anon_inode:")? {
@@ -108,7 +127,7 @@ fn pin(path: &Path) -> Option<Holder> {
         b"bpf_link" | b"bpf-link" => Object::Link(LinkId(id()?)),
         _ => return None,
     };
-    Some(Holder { object, by: HeldBy::Pin(path.as_os_str().as_bytes().to_vec()) })
+    Some(Holder { object, by: HeldBy::Pin(point.join(path).into_os_string().into_vec()) })
 }
 
 #[cfg(test)]
@@ -120,7 +139,7 @@ mod tests {
         let text = b"29 25 0:26 / /sys/fs/bpf rw,nosuid shared:5 - bpf bpf rw,mode=700\n\
             80 25 0:4 net:[4026532177] /run/netns/a\\040b rw - nsfs nsfs rw\nbad\n";
         let found: Vec<_> = mounts(text).collect();
-        assert_eq!(found.len(), 2);
+        assert_eq!(found.iter().map(|mount| mount.number).collect::<Vec<_>>(), [29, 80]);
         assert_eq!((found[0].fs_type.as_slice(), found[0].point.as_path()), (&b"bpf"[..], Path::new("/sys/fs/bpf")));
         assert_eq!(net_inum(&found[1].root), Some(NsInum(4_026_532_177)));
         assert_eq!(found[1].point, Path::new("/run/netns/a b"));

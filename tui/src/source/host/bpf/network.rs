@@ -6,11 +6,13 @@ use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use crate::bpf::{AttachFacts, Hook, Via};
 use crate::limits;
+use crate::source::host::clock::now_thread;
 use rustc_hash::FxHashMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::Duration;
 use tracetui_shared::header::until_nul;
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
@@ -37,12 +39,15 @@ const IFLA_XDP_MODES: [(u16, &[u8]); 3] = [(5, b"native"), (6, b"generic"), (7, 
 const TC: usize = 20;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
 const TCA_BPF_ACT: u16 = 1;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_ID: u16 = 11;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
 const TCA_ACT_BPF_ID: u16 = 9;
+/// `TCM_IFINDEX_MAGIC_BLOCK`: not the index of an interface.
+const IFINDEX_OF_BLOCK: u32 = u32::MAX;
 /// The parents of the filters of clsact.
 const CLSACT: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
 /// The parent of the filters of the qdisc ingress.
@@ -77,6 +82,8 @@ pub(super) struct Interface {
 pub(super) struct Network {
     pub(super) found: Vec<Found>,
     pub(super) interfaces: Vec<Interface>,
+    /// The processor time of the threads that entered other namespaces.
+    pub(super) aside: Duration,
 }
 
 /// Looks at all namespaces, `own` without entering it.
@@ -88,7 +95,9 @@ pub(super) fn read(namespaces: &FxHashMap<NsInum, File>, own: NsInum, unlooked: 
         let entered = std::thread::scope(|scope| {
             let enter = || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-                network.namespace(*inum, Some(file))
+                let done = network.namespace(*inum, Some(file));
+                network.aside += now_thread();
+                done
             };
             let thread = std::thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, enter)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
@@ -123,7 +132,7 @@ impl Network {
         for (index, parent) in parents {
             let body = tc_message(index, parent);
             // EOPNOTSUPP, EINVAL: a qdisc or class without filters.
-            let _ = route.dump(RTM_GETTFILTER, &body, |message| self.filter(inum, message));
+            let _ = route.dump(RTM_GETTFILTER, &body, |message| self.filter(inum, (index, parent), message));
         }
         Ok(())
     }
@@ -209,30 +218,36 @@ impl Network {
         }
     }
 
-    /// A filter of tc, if it or an action of it is a program.
-    fn filter(&mut self, namespace: NsInum, message: &[u8]) {
-        let (index, parent) = (u32_at(message, 4), u32_at(message, 12));
+    /// A filter of tc, if it or an action of it is a program. `asked`: the interface and the parent whose filters were asked for.
+    fn filter(&mut self, namespace: NsInum, asked: (u32, u32), message: &[u8]) {
+        // A filter of a block belongs to no interface: the number of the block is in the place of the parent.
+        let block = (u32_at(message, 4) == IFINDEX_OF_BLOCK).then(|| u32_at(message, 12));
+        let (index, parent) = block.map_or((u32_at(message, 4), u32_at(message, 12)), |_| asked);
         let rest = message.get(TC..).unwrap_or_default();
         let kind = until_nul(attribute(rest, TCA_KIND).unwrap_or_default());
         let options = attribute(rest, TCA_OPTIONS).unwrap_or_default();
         let Some(at) = self.interfaces.iter().position(|i| i.index == index && i.namespace == namespace) else {
             return;
         };
-        let place = place(parent);
+        let mut place = place(parent);
+        if let Some(block) = block {
+            place.extend_from_slice(format!(" block {block}").as_bytes());
+        }
+        let number = number(message, rest);
+        let words = |more: &[u8]| [place.as_slice(), more, &number].concat();
         if kind == b"bpf" {
             if let Some(id) = attribute(options, TCA_BPF_ID) {
                 let direct = attribute(options, TCA_BPF_FLAGS).is_some_and(|flags| u32_at(flags, 0) & 1 != 0);
-                let flags = if direct { [place.as_slice(), b" direct-action"].concat() } else { place.clone() };
-                self.push_once(at, ProgId(u32_at(id, 0)), &flags);
+                self.push_once(at, ProgId(u32_at(id, 0)), &words(if direct { b" direct-action" } else { b"" }));
             }
             for program in attribute(options, TCA_BPF_ACT).map(actions).unwrap_or_default() {
-                self.push_once(at, program, &[place.as_slice(), b" action"].concat());
+                self.push_once(at, program, &words(b" action"));
             }
         } else {
             // Where the actions are depends on the kind of filter: any nested list with an action named bpf.
             for (_, value) in attributes(options) {
                 for program in actions(value) {
-                    self.push_once(at, program, &[place.as_slice(), b" action"].concat());
+                    self.push_once(at, program, &words(b" action"));
                 }
             }
         }
@@ -297,6 +312,20 @@ fn actions(list: &[u8]) -> Vec<ProgId> {
         (id.len() == 4).then(|| ProgId(u32_at(id, 0)))
     };
     attributes(list).filter_map(|(_, action)| program(action)).collect()
+}
+
+/// The priority, chain and handle of a filter: ` prio N chain N handle 0xN`, without the chain 0 and the first handle.
+fn number(message: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let mut text = format!(" prio {}", u32_at(message, 16) >> 16);
+    let chain = attribute(attributes, TCA_CHAIN).map_or(0, |chain| u32_at(chain, 0));
+    if chain != 0 {
+        text += &format!(" chain {chain}");
+    }
+    let handle = u32_at(message, 8);
+    if handle > 1 {
+        text += &format!(" handle {handle:#x}");
+    }
+    text.into_bytes()
 }
 
 /// The direction, or the parent as tc(8) writes it.

@@ -9,7 +9,7 @@ use crate::bpf::{AttachFacts, Hook, Via};
 use crate::limits;
 use crate::source::host::cgroup::{CgroupResolver, NoHierarchy};
 use rustc_hash::FxHashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use tracetui_shared::id::{NsInum, ProgId};
@@ -65,7 +65,7 @@ impl Cgroups {
         let mut types = OF_CGROUPS.to_vec();
         for (id, path) in &self.paths {
             // Removed meanwhile.
-            let Some(dir) = resolver.dir_of(path).and_then(|dir| File::open(dir).ok()) else { continue };
+            let Some(dir) = resolver.open_dir(path) else { continue };
             let fd = dir.as_raw_fd().cast_unsigned();
             types.retain(|attach_type| match sys::query(fd, *attach_type) {
                 Ok(programs) => {

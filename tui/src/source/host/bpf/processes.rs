@@ -1,5 +1,5 @@
-//! The descriptors of all processes: which hold programs and links, which are perf events; and the network namespaces of
-//! the processes.
+//! The descriptors of all processes and threads: which hold programs and links, which are perf events; and their network
+//! namespaces.
 
 use super::sys;
 use super::view::Unlooked;
@@ -7,7 +7,9 @@ use crate::bpf::{HeldBy, Holder, Hook, Object, Unresolved};
 use crate::limits;
 use crate::source::host::{decimal, read_bounded};
 use rustc_hash::FxHashMap;
-use rustix::fs::{Mode, OFlags, RawDir, open, openat, readlinkat_raw};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, open, openat, readlinkat_raw, statat};
+use std::cmp::Ordering;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
@@ -79,8 +81,43 @@ impl Held {
     fn process(&mut self, pid: u32, left: &mut usize) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let process = open(format!("/proc/{pid}"), flags, Mode::empty())?;
-        self.namespace(&process);
-        let fds = openat(&process, c"fd", flags, Mode::empty())?;
+        self.namespace(&process, c"ns/net");
+        self.descriptors(pid, Tgid(pid), left)?;
+        // The links of this directory are itself, its parent, and each thread.
+        if statat(&process, c"task", AtFlags::empty())?.st_nlink > 3 {
+            self.threads(&openat(&process, c"task", flags, Mode::empty())?, pid, left);
+        }
+        Ok(())
+    }
+
+    /// Threads may have left the descriptors or the network namespace of the leader. A leader that exited has none.
+    fn threads(&mut self, tasks: &OwnedFd, pid: u32, left: &mut usize) {
+        // One thread of each table of descriptors, in the order of the kernel.
+        let mut tables = vec![pid];
+        let mut entries = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(tasks, &mut entries);
+        while let Some(Ok(entry)) = entries.next() {
+            let Some(tid) = decimal::<u32>(entry.file_name().to_bytes()).filter(|tid| *tid != pid) else { continue };
+            if let Ok(path) = CString::new(format!("{tid}/ns/net")) {
+                self.namespace(tasks, &path);
+            }
+            // One that ended, or may not be looked at, has nothing of its own.
+            let same = |other: &u32| sys::compare_files(*other, tid).unwrap_or(Ordering::Equal);
+            if let Err(at) = tables.binary_search_by(same) {
+                tables.insert(at, tid);
+                let _ = self.descriptors(tid, Tgid(pid), left);
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// The descriptors of a thread of a process.
+    fn descriptors(&mut self, tid: u32, pid: Tgid, left: &mut usize) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fds = open(format!("/proc/{tid}/fd"), flags, Mode::empty())?;
         let mut comm = None;
         let mut entries = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(&fds, &mut entries);
@@ -92,8 +129,8 @@ impl Held {
                 Err(_) => continue,
             };
             if let Some(kind) = kind {
-                let comm = comm.get_or_insert_with(|| comm_of(pid)).clone();
-                self.descriptor(kind, Tgid(pid), comm, fd);
+                let comm = comm.get_or_insert_with(|| comm_of(pid.0)).clone();
+                self.descriptor(kind, tid, (pid, comm, fd));
             }
             *left = left.saturating_sub(1);
             if *left == 0 {
@@ -103,23 +140,23 @@ impl Held {
         Ok(())
     }
 
-    fn namespace(&mut self, process: &OwnedFd) {
+    fn namespace(&mut self, dir: &OwnedFd, path: &CStr) {
         let mut target = [MaybeUninit::uninit(); 64];
-        let Ok((target, _)) = readlinkat_raw(process, c"ns/net", &mut target) else { return };
+        let Ok((target, _)) = readlinkat_raw(dir, path, &mut target) else { return };
         let Some(inum) = net_inum(target) else { return };
         if self.namespaces.len() < limits::BPF_NAMESPACES
             && !self.namespaces.contains_key(&inum)
-            && let Ok(file) = openat(process, c"ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            && let Ok(file) = openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         {
             self.namespaces.insert(inum, file.into());
         }
     }
 
-    fn descriptor(&mut self, kind: Kind, pid: Tgid, comm: Vec<u8>, fd: u32) {
+    fn descriptor(&mut self, kind: Kind, tid: u32, (pid, comm, fd): (Tgid, Vec<u8>, u32)) {
         if kind == Kind::PerfEvent {
-            return self.perf_event(pid, comm, fd);
+            return self.perf_event(tid, pid, comm, fd);
         }
-        let Some(info) = fdinfo(pid, fd) else { return };
+        let Some(info) = fdinfo(tid, fd) else { return };
         let object = match kind {
             Kind::Link => field(&info, b"link_id:").map(|id| Object::Link(LinkId(id))),
             _ => field(&info, b"prog_id:").map(|id| Object::Program(ProgId(id))),
@@ -129,8 +166,8 @@ impl Held {
         }
     }
 
-    fn perf_event(&mut self, pid: Tgid, comm: Vec<u8>, fd: u32) {
-        match sys::task_fd(pid.0, fd) {
+    fn perf_event(&mut self, tid: u32, pid: Tgid, comm: Vec<u8>, fd: u32) {
+        match sys::task_fd(tid, fd) {
             Ok(query) => self.perf.push(PerfFd { query, pid, comm, fd }),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 self.unresolved.push(Unresolved { hook: Hook::PerfEvent, pid, comm, fd });
@@ -143,12 +180,12 @@ impl Held {
 
 /// The program that a descriptor of a process refers to, if it does.
 pub(super) fn program_at(pid: Tgid, fd: u32) -> Option<ProgId> {
-    field(&fdinfo(pid, fd)?, b"prog_id:").map(ProgId)
+    field(&fdinfo(pid.0, fd)?, b"prog_id:").map(ProgId)
 }
 
 /// One read gives all of it: the kernel writes it at once.
-fn fdinfo(pid: Tgid, fd: u32) -> Option<Vec<u8>> {
-    let file = open(format!("/proc/{}/fdinfo/{fd}", pid.0), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
+    let file = open(format!("/proc/{tid}/fdinfo/{fd}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut info = vec![0; FDINFO];
     let len = rustix::io::read(&file, &mut info).ok()?;
     info.truncate(len);

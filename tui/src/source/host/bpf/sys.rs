@@ -3,6 +3,7 @@
 //! kernels append; offsets in them are written where they are used.
 
 use crate::source::host::program::TRACE_ITER;
+use std::cmp::Ordering;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -269,6 +270,22 @@ pub(super) fn task_fd(pid: u32, fd: u32) -> io::Result<TaskFd> {
         addr: attr.u64(40),
         name: tracetui_shared::header::until_nul(&name).to_vec(),
     })
+}
+
+/// Compares the tables of descriptors of two threads, by the kernel's order of them.
+///
+/// # Errors
+/// One of them ended, or may not be looked at; a kernel without CONFIG_KCMP.
+pub(super) fn compare_files(one: u32, other: u32) -> io::Result<Ordering> {
+    /// `KCMP_FILES`.
+    const FILES: i32 = 2;
+    // SAFETY: kcmp(2) takes integers.
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, FILES, 0, 0) } {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Turns on the counting of runs, until the descriptor is closed.
