@@ -28,12 +28,15 @@ struct HeldBatch {
 /// The places by which an added one may go back to its own, on average. Beyond, all are sorted anew.
 const MOVES: usize = 8;
 
+/// A batch that fills less than this part (1/n) of its buffer waits in a buffer of its own size.
+const SMALL: usize = 4;
+
 /// The origin of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Source {
     /// The reader, which can reuse the batch.
     Reader,
-    /// The pipeline. The batch has an arbitrary size and is not reused.
+    /// The pipeline, or a copy of what the reader read. The batch has an arbitrary size and is not reused.
     Made,
 }
 
@@ -85,6 +88,12 @@ impl Order {
         match left {
             // No frame of it waits: it has only continuations or host frames.
             0 => self.spare(batch),
+            // Many small batches can wait together. Each would hold a buffer for a large one, until there is no room.
+            _ if batch.len() < batch.room() / SMALL => {
+                let small = batch.clone();
+                self.spare(batch);
+                self.hold(HeldBatch { batch: small, left, latest, source: Source::Made });
+            }
             _ => self.hold(HeldBatch { batch, left, latest, source: Source::Reader }),
         }
     }
@@ -248,6 +257,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
+
+    /// A batch as the reader makes them: with a large buffer.
+    fn roomy(times: &[u64]) -> Batch {
+        let mut roomy = Batch::with_capacity(1 << 20);
+        roomy.append(batch(times, 0).bytes());
+        roomy
+    }
+
+    #[test]
+    fn small_batches_hold_no_large_buffers() {
+        let mut order = Order::default();
+        for time in 1..200 {
+            let batch = roomy(&[time]);
+            let mut index = order.begin();
+            batch.frames_with_offsets().for_each(|(offset, frame)| index.add(frame.header.time, offset));
+            order.end(index, batch);
+            assert!(order.take_spare().is_some_and(|spare| spare.room() >= 1 << 20 && spare.is_empty()));
+        }
+        assert!(order.bytes() < 1 << 20, "{}", order.bytes());
+        assert_eq!(order.overdue(1 << 20), None);
+        let mut times = Vec::new();
+        order.release(BootNanos(u64::MAX), |frame| times.push(frame.header.time.0));
+        assert!(times.iter().copied().eq(1..200), "{times:?}");
+    }
 
     /// A batch of frames at these times, numbered from `seq` on.
     fn batch(times: &[u64], seq: u64) -> Batch {
