@@ -1,29 +1,36 @@
 #!/usr/bin/env bash
-# Makes assets/dashboard.svg: the real dashboard, under tmux, over a shell in which a program is built and run.
+# Makes the pictures of README.md in assets/: a build that fails, in the real dashboard under tmux. Events, tree and the reason.
 # Needs root, tmux, make and cc. usage: scripts/picture.sh [COLUMNS [ROWS]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-columns=${1:-110} rows=${2:-32}
+columns=${1:-110} rows=${2:-26}
 cargo build --release --locked
 cargo build --release --locked --example picture
 tmux() { command tmux -L tracetui-picture "$@"; }
 work=$(mktemp -d)
 trap 'tmux kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
-mkdir "$work/hello"
-printf '#include <stdio.h>\nint main(void) { return fopen("hello.conf", "r") == NULL; }\n' > "$work/hello/hello.c"
-printf 'hello: hello.c\n\tcc -O2 -o $@ $<\n' > "$work/hello/Makefile"
+mkdir -p "$work/app/tools"
+printf 'int main(void) { return 0; }\n' > "$work/app/main.c"
+printf 'all: main.o\n\t./tools/pack main.o -o app\n%%.o: %%.c\n\tcc -O2 -c $< -o $@\n' > "$work/app/Makefile"
+printf '#!/usr/bin/pyhton3\n' > "$work/app/tools/pack"
+chmod 755 "$work/app/tools/pack"
 
-tmux new-session -d -x "$columns" -y "$rows" -s shell "env -i PATH=$PATH HOME=/root LANG=C bash --norc"
-tmux send-keys -t shell "cd $work/hello && echo \$\$ > ../pid" Enter
-until [ -s "$work/pid" ]; do sleep 0.1; done
+# Draws what the dashboard shows as assets/$1.svg.
+picture() {
+  sleep 2
+  tmux capture-pane -epN -t dashboard > "$work/screen"
+  target/release/examples/picture < "$work/screen" > "assets/$1.svg"
+}
+
 tmux new-session -d -x "$columns" -y "$rows" -s dashboard \
-  "LANG=C.UTF-8 $PWD/target/release/tracetui --tree $(cat "$work/pid")"
-sleep 2
-tmux send-keys -t shell "make && ./hello; ls --no-such-option" Enter
-sleep 3
-# The newest exec that says what was built, with what is known of it.
-tmux send-keys -t dashboard "/bin/cc -O2" Enter "N" Enter
+  "cd $work/app && env -i PATH=$PATH HOME=/root LANG=C.UTF-8 TERM=tmux-256color $PWD/target/release/tracetui -- make"
+sleep 4
+picture dashboard
+tmux send-keys -t dashboard 2
+picture tree
+# The events of the branch that failed, the failed exec first, and its reason.
+tmux send-keys -t dashboard Enter
 sleep 1
-tmux capture-pane -epN -t dashboard > "$work/screen"
+tmux send-keys -t dashboard Enter
+picture why
 tmux send-keys -t dashboard q
-target/release/examples/picture < "$work/screen" > assets/dashboard.svg
