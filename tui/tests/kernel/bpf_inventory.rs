@@ -667,7 +667,9 @@ fn what_covers_a_mount_is_not_opened() {
             Attr::new().u64(0, path.as_ptr() as u64).u32(8, sys::raw(&prog) as u32).call(BPF_OBJ_PIN);
         }
         File::create(&point).expect("a file");
-        assert!(run("mkfifo", &[&fifo]) == 0);
+        let path = c(fifo.as_str());
+        // SAFETY: the path is a C string that outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo(3)");
         sys::mount("/proc/self/ns/net", &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &point, "none", libc::MS_BIND);
         sys::mount(&fifo, &format!("{bpffs}/covered"), "none", libc::MS_BIND);
