@@ -529,3 +529,31 @@ fn a_rare_process_is_found_without_reading_all() {
     assert!(all > 120 && blocks < all / 5, "{blocks} of {all}");
     let _ = std::fs::remove_file(file);
 }
+
+/// A request, an end and counters may show that another request was lost: that row passes whatever the filter looks for.
+#[test]
+fn a_lost_request_is_not_passed_over() {
+    let open = || Happens::Open { pid: 1, path: 0, ret: 3 };
+    let request = |quiet| Happens::Request { pid: 1, address: 1, path: 0, quiet };
+    let end = Happens::End { pid: 2, address: 1, ret: 3 };
+    let shows = [vec![request(false)], vec![end], vec![Happens::Counters, Happens::Batch, Happens::Counters]];
+    let file = std::env::temp_dir().join(format!("tracetui-state-lost-{}", std::process::id()));
+    let mut ends = [0; 20];
+    ends[11] = 2;
+    for shows in shows {
+        let mut happens = vec![Vec::new(); 12];
+        happens[0].push(request(true));
+        happens[0].extend(shows.clone());
+        happens[1].push(open());
+        happens[3].push(open());
+        let batches = Story::batches_of(&happens, false, false);
+        let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
+        let [lines, expected] = [INDEXED, 0].map(|flags| {
+            write(&file, &batches, flags, &ends);
+            printed(&file, &filters, None).0
+        });
+        assert!(expected.contains("\"cause\":\"probe\""), "{shows:?}: {expected}");
+        assert_eq!(lines, expected, "{shows:?}");
+    }
+    let _ = std::fs::remove_file(file);
+}

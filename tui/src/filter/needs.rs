@@ -19,7 +19,7 @@ pub struct Needs {
     /// The first and the last time: CLOCK_BOOTTIME, ns.
     from_ns: u64,
     to_ns: u64,
-    completion: u64,
+    uring: u64,
     change: u64,
 }
 
@@ -49,7 +49,7 @@ impl Needs {
             lost: filters.iter().all(|filter| filter.show_lost),
             from_ns: 0,
             to_ns: u64::MAX,
-            completion: Key::Completion.hash(),
+            uring: Key::Uring.hash(),
             change: Key::Change.hash(),
         })
     }
@@ -71,10 +71,14 @@ impl Needs {
             Some(1..) => KindSet::ALL,
             _ => Kind::PROBED.into_iter().filter(|kind| count(entry, *kind) > 0).collect(),
         };
-        // Whose request it completes, and of which file, is known only when it is joined; who loaded a program, too.
+        if entry.first_ns > self.to_ns || entry.last_ns < self.from_ns {
+            return false;
+        }
+        // Whose request a frame completes, and of which file, is known only when it is joined; who loaded a program, too.
         let of_others = |kind, key| kinds.contains(kind) && has(key);
-        let has = |hash| has(hash) || of_others(Kind::Open, self.completion) || of_others(Kind::Bpf, self.change);
-        entry.first_ns <= self.to_ns && entry.last_ns >= self.from_ns && self.terms.may_be(kinds, &has)
+        let known = |hash| has(hash) || of_others(Kind::Open, self.uring) || of_others(Kind::Bpf, self.change);
+        // A request, which is not counted, or an end may show that another request was lost.
+        self.lost && has(self.uring) || self.terms.may_be(kinds, &known)
     }
 }
 
@@ -197,7 +201,7 @@ mod tests {
         {
             assert!(may(filter, if filter.starts_with("cwd") { Kind::Exec } else { Kind::Open }, seven), "{filter}");
         }
-        assert!(open("path=/x pid=8", Key::Completion), "the request may be of 8");
+        assert!(open("path=/x pid=8", Key::Uring), "the request may be of 8");
     }
 
     #[test]
@@ -212,6 +216,9 @@ mod tests {
         }
         assert!(needs("pid=7").may_be(&Entry { lost: 1, ..Entry::default() }, &|_| false));
         assert!(!needs("pid=7").may_be(&entry(Kind::Open), &|_| false));
+        let of_uring = |hash| hash == Key::Uring.hash();
+        assert!(needs("kind=exec,lost pid=7").may_be(&Entry::default(), &of_uring), "another request may be lost");
+        assert!(!needs("kind=exec pid=7").may_be(&entry(Kind::Open), &of_uring));
     }
 
     #[test]

@@ -31,9 +31,11 @@ pub enum Key<'a> {
     Comm(&'a [u8]),
     /// The last component of a path in it.
     Name(&'a [u8]),
-    /// The end of an io_uring request: process, comm and path of the event are those of the request, which may be in an earlier
-    /// block.
-    Completion,
+    /// An io_uring request, or its end. Process, comm and path of the event are those of the request, which may be in an earlier
+    /// block. Either may show that another request was lost.
+    Uring,
+    /// An io_uring request that posts no completion event on success. Later counters may show that it was lost.
+    Quiet,
     /// A report of the kernel's stream of programs: process and comm of the event are not in the frame.
     Change,
 }
@@ -42,7 +44,7 @@ pub enum Key<'a> {
 pub type KeysOf = fn(&FrameRef<'_>, &mut dyn FnMut(Key<'_>));
 
 impl Key<'_> {
-    /// FNV-1a of a byte for the sort of key (1 to 5) and its bytes, mixed with the end of MurmurHash3.
+    /// FNV-1a of a byte for the sort of key (1 to 6) and its bytes, mixed with the end of MurmurHash3.
     pub fn hash(&self) -> u64 {
         let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let of = |sort: u8, bytes: &[u8]| bytes.iter().fold(fnv(0xcbf2_9ce4_8422_2325, &sort), fnv);
@@ -50,8 +52,9 @@ impl Key<'_> {
             Key::Process(pid) => of(1, &pid.to_le_bytes()),
             Key::Comm(comm) => of(2, comm),
             Key::Name(name) => of(3, name),
-            Key::Completion => of(4, b""),
+            Key::Uring => of(4, b""),
             Key::Change => of(5, b""),
+            Key::Quiet => of(6, b""),
         };
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -61,8 +64,8 @@ impl Key<'_> {
     }
 }
 
-/// What an index would say of a block with only this frame, and the hashes of its keys. `None` if it is no event, or only for the
-/// process table.
+/// What an index would say of a block with only this frame, and the hashes of its keys. `None` if it is neither an event nor a
+/// request of io_uring.
 pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64>) -> Option<Entry> {
     let header = &frame.header;
     let entry = Entry { first_ns: header.time.0, last_ns: header.time.0, ..Entry::default() };
@@ -72,13 +75,15 @@ pub(super) fn hashes_of(keys: KeysOf, frame: &FrameRef<'_>, hashes: &mut Vec<u64
         return Some(entry.with(Kind::Bpf));
     }
     let kind = Kind::try_from(header.kind).ok()?;
-    if header.has(flag::BOOKKEEPING) || header.has(flag::CONTINUES) {
+    let request = header.has(flag::REQUEST);
+    if header.has(flag::CONTINUES) || header.has(flag::BOOKKEEPING) && !request {
         return None;
     }
     hashes.clear();
     hashes.extend([Key::Process(header.tgid.0).hash(), Key::Comm(header.comm()).hash()]);
     keys(frame, &mut |key| hashes.push(key.hash()));
-    Some(entry.with(kind))
+    // A request is an event only with its end.
+    Some(if request { entry } else { entry.with(kind) })
 }
 
 /// Whether a frame is a report of the kernel's stream of programs, or of the inventory, that may become an event.
@@ -324,6 +329,8 @@ pub(super) struct Indexer {
     /// The counters of the probes so far, and the events that they say are lost.
     counters: Counters,
     lost: u64,
+    /// Counters may show that one of these requests was lost ([`Key::Quiet`]).
+    quiet: bool,
     number: u64,
     before: Totals,
     totals: Totals,
@@ -348,6 +355,7 @@ impl Indexer {
             numbers: FxHashMap::default(),
             counters: Counters::default(),
             lost: 0,
+            quiet: false,
             number: 0,
             before: Totals::default(),
             totals: Totals::default(),
@@ -362,7 +370,7 @@ impl Indexer {
     /// For the next file of the trace: what was lost before is not lost again.
     pub(super) fn next(&self) -> Indexer {
         let (numbers, counters) = (self.numbers.clone(), self.counters.clone());
-        Indexer { numbers, counters, lost: self.lost, ..Indexer::new(self.keys) }
+        Indexer { numbers, counters, lost: self.lost, quiet: self.quiet, ..Indexer::new(self.keys) }
     }
 
     /// The sums of all blocks so far.
@@ -404,7 +412,10 @@ impl Indexer {
                 self.hashes.push(Key::Process(header.tgid.0).hash());
                 self.hashes.push(Key::Comm(header.comm()).hash());
             }
-            (self.keys)(&frame, &mut |key| self.hashes.push(key.hash()));
+            (self.keys)(&frame, &mut |key| {
+                self.quiet |= key == Key::Quiet;
+                self.hashes.push(key.hash());
+            });
         }
         entry.lost = u32::try_from(self.lost - lost_before).unwrap_or(u32::MAX);
         self.hashes.sort_unstable();
@@ -436,7 +447,7 @@ impl Indexer {
         let before = self.lost;
         self.counters.apply(&changes);
         self.lost = self.lost.max(self.counters.lost());
-        self.lost > before || changes.last
+        self.lost > before || changes.last || self.quiet
     }
 
     /// Adds the block that was looked at last. The payload of an index block, if one is due.
