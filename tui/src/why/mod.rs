@@ -19,6 +19,9 @@ pub(crate) const AT_FDCWD: i32 = -100;
 /// The longest name of a file in bytes: `NAME_MAX`.
 pub(crate) const NAME_MAX: usize = 255;
 
+/// What is said of a lookup that was given up.
+pub(crate) const NO_ANSWER: &str = "the file system did not answer";
+
 /// The ancestors of an ended process that are tried in its place.
 const ANCESTORS: usize = 16;
 
@@ -97,6 +100,11 @@ pub struct Answer {
 impl Answer {
     fn proven(cause: Cause, text: impl Into<Vec<u8>>) -> Answer {
         Answer { text: text.into(), component: None, cause, near: None, place: None, basis: Basis::Proven }
+    }
+
+    /// That the reason is not known, and why, so many nanoseconds after the event.
+    pub(crate) fn unknown(text: impl Into<Vec<u8>>, after_ns: u64) -> Answer {
+        Answer { basis: Basis::Checked(after_ns), ..Answer::proven(Cause::Unknown, text) }
     }
 }
 
