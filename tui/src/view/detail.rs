@@ -424,7 +424,7 @@ impl Page<'_> {
         let who = format!("{user}:{}", named_id(world.group(process.gid), process.gid.0));
         let cwd = self.cwd(process);
         let mut lines = self.pairs(&[
-            ("who", text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()),
+            ("who", safe(who.as_bytes(), self.theme), Style::new()),
             ("cwd", cwd, Style::new()),
             ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
         ]);

@@ -111,7 +111,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.top().now_ns(), app.top().most());
-    let value = text::escape_in(&name(group, app), theme.charset, 4096);
+    let value = text::value_in(&name(group, app), theme.charset, 4096);
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
     line.push_span(Piece::new(text::left(&value, room, theme.charset), theme.strong()));

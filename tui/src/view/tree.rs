@@ -148,7 +148,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     columns::command(seen, &mut cell);
     let style = |role: Role| if quiet { theme.quiet() } else { theme.part(role) };
     let command = cell.parts().map(|(role, raw)| {
-        Piece::new(text::escape_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
+        Piece::new(text::value_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
     });
     let command: Vec<Piece> = command.collect();
     let mut remarks = remarks(row, seen, room / 2, app, theme);
@@ -174,7 +174,7 @@ fn state(seen: &Seen<'_>, theme: Theme) -> Piece {
     let mut cell = Cell::default();
     columns::state(seen, &mut cell);
     let part =
-        cell.parts().next().map(|(role, raw)| Piece::new(text::escape_in(raw, theme.charset, 16), theme.part(role)));
+        cell.parts().next().map(|(role, raw)| Piece::new(text::value_in(raw, theme.charset, 16), theme.part(role)));
     part.unwrap_or_default()
 }
 
@@ -185,7 +185,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Ppid => process.parent.map_or_else(|| "-".to_owned(), |parent| parent.tgid.0.to_string()),
         Column::User => {
             let name = app.world().user(process.uid).map(str::to_owned).unwrap_or_else(|| process.uid.0.to_string());
-            text::escape_in(name.as_bytes(), theme.charset, 8)
+            text::value_in(name.as_bytes(), theme.charset, 8)
         }
         Column::State => String::new(),
         Column::Started => {
@@ -202,7 +202,7 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
-            text::cut_middle(&text::escape_in(path, theme.charset, 4096), CGROUP, theme.charset)
+            text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
         }
     }
 }
@@ -248,7 +248,7 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
             let room = room.saturating_sub(text.len() + 1);
             let path = app.store().get(failure.id).and_then(|stored| {
                 stored.with(app.world(), |seen| match &seen.event.body {
-                    Body::Open(open) => text::escape_in(open.path, theme.charset, 4096),
+                    Body::Open(open) => text::value_in(open.path, theme.charset, 4096),
                     _ => String::new(),
                 })
             });
