@@ -5,15 +5,14 @@ mod tests;
 
 use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, put};
+use super::{Piece, clock, duration, put};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::row::{Cell, Role, TimeBase, TimeMode, time_text};
+use crate::app::row::{Cell, Role};
 use crate::app::search::Pattern;
 use crate::app::views::tree::{Row, Seen, columns};
 use crate::event::process::{Origin, Process};
 use crate::event::{Body, Tables as _};
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -188,15 +187,8 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
             text::value_in(name.as_bytes(), theme.charset, 8)
         }
         Column::State => String::new(),
-        Column::Started => {
-            let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
-            time_text(process.key.start.0, app.world().clock_offset(), &base)
-        }
-        Column::Lived => {
-            let mut out = Vec::new();
-            short_duration(app.tree().lived(seen), &mut out);
-            String::from_utf8(out).unwrap_or_default()
-        }
+        Column::Started => clock(process.key.start.0, app.world().clock_offset(), app),
+        Column::Lived => duration(app.tree().lived(seen)),
         Column::Execs => short(seen.counts.execs),
         Column::Opens => short(seen.counts.opens),
         Column::Failed => short(seen.counts.failed),
@@ -279,8 +271,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let tally = app.tree().tally();
     let mut pieces = Vec::new();
     if let Some(moment) = app.moment() {
-        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
-        let time = time_text(moment.time.0, app.world().clock_offset(), &base);
+        let time = clock(moment.time.0, app.world().clock_offset(), app);
         let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
         pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
     }
