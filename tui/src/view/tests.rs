@@ -147,7 +147,7 @@ fn the_help_is_searched() {
 }
 
 #[test]
-fn a_name_that_looks_like_an_escape_is_told_from_one() {
+fn a_name_that_looks_like_an_escape_differs_from_one() {
     let mut app = app(120, 24, MEMORY);
     let mut made = Maker::default();
     made.open(100, "cat", "/tmp/\x1b[31m", 3);

@@ -122,7 +122,7 @@ pub(crate) enum Call {
     },
 }
 
-/// The working directory, as far as the event tells it.
+/// The working directory, as far as the event has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Cwd {
     /// It was this one, as a path in the mount namespace.
@@ -154,7 +154,7 @@ pub struct Question {
     pub(crate) path: Vec<u8>,
     /// The error, positive.
     pub(crate) errno: i32,
-    /// The caller's root; `None` if not known. Only opens tell it.
+    /// The caller's root; `None` if not known. Only opens have it.
     pub(crate) root: Option<Vec<u8>>,
     pub(crate) cwd: Cwd,
     /// The effective ids of an exec, the real ones of an open.
@@ -174,7 +174,7 @@ pub(crate) fn error_text(errno: i32) -> String {
     text.rsplit_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
 }
 
-/// What the event alone proves, and whether a lookup may tell more.
+/// What the event alone proves, and whether a lookup may show more.
 pub(crate) fn proven(seen: &EventContext<'_>) -> Option<Answer> {
     match &seen.event.body {
         Body::Open(open) => {

@@ -51,7 +51,7 @@ mod resolve {
 pub(super) enum Stop {
     /// A step refuses.
     Refused(Box<Refusal>),
-    /// It cannot be told.
+    /// It is not known.
     Unsure(Vec<u8>),
 }
 
