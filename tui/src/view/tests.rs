@@ -156,6 +156,18 @@ fn a_name_that_looks_like_an_escape_differs_from_one() {
     let rows = screen(&mut app);
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\x1b[31m")), "{rows:#?}");
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\\x1b[31m")), "{rows:#?}");
+    // The tree and the top, too.
+    made.exec(101, "a", &["\x1b[31m"], 0);
+    made.exec(102, "a", &[r"\x1b[31m"], 0);
+    feed(&mut app, &mut made);
+    keys(&mut app, "2");
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.contains(r" \x1b[31m ")), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.contains(r" \\x1b[31m ")), "{rows:#?}");
+    keys(&mut app, "3l");
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.contains(r" /tmp/\x1b[31m ")), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.contains(r" /tmp/\\x1b[31m ")), "{rows:#?}");
 }
 
 /// The line of the selected row.
