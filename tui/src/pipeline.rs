@@ -175,9 +175,14 @@ impl Pipeline {
     /// The account of one moment, and that moment: when the last counters were read. `None`: of all events.
     pub fn account_then(&self) -> (Option<BootNanos>, Account) {
         match &self.compared {
-            Some((at, account)) if !self.finished => (Some(*at), account.clone()),
             _ if self.finished => (None, self.account()),
-            _ => (None, self.account().settled()),
+            Some((at, account)) => (Some(*at), account.clone()),
+            // No counters were compared yet: events come before them. `seen` is not made smaller, so that a sum that is wrong shows.
+            None => {
+                let mut account = self.account();
+                account.of_unfinished();
+                (None, account)
+            }
         }
     }
 

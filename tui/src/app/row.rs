@@ -257,11 +257,8 @@ fn open_detail(open: &Open<'_>, out: &mut impl Parts) {
         None if opened => open.names.write(out),
         _ => out.extend_from_slice(open.path),
     });
-    if opened && open.names.deleted() {
-        out.part(Role::Note, text("  (deleted)"));
-    }
-    if open.is_created() && !open.names.deleted() {
-        out.part(Role::Note, text("  (created)"));
+    if let Some(remark) = open.remark() {
+        out.part(Role::Note, text(remark));
     }
 }
 

@@ -4,13 +4,9 @@ use crate::event::EventContext;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 
-/// Counts of the delivered events of a COMMAND and its descendants.
+/// What the account does not have of the delivered events of a COMMAND and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// Processes that ended.
-    pub processes: u64,
-    /// Opens, with those that failed.
-    pub opens: u64,
     /// Opens and execs that failed.
     pub failed: u64,
     /// How long the COMMAND ran, in nanoseconds. `None` until its exit was delivered.
@@ -21,15 +17,8 @@ impl Summary {
     /// Counts an event of a trace of this COMMAND.
     pub fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
-        match kind {
-            Kind::Exit => {
-                self.processes += 1;
-                if header.tgid == command {
-                    self.lived_ns = Some(header.time.since(header.start));
-                }
-            }
-            Kind::Open => self.opens += 1,
-            _ => {}
+        if kind == Kind::Exit && header.tgid == command {
+            self.lived_ns = Some(header.time.since(header.start));
         }
         self.failed += u64::from(kind != Kind::Exit && seen.event.failed());
     }

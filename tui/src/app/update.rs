@@ -3,7 +3,7 @@
 use super::edit::{Edited, History, Line};
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Rows, Way, Wrapped};
-use super::views::View;
+use super::views::{View, motion};
 use super::{
     App, Effect, Effects, Extent, HelpSearch, Input, Overlay, OverlayKind, Recorded, Signal, SourceState, Tick, Usage,
 };
@@ -532,12 +532,8 @@ impl App {
     }
 
     fn act_on_place(&mut self, action: Action) {
-        let page = isize::try_from(self.list_height()).unwrap_or(isize::MAX);
-        match action {
-            Action::PageUp => self.page(-page),
-            Action::PageDown => self.page(page),
-            Action::HalfUp => self.page(-(page + 1) / 2),
-            Action::HalfDown => self.page((page + 1) / 2),
+        match (action, motion(action, self.list_height())) {
+            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows)) => self.page(rows),
             _ => self.events.act(action, self.list_height(), &self.store),
         }
     }

@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_and_runs_are_told_when_they_change() {
+    fn holders_and_runs_are_reported_when_they_change() {
         let by = |object, fd| Holder { object, by: HeldBy::Process { pid: Tgid(7), comm: b"x".to_vec(), fd } };
         let (program, link) = (Object::Program(ProgId(1)), Object::Link(LinkId(5)));
         let of = |id, run_count| ProgramFacts { id: ProgId(id), run_count, ..ProgramFacts::default() };

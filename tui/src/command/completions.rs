@@ -29,7 +29,7 @@ mod tests {
     use clap::ValueEnum;
 
     #[test]
-    fn every_shell_is_told_of_every_subcommand() {
+    fn every_shell_has_every_subcommand() {
         for shell in Shell::value_variants() {
             let text = String::from_utf8(text(*shell)).expect("UTF-8");
             for word in ["print", "doctor", "btf", "completions", "ring-size"] {

@@ -5,7 +5,7 @@ use crate::cli;
 use crate::sink::FormatName;
 use crate::sink::explained::Explain;
 use crate::source::host::{clock, lookup};
-use crate::why::{self, Answer, Basis, Cause, Question};
+use crate::why::{self, Answer, Question};
 use anyhow::Result;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -34,7 +34,8 @@ pub(super) fn check(args: &cli::Print) -> Result<()> {
 /// What events prove: for recordings.
 pub(super) fn from_events() -> Explain {
     Box::new(|seen| {
-        why::is_asked_of(seen).then(|| why::proven(seen).unwrap_or_else(|| unknown(b"the recording does not say", 0)))
+        why::is_asked_of(seen)
+            .then(|| why::proven(seen).unwrap_or_else(|| Answer::unknown("the recording does not say", 0)))
     })
 }
 
@@ -48,14 +49,9 @@ pub(super) fn live() -> Explain {
         let age = clock::now_boot().since(seen.event.header.time);
         Some(match why::question(seen) {
             Some(question) => lookups.ask(question, age),
-            None => why::proven(seen).unwrap_or_else(|| unknown(b"the path could not be read", age)),
+            None => why::proven(seen).unwrap_or_else(|| Answer::unknown("the path could not be read", age)),
         })
     })
-}
-
-fn unknown(text: &[u8], age: u64) -> Answer {
-    let cause = Cause::Unknown;
-    Answer { text: text.to_vec(), component: None, cause, near: None, place: None, basis: Basis::Checked(age) }
 }
 
 /// A thread that looks up, so that a file system that does not answer holds up nothing.
@@ -73,12 +69,12 @@ impl Lookups {
             (self.since, self.spent) = (Instant::now(), Duration::ZERO);
         }
         if self.spent > MOST {
-            return unknown(b"not looked up: too many failures at once", age);
+            return Answer::unknown("not looked up: too many failures at once", age);
         }
         let begun = Instant::now();
         let answer = self.look(question);
         self.spent += begun.elapsed();
-        answer.unwrap_or_else(|| unknown(b"the file system did not answer", age))
+        answer.unwrap_or_else(|| Answer::unknown(why::NO_ANSWER, age))
     }
 
     fn look(&mut self, question: Question) -> Option<Answer> {

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_tells_of_subcommands_keys_and_filters() {
+    fn it_has_subcommands_keys_and_filters() {
         let page = String::from_utf8(text().expect("in memory")).expect("UTF-8");
         for part in [
             ".TH tracetui 1",

@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_told_apart_from_a_failure() {
+    fn a_closed_pipe_differs_from_a_failure() {
         let out = Out { fails: Some((1, ErrorKind::BrokenPipe)), ..Out::default() };
         let mut closed = printer(FormatName::Text, None, &out);
         assert_eq!(closed.feed(drained(opens(0, 10, None), 100)).expect("written"), Flow::Continue);

@@ -50,8 +50,8 @@ impl SelfTest {
             pid => {
                 drop(say);
                 let mut id = [0; 4];
-                let told = said.read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
-                let tgid = if told == 0 { pid.unsigned_abs() } else { told };
+                let id = said.read_exact(&mut id).map_or(0, |()| u32::from_ne_bytes(id));
+                let tgid = if id == 0 { pid.unsigned_abs() } else { id };
                 Ok(SelfTest { pid, tgid, gate: Some(gate) })
             }
         }
@@ -76,7 +76,7 @@ impl SelfTest {
             live.drain(&mut batch, 1 << 20);
             for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid()) {
                 seen.extend(Slot::try_from(frame.header.slot));
-                // Some programs make no event, but only with them another can tell all. What a request that was refused asked
+                // Some programs make no event, but only with them another can report all. What a request that was refused asked
                 // for is not what the one before it asked for, whose place in memory it took.
                 match Event::decode(&frame).map(|event| event.body) {
                     Ok(Body::Open(open)) if open.record.via == via::IO_URING => {

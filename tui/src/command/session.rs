@@ -655,7 +655,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         None
     });
     // Before the threads that read what others wrote.
-    // A COMMAND of another user is told to end when tracetui is.
+    // A COMMAND of another user is ended, too, when tracetui is.
     let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
     confine::confine(kept).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
@@ -724,7 +724,7 @@ fn note(probe: &ProbeStatus) -> Option<String> {
     let why = probe.why.as_ref()?;
     let remedy = probe.remedy.as_ref().map(|remedy| format!("; {remedy}"));
     match (probe.attached, remedy) {
-        // What it does not see is the same on every such kernel, and nothing is to be done, or each event tells: doctor
+        // What it does not see is the same on every such kernel, and nothing is to be done, or each event has it: doctor
         // says it.
         (true, None) => None,
         (false, _) if probe.optional => None,

@@ -352,8 +352,8 @@ impl ProcessTable {
         let tick = if seed.start_exact { 1 } else { seed.tick_ns.max(1) };
         let older = |parent: &ProcessKey| seed.ppid.0 != 0 && parent.start.0 / tick <= key.start.0 / tick;
         let found = || self.current.get(&seed.ppid).copied().filter(older);
-        let told = ProcessKey { tgid: seed.ppid, start: seed.parent_start };
-        let parent = if seed.parent_start.0 == 0 { found() } else { Some(told).filter(|told| told.tgid.0 != 0) };
+        let named = ProcessKey { tgid: seed.ppid, start: seed.parent_start };
+        let parent = if seed.parent_start.0 == 0 { found() } else { Some(named).filter(|named| named.tgid.0 != 0) };
         Process {
             key,
             parent,

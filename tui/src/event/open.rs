@@ -56,12 +56,8 @@ impl<'a> Payload<'a> for Open<'a> {
         } else {
             out.extend_from_slice(self.path);
         }
-        if self.record.ret >= 0 && self.names.deleted() {
-            out.extend_from_slice(b"  (deleted)");
-        }
-        // A file of O_TMPFILE has no name: it is deleted, and always new.
-        if self.is_created() && !self.names.deleted() {
-            out.extend_from_slice(b"  (created)");
+        if let Some(remark) = self.remark() {
+            out.extend_from_slice(remark.as_bytes());
         }
     }
 }
@@ -96,9 +92,14 @@ impl<'a> Open<'a> {
         self.flags() & names::O_TMPFILE == names::O_TMPFILE
     }
 
-    /// Whether it is known that the call created the file.
-    pub(crate) fn is_created(&self) -> bool {
-        matches!(self.created(), Value::Bool(true))
+    /// What follows the path of the opened file: that it is deleted, or that the call created it.
+    pub(crate) fn remark(&self) -> Option<&'static str> {
+        // A file of O_TMPFILE has no name: it is deleted, and always new.
+        match (self.names.deleted(), self.created()) {
+            (true, _) if self.record.ret >= 0 => Some("  (deleted)"),
+            (false, Value::Bool(true)) => Some("  (created)"),
+            _ => None,
+        }
     }
 
     fn created(&self) -> Value<'a> {

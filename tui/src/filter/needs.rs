@@ -60,8 +60,8 @@ impl Needs {
         Needs { from_ns, to_ns, ..self }
     }
 
-    /// Whether the frames that an entry of the index describes may contain an event or a `lost` row that passes. `has` tells
-    /// whether the frames may contain the key with this hash.
+    /// Whether the frames that an entry of the index describes may contain an event or a `lost` row that passes. `has`
+    /// says whether the frames may contain the key with this hash.
     pub fn may_be(&self, entry: &Entry, has: &dyn Fn(u64) -> bool) -> bool {
         if self.lost && (count(entry, Kind::Lost) > 0 || entry.lost > 0) {
             return true;

@@ -658,7 +658,7 @@ mod tests {
 
     #[test]
     fn counters_are_the_sum_of_their_changes() {
-        let mut told = Counters::default();
+        let mut summed = Counters::default();
         let steps =
             [counting(&[1, 0, 6], 0), counting(&[1, 0, 9], 1), counting(&[4, 2, 9], 1), counting(&[4, 2, 9], 2)];
         let sizes = [6, 2, 4, 0];
@@ -672,11 +672,11 @@ mod tests {
             else {
                 panic!("one frame")
             };
-            told.apply(&read);
+            summed.apply(&read);
             let mut expected = step.clone();
             // Counters that only the probes use are not sent.
             expected.cpus.iter_mut().for_each(|cpu| cpu.credit = 0);
-            assert_eq!(told, expected);
+            assert_eq!(summed, expected);
             before = step;
         }
     }

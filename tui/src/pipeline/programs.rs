@@ -438,10 +438,16 @@ fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
 /// The event of a link that a system call detached, with where it was by the inventory: the kernel's link does not say it any more.
 /// `None` if there is nothing to add.
 pub(super) fn with_place(frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
-    let mut record = record(frame.payload).filter(|_| frame.header.kind == Kind::Bpf as u16)?;
+    if frame.header.kind != Kind::Bpf as u16 {
+        return None;
+    }
+    let mut record = record(frame.payload)?;
     let detached = (record.call, record.cmd) == (call::BPF, cmd::LINK_DETACH) && record.has & has::LINK != 0;
     let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
-    let facts = world.bpf.attachment_of_link(LinkId(record.link_id)).filter(|_| detached && unplaced)?;
+    if !detached || !unplaced {
+        return None;
+    }
+    let facts = world.bpf.attachment_of_link(LinkId(record.link_id))?;
     let text = set_place(&mut record, facts);
     let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
     let mut whole = Batch::default();

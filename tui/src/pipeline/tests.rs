@@ -1050,7 +1050,11 @@ fn a_load_is_one_event_and_keeps_its_place() {
     load_call(&mut batch, 2, 3, 2000);
     change(&mut batch, true, 4, 2001);
     pipeline.feed(batch);
-    assert_eq!(program_events(&mut pipeline, true), ["load 4 by stream of 100 at 2001"], "3 was told, 4 is at the end");
+    assert_eq!(
+        program_events(&mut pipeline, true),
+        ["load 4 by stream of 100 at 2001"],
+        "3 was reported, 4 is at the end"
+    );
     let bpf = pipeline.account().kind(Kind::Bpf);
     assert_eq!((bpf.delivered, bpf.filtered), (5, 1), "the late report of 3 is not delivered");
 }
@@ -1112,22 +1116,22 @@ fn attach_call(batch: &mut Batch, seq: u64, (id, link): (u32, u32), command: u16
 fn an_attachment_is_one_event() {
     let mut pipeline = asked(ALL, 0);
     let mut batch = Batch::default();
-    let tell = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+    let report = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
         HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
     };
     let own = BpfProgram { id: ProgId(9), own: true, ..BpfProgram::default() };
     HostFrame::BpfProgram(own).push(BootNanos(999 * MS), &mut batch);
-    tell(BpfAttachment { news: false, ..attachment(0, 1, 0) }, 1000, &mut batch);
+    report(BpfAttachment { news: false, ..attachment(0, 1, 0) }, 1000, &mut batch);
     attach_call(&mut batch, 0, (2, 5), cmd::LINK_CREATE, 1001);
-    tell(attachment(1, 2, 5), 1010, &mut batch);
-    tell(attachment(2, 3, 0), 1010, &mut batch);
+    report(attachment(1, 2, 5), 1010, &mut batch);
+    report(attachment(2, 3, 0), 1010, &mut batch);
     attach_call(&mut batch, 1, (3, 0), cmd::PROG_ATTACH, 1020);
-    tell(attachment(3, 4, 0), 1030, &mut batch);
-    tell(attachment(4, 9, 0), 1030, &mut batch);
+    report(attachment(3, 4, 0), 1030, &mut batch);
+    report(attachment(4, 9, 0), 1030, &mut batch);
     // A detach by a call that does not name the program, one without a call, and the end of what was there from the start.
     attach_call(&mut batch, 2, (0, 0), cmd::PROG_DETACH, 1040);
     for key in [2, 3, 1, 0, 4] {
-        tell(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1050, &mut batch);
+        report(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1050, &mut batch);
     }
     pipeline.feed(batch);
     let expected = [
@@ -1148,7 +1152,7 @@ fn an_attachment_is_one_event() {
 fn a_reported_attachment_counts_until_the_next_inventory() {
     let mut pipeline = asked(ALL, 0);
     let mut batch = Batch::default();
-    let tell = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+    let report = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
         HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
     };
     let taken = |from: u64, complete: bool, batch: &mut Batch| {
@@ -1162,11 +1166,11 @@ fn a_reported_attachment_counts_until_the_next_inventory() {
     // Of an inventory that was begun earlier, and of one that lacks something.
     taken(1000, true, &mut batch);
     taken(1010, false, &mut batch);
-    tell(attachment(0, 3, 0), 1020, &mut batch);
+    report(attachment(0, 3, 0), 1020, &mut batch);
     taken(1011, true, &mut batch);
-    tell(attachment(1, 4, 0), 1030, &mut batch);
-    tell(attachment(2, 2, 0), 1030, &mut batch);
-    tell(BpfAttachment { gone: true, ..attachment(2, 0, 0) }, 1040, &mut batch);
+    report(attachment(1, 4, 0), 1030, &mut batch);
+    report(attachment(2, 2, 0), 1030, &mut batch);
+    report(BpfAttachment { gone: true, ..attachment(2, 0, 0) }, 1040, &mut batch);
     pipeline.feed(batch);
     let expected = [
         "attach 2 by call of 100 at 1001",

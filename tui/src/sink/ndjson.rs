@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn no_arguments_and_only_empty_ones_are_told_apart() {
+    fn no_arguments_and_only_empty_ones_differ() {
         assert_eq!(object(Kind::Exec, &sample::execed(b""))["argv"], json!([]));
         assert_eq!(object(Kind::Exec, &sample::execed(b"\0"))["argv"], json!([""]));
         assert_eq!(object(Kind::Exec, &sample::execed(b"\0\0"))["argv"], json!(["", ""]));
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_flags_are_told_apart_though_remembered() {
+    fn sets_of_flags_differ_though_remembered() {
         let mut values = Values::default();
         let mut out = Vec::new();
         for flags in [0o2000000, 0, 0o2000000, 0o1101, 0] {

@@ -1,7 +1,7 @@
 //! Widths in terminal cells, and text that is cut, filled or wrapped to a width.
 
 use super::Charset;
-use super::escape::{escaped, printable_len};
+use super::escape::{Mode, escaped, printable_len};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The width of an escaped text in terminal cells.
@@ -54,14 +54,17 @@ const BYTES_PER_CELL: usize = 40;
 /// Escapes untrusted bytes for a field of `cells` cells. Bytes beyond the field are omitted, except for enough of them
 /// to show that the text is cut.
 pub(crate) fn escape_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
-    let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
-    escaped(bytes.get(..most).unwrap_or(bytes), charset.mode()).into_owned()
+    within(bytes, charset.mode(), cells)
 }
 
-/// As [`escape_in`], for the value of an event: a backslash is doubled, so that an escape is told from what looks like one.
+/// As [`escape_in`], for the value of an event: a backslash is doubled, so that an escape differs from what looks like one.
 pub(crate) fn value_in(bytes: &[u8], charset: Charset, cells: usize) -> String {
+    within(bytes, charset.reversible(), cells)
+}
+
+fn within(bytes: &[u8], mode: Mode, cells: usize) -> String {
     let most = cells.saturating_add(1).saturating_mul(BYTES_PER_CELL);
-    escaped(bytes.get(..most).unwrap_or(bytes), charset.reversible()).into_owned()
+    escaped(bytes.get(..most).unwrap_or(bytes), mode).into_owned()
 }
 
 /// The last place up to a byte, and the first one from it on, that are not within an escape.
@@ -160,7 +163,6 @@ pub(crate) fn wrap(text: &str, cells: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Mode;
     use super::super::escape::tests::hostile;
     use super::*;
     use proptest::prelude::*;

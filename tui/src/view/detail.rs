@@ -1,9 +1,8 @@
 //! The detail pane: the selected event and its process.
 
 use super::theme::Theme;
-use super::{Piece, page, put};
+use super::{Piece, clock, duration, page, put};
 use crate::app::App;
-use crate::app::row::{TimeMode, time_text};
 use crate::app::views::detail::{Size, Subject, Tab};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
@@ -12,7 +11,6 @@ use crate::event::process::Process;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
 use crate::store::Id;
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
 use crate::why::{self, Basis, Cause};
 use ratatui::Frame;
@@ -135,20 +133,9 @@ fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     pieces
 }
 
-fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
-    let base = crate::app::row::TimeBase { mode: TimeMode::Clock, ..app.time_base(0) };
-    time_text(boot_ns, offset, &base)
-}
-
 fn safe(bytes: &[u8], theme: Theme) -> String {
     // No screen shows more bytes than this.
     text::value_in(bytes, theme.charset, 1 << 17)
-}
-
-fn duration(ns: u64) -> String {
-    let mut out = Vec::new();
-    short_duration(ns, &mut out);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 /// A description of the exit status.
@@ -424,7 +411,7 @@ impl Page<'_> {
         let who = format!("{user}:{}", named_id(world.group(process.gid), process.gid.0));
         let cwd = self.cwd(process);
         let mut lines = self.pairs(&[
-            ("who", text::escape_in(who.as_bytes(), self.charset(), 1 << 16), Style::new()),
+            ("who", safe(who.as_bytes(), self.theme), Style::new()),
             ("cwd", cwd, Style::new()),
             ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
         ]);

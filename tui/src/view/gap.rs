@@ -1,12 +1,12 @@
 //! A gap row: the number of missing events, the cause, and the time range.
 
+use super::duration;
 use super::theme::Theme;
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::event::lost::Lost;
 use crate::event::{Body, EventContext};
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped};
 use ratatui::text::Line;
 use tracetui_shared::kind::Kind;
@@ -52,11 +52,10 @@ fn bounds(lost: &Lost, seen: &EventContext<'_>, base: &TimeBase, width: usize, t
     if record.from_ns == 0 {
         return format!("before {}", time(record.to_ns));
     }
-    let mut long = Vec::new();
-    short_duration(record.to_ns.saturating_sub(record.from_ns), &mut long);
+    let long = duration(record.to_ns.saturating_sub(record.from_ns));
     let dash = if theme.charset == Charset::Utf8 { "–" } else { ".." };
     let (from, to) = (time(record.from_ns), time(record.to_ns));
     let hours = to.rfind(':').map_or(0, |colon| colon + 1);
     let to = if from.get(..hours) == to.get(..hours) { to.get(hours..).unwrap_or_default() } else { &to };
-    format!("{}, {from} {dash} {to}", String::from_utf8_lossy(&long))
+    format!("{long}, {from} {dash} {to}")
 }

@@ -1,11 +1,12 @@
 //! The first line: state, event rates and losses.
 
+use super::gap::counted;
 use super::theme::Theme;
-use super::{Piece, ends, width_of};
+use super::{Piece, duration, ends, width_of};
+use crate::account::Account;
 use crate::app::keymap::Action;
 use crate::app::summary::Summary;
 use crate::app::{App, SourceState};
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -33,19 +34,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         room -= if fits { width } else { 0 };
         if fits { pieces } else { Vec::new() }
     };
-    let ended = ended(app, theme);
-    let has_ended = !ended.is_empty();
-    left.extend(ended.into_iter().flat_map(|piece| fits(vec![piece])));
-    let capture = if has_ended { Vec::new() } else { fits(capture(app, area.width, theme)) };
-    let mut rates = if has_ended { Vec::new() } else { fits(rates(app, theme)) };
-    if rates.is_empty() && !has_ended {
-        rates = fits(vec![Piece::plain(short(app.rates().all())), Piece::new("/s".to_owned(), theme.quiet())]);
-    }
+    let ended = ended(app, &account, theme);
+    let running = ended.is_none();
+    let figures = match ended {
+        Some(ended) => ended.into_iter().flat_map(|piece| fits(vec![piece])).collect(),
+        None => {
+            let capture = fits(capture(app, area.width, theme));
+            let mut rates = fits(rates(app, theme));
+            if rates.is_empty() {
+                rates = fits(vec![Piece::plain(short(app.rates().all())), Piece::new("/s".to_owned(), theme.quiet())]);
+            }
+            [capture, rates].concat()
+        }
+    };
     let spark = fits(vec![Piece::new(sparkline(app, theme), theme.note())]);
     let ring = fits(vec![ring(app, theme)]);
-    left.extend(if has_ended { Vec::new() } else { fits(host(app, theme)) });
-    left.extend(capture);
-    left.extend(rates);
+    if running {
+        left.extend(fits(host(app, theme)));
+    }
+    left.extend(figures);
     let right = [spark, ring, vec![off, lost]].concat();
     ends(frame, area, &left, &right, theme);
 }
@@ -67,32 +74,24 @@ fn state(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// How the COMMAND ended, and what it did.
-fn ended(app: &App, theme: Theme) -> Vec<Piece> {
-    let Some((output, how)) = app.output().and_then(|output| output.ended().map(|how| (output, how))) else {
-        return Vec::new();
-    };
+/// How the COMMAND ended, and what it did; `None` while it runs, and without one.
+fn ended(app: &App, account: &Account, theme: Theme) -> Option<Vec<Piece>> {
+    let output = app.output()?;
+    let how = output.ended()?;
     let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { processes, opens, failed, lived_ns } = *app.summary();
-    let lived = lived_ns.map_or(String::new(), |ns| {
-        let mut lived = b"in ".to_vec();
-        short_duration(ns, &mut lived);
-        String::from_utf8(lived).unwrap_or_default()
-    });
+    let Summary { failed, lived_ns } = *app.summary();
+    let lived = lived_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
     let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
-    let counted = |kind, count, one: &str| {
-        let plural = match (count, one.ends_with('s')) {
-            (1, _) => "",
-            (_, true) => "es",
-            (_, false) => "s",
-        };
-        captured.contains(kind).then(|| format!("{} {one}{plural}", grouped(count)))
-    };
-    let counts = [counted(Kind::Exit, processes, "process"), counted(Kind::Open, opens, "open")];
+    let delivered = |kind| captured.contains(kind).then(|| account.kind(kind).delivered);
+    let processes = delivered(Kind::Exit).map(|count| match count {
+        1 => "1 process".to_owned(),
+        count => format!("{} processes", grouped(count)),
+    });
+    let opens = delivered(Kind::Open).map(|count| counted(count, Some(Kind::Open)));
     let failed = Some(format!("{} failed", grouped(failed)));
-    let counts: Vec<String> = counts.into_iter().chain([failed]).flatten().collect();
-    vec![Piece::new(format!("{name} {how}"), style), Piece::plain(lived), Piece::plain(counts.join(", "))]
+    let counts: Vec<String> = [processes, opens, failed].into_iter().flatten().collect();
+    Some(vec![Piece::new(format!("{name} {how}"), style), Piece::plain(lived), Piece::plain(counts.join(", "))])
 }
 
 fn host(app: &App, theme: Theme) -> Vec<Piece> {

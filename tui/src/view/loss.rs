@@ -1,11 +1,10 @@
 //! The report on lost events: the verdict and what to do, then numbers, gaps, CPUs and probes.
 
-use super::gap;
 use super::theme::Theme;
+use super::{clock, gap};
 use crate::account::{Account, Shortage};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::event::Body;
 use crate::frame::host::Counters;
 use crate::store::Stored;
@@ -102,11 +101,6 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
         " Gaps".to_owned()
     };
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
-}
-
-/// A time as the list shows it.
-fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
-    time_text(boot_ns, offset, &TimeBase { mode: TimeMode::Clock, ..app.time_base(0) })
 }
 
 /// The probes that are attached, and those that are not.

@@ -16,9 +16,11 @@ pub mod theme;
 mod top;
 mod tree;
 
+use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::app::views::View;
 use crate::app::{App, Extent, OverlayKind};
 use crate::text;
+use crate::text::time::short_duration;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -106,6 +108,19 @@ impl From<Piece> for Span<'static> {
     fn from(piece: Piece) -> Span<'static> {
         Span::styled(piece.text, piece.style)
     }
+}
+
+/// A time by the wall clock, as the list shows it.
+fn clock(boot_ns: u64, offset: i64, app: &App) -> String {
+    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
+    time_text(boot_ns, offset, &base)
+}
+
+/// A duration in a suitable unit.
+fn duration(ns: u64) -> String {
+    let mut out = Vec::new();
+    short_duration(ns, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// The width of pieces in cells, with the spaces after them.

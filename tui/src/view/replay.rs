@@ -1,11 +1,11 @@
 //! The lines of a replay: position and time in the header, the density strip in the status line.
 
 use super::theme::Theme;
-use super::{Piece, ends};
+use super::{Piece, clock, ends};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::replay::{Bin, End, Number, Replay, Speed, Transport};
-use crate::text::{self, grouped, time};
+use crate::text::{self, grouped};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
@@ -76,9 +76,7 @@ fn place(app: &App) -> String {
     let (Some(at), Some((start, end))) = (app.replay_position(), app.replay_span()) else {
         return "no events".to_owned();
     };
-    let mut clock = Vec::new();
-    let unix = i128::from(at) + i128::from(app.world().clock_offset());
-    time::clock_millis(unix, app.zone_s(), &mut clock);
+    let clock = clock(at, app.world().clock_offset(), app);
     let length = end.saturating_sub(start);
     let since = |ns: u64| match length {
         // Of a short recording, a second says little.
@@ -86,7 +84,7 @@ fn place(app: &App) -> String {
         _ => minutes(ns.saturating_sub(start)),
     };
     let unit = if length < 60_000_000_000 { " s" } else { "" };
-    format!("{}  {} of {}{unit}", String::from_utf8_lossy(&clock), since(at), since(end))
+    format!("{clock}  {} of {}{unit}", since(at), since(end))
 }
 
 /// `3:12` or `1:03:12`.

@@ -95,19 +95,22 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
     let mut made = build();
     feed(&mut app, &mut made);
     keys(&mut app, "!");
-    assert_eq!(screen(&mut app)[3], "  Events were lost: the list has gaps. The counters follow.");
+    let all = |report: &[String]| -> Vec<u64> {
+        let line = report.iter().find(|line| line.trim_start().starts_with("all")).expect("a row");
+        line.split_whitespace().skip(1).map(|number| number.replace(',', "").parse().expect("a number")).collect()
+    };
+    let report = screen(&mut app);
+    assert_eq!(report[3], "  Events were lost: the list has gaps. The counters follow.");
+    assert_eq!(all(&report), [7, 7, 0, 0, 0, 0], "what was delivered was seen");
     made.lose(1204);
     made.counters(false);
     feed(&mut app, &mut made);
     let report = screen(&mut app);
     assert_eq!(report[3], "  1,204 opens lost: 99.4 % of all events, in 1 gap (n goes there)");
     assert!(report[4].starts_with("  ring full: start with --ring-size"), "{}", report[4]);
-    let numbers = |name: &str| -> Vec<u64> {
-        let line = report.iter().find(|line| line.trim_start().starts_with(name)).expect("a row");
-        line.split_whitespace().skip(1).map(|number| number.replace(',', "").parse().expect("a number")).collect()
-    };
-    let all = numbers("all");
+    let all = all(&report);
     assert_eq!(all[0], all[1..].iter().sum::<u64>(), "{all:?}");
+    assert!(report.iter().any(|line| line.starts_with("  as of ")), "the counters were compared: {report:#?}");
     assert!(report.iter().any(|line| line.contains("1,204 opens: kernel ring full")), "{report:#?}");
     keys(&mut app, "n");
     assert!(app.overlay().is_none());
@@ -144,7 +147,7 @@ fn the_help_is_searched() {
 }
 
 #[test]
-fn a_name_that_looks_like_an_escape_is_told_from_one() {
+fn a_name_that_looks_like_an_escape_differs_from_one() {
     let mut app = app(120, 24, MEMORY);
     let mut made = Maker::default();
     made.open(100, "cat", "/tmp/\x1b[31m", 3);
@@ -153,6 +156,18 @@ fn a_name_that_looks_like_an_escape_is_told_from_one() {
     let rows = screen(&mut app);
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\x1b[31m")), "{rows:#?}");
     assert!(rows.iter().any(|row| row.ends_with(r"/tmp/\\x1b[31m")), "{rows:#?}");
+    // The tree and the top, too.
+    made.exec(101, "a", &["\x1b[31m"], 0);
+    made.exec(102, "a", &[r"\x1b[31m"], 0);
+    feed(&mut app, &mut made);
+    keys(&mut app, "2");
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.contains(r" \x1b[31m ")), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.contains(r" \\x1b[31m ")), "{rows:#?}");
+    keys(&mut app, "3l");
+    let rows = screen(&mut app);
+    assert!(rows.iter().any(|row| row.contains(r" /tmp/\x1b[31m ")), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.contains(r" /tmp/\\x1b[31m ")), "{rows:#?}");
 }
 
 /// The line of the selected row.

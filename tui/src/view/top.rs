@@ -6,12 +6,10 @@ mod tests;
 use super::events::selected;
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, put};
+use super::{Piece, clock, duration, put};
 use crate::app::App;
-use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::app::views::top::{By, Group};
 use crate::event::Tables as _;
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -111,7 +109,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.top().now_ns(), app.top().most());
-    let value = text::escape_in(&name(group, app), theme.charset, 4096);
+    let value = text::value_in(&name(group, app), theme.charset, 4096);
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
     line.push_span(Piece::new(text::left(&value, room, theme.charset), theme.strong()));
@@ -161,12 +159,10 @@ fn share(events: u64, most: u64, charset: Charset) -> String {
 }
 
 fn ago(ns: u64) -> String {
-    let mut out = Vec::new();
     match ns {
-        0..1_000_000_000 => out.extend_from_slice(b"now"),
-        _ => short_duration(ns / 1_000_000_000 * 1_000_000_000, &mut out),
+        0..1_000_000_000 => "now".to_owned(),
+        _ => duration(ns / 1_000_000_000 * 1_000_000_000),
     }
-    String::from_utf8(out).unwrap_or_default()
 }
 
 /// The events of the last seconds as bars, three seconds each.
@@ -180,8 +176,7 @@ fn history(group: &Group, now: u64, seconds: u64, charset: Charset) -> String {
 /// By what is counted, and since when, for the line of the filter.
 pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let top = app.top();
-    let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
-    let clock = |ns| time_text(ns, app.world().clock_offset(), &base);
+    let clock = |ns| clock(ns, app.world().clock_offset(), app);
     let mut pieces = Vec::new();
     if let Some(moment) = app.moment() {
         pieces.push(Piece::new(format!(" AS OF {} ", clock(moment.time.0)), theme.paused()));

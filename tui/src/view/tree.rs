@@ -5,15 +5,14 @@ mod tests;
 
 use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, put};
+use super::{Piece, clock, duration, put};
 use crate::app::App;
 use crate::app::keymap::Action;
-use crate::app::row::{Cell, Role, TimeBase, TimeMode, time_text};
+use crate::app::row::{Cell, Role};
 use crate::app::search::Pattern;
 use crate::app::views::tree::{Row, Seen, columns};
 use crate::event::process::{Origin, Process};
 use crate::event::{Body, Tables as _};
-use crate::text::time::short_duration;
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -148,7 +147,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     columns::command(seen, &mut cell);
     let style = |role: Role| if quiet { theme.quiet() } else { theme.part(role) };
     let command = cell.parts().map(|(role, raw)| {
-        Piece::new(text::escape_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
+        Piece::new(text::value_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
     });
     let command: Vec<Piece> = command.collect();
     let mut remarks = remarks(row, seen, room / 2, app, theme);
@@ -174,7 +173,7 @@ fn state(seen: &Seen<'_>, theme: Theme) -> Piece {
     let mut cell = Cell::default();
     columns::state(seen, &mut cell);
     let part =
-        cell.parts().next().map(|(role, raw)| Piece::new(text::escape_in(raw, theme.charset, 16), theme.part(role)));
+        cell.parts().next().map(|(role, raw)| Piece::new(text::value_in(raw, theme.charset, 16), theme.part(role)));
     part.unwrap_or_default()
 }
 
@@ -185,24 +184,17 @@ fn text_of(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> String {
         Column::Ppid => process.parent.map_or_else(|| "-".to_owned(), |parent| parent.tgid.0.to_string()),
         Column::User => {
             let name = app.world().user(process.uid).map(str::to_owned).unwrap_or_else(|| process.uid.0.to_string());
-            text::escape_in(name.as_bytes(), theme.charset, 8)
+            text::value_in(name.as_bytes(), theme.charset, 8)
         }
         Column::State => String::new(),
-        Column::Started => {
-            let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
-            time_text(process.key.start.0, app.world().clock_offset(), &base)
-        }
-        Column::Lived => {
-            let mut out = Vec::new();
-            short_duration(app.tree().lived(seen), &mut out);
-            String::from_utf8(out).unwrap_or_default()
-        }
+        Column::Started => clock(process.key.start.0, app.world().clock_offset(), app),
+        Column::Lived => duration(app.tree().lived(seen)),
         Column::Execs => short(seen.counts.execs),
         Column::Opens => short(seen.counts.opens),
         Column::Failed => short(seen.counts.failed),
         Column::Cgroup => {
             let path = app.world().cgroup(seen.cgroup, process).unwrap_or_default();
-            text::cut_middle(&text::escape_in(path, theme.charset, 4096), CGROUP, theme.charset)
+            text::cut_middle(&text::value_in(path, theme.charset, 4096), CGROUP, theme.charset)
         }
     }
 }
@@ -248,7 +240,7 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
             let room = room.saturating_sub(text.len() + 1);
             let path = app.store().get(failure.id).and_then(|stored| {
                 stored.with(app.world(), |seen| match &seen.event.body {
-                    Body::Open(open) => text::escape_in(open.path, theme.charset, 4096),
+                    Body::Open(open) => text::value_in(open.path, theme.charset, 4096),
                     _ => String::new(),
                 })
             });
@@ -279,8 +271,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let tally = app.tree().tally();
     let mut pieces = Vec::new();
     if let Some(moment) = app.moment() {
-        let base = TimeBase { mode: TimeMode::Clock, zone_s: app.zone_s(), ..TimeBase::default() };
-        let time = time_text(moment.time.0, app.world().clock_offset(), &base);
+        let time = clock(moment.time.0, app.world().clock_offset(), app);
         let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
         pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
     }

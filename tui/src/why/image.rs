@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_told_apart() {
+    fn other_files_differ_from_programs() {
         assert_eq!(image(b""), Image::Empty);
         assert_eq!(image(b"echo hello\n"), Image::Text);
         assert_eq!(image("Gruß\n".as_bytes()), Image::Text);

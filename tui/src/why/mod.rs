@@ -19,6 +19,9 @@ pub(crate) const AT_FDCWD: i32 = -100;
 /// The longest name of a file in bytes: `NAME_MAX`.
 pub(crate) const NAME_MAX: usize = 255;
 
+/// What is said of a lookup that was given up.
+pub(crate) const NO_ANSWER: &str = "the file system did not answer";
+
 /// The ancestors of an ended process that are tried in its place.
 const ANCESTORS: usize = 16;
 
@@ -98,6 +101,11 @@ impl Answer {
     fn proven(cause: Cause, text: impl Into<Vec<u8>>) -> Answer {
         Answer { text: text.into(), component: None, cause, near: None, place: None, basis: Basis::Proven }
     }
+
+    /// That the reason is not known, and why, so many nanoseconds after the event.
+    pub(crate) fn unknown(text: impl Into<Vec<u8>>, after_ns: u64) -> Answer {
+        Answer { basis: Basis::Checked(after_ns), ..Answer::proven(Cause::Unknown, text) }
+    }
 }
 
 /// The call that failed.
@@ -114,7 +122,7 @@ pub(crate) enum Call {
     },
 }
 
-/// The working directory, as far as the event tells it.
+/// The working directory, as far as the event has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Cwd {
     /// It was this one, as a path in the mount namespace.
@@ -146,7 +154,7 @@ pub struct Question {
     pub(crate) path: Vec<u8>,
     /// The error, positive.
     pub(crate) errno: i32,
-    /// The caller's root; `None` if not known. Only opens tell it.
+    /// The caller's root; `None` if not known. Only opens have it.
     pub(crate) root: Option<Vec<u8>>,
     pub(crate) cwd: Cwd,
     /// The effective ids of an exec, the real ones of an open.
@@ -166,7 +174,7 @@ pub(crate) fn error_text(errno: i32) -> String {
     text.rsplit_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
 }
 
-/// What the event alone proves, and whether a lookup may tell more.
+/// What the event alone proves, and whether a lookup may show more.
 pub(crate) fn proven(seen: &EventContext<'_>) -> Option<Answer> {
     match &seen.event.body {
         Body::Open(open) => {

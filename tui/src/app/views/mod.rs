@@ -47,3 +47,20 @@ impl View {
         View::ALL[(at + by) % View::ALL.len()]
     }
 }
+
+/// By how many rows an action moves the selection on a screen of `height` rows; `None` if it does not move it.
+pub(crate) fn motion(action: Action, height: usize) -> Option<isize> {
+    let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
+    let half = page / 2 + page % 2;
+    Some(match action {
+        Action::Up => -1,
+        Action::Down => 1,
+        Action::PageUp => -page,
+        Action::PageDown => page,
+        Action::HalfUp => -half,
+        Action::HalfDown => half,
+        Action::Start => isize::MIN,
+        Action::End => isize::MAX,
+        _ => return None,
+    })
+}

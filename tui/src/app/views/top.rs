@@ -4,6 +4,7 @@
 use crate::app::keymap::Action;
 use crate::app::row;
 use crate::app::views::events::EventList;
+use crate::app::views::motion;
 use crate::enrich::World;
 use crate::event::{Body, EventContext};
 use crate::filter;
@@ -456,16 +457,7 @@ impl Top {
 
     /// Performs an action on a screen of `height` rows; `false` if it is none of the view.
     pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
-        let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
         match action {
-            Action::Up => self.move_by(-1, now),
-            Action::Down => self.move_by(1, now),
-            Action::PageUp => self.move_by(-page, now),
-            Action::PageDown => self.move_by(page, now),
-            Action::HalfUp => self.move_by(-(page + 1) / 2, now),
-            Action::HalfDown => self.move_by((page + 1) / 2, now),
-            Action::Start => self.select(0, now),
-            Action::End => self.select(usize::MAX, now),
             Action::TopSort => {
                 self.order = self.order.next();
                 self.moved = None;
@@ -474,7 +466,10 @@ impl Top {
                 self.reverse = !self.reverse;
                 self.moved = None;
             }
-            _ => return false,
+            _ => match motion(action, height) {
+                Some(rows) => self.move_by(rows, now),
+                None => return false,
+            },
         }
         true
     }

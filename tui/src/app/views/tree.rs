@@ -6,6 +6,7 @@ pub(crate) mod columns;
 mod nodes;
 
 use crate::app::keymap::Action;
+use crate::app::views::motion;
 use crate::budget::Budget;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
@@ -487,16 +488,7 @@ impl Tree {
 
     /// Performs an action on a screen of `height` rows; `false` if it is none of the tree.
     pub(crate) fn act(&mut self, action: Action, height: usize, now: Duration) -> bool {
-        let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);
         match action {
-            Action::Up => self.move_by(-1, now),
-            Action::Down => self.move_by(1, now),
-            Action::PageUp => self.move_by(-page, now),
-            Action::PageDown => self.move_by(page, now),
-            Action::HalfUp => self.move_by(-(page + 1) / 2, now),
-            Action::HalfDown => self.move_by((page + 1) / 2, now),
-            Action::Start => self.select(0, now),
-            Action::End => self.select(usize::MAX, now),
             Action::Fold => self.fold(now),
             Action::Unfold => self.unfold(now),
             Action::Sort => {
@@ -511,7 +503,10 @@ impl Tree {
                 self.idle = !self.idle;
                 self.again();
             }
-            _ => return false,
+            _ => match motion(action, height) {
+                Some(rows) => self.move_by(rows, now),
+                None => return false,
+            },
         }
         self.reveal(height);
         true

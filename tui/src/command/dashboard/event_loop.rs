@@ -252,7 +252,7 @@ impl Loop {
 
     fn draw(&mut self, screen: &mut Screen) -> io::Result<()> {
         let mut extent = Default::default();
-        // A screen that changed its size is told about first, so that what is drawn fits.
+        // A changed size is taken first, so that what is drawn fits.
         let size = screen.size()?;
         if size != self.app.screen() {
             self.app.update(Input::Resize(size.0, size.1));

@@ -3,7 +3,7 @@
 use crate::app::Input;
 use crate::source::host::{clock, lookup};
 use crate::store::Id;
-use crate::why::{Answer, Basis, Cause, Question};
+use crate::why::{self, Answer, Question};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -58,14 +58,7 @@ impl Looker {
     }
 
     fn no_answer(&self, id: Id, event_ns: u64) {
-        let answer = Answer {
-            text: b"the file system did not answer".to_vec(),
-            component: None,
-            cause: Cause::Unknown,
-            near: None,
-            place: None,
-            basis: Basis::Checked(clock::now_boot().0.saturating_sub(event_ns)),
-        };
+        let answer = Answer::unknown(why::NO_ANSWER, clock::now_boot().0.saturating_sub(event_ns));
         // The receiver is ours.
         let _ = self.out.send((id, answer));
     }

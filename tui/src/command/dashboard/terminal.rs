@@ -207,7 +207,7 @@ fn enter(mouse: Mouse, to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Whether the terminal is this job's. One that cannot tell is.
+/// Whether the terminal is this job's. If that is not known, it is.
 fn in_foreground() -> bool {
     // SAFETY: both take numbers and give numbers.
     let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDOUT_FILENO), libc::getpgrp()) };
@@ -238,11 +238,11 @@ fn restore() {
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let tell = std::panic::take_hook();
+        let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             PANICKED.store(true, Ordering::SeqCst);
             restore();
-            tell(info);
+            report(info);
         }));
     });
 }

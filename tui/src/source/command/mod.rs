@@ -56,7 +56,7 @@ pub struct Running {
     pidfd: AsyncFd<OwnedFd>,
     output: Option<AsyncFd<PipeReader>>,
     ended: Option<Ended>,
-    told: bool,
+    end_delivered: bool,
 }
 
 /// An event of a COMMAND.
@@ -122,7 +122,7 @@ impl HeldCommand {
         let pid = prepared.fork(hold.as_raw_fd(), go.as_raw_fd(), report.as_raw_fd())?;
         // The child now has the only write end, so a read ends when the child ends.
         drop(report);
-        let tgid = told_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
+        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid));
         let output = captured.map(|((output, _), _)| output);
         let name = argv.first().cloned().unwrap_or_default();
         // If `pidfd_open` fails, `go` is dropped, and the child ends.
@@ -147,7 +147,7 @@ impl HeldCommand {
         let pidfd = watched(process.pidfd.try_clone()?)?;
         // An error means that the COMMAND was killed before. The wait reports that.
         let _ = self.go.take().map(|mut go| go.write_all(&[child::GO]));
-        Ok(Running { process, pidfd, output, ended: None, told: false })
+        Ok(Running { process, pidfd, output, ended: None, end_delivered: false })
     }
 }
 
@@ -180,12 +180,12 @@ impl Running {
 
     /// Waits for its next event; forever if it has ended and its output is closed. Cancel safe.
     pub async fn next(&mut self) -> Happened {
-        let Running { process, pidfd, output, ended: end, told } = self;
+        let Running { process, pidfd, output, ended: end, end_delivered } = self;
         tokio::select! {
             biased;
             bytes = written(output) => Happened::Wrote(bytes),
-            end = ended(process, pidfd, end), if !*told => {
-                *told = true;
+            end = ended(process, pidfd, end), if !*end_delivered => {
+                *end_delivered = true;
                 Happened::Ended(end)
             }
         }
@@ -289,7 +289,7 @@ fn of_wait(status: WaitStatus) -> Ended {
 }
 
 /// The first report of the child: its process id in the initial pid namespace, as the probes see it.
-fn told_tgid(mut from: &PipeReader) -> Option<Tgid> {
+fn written_tgid(mut from: &PipeReader) -> Option<Tgid> {
     let mut bytes = [0; child::ID];
     from.read_exact(&mut bytes).ok()?;
     Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
@@ -334,7 +334,7 @@ mod tests {
                 }
             };
             all.extend(running.output_left());
-            assert_eq!(running.ended().await, ended, "told again");
+            assert_eq!(running.ended().await, ended, "the same, asked again");
             (ended, String::from_utf8(all).expect("UTF-8"))
         })
     }
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_told_as_a_shell_tells_it() {
+    fn what_cannot_be_run_is_said_as_a_shell_says_it() {
         check_not_run("no-such-command-anywhere", 127, "No such file");
         check_not_run("/no/such/command", 127, "No such file");
         check_not_run("/etc/passwd", 126, "denied");

@@ -52,8 +52,8 @@ pub(crate) fn local_offset_s(unix_s: i64) -> i32 {
     // SAFETY: `tm` consists of integers and a pointer, for which all zeros is a valid value.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers refer to live variables.
-    let told = unsafe { libc::localtime_r(&unix_s, &mut local) };
-    if told.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+    let filled = unsafe { libc::localtime_r(&unix_s, &mut local) };
+    if filled.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
 }
 
 /// Seconds that local time is ahead of UTC now; see [`local_offset_s`].

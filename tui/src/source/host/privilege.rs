@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_user_is_told_of_each_capability() {
+    fn a_plain_user_reads_of_each_capability() {
         let facts = Facts { capabilities: Some(Capabilities(0)), ..ROOT };
         assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);

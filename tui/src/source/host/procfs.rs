@@ -366,8 +366,8 @@ impl ProcessDir {
     /// The real user and group. If they cannot be read, the owner of the directory: the effective ids, or root for a
     /// process that may not be traced.
     fn owners(&self) -> (Uid, Gid) {
-        let told = self.read(c"status", FIELDS_MAX).ok().and_then(|text| real_ids(&text));
-        told.unwrap_or_else(|| match self.0.metadata() {
+        let ids = self.read(c"status", FIELDS_MAX).ok().and_then(|text| real_ids(&text));
+        ids.unwrap_or_else(|| match self.0.metadata() {
             Ok(owned) => (Uid(owned.uid()), Gid(owned.gid())),
             Err(_) => (Uid::default(), Gid::default()),
         })

@@ -243,8 +243,8 @@ impl CaptureMaps {
 
     /// Removes a cgroup, until it is added again.
     pub(super) fn forget_cgroup(&mut self, id: CgroupId) -> Result<(), CaptureError> {
-        let told = (!NAMELESS_CGROUPS.contains(&id.0)).then_some(id.0);
-        Ok(remove(&mut self.cgroups, told.into_iter())?)
+        let named = (!NAMELESS_CGROUPS.contains(&id.0)).then_some(id.0);
+        Ok(remove(&mut self.cgroups, named.into_iter())?)
     }
 
     /// Adds the cgroups whose path the filter contains, and removes all others. `all` are all existing cgroups.

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_told_apart() {
+    fn descriptors_differ() {
         assert_eq!(kind(b"anon_inode:bpf-prog"), Some(Kind::Program));
         assert_eq!(kind(b"anon_inode:bpf_link"), Some(Kind::Link));
         assert_eq!(kind(b"anon_inode:[perf_event]"), Some(Kind::PerfEvent));

@@ -257,7 +257,7 @@ fn enumerators_of_both_widths_and_signs_also_in_anonymous_enumerations() {
 }
 
 #[test]
-fn the_exit_tracepoint_tells_by_its_arguments() {
+fn the_exit_tracepoint_is_known_by_its_arguments() {
     let arity = |args| {
         let mut b = Builder::new();
         b.tracepoint("sched_process_exit", args);
@@ -272,7 +272,7 @@ fn the_exit_tracepoint_tells_by_its_arguments() {
 }
 
 #[test]
-fn functions_and_typedefs_are_told_apart_by_kind() {
+fn functions_and_typedefs_differ_by_kind() {
     let mut b = Builder::new();
     let proto = b.0.push(Head { name: b"", kind: Kind::FuncProto, flag: false, word: 0 }, 0, &[]);
     b.head(Kind::Typedef, "both", proto, &[]);

@@ -1,5 +1,6 @@
 //! Files, opened without effects, and what is known of them.
 
+use super::super::cgroup::unescape;
 use super::super::read_bounded;
 use crate::why::access::{self, Rights};
 use crate::why::image::HEAD;
@@ -237,19 +238,4 @@ fn acl(fd: &OwnedFd) -> Option<Vec<access::Entry>> {
         }
         Err(_) => None,
     }
-}
-
-/// Blanks and backslashes are octal numbers in mountinfo.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after
-            .get(..3)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        out.push(octal.unwrap_or(*first));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    out
 }

@@ -89,18 +89,10 @@ pub(crate) fn look(question: &Question) -> Answer {
 
 /// The answer from all steps that refuse, in the order in which the kernel takes them.
 fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) -> Answer {
-    let unknown = |text: Vec<u8>| Answer {
-        text,
-        component: None,
-        cause: Cause::Unknown,
-        near: None,
-        place: None,
-        basis: Basis::Checked(after),
-    };
     let refusals = match found {
         Ok(refusals) => refusals,
         Err(Stop::Refused(refusal)) => vec![*refusal],
-        Err(Stop::Unsure(why)) => return unknown(why),
+        Err(Stop::Unsure(why)) => return Answer::unknown(why, after),
     };
     if let Some(refusal) = refusals.iter().find(|refusal| refusal.errno == question.errno) {
         return Answer {
@@ -112,7 +104,7 @@ fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) ->
             basis: Basis::Checked(after),
         };
     }
-    unknown(match refusals.first() {
+    let text = match refusals.first() {
         Some(other) => [error_text(other.errno).as_bytes(), b" by now: ", &other.text].concat(),
         None if matches!(question.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => {
             [&question.path, b" can be opened by now".as_slice()].concat()
@@ -121,7 +113,8 @@ fn answer(question: &Question, found: Result<Vec<Refusal>, Stop>, after: u64) ->
             b"modes and ACLs permit it by now; a security module or a filter may have refused it".to_vec()
         }
         None => b"nothing is seen that refuses it".to_vec(),
-    })
+    };
+    Answer::unknown(text, after)
 }
 
 /// `nobody`, or its number.

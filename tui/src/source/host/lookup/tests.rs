@@ -620,11 +620,11 @@ fn real_failures_are_explained() {
         let text = String::from_utf8_lossy(&answer.text).into_owned();
         let near = answer.near.as_deref().map(String::from_utf8_lossy).map(std::borrow::Cow::into_owned);
         let near_right = case.near.is_none() || near.as_deref() == case.near;
-        let told = format!("{}: {:?} {text:?} {near:?}", case.name, answer.cause);
+        let answered = format!("{}: {:?} {text:?} {near:?}", case.name, answer.cause);
         match answer.cause {
             cause if cause == case.cause && text.contains(&case.says) && near_right => right += 1,
-            Cause::Unknown => unknown.push(told),
-            _ => wrong.push(told),
+            Cause::Unknown => unknown.push(answered),
+            _ => wrong.push(answered),
         }
     }
     running.kill().expect("ours");

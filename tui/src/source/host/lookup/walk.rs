@@ -51,7 +51,7 @@ mod resolve {
 pub(super) enum Stop {
     /// A step refuses.
     Refused(Box<Refusal>),
-    /// It cannot be told.
+    /// It is not known.
     Unsure(Vec<u8>),
 }
 
@@ -252,9 +252,7 @@ impl<'a> Walk<'a> {
             } else if parts.is_empty() && !slash {
                 return Ok(End { parent: dirs.pop(), node: Some(node) });
             } else {
-                let text =
-                    [&node.path, b" is not a directory but ".as_slice(), kind_text(node.kind()).as_bytes()].concat();
-                return refuse(Refusal::new(libc::ENOTDIR, Cause::NotADirectory, &node.path, text));
+                return refuse(not_a_directory(&node));
             }
         }
         let node = dirs.pop();
