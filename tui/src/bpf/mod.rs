@@ -5,6 +5,7 @@
 //! they are shown.
 
 pub(crate) mod frames;
+pub mod place;
 pub mod report;
 
 use tracetui_shared::id::{KernelAddr, LinkId, NsInum, ProgId, Tgid, Uid};

@@ -5,6 +5,7 @@ use super::stack::STACK;
 use super::{Body, EventContext, Payload, names};
 use crate::bpf::View;
 use crate::bpf::frames::hook;
+use crate::bpf::place::{self, AttachPoint};
 use crate::frame::host::KernelSymbol;
 use std::mem::offset_of;
 use std::sync::LazyLock;
@@ -294,29 +295,33 @@ impl<'a> Bpf<'a> {
             return if record.addr == 0 { Value::Unknown(Why::NotCollected) } else { Value::Addr(record.addr) };
         }
         if self.on(on::CGROUP) {
-            return cgroup.map_or(Value::Numbered("cgroup", record.cgroup), Value::Bytes);
+            return cgroup.map_or(Value::AttachPoint(AttachPoint::Numbered("cgroup", record.cgroup)), Value::Bytes);
         }
         if self.on(on::NETFILTER) {
-            return names::netfilter_hook(record.pf, record.hooknum)
-                .map_or(Value::Numbered("netfilter", record.hooknum.into()), Value::Word);
+            let BpfRecord { pf, hooknum, priority, .. } = record;
+            return Value::AttachPoint(AttachPoint::Netfilter { family: pf.into(), hook: hooknum, priority });
         }
         if self.on(on::MULTI) && record.addr != 0 {
             return Value::Addr(record.addr);
         }
         if self.has(has::PERF)
             && self.target2.is_empty()
-            && let Some(name) = names::perf_event(record.perf_type, record.perf_config)
+            && let Some(name) = place::perf_event(record.perf_type, record.perf_config)
         {
             return Value::Word(name);
         }
         match (self.target.is_empty(), self.target2.is_empty()) {
             (false, true) => Value::Bytes(self.target),
             (false, false) => Value::Pair(self.target, self.target2),
-            (true, _) if self.on(on::DEVICE) => Value::Numbered("ifindex", record.object.into()),
-            (true, _) if self.on(on::NETNS) => Value::Numbered("netns", record.object.into()),
-            (true, _) if self.on(on::MAP) => Value::Numbered("map", record.object.into()),
-            (true, _) if self.on(on::PROG) => Value::Numbered("prog", record.object.into()),
-            (true, _) if self.has(has::PERF) => Value::Numbered("perf", record.perf_type.into()),
+            (true, _) if self.on(on::DEVICE) => {
+                Value::AttachPoint(AttachPoint::Numbered("ifindex", record.object.into()))
+            }
+            (true, _) if self.on(on::NETNS) => Value::AttachPoint(AttachPoint::Netns(record.object)),
+            (true, _) if self.on(on::MAP) => Value::AttachPoint(AttachPoint::Numbered("map", record.object.into())),
+            (true, _) if self.on(on::PROG) => Value::AttachPoint(AttachPoint::Numbered("prog", record.object.into())),
+            (true, _) if self.has(has::PERF) => {
+                Value::AttachPoint(AttachPoint::Numbered("perf", record.perf_type.into()))
+            }
             (true, _) => match self.attach_kind() {
                 // The process, or the socket of the descriptor.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,

@@ -3,6 +3,7 @@
 
 use super::stack::Stack;
 use super::{Components, EventContext};
+use crate::bpf::place::AttachPoint;
 use crate::text::time;
 use std::borrow::Cow;
 
@@ -71,8 +72,8 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// Two texts from outside with a colon between them.
     Pair(&'a [u8], &'a [u8]),
-    /// A word and a number with a colon between them.
-    Numbered(&'static str, u64),
+    /// An attach point in words.
+    AttachPoint(AttachPoint),
     /// A path as components.
     Path(Components<'a>),
     /// Open flags by name.
@@ -119,7 +120,7 @@ impl<'a> Value<'a> {
             Value::Uint(n) => out.extend_from_slice(n.to_string().as_bytes()),
             Value::Bool(b) => return Some(Cow::Borrowed(if *b { b"true" } else { b"false" })),
             Value::Pair(a, b) => out.extend_from_slice(&[a, b":".as_slice(), b].concat()),
-            Value::Numbered(word, number) => out.extend_from_slice(format!("{word}:{number}").as_bytes()),
+            Value::AttachPoint(point) => out.extend_from_slice(point.to_string().as_bytes()),
             Value::Path(names) => names.write(&mut out),
             Value::Flags(flags) => super::names::open_flags(*flags, &mut out),
             Value::Args(args) | Value::SomeArgs(args, _) => join_args(args, &mut out),

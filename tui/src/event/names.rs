@@ -443,54 +443,6 @@ pub(crate) fn link_type(number: u32) -> Option<&'static str> {
     LINK_TYPES.get(number as usize).copied()
 }
 
-/// A hook of netfilter: `NFPROTO_*` and `NF_INET_*` (include/uapi/linux/netfilter.h).
-pub(crate) fn netfilter_hook(pf: u8, hooknum: u32) -> Option<&'static str> {
-    const IPV4: [&str; 5] = ["ip:prerouting", "ip:input", "ip:forward", "ip:output", "ip:postrouting"];
-    const IPV6: [&str; 5] = ["ip6:prerouting", "ip6:input", "ip6:forward", "ip6:output", "ip6:postrouting"];
-    match pf {
-        2 => IPV4.get(hooknum as usize).copied(),
-        10 => IPV6.get(hooknum as usize).copied(),
-        _ => None,
-    }
-}
-
-/// A perf event: `enum perf_hw_id` and `enum perf_sw_ids` (include/uapi/linux/perf_event.h).
-pub(crate) fn perf_event(perf_type: u32, config: u64) -> Option<&'static str> {
-    const HARDWARE: [&str; 10] = [
-        "hardware:cpu-cycles",
-        "hardware:instructions",
-        "hardware:cache-references",
-        "hardware:cache-misses",
-        "hardware:branch-instructions",
-        "hardware:branch-misses",
-        "hardware:bus-cycles",
-        "hardware:stalled-cycles-frontend",
-        "hardware:stalled-cycles-backend",
-        "hardware:ref-cycles",
-    ];
-    const SOFTWARE: [&str; 12] = [
-        "software:cpu-clock",
-        "software:task-clock",
-        "software:page-faults",
-        "software:context-switches",
-        "software:cpu-migrations",
-        "software:minor-faults",
-        "software:major-faults",
-        "software:alignment-faults",
-        "software:emulation-faults",
-        "software:dummy",
-        "software:bpf-output",
-        "software:cgroup-switches",
-    ];
-    // From PERF_PMU_TYPE_SHIFT on, the type of a PMU.
-    let number = usize::try_from(config & 0xffff_ffff).ok()?;
-    match perf_type {
-        0 => HARDWARE.get(number).copied(),
-        1 => SOFTWARE.get(number).copied(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

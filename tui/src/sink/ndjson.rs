@@ -123,11 +123,9 @@ impl Values {
                 out.push(b':');
                 out.extend_from_slice(b);
             }),
-            Value::Numbered(word, number) => self.text(name, out, |out| {
-                out.extend_from_slice(word.as_bytes());
-                out.push(b':');
-                integer(number, out);
-            }),
+            Value::AttachPoint(point) => {
+                self.text(name, out, |out| out.extend_from_slice(point.to_string().as_bytes()))
+            }
             Value::Path(names) => self.text(name, out, |out| names.write(out)),
             Value::Flags(flags) => self.flags.write(flags, out),
             Value::Args(area) => self.args(name, area, out),

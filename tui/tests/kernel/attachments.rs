@@ -133,7 +133,13 @@ fn a_tcx_link_names_its_interface() {
 #[test]
 fn a_netfilter_link_names_its_hook() {
     // IPv4, output, priority -128.
-    check_link(NETFILTER, AT_NETFILTER, 0, &[3 << 32 | 2, 0xffff_ff80], ("netfilter", "ip:output".into()));
+    check_link(
+        NETFILTER,
+        AT_NETFILTER,
+        0,
+        &[3 << 32 | 2, 0xffff_ff80],
+        ("netfilter", "ip output priority -128".into()),
+    );
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn a_program_of_a_network_namespace_names_it() {
         return;
     }
     assert_eq!(numbers[..2], [0, 0]);
-    let target = format!("netns:{}", numbers[2]).into();
+    let target = format!("net:[{}]", numbers[2]).into();
     let of = |op: &str, kind: &str| run.one("bpf", pid, |e| e["op"] == op && e["attach"]["type"] == kind);
     check_attach(&of("attach", "flow_dissector"), "flow_dissector", "prog_attach", &target);
     check_attach(&of("detach", "flow_dissector"), "flow_dissector", "prog_attach", &target);

@@ -462,7 +462,7 @@ impl Row<'_> {
             Value::Word(word) => self.text(step.column, None, word.as_bytes()),
             Value::Unread(_) => self.text(step.column, None, b""),
             Value::Bytes(bytes) | Value::Cut(bytes) => self.text(step.column, step.hex, bytes),
-            Value::Pair(..) | Value::Numbered(..) | Value::Addr(_) | Value::Tag(_) => {
+            Value::Pair(..) | Value::AttachPoint(_) | Value::Addr(_) | Value::Tag(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }
             Value::Path(path) => self.put_together(step, |out| path.write(out)),

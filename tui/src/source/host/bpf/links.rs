@@ -3,6 +3,7 @@
 
 use super::programs::{Read, btf_of, kernel_btf_name};
 use super::sys::{self, Bytes, Kind};
+use crate::bpf::place::{self, AttachPoint};
 use crate::bpf::{AttachFacts, Hook, Link};
 use crate::source::host::btf::Btf;
 use crate::source::host::{decimal, read_bounded};
@@ -117,7 +118,7 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         link_type::NETNS => {
             facts.hook = Hook::Type(first.u32(20));
             facts.netns = Some(NsInum(first.u32(16)));
-            facts.target = format!("net:[{}]", first.u32(16)).into_bytes();
+            facts.target = AttachPoint::Netns(first.u32(16)).to_string().into_bytes();
         }
         link_type::XDP => {
             facts.hook = Hook::Type(XDP);
@@ -153,7 +154,8 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         }
         link_type::NETFILTER => {
             facts.hook = Hook::Netfilter;
-            facts.target = netfilter(&first);
+            let (family, hook, priority) = (first.u32(16), first.u32(20), first.u32(24).cast_signed());
+            facts.target = AttachPoint::Netfilter { family, hook, priority }.to_string().into_bytes();
         }
         link_type::SOCKMAP => {
             facts.hook = Hook::Type(first.u32(20));
@@ -232,47 +234,16 @@ fn perf(info: &Bytes, name: Vec<u8>, facts: &mut AttachFacts) {
     }
 }
 
-/// The name of a perf event, as perf(1) has it where it is a common one.
+/// The name of a perf event.
 fn event_name(event_type: u32, config: u64) -> Vec<u8> {
-    const HARDWARE: [&str; 10] = [
-        "cycles",
-        "instructions",
-        "cache-references",
-        "cache-misses",
-        "branches",
-        "branch-misses",
-        "bus-cycles",
-        "stalled-cycles-frontend",
-        "stalled-cycles-backend",
-        "ref-cycles",
-    ];
-    const SOFTWARE: [&str; 12] = [
-        "cpu-clock",
-        "task-clock",
-        "page-faults",
-        "context-switches",
-        "cpu-migrations",
-        "minor-faults",
-        "major-faults",
-        "alignment-faults",
-        "emulation-faults",
-        "dummy",
-        "bpf-output",
-        "cgroup-switches",
-    ];
-    let named = |names: &[&str]| usize::try_from(config).ok().and_then(|n| names.get(n)).map(|name| (*name).to_owned());
-    let name = match event_type {
-        0 => named(&HARDWARE),
-        1 => named(&SOFTWARE),
-        _ => None,
-    };
     let of_pmu = || match (pmu_name(event_type), event_type, config) {
         (Some(pmu), ..) => format!("{pmu} config {config:#x}"),
         // These two have units of their own (6.5+), registered first and without names.
-        (None, 6, 0) | (None, 7, 1) => SOFTWARE[config as usize].to_owned(),
+        (None, 6, 0) => "cpu-clock".to_owned(),
+        (None, 7, 1) => "task-clock".to_owned(),
         _ => format!("type {event_type} config {config:#x}"),
     };
-    name.unwrap_or_else(of_pmu).into_bytes()
+    place::perf_event(event_type, config).map_or_else(of_pmu, str::to_owned).into_bytes()
 }
 
 /// The name of a unit that has events.
@@ -347,21 +318,3 @@ pub(super) fn map_name(id: u32) -> Vec<u8> {
 
 /// The offset of `name` in `struct bpf_map_info`.
 pub(super) const MAP_NAME: usize = 24;
-
-/// Protocol family, hook and priority of netfilter.
-fn netfilter(info: &Bytes) -> Vec<u8> {
-    let family = match info.u32(16) {
-        2 => "ip".to_owned(),
-        10 => "ip6".to_owned(),
-        other => format!("family {other}"),
-    };
-    let hook = match info.u32(20) {
-        0 => "prerouting".to_owned(),
-        1 => "input".to_owned(),
-        2 => "forward".to_owned(),
-        3 => "output".to_owned(),
-        4 => "postrouting".to_owned(),
-        other => format!("hook {other}"),
-    };
-    format!("{family} {hook} priority {}", info.u32(24).cast_signed()).into_bytes()
-}

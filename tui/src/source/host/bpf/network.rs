@@ -4,6 +4,7 @@
 use super::netlink::{Route, attribute, attributes, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
+use crate::bpf::place::AttachPoint;
 use crate::bpf::{AttachFacts, Hook, Via};
 use crate::limits;
 use crate::source::host::clock::now_thread;
@@ -146,7 +147,7 @@ impl Network {
                     program: ProgId(queried.program),
                     via: Via::ProgAttach,
                     hook: Hook::Type(attach_type),
-                    target: format!("net:[{}]", inum.0).into_bytes(),
+                    target: AttachPoint::Netns(inum.0).to_string().into_bytes(),
                     netns: Some(inum),
                     ..AttachFacts::default()
                 };
