@@ -176,14 +176,6 @@ fn text(text: &str) -> impl FnOnce(&mut Vec<u8>) {
     move |out| out.extend_from_slice(text.as_bytes())
 }
 
-/// The errors that are part of ordinary work: files and processes are looked for where they may not be, and calls do not wait.
-const EXPECTED: [&str; 8] = ["ENOENT", "ENOTDIR", "EEXIST", "EAGAIN", "ENXIO", "ENODEV", "EINTR", "ESRCH"];
-
-/// Whether an error, by its name, is part of ordinary work.
-pub(crate) fn is_expected(err: &str) -> bool {
-    EXPECTED.contains(&err)
-}
-
 /// Whether an event failed, and how.
 pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
     if !seen.event.failed() {
@@ -191,7 +183,7 @@ pub(crate) fn severity(seen: &EventContext<'_>) -> Role {
     }
     let mut name = Vec::new();
     seen.result(&mut name);
-    if std::str::from_utf8(&name).is_ok_and(is_expected) { Role::Expected } else { Role::Failure }
+    if names::is_expected(&name) { Role::Expected } else { Role::Failure }
 }
 
 fn result(seen: &EventContext<'_>, out: &mut impl Parts) {

@@ -4,6 +4,7 @@ use super::{AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, O
 use crate::event::bpf::attach_type_kind;
 use crate::event::names;
 use crate::text::json::{self, Strings, Utf8};
+use crate::text::paint::{Look, Paint};
 use crate::text::time::{rfc3339, short_duration};
 use crate::text::{Charset, escape, grouped};
 use rustc_hash::FxHashMap;
@@ -24,7 +25,7 @@ pub struct Report<'a> {
     /// The counters of the programs before the time over which runs were counted, if they were.
     pub window: Option<&'a Window>,
     /// Whether the text has colours: what is hidden is red.
-    pub colours: bool,
+    pub paint: Paint,
     /// Whether the counters of runs mean something: statistics are on, or were.
     pub counts_runs: bool,
 }
@@ -45,10 +46,6 @@ impl Window {
         Some((program.run_count.saturating_sub(*count), program.run_time_ns.saturating_sub(*time)))
     }
 }
-
-/// Bold and red, and the end of that.
-const RED: &[u8] = b"\x1b[1;31m";
-const PLAIN: &[u8] = b"\x1b[m";
 
 /// The columns of the text. Only targets and names may be longer: they are never cut.
 const COLUMNS: usize = 100;
@@ -105,7 +102,8 @@ impl Report<'_> {
         let index = Index::new(self.inventory);
         let mut out = Vec::new();
         for hidden in &self.inventory.hidden {
-            self.hidden_text(hidden, &mut out);
+            self.paint.put(Look::Bad, &mut out, |out| self.hidden_text(hidden, out));
+            out.push(b'\n');
         }
         for program in &self.inventory.programs {
             self.program_text(program, &index, &mut out);
@@ -138,9 +136,6 @@ impl Report<'_> {
     }
 
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
-        if self.colours {
-            out.extend_from_slice(RED);
-        }
         match (hidden.link, hidden.id) {
             (Some(link), None) => _ = write!(out, "HIDDEN link {}", link.id.0),
             (Some(link), Some(id)) => _ = write!(out, "HIDDEN link {} of program {}", link.id.0, id.0),
@@ -155,8 +150,6 @@ impl Report<'_> {
             let _ = write!(out, " at {:#x}", addr.0);
         }
         let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
-        out.extend_from_slice(if self.colours { PLAIN } else { b"" });
-        out.push(b'\n');
     }
 
     fn program_text(&self, program: &ProgramFacts, index: &Index<'_>, out: &mut Vec<u8>) {
@@ -671,7 +664,7 @@ mod tests {
             charset: Charset::Utf8,
             user: &|uid| (uid == 0).then(|| "root".to_owned()),
             window: None,
-            colours: false,
+            paint: Paint::Off,
             counts_runs: false,
         }
     }

@@ -84,7 +84,7 @@ pub enum Command {
     /// Write the manual page to stdout
     Man,
     /// List the keys of the dashboard
-    Keys,
+    Keys(ColorOption),
 }
 
 /// `tracetui`: the dashboard.
@@ -132,6 +132,9 @@ pub struct Print {
     /// Last time in a recording, like --from
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings")]
     pub to: Option<Moment>,
+    /// Colours of text.
+    #[command(flatten)]
+    pub color: ColorOption,
     /// Tracing options.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -152,6 +155,7 @@ impl From<Dashboard> for Print {
             count: None,
             from: None,
             to: None,
+            color: dashboard.screen.color,
             trace: dashboard.trace,
             run: dashboard.run,
         }
@@ -374,6 +378,9 @@ pub struct Doctor {
     /// Generate an event of each kind and check that each probe reports it
     #[arg(long)]
     pub probe: bool,
+    /// Colours of text.
+    #[command(flatten)]
+    pub color: ColorOption,
     /// The source of the kernel's BTF.
     #[command(flatten)]
     pub btf: BtfOption,
@@ -389,6 +396,9 @@ pub struct BpfArgs {
     /// Report format: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub format: ReportFormat,
+    /// Colours of text.
+    #[command(flatten)]
+    pub color: ColorOption,
 }
 
 /// `tracetui btf`.
@@ -517,12 +527,20 @@ impl From<&FilterArgs> for crate::filter::FilterOptions {
 /// The options of every command with a screen.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ScreenOptions {
-    /// When to use colour: auto (respects NO_COLOR), always or never
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub color: Color,
+    /// Colours.
+    #[command(flatten)]
+    pub color: ColorOption,
     /// Enable mouse support
     #[arg(long)]
     pub mouse: bool,
+}
+
+/// The option of every command with colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct ColorOption {
+    /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never
+    #[arg(long = "color", value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    pub when: Color,
 }
 
 /// Whether to use colour.
@@ -574,7 +592,7 @@ mod tests {
         assert_eq!(cli.command, None);
         assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
         assert_eq!(cli.dashboard.trace.memory, ByteSize(64 << 20));
-        assert_eq!(cli.dashboard.screen, ScreenOptions { color: Color::Never, mouse: true });
+        assert_eq!(cli.dashboard.screen, ScreenOptions { color: ColorOption { when: Color::Never }, mouse: true });
         let plain = parse("tracetui").expect("good usage").dashboard;
         assert_eq!(plain.trace.memory, ByteSize(limits::MEMORY_DEFAULT));
         assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);
@@ -663,7 +681,12 @@ mod tests {
         let cli = parse("tracetui doctor --format json").expect("good usage");
         assert_eq!(
             cli.command,
-            Some(Command::Doctor(Doctor { format: ReportFormat::Json, probe: false, btf: BtfOption::default() }))
+            Some(Command::Doctor(Doctor {
+                format: ReportFormat::Json,
+                probe: false,
+                color: ColorOption::default(),
+                btf: BtfOption::default()
+            }))
         );
         check_bad("tracetui doctor --format csv", "csv");
     }
@@ -671,9 +694,15 @@ mod tests {
     #[test]
     fn bpf_counts_runs_on_request() {
         let cli = parse("tracetui bpf --stats --format json").expect("good usage");
-        assert_eq!(cli.command, Some(Command::Bpf(BpfArgs { stats: true, format: ReportFormat::Json })));
+        assert_eq!(
+            cli.command,
+            Some(Command::Bpf(BpfArgs { stats: true, format: ReportFormat::Json, color: ColorOption::default() }))
+        );
         let cli = parse("tracetui bpf").expect("good usage");
-        assert_eq!(cli.command, Some(Command::Bpf(BpfArgs { stats: false, format: ReportFormat::Text })));
+        assert_eq!(
+            cli.command,
+            Some(Command::Bpf(BpfArgs { stats: false, format: ReportFormat::Text, color: ColorOption::default() }))
+        );
         check_bad("tracetui bpf 12", "12");
     }
 

@@ -1,6 +1,6 @@
 //! `tracetui bpf`: all BPF programs and links, where they are attached, what holds them, what is hidden.
 
-use super::say::{charset, wants_colours};
+use super::say::{charset, paint};
 use crate::bpf::report::{Report, Window};
 use crate::cli::{self, ReportFormat};
 use crate::source::host::bpf::{Collector, RunStatistics, update_counters};
@@ -8,7 +8,7 @@ use crate::source::host::{clock, files};
 use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 use rustc_hash::FxHashSet;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub fn run(args: &cli::BpfArgs) -> Result<ExitCode> {
         charset: charset(),
         user: &|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name),
         window: window.as_ref(),
-        colours: io::stdout().is_terminal() && wants_colours(),
+        paint: paint(args.color),
         counts_runs: statistics.is_some() || RunStatistics::are_on(),
     };
     io::stdout().write_all(&match args.format {

@@ -9,7 +9,8 @@ use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
 use crate::source::host::named::Namer;
 use crate::source::host::privilege::{Cause, Severity};
 use crate::text::json;
-use std::fmt::{self, Write};
+use crate::text::paint::{Look, Paint};
+use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use tracetui_shared::kind::{Kind, shows_most};
@@ -32,9 +33,10 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
+        paint: say::paint(args.color),
     };
     let text = match args.format {
-        ReportFormat::Text => say::shown(&report.text()),
+        ReportFormat::Text => report.text().into_bytes(),
         ReportFormat::Json => (report.json() + "\n").into_bytes(),
     };
     io::stdout().write_all(&text)?;
@@ -62,6 +64,8 @@ pub struct Report<'a> {
     pub probes: &'a [Probe],
     /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<&'a [&'static str]>,
+    /// Whether the text is coloured.
+    pub paint: Paint,
 }
 
 impl Report<'_> {
@@ -103,12 +107,12 @@ impl Report<'_> {
             writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); {names}")?;
         }
         for cause in self.causes {
-            let weight = match cause.severity {
-                Severity::Fatal => "cannot trace",
-                Severity::Partial => "limited",
+            let (look, weight) = match cause.severity {
+                Severity::Fatal => (Look::Bad, "cannot trace"),
+                Severity::Partial => (Look::Notice, "limited"),
             };
-            writeln!(out, "\n{weight}: {}", Plain(&cause.what))?;
-            below(out, 4, "remedy", &cause.remedy)?;
+            writeln!(out, "\n{}: {}", self.paint.text(look, weight), Plain(&cause.what))?;
+            self.below(out, 4, "remedy", &cause.remedy)?;
         }
         if !self.probes.is_empty() {
             out.push('\n');
@@ -117,19 +121,49 @@ impl Report<'_> {
         let name_width = self.probes.iter().map(|probe| probe.name.chars().count()).max().unwrap_or(0);
         let kinds_width = kinds.iter().map(String::len).max().unwrap_or(0);
         for (probe, kinds) in self.probes.iter().zip(&kinds) {
-            let state = match (probe.attached, self.saw(probe)) {
-                (false, _) => "not attached",
-                (true, None) => "attached    ",
-                (true, Some(true)) => "seen        ",
-                (true, Some(false)) => "not seen    ",
+            let (look, state) = match (probe.attached, self.saw(probe)) {
+                (false, _) => (Look::Notice, "not attached"),
+                (true, None) => (Look::Good, "attached    "),
+                (true, Some(true)) => (Look::Good, "seen        "),
+                (true, Some(false)) => (Look::Bad, "not seen    "),
             };
-            write_probe(out, probe, state, name_width, kinds, kinds_width)?;
+            let name = Plain(&probe.name).to_string();
+            let state = self.paint.text(look, state);
+            let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", Plain(&probe.how));
+            writeln!(out, "{}", line.trim_end())?;
+            self.reasons(out, probe, name_width + 2)?;
         }
         let without: Vec<_> = self.kinds_without_probe().into_iter().map(Kind::name).collect();
         match without.as_slice() {
-            [] => writeln!(out, "\nevery kind has a working probe"),
-            without => writeln!(out, "\nno working probe for: {}", without.join(" ")),
+            [] => writeln!(out, "\n{}", self.paint.text(Look::Good, "every kind has a working probe")),
+            without => {
+                let without = format!("no working probe for: {}", without.join(" "));
+                writeln!(out, "\n{}", self.paint.text(Look::Bad, &without))
+            }
         }
+    }
+
+    fn reasons(&self, out: &mut String, probe: &Probe, indent: usize) -> fmt::Result {
+        if let Some(why) = &probe.why {
+            self.below(out, indent, "why", why)?;
+        }
+        if !probe.attached && !probe.missing.is_empty() {
+            self.below(out, indent, "missing", &probe.missing)?;
+        }
+        match &probe.remedy {
+            Some(remedy) => self.below(out, indent, "remedy", remedy),
+            None => Ok(()),
+        }
+    }
+
+    /// A labelled reason below a line; the kernel's own words can be several lines.
+    fn below(&self, out: &mut String, indent: usize, label: &str, text: &str) -> fmt::Result {
+        let mut label = format!("{label}:");
+        for line in text.trim().lines() {
+            let label = self.paint.text(Look::Note, &format!("{:8}", std::mem::take(&mut label)));
+            writeln!(out, "{:indent$}{label} {}", "", Plain(line))?;
+        }
+        Ok(())
     }
 
     /// The JSON report: one object, on one line.
@@ -149,40 +183,6 @@ impl Report<'_> {
             list(probes),
         )
     }
-}
-
-fn write_probe(
-    out: &mut String,
-    probe: &Probe,
-    state: &str,
-    name_width: usize,
-    kinds: &str,
-    kinds_width: usize,
-) -> fmt::Result {
-    let name = Plain(&probe.name).to_string();
-    let line = format!("{name:name_width$}  {kinds:kinds_width$}  {state}  {}", Plain(&probe.how));
-    writeln!(out, "{}", line.trim_end())?;
-    let reason = name_width + 2;
-    if let Some(why) = &probe.why {
-        below(out, reason, "why", why)?;
-    }
-    if !probe.attached && !probe.missing.is_empty() {
-        below(out, reason, "missing", &probe.missing)?;
-    }
-    match &probe.remedy {
-        Some(remedy) => below(out, reason, "remedy", remedy),
-        None => Ok(()),
-    }
-}
-
-/// A labelled reason below a line; the kernel's own words can be several lines.
-fn below(out: &mut String, indent: usize, label: &str, text: &str) -> fmt::Result {
-    let mut label = format!("{label}:");
-    for line in text.trim().lines() {
-        writeln!(out, "{:indent$}{label:8} {}", "", Plain(line))?;
-        label.clear();
-    }
-    Ok(())
 }
 
 fn cause_json(cause: &Cause) -> String {
@@ -234,10 +234,7 @@ struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            c if c.is_control() => write!(f, "{}", c.escape_default()),
-            c => f.write_char(c),
-        })
+        f.write_str(&say::name(self.0))
     }
 }
 
@@ -289,6 +286,7 @@ mod tests {
             causes: &[],
             probes,
             seen: None,
+            paint: Paint::Off,
         }
     }
 

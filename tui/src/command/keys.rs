@@ -1,6 +1,9 @@
 //! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
+use super::say::paint;
 use crate::app::keymap::{Keymap, Section};
+use crate::cli::ColorOption;
+use crate::text::paint::{Look, Paint};
 use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,22 +12,22 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub fn run() -> Result<ExitCode> {
-    io::stdout().write_all(text().as_bytes())?;
+pub fn run(color: ColorOption) -> Result<ExitCode> {
+    io::stdout().write_all(text(paint(color)).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The keys in aligned columns, a heading before each section.
-pub fn text() -> String {
+pub fn text(paint: Paint) -> String {
     let keymap = Keymap::default();
     let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section, false));
     let width = rows.map(|(keys, _)| keys.len()).max().unwrap_or(0);
     let mut out = String::new();
     for section in Section::ALL {
         out.push_str(if out.is_empty() { "" } else { "\n" });
-        out.push_str(&format!("{}\n", section.title()));
+        out.push_str(&format!("{}\n", paint.text(Look::Strong, section.title())));
         for (keys, help) in keymap.rows(section, false) {
-            out.push_str(&format!("  {keys:width$}  {help}\n"));
+            out.push_str(&format!("  {}  {help}\n", paint.text(Look::Note, &format!("{keys:width$}"))));
         }
     }
     out
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_key_is_there() {
-        let (text, page) = (text(), markdown());
+        let (text, page) = (text(Paint::Off), markdown());
         for key in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
             assert!(text.split_whitespace().any(|word| word == key.name()), "{key:?}");
             assert!(page.contains(&format!("`{}`", key.name())), "{key:?}");

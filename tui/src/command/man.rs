@@ -2,6 +2,7 @@
 
 use super::keys;
 use crate::cli::Cli;
+use crate::text::paint::Paint;
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_mangen::Man;
@@ -37,7 +38,7 @@ pub fn text() -> io::Result<Vec<u8>> {
     }
     let mut roff = Roff::new();
     roff.control("SH", ["KEYS OF THE DASHBOARD"]);
-    roff.control("nf", []).text([roman(keys::text())]).control("fi", []);
+    roff.control("nf", []).text([roman(keys::text(Paint::Off))]).control("fi", []);
     if let Some(after) = command.get_after_help() {
         roff.control("SH", ["FILTERS, EXAMPLES, EXIT STATUS"]);
         roff.control("nf", []).text([roman(after.to_string())]).control("fi", []);

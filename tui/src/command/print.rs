@@ -3,7 +3,7 @@
 use super::explain;
 use super::outlet::{Outlet, POLL_INTERVAL, Patience};
 use super::pace::Pace;
-use super::say::{charset, say};
+use super::say::{charset, paint, say};
 use super::session::{self, Frames, Happening, Request, RunningTrace};
 use super::signals::{self, Second, Signals};
 use super::write::{self, Existing};
@@ -17,6 +17,7 @@ use crate::sink::{self, FormatName, Sink};
 use crate::source::command::{Happened, Streams};
 use crate::source::host::clock;
 use crate::text::Charset;
+use crate::text::paint::Paint;
 use anyhow::{Context, Result};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     let mut printer = Printer::new(pipeline, sink, wanted, args.count);
     printer.set_zone(clock::local_offset_now_s());
     printer.set_charset(charset());
+    printer.set_paint(paint(args.color));
     say(&started.ready);
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder)?,
@@ -349,6 +351,11 @@ impl<S: Sink> Printer<S> {
     pub fn set_charset(&mut self, charset: Charset) {
         self.lines.set_charset(charset);
     }
+
+    /// Sets whether the output is coloured.
+    pub fn set_paint(&mut self, paint: Paint) {
+        self.lines.set_paint(paint);
+    }
 }
 
 impl<S: Sink> Lines<S> {
@@ -365,6 +372,11 @@ impl<S: Sink> Lines<S> {
     /// Sets the charset of the output.
     pub(super) fn set_charset(&mut self, charset: Charset) {
         self.sink.set_charset(charset);
+    }
+
+    /// Sets whether the output is coloured.
+    pub(super) fn set_paint(&mut self, paint: Paint) {
+        self.sink.set_paint(paint);
     }
 
     /// Queues the line of an event, if it is wanted.

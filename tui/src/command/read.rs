@@ -3,7 +3,7 @@
 use super::explain;
 use super::playback::{AtEnd, NoSuchRecording, Playback, Played, Recording, SORTS_OF_TIME, Step, Stretch, missing};
 use super::print::{Flow, INTERRUPTED, Lines};
-use super::say::{charset, name, say};
+use super::say::{charset, name, paint, say};
 use super::signals::{self, Second, Signals};
 use crate::budget::Budget;
 use crate::cli::{self, ReportFormat};
@@ -50,6 +50,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     lines.set_zone(clock::local_offset_now_s());
     lines.set_charset(charset());
+    lines.set_paint(paint(args.color));
     let (mut said, mut any) = (false, false);
     let all = loop {
         let mut take = |played: &Played<'_>| {

@@ -6,13 +6,15 @@
 
 use super::outlet::{Finished, Outlet};
 use super::signals;
+use crate::cli;
 use crate::limits;
+use crate::text::paint::Paint;
 use crate::text::{Charset, Mode, escape, escaped};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::stdio;
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,9 +40,20 @@ pub fn charset() -> Charset {
     }
 }
 
-/// Whether colours are wanted: NO_COLOR is not set.
+/// Whether stdout is coloured.
+pub(super) fn paint(color: cli::ColorOption) -> Paint {
+    let on = match color.when {
+        cli::Color::Always => true,
+        cli::Color::Never => false,
+        cli::Color::Auto => io::stdout().is_terminal() && wants_colours(),
+    };
+    if on { Paint::On } else { Paint::Off }
+}
+
+/// Whether colours are wanted and possible: NO_COLOR is not set, and the terminal is not a dumb one.
 pub(super) fn wants_colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let unset = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    unset && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Prints a message of one or more lines. Control characters are escaped.

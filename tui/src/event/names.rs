@@ -443,6 +443,14 @@ pub(crate) fn link_type(number: u32) -> Option<&'static str> {
     LINK_TYPES.get(number as usize).copied()
 }
 
+/// The errors that are part of ordinary work: files and processes are looked for where they may not be, and calls do not wait.
+const EXPECTED: [&str; 8] = ["ENOENT", "ENOTDIR", "EEXIST", "EAGAIN", "ENXIO", "ENODEV", "EINTR", "ESRCH"];
+
+/// Whether an error, by its name, is part of ordinary work.
+pub(crate) fn is_expected(err: &[u8]) -> bool {
+    EXPECTED.iter().any(|expected| expected.as_bytes() == err)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use super::text::Text;
 use super::{Format, integer};
 use crate::event::{Body, EventContext};
 use crate::text::json::Strings;
+use crate::text::paint::{Look, Paint};
 use crate::text::time::short_duration;
 use crate::text::{Charset, escape};
 use crate::why::{Answer, Basis, Cause};
@@ -17,11 +18,12 @@ pub(crate) struct ExplainedText {
     text: Text,
     explain: Explain,
     charset: Charset,
+    paint: Paint,
 }
 
 impl ExplainedText {
     pub(crate) fn new(explain: Explain) -> ExplainedText {
-        ExplainedText { text: Text::default(), explain, charset: Charset::default() }
+        ExplainedText { text: Text::default(), explain, charset: Charset::default(), paint: Paint::Off }
     }
 }
 
@@ -30,7 +32,10 @@ impl Format for ExplainedText {
         self.text.line(seen, out);
         let Some(answer) = (self.explain)(seen) else { return };
         out.pop_if(|last| *last == b'\n');
-        out.extend_from_slice(if answer.cause == Cause::Unknown { b"  why not known: " } else { b"  why: " });
+        let label = if answer.cause == Cause::Unknown { "why not known:" } else { "why:" };
+        out.extend_from_slice(b"  ");
+        self.paint.put(Look::Note, out, |out| out.extend_from_slice(label.as_bytes()));
+        out.push(b' ');
         escape(&answer.text, self.charset.reversible(), out);
         match answer.basis {
             Basis::Proven => out.extend_from_slice(b" (proven"),
@@ -54,6 +59,11 @@ impl Format for ExplainedText {
     fn set_charset(&mut self, charset: Charset) {
         self.charset = charset;
         self.text.set_charset(charset);
+    }
+
+    fn set_paint(&mut self, paint: Paint) {
+        self.paint = paint;
+        self.text.set_paint(paint);
     }
 }
 

@@ -13,6 +13,7 @@ pub mod text;
 use crate::event::EventContext;
 use crate::limits;
 use crate::text::Charset;
+use crate::text::paint::Paint;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -48,6 +49,9 @@ pub trait Sink {
     /// Sets the charset of the locale's terminals. Other charsets than UTF-8 get all non-ASCII characters escaped.
     fn set_charset(&mut self, _charset: Charset) {}
 
+    /// Sets whether text is coloured. Other formats never are.
+    fn set_paint(&mut self, _paint: Paint) {}
+
     /// The events that were taken but not written. Call it after the last write.
     fn unwritten(&mut self) -> Vec<Unwritten> {
         Vec::new()
@@ -79,6 +83,9 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     fn set_charset(&mut self, charset: Charset) {
         (**self).set_charset(charset);
     }
+    fn set_paint(&mut self, paint: Paint) {
+        (**self).set_paint(paint);
+    }
     fn unwritten(&mut self) -> Vec<Unwritten> {
         (**self).unwritten()
     }
@@ -97,6 +104,9 @@ pub trait Format {
 
     /// Sets the charset, as [`Sink::set_charset`].
     fn set_charset(&mut self, _charset: Charset) {}
+
+    /// Sets whether lines are coloured, as [`Sink::set_paint`].
+    fn set_paint(&mut self, _paint: Paint) {}
 }
 
 /// The output formats.
@@ -231,6 +241,10 @@ impl<F: Format, W: Write> Sink for Lines<F, W> {
 
     fn set_charset(&mut self, charset: Charset) {
         self.format.set_charset(charset);
+    }
+
+    fn set_paint(&mut self, paint: Paint) {
+        self.format.set_paint(paint);
     }
 
     fn unwritten(&mut self) -> Vec<Unwritten> {

@@ -6,10 +6,12 @@
 
 use super::{Format, integer};
 use crate::event::lost::Lost;
-use crate::event::{Body, EventContext};
+use crate::event::{Body, EventContext, names};
 use crate::limits;
+use crate::text::paint::{Look, Paint};
 use crate::text::time::clock_millis;
 use crate::text::{Charset, escape, width};
+use tracetui_shared::kind::Kind;
 
 /// The widths of the padded columns, in cells.
 mod cells {
@@ -26,7 +28,10 @@ mod cells {
 pub struct Text {
     zone_s: i32,
     charset: Charset,
+    paint: Paint,
     raw: Vec<u8>,
+    /// The result of the event, not escaped.
+    result: Vec<u8>,
 }
 
 impl Text {
@@ -39,14 +44,22 @@ impl Text {
     }
 
     fn row(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        clock_millis(seen.unix_nanos(), self.zone_s, out);
+        let (paint, mode, kind) = (self.paint, self.charset.reversible(), seen.event.kind());
+        self.result.clear();
+        seen.result(&mut self.result);
+        let [time, title, comm, result] = looks(seen, &self.result);
+        paint.put(time, out, |out| clock_millis(seen.unix_nanos(), self.zone_s, out));
         out.push(b' ');
-        column(cells::KIND, out, |out| out.extend(seen.event.kind().name().bytes().map(|b| b.to_ascii_uppercase())));
+        let name = |out: &mut Vec<u8>| out.extend(kind.name().bytes().map(|b| b.to_ascii_uppercase()));
+        column(cells::KIND, (paint, title), out, name);
         pid(seen.event.header.tgid.0, out);
-        column(cells::COMM, out, |out| escape(seen.event.header.comm(), self.charset.reversible(), out));
-        column(cells::RESULT, out, |out| self.escaped(out, |raw| seen.result(raw)));
+        column(cells::COMM, (paint, comm), out, |out| escape(seen.event.header.comm(), mode, out));
+        column(cells::RESULT, (paint, result), out, |out| escape(&self.result, mode, out));
         let detail = out.len();
-        self.escaped(out, |raw| seen.detail(raw));
+        match seen.event.is_alarm() {
+            true => paint.put(Look::Bad, out, |out| self.escaped(out, |raw| seen.detail(raw))),
+            false => self.escaped(out, |raw| seen.detail(raw)),
+        }
         if out.len() == detail {
             let end = out.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
             out.truncate(end);
@@ -73,7 +86,7 @@ impl Text {
 impl Format for Text {
     fn line(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         match &seen.event.body {
-            Body::Lost(lost) => self.lost(seen, lost, out),
+            Body::Lost(lost) => self.paint.put(Look::Bad, out, |out| self.lost(seen, lost, out)),
             _ => self.row(seen, out),
         }
         out.push(b'\n');
@@ -86,17 +99,43 @@ impl Format for Text {
     fn set_charset(&mut self, charset: Charset) {
         self.charset = charset;
     }
+
+    fn set_paint(&mut self, paint: Paint) {
+        self.paint = paint;
+    }
 }
 
 fn unix(boot_ns: u64, seen: &EventContext<'_>) -> i128 {
     i128::from(boot_ns) + i128::from(seen.clock_offset)
 }
 
-/// Appends a column, padded to `cells`, and a space.
-fn column(cells: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    write(out);
-    let taken = out.get(start..).and_then(|text| str::from_utf8(text).ok()).map_or(0, width);
+/// The looks of time, kind, comm and result, as in the dashboard.
+fn looks(seen: &EventContext<'_>, result: &[u8]) -> [Look; 4] {
+    let kind = match seen.event.kind() {
+        Kind::Exec => Look::Good,
+        Kind::Exit => Look::Exit,
+        Kind::Bpf => Look::Notice,
+        Kind::Fork => Look::Note,
+        _ => Look::Quiet,
+    };
+    let comm = if kind == Look::Quiet { Look::Quiet } else { Look::Plain };
+    let result = match (seen.event.failed(), kind) {
+        (true, _) if names::is_expected(result) => Look::Notice,
+        (true, _) => Look::Bad,
+        (false, Look::Quiet | Look::Exit) => Look::Quiet,
+        (false, _) => Look::Plain,
+    };
+    if seen.event.is_alarm() { [Look::Bad; 4] } else { [Look::Quiet, kind, comm, result] }
+}
+
+/// Appends a column with a look, padded to `cells`, and a space.
+fn column(cells: usize, (paint, look): (Paint, Look), out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut taken = 0;
+    paint.put(look, out, |out| {
+        let start = out.len();
+        write(out);
+        taken = out.get(start..).and_then(|text| str::from_utf8(text).ok()).map_or(0, width);
+    });
     out.resize(out.len() + cells.saturating_sub(taken) + 1, b' ');
 }
 
@@ -110,7 +149,8 @@ fn pid(pid: u32, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FormatName, sample};
+    use super::super::{FormatName, sample, to_writer};
+    use super::Paint;
     use crate::source::synthetic::payload;
     use proptest::prelude::*;
     use tracetui_shared::header::FrameHeader;
@@ -122,6 +162,30 @@ mod tests {
     fn check_line(header: FrameHeader, payload: &[u8], expected: &str) {
         let line = sample::line(FormatName::Text, header, payload);
         assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{expected}\n"));
+    }
+
+    /// Without its sequences, a line is as without colours.
+    #[test]
+    fn colours_are_around_the_text() {
+        let missing = payload::open(OpenRecord { ret: -2, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        let refused = payload::open(OpenRecord { ret: -13, flags: 2, ..OpenRecord::default() }, b"", b"x");
+        let sequences = regex::Regex::new("\x1b\\[[0-9;]*m").expect("a pattern");
+        for (record, result) in [(missing, "\x1b[33mENOENT\x1b[m  rw x"), (refused, "\x1b[1;31mEACCES\x1b[m  rw x")] {
+            let line = |paint| {
+                let mut out = Vec::new();
+                let mut sink = to_writer(FormatName::Text, &mut out);
+                sink.set_paint(paint);
+                sample::with_seen(sample::header(Kind::Open), &record, |seen| {
+                    sink.event(seen).expect("a Vec takes all");
+                });
+                sink.finish().expect("a Vec takes all");
+                drop(sink);
+                String::from_utf8(out).expect("UTF-8")
+            };
+            let (painted, plain) = (line(Paint::On), line(Paint::Off));
+            assert!(painted.contains(result), "{painted}");
+            assert_eq!(sequences.replace_all(&painted, ""), plain);
+        }
     }
 
     #[test]

@@ -6,12 +6,14 @@
 //! | `width` | cells of the terminal: measured, cut, filled, wrapped |
 //! | [`json`] | JSON strings |
 //! | `number` | counts |
+//! | [`paint`] | colours and weights |
 //! | [`shell`] | quoted shell words |
 //! | [`time`] | times and durations |
 
 mod escape;
 pub(crate) mod json;
 mod number;
+pub(crate) mod paint;
 pub(crate) mod shell;
 pub(crate) mod time;
 mod width;

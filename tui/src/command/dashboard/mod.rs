@@ -73,7 +73,7 @@ fn capture_text(filter: &str, command: &[OsString]) -> String {
 }
 
 pub(super) fn look(screen: &cli::ScreenOptions) -> Appearance {
-    let plain = match screen.color {
+    let plain = match screen.color.when {
         cli::Color::Always => false,
         cli::Color::Never => true,
         cli::Color::Auto => !wants_colours(),

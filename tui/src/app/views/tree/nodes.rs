@@ -2,7 +2,6 @@
 //!
 //! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
 
-use crate::app::row;
 use crate::budget::Budget;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, Payload, Tables, names};
@@ -94,7 +93,7 @@ pub(crate) struct Failure {
 impl Failure {
     fn of(id: Id, ret: i32) -> Failure {
         let err = names::err(ret).unwrap_or("failed");
-        Failure { id, err, real: !row::is_expected(err) }
+        Failure { id, err, real: !names::is_expected(err.as_bytes()) }
     }
 }
 
