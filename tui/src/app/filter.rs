@@ -1,10 +1,13 @@
 //! The display filter: a text of several parts. The last valid one is in effect.
 
+use super::complete::Completion;
 use super::edit::{History, Line};
 use super::keymap::Press;
 use crate::app::edit::Edited;
 use crate::enrich::World;
 use crate::event::EventContext;
+use crate::store::Store;
+use crossterm::event::KeyCode;
 use std::fmt;
 use std::ops::Range;
 use tracetui_shared::id::Tgid;
@@ -50,6 +53,8 @@ pub struct FilterState {
     applied: Option<Box<dyn DisplayFilter>>,
     error: Option<FilterInputError>,
     line: Option<Line>,
+    /// What is offered to complete the line.
+    completion: Option<Completion>,
     /// The text as it was before the line was opened.
     before: String,
     history: History,
@@ -73,6 +78,7 @@ impl FilterState {
             applied: None,
             error: None,
             line: None,
+            completion: None,
             before: String::new(),
             history: History::default(),
         }
@@ -96,6 +102,11 @@ impl FilterState {
     /// The line that is being typed.
     pub fn line(&self) -> Option<&Line> {
         self.line.as_ref()
+    }
+
+    /// What is offered to complete the line.
+    pub(crate) fn completion(&self) -> Option<&Completion> {
+        self.completion.as_ref()
     }
 
     /// The error in the line.
@@ -159,6 +170,7 @@ impl FilterState {
         self.applied = None;
         self.error = None;
         self.line = None;
+        self.completion = None;
     }
 
     /// Opens the line.
@@ -169,9 +181,34 @@ impl FilterState {
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
 
+    /// Completes the text before the cursor, as far as it is clear, or puts the next or previous one of what is offered there. `None` if
+    /// nothing can stand there that is known.
+    pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
+        let line = self.line.as_mut()?;
+        let mut completion = match self.completion.take() {
+            Some(mut completion) => {
+                completion.step(next);
+                completion
+            }
+            None => Completion::of(line.parts().0, store, world)?,
+        };
+        if let [_] = completion.offers.as_slice() {
+            completion.chosen = Some(0);
+        }
+        line.replace(completion.start, completion.text());
+        self.completion = Some(completion).filter(|completion| completion.offers.len() > 1);
+        Some(self.try_line(world))
+    }
+
     /// Handles a key in the line.
     pub fn key(&mut self, press: Press, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
+        if let Some(completion) = self.completion.take()
+            && press.code == KeyCode::Esc
+        {
+            line.replace(completion.start, &completion.typed);
+            return self.try_line(world);
+        }
         match line.key(press, &self.history) {
             Edited::Same => Change::None,
             Edited::Changed => self.try_line(world),
@@ -196,6 +233,7 @@ impl FilterState {
     pub fn paste(&mut self, text: &str, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
         line.paste(text);
+        self.completion = None;
         self.try_line(world)
     }
 

@@ -1,6 +1,7 @@
 //! The state of the dashboard and its transitions. It has no widgets and does no I/O: each change is an [`Input`], and
 //! its result is a list of [`Effect`]s.
 
+pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod filter;

@@ -369,8 +369,7 @@ impl App {
             return self.typed_time(press);
         }
         if self.filter.line().is_some() {
-            let change = self.filter.key(press, self.pipeline.world());
-            self.changed(Ok(change));
+            self.typed_in_filter(press);
         } else if self.view.current == View::Tree {
             self.typed_in_tree(press);
         } else {
@@ -378,6 +377,18 @@ impl App {
             self.work();
         }
         vec![Effect::Redraw]
+    }
+
+    fn typed_in_filter(&mut self, press: Press) {
+        let world = self.pipeline.world();
+        let change = match press.code {
+            KeyCode::Tab | KeyCode::BackTab => self.filter.complete(press.code == KeyCode::Tab, &self.store, world),
+            _ => Some(self.filter.key(press, world)),
+        };
+        match change {
+            Some(change) => self.changed(Ok(change)),
+            None => self.say("nothing is known that could stand here"),
+        }
     }
 
     /// Inserts pasted text where text is typed. Elsewhere its characters are no keys.

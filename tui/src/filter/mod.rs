@@ -19,6 +19,7 @@
 
 mod ast;
 pub(crate) mod capture;
+pub(crate) mod complete;
 mod display;
 mod error;
 mod eval;

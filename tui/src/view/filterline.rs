@@ -2,8 +2,9 @@
 //! its error is in the status line.
 
 use super::theme::Theme;
-use super::{Piece, ends};
+use super::{Piece, ends, joined};
 use crate::app::App;
+use crate::app::complete::Completion;
 use crate::app::edit::Line;
 use crate::app::keymap::Action;
 use crate::app::search::Place;
@@ -12,6 +13,7 @@ use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
+use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// Draws the line, with the cursor in the text that is being typed.
@@ -29,18 +31,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
 }
 
-/// The error in the typed text.
+/// The error in the typed text. Its place is marked in the line.
 pub(super) fn error(app: &App) -> Option<String> {
-    let of_filter = app.filter().line().zip(app.filter().error()).map(|(line, error)| {
+    let of_filter = app.filter().line().zip(app.filter().error()).map(|(_, error)| {
         let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("column {}: {}{hint}", column(&line.text(), error.at.start), error.message)
+        format!("{}{hint}", error.message)
     });
     of_filter.or_else(|| app.search().line().and(app.search().error()).map(str::to_owned))
-}
-
-/// The column of a byte, in characters, counted from 1.
-fn column(text: &str, at: usize) -> usize {
-    text.char_indices().filter(|(start, _)| *start < at).count() + 1
 }
 
 /// The number of shown events, and of kept events.
@@ -157,21 +154,99 @@ fn chip_text(kind: Kind, shown: bool) -> Option<String> {
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
-    let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, usize::MAX);
     let (before, after) = line.parts();
-    let (before, after) = (escaped(before), escaped(after));
     let search = app.search().line().and(app.search().pattern());
     let right = match search {
         Some(_) => vec![Piece::new(matches(app), theme.strong()), counts(app, area.width)],
         None => vec![counts(app, area.width)],
     };
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
+    let wrong = wrong(app).unwrap_or_default();
+    let mut left = marked(before, 0, &wrong, theme);
     // If there is not enough room, the text at the far left is hidden.
-    let before = text::skip(&before, (text::width(&before) + 1).saturating_sub(room));
-    let column = 1 + prompt.len() + text::width(before);
-    ends(frame, area, &[Piece::plain(format!(" {prompt}{before}{after}"))], &right, theme);
+    let over = (width_of(&left) + 1).saturating_sub(room);
+    if over > 0 {
+        let hidden = skip(&mut left, over + text::width(theme.cut_sign()));
+        let style = if hidden { theme.wrong() } else { theme.quiet() };
+        left.insert(0, Piece::new(theme.cut_sign().to_owned(), style));
+    }
+    left.insert(0, Piece::plain(format!(" {prompt}")));
+    let column = width_of(&left);
+    left.extend(marked(after, before.len(), &wrong, theme));
+    if wrong.start >= before.len() + after.len() && !wrong.is_empty() {
+        left.push(Piece::new(" ".to_owned(), theme.wrong()));
+    }
+    joined(frame, area, &left, &right, theme);
     let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     frame.set_cursor_position(Position::new(area.x + column, area.y));
+}
+
+/// The place of the error in the typed text, at least one character.
+fn wrong(app: &App) -> Option<Range<usize>> {
+    let at = app.filter().line().and(app.filter().error()).filter(|_| app.filter().completion().is_none())?.at.clone();
+    Some(at.start..at.end.max(at.start + 1))
+}
+
+/// A part of the typed text, which begins at this byte of it, with what is wrong marked.
+fn marked(part: &str, start: usize, wrong: &Range<usize>, theme: Theme) -> Vec<Piece> {
+    let within = |at: usize| {
+        let at = at.saturating_sub(start).min(part.len());
+        (at..=part.len()).find(|at| part.is_char_boundary(*at)).unwrap_or(part.len())
+    };
+    let (from, to) = (within(wrong.start), within(wrong.end));
+    let piece = |text: &str, style| Piece::new(text::escape_in(text.as_bytes(), theme.charset, usize::MAX), style);
+    vec![piece(&part[..from], Style::new()), piece(&part[from..to], theme.wrong()), piece(&part[to..], Style::new())]
+}
+
+/// The width of pieces without anything between them.
+fn width_of(pieces: &[Piece]) -> usize {
+    pieces.iter().map(Piece::width).sum()
+}
+
+/// Leaves out so many cells at the left. Whether something that is wrong was in them.
+fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
+    let mut hidden = false;
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        let width = piece.width();
+        hidden |= at == WRONG && cells > 0 && width > 0;
+        piece.text = text::skip(&piece.text, cells).to_owned();
+        cells = cells.saturating_sub(width);
+    }
+    hidden
+}
+
+/// The place of what is wrong in [`marked`].
+const WRONG: usize = 1;
+
+/// What is offered to complete the filter: as much as fits, with what is chosen, and its number.
+pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion, theme: Theme) {
+    let all = completion.offers.len();
+    let place = match completion.chosen {
+        Some(at) => format!("{}/{all}", at + 1),
+        None => all.to_string(),
+    };
+    let right = [Piece::new(place, theme.quiet())];
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 2);
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (at, offer) in completion.offers.iter().enumerate() {
+        let chosen = completion.chosen == Some(at);
+        let text = text::escape_in(offer.text.as_bytes(), theme.charset, room);
+        let text =
+            Piece::new(text::cut(&text, room, theme.charset), if chosen { theme.selected() } else { Style::new() });
+        let note = text::value_in(&offer.note, theme.charset, room);
+        let note = if note.is_empty() { note } else { format!(" {note}") };
+        let used = width_of(&pieces);
+        if used + 2 + text.width() + note.len() > room && !pieces.is_empty() {
+            if completion.chosen.is_none_or(|chosen| chosen < at) {
+                pieces.push(Piece::new(format!("  {}", theme.cut_sign()), theme.quiet()));
+                break;
+            }
+            pieces.clear();
+        }
+        let between = if pieces.is_empty() { " " } else { "  " };
+        pieces.extend([Piece::plain(between.to_owned()), text, Piece::new(note, theme.quiet())]);
+    }
+    joined(frame, area, &pieces, &right, theme);
 }
 
 #[cfg(test)]

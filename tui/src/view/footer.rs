@@ -12,9 +12,12 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-/// Draws the status line, or an error in the typed text, or a temporary message.
+/// Draws the status line, or what completes the typed text, or an error in it, or a temporary message.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app, theme)];
+    if let Some(completion) = app.filter().completion() {
+        return filterline::offers(frame, area, completion, theme);
+    }
     if let Some(error) = filterline::error(app) {
         let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
         return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
@@ -132,8 +135,12 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 
 fn labels(app: &App) -> Vec<(String, String)> {
     let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
+    if app.filter().completion().is_some() {
+        return own(&[("Tab", "next"), ("Shift-Tab", "previous"), ("Enter", "keep"), ("Esc", "as typed")]);
+    }
     if app.filter().line().is_some() {
-        return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "clear"), ("Esc", "revert")]);
+        let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
+        return own(&[&keys[..], &[("Esc", "revert")]].concat());
     }
     if app.replay().is_some_and(|replay| replay.line().is_some()) {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
