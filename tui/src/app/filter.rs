@@ -6,6 +6,7 @@ use super::keymap::Press;
 use crate::app::edit::Edited;
 use crate::enrich::World;
 use crate::event::EventContext;
+use crate::filter::gives_way;
 use crate::store::Store;
 use crossterm::event::KeyCode;
 use std::fmt;
@@ -58,7 +59,12 @@ pub struct FilterState {
     /// The text as it was before the line was opened.
     before: String,
     history: History,
+    /// The filters for which parts went, each with the one before it, oldest first.
+    replaced: Vec<(String, String)>,
 }
+
+/// The maximum of filters for which it is known what went.
+const REPLACED: usize = 32;
 
 /// The result of a change of the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +87,7 @@ impl FilterState {
             completion: None,
             before: String::new(),
             history: History::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -127,18 +134,34 @@ impl FilterState {
         Ok(())
     }
 
-    /// Adds a part, unless it is there.
+    /// The parts of the filter in effect, which all have to hold.
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
+    /// Adds a part, unless it is there. Those that it contradicts, and those that say less, go.
     pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
-        if self.parts.iter().any(|known| known == part) {
+        let stays = |known: &&String| *known != part && !gives_way(known, part);
+        let keep: Vec<&str> = self.parts.iter().filter(stays).map(String::as_str).collect();
+        let gone = self.parts.len() - keep.len();
+        if gone == 1 && self.parts.iter().any(|known| known == part) {
             return Ok(Change::None);
         }
-        let text = match self.parts.as_slice() {
+        let text = match keep.as_slice() {
             [] => part.to_owned(),
             // It may be alternatives, which a part beside them would tear apart.
             [one] => format!("({one}) {part}"),
             several => format!("{} {part}", several.join(" ")),
         };
-        self.take(&text, world)
+        let before = self.text();
+        let change = self.take(&text, world)?;
+        if gone > 0 {
+            if self.replaced.len() == REPLACED {
+                self.replaced.remove(0);
+            }
+            self.replaced.push((self.text(), before));
+        }
+        Ok(change)
     }
 
     /// Adds a part in place of those that begin with `prefix`.
@@ -150,8 +173,12 @@ impl FilterState {
         self.add(part, world)
     }
 
-    /// Removes the newest part.
+    /// Removes the newest part. Others that went for it come back.
     pub fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
+        let text = self.text();
+        if let Some((_, before)) = self.replaced.pop_if(|(made, _)| *made == text) {
+            return self.take(&before, world);
+        }
         match self.parts.split_last() {
             Some((_, older)) => self.take(&older.join(" "), world),
             None => Ok(Change::None),
@@ -167,6 +194,7 @@ impl FilterState {
     /// Removes all parts.
     pub fn clear(&mut self) {
         self.parts.clear();
+        self.replaced.clear();
         self.applied = None;
         self.error = None;
         self.line = None;

@@ -105,6 +105,8 @@ pub struct App {
     /// Quit was pressed while the COMMAND runs; the next press quits.
     asked_to_quit: bool,
     extent: Extent,
+    /// The event that was selected when the screen was drawn; `None` after a key.
+    drawn: Option<Id>,
     now: Duration,
 }
 
@@ -293,6 +295,7 @@ impl App {
             output: None,
             asked_to_quit: false,
             extent: Extent::default(),
+            drawn: None,
             now: Duration::ZERO,
             pipeline,
         })
