@@ -169,3 +169,135 @@ fn count(value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) 
 fn begins(value: &[u8], typed: &[u8]) -> bool {
     value.get(..typed.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(typed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::App;
+    use crate::app::testing::{app, feed, keys};
+    use crate::frame::host::{HostFrame, User};
+    use crate::source::synthetic::Maker;
+
+    /// A dashboard with events of a few processes.
+    fn some() -> App {
+        let mut app = app(80, 24, 64 << 20);
+        let mut made = Maker::default();
+        made.host(&HostFrame::User(User { uid: Uid(1000), name: "ana".to_owned() }));
+        made.host(&HostFrame::User(User { uid: Uid(33), name: "www data".to_owned() }));
+        made.exec(48_213, "make", &["make", "all"], 0);
+        made.open(48_214, "cc1", "/usr/include/stdio.h", 3);
+        made.open(48_214, "cc1", "/usr/include/a b,c*", 3);
+        made.open(48_214, "cc1", "/usr/local/\x1b[31m", -2);
+        made.open(48_215, "collect2", "/etc/ld.so.cache", -13);
+        feed(&mut app, &mut made);
+        app
+    }
+
+    fn offers(text: &str) -> Vec<String> {
+        let app = some();
+        let completion = Completion::of(text, app.store(), app.world());
+        completion.map_or_else(Vec::new, |completion| completion.offers.into_iter().map(|offer| offer.text).collect())
+    }
+
+    #[test]
+    fn fields_and_values_are_offered_where_they_can_stand() {
+        for (text, want) in [
+            ("ki", &["kind="][..]),
+            ("not (KI", &["kind="]),
+            ("comm=x && ki", &["kind="]),
+            ("comm=x !ki", &["kind="]),
+            ("dur", &["dur>", "dur_ns>"]),
+            ("kind=ex", &["exec", "exit"]),
+            ("kind!=ex", &["exec", "exit"]),
+            ("kind == ex", &["exec", "exit"]),
+            ("kind=open,b", &["bpf"]),
+            ("not kind=F", &["fork"]),
+            // What was seen is first.
+            ("err=eac", &["EACCES"]),
+            ("err=EN", &["ENOENT"]),
+            ("signal=SIGK", &["SIGKILL"]),
+            ("comm=", &["cc1", "collect2", "make"]),
+            ("comm=c", &["cc1", "collect2"]),
+            ("name=c", &["cc1", "collect2"]),
+            ("pid=", &["48214", "48213", "48215"]),
+            ("tree=48", &["48213", "48214", "48215"]),
+            ("user=", &["ana", "\"www data\""]),
+            // They are written so that they match only themselves.
+            ("path=/usr/inc", &["\"/usr/include/a b,c\\\\*\"", "/usr/include/stdio.h"]),
+            ("path=\"/usr/include/a b", &["\"/usr/include/a b,c\\\\*\""]),
+            ("path=/usr/lo", &["\"/usr/local/\\x1b\\\\[31m\""]),
+            ("arg=al", &["all"]),
+            ("created=t", &["true"]),
+            // Nothing is known, or a pattern or a bound stands there.
+            ("", &[]),
+            ("comm~c", &[]),
+            ("pid>4", &[]),
+            ("dur=1", &[]),
+            ("nofield=x ki", &[]),
+            ("comm=zz", &[]),
+            ("\"ki", &[]),
+            ("ki)", &[]),
+        ] {
+            let offers = offers(text);
+            match text {
+                "" => assert!(offers.len() > 20 && offers[0] == "comm=", "all fields: {offers:?}"),
+                "err=EN" => assert_eq!(offers[0], "ENOENT", "{offers:?}"),
+                _ => assert_eq!(offers, want, "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_offer_is_read_as_what_it_is() {
+        let app = some();
+        for text in ["", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal="] {
+            let completion = Completion::of(text, app.store(), app.world()).unwrap_or_else(|| panic!("{text}"));
+            for Offer { text: offer, .. } in completion.offers {
+                let whole = format!("{}{offer}", &text[..completion.start]);
+                let whole = if text.is_empty() { whole.trim_end_matches(['=', '>']) } else { &whole };
+                assert!(crate::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
+            }
+        }
+    }
+
+    #[test]
+    fn tab_completes_then_shows_then_goes_round() {
+        let mut app = some();
+        let line = |app: &App| app.filter().line().map(|line| line.text()).unwrap_or_default();
+        keys(&mut app, "fki\t");
+        assert_eq!(line(&app), "kind=");
+        keys(&mut app, "ex\t");
+        assert_eq!((line(&app).as_str(), app.filter().completion().is_some()), ("kind=ex", true));
+        keys(&mut app, "\t");
+        assert_eq!((line(&app).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
+        keys(&mut app, "\t");
+        assert_eq!(line(&app), "kind=exit");
+        keys(&mut app, "\t");
+        assert_eq!(line(&app), "kind=exec");
+        // Esc goes back to what was typed, and no further.
+        keys(&mut app, "\x1b");
+        assert_eq!((line(&app).as_str(), app.filter().completion().is_none()), ("kind=ex", true));
+        keys(&mut app, "\t\t,op\t");
+        assert_eq!(line(&app), "kind=exec,open");
+        // Typing goes on.
+        keys(&mut app, " co\t");
+        assert_eq!(line(&app), "kind=exec,open co", "comm, core");
+        keys(&mut app, "mm=c\t\t\n");
+        assert_eq!((app.filter().text().as_str(), app.filter().line().is_none()), ("kind=exec,open comm=cc1", true));
+        keys(&mut app, "fzzz\t");
+        assert!(app.message().is_some_and(|message| message.contains("nothing is known")));
+    }
+
+    #[test]
+    fn many_values_are_counted_in_bounds() {
+        let mut app = app(80, 24, 64 << 20);
+        let mut made = Maker::default();
+        for i in 0..VALUES + 500 {
+            made.open(7, "cat", &format!("/f/{i}"), 3);
+        }
+        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
+        feed(&mut app, &mut made);
+        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
+        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
+    }
+}

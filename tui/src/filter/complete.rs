@@ -37,6 +37,8 @@ pub(crate) fn ending(text: &str) -> Option<Ending> {
     let (token, at) = bare.or_else(|_| lex::tokens(&format!("{text}x\""))).ok()?.pop()?;
     let without = |mut bytes: Vec<u8>| (bytes.pop() == Some(b'x')).then_some(bytes);
     match token {
+        // After a parenthesis that closes there is no room for a word.
+        Token::Word(_) if at.start == text.len() && text.ends_with(')') => None,
         Token::Word(word) if !text[at.start..].starts_with('"') => {
             Some(Ending { start: at.start, typed: without(word)?, of: Of::Field })
         }
@@ -53,15 +55,17 @@ fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Opt
     Some(Ending { start: spots.value.start, typed: without(value)?, of })
 }
 
+/// The fields that are asked for most, which are offered first.
+const FIRST: [&str; 13] =
+    ["comm", "kind", "err", "path", "pid", "tree", "uid", "arg", "exe", "cwd", "cgroup", "exit_code", "dur"];
+
 /// The names of fields that begin with a text, each with the operator that mostly follows.
 pub(crate) fn field_terms(typed: &str) -> Vec<String> {
     let typed = typed.to_ascii_lowercase();
+    let mut names: Vec<_> = fields::names().into_iter().filter(|(name, _)| name.starts_with(&typed)).collect();
+    names.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     let op = |shape| if shape == Shape::Duration { ">" } else { "=" };
-    let names = fields::names().into_iter().filter(|(name, _)| name.starts_with(&typed));
-    let mut terms: Vec<String> = names.map(|(name, shape)| format!("{name}{}", op(shape))).collect();
-    // What is used most is without dots and short; of what is in others, there is much.
-    terms.sort_by_key(|term| (term.contains(['.', '_']), term.clone()));
-    terms
+    names.into_iter().map(|(name, shape)| format!("{name}{}", op(shape))).collect()
 }
 
 /// The name of a field, and what is known of its values.

@@ -252,6 +252,118 @@ pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Input;
+    use crate::app::testing::{app, feed, keys};
+    use crate::source::synthetic::Maker;
+    use crate::view::tests::{drawn, screen};
+    use crate::view::theme::Colours;
+    use ratatui::style::{Color, Modifier};
+
+    /// A dashboard of this width with a few opens.
+    fn opens(width: u16) -> App {
+        let mut app = app(width, 10, 64 << 20);
+        let mut made = Maker::default();
+        for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
+            made.open(7, comm, "/f", 3);
+        }
+        feed(&mut app, &mut made);
+        app
+    }
+
+    /// The line, what is underlined in it, and the status line.
+    fn lines(app: &mut App, colours: Colours) -> (String, String, String) {
+        let buffer = drawn(app, Theme { colours, ..Theme::default() });
+        let wrong = |x: &u16| buffer[(*x, 1)].modifier.contains(Modifier::UNDERLINED);
+        let red = |x: &u16| buffer[(*x, 1)].fg == Color::Red;
+        let marked: Vec<u16> = (0..buffer.area.width).filter(wrong).collect();
+        assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
+        let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
+        let screen = screen(app);
+        (screen[1].clone(), marked, screen[8].clone())
+    }
+
+    #[test]
+    fn an_error_is_marked_where_it_is() {
+        for (typed, line, marked, status) in [
+            (
+                "pid=7 foo=1 err",
+                " filter> pid=7 foo=1 err                                                    4 of 4",
+                "foo",
+                " unknown field `foo`; did you mean `of`? to search for the text, put it in doub…",
+            ),
+            (
+                "comm=",
+                " filter> comm=                                                              4 of 4",
+                " ",
+                " missing value after `comm=`; write an empty value as comm=\"\"",
+            ),
+            (
+                "err=ENOENTT pid=1",
+                " filter> err=ENOENTT pid=1                                                  4 of 4",
+                "ENOENTT",
+                " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?",
+            ),
+            (
+                "comm=a & pid=7",
+                " filter> comm=a & pid=7                                                     4 of 4",
+                "&",
+                " unknown operator `&`; did you mean `&&`? to search for the text, put it in dou…",
+            ),
+        ] {
+            let mut app = opens(80);
+            keys(&mut app, &format!("f{typed}"));
+            assert_eq!(lines(&mut app, Colours::Sixteen), (line.into(), marked.into(), status.into()));
+            assert_eq!(lines(&mut app, Colours::None).1, marked);
+            // The mark does not move with the cursor.
+            app.update(Input::Key(crossterm::event::KeyCode::Home.into()));
+            assert_eq!(lines(&mut app, Colours::Sixteen).1, marked);
+        }
+        let mut app = opens(80);
+        keys(&mut app, "f\u{e4}x=1");
+        assert_eq!(lines(&mut app, Colours::Sixteen).1, "", "a word is no error");
+    }
+
+    #[test]
+    fn the_newest_part_of_a_long_filter_is_seen() {
+        let mut app = opens(40);
+        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …nclude/* not pid=7      0 of 4");
+        keys(&mut app, "\n");
+        assert_eq!(screen(&mut app)[1], " 1 Events 2 3 │ …7 EXOB  0 of 4");
+        // An error that is hidden is marked where the line is cut.
+        keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
+        let mut app = opens(40);
+        keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
+        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …r/include/* a            4 of 4", "…"));
+        assert!(status.starts_with(" unknown field `foo`; did you mean"), "{status}");
+    }
+
+    #[test]
+    fn what_completes_the_line_is_shown_below() {
+        let mut app = opens(80);
+        keys(&mut app, "fcomm=\t");
+        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        assert_eq!((line.trim_end().len(), marked.as_str()), (80, ""), "{line}");
+        assert_eq!(status, " \"\\x1b]0;x\\x07\"  cc1  collect2  cp                                             4");
+        keys(&mut app, "\t\t");
+        let (line, _, status) = lines(&mut app, Colours::Sixteen);
+        assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
+        let buffer = drawn(&mut app, Theme::default());
+        let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
+        assert_eq!(chosen.map(|x| buffer[(x, 8)].symbol()).collect::<String>(), "cc1");
+        assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
+        // What is chosen is always seen.
+        let mut app = opens(40);
+        keys(&mut app, "f\t");
+        assert_eq!(lines(&mut app, Colours::Sixteen).2, " comm=  kind=  err=  path=  pid=  …   93");
+        for _ in 0..93 {
+            keys(&mut app, "\t");
+            let (line, _, status) = lines(&mut app, Colours::Sixteen);
+            let chosen = app.filter().line().map(Line::text).unwrap_or_default();
+            assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
+        }
+    }
 
     #[test]
     fn a_chip_has_the_key_within_the_name() {
