@@ -31,13 +31,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
 }
 
-/// The error in the typed text. Its place is marked in the line.
-pub(super) fn error(app: &App) -> Option<String> {
-    let of_filter = app.filter().line().zip(app.filter().error()).map(|(_, error)| {
-        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}{hint}", error.message)
-    });
-    of_filter.or_else(|| app.search().line().and(app.search().error()).map(str::to_owned))
+/// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
+/// error is marked in the text.
+pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
+    let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
+    let Some(error) = app.filter().line().and(app.filter().error()) else {
+        return app.search().line().and(app.search().error()).map(|error| (escaped(error), String::new()));
+    };
+    let (message, hint) = (escaped(&error.message), escaped(error.hint.as_deref().unwrap_or_default()));
+    let one = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
+    Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
 
 /// The number of shown events, and of kept events.
@@ -282,44 +285,36 @@ mod tests {
         (screen[1].clone(), marked, screen[8].clone())
     }
 
+    /// A line of this width with something at its ends.
+    fn ends_of(left: &str, right: &str, width: usize) -> String {
+        format!("{left:<fill$}{right}", fill = width - 1 - right.len())
+    }
+
     #[test]
     fn an_error_is_marked_where_it_is() {
-        for (typed, line, marked, status) in [
-            (
-                "pid=7 foo=1 err",
-                " filter> pid=7 foo=1 err                                                    4 of 4",
-                "foo",
-                " unknown field `foo`; did you mean `of`? to search for the text, put it in doub…",
-            ),
-            (
-                "comm=",
-                " filter> comm=                                                              4 of 4",
-                " ",
-                " missing value after `comm=`; write an empty value as comm=\"\"",
-            ),
-            (
-                "err=ENOENTT pid=1",
-                " filter> err=ENOENTT pid=1                                                  4 of 4",
-                "ENOENTT",
-                " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?",
-            ),
-            (
-                "comm=a & pid=7",
-                " filter> comm=a & pid=7                                                     4 of 4",
-                "&",
-                " unknown operator `&`; did you mean `&&`? to search for the text, put it in dou…",
-            ),
+        for (typed, marked, status) in [
+            ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
+            ("pid=7 comn=1", "comn", " unknown field `comn`"),
+            ("comm=", " ", " missing value after `comm=`; write an empty value as comm=\"\""),
+            ("err=ENOENTT pid=1", "ENOENTT", " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?"),
+            ("comm=a & pid=7", "&", " unknown operator `&`"),
         ] {
             let mut app = opens(80);
             keys(&mut app, &format!("f{typed}"));
-            assert_eq!(lines(&mut app, Colours::Sixteen), (line.into(), marked.into(), status.into()));
+            let line = ends_of(&format!(" filter> {typed}"), "0 of 4", 80);
+            assert_eq!(lines(&mut app, Colours::Sixteen), (line, marked.into(), status.into()));
             assert_eq!(lines(&mut app, Colours::None).1, marked);
             // The mark does not move with the cursor.
             app.update(Input::Key(crossterm::event::KeyCode::Home.into()));
             assert_eq!(lines(&mut app, Colours::Sixteen).1, marked);
         }
         let mut app = opens(80);
-        keys(&mut app, "f\u{e4}x=1");
+        keys(&mut app, "fcomn=1");
+        assert_eq!(
+            screen(&mut app)[9],
+            ends_of(" did you mean `comm`? to search for the text, put it in double quotes", "Esc revert", 80)
+        );
+        keys(&mut app, "\x1bf\u{e4}x=1");
         assert_eq!(lines(&mut app, Colours::Sixteen).1, "", "a word is no error");
     }
 
@@ -327,16 +322,17 @@ mod tests {
     fn the_newest_part_of_a_long_filter_is_seen() {
         let mut app = opens(40);
         keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
-        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …nclude/* not pid=7      0 of 4");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
         keys(&mut app, "\n");
-        assert_eq!(screen(&mut app)[1], " 1 Events 2 3 │ …7 EXOB  0 of 4");
+        let line = screen(&mut app)[1].clone();
+        assert!(line.contains('…') && line.contains("7 EXOB"), "{line}");
         // An error that is hidden is marked where the line is cut.
-        keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
         let mut app = opens(40);
         keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
         let (line, marked, status) = lines(&mut app, Colours::Sixteen);
-        assert_eq!((line.as_str(), marked.as_str()), (" filter> …r/include/* a            4 of 4", "…"));
-        assert!(status.starts_with(" unknown field `foo`; did you mean"), "{status}");
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
+        assert_eq!(status, " unknown field `foo`");
+        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
     }
 
     #[test]
@@ -344,8 +340,8 @@ mod tests {
         let mut app = opens(80);
         keys(&mut app, "fcomm=\t");
         let (line, marked, status) = lines(&mut app, Colours::Sixteen);
-        assert_eq!((line.trim_end().len(), marked.as_str()), (80, ""), "{line}");
-        assert_eq!(status, " \"\\x1b]0;x\\x07\"  cc1  collect2  cp                                             4");
+        assert_eq!((line.as_str(), marked.as_str()), (ends_of(" filter> comm=", "0 of 4", 80).as_str(), ""));
+        assert_eq!(status, ends_of(r#" "\x1b]0;x\x07"  cc1  collect2  cp"#, "4", 80));
         keys(&mut app, "\t\t");
         let (line, _, status) = lines(&mut app, Colours::Sixteen);
         assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
@@ -356,12 +352,15 @@ mod tests {
         // What is chosen is always seen.
         let mut app = opens(40);
         keys(&mut app, "f\t");
-        assert_eq!(lines(&mut app, Colours::Sixteen).2, " comm=  kind=  err=  path=  pid=  …   93");
-        for _ in 0..93 {
+        let status = lines(&mut app, Colours::Sixteen).2;
+        assert!(status.starts_with(" comm=  kind=  err=  path= ") && status.contains('…'), "{status}");
+        let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
+        for at in 1..=all {
             keys(&mut app, "\t");
             let (line, _, status) = lines(&mut app, Colours::Sixteen);
             let chosen = app.filter().line().map(Line::text).unwrap_or_default();
             assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
+            assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
         }
     }
 
