@@ -308,12 +308,12 @@ mod tests {
             app.update(Input::Key(crossterm::event::KeyCode::Home.into()));
             assert_eq!(lines(&mut app, Colours::Sixteen).1, marked);
         }
-        let mut app = opens(80);
+        let hint = " did you mean `comm`? to search for the text, put it in double quotes";
+        let mut app = opens(86);
         keys(&mut app, "fcomn=1");
-        assert_eq!(
-            screen(&mut app)[9],
-            ends_of(" did you mean `comm`? to search for the text, put it in double quotes", "Esc revert", 80)
-        );
+        assert_eq!(screen(&mut app)[9], ends_of(hint, "Esc revert", 86));
+        app.update(Input::Resize(80, 10));
+        assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
         keys(&mut app, "\x1bf\u{e4}x=1");
         assert_eq!(lines(&mut app, Colours::Sixteen).1, "", "a word is no error");
     }
