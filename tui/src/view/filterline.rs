@@ -55,14 +55,21 @@ fn counts(app: &App, width: u16) -> Piece {
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
+    let names = match (area.width, app.filter().text().is_empty() && app.search().pattern().is_none()) {
+        (_, true) | (100.., _) => Names::All,
+        (60.., _) => Names::Current,
+        _ => Names::None,
+    };
     let right = match app.view() {
+        View::Events if names == Names::None => {
+            [chips(app, area.width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
+        }
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
     };
-    // What hides and what is searched for needs the room more than the titles of the other views.
-    let narrow = area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
-    let mut left = tabs(app, narrow, theme);
+    let mut left = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
@@ -87,17 +94,30 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The views, with their keys. The one that is shown is bold; if it is `narrow`, the others are their keys alone.
-fn tabs(app: &App, narrow: bool, theme: Theme) -> Vec<Piece> {
+/// The views that are named in the line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// All.
+    All,
+    /// The one that is shown. Of the others, the keys.
+    Current,
+    /// Only the key of the one that is shown.
+    None,
+}
+
+/// The views, with their keys. The one that is shown is bold.
+fn tabs(app: &App, names: Names, theme: Theme) -> Vec<Piece> {
     let tab = |view: View| {
         let key = app.key_of(view.action());
-        match (view == app.view(), narrow) {
-            (true, _) => Piece::new(format!(" {key} {}", view.title()), theme.strong()),
-            (false, false) => Piece::new(format!(" {key} {}", view.title()), theme.quiet()),
-            (false, true) => Piece::new(format!(" {key}"), theme.quiet()),
+        match (view == app.view(), names) {
+            (true, Names::None) => Some(Piece::new(format!(" {key}"), theme.strong())),
+            (false, Names::None) => None,
+            (true, _) => Some(Piece::new(format!(" {key} {}", view.title()), theme.strong())),
+            (false, Names::All) => Some(Piece::new(format!(" {key} {}", view.title()), theme.quiet())),
+            (false, Names::Current) => Some(Piece::new(format!(" {key}"), theme.quiet())),
         }
     };
-    View::ALL.map(tab).into()
+    View::ALL.into_iter().filter_map(tab).collect()
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
@@ -325,7 +345,10 @@ mod tests {
         assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
         keys(&mut app, "\n");
         let line = screen(&mut app)[1].clone();
-        assert!(line.contains('…') && line.contains("7 EXOB"), "{line}");
+        assert_eq!(line, " 1 │ …=/usr/include/* not pid=7 EXOB  0");
+        keys(&mut app, "/cc1\n");
+        let line = screen(&mut app)[1].clone();
+        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
         // An error that is hidden is marked where the line is cut.
         let mut app = opens(40);
         keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
