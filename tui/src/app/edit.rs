@@ -76,6 +76,14 @@ impl Line {
         self.before.extend(text.take(room));
     }
 
+    /// Replaces the text between a place, in bytes, and the cursor.
+    pub(crate) fn replace(&mut self, from: usize, with: &str) {
+        if self.before.is_char_boundary(from) && from + with.len() <= LINE {
+            self.before.truncate(from);
+            self.before.push_str(with);
+        }
+    }
+
     fn ctrl(&mut self, letter: char) {
         match letter {
             'a' => self.moved(KeyCode::Home),

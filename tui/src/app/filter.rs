@@ -1,10 +1,14 @@
 //! The display filter: a text of several parts. The last valid one is in effect.
 
+use super::complete::Completion;
 use super::edit::{History, Line};
 use super::keymap::Press;
 use crate::app::edit::Edited;
 use crate::enrich::World;
 use crate::event::EventContext;
+use crate::filter::gives_way;
+use crate::store::Store;
+use crossterm::event::KeyCode;
 use std::fmt;
 use std::ops::Range;
 use tracetui_shared::id::Tgid;
@@ -50,10 +54,17 @@ pub struct FilterState {
     applied: Option<Box<dyn DisplayFilter>>,
     error: Option<FilterInputError>,
     line: Option<Line>,
+    /// What is offered to complete the line.
+    completion: Option<Completion>,
     /// The text as it was before the line was opened.
     before: String,
     history: History,
+    /// The filters for which parts went, each with the one before it, oldest first.
+    replaced: Vec<(String, String)>,
 }
+
+/// The maximum of filters for which it is known what went.
+const REPLACED: usize = 32;
 
 /// The result of a change of the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,8 +84,10 @@ impl FilterState {
             applied: None,
             error: None,
             line: None,
+            completion: None,
             before: String::new(),
             history: History::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -98,6 +111,11 @@ impl FilterState {
         self.line.as_ref()
     }
 
+    /// What is offered to complete the line.
+    pub(crate) fn completion(&self) -> Option<&Completion> {
+        self.completion.as_ref()
+    }
+
     /// The error in the line.
     pub fn error(&self) -> Option<&FilterInputError> {
         self.error.as_ref()
@@ -116,18 +134,34 @@ impl FilterState {
         Ok(())
     }
 
-    /// Adds a part, unless it is there.
+    /// The parts of the filter in effect, which all have to hold.
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
+    /// Adds a part, unless it is there. Those that it contradicts, and those that say less, go.
     pub fn add(&mut self, part: &str, world: &World) -> Result<Change, FilterInputError> {
-        if self.parts.iter().any(|known| known == part) {
+        let stays = |known: &&String| *known != part && !gives_way(known, part);
+        let keep: Vec<&str> = self.parts.iter().filter(stays).map(String::as_str).collect();
+        let gone = self.parts.len() - keep.len();
+        if gone == 1 && self.parts.iter().any(|known| known == part) {
             return Ok(Change::None);
         }
-        let text = match self.parts.as_slice() {
+        let text = match keep.as_slice() {
             [] => part.to_owned(),
             // It may be alternatives, which a part beside them would tear apart.
             [one] => format!("({one}) {part}"),
             several => format!("{} {part}", several.join(" ")),
         };
-        self.take(&text, world)
+        let before = self.text();
+        let change = self.take(&text, world)?;
+        if gone > 0 {
+            if self.replaced.len() == REPLACED {
+                self.replaced.remove(0);
+            }
+            self.replaced.push((self.text(), before));
+        }
+        Ok(change)
     }
 
     /// Adds a part in place of those that begin with `prefix`.
@@ -139,8 +173,12 @@ impl FilterState {
         self.add(part, world)
     }
 
-    /// Removes the newest part.
+    /// Removes the newest part. Others that went for it come back.
     pub fn peel(&mut self, world: &World) -> Result<Change, FilterInputError> {
+        let text = self.text();
+        if let Some((_, before)) = self.replaced.pop_if(|(made, _)| *made == text) {
+            return self.take(&before, world);
+        }
         match self.parts.split_last() {
             Some((_, older)) => self.take(&older.join(" "), world),
             None => Ok(Change::None),
@@ -156,9 +194,11 @@ impl FilterState {
     /// Removes all parts.
     pub fn clear(&mut self) {
         self.parts.clear();
+        self.replaced.clear();
         self.applied = None;
         self.error = None;
         self.line = None;
+        self.completion = None;
     }
 
     /// Opens the line.
@@ -169,9 +209,34 @@ impl FilterState {
         self.line = Some(Line::new(&format!("{text}{space}")));
     }
 
+    /// Completes the text before the cursor, as far as it is clear, or puts the next or previous one of what is offered there. `None` if
+    /// nothing can stand there that is known.
+    pub(crate) fn complete(&mut self, next: bool, store: &Store, world: &World) -> Option<Change> {
+        let line = self.line.as_mut()?;
+        let mut completion = match self.completion.take() {
+            Some(mut completion) => {
+                completion.step(next);
+                completion
+            }
+            None => Completion::of(line.parts().0, store, world)?,
+        };
+        if let [_] = completion.offers.as_slice() {
+            completion.chosen = Some(0);
+        }
+        line.replace(completion.start, completion.text());
+        self.completion = Some(completion).filter(|completion| completion.offers.len() > 1);
+        Some(self.try_line(world))
+    }
+
     /// Handles a key in the line.
     pub fn key(&mut self, press: Press, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
+        if let Some(completion) = self.completion.take()
+            && press.code == KeyCode::Esc
+        {
+            line.replace(completion.start, &completion.typed);
+            return self.try_line(world);
+        }
         match line.key(press, &self.history) {
             Edited::Same => Change::None,
             Edited::Changed => self.try_line(world),
@@ -196,6 +261,7 @@ impl FilterState {
     pub fn paste(&mut self, text: &str, world: &World) -> Change {
         let Some(line) = &mut self.line else { return Change::None };
         line.paste(text);
+        self.completion = None;
         self.try_line(world)
     }
 

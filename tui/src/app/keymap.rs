@@ -300,7 +300,7 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
-    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; applies as you type"),
+    bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; Tab completes"),
     bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only pid, tree, comm, user"),
     bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "only pid, tree, comm, user"),
     bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only pid, tree, comm, user"),

@@ -3,7 +3,7 @@
 use super::filter::{DisplayFilter, FilterInputError};
 use crate::enrich::World;
 use crate::event::EventContext;
-use crate::filter::{Filter, Scratch};
+use crate::filter::{Filter, FilterError, Scratch};
 use std::cell::RefCell;
 use tracetui_shared::id::Tgid;
 
@@ -33,15 +33,91 @@ impl DisplayFilter for Language {
     }
 }
 
-/// Reads an expression of the filter language.
+/// Titles in the dashboard that are no fields, and the field that says the same. On the command line they are errors.
+const TITLES: [(&str, &str); 3] = [("errno", "err"), ("command", "arg"), ("lived", "dur")];
+
+/// Reads an expression of the filter language. Titles of columns are read as fields; the parts of the filter have the fields.
 ///
 /// # Errors
 /// [`FilterInputError`] with the message, the place and a hint.
 pub fn parse(text: &str, world: &World) -> Result<Box<dyn DisplayFilter>, FilterInputError> {
-    let filter = Filter::parse(text, world).map_err(|error| FilterInputError {
-        at: error.at,
-        message: error.message,
-        hint: error.hint,
-    })?;
-    Ok(Box::new(Language { filter, scratch: RefCell::default() }))
+    let mut strict = text.to_owned();
+    // The ends of what was replaced in `strict`, and how much longer each was before.
+    let mut replaced: Vec<(usize, isize)> = Vec::new();
+    let error = loop {
+        match Filter::parse(&strict, world) {
+            Ok(filter) => return Ok(Box::new(Language { filter, scratch: RefCell::default() })),
+            Err(error) => match field_of_title(&strict, &error).filter(|_| replaced.len() < REPLACED) {
+                Some(field) => {
+                    strict.replace_range(error.at.clone(), field);
+                    replaced.push((error.at.start + field.len(), error.at.len() as isize - field.len() as isize));
+                }
+                None => break error,
+            },
+        }
+    };
+    let typed = |at: usize| {
+        let longer = replaced.iter().filter(|(end, _)| *end <= at).map(|(_, longer)| longer);
+        at.saturating_add_signed(longer.sum()).min(text.len())
+    };
+    Err(FilterInputError { at: typed(error.at.start)..typed(error.at.end), message: error.message, hint: error.hint })
+}
+
+/// The maximum of titles in a filter.
+const REPLACED: usize = 16;
+
+/// The field that is meant, if the error is about a title.
+fn field_of_title(text: &str, error: &FilterError) -> Option<&'static str> {
+    let written = text.get(error.at.clone()).filter(|_| error.message.starts_with("unknown field"))?;
+    TITLES.iter().find(|(title, _)| title.eq_ignore_ascii_case(written)).map(|(_, field)| *field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_type_is_read_as_the_strict_form() {
+        let world = World::default();
+        for (typed, strict) in [
+            ("comm = gcc , cc1", &["comm=gcc,cc1"][..]),
+            ("comm==gcc && err", &["comm=gcc", "err"]),
+            ("comm=gcc AND pid != 7", &["comm=gcc", "pid!=7"]),
+            ("comm=gcc || comm=cc1", &["comm=gcc or comm=cc1"]),
+            ("COMM=gcc", &["comm=gcc"]),
+            ("user=0 file=/a exit=1 name=x", &["uid=0", "path=/a", "exit_code=1", "comm=x"]),
+            ("result=ok DETAIL~a", &["result=ok", "detail~a"]),
+            ("errno=ENOENT", &["err=ENOENT"]),
+            ("ERRNO == ENOENT,EACCES && command=-c", &["err=ENOENT,EACCES", "arg=-c"]),
+            ("not (lived > 2s or command~^a)", &["not (dur>2s or arg~^a)"]),
+            // As values and words they are what they are.
+            ("comm=command errno", &["comm=command", "errno"]),
+        ] {
+            let parts = parse(typed, &world).map(|filter| filter.parts());
+            assert_eq!(
+                parts.as_deref(),
+                Ok(&strict.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>()[..]),
+                "{typed}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_is_where_it_was_typed() {
+        let world = World::default();
+        let many = "command=a ".repeat(REPLACED + 1);
+        for (typed, wrong) in [
+            ("errno=ENOENTT", "ENOENTT"),
+            ("command=a foo=1", "foo"),
+            ("foo=1 command=a", "foo"),
+            ("pid=x command=a errno=EPERM", "x"),
+            ("errno=EPERM command=a lived>1y2 pid=1", "1y2"),
+            ("errno=", ""),
+            ("err=command", "command"),
+            (&many, "command"),
+        ] {
+            let error = parse(typed, &world).expect_err(typed);
+            assert_eq!(typed.get(error.at), Some(wrong), "{typed}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The state of the dashboard and its transitions. It has no widgets and does no I/O: each change is an [`Input`], and
 //! its result is a list of [`Effect`]s.
 
+pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod filter;
@@ -104,6 +105,8 @@ pub struct App {
     /// Quit was pressed while the COMMAND runs; the next press quits.
     asked_to_quit: bool,
     extent: Extent,
+    /// The event that was selected when the screen was drawn; `None` after a key.
+    drawn: Option<Id>,
     now: Duration,
 }
 
@@ -292,6 +295,7 @@ impl App {
             output: None,
             asked_to_quit: false,
             extent: Extent::default(),
+            drawn: None,
             now: Duration::ZERO,
             pipeline,
         })

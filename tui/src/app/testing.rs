@@ -54,6 +54,13 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
     app
 }
 
+impl App {
+    /// Sets what is captured, in words.
+    pub(crate) fn set_capture(&mut self, capture: &str) {
+        self.settings.capture = capture.to_owned();
+    }
+}
+
 /// Feeds the frames that were made, and completes all work.
 pub(crate) fn feed(app: &mut App, made: &mut Maker) {
     app.update(Input::Batch(made.batch()));

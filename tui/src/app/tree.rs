@@ -60,8 +60,7 @@ impl App {
                 let term = self.top.by().term(&group.value);
                 match action {
                     Action::TopHide => {
-                        let hidden = self.filter.add(&format!("not {term}"), self.pipeline.world());
-                        self.changed(hidden);
+                        self.add_to_filter(&format!("not {term}"));
                     }
                     _ => _ = self.show_events(|filter, world| filter.add(&term, world)),
                 }

@@ -221,9 +221,10 @@ impl App {
         }
     }
 
-    /// Stores the scroll limits of the panes, which drawing computed.
+    /// Stores what was drawn: the selected row, and the scroll limits of the panes.
     pub fn drew(&mut self, extent: Extent) {
         self.extent = extent;
+        self.drawn = self.events.selected();
     }
 
     fn resize(&mut self, width: u16, height: u16) -> Effects {
@@ -335,6 +336,8 @@ impl App {
             false => Vec::new(),
         };
         effects.extend(self.press(press));
+        // The next key may be meant for what this one shows.
+        self.drawn = None;
         // Any other key withdraws the request to quit.
         self.asked_to_quit &= !asked;
         effects
@@ -369,8 +372,7 @@ impl App {
             return self.typed_time(press);
         }
         if self.filter.line().is_some() {
-            let change = self.filter.key(press, self.pipeline.world());
-            self.changed(Ok(change));
+            self.typed_in_filter(press);
         } else if self.view.current == View::Tree {
             self.typed_in_tree(press);
         } else {
@@ -378,6 +380,18 @@ impl App {
             self.work();
         }
         vec![Effect::Redraw]
+    }
+
+    fn typed_in_filter(&mut self, press: Press) {
+        let world = self.pipeline.world();
+        let change = match press.code {
+            KeyCode::Tab | KeyCode::BackTab => self.filter.complete(press.code == KeyCode::Tab, &self.store, world),
+            _ => Some(self.filter.key(press, world)),
+        };
+        match change {
+            Some(change) => self.changed(Ok(change)),
+            None => self.say("nothing is known that could stand here"),
+        }
     }
 
     /// Inserts pasted text where text is typed. Elsewhere its characters are no keys.
@@ -556,11 +570,18 @@ impl App {
         self.detail.scroll = to.min(self.extent.detail);
     }
 
+    /// Stops following, at the row that was under the cursor.
+    fn stay(&mut self) {
+        if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
+            self.events.select(id, self.list_height(), &self.store);
+        }
+    }
+
     /// Opens the pane at the explanation of the selected failure.
     fn show_why(&mut self) {
-        match self.selected().map(|stored| stored.failed) {
+        match self.aimed_at().and_then(|id| self.store.get(id)).map(|stored| stored.failed) {
             Some(true) => {
-                self.events.stay(self.list_height(), &self.store);
+                self.stay();
                 if self.detail.size().is_none() {
                     self.detail.open();
                 }
@@ -576,7 +597,7 @@ impl App {
         match action {
             Action::Enter if self.selected().is_some() => {
                 // Stops following, so that the selected event does not change.
-                self.events.stay(self.list_height(), &self.store);
+                self.stay();
                 self.detail.open();
             }
             Action::Why => self.show_why(),
@@ -690,10 +711,7 @@ impl App {
             _ => None,
         });
         match part {
-            Some(part) => {
-                let added = self.filter.add(&part, self.pipeline.world());
-                self.changed(added);
-            }
+            Some(part) => self.add_to_filter(&part),
             None if self.view.current == View::Top => {
                 self.say(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
             }
@@ -701,11 +719,41 @@ impl App {
         }
     }
 
+    /// Adds a part to the filter, and says what it did.
+    pub(super) fn add_to_filter(&mut self, part: &str) {
+        let before = self.filter.parts().to_vec();
+        let added = self.filter.add(part, self.pipeline.world());
+        let applied = matches!(added, Ok(Change::Applied));
+        let good = added.is_ok();
+        self.changed(added);
+        if !applied {
+            if good {
+                self.say(format!("{part} is in the filter"));
+            }
+            return;
+        }
+        let now = self.filter.parts();
+        let stays = |part: &&String| now.iter().any(|now| now == *part || *now == format!("({part})"));
+        let gone: Vec<&str> = before.iter().filter(|part| !stays(part)).map(String::as_str).collect();
+        let gone = if gone.is_empty() { String::new() } else { format!(" in place of {}", gone.join(" ")) };
+        // The key goes back one step: while something else is open, that is closed first.
+        let next = self.detail.size().is_none() && self.search.pattern().is_none();
+        let undoes = if next { format!("  {} undoes", self.key_of(Action::Back)) } else { String::new() };
+        self.say(format!("+ {part}{gone}{undoes}"));
+    }
+
+    /// The event in the row that was under the cursor when the key was pressed: others may have arrived since it was drawn.
+    fn aimed_at(&self) -> Option<Id> {
+        let drawn = self.drawn.filter(|id| self.events.follows() && self.store.get(*id).is_some());
+        drawn.or_else(|| self.events.selected())
+    }
+
     /// What an action on the selected row is about.
     fn acted_on(&self) -> Option<ActedOn> {
         match self.view.current {
             View::Events => {
-                let stored = self.selected().filter(|stored| stored.kind != Kind::Lost)?;
+                let stored = self.aimed_at().and_then(|id| self.store.get(id))?;
+                let stored = Some(stored).filter(|stored| stored.kind != Kind::Lost)?;
                 let header = &stored.frame.header;
                 let process = stored.process.map(|process| process.key);
                 Some(ActedOn { pid: header.tgid, uid: header.uid, comm: header.comm().to_vec(), process })
@@ -729,7 +777,7 @@ impl App {
             }
         }
         let base = self.time_base(0);
-        let line = self.selected().and_then(|stored| {
+        let line = self.aimed_at().and_then(|id| self.store.get(id)).and_then(|stored| {
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);
@@ -740,7 +788,11 @@ impl App {
     }
 
     fn copy_command(&mut self) -> Effects {
-        let command = match self.subject() {
+        let subject = match self.subject() {
+            Some(Subject::Event(_)) => self.aimed_at().map(Subject::Event),
+            subject => subject,
+        };
+        let command = match subject {
             _ if self.view.current == View::Top => None,
             _ if self.view.current == View::Tree => {
                 self.tree.selected().and_then(|seen| copy::command_of(seen.process))

@@ -9,7 +9,8 @@ pub(crate) mod size;
 use crate::limits;
 use crate::sink::FormatName;
 pub use crate::text::time::Moment;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use size::{ByteSize, RingSize};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
@@ -449,7 +450,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
     pub memory: ByteSize,
     /// Event kinds with the kernel stack, besides bpf; none: no kind
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = stacks_of)]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, &STACKS), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
     /// The source of the kernel's BTF.
     #[command(flatten)]
@@ -478,6 +479,42 @@ fn stacks_of(word: &str) -> Result<KindSet, String> {
     }
 }
 
+/// The words of `--kind`.
+const KINDS: [&str; Kind::ALL.len()] = names(Kind::ALL, "");
+
+/// The words of `--stack`.
+const STACKS: [&str; Kind::PROBED.len() + 1] = names(Kind::PROBED, "none");
+
+/// The names of kinds, and a last word if there is room for it.
+const fn names<const KINDS: usize, const WORDS: usize>(
+    kinds: [Kind; KINDS],
+    last: &'static str,
+) -> [&'static str; WORDS] {
+    let mut words = [last; WORDS];
+    let mut at = 0;
+    while at < KINDS {
+        words[at] = kinds[at].name();
+        at += 1;
+    }
+    words
+}
+
+/// A parser of values with words that shells offer. Others are accepted as far as the parser accepts them.
+#[derive(Clone, Debug)]
+struct Offering<P>(P, &'static [&'static str]);
+
+impl<P: TypedValueParser> TypedValueParser for Offering<P> {
+    type Value = P::Value;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<P::Value, clap::Error> {
+        self.0.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.1.iter().map(PossibleValue::new)))
+    }
+}
+
 /// Filter options as typed, not yet parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Filters (repeated or comma-separated values: or; different options: and)")]
@@ -498,7 +535,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
     /// Event kinds, including `lost`.
-    #[arg(long, value_name = "LIST", help = help::kinds())]
+    #[arg(long, value_name = "LIST", help = help::kinds(), value_parser = Offering(StringValueParser::new(), &KINDS), hide_possible_values = true)]
     pub kind: Vec<String>,
     /// Only failures: an error, a signal or a nonzero exit code
     #[arg(long)]

@@ -158,6 +158,16 @@ impl World {
         self.groups.iter().filter(|(_, known)| *known == name).map(|(gid, _)| *gid).min()
     }
 
+    /// The names of the users that are known, in no order.
+    pub fn user_names(&self) -> impl Iterator<Item = &str> {
+        self.users.values().map(String::as_str)
+    }
+
+    /// The names of the groups that are known, in no order.
+    pub fn group_names(&self) -> impl Iterator<Item = &str> {
+        self.groups.values().map(String::as_str)
+    }
+
     /// Whether the path of a cgroup is known.
     pub fn knows_cgroup(&self, id: CgroupId) -> bool {
         self.cgroups.contains(&id)

@@ -581,7 +581,7 @@ pub(super) const COMM_MAX: usize = tracetui_shared::header::COMM_LEN - 1;
 const ERRNO_MAX: i32 = 600;
 
 /// All values that a field can have, where they are few words.
-fn closed_set(field: &str) -> Option<Vec<&'static str>> {
+pub(super) fn closed_set(field: &str) -> Option<Vec<&'static str>> {
     match field {
         "kind" => Some(Kind::ALL.map(Kind::name).to_vec()),
         "err" => Some((1..=ERRNO_MAX).filter_map(|errno| names::err(-errno)).collect()),

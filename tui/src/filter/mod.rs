@@ -19,6 +19,7 @@
 
 mod ast;
 pub(crate) mod capture;
+pub(crate) mod complete;
 mod display;
 mod error;
 mod eval;
@@ -28,6 +29,7 @@ mod lex;
 mod needs;
 mod parse;
 mod quote;
+mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ pub use eval::Scratch;
 pub use fields::{TITLES, names};
 pub use glob::Glob;
 pub use needs::Needs;
+pub(crate) use replace::gives_way;
 
 use crate::enrich::World;
 use crate::event::{Body, EventContext};

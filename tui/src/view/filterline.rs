@@ -2,8 +2,9 @@
 //! its error is in the status line.
 
 use super::theme::Theme;
-use super::{Piece, ends};
+use super::{Piece, ends, joined};
 use crate::app::App;
+use crate::app::complete::Completion;
 use crate::app::edit::Line;
 use crate::app::keymap::Action;
 use crate::app::search::Place;
@@ -12,6 +13,7 @@ use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
+use std::ops::Range;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// Draws the line, with the cursor in the text that is being typed.
@@ -29,18 +31,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     }
 }
 
-/// The error in the typed text.
-pub(super) fn error(app: &App) -> Option<String> {
-    let of_filter = app.filter().line().zip(app.filter().error()).map(|(line, error)| {
-        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("column {}: {}{hint}", column(&line.text(), error.at.start), error.message)
-    });
-    of_filter.or_else(|| app.search().line().and(app.search().error()).map(str::to_owned))
-}
-
-/// The column of a byte, in characters, counted from 1.
-fn column(text: &str, at: usize) -> usize {
-    text.char_indices().filter(|(start, _)| *start < at).count() + 1
+/// The error in the typed text, and what to do about it, as one line of this width; if that is too long, as two. The place of the
+/// error is marked in the text.
+pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
+    let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
+    let Some(error) = app.filter().line().and(app.filter().error()) else {
+        return app.search().line().and(app.search().error()).map(|error| (escaped(error), String::new()));
+    };
+    let (message, hint) = (escaped(&error.message), escaped(error.hint.as_deref().unwrap_or_default()));
+    let one = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
+    Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
 
 /// The number of shown events, and of kept events.
@@ -55,14 +55,21 @@ fn counts(app: &App, width: u16) -> Piece {
 }
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
+    // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
+    let names = match (area.width, app.filter().text().is_empty() && app.search().pattern().is_none()) {
+        (_, true) | (100.., _) => Names::All,
+        (60.., _) => Names::Current,
+        _ => Names::None,
+    };
     let right = match app.view() {
+        View::Events if names == Names::None => {
+            [chips(app, area.width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
+        }
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
     };
-    // What hides and what is searched for needs the room more than the titles of the other views.
-    let narrow = area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
-    let mut left = tabs(app, narrow, theme);
+    let mut left = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
@@ -87,17 +94,30 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     ends(frame, area, &left, &right, theme);
 }
 
-/// The views, with their keys. The one that is shown is bold; if it is `narrow`, the others are their keys alone.
-fn tabs(app: &App, narrow: bool, theme: Theme) -> Vec<Piece> {
+/// The views that are named in the line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// All.
+    All,
+    /// The one that is shown. Of the others, the keys.
+    Current,
+    /// Only the key of the one that is shown.
+    None,
+}
+
+/// The views, with their keys. The one that is shown is bold.
+fn tabs(app: &App, names: Names, theme: Theme) -> Vec<Piece> {
     let tab = |view: View| {
         let key = app.key_of(view.action());
-        match (view == app.view(), narrow) {
-            (true, _) => Piece::new(format!(" {key} {}", view.title()), theme.strong()),
-            (false, false) => Piece::new(format!(" {key} {}", view.title()), theme.quiet()),
-            (false, true) => Piece::new(format!(" {key}"), theme.quiet()),
+        match (view == app.view(), names) {
+            (true, Names::None) => Some(Piece::new(format!(" {key}"), theme.strong())),
+            (false, Names::None) => None,
+            (true, _) => Some(Piece::new(format!(" {key} {}", view.title()), theme.strong())),
+            (false, Names::All) => Some(Piece::new(format!(" {key} {}", view.title()), theme.quiet())),
+            (false, Names::Current) => Some(Piece::new(format!(" {key}"), theme.quiet())),
         }
     };
-    View::ALL.map(tab).into()
+    View::ALL.into_iter().filter_map(tab).collect()
 }
 
 /// The pattern of the search and the place among its matches, in so many cells.
@@ -157,26 +177,215 @@ fn chip_text(kind: Kind, shown: bool) -> Option<String> {
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
-    let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, usize::MAX);
     let (before, after) = line.parts();
-    let (before, after) = (escaped(before), escaped(after));
     let search = app.search().line().and(app.search().pattern());
     let right = match search {
         Some(_) => vec![Piece::new(matches(app), theme.strong()), counts(app, area.width)],
         None => vec![counts(app, area.width)],
     };
     let room = usize::from(area.width).saturating_sub(prompt.len() + 2 + super::width_of(&right)).max(1);
+    let wrong = wrong(app).unwrap_or_default();
+    let mut left = marked(before, 0, &wrong, theme);
     // If there is not enough room, the text at the far left is hidden.
-    let before = text::skip(&before, (text::width(&before) + 1).saturating_sub(room));
-    let column = 1 + prompt.len() + text::width(before);
-    ends(frame, area, &[Piece::plain(format!(" {prompt}{before}{after}"))], &right, theme);
+    let over = (width_of(&left) + 1).saturating_sub(room);
+    if over > 0 {
+        let hidden = skip(&mut left, over + text::width(theme.cut_sign()));
+        let style = if hidden { theme.wrong() } else { theme.quiet() };
+        left.insert(0, Piece::new(theme.cut_sign().to_owned(), style));
+    }
+    left.insert(0, Piece::plain(format!(" {prompt}")));
+    let column = width_of(&left);
+    left.extend(marked(after, before.len(), &wrong, theme));
+    if wrong.start >= before.len() + after.len() && !wrong.is_empty() {
+        left.push(Piece::new(" ".to_owned(), theme.wrong()));
+    }
+    joined(frame, area, &left, &right, theme);
     let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     frame.set_cursor_position(Position::new(area.x + column, area.y));
+}
+
+/// The place of the error in the typed text, at least one character.
+fn wrong(app: &App) -> Option<Range<usize>> {
+    let at = app.filter().line().and(app.filter().error()).filter(|_| app.filter().completion().is_none())?.at.clone();
+    Some(at.start..at.end.max(at.start + 1))
+}
+
+/// A part of the typed text, which begins at this byte of it, with what is wrong marked.
+fn marked(part: &str, start: usize, wrong: &Range<usize>, theme: Theme) -> Vec<Piece> {
+    let within = |at: usize| {
+        let at = at.saturating_sub(start).min(part.len());
+        (at..=part.len()).find(|at| part.is_char_boundary(*at)).unwrap_or(part.len())
+    };
+    let (from, to) = (within(wrong.start), within(wrong.end));
+    let piece = |text: &str, style| Piece::new(text::escape_in(text.as_bytes(), theme.charset, usize::MAX), style);
+    vec![piece(&part[..from], Style::new()), piece(&part[from..to], theme.wrong()), piece(&part[to..], Style::new())]
+}
+
+/// The width of pieces without anything between them.
+fn width_of(pieces: &[Piece]) -> usize {
+    pieces.iter().map(Piece::width).sum()
+}
+
+/// Leaves out so many cells at the left. Whether something that is wrong was in them.
+fn skip(pieces: &mut [Piece], mut cells: usize) -> bool {
+    let mut hidden = false;
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        let width = piece.width();
+        hidden |= at == WRONG && cells > 0 && width > 0;
+        piece.text = text::skip(&piece.text, cells).to_owned();
+        cells = cells.saturating_sub(width);
+    }
+    hidden
+}
+
+/// The place of what is wrong in [`marked`].
+const WRONG: usize = 1;
+
+/// What is offered to complete the filter: as much as fits, with what is chosen, and its number.
+pub(super) fn offers(frame: &mut Frame<'_>, area: Rect, completion: &Completion, theme: Theme) {
+    let all = completion.offers.len();
+    let place = match completion.chosen {
+        Some(at) => format!("{}/{all}", at + 1),
+        None => all.to_string(),
+    };
+    let right = [Piece::new(place, theme.quiet())];
+    let room = usize::from(area.width).saturating_sub(super::width_of(&right) + 2);
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (at, offer) in completion.offers.iter().enumerate() {
+        let chosen = completion.chosen == Some(at);
+        let text = text::escape_in(offer.text.as_bytes(), theme.charset, room);
+        let text =
+            Piece::new(text::cut(&text, room, theme.charset), if chosen { theme.selected() } else { Style::new() });
+        let note = text::value_in(&offer.note, theme.charset, room);
+        let note = if note.is_empty() { note } else { format!(" {note}") };
+        let used = width_of(&pieces);
+        if used + 2 + text.width() + note.len() > room && !pieces.is_empty() {
+            if completion.chosen.is_none_or(|chosen| chosen < at) {
+                pieces.push(Piece::new(format!("  {}", theme.cut_sign()), theme.quiet()));
+                break;
+            }
+            pieces.clear();
+        }
+        let between = if pieces.is_empty() { " " } else { "  " };
+        pieces.extend([Piece::plain(between.to_owned()), text, Piece::new(note, theme.quiet())]);
+    }
+    joined(frame, area, &pieces, &right, theme);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Input;
+    use crate::app::testing::{app, feed, keys};
+    use crate::source::synthetic::Maker;
+    use crate::view::tests::{drawn, screen};
+    use crate::view::theme::Colours;
+    use ratatui::style::{Color, Modifier};
+
+    /// A dashboard of this width with a few opens.
+    fn opens(width: u16) -> App {
+        let mut app = app(width, 10, 64 << 20);
+        let mut made = Maker::default();
+        for comm in ["cc1", "collect2", "\x1b]0;x\x07", "cp"] {
+            made.open(7, comm, "/f", 3);
+        }
+        feed(&mut app, &mut made);
+        app
+    }
+
+    /// The line, what is underlined in it, and the status line.
+    fn lines(app: &mut App, colours: Colours) -> (String, String, String) {
+        let buffer = drawn(app, Theme { colours, ..Theme::default() });
+        let wrong = |x: &u16| buffer[(*x, 1)].modifier.contains(Modifier::UNDERLINED);
+        let red = |x: &u16| buffer[(*x, 1)].fg == Color::Red;
+        let marked: Vec<u16> = (0..buffer.area.width).filter(wrong).collect();
+        assert!(marked.iter().all(|x| red(x) == (colours == Colours::Sixteen)));
+        let marked = marked.into_iter().map(|x| buffer[(x, 1)].symbol()).collect();
+        let screen = screen(app);
+        (screen[1].clone(), marked, screen[8].clone())
+    }
+
+    /// A line of this width with something at its ends.
+    fn ends_of(left: &str, right: &str, width: usize) -> String {
+        format!("{left:<fill$}{right}", fill = width - 1 - right.len())
+    }
+
+    #[test]
+    fn an_error_is_marked_where_it_is() {
+        for (typed, marked, status) in [
+            ("pid=7 foo=1 err", "foo", " unknown field `foo`; to search for the text, put it in double quotes"),
+            ("pid=7 comn=1", "comn", " unknown field `comn`"),
+            ("comm=", " ", " missing value after `comm=`; write an empty value as comm=\"\""),
+            ("err=ENOENTT pid=1", "ENOENTT", " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?"),
+            ("comm=a & pid=7", "&", " unknown operator `&`"),
+        ] {
+            let mut app = opens(80);
+            keys(&mut app, &format!("f{typed}"));
+            let line = ends_of(&format!(" filter> {typed}"), "0 of 4", 80);
+            assert_eq!(lines(&mut app, Colours::Sixteen), (line, marked.into(), status.into()));
+            assert_eq!(lines(&mut app, Colours::None).1, marked);
+            // The mark does not move with the cursor.
+            app.update(Input::Key(crossterm::event::KeyCode::Home.into()));
+            assert_eq!(lines(&mut app, Colours::Sixteen).1, marked);
+        }
+        let hint = " did you mean `comm`? to search for the text, put it in double quotes";
+        let mut app = opens(86);
+        keys(&mut app, "fcomn=1");
+        assert_eq!(screen(&mut app)[9], ends_of(hint, "Esc revert", 86));
+        app.update(Input::Resize(80, 10));
+        assert_eq!(screen(&mut app)[9], hint, "there is no room for a key");
+        keys(&mut app, "\x1bf\u{e4}x=1");
+        assert_eq!(lines(&mut app, Colours::Sixteen).1, "", "a word is no error");
+    }
+
+    #[test]
+    fn the_newest_part_of_a_long_filter_is_seen() {
+        let mut app = opens(40);
+        keys(&mut app, "fcomm=cc1 path=/usr/include/* not pid=7");
+        assert_eq!(lines(&mut app, Colours::Sixteen).0, " filter> …/include/* not pid=7   0 of 4");
+        keys(&mut app, "\n");
+        let line = screen(&mut app)[1].clone();
+        assert_eq!(line, " 1 │ …=/usr/include/* not pid=7 EXOB  0");
+        keys(&mut app, "/cc1\n");
+        let line = screen(&mut app)[1].clone();
+        assert!(line.contains("=7") && line.contains("/cc1  no match"), "{line}");
+        // An error that is hidden is marked where the line is cut.
+        let mut app = opens(40);
+        keys(&mut app, "ffoo=1 comm=cc1 path=/usr/include/* a");
+        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (" filter> …ath=/usr/include/* a   0 of 4", "…"));
+        assert_eq!(status, " unknown field `foo`");
+        assert!(screen(&mut app)[9].starts_with(" to search for the text, put it in "), "{}", screen(&mut app)[9]);
+    }
+
+    #[test]
+    fn what_completes_the_line_is_shown_below() {
+        let mut app = opens(80);
+        keys(&mut app, "fcomm=\t");
+        let (line, marked, status) = lines(&mut app, Colours::Sixteen);
+        assert_eq!((line.as_str(), marked.as_str()), (ends_of(" filter> comm=", "0 of 4", 80).as_str(), ""));
+        assert_eq!(status, ends_of(r#" "\x1b]0;x\x07"  cc1  collect2  cp"#, "4", 80));
+        keys(&mut app, "\t\t");
+        let (line, _, status) = lines(&mut app, Colours::Sixteen);
+        assert!(line.starts_with(" filter> comm=cc1 ") && status.ends_with(" 2/4"), "{line}\n{status}");
+        let buffer = drawn(&mut app, Theme::default());
+        let chosen = (0..80).filter(|x| buffer[(*x, 8)].modifier.contains(Modifier::REVERSED));
+        assert_eq!(chosen.map(|x| buffer[(x, 8)].symbol()).collect::<String>(), "cc1");
+        assert_eq!(screen(&mut app)[9], " Tab next Shift-Tab previous Enter keep Esc as typed");
+        // What is chosen is always seen.
+        let mut app = opens(40);
+        keys(&mut app, "f\t");
+        let status = lines(&mut app, Colours::Sixteen).2;
+        assert!(status.starts_with(" comm=  kind=  err=  path= ") && status.contains('…'), "{status}");
+        let all: usize = status.rsplit(' ').next().and_then(|all| all.parse().ok()).expect("a number");
+        for at in 1..=all {
+            keys(&mut app, "\t");
+            let (line, _, status) = lines(&mut app, Colours::Sixteen);
+            let chosen = app.filter().line().map(Line::text).unwrap_or_default();
+            assert!(line.contains(&chosen) && status.contains(&format!(" {chosen} ")), "{line}\n{status}");
+            assert!(status.ends_with(&format!(" {at}/{all}")), "{status}");
+        }
+    }
 
     #[test]
     fn a_chip_has_the_key_within_the_name() {

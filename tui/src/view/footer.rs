@@ -12,12 +12,14 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-/// Draws the status line, or an error in the typed text, or a temporary message.
+/// Draws the status line, or what completes the typed text, or an error in it, or a temporary message.
 pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let right = [offer(app, theme), place(app, theme)];
-    if let Some(error) = filterline::error(app) {
-        let error = format!(" {}", text::escape_in(error.as_bytes(), theme.charset, usize::from(area.width)));
-        return ends(frame, area, &[Piece::new(error, theme.alarm())], &[], theme);
+    if let Some(completion) = app.filter().completion() {
+        return filterline::offers(frame, area, completion, theme);
+    }
+    if let Some((error, _)) = filterline::error(app, area.width, theme) {
+        return ends(frame, area, &[Piece::new(format!(" {error}"), theme.alarm())], &[], theme);
     }
     if let Some(text) = app.finding_text() {
         return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
@@ -110,9 +112,18 @@ fn place(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits.
+/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits. What to do about an error in the
+/// typed text takes their place if it is not in the line above.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
+    let error = filterline::error(app, area.width, theme).filter(|_| app.filter().completion().is_none());
+    if let Some((_, hint)) = error.filter(|(_, hint)| !hint.is_empty()) {
+        let left = [Piece::new(format!(" {hint}"), theme.strong())];
+        let (key, label) = labels.last().cloned().unwrap_or_default();
+        let right = Piece::new(format!("{key} {label}"), theme.quiet());
+        let fits = left[0].width() + right.width() + 2 < usize::from(area.width);
+        return ends(frame, area, &left, if fits { std::slice::from_ref(&right) } else { &[] }, theme);
+    }
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
     let last = labels.last().cloned().unwrap_or_default();
@@ -132,8 +143,12 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
 
 fn labels(app: &App) -> Vec<(String, String)> {
     let own = |labels: &[(&str, &str)]| labels.iter().map(|(k, l)| ((*k).to_owned(), (*l).to_owned())).collect();
+    if app.filter().completion().is_some() {
+        return own(&[("Tab", "next"), ("Shift-Tab", "previous"), ("Enter", "keep"), ("Esc", "as typed")]);
+    }
     if app.filter().line().is_some() {
-        return own(&[("Enter", "keep"), ("Up Down", "history"), ("Ctrl-U", "clear"), ("Esc", "revert")]);
+        let keys = [("Enter", "keep"), ("Tab", "complete"), ("Up Down", "history"), ("Ctrl-U", "clear")];
+        return own(&[&keys[..], &[("Esc", "revert")]].concat());
     }
     if app.replay().is_some_and(|replay| replay.line().is_some()) {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);

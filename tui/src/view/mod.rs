@@ -143,15 +143,25 @@ fn by_importance<const N: usize>(pieces: [Piece; N], order: [usize; N], width: u
     kept.filter_map(|at| pieces.get(*at).cloned()).collect()
 }
 
-/// Draws a line with pieces at its left and right ends. If there is not enough room, the right ones take precedence.
+/// Draws a line with pieces at its left and right ends, a space between those at the left. If there is not enough room, the right ones
+/// take precedence.
 fn ends(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
+    apart(frame, area, left, 1, right, theme);
+}
+
+/// As [`ends`], with nothing between the pieces at the left.
+fn joined(frame: &mut Frame<'_>, area: Rect, left: &[Piece], right: &[Piece], theme: Theme) {
+    apart(frame, area, left, 0, right, theme);
+}
+
+fn apart(frame: &mut Frame<'_>, area: Rect, left: &[Piece], space: usize, right: &[Piece], theme: Theme) {
     let right: Vec<_> = right.iter().filter(|piece| !piece.text.is_empty()).collect();
     let right_width: usize = right.iter().map(|piece| piece.width()).sum::<usize>() + right.len().saturating_sub(1) * 2;
     let mut room = usize::from(area.width).saturating_sub(right_width + 1 + usize::from(right_width > 0));
     let mut line = Line::default();
     let mut used = 0;
     for piece in left.iter().filter(|piece| !piece.text.is_empty()) {
-        let gap = usize::from(used > 0);
+        let gap = if used > 0 { space } else { 0 };
         if room <= gap {
             break;
         }

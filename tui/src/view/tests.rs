@@ -427,13 +427,79 @@ fn a_bad_filter_keeps_the_last_good_one_and_says_what_is_wrong() {
     assert_eq!(app.events().events(), 3, "the last good one is in force");
     let shown = screen(&mut app);
     assert!(shown[1].starts_with(" filter> comm=cat (") && shown[1].ends_with("3 of 9"), "{}", shown[1]);
-    assert!(shown[22].starts_with(" column 1"), "{}", shown[22]);
+    assert_eq!(shown[22], " missing term");
     keys(&mut app, "\n");
     assert!(app.filter().line().is_some(), "it cannot be kept");
     keys(&mut app, "\x1b");
     assert_eq!((app.filter().text().as_str(), app.events().events()), ("", 9), "as before");
     keys(&mut app, "fcomm=dog\nf\u{2191}");
     assert!(screen(&mut app)[1].starts_with(" filter> comm=dog"));
+}
+
+#[test]
+fn a_key_of_a_row_replaces_what_it_contradicts_and_says_so() {
+    let mut app = opens(9, MEMORY);
+    let message = |app: &App| app.message().unwrap_or_default().to_owned();
+    keys(&mut app, "c");
+    assert_eq!(message(&app), "+ comm=\"a b\"  Esc undoes");
+    keys(&mut app, "c");
+    assert_eq!(message(&app), "comm=\"a b\" is in the filter");
+    keys(&mut app, "x");
+    assert_eq!(message(&app), "+ not comm=\"a b\" in place of comm=\"a b\"  Esc undoes");
+    assert_eq!((app.filter().text().as_str(), app.events().events()), ("not comm=\"a b\"", 6));
+    keys(&mut app, "\x1b");
+    assert_eq!(app.filter().text(), "comm=\"a b\"", "what went is back");
+    keys(&mut app, "\x1bfkind=open pid=101 not comm=zz path=/f/*\n");
+    keys(&mut app, "P");
+    assert_eq!(app.filter().text(), "not comm=zz path=/f/* tree=101");
+    assert_eq!(message(&app), "+ tree=101 in place of kind=open pid=101  Esc undoes");
+    keys(&mut app, "\x1b");
+    assert_eq!(app.filter().text(), "kind=open pid=101 not comm=zz path=/f/*");
+    // With the pane open, Esc closes that first.
+    keys(&mut app, "\np");
+    assert_eq!(message(&app), "pid=101 is in the filter");
+    keys(&mut app, "c");
+    assert_eq!(message(&app), "+ comm=dog");
+    // What was alternatives stays so.
+    keys(&mut app, "\x12fcomm=dog or pid=100\n");
+    keys(&mut app, "u");
+    assert_eq!(app.filter().text(), "(comm=dog or pid=100) uid=1000");
+}
+
+#[test]
+fn a_key_is_about_the_row_that_was_drawn_under_the_cursor() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, MEMORY);
+    made.open(1, "first", "/a", 3);
+    feed(&mut app, &mut made);
+    assert!(selected(&mut app).contains("first"));
+    made.open(2, "second", "/b", 3);
+    feed(&mut app, &mut made);
+    keys(&mut app, "c");
+    assert_eq!(app.filter().text(), "comm=first");
+    // The next key is about what this one shows.
+    keys(&mut app, "\x1bc");
+    assert_eq!(app.filter().text(), "comm=second");
+    keys(&mut app, "\x1b");
+    assert!(selected(&mut app).contains("second"));
+    made.open(3, "third", "/c", 3);
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n");
+    assert!(selected(&mut app).contains("second"), "{}", selected(&mut app));
+}
+
+#[test]
+fn what_is_captured_and_what_is_shown_are_both_seen_at_80_columns() {
+    let mut app = opens(9, MEMORY);
+    app.set_capture("comm=bash,make uid=1000");
+    app.set_filter("kind=open,exec path=/f/* not comm=zz").expect("a filter");
+    for (width, capture, filter) in
+        [(80, "capture comm=bash,make uid=1000", "comm=zz"), (100, "comm=bash,make uid=1000", "not comm=zz")]
+    {
+        app.update(Input::Resize(width, 24));
+        let screen = screen(&mut app);
+        assert!(screen[0].contains(capture) && screen[1].contains(filter), "{screen:#?}");
+    }
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Theme {
         self.of(Role::Failure)
     }
 
+    /// What is wrong in a typed text.
+    pub fn wrong(self) -> Style {
+        self.failure().add_modifier(Modifier::UNDERLINED)
+    }
+
     /// Losses, and what is hidden.
     pub fn loss(self) -> Style {
         self.of(Role::Loss)

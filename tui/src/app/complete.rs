@@ -1,0 +1,303 @@
+//! What completes the text in the filter's line: names of fields, and values that are known or were seen.
+
+use crate::enrich::World;
+use crate::event::Tables;
+use crate::event::describe::{self, Shape, Value};
+use crate::filter::complete::{self, Ending, FieldName, Of};
+use crate::store::Store;
+use rustc_hash::FxHashMap;
+use tracetui_shared::id::{Gid, Uid};
+
+/// The newest kept events whose values are offered.
+const EVENTS: u64 = 20_000;
+
+/// The different values among which the offered ones are chosen.
+const VALUES: usize = 4_000;
+
+/// The maximum of what is offered.
+const OFFERED: usize = 100;
+
+/// The longest value in bytes.
+const LONGEST: usize = 1_024;
+
+/// The texts that may stand at the end of a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Completion {
+    /// Where they begin, in bytes.
+    pub(crate) start: usize,
+    /// What was typed there.
+    pub(crate) typed: String,
+    /// The texts, never empty.
+    pub(crate) offers: Vec<Offer>,
+    /// The one that is chosen.
+    pub(crate) chosen: Option<usize>,
+}
+
+/// A text that may stand at the end of a line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Offer {
+    /// The text.
+    pub(crate) text: String,
+    /// What it denotes, raw: the command of a process.
+    pub(crate) note: Vec<u8>,
+}
+
+/// Values with how often they were seen, and what they denote.
+type Counts = FxHashMap<Vec<u8>, (u32, Vec<u8>)>;
+
+impl Completion {
+    /// What may follow a text; `None` if nothing is known.
+    pub(crate) fn of(text: &str, store: &Store, world: &World) -> Option<Completion> {
+        let Ending { start, typed, of } = complete::ending(text)?;
+        let offers = match of {
+            Of::Field => {
+                let terms = complete::field_terms(std::str::from_utf8(&typed).ok()?);
+                terms.into_iter().map(|text| Offer { text, note: Vec::new() }).collect()
+            }
+            Of::Value(field) => values(&field, &typed, store, world),
+        };
+        let typed = text[start..].to_owned();
+        (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None })
+    }
+
+    /// The text with which all offers begin.
+    pub(crate) fn common(&self) -> &str {
+        let mut texts = self.offers.iter().map(|offer| offer.text.as_str());
+        let first = texts.next().unwrap_or_default();
+        texts.fold(first, |common, text| {
+            let differ = common.char_indices().zip(text.chars()).find(|((_, one), other)| one != other);
+            let end = differ.map_or(common.len().min(text.len()), |((at, _), _)| at);
+            &common[..end]
+        })
+    }
+
+    /// Chooses the next offer or the previous one; after the last one, the first.
+    pub(crate) fn step(&mut self, next: bool) {
+        let (all, last) = (self.offers.len(), self.offers.len() - 1);
+        self.chosen = Some(match (self.chosen, next) {
+            (None, true) => 0,
+            (None, false) => last,
+            (Some(at), true) => (at + 1) % all,
+            (Some(at), false) => (at + last) % all,
+        });
+    }
+
+    /// The text that stands there now.
+    pub(crate) fn text(&self) -> &str {
+        match self.chosen.and_then(|at| self.offers.get(at)) {
+            Some(offer) => &offer.text,
+            None if begins(self.common().as_bytes(), self.typed.as_bytes()) => self.common(),
+            None => &self.typed,
+        }
+    }
+}
+
+/// The values of a field that begin with a text: those of the newest events, the most frequent first, then others that are known.
+fn values(field: &FieldName, typed: &[u8], store: &Store, world: &World) -> Vec<Offer> {
+    let mut counts = Counts::default();
+    count_events(field, typed, store, world, &mut counts);
+    let mut known = |value: &[u8], note: &[u8]| count(value, note, 0, typed, &mut counts);
+    field.words().into_iter().for_each(|word| known(word.as_bytes(), b""));
+    match (field.shape(), field.name()) {
+        (Shape::User, _) => world.user_names().for_each(|name| known(name.as_bytes(), b"")),
+        (Shape::Group, _) => world.group_names().for_each(|name| known(name.as_bytes(), b"")),
+        (_, "comm") => world.processes.entries().for_each(|entry| known(&entry.process.comm, b"")),
+        (_, "pid" | "tree") => {
+            for entry in world.processes.entries() {
+                known(entry.process.key.tgid.0.to_string().as_bytes(), &entry.process.comm);
+            }
+        }
+        _ => {}
+    }
+    let mut values: Vec<_> = counts.into_iter().collect();
+    // Numbers in their order.
+    let length = |value: &[u8]| if field.shape() == Shape::Number { value.len() } else { 0 };
+    values
+        .sort_by(|(one, (often, _)), (other, (less, _))| (less, length(one), one).cmp(&(often, length(other), other)));
+    values.truncate(OFFERED);
+    values.into_iter().map(|(value, (_, note))| Offer { text: field.written(&value), note }).collect()
+}
+
+fn count_events(field: &FieldName, typed: &[u8], store: &Store, world: &World, counts: &mut Counts) {
+    if field.shape() == Shape::Duration {
+        return;
+    }
+    let first = store.first_id().max(store.next_id().saturating_sub(EVENTS));
+    for stored in (first..store.next_id()).rev().filter_map(|id| store.get(id)) {
+        stored.with(world, |seen| {
+            let note: &[u8] = if field.name() == "pid" { seen.event.header.comm() } else { b"" };
+            let mut add = |value: &[u8]| count(value, note, 1, typed, counts);
+            for value in field.values(seen) {
+                match &value {
+                    // A term on a list is about its elements.
+                    Value::Args(area) | Value::SomeArgs(area, _) => describe::args(area).for_each(&mut add),
+                    Value::Words(words) => words.iter().for_each(|word| add(word.as_bytes())),
+                    Value::Time(ns) => add(ns.to_string().as_bytes()),
+                    value => match name(field.shape(), value, world) {
+                        Some(name) => add(name.as_bytes()),
+                        None => add(&value.text().unwrap_or_default()),
+                    },
+                }
+            }
+        });
+    }
+}
+
+/// The name of a user or group.
+fn name<'w>(shape: Shape, value: &Value<'_>, world: &'w World) -> Option<&'w str> {
+    let id = || value.number().and_then(|number| u32::try_from(number).ok());
+    match shape {
+        Shape::User => world.user(Uid(id()?)),
+        Shape::Group => world.group(Gid(id()?)),
+        _ => None,
+    }
+}
+
+/// Counts a value that begins with what was typed.
+fn count(value: &[u8], note: &[u8], by: u32, typed: &[u8], counts: &mut Counts) {
+    if value.is_empty() || value.len() > LONGEST || !begins(value, typed) {
+        return;
+    }
+    if let Some((often, _)) = counts.get_mut(value) {
+        *often = often.saturating_add(by);
+    } else if counts.len() < VALUES {
+        counts.insert(value.to_vec(), (by, note.to_vec()));
+    }
+}
+
+/// Whether a value begins with what was typed, in upper or lower case.
+fn begins(value: &[u8], typed: &[u8]) -> bool {
+    value.get(..typed.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(typed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::App;
+    use crate::app::testing::{app, feed, keys};
+    use crate::frame::host::{HostFrame, User};
+    use crate::source::synthetic::Maker;
+
+    /// A dashboard with events of a few processes.
+    fn some() -> App {
+        let mut app = app(80, 24, 64 << 20);
+        let mut made = Maker::default();
+        made.host(&HostFrame::User(User { uid: Uid(1000), name: "ana".to_owned() }));
+        made.host(&HostFrame::User(User { uid: Uid(33), name: "www data".to_owned() }));
+        made.exec(48_213, "make", &["make", "all"], 0);
+        made.open(48_214, "cc1", "/usr/include/stdio.h", 3);
+        made.open(48_214, "cc1", "/usr/include/a b,c*", 3);
+        made.open(48_214, "cc1", "/usr/local/\x1b[31m", -2);
+        made.open(48_215, "collect2", "/etc/ld.so.cache", -13);
+        feed(&mut app, &mut made);
+        app
+    }
+
+    fn offers(text: &str) -> Vec<String> {
+        let app = some();
+        let completion = Completion::of(text, app.store(), app.world());
+        completion.map_or_else(Vec::new, |completion| completion.offers.into_iter().map(|offer| offer.text).collect())
+    }
+
+    #[test]
+    fn fields_and_values_are_offered_where_they_can_stand() {
+        for (text, want) in [
+            ("ki", &["kind="][..]),
+            ("not (KI", &["kind="]),
+            ("comm=x && ki", &["kind="]),
+            ("comm=x !ki", &["kind="]),
+            ("dur", &["dur>", "dur_ns>"]),
+            ("kind=ex", &["exec", "exit"]),
+            ("kind!=ex", &["exec", "exit"]),
+            ("kind == ex", &["exec", "exit"]),
+            ("kind=open,b", &["bpf"]),
+            ("not kind=F", &["fork"]),
+            // What was seen is first.
+            ("err=eac", &["EACCES"]),
+            ("err=EN", &["ENOENT"]),
+            ("signal=SIGK", &["SIGKILL"]),
+            ("comm=", &["cc1", "collect2", "make"]),
+            ("comm=c", &["cc1", "collect2"]),
+            ("name=c", &["cc1", "collect2"]),
+            ("pid=", &["48214", "48213", "48215"]),
+            ("tree=48", &["48213", "48214", "48215"]),
+            ("user=", &["ana", "\"www data\""]),
+            // They are written so that they match only themselves.
+            ("path=/usr/inc", &["\"/usr/include/a b,c\\\\*\"", "/usr/include/stdio.h"]),
+            ("path=\"/usr/include/a b", &["\"/usr/include/a b,c\\\\*\""]),
+            ("path=/usr/lo", &["\"/usr/local/\\x1b\\\\[31m\""]),
+            ("arg=al", &["all"]),
+            ("created=t", &["true"]),
+            // Nothing is known, or a pattern or a bound stands there.
+            ("", &[]),
+            ("comm~c", &[]),
+            ("pid>4", &[]),
+            ("dur=1", &[]),
+            ("nofield=x ki", &[]),
+            ("comm=zz", &[]),
+            ("\"ki", &[]),
+            ("ki)", &[]),
+        ] {
+            let offers = offers(text);
+            match text {
+                "" => assert!(offers.len() > 20 && offers[0] == "comm=", "all fields: {offers:?}"),
+                "err=EN" => assert_eq!(offers[0], "ENOENT", "{offers:?}"),
+                _ => assert_eq!(offers, want, "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_offer_is_read_as_what_it_is() {
+        let app = some();
+        for text in ["", "kind=", "comm=", "user=", "path=", "err=", "pid=", "arg=", "signal="] {
+            let completion = Completion::of(text, app.store(), app.world()).unwrap_or_else(|| panic!("{text}"));
+            for Offer { text: offer, .. } in completion.offers {
+                let whole = format!("{}{offer}", &text[..completion.start]);
+                let whole = if text.is_empty() { whole.trim_end_matches(['=', '>']) } else { &whole };
+                assert!(crate::filter::Filter::parse(whole, app.world()).is_ok(), "{whole}");
+            }
+        }
+    }
+
+    #[test]
+    fn tab_completes_then_shows_then_goes_round() {
+        let mut app = some();
+        let line = |app: &App| app.filter().line().map(|line| line.text()).unwrap_or_default();
+        keys(&mut app, "fki\t");
+        assert_eq!(line(&app), "kind=");
+        keys(&mut app, "ex\t");
+        assert_eq!((line(&app).as_str(), app.filter().completion().is_some()), ("kind=ex", true));
+        keys(&mut app, "\t");
+        assert_eq!((line(&app).as_str(), app.events().events()), ("kind=exec", 1), "it is applied");
+        keys(&mut app, "\t");
+        assert_eq!(line(&app), "kind=exit");
+        keys(&mut app, "\t");
+        assert_eq!(line(&app), "kind=exec");
+        // Esc goes back to what was typed, and no further.
+        keys(&mut app, "\x1b");
+        assert_eq!((line(&app).as_str(), app.filter().completion().is_none()), ("kind=ex", true));
+        keys(&mut app, "\t\t,op\t");
+        assert_eq!(line(&app), "kind=exec,open");
+        // Typing goes on.
+        keys(&mut app, " co\t");
+        assert_eq!(line(&app), "kind=exec,open co", "comm, core");
+        keys(&mut app, "mm=c\t\t\n");
+        assert_eq!((app.filter().text().as_str(), app.filter().line().is_none()), ("kind=exec,open comm=cc1", true));
+        keys(&mut app, "fzzz\t");
+        assert!(app.message().is_some_and(|message| message.contains("nothing is known")));
+    }
+
+    #[test]
+    fn many_values_are_counted_in_bounds() {
+        let mut app = app(80, 24, 64 << 20);
+        let mut made = Maker::default();
+        for i in 0..VALUES + 500 {
+            made.open(7, "cat", &format!("/f/{i}"), 3);
+        }
+        made.open(7, "cat", &format!("/g/{}", "x".repeat(LONGEST)), 3);
+        feed(&mut app, &mut made);
+        let offers = |text| Completion::of(text, app.store(), app.world()).map_or(0, |all| all.offers.len());
+        assert_eq!((offers("path=/f/"), offers("path=/g/")), (OFFERED, 0));
+    }
+}

@@ -1,0 +1,116 @@
+//! What the end of an expression is the beginning of, and the texts that may stand there.
+
+use super::ast::{Expr, Op, Test};
+use super::display::value_text;
+use super::eval::closed_set;
+use super::fields::{self, Appearance};
+use super::glob;
+use super::lex::{self, Token};
+use crate::event::EventContext;
+use crate::event::describe::{Shape, Value};
+
+/// The unfinished end of an expression.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Where it begins, in bytes.
+    pub(crate) start: usize,
+    /// What is there, without quotes.
+    pub(crate) typed: Vec<u8>,
+    /// What it is the beginning of.
+    pub(crate) of: Of,
+}
+
+/// What an ending is the beginning of.
+#[derive(Clone, Debug)]
+pub(crate) enum Of {
+    /// The name of a field.
+    Field,
+    /// A value of a field.
+    Value(FieldName),
+}
+
+/// The unfinished end of an expression; `None` if it is none that could be completed.
+pub(crate) fn ending(text: &str) -> Option<Ending> {
+    // A letter more, so that something stands there in any case. No keyword ends with it.
+    let bare = lex::tokens(&format!("{text}x"));
+    // Within quotes it needs the end of them.
+    let (token, at) = bare.or_else(|_| lex::tokens(&format!("{text}x\""))).ok()?.pop()?;
+    let without = |mut bytes: Vec<u8>| (bytes.pop() == Some(b'x')).then_some(bytes);
+    match token {
+        // After a parenthesis that closes there is no room for a word.
+        Token::Word(_) if at.start == text.len() && text.ends_with(')') => None,
+        Token::Word(word) if !text[at.start..].starts_with('"') => {
+            Some(Ending { start: at.start, typed: without(word)?, of: Of::Field })
+        }
+        Token::Term(Expr::Test(test)) => of_value(test, without),
+        Token::Term(Expr::List(mut tests)) => of_value(tests.pop()?, without),
+        _ => None,
+    }
+}
+
+fn of_value(test: Test, without: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Option<Ending> {
+    let Test { field, op, value, spots } = test;
+    // What follows the other operators is a pattern or a bound, no value.
+    let of = Of::Value(FieldName::new(field).filter(|_| op.takes_lists())?);
+    Some(Ending { start: spots.value.start, typed: without(value)?, of })
+}
+
+/// The fields that are asked for most, which are offered first.
+const FIRST: [&str; 13] =
+    ["comm", "kind", "err", "path", "pid", "tree", "uid", "arg", "exe", "cwd", "cgroup", "exit_code", "dur"];
+
+/// The names of fields that begin with a text, each with the operator that mostly follows.
+pub(crate) fn field_terms(typed: &str) -> Vec<String> {
+    let typed = typed.to_ascii_lowercase();
+    let mut names: Vec<_> = fields::names().into_iter().filter(|(name, _)| name.starts_with(&typed)).collect();
+    names.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    let op = |shape| if shape == Shape::Duration { ">" } else { "=" };
+    names.into_iter().map(|(name, shape)| format!("{name}{}", op(shape))).collect()
+}
+
+/// The name of a field, and what is known of its values.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldName {
+    name: String,
+    appearance: Option<Appearance>,
+}
+
+impl FieldName {
+    fn new(name: String) -> Option<FieldName> {
+        let appearance = fields::look(&name);
+        let compares = appearance.is_some() || name == fields::TREE;
+        compares.then_some(FieldName { name, appearance })
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What can be done with it.
+    pub(crate) fn shape(&self) -> Shape {
+        self.appearance.as_ref().map_or(Shape::Number, |look| look.shape)
+    }
+
+    /// The values of an event.
+    pub(crate) fn values<'a>(&self, seen: &EventContext<'a>) -> impl Iterator<Item = Value<'a>> {
+        let gets = self.appearance.as_ref().map_or(&[][..], |look| look.of(seen.event.kind()));
+        gets.iter().map(|get| get(seen))
+    }
+
+    /// The words that it can have, if these are few.
+    pub(crate) fn words(&self) -> Vec<&'static str> {
+        match self.shape() {
+            Shape::Bool => vec!["true", "false"],
+            _ => closed_set(&self.name).unwrap_or_default(),
+        }
+    }
+
+    /// A value as it is written after `=`: it matches this value only.
+    pub(crate) fn written(&self, value: &[u8]) -> String {
+        match self.shape() {
+            Shape::Text | Shape::List => value_text(Op::Eq, &glob::escape(value)),
+            _ => value_text(Op::Eq, value),
+        }
+    }
+}
