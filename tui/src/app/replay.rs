@@ -7,7 +7,6 @@ use super::edit::{Edited, History, Line};
 use super::find::{Find, Finding};
 use super::keymap::{Action, Press};
 use super::search::Way;
-use super::views::events::EventList;
 use super::views::tree::Tree;
 use super::{App, Effect, Effects, SourceState};
 use crate::event::{Body, EventContext};
@@ -498,9 +497,7 @@ impl App {
         pipeline.follow(&self.filter.roots());
         self.pipeline = pipeline;
         self.store = Store::new(self.settings.budget.kept(0));
-        let sideways = self.events.sideways();
-        self.events = EventList::new();
-        self.events.scroll_sideways(sideways as isize);
+        self.events.empty();
         self.rates = Default::default();
         self.source = SourceState::Live;
         self.detail.close();
@@ -528,7 +525,7 @@ impl App {
             let rows = self.events.rows();
             let found = match target {
                 _ if scanning || rows == 0 => None,
-                Target::First => self.events.row(0),
+                Target::First => self.events.first(&self.store),
                 Target::Last => ended.then(|| self.events.row(rows - 1)).flatten(),
                 Target::At(ns) => {
                     let at = self.row_at(ns);
@@ -670,7 +667,7 @@ impl App {
     /// Performs an action that has another meaning in a replay. `None` if it has not.
     pub(super) fn act_on_replay(&mut self, action: Action) -> Option<Effects> {
         let at = self.replay_position().unwrap_or_default();
-        let top = self.events.cursor() == Some(0);
+        let top = self.events.at_top(&self.store);
         let loaded_from_start = self.loaded_from_start();
         let beyond = match action {
             Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
