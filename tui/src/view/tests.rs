@@ -249,8 +249,7 @@ fn repeats_and_searches_are_one_row_each() {
     feed(&mut app, &mut header_search());
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let rows = |app: &mut App| -> Vec<String> {
-        let shown = screen(app)[3..22].iter().filter(|line| !line.is_empty()).cloned().collect();
-        shown
+        screen(app).into_iter().skip(3).take(19).filter(|line| !line.is_empty()).collect()
     };
     let folded = [
         " 02:11.001 EXEC 48214 cc1       ok      cc1 -quiet main.c",

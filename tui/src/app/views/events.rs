@@ -237,21 +237,21 @@ impl EventList {
         if !self.folds {
             return run;
         }
-        // A row belongs to the row before if it has the same in common with it as that one with the row before it.
+        // A row belongs to the row before if what they have in common continues what that one has in common with the row before it.
         let own = self.common(at, store);
         let mut up = own;
         while let Some(fold) = up {
             up = self.common(run.first - 1, store);
-            if up.is_some_and(|above| above != fold) {
+            if up.is_some_and(|above| !fold.continues(above)) {
                 break;
             }
-            (run.first, run.fold) = (run.first - 1, own);
+            (run.first, run.fold) = (run.first - 1, Some(fold.with(run.fold)));
         }
         let mut last = own;
         while let Some(fold) = self.common(run.last + 1, store)
-            && last.is_none_or(|above| above == fold)
+            && last.is_none_or(|above| fold.continues(above))
         {
-            (run.last, run.fold, last) = (run.last + 1, Some(fold), Some(fold));
+            (run.last, run.fold, last) = (run.last + 1, Some(fold.with(run.fold)), Some(fold));
         }
         run
     }

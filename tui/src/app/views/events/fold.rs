@@ -20,8 +20,22 @@ pub(crate) const MOST: usize = 256;
 pub(crate) enum Fold {
     /// They are equal, except for their times.
     Repeats,
+    /// They are equal, and did not find a name: a part of a search, if it goes on elsewhere. A directory may be in PATH twice.
+    Misses,
     /// A process looked for a name in one directory after another: each call but the last did not find it.
     Search,
+}
+
+impl Fold {
+    /// Whether what two neighbours have in common continues what the upper one has in common with the row above it.
+    pub(super) fn continues(self, above: Fold) -> bool {
+        (self == Fold::Repeats) == (above == Fold::Repeats)
+    }
+
+    /// What more rows have in common.
+    pub(super) fn with(self, more: Option<Fold>) -> Fold {
+        more.filter(|more| *more == Fold::Search).unwrap_or(self)
+    }
 }
 
 /// A line of the list: a row, or several that are folded.
@@ -57,7 +71,7 @@ impl Line {
         let rows = self.last - self.first + 1;
         match self.fold {
             None => String::new(),
-            Some(Fold::Repeats) => format!("x{rows}"),
+            Some(Fold::Repeats | Fold::Misses) => format!("x{rows}"),
             Some(Fold::Search) => format!("searched {rows}"),
         }
     }
@@ -73,9 +87,9 @@ pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
     let who = |header: &FrameHeader| (header.comm, header.uid, header.ppid, header.cgroup);
     let same = who(&one.header) == who(&other.header) && Arc::ptr_eq(&process.image, &its.image);
     if same && repeats(row, &one.body, next, &other.body) {
-        return Some(Fold::Repeats);
+        return Some(if missed(&one.body) == Some(true) { Fold::Misses } else { Fold::Repeats });
     }
-    continues(&one.body, &other.body).then_some(Fold::Search)
+    looks_further(&one.body, &other.body).then_some(Fold::Search)
 }
 
 /// Whether the second one has the same result and details.
@@ -92,7 +106,7 @@ fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_
 
 /// Whether the first one did not find a name, and the second one looks for it elsewhere. Other failures, such as EACCES, always have a
 /// row of their own, and what a call may create was not looked for.
-fn continues(body: &Body<'_>, other: &Body<'_>) -> bool {
+fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
     let (Some((dir, name)), Some((next_dir, next_name))) = (why::place(body), why::place(other)) else { return false };
     dir != next_dir && name == next_name && missed(body) == Some(true) && missed(other).is_some()
 }
@@ -187,10 +201,16 @@ mod tests {
         }
         let mut app = of(&mut made);
         check(&app, &[(2, "searched 3")]);
+        // A directory that is in PATH twice.
+        made.open(7, "env", "/c/x", -2);
         made.open(7, "env", "/d/x", -20);
         made.open(7, "env", "/d/y", -2);
+        made.open(7, "env", "/d/y", -2);
+        made.open(7, "env", "/e/y", 3);
+        made.open(7, "env", "/e/y", 3);
+        made.open(7, "env", "/e/y", 3);
         feed(&mut app, &mut made);
-        check(&app, &[(3, "searched 4"), (4, "")]);
+        check(&app, &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
     }
 
     #[test]
