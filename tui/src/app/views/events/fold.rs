@@ -13,7 +13,7 @@ use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 
 /// The most rows of a line. It bounds what a screen looks at, however long the same event repeats.
-pub(crate) const MOST: usize = 256;
+pub(crate) const MOST: usize = 128;
 
 /// What the rows of a line have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -353,21 +353,21 @@ mod tests {
     #[test]
     fn long_repeats_are_several_lines_wherever_the_list_begins() {
         let mut made = Maker::default();
-        for _ in 0..1000 {
+        for _ in 0..3 * MOST + 104 {
             made.open(7, "cat", "/a", 3);
         }
         let mut app = of(&mut made);
         let numbers = |app: &App| lines(app).iter().map(|line| line.last + 1 - line.first).collect::<Vec<_>>();
-        assert_eq!(numbers(&app), [256, 256, 256, 232]);
+        assert_eq!(numbers(&app), [128, 128, 128, 104]);
         // Filtered anew, they are counted from the newest one.
         keys(&mut app, "fkind=open\n");
         work(&mut app);
-        assert_eq!(numbers(&app), [232, 256, 256, 256]);
+        assert_eq!(numbers(&app), [104, 128, 128, 128]);
         for _ in 0..5 {
             made.open(7, "cat", "/a", 3);
         }
         feed(&mut app, &mut made);
-        assert_eq!(numbers(&app), [232, 256, 256, 256, 5]);
+        assert_eq!(numbers(&app), [104, 128, 128, 128, 5]);
     }
 
     /// What is made of a number: few processes, names and results, so that there is much to fold.
