@@ -42,7 +42,8 @@ fn main() {
     println!("kept {KEPT} events, of {} processes", churn.pid - FIRST);
     for (what, typed) in [
         ("events", "1"),
-        ("tree, by start", "2"),
+        ("events, unfolded", "a"),
+        ("tree, by start", "a2"),
         ("tree, all unfolded", "2g"),
         ("tree, by opens", "2ss"),
         ("tree, only failed", "2sse"),

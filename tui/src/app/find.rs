@@ -163,7 +163,7 @@ impl App {
         let rows = self.events.rows();
         let edge = match way {
             Way::Down => self.events.cursor().is_some_and(|row| row + 1 == rows) && !self.at_end(),
-            Way::Up => self.events.cursor() == Some(0) && !self.loaded_from_start(),
+            Way::Up => self.events.at_top(&self.store) && !self.loaded_from_start(),
         };
         let near = self.wants_frames() && way == Way::Down;
         if !edge || near || self.all_loaded() || self.hidden() == 0 || self.events.scanning(&self.store) {

@@ -7,7 +7,6 @@ use super::edit::{Edited, History, Line};
 use super::find::{Find, Finding};
 use super::keymap::{Action, Press};
 use super::search::Way;
-use super::views::events::EventList;
 use super::views::tree::Tree;
 use super::{App, Effect, Effects, SourceState};
 use crate::event::{Body, EventContext};
@@ -498,9 +497,7 @@ impl App {
         pipeline.follow(&self.filter.roots());
         self.pipeline = pipeline;
         self.store = Store::new(self.settings.budget.kept(0));
-        let sideways = self.events.sideways();
-        self.events = EventList::new();
-        self.events.scroll_sideways(sideways as isize);
+        self.events.empty();
         self.rates = Default::default();
         self.source = SourceState::Live;
         self.detail.close();
@@ -528,7 +525,7 @@ impl App {
             let rows = self.events.rows();
             let found = match target {
                 _ if scanning || rows == 0 => None,
-                Target::First => self.events.row(0),
+                Target::First => self.events.first(&self.store),
                 Target::Last => ended.then(|| self.events.row(rows - 1)).flatten(),
                 Target::At(ns) => {
                     let at = self.row_at(ns);
@@ -670,8 +667,8 @@ impl App {
     /// Performs an action that has another meaning in a replay. `None` if it has not.
     pub(super) fn act_on_replay(&mut self, action: Action) -> Option<Effects> {
         let at = self.replay_position().unwrap_or_default();
-        let top = self.events.cursor() == Some(0);
-        let loaded_from_start = self.loaded_from_start();
+        let top = self.events.row(0).filter(|_| self.events.at_top(&self.store) && !self.loaded_from_start());
+        let before_top = top.and_then(|first| self.time_of(first)).map(|first| first.saturating_sub(1));
         let beyond = match action {
             Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
             Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack => self.move_beyond(Way::Up),
@@ -679,6 +676,9 @@ impl App {
         };
         if beyond {
             return Some(vec![Effect::Redraw]);
+        }
+        if let (Some(ns), Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack) = (before_top, action) {
+            return Some(self.seek(ns));
         }
         let replay = self.replay.as_mut()?;
         match action {
@@ -692,9 +692,6 @@ impl App {
             Action::GoTo => replay.edit(),
             Action::Start => return Some(self.seek(0)),
             Action::End | Action::Follow => return Some(self.seek(u64::MAX)),
-            Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack if top && !loaded_from_start => {
-                return Some(self.seek(at.saturating_sub(1)));
-            }
             Action::EventBack => self.events.move_by(-1, self.list_height(), &self.store),
             Action::EventForward => self.events.move_by(1, self.list_height(), &self.store),
             _ => return None,
@@ -955,6 +952,20 @@ mod tests {
         // Before what is loaded.
         assert!(seeks(&press(&mut app, '{')));
         assert_eq!(app.replay_number(), None, "what is before is not known");
+    }
+
+    #[test]
+    fn up_from_folded_rows_at_the_top_asks_for_what_is_before_all_of_them() {
+        let (mut app, mut maker) = opened(64 << 20);
+        let recording = app.replay().expect("a replay").recording().clone();
+        app.update(Input::Replayed(Recording { events: WHOLE_EVENTS, ..recording }));
+        app.update(Input::Restore(Some(Pipeline::default().state()), false));
+        maker.ns += 60 * SECOND;
+        let first = maker.ns + maker.step_ns;
+        (0..3).for_each(|_| maker.open(100, "cat", "/same", 3));
+        load(&mut app, &mut maker, 10);
+        assert_eq!(row(&app), 2, "the first line shows the last of its rows");
+        assert!(press(&mut app, 'k').contains(&Effect::Seek(first - 1)));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl App {
     fn settle(&mut self) {
         self.settle_replay();
         self.play_from_selected();
-        self.events.reveal(self.list_height());
+        self.events.reveal(self.list_height(), &self.store);
         if self.view.current == View::Top {
             self.count_top();
         }
@@ -541,8 +541,15 @@ impl App {
                 self.view.failures = !self.view.failures;
                 self.refilter();
             }
+            Action::FoldAll => self.fold_all(),
             _ => self.act_on_place(action),
         }
+    }
+
+    fn fold_all(&mut self) {
+        self.events.fold_all(!self.events.folds());
+        let folded = "repeats and searches of a process are folded into one row";
+        self.say(if self.events.folds() { folded } else { "every event has a row" });
     }
 
     fn act_on_place(&mut self, action: Action) {
@@ -649,6 +656,7 @@ impl App {
         self.tree.follow();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
+        self.events.fold_all(true);
         self.view.kinds = self.settings.kinds;
         self.view.failures = false;
         self.view.time = row::TimeMode::default();

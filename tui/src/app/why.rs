@@ -70,22 +70,23 @@ pub struct Searched {
     pub ended: bool,
 }
 
-/// The path of an open or an exec, as passed.
-fn path_of<R>(stored: &Stored<'_>, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
-    match stored.event().ok()?.body {
-        Body::Open(open) => Some(look(open.path)),
-        Body::Exec(exec) => Some(look(exec.filename)),
-        _ => None,
-    }
+/// What an open or an exec looked for: the directory and the last name of the path as passed. `None` if that is no name to look for.
+pub(crate) fn place<'a>(body: &Body<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let path = match body {
+        Body::Open(open) => open.path,
+        Body::Exec(exec) => exec.filename,
+        _ => return None,
+    };
+    let (dir, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (&b"/"[..], path.get(1..).unwrap_or_default()),
+        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
+        None => (&b"."[..], path),
+    };
+    (!matches!(name, b"" | b"." | b"..")).then_some((dir, name))
 }
 
-/// A path as its directory and its last name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
-        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
-        None => (b".", path),
-    }
+fn place_of<'a>(stored: &Stored<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    place(&stored.event().ok()?.body)
 }
 
 /// How an event continues a search.
@@ -106,16 +107,12 @@ fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> St
     if stored.kind != kind || stored.process.is_none_or(|its| its.key != process) {
         return Step::Apart;
     }
-    let step = path_of(stored, |path| {
-        let (dir, last) = split(path);
-        match (last == name, stored.failed) {
-            (true, true) => Step::Place(dir.to_vec()),
-            (true, false) => Step::Found(dir.to_vec()),
-            (false, true) => Step::Other,
-            (false, false) => Step::End,
-        }
-    });
-    step.unwrap_or(Step::Apart)
+    match (place_of(stored).filter(|(_, last)| *last == name), stored.failed) {
+        (Some((dir, _)), true) => Step::Place(dir.to_vec()),
+        (Some((dir, _)), false) => Step::Found(dir.to_vec()),
+        (None, true) => Step::Other,
+        (None, false) => Step::End,
+    }
 }
 
 /// The last exec of the process of an exit that failed, if that exec failed too.
@@ -131,13 +128,7 @@ fn failed_exec(store: &Store, exit: Id) -> Option<Id> {
 pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
     let stored = store.get(id).filter(|stored| matches!(stored.kind, Kind::Open | Kind::Exec))?;
     let process = stored.process?.key;
-    let (dir, name) = path_of(&stored, |path| {
-        let (dir, name) = split(path);
-        (dir.to_vec(), name.to_vec())
-    })?;
-    if name.is_empty() || matches!(name.as_slice(), b"." | b"..") {
-        return None;
-    }
+    let (dir, name) = place_of(&stored).map(|(dir, name)| (dir.to_vec(), name.to_vec()))?;
     let mut places = FxHashSet::default();
     places.insert(dir.clone());
     let mut others = 0;

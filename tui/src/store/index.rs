@@ -25,6 +25,8 @@ pub(crate) struct Index {
     marked: VecDeque<Id>,
     /// The id of the oldest event that has been tested.
     from: Id,
+    /// The number of the event at position 0. An event keeps its number when others are added or evicted.
+    number: i64,
 }
 
 impl Index {
@@ -55,6 +57,7 @@ impl Index {
                 Answer::Marked => self.marked.push_front(self.from),
             }
             self.ids.push_front(self.from);
+            self.number -= 1;
         }
     }
 
@@ -72,6 +75,7 @@ impl Index {
     pub(crate) fn evict(&mut self, store: &Store) {
         let first = store.first_id();
         self.from = self.from.max(first);
+        self.number += self.place(first) as i64;
         for ids in [&mut self.ids, &mut self.marked] {
             let gone = ids.partition_point(|id| *id < first);
             ids.drain(..gone);
@@ -107,7 +111,13 @@ impl Index {
         self.ids.partition_point(|known| *known < id)
     }
 
-    /// A marked event, by its number, from the oldest one on.
+    /// The number of the event at a position: one more than that of the position before, and the same as long as the event is in
+    /// the index.
+    pub(crate) fn number(&self, at: usize) -> i64 {
+        self.number + at as i64
+    }
+
+    /// A marked event, counted from the oldest one on.
     pub(crate) fn marked_at(&self, at: usize) -> Option<Id> {
         self.marked.get(at).copied()
     }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
+use crate::app::views::events::Line as Rows;
 use crate::event::EventContext;
 use crate::text;
 use ratatui::Frame;
@@ -67,15 +68,15 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
 /// Draws the titles and the rows.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
     let height = usize::from(area.height);
-    let first = app.events().first_row(height);
+    let lines = app.events().screen(height, app.store());
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
-    let differ = if area.width >= WIDE { differ(app, first, height) } else { [false; 2] };
+    let differ = if area.width >= WIDE { differ(app, &lines) } else { [false; 2] };
     let columns = columns(area.width, pid, differ);
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
-    for (y, row) in (area.y..area.bottom()).zip(first..) {
-        let Some(line) = row_line(row, &columns, area.width, app, theme) else { break };
-        let line = if cursor == Some(row) { selected(&line, area.width, theme) } else { line };
+    for (y, rows) in (area.y..area.bottom()).zip(&lines) {
+        let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
+        let line = if cursor == Some(rows.last) { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if app.events().rows() == 0 {
@@ -84,11 +85,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 }
 
 /// Whether the rows differ in CWD and in CGROUP.
-fn differ(app: &App, first: usize, height: usize) -> [bool; 2] {
+fn differ(app: &App, lines: &[Rows]) -> [bool; 2] {
     let mut seen: [Option<Vec<u8>>; 2] = [None, None];
     let mut differ = [false; 2];
-    for row in first..first + height {
-        let Some(stored) = app.events().row(row).and_then(|id| app.store().get(id)) else { break };
+    for rows in lines {
+        let Some(stored) = app.events().row(rows.last).and_then(|id| app.store().get(id)) else { break };
         if stored.kind == Kind::Lost {
             continue;
         }
@@ -145,17 +146,25 @@ pub(super) fn selected(line: &Line<'_>, width: u16, theme: Theme) -> Line<'stati
     Line::styled(text::left(text.trim_end(), width.into(), theme.charset), theme.selected())
 }
 
-fn row_line(row: usize, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
-    let stored = app.store().get(app.events().row(row)?)?;
-    let base = app.time_base(row);
+fn row_line(rows: &Rows, columns: &Widths, width: u16, app: &App, theme: Theme) -> Option<Line<'static>> {
+    let stored = app.store().get(app.events().row(rows.last)?)?;
+    let base = app.time_base(rows.first);
     stored.with(app.world(), |seen| match seen.event.kind() {
         Kind::Lost => gap::line(seen, &base, width.into(), app, theme),
-        _ => event_line(seen, columns, &base, app, theme),
+        _ => event_line(seen, rows, columns, &base, app, theme),
     })
 }
 
-fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &App, theme: Theme) -> Line<'static> {
+fn event_line(
+    seen: &EventContext<'_>,
+    rows: &Rows,
+    columns: &Widths,
+    base: &TimeBase,
+    app: &App,
+    theme: Theme,
+) -> Line<'static> {
     let mut line = Line::from(" ");
+    let remark = rows.remark();
     let quiet = seen.event.kind() == Kind::Open;
     let found = app.search().pattern().and_then(Pattern::marked);
     let mut longer = 0;
@@ -179,13 +188,22 @@ fn event_line(seen: &EventContext<'_>, columns: &Widths, base: &TimeBase, app: &
             _ => *cells,
         };
         longer += room.saturating_sub(*cells);
+        let folded = *column == Column::Detail && !remark.is_empty();
+        // What is said of folded rows is never cut.
+        let own = if folded { room.saturating_sub(remark.len() + 2) } else { room };
         if *column == Column::Detail {
-            parts = scrolled(parts, room, app.events().sideways(), theme);
+            parts = scrolled(parts, own, app.events().sideways(), theme);
         }
         let right = matches!(column, Column::Time | Column::Pid | Column::Ppid);
-        let mut parts = fitted(parts, room, right, theme);
+        let width: usize = parts.iter().map(Piece::width).sum();
+        let mut parts = fitted(parts, if folded { own.min(width) } else { own }, right, theme);
         if let Some(pattern) = found.filter(|pattern| !cell.raw().is_empty() && pattern.is_match(cell.raw())) {
             parts = marked(parts, pattern, theme);
+        }
+        if folded {
+            parts.push(Piece::plain(" ".repeat(2.min(room.saturating_sub(remark.len())))));
+            parts.push(Piece::new(remark.clone(), theme.part(Role::Note)));
+            parts = fitted(parts, room, false, theme);
         }
         parts.into_iter().for_each(|part| line.push_span(part));
         line.push_span(if *column == Column::Detail { "  " } else { " " });

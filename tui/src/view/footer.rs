@@ -191,7 +191,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
             app.view() != View::Top
         }
-        Action::TimeMode => app.view() == View::Events,
+        Action::TimeMode | Action::FoldAll => app.view() == View::Events,
         Action::Follow if replay => offers_follow,
         Action::Forward60 => !offers_follow || app.screen().0 >= 100,
         _ => true,
@@ -219,6 +219,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
 fn label(action: Action, label: &str, app: &App) -> String {
     match action {
         Action::Follow if app.view() != View::Events => "now".to_owned(),
+        Action::FoldAll if !app.events().folds() => "fold".to_owned(),
         Action::Pause if app.events().paused() => "resume".to_owned(),
         Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
             "pause".to_owned()

@@ -228,6 +228,77 @@ fn the_main_screen_at_80_columns() {
     check_screen(&mut app, &want);
 }
 
+/// A compiler that looks for a header, and repeats an open.
+fn header_search() -> Maker {
+    let mut made = Maker::default();
+    made.exec(48_214, "cc1", &["cc1", "-quiet", "main.c"], 0);
+    for dir in ["/usr/lib/gcc/x86_64-linux-gnu/12/include", "/usr/local/include", "/usr/include/x86_64-linux-gnu"] {
+        made.open(48_214, "cc1", &format!("{dir}/stdio.h"), -2);
+    }
+    made.open(48_214, "cc1", "/usr/include/stdio.h", 4);
+    for _ in 0..12 {
+        made.open(48_214, "cc1", "/usr/lib/gcc/x86_64-linux-gnu/12/include/a-header-with-a-long-name.h", 4);
+    }
+    made.exit(48_214, "cc1", 0);
+    made
+}
+
+#[test]
+fn repeats_and_searches_are_one_row_each() {
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut header_search());
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    let rows = |app: &mut App| -> Vec<String> {
+        screen(app).into_iter().skip(3).take(19).filter(|line| !line.is_empty()).collect()
+    };
+    let folded = [
+        " 02:11.001 EXEC 48214 cc1       ok      cc1 -quiet main.c",
+        " 02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h  searched 4",
+        " 02:11.017 OPEN 48214 cc1       fd 4    r  …/a-header-with-a-long-name.h  x12",
+        ">02:11.018 EXIT 48214 cc1       exit 0  10.0 s  cc1 -quiet main.c",
+    ];
+    assert_eq!(rows(&mut app), folded);
+    assert!(screen(&mut app)[1].ends_with("18 of 18"), "the counts do not change");
+    // Unfolded and folded again, with the selection on what was found.
+    keys(&mut app, "kkl");
+    let unfolded = rows(&mut app);
+    assert_eq!(unfolded.len(), 7);
+    assert!(unfolded[1].starts_with(" 02:11.002 OPEN 48214 cc1       ENOENT  r  /usr/"), "{}", unfolded[1]);
+    assert!(unfolded[1].ends_with("/include/stdio.h"), "{}", unfolded[1]);
+    assert_eq!(unfolded[4], ">02:11.005 OPEN 48214 cc1       fd 4    r  /usr/include/stdio.h");
+    keys(&mut app, "h");
+    assert_eq!(rows(&mut app)[1], folded[1].replacen(' ', ">", 1));
+    keys(&mut app, "a");
+    assert_eq!(rows(&mut app).len(), 18);
+    assert!(screen(&mut app)[22].starts_with(" every event has a row"), "{}", screen(&mut app)[22]);
+    keys(&mut app, "a");
+    assert!(screen(&mut app)[22].starts_with(" repeats and searches of a process are folded"));
+    assert_eq!(rows(&mut app).len(), 4);
+}
+
+#[test]
+fn what_is_said_of_folded_rows_is_never_cut() {
+    for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
+        let mut app = app(width, height, MEMORY);
+        feed(&mut app, &mut header_search());
+        for typed in ["", "k", "jlll"] {
+            keys(&mut app, typed);
+            let shown = screen(&mut app).join("\n");
+            assert!(shown.contains("  searched 4") && shown.contains("  x12"), "{width}x{height}\n{shown}");
+        }
+        let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
+        let footer = screen(&mut app).pop().unwrap_or_default();
+        assert!(footer.contains(&format!("{key} {label}")) || label.is_empty(), "{footer}");
+        let buffer = drawn(&mut app, Theme::default());
+        let cells = buffer.content().chunks(usize::from(width)).find_map(|row| {
+            let line: String = row.iter().map(|cell| cell.symbol()).collect();
+            let at = line.chars().collect::<Vec<_>>().windows(3).position(|text| text == ['x', '1', '2'])?;
+            Some(row[at..at + 3].iter().map(|cell| cell.fg).collect::<Vec<_>>())
+        });
+        assert!(cells.is_some_and(|cells| cells == [Color::Cyan; 3] || cells == [Color::Reset; 3]));
+    }
+}
+
 #[test]
 fn wide_screens_have_more_columns_and_the_pane_at_the_right() {
     let mut app = app(160, 50, MEMORY);
@@ -720,7 +791,7 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     keys(&mut app, "g");
     keys(&mut app, "W");
     assert!(screen(&mut app).join("\n").contains("the selected event did not fail"));
-    keys(&mut app, "jW");
+    keys(&mut app, "ajW");
     let line = |app: &mut App, name: &str| {
         let shown = screen(app);
         let line = shown.iter().find(|line| line.starts_with(&format!(" {name} ")));

@@ -1,4 +1,9 @@
 //! The event list: the shown events, the selected event, and the visible part.
+//!
+//! A position is that of an event among the shown ones, folded or not. Lines ([`Line`]) are found when the list is drawn or the
+//! selection moves: folding changes neither counts nor positions. The selected event always ends its line, so it is never hidden.
+
+mod fold;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::keymap::Action;
@@ -6,6 +11,8 @@ use crate::enrich::World;
 use crate::event::EventContext;
 use crate::store::index::{Answer, Index};
 use crate::store::{Id, Store, Stored};
+pub(crate) use fold::{Fold, Line};
+use std::collections::BTreeSet;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The conditions under which an event is shown: kind, failure, and the filter.
@@ -67,12 +74,21 @@ pub struct EventList {
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
     sideways: usize,
+    /// Whether repeats and searches are folded.
+    folds: bool,
+    /// Events whose repeats or searches are not folded.
+    unfolded: BTreeSet<Id>,
 }
 
 impl EventList {
     /// An empty list that follows the newest row.
     pub fn new() -> EventList {
-        EventList { follow: true, ..EventList::default() }
+        EventList { follow: true, folds: true, ..EventList::default() }
+    }
+
+    /// Empties the list, for other events.
+    pub(crate) fn empty(&mut self) {
+        *self = EventList { sideways: self.sideways, folds: self.folds, ..EventList::new() };
     }
 
     /// Adds an event that was just stored.
@@ -83,6 +99,7 @@ impl EventList {
     /// Removes events that the store evicted.
     pub fn evict(&mut self, store: &Store) {
         self.index.evict(store);
+        self.unfolded = self.unfolded.split_off(&store.first_id());
     }
 
     /// Filters all events again, the newest first.
@@ -177,10 +194,126 @@ impl EventList {
         self.index.get(self.index.place(id)) == Some(id)
     }
 
-    /// The first row on a screen of `height` rows.
-    pub fn first_row(&self, height: usize) -> usize {
-        let most = self.rows().saturating_sub(height);
-        if self.follow { most } else { self.index.place(self.top).min(most) }
+    /// The lines on a screen of `height` lines.
+    pub(crate) fn screen(&self, height: usize, store: &Store) -> Vec<Line> {
+        let mut lines = Vec::new();
+        if !self.follow {
+            lines.extend(self.lines_down(self.index.place(self.top), store).take(height));
+        }
+        // No space is left below the last line.
+        if lines.len() < height {
+            lines = self.lines_up(self.rows().checked_sub(1), store).take(height).collect();
+            lines.reverse();
+        }
+        lines
+    }
+
+    /// The line of a row, and those below.
+    fn lines_down(&self, at: usize, store: &Store) -> impl Iterator<Item = Line> {
+        let next = move |at: usize| (at < self.rows()).then(|| self.line(at, store));
+        std::iter::successors(next(at), move |line| next(line.last + 1))
+    }
+
+    /// The line of a row, and those above.
+    fn lines_up(&self, at: Option<usize>, store: &Store) -> impl Iterator<Item = Line> {
+        let line = |at| self.line(at, store);
+        std::iter::successors(at.map(line), move |below| below.first.checked_sub(1).map(line))
+    }
+
+    /// The line of a row. The selected row is the last one of its line.
+    fn line(&self, at: usize, store: &Store) -> Line {
+        let run = self.run(at, store);
+        match self.cursor() {
+            _ if self.is_unfolded(run) => Line::of(at),
+            Some(cursor) if at <= cursor => run.cut(0, cursor),
+            Some(cursor) => run.cut(cursor + 1, usize::MAX),
+            None => run,
+        }
+    }
+
+    /// The rows around a row that can be folded.
+    fn run(&self, at: usize, store: &Store) -> Line {
+        let mut run = Line::of(at);
+        if !self.folds {
+            return run;
+        }
+        // A row belongs to the row before if what they have in common continues what that one has in common with the row before it.
+        let own = self.common(at, store);
+        let mut up = own;
+        while let Some(fold) = up {
+            up = self.common(run.first - 1, store);
+            if up.is_some_and(|above| !fold.continues(above)) {
+                break;
+            }
+            (run.first, run.fold) = (run.first - 1, Some(fold.with(run.fold)));
+        }
+        let mut last = own;
+        while let Some(fold) = self.common(run.last + 1, store)
+            && last.is_none_or(|above| fold.continues(above))
+        {
+            (run.last, run.fold, last) = (run.last + 1, Some(fold.with(run.fold)), Some(fold));
+        }
+        run
+    }
+
+    /// What a row has in common with the row before. Nothing at every [`fold::MOST`]th row.
+    fn common(&self, at: usize, store: &Store) -> Option<Fold> {
+        if self.index.number(at).rem_euclid(fold::MOST as i64) == 0 {
+            return None;
+        }
+        let row = |at| self.row(at).and_then(|id| store.get(id));
+        fold::common(&row(at.checked_sub(1)?)?, &row(at)?)
+    }
+
+    fn is_unfolded(&self, run: Line) -> bool {
+        let ids = self.row(run.first).zip(self.row(run.last));
+        ids.is_some_and(|(first, last)| self.unfolded.range(first..=last).next().is_some())
+    }
+
+    /// Whether the selected line is the first one.
+    pub(crate) fn at_top(&self, store: &Store) -> bool {
+        self.cursor().is_some_and(|at| self.line(at, store).first == 0)
+    }
+
+    /// The event that the first line shows.
+    pub(crate) fn first(&self, store: &Store) -> Option<Id> {
+        self.lines_down(0, store).next().and_then(|line| self.row(line.last))
+    }
+
+    /// Whether repeats and searches are folded.
+    pub fn folds(&self) -> bool {
+        self.folds
+    }
+
+    /// Folds all repeats and searches, or none.
+    pub fn fold_all(&mut self, folds: bool) {
+        self.folds = folds;
+        self.unfolded.clear();
+    }
+
+    /// Gives each event of the selected line a line; `false` if there is only one.
+    fn unfold(&mut self, height: usize, store: &Store) -> bool {
+        let Some((at, id)) = self.cursor().zip(self.selected()) else { return false };
+        let run = self.run(at, store);
+        if run.fold.is_none() || self.is_unfolded(run) {
+            return false;
+        }
+        self.unfolded.insert(id);
+        self.select(id, height, store);
+        true
+    }
+
+    /// Folds what the selected row was unfolded from; `false` if it was not.
+    fn fold(&mut self, height: usize, store: &Store) -> bool {
+        let Some(run) = self.cursor().map(|at| self.run(at, store)) else { return false };
+        let Some((first, last)) = self.row(run.first).zip(self.row(run.last)) else { return false };
+        let before = self.unfolded.len();
+        self.unfolded.retain(|id| !(first..=last).contains(id));
+        let folded = self.unfolded.len() < before;
+        if folded {
+            self.select(last, height, store);
+        }
+        folded
     }
 
     /// Whether the view follows the newest row.
@@ -216,6 +349,8 @@ impl EventList {
             Action::End => self.go_to_end(height, store),
             Action::Follow if self.follow && self.frozen.is_none() => self.stay(height, store),
             Action::Follow => self.follow(),
+            Action::Left if self.sideways == 0 && self.fold(height, store) => {}
+            Action::Right if self.sideways == 0 && self.unfold(height, store) => {}
             Action::Left => self.scroll_sideways(-SIDEWAYS),
             Action::Right => self.scroll_sideways(SIDEWAYS),
             _ => {}
@@ -247,12 +382,12 @@ impl EventList {
     /// Stops following, and selects this event.
     pub fn select(&mut self, id: Id, height: usize, store: &Store) {
         if self.follow {
-            self.top = self.row(self.first_row(height)).unwrap_or_default();
+            self.top = self.screen(height, store).first().and_then(|line| self.row(line.first)).unwrap_or_default();
             self.follow = false;
             self.unseen = store.next_id();
         }
         self.selected = Some(id);
-        self.reveal(height);
+        self.reveal(height, store);
     }
 
     /// Stops following and keeps the selected row.
@@ -262,21 +397,25 @@ impl EventList {
         }
     }
 
-    /// Moves the selection down by `rows`.
-    pub fn move_by(&mut self, rows: isize, height: usize, store: &Store) {
+    /// Moves the selection down by so many lines.
+    pub fn move_by(&mut self, lines: isize, height: usize, store: &Store) {
         let Some(at) = self.cursor() else { return };
-        if self.follow && rows > 0 {
+        if self.follow && lines > 0 {
             return;
         }
-        let to = at.saturating_add_signed(rows).min(self.rows().saturating_sub(1));
-        if let Some(id) = self.row(to) {
+        let steps = lines.unsigned_abs() + 1;
+        let to = match lines {
+            ..0 => self.lines_up(Some(at), store).take(steps).last(),
+            0.. => self.lines_down(at, store).take(steps).last(),
+        };
+        if let Some(id) = to.and_then(|line| self.row(line.last)) {
             self.select(id, height, store);
         }
     }
 
-    /// Selects the oldest row.
+    /// Selects the oldest line.
     pub fn go_to_start(&mut self, height: usize, store: &Store) {
-        if let Some(id) = self.row(0) {
+        if let Some(id) = self.first(store) {
             self.select(id, height, store);
         }
     }
@@ -293,13 +432,16 @@ impl EventList {
         }
     }
 
-    /// Scrolls so that the selected row is on a screen of `height` rows.
-    pub fn reveal(&mut self, height: usize) {
+    /// Scrolls so that the selected line is on a screen of `height` lines.
+    pub fn reveal(&mut self, height: usize, store: &Store) {
         let Some(at) = self.cursor().filter(|_| !self.follow) else { return };
-        let first = self.first_row(height);
-        let want = first.clamp((at + 1).saturating_sub(height.max(1)), at);
-        if want != first {
-            self.top = self.row(want).unwrap_or(self.top);
+        let screen = self.screen(height.max(1), store);
+        if screen.iter().any(|line| line.has(at)) {
+            return;
         }
+        let above = screen.first().is_some_and(|line| at < line.first);
+        let lines = if above { 1 } else { height.max(1) };
+        let first = self.lines_up(Some(at), store).take(lines).last();
+        self.top = first.and_then(|line| self.row(line.first)).unwrap_or(self.top);
     }
 }

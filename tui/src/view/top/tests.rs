@@ -126,7 +126,7 @@ fn what_arrives_is_counted_and_the_order_stands_still_while_the_selection_moves(
 #[test]
 fn an_earlier_moment_is_counted_as_it_was() {
     let mut app = top(80, 24);
-    keys(&mut app, "1gjjj3");
+    keys(&mut app, "1agjjj3");
     assert!(screen(&mut app)[1].contains(" AS OF 14:02:11.400 "), "{}", screen(&mut app)[1]);
     assert_eq!(counts(&mut app), of(&[("udevd", 3), ("bash", 1)]));
     keys(&mut app, "1j3");

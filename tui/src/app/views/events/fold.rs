@@ -1,0 +1,444 @@
+//! Folding: rows that follow each other and say the same, or belong to one search, are one line of the list.
+//!
+//! Whether two neighbours belong together depends on these two alone, so lines are found around any row without looking at the rest
+//! of the list, and nothing is kept. The line shows the last of its rows: of a search, what was found.
+
+use crate::app::why;
+use crate::event::exec::Exec;
+use crate::event::open::Open;
+use crate::event::{Body, names};
+use crate::store::Stored;
+use std::sync::Arc;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::kind::Kind;
+
+/// The most rows of a line. It bounds what a screen looks at, however long the same event repeats.
+pub(crate) const MOST: usize = 128;
+
+/// What the rows of a line have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Fold {
+    /// They are equal, except for their times.
+    Repeats,
+    /// They are equal, and did not find a name: a part of a search, if it goes on elsewhere. A directory may be in PATH twice.
+    Misses,
+    /// A process looked for a name in one directory after another: each call but the last did not find it.
+    Search,
+}
+
+impl Fold {
+    /// Whether what two neighbours have in common continues what the upper one has in common with the row above it.
+    pub(super) fn continues(self, above: Fold) -> bool {
+        (self == Fold::Repeats) == (above == Fold::Repeats)
+    }
+
+    /// What more rows have in common.
+    pub(super) fn with(self, more: Option<Fold>) -> Fold {
+        more.filter(|more| *more == Fold::Search).unwrap_or(self)
+    }
+}
+
+/// A line of the list: a row, or several that are folded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Line {
+    /// The position of the oldest row.
+    pub(crate) first: usize,
+    /// The position of the newest row, which is the one that is shown.
+    pub(crate) last: usize,
+    /// Why they are one line; `None` if it is only one row.
+    pub(crate) fold: Option<Fold>,
+}
+
+impl Line {
+    /// A row on its own.
+    pub(super) fn of(at: usize) -> Line {
+        Line { first: at, last: at, fold: None }
+    }
+
+    /// Without the rows before `first` and those after `last`.
+    pub(super) fn cut(self, first: usize, last: usize) -> Line {
+        let (first, last) = (self.first.max(first), self.last.min(last));
+        Line { first, last, fold: self.fold.filter(|_| first < last) }
+    }
+
+    /// Whether a row belongs to it.
+    pub(super) fn has(&self, at: usize) -> bool {
+        (self.first..=self.last).contains(&at)
+    }
+
+    /// What it says of the rows that are not shown: the number of all of them. Empty for one row.
+    pub(crate) fn remark(&self) -> String {
+        let rows = self.last - self.first + 1;
+        match self.fold {
+            None => String::new(),
+            Some(Fold::Repeats | Fold::Misses) => format!("x{rows}"),
+            Some(Fold::Search) => format!("searched {rows}"),
+        }
+    }
+}
+
+/// What a row and the next one have in common.
+pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
+    let (process, its) = (row.process?, next.process?);
+    if row.kind != next.kind || row.kind == Kind::Lost || process.key != its.key {
+        return None;
+    }
+    let (one, other) = (row.event().ok()?, next.event().ok()?);
+    let who = |header: &FrameHeader| (header.comm, header.uid, header.ppid, header.cgroup);
+    let same = who(&one.header) == who(&other.header) && Arc::ptr_eq(&process.image, &its.image);
+    if same && repeats(row, &one.body, next, &other.body) {
+        return Some(if missed(&one.body) == Some(true) { Fold::Misses } else { Fold::Repeats });
+    }
+    looks_further(&one.body, &other.body).then_some(Fold::Search)
+}
+
+/// Whether the second one has the same result and details.
+fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_>) -> bool {
+    match (body, other) {
+        // Flags that no column shows may differ.
+        (Body::Open(one), Body::Open(other)) => {
+            let shown = |open: &Open<'_>| (open.record.ret, open.remark(), names::access_letters(open.flags()));
+            shown(one) == shown(other) && one.path == other.path && one.names.bytes == other.names.bytes
+        }
+        _ => row.frame.payload == next.frame.payload,
+    }
+}
+
+/// Whether the first one did not find a name, and the second one looks for it elsewhere. Other failures, such as EACCES, always have a
+/// row of their own, and what a call may create was not looked for.
+fn looks_further(body: &Body<'_>, other: &Body<'_>) -> bool {
+    let (Some((dir, name)), Some((next_dir, next_name))) = (why::place(body), why::place(other)) else { return false };
+    dir != next_dir && name == next_name && missed(body) == Some(true) && missed(other).is_some()
+}
+
+/// Whether a call did not find what it looked for. `None` if it failed in another way, or may create it.
+fn missed(body: &Body<'_>) -> Option<bool> {
+    let ret = match body {
+        Body::Open(open) if open.flags() & names::O_CREAT == 0 => open.record.ret,
+        Body::Exec(Exec { record, .. }) => record.ret,
+        _ => return None,
+    };
+    match ret {
+        0.. => Some(false),
+        ret => (ret == -libc::ENOENT || ret == -libc::ENOTDIR).then_some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::{app, feed, keys, lost, work};
+    use crate::app::{App, Input};
+    use crate::source::synthetic::Maker;
+    use crate::store::Id;
+    use proptest::prelude::*;
+
+    const MEMORY: u64 = 64 << 20;
+
+    /// All lines, from the oldest one.
+    fn lines(app: &App) -> Vec<Line> {
+        app.events().lines_down(0, app.store()).collect()
+    }
+
+    /// The shown events of all lines, with what the lines say.
+    fn said(app: &App) -> Vec<(Id, String)> {
+        let said = lines(app).into_iter().map(|line| (app.events().row(line.last).expect("a row"), line.remark()));
+        said.collect()
+    }
+
+    #[track_caller]
+    fn check(app: &App, want: &[(Id, &str)]) {
+        let said = said(app);
+        let said: Vec<_> = said.iter().map(|(id, remark)| (*id, remark.as_str())).collect();
+        assert_eq!(said, want);
+    }
+
+    fn of(made: &mut Maker) -> App {
+        let mut app = app(80, 24, MEMORY);
+        feed(&mut app, made);
+        app
+    }
+
+    /// A header search, with the calls before and after.
+    fn search(made: &mut Maker) {
+        made.open(7, "cc1", "/etc/x", 3);
+        for dir in ["/a", "/b", "/c"] {
+            made.open(7, "cc1", &format!("{dir}/stdio.h"), -2);
+        }
+        made.open(7, "cc1", "/d/stdio.h", 4);
+        made.open(7, "cc1", "/a/stdio.h", 4);
+    }
+
+    #[test]
+    fn equal_rows_are_one_line_with_their_number() {
+        let mut made = Maker::default();
+        for _ in 0..3 {
+            made.open(7, "cat", "/a", 3);
+        }
+        made.open(7, "cat", "/a", 4);
+        made.open(7, "cat", "/a", -2);
+        made.open(7, "cat", "/a", -2);
+        made.open(8, "cat", "/a", -2);
+        made.open(8, "dog", "/a", -2);
+        made.exec(8, "dog", &["sh", "-c", "x"], 0);
+        made.exec(8, "dog", &["sh", "-c", "x"], 0);
+        let app = of(&mut made);
+        // An exec begins another program, even if it is the same one.
+        check(&app, &[(2, "x3"), (3, ""), (5, "x2"), (6, ""), (7, ""), (8, ""), (9, "")]);
+        assert_eq!((app.events().rows(), app.events().events()), (10, 10), "nothing that is counted changes");
+    }
+
+    #[test]
+    fn a_search_is_the_line_of_what_was_found_or_of_the_last_failure() {
+        let mut made = Maker::default();
+        search(&mut made);
+        made.exec(9, "sh", &["ld"], -2);
+        let app = of(&mut made);
+        check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, "")]);
+        let mut made = Maker::default();
+        for dir in ["/a", "/b", "/c"] {
+            made.open(7, "env", &format!("{dir}/x"), -2);
+        }
+        let mut app = of(&mut made);
+        check(&app, &[(2, "searched 3")]);
+        // A directory that is in PATH twice.
+        made.open(7, "env", "/c/x", -2);
+        made.open(7, "env", "/d/x", -20);
+        made.open(7, "env", "/d/y", -2);
+        made.open(7, "env", "/d/y", -2);
+        made.open(7, "env", "/e/y", 3);
+        made.open(7, "env", "/e/y", 3);
+        made.open(7, "env", "/e/y", 3);
+        feed(&mut app, &mut made);
+        check(&app, &[(4, "searched 5"), (7, "searched 3"), (9, "x2")]);
+    }
+
+    #[test]
+    fn what_refused_stays_in_a_row_of_its_own() {
+        let mut made = Maker::default();
+        made.open(7, "a", "/a/x", -2);
+        made.open(7, "a", "/b/x", -13);
+        made.open(7, "a", "/c/x", -2);
+        made.open(7, "a", "/d/x", 3);
+        // The same place again is no search, nor are other processes and names.
+        made.open(7, "a", "/e/x", -2);
+        made.open(7, "a", "/e/x", 3);
+        made.open(7, "a", "/f/x", -2);
+        made.open(8, "a", "/g/x", 3);
+        made.open(8, "a", "/g/..", -2);
+        made.open(8, "a", "/h/..", -2);
+        let app = of(&mut made);
+        check(&app, &[(0, ""), (1, ""), (3, "searched 2"), (4, ""), (5, ""), (6, ""), (7, ""), (8, ""), (9, "")]);
+    }
+
+    #[test]
+    fn a_gap_is_never_folded_and_no_line_spans_it() {
+        let mut made = Maker::default();
+        for _ in 0..3 {
+            made.open(7, "cat", "/a", 3);
+            made.open(7, "cat", "/a", 3);
+            lost(&mut made, 5);
+        }
+        let mut app = of(&mut made);
+        check(&app, &[(1, "x2"), (2, ""), (4, "x2"), (5, ""), (7, "x2"), (8, "")]);
+        keys(&mut app, "!n");
+        assert_eq!(app.events().selected(), Some(2));
+    }
+
+    #[test]
+    fn other_rows_end_a_line_unless_they_are_filtered() {
+        let mut made = Maker::default();
+        for _ in 0..3 {
+            made.open(7, "cat", "/a", 3);
+            made.open(8, "dog", "/b", 3);
+        }
+        let mut app = of(&mut made);
+        assert_eq!(lines(&app).len(), 6);
+        keys(&mut app, "kp");
+        check(&app, &[(4, "x3")]);
+    }
+
+    #[test]
+    fn the_selected_event_ends_its_line() {
+        let mut made = Maker::default();
+        search(&mut made);
+        let mut app = of(&mut made);
+        // A search of the text lands on events in folds.
+        keys(&mut app, "g/b.stdio\n");
+        assert_eq!(app.events().selected(), Some(2));
+        check(&app, &[(0, ""), (2, "searched 2"), (4, "searched 2"), (5, "")]);
+        // What goes on with the selected one does not move it.
+        keys(&mut app, "G");
+        let mut made = Maker { ns: made.ns, ..Maker::default() };
+        made.open(7, "cc1", "/z", 3);
+        feed(&mut app, &mut made);
+        keys(&mut app, "k");
+        keys(&mut app, "j");
+        made.open(7, "cc1", "/z", 3);
+        made.open(7, "cc1", "/z", 3);
+        feed(&mut app, &mut made);
+        assert_eq!(app.events().selected(), Some(6));
+        check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
+        keys(&mut app, "j");
+        check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (8, "x3")]);
+        // Turning folding on keeps the selected event.
+        keys(&mut app, "akka");
+        assert_eq!(app.events().selected(), Some(6));
+        check(&app, &[(0, ""), (4, "searched 4"), (5, ""), (6, ""), (8, "x2")]);
+    }
+
+    #[test]
+    fn a_line_is_unfolded_and_folded() {
+        let mut made = Maker::default();
+        search(&mut made);
+        let folded = [(0, ""), (4, "searched 4"), (5, "")];
+        let all = [(0, ""), (1, ""), (2, ""), (3, ""), (4, ""), (5, "")];
+        let mut app = of(&mut made);
+        // The newest row is no fold, so it scrolls.
+        keys(&mut app, "l");
+        check(&app, &folded);
+        assert_eq!(app.events().sideways(), 8);
+        keys(&mut app, "hk");
+        keys(&mut app, "l");
+        check(&app, &all);
+        assert_eq!((app.events().selected(), app.events().sideways()), (Some(4), 0));
+        keys(&mut app, "l");
+        assert_eq!(app.events().sideways(), 8);
+        keys(&mut app, "hkkh");
+        check(&app, &folded);
+        assert_eq!(app.events().selected(), Some(4));
+        keys(&mut app, "a");
+        check(&app, &all);
+        keys(&mut app, "l");
+        assert_eq!(app.events().sideways(), 8, "nothing is folded");
+        keys(&mut app, "\x12");
+        check(&app, &folded);
+    }
+
+    #[test]
+    fn moving_goes_by_lines_and_following_goes_on() {
+        let mut made = Maker::default();
+        search(&mut made);
+        let mut app = of(&mut made);
+        assert!(app.events().follows());
+        keys(&mut app, "k");
+        assert_eq!(app.events().selected(), Some(4));
+        keys(&mut app, "k");
+        assert_eq!(app.events().selected(), Some(0));
+        keys(&mut app, "kj");
+        assert_eq!(app.events().selected(), Some(4));
+        keys(&mut app, "g");
+        assert_eq!(app.events().selected(), Some(0));
+        keys(&mut app, "G");
+        made.open(7, "cc1", "/a/stdio.h", 4);
+        feed(&mut app, &mut made);
+        assert!(app.events().follows());
+        check(&app, &[(0, ""), (4, "searched 4"), (6, "x2")]);
+    }
+
+    #[test]
+    fn copying_copies_the_shown_event() {
+        let mut made = Maker::default();
+        search(&mut made);
+        let mut app = of(&mut made);
+        keys(&mut app, "k");
+        let effects = app.update(Input::Key(crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char('y'))));
+        let copied = effects.iter().find_map(|effect| match effect {
+            crate::app::Effect::Copy(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        });
+        assert!(copied.as_deref().is_some_and(|line| line.ends_with("fd 4 r  /d/stdio.h")), "{copied:?}");
+    }
+
+    #[test]
+    fn long_repeats_are_several_lines_wherever_the_list_begins() {
+        let mut made = Maker::default();
+        for _ in 0..3 * MOST + 104 {
+            made.open(7, "cat", "/a", 3);
+        }
+        let mut app = of(&mut made);
+        let numbers = |app: &App| lines(app).iter().map(|line| line.last + 1 - line.first).collect::<Vec<_>>();
+        assert_eq!(numbers(&app), [128, 128, 128, 104]);
+        // Filtered anew, they are counted from the newest one.
+        keys(&mut app, "fkind=open\n");
+        work(&mut app);
+        assert_eq!(numbers(&app), [104, 128, 128, 128]);
+        for _ in 0..5 {
+            made.open(7, "cat", "/a", 3);
+        }
+        feed(&mut app, &mut made);
+        assert_eq!(numbers(&app), [104, 128, 128, 128, 5]);
+    }
+
+    /// What is made of a number: few processes, names and results, so that there is much to fold.
+    fn make(made: &mut Maker, number: u32) {
+        let pid = 7 + number % 2;
+        let dir = ["/a", "/b"][(number / 2 % 2) as usize];
+        let ret = [3, -2, -2, -13][(number / 4 % 4) as usize];
+        match number / 16 {
+            0 => lost(made, 3),
+            1 => made.exec(pid, "sh", &["ld"], ret.min(0)),
+            2 => made.exit(pid, "sh", 0),
+            at => made.open(pid, "sh", &format!("{dir}/{}", ["x", "y"][(at % 2) as usize]), ret),
+        }
+    }
+
+    #[track_caller]
+    fn check_whole(app: &App) {
+        let (list, store, rows) = (app.events(), app.store(), app.events().rows());
+        let lines = lines(app);
+        let mut up: Vec<_> = list.lines_up(rows.checked_sub(1), store).collect();
+        up.reverse();
+        assert_eq!(lines, up, "from above and from below");
+        let mut next = 0;
+        for line in &lines {
+            assert_eq!(line.first, next);
+            next = line.last + 1;
+            let stored = |at| list.row(at).and_then(|id| store.get(id)).expect("a row");
+            let shown = stored(line.last);
+            assert_eq!(line.fold.is_some(), line.last > line.first);
+            for at in line.first..line.last {
+                let folded = stored(at);
+                assert!(folded.kind == shown.kind && folded.kind != Kind::Lost);
+                let hides = folded.failed && !shown.failed;
+                assert!(!hides || line.remark() == format!("searched {}", line.last - line.first + 1), "{line:?}");
+                assert_ne!(list.cursor(), Some(at), "the selected one is shown");
+            }
+        }
+        assert_eq!(next, rows, "the counts add up");
+    }
+
+    proptest! {
+        #[test]
+        fn lines_hide_nothing(numbers in prop::collection::vec(0u32..96, 1..60), pressed in "[jkgGhlae]{0,12}") {
+            let mut made = Maker::default();
+            let mut app = app(80, 12, MEMORY);
+            for part in numbers.chunks(7) {
+                part.iter().for_each(|number| make(&mut made, *number));
+                feed(&mut app, &mut made);
+            }
+            check_whole(&app);
+            for key in pressed.chars() {
+                let before = app.events().selected();
+                keys(&mut app, &key.to_string());
+                check_whole(&app);
+                prop_assert!(key != 'a' || app.events().selected() == before);
+                let screen = app.events().screen(app.list_height(), app.store());
+                let cursor = app.events().cursor();
+                prop_assert!(cursor.is_none_or(|at| screen.iter().any(|line| line.last == at)));
+            }
+            // Unfolding line by line gives the same as without folding.
+            keys(&mut app, "\x12");
+            let all: Vec<Line> = (0..app.events().rows()).map(Line::of).collect();
+            keys(&mut app, "g");
+            for _ in 0..all.len() {
+                keys(&mut app, "lhlj");
+                app.events.scroll_sideways(isize::MIN);
+            }
+            let one_by_one = lines(&app);
+            keys(&mut app, "\x12a");
+            prop_assert_eq!(lines(&app), all.clone());
+            prop_assert_eq!(one_by_one, all);
+        }
+    }
+}
