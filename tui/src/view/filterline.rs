@@ -59,9 +59,11 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
+        View::Bpf => super::bpf::counts(app, area.width, theme),
     };
     // What hides and what is searched for needs the room more than the titles of the other views.
-    let narrow = area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
+    let narrow =
+        area.width < 48 || area.width < 100 && (!app.filter().text().is_empty() || app.search().pattern().is_some());
     let mut left = tabs(app, narrow, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
