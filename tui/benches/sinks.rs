@@ -80,7 +80,7 @@ fn with_event(kind: Kind, payload: &[u8], mut f: impl FnMut(&EventContext<'_>)) 
     let mut world = World::default();
     for frame in batch.frames() {
         if frame.header.kind >= FIRST_KIND {
-            HostFrame::decode(&frame).into_iter().for_each(|frame| world.apply_host(frame));
+            HostFrame::decode(&frame).into_iter().for_each(|host| world.apply_host(host, frame.header.time));
             continue;
         }
         let Ok(event) = Event::decode(&frame) else { continue };

@@ -23,6 +23,9 @@ pub const BPF_PLACES_KNOWN: usize = 16_384;
 /// Bytes of the inventory of BPF programs that a trace keeps. What does not fit is left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
+/// Bytes of the BPF programs and attachments that are gone, which a trace keeps. Those that went first are forgotten.
+pub const BPF_GONE: usize = 1 << 20;
+
 /// Bytes of arguments that the process table keeps per process. Longer arguments are truncated there, but not in the
 /// event.
 pub const KEPT_ARGV: usize = 4096;

@@ -327,6 +327,7 @@ impl Pipeline {
         if let HostFrame::Restart(part) = host {
             return self.take_part(part);
         }
+        let mut time = frame.header.time;
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
             HostFrame::Layout(layout) => self.layout = (*layout != Layout::own()).then(|| layout.clone()),
@@ -335,7 +336,7 @@ impl Pipeline {
             HostFrame::Probe(probe) => self.attached(probe),
             HostFrame::CounterChanges(_) => {
                 let before = self.world.counters().clone();
-                self.world.apply_host(host);
+                self.world.apply_host(host, frame.header.time);
                 return self.count(&before, frame.header.time, made);
             }
             HostFrame::Drained(drained) => {
@@ -352,7 +353,7 @@ impl Pipeline {
             HostFrame::ProgramChange(change) if change.own => {}
             HostFrame::ProgramChange(change) => self.programs.changed(change, frame.header.time, &self.world, made),
             HostFrame::BpfAttachment(attachment) => {
-                self.programs.attachment(attachment, frame.header.time, &self.world, made);
+                time = self.programs.attachment(attachment, time, &self.world, made);
             }
             HostFrame::BpfInventory(inventory) => self.programs.taken(inventory),
             HostFrame::BpfHidden(hidden) => programs::push_hidden(hidden, frame.header.time, made),
@@ -367,7 +368,7 @@ impl Pipeline {
             HostFrame::Unreadable(records) => self.unframed = self.unframed.saturating_add(records.count),
             _ => {}
         }
-        self.world.apply_host(host);
+        self.world.apply_host(host, time);
     }
 
     fn attached(&mut self, probe: &Probe) {

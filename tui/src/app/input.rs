@@ -104,6 +104,8 @@ pub enum Effect {
     Find(Option<Find>),
     /// Look up why the event with this id failed: [`Input::Looked`] follows.
     Look(Id, Box<Question>),
+    /// Begin or end to count the runs of BPF programs.
+    CountRuns(bool),
     /// Restore the terminal and stop until SIGCONT.
     Suspend,
 }

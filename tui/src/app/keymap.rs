@@ -113,6 +113,10 @@ actions! {
     PreviousBy "previous-by",
     TopSort "top-sort",
     TopReverse "top-reverse",
+    ShowBpf "bpf",
+    BpfEvents "bpf-events",
+    BpfSort "bpf-sort",
+    BpfReverse "bpf-reverse",
 }
 
 /// The scope of a key.
@@ -126,6 +130,8 @@ pub(crate) enum Scope {
     Tree,
     /// While the most frequent are shown; takes precedence over the following.
     Top,
+    /// While BPF programs are shown; takes precedence over the following.
+    Bpf,
     /// In a replay; takes precedence over [`Scope::Everywhere`].
     Replay,
 }
@@ -142,12 +148,13 @@ pub(crate) enum Section {
     View,
     Tree,
     Top,
+    Bpf,
     Replay,
 }
 
 impl Section {
     /// Every section, in the order of the help overlay.
-    pub(crate) const ALL: [Section; 9] = [
+    pub(crate) const ALL: [Section; 10] = [
         Section::Move,
         Section::Find,
         Section::Filter,
@@ -156,6 +163,7 @@ impl Section {
         Section::View,
         Section::Tree,
         Section::Top,
+        Section::Bpf,
         Section::Replay,
     ];
 
@@ -170,6 +178,7 @@ impl Section {
             Section::View => "View",
             Section::Tree => "Process tree",
             Section::Top => "Top",
+            Section::Bpf => "BPF programs",
             Section::Replay => "Replay",
         }
     }
@@ -228,6 +237,7 @@ const fn bind(
         Section::Detail => Scope::Detail,
         Section::Tree => Scope::Tree,
         Section::Top => Scope::Top,
+        Section::Bpf => Scope::Bpf,
         Section::Replay => Scope::Replay,
         _ => Scope::Everywhere,
     };
@@ -278,6 +288,12 @@ const OF_TOP: &[Binding] = &[
     bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
 ];
 
+const OF_BPF: &[Binding] = &[
+    bind(Section::Bpf, &[key('p')], Action::BpfEvents, "events", "the events of the program"),
+    bind(Section::Bpf, &[key('s'), f(6)], Action::BpfSort, "sort", "sort by the next column; reverse"),
+    bind(Section::Bpf, &[key('S')], Action::BpfReverse, "", "sort by the next column; reverse"),
+];
+
 const OF_REPLAY: &[Binding] = &[
     bind(Section::Replay, &[key(' ')], Action::Play, "play", "play or pause"),
     bind(Section::Replay, &[key('<')], Action::Slower, "", "slower or faster"),
@@ -293,9 +309,10 @@ const OF_REPLAY: &[Binding] = &[
 
 const BEFORE_KINDS: &[Binding] = &[
     bind(Section::View, &[key('?'), f(1)], Action::Help, "help", "this help"),
-    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events; tree; top"),
-    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events; tree; top"),
-    bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events; tree; top"),
+    bind(Section::View, &[key('1')], Action::ShowEvents, "", "events tree top BPF"),
+    bind(Section::View, &[key('2'), f(5)], Action::ShowTree, "", "events tree top BPF"),
+    bind(Section::View, &[key('3'), f(8)], Action::ShowTop, "", "events tree top BPF"),
+    bind(Section::View, &[key('4')], Action::ShowBpf, "", "events tree top BPF"),
     bind(Section::Move, &[code(KeyCode::Tab)], Action::NextView, "", "next or previous view"),
     bind(Section::Move, &[code(KeyCode::BackTab)], Action::PreviousView, "", "next or previous view"),
     bind(Section::Find, &[key('/'), f(3)], Action::Search, "find", "a regex or comm=cc1; hides nothing"),
@@ -359,7 +376,7 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [OF_TREE, OF_TOP, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        Keymap { bindings: [OF_TREE, OF_TOP, OF_BPF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
     }
 }
 
@@ -510,7 +527,7 @@ mod tests {
     #[test]
     fn no_key_means_two_things_in_one_place() {
         let keymap = Keymap::default();
-        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Replay] {
+        for scope in [Scope::Everywhere, Scope::Detail, Scope::Tree, Scope::Top, Scope::Bpf, Scope::Replay] {
             let keys: Vec<_> = keymap.iter().filter(|b| b.scope == scope).flat_map(|b| b.keys.iter()).collect();
             assert_eq!(keys.len(), keys.iter().collect::<HashSet<_>>().len());
         }

@@ -1,6 +1,7 @@
 //! The state of the dashboard and its transitions. It has no widgets and does no I/O: each change is an [`Input`], and
 //! its result is a list of [`Effect`]s.
 
+mod bpf;
 pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod edit;
@@ -49,6 +50,7 @@ use summary::Summary;
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::time::BootNanos;
 use views::View;
+use views::bpf::Bpf;
 use views::detail::{Detail, Subject};
 use views::events::EventList;
 use views::top::Top;
@@ -85,6 +87,9 @@ pub struct App {
     detail: Detail,
     tree: Tree,
     top: Top,
+    bpf: Bpf,
+    /// Whether the source was asked to count the runs of BPF programs.
+    counts_runs: bool,
     /// What the events view was before another view showed the events of a row there.
     left: Option<Left>,
     reasons: Reasons,
@@ -270,6 +275,8 @@ impl App {
             detail: Detail::default(),
             tree: Tree::new(settings.budget),
             top: Top::new(settings.budget.top()),
+            bpf: Bpf::default(),
+            counts_runs: false,
             left: None,
             reasons: Reasons::default(),
             summary: Summary::default(),
@@ -361,7 +368,7 @@ impl App {
         Memory {
             events: self.store.bytes(),
             waiting: self.pipeline.bytes(),
-            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes(),
+            processes: self.world().processes.bytes() + self.tree.bytes() + self.top.bytes() + self.bpf.bytes(),
             names: self.world().bytes() - self.world().processes.bytes(),
             output: self.output.as_ref().map_or(0, Output::bytes),
             queues: self.settings.budget.queues(),
@@ -382,6 +389,11 @@ impl App {
     /// What is most frequent.
     pub(crate) fn top(&self) -> &Top {
         &self.top
+    }
+
+    /// The BPF programs.
+    pub(crate) fn bpf(&self) -> &Bpf {
+        &self.bpf
     }
 
     /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
@@ -485,6 +497,10 @@ impl App {
             (View::Tree, _, false) => &[Scope::Tree, Scope::Everywhere],
             (View::Top, _, true) => &[Scope::Top, Scope::Replay, Scope::Everywhere],
             (View::Top, _, false) => &[Scope::Top, Scope::Everywhere],
+            (View::Bpf, true, true) => &[Scope::Bpf, Scope::Detail, Scope::Replay, Scope::Everywhere],
+            (View::Bpf, true, false) => &[Scope::Bpf, Scope::Detail, Scope::Everywhere],
+            (View::Bpf, false, true) => &[Scope::Bpf, Scope::Replay, Scope::Everywhere],
+            (View::Bpf, false, false) => &[Scope::Bpf, Scope::Everywhere],
             (View::Events, true, true) => &[Scope::Detail, Scope::Replay, Scope::Everywhere],
             (View::Events, true, false) => &[Scope::Detail, Scope::Everywhere],
             (View::Events, false, true) => &[Scope::Replay, Scope::Everywhere],

@@ -503,6 +503,7 @@ impl App {
         self.detail.close();
         self.tree = Tree::new(self.settings.budget);
         self.top.stop();
+        self.bpf.again();
         self.search.stop();
         self.search.recount();
         let before = self.events_read();

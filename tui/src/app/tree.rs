@@ -13,7 +13,8 @@ use crate::text;
 impl App {
     /// Shows a view.
     pub(super) fn show(&mut self, view: View) {
-        if view != View::Events {
+        // The pane of a program is no pane of an event.
+        if view != View::Events || self.view.current == View::Bpf {
             self.detail.close();
         }
         self.view.current = view;
@@ -45,6 +46,10 @@ impl App {
                 self.tree.refresh(shown, height, self.now);
             }
             View::Top => self.top.refresh(height, self.now),
+            View::Bpf => {
+                let moment = self.moment();
+                self.bpf.refresh(moment, self.pipeline.world(), height, self.now);
+            }
         }
     }
 
@@ -84,7 +89,7 @@ impl App {
     }
 
     /// Shows the events that pass a filter that is changed for that. Esc goes back.
-    fn show_events(
+    pub(super) fn show_events(
         &mut self,
         change: impl FnOnce(&mut FilterState, &World) -> Result<Change, FilterInputError>,
     ) -> bool {
@@ -162,7 +167,7 @@ impl App {
         true
     }
 
-    /// Handles a key while the pattern of a search in the tree is typed.
+    /// Handles a key while the pattern of a search in the tree or in the BPF programs is typed.
     pub(super) fn typed_in_tree(&mut self, press: Press) {
         self.search.key(press, self.pipeline.world());
         self.found_in_tree();
@@ -173,7 +178,10 @@ impl App {
         self.search.stop();
         if self.search.pattern().is_some() {
             self.prepare();
-            self.find_in_tree(true, true);
+            match self.view.current {
+                View::Bpf => self.find_in_bpf(true, true),
+                _ => self.find_in_tree(true, true),
+            }
         }
     }
 

@@ -77,6 +77,10 @@ impl App {
             Input::NotRecorded(why) => self.not_recorded(why),
         };
         self.settle();
+        let counts = self.view.current == View::Bpf && self.replay.is_none();
+        if std::mem::replace(&mut self.counts_runs, counts) != counts {
+            effects.push(Effect::CountRuns(counts));
+        }
         effects.extend(self.take_question().map(|(id, question)| Effect::Look(id, question)));
         effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
         effects
@@ -90,9 +94,12 @@ impl App {
         if self.view.current == View::Top {
             self.count_top();
         }
+        let of_event = self.detail.size().is_some() && self.view.current == View::Events;
         let process = self.subject_process().map(|process| process.key);
-        self.detail.about(process.filter(|_| self.detail.size().is_some()), &self.store);
-        self.look_at_subject();
+        self.detail.about(process.filter(|_| of_event), &self.store);
+        if of_event {
+            self.look_at_subject();
+        }
     }
 
     fn batch(&mut self, batch: Batch) -> Effects {
@@ -322,6 +329,7 @@ impl App {
             View::Events => self.move_by(rows),
             View::Tree => self.tree.move_by(rows, self.now),
             View::Top => self.top.move_by(rows, self.now),
+            View::Bpf => self.bpf.move_by(rows, self.now),
         }
         vec![Effect::Redraw]
     }
@@ -373,7 +381,7 @@ impl App {
         }
         if self.filter.line().is_some() {
             self.typed_in_filter(press);
-        } else if self.view.current == View::Tree {
+        } else if matches!(self.view.current, View::Tree | View::Bpf) {
             self.typed_in_tree(press);
         } else {
             self.search.key(press, self.pipeline.world());
@@ -408,7 +416,7 @@ impl App {
         } else if self.search.line().is_some() {
             self.search.paste(text, self.pipeline.world());
             match self.view.current {
-                View::Tree => self.found_in_tree(),
+                View::Tree | View::Bpf => self.found_in_tree(),
                 View::Events | View::Top => _ = self.work(),
             }
         } else {
@@ -483,6 +491,7 @@ impl App {
             View::Events => false,
             View::Tree => self.act_on_tree(action),
             View::Top => self.act_on_top(action),
+            View::Bpf => self.act_on_bpf(action),
         };
         if done {
             return vec![Effect::Redraw];
@@ -514,6 +523,7 @@ impl App {
             Action::ShowEvents => self.show(View::Events),
             Action::ShowTree => self.show(View::Tree),
             Action::ShowTop => self.show(View::Top),
+            Action::ShowBpf => self.show(View::Bpf),
             Action::NextView => self.show(self.view.current.step(1)),
             Action::PreviousView => self.show(self.view.current.step(View::ALL.len() - 1)),
             Action::Next => self.search_on(Way::Down),
@@ -654,6 +664,7 @@ impl App {
         self.search.clear();
         self.detail.close();
         self.tree.follow();
+        self.bpf.follow();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
         self.events.fold_all(true);
@@ -723,6 +734,9 @@ impl App {
             None if self.view.current == View::Top => {
                 self.say(format!("{} shows the events of the row", self.key_of(Action::TopEvents)));
             }
+            None if self.view.current == View::Bpf => {
+                self.say(format!("{} shows the events of the program", self.key_of(Action::BpfEvents)));
+            }
             None => self.say("nothing is selected"),
         }
     }
@@ -771,7 +785,7 @@ impl App {
                 let (pid, uid) = (process.key.tgid, process.uid);
                 Some(ActedOn { pid, uid, comm: process.comm.to_vec(), process: Some(process.key) })
             }
-            View::Top => None,
+            View::Top | View::Bpf => None,
         }
     }
 
@@ -779,6 +793,7 @@ impl App {
         match self.view.current {
             View::Events => {}
             View::Tree => return self.copy(self.tree_line(), "line"),
+            View::Bpf => return self.copy(self.bpf.selected(self.pipeline.world()).map(|seen| seen.line()), "line"),
             View::Top => {
                 let value = self.top.selected().map(|group| group.value.clone());
                 return self.copy(value.map(|value| text::escaped(&value, text::Mode::Screen).into_owned()), "value");
@@ -801,7 +816,7 @@ impl App {
             subject => subject,
         };
         let command = match subject {
-            _ if self.view.current == View::Top => None,
+            _ if matches!(self.view.current, View::Top | View::Bpf) => None,
             _ if self.view.current == View::Tree => {
                 self.tree.selected().and_then(|seen| copy::command_of(seen.process))
             }

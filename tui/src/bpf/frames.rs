@@ -1,9 +1,13 @@
 //! An [`Inventory`] as host frames: whole at first, then what differs from the one before.
 
-use super::{AttachFacts, HeldBy, Hidden, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via};
+use super::{
+    AttachFacts, HeldBy, HelperCalls, Hidden, Hook, Inventory, Link, NotScanned, Object, ProgramFacts, Unseen, Via,
+    View,
+};
 use crate::frame::Batch;
 use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns, HostFrame,
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
+    HostFrame,
 };
 use crate::limits;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -101,6 +105,106 @@ fn attachment(facts: &AttachFacts) -> BpfAttachment {
         only: facts.only,
         flags: facts.flags.clone(),
         ..BpfAttachment::default()
+    }
+}
+
+fn some<T: PartialEq + Default + Copy>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+impl From<&BpfProgram> for ProgramFacts {
+    fn from(frame: &BpfProgram) -> ProgramFacts {
+        ProgramFacts {
+            id: frame.id,
+            prog_type: frame.prog_type,
+            name: frame.name.clone(),
+            tag: frame.tag,
+            uid: frame.uid,
+            loaded: frame.loaded,
+            jited_len: frame.jited_len,
+            xlated_len: frame.xlated_len,
+            addresses: some(frame.addr).into_iter().collect(),
+            calls: HelperCalls {
+                altering: frame.altering,
+                unknown: match frame.unknown {
+                    0 => None,
+                    1 => Some(NotScanned::NotPermitted),
+                    3 => Some(NotScanned::TooLong),
+                    4 => Some(NotScanned::NoSymbols),
+                    5 => Some(NotScanned::Vanished),
+                    _ => Some(NotScanned::Withheld),
+                },
+            },
+            own: frame.own,
+            ..ProgramFacts::default()
+        }
+    }
+}
+
+impl From<&BpfAttachment> for AttachFacts {
+    fn from(frame: &BpfAttachment) -> AttachFacts {
+        AttachFacts {
+            program: frame.program,
+            link: some(frame.link).map(|id| Link { id, link_type: frame.link_type }),
+            via: match frame.via {
+                1 => Via::Ioctl,
+                2 => Via::ProgAttach,
+                3 => Via::Netlink,
+                _ => Via::Link,
+            },
+            hook: match frame.hook {
+                hook::TYPE => Hook::Type(frame.attach_type),
+                hook::KPROBE => Hook::Kprobe,
+                hook::KRETPROBE => Hook::Kretprobe,
+                hook::UPROBE => Hook::Uprobe,
+                hook::URETPROBE => Hook::Uretprobe,
+                hook::TRACEPOINT => Hook::Tracepoint,
+                hook::RAW_TRACEPOINT => Hook::RawTracepoint,
+                hook::PERF_EVENT => Hook::PerfEvent,
+                hook::FREPLACE => Hook::Freplace,
+                hook::TC => Hook::Tc,
+                hook::STRUCT_OPS => Hook::StructOps,
+                hook::NETFILTER => Hook::Netfilter,
+                _ => Hook::Unknown,
+            },
+            target: frame.target.clone(),
+            symbol: frame.symbol.clone(),
+            offset: frame.offset,
+            addr: some(frame.addr),
+            module: frame.module.clone(),
+            multi: frame.multi,
+            cookie: frame.cookie,
+            ifindex: frame.ifindex,
+            netns: frame.netns,
+            missed: None,
+            only: frame.only,
+            flags: frame.flags.clone(),
+        }
+    }
+}
+
+impl From<&BpfHolder> for HeldBy {
+    fn from(frame: &BpfHolder) -> HeldBy {
+        let BpfHolder { pid, comm, fd, path, .. } = frame.clone();
+        match frame.by {
+            0 => HeldBy::Process { pid, comm, fd },
+            1 => HeldBy::Perf { pid, comm, fd },
+            _ => HeldBy::Pin(path),
+        }
+    }
+}
+
+impl From<&BpfHidden> for Hidden {
+    fn from(frame: &BpfHidden) -> Hidden {
+        let view = |number: u8| View::ALL.get(usize::from(number)).copied().unwrap_or_default();
+        Hidden {
+            id: some(frame.id),
+            link: some(frame.link).map(|id| Link { id, link_type: frame.link_type }),
+            addr: some(frame.addr),
+            name: frame.name.clone(),
+            seen_by: view(frame.seen_by),
+            missing_in: view(frame.missing_in),
+        }
     }
 }
 
@@ -248,18 +352,32 @@ impl Described {
     /// They change only while statistics are on.
     fn runs(&mut self, inventory: &Inventory, to: BootNanos, batch: &mut Batch) {
         for program in &inventory.programs {
-            let runs = BpfRuns {
-                id: program.id,
-                count: program.run_count,
-                time: program.run_time_ns,
-                skipped: program.recursion_misses,
-            };
-            let none = BpfRuns { id: program.id, ..BpfRuns::default() };
-            if *self.runs.get(&program.id).unwrap_or(&none) != runs {
-                HostFrame::BpfRuns(runs.clone()).push(to, batch);
-                self.runs.insert(program.id, runs);
-            }
+            self.ran(program.id, (program.run_count, program.run_time_ns, program.recursion_misses), to, batch);
         }
+    }
+
+    fn ran(&mut self, id: ProgId, (count, time, skipped): (u64, u64, u64), at: BootNanos, batch: &mut Batch) {
+        let runs = BpfRuns { id, count, time, skipped };
+        let none = BpfRuns { id, ..BpfRuns::default() };
+        if *self.runs.get(&id).unwrap_or(&none) != runs {
+            HostFrame::BpfRuns(runs.clone()).push(at, batch);
+            self.runs.insert(id, runs);
+        }
+    }
+
+    /// Appends the counters of all programs that changed: runs, nanoseconds, and how often it was skipped. Without `read`, runs are not
+    /// counted any more.
+    pub(crate) fn count(
+        &mut self,
+        read: Option<impl Fn(ProgId) -> Option<(u64, u64, u64)>>,
+        at: BootNanos,
+        batch: &mut Batch,
+    ) {
+        let ids: Vec<ProgId> = self.programs.keys().copied().collect();
+        for (id, counters) in ids.into_iter().filter_map(|id| Some((id, read.as_ref()?(id)?))) {
+            self.ran(id, counters, at, batch);
+        }
+        HostFrame::BpfCounted(BpfCounted { at, on: read.is_some() }).push(at, batch);
     }
 
     /// Returns whether there were no other attachments when the inventory was begun.
@@ -338,7 +456,7 @@ fn hidden_frame(hidden: &Hidden) -> BpfHidden {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{Holder, Link};
+    use crate::bpf::Holder;
     use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
@@ -360,6 +478,35 @@ mod tests {
             other => format!("{other:?}"),
         };
         batch.frames().map(show).collect()
+    }
+
+    #[test]
+    fn facts_come_back_from_their_frames() {
+        for unknown in [None, Some(NotScanned::NotPermitted), Some(NotScanned::Withheld), Some(NotScanned::TooLong)] {
+            let calls = HelperCalls { altering: 5, unknown };
+            let addresses = vec![KernelAddr(9)];
+            let facts = ProgramFacts { id: ProgId(7), tag: 8, calls, addresses, own: true, ..ProgramFacts::default() };
+            assert_eq!(ProgramFacts::from(&program(&facts)), facts);
+        }
+        let hooks = [Hook::Unknown, Hook::Type(0), Hook::Kprobe, Hook::Kretprobe, Hook::Uprobe, Hook::Uretprobe];
+        let others = [Hook::Tracepoint, Hook::RawTracepoint, Hook::PerfEvent, Hook::Freplace, Hook::Tc];
+        for hook in hooks.into_iter().chain(others).chain([Hook::StructOps, Hook::Netfilter]) {
+            for via in [Via::Link, Via::Ioctl, Via::ProgAttach, Via::Netlink] {
+                let link = (via == Via::Link).then_some(Link { id: LinkId(4), link_type: 7 });
+                let target = b"/usr/bin/bash".to_vec();
+                let facts = AttachFacts { program: ProgId(7), link, via, hook, target, ..AttachFacts::default() };
+                assert_eq!(AttachFacts::from(&attachment(&facts)), facts);
+            }
+        }
+        let process = HeldBy::Process { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
+        let perf = HeldBy::Perf { pid: Tgid(1), comm: b"a".to_vec(), fd: 2 };
+        for by in [process, perf, HeldBy::Pin(b"/sys/fs/bpf/x".to_vec())] {
+            assert_eq!(HeldBy::from(&holder_frame(&by)), by);
+        }
+        for seen_by in View::ALL {
+            let hidden = Hidden { id: Some(ProgId(7)), seen_by, missing_in: View::Fdinfo, ..Hidden::default() };
+            assert_eq!(Hidden::from(&hidden_frame(&hidden)), hidden);
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Report<'_> {
             .filter(|attach| self.inventory.program(attach.program).is_none())
             .collect();
         for attach in without {
-            out.extend_from_slice(b"no program in the list: on");
+            out.extend_from_slice(b"no program in the list: on ");
             self.attach_text(attach, &mut out);
             if attach.program.0 != 0 {
                 let _ = write!(out, ", program {}", attach.program.0);
@@ -124,51 +124,32 @@ impl Report<'_> {
         }
         for unresolved in &self.inventory.unresolved {
             out.extend_from_slice(b"perf event with a program or link that the kernel does not name: ");
-            self.process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, &mut out);
+            process_text(unresolved.pid.0, &unresolved.comm, unresolved.fd, self.charset, &mut out);
             out.push(b'\n');
         }
         self.summary(&mut out);
         out
     }
 
-    fn escape(&self, text: &[u8], out: &mut Vec<u8>) {
-        escape(text, self.charset.reversible(), out);
-    }
-
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
-        match (hidden.link, hidden.id) {
-            (Some(link), None) => _ = write!(out, "HIDDEN link {}", link.id.0),
-            (Some(link), Some(id)) => _ = write!(out, "HIDDEN link {} of program {}", link.id.0, id.0),
-            (None, Some(id)) => _ = write!(out, "HIDDEN program {}", id.0),
-            (None, None) => out.extend_from_slice(b"HIDDEN program"),
-        }
-        if !hidden.name.is_empty() {
-            out.push(b' ');
-            self.escape(&hidden.name, out);
-        }
-        if let Some(addr) = hidden.addr {
-            let _ = write!(out, " at {:#x}", addr.0);
-        }
-        let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+        out.extend_from_slice(b"HIDDEN ");
+        hidden_text(hidden, self.charset, out);
     }
 
     fn program_text(&self, program: &ProgramFacts, index: &Index<'_>, out: &mut Vec<u8>) {
         let _ = write!(out, "{:<6} {:<14} ", program.id.0, names::prog_type(program.prog_type).unwrap_or("unknown"));
-        self.escape(if program.name.is_empty() { b"(no name)" } else { &program.name }, out);
+        escape(if program.name.is_empty() { b"(no name)" } else { &program.name }, self.charset.reversible(), out);
         if program.own {
             out.extend_from_slice(b" (tracetui)");
         }
         out.push(b'\n');
         for attach in index.attached(program.id) {
-            out.extend_from_slice(b"       on");
+            out.extend_from_slice(b"       on ");
             self.attach_text(attach, out);
             out.push(b'\n');
         }
         if index.attached(program.id).is_empty() {
-            out.extend_from_slice(match is_listed(program.prog_type) {
-                true => b"       not attached\n",
-                false => b"       not attached, as far as the kernel lists it\n".as_slice(),
-            });
+            let _ = writeln!(out, "       {}", not_attached(program.prog_type));
         }
         if let Some(text) = alters(program.calls) {
             let _ = writeln!(out, "       {text}");
@@ -179,14 +160,17 @@ impl Report<'_> {
         let mut line = Wrapped::new(out);
         let links = index.attached(program.id).iter().filter_map(|attach| attach.link);
         let mut parts: Vec<Vec<u8>> = links.map(|link| format!("link {}", link.id.0).into_bytes()).collect();
-        parts.extend(index.held(Object::Program(program.id)).iter().map(|holder| self.holder_text(holder)));
+        parts
+            .extend(index.held(Object::Program(program.id)).iter().map(|holder| holder_text(&holder.by, self.charset)));
         for link in index.attached(program.id).iter().filter_map(|attach| attach.link) {
             for holder in index.held(Object::Link(link.id)) {
-                let by = [format!("link {} by ", link.id.0).into_bytes(), self.holder_text(holder)].concat();
+                let by =
+                    [format!("link {} by ", link.id.0).into_bytes(), holder_text(&holder.by, self.charset)].concat();
                 parts.push(by);
             }
         }
-        line.part(self.loaded(program).as_bytes());
+        let user = (self.user)(program.uid.0);
+        line.part(loaded(program, self.clock_offset, user).as_bytes());
         line.part(format!("tag {:016x}", program.tag).as_bytes());
         for (nth, part) in parts.iter().enumerate() {
             line.part(&[if nth == 0 { &b"held by "[..] } else { b"" }, part].concat());
@@ -194,65 +178,13 @@ impl Report<'_> {
         line.end();
     }
 
-    fn loaded(&self, program: &ProgramFacts) -> String {
-        let mut time = Vec::new();
-        rfc3339(i128::from(program.loaded.0) + i128::from(self.clock_offset), &mut time);
-        let time = String::from_utf8(time).unwrap_or_default();
-        let user = (self.user)(program.uid.0).unwrap_or_else(|| format!("uid {}", program.uid.0));
-        format!("loaded {}Z by {user}", time.get(..19).unwrap_or_default())
-    }
-
-    /// ` uprobe /usr/bin/bash+0x31380, link 12`.
+    /// `uprobe /usr/bin/bash+0x31380, link 12`.
     fn attach_text(&self, attach: &AttachFacts, out: &mut Vec<u8>) {
-        let _ = write!(out, " {}", hook_name(attach).unwrap_or("an unknown place"));
-        if let Hook::Type(attach_type) = attach.hook
-            && let (Some(name), Some(kind)) = (names::attach_type(attach_type), hook_name(attach))
-            && name != kind
-            && matches!(kind, "cgroup" | "sockmap" | "tcx" | "netkit")
-        {
-            let _ = write!(out, " {}", name.strip_prefix(kind).map_or(name, |rest| rest.trim_start_matches('_')));
-        }
-        if !attach.target.is_empty() {
-            out.push(b' ');
-            self.escape(&attach.target, out);
-        }
-        if attach.symbol != attach.target && !attach.symbol.is_empty() {
-            out.push(b' ');
-            self.escape(&attach.symbol, out);
-        }
-        if let Some(offset) = attach.offset.filter(|offset| *offset != 0) {
-            let _ = write!(out, "+{offset:#x}");
-        }
-        if !attach.module.is_empty() {
-            out.extend_from_slice(b" [");
-            self.escape(&attach.module, out);
-            out.push(b']');
-        }
-        if attach.target.is_empty()
-            && let Some(addr) = attach.addr
-        {
-            let _ = write!(out, " {:#x}", addr.0);
-        }
-        if !attach.flags.is_empty() {
-            out.push(b' ');
-            self.escape(&attach.flags, out);
-        }
-        if let Some(count) = attach.multi {
-            let _ = write!(out, ", {} places", grouped(count.into()));
-        }
-        if let (Some(netns), Some(_)) = (attach.netns, attach.ifindex) {
-            let _ = write!(out, ", net:[{}]", netns.0);
-        }
-        if let Some(pid) = attach.only {
-            let _ = write!(out, ", only process {}", pid.0);
-        }
+        place_text(attach, self.charset, out);
         if let Some(missed) = attach.missed.filter(|missed| *missed > 0) {
             let _ = write!(out, ", skipped {} times", grouped(missed));
         }
-        match attach.link {
-            Some(link) => _ = write!(out, ", link {}", link.id.0),
-            None => _ = write!(out, ", {}", attach.via.name()),
-        }
+        let _ = write!(out, ", {}", way_text(attach));
     }
 
     fn runs(&self, program: &ProgramFacts) -> Option<String> {
@@ -272,27 +204,6 @@ impl Report<'_> {
             text.extend_from_slice(format!("{comma}skipped {} times", grouped(program.recursion_misses)).as_bytes());
         }
         (!text.is_empty()).then(|| String::from_utf8(text).unwrap_or_default())
-    }
-
-    fn holder_text(&self, holder: &Holder) -> Vec<u8> {
-        let mut out = Vec::new();
-        match &holder.by {
-            HeldBy::Process { pid, comm, fd } => self.process_text(pid.0, comm, *fd, &mut out),
-            HeldBy::Perf { pid, comm, fd } => {
-                out.extend_from_slice(b"perf event of ");
-                self.process_text(pid.0, comm, *fd, &mut out);
-            }
-            HeldBy::Pin(path) => {
-                out.extend_from_slice(b"pin ");
-                self.escape(path, &mut out);
-            }
-        }
-        out
-    }
-
-    fn process_text(&self, pid: u32, comm: &[u8], fd: u32, out: &mut Vec<u8>) {
-        self.escape(comm, out);
-        let _ = write!(out, "[{pid}] fd {fd}");
     }
 
     /// The numbers, and what could not be looked at.
@@ -430,6 +341,115 @@ fn is_listed(prog_type: u32) -> bool {
     names::prog_type(prog_type).is_some_and(|name| !unlisted.contains(&name))
 }
 
+/// What is said of a program without an attachment.
+pub(crate) fn not_attached(prog_type: u32) -> &'static str {
+    match is_listed(prog_type) {
+        true => "not attached",
+        false => "not attached, as far as the kernel lists it",
+    }
+}
+
+/// `program 7 NAME at 0xffffffffc0001000: in kallsyms, but not in next_id`.
+pub(crate) fn hidden_text(hidden: &Hidden, charset: Charset, out: &mut Vec<u8>) {
+    match (hidden.link, hidden.id) {
+        (Some(link), None) => _ = write!(out, "link {}", link.id.0),
+        (Some(link), Some(id)) => _ = write!(out, "link {} of program {}", link.id.0, id.0),
+        (None, Some(id)) => _ = write!(out, "program {}", id.0),
+        (None, None) => out.extend_from_slice(b"program"),
+    }
+    if !hidden.name.is_empty() {
+        out.push(b' ');
+        escape(&hidden.name, charset.reversible(), out);
+    }
+    if let Some(addr) = hidden.addr {
+        let _ = write!(out, " at {:#x}", addr.0);
+    }
+    let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+}
+
+/// When a program was loaded, and by whom; `user`: the name.
+pub(crate) fn loaded(program: &ProgramFacts, clock_offset: i64, user: Option<String>) -> String {
+    let mut time = Vec::new();
+    rfc3339(i128::from(program.loaded.0) + i128::from(clock_offset), &mut time);
+    let time = String::from_utf8(time).unwrap_or_default();
+    let user = user.unwrap_or_else(|| format!("uid {}", program.uid.0));
+    format!("loaded {}Z by {user}", time.get(..19).unwrap_or_default())
+}
+
+/// Where a program is attached: `uprobe /usr/bin/bash+0x31380`.
+pub(crate) fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u8>) {
+    let escape = |text: &[u8], out: &mut Vec<u8>| escape(text, charset.reversible(), out);
+    out.extend_from_slice(hook_name(attach).unwrap_or("an unknown place").as_bytes());
+    if let Hook::Type(attach_type) = attach.hook
+        && let (Some(name), Some(kind)) = (names::attach_type(attach_type), hook_name(attach))
+        && name != kind
+        && matches!(kind, "cgroup" | "sockmap" | "tcx" | "netkit")
+    {
+        let _ = write!(out, " {}", name.strip_prefix(kind).map_or(name, |rest| rest.trim_start_matches('_')));
+    }
+    if !attach.target.is_empty() {
+        out.push(b' ');
+        escape(&attach.target, out);
+    }
+    if attach.symbol != attach.target && !attach.symbol.is_empty() {
+        out.push(b' ');
+        escape(&attach.symbol, out);
+    }
+    if let Some(offset) = attach.offset.filter(|offset| *offset != 0) {
+        let _ = write!(out, "+{offset:#x}");
+    }
+    if !attach.module.is_empty() {
+        out.extend_from_slice(b" [");
+        escape(&attach.module, out);
+        out.push(b']');
+    }
+    if attach.target.is_empty()
+        && let Some(addr) = attach.addr
+    {
+        let _ = write!(out, " {:#x}", addr.0);
+    }
+    if !attach.flags.is_empty() {
+        out.push(b' ');
+        escape(&attach.flags, out);
+    }
+    if let Some(count) = attach.multi {
+        let _ = write!(out, ", {} places", grouped(count.into()));
+    }
+    if let (Some(netns), Some(_)) = (attach.netns, attach.ifindex) {
+        let _ = write!(out, ", net:[{}]", netns.0);
+    }
+    if let Some(pid) = attach.only {
+        let _ = write!(out, ", only process {}", pid.0);
+    }
+}
+
+/// How a program is attached: `link 12`, or a mechanism without a link.
+pub(crate) fn way_text(attach: &AttachFacts) -> String {
+    attach.link.map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.id.0))
+}
+
+/// What holds a program or link.
+pub(crate) fn holder_text(by: &HeldBy, charset: Charset) -> Vec<u8> {
+    let mut out = Vec::new();
+    match by {
+        HeldBy::Process { pid, comm, fd } => process_text(pid.0, comm, *fd, charset, &mut out),
+        HeldBy::Perf { pid, comm, fd } => {
+            out.extend_from_slice(b"perf event of ");
+            process_text(pid.0, comm, *fd, charset, &mut out);
+        }
+        HeldBy::Pin(path) => {
+            out.extend_from_slice(b"pin ");
+            escape(path, charset.reversible(), &mut out);
+        }
+    }
+    out
+}
+
+fn process_text(pid: u32, comm: &[u8], fd: u32, charset: Charset, out: &mut Vec<u8>) {
+    escape(comm, charset.reversible(), out);
+    let _ = write!(out, "[{pid}] fd {fd}");
+}
+
 /// What holds a program.
 enum Held<'a> {
     Link(LinkId),
@@ -478,7 +498,7 @@ fn holder_json(holder: &Holder, json: &mut Json) {
 }
 
 /// The helpers that change something, or why they are unknown; `None` if there are none.
-fn alters(calls: HelperCalls) -> Option<String> {
+pub(crate) fn alters(calls: HelperCalls) -> Option<String> {
     let names: Vec<_> = calls.names().collect();
     let writes = match calls.write_user() {
         Ok(true) => "WRITES TO USER MEMORY; ",

@@ -312,7 +312,7 @@ cannot trace: missing CAP_BPF: cannot load BPF programs
 exec_btf      exec      attached      BTF tracepoint sched_process_exec
 sys_exit_btf  open bpf  not attached  BTF tracepoint sys_exit
               why:     the verifier refused it:
-                       R1 \\u{1b}[31mtype
+                       R1 \\x1b[31mtype
               missing: opens, attaches
               remedy:  sudo tracetui
 

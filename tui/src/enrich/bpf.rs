@@ -2,10 +2,11 @@
 
 use crate::frame::Batch;
 use crate::frame::host::{
-    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfRuns, HostFrame,
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
+    HostFrame,
 };
 use crate::limits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use tracetui_shared::id::{LinkId, ProgId};
 use tracetui_shared::time::BootNanos;
 
@@ -18,9 +19,69 @@ pub struct Programs {
     links: BTreeMap<LinkId, u32>,
     hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
-    runs: BTreeMap<ProgId, BpfRuns>,
+    runs: BTreeMap<ProgId, Ran>,
+    counting: Counting,
     taken: Option<BpfInventory>,
     bytes: usize,
+    gone: Gone,
+    changes: u64,
+}
+
+/// The runs of a program.
+#[derive(Debug)]
+struct Ran {
+    runs: BpfRuns,
+    /// Runs and nanoseconds before the count of this number.
+    before: (u64, u64),
+    number: u64,
+}
+
+/// The counts of runs.
+#[derive(Debug, Default)]
+struct Counting {
+    /// How many there were.
+    number: u64,
+    /// When the last one was, if the kernel counts.
+    at: Option<BootNanos>,
+    /// The time between the last two, in nanoseconds.
+    between_ns: Option<u64>,
+}
+
+/// How often a program ran between the last two counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Runs in a thousand seconds.
+    pub milli_runs: u64,
+    /// The mean time of a run, in nanoseconds; `None` if it did not run.
+    pub mean_ns: Option<u64>,
+}
+
+/// What is gone, and what was known of it.
+#[derive(Debug, Default)]
+struct Gone {
+    programs: BTreeMap<ProgId, Ended<BpfProgram>>,
+    attachments: BTreeMap<u32, Ended<BpfAttachment>>,
+    /// In the order in which they went.
+    order: VecDeque<GoneId>,
+    bytes: usize,
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum GoneId {
+    Program(ProgId),
+    Attachment(u32),
+}
+
+/// A program or attachment that is gone.
+#[derive(Clone, Debug)]
+pub struct Ended<T> {
+    /// What was known of it.
+    pub facts: T,
+    /// Since when it is gone: when a system call ended it, or an inventory did not have it any more.
+    pub at: BootNanos,
+    /// What held the program or the link at last.
+    pub held: Option<BpfHolders>,
 }
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
@@ -35,6 +96,74 @@ fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {
 fn bytes_of_holders(all: &BpfHolders) -> usize {
     let bytes = |holder: &BpfHolder| size_of::<BpfHolder>() + holder.comm.len() + holder.path.len();
     2 * size_of::<BpfHolders>() + all.holders.iter().map(bytes).sum::<usize>()
+}
+
+impl Gone {
+    fn add_program(&mut self, id: ProgId, ended: Ended<BpfProgram>) {
+        self.remove(GoneId::Program(id));
+        self.bytes += bytes_of_program(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
+        self.programs.insert(id, ended);
+        self.added(GoneId::Program(id));
+    }
+
+    fn add_attachment(&mut self, key: u32, ended: Ended<BpfAttachment>) {
+        self.remove(GoneId::Attachment(key));
+        self.bytes += bytes_of_attachment(&ended.facts) + ended.held.as_ref().map_or(0, bytes_of_holders);
+        self.attachments.insert(key, ended);
+        self.added(GoneId::Attachment(key));
+    }
+
+    fn added(&mut self, id: GoneId) {
+        self.bytes += size_of::<GoneId>();
+        self.order.push_back(id);
+        while self.bytes > limits::BPF_GONE
+            && let Some(first) = self.order.pop_front()
+        {
+            self.bytes -= size_of::<GoneId>();
+            self.forgotten += u64::from(self.remove(first));
+        }
+    }
+
+    /// `false` if it was not there: an id came again, and went again.
+    fn remove(&mut self, id: GoneId) -> bool {
+        let (bytes, held) = match id {
+            GoneId::Program(id) => match self.programs.remove(&id) {
+                Some(ended) => (bytes_of_program(&ended.facts), ended.held),
+                None => return false,
+            },
+            GoneId::Attachment(key) => match self.attachments.remove(&key) {
+                Some(ended) => (bytes_of_attachment(&ended.facts), ended.held),
+                None => return false,
+            },
+        };
+        self.bytes -= bytes + held.as_ref().map_or(0, bytes_of_holders);
+        true
+    }
+
+    fn write_state(&self, time: BootNanos, out: &mut Batch) {
+        for id in &self.order {
+            let (held, at) = match id {
+                GoneId::Program(id) => {
+                    let Some(Ended { facts, at, held }) = self.programs.get(id) else { continue };
+                    HostFrame::BpfProgram(facts.clone()).push(time, out);
+                    (held, at)
+                }
+                GoneId::Attachment(key) => {
+                    let Some(Ended { facts, at, held }) = self.attachments.get(key) else { continue };
+                    HostFrame::BpfAttachment(BpfAttachment { news: false, ..facts.clone() }).push(time, out);
+                    (held, at)
+                }
+            };
+            held.iter().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
+            match *id {
+                GoneId::Program(id) => HostFrame::BpfProgramGone(BpfProgramGone { id }).push(*at, out),
+                GoneId::Attachment(key) => {
+                    HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() })
+                        .push(*at, out);
+                }
+            }
+        }
+    }
 }
 
 impl Programs {
@@ -80,7 +209,23 @@ impl Programs {
 
     /// How often a program ran, if that was counted.
     pub fn runs(&self, id: ProgId) -> Option<&BpfRuns> {
-        self.runs.get(&id)
+        self.runs.get(&id).map(|ran| &ran.runs)
+    }
+
+    /// How often a program runs, if runs are counted.
+    pub fn rate(&self, id: ProgId) -> Option<Rate> {
+        let between = self.counting.between_ns?;
+        let ran = self.runs.get(&id).filter(|ran| ran.number + 1 == self.counting.number);
+        let (count, time) = ran.map_or((0, 0), |Ran { runs, before: (count, time), .. }| {
+            (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time))
+        });
+        let milli_runs = u128::from(count) * 1_000_000_000_000 / u128::from(between);
+        Some(Rate { milli_runs: u64::try_from(milli_runs).unwrap_or(u64::MAX), mean_ns: time.checked_div(count) })
+    }
+
+    /// Whether the kernel counts runs.
+    pub fn counts_runs(&self) -> bool {
+        self.counting.at.is_some()
     }
 
     /// When the last inventory was taken, and its numbers; `None` before the first one.
@@ -88,12 +233,43 @@ impl Programs {
         self.taken.as_ref()
     }
 
+    /// A program that is gone.
+    pub fn gone_program(&self, id: ProgId) -> Option<&Ended<BpfProgram>> {
+        self.gone.programs.get(&id)
+    }
+
+    /// An attachment that is gone.
+    pub fn gone_attachment(&self, key: u32) -> Option<&Ended<BpfAttachment>> {
+        self.gone.attachments.get(&key)
+    }
+
+    /// The programs that are gone, by id.
+    pub fn gone_programs(&self) -> impl Iterator<Item = &Ended<BpfProgram>> {
+        self.gone.programs.values()
+    }
+
+    /// The attachments that are gone, in the order in which they were found.
+    pub fn gone_attachments(&self) -> impl Iterator<Item = &Ended<BpfAttachment>> {
+        self.gone.attachments.values()
+    }
+
+    /// How many others were gone, and were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.gone.forgotten
+    }
+
+    /// The number of changes so far: another one means that something changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.gone.bytes
     }
 
     pub(super) fn add_program(&mut self, program: BpfProgram) {
+        self.changes += 1;
         self.remove_program(program.id);
         let bytes = bytes_of_program(&program);
         if self.bytes + bytes <= limits::BPF_INVENTORY {
@@ -102,26 +278,34 @@ impl Programs {
         }
     }
 
-    pub(super) fn remove_program(&mut self, id: ProgId) {
-        self.bytes -= self.programs.remove(&id).as_ref().map_or(0, bytes_of_program);
+    fn remove_program(&mut self, id: ProgId) -> Option<BpfProgram> {
+        let removed = self.programs.remove(&id);
+        self.bytes -= removed.as_ref().map_or(0, bytes_of_program);
+        removed
     }
 
     /// A program that is gone is not held, and does not run.
-    pub(super) fn end_program(&mut self, id: ProgId) {
-        self.remove_program(id);
+    pub(super) fn end_program(&mut self, id: ProgId, at: BootNanos) {
+        self.changes += 1;
         self.remove_runs(id);
-        self.remove_holders((id, LinkId(0)));
+        let held = self.remove_holders((id, LinkId(0)));
+        if let Some(facts) = self.remove_program(id) {
+            self.gone.add_program(id, Ended { facts, at, held });
+        }
     }
 
     fn remove_runs(&mut self, id: ProgId) {
-        self.bytes -= self.runs.remove(&id).map_or(0, |_| 2 * size_of::<BpfRuns>());
+        self.bytes -= self.runs.remove(&id).map_or(0, |_| 2 * size_of::<Ran>());
     }
 
-    fn remove_holders(&mut self, of: (ProgId, LinkId)) {
-        self.bytes -= self.holders.remove(&of).as_ref().map_or(0, bytes_of_holders);
+    fn remove_holders(&mut self, of: (ProgId, LinkId)) -> Option<BpfHolders> {
+        let removed = self.holders.remove(&of);
+        self.bytes -= removed.as_ref().map_or(0, bytes_of_holders);
+        removed
     }
 
     pub(super) fn hold(&mut self, mut all: BpfHolders) {
+        self.changes += 1;
         let of = (all.program, all.link);
         self.remove_holders(of);
         all.holders.truncate(limits::BPF_HOLDERS_KEPT);
@@ -133,21 +317,51 @@ impl Programs {
     }
 
     pub(super) fn add_runs(&mut self, runs: BpfRuns) {
+        self.changes += 1;
+        let number = self.counting.number;
+        // Without an earlier frame there were none.
+        let before = match self.runs.get(&runs.id) {
+            Some(ran) if ran.number == number => ran.before,
+            Some(Ran { runs, .. }) => (runs.count, runs.time),
+            None => (0, 0),
+        };
         self.remove_runs(runs.id);
-        let bytes = 2 * size_of::<BpfRuns>();
+        let bytes = 2 * size_of::<Ran>();
         if self.bytes + bytes <= limits::BPF_INVENTORY {
             self.bytes += bytes;
-            self.runs.insert(runs.id, runs);
+            self.runs.insert(runs.id, Ran { runs, before, number });
         }
     }
 
-    pub(super) fn change_attachment(&mut self, attachment: BpfAttachment) {
-        if let Some(before) = self.attachments.remove(&attachment.key) {
-            self.bytes -= bytes_of_attachment(&before);
+    pub(super) fn counted(&mut self, counted: &BpfCounted) {
+        self.changes += 1;
+        let last = self.counting.at.filter(|_| counted.on);
+        let between_ns = last.map(|last| counted.at.since(last)).filter(|ns| *ns > 0);
+        let at = counted.on.then_some(counted.at);
+        self.counting = Counting { number: self.counting.number + 1, at, between_ns };
+    }
+
+    /// `at`: when it came or went.
+    pub(super) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
+        self.changes += 1;
+        let before = self.attachments.remove(&attachment.key);
+        if let Some(before) = &before {
+            self.bytes -= bytes_of_attachment(before);
             self.links.remove(&before.link);
         }
+        match before {
+            Some(facts) if attachment.gone => {
+                let held = self.remove_holders((ProgId(0), facts.link)).filter(|_| facts.link.0 != 0);
+                self.gone.add_attachment(attachment.key, Ended { facts, at, held });
+                return;
+            }
+            _ if attachment.gone => return,
+            Some(known) => attachment.came = known.came,
+            None if attachment.news => attachment.came = at,
+            None => {}
+        }
         let bytes = bytes_of_attachment(&attachment);
-        if !attachment.gone && self.bytes + bytes <= limits::BPF_INVENTORY {
+        if self.bytes + bytes <= limits::BPF_INVENTORY {
             self.bytes += bytes;
             if attachment.link.0 != 0 {
                 self.links.insert(attachment.link, attachment.key);
@@ -157,6 +371,7 @@ impl Programs {
     }
 
     pub(super) fn hide(&mut self, hidden: BpfHidden) {
+        self.changes += 1;
         let bytes = size_of::<BpfHidden>() + hidden.name.len();
         if self.bytes + bytes <= limits::BPF_INVENTORY {
             self.bytes += bytes;
@@ -165,18 +380,21 @@ impl Programs {
     }
 
     pub(super) fn take(&mut self, taken: BpfInventory) {
+        self.changes += 1;
         self.taken = Some(taken);
     }
 
     /// Appends it as frames, which are no news.
     pub(super) fn write_state(&self, time: BootNanos, out: &mut Batch) {
+        // First: an id may have come again.
+        self.gone.write_state(time, out);
         self.programs.values().for_each(|program| HostFrame::BpfProgram(program.clone()).push(time, out));
         for attachment in self.attachments.values() {
             HostFrame::BpfAttachment(BpfAttachment { news: false, ..attachment.clone() }).push(time, out);
         }
         self.hidden.iter().for_each(|hidden| HostFrame::BpfHidden(hidden.clone()).push(time, out));
         self.holders.values().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
-        self.runs.values().for_each(|runs| HostFrame::BpfRuns(runs.clone()).push(time, out));
+        self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs.clone()).push(time, out));
         self.taken.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
     }
 }

@@ -56,8 +56,8 @@ impl World {
         self.processes.bytes() + self.bpf.bytes() + self.symbols.bytes() + self.cgroups.bytes() + self.accounts
     }
 
-    /// Applies a host frame.
-    pub fn apply_host(&mut self, frame: HostFrame) {
+    /// Applies a host frame of this time.
+    pub fn apply_host(&mut self, frame: HostFrame, time: BootNanos) {
         match frame {
             HostFrame::Host(host) => self.host = host,
             HostFrame::Clock(clock) => self.clock_offset = clock.offset_ns,
@@ -87,11 +87,12 @@ impl World {
             },
             HostFrame::CounterChanges(changes) => self.counters.apply(&changes),
             HostFrame::BpfProgram(program) => self.bpf.add_program(program),
-            HostFrame::BpfProgramGone(program) => self.bpf.end_program(program.id),
-            HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment),
+            HostFrame::BpfProgramGone(program) => self.bpf.end_program(program.id, time),
+            HostFrame::BpfAttachment(attachment) => self.bpf.change_attachment(attachment, time),
             HostFrame::BpfHidden(hidden) => self.bpf.hide(hidden),
             HostFrame::BpfHolders(all) => self.bpf.hold(all),
             HostFrame::BpfRuns(runs) => self.bpf.add_runs(runs),
+            HostFrame::BpfCounted(counted) => self.bpf.counted(&counted),
             HostFrame::BpfInventory(taken) => self.bpf.take(taken),
             HostFrame::KernelSymbol(symbol) => self.symbols.add(symbol),
             // The pipeline handles these.

@@ -115,8 +115,11 @@ fn lost() -> Sample {
 
 fn world() -> World {
     let mut world = World::default();
-    world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }));
-    world.apply_host(HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec() }));
+    world.apply_host(HostFrame::User(User { uid: Uid(1000), name: "alice".to_owned() }), BootNanos(1));
+    world.apply_host(
+        HostFrame::Cgroup(Cgroup { id: CgroupId(7), path: b"/user.slice/a.service".to_vec() }),
+        BootNanos(1),
+    );
     world
 }
 

@@ -337,6 +337,8 @@ wire_struct! {
         only: Option<Tgid>,
         /// Further properties, as words.
         flags: Vec<u8>,
+        /// When it came, in a saved state; 0: before the trace.
+        came: BootNanos,
     }
 
     /// A program or link that one view of the kernel shows and another does not.
@@ -393,6 +395,14 @@ wire_struct! {
         time: u64,
         /// How often the kernel skipped it.
         skipped: u64,
+    }
+
+    /// The runs of all programs were read: those that changed come before.
+    BpfCounted {
+        /// When.
+        at: BootNanos,
+        /// Whether the kernel counts them, for tracetui. Otherwise it does not any more.
+        on: bool,
     }
 
     /// The end of an inventory: all before are its differences from the one before.
@@ -608,6 +618,8 @@ frames! {
         BpfHolders = 91;
         /// The runs of a program of the inventory.
         BpfRuns = 92;
+        /// The runs of all programs were read.
+        BpfCounted = 93;
     }
 }
 

@@ -110,24 +110,32 @@ impl Programs {
         made.push(header, record.as_bytes());
     }
 
-    /// Takes an attachment that came or went, by the inventory.
-    pub(super) fn attachment(&mut self, attachment: &BpfAttachment, time: BootNanos, world: &World, made: &mut Batch) {
+    /// Takes an attachment that came or went, by the inventory. Returns when it did: when a system call reported it, or the time of
+    /// the inventory.
+    pub(super) fn attachment(
+        &mut self,
+        attachment: &BpfAttachment,
+        time: BootNanos,
+        world: &World,
+        made: &mut Batch,
+    ) -> BootNanos {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
-        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return };
+        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return time };
         let program = world.bpf.program(facts.program);
         if !attachment.news || program.is_some_and(|program| program.own) {
-            return;
+            return time;
         }
         let place = Place::of(facts, gone);
         // A system call may end an attachment without a word of the program.
         let said = [place, Place { program: ProgId(0), ..place }];
-        if said.into_iter().any(|place| self.reported.get_mut(&place).and_then(VecDeque::pop_front).is_some()) {
+        if let Some(reported) = said.iter().find_map(|place| self.reported.get_mut(place)?.pop_front()) {
             self.reports -= 1;
-            return;
+            return reported;
         }
         let mut event = Batch::default();
         push_place(facts, gone, program, time, &mut event);
         self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+        time
     }
 
     /// An inventory ended. What system calls reported before it began, and it does not have, came and went before.

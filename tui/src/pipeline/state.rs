@@ -298,7 +298,7 @@ impl Pipeline {
     /// Applies an ordinary host frame. Counters are not compared with the events: the saved state contains the result.
     fn restore_host(&mut self, frame: &FrameRef<'_>) {
         match HostFrame::decode(frame) {
-            Some(counters @ HostFrame::CounterChanges(_)) => self.world.apply_host(counters),
+            Some(counters @ HostFrame::CounterChanges(_)) => self.world.apply_host(counters, frame.header.time),
             Some(_) => self.host(frame, &mut Batch::default()),
             None => {}
         }

@@ -157,7 +157,7 @@ pub(crate) fn with_all(host: &Batch, events: &[(FrameHeader, Vec<u8>)], mut f: i
     let mut world = World::default();
     for frame in batch.frames() {
         if frame.header.kind >= FIRST_KIND {
-            world.apply_host(HostFrame::decode(&frame).expect("a host frame"));
+            world.apply_host(HostFrame::decode(&frame).expect("a host frame"), frame.header.time);
             continue;
         }
         let Ok(event) = Event::decode(&frame) else { continue };

@@ -46,6 +46,8 @@ pub struct FrameSender {
 pub enum Control {
     /// Sends the remaining frames, and stops.
     Stop,
+    /// Begins or ends to count the runs of BPF programs.
+    CountRuns(bool),
 }
 
 /// Reads the running processes, and passes them in batches to a function until that returns `false`.
@@ -114,8 +116,17 @@ impl Feed {
 
     /// Stops the source. The kernel's source detaches the probes, empties the ring and reads the last counters.
     pub fn stop(&self) {
+        self.ask(Control::Stop);
+    }
+
+    /// Begins or ends to count the runs of BPF programs. The source that is no running kernel ignores it.
+    pub fn count_runs(&self, on: bool) {
+        self.ask(Control::CountRuns(on));
+    }
+
+    fn ask(&self, control: Control) {
         // An error means that the source has stopped already.
-        let _ = self.control.send(Control::Stop);
+        let _ = self.control.send(control);
         self.waker.iter().for_each(Waker::wake);
     }
 }

@@ -3,6 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, clock, duration, page, put};
 use crate::app::App;
+use crate::app::views::View;
 use crate::app::views::detail::{Size, Subject, Tab};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
@@ -32,6 +33,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
     if area.is_empty() {
         return 0;
     }
+    if app.view() == View::Bpf {
+        return super::bpf::detail(frame, area, app, theme);
+    }
     let at_side = area.x > 0;
     let area = if at_side { border(frame, area, theme) } else { area };
     let Some(subject) = app.subject() else { return 0 };
@@ -53,7 +57,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
 }
 
 /// Says at the right end of the last line how many lines follow it.
-fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
+pub(super) fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
     if more == 0 || body.height == 0 {
         return;
     }
@@ -64,7 +68,7 @@ fn mark_more(frame: &mut Frame<'_>, body: Rect, more: usize, theme: Theme) {
 }
 
 /// Draws the line between the list and a pane on its right.
-fn border(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
+pub(super) fn border(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
     for y in area.y..area.bottom() {
         put(frame, Rect { y, width: 1, height: 1, ..area }, Line::styled(theme.border(), theme.quiet()));
     }
@@ -159,11 +163,12 @@ fn command(process: &Process, theme: Theme) -> String {
     }
 }
 
-struct Page<'a> {
-    app: &'a App,
-    theme: Theme,
-    width: usize,
-    height: usize,
+/// The place of the lines.
+pub(super) struct Page<'a> {
+    pub(super) app: &'a App,
+    pub(super) theme: Theme,
+    pub(super) width: usize,
+    pub(super) height: usize,
 }
 
 impl Page<'_> {
@@ -172,7 +177,7 @@ impl Page<'_> {
     }
 
     /// A text with a name, on as many lines as it needs.
-    fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
+    pub(super) fn named(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
         let lines = text::wrap(text, self.width.saturating_sub(NAME + 2));
         let mut first = format!(" {} ", text::left(name, NAME.max(name.len()).min(self.width), self.charset()));
         let mut out = Vec::new();

@@ -57,6 +57,7 @@ fn counts(app: &App, width: u16) -> Piece {
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
     let names = match (area.width, app.filter().text().is_empty() && app.search().pattern().is_none()) {
+        (0..48, true) => Names::Current,
         (_, true) | (100.., _) => Names::All,
         (60.., _) => Names::Current,
         _ => Names::None,
@@ -68,6 +69,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),
         View::Top => super::top::choice(app, area.width, theme),
+        View::Bpf => super::bpf::counts(app, area.width, theme),
     };
     let mut left = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();

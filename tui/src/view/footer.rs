@@ -189,7 +189,12 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Enter => app.detail().size() != Some(Size::Full),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
-            app.view() != View::Top
+            !matches!(app.view(), View::Top | View::Bpf) || action == Action::Search && app.view() == View::Bpf
+        }
+        Action::NextTab | Action::PreviousTab | Action::ToParent | Action::Why | Action::NotComm
+            if app.view() == View::Bpf =>
+        {
+            false
         }
         Action::TimeMode | Action::FoldAll => app.view() == View::Events,
         Action::Follow if replay => offers_follow,

@@ -22,6 +22,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         View::Events => Section::Detail,
         View::Tree => Section::Tree,
         View::Top => Section::Top,
+        View::Bpf => Section::Bpf,
     };
     let (left, right): (&[Section], &[Section]) = match (width >= TWO_COLUMNS, replay) {
         (true, true) => (

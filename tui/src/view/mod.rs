@@ -1,5 +1,6 @@
 //! Draws the state of the dashboard without changing it. Lines are formatted for visible rows only.
 
+mod bpf;
 mod detail;
 mod events;
 mod filterline;
@@ -49,6 +50,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             match app.view() {
                 View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
                 View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
+                View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
                 View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
             }
             extent.detail = detail::draw(frame, areas.detail, app, theme);

@@ -207,7 +207,7 @@ fn the_main_screen_at_80_columns() {
     app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
     let mut want = vec![
         " LIVE  exec 3 · exit 2 · open 2 · bpf 0 /s                            ▂  LOST 0",
-        " 1 Events  2 Tree  3 Top │ f filter       Exec  eXit  Open  Bpf  7 of 7 + 1 gap",
+        " 1 Events  2 Tree  3 Top  4 BPF │         Exec  eXit  Open  Bpf  7 of 7 + 1 gap",
         "      TIME KIND   PID COMM      RESULT  DETAIL",
         " 02:11.001 EXEC 48213 make      ok      make -j8 all",
         " 02:11.002 OPEN 48213 make      fd 3    r  /home/ana/app/Makefile",

@@ -1,5 +1,6 @@
 //! The views of the dashboard. Each module holds the state of a view; the module of the same name in `view/` draws it.
 
+pub(crate) mod bpf;
 pub(crate) mod detail;
 pub(crate) mod events;
 pub(crate) mod top;
@@ -17,11 +18,13 @@ pub enum View {
     Tree,
     /// What is most frequent.
     Top,
+    /// The BPF programs, and where they are attached.
+    Bpf,
 }
 
 impl View {
     /// Every view, in the order of the tabs.
-    pub const ALL: [View; 3] = [View::Events, View::Tree, View::Top];
+    pub const ALL: [View; 4] = [View::Events, View::Tree, View::Top, View::Bpf];
 
     /// The title of the tab.
     pub fn title(self) -> &'static str {
@@ -29,6 +32,7 @@ impl View {
             View::Events => "Events",
             View::Tree => "Tree",
             View::Top => "Top",
+            View::Bpf => "BPF",
         }
     }
 
@@ -38,6 +42,7 @@ impl View {
             View::Events => Action::ShowEvents,
             View::Tree => Action::ShowTree,
             View::Top => Action::ShowTop,
+            View::Bpf => Action::ShowBpf,
         }
     }
 

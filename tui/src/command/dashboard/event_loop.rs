@@ -379,6 +379,7 @@ impl Loop {
                     *dirty = true;
                 }
                 Effect::Look(id, question) => self.looker.ask(id, question),
+                Effect::CountRuns(on) => self.trace.feed().count_runs(on),
                 Effect::Suspend => {
                     screen.suspend()?;
                     *dirty = true;

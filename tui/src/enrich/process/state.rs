@@ -11,7 +11,7 @@ use tracetui_shared::time::BootNanos;
 
 impl ProcessTable {
     /// The time when the probes were attached.
-    pub(in crate::enrich) fn since(&self) -> BootNanos {
+    pub(crate) fn since(&self) -> BootNanos {
         self.since
     }
 

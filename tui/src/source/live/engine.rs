@@ -206,7 +206,13 @@ impl Reader {
     }
 
     fn stopped(&mut self) -> bool {
-        matches!(self.out.control(), Some(Control::Stop)) || self.out.is_closed()
+        while let Some(control) = self.out.control() {
+            match control {
+                Control::Stop => return true,
+                Control::CountRuns(on) => self.inventories.iter().for_each(|inventories| inventories.count_runs(on)),
+            }
+        }
+        self.out.is_closed()
     }
 
     /// Adds the path of each unknown cgroup of the frames from a byte offset on.
@@ -305,7 +311,10 @@ mod tests {
         }
         let batches = [batch];
         let known = known_cgroups(&batches, budget);
-        batches[0].frames().filter_map(|frame| HostFrame::decode(&frame)).for_each(|frame| world.apply_host(frame));
+        batches[0]
+            .frames()
+            .filter_map(|frame| HostFrame::decode(&frame))
+            .for_each(|frame| world.apply_host(frame, BootNanos(1)));
         let both = |id: u64| (known.contains(&CgroupId(id)), world.knows_cgroup(CgroupId(id)));
         assert!((0..1000).all(|id| both(id).0 == both(id).1));
         assert_eq!((both(0), both(999)), ((false, false), (true, true)));

@@ -4,7 +4,7 @@
 use super::Live;
 use crate::bpf::frames::Described;
 use crate::frame::Batch;
-use crate::source::host::bpf::{Collector, InventoryError, RouteChanges, link_ids};
+use crate::source::host::bpf::{Collector, InventoryError, RouteChanges, RunStatistics, counters, link_ids};
 use crate::source::host::clock;
 use crate::source::host::confine::{KEPT, confine};
 use crate::source::host::machine::Capability;
@@ -32,6 +32,8 @@ const LOADS: usize = 64;
 const LOOK: Duration = Duration::from_secs(1);
 /// An inventory is taken after this time also without a change: what has no link is detached without a report.
 const LONGEST: Duration = Duration::from_secs(10);
+/// The interval at which runs are counted.
+const COUNT: Duration = Duration::from_secs(1);
 /// How long the end of a trace waits for the last inventory.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -44,6 +46,7 @@ pub(crate) struct Inventories {
     loads: SyncSender<ProgId>,
     taken: Receiver<Batch>,
     ends: Arc<AtomicBool>,
+    counts: Arc<AtomicBool>,
 }
 
 impl Inventories {
@@ -58,10 +61,15 @@ impl Inventories {
         let (send, taken) = channel();
         let (loads, loaded) = sync_channel(LOADS);
         let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
+        let counts = Arc::<AtomicBool>::default();
         let taker = Taker {
             poke: poke.clone(),
             own: own.clone(),
             ends: ends.clone(),
+            counts: counts.clone(),
+            counting: false,
+            statistics: None,
+            counted: Instant::now(),
             reader: live.waker(),
             send,
             routes: RouteChanges::open().ok(),
@@ -79,11 +87,17 @@ impl Inventories {
         };
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
         thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Inventories { poke, own, loads, taken, ends })
+        Ok(Inventories { poke, own, loads, taken, ends, counts })
     }
 
     /// Something changed.
     pub(crate) fn changed(&self) {
+        self.poke.wake();
+    }
+
+    /// Begins or ends to count runs.
+    pub(crate) fn count_runs(&self, on: bool) {
+        self.counts.store(on, Ordering::Release);
         self.poke.wake();
     }
 
@@ -131,6 +145,14 @@ struct Taker {
     poke: Waker,
     own: Own,
     ends: Arc<AtomicBool>,
+    /// Whether runs are to be counted.
+    counts: Arc<AtomicBool>,
+    /// Whether they are.
+    counting: bool,
+    /// The counting in the kernel, if it could be turned on.
+    statistics: Option<RunStatistics>,
+    /// When they were last read.
+    counted: Instant,
     reader: Waker,
     send: Sender<Batch>,
     /// `None`: changes of interfaces are found after [`LONGEST`].
@@ -160,6 +182,7 @@ impl Taker {
             let changed = self.wait(nap) || self.unsteady || self.links_changed() || last.elapsed() > LONGEST;
             let ends = self.ends.load(Ordering::Acquire);
             self.read_loaded();
+            self.count_runs();
             if changed && due.is_none() {
                 due = Some((Instant::now() + QUIET).max(rested));
             }
@@ -212,6 +235,25 @@ impl Taker {
                 self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }
         }
+        self.send(batch);
+    }
+
+    /// Turns the counting on or off as asked, and reads the counters once a second while it is on.
+    fn count_runs(&mut self) {
+        let asked = self.counts.load(Ordering::Acquire);
+        let changed = asked != self.counting;
+        if changed {
+            self.counting = asked;
+            self.statistics = if asked { RunStatistics::enable().ok() } else { None };
+        }
+        let on = asked && (self.statistics.is_some() || RunStatistics::are_on());
+        let due = changed || on && self.counted.elapsed() >= COUNT - COUNT / 10;
+        if !due {
+            return;
+        }
+        self.counted = Instant::now();
+        let mut batch = Batch::default();
+        self.described.count(on.then_some(counters), clock::now_boot(), &mut batch);
         self.send(batch);
     }
 

@@ -56,7 +56,7 @@ fn of(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 fn the_most_frequent_are_counted_by_what_is_chosen() {
     let mut app = top(80, 24);
     let shown = screen(&mut app);
-    assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top │"), "{}", shown[1]);
+    assert!(shown[1].starts_with(" 1 Events  2 Tree  3 Top  4 BPF"), "{}", shown[1]);
     assert!(shown[1].ends_with("by  [comm]  path  dir  uid  cgroup  errno  kind"), "{}", shown[1]);
     assert_eq!(shown[2], " COMM                     EVENTS               /s  EXEC  OPEN FAILED");
     assert_eq!(
@@ -171,7 +171,7 @@ fn every_size_and_every_name_can_be_drawn() {
         }
     }
     let mut app = top(40, 10);
-    assert_eq!(screen(&mut app)[1], " 1 Events  2 Tree  3 Top │    by [comm]");
+    assert_eq!(screen(&mut app)[1], " 1  2  3 Top  4 │ f filter    by [comm]");
     assert_eq!(rows(&mut app)[0], ">cc1                         150      0");
 }
 

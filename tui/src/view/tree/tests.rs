@@ -74,7 +74,7 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
     let shown = screen(&mut app);
     assert_eq!(
         shown[1],
-        " 1 Events  2 Tree  3 Top │ f filter               6 procs: 2 running,  1 failed"
+        " 1 Events  2 Tree  3 Top  4 BPF │ f filter        6 procs: 2 running,  1 failed"
             .replace("1 failed", "2 failed")
     );
     assert_eq!(shown[2], "   PID STATE      LIVED OPENS FAILED COMMAND");
@@ -370,7 +370,7 @@ fn without_colour_every_meaning_is_a_word_or_a_sign() {
 fn small_and_wide_screens_have_the_columns_that_fit() {
     let mut app = tree(40, 10, &mut build());
     let shown = screen(&mut app);
-    assert_eq!(shown[1], " 1 Events  2 Tree  3 Top │     2 failed");
+    assert_eq!(shown[1], " 1  2 Tree  3  4 │ f filter    2 failed");
     assert_eq!(shown[2], "   PID STATE    COMMAND");
     assert!(shown[6].starts_with(">  104 exit 126 │ └ ! …/ld"), "{}", shown.join("\n"));
     let mut app = tree(160, 50, &mut build());

@@ -419,10 +419,15 @@ pub(crate) fn link_ids() -> io::Result<Vec<u32>> {
     }
 }
 
+/// Reads the counters of a program: runs, nanoseconds, and how often it was skipped. `None` if it is gone.
+pub(crate) fn counters(id: ProgId) -> Option<(u64, u64, u64)> {
+    programs::counters(id).ok().flatten()
+}
+
 /// Reads the counters of all programs again.
 pub fn update_counters(inventory: &mut Inventory) {
     for program in &mut inventory.programs {
-        if let Ok(Some((count, time, misses))) = programs::counters(program.id) {
+        if let Some((count, time, misses)) = counters(program.id) {
             (program.run_count, program.run_time_ns, program.recursion_misses) = (count, time, misses);
         }
     }

@@ -1,0 +1,403 @@
+//! The BPF programs, and where they are attached.
+
+#[cfg(test)]
+mod tests;
+
+use super::detail::{Page, border, mark_more};
+use super::events::{fitted, marked, selected};
+use super::theme::Theme;
+use super::{Piece, clock, duration, page, put};
+use crate::app::App;
+use crate::app::search::Pattern;
+use crate::app::views::bpf::Seen;
+use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
+use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
+use crate::event::{Tables as _, names};
+use crate::text::{self, Charset, grouped, short};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+use tracetui_shared::id::ProgId;
+use tracetui_shared::kind::Kind;
+
+/// A column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Column {
+    Id,
+    Type,
+    Name,
+    /// Whether it writes to the memory of processes.
+    Writes,
+    /// Takes the rest, and more if it needs that.
+    Target,
+    Owner,
+    Loaded,
+    Runs,
+    Mean,
+    Size,
+    Tag,
+}
+
+impl Column {
+    fn title(self) -> &'static str {
+        match self {
+            Column::Id => "ID",
+            Column::Type => "TYPE",
+            Column::Name => "NAME",
+            Column::Writes => "W",
+            Column::Target => "ATTACHED TO",
+            Column::Owner => "OWNER",
+            Column::Loaded => "LOADED",
+            Column::Runs => "RUNS/s",
+            Column::Mean => "MEAN",
+            Column::Size => "JITED",
+            Column::Tag => "TAG",
+        }
+    }
+
+    fn is_right(self) -> bool {
+        matches!(self, Column::Id | Column::Runs | Column::Mean | Column::Size)
+    }
+}
+
+/// The columns of a screen of this width, with their cells: no more than these rows need.
+fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
+    let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
+    let (type_most, name_most, owner_most) = match width {
+        0..60 => (0, 10, 0),
+        60..100 => (10, 13, 14),
+        100..130 => (14, 20, 20),
+        _ => (18, 28, 28),
+    };
+    let wide = |text: String| text::width(&text);
+    let mut columns = vec![(Column::Id, longest(&|seen| mark_and_id(seen).len()).max(4))];
+    if type_most > 0 {
+        columns.push((Column::Type, longest(&|seen| seen.type_name().len()).clamp(4, type_most)));
+    }
+    let name = longest(&|seen| wide(text::value_in(seen.name(), theme.charset, name_most)));
+    columns.push((Column::Name, name.clamp(4, name_most)));
+    if type_most > 0 && rows.iter().any(|seen| seen.write_user() != Ok(false)) {
+        columns.push((Column::Writes, 1));
+    }
+    let mut after = Vec::new();
+    if owner_most > 0 {
+        after.push((Column::Owner, longest(&|seen| wide(owner(seen, app, theme))).clamp(5, owner_most)));
+    }
+    if width >= 130 {
+        after.push((Column::Loaded, 12));
+    }
+    if owner_most > 0 && (width >= 100 || app.world().bpf.counts_runs()) {
+        after.extend([(Column::Runs, 6), (Column::Mean, 7)]);
+    }
+    if width >= 150 {
+        after.extend([(Column::Size, 7), (Column::Tag, 16)]);
+    }
+    let used: usize = columns.iter().chain(&after).map(|(_, cells)| cells + 1).sum();
+    columns.push((Column::Target, usize::from(width).saturating_sub(used + 2)));
+    columns.extend(after);
+    columns
+}
+
+/// `+88`: `+` new, `-` gone, `!` hidden.
+fn mark_and_id(seen: &Seen<'_>) -> String {
+    let mark = match seen {
+        Seen { hidden: Some(_), .. } => "!",
+        Seen { gone: Some(_), .. } => "-",
+        Seen { new: true, .. } if !seen.own() => "+",
+        _ => "",
+    };
+    match seen.id {
+        ProgId(0) => format!("{mark}-"),
+        ProgId(id) => format!("{mark}{id}"),
+    }
+}
+
+/// Draws the titles and the rows.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+    let (bpf, world) = (app.bpf(), app.world());
+    let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
+    let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
+    let columns = columns_of(area.width, &visible, app, theme);
+    let mut title = String::from(" ");
+    for (column, cells) in &columns {
+        let cell = if column.is_right() { text::right } else { text::left };
+        title.push_str(&cell(column.title(), *cells, theme.charset));
+        title.push(' ');
+    }
+    put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
+    for ((y, at), seen) in (area.y..area.bottom()).zip(bpf.first_row()..).zip(&visible) {
+        let line = line(seen, &columns, app, theme);
+        let line = if at == bpf.cursor() { selected(&line, area.width, theme) } else { line };
+        put(frame, Rect { y, height: 1, ..area }, line);
+    }
+    if bpf.rows().is_empty() {
+        put(frame, area, Line::raw(format!("  {}", empty(app))));
+    }
+}
+
+fn empty(app: &App) -> &'static str {
+    let captured = app.pipeline().kinds().is_none_or(|kinds| kinds.contains(Kind::Bpf));
+    match (app.world().bpf.taken(), app.replay()) {
+        (Some(_), _) => "no BPF programs",
+        (None, _) if !captured => "kind bpf is not captured: there is no inventory of BPF programs",
+        (None, Some(_)) => "no inventory of BPF programs up to here in this recording",
+        (None, None) => "no inventory of BPF programs yet",
+    }
+}
+
+/// What holds it, or since when it is gone.
+fn owner(seen: &Seen<'_>, app: &App, theme: Theme) -> String {
+    match seen.gone {
+        Some(at) => format!("gone {}", short_clock(at.0, app)),
+        None => seen.owner(theme.charset),
+    }
+}
+
+/// The time of day to the second.
+fn short_clock(boot_ns: u64, app: &App) -> String {
+    let time = clock(boot_ns, app.world().clock_offset(), app);
+    time.get(..8).unwrap_or_default().to_owned()
+}
+
+/// Runs per second.
+fn runs(milli: u64) -> String {
+    match milli {
+        0 => "0".to_owned(),
+        1..10_000 => format!("{}.{}", milli / 1000, milli % 1000 / 100),
+        _ => short(milli / 1000),
+    }
+}
+
+fn piece(column: Column, seen: &Seen<'_>, app: &App, theme: Theme) -> Piece {
+    let unknown = || Piece::new("-".to_owned(), theme.quiet());
+    match column {
+        Column::Id => Piece::plain(mark_and_id(seen)),
+        Column::Type => Piece::plain(seen.type_name().to_owned()),
+        Column::Name => Piece::new(text::value_in(seen.name(), theme.charset, 256), theme.strong()),
+        Column::Writes => match seen.write_user() {
+            Ok(true) => Piece::new("W".to_owned(), theme.failure()),
+            Ok(false) => Piece::default(),
+            Err(_) => Piece::new("?".to_owned(), theme.quiet()),
+        },
+        Column::Target => Piece::plain(seen.target(theme.charset)),
+        Column::Owner => Piece::plain(owner(seen, app, theme)),
+        Column::Loaded => seen.program.map_or_else(unknown, |program| {
+            Piece::new(clock(program.loaded.0, app.world().clock_offset(), app), theme.quiet())
+        }),
+        Column::Runs => seen.rate.map_or_else(unknown, |rate| Piece::plain(runs(rate.milli_runs))),
+        Column::Mean => {
+            let mean = seen.rate.and_then(|rate| rate.mean_ns);
+            mean.map_or_else(unknown, |ns| Piece::plain(duration(ns)))
+        }
+        Column::Size => seen.program.map_or_else(unknown, |program| Piece::plain(short(program.jited_len.into()))),
+        Column::Tag => {
+            seen.program.map_or_else(unknown, |program| Piece::new(format!("{:016x}", program.tag), theme.quiet()))
+        }
+    }
+}
+
+fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -> Line<'static> {
+    let style = match seen {
+        Seen { hidden: Some(_), .. } => Some(theme.loss()),
+        Seen { gone: Some(_), .. } => Some(theme.quiet()),
+        _ if seen.own() => Some(theme.quiet()),
+        _ => None,
+    };
+    let found = app.search().pattern().and_then(Pattern::marked);
+    let mut line = Line::from(" ");
+    // The columns whose room a long attach point takes.
+    let mut taken = 0;
+    for (at, (column, cells)) in columns.iter().enumerate() {
+        if taken > 0 {
+            taken -= 1;
+            continue;
+        }
+        let piece = piece(*column, seen, app, theme);
+        let mut cells = *cells;
+        let (mut text, width) = (piece.text.clone(), piece.width());
+        if *column == Column::Target {
+            for (_, more) in columns.get(at + 1..).unwrap_or_default() {
+                if width <= cells {
+                    break;
+                }
+                cells += more + 1;
+                taken += 1;
+            }
+            text = text::cut_middle(&text, cells, theme.charset);
+        }
+        let style = match *column {
+            Column::Writes if seen.write_user() == Ok(true) => piece.style,
+            Column::Id if style.is_none() && seen.new => theme.note(),
+            _ => style.unwrap_or(piece.style),
+        };
+        let mut parts = fitted(vec![Piece::new(text, style)], cells, column.is_right(), theme);
+        if let Some(pattern) = found.filter(|pattern| pattern.is_match(piece.text.as_bytes())) {
+            parts = marked(parts, pattern, theme);
+        }
+        parts.into_iter().for_each(|part| line.push_span(part));
+        line.push_span(" ");
+    }
+    line
+}
+
+/// The numbers of programs and of what came and went, for the line of the filter.
+pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
+    let (tally, bpf) = (app.bpf().tally(), &app.world().bpf);
+    let mut pieces = Vec::new();
+    if let Some(moment) = app.moment() {
+        let time = clock(moment.time.0, app.world().clock_offset(), app);
+        let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
+        pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
+    }
+    let many = |count: usize| short(count as u64);
+    if tally.hidden > 0 {
+        pieces.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
+    }
+    if width >= 100 {
+        let counted = if bpf.counts_runs() { "runs counted" } else { "runs not counted" };
+        pieces.push(Piece::new(counted.to_owned(), theme.quiet()));
+        if bpf.forgotten() > 0 {
+            pieces.push(Piece::new(format!("{} gone and forgotten", short(bpf.forgotten())), theme.note()));
+        }
+        pieces.push(Piece::plain(format!("{} attached", many(tally.attachments))));
+    }
+    if width >= 100 || width >= 60 && app.moment().is_none() {
+        pieces.push(Piece::plain(format!("{} programs", many(tally.programs))));
+    }
+    let style = |count| if count > 0 { theme.note() } else { theme.quiet() };
+    pieces.push(Piece::new(format!("+{} new", many(tally.new)), style(tally.new)));
+    pieces.push(Piece::new(format!("-{} gone", many(tally.gone)), theme.quiet()));
+    pieces
+}
+
+/// The other attachments of a program that are listed.
+const OTHERS: usize = 64;
+
+/// Draws the detail pane: all that is known of the selected row. Returns the scroll limit.
+pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
+    let area = if area.x > 0 { border(frame, area, theme) } else { area };
+    let Some(seen) = app.bpf().selected(app.world()) else { return 0 };
+    let name = text::value_in(seen.name(), theme.charset, usize::from(area.width));
+    let name = text::cut(&name, usize::from(area.width).saturating_sub(24), theme.charset);
+    let title = format!(" {} {} {name} ", mark_and_id(&seen), seen.type_name());
+    let rule = theme.line();
+    let rest = usize::from(area.width).saturating_sub(text::width(&title) + 2);
+    let style = if seen.hidden.is_some() { theme.loss() } else { theme.strong() };
+    let mut line = Line::from("");
+    line.push_span(Piece::new(rule.repeat(2), theme.quiet()));
+    line.push_span(Piece::new(title, style));
+    line.push_span(Piece::new(rule.repeat(rest), theme.quiet()));
+    put(frame, Rect { height: 1, ..area }, line);
+    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let on_page = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
+    let scroll = app.detail().scroll;
+    let most = page(frame, body, facts(&seen, &on_page), scroll);
+    mark_more(frame, body, most.saturating_sub(scroll), theme);
+    most
+}
+
+fn utf8(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Where something is attached, and by what.
+fn place(attach: &AttachFacts, charset: Charset) -> String {
+    let mut out = Vec::new();
+    place_text(attach, charset, &mut out);
+    let link_type = attach.link.and_then(|link| names::link_type(link.link_type));
+    let link_type = link_type.map_or_else(String::new, |name| format!(" ({name})"));
+    format!("{}, {}{link_type}", utf8(out), way_text(attach))
+}
+
+fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
+    let Page { app, theme, .. } = *page;
+    let (world, plain) = (app.world(), Style::new());
+    let mut lines = Vec::new();
+    let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named(name, text, style));
+    if let Some(hidden) = seen.hidden {
+        let mut out = Vec::new();
+        hidden_text(&Hidden::from(hidden), theme.charset, &mut out);
+        named("HIDDEN", &utf8(out), theme.loss());
+    }
+    let program = seen.program.map(ProgramFacts::from);
+    if seen.own() {
+        named("of", "tracetui itself", theme.quiet());
+    }
+    if let Some(at) = seen.gone {
+        named("gone", &format!("since {}", clock(at.0, world.clock_offset(), app)), plain);
+    }
+    match seen.attachment {
+        Some(attachment) => {
+            let attach = AttachFacts::from(attachment);
+            named("attached", &place(&attach, theme.charset), theme.strong());
+            if seen.new {
+                named("since", &clock(attachment.came.0, world.clock_offset(), app), theme.note());
+            }
+            if let Some(cookie) = attach.cookie.filter(|cookie| *cookie != 0) {
+                named("cookie", &format!("{cookie:#x}"), plain);
+            }
+            if let Some(addr) = attach.addr {
+                let at = program.as_ref().map_or(attachment.came, |program| program.loaded.max(attachment.came));
+                let symbol = world.symbol(addr.0, at).map_or_else(String::new, |symbol| {
+                    let name = text::value_in(&symbol.name, theme.charset, 256);
+                    format!(" {name}+{:#x}", addr.0.saturating_sub(symbol.addr.0))
+                });
+                named("address", &format!("{:#018x}{symbol}", addr.0), plain);
+            }
+        }
+        None if seen.hidden.is_none() => named("attached", &seen.target(theme.charset), theme.strong()),
+        None => {}
+    }
+    let own = seen.attachment.map(|attachment| attachment.key);
+    let others = world.bpf.attachments().filter(|other| other.program == seen.id && Some(other.key) != own);
+    for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
+        named(if nth == 0 { "also on" } else { "" }, &place(&AttachFacts::from(other), theme.charset), plain);
+    }
+    let mut first = "held by";
+    for (of_link, all) in [true, false].into_iter().zip(&seen.held) {
+        let Some(all) = all else { continue };
+        for holder in &all.holders {
+            let by = utf8(holder_text(&HeldBy::from(holder), theme.charset));
+            let link = if of_link { format!("link {} by ", all.link.0) } else { String::new() };
+            named(first, &format!("{link}{by}"), plain);
+            first = "";
+        }
+        let more = (all.count as usize).saturating_sub(all.holders.len());
+        if more > 0 {
+            named("", &format!("and {} others", grouped(more as u64)), plain);
+        }
+    }
+    if let Some(rate) = seen.rate {
+        let mean = rate.mean_ns.map_or_else(String::new, |ns| format!(", on average for {}", duration(ns)));
+        named("runs", &format!("{} times a second{mean}", runs(rate.milli_runs)), plain);
+    }
+    if let Some(ran) = world.bpf.runs(seen.id).filter(|_| seen.id.0 != 0) {
+        let mean = ran.time.checked_div(ran.count).map_or_else(String::new, |ns| {
+            format!("{} times while runs were counted, on average for {}", grouped(ran.count), duration(ns))
+        });
+        let skipped = match ran.skipped {
+            0 => String::new(),
+            skipped => format!("skipped {} times", grouped(skipped)),
+        };
+        let both = if mean.is_empty() || skipped.is_empty() { "" } else { ", " };
+        if !mean.is_empty() || !skipped.is_empty() {
+            named("ran", &format!("{mean}{both}{skipped}"), plain);
+        }
+    }
+    if let Some(program) = program {
+        if let Some(text) = alters(program.calls) {
+            let style = if program.calls.write_user() == Ok(true) { theme.failure() } else { plain };
+            named("helpers", &text, style);
+        }
+        let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
+        named("program", &loaded(&program, world.clock_offset(), user), plain);
+        named("tag", &format!("{:016x}", program.tag), plain);
+        let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
+        named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);
+        if let Some(addr) = program.addresses.first() {
+            named("code at", &format!("{:#018x}", addr.0), plain);
+        }
+    }
+    lines
+}

@@ -1,0 +1,336 @@
+//! The BPF programs, from frames to the screen.
+
+use crate::app::testing::{app, feed, keys};
+use crate::app::views::View;
+use crate::app::{App, Effect, Input};
+use crate::bpf::frames::hook;
+use crate::frame::host::{
+    BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
+    HostFrame,
+};
+use crate::source::synthetic::Maker;
+use crate::text::is_hostile;
+use crate::view::tests::{drawn, screen};
+use crate::view::theme::{Colours, Theme};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::style::{Color, Modifier};
+use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::time::BootNanos;
+
+const MEMORY: u64 = 64 << 20;
+
+/// A kprobe, a tracepoint, a uprobe.
+const TYPES: [u32; 3] = [2, 5, 2];
+
+fn program(id: u32, name: &str) -> BpfProgram {
+    let prog_type = TYPES[id as usize % 3];
+    BpfProgram { id: ProgId(id), prog_type, name: name.as_bytes().to_vec(), tag: 0xab, ..BpfProgram::default() }
+}
+
+fn attachment(key: u32, program: u32, hook: u8, target: &str) -> BpfAttachment {
+    let (program, link) = (ProgId(program), LinkId(key + 10));
+    BpfAttachment { key, program, link, link_type: 7, hook, target: target.as_bytes().to_vec(), ..Default::default() }
+}
+
+fn held(program: u32, link: u32, by: BpfHolder) -> HostFrame {
+    let (program, link) = (ProgId(program), LinkId(link));
+    HostFrame::BpfHolders(BpfHolders { program, link, count: 1, holders: vec![by] })
+}
+
+fn process(pid: u32, comm: &str) -> BpfHolder {
+    BpfHolder { pid: Tgid(pid), comm: comm.as_bytes().to_vec(), fd: 9, ..BpfHolder::default() }
+}
+
+fn taken(made: &mut Maker) {
+    let to = BootNanos(made.ns);
+    made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
+}
+
+/// A kprobe of a process, a program that is only pinned, and one of tracetui.
+fn inventory() -> Maker {
+    let mut made = Maker::default();
+    made.host(&HostFrame::BpfProgram(program(30, "on_unlink")));
+    made.host(&HostFrame::BpfProgram(BpfProgram { altering: 1, ..program(31, "writer") }));
+    made.host(&HostFrame::BpfProgram(BpfProgram { own: true, ..program(40, "exec_tp") }));
+    made.host(&HostFrame::BpfAttachment(attachment(1, 30, hook::KPROBE, "do_unlinkat")));
+    made.host(&HostFrame::BpfAttachment(attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec")));
+    made.host(&held(0, 11, process(1207, "tracerd")));
+    let pin = BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() };
+    made.host(&held(31, 0, pin));
+    taken(&mut made);
+    made.open(1, "a", "/a", 3);
+    made
+}
+
+fn view(width: u16, height: u16, made: &mut Maker) -> App {
+    let mut app = app(width, height, MEMORY);
+    feed(&mut app, made);
+    keys(&mut app, "4");
+    app
+}
+
+fn rows(app: &mut App) -> Vec<String> {
+    let shown = screen(app);
+    let end = shown.len() - 2;
+    shown[3..end].iter().filter(|line| !line.is_empty()).cloned().collect()
+}
+
+/// The words of a row, without the sign of the selection.
+fn words(row: &str) -> Vec<String> {
+    row.trim_start_matches('>').split_whitespace().map(str::to_owned).collect()
+}
+
+fn ids(app: &mut App) -> Vec<String> {
+    rows(app).iter().filter_map(|row| words(row).into_iter().next()).collect()
+}
+
+#[test]
+fn each_attachment_and_each_program_without_one_has_a_row() {
+    let mut app = view(80, 24, &mut inventory());
+    let shown = screen(&mut app);
+    assert!(shown[1].ends_with("3 programs  +0 new  -0 gone"), "{}", shown[1]);
+    assert_eq!(words(&shown[2]), ["ID", "TYPE", "NAME", "W", "ATTACHED", "TO", "OWNER"]);
+    let rows = rows(&mut app);
+    let want: [&[&str]; 3] = [
+        &["31", "tracepoint", "writer", "W", "not", "attached", "pin"],
+        &["30", "kprobe", "on_unlink", "kprobe", "do_unlinkat", "tracerd[1207]"],
+        &["40", "tracepoint", "exec_tp", "tracepoint", "sched:sched_process_exec"],
+    ];
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    for (row, want) in rows.iter().zip(want) {
+        assert_eq!(words(row)[..want.len()], *want, "{rows:#?}");
+    }
+    // What writes to the memory of processes is red; what belongs to tracetui is dim.
+    let buffer = drawn(&mut app, Theme::default());
+    keys(&mut app, "j");
+    let second = drawn(&mut app, Theme::default());
+    let cells = |y: u16| (1u16..79).map(move |x| (x, y));
+    let w = cells(3).find(|at| buffer[*at].symbol() == "W").map(|at| second[at].fg);
+    assert_eq!(w, Some(Color::Red));
+    assert!(cells(5).all(|at| buffer[at].symbol() == " " || buffer[at].modifier.contains(Modifier::DIM)));
+}
+
+#[test]
+fn what_came_and_what_went_is_said() {
+    let mut made = inventory();
+    let mut app = view(120, 40, &mut made);
+    made.ns += 1_000_000_000;
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(3, 50, hook::UPROBE, "/bin/x") }));
+    taken(&mut made);
+    made.open(1, "a", "/b", 3);
+    feed(&mut app, &mut made);
+    assert_eq!(ids(&mut app), ["+50", "31", "30", "40"]);
+    assert!(screen(&mut app)[1].ends_with("+1 new  -0 gone"), "{}", screen(&mut app)[1]);
+    made.ns += 1_000_000_000;
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 3, gone: true, news: true, ..Default::default() }));
+    made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(50) }));
+    taken(&mut made);
+    made.open(1, "a", "/c", 3);
+    feed(&mut app, &mut made);
+    let gone = rows(&mut app).into_iter().find(|row| row.contains("-50")).unwrap_or_default();
+    assert!(gone.contains("fresh") && gone.contains("uprobe /bin/x") && gone.contains("gone 14:02:13"), "{gone}");
+    assert_eq!(rows(&mut app).len(), 4, "a program that is gone has the row of its attachment: {:#?}", rows(&mut app));
+    assert!(screen(&mut app)[1].ends_with("+0 new  -1 gone"), "{}", screen(&mut app)[1]);
+    // As of an earlier event it is there, or not there yet.
+    keys(&mut app, "1g4");
+    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert_eq!(ids(&mut app), ["31", "30", "40"]);
+    keys(&mut app, "F");
+    assert_eq!(ids(&mut app), ["-50", "31", "30", "40"]);
+}
+
+#[test]
+fn an_earlier_moment_shows_what_is_gone_by_now() {
+    let mut made = inventory();
+    made.ns += 1_000_000_000;
+    made.open(1, "a", "/b", 3);
+    made.ns += 1_000_000_000;
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 1, gone: true, ..Default::default() }));
+    taken(&mut made);
+    made.open(1, "a", "/c", 3);
+    let mut app = view(120, 24, &mut made);
+    // The program is there, without an attachment; and the attachment is gone.
+    assert_eq!(ids(&mut app), ["31", "-30", "30", "40"]);
+    keys(&mut app, "1kkkj4");
+    assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
+    assert_eq!(ids(&mut app), ["31", "30", "40"]);
+    assert!(rows(&mut app)[1].contains("tracerd[1207]"), "{:#?}", rows(&mut app));
+}
+
+#[test]
+fn what_is_hidden_is_red_and_first() {
+    let mut made = inventory();
+    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
+    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 2, ..BpfHidden::default() }));
+    let mut app = view(120, 24, &mut made);
+    keys(&mut app, "jj");
+    let shown = screen(&mut app);
+    assert!(shown[1].contains("1 hidden"), "{}", shown[1]);
+    assert!(shown[3].contains("!7 HIDDEN") && shown[3].contains("in kallsyms, but not in next_id"), "{}", shown[3]);
+    let buffer = drawn(&mut app, Theme::default());
+    assert!((1u16..118).all(|x| buffer[(x, 3)].symbol() == " " || buffer[(x, 3)].fg == Color::Red));
+    assert!((1u16..118).any(|x| buffer[(x, 4)].symbol() != " " && buffer[(x, 4)].fg != Color::Red));
+}
+
+#[test]
+fn a_long_attach_point_takes_the_room_of_other_columns() {
+    let target = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";
+    let mut made = inventory();
+    made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
+    made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
+    let mut app = view(80, 24, &mut made);
+    let shown = rows(&mut app);
+    let row = shown.iter().find(|row| row.contains("libcrypto")).expect("its row");
+    assert!(row.contains(&format!("uprobe {target}")), "{row}");
+    assert!(shown.iter().any(|row| row.contains('…') && row.contains("/long/")), "{shown:#?}");
+    // The pane has all of it.
+    keys(&mut app, "/long\n\n\n");
+    let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
+    assert!(pane.replace(' ', "").contains(&"long/".repeat(40)), "{pane}");
+}
+
+#[test]
+fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
+    let mut app = view(80, 24, &mut inventory());
+    keys(&mut app, "\n\n");
+    let pane = screen(&mut app).join("\n");
+    for part in ["── 31 tracepoint writer", "not attached", "held by   pin /sys/fs/bpf/writer"] {
+        assert!(pane.contains(part), "{part} in\n{pane}");
+    }
+    assert!(pane.contains("WRITES TO USER MEMORY; calls probe_write_user") && pane.contains("00000000000000ab"));
+    keys(&mut app, "j");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains("kprobe do_unlinkat, link 11 (perf_event)"), "{pane}");
+    assert!(pane.contains("link 11 by tracerd[1207] fd 9"), "{pane}");
+    keys(&mut app, "p");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Events, "prog.id=30"));
+    assert!(app.detail().size().is_none(), "that pane was of a program");
+    keys(&mut app, "\x1b");
+    assert_eq!((app.view(), app.filter().text().as_str()), (View::Bpf, ""));
+    assert!(rows(&mut app)[1].starts_with('>'), "the same row is selected");
+    let effects = app.update(Input::Key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE)));
+    let line = b"30 kprobe on_unlink kprobe do_unlinkat tracerd[1207]".to_vec();
+    assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
+}
+
+#[test]
+fn runs_are_asked_for_while_the_view_is_open_and_shown() {
+    let mut made = inventory();
+    let mut app = app(120, 24, MEMORY);
+    feed(&mut app, &mut made);
+    let press = |app: &mut App, key| app.update(Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    assert!(press(&mut app, '4').contains(&Effect::CountRuns(true)));
+    assert!(!press(&mut app, 'j').contains(&Effect::CountRuns(true)));
+    let count = |made: &mut Maker, runs: &[(u32, u64, u64)], on| {
+        for (id, count, time) in runs {
+            let (id, count, time) = (ProgId(*id), *count, *time);
+            made.host(&HostFrame::BpfRuns(BpfRuns { id, count, time, skipped: 0 }));
+        }
+        made.host(&HostFrame::BpfCounted(BpfCounted { at: BootNanos(made.ns), on }));
+        made.ns += 2_000_000_000;
+    };
+    count(&mut made, &[(30, 1_000_000, 9_000_000)], true);
+    feed(&mut app, &mut made);
+    let row = |app: &mut App| rows(app).into_iter().find(|row| row.contains("on_unlink")).unwrap_or_default();
+    assert!(row(&mut app).ends_with("-       -"), "one count is no rate: {}", row(&mut app));
+    count(&mut made, &[(30, 1_000_100, 9_050_000)], true);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app).ends_with("  50  500 ns"), "{}", row(&mut app));
+    let other = rows(&mut app).into_iter().find(|row| row.contains("writer")).unwrap_or_default();
+    assert!(other.ends_with("   0       -"), "{other}");
+    // What runs most comes first.
+    keys(&mut app, "ssss");
+    assert_eq!(ids(&mut app), ["30", "31", "40"]);
+    count(&mut made, &[], false);
+    feed(&mut app, &mut made);
+    assert!(row(&mut app).ends_with("-       -"), "{}", row(&mut app));
+    assert!(press(&mut app, '1').contains(&Effect::CountRuns(false)));
+}
+
+#[test]
+fn rows_are_sorted_and_found() {
+    let mut app = view(120, 24, &mut inventory());
+    keys(&mut app, "S");
+    assert_eq!(ids(&mut app), ["30", "31", "40"], "what belongs to tracetui stays last");
+    keys(&mut app, "Sss");
+    assert_eq!(ids(&mut app), ["30", "31", "40"], "by name");
+    keys(&mut app, "g/tracerd\n");
+    assert!(rows(&mut app)[0].starts_with('>'));
+    keys(&mut app, "\x1b/exec_tp\n");
+    assert!(rows(&mut app)[2].starts_with('>'), "{:#?}", rows(&mut app));
+}
+
+#[test]
+fn what_is_gone_is_bounded_and_part_of_a_state() {
+    let mut made = Maker::default();
+    for key in 0..20_000 {
+        made.host(&HostFrame::BpfAttachment(BpfAttachment { news: true, ..attachment(key, 7, hook::KPROBE, "x") }));
+        made.host(&HostFrame::BpfAttachment(BpfAttachment { key, gone: true, ..Default::default() }));
+    }
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    let bpf = &app.world().bpf;
+    let kept = bpf.gone_attachments().count() as u64;
+    assert!(bpf.bytes() <= crate::limits::BPF_GONE && kept > 1000, "{kept} in {}", bpf.bytes());
+    assert_eq!(kept + bpf.forgotten(), 20_000);
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&app.pipeline().state());
+    let restored = &again.world().bpf;
+    let gone = |bpf: &crate::enrich::bpf::Programs| -> Vec<_> {
+        bpf.gone_attachments().map(|gone| (gone.facts.key, gone.facts.came, gone.at)).collect()
+    };
+    assert!(gone(restored) == gone(bpf));
+}
+
+#[test]
+fn every_size_and_every_name_can_be_drawn() {
+    let hostile = "\x1b[2J\x07\u{9b}31m\u{202e}\u{200b}\r\n\t漢字";
+    let mut made = inventory();
+    made.host(&HostFrame::BpfProgram(program(60, hostile)));
+    let module = hostile.as_bytes().to_vec();
+    let symbol = module.clone();
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { module, symbol, ..attachment(9, 60, hook::KPROBE, hostile) }));
+    made.host(&held(0, 19, process(7, hostile)));
+    made.host(&HostFrame::BpfHidden(BpfHidden { name: hostile.into(), seen_by: 200, ..BpfHidden::default() }));
+    for (width, height) in [(1, 1), (2, 2), (10, 5), (20, 6), (40, 10), (80, 24), (120, 40), (160, 50), (200, 60)] {
+        for typed in
+            ["", "\n", "\n\n", "jj\n", "j\n\n", "G", "s", "sss", "?", "p", "/a", "jp\x1b", "e", "x", "u", "W", "y"]
+        {
+            let mut app = app(width, height, MEMORY);
+            app.update(Input::Batch(made.made.clone()));
+            app.update(Input::SourceEnded);
+            keys(&mut app, "4");
+            keys(&mut app, typed);
+            let buffer = drawn(&mut app, Theme::default());
+            let clean = |symbol: &str| symbol.chars().all(|letter| !is_hostile(letter));
+            assert!(buffer.content().iter().all(|cell| clean(cell.symbol())), "{width}x{height} after {typed:?}");
+            let theme = Theme { colours: Colours::None, charset: crate::text::Charset::Ascii };
+            let buffer = drawn(&mut app, theme);
+            assert!(buffer.content().iter().all(|cell| cell.symbol().is_ascii() && cell.fg == Color::Reset));
+        }
+    }
+    // What looks like an escape differs from one.
+    let mut made = Maker::default();
+    made.host(&HostFrame::BpfAttachment(attachment(1, 3, hook::UPROBE, "/\x1b[31m")));
+    made.host(&HostFrame::BpfAttachment(attachment(2, 2, hook::UPROBE, r"/\x1b[31m")));
+    let mut app = view(80, 24, &mut made);
+    let rows = rows(&mut app);
+    assert!(rows[0].contains(r" /\x1b[31m") && rows[1].contains(r" /\\x1b[31m"), "{rows:#?}");
+}
+
+#[test]
+fn small_and_wide_screens_have_the_columns_that_fit() {
+    let mut app = view(40, 10, &mut inventory());
+    let shown = screen(&mut app);
+    assert_eq!(words(&shown[2]), ["ID", "NAME", "ATTACHED", "TO"]);
+    assert!(shown[4].contains("on_unlink kprobe do_unlinkat"), "{}", shown.join("\n"));
+    let mut app = view(160, 50, &mut inventory());
+    let shown = screen(&mut app);
+    let titles = ["ID", "TYPE", "NAME", "W", "ATTACHED", "TO", "OWNER", "LOADED", "RUNS/s", "MEAN", "JITED", "TAG"];
+    assert_eq!(words(&shown[2]), titles);
+    assert!(shown[3].ends_with("00000000000000ab"), "{}", shown[3]);
+    keys(&mut app, "\n");
+    assert!(screen(&mut app).iter().any(|line| line.contains("│── 31 tracepoint writer")));
+}
