@@ -3,7 +3,8 @@
 use crate::event::describe::args;
 use crate::event::process::Process;
 use crate::event::{Body, EventContext};
-use crate::text::shell;
+use crate::sink::ndjson::Json;
+use crate::text::{Charset, escaped, shell};
 
 /// The maximum number of bytes that are copied. Terminals accept sequences of up to 100,000 bytes, and base64 encodes 3
 /// bytes as 4.
@@ -42,6 +43,19 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
             out.push(if digit <= chunk.len() { DIGITS[value] } else { b'=' });
         }
     }
+}
+
+/// A line of values: an escape differs from what looks like one.
+pub(crate) fn line(values: &[u8]) -> String {
+    escaped(values, Charset::Utf8.reversible()).into_owned()
+}
+
+/// The event as `print --format json` writes it.
+pub(crate) fn json(seen: &EventContext<'_>) -> String {
+    let mut out = Vec::new();
+    Json::new().object(seen, &mut out);
+    // It is all ASCII, or UTF-8.
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The command of the event's process (exec: as passed), quoted for a shell. `None` if unknown.

@@ -1,5 +1,6 @@
 //! The actions of the process tree and of the most frequent on the rest of the state: which view is shown, and the events of a row.
 
+use super::copy;
 use super::keymap::{Action, Press};
 use super::replay::Target;
 use super::search::Pattern;
@@ -8,7 +9,6 @@ use super::views::tree::{Row, Shown, Tree, columns};
 use super::{App, Left};
 use crate::app::filter::{Change, FilterInputError, FilterState};
 use crate::enrich::World;
-use crate::text;
 
 impl App {
     /// Shows a view.
@@ -200,7 +200,6 @@ impl App {
 
     /// The selected row of the tree as text.
     pub(super) fn tree_line(&self) -> Option<String> {
-        let line = columns::line(&self.tree, &self.tree.selected()?);
-        Some(text::escaped(&line, text::Mode::Screen).into_owned())
+        Some(copy::line(&columns::line(&self.tree, &self.tree.selected()?)))
     }
 }

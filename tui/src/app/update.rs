@@ -505,6 +505,7 @@ impl App {
             Action::Redraw => return vec![Effect::Clear],
             Action::CopyLine => return self.copy_line(),
             Action::CopyCommand => return self.copy_command(),
+            Action::CopyJson => return self.copy_json(),
             Action::Help => {
                 self.view.help = HelpSearch::default();
                 self.view.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
@@ -796,7 +797,7 @@ impl App {
             View::Bpf => return self.copy(self.bpf.selected(self.pipeline.world()).map(|seen| seen.line()), "line"),
             View::Top => {
                 let value = self.top.selected().map(|group| group.value.clone());
-                return self.copy(value.map(|value| text::escaped(&value, text::Mode::Screen).into_owned()), "value");
+                return self.copy(value.map(|value| copy::line(&value)), "value");
             }
         }
         let base = self.time_base(0);
@@ -804,10 +805,16 @@ impl App {
             stored.with(self.world(), |seen| {
                 let mut out = Vec::new();
                 row::line(seen, &base, &mut out);
-                text::escaped(&out, text::Mode::Screen).into_owned()
+                copy::line(&out)
             })
         });
         self.copy(line, "line")
+    }
+
+    fn copy_json(&mut self) -> Effects {
+        let id = (self.view.current == View::Events).then(|| self.aimed_at()).flatten();
+        let json = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), copy::json));
+        self.copy(json, "event as JSON")
     }
 
     fn copy_command(&mut self) -> Effects {

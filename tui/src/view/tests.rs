@@ -856,6 +856,13 @@ fn copies_go_out_as_effects() {
     feed(&mut app, &mut made);
     assert_eq!(copied(press(&mut app, 'Y')).as_deref(), Some(r"cc 'a b.c' $'\033'"));
     assert_eq!(copied(press(&mut app, 'y')).as_deref(), Some(r"14:02:11.001 EXEC 7 cc ok cc a b.c \x1b"));
+    made.exec(9, "cc", &["cc", r"\x1b"], 0);
+    feed(&mut app, &mut made);
+    let line = copied(press(&mut app, 'y')).expect("a line");
+    assert!(line.ends_with(r"ok cc \\x1b"), "no escape, but a backslash: {line}");
+    let json = app.update(Input::Key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::CONTROL)));
+    let json = serde_json::from_str::<serde_json::Value>(&copied(json).expect("an event")).expect("JSON");
+    assert_eq!((&json["kind"], &json["argv"][1]), (&"exec".into(), &r"\x1b".into()));
     made.exec(8, "cc", &["cc", &"x".repeat(80_000)], 0);
     feed(&mut app, &mut made);
     assert_eq!(copied(press(&mut app, 'Y')), None);

@@ -2,6 +2,7 @@
 //! is gone stays. The rows are made from the inventory of the [`World`] when that has changed, at most once before each screen.
 
 use super::tree::Moment;
+use crate::app::copy;
 use crate::app::keymap::Action;
 use crate::app::views::motion;
 use crate::bpf::report::{self, not_attached, place_text};
@@ -10,7 +11,7 @@ use crate::enrich::World;
 use crate::enrich::bpf::Rate;
 use crate::event::names;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
-use crate::text::{self, Charset, Mode};
+use crate::text::{self, Charset};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -199,7 +200,7 @@ impl<'a> Seen<'a> {
             report::hidden_text(&Hidden::from(hidden), Charset::Utf8, &mut out);
             return String::from_utf8_lossy(&out).into_owned();
         }
-        let name = text::escaped(self.name(), Mode::Screen);
+        let name = copy::line(self.name());
         let (target, owner) = (self.target(Charset::Utf8), self.owner(Charset::Utf8));
         let gone = if self.gone.is_some() { " gone" } else { "" };
         format!("{} {} {name} {target} {owner}{gone}", self.id.0, self.type_name())
