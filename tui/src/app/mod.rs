@@ -396,11 +396,11 @@ impl App {
         &self.bpf
     }
 
-    /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay that is at its start, for
-    /// all that is loaded.
+    /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay
+    /// that is at its start, Tree and Top show all that is loaded.
     pub(crate) fn moment(&self) -> Option<Moment> {
         let paused = self.replay.as_ref().is_some_and(|replay| !replay.plays());
-        let at_start = paused && self.events.at_top(&self.store);
+        let at_start = paused && self.view.current != View::Bpf && self.events.at_top(&self.store);
         let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
         let last = until.saturating_sub(1).max(self.store.first_id());
         Some(Moment { until, time: self.store.get(last)?.frame.header.time })

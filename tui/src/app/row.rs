@@ -208,7 +208,7 @@ fn detail(seen: &EventContext<'_>, out: &mut impl Parts) {
         Body::Exec(exec) => exec_detail(exec, out),
         Body::Open(open) => open_detail(open, out),
         Body::Exit(exit) => exit_detail(exit, seen, out),
-        Body::Bpf(bpf) => bpf_detail(bpf, out),
+        Body::Bpf(bpf) => bpf_detail(bpf, bpf.cgroup_path(seen.world), out),
         Body::Fork(_) | Body::Lost(_) => out.part(Role::Quiet, |out| seen.detail(out)),
     }
 }
@@ -278,8 +278,8 @@ fn exit_detail(exit: &Exit, seen: &EventContext<'_>, out: &mut impl Parts) {
     });
 }
 
-fn bpf_detail(bpf: &Bpf<'_>, out: &mut impl Parts) {
-    bpf.write_place(|part, bytes| {
+fn bpf_detail(bpf: &Bpf<'_>, cgroup: Option<&[u8]>, out: &mut impl Parts) {
+    bpf.write_place(cgroup, |part, bytes| {
         let role = match part {
             Place::Op => Role::Plain,
             Place::Via => Role::Note,

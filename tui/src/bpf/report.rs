@@ -212,13 +212,20 @@ impl Report<'_> {
         let links = inventory.attachments.iter().filter(|attach| attach.link.is_some()).count();
         let count =
             |count: usize, what: &str| format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" });
+        let writes = |expected| move |program: &&ProgramFacts| program.calls.write_user().ok() == expected;
+        let (write, unknown) = (writes(Some(true)), writes(None));
+        let unknown = match inventory.programs.iter().filter(unknown).count() {
+            0 => String::new(),
+            unknown => format!(", not known of {}", grouped(unknown as u64)),
+        };
         let _ = writeln!(
             out,
-            "{}, {}, {} without a link, {} hidden",
+            "{}, {}, {} without a link, {} hidden; {} can write to user memory{unknown}",
             count(inventory.programs.len(), "program"),
             count(links, "link"),
             count(inventory.attachments.len() - links, "attachment"),
-            grouped(inventory.hidden.len() as u64)
+            grouped(inventory.hidden.len() as u64),
+            grouped(inventory.programs.iter().filter(write).count() as u64),
         );
         for unseen in &inventory.unseen {
             let remedy = if unseen.remedy.is_empty() { "" } else { ": " };
@@ -702,7 +709,7 @@ mod tests {
             "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
             "       link 4 by pin /sys/fs/bpf/x\n",
             "13     xdp            (no name) (tracetui)\n       not attached\n       helpers unknown (not_permitted)\n",
-            "2 programs, 1 link, 1 attachment without a link, 1 hidden\n",
+            "2 programs, 1 link, 1 attachment without a link, 1 hidden; 1 can write to user memory, not known of 1\n",
             "not seen: links: no: be root\n",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

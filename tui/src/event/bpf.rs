@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Shape, Value, Why, err_value};
 use super::stack::STACK;
-use super::{Body, EventContext, Payload, names};
+use super::{Body, EventContext, Payload, Tables, names};
 use crate::bpf::View;
 use crate::bpf::frames::hook;
 use crate::bpf::place::{self, AttachPoint};
@@ -236,8 +236,13 @@ impl<'a> Bpf<'a> {
         }
     }
 
+    /// The path of the cgroup, if it is known.
+    pub(crate) fn cgroup_path<'w>(&self, world: &'w dyn Tables) -> Option<&'w [u8]> {
+        world.cgroup_of_id(CgroupId(self.record().cgroup))
+    }
+
     /// What was done, to what kind of place, and where: each part, with the spaces between them.
-    pub(crate) fn write_place(&self, mut part: impl FnMut(Place, &[u8])) {
+    pub(crate) fn write_place(&self, cgroup: Option<&[u8]>, mut part: impl FnMut(Place, &[u8])) {
         part(Place::Op, self.op().as_bytes());
         let kind = match self.is_of_program() {
             false if self.is_hidden() => Some("link"),
@@ -247,13 +252,19 @@ impl<'a> Bpf<'a> {
         };
         part(Place::Op, b" ");
         part(Place::Via, kind.unwrap_or("program").as_bytes());
-        if let Some(target) = self.target(None).text().filter(|target| !target.is_empty() && !self.is_of_program()) {
+        if let Some(target) = self.target(cgroup).text().filter(|target| !target.is_empty() && !self.is_of_program()) {
             part(Place::Via, b" ");
             part(Place::Target, &target);
             if self.record().offset != 0 && !self.text.is_empty() {
                 part(Place::Target, format!("+{:#x}", self.record().offset).as_bytes());
             }
         }
+    }
+
+    /// The DETAIL column.
+    pub(crate) fn write_detail(&self, cgroup: Option<&[u8]>, out: &mut Vec<u8>) {
+        self.write_place(cgroup, |_, bytes| out.extend_from_slice(bytes));
+        self.write_program(out);
     }
 
     /// The program: ` prog#ID NAME`.
@@ -269,7 +280,7 @@ impl<'a> Bpf<'a> {
 
     /// What was loaded or attached, without ids: the same in every run.
     pub(crate) fn subject(&self, out: &mut Vec<u8>) {
-        self.write_place(|_, bytes| out.extend_from_slice(bytes));
+        self.write_place(None, |_, bytes| out.extend_from_slice(bytes));
         if !self.name().is_empty() {
             out.push(b' ');
             out.extend_from_slice(self.name());
@@ -381,8 +392,7 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn detail(&self, _: &FrameHeader, out: &mut Vec<u8>) {
-        self.write_place(|_, bytes| out.extend_from_slice(bytes));
-        self.write_program(out);
+        self.write_detail(None, out);
     }
 }
 
@@ -601,7 +611,7 @@ const ATTACH: &[Field] = &[
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
          bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name.",
         |s| {
-            of_attach(s, |b| match (b.target(s.world.cgroup_of_id(CgroupId(b.record().cgroup))), symbol(s, b)) {
+            of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
                 (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
                 (target, _) => target,
             })

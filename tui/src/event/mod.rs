@@ -205,7 +205,10 @@ impl EventContext<'_> {
 
     /// The DETAIL column. Raw bytes, not escaped.
     pub fn detail(&self, out: &mut Vec<u8>) {
-        self.event.body.detail(&self.event.header, out);
+        match &self.event.body {
+            Body::Bpf(bpf) => bpf.write_detail(bpf.cgroup_path(self.world), out),
+            body => body.detail(&self.event.header, out),
+        }
     }
 
     /// The event's time by the wall clock: nanoseconds since 1970-01-01 UTC.
