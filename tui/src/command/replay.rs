@@ -56,13 +56,29 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
-    let (budget, troubles) = (Budget::new(args.memory.0), Troubles::default());
+    let troubles = Troubles::default();
+    let (app, opened, feed) = start(args, troubles.clone(), clock::local_offset_now_s())?;
+    event_loop::run(app, look(&args.screen), Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) }).await?;
+    let (holes, error) = troubles.take();
+    holes.iter().for_each(|(name, holes)| say_holes(name, holes));
+    match error {
+        Some(error) => {
+            say(format_args!("tracetui: {error}"));
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The dashboard, the recording, and the frames from the place on that is shown first.
+fn start(args: &cli::Replay, troubles: Troubles, zone_s: i32) -> Result<(App, Opened, Feed)> {
+    let budget = Budget::new(args.memory.0);
     let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
     input.limit(budget);
     let mut opened = Opened::new(&input, budget, troubles.clone())?;
     let mut input = if opened.at_end == AtEnd::Wait { opened.input(START) } else { input };
     let recording = opened.recording();
-    let (span, zone_s) = (recording.span, clock::local_offset_now_s());
+    let span = recording.span;
     let settings = Settings {
         budget,
         kinds: KindSet::BY_DEFAULT,
@@ -83,18 +99,9 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
             app.update(app::Input::Restore(place.state, place.from_start));
             place.feed
         }
-        None => Feed::start(Source::new(input, troubles.clone()), Vec::new(), None, budget)?,
+        None => Feed::start(Source::new(input, troubles), Vec::new(), None, budget)?,
     };
-    event_loop::run(app, look(&args.screen), Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) }).await?;
-    let (holes, error) = troubles.take();
-    holes.iter().for_each(|(name, holes)| say_holes(name, holes));
-    match error {
-        Some(error) => {
-            say(format_args!("tracetui: {error}"));
-            Ok(ExitCode::FAILURE)
-        }
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok((app, opened, feed))
 }
 
 /// Shows the start of a recording, through the filter with which it was recorded and another one.
@@ -326,6 +333,17 @@ fn between(before: &Totals, after: &Totals) -> Density {
     let first_ns = if before.sum() == 0 { after.first_ns } else { before.last_ns };
     let events = after.sum().saturating_sub(before.sum());
     Density { first_ns, last_ns: after.last_ns, events, lost: after.lost.saturating_sub(before.lost) }
+}
+
+/// The dashboard with all of a recording, as far as it fits.
+#[cfg(test)]
+pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
+    let (mut app, _, mut feed) = start(args, Troubles::default(), 0)?;
+    while let Some(batch) = feed.next().await {
+        app.update(app::Input::Batch(batch));
+    }
+    app.update(app::Input::SourceEnded);
+    Ok(app)
 }
 
 #[cfg(test)]

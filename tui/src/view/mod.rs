@@ -12,6 +12,8 @@ mod loss;
 mod output;
 mod replay;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod tests;
 pub mod theme;
 mod top;
