@@ -523,3 +523,26 @@ fn a_panic_is_told_on_a_restored_terminal() {
         assert!(text.contains(&format!("it panics in {place}")) && !text.contains("LIVE"), "{text}");
     }
 }
+
+#[test]
+fn three_keys_answer_what_is_asked_of_a_trace() {
+    // The question, where the replay begins, what is pressed (a name that is typed is one), and the words of a line that answers.
+    let asked: [(&str, &[&str], &[&str], &[&str]); 5] = [
+        ("who failed to open config.h?", &[], &["/", "config.h", "\r"], &[">", " 22781 cc1 ", " ENOENT ", "config.h"]),
+        ("what did this process start?", &[], &["\r"], &["started su (exit 0, 170 ms)"]),
+        ("what is running under make now?", &["--from", "0.06"], &["2"], &[" running ", "cc1 -quiet"]),
+        ("did I lose anything?", &[], &["!"], &["No event was lost."]),
+        ("who attached this BPF program?", &[], &["E", "X", "O"], &["BPF ", " 22785 bpftrace ", "attach tracepoint"]),
+    ];
+    for (question, args, pressed, answer) in asked {
+        assert!(pressed.len() <= 3, "{question}");
+        let mut terminal = Terminal::replay(args);
+        let answers = |terminal: &Terminal| {
+            let text = terminal.text();
+            text.lines().any(|line| answer.iter().all(|words| line.contains(words)))
+        };
+        assert!(!answers(&terminal), "{question} needs no key");
+        pressed.iter().for_each(|key| terminal.send(key));
+        terminal.until(question, answers);
+    }
+}
