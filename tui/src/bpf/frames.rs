@@ -179,6 +179,8 @@ impl From<&BpfAttachment> for AttachFacts {
             missed: None,
             only: frame.only,
             flags: frame.flags.clone(),
+            // Those are left out.
+            detached: false,
         }
     }
 }
@@ -389,8 +391,9 @@ impl Described {
         }
         // What could not be looked at this time is not gone for that.
         let complete = steady && inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
-        let now: FxHashMap<_, _> = inventory.attachments.iter().map(attachment).map(|a| (Same::of(&a), a)).collect();
-        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains_key(same)).collect();
+        let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
+        let now: FxHashSet<_> = attached().map(|facts| Same::of(&attachment(facts))).collect();
+        let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
         gone.retain(|(same, _)| complete || matches!(same, Same::Link(_)));
         gone.sort_unstable_by_key(|(_, attachment)| attachment.key);
         let gone: Vec<_> = gone.into_iter().map(|(same, attachment)| (same.clone(), attachment.key)).collect();
@@ -400,7 +403,7 @@ impl Described {
                 .push(to, batch);
         }
         // In the order of the inventory, so that equal inventories give equal frames.
-        for facts in &inventory.attachments {
+        for facts in attached() {
             let attachment = attachment(facts);
             let same = Same::of(&attachment);
             let known = self.attachments.get(&same);
@@ -548,6 +551,12 @@ mod tests {
         assert_eq!(batch.frames().count(), 2, "a link may explain them");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["-#3 true", "=2 0 false"]);
+        next.attachments = vec![on(3, Some(9))];
+        assert_eq!(frames_of(&mut known, &next), ["+#4 3 true", "=2 1 false"]);
+        next.attachments[0].detached = true;
+        assert_eq!(frames_of(&mut known, &next), ["-#4 true", "=2 0 false"], "its holder keeps the link");
+        next.attachments = vec![];
+        assert_eq!(frames_of(&mut known, &next), ["=2 0 false"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::frame::host::KernelSymbol;
 use std::mem::offset_of;
 use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, LinkId, ProgId};
 use tracetui_shared::record::bpf::{
     BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan,
 };
@@ -30,6 +30,17 @@ pub struct Bpf<'a> {
     full_name: &'a [u8],
     /// The file of a uprobe, or the function of a kprobe.
     pub text: &'a [u8],
+}
+
+/// What a system call made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Made {
+    /// A program.
+    Program(ProgId),
+    /// A link.
+    Link(LinkId),
+    /// An attachment without a link: the program and the mechanism (`BpfAttachment::via`).
+    Attached(ProgId, u8),
 }
 
 /// The `BPF_PROG_TYPE_*` values that determine the meaning of a link to a perf event.
@@ -78,6 +89,23 @@ impl<'a> Bpf<'a> {
     /// Whether no system call reported it, but the kernel's own stream of programs, or the inventory.
     pub fn is_made(&self) -> bool {
         self.record().call >= call::STREAM
+    }
+
+    /// What it made, if it succeeded and the inventory has such things: the program that was loaded, the link, or the program that was
+    /// attached with the number of the mechanism (`BpfAttachment::via`).
+    pub(crate) fn made(&self) -> Option<Made> {
+        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
+        let (program, link) = (ProgId(prog_id), LinkId(link_id));
+        match (self.op(), self.via()) {
+            _ if ret < 0 => None,
+            ("load", _) if program.0 != 0 => Some(Made::Program(program)),
+            ("attach", Some("link")) if self.has(has::LINK) && link.0 != 0 => Some(Made::Link(link)),
+            ("attach", Some(via)) if program.0 != 0 => {
+                let via = VIA.iter().position(|known| *known == via).and_then(|at| u8::try_from(at).ok());
+                via.filter(|via| *via != 0).map(|via| Made::Attached(program, via))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is about a program, not about an attachment.
