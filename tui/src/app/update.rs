@@ -597,16 +597,22 @@ impl App {
 
     /// Opens the pane at the explanation of the selected failure.
     fn show_why(&mut self) {
-        match self.aimed_at().and_then(|id| self.store.get(id)).map(|stored| stored.failed) {
-            Some(true) => {
+        match self.aimed_at().and_then(|id| self.store.get(id)).map(|stored| (stored.failed, stored.kind)) {
+            Some((true, kind)) => {
                 self.stay();
                 if self.detail.size().is_none() {
                     self.detail.open();
                 }
                 self.detail.tab = Tab::Info;
                 self.detail.scroll = 0;
+                if kind == Kind::Exit {
+                    let (tree, failed) = (self.key_of(Action::OnlyTree), self.key_of(Action::Failures));
+                    self.say(format!(
+                        "the program or a signal decides this: {tree} and {failed} show what failed before"
+                    ));
+                }
             }
-            Some(false) => self.say("the selected event did not fail"),
+            Some((false, _)) => self.say("the selected event did not fail"),
             None => self.say("no event selected"),
         }
     }
@@ -666,6 +672,9 @@ impl App {
         self.detail.close();
         self.tree.follow();
         self.bpf.follow();
+        self.tree.reset_order();
+        self.top.reset_order();
+        self.bpf.reset_order();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
         self.events.fold_all(true);

@@ -320,6 +320,16 @@ impl<'a> Bpf<'a> {
         if self.full_name.is_empty() { self.name } else { self.full_name }
     }
 
+    /// The number of the network interface, as the kernel has it or as it was passed.
+    fn device(&self) -> Option<u64> {
+        let record = self.record();
+        match self.attach_kind() {
+            _ if self.on(on::DEVICE) => Some(record.object.into()),
+            Some("xdp" | "tcx" | "netkit") => u64::try_from(record.target_fd).ok().filter(|index| *index != 0),
+            _ => None,
+        }
+    }
+
     fn on(&self, bit: u16) -> bool {
         self.record().on & bit != 0
     }
@@ -364,7 +374,12 @@ impl<'a> Bpf<'a> {
             (true, _) => match self.attach_kind() {
                 // The process, or the socket of the descriptor.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
-                _ if record.ret < 0 => Value::Unknown(Why::Failed),
+                _ if record.ret < 0 => match (self.device(), u64::try_from(record.target_fd)) {
+                    (Some(index), _) => Value::AttachPoint(AttachPoint::Numbered("ifindex", index)),
+                    // 0 is also what is passed if there is none.
+                    (None, Ok(fd @ 1..)) => Value::AttachPoint(AttachPoint::Numbered("fd", fd)),
+                    _ => Value::Unknown(Why::Failed),
+                },
                 // A detached link has no target any more.
                 _ if self.op() == "detach" => Value::Unknown(Why::Vanished),
                 _ => Value::Unknown(Why::NotCollected),
@@ -637,7 +652,8 @@ const ATTACH: &[Field] = &[
         "target",
         Shape::Text,
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
-         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name.",
+         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name. \
+         Of a refused attempt: the interface or the descriptor as passed.",
         |s| {
             of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
                 (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
@@ -693,11 +709,7 @@ const ATTACH: &[Field] = &[
         of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }),
     Field::new("ifindex", Shape::Number, "The network interface: net_device.ifindex, or as passed.", |s| {
-        of_attach(s, |b| match b.attach_kind() {
-            _ if b.on(on::DEVICE) => Value::Uint(b.record().object.into()),
-            Some("xdp" | "tcx" | "netkit") if b.record().target_fd > 0 => Value::Int(b.record().target_fd.into()),
-            _ => Value::Null,
-        })
+        of_attach(s, |b| b.device().map_or(Value::Null, Value::Uint))
     }),
 ];
 

@@ -368,9 +368,10 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
         named(if nth == 0 { "also on" } else { "" }, &place(&AttachFacts::from(other), theme.charset), plain);
     }
-    for (name, by) in ["attached by", "loaded by"].into_iter().zip(seen.by) {
-        let Some(by) = by else { continue };
-        named(name, &format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0), plain);
+    let [attacher, loader] =
+        seen.by.map(|by| by.map(|by| format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)));
+    if let Some(attacher) = attacher {
+        named("by", &attacher, plain);
     }
     let mut first = "held by";
     for (of_link, all) in [true, false].into_iter().zip(&seen.held) {
@@ -409,7 +410,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             named("helpers", &text, style);
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
-        named("program", &loaded(&program, world.clock_offset(), user), plain);
+        let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
+        named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
         named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);

@@ -56,7 +56,9 @@ fn counts(app: &App, width: u16) -> Piece {
 
 fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
-    let names = match (area.width, app.filter().text().is_empty() && app.search().pattern().is_none()) {
+    // The filter is for events, not for BPF programs.
+    let filter = if app.view() == View::Bpf { String::new() } else { app.filter().text() };
+    let names = match (area.width, filter.is_empty() && app.search().pattern().is_none()) {
         (0..48, true) => Names::Current,
         (_, true) | (100.., _) => Names::All,
         (60.., _) => Names::Current,
@@ -74,8 +76,9 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let mut left = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
-    let text = text::escape_in(app.filter().text().as_bytes(), theme.charset, usize::from(area.width));
+    let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
     let label = match (text.is_empty(), app.search().pattern()) {
+        (true, None) if app.view() == View::Bpf => format!("{} find", app.key_of(Action::Search)),
         (true, None) => format!("{} filter", app.key_of(Action::EditFilter)),
         (false, _) if room >= 40 => "filter".to_owned(),
         _ => String::new(),

@@ -185,6 +185,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Back => {
             open || app.finding().is_some() || app.search().pattern().is_some() || !app.filter().text().is_empty()
         }
+        Action::EditFilter | Action::Failures if app.view() == View::Bpf => false,
         Action::Failures | Action::LossReport => !open,
         Action::Enter => app.detail().size() != Some(Size::Full),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),

@@ -368,6 +368,11 @@ impl Bpf {
         (self.cursor, self.at, self.made) = (None, 0, None);
     }
 
+    /// Restores the order of the start.
+    pub(crate) fn reset_order(&mut self) {
+        (self.order, self.reverse) = Default::default();
+    }
+
     /// Makes the rows again before the next screen.
     pub(crate) fn again(&mut self) {
         self.made = None;

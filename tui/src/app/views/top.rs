@@ -438,6 +438,11 @@ impl Top {
         self.rows.get(self.at).and_then(|at| self.groups.get(*at as usize))
     }
 
+    /// Restores the order of the start.
+    pub(crate) fn reset_order(&mut self) {
+        (self.order, self.reverse) = Default::default();
+    }
+
     fn select(&mut self, row: usize, now: Duration) {
         self.at = row.min(self.rows.len().saturating_sub(1));
         self.cursor = self.selected().map(|group| group.value.clone());

@@ -474,6 +474,12 @@ impl Tree {
         self.again();
     }
 
+    /// Restores the order of the start.
+    pub(crate) fn reset_order(&mut self) {
+        (self.sort, self.reverse) = Default::default();
+        self.again();
+    }
+
     /// Selects a row, and keeps its process selected.
     pub(crate) fn select(&mut self, row: usize, now: Duration) {
         self.at = row.min(self.rows.len().saturating_sub(1));
