@@ -12,6 +12,7 @@ use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
 use crate::app::views::detail::{Size, Subject, Tab};
 use crate::app::views::events::Shown;
+use crate::app::views::top::By;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::filter;
@@ -381,8 +382,8 @@ impl App {
         }
         if self.filter.line().is_some() {
             self.typed_in_filter(press);
-        } else if matches!(self.view.current, View::Tree | View::Bpf) {
-            self.typed_in_tree(press);
+        } else if self.view.current != View::Events {
+            self.typed_in_view(press);
         } else {
             self.search.key(press, self.pipeline.world());
             self.work();
@@ -416,8 +417,8 @@ impl App {
         } else if self.search.line().is_some() {
             self.search.paste(text, self.pipeline.world());
             match self.view.current {
-                View::Tree | View::Bpf => self.found_in_tree(),
-                View::Events | View::Top => _ = self.work(),
+                View::Events => _ = self.work(),
+                View::Tree | View::Top | View::Bpf => self.found_in_view(),
             }
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
@@ -544,9 +545,12 @@ impl App {
             | Action::PaneDown
             | Action::PaneUp => self.act_on_detail(action),
             Action::EditFilter => self.filter.edit(),
-            Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::NotComm => {
-                self.add_part(action)
-            }
+            Action::OnlyPid
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::OnlyUser
+            | Action::NotComm => self.add_part(action),
             Action::Toggle(kind) => self.toggle(kind),
             Action::Failures => {
                 self.view.failures = !self.view.failures;
@@ -731,6 +735,12 @@ impl App {
             // The same part as before may denote another process now.
             self.refilter();
         }
+        if action == Action::OnlyDir && self.view.current == View::Events {
+            return match self.directory() {
+                Some(directory) => self.add_to_filter(&By::Dir.term(&directory)),
+                None => self.say("this event has no path with a directory"),
+            };
+        }
         let part = of.and_then(|ActedOn { pid, uid, comm, .. }| match action {
             Action::OnlyPid => Some(format!("pid={}", pid.0)),
             Action::OnlyTree => Some(format!("tree={}", pid.0)),
@@ -747,8 +757,18 @@ impl App {
             None if self.view.current == View::Bpf => {
                 self.say(format!("{} shows the events of the program", self.key_of(Action::BpfEvents)));
             }
+            None if action == Action::OnlyDir => self.say("this is for events with a path"),
             None => self.say("nothing is selected"),
         }
+    }
+
+    /// The directory of the file of the selected event.
+    fn directory(&self) -> Option<Vec<u8>> {
+        let stored = self.aimed_at().and_then(|id| self.store.get(id))?;
+        stored.with(self.world(), |seen| {
+            let mut directory = Vec::new();
+            By::Dir.of(seen, &mut directory).then_some(directory)
+        })?
     }
 
     /// Adds a part to the filter, and says what it did.

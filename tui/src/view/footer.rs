@@ -190,7 +190,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Enter => app.detail().size() != Some(Size::Full),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
-            !matches!(app.view(), View::Top | View::Bpf) || action == Action::Search && app.view() == View::Bpf
+            action == Action::Search || !matches!(app.view(), View::Top | View::Bpf)
         }
         Action::NextTab | Action::PreviousTab | Action::ToParent | Action::Why | Action::NotComm
             if app.view() == View::Bpf =>

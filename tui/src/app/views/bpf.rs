@@ -4,7 +4,7 @@
 use super::tree::Moment;
 use crate::app::copy;
 use crate::app::keymap::Action;
-use crate::app::views::motion;
+use crate::app::views::{motion, next_match};
 use crate::bpf::report::{self, not_attached, place_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts};
 use crate::enrich::World;
@@ -410,10 +410,9 @@ impl Bpf {
 
     /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
     pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Bpf, Key) -> bool) -> bool {
-        let count = self.rows.len();
-        let steps = if here { 0..count } else { 1..count + 1 };
-        let rows = steps.map(|step| if down { self.at + step } else { self.at + count - step } % count.max(1));
-        let found = rows.into_iter().find(|at| self.rows.get(*at).is_some_and(|key| is(self, *key)));
+        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
+            self.rows.get(at).is_some_and(|key| is(self, *key))
+        });
         found.map(|at| self.select(at, now)).is_some()
     }
 }
