@@ -85,7 +85,18 @@ pub enum Command {
     /// Write the manual page to stdout
     Man,
     /// List the keys of the dashboard
-    Keys(ColorOption),
+    Keys(Keys),
+}
+
+/// `tracetui keys`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Keys {
+    /// Colours of text.
+    #[command(flatten)]
+    pub color: ColorOption,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigOptions,
 }
 
 /// `tracetui`: the dashboard.
@@ -570,14 +581,28 @@ pub struct ScreenOptions {
     /// Enable mouse support
     #[arg(long)]
     pub mouse: bool,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigOptions,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConfigOptions {
+    /// Read the configuration file FILE instead of ~/.config/tracetui/config.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
+    pub config: Option<PathBuf>,
+    /// Read no configuration file
+    #[arg(long)]
+    pub no_config: bool,
 }
 
 /// The option of every command with colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct ColorOption {
-    /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never
-    #[arg(long = "color", value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub when: Color,
+    /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never [default: auto]
+    #[arg(long = "color", value_name = "WHEN", value_enum, hide_possible_values = true)]
+    pub when: Option<Color>,
 }
 
 /// Whether to use colour.
@@ -629,7 +654,14 @@ mod tests {
         assert_eq!(cli.command, None);
         assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
         assert_eq!(cli.dashboard.trace.memory, ByteSize(64 << 20));
-        assert_eq!(cli.dashboard.screen, ScreenOptions { color: ColorOption { when: Color::Never }, mouse: true });
+        assert_eq!(
+            cli.dashboard.screen,
+            ScreenOptions {
+                color: ColorOption { when: Some(Color::Never) },
+                mouse: true,
+                config: ConfigOptions::default()
+            }
+        );
         let plain = parse("tracetui").expect("good usage").dashboard;
         assert_eq!(plain.trace.memory, ByteSize(limits::MEMORY_DEFAULT));
         assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);

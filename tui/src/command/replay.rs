@@ -1,5 +1,6 @@
 //! `tracetui replay`: the dashboard over a recording.
 
+use super::config::Loaded;
 use super::dashboard::event_loop::{self, Place, Shown, Trace};
 use super::dashboard::look;
 use super::find::Finder;
@@ -7,7 +8,6 @@ use super::playback::{AtEnd, Input, Part, both_filters, next_file, say_holes};
 use super::say::{name, say};
 use super::session::BadUsage;
 use crate::app::find::Find;
-use crate::app::keymap::Keymap;
 use crate::app::replay::{Density, End, Recording, Replay, Target, WHOLE_EVENTS};
 use crate::app::{self, App, Settings, language};
 use crate::budget::Budget;
@@ -56,6 +56,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
+    let loaded = Loaded::read(&args.screen.config)?;
     let (budget, troubles) = (Budget::new(args.memory.0), Troubles::default());
     let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
     input.limit(budget);
@@ -70,11 +71,11 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         capture: String::new(),
         filter: String::new(),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences: loaded.config.preferences.clone(),
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(recording, Target::First, args.speed));
-    begin(&mut app, &mut input, &FilterOptions::from(&args.filters))?;
+    begin(&mut app, &mut input, &args.filters, &loaded)?;
     let feed = match args.from {
         Some(from) => {
             let ns = boot_ns(from, span, app.world(), zone_s)?;
@@ -85,7 +86,12 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         }
         None => Feed::start(Source::new(input, troubles.clone()), Vec::new(), None, budget)?,
     };
-    event_loop::run(app, look(&args.screen), Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) }).await?;
+    event_loop::run(
+        app,
+        look(&args.screen, &loaded.config),
+        Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) },
+    )
+    .await?;
     let (holes, error) = troubles.take();
     holes.iter().for_each(|(name, holes)| say_holes(name, holes));
     match error {
@@ -98,7 +104,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// Shows the start of a recording, through the filter with which it was recorded and another one.
-fn begin(app: &mut App, input: &mut Input, filters: &FilterOptions) -> Result<()> {
+fn begin(app: &mut App, input: &mut Input, filters: &cli::FilterArgs, loaded: &Loaded) -> Result<()> {
     let trace = input.trace()?;
     for next in input.take_ahead() {
         match next {
@@ -108,7 +114,10 @@ fn begin(app: &mut App, input: &mut Input, filters: &FilterOptions) -> Result<()
         };
     }
     // With the names of users of the recording.
-    let own = filters.compile(app.world()).map_err(|error| BadUsage(error.render()))?;
+    let own = match loaded.filter(filters, app.world())? {
+        Some(default) => default,
+        None => FilterOptions::from(filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?,
+    };
     let filter = both_filters(&trace.filter, own.whole.text());
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
     if own.whole.names_kinds() {
@@ -431,7 +440,7 @@ mod tests {
             let mut input = Input::open(std::slice::from_ref(&path), AtEnd::Stop, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
-            begin(&mut app, &mut input, &FilterOptions::default()).expect("a recording");
+            begin(&mut app, &mut input, &cli::FilterArgs::default(), &Loaded::default()).expect("a recording");
             assert_eq!((app.filter().text(), app.account().sum().lost.read > 0), (filter.clone(), damaged));
         }
         fs::remove_dir_all(&dir).expect("ours");

@@ -21,7 +21,7 @@ mod ast;
 pub(crate) mod capture;
 pub(crate) mod complete;
 mod display;
-mod error;
+pub(crate) mod error;
 mod eval;
 mod fields;
 mod glob;
