@@ -6,14 +6,14 @@ use super::dashboard::look;
 use super::find::Finder;
 use super::playback::{AtEnd, Input, Part, both_filters, next_file, say_holes};
 use super::say::{name, say};
-use super::session::BadUsage;
+use super::session::{BadUsage, HostNames};
 use crate::app::find::Find;
 use crate::app::replay::{Density, End, Recording, Replay, Target, WHOLE_EVENTS};
 use crate::app::{self, App, Settings, language};
 use crate::budget::Budget;
 use crate::cli;
 use crate::enrich::World;
-use crate::filter::FilterOptions;
+use crate::filter::{FilterOptions, NameLookup};
 use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::recording::Map;
@@ -113,17 +113,38 @@ fn begin(app: &mut App, input: &mut Input, filters: &cli::FilterArgs, loaded: &L
             Next::NotYet => Vec::new(),
         };
     }
-    // With the names of users of the recording.
-    let own = match loaded.filter(filters, app.world())? {
-        Some(default) => default,
-        None => FilterOptions::from(filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?,
+    // With the names of users of the recording. The filter of the configuration is for all recordings: a name that this one does
+    // not have is that of this machine.
+    let names = Names(app.world(), HostNames::read());
+    let (own, text) = match loaded.filter(filters, &names)? {
+        Some(default) => {
+            let text = default.whole.text_with_ids(&names);
+            (default, text)
+        }
+        None => {
+            let own = FilterOptions::from(filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?;
+            let text = own.whole.text().to_owned();
+            (own, text)
+        }
     };
-    let filter = both_filters(&trace.filter, own.whole.text());
+    let filter = both_filters(&trace.filter, &text);
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);
     }
     Ok(())
+}
+
+/// The names of a recording, then those of this machine.
+struct Names<'a>(&'a World, HostNames);
+
+impl NameLookup for Names<'_> {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).or_else(|| self.1.uid(name))
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).or_else(|| self.1.gid(name))
+    }
 }
 
 /// The CLOCK_BOOTTIME of a moment, in nanoseconds, by the clock at the start of the recording.
@@ -443,6 +464,36 @@ mod tests {
             begin(&mut app, &mut input, &cli::FilterArgs::default(), &Loaded::default()).expect("a recording");
             assert_eq!((app.filter().text(), app.account().sum().lost.read > 0), (filter.clone(), damaged));
         }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn the_configured_filter_is_added_to_the_recorded_one_unless_another_is_given() {
+        let dir = dir("configured");
+        let (mut batches, config) = (batches(), dir.join("config.toml"));
+        batches[0] = Batch::default();
+        let trace = host::Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: "comm=a".to_owned() };
+        HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
+        let files = write(&dir, "one", &batches, usize::MAX);
+        // The recording does not know the name, this machine does.
+        let shown = |text: &str, given: &cli::FilterArgs| {
+            fs::write(&config, text).expect("room");
+            let options = cli::ConfigOptions { config: Some(config.clone()), no_config: false };
+            let loaded = Loaded::read(&options).expect("a configuration");
+            let mut input = Input::open(&files, AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut app = app::testing::app(80, 24, 64 << 20);
+            app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+            begin(&mut app, &mut input, given, &loaded).map(|()| app.filter().text())
+        };
+        let given = cli::FilterArgs { comm: vec!["b".to_owned()], ..cli::FilterArgs::default() };
+        let own = "filter = \"not uid=root\"";
+        assert_eq!(shown(own, &cli::FilterArgs::default()).expect("a filter"), "comm=a not uid=0");
+        assert_eq!(shown(own, &given).expect("a filter"), "comm=a comm=b");
+        let error = shown("\nfilter = \"a foo=1\"", &cli::FilterArgs::default()).expect_err("no filter");
+        let said = error.downcast_ref::<BadUsage>().map(ToString::to_string).unwrap_or_default();
+        assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
+        assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
+        assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
         fs::remove_dir_all(&dir).expect("ours");
     }
 

@@ -29,7 +29,8 @@ use tracetui_shared::kind::KindSet;
 /// If nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let loaded = Loaded::read(&args.screen.config)?;
-    let own_filter = loaded.filter(&args.trace.filters, &HostNames::read())?;
+    let names = HostNames::read();
+    let own_filter = loaded.filter(&args.trace.filters, &names)?;
     // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
     // were.
     let Request { filters, held, options } =
@@ -43,7 +44,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
-        filter: own_filter.map_or(filters.rest, |own| own.whole).text().to_owned(),
+        filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
         parse: language::parse,
         preferences: loaded.config.preferences.clone(),
     };
