@@ -508,8 +508,8 @@ impl Keymap {
         }
     }
 
-    /// The keys of a section with their help, `-` if there is none; keys with the same help are merged. In a replay, without those that have nothing
-    /// to do there.
+    /// The keys of a section with their help, `-` if there is none; keys with the same help are merged. In a replay, without those
+    /// that have nothing to do there.
     pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
         let mut rows: Vec<(String, &str)> = Vec::new();
         let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());

@@ -211,7 +211,7 @@ fn unknown_in<'n>(
     let near = did_you_mean(name, names.clone());
     let all = || match section {
         // They are too many for a message.
-        "keys" => "tracetui man lists the actions".to_owned(),
+        "keys" => "docs/CONFIG.md and the manual page (tracetui man) list the actions".to_owned(),
         _ => format!("[{section}] may have {}", names.clone().collect::<Vec<_>>().join(", ")),
     };
     error.hint(if near.is_empty() { all() } else { near })

@@ -103,7 +103,7 @@ fn every_error_is_where_it_was_written() {
         ("«keys» = 3", "`keys` must be a section, not a number", "write [keys] on a line of its own"),
         ("[keys]\nup = \"F2\"\n«filter» = \"a\"", "unknown action `filter`", "belongs before the first section"),
         ("[keys]\n«paus» = \"x\"", "unknown action `paus`", "did you mean `pause`?"),
-        ("[keys]\n«zzzzzzz» = \"x\"", "unknown action `zzzzzzz`", "tracetui man lists the actions"),
+        ("[keys]\n«zzzzzzz» = \"x\"", "unknown action `zzzzzzz`", "the manual page (tracetui man) list the actions"),
         ("[keys]\npause = «\"Meta-x\"»", "unknown key `Meta-x`", ""),
         ("[keys]\npause = [\"F2\", «\"Ctrl-I\"»]", "terminals send `Ctrl-I` as `Tab`: write `Tab`", ""),
         ("[keys]\npause = «7»", "`pause` must be a key such as \"Ctrl-F\", or a list of keys, not a number", ""),

@@ -159,8 +159,10 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     };
     let mut chips: Vec<_> = match width {
         0..60 => {
-            let key =
-                |kind: Kind| Some(if app.shows_kind(kind) { kind.key()? } else { kind.key()?.to_ascii_lowercase() });
+            let key = |kind: Kind| {
+                let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
+                Some(if app.shows_kind(kind) { key } else { key.to_ascii_lowercase() })
+            };
             vec![Piece::plain(kinds.filter_map(key).collect())]
         }
         _ => kinds.map(chip).collect(),
@@ -169,6 +171,14 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         chips.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }
     chips
+}
+
+/// The letter for a kind: its key, or if that is not an upper-case letter, the one in its name.
+fn letter(kind: Kind, key: &str) -> Option<char> {
+    match *key.as_bytes() {
+        [letter @ b'A'..=b'Z'] => Some(letter.into()),
+        _ => kind.key(),
+    }
 }
 
 /// The name of a kind, with its key in upper case if it is shown. All of it is in upper case if the key is not such a letter.
@@ -401,6 +411,10 @@ mod tests {
             ["Exec", "eXit", "Open", "Bpf", "forK"]
         );
         assert_eq!(kinds.map(|kind| chip_text(kind, "E", false)), ["exec", "exit", "open", "bpf", "fork"]);
+        assert_eq!(
+            ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key)),
+            [Some('O'), Some('O'), Some('O'), Some('Z')]
+        );
         assert_eq!(["F2", "1", "o", "-", "Z"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 5]);
     }
 }
