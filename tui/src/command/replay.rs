@@ -15,6 +15,7 @@ use crate::cli;
 use crate::enrich::World;
 use crate::filter::{FilterOptions, NameLookup};
 use crate::frame::Batch;
+use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Map;
 use crate::recording::block::HEADER;
@@ -57,7 +58,8 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
     let loaded = Loaded::read(&args.screen.config)?;
-    let (budget, troubles) = (Budget::new(args.memory.0), Troubles::default());
+    let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
+    let (budget, troubles) = (Budget::new(memory), Troubles::default());
     let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
     input.limit(budget);
     let mut opened = Opened::new(&input, budget, troubles.clone())?;

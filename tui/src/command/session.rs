@@ -89,7 +89,7 @@ impl Request {
         capture.capture.kinds = kinds.bits();
         let options = TraceOptions {
             ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
-            budget: Budget::new(args.memory.0),
+            budget: Budget::new(args.memory().0),
             kinds,
             stacks: args.stacks(),
             capture,

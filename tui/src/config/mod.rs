@@ -10,6 +10,7 @@ use crate::app::Preferences;
 use crate::app::keymap::{Action, Conflict, KeyError, Keymap, Press};
 use crate::app::row::{Column, TimeMode};
 use crate::cli::Color;
+use crate::cli::size::{ByteSize, SizeError};
 use crate::filter::FilterError;
 use crate::filter::error::{did_you_mean, escape, excerpt};
 use crate::view::theme::{COLOURS, Look, LookError, Looks, PLAIN, Role, WEIGHTS, WrongLook};
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub color: Option<Color>,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// The memory limit.
+    pub memory: Option<ByteSize>,
     /// The display filter at the start.
     pub filter: Option<Filter>,
 }
@@ -58,9 +61,10 @@ const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> E
 }
 
 /// The entries outside of the sections.
-pub(crate) const ENTRIES: [Entry; 5] = [
+pub(crate) const ENTRIES: [Entry; 6] = [
     entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
     entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
+    entry("memory", "a size such as `\"512MiB\"`", "as `--memory`, which takes precedence"),
     entry("mouse", "`true` or `false`", "as `--mouse`"),
     entry("fold", "`true` or `false`", "whether repeats and searches are folded at the start"),
     entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
@@ -153,6 +157,7 @@ impl Config {
             match key.get_ref().as_ref() {
                 "filter" => config.filter = Some(reader.filter(value)?),
                 "color" => config.color = Some(one_of(key, value, &COLORS)?),
+                "memory" => config.memory = Some(size(key, value)?),
                 "mouse" => config.mouse = flag(key, value)?,
                 "fold" => config.preferences.folds = flag(key, value)?,
                 "time" => config.preferences.time = one_of(key, value, &TIMES)?,
@@ -243,6 +248,12 @@ fn section<'a, 't>(key: &Key<'t>, value: &'a Value<'t>) -> Result<&'a DeTable<'t
 
 fn flag(key: &Key<'_>, value: &Value<'_>) -> Result<bool, ConfigError> {
     value.get_ref().as_bool().ok_or_else(|| wrong_type(key, value, "true or false"))
+}
+
+fn size(key: &Key<'_>, value: &Value<'_>) -> Result<ByteSize, ConfigError> {
+    let wrong = || wrong_type(key, value, "a size such as \"512MiB\"");
+    let text = value.get_ref().as_str().ok_or_else(wrong)?;
+    text.parse().map_err(|error: SizeError| ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())))
 }
 
 fn one_of<T: Copy>(key: &Key<'_>, value: &Value<'_>, all: &[(&str, T)]) -> Result<T, ConfigError> {

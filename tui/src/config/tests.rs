@@ -23,11 +23,11 @@ fn report(text: &str) -> String {
 #[test]
 fn every_entry_is_read() {
     let config = read(
-        "filter = 'comm=cc1'\ncolor = \"never\"\nmouse = true\nfold = false\ntime = \"delta\"\n\
+        "filter = 'comm=cc1'\ncolor = \"never\"\nmemory = \"64MiB\"\nmouse = true\nfold = false\ntime = \"delta\"\n\
          columns.events = [\"detail\", 'pid']\n[colors]\nexit = \"blue\"\n[keys]\nhelp = \"F9\"\nup = [\"Up\", \"Ctrl-P\"]\n",
     );
     assert_eq!(config.filter.map(|filter| filter.text).as_deref(), Some("comm=cc1"));
-    assert_eq!((config.color, config.mouse), (Some(Color::Never), true));
+    assert_eq!((config.color, config.mouse, config.memory), (Some(Color::Never), true, Some(ByteSize(64 << 20))));
     let Preferences { keymap, columns, folds, time } = config.preferences;
     assert_eq!((columns, folds, time), (Some(vec![Column::Detail, Column::Pid]), false, TimeMode::Delta));
     assert_eq!((keymap.first(Action::Help).as_str(), keymap.first(Action::Up).as_str()), ("F9", "Up"));
@@ -60,7 +60,7 @@ fn a_file_without_entries_changes_nothing() {
     for text in ["", "\n", "# nothing\r\n", "[keys]\n[colors]\n[columns]\n", "\u{feff}# a mark\n"] {
         let config = read(text);
         assert_eq!((config.preferences, config.looks), (Preferences::default(), Looks::default()), "{text:?}");
-        assert!(config.filter.is_none() && config.color.is_none() && !config.mouse);
+        assert!(config.filter.is_none() && config.color.is_none() && config.memory.is_none() && !config.mouse);
     }
 }
 
@@ -94,7 +94,7 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "there are filter, color, mouse, fold, time, and the sections [columns]",
+            "there are filter, color, memory, mouse, fold, time, and the sections [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
         ("«pause» = \"x\"", "unknown entry `pause`", "it belongs below [keys]"),
@@ -137,6 +137,8 @@ fn every_error_is_where_it_was_written() {
         ("[columns]\nevents = «\"pid\"»", "`events` must be a list of names of columns, not a text", ""),
         ("color = «\"on\"»", "`color` must be one of \"auto\", \"always\", \"never\", not \"on\"", ""),
         ("color = «1»", "`color` must be one of \"auto\", \"always\", \"never\", not a number", ""),
+        ("memory = «\"1GB\"»", "`memory`: unknown unit \"GB\"; did you mean 1GiB?", ""),
+        ("memory = «256»", "`memory` must be a size such as \"512MiB\", not a number", ""),
         ("mouse = «\"yes\"»", "`mouse` must be true or false, not a text", ""),
         ("filter = «[\"a\"]»", "`filter` must be a text, not a list", ""),
         ("mouse = true\n«mouse» = true", "duplicate key", ""),

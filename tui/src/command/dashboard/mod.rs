@@ -33,8 +33,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let own_filter = loaded.filter(&args.trace.filters, &names)?;
     // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
     // were.
-    let Request { filters, held, options } =
-        Request::read(&args.trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
+    let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
+    let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
     let opener = Some(Opener::start()?);
