@@ -232,6 +232,9 @@ pub const BLOCKS_LISTED: usize = 64 << 10;
 /// headers are read from the start.
 pub const TAIL_MAX: u64 = 64 << 20;
 
+/// Bytes of the configuration file. A larger one is refused.
+pub const CONFIG_FILE: u64 = 64 << 10;
+
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;
 

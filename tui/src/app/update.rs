@@ -357,9 +357,7 @@ impl App {
         let typing = in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
         match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
-            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
-                self.act(action)
-            }
+            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
             _ if typing => self.typed(press),
             Some(action) if self.view.overlay.is_some() => self.act_on_overlay(action),
             Some(action) => self.act(action),
@@ -681,10 +679,10 @@ impl App {
         self.bpf.reset_order();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
-        self.events.fold_all(true);
+        self.events.fold_all(self.settings.preferences.folds);
         self.view.kinds = self.settings.kinds;
         self.view.failures = false;
-        self.view.time = row::TimeMode::default();
+        self.view.time = self.settings.preferences.time;
         self.refilter();
     }
 
