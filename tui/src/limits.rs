@@ -23,6 +23,10 @@ pub const BPF_PLACES_KNOWN: usize = 16_384;
 /// Bytes of the inventory of BPF programs that a trace keeps. What does not fit is left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
+/// Loads and attachments of BPF programs of which a trace keeps who made them, after that process has exited too. The oldest is
+/// then forgotten.
+pub const BPF_DOERS: usize = 1024;
+
 /// Bytes of the BPF programs and attachments that are gone, which a trace keeps. Those that went first are forgotten.
 pub const BPF_GONE: usize = 1 << 20;
 
@@ -227,6 +231,9 @@ pub const BLOCKS_LISTED: usize = 64 << 10;
 /// Bytes at the end of a file in which the last header is looked for: a block and damaged bytes. Of a file without one there, the
 /// headers are read from the start.
 pub const TAIL_MAX: u64 = 64 << 20;
+
+/// Bytes of the configuration file. A larger one is refused.
+pub const CONFIG_FILE: u64 = 64 << 10;
 
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;

@@ -19,8 +19,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use stream::Stream;
-use tracetui::app::keymap::{Keymap, Press};
-use tracetui::app::{App, Settings, language};
+use tracetui::app::keymap::Press;
+use tracetui::app::{App, Preferences, Settings, language};
 use tracetui::budget::Budget;
 use tracetui::command::dashboard::event_loop::{self, Appearance};
 use tracetui::pipeline::Pipeline;
@@ -94,8 +94,9 @@ impl Terminal {
 
     /// The dashboard with the example, when it is drawn.
     fn replay(args: &[&str]) -> Terminal {
-        let mut terminal =
-            Terminal::start(Command::new(env!("CARGO_BIN_EXE_tracetui")).arg("replay").arg(recording()).args(args));
+        let mut terminal = Terminal::start(
+            Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["replay", "--no-config"]).arg(recording()).args(args),
+        );
         terminal.until("it is loaded", |terminal| terminal.is_drawn() && terminal.text().contains("584 of 584"));
         terminal
     }
@@ -404,7 +405,7 @@ fn a_terminal_that_is_closed_ends_it() {
         let trap = if ignored { "trap '' HUP" } else { ":" };
         command.args([
             "-c",
-            &format!("{trap}; exec \"$0\" replay \"$1\""),
+            &format!("{trap}; exec \"$0\" replay --no-config \"$1\""),
             env!("CARGO_BIN_EXE_tracetui"),
             recording(),
         ]);
@@ -421,7 +422,8 @@ fn a_terminal_that_is_closed_ends_it() {
 
 /// A shell with job control that runs the dashboard, and continues it when a line is typed; and the id of the dashboard.
 fn job() -> (Terminal, Pid) {
-    let script = r#""$0" replay "$1"; while test $? -gt 128; do echo "stopped"; read line; fg; done; echo "ended""#;
+    let script =
+        r#""$0" replay --no-config "$1"; while test $? -gt 128; do echo "stopped"; read line; fg; done; echo "ended""#;
     let mut command = Command::new("sh");
     command.args(["-mc", script, env!("CARGO_BIN_EXE_tracetui"), recording()]);
     let mut terminal = Terminal::start(&mut command);
@@ -488,7 +490,7 @@ fn a_dashboard_that_panics() {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences: Preferences::default(),
     };
     let (budget, in_source, in_loop) = (settings.budget, place == "source", place == "loop");
     let app = App::new(Pipeline::default(), settings).expect("no filter");

@@ -24,6 +24,16 @@ impl App {
             Action::NextTab => self.show(self.view.current.step(1)),
             Action::PreviousTab => self.show(self.view.current.step(View::ALL.len() - 1)),
             Action::Why | Action::ToParent => self.say("this is for events"),
+            Action::EditFilter
+            | Action::Failures
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::NotComm
+            | Action::OnlyUser
+            | Action::Toggle(_) => {
+                self.say(format!("filters are for events; {} finds a row here", self.key_of(Action::Search)))
+            }
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown if full => return false,
             Action::Follow => {
                 self.bpf.follow();

@@ -194,6 +194,9 @@ pub struct AttachFacts {
     pub only: Option<Tgid>,
     /// Further properties, as words: the mode of XDP, the sharing of cgroups, the direction of tc.
     pub flags: Vec<u8>,
+    /// Whether the program does not run here any more: the link was detached, or its interface, namespace or cgroup was removed.
+    /// The kernel then names no place.
+    pub detached: bool,
 }
 
 /// A link: `struct bpf_link_info`.

@@ -144,7 +144,7 @@ impl Report<'_> {
         }
         out.push(b'\n');
         for attach in index.attached(program.id) {
-            out.extend_from_slice(b"       on ");
+            out.extend_from_slice(if attach.detached { b"       was on " } else { b"       on " });
             self.attach_text(attach, out);
             out.push(b'\n');
         }
@@ -398,6 +398,9 @@ pub(crate) fn place_text(attach: &AttachFacts, charset: Charset, out: &mut Vec<u
         out.push(b' ');
         escape(&attach.target, out);
     }
+    if attach.detached {
+        out.extend_from_slice(b", detached");
+    }
     if attach.symbol != attach.target && !attach.symbol.is_empty() {
         out.push(b' ');
         escape(&attach.symbol, out);
@@ -470,6 +473,7 @@ fn place_json(attach: &AttachFacts, json: &mut Json) {
         true => json.text("target", Some(&attach.target)),
         false => json.word_or_why("target", None, if attach.addr.is_some() { "not_collected" } else { "no_field" }),
     }
+    json.boolean("detached", attach.detached);
     json.word(
         "attach_type",
         match attach.hook {

@@ -80,7 +80,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     recording.run(args.duration).await;
     let code = recording.outcome().await;
     let account = recording.pipeline.account();
-    recording.around_remarks(args.trace.memory).into_iter().for_each(say);
+    recording.around_remarks(args.trace.memory()).into_iter().for_each(say);
     session::remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
     say(account.line());
     Ok(code)

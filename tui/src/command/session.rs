@@ -89,7 +89,7 @@ impl Request {
         capture.capture.kinds = kinds.bits();
         let options = TraceOptions {
             ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
-            budget: Budget::new(args.memory.0),
+            budget: Budget::new(args.memory().0),
             kinds,
             stacks: args.stacks(),
             capture,
@@ -452,17 +452,26 @@ pub struct BadUsage(pub(super) String);
 /// # Errors
 /// [`BadUsage`], with a caret under the place.
 pub(crate) fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
-    struct HostNames(AccountNames);
-    impl filter::NameLookup for HostNames {
-        fn uid(&self, name: &str) -> Option<u32> {
-            self.0.uid(name).ok().map(|uid| uid.0)
-        }
-        fn gid(&self, name: &str) -> Option<u32> {
-            self.0.gid(name).ok().map(|gid| gid.0)
-        }
-    }
     let options = filter::FilterOptions::from(filters);
-    options.compile(&HostNames(AccountNames::read())).map_err(|error| BadUsage(error.render()))
+    options.compile(&HostNames::read()).map_err(|error| BadUsage(error.render()))
+}
+
+/// The names of users and groups of this machine.
+pub(super) struct HostNames(AccountNames);
+
+impl HostNames {
+    pub(super) fn read() -> HostNames {
+        HostNames(AccountNames::read())
+    }
+}
+
+impl filter::NameLookup for HostNames {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).ok().map(|uid| uid.0)
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).ok().map(|gid| gid.0)
+    }
 }
 
 /// A running trace.

@@ -1,13 +1,17 @@
 //! The BPF programs and attachments that exist, by the inventory.
 
+use crate::event::bpf::{Bpf, Made};
+use crate::fifo::Fifo;
 use crate::frame::Batch;
 use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns,
     HostFrame,
 };
+use crate::frame::state::BpfDoer;
 use crate::limits;
-use std::collections::{BTreeMap, VecDeque};
-use tracetui_shared::id::{LinkId, ProgId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
 
 /// The inventory as of the last frame. What does not fit is left out.
@@ -17,6 +21,8 @@ pub struct Programs {
     attachments: BTreeMap<u32, BpfAttachment>,
     /// The keys of the attachments by links.
     links: BTreeMap<LinkId, u32>,
+    /// The keys of the attachments of each program.
+    of_program: BTreeSet<(ProgId, u32)>,
     hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
     runs: BTreeMap<ProgId, Ran>,
@@ -24,6 +30,7 @@ pub struct Programs {
     taken: Option<BpfInventory>,
     bytes: usize,
     gone: Gone,
+    doers: Fifo<Made, BpfDoer>,
     changes: u64,
 }
 
@@ -84,13 +91,29 @@ pub struct Ended<T> {
     pub held: Option<BpfHolders>,
 }
 
+/// [`BpfDoer::via`] of a load.
+const LOADED: u8 = u8::MAX;
+
+/// What somebody made.
+fn made(doer: &BpfDoer) -> Made {
+    match (doer.link, doer.via) {
+        (_, LOADED) => Made::Program(doer.program),
+        (LinkId(0), via) => Made::Attached(doer.program, via),
+        (link, _) => Made::Link(link),
+    }
+}
+
 fn bytes_of_program(program: &BpfProgram) -> usize {
     2 * size_of::<BpfProgram>() + program.name.len()
 }
 
 fn bytes_of_attachment(attachment: &BpfAttachment) -> usize {
     let BpfAttachment { target, symbol, module, flags, .. } = attachment;
-    2 * size_of::<BpfAttachment>() + target.len() + symbol.len() + module.len() + flags.len()
+    2 * (size_of::<BpfAttachment>() + size_of::<(ProgId, u32)>())
+        + target.len()
+        + symbol.len()
+        + module.len()
+        + flags.len()
 }
 
 fn bytes_of_holders(all: &BpfHolders) -> usize {
@@ -192,6 +215,11 @@ impl Programs {
         self.attachment(*self.links.get(&id)?)
     }
 
+    /// The attachments of a program, in the order in which they were found.
+    pub fn attachments_of(&self, id: ProgId) -> impl Iterator<Item = &BpfAttachment> {
+        self.of_program.range((id, 0)..=(id, u32::MAX)).filter_map(|(_, key)| self.attachment(*key))
+    }
+
     /// The programs that were found to be hidden, in the order in which they were found.
     pub fn hidden(&self) -> &[BpfHidden] {
         &self.hidden
@@ -265,7 +293,43 @@ impl Programs {
 
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.gone.bytes
+        self.bytes + self.gone.bytes + self.doers.bytes()
+    }
+
+    /// Who loaded a program, if that was seen.
+    pub fn loader(&self, id: ProgId) -> Option<&BpfDoer> {
+        self.doers.get(&Made::Program(id))
+    }
+
+    /// Who made an attachment, if that was seen. Of several without a link, by one mechanism and of one program, it is the last.
+    pub fn attacher(&self, attachment: &BpfAttachment) -> Option<&BpfDoer> {
+        self.doers.get(&match attachment.link {
+            LinkId(0) => Made::Attached(attachment.program, attachment.via),
+            link => Made::Link(link),
+        })
+    }
+
+    /// Who made what, the oldest first.
+    pub(super) fn doers(&self) -> impl Iterator<Item = &BpfDoer> {
+        self.doers.iter().map(|(_, doer)| doer)
+    }
+
+    pub(super) fn add_doer(&mut self, doer: BpfDoer) {
+        let bytes = Fifo::<Made, BpfDoer>::ENTRY + doer.comm.len();
+        self.doers.insert(made(&doer), doer, bytes);
+        while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
+    }
+
+    /// Records who loaded or attached a program.
+    pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
+        let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
+        let (program, link, via) = match made {
+            Made::Program(id) => (id, LinkId(0), LOADED),
+            Made::Link(link) => (ProgId(0), link, 0),
+            Made::Attached(id, via) => (id, LinkId(0), via),
+        };
+        self.changes += 1;
+        self.add_doer(BpfDoer { program, link, via, tgid: header.tgid, comm: header.comm().to_vec() });
     }
 
     pub(super) fn add_program(&mut self, program: BpfProgram) {
@@ -348,6 +412,7 @@ impl Programs {
         if let Some(before) = &before {
             self.bytes -= bytes_of_attachment(before);
             self.links.remove(&before.link);
+            self.of_program.remove(&(before.program, before.key));
         }
         match before {
             Some(facts) if attachment.gone => {
@@ -366,6 +431,7 @@ impl Programs {
             if attachment.link.0 != 0 {
                 self.links.insert(attachment.link, attachment.key);
             }
+            self.of_program.insert((attachment.program, attachment.key));
             self.attachments.insert(attachment.key, attachment);
         }
     }

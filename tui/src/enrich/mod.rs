@@ -7,7 +7,7 @@ pub mod symbols;
 
 use crate::budget::{Budget, cgroup_bytes};
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Event, Tables};
+use crate::event::{Body, Event, Tables};
 use crate::fifo::Fifo;
 use crate::frame::host::{Counters, Host, HostFrame, KernelSymbol, Probe};
 use crate::frame::state::Told;
@@ -123,6 +123,9 @@ impl World {
 
     /// Applies an event, and returns its process at that time.
     pub fn apply(&mut self, event: &Event<'_>) -> Option<Arc<Process>> {
+        if let Body::Bpf(bpf) = &event.body {
+            self.bpf.apply(bpf, &event.header);
+        }
         self.processes.apply(event)
     }
 

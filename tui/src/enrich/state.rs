@@ -27,7 +27,8 @@ impl World {
         self.symbols.write_state(since, out);
         let mut push = |frame: HostFrame| frame.push(since, out);
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
-        let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted };
+        let bpf = self.bpf.doers().cloned().collect();
+        let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted, bpf };
         StateFrame::WorldState(world).push(since, out);
         self.processes.write_state(out);
     }
@@ -38,6 +39,7 @@ impl World {
             StateFrame::WorldState(world) => {
                 self.accounts = usize::try_from(world.accounts).unwrap_or(usize::MAX);
                 self.cgroups_evicted = world.cgroups_evicted;
+                world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
             }
             frame => self.processes.restore(frame),
         }

@@ -10,7 +10,7 @@ use crate::frame::host::KernelSymbol;
 use std::mem::offset_of;
 use std::sync::LazyLock;
 use tracetui_shared::header::{FrameHeader, until_nul};
-use tracetui_shared::id::CgroupId;
+use tracetui_shared::id::{CgroupId, LinkId, ProgId};
 use tracetui_shared::record::bpf::{
     BpfRecord, HELPERS, NAME_LEN, SYMBOL_LEN, TARGET_LEN, call, cmd, has, on, option, scan,
 };
@@ -30,6 +30,17 @@ pub struct Bpf<'a> {
     full_name: &'a [u8],
     /// The file of a uprobe, or the function of a kprobe.
     pub text: &'a [u8],
+}
+
+/// What a system call made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Made {
+    /// A program.
+    Program(ProgId),
+    /// A link.
+    Link(LinkId),
+    /// An attachment without a link: the program and the mechanism (`BpfAttachment::via`).
+    Attached(ProgId, u8),
 }
 
 /// The `BPF_PROG_TYPE_*` values that determine the meaning of a link to a perf event.
@@ -78,6 +89,23 @@ impl<'a> Bpf<'a> {
     /// Whether no system call reported it, but the kernel's own stream of programs, or the inventory.
     pub fn is_made(&self) -> bool {
         self.record().call >= call::STREAM
+    }
+
+    /// What it made, if it succeeded and the inventory has such things: the program that was loaded, the link, or the program that was
+    /// attached with the number of the mechanism (`BpfAttachment::via`).
+    pub(crate) fn made(&self) -> Option<Made> {
+        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
+        let (program, link) = (ProgId(prog_id), LinkId(link_id));
+        match (self.op(), self.via()) {
+            _ if ret < 0 => None,
+            ("load", _) if program.0 != 0 => Some(Made::Program(program)),
+            ("attach", Some("link")) if self.has(has::LINK) && link.0 != 0 => Some(Made::Link(link)),
+            ("attach", Some(via)) if program.0 != 0 => {
+                let via = VIA.iter().position(|known| *known == via).and_then(|at| u8::try_from(at).ok());
+                via.filter(|via| *via != 0).map(|via| Made::Attached(program, via))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is about a program, not about an attachment.
@@ -292,6 +320,16 @@ impl<'a> Bpf<'a> {
         if self.full_name.is_empty() { self.name } else { self.full_name }
     }
 
+    /// The number of the network interface, as the kernel has it or as it was passed.
+    fn device(&self) -> Option<u64> {
+        let record = self.record();
+        match self.attach_kind() {
+            _ if self.on(on::DEVICE) => Some(record.object.into()),
+            Some("xdp" | "tcx" | "netkit") => u64::try_from(record.target_fd).ok().filter(|index| *index != 0),
+            _ => None,
+        }
+    }
+
     fn on(&self, bit: u16) -> bool {
         self.record().on & bit != 0
     }
@@ -336,7 +374,12 @@ impl<'a> Bpf<'a> {
             (true, _) => match self.attach_kind() {
                 // The process, or the socket of the descriptor.
                 Some("seccomp" | "socket_filter" | "reuseport") => Value::Null,
-                _ if record.ret < 0 => Value::Unknown(Why::Failed),
+                _ if record.ret < 0 => match (self.device(), u64::try_from(record.target_fd)) {
+                    (Some(index), _) => Value::AttachPoint(AttachPoint::Numbered("ifindex", index)),
+                    // 0 is also what is passed if there is none.
+                    (None, Ok(fd @ 1..)) => Value::AttachPoint(AttachPoint::Numbered("fd", fd)),
+                    _ => Value::Unknown(Why::Failed),
+                },
                 // A detached link has no target any more.
                 _ if self.op() == "detach" => Value::Unknown(Why::Vanished),
                 _ => Value::Unknown(Why::NotCollected),
@@ -609,7 +652,8 @@ const ATTACH: &[Field] = &[
         "target",
         Shape::Text,
         "The attach point: trace_event_class.system and event name, tracepoint name, trace_kprobe.symbol, trace_uprobe.filename, \
-         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name.",
+         bpf_prog_aux.attach_func_name, path of the cgroup, net_device.name, bpf_map.name, bpf_iter_reg.target, or pmu.name. \
+         Of a refused attempt: the interface or the descriptor as passed.",
         |s| {
             of_attach(s, |b| match (b.target(b.cgroup_path(s.world)), symbol(s, b)) {
                 (Value::Addr(_), Some(symbol)) => Value::Bytes(&symbol.name),
@@ -665,11 +709,7 @@ const ATTACH: &[Field] = &[
         of_attach(s, |b| if b.record().cookie == 0 { Value::Null } else { Value::Uint(b.record().cookie) })
     }),
     Field::new("ifindex", Shape::Number, "The network interface: net_device.ifindex, or as passed.", |s| {
-        of_attach(s, |b| match b.attach_kind() {
-            _ if b.on(on::DEVICE) => Value::Uint(b.record().object.into()),
-            Some("xdp" | "tcx" | "netkit") if b.record().target_fd > 0 => Value::Int(b.record().target_fd.into()),
-            _ => Value::Null,
-        })
+        of_attach(s, |b| b.device().map_or(Value::Null, Value::Uint))
     }),
 ];
 

@@ -113,6 +113,23 @@ wire_struct! {
         accounts: u64,
         /// The number of evicted cgroups.
         cgroups_evicted: u64,
+        /// Who loaded and attached BPF programs, the oldest first.
+        bpf: Vec<BpfDoer>,
+    }
+
+    /// Who loaded a BPF program, or attached one.
+    #[derive(Eq)]
+    BpfDoer {
+        /// The program that was loaded, or attached without a link; else 0.
+        program: ProgId,
+        /// The link that was made; else 0.
+        link: LinkId,
+        /// The mechanism of an attachment without a link, as in [`super::host::BpfAttachment`]; of a load 255.
+        via: u8,
+        /// The process.
+        tgid: Tgid,
+        /// The name of the thread.
+        comm: Vec<u8>,
     }
 
     /// The next numbers of a (slot, CPU), and its arrivals.
@@ -285,7 +302,7 @@ wire_struct! {
     }
 }
 
-wire_list!(Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
+wire_list!(BpfDoer Key KeyPair InexactStart KnownProgram ReportedPlace ProgId u64);
 
 frames! {
     /// A frame of the state that is not a host frame.

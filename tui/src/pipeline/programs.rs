@@ -84,7 +84,7 @@ impl Programs {
         !reported
     }
 
-    /// Takes a report of the stream. An unload is an event at once.
+    /// Takes a report of the stream. An unload is an event at once, after the ends of the attachments that the program had.
     pub(super) fn changed(&mut self, change: &ProgramChange, time: BootNanos, world: &World, made: &mut Batch) {
         if change.loaded && self.known.contains(&change.id) {
             return;
@@ -100,6 +100,7 @@ impl Programs {
             event.push(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
+        self.detached(change.id, time, world, made);
         match self.known.get(&change.id).filter(|known| known.prog_type != 0) {
             Some(known) => {
                 (record.prog_type, record.expected_attach_type) = (known.prog_type, known.attach_type);
@@ -108,6 +109,29 @@ impl Programs {
             None => world.bpf.program(change.id).into_iter().for_each(|program| fill(&mut record, program)),
         }
         made.push(header, record.as_bytes());
+    }
+
+    /// A program is unloaded when nothing refers to it any more, so it is not attached either: an inventory will say so later.
+    fn detached(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) {
+        let program = world.bpf.program(id);
+        let (mut said, mut ended) = (Vec::new(), Vec::new());
+        for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
+            let place = Place::of(facts, true);
+            // A system call may end an attachment without a word of the program.
+            let by_calls = [place, Place { program: ProgId(0), ..place }];
+            let by_calls = by_calls.iter().find(|place| {
+                let calls = self.reported.get(place).map_or(0, VecDeque::len);
+                calls > said.iter().filter(|known| known == place).count()
+            });
+            match by_calls {
+                Some(call) => said.push(*call),
+                None => {
+                    push_place(facts, true, program, time, made);
+                    ended.push(place);
+                }
+            }
+        }
+        ended.into_iter().for_each(|place| self.reported(place, time));
     }
 
     /// Takes an attachment that came or went, by the inventory. Returns when it did: when a system call reported it, or the time of
@@ -121,7 +145,8 @@ impl Programs {
     ) -> BootNanos {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
         let Some(facts) = (if gone { known } else { Some(attachment) }) else { return time };
-        let program = world.bpf.program(facts.program);
+        let gone_program = || world.bpf.gone_program(facts.program).map(|gone| &gone.facts);
+        let program = world.bpf.program(facts.program).or_else(gone_program);
         if !attachment.news || program.is_some_and(|program| program.own) {
             return time;
         }

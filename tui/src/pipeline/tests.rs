@@ -1147,6 +1147,38 @@ fn an_attachment_is_one_event() {
     assert_eq!(pipeline.account().kind(Kind::Bpf).delivered, 7);
 }
 
+/// A program that is unloaded is attached nowhere: this is said before its unload, at its time, and once.
+#[test]
+fn an_unload_ends_the_attachments_of_the_program() {
+    let mut pipeline = asked(ALL, 0);
+    let mut batch = Batch::default();
+    let report = |frame: BpfAttachment, ms: u64, batch: &mut Batch| {
+        HostFrame::BpfAttachment(frame).push(BootNanos(ms * MS), batch);
+    };
+    for (key, program, link) in [(0, 1, 5), (1, 1, 0), (2, 1, 0), (3, 2, 0)] {
+        report(BpfAttachment { news: false, ..attachment(key, program, link) }, 1000, &mut batch);
+    }
+    // One of the two places without a link was left by a call.
+    attach_call(&mut batch, 0, (0, 0), cmd::PROG_DETACH, 1010);
+    change(&mut batch, false, 1, 1020);
+    for key in [0, 1, 2, 3] {
+        report(BpfAttachment { gone: true, ..attachment(key, 0, 0) }, 1300, &mut batch);
+    }
+    pipeline.feed(batch);
+    let expected = [
+        "detach 0 by call of 100 at 1010",
+        "detach 1 by stream of 0 at 1020",
+        "detach 1 by stream of 0 at 1020",
+        "unload 1 by stream of 0 at 1020",
+        "detach 2 by stream of 0 at 1300",
+    ];
+    assert_eq!(program_events(&mut pipeline, true), expected);
+    let gone = |key| pipeline.world().bpf.gone_attachment(key).map(|gone| gone.at);
+    let mut times = [gone(0), gone(1), gone(2)];
+    times.sort_unstable();
+    assert_eq!(times, [1010, 1020, 1020].map(|ms| Some(BootNanos(ms * MS))));
+}
+
 /// What came and went between two inventories does not explain what later inventories have.
 #[test]
 fn a_reported_attachment_counts_until_the_next_inventory() {

@@ -215,7 +215,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
         }
         let piece = piece(*column, seen, app, theme);
         let mut cells = *cells;
-        let (mut text, width) = (piece.text.clone(), piece.width());
+        let (mut text, width, mut owner_piece) = (piece.text.clone(), piece.width(), None);
         if *column == Column::Target {
             for (_, more) in columns.get(at + 1..).unwrap_or_default() {
                 if width <= cells {
@@ -225,13 +225,20 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
                 taken += 1;
             }
             text = text::cut_middle(&text, cells, theme.charset);
+            // The owner gets what is left of the columns that were taken.
+            let left = cells.saturating_sub(width + 1);
+            if taken > 0 && left > 2 && columns.get(at + 1).is_some_and(|(next, _)| *next == Column::Owner) {
+                text.push(' ');
+                owner_piece = Some(text::cut(&owner(seen, app, theme), left, theme.charset));
+            }
         }
         let style = match *column {
             Column::Writes if seen.write_user() == Ok(true) => piece.style,
             Column::Id if style.is_none() && seen.new => theme.note(),
             _ => style.unwrap_or(piece.style),
         };
-        let mut parts = fitted(vec![Piece::new(text, style)], cells, column.is_right(), theme);
+        let pieces = [Some(text), owner_piece].into_iter().flatten().map(|text| Piece::new(text, style));
+        let mut parts = fitted(pieces.collect(), cells, column.is_right(), theme);
         if let Some(pattern) = found.filter(|pattern| pattern.is_match(piece.text.as_bytes())) {
             parts = marked(parts, pattern, theme);
         }
@@ -325,12 +332,17 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
         named("of", "tracetui itself", theme.quiet());
     }
     if let Some(at) = seen.gone {
-        named("gone", &format!("since {}", clock(at.0, world.clock_offset(), app)), plain);
+        let name = if seen.attachment.is_some() { "detached" } else { "unloaded" };
+        named(name, &clock(at.0, world.clock_offset(), app), plain);
     }
     match seen.attachment {
         Some(attachment) => {
             let attach = AttachFacts::from(attachment);
-            named("attached", &place(&attach, theme.charset), theme.strong());
+            named(
+                if seen.gone.is_some() { "was on" } else { "attached" },
+                &place(&attach, theme.charset),
+                theme.strong(),
+            );
             if seen.new {
                 named("since", &clock(attachment.came.0, world.clock_offset(), app), theme.note());
             }
@@ -346,13 +358,20 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
                 named("address", &format!("{:#018x}{symbol}", addr.0), plain);
             }
         }
-        None if seen.hidden.is_none() => named("attached", &seen.target(theme.charset), theme.strong()),
+        None if seen.hidden.is_none() && seen.gone.is_none() => {
+            named("attached", &seen.target(theme.charset), theme.strong())
+        }
         None => {}
     }
     let own = seen.attachment.map(|attachment| attachment.key);
-    let others = world.bpf.attachments().filter(|other| other.program == seen.id && Some(other.key) != own);
+    let others = world.bpf.attachments_of(seen.id).filter(|other| Some(other.key) != own);
     for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
         named(if nth == 0 { "also on" } else { "" }, &place(&AttachFacts::from(other), theme.charset), plain);
+    }
+    let [attacher, loader] =
+        seen.by.map(|by| by.map(|by| format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)));
+    if let Some(attacher) = attacher {
+        named("by", &attacher, plain);
     }
     let mut first = "held by";
     for (of_link, all) in [true, false].into_iter().zip(&seen.held) {
@@ -391,7 +410,8 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             named("helpers", &text, style);
         }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
-        named("program", &loaded(&program, world.clock_offset(), user), plain);
+        let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
+        named("program", &format!("{}{by}", loaded(&program, world.clock_offset(), user)), plain);
         named("tag", &format!("{:016x}", program.tag), plain);
         let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
         named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);

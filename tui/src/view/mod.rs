@@ -16,7 +16,7 @@ mod replay;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod theme;
 mod top;
 mod tree;

@@ -19,6 +19,7 @@ const BPF_LINK_CREATE: u64 = 28;
 
 const SCHED_CLS: u32 = 3;
 const XDP: u32 = 6;
+const AT_XDP: u32 = 37;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
@@ -374,13 +375,13 @@ fn what_a_program_attaches_is_seen() {
     if numbers[0] < 0 {
         return not_checked(&format!("this kernel has no tcx, or no programs that call bpf(2): {numbers:?}"));
     }
-    let mut told = told(&run, numbers[0]);
-    told[2..].sort_unstable();
+    let told = told(&run, numbers[0]);
     let place = "inventory tcx lo link";
     let ends = [format!("detach {place}"), "unload stream - - -".to_owned()];
     assert_eq!(told, [&["load stream - - -".to_owned(), format!("attach {place}")], &ends[..]].concat());
     let events = of_program(&run, numbers[0]);
     assert_eq!(events[1]["attach"]["link_id"], numbers[1], "{}", events[1]);
+    assert_eq!(events[2]["time"], events[3]["time"], "an unloaded program is attached nowhere");
     // By the time that it is told, the program was read.
     for event in &events {
         assert_eq!(
@@ -389,6 +390,42 @@ fn what_a_program_attaches_is_seen() {
             "{event}"
         );
     }
+}
+
+/// The interface is removed while somebody holds the link: the program is not attached any more.
+#[test]
+fn a_link_without_its_interface_is_detached() {
+    let _alone = alone();
+    let acted = in_network(|| {
+        let made = tool("ip", &["link", "add", "tt0", "type", "veth", "peer", "name", "tt1"]);
+        // SAFETY: the name is a string that ends with a NUL.
+        let index = unsafe { libc::if_nametoindex(c"tt0".as_ptr()) };
+        let prog = sys::owned(load(XDP, "tt_dev_xdp", &[MOV_R0, EXIT]));
+        let generic = 2;
+        let mut link = Attr::new().u32(0, sys::raw(&prog) as u32).u32(4, index).u32(8, AT_XDP).u32(12, generic);
+        let link = link.call(BPF_LINK_CREATE);
+        if !made || link < 0 {
+            return vec![link.min(-1)];
+        }
+        let link = sys::owned(link);
+        std::thread::sleep(INVENTORY);
+        tool("ip", &["link", "del", "tt0"]);
+        std::thread::sleep(INVENTORY);
+        let listed =
+            std::process::Command::new(env!("CARGO_BIN_EXE_tracetui")).args(["bpf", "--format", "json"]).output();
+        let listed: Value = serde_json::from_slice(&listed.expect("it runs").stdout).expect("JSON");
+        let is_it = |one: &&Value| one["id"] == link_id(&link);
+        let detached =
+            listed["links"].as_array().into_iter().flatten().find(is_it).map(|link| link["detached"].clone());
+        vec![id_and_tag(&prog)[0], (detached == Some(true.into())).into()]
+    });
+    let Some((run, numbers)) = acted else { return };
+    if numbers[0] < 0 {
+        return not_checked(&format!("there is no ip(8), no veth, or no link of XDP: {numbers:?}"));
+    }
+    let expected = ["load call - - -", "attach call xdp tt0 link", "detach inventory xdp tt0 link"];
+    assert_eq!(told(&run, numbers[0])[..3], expected);
+    assert_eq!(numbers[1], 1, "and the list says so");
 }
 
 #[test]

@@ -4,13 +4,14 @@
 use super::tree::Moment;
 use crate::app::copy;
 use crate::app::keymap::Action;
-use crate::app::views::motion;
+use crate::app::views::{motion, next_match};
 use crate::bpf::report::{self, not_attached, place_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts};
 use crate::enrich::World;
 use crate::enrich::bpf::Rate;
 use crate::event::names;
 use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolders, BpfProgram};
+use crate::frame::state::BpfDoer;
 use crate::text::{self, Charset};
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
@@ -81,6 +82,8 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// What holds the link, and what holds the program.
     pub held: [Option<&'a BpfHolders>; 2],
+    /// Who made the attachment, and who loaded the program, if that was seen.
+    pub by: [Option<&'a BpfDoer>; 2],
     /// How often it runs now, if that is counted.
     pub rate: Option<Rate>,
 }
@@ -99,7 +102,8 @@ impl<'a> Seen<'a> {
             let held = [None, known.and_then(|(.., held)| held)];
             let rate = bpf.rate(id).filter(|_| moment.is_none());
             let program = known.map(|(program, ..)| program);
-            Seen { id, program, attachment: None, hidden: None, gone: None, new: false, held, rate }
+            let by = [None, bpf.loader(id)];
+            Seen { id, program, attachment: None, hidden: None, gone: None, new: false, held, by, rate }
         };
         match key {
             Key::Hidden(at) => {
@@ -114,8 +118,8 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let rate = base.rate.filter(|_| gone.is_none());
                 let new = facts.came.0 != 0;
-                let held = [held, base.held[1]];
-                (!later(facts.came)).then_some(Seen { attachment: Some(facts), gone, new, held, rate, ..base })
+                let (held, by) = ([held, base.held[1]], [bpf.attacher(facts), base.by[1]]);
+                (!later(facts.came)).then_some(Seen { attachment: Some(facts), gone, new, held, by, rate, ..base })
             }
             Key::Program(id) => {
                 let (facts, at, _) = program(id)?;
@@ -161,12 +165,13 @@ impl<'a> Seen<'a> {
         }
         match self.attachment {
             Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
+            None if self.gone.is_some() => return "unloaded".to_owned(),
             None => return not_attached(self.program.map_or(0, |program| program.prog_type)).to_owned(),
         }
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// What holds it, escaped, in short: the first process or pin, and how many others there are.
+    /// What holds it, escaped, in short: the first process or pin, and how many others there are. Without any, who made it.
     pub(crate) fn owner(&self, charset: Charset) -> String {
         if self.own() {
             return "(tracetui)".to_owned();
@@ -174,8 +179,11 @@ impl<'a> Seen<'a> {
         let mut known: FxHashSet<(u32, &[u8])> = FxHashSet::default();
         let holders = self.held.iter().flatten().flat_map(|all| &all.holders);
         let mut others = holders.filter(|holder| known.insert((holder.pid.0, holder.path.as_slice())));
-        let Some(first) = others.next() else { return "-".to_owned() };
         let escaped = |text: &[u8]| text::value_in(text, charset, 4096);
+        let Some(first) = others.next() else {
+            let by = self.by.iter().flatten().next();
+            return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
+        };
         let first = match HeldBy::from(first) {
             HeldBy::Process { pid, comm, .. } | HeldBy::Perf { pid, comm, .. } => {
                 format!("{}[{}]", escaped(&comm), pid.0)
@@ -360,6 +368,11 @@ impl Bpf {
         (self.cursor, self.at, self.made) = (None, 0, None);
     }
 
+    /// Restores the order of the start.
+    pub(crate) fn reset_order(&mut self) {
+        (self.order, self.reverse) = Default::default();
+    }
+
     /// Makes the rows again before the next screen.
     pub(crate) fn again(&mut self) {
         self.made = None;
@@ -397,10 +410,9 @@ impl Bpf {
 
     /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
     pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Bpf, Key) -> bool) -> bool {
-        let count = self.rows.len();
-        let steps = if here { 0..count } else { 1..count + 1 };
-        let rows = steps.map(|step| if down { self.at + step } else { self.at + count - step } % count.max(1));
-        let found = rows.into_iter().find(|at| self.rows.get(*at).is_some_and(|key| is(self, *key)));
+        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
+            self.rows.get(at).is_some_and(|key| is(self, *key))
+        });
         found.map(|at| self.select(at, now)).is_some()
     }
 }

@@ -83,7 +83,7 @@ impl Namer {
             (0x85, 0, 0, 165),
             (0x95, 0, 0, 0),
         ];
-        Ok(Namer { program: program::load(&program)?, out, _format: format })
+        Ok(Namer { program: program::load("tt_names", &program)?, out, _format: format })
     }
 
     /// What the kernel says now of an address; `None` if no symbol contains it.

@@ -35,7 +35,7 @@ impl OwnId {
     /// # Errors
     /// If the kernel rejects it: without CAP_BPF and CAP_PERFMON.
     pub(crate) fn load() -> io::Result<OwnId> {
-        Ok(OwnId { program: program::load(&OWN_TGID)? })
+        Ok(OwnId { program: program::load("tt_own_id", &OWN_TGID)? })
     }
 
     /// The descriptor, for [`ask`] after a fork. An exec closes it.

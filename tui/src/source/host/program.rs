@@ -29,33 +29,31 @@ struct LoadAttr {
     attach_to: u32,
 }
 
-/// Loads a program of the type raw tracepoint.
+/// Loads a program of the type raw tracepoint. `name` has at most 15 bytes; other tools, and other copies of tracetui, list it.
 ///
 /// # Errors
 /// If the kernel rejects it.
-pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+pub(super) fn load(name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-    load_as(program, LoadAttr { prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT, ..LoadAttr::default() })
+    load_as(name, program, LoadAttr { prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT, ..LoadAttr::default() })
 }
 
 /// Loads a program for an iterator: `function` is the id of `bpf_iter_NAME` in the kernel's BTF.
 ///
 /// # Errors
 /// If the kernel rejects it.
-pub(super) fn load_iterator(program: &[Instruction], name: &str, function: u32) -> io::Result<OwnedFd> {
+pub(super) fn load_iterator(name: &str, program: &[Instruction], function: u32) -> io::Result<OwnedFd> {
     const BPF_PROG_TYPE_TRACING: u32 = 26;
-    let mut attr = LoadAttr {
+    let attr = LoadAttr {
         prog_type: BPF_PROG_TYPE_TRACING,
         attach_type: TRACE_ITER,
         attach_to: function,
         ..LoadAttr::default()
     };
-    // A NUL remains at the end.
-    attr.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
-    load_as(program, attr)
+    load_as(name, program, attr)
 }
 
-fn load_as(program: &[Instruction], attr: LoadAttr) -> io::Result<OwnedFd> {
+fn load_as(name: &str, program: &[Instruction], attr: LoadAttr) -> io::Result<OwnedFd> {
     const BPF_PROG_LOAD: libc::c_int = 5;
     let bytes: Vec<u8> = program
         .iter()
@@ -64,12 +62,14 @@ fn load_as(program: &[Instruction], attr: LoadAttr) -> io::Result<OwnedFd> {
             [*code, *registers, a, b, c, d, e, f]
         })
         .collect();
-    let attr = LoadAttr {
+    let mut attr = LoadAttr {
         count: u32::try_from(program.len()).unwrap_or(0),
         instructions: bytes.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         ..attr
     };
+    // A NUL remains at the end.
+    attr.name[..15].iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
     // SAFETY: `attr` is live, has the layout of the `BPF_PROG_LOAD` member, and `size_of::<LoadAttr>()` is its size.
     // The instructions and the license outlive the call.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };

@@ -15,7 +15,10 @@ use crate::view::theme::{Colours, Theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::kind::Slot;
+use tracetui_shared::record::bpf::{BpfRecord, cmd, has};
 use tracetui_shared::time::BootNanos;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const MEMORY: u64 = 64 << 20;
 
@@ -176,15 +179,18 @@ fn what_is_hidden_is_red_and_first() {
 
 #[test]
 fn a_long_attach_point_takes_the_room_of_other_columns() {
-    let target = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";
+    let target = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
     let mut made = inventory();
+    made.host(&held(0, 14, process(1207, "tracerd")));
     made.host(&HostFrame::BpfAttachment(attachment(4, 30, hook::UPROBE, target)));
     made.host(&HostFrame::BpfAttachment(attachment(5, 30, hook::UPROBE, &format!("/{}", "long/".repeat(40)))));
     let mut app = view(80, 24, &mut made);
     let shown = rows(&mut app);
-    let row = shown.iter().find(|row| row.contains("libcrypto")).expect("its row");
+    let row = shown.iter().find(|row| row.contains("libssl")).expect("its row");
     assert!(row.contains(&format!("uprobe {target}")), "{row}");
     assert!(shown.iter().any(|row| row.contains('…') && row.contains("/long/")), "{shown:#?}");
+    // The owner has what is left of its column.
+    assert!(row.ends_with(".so.3 trac…"), "{row}");
     // The pane has all of it.
     keys(&mut app, "/long\n\n\n");
     let pane: String = screen(&mut app)[2..].iter().map(|line| line.trim().replace("attached", "")).collect();
@@ -213,6 +219,53 @@ fn the_pane_has_all_that_is_known_and_a_key_shows_the_events() {
     let effects = app.update(Input::Key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE)));
     let line = b"30 kprobe on_unlink kprobe do_unlinkat tracerd[1207]".to_vec();
     assert!(effects.contains(&Effect::Copy(line)), "{effects:?}");
+}
+
+/// Who attached and loaded something is said after it has exited; also after a jump, which begins with a saved state.
+#[test]
+fn who_attached_it_is_said_without_a_holder() {
+    let mut made = Maker::default();
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.prog_id, record.ret) = (cmd::PROG_LOAD, has::PROG, 60, 3);
+    made.event(Slot::BpfSysExit, 70, "loader", record.as_bytes());
+    (record.cmd, record.has, record.link_id) = (cmd::LINK_CREATE, has::PROG | has::LINK, 13);
+    made.event(Slot::BpfSysExit, 71, "holder", record.as_bytes());
+    (record.has, record.link_id, record.ret) = (has::PROG, 0, -1);
+    made.event(Slot::BpfSysExit, 72, "refused", record.as_bytes());
+    for id in [60, 61] {
+        made.host(&HostFrame::BpfProgram(program(id, "lasting")));
+        made.host(&HostFrame::BpfAttachment(attachment(id - 57, id, hook::KPROBE, "do_unlinkat")));
+    }
+    taken(&mut made);
+    made.open(1, "a", "/a", 3);
+    let mut app = view(80, 24, &mut made);
+    let owner = |app: &mut App| rows(app).into_iter().find(|row| row.contains("60 ")).unwrap_or_default();
+    assert!(owner(&mut app).ends_with("by holder[71]"), "{}", owner(&mut app));
+    let other = rows(&mut app).into_iter().find(|row| row.contains("61 ")).unwrap_or_default();
+    assert!(other.ends_with("  -"), "{other}");
+    keys(&mut app, "j\n\n");
+    let pane = screen(&mut app).join("\n");
+    assert!(pane.contains(" by        holder[71]"), "{pane}");
+    assert!(pane.contains("by uid 0, loader[70]"), "{pane}");
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&app.pipeline().state());
+    let bpf = &again.world().bpf;
+    assert_eq!(bpf.loader(ProgId(60)).map(|by| by.tgid), Some(Tgid(70)));
+    assert_eq!(bpf.attachments_of(ProgId(60)).find_map(|at| bpf.attacher(at)).map(|by| by.tgid), Some(Tgid(71)));
+    assert_eq!(bpf.loader(ProgId(61)), None);
+}
+
+#[test]
+fn the_keys_of_filters_are_for_events() {
+    let mut app = view(120, 24, &mut inventory());
+    for key in ["f", "e", "c", "P", "u", "x", "O"] {
+        keys(&mut app, key);
+        let shown = screen(&mut app);
+        assert!(shown[22].contains("filters are for events; / finds a row here"), "{key}: {}", shown[22]);
+        assert!(shown[1].contains("/ find") && !shown[23].contains(" f filter"), "{}\n{}", shown[1], shown[23]);
+    }
+    keys(&mut app, "1");
+    assert_eq!(app.filter().text(), "");
 }
 
 #[test]
@@ -260,6 +313,9 @@ fn rows_are_sorted_and_found() {
     assert!(rows(&mut app)[0].starts_with('>'));
     keys(&mut app, "\x1b/exec_tp\n");
     assert!(rows(&mut app)[2].starts_with('>'), "{:#?}", rows(&mut app));
+    app.update(Input::Key(KeyEvent::new(KeyCode::Char('r'), KeyModifiers::CONTROL)));
+    keys(&mut app, "4");
+    assert_eq!(ids(&mut app), ["31", "30", "40"], "the order of the start");
 }
 
 #[test]

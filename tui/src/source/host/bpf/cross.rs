@@ -135,7 +135,8 @@ fn functions(symbols: &Snapshot) -> impl Iterator<Item = &Image> {
 /// The programs that can be opened by their number, among the numbers that the walk left out. Of many, the last.
 fn by_number(inventory: &Inventory) -> impl Iterator<Item = ProgId> {
     // A program of ours has the highest number.
-    let ours = program::load(&NOTHING).and_then(|prog| sys::info(prog.as_fd())).map_or(0, |info| info.u32(4));
+    let ours =
+        program::load("tt_nothing", &NOTHING).and_then(|prog| sys::info(prog.as_fd())).map_or(0, |info| info.u32(4));
     let last = inventory.programs.last().map_or(0, |program| program.id.0).max(ours);
     let first = last.saturating_sub(limits::BPF_NUMBERS);
     let is_program = |id: &u32| sys::open(Kind::Program, *id).ok().flatten().is_some();
@@ -173,7 +174,7 @@ mod tests {
     /// The inventory without a program that exists: what it looks like if bpf(2) is made to leave it out.
     #[test]
     fn a_program_that_is_left_out_is_found_by_other_views() {
-        let (Ok(prog), Ok(mut stream)) = (program::load(&NOTHING), ProgramStream::open(8)) else {
+        let (Ok(prog), Ok(mut stream)) = (program::load("tt_nothing", &NOTHING), ProgramStream::open(8)) else {
             let _ = writeln!(std::io::stderr(), "not checked: no privileges");
             return;
         };

@@ -79,7 +79,7 @@ pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
 }
 
 fn distances(symbols: &Snapshot) -> Result<Vec<(i32, usize)>, NotScanned> {
-    let ours = program::load(&CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
+    let ours = program::load("tt_calls", &CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
     let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
     let reported = match called(&ours).first() {
         None | Some(0) => return Err(NotScanned::NotPermitted),

@@ -226,7 +226,7 @@ impl Lister {
     fn load(name: &str, function: u32, body: &[Instruction], ring_size: u32) -> io::Result<Lister> {
         let count = NewMap::array(8).create()?;
         let ring = Ring::new(ring_size)?;
-        let program = program::load_iterator(&whole(body, count.as_raw_fd(), ring.map.as_raw_fd()), name, function)?;
+        let program = program::load_iterator(name, &whole(body, count.as_raw_fd(), ring.map.as_raw_fd()), function)?;
         let link = sys::link_iterator(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link keeps the program.

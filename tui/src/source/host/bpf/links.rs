@@ -109,6 +109,7 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         }
         link_type::CGROUP => {
             facts.hook = Hook::Type(first.u32(24));
+            facts.detached = first.u64(16) == 0;
             facts.target = cgroup_path(names.cgroups, first.u64(16));
         }
         link_type::ITER => {
@@ -117,15 +118,18 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         }
         link_type::NETNS => {
             facts.hook = Hook::Type(first.u32(20));
+            facts.detached = first.u32(16) == 0;
             facts.netns = Some(NsInum(first.u32(16)));
             facts.target = AttachPoint::Netns(first.u32(16)).to_string().into_bytes();
         }
         link_type::XDP => {
             facts.hook = Hook::Type(XDP);
+            facts.detached = first.u32(16) == 0;
             facts.ifindex = Some(first.u32(16));
         }
         link_type::TCX | link_type::NETKIT => {
             facts.hook = Hook::Type(first.u32(20));
+            facts.detached = first.u32(16) == 0;
             facts.ifindex = Some(first.u32(16));
         }
         link_type::PERF_EVENT => {
@@ -150,6 +154,7 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         }
         link_type::STRUCT_OPS => {
             facts.hook = Hook::StructOps;
+            facts.detached = first.u32(16) == 0;
             facts.target = map_name(first.u32(16));
         }
         link_type::NETFILTER => {
@@ -159,9 +164,13 @@ fn of(fd: &OwnedFd, names: &mut Names<'_>) -> io::Result<AttachFacts> {
         }
         link_type::SOCKMAP => {
             facts.hook = Hook::Type(first.u32(20));
+            facts.detached = first.u32(16) == 0;
             facts.target = map_name(first.u32(16));
         }
         _ => {}
+    }
+    if facts.detached {
+        (facts.target, facts.ifindex, facts.netns) = (Vec::new(), None, None);
     }
     Ok(facts)
 }
@@ -303,7 +312,6 @@ fn uprobe_multi(fd: &OwnedFd) -> io::Result<(Bytes, Vec<u8>, Option<u64>)> {
 pub(super) fn cgroup_path(cgroups: &FxHashMap<u64, Vec<u8>>, id: u64) -> Vec<u8> {
     match cgroups.get(&id) {
         Some(path) => path.clone(),
-        None if id == 0 => b"removed".to_vec(),
         None => format!("cgroup {id}").into_bytes(),
     }
 }

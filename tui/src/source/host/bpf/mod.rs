@@ -369,10 +369,10 @@ fn interfaces(network: network::Network, links: &mut [AttachFacts], rest: &mut V
             None => rest.push(facts),
         }
     }
-    // What was detached meanwhile, or is in a namespace that was not found: there the number is that of another interface.
+    // It is in a namespace that was not found: here the number is that of another interface.
     for link in links.iter_mut().filter(|link| link.target.is_empty()) {
         let Some(index) = link.ifindex else { continue };
-        link.target = if index == 0 { b"removed".to_vec() } else { format!("interface {index}").into_bytes() };
+        link.target = format!("interface {index}").into_bytes();
     }
 }
 
