@@ -316,6 +316,11 @@ impl App {
         }
     }
 
+    /// Shows a message for some seconds.
+    pub fn notice(&mut self, text: String) {
+        self.say(text);
+    }
+
     pub(super) fn say(&mut self, text: impl Into<String>) {
         self.view.message = Some((text.into(), self.now + MESSAGE));
     }

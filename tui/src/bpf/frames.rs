@@ -315,8 +315,9 @@ impl Described {
         let counts = (self.programs.len() as u32, self.attachments.len() as u32);
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
-        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete })
-            .push(to, batch);
+        let unseen = inventory.unseen.iter().map(Unseen::text).collect();
+        let taken = BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete, unseen };
+        HostFrame::BpfInventory(taken).push(to, batch);
     }
 
     /// Appends a program that came since.

@@ -214,6 +214,7 @@ impl Recording {
             self.trace.feed().recycle(spare);
         }
         self.trace.record_state(&self.pipeline);
+        self.trace.notices(&self.pipeline).iter().for_each(say);
         // Without a file there is nothing left to do.
         if self.trace.recording_failed() {
             self.stop();

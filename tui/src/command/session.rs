@@ -156,6 +156,8 @@ pub(super) struct RunningTrace {
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
     first_signal: Option<libc::c_int>,
+    /// What the last inventory of BPF programs could not look at.
+    unseen: Vec<String>,
 }
 
 impl RunningTrace {
@@ -171,6 +173,7 @@ impl RunningTrace {
             recording_failed,
             not_run,
             first_signal: None,
+            unseen: Vec::new(),
         }
     }
 
@@ -302,6 +305,18 @@ impl RunningTrace {
     /// Records the state of the pipeline that was fed all frames so far, if one is due.
     pub(super) fn record_state(&self, pipeline: &Pipeline) {
         self.recorder.iter().filter(|_| self.tapped).for_each(|recorder| recorder.state_if_due(pipeline));
+    }
+
+    /// What is to be said of the frames so far: what the inventory of BPF programs cannot look at any more.
+    pub(super) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
+        let now = pipeline.world().bpf.unseen();
+        if now == self.unseen {
+            return Vec::new();
+        }
+        let new = now.iter().filter(|text| !self.unseen.contains(text));
+        let notices = new.map(|text| format!("BPF inventory: not seen: {text}")).collect();
+        self.unseen = now.to_vec();
+        notices
     }
 
     /// Bytes of the recording so far.

@@ -183,10 +183,8 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         let since = top.since_ns().map(|ns| format!("since {}", clock(ns)));
         pieces.extend(since.map(|text| Piece::new(text, theme.quiet())));
     }
-    if width >= 130 {
-        if top.others > 0 {
-            pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
-        }
+    if width >= 130 && top.others > 0 {
+        pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
     let room = if pieces.is_empty() { 80 } else { 110 };
     match width {
