@@ -529,7 +529,8 @@ fn a_panic_is_told_on_a_restored_terminal() {
 #[test]
 fn three_keys_answer_what_is_asked_of_a_trace() {
     // The question, where the replay begins, what is pressed (a name that is typed is one), and the words of a line that answers.
-    let asked: [(&str, &[&str], &[&str], &[&str]); 5] = [
+    type Words = &'static [&'static str];
+    let asked: [(&str, Words, Words, Words); 5] = [
         ("who failed to open config.h?", &[], &["/", "config.h", "\r"], &[">", " 22781 cc1 ", " ENOENT ", "config.h"]),
         ("what did this process start?", &[], &["\r"], &["started su (exit 0, 170 ms)"]),
         ("what is running under make now?", &["--from", "0.06"], &["2"], &[" running ", "cc1 -quiet"]),
