@@ -19,6 +19,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::sync::Arc;
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
 
@@ -82,8 +83,8 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
         Subject::Process(_) => app.subject_process().map(|process| {
-            let name = format!("{} {}", process.key.tgid.0, safe(&process.comm, theme));
-            vec![Piece::new(name, theme.strong()), Piece::new("(parent)".to_owned(), theme.quiet())]
+            let parent = Piece::new("(parent)".to_owned(), theme.quiet());
+            who(process.key.tgid, &process.comm, theme).into_iter().chain([parent]).collect()
         }),
     };
     let tab = |tab: &Tab| {
@@ -116,13 +117,18 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
 }
 
 /// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
+/// The process id and the name, apart: the id is there at any width, and never cut.
+fn who(tgid: Tgid, comm: &[u8], theme: Theme) -> [Piece; 2] {
+    [tgid.0.to_string(), safe(comm, theme)].map(|text| Piece::new(text, theme.strong()))
+}
+
 fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let kind = seen.event.kind();
     let mut pieces = Vec::new();
     if seen.process.is_some() {
-        let who = format!("{} {}", header.tgid.0, safe(header.comm(), theme));
-        pieces.extend([Piece::new(who, theme.strong()), Piece::new(theme.line().repeat(2), theme.quiet())]);
+        pieces.extend(who(header.tgid, header.comm(), theme));
+        pieces.push(Piece::new(theme.line().repeat(2), theme.quiet()));
     }
     pieces.push(Piece::new(kind.name().to_ascii_uppercase(), theme.kind(kind)));
     if seen.event.failed() {
