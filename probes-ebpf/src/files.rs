@@ -1,7 +1,7 @@
 //! Open files: from a descriptor to `struct file` (include/linux/fs.h) and its fields.
 
 use crate::path::{Place, SCRATCH, Walk};
-use crate::read::{any, casts, has, ld, offset, rd, read_kernel, typed, typed_as};
+use crate::read::{any, casts, has, ld, offset, rd, rd_field, read_kernel, typed, typed_as};
 use tracetui_shared::offsets::{Field, Type};
 
 /// Bytes of a file that are read at once if path and flags lie close enough together.
@@ -67,6 +67,54 @@ pub unsafe fn other_references(file: u64) -> u64 {
             0
         }
     }
+}
+
+/// The kind of an anonymous file: its name, padded with zeros, and the bits of it that count.
+pub struct Anonymous {
+    name: [u64; 2],
+    mask: [u64; 2],
+}
+
+impl Anonymous {
+    /// A perf event ([`perf_event_open`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)).
+    pub const PERF_EVENT: Anonymous = Anonymous::new(*b"[perf_event]\0\0\0\0", 13);
+    /// A BPF map ([`bpf_map_new_fd`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)).
+    pub const BPF_MAP: Anonymous = Anonymous::new(*b"bpf-map\0\0\0\0\0\0\0\0\0", 8);
+
+    /// `bytes`: those of the name with its NUL.
+    const fn new(name: [u8; 16], bytes: u32) -> Anonymous {
+        let name = u128::from_le_bytes(name);
+        let mask = u128::MAX >> (128 - 8 * bytes);
+        Anonymous { name: [name as u64, (name >> 64) as u64], mask: [mask as u64, (mask >> 64) as u64] }
+    }
+}
+
+/// Whether a file is of a kind of anonymous files. Only the kernel makes such files, and names them
+/// ([`anon_inode_getfile`](https://elixir.bootlin.com/linux/v6.12/source/fs/anon_inodes.c)): the filesystem is its own,
+/// so no process can give another file both. `private_data` of a file of another kind is another object, which may have
+/// any content. `true` if the kernel's fields are not known.
+#[inline(always)]
+pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
+    const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
+    if !has(Field::DentrySb) || !has(Field::SbMagic) {
+        return true;
+    }
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
+    unsafe {
+        let dentry: u64 = rd(file.wrapping_add(offset(Field::FilePath) + offset(Field::PathDentry)));
+        let magic: u64 = rd_field(rd_field(dentry, Field::DentrySb), Field::SbMagic);
+        let name: [u64; 2] = rd(rd_field(dentry, Field::DentryName));
+        let differs = (name[0] ^ kind.name[0]) & kind.mask[0] | (name[1] ^ kind.name[1]) & kind.mask[1];
+        // One test, which makes fewer paths for the verifier than three.
+        differs | magic ^ ANON_INODE_FS_MAGIC == 0
+    }
+}
+
+/// Whether no other task can change the current task's table of descriptors: each is then what it was when the call began.
+#[inline(always)]
+pub unsafe fn owns_table(task: u64) -> bool {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
+    unsafe { has(Field::FilesCount) && ld::<u32>(ld(task, Field::TaskFiles), Field::FilesCount) == 1 }
 }
 
 /// The file behind a descriptor of the current task; 0 if there is none.

@@ -36,7 +36,7 @@ per_cpu! {
     CPUS: CpuState;
 }
 
-/// The capture filter, a single element. User space may change it while the programs run.
+/// The capture filter, a single element. User space may change it while the programs run, until it freezes it.
 #[map]
 pub static CAPTURE: Array<Capture> = Array::with_max_entries(1, 0);
 

@@ -141,7 +141,7 @@ wanted() {
     most:filters::* | most:formats::* | most:endings::* | most:command::* | most:hostile::text_*) return 1 ;;
     most:*) ;;
     core:storm::* | core:crowd::* | core:exits::* | core:rootkit::* | core:bpf::both_* | core:bpf::what_* | core:attachments::programs_of_a_cgroup_* | core:attachments::*probes_* | \
-      core:attachments::links_* | core:attachments::the_helpers_* | core:lies::* | core:races::*_like_it_* | \
+      core:attachments::links_* | core:attachments::the_helpers_* | core:lies::* | core:forged::* | core:races::*_like_it_* | \
       core:programs::*_script_shows_* | core:programs::*_at_a_descriptor_is_named_* | core:programs::*_in_memory_* | \
       core:programs::*_changes_the_user_* | core:programs::*_the_kernel_starts_* | core:execs::*_what_was_asked_* | \
       core:*_32_bit_* | core:*_x32_* | core:execs::*_kills_* | core:hostile::the_longest_* | core:hostile::megabytes_* | \

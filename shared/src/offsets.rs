@@ -124,6 +124,7 @@ fields! {
     TaskBlocked = "task_struct" "blocked";
     TaskSeccompMode = "task_struct" "seccomp.mode";
     FilesFdt = "files_struct" "fdt";
+    FilesCount = "files_struct" "count.counter";
     FdtableFd = "fdtable" "fd";
     FdtableMaxFds = "fdtable" "max_fds";
     FilePath = "file" "f_path" | "__f_path";
@@ -140,6 +141,8 @@ fields! {
     DentryNameLen = "dentry" "d_name.len" | "__d_name.len";
     DentryInline = "dentry" "d_shortname" | "d_iname";
     DentryHashPprev = "dentry" "d_hash.pprev";
+    DentrySb = "dentry" "d_sb";
+    SbMagic = "super_block" "s_magic";
     MountMnt = "mount" "mnt";
     MountParent = "mount" "mnt_parent";
     MountMountpoint = "mount" "mnt_mountpoint";
@@ -268,14 +271,14 @@ widths! {
     Bytes(1): KiocbOpcode NfLinkPf;
     Bytes(4):
         TaskTgid TaskPid TaskExitCode CredUid CredGid CredEuid CredEgid SignalLive SignalFlags SignalGroupExitCode
-        BprmArgc TaskSeccompMode FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
+        BprmArgc TaskSeccompMode FilesCount FdtableMaxFds FileFlags FileMode DentrySeq DentryNameLen MntNsInum PidLevel UpidNr PidNsInum
         ProgType ProgExpectedAttachType AuxId UserUid LinkId LinkType PerfEventAttrType TraceCallFlags KiocbCqeRes
         IoOpenDfd IoOpenFileSlot ProgLen AuxAttachBtfId TraceKprobeOffset NfLinkHooknum NfLinkPriority KprobeMultiCnt
         UprobeMultiCnt NetDeviceIfindex NetInum MapType MapId;
     Bytes(8):
         TaskCred TaskRealParent TaskGroupLeader TaskStartBoottime TaskFiles TaskFs TaskMm TaskSignal TaskNsproxy
         TaskThreadPid TaskCgroups MmArgStart MmArgEnd MmExeFile BprmFilename BprmInterp TaskPending TaskBlocked KiocbTask KiocbTctx IoUringTaskTask FilesFdt FdtableFd
-        FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev MountParent
+        FilePrivate FileCount FileRef PathMnt PathDentry DentryParent DentryName DentryHashPprev DentrySb SbMagic MountParent
         MountMountpoint VfsmountRoot NsproxyMntNs MntNsRoot UpidNs CssSetDflCgrp CgroupKn KernfsNodeId ProgTag ProgAux
         AuxProg AuxUser AuxAttachFuncName LinkProg RawTpLinkBtp RawEventMapTp PerfLinkFile PerfEventProg
         PerfEventTpEvent PerfEventAttrConfig TraceCallClass TraceCallName TraceClassSystem TracepointName

@@ -3,7 +3,7 @@
 use crate::arch::untagged;
 use crate::call::Call;
 use crate::emit::{Event, Frame};
-use crate::files::{file_at, is_shared};
+use crate::files::{Anonymous, file_at, is_anonymous, is_shared, owns_table};
 use crate::maps::per_cpu;
 use crate::read::{
     forgotten, get, has as exists, konst, ld, offset, rd, rd_field, read_kernel, read_kernel_str, read_passed,
@@ -158,6 +158,9 @@ pub unsafe fn bpf<const FURTHER: bool>(slot: Slot, scratch: &Array<BpfScratch>, 
         if how == call::BPF && !is_reported(hidden(command), call) {
             return;
         }
+        if how == call::PERF_IOCTL && !may_be_of_perf_event(call) {
+            return;
+        }
         let how = hidden(how.into()) as u8;
         let mut call = *call;
         call.ret = result(how, &call);
@@ -218,11 +221,27 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
             // SAFETY: user memory is read by helper into a number. `call.task` is the current task.
             unsafe {
                 read_passed::<4>((&raw mut fd).cast(), 4, call.args[1]);
-                let map = private_of(file_at(call.task, u64::from(fd)));
-                map != 0 && exists(Field::MapType) && rd_field::<u32>(map, Field::MapType) == MAP_STRUCT_OPS
+                let file = file_at(call.task, u64::from(fd));
+                let map = private_of(file);
+                map != 0
+                    && exists(Field::MapType)
+                    && rd_field::<u32>(map, Field::MapType) == MAP_STRUCT_OPS
+                    && is_anonymous(file, &Anonymous::BPF_MAP)
             }
         }
         _ => false,
+    }
+}
+
+/// Whether ioctl(2) may have been called on a perf event. Files of other kinds may know the same number, and answer it as
+/// they like (FUSE). While another thread may have put another file at the descriptor, the call may have attached a
+/// program.
+#[inline(always)]
+unsafe fn may_be_of_perf_event(call: &Call) -> bool {
+    // SAFETY: `call.task` is the current task, a BTF pointer where the kernel has them.
+    unsafe {
+        let file = file_at(call.task, call.args[0] & 0xffff_ffff);
+        file == 0 || is_anonymous(file, &Anonymous::PERF_EVENT) || !owns_table(call.task)
     }
 }
 
@@ -342,11 +361,17 @@ unsafe fn find(s: *mut BpfScratch, call: &Call) {
         let (mut prog, mut otherwise) = (0, 0);
         match get(&raw const (*record).call) {
             call::PERF_IOCTL => {
-                if succeeded && object != 0 {
-                    prog = rd_field(object, Field::PerfEventProg);
-                    set(&raw mut (*s).found.event, object);
-                }
                 otherwise = object2;
+                if succeeded && is_anonymous(get(&raw const (*s).found.file), &Anonymous::PERF_EVENT) {
+                    // The event keeps its first program. If another one was passed, another thread has exchanged one of
+                    // the descriptors, and nobody knows which.
+                    prog = rd_field(object, Field::PerfEventProg);
+                    if prog == object2 || !is_program(object2) {
+                        set(&raw mut (*s).found.event, object);
+                    } else {
+                        (prog, otherwise) = (0, 0);
+                    }
+                }
             }
             call::SETSOCKOPT => {
                 let file: u64 = rd_field(object, Field::SocketFile);

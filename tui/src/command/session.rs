@@ -594,7 +594,9 @@ fn attach(options: &TraceOptions) -> Result<Live> {
         tree_size: MAX_TREE,
         way: Way::Auto,
     };
-    Ok(Live::start(&live_options, &facts)?)
+    let mut live = Live::start(&live_options, &facts)?;
+    live.freeze_capture()?;
+    Ok(live)
 }
 
 fn file_facts(file: &Path) -> Result<KernelFacts> {

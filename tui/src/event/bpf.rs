@@ -382,6 +382,8 @@ impl<'a> Bpf<'a> {
                 },
                 // A detached link has no target any more.
                 _ if self.op() == "detach" => Value::Unknown(Why::Vanished),
+                // The descriptor is no perf event (any more).
+                _ if record.call == call::PERF_IOCTL => Value::Unknown(Why::Raced),
                 _ => Value::Unknown(Why::NotCollected),
             },
         }

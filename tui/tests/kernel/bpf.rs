@@ -97,7 +97,7 @@ pub(crate) fn set_bpf(prog: &OwnedFd, event: &OwnedFd) -> i64 {
 }
 
 /// The kernel's information about a program or a link.
-fn info(fd: &OwnedFd) -> Attr {
+pub(crate) fn info(fd: &OwnedFd) -> Attr {
     let mut info = Attr::new();
     let mut attr = Attr::new().u32(0, sys::raw(fd) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
     assert_eq!(attr.call(BPF_OBJ_GET_INFO_BY_FD), 0);

@@ -14,14 +14,16 @@
 //! shows them as children of init. A second list, taken before the roots are in the map, covers processes that are
 //! reparented while the filter is set.
 
+use super::call::freeze;
 use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements, load};
 use crate::capture::{CaptureFilter, NAMELESS_CGROUPS};
 use crate::frame::host::Cgroup;
 use crate::source::live::StartError;
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
@@ -164,6 +166,28 @@ impl CaptureMaps {
             }
         }
         Ok(())
+    }
+
+    /// Freezes the maps, so that no other process can change what is captured, and checks what they contain. The filter
+    /// cannot be replaced afterwards. If it contains cgroups, their map stays open: new ones are added to it.
+    ///
+    /// # Errors
+    /// Also if another process has changed a map.
+    pub(super) fn freeze(&mut self) -> Result<(), CaptureError> {
+        for map in [self.capture.map(), self.pids.map(), self.uids.map(), self.tree.map(), self.kin.map()] {
+            freeze(map).map_err(CaptureError::Freeze)?;
+        }
+        if !self.asks_for_cgroups() {
+            freeze(self.cgroups.map()).map_err(CaptureError::Freeze)?;
+        }
+        let Plain(judge) = self.capture.get(&0, 0)?;
+        let pids: BTreeSet<u32> = keys(&self.pids)?.into_iter().collect();
+        let uids: BTreeSet<u32> = keys(&self.uids)?.into_iter().collect();
+        let as_set = judge == self.counting_starts(self.filter.capture)
+            && pids.iter().eq(self.filter.pids.iter().collect::<BTreeSet<_>>())
+            && uids.iter().eq(self.filter.uids.iter().collect::<BTreeSet<_>>())
+            && self.roots.values().all(|root| self.tree.get(&Plain(*root), 0).is_ok());
+        if as_set { Ok(()) } else { Err(CaptureError::Changed) }
     }
 
     fn is_root(&self, process: ProcessKey) -> bool {

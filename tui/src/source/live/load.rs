@@ -1,5 +1,6 @@
 //! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
 
+use super::call::freeze;
 use super::status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use crate::arch::{self, Arch};
@@ -178,6 +179,9 @@ pub enum StartError {
     /// The capture filter was rejected.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// A map cannot be protected against other processes.
+    #[error("cannot freeze a map of the probes: {0}")]
+    Freeze(io::Error),
     /// A system call failed.
     #[error("{call}: {error}")]
     System {
@@ -369,6 +373,19 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
 /// Our own process id as seen by the probes; 0 if unknown.
 fn own_tgid() -> u32 {
     own_id::own_tgid().map_or(0, |tgid| tgid.0)
+}
+
+/// Freezes the maps that are left in the object, which only the programs change: those of records, of processes, of
+/// requests. aya has frozen the constants.
+pub(super) fn freeze_maps_of_programs(object: &Ebpf) -> Result<(), StartError> {
+    for (name, map) in object.maps() {
+        if let Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) = map
+            && !name.starts_with('.')
+        {
+            freeze(map).map_err(StartError::Freeze)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a map from the object.

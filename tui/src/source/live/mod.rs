@@ -49,7 +49,7 @@ use crate::frame::Batch;
 use crate::frame::host::Cgroup;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{Array, IterableMap as _, MapData, MapError};
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -108,6 +108,12 @@ pub enum CaptureError {
     /// /proc, the only source of processes here, does not show the root of a tree.
     #[error("--tree {0}: no such process in /proc")]
     NotInProc(u32),
+    /// A map cannot be protected against other processes.
+    #[error("cannot freeze the capture filter: {0}")]
+    Freeze(io::Error),
+    /// The maps do not contain what was written.
+    #[error("another process changed the capture filter while it was set")]
+    Changed,
     /// The processes could not be listed.
     #[error("--tree: cannot list the processes: {0}")]
     Processes(io::Error),
@@ -177,9 +183,11 @@ impl Live {
         let functions = multi::Functions::of(&object, facts);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
         let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
-        let cpus = Array::try_from(load::map(&mut object, "CPUS")?)?;
+        let cpus: Array<_, Plain<CpuState>> = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
+        call::freeze(cpus.map()).map_err(StartError::Freeze)?;
+        load::freeze_maps_of_programs(&object)?;
         capture.begin(&options.capture)?;
         let again = || load::object(options, facts, load::Verbosity::Log);
         let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
@@ -191,6 +199,7 @@ impl Live {
         if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
             helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
         }
+        call::freeze(helpers.map()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
@@ -240,6 +249,15 @@ impl Live {
         }
         self.capture.finish()?;
         self.capture.name_all_cgroups(cgroups)
+    }
+
+    /// Freezes the capture filter: no process can change it afterwards, except for the cgroups of a filter that contains
+    /// some. Then [`Live::set_capture`] fails.
+    ///
+    /// # Errors
+    /// Also if another process has changed the filter.
+    pub fn freeze_capture(&mut self) -> Result<(), CaptureError> {
+        self.capture.freeze()
     }
 
     /// Whether the capture filter depends on the paths of cgroups.
