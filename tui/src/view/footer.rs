@@ -187,7 +187,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         }
         Action::EditFilter | Action::Failures if app.view() == View::Bpf => false,
         Action::Failures | Action::LossReport => !open,
-        Action::Enter => app.detail().size() != Some(Size::Full),
+        Action::Enter => app.detail().size() != Some(Size::Full) || app.detail().row().is_some(),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
             !matches!(app.view(), View::Top | View::Bpf) || action == Action::Search && app.view() == View::Bpf
@@ -230,8 +230,10 @@ fn label(action: Action, label: &str, app: &App) -> String {
         Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
             "pause".to_owned()
         }
+        Action::Enter if app.detail().row().is_some() => "go there".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
+        Action::Back if app.detail().has_steps() => "back".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),
         _ => label.to_owned(),
     }
