@@ -206,14 +206,17 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     if offers_follow {
         all.sort_by_key(|b| (b.action != Action::Play, b.action != Action::Follow));
     }
-    let rest = all.into_iter().filter(|b| b.scope != Scope::Detail);
+    if app.detail().row().is_some() {
+        all.sort_by_key(|b| b.action != Action::Enter);
+    }
+    let rest = all.iter().copied().filter(|b| b.scope != Scope::Detail);
     let rest =
         rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, app.scopes())) == Some(b.action));
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
-    let first = app.keymap().iter().filter(of_pane);
+    let first = all.iter().copied().filter(of_pane);
     first
         .chain(rest.filter(|b| !of_pane(b)))
         .filter(|b| !b.label.is_empty() && shown(b.action))
