@@ -3,6 +3,7 @@
 use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
+use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::Maker;
@@ -1322,4 +1323,29 @@ fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
     keys(&mut app, "\n");
     let path = row.rsplit(' ').next().unwrap_or_default();
     assert!(selected(&mut app).ends_with(path) && path.starts_with("/f/"), "{}", selected(&mut app));
+}
+
+#[test]
+fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
+    let mut app = app(80, 30, 4 << 20);
+    let mut made = family();
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n\t\tJ");
+    assert!(pane(&mut app).1.contains("as main.s"), "{:?}", pane(&mut app));
+    let Some(Subject::Process(child)) = app.detail().row() else { panic!("a process is selected") };
+    let mut pid = 1000;
+    while app.world().processes.get(child).is_some() {
+        for _ in 0..50 {
+            pid += 1;
+            made.fork(1, "make", pid);
+            made.exit(pid, "make", 0);
+        }
+        feed(&mut app, &mut made);
+    }
+    assert!(selected(&mut app).contains("EXIT     7 cc"), "it is still kept: {}", selected(&mut app));
+    assert_eq!(pane(&mut app).1, "");
+    keys(&mut app, "\n");
+    let shown = screen(&mut app);
+    assert!(shown[28].starts_with(" process 9 is not kept any more"), "{}", shown.join("\n"));
+    assert!(app.detail().row().is_none() && app.detail().size() == Some(Size::Part));
 }
