@@ -253,7 +253,7 @@ impl Page<'_> {
             let width = text::width(text) + text::width(after.trim_end());
             match lines.last_mut().filter(|last| last.width() + width <= self.width) {
                 Some(last) => last.push_span(Span::styled(text.clone(), style)),
-                None => lines.extend(self.named(if at == 0 { name } else { "" }, text, style)),
+                None => lines.extend(self.named(if lines.is_empty() { name } else { "" }, text, style)),
             }
             if selected == Some(at) {
                 line = Some(lines.len().saturating_sub(1));
