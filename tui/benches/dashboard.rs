@@ -7,8 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::time::{Duration, Instant};
-use tracetui::app::keymap::Keymap;
-use tracetui::app::{App, Input, Settings, Tick, language};
+use tracetui::app::{App, Input, Preferences, Settings, Tick, language};
 use tracetui::budget::Budget;
 use tracetui::pipeline::Pipeline;
 use tracetui::source::synthetic::Maker;
@@ -126,7 +125,7 @@ fn dashboard() -> App {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences: Preferences::default(),
     };
     let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(160, 50));

@@ -139,7 +139,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         capture: "all".into(),
         filter: String::new(),
         parse: language::parse,
-        keymap: tracetui::app::keymap::Keymap::default(),
+        preferences: tracetui::app::Preferences::default(),
     };
     let budget = settings.budget;
     let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;

@@ -20,6 +20,7 @@
 //! | `why` | why an open or an exec failed: the rules; `source::host::lookup` looks up what they need |
 //! | [`app`] | the state of the dashboard, and the keys |
 //! | [`view`] | draws that state |
+//! | [`config`] | the configuration file: keys, colours, columns and the filter of the dashboard |
 //! | `arch` | the differences between architectures |
 //! | [`budget`], [`limits`] | the division of memory, and all other limits |
 //! | `text` | formatting of bytes, numbers and times: escaping, widths |
@@ -32,6 +33,7 @@ pub mod budget;
 pub mod capture;
 pub mod cli;
 pub mod command;
+pub mod config;
 pub mod diff;
 pub mod enrich;
 pub mod event;

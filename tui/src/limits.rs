@@ -27,6 +27,20 @@ pub const BPF_INVENTORY: usize = 8 << 20;
 /// then forgotten.
 pub const BPF_DOERS: usize = 1024;
 
+/// Bytes of what holds BPF programs and links, which a trace keeps. Of what does not fit, only the number is kept.
+pub const BPF_HOLDERS_BYTES: usize = 2 << 20;
+
+/// Texts on what an inventory of BPF programs could not look at, and bytes of each.
+pub const BPF_UNSEEN: usize = 16;
+/// See [`BPF_UNSEEN`].
+pub const BPF_UNSEEN_TEXT: usize = 256;
+
+/// Bytes of the name of a BPF program that is hidden.
+pub const BPF_HIDDEN_NAME: usize = 512;
+
+/// BPF programs and links that are hidden, which a trace keeps.
+pub const BPF_HIDDEN: usize = 1024;
+
 /// Bytes of the BPF programs and attachments that are gone, which a trace keeps. Those that went first are forgotten.
 pub const BPF_GONE: usize = 1 << 20;
 
@@ -231,6 +245,9 @@ pub const BLOCKS_LISTED: usize = 64 << 10;
 /// Bytes at the end of a file in which the last header is looked for: a block and damaged bytes. Of a file without one there, the
 /// headers are read from the start.
 pub const TAIL_MAX: u64 = 64 << 20;
+
+/// Bytes of the configuration file. A larger one is refused.
+pub const CONFIG_FILE: u64 = 64 << 10;
 
 /// Characters of a filter expression.
 pub const FILTER_MAX: usize = 64 << 10;

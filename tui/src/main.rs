@@ -124,7 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Btf(args)) => command::btf::run(&args),
             Some(Command::Completions { shell }) => command::completions::run(shell),
             Some(Command::Man) => command::man::run(),
-            Some(Command::Keys(color)) => command::keys::run(color),
+            Some(Command::Keys(args)) => command::keys::run(&args),
             None if std::io::stdout().is_terminal() => command::dashboard::run(&cli.dashboard).await,
             None => command::print::run(&cli.dashboard.into()).await,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use tracetui::command::keys;
+use tracetui::command::{config, keys};
 use tracetui::event::describe::{COMMON, Field, Shape};
 use tracetui::event::fields_of;
 use tracetui_shared::kind::Kind;
@@ -63,6 +63,11 @@ fn events_page_is_fresh() {
 #[test]
 fn keys_page_is_fresh() {
     check_fresh("KEYS.md", &keys::markdown());
+}
+
+#[test]
+fn configuration_page_is_fresh() {
+    check_fresh("CONFIG.md", &config::markdown());
 }
 
 /// The part of a page between the comments that `scripts/kernel-matrix.sh` uses.

@@ -326,7 +326,7 @@ fn dashboard(budget: Budget) -> App {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
-        keymap: tracetui::app::keymap::Keymap::default(),
+        preferences: tracetui::app::Preferences::default(),
     };
     App::new(Pipeline::default(), settings).expect("an empty filter")
 }

@@ -28,6 +28,7 @@ impl App {
             | Action::Failures
             | Action::OnlyTree
             | Action::OnlyComm
+            | Action::OnlyDir
             | Action::NotComm
             | Action::OnlyUser
             | Action::Toggle(_) => {

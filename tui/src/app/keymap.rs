@@ -1,10 +1,12 @@
 //! The table of keys. The footer, the help overlay, messages and the documentation are derived from it. The table holds
 //! the defaults; a [`Keymap`] is a copy of it in which the keys of each action can be changed.
 
+use crate::text::is_hostile;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::borrow::Cow;
 use std::str::FromStr;
 use tracetui_shared::kind::{Kind, KindSet};
+use unicode_width::UnicodeWidthChar;
 
 macro_rules! actions {
     ($($action:ident $name:literal,)+) => {
@@ -114,6 +116,9 @@ actions! {
     PreviousBy "previous-by",
     TopSort "top-sort",
     TopReverse "top-reverse",
+    TopWindow "top-window",
+    TopZero "top-zero",
+    OnlyDir "only-dir",
     ShowBpf "bpf",
     BpfEvents "bpf-events",
     BpfSort "bpf-sort",
@@ -195,7 +200,7 @@ pub struct Press {
 }
 
 /// A line of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Binding {
     /// The keys. The first one is shown where there is room for only one.
     pub keys: Cow<'static, [Press]>,
@@ -245,12 +250,12 @@ const fn bind(
     Binding { keys: Cow::Borrowed(keys), action, label, help: Cow::Borrowed(help), section, scope }
 }
 
-/// The key that toggles a kind. The help names the kinds that are hidden by default.
+/// The key that toggles a kind.
 fn of_kind(kind: Kind) -> Binding {
-    let hidden = KindSet::ON_REQUEST.iter().filter_map(|kind| Some(format!("; {} {}s", kind.key()?, kind.name())));
-    let help = format!("toggle kinds{}", hidden.collect::<String>());
-    let keys = kind.key().map(key).into_iter().collect();
-    Binding { keys, help: help.into(), ..bind(Section::Filter, &[], Action::Toggle(kind), "", "") }
+    Binding {
+        keys: kind.key().map(key).into_iter().collect(),
+        ..bind(Section::Filter, &[], Action::Toggle(kind), "", "")
+    }
 }
 
 const OF_TREE: &[Binding] = &[
@@ -287,6 +292,8 @@ const OF_TOP: &[Binding] = &[
     bind(Section::Top, &[code(KeyCode::Left), key('h')], Action::PreviousBy, "", "count by something else"),
     bind(Section::Top, &[key('s'), f(6)], Action::TopSort, "sort", "sort by the next column; reverse"),
     bind(Section::Top, &[key('S')], Action::TopReverse, "", "sort by the next column; reverse"),
+    bind(Section::Top, &[key('W')], Action::TopWindow, "60 s", "the last 60 s; from now on"),
+    bind(Section::Top, &[key('z')], Action::TopZero, "zero", "the last 60 s; from now on"),
 ];
 
 const OF_BPF: &[Binding] = &[
@@ -320,9 +327,10 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Find, &[key('n')], Action::Next, "", "next or previous match"),
     bind(Section::Find, &[key('N')], Action::Previous, "", "next or previous match"),
     bind(Section::Filter, &[key('f'), f(4)], Action::EditFilter, "filter", "edit; Tab completes"),
-    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "only pid tree comm user"),
-    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "only pid tree comm user"),
-    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "only pid tree comm user"),
+    bind(Section::Selected, &[key('p')], Action::OnlyPid, "pid", "pid tree comm dir user"),
+    bind(Section::Selected, &[key('P')], Action::OnlyTree, "", "pid tree comm dir user"),
+    bind(Section::Selected, &[key('c')], Action::OnlyComm, "comm", "pid tree comm dir user"),
+    bind(Section::Selected, &[key('d')], Action::OnlyDir, "", "pid tree comm dir user"),
     bind(Section::Selected, &[key('x')], Action::NotComm, "hide", "hide comm; why it failed"),
     bind(Section::Detail, &[key('u')], Action::ToParent, "to parent", "to the parent; tabs"),
     bind(Section::Detail, &[code(KeyCode::Tab)], Action::NextTab, "tab", "to the parent; tabs"),
@@ -336,7 +344,7 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failed; fold repeats"),
     bind(Section::View, &[key('t')], Action::TimeMode, "time", "cycle the time format"),
     bind(Section::Selected, &[key('W')], Action::Why, "why", "hide comm; why it failed"),
-    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "only pid tree comm user"),
+    bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "pid tree comm dir user"),
     bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy line, command, JSON"),
     bind(Section::Selected, &[key('Y')], Action::CopyCommand, "copy command", "copy line, command, JSON"),
     bind(Section::Selected, &[ctrl('y')], Action::CopyJson, "", "copy line, command, JSON"),
@@ -369,7 +377,7 @@ pub(crate) fn pressed(event: &KeyEvent) -> Press {
 }
 
 /// The bindings of keys to actions. The footer shows the labels in this order.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Keymap {
     bindings: Vec<Binding>,
 }
@@ -378,23 +386,37 @@ impl Default for Keymap {
     /// The keys of the table.
     fn default() -> Keymap {
         let kinds = Kind::DEFAULT_FIRST.map(of_kind);
-        Keymap { bindings: [OF_TREE, OF_TOP, OF_BPF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() }
+        let mut keymap =
+            Keymap { bindings: [OF_TREE, OF_TOP, OF_BPF, OF_REPLAY, BEFORE_KINDS, &kinds, AFTER_KINDS].concat() };
+        keymap.name_hidden_kinds();
+        keymap
     }
 }
 
-/// The error for keys that cannot be assigned.
+/// A name that is not that of a key.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is no such action.
-    #[error("unknown action \"{0}\"")]
-    Action(String),
     /// There is no such key.
-    #[error("unknown key \"{0}\"; keys are written as in the help: q, Ctrl-C, F1, Space, PgDn, Shift-Tab")]
-    Key(String),
-    /// No key would be left to quit.
-    #[error("no key would be left for \"quit\"")]
-    Quit,
+    #[error("unknown key `{0}`; keys are written as in the help: q, Ctrl-C, F1, Space, PgDn, Shift-Tab")]
+    Unknown(String),
+    /// Terminals have no such key: it is another one.
+    #[error("terminals send `{0}` as `{1}`: write `{1}`")]
+    Same(String, &'static str),
 }
+
+/// Keys that cannot be assigned together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Conflict {
+    /// The number of the assignment.
+    pub at: usize,
+    /// The key of that assignment; `None` if it is about all.
+    pub press: Option<Press>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The actions that must have a key that has no other meaning in any view.
+const NEEDED: [Action; 2] = [Action::Quit, Action::Help];
 
 impl Keymap {
     /// All bindings.
@@ -414,40 +436,97 @@ impl Keymap {
         key.map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
-    /// Assigns keys to the action with this name, in place of its previous keys. Other actions of the same scope lose
-    /// these keys.
+    /// The action with a name.
+    pub(crate) fn action(&self, name: &str) -> Option<Action> {
+        self.iter().map(|binding| binding.action).find(|action| action.name() == name)
+    }
+
+    /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned,
+    /// unless it is its last one.
     ///
     /// # Errors
-    /// If there is no such action or key, or no key would be left to quit.
-    pub fn assign(&mut self, action: &str, keys: &[&str]) -> Result<(), KeyError> {
-        let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<Press>, KeyError>>()?;
-        let at = self.bindings.iter().position(|binding| binding.action.name() == action);
-        let at = at.ok_or_else(|| KeyError::Action(action.to_owned()))?;
+    /// If two actions of a scope have the same key, one would lose its last key unsaid, or no key would be left to quit or for help.
+    pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
         let mut changed = self.clone();
-        let scope = changed.bindings[at].scope;
-        for binding in changed.bindings.iter_mut().filter(|binding| binding.scope == scope) {
-            binding.keys = binding.keys.iter().copied().filter(|key| !keys.contains(key)).collect();
+        // The keys that were assigned, with their scope and the number of the assignment.
+        let mut taken: Vec<(Scope, Press, usize)> = Vec::new();
+        for (at, (action, keys)) in assigned.iter().enumerate() {
+            let Some(binding) = changed.bindings.iter_mut().find(|binding| binding.action == *action) else { continue };
+            for press in keys {
+                let other = taken.iter().find(|(scope, key, _)| *scope == binding.scope && key == press);
+                if let Some((_, _, other)) = other {
+                    let (key, other) = (press.name(), assigned[*other].0.name());
+                    let message = match action.name() {
+                        name if name == other => format!("`{key}` stands twice"),
+                        name => format!("`{key}` is the key of `{other}` and of `{name}`"),
+                    };
+                    return Err(Conflict { at, press: Some(*press), message });
+                }
+                taken.push((binding.scope, *press, at));
+            }
+            binding.keys = keys.clone().into();
         }
-        changed.bindings[at].keys = keys.into();
-        if changed.first(Action::Quit) == "-" {
-            return Err(KeyError::Quit);
+        let mut robbed = None;
+        for binding in changed.bindings.iter_mut().filter(|b| assigned.iter().all(|(action, _)| *action != b.action)) {
+            let taker = |press: &Press| taken.iter().find(|(scope, key, _)| *scope == binding.scope && key == press);
+            let by = binding.keys.iter().find_map(taker);
+            binding.keys = binding.keys.iter().copied().filter(|press| taker(press).is_none()).collect();
+            robbed = robbed.or(by.filter(|_| binding.keys.is_empty()).map(|by| (*by, binding.action)));
         }
+        changed.check_needed(self, assigned)?;
+        if let Some(((_, press, at), action)) = robbed {
+            let (key, name) = (press.name(), action.name());
+            let message = format!("`{key}` is the only key of `{name}`: give that another one, or write {name} = []");
+            return Err(Conflict { at, press: Some(press), message });
+        }
+        changed.name_hidden_kinds();
         *self = changed;
         Ok(())
     }
 
-    /// The keys of a section with their help; keys with the same help are merged. In a replay, without those that have nothing
-    /// to do there.
+    /// Checks that there are keys to quit and for help everywhere. `before`: without the assignments.
+    fn check_needed(&self, before: &Keymap, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
+        let keys = |keymap: &Keymap, action| -> Vec<Press> {
+            keymap
+                .iter()
+                .filter(|binding| binding.action == action)
+                .flat_map(|binding| binding.keys.iter().copied())
+                .collect()
+        };
+        let only = |press: &Press, action| self.iter().all(|b| b.action == action || !b.keys.contains(press));
+        let Some(action) = NEEDED.into_iter().find(|a| !keys(self, *a).iter().any(|press| only(press, *a))) else {
+            return Ok(());
+        };
+        let own = assigned.iter().position(|(assigned, _)| *assigned == action);
+        let lost = keys(before, action);
+        let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
+        let message =
+            format!("no key would be left for `{}`: it needs one without another meaning in any view", action.name());
+        Err(Conflict { at: own.or_else(taker).unwrap_or_default(), press: None, message })
+    }
+
+    /// Lets the help of the keys of kinds name the kinds that are hidden by default.
+    fn name_hidden_kinds(&mut self) {
+        let hidden = KindSet::ON_REQUEST.iter().map(|kind| (self.first(Action::Toggle(kind)), kind.name()));
+        let help = format!("toggle kinds{}", hidden.map(|(key, name)| format!("; {key} {name}s")).collect::<String>());
+        for binding in self.bindings.iter_mut().filter(|binding| matches!(binding.action, Action::Toggle(_))) {
+            binding.help = help.clone().into();
+        }
+    }
+
+    /// The keys of a section with their help, `-` if there is none; keys with the same help are merged. In a replay, without those
+    /// that have nothing to do there.
     pub(crate) fn rows(&self, section: Section, replay: bool) -> Vec<(String, &str)> {
         let mut rows: Vec<(String, &str)> = Vec::new();
         let shown = |binding: &&Binding| binding.section == section && !(replay && binding.action.is_live());
         for binding in self.iter().filter(shown) {
             let help = binding.action.help_in_replay().filter(|_| replay).unwrap_or(&binding.help);
             match rows.iter_mut().find(|(_, known)| *known == help) {
-                Some((keys, _)) => *keys = format!("{keys} {}", binding.names()),
+                Some((keys, _)) => *keys = format!("{keys} {}", binding.names()).trim().to_owned(),
                 None => rows.push((binding.names(), help)),
             }
         }
+        rows.iter_mut().filter(|(keys, _)| keys.is_empty()).for_each(|(keys, _)| keys.push('-'));
         rows
     }
 }
@@ -476,6 +555,11 @@ const OTHERS: [KeyCode; 11] = [
 ];
 
 impl Press {
+    /// Whether the key types a character where text is typed.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self.code, KeyCode::Char(_)) && !self.ctrl
+    }
+
     /// The name of the key.
     pub fn name(self) -> String {
         let named = NAMED.iter().find(|(code, _)| *code == self.code).map(|(_, name)| (*name).to_owned());
@@ -493,18 +577,27 @@ impl FromStr for Press {
     /// Reads a key by its [name](Press::name).
     fn from_str(name: &str) -> Result<Press, KeyError> {
         let (ctrl, rest) = name.strip_prefix("Ctrl-").map_or((false, name), |rest| (true, rest));
-        let code = code_of(rest).ok_or_else(|| KeyError::Key(name.to_owned()))?;
-        Ok(match code {
-            KeyCode::Char(letter) if ctrl => Press { code: KeyCode::Char(letter.to_ascii_lowercase()), ctrl },
-            code => Press { code, ctrl },
-        })
+        let code = code_of(rest).ok_or_else(|| KeyError::Unknown(name.to_owned()))?;
+        match code {
+            KeyCode::Char(letter) if ctrl => match letter.to_ascii_lowercase() {
+                // Their control characters are those of other keys.
+                'i' => Err(KeyError::Same(name.to_owned(), "Tab")),
+                'm' => Err(KeyError::Same(name.to_owned(), "Enter")),
+                '[' => Err(KeyError::Same(name.to_owned(), "Esc")),
+                letter @ ('a'..='z' | ' ') => Ok(Press { code: KeyCode::Char(letter), ctrl }),
+                _ => Err(KeyError::Unknown(name.to_owned())),
+            },
+            code => Ok(Press { code, ctrl }),
+        }
     }
 }
 
 fn code_of(name: &str) -> Option<KeyCode> {
     let mut letters = name.chars();
     if let (Some(letter), None) = (letters.next(), letters.next()) {
-        return (!letter.is_control() && letter != ' ').then_some(KeyCode::Char(letter));
+        // Its name is shown as it is.
+        let visible = !is_hostile(letter) && letter != ' ' && letter.width().is_some_and(|cells| cells > 0);
+        return visible.then_some(KeyCode::Char(letter));
     }
     let named = NAMED.iter().find(|(_, known)| *known == name).map(|(code, _)| *code);
     let other = || OTHERS.into_iter().find(|code| code.to_string() == name);
@@ -561,33 +654,82 @@ mod tests {
         }
         assert_eq!("Ctrl-d".parse(), Ok(ctrl('d')));
         assert_eq!("Ctrl-Space".parse(), Ok(ctrl(' ')));
-        for unknown in ["", "Ctrl-", "Meta-x", "F0", "F13", "space", " ", "\u{1b}", "qq"] {
-            assert_eq!(unknown.parse::<Press>(), Err(KeyError::Key(unknown.to_owned())));
+        for unknown in [
+            "",
+            "Ctrl-",
+            "Meta-x",
+            "F0",
+            "F13",
+            "space",
+            " ",
+            "\u{1b}",
+            "qq",
+            "Ctrl-1",
+            "Ctrl-\u{e4}",
+            "\u{202e}",
+            "\u{301}",
+        ] {
+            assert_eq!(unknown.parse::<Press>(), Err(KeyError::Unknown(unknown.to_owned())));
         }
+        for (same, as_key) in [("Ctrl-I", "Tab"), ("Ctrl-m", "Enter"), ("Ctrl-[", "Esc")] {
+            assert_eq!(same.parse::<Press>(), Err(KeyError::Same(same.to_owned(), as_key)));
+        }
+    }
+
+    fn assign(keymap: &mut Keymap, assigned: &[(&str, &[&str])]) -> Result<(), (usize, Option<String>, String)> {
+        let read = |(action, keys): &(&str, &[&str])| {
+            let keys = keys.iter().map(|key| key.parse().expect("a key")).collect();
+            (keymap.action(action).expect("an action"), keys)
+        };
+        let assigned: Vec<_> = assigned.iter().map(read).collect();
+        keymap.assign(&assigned).map_err(|error| (error.at, error.press.map(Press::name), error.message))
     }
 
     #[test]
     fn keys_can_be_assigned() {
         let mut keymap = Keymap::default();
-        keymap.assign("follow", &["Ctrl-F", "j"]).expect("an action and keys");
+        assert_eq!(assign(&mut keymap, &[("follow", &["Ctrl-F", "j"])]), Ok(()));
         assert_eq!(keymap.lookup(ctrl('f'), LIVE), Some(Action::Follow));
         assert_eq!(keymap.lookup(key('j'), LIVE), Some(Action::Follow));
         assert_eq!(keymap.lookup(key('F'), LIVE), None);
         assert_eq!(keymap.lookup(code(KeyCode::Down), LIVE), Some(Action::Down));
         assert_eq!((keymap.first(Action::Follow), keymap.first(Action::Down)), ("Ctrl-F".into(), "Down".into()));
-        keymap.assign("toggle-open", &["P"]).expect("a kind");
+        // Two that change places, and one that gives its key away.
+        assert_eq!(assign(&mut keymap, &[("toggle-open", &["P"]), ("only-tree", &["O"])]), Ok(()));
         assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
+        assert_eq!(keymap.lookup(key('O'), LIVE), Some(Action::OnlyTree));
+        assert_eq!(assign(&mut keymap, &[("time-mode", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])]), Ok(()));
+        assert_eq!(keymap.first(Action::TimeMode), "-");
         assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
+        assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "cycle the time format")));
+        assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| *help == "toggle kinds; F2 forks"));
     }
 
     #[test]
     fn a_refused_assignment_changes_nothing() {
         let mut keymap = Keymap::default();
-        assert_eq!(keymap.assign("fly", &["q"]), Err(KeyError::Action("fly".into())));
-        assert_eq!(keymap.assign("help", &["x", "Meta-x"]), Err(KeyError::Key("Meta-x".into())));
-        assert_eq!(keymap.assign("quit", &[]), Err(KeyError::Quit));
-        assert_eq!(keymap.assign("help", &["q", "F10", "Ctrl-C"]), Err(KeyError::Quit));
+        for (assigned, at, press, message) in [
+            (&[("help", &["x"][..]), ("pause", &["x"])][..], 1, Some("x"), "`x` is the key of `help` and of `pause`"),
+            (&[("pause", &["F2", "F2"])], 0, Some("F2"), "`F2` stands twice"),
+            (
+                &[("pause", &["p"])],
+                0,
+                Some("p"),
+                "`p` is the only key of `only-pid`: give that another one, or write only-pid = []",
+            ),
+            (&[("up", &["F2"]), ("quit", &[])], 1, None, "no key would be left for `quit`"),
+            (&[("pause", &["q", "F10", "Ctrl-C"])], 0, None, "no key would be left for `quit`"),
+            (&[("help", &["s"])], 0, None, "no key would be left for `help`"),
+            (&[("up", &["F2"]), ("play", &["F1", "?"])], 1, None, "no key would be left for `help`"),
+        ] {
+            let error = assign(&mut keymap, assigned).expect_err(message);
+            assert_eq!((error.0, error.1.as_deref()), (at, press), "{message}");
+            assert!(error.2.starts_with(message), "{}", error.2);
+        }
         assert_eq!(keymap.lookup(key('q'), LIVE), Some(Action::Quit));
+        assert_eq!(keymap.lookup(key('p'), LIVE), Some(Action::OnlyPid));
+        // A view may give a key of them another meaning as long as one is left.
+        assert_eq!(assign(&mut keymap, &[("play", &["q"])]), Ok(()));
     }
 
     #[test]

@@ -43,7 +43,7 @@ use layout::Areas;
 use output::Output;
 use rates::Rates;
 use replay::Replay;
-use row::{TimeBase, TimeMode};
+use row::{Column, TimeBase, TimeMode};
 use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +73,27 @@ pub struct Settings {
     pub filter: String,
     /// Parses a filter.
     pub parse: ParseFilter,
+    /// What the user prefers.
+    pub preferences: Preferences,
+}
+
+/// What the configuration file can change.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Preferences {
     /// The key bindings.
-    pub keymap: Keymap,
+    pub(crate) keymap: Keymap,
+    /// The columns of the event list, in order, with DETAIL; `None`: those for which there is room.
+    pub(crate) columns: Option<Vec<Column>>,
+    /// Whether repeats and searches are folded at the start.
+    pub(crate) folds: bool,
+    /// The format of the TIME column at the start.
+    pub(crate) time: TimeMode,
+}
+
+impl Default for Preferences {
+    fn default() -> Preferences {
+        Preferences { keymap: Keymap::default(), columns: None, folds: true, time: TimeMode::default() }
+    }
 }
 
 /// The state of the dashboard.
@@ -272,9 +291,11 @@ impl App {
         let mut filter = FilterState::new(settings.parse);
         filter.set(&settings.filter, pipeline.world())?;
         pipeline.follow(&filter.roots());
+        let mut events = EventList::new();
+        events.fold_all(settings.preferences.folds);
         Ok(App {
             store: Store::new(settings.budget.kept(0)),
-            events: EventList::new(),
+            events,
             filter,
             search: Search::default(),
             detail: Detail::default(),
@@ -292,7 +313,7 @@ impl App {
                 height: 24,
                 kinds: settings.kinds,
                 failures: false,
-                time: TimeMode::default(),
+                time: settings.preferences.time,
                 overlay: None,
                 help: HelpSearch::default(),
                 message: None,
@@ -418,7 +439,12 @@ impl App {
 
     /// The key bindings.
     pub fn keymap(&self) -> &Keymap {
-        &self.settings.keymap
+        &self.settings.preferences.keymap
+    }
+
+    /// The chosen columns of the event list.
+    pub(crate) fn columns(&self) -> Option<&[Column]> {
+        self.settings.preferences.columns.as_deref()
     }
 
     /// The name of the first key of an action.

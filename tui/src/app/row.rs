@@ -48,6 +48,25 @@ impl Column {
         Column::Cgroup,
     ];
 
+    /// All columns.
+    pub(crate) const ALL: [Column; 10] = [
+        Column::Time,
+        Column::Kind,
+        Column::Pid,
+        Column::Ppid,
+        Column::User,
+        Column::Comm,
+        Column::Result,
+        Column::Detail,
+        Column::Cwd,
+        Column::Cgroup,
+    ];
+
+    /// The name in the configuration file.
+    pub(crate) fn name(self) -> String {
+        self.title().to_ascii_lowercase()
+    }
+
     /// The title.
     pub(crate) fn title(self) -> &'static str {
         match self {

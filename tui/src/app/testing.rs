@@ -1,7 +1,6 @@
 //! Synthetic frames, for tests.
 
-use super::keymap::Keymap;
-use super::{App, Input, Settings, Tick, language};
+use super::{App, Input, Preferences, Settings, Tick, language};
 use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Body, Event};
@@ -37,6 +36,11 @@ pub(crate) fn open_path(event: &Event<'_>) -> String {
 
 /// A dashboard of this size.
 pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
+    app_with(width, height, memory, Preferences::default())
+}
+
+/// A dashboard of this size of a user with preferences.
+pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Preferences) -> App {
     let settings = Settings {
         budget: Budget::new(memory),
         kinds: KindSet::BY_DEFAULT,
@@ -44,7 +48,7 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
         capture: "all".to_owned(),
         filter: String::new(),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences,
     };
     let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));

@@ -5,6 +5,7 @@ use super::keymap::{Action, Press};
 use super::replay::Target;
 use super::search::Pattern;
 use super::views::View;
+use super::views::top::Window;
 use super::views::tree::{Row, Shown, Tree, columns};
 use super::{App, Left};
 use crate::app::filter::{Change, FilterInputError, FilterState};
@@ -72,10 +73,33 @@ impl App {
             }
             Action::NextBy | Action::PreviousBy => {
                 self.top.next_by(action == Action::NextBy);
-                self.top.restart(self.moment().map(|moment| moment.until), &self.store);
+                self.restart_top();
+            }
+            Action::TopWindow => {
+                self.top.next_window();
+                self.restart_top();
+                self.say(match self.top.window() {
+                    Window::Recent => "counts of the last 60 s",
+                    Window::All => "counts of all kept events",
+                });
+            }
+            Action::TopZero => {
+                let moment = self.moment();
+                let now = || self.store.get(self.store.next_id().checked_sub(1)?).map(|last| last.frame.header.time);
+                let time = moment.map(|moment| moment.time).or_else(now);
+                let from = moment.map_or(self.store.next_id(), |moment| moment.until);
+                let since = time.filter(|_| self.top.counted_since().is_none()).map(|time| (from, time.0));
+                self.top.count_since(since);
+                self.restart_top();
+                self.say(match since {
+                    Some(_) => format!("counts from here on; {} counts all again", self.key_of(action)),
+                    None => "counts of all kept events".to_owned(),
+                });
             }
             Action::Follow if self.replay.is_none() => self.events.follow(),
-            Action::Next | Action::Previous | Action::Search => self.say("search in the events, or filter"),
+            Action::Next | Action::Previous if self.search.pattern().is_some() => {
+                self.find_in_top(action == Action::Next, false);
+            }
             action => {
                 let done = self.top.act(action, self.list_height(), self.now);
                 if matches!(action, Action::TopSort | Action::TopReverse) {
@@ -167,21 +191,36 @@ impl App {
         true
     }
 
-    /// Handles a key while the pattern of a search in the tree or in the BPF programs is typed.
-    pub(super) fn typed_in_tree(&mut self, press: Press) {
+    /// Handles a key while the pattern of a search in a view other than that of the events is typed.
+    pub(super) fn typed_in_view(&mut self, press: Press) {
         self.search.key(press, self.pipeline.world());
-        self.found_in_tree();
+        self.found_in_view();
     }
 
     /// Selects the first row that matches what is typed.
-    pub(super) fn found_in_tree(&mut self) {
+    pub(super) fn found_in_view(&mut self) {
         self.search.stop();
         if self.search.pattern().is_some() {
             self.prepare();
             match self.view.current {
                 View::Bpf => self.find_in_bpf(true, true),
+                View::Top => self.find_in_top(true, true),
                 _ => self.find_in_tree(true, true),
             }
+        }
+    }
+
+    fn restart_top(&mut self) {
+        self.top.restart(self.moment().map(|moment| moment.until), &self.store);
+    }
+
+    fn find_in_top(&mut self, down: bool, here: bool) {
+        let Some(Pattern::Text(pattern)) = self.search.pattern().cloned() else {
+            return self.say("here, search for text: a part of the value");
+        };
+        let (by, world) = (self.top.by(), self.pipeline.world());
+        if !self.top.find(down, here, self.now, |group| pattern.is_match(&by.shown(&group.value, world))) {
+            self.say("no match");
         }
     }
 

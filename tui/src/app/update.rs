@@ -12,6 +12,7 @@ use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
 use crate::app::views::detail::{Size, Subject};
 use crate::app::views::events::Shown;
+use crate::app::views::top::By;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::filter;
@@ -318,6 +319,11 @@ impl App {
         }
     }
 
+    /// Shows a message for some seconds.
+    pub fn notice(&mut self, text: String) {
+        self.say(text);
+    }
+
     pub(super) fn say(&mut self, text: impl Into<String>) {
         self.view.message = Some((text.into(), self.now + MESSAGE));
     }
@@ -359,9 +365,7 @@ impl App {
         let typing = in_help || self.filter.line().is_some() || self.search.line().is_some() || self.types_time();
         match self.keymap().lookup(press, self.scopes()) {
             // These actions also work while text is typed, by keys that are not text.
-            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if press.code != KeyCode::Char('q') => {
-                self.act(action)
-            }
+            Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
             _ if typing => self.typed(press),
             Some(action) if self.view.overlay.is_some() => self.act_on_overlay(action),
             Some(action) => self.act(action),
@@ -384,8 +388,8 @@ impl App {
         }
         if self.filter.line().is_some() {
             self.typed_in_filter(press);
-        } else if matches!(self.view.current, View::Tree | View::Bpf) {
-            self.typed_in_tree(press);
+        } else if self.view.current != View::Events {
+            self.typed_in_view(press);
         } else {
             self.search.key(press, self.pipeline.world());
             self.work();
@@ -419,8 +423,8 @@ impl App {
         } else if self.search.line().is_some() {
             self.search.paste(text, self.pipeline.world());
             match self.view.current {
-                View::Tree | View::Bpf => self.found_in_tree(),
-                View::Events | View::Top => _ = self.work(),
+                View::Events => _ = self.work(),
+                View::Tree | View::Top | View::Bpf => self.found_in_view(),
             }
         } else {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
@@ -547,9 +551,12 @@ impl App {
             | Action::PaneDown
             | Action::PaneUp => self.act_on_detail(action),
             Action::EditFilter => self.filter.edit(),
-            Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::NotComm => {
-                self.add_part(action)
-            }
+            Action::OnlyPid
+            | Action::OnlyTree
+            | Action::OnlyComm
+            | Action::OnlyDir
+            | Action::OnlyUser
+            | Action::NotComm => self.add_part(action),
             Action::Toggle(kind) => self.toggle(kind),
             Action::Failures => {
                 self.view.failures = !self.view.failures;
@@ -619,10 +626,10 @@ impl App {
         self.bpf.reset_order();
         self.events.follow();
         self.events.scroll_sideways(isize::MIN);
-        self.events.fold_all(true);
+        self.events.fold_all(self.settings.preferences.folds);
         self.view.kinds = self.settings.kinds;
         self.view.failures = false;
-        self.view.time = row::TimeMode::default();
+        self.view.time = self.settings.preferences.time;
         self.refilter();
     }
 
@@ -676,6 +683,12 @@ impl App {
             // The same part as before may denote another process now.
             self.refilter();
         }
+        if action == Action::OnlyDir && self.view.current == View::Events {
+            return match self.directory() {
+                Some(directory) => self.add_to_filter(&By::Dir.term(&directory)),
+                None => self.say("this event has no path with a directory"),
+            };
+        }
         let part = of.and_then(|ActedOn { pid, uid, comm, .. }| match action {
             Action::OnlyPid => Some(format!("pid={}", pid.0)),
             Action::OnlyTree => Some(format!("tree={}", pid.0)),
@@ -692,8 +705,18 @@ impl App {
             None if self.view.current == View::Bpf => {
                 self.say(format!("{} shows the events of the program", self.key_of(Action::BpfEvents)));
             }
+            None if action == Action::OnlyDir => self.say("this is for events with a path"),
             None => self.say("nothing is selected"),
         }
+    }
+
+    /// The directory of the file of the selected event.
+    fn directory(&self) -> Option<Vec<u8>> {
+        let stored = self.aimed_at().and_then(|id| self.store.get(id))?;
+        stored.with(self.world(), |seen| {
+            let mut directory = Vec::new();
+            By::Dir.of(seen, &mut directory).then_some(directory)
+        })?
     }
 
     /// Adds a part to the filter, and says what it did.

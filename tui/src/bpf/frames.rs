@@ -249,6 +249,8 @@ impl Same {
 pub(crate) struct Described {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: FxHashMap<Same, BpfAttachment>,
+    /// What differed in an inventory during which links came or went: attachments without a link that came, and that are gone.
+    unsettled: FxHashSet<(Same, bool)>,
     hidden: FxHashSet<BpfHiddenKey>,
     holders: BTreeMap<Object, BpfHolders>,
     runs: FxHashMap<ProgId, BpfRuns>,
@@ -279,7 +281,8 @@ impl Described {
 
     /// Appends what differs from the last inventory. New programs come first and those that are gone last, so that attachments can
     /// be described. `steady`: no link came or went while it was taken. Otherwise an attachment without a link may be one whose link
-    /// came later than the links were read, so it is left for the next inventory.
+    /// came later than the links were read, or be taken for that of a link that went. So it is left for the next inventory, and counts
+    /// if that has the same: links that come and go all the time hide nothing.
     pub(crate) fn update(
         &mut self,
         inventory: &Inventory,
@@ -312,8 +315,9 @@ impl Described {
         let counts = (self.programs.len() as u32, self.attachments.len() as u32);
         let (programs, attachments) = counts;
         let vanished = inventory.vanished;
-        HostFrame::BpfInventory(BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete })
-            .push(to, batch);
+        let unseen = inventory.unseen.iter().map(Unseen::text).collect();
+        let taken = BpfInventory { from, to, whole: !news, programs, attachments, vanished, complete, unseen };
+        HostFrame::BpfInventory(taken).push(to, batch);
     }
 
     /// Appends a program that came since.
@@ -390,11 +394,21 @@ impl Described {
             self.unseen = inventory.unseen.iter().map(unseen).collect();
         }
         // What could not be looked at this time is not gone for that.
-        let complete = steady && inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
+        let whole = inventory.unseen.iter().map(unseen).all(|what| self.unseen.contains(what));
+        let before = std::mem::take(&mut self.unsettled);
+        let mut unsettled = FxHashSet::default();
+        let mut settled = |same: &Same, gone: bool| {
+            let known = (same.clone(), gone);
+            let settled = steady || matches!(same, Same::Link(_)) || before.contains(&known);
+            if !settled {
+                unsettled.insert(known);
+            }
+            settled
+        };
         let attached = || inventory.attachments.iter().filter(|facts| !facts.detached);
         let now: FxHashSet<_> = attached().map(|facts| Same::of(&attachment(facts))).collect();
         let mut gone: Vec<_> = self.attachments.iter().filter(|(same, _)| !now.contains(*same)).collect();
-        gone.retain(|(same, _)| complete || matches!(same, Same::Link(_)));
+        gone.retain(|(same, _)| (whole || matches!(same, Same::Link(_))) && settled(same, true));
         gone.sort_unstable_by_key(|(_, attachment)| attachment.key);
         let gone: Vec<_> = gone.into_iter().map(|(same, attachment)| (same.clone(), attachment.key)).collect();
         for (same, key) in gone {
@@ -407,7 +421,7 @@ impl Described {
             let attachment = attachment(facts);
             let same = Same::of(&attachment);
             let known = self.attachments.get(&same);
-            if known.is_none() && !steady && matches!(same, Same::Place(..)) {
+            if known.is_none() && !settled(&same, false) {
                 continue;
             }
             let key = known.map_or(self.next_key, |known| known.key);
@@ -420,7 +434,8 @@ impl Described {
             HostFrame::BpfAttachment(described.clone()).push(to, batch);
             self.attachments.insert(same, described);
         }
-        complete
+        self.unsettled = unsettled;
+        whole && steady
     }
 }
 
@@ -549,12 +564,23 @@ mod tests {
         next.attachments = vec![on(2, None), on(3, None)];
         known.update(&next, false, (BootNanos(1), BootNanos(2)), &mut batch);
         assert_eq!(batch.frames().count(), 2, "a link may explain them");
+        next.attachments = vec![on(2, None)];
+        let mut unsteady = |next: &Inventory| {
+            let mut batch = Batch::default();
+            known.update(next, false, (BootNanos(1), BootNanos(2)), &mut batch);
+            batch.frames().count() - 1
+        };
+        assert_eq!(unsteady(&next), 0, "it was there");
+        next.attachments = vec![on(2, None), on(3, None), on(4, None)];
+        assert_eq!([unsteady(&next), unsteady(&next)], [0, 2], "links that come and go do not hide them");
+        next.attachments = vec![on(2, None), on(3, None)];
+        assert_eq!([unsteady(&next), unsteady(&next)], [0, 1], "nor an end");
         next.attachments = vec![];
-        assert_eq!(frames_of(&mut known, &next), ["-#3 true", "=2 0 false"]);
+        assert_eq!(frames_of(&mut known, &next), ["-#3 true", "-#4 true", "=2 0 false"]);
         next.attachments = vec![on(3, Some(9))];
-        assert_eq!(frames_of(&mut known, &next), ["+#4 3 true", "=2 1 false"]);
+        assert_eq!(frames_of(&mut known, &next), ["+#6 3 true", "=2 1 false"]);
         next.attachments[0].detached = true;
-        assert_eq!(frames_of(&mut known, &next), ["-#4 true", "=2 0 false"], "its holder keeps the link");
+        assert_eq!(frames_of(&mut known, &next), ["-#6 true", "=2 0 false"], "its holder keeps the link");
         next.attachments = vec![];
         assert_eq!(frames_of(&mut known, &next), ["=2 0 false"]);
     }

@@ -378,6 +378,17 @@ pub struct Unresolved {
     pub fd: u32,
 }
 
+/// How [`Unseen::what`] begins where views could not be compared. Attachments are all known then.
+pub(crate) const VIEWS: &str = "hidden programs";
+
+impl Unseen {
+    /// `network namespaces: there are more than 1024`, and the remedy.
+    pub fn text(&self) -> String {
+        let remedy = if self.remedy.is_empty() { "" } else { ": " };
+        format!("{}: {}{remedy}{}", self.what, self.why, self.remedy)
+    }
+}
+
 /// What could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {

@@ -1,6 +1,8 @@
 //! An [`Inventory`] as text and as JSON.
 
-use super::{AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unresolved};
+use super::{
+    AttachFacts, HeldBy, HelperCalls, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unresolved, VIEWS,
+};
 use crate::event::bpf::attach_type_kind;
 use crate::event::names;
 use crate::text::json::{self, Strings, Utf8};
@@ -131,6 +133,11 @@ impl Report<'_> {
         out
     }
 
+    /// Whether all places were looked at.
+    fn all_seen(&self) -> bool {
+        self.inventory.unseen.iter().all(|unseen| unseen.what.starts_with(VIEWS))
+    }
+
     fn hidden_text(&self, hidden: &Hidden, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HIDDEN ");
         hidden_text(hidden, self.charset, out);
@@ -149,7 +156,7 @@ impl Report<'_> {
             out.push(b'\n');
         }
         if index.attached(program.id).is_empty() {
-            let _ = writeln!(out, "       {}", not_attached(program.prog_type));
+            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen()));
         }
         if let Some(text) = alters(program.calls) {
             let _ = writeln!(out, "       {text}");
@@ -228,8 +235,7 @@ impl Report<'_> {
             grouped(inventory.programs.iter().filter(write).count() as u64),
         );
         for unseen in &inventory.unseen {
-            let remedy = if unseen.remedy.is_empty() { "" } else { ": " };
-            let _ = writeln!(out, "not seen: {}: {}{remedy}{}", unseen.what, unseen.why, unseen.remedy);
+            let _ = writeln!(out, "not seen: {}", unseen.text());
         }
     }
 
@@ -306,7 +312,8 @@ impl Report<'_> {
             json.number("link_id", attach.link.map(|link| link.id.0.into()));
             place_json(attach, json);
         });
-        let is_unknown = index.attached(program.id).is_empty() && !is_listed(program.prog_type);
+        let is_known = is_listed(program.prog_type) && self.all_seen();
+        let is_unknown = index.attached(program.id).is_empty() && !is_known;
         json.word("attached_why", is_unknown.then_some("not_collected"));
         let links = index.attached(program.id).iter().filter_map(|attach| attach.link).map(|link| Held::Link(link.id));
         let holders = index.held(Object::Program(program.id)).iter().map(|holder| Held::By(holder));
@@ -348,11 +355,12 @@ fn is_listed(prog_type: u32) -> bool {
     names::prog_type(prog_type).is_some_and(|name| !unlisted.contains(&name))
 }
 
-/// What is said of a program without an attachment.
-pub(crate) fn not_attached(prog_type: u32) -> &'static str {
-    match is_listed(prog_type) {
-        true => "not attached",
-        false => "not attached, as far as the kernel lists it",
+/// What is said of a program without an attachment. `all_seen`: nothing was left unlooked at.
+pub(crate) fn not_attached(prog_type: u32, all_seen: bool) -> &'static str {
+    match (is_listed(prog_type), all_seen) {
+        (true, true) => "not attached",
+        (true, false) => "not attached, as far as was looked at",
+        (false, _) => "not attached, as far as the kernel lists it",
     }
 }
 
@@ -712,7 +720,7 @@ mod tests {
             "       WRITES TO USER MEMORY; calls probe_write_user, send_signal\n",
             "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
             "       link 4 by pin /sys/fs/bpf/x\n",
-            "13     xdp            (no name) (tracetui)\n       not attached\n       helpers unknown (not_permitted)\n",
+            "13     xdp            (no name) (tracetui)\n       not attached, as far as was looked at\n       helpers unknown (not_permitted)\n",
             "2 programs, 1 link, 1 attachment without a link, 1 hidden; 1 can write to user memory, not known of 1\n",
             "not seen: links: no: be root\n",
         ] {
@@ -738,7 +746,7 @@ mod tests {
             (&serde_json::Value::Null, &"not_collected".into())
         );
         let other = &json["programs"][1];
-        assert_eq!((other["attached"].as_array(), &other["attached_why"]), (Some(&vec![]), &serde_json::Value::Null));
+        assert_eq!((other["attached"].as_array(), &other["attached_why"]), (Some(&vec![]), &"not_collected".into()));
         assert_eq!((&other["write_user"], &other["write_user_why"]), (&"unknown".into(), &"not_permitted".into()));
         assert_eq!((&other["helpers"], &other["own"]), (&serde_json::Value::Null, &true.into()));
         let link = &json["links"][0];
@@ -751,6 +759,11 @@ mod tests {
     #[test]
     fn what_the_kernel_does_not_list_is_not_said_to_be_detached() {
         let mut inventory = inventory();
+        inventory.unseen = vec![Unseen { what: VIEWS, why: "no".to_owned(), remedy: "" }];
+        let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
+        assert!(text.contains("       not attached\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
+        assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
         inventory.programs[1].prog_type = 7;
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         assert!(text.contains("not attached, as far as the kernel lists it\n"), "{text}");

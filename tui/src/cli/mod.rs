@@ -85,7 +85,18 @@ pub enum Command {
     /// Write the manual page to stdout
     Man,
     /// List the keys of the dashboard
-    Keys(ColorOption),
+    Keys(Keys),
+}
+
+/// `tracetui keys`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Keys {
+    /// Colours of text.
+    #[command(flatten)]
+    pub color: ColorOption,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigOptions,
 }
 
 /// `tracetui`: the dashboard.
@@ -245,9 +256,9 @@ pub struct Replay {
     /// Screen options.
     #[command(flatten)]
     pub screen: ScreenOptions,
-    /// Memory limit for the events on the screen and process data; of a longer recording a part is loaded
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
-    pub memory: ByteSize,
+    /// Memory limit for the events on the screen and process data; of a longer recording a part is loaded [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     /// Filter options.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -446,9 +457,9 @@ pub struct TraceArgs {
     /// Size of the kernel's ring buffer, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value_t = RingSize::DEFAULT)]
     pub ring_size: RingSize,
-    /// Memory limit for kept events and process data; the oldest events are evicted
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_DEFAULT))]
-    pub memory: ByteSize,
+    /// Memory limit for kept events and process data; the oldest events are evicted [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     /// Event kinds with the kernel stack, besides bpf; none: no kind
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, &STACKS), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
@@ -462,6 +473,11 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
+    /// The memory limit.
+    pub fn memory(&self) -> ByteSize {
+        self.memory.unwrap_or(ByteSize(limits::MEMORY_DEFAULT))
+    }
+
     /// The kinds whose events have the kernel stack: `bpf` and those that are named, or none.
     pub fn stacks(&self) -> KindSet {
         let named = self.stack.iter().fold(KindSet::NONE, |all, kinds| all | *kinds);
@@ -570,14 +586,28 @@ pub struct ScreenOptions {
     /// Enable mouse support
     #[arg(long)]
     pub mouse: bool,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigOptions,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConfigOptions {
+    /// Read the configuration file FILE instead of ~/.config/tracetui/config.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
+    pub config: Option<PathBuf>,
+    /// Read no configuration file
+    #[arg(long)]
+    pub no_config: bool,
 }
 
 /// The option of every command with colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct ColorOption {
-    /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never
-    #[arg(long = "color", value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub when: Color,
+    /// When to use colour: auto (on a terminal; respects NO_COLOR), always or never [default: auto]
+    #[arg(long = "color", value_name = "WHEN", value_enum, hide_possible_values = true)]
+    pub when: Option<Color>,
 }
 
 /// Whether to use colour.
@@ -628,10 +658,17 @@ mod tests {
         let cli = parse("tracetui --pid 1 --mouse --color never --memory 64MiB").expect("good usage");
         assert_eq!(cli.command, None);
         assert_eq!(cli.dashboard.trace.filters.pid, ["1"]);
-        assert_eq!(cli.dashboard.trace.memory, ByteSize(64 << 20));
-        assert_eq!(cli.dashboard.screen, ScreenOptions { color: ColorOption { when: Color::Never }, mouse: true });
+        assert_eq!(cli.dashboard.trace.memory, Some(ByteSize(64 << 20)));
+        assert_eq!(
+            cli.dashboard.screen,
+            ScreenOptions {
+                color: ColorOption { when: Some(Color::Never) },
+                mouse: true,
+                config: ConfigOptions::default()
+            }
+        );
         let plain = parse("tracetui").expect("good usage").dashboard;
-        assert_eq!(plain.trace.memory, ByteSize(limits::MEMORY_DEFAULT));
+        assert_eq!(plain.trace.memory(), ByteSize(limits::MEMORY_DEFAULT));
         assert_eq!(plain.trace.ring_size, RingSize::DEFAULT);
     }
 
@@ -643,7 +680,7 @@ mod tests {
         assert_eq!((all.format, all.count), (FormatName::Json, Some(5)));
         assert_eq!(all.trace.ring_size.bytes(), 1 << 20);
         assert_eq!(print("tracetui print --count=7").count, Some(7));
-        assert_eq!(print("tracetui print --memory 1GiB").trace.memory, ByteSize(1 << 30));
+        assert_eq!(print("tracetui print --memory 1GiB").trace.memory(), ByteSize(1 << 30));
     }
 
     #[test]
@@ -794,7 +831,8 @@ mod tests {
         let help = parse("tracetui --help").expect_err("help");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         let text = help.to_string();
-        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB"] {
+        let memory = format!("evicted [default: {}]", ByteSize(limits::MEMORY_DEFAULT));
+        for part in ["print", "doctor", "--tree", "comm=cc1", "not comm=bash", "16MiB", &memory] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

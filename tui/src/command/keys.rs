@@ -1,33 +1,36 @@
 //! `tracetui keys` and docs/KEYS.md: the keys of the dashboard, from the table of keys.
 
+use super::config::Loaded;
 use super::say::paint;
 use crate::app::keymap::{Keymap, Section};
-use crate::cli::ColorOption;
+use crate::cli;
 use crate::text::paint::{Look, Paint};
+use crate::text::{self, Charset};
 use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Writes the keys to stdout.
+/// Writes the keys, as they are configured, to stdout.
 ///
 /// # Errors
-/// When stdout cannot be written.
-pub fn run(color: ColorOption) -> Result<ExitCode> {
-    io::stdout().write_all(text(paint(color)).as_bytes())?;
+/// If the configuration file is wrong, or stdout cannot be written.
+pub fn run(args: &cli::Keys) -> Result<ExitCode> {
+    let loaded = Loaded::read(&args.config)?;
+    let color = cli::ColorOption { when: args.color.when.or(loaded.config.color) };
+    io::stdout().write_all(text(&loaded.config.preferences.keymap, paint(color)).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The keys in aligned columns, a heading before each section.
-pub fn text(paint: Paint) -> String {
-    let keymap = Keymap::default();
+pub fn text(keymap: &Keymap, paint: Paint) -> String {
     let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section, false));
-    let width = rows.map(|(keys, _)| keys.len()).max().unwrap_or(0);
+    let width = rows.map(|(keys, _)| text::width(&keys)).max().unwrap_or(0);
     let mut out = String::new();
     for section in Section::ALL {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         out.push_str(&format!("{}\n", paint.text(Look::Strong, section.title())));
         for (keys, help) in keymap.rows(section, false) {
-            out.push_str(&format!("  {}  {help}\n", paint.text(Look::Note, &format!("{keys:width$}"))));
+            out.push_str(&format!("  {}  {help}\n", paint.text(Look::Note, &text::left(&keys, width, Charset::Utf8))));
         }
     }
     out
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn every_key_is_there() {
-        let (text, page) = (text(Paint::Off), markdown());
+        let (text, page) = (text(&Keymap::default(), Paint::Off), markdown());
         for key in Keymap::default().iter().flat_map(|binding| binding.keys.iter()) {
             assert!(text.split_whitespace().any(|word| word == key.name()), "{key:?}");
             assert!(page.contains(&format!("`{}`", key.name())), "{key:?}");

@@ -1,6 +1,8 @@
 //! `tracetui man`: the manual page, from the definition of the command line and the table of keys.
 
+use super::config::{self, Part};
 use super::keys;
+use crate::app::keymap::Keymap;
 use crate::cli::Cli;
 use crate::text::paint::Paint;
 use anyhow::Result;
@@ -38,7 +40,12 @@ pub fn text() -> io::Result<Vec<u8>> {
     }
     let mut roff = Roff::new();
     roff.control("SH", ["KEYS OF THE DASHBOARD"]);
-    roff.control("nf", []).text([roman(keys::text(Paint::Off))]).control("fi", []);
+    roff.control("nf", []).text([roman(keys::text(&Keymap::default(), Paint::Off))]).control("fi", []);
+    roff.control("SH", ["CONFIGURATION FILE"]);
+    for Part { title, prose, rows } in config::parts() {
+        roff.control("SS", [title]).text([roman(prose)]);
+        roff.control("nf", []).text([roman(rows)]).control("fi", []);
+    }
     if let Some(after) = command.get_after_help() {
         roff.control("SH", ["FILTERS, EXAMPLES, EXIT STATUS"]);
         roff.control("nf", []).text([roman(after.to_string())]).control("fi", []);
@@ -78,6 +85,8 @@ mod tests {
             "TRACETUI PRINT",
             "TRACETUI BTF",
             "KEYS OF THE DASHBOARD",
+            "CONFIGURATION FILE",
+            "only\\-pid",
             "Ctrl\\-Z",
             "\\-\\-ring\\-size",
         ] {

@@ -4,6 +4,7 @@ mod around;
 pub mod bpf;
 pub mod btf;
 pub mod completions;
+pub mod config;
 pub mod cut;
 pub mod dashboard;
 pub mod diff;

@@ -197,6 +197,7 @@ impl<S: Sink> Pump<'_, S> {
         }
         let flow = self.printer.feed(batch);
         self.trace.record_state(self.printer.pipeline());
+        self.trace.notices(self.printer.pipeline()).iter().for_each(say);
         while let Some(spare) = self.printer.spare() {
             self.trace.feed().recycle(spare);
         }

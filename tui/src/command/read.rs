@@ -37,7 +37,7 @@ pub fn print(args: &cli::Print) -> Result<ExitCode> {
     explain::check(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
     let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
-    let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory.0), at_end);
+    let playback = Playback::open(&args.recordings, &filters, Budget::new(args.trace.memory().0), at_end);
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::local_offset_now_s())?;
     if args.follow {

@@ -80,7 +80,7 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     recording.run(args.duration).await;
     let code = recording.outcome().await;
     let account = recording.pipeline.account();
-    recording.around_remarks(args.trace.memory).into_iter().for_each(say);
+    recording.around_remarks(args.trace.memory()).into_iter().for_each(say);
     session::remarks(&options, &account, recording.pipeline.discrepancy()).iter().for_each(say);
     say(account.line());
     Ok(code)
@@ -214,6 +214,7 @@ impl Recording {
             self.trace.feed().recycle(spare);
         }
         self.trace.record_state(&self.pipeline);
+        self.trace.notices(&self.pipeline).iter().for_each(say);
         // Without a file there is nothing left to do.
         if self.trace.recording_failed() {
             self.stop();

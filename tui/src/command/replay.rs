@@ -1,20 +1,21 @@
 //! `tracetui replay`: the dashboard over a recording.
 
+use super::config::Loaded;
 use super::dashboard::event_loop::{self, Place, Shown, Trace};
 use super::dashboard::look;
 use super::find::Finder;
 use super::playback::{AtEnd, Input, Part, both_filters, next_file, say_holes};
 use super::say::{name, say};
-use super::session::BadUsage;
+use super::session::{BadUsage, HostNames};
 use crate::app::find::Find;
-use crate::app::keymap::Keymap;
 use crate::app::replay::{Density, End, Recording, Replay, Target, WHOLE_EVENTS};
 use crate::app::{self, App, Settings, language};
 use crate::budget::Budget;
 use crate::cli;
 use crate::enrich::World;
-use crate::filter::FilterOptions;
+use crate::filter::{FilterOptions, NameLookup};
 use crate::frame::Batch;
+use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::recording::Map;
 use crate::recording::block::HEADER;
@@ -56,7 +57,9 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     if !io::stdout().is_terminal() {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
-    let (budget, troubles) = (Budget::new(args.memory.0), Troubles::default());
+    let loaded = Loaded::read(&args.screen.config)?;
+    let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
+    let (budget, troubles) = (Budget::new(memory), Troubles::default());
     let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
     input.limit(budget);
     let mut opened = Opened::new(&input, budget, troubles.clone())?;
@@ -70,11 +73,11 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         capture: String::new(),
         filter: String::new(),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences: loaded.config.preferences.clone(),
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(recording, Target::First, args.speed));
-    begin(&mut app, &mut input, &FilterOptions::from(&args.filters))?;
+    begin(&mut app, &mut input, &args.filters, &loaded)?;
     let feed = match args.from {
         Some(from) => {
             let ns = boot_ns(from, span, app.world(), zone_s)?;
@@ -85,7 +88,12 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         }
         None => Feed::start(Source::new(input, troubles.clone()), Vec::new(), None, budget)?,
     };
-    event_loop::run(app, look(&args.screen), Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) }).await?;
+    event_loop::run(
+        app,
+        look(&args.screen, &loaded.config),
+        Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) },
+    )
+    .await?;
     let (holes, error) = troubles.take();
     holes.iter().for_each(|(name, holes)| say_holes(name, holes));
     match error {
@@ -98,7 +106,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// Shows the start of a recording, through the filter with which it was recorded and another one.
-fn begin(app: &mut App, input: &mut Input, filters: &FilterOptions) -> Result<()> {
+fn begin(app: &mut App, input: &mut Input, filters: &cli::FilterArgs, loaded: &Loaded) -> Result<()> {
     let trace = input.trace()?;
     for next in input.take_ahead() {
         match next {
@@ -107,14 +115,38 @@ fn begin(app: &mut App, input: &mut Input, filters: &FilterOptions) -> Result<()
             Next::NotYet => Vec::new(),
         };
     }
-    // With the names of users of the recording.
-    let own = filters.compile(app.world()).map_err(|error| BadUsage(error.render()))?;
-    let filter = both_filters(&trace.filter, own.whole.text());
+    // With the names of users of the recording. The filter of the configuration is for all recordings: a name that this one does
+    // not have is that of this machine.
+    let names = Names(app.world(), HostNames::read());
+    let (own, text) = match loaded.filter(filters, &names)? {
+        Some(default) => {
+            let text = default.whole.text_with_ids(&names);
+            (default, text)
+        }
+        None => {
+            let own = FilterOptions::from(filters).compile(app.world()).map_err(|error| BadUsage(error.render()))?;
+            let text = own.whole.text().to_owned();
+            (own, text)
+        }
+    };
+    let filter = both_filters(&trace.filter, &text);
     app.set_filter(&filter).map_err(|error| anyhow!("filter: {}", error.message))?;
     if own.whole.names_kinds() {
         app.show_kinds(own.kinds);
     }
     Ok(())
+}
+
+/// The names of a recording, then those of this machine.
+struct Names<'a>(&'a World, HostNames);
+
+impl NameLookup for Names<'_> {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).or_else(|| self.1.uid(name))
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).or_else(|| self.1.gid(name))
+    }
 }
 
 /// The CLOCK_BOOTTIME of a moment, in nanoseconds, by the clock at the start of the recording.
@@ -431,9 +463,39 @@ mod tests {
             let mut input = Input::open(std::slice::from_ref(&path), AtEnd::Stop, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
-            begin(&mut app, &mut input, &FilterOptions::default()).expect("a recording");
+            begin(&mut app, &mut input, &cli::FilterArgs::default(), &Loaded::default()).expect("a recording");
             assert_eq!((app.filter().text(), app.account().sum().lost.read > 0), (filter.clone(), damaged));
         }
+        fs::remove_dir_all(&dir).expect("ours");
+    }
+
+    #[test]
+    fn the_configured_filter_is_added_to_the_recorded_one_unless_another_is_given() {
+        let dir = dir("configured");
+        let (mut batches, config) = (batches(), dir.join("config.toml"));
+        batches[0] = Batch::default();
+        let trace = host::Trace { kinds: KindSet::ALL.bits(), command: Tgid(0), filter: "comm=a".to_owned() };
+        HostFrame::Trace(trace).push(BootNanos(0), &mut batches[0]);
+        let files = write(&dir, "one", &batches, usize::MAX);
+        // The recording does not know the name, this machine does.
+        let shown = |text: &str, given: &cli::FilterArgs| {
+            fs::write(&config, text).expect("room");
+            let options = cli::ConfigOptions { config: Some(config.clone()), no_config: false };
+            let loaded = Loaded::read(&options).expect("a configuration");
+            let mut input = Input::open(&files, AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut app = app::testing::app(80, 24, 64 << 20);
+            app.set_replay(Replay::new(Recording::default(), Target::First, Speed::default()));
+            begin(&mut app, &mut input, given, &loaded).map(|()| app.filter().text())
+        };
+        let given = cli::FilterArgs { comm: vec!["b".to_owned()], ..cli::FilterArgs::default() };
+        let own = "filter = \"not uid=root\"";
+        assert_eq!(shown(own, &cli::FilterArgs::default()).expect("a filter"), "comm=a not uid=0");
+        assert_eq!(shown(own, &given).expect("a filter"), "comm=a comm=b");
+        let error = shown("\nfilter = \"a foo=1\"", &cli::FilterArgs::default()).expect_err("no filter");
+        let said = error.downcast_ref::<BadUsage>().map(ToString::to_string).unwrap_or_default();
+        assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
+        assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
+        assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
         fs::remove_dir_all(&dir).expect("ours");
     }
 

@@ -42,7 +42,7 @@ pub fn charset() -> Charset {
 
 /// Whether stdout is coloured.
 pub(super) fn paint(color: cli::ColorOption) -> Paint {
-    let on = match color.when {
+    let on = match color.when.unwrap_or_default() {
         cli::Color::Always => true,
         cli::Color::Never => false,
         cli::Color::Auto => io::stdout().is_terminal() && wants_colours(),

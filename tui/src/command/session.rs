@@ -89,7 +89,7 @@ impl Request {
         capture.capture.kinds = kinds.bits();
         let options = TraceOptions {
             ring_size: u32::try_from(args.ring_size.bytes()).context("--ring-size")?,
-            budget: Budget::new(args.memory.0),
+            budget: Budget::new(args.memory().0),
             kinds,
             stacks: args.stacks(),
             capture,
@@ -156,6 +156,8 @@ pub(super) struct RunningTrace {
     /// A signal came before the COMMAND was released, so it was not run.
     not_run: bool,
     first_signal: Option<libc::c_int>,
+    /// What the last inventory of BPF programs could not look at.
+    unseen: Vec<String>,
 }
 
 impl RunningTrace {
@@ -171,6 +173,7 @@ impl RunningTrace {
             recording_failed,
             not_run,
             first_signal: None,
+            unseen: Vec::new(),
         }
     }
 
@@ -302,6 +305,18 @@ impl RunningTrace {
     /// Records the state of the pipeline that was fed all frames so far, if one is due.
     pub(super) fn record_state(&self, pipeline: &Pipeline) {
         self.recorder.iter().filter(|_| self.tapped).for_each(|recorder| recorder.state_if_due(pipeline));
+    }
+
+    /// What is to be said of the frames so far: what the inventory of BPF programs cannot look at any more.
+    pub(super) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
+        let now = pipeline.world().bpf.unseen();
+        if now == self.unseen {
+            return Vec::new();
+        }
+        let new = now.iter().filter(|text| !self.unseen.contains(text));
+        let notices = new.map(|text| format!("BPF inventory: not seen: {text}")).collect();
+        self.unseen = now.to_vec();
+        notices
     }
 
     /// Bytes of the recording so far.
@@ -452,17 +467,26 @@ pub struct BadUsage(pub(super) String);
 /// # Errors
 /// [`BadUsage`], with a caret under the place.
 pub(crate) fn compile(filters: &cli::FilterArgs) -> Result<Compiled, BadUsage> {
-    struct HostNames(AccountNames);
-    impl filter::NameLookup for HostNames {
-        fn uid(&self, name: &str) -> Option<u32> {
-            self.0.uid(name).ok().map(|uid| uid.0)
-        }
-        fn gid(&self, name: &str) -> Option<u32> {
-            self.0.gid(name).ok().map(|gid| gid.0)
-        }
-    }
     let options = filter::FilterOptions::from(filters);
-    options.compile(&HostNames(AccountNames::read())).map_err(|error| BadUsage(error.render()))
+    options.compile(&HostNames::read()).map_err(|error| BadUsage(error.render()))
+}
+
+/// The names of users and groups of this machine.
+pub(super) struct HostNames(AccountNames);
+
+impl HostNames {
+    pub(super) fn read() -> HostNames {
+        HostNames(AccountNames::read())
+    }
+}
+
+impl filter::NameLookup for HostNames {
+    fn uid(&self, name: &str) -> Option<u32> {
+        self.0.uid(name).ok().map(|uid| uid.0)
+    }
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.0.gid(name).ok().map(|gid| gid.0)
+    }
 }
 
 /// A running trace.

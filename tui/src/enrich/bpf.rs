@@ -28,7 +28,12 @@ pub struct Programs {
     runs: BTreeMap<ProgId, Ran>,
     counting: Counting,
     taken: Option<BpfInventory>,
+    /// Bytes of programs, attachments and runs.
     bytes: usize,
+    /// Bytes of holders.
+    holder_bytes: usize,
+    /// Programs, attachments, runs and hidden ones for which there was no room.
+    left_out: u64,
     gone: Gone,
     doers: Fifo<Made, BpfDoer>,
     changes: u64,
@@ -293,7 +298,30 @@ impl Programs {
 
     /// The memory in use, in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.gone.bytes + self.doers.bytes()
+        let hidden: usize = self.hidden.iter().map(|hidden| size_of::<BpfHidden>() + hidden.name.len()).sum();
+        self.bytes + self.holder_bytes + hidden + self.gone.bytes + self.doers.bytes()
+    }
+
+    /// What the last inventory could not look at, and why.
+    pub fn unseen(&self) -> &[String] {
+        self.taken.as_ref().map_or(&[], |taken| &taken.unseen)
+    }
+
+    /// How often there was no room for a program or an attachment.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    pub(super) fn restore_left_out(&mut self, count: u64) {
+        self.left_out = count;
+    }
+
+    /// Takes room for something; `false` if there is not enough.
+    fn take_room(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= limits::BPF_INVENTORY;
+        self.bytes += if fits { bytes } else { 0 };
+        self.left_out += u64::from(!fits);
+        fits
     }
 
     /// Who loaded a program, if that was seen.
@@ -336,8 +364,7 @@ impl Programs {
         self.changes += 1;
         self.remove_program(program.id);
         let bytes = bytes_of_program(&program);
-        if self.bytes + bytes <= limits::BPF_INVENTORY {
-            self.bytes += bytes;
+        if self.take_room(bytes) {
             self.programs.insert(program.id, program);
         }
     }
@@ -364,7 +391,7 @@ impl Programs {
 
     fn remove_holders(&mut self, of: (ProgId, LinkId)) -> Option<BpfHolders> {
         let removed = self.holders.remove(&of);
-        self.bytes -= removed.as_ref().map_or(0, bytes_of_holders);
+        self.holder_bytes -= removed.as_ref().map_or(0, bytes_of_holders);
         removed
     }
 
@@ -373,9 +400,12 @@ impl Programs {
         let of = (all.program, all.link);
         self.remove_holders(of);
         all.holders.truncate(limits::BPF_HOLDERS_KEPT);
+        if self.holder_bytes + bytes_of_holders(&all) > limits::BPF_HOLDERS_BYTES {
+            all.holders.clear();
+        }
         let bytes = bytes_of_holders(&all);
-        if all.count > 0 && self.bytes + bytes <= limits::BPF_INVENTORY {
-            self.bytes += bytes;
+        if all.count > 0 && self.holder_bytes + bytes <= 2 * limits::BPF_HOLDERS_BYTES {
+            self.holder_bytes += bytes;
             self.holders.insert(of, all);
         }
     }
@@ -391,8 +421,7 @@ impl Programs {
         };
         self.remove_runs(runs.id);
         let bytes = 2 * size_of::<Ran>();
-        if self.bytes + bytes <= limits::BPF_INVENTORY {
-            self.bytes += bytes;
+        if self.take_room(bytes) {
             self.runs.insert(runs.id, Ran { runs, before, number });
         }
     }
@@ -426,8 +455,7 @@ impl Programs {
             None => {}
         }
         let bytes = bytes_of_attachment(&attachment);
-        if self.bytes + bytes <= limits::BPF_INVENTORY {
-            self.bytes += bytes;
+        if self.take_room(bytes) {
             if attachment.link.0 != 0 {
                 self.links.insert(attachment.link, attachment.key);
             }
@@ -436,16 +464,19 @@ impl Programs {
         }
     }
 
-    pub(super) fn hide(&mut self, hidden: BpfHidden) {
+    pub(super) fn hide(&mut self, mut hidden: BpfHidden) {
         self.changes += 1;
-        let bytes = size_of::<BpfHidden>() + hidden.name.len();
-        if self.bytes + bytes <= limits::BPF_INVENTORY {
-            self.bytes += bytes;
-            self.hidden.push(hidden);
+        hidden.name.truncate(limits::BPF_HIDDEN_NAME);
+        match self.hidden.len() < limits::BPF_HIDDEN {
+            true => self.hidden.push(hidden),
+            false => self.left_out += 1,
         }
     }
 
-    pub(super) fn take(&mut self, taken: BpfInventory) {
+    pub(super) fn take(&mut self, mut taken: BpfInventory) {
+        // There are fewer ways to look.
+        taken.unseen.truncate(limits::BPF_UNSEEN);
+        taken.unseen.iter_mut().for_each(|text| text.truncate(text.floor_char_boundary(limits::BPF_UNSEEN_TEXT)));
         self.changes += 1;
         self.taken = Some(taken);
     }

@@ -28,7 +28,9 @@ impl World {
         let mut push = |frame: HostFrame| frame.push(since, out);
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
         let bpf = self.bpf.doers().cloned().collect();
-        let world = WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted, bpf };
+        let bpf_left_out = self.bpf.left_out();
+        let world =
+            WorldState { accounts: self.accounts as u64, cgroups_evicted: self.cgroups_evicted, bpf, bpf_left_out };
         StateFrame::WorldState(world).push(since, out);
         self.processes.write_state(out);
     }
@@ -39,6 +41,7 @@ impl World {
             StateFrame::WorldState(world) => {
                 self.accounts = usize::try_from(world.accounts).unwrap_or(usize::MAX);
                 self.cgroups_evicted = world.cgroups_evicted;
+                self.bpf.restore_left_out(world.bpf_left_out);
                 world.bpf.iter().for_each(|doer| self.bpf.add_doer(doer.clone()));
             }
             frame => self.processes.restore(frame),

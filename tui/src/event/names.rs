@@ -268,6 +268,8 @@ pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
 
 /// `O_CREAT`, which makes `open` use its `mode`.
 pub(crate) const O_CREAT: u64 = 0o100;
+/// `O_TRUNC`, which empties the file.
+pub(crate) const O_TRUNC: u64 = 0o1000;
 /// `O_EXCL`: with `O_CREAT`, an existing file is an error.
 pub(crate) const O_EXCL: u64 = 0o200;
 /// `O_TMPFILE`, including its bit of `O_DIRECTORY`.

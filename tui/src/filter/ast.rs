@@ -49,6 +49,17 @@ impl Expr {
         }
     }
 
+    /// Changes each term that compares a field.
+    pub(super) fn change_tests(&mut self, change: &mut dyn FnMut(&mut Test)) {
+        match self {
+            Expr::All(parts) | Expr::Any(parts) => parts.iter_mut().for_each(|part| part.change_tests(change)),
+            Expr::Not(inner) => inner.change_tests(change),
+            Expr::Test(test) => change(test),
+            Expr::List(tests) => tests.iter_mut().for_each(change),
+            Expr::Word(_) | Expr::Failed => {}
+        }
+    }
+
     /// The parts that are ANDed at the top.
     pub(super) fn into_parts(self) -> Vec<Expr> {
         match self {

@@ -56,7 +56,7 @@ fn escape_char(c: char, out: &mut String) {
     if is_hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
 }
 
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| escape_char(c, &mut out));
     out
@@ -67,7 +67,7 @@ fn cells(text: &str) -> usize {
 }
 
 /// The part of an expression around a place, the cells before the place, and the cells of the place (at least one).
-fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
+pub(crate) fn excerpt(text: &str, at: &Range<usize>) -> (String, usize, usize) {
     let start = floor(text, at.start);
     let end = floor(text, at.end).max(start);
     let before = escape(&text[..start]);
@@ -97,7 +97,7 @@ fn tail_cells(text: &str, most: usize) -> &str {
 }
 
 /// "did you mean `a` or `b`?": the names nearest to what was written; empty when none is near.
-pub(super) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
+pub(crate) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
     // Longer ones are no typing mistakes, and distances cost their product.
     if written.len() > 64 {
         return String::new();

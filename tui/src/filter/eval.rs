@@ -477,7 +477,7 @@ fn looks_like_number(value: &[u8]) -> bool {
     digits.first().is_some_and(u8::is_ascii_digit)
 }
 
-fn number(test: &Test) -> Result<i128, FilterError> {
+pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
     let text = String::from_utf8_lossy(&test.value);
     let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |digits| (true, digits));
     let (radix, digits) = match digits.split_at_checked(2) {

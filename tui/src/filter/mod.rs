@@ -21,7 +21,7 @@ mod ast;
 pub(crate) mod capture;
 pub(crate) mod complete;
 mod display;
-mod error;
+pub(crate) mod error;
 mod eval;
 mod fields;
 mod glob;
@@ -42,6 +42,7 @@ pub use needs::Needs;
 pub(crate) use replace::gives_way;
 
 use crate::enrich::World;
+use crate::event::describe::Shape;
 use crate::event::{Body, EventContext};
 use ast::{Expr, Op};
 use eval::{Compiler, Node};
@@ -131,6 +132,22 @@ impl Filter {
         &self.text
     }
 
+    /// The text with ids in place of the names of users and groups, for where these names are not known.
+    pub fn text_with_ids(&self, names: &dyn NameLookup) -> String {
+        let mut expr = self.expr.clone();
+        expr.change_tests(&mut |test| {
+            let shape = fields::look(&test.field).map(|look| look.shape);
+            let id = match (std::str::from_utf8(&test.value), shape) {
+                // As for a filter that is evaluated, a number is an id.
+                (Ok(name), Some(Shape::User)) if eval::number(test).is_err() => names.uid(name),
+                (Ok(name), Some(Shape::Group)) if eval::number(test).is_err() => names.gid(name),
+                _ => None,
+            };
+            test.value = id.map_or_else(|| std::mem::take(&mut test.value), |id| id.to_string().into_bytes());
+        });
+        expr.to_string()
+    }
+
     /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
         matches!(&self.expr, Expr::All(parts) if parts.is_empty())
@@ -180,10 +197,7 @@ impl Filter {
 
 /// The text of a term that matches exactly this value, for filters made from an event.
 pub fn exactly(field: &str, value: &[u8]) -> String {
-    let text = fields::look(field).is_some_and(|look| {
-        use crate::event::describe::Shape;
-        matches!(look.shape, Shape::Text | Shape::List)
-    });
+    let text = fields::look(field).is_some_and(|look| matches!(look.shape, Shape::Text | Shape::List));
     let value = if text { glob::escape(value) } else { value.to_vec() };
     format!("{field}={}", display::value_text(Op::Eq, &value))
 }

@@ -2,7 +2,7 @@
 
 use super::ast::{Expr, Op, Spots, Test};
 use super::capture::{Exactly, FilterOptions, comm_globs};
-use super::{Compiled, Filter, FilterError, Glob, NameLookup, Scratch, exactly, fields, parse};
+use super::{Compiled, Filter, FilterError, Glob, NameLookup, NoNames, Scratch, exactly, fields, parse};
 use crate::app::row::Column;
 use crate::enrich::World;
 use crate::event::lost::{Cause, LostRecord};
@@ -1718,5 +1718,19 @@ proptest! {
             let is = comm_matches(&automaton, &comm);
             prop_assert!(is == wanted || exactly == Exactly::Roughly && is, "{:?} on {:?}", texts, comm);
         }
+    }
+}
+
+#[test]
+fn names_of_users_and_groups_can_be_written_as_ids() {
+    for (typed, want) in [
+        ("not uid=alice", "not uid=1000"),
+        ("(uid=alice,0 or comm=alice) alice", "(uid=1000,0 or comm=alice) alice"),
+        ("uid=1st gid!=wheel prog.uid=root", "uid=77 gid!=10 prog.uid=0"),
+        ("uid=1000 uid=0x10", "uid=1000 uid=0x10"),
+    ] {
+        let filter = Filter::parse(typed, &Known).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!(filter.text_with_ids(&Known), want);
+        assert!(Filter::parse(want, &NoNames).is_ok(), "{want}");
     }
 }

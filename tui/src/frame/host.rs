@@ -421,6 +421,8 @@ wire_struct! {
         vanished: u64,
         /// Whether what it lacks did not exist when it was begun.
         complete: bool,
+        /// What could not be looked at, and why.
+        unseen: Vec<String>,
     }
 
     /// A symbol of the kernel that a stack names, and when it was there. It comes before the first event that needs it, and
@@ -555,7 +557,7 @@ impl Trace {
     }
 }
 
-wire_list!(CounterChange ProgramSkips RecordLayout BpfHolder u16);
+wire_list!(String CounterChange ProgramSkips RecordLayout BpfHolder u16);
 
 frames! {
     /// A host frame, decoded.

@@ -115,6 +115,8 @@ wire_struct! {
         cgroups_evicted: u64,
         /// Who loaded and attached BPF programs, the oldest first.
         bpf: Vec<BpfDoer>,
+        /// How often there was no room for a BPF program or attachment.
+        bpf_left_out: u64,
     }
 
     /// Who loaded a BPF program, or attached one.

@@ -145,7 +145,8 @@ impl Programs {
     ) -> BootNanos {
         let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
         let Some(facts) = (if gone { known } else { Some(attachment) }) else { return time };
-        let program = world.bpf.program(facts.program);
+        let gone_program = || world.bpf.gone_program(facts.program).map(|gone| &gone.facts);
+        let program = world.bpf.program(facts.program).or_else(gone_program);
         if !attachment.news || program.is_some_and(|program| program.own) {
             return time;
         }

@@ -8,6 +8,7 @@ use super::events::{fitted, marked, selected};
 use super::theme::Theme;
 use super::{Piece, clock, duration, page, put};
 use crate::app::App;
+use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::bpf::Seen;
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
@@ -258,6 +259,9 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
     }
     let many = |count: usize| short(count as u64);
+    if !bpf.unseen().is_empty() || bpf.left_out() > 0 {
+        pieces.push(Piece::new(format!("not all seen: {}", app.key_of(Action::LossReport)), theme.loss()));
+    }
     if tally.hidden > 0 {
         pieces.push(Piece::new(format!("{} hidden", many(tally.hidden)), theme.loss()));
     }

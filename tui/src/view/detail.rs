@@ -475,8 +475,13 @@ impl Page<'_> {
 
     fn of_process(&self, process: &Process) -> Listed {
         let world = self.app.world();
-        let user = named_id(world.user(process.uid), process.uid.0);
-        let who = format!("{user}:{}", named_id(world.group(process.gid), process.gid.0));
+        // Those of the event: a process may change its user without an exec.
+        let of_event = match self.app.subject() {
+            Some(Subject::Event(id)) => self.app.store().get(id).map(|stored| stored.frame.header),
+            _ => None,
+        };
+        let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
+        let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
         let cwd = self.cwd(process);
         let mut lines = self.pairs(&[
             ("who", safe(who.as_bytes(), self.theme), Style::new()),

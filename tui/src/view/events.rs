@@ -65,14 +65,65 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
     columns
 }
 
+/// The columns of a list of this width that were chosen, in their order. DETAIL has at least half of the width: those at the end of
+/// the choice that do not fit beside it are left out.
+fn chosen_columns(width: u16, pid: usize, chosen: &[Column]) -> Widths {
+    let width = usize::from(width);
+    let pid = pid.max(5);
+    let least = |column: Column| match column {
+        Column::Time if width < 60 => 6,
+        Column::Time => 9,
+        Column::Kind => 4,
+        Column::Pid | Column::Ppid => pid,
+        Column::User | Column::Comm => 8,
+        Column::Result => RESULT,
+        Column::Cwd | Column::Cgroup => WHERE,
+        Column::Detail => 0,
+    };
+    // Nothing is needed after the last column.
+    let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
+    let mut room = (width / 2).saturating_sub(1 + after);
+    let mut fits = true;
+    let mut columns: Widths = Vec::new();
+    for column in chosen {
+        let cells = least(*column);
+        if *column != Column::Detail {
+            fits &= cells < room;
+            if !fits {
+                continue;
+            }
+            room -= cells + 1;
+        }
+        columns.push((*column, cells));
+    }
+    // What is left: first COMM, then the time, as in the list without a choice.
+    for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
+        for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
+            let more = most.saturating_sub(*cells).min(room);
+            // A time is shown from the hours, the minutes or the seconds on.
+            let more = if grows == Column::Time { more / 3 * 3 } else { more };
+            (*cells, room) = (*cells + more, room - more);
+        }
+    }
+    let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
+    let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
+    // The space before the first column, and the second one after DETAIL.
+    let rest = width.saturating_sub(used + usize::from(!last));
+    columns.iter_mut().filter(|(column, _)| *column == Column::Detail).for_each(|(_, cells)| *cells = rest);
+    columns
+}
+
 /// Draws the titles and the rows.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
     let height = usize::from(area.height);
     let lines = app.events().screen(height, app.store());
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
-    let differ = if area.width >= WIDE { differ(app, &lines) } else { [false; 2] };
-    let columns = columns(area.width, pid, differ);
+    let differ = if area.width >= WIDE && app.columns().is_none() { differ(app, &lines) } else { [false; 2] };
+    let columns = match app.columns() {
+        Some(chosen) => chosen_columns(area.width, pid, chosen),
+        None => columns(area.width, pid, differ),
+    };
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
     for (y, rows) in (area.y..area.bottom()).zip(&lines) {
         let Some(line) = row_line(rows, &columns, area.width, app, theme) else { break };
@@ -167,7 +218,12 @@ fn event_line(
     let remark = rows.remark();
     let quiet = seen.event.kind() == Kind::Open;
     let found = app.search().pattern().and_then(Pattern::marked);
-    let mut longer = 0;
+    let result = columns.iter().find(|(column, _)| *column == Column::Result);
+    let longer = result.map_or(0, |(column, cells)| {
+        let cell = cell(*column, seen, columns);
+        let pieces = cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme));
+        pieces.map(|piece| piece.width()).sum::<usize>().saturating_sub(*cells)
+    });
     for (column, cells) in columns {
         let cell = cell(*column, seen, columns);
         let mut parts: Vec<Piece> = match column {
@@ -183,11 +239,10 @@ fn event_line(
         };
         style.into_iter().for_each(|style| parts.iter_mut().for_each(|part| part.style = style));
         let room = match column {
-            Column::Result => *cells.max(&parts.iter().map(Piece::width).sum()),
+            Column::Result => cells + longer,
             Column::Detail => cells.saturating_sub(longer),
             _ => *cells,
         };
-        longer += room.saturating_sub(*cells);
         let folded = *column == Column::Detail && !remark.is_empty();
         // What is said of folded rows is never cut.
         let own = if folded { room.saturating_sub(remark.len() + 2) } else { room };

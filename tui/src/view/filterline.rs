@@ -157,28 +157,42 @@ fn chips(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let kinds = kinds.filter(|kind| captured.contains(*kind));
     let chip = |kind: Kind| {
         let shown = app.shows_kind(kind);
-        let text = chip_text(kind, shown)?;
-        Some(Piece::new(text, if shown { Style::new() } else { theme.quiet() }))
+        let text = chip_text(kind, &app.key_of(Action::Toggle(kind)), shown);
+        Piece::new(text, if shown { Style::new() } else { theme.quiet() })
     };
     let mut chips: Vec<_> = match width {
         0..60 => {
-            let key =
-                |kind: Kind| Some(if app.shows_kind(kind) { kind.key()? } else { kind.key()?.to_ascii_lowercase() });
+            let key = |kind: Kind| {
+                let key = letter(kind, &app.key_of(Action::Toggle(kind)))?;
+                Some(if app.shows_kind(kind) { key } else { key.to_ascii_lowercase() })
+            };
             vec![Piece::plain(kinds.filter_map(key).collect())]
         }
-        _ => kinds.filter_map(chip).collect(),
+        _ => kinds.map(chip).collect(),
     };
     if app.only_failures() {
-        chips.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
+        chips.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }
     chips
 }
 
-/// The name of a kind, with its key in upper case if it is shown.
-fn chip_text(kind: Kind, shown: bool) -> Option<String> {
-    let key = kind.key()?;
-    let (before, after) = kind.name().split_once(key.to_ascii_lowercase())?;
-    Some(if shown { format!("{before}{key}{after}") } else { kind.name().to_owned() })
+/// The letter for a kind: its key, or if that is not an upper-case letter, the one in its name.
+fn letter(kind: Kind, key: &str) -> Option<char> {
+    match *key.as_bytes() {
+        [letter @ b'A'..=b'Z'] => Some(letter.into()),
+        _ => kind.key(),
+    }
+}
+
+/// The name of a kind, with its key in upper case if it is shown. All of it is in upper case if the key is not such a letter.
+fn chip_text(kind: Kind, key: &str, shown: bool) -> String {
+    let name = kind.name();
+    let letter = Some(key).filter(|key| key.bytes().all(|byte| byte.is_ascii_uppercase()));
+    match letter.and_then(|letter| name.split_once(&letter.to_ascii_lowercase())) {
+        _ if !shown => name.to_owned(),
+        Some((before, after)) => format!("{before}{key}{after}"),
+        None => name.to_ascii_uppercase(),
+    }
 }
 
 fn typed(frame: &mut Frame<'_>, area: Rect, prompt: &str, line: &Line, app: &App, theme: Theme) {
@@ -396,12 +410,14 @@ mod tests {
     fn a_chip_has_the_key_within_the_name() {
         let kinds = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf, Kind::Fork];
         assert_eq!(
-            kinds.map(|kind| chip_text(kind, true).unwrap_or_default()),
+            kinds.map(|kind| chip_text(kind, &kind.key().expect("it has one").to_string(), true)),
             ["Exec", "eXit", "Open", "Bpf", "forK"]
         );
+        assert_eq!(kinds.map(|kind| chip_text(kind, "E", false)), ["exec", "exit", "open", "bpf", "fork"]);
         assert_eq!(
-            kinds.map(|kind| chip_text(kind, false).unwrap_or_default()),
-            ["exec", "exit", "open", "bpf", "fork"]
+            ["F2", "o", "-", "Z"].map(|key| letter(Kind::Open, key)),
+            [Some('O'), Some('O'), Some('O'), Some('Z')]
         );
+        assert_eq!(["F2", "1", "o", "-", "Z"].map(|key| chip_text(Kind::Open, key, true)), ["OPEN"; 5]);
     }
 }

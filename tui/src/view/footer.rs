@@ -86,7 +86,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
 
 fn offer(app: &App, theme: Theme) -> Piece {
     let kind = app.rates().floods().find(|kind| app.shows_kind(*kind));
-    let offer = kind.and_then(|kind| Some(format!("{}:hide {}s", kind.key()?, kind.name())));
+    let offer = kind.map(|kind| format!("{}:hide {}s", app.key_of(Action::Toggle(kind)), kind.name()));
     offer.map_or_else(Piece::default, |offer| Piece::new(offer, theme.strong()))
 }
 
@@ -154,7 +154,8 @@ fn labels(app: &App) -> Vec<(String, String)> {
         return own(&[("Enter", "go"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     if app.search().line().is_some() {
-        return own(&[("Enter", "keep"), ("n N", "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
+        let ways = format!("{} {}", app.key_of(Action::Next), app.key_of(Action::Previous));
+        return own(&[("Enter", "keep"), (&ways, "next, previous"), ("Up Down", "history"), ("Esc", "cancel")]);
     }
     if app.help_search().line.is_some() {
         return own(&[("Enter", "keep"), ("Ctrl-U", "clear"), ("Esc", "cancel")]);
@@ -190,7 +191,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         Action::Enter => app.detail().size() != Some(Size::Full) || app.detail().row().is_some(),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
-            !matches!(app.view(), View::Top | View::Bpf) || action == Action::Search && app.view() == View::Bpf
+            action == Action::Search || !matches!(app.view(), View::Top | View::Bpf)
         }
         Action::NextTab | Action::PreviousTab | Action::ToParent | Action::Why | Action::NotComm
             if app.view() == View::Bpf =>

@@ -2,7 +2,7 @@
 
 use super::theme::Theme;
 use crate::app::App;
-use crate::app::keymap::{Keymap, Section};
+use crate::app::keymap::{Action, Section};
 use crate::app::views::View;
 use crate::text;
 use ratatui::text::{Line, Span};
@@ -15,7 +15,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let (keymap, replay) = (app.keymap(), app.replay().is_some());
     let wanted = app.help_search().text.to_lowercase();
     if !wanted.is_empty() {
-        return found(keymap, &wanted, replay, width, theme);
+        return found(app, &wanted, width, theme);
     }
     // The keys of the other view have no effect in this one.
     let of_view = match app.view() {
@@ -54,7 +54,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
         line.spans.extend(right.get(at).cloned().unwrap_or_default().spans);
         lines.push(line);
     }
-    lines.extend(LANGUAGE.map(Line::raw));
+    lines.extend(language(app).map(Line::raw));
     lines
 }
 
@@ -63,14 +63,20 @@ const OF_REPLAY: &[Section] =
     &[Section::Replay, Section::Move, Section::Find, Section::Filter, Section::Selected, Section::View];
 
 /// The filter language in a few lines.
-const LANGUAGE: [&str; 3] = [
-    " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >",
-    " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash",
-    "         a bare word searches all columns       LOST: lost events, see !",
-];
+fn language(app: &App) -> [String; 3] {
+    [
+        " Terms   kind pid ppid tree comm path arg uid cgroup err dur prog  = != ~ !~ < >".to_owned(),
+        " e.g.    comm=cc1 path~\\.h$    err uid=1000    (pid=7 or tree=9) not comm=bash".to_owned(),
+        format!(
+            "         a bare word searches all columns       LOST: lost events, see {}",
+            app.key_of(Action::LossReport)
+        ),
+    ]
+}
 
 /// The rows and the lines on filters that have a text, in one column.
-fn found(keymap: &Keymap, wanted: &str, replay: bool, width: u16, theme: Theme) -> Vec<Line<'static>> {
+fn found(app: &App, wanted: &str, width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let (keymap, replay) = (app.keymap(), app.replay().is_some());
     let has = |text: &str| text.to_lowercase().contains(wanted);
     let mut lines = Vec::new();
     // Also those of the other views, under their title.
@@ -81,7 +87,7 @@ fn found(keymap: &Keymap, wanted: &str, replay: bool, width: u16, theme: Theme) 
             lines.extend(section_lines(section, rows, width.into(), theme));
         }
     }
-    lines.extend(LANGUAGE.into_iter().filter(|line| has(line)).map(Line::raw));
+    lines.extend(language(app).into_iter().filter(|line| has(line)).map(Line::raw));
     if lines.is_empty() {
         lines.push(Line::raw(" No key and no help text has this."));
     }

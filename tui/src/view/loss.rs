@@ -8,7 +8,7 @@ use crate::app::keymap::Action;
 use crate::event::Body;
 use crate::frame::host::Counters;
 use crate::store::Stored;
-use crate::text::{self, grouped};
+use crate::text::{self, Charset, grouped};
 use ratatui::text::Line;
 use std::fmt::Display;
 use tracetui_shared::capture::MAX_TREE;
@@ -48,6 +48,7 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(apart(app, &account).into_iter().flat_map(said));
     lines.extend(memory(app, &account).into_iter().flat_map(said));
     lines.extend(probes(app).into_iter().flat_map(said));
+    lines.extend(inventory(app).iter().flat_map(|text| styled(text, theme.loss())));
     lines
 }
 
@@ -101,6 +102,18 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
         " Gaps".to_owned()
     };
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
+}
+
+/// What the inventory of BPF programs lacks.
+fn inventory(app: &App) -> Vec<String> {
+    let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
+    let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
+    let mut lines: Vec<_> = unseen.map(|text| format!("BPF inventory: not seen: {text}")).collect();
+    if bpf.left_out() > 0 {
+        let left_out = grouped(bpf.left_out());
+        lines.push(format!("BPF inventory: {left_out} programs and attachments are not shown: there are too many"));
+    }
+    lines
 }
 
 /// The probes that are attached, and those that are not.

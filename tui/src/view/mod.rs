@@ -12,7 +12,7 @@ mod loss;
 mod output;
 mod replay;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod theme;
 mod top;
 mod tree;

@@ -22,7 +22,7 @@ use tracetui_shared::time::BootNanos;
 
 const MEMORY: u64 = 64 << 20;
 
-pub(super) fn drawn(app: &mut App, theme: Theme) -> Buffer {
+pub(crate) fn drawn(app: &mut App, theme: Theme) -> Buffer {
     let (width, height) = app.screen();
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     let mut extent = Extent::default();
@@ -33,7 +33,7 @@ pub(super) fn drawn(app: &mut App, theme: Theme) -> Buffer {
 }
 
 /// The screen as lines, without spaces at their ends.
-pub(super) fn screen(app: &mut App) -> Vec<String> {
+pub(crate) fn screen(app: &mut App) -> Vec<String> {
     let buffer = drawn(app, Theme::default());
     let rows = buffer.content().chunks(usize::from(buffer.area.width.max(1)));
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()).collect()

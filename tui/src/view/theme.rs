@@ -1,20 +1,24 @@
-//! Colours and weights: the 16 colours of the terminal, bold, dim and reverse. Colour alone conveys no information.
+//! Colours and weights: by default the 16 colours of the terminal, bold, dim and reverse. Colour alone conveys no information.
+//! The configuration file can change the look of each role ([`Looks`]).
 
 use crate::app::row;
 use crate::text::Charset;
 use ratatui::style::{Color, Modifier, Style};
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
 use tracetui_shared::kind::Kind;
 
 /// The theme of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Theme {
-    /// Whether colours are used.
+    /// Which colours are used.
     pub colours: Colours,
     /// The charset of the terminal.
     pub charset: Charset,
 }
 
-/// Whether colours are used. Bold, dim and reverse are always used.
+/// Which colours are used. Weights are always used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Colours {
     /// The 16 colours of the terminal.
@@ -22,63 +26,277 @@ pub enum Colours {
     Sixteen,
     /// No colours: NO_COLOR or `--color never`.
     None,
+    /// The looks of the configuration file.
+    Own(&'static Styles),
 }
 
-/// The roles of what is drawn. Each has one look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Role {
-    Quiet,
-    Strong,
-    Exec,
-    Exit,
-    Open,
-    Bpf,
-    Fork,
-    Expected,
-    Failure,
-    Loss,
-    Live,
-    Paused,
-    Replay,
-    Ended,
-    Note,
-    Selection,
-    Found,
-    Tab,
+macro_rules! roles {
+    ($($role:ident $name:literal $doc:literal,)+) => {
+        /// The roles of what is drawn. Each has one look.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(missing_docs)] // Described by `doc`.
+        pub(crate) enum Role {
+            $($role,)+
+        }
+
+        impl Role {
+            /// All roles.
+            pub(crate) const ALL: &[Role] = &[$(Role::$role,)+];
+
+            /// The name in the configuration file.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Role::$role => $name,)+
+                }
+            }
+
+            /// What has the role.
+            pub(crate) fn doc(self) -> &'static str {
+                match self {
+                    $(Role::$role => $doc,)+
+                }
+            }
+        }
+    };
 }
+
+roles! {
+    Quiet "quiet" "what is expected: directories, `fd 3`, `exit 0`, labels",
+    Strong "strong" "the command of an exec, headings, keys in the footer",
+    Exec "exec" "the kind EXEC",
+    Exit "exit" "the kind EXIT",
+    Open "open" "the kind OPEN",
+    Bpf "bpf" "the kind BPF",
+    Fork "fork" "the kind FORK",
+    Expected "expected" "failures of ordinary work: ENOENT, EEXIST, EAGAIN",
+    Failure "failure" "other failures: EACCES, signals, an exit code other than 0",
+    Loss "loss" "lost events, hidden BPF programs; reversed in alarms",
+    Live "live" "the state LIVE",
+    Paused "paused" "the state PAUSED, and events that wait to be seen",
+    Replay "replay" "the state REPLAY",
+    Ended "ended" "the state ENDED",
+    Note "note" "remarks such as `x3`, names of fields",
+    Selection "selection" "the selected row",
+    Found "found" "the text that a search matched",
+    Tab "tab" "what is chosen among others",
+}
+
+/// The number of roles.
+const ROLES: usize = Role::ALL.len();
+
+/// The style of each role.
+pub type Styles = [Style; ROLES];
 
 const BOLD: Modifier = Modifier::BOLD;
 const DIM: Modifier = Modifier::DIM;
 const REVERSED: Modifier = Modifier::REVERSED;
 
-impl Role {
-    /// The foreground, the background, and the weight. What has a background is reversed where there are no colours.
-    const fn look(self) -> (Option<Color>, Option<Color>, Modifier) {
-        match self {
-            Role::Quiet | Role::Open => (None, None, DIM),
-            Role::Strong => (None, None, BOLD),
-            Role::Exec => (Some(Color::Green), None, BOLD),
-            Role::Exit => (Some(Color::Magenta), None, Modifier::empty()),
-            Role::Bpf | Role::Expected => (Some(Color::Yellow), None, Modifier::empty()),
-            Role::Fork | Role::Note => (Some(Color::Cyan), None, Modifier::empty()),
-            Role::Failure | Role::Loss => (Some(Color::Red), None, BOLD),
-            Role::Live => (Some(Color::Black), Some(Color::Green), Modifier::empty()),
-            Role::Paused => (Some(Color::Black), Some(Color::Yellow), Modifier::empty()),
-            Role::Replay | Role::Tab => (Some(Color::Black), Some(Color::Cyan), Modifier::empty()),
-            Role::Ended | Role::Selection => (None, None, REVERSED),
-            Role::Found => (None, None, Modifier::UNDERLINED.union(BOLD)),
+/// The look of a role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Look {
+    foreground: Option<Color>,
+    background: Option<Color>,
+    weight: Modifier,
+}
+
+impl Look {
+    const fn weight(weight: Modifier) -> Look {
+        Look { foreground: None, background: None, weight }
+    }
+
+    const fn colour(colour: Color, weight: Modifier) -> Look {
+        Look { foreground: Some(colour), background: None, weight }
+    }
+
+    const fn black_on(background: Color) -> Look {
+        Look { foreground: Some(Color::Black), background: Some(background), weight: Modifier::empty() }
+    }
+
+    /// The look of a role by default.
+    pub(crate) const fn of(role: Role) -> Look {
+        match role {
+            Role::Quiet | Role::Open => Look::weight(DIM),
+            Role::Strong => Look::weight(BOLD),
+            Role::Exec => Look::colour(Color::Green, BOLD),
+            Role::Exit => Look::colour(Color::Magenta, Modifier::empty()),
+            Role::Bpf | Role::Expected => Look::colour(Color::Yellow, Modifier::empty()),
+            Role::Fork | Role::Note => Look::colour(Color::Cyan, Modifier::empty()),
+            Role::Failure | Role::Loss => Look::colour(Color::Red, BOLD),
+            Role::Live => Look::black_on(Color::Green),
+            Role::Paused => Look::black_on(Color::Yellow),
+            Role::Replay | Role::Tab => Look::black_on(Color::Cyan),
+            Role::Ended | Role::Selection => Look::weight(REVERSED),
+            Role::Found => Look::weight(Modifier::UNDERLINED.union(BOLD)),
+        }
+    }
+
+    fn coloured(self) -> Style {
+        Style { fg: self.foreground, bg: self.background, ..Style::new().add_modifier(self.weight) }
+    }
+
+    /// Without colours. What has a background is reversed.
+    fn plain(self) -> Style {
+        let reversed = if self.background.is_some() { REVERSED } else { Modifier::empty() };
+        Style::new().add_modifier(self.weight | reversed)
+    }
+}
+
+/// As it is written in the configuration file.
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |colour: &Color| COLOURS.iter().find(|(_, known)| known == colour).map_or("", |(name, _)| *name);
+        let mut words: Vec<&str> = self.foreground.iter().map(name).collect();
+        words.extend(self.background.iter().flat_map(|colour| ["on", name(colour)]));
+        words.extend(WEIGHTS.iter().filter(|(_, weight)| self.weight.contains(*weight)).map(|(name, _)| *name));
+        f.write_str(&if words.is_empty() { PLAIN.to_owned() } else { words.join(" ") })
+    }
+}
+
+/// The weights in the configuration file.
+pub(crate) const WEIGHTS: [(&str, Modifier); 5] = [
+    ("bold", BOLD),
+    ("dim", DIM),
+    ("italic", Modifier::ITALIC),
+    ("underlined", Modifier::UNDERLINED),
+    ("reversed", REVERSED),
+];
+
+/// The names of colours in the configuration file: those of the 16 that a terminal has.
+pub(crate) const COLOURS: [(&str, Color); 16] = [
+    ("black", Color::Black),
+    ("red", Color::Red),
+    ("green", Color::Green),
+    ("yellow", Color::Yellow),
+    ("blue", Color::Blue),
+    ("magenta", Color::Magenta),
+    ("cyan", Color::Cyan),
+    ("white", Color::Gray),
+    ("bright-black", Color::DarkGray),
+    ("bright-red", Color::LightRed),
+    ("bright-green", Color::LightGreen),
+    ("bright-yellow", Color::LightYellow),
+    ("bright-blue", Color::LightBlue),
+    ("bright-magenta", Color::LightMagenta),
+    ("bright-cyan", Color::LightCyan),
+    ("bright-white", Color::White),
+];
+
+/// The look of what has neither colour nor weight.
+pub(crate) const PLAIN: &str = "plain";
+
+/// A text that is no look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LookError {
+    /// The place in the text, in bytes.
+    pub at: Range<usize>,
+    /// What is wrong.
+    pub wrong: WrongLook,
+}
+
+/// What is wrong with a look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum WrongLook {
+    /// A word that is neither a weight nor a colour.
+    Word(String),
+    /// A second colour of the text or of the background.
+    Second(String),
+    /// `on` without a colour after it.
+    On,
+    /// `plain` beside other words, or nothing.
+    Plain,
+}
+
+impl FromStr for Look {
+    type Err = LookError;
+
+    /// Reads weights, the colour of the text, and `on` with the colour of the background.
+    fn from_str(text: &str) -> Result<Look, LookError> {
+        let mut look = Look::default();
+        let mut on: Option<Range<usize>> = None;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if words == [PLAIN] {
+            return Ok(look);
+        }
+        if words.is_empty() || words.contains(&PLAIN) {
+            return Err(LookError { at: 0..text.len(), wrong: WrongLook::Plain });
+        }
+        for word in words {
+            // Both are of the same text.
+            let start = word.as_ptr() as usize - text.as_ptr() as usize;
+            let at = start..start + word.len();
+            let wrong = |wrong| LookError { at: at.clone(), wrong };
+            let weight = WEIGHTS.iter().find(|(name, _)| *name == word).map(|(_, weight)| *weight);
+            match (weight, colour(word), &on) {
+                (Some(weight), _, None) => look.weight |= weight,
+                (None, Some(colour), _) => {
+                    let part = if on.take().is_some() { &mut look.background } else { &mut look.foreground };
+                    if part.replace(colour).is_some() {
+                        return Err(wrong(WrongLook::Second(word.to_owned())));
+                    }
+                }
+                (None, None, None) if word == "on" => on = Some(at),
+                (_, _, Some(on)) => return Err(LookError { at: on.clone(), wrong: WrongLook::On }),
+                (None, None, None) => return Err(wrong(WrongLook::Word(word.to_owned()))),
+            }
+        }
+        match on {
+            Some(at) => Err(LookError { at, wrong: WrongLook::On }),
+            None => Ok(look),
+        }
+    }
+}
+
+/// A colour by its name, as `#rrggbb`, or by its number from 0 to 255.
+fn colour(word: &str) -> Option<Color> {
+    let named = COLOURS.iter().find(|(name, _)| *name == word).map(|(_, colour)| *colour);
+    let number = || word.parse().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit())).map(Color::Indexed);
+    let rgb = || {
+        let digits = word.strip_prefix('#').filter(|digits| digits.len() == 6)?;
+        let all = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let [_, r, g, b] = u32::from_str_radix(digits, 16).ok().filter(|_| all)?.to_be_bytes();
+        Some(Color::Rgb(r, g, b))
+    };
+    named.or_else(number).or_else(rgb)
+}
+
+/// The look of each role.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Looks([Look; ROLES]);
+
+impl Default for Looks {
+    fn default() -> Looks {
+        let mut looks = [Look::default(); ROLES];
+        for (look, role) in looks.iter_mut().zip(Role::ALL) {
+            *look = Look::of(*role);
+        }
+        Looks(looks)
+    }
+}
+
+impl Looks {
+    /// Changes the look of a role.
+    pub(crate) fn set(&mut self, role: Role, look: Look) {
+        self.0[role as usize] = look;
+    }
+
+    /// These looks, with or without colours. To be called once: what differs from the default stays in memory, so that a theme
+    /// can be copied.
+    pub(crate) fn colours(&self, plain: bool) -> Colours {
+        match (*self == Looks::default(), plain) {
+            (true, true) => Colours::None,
+            (true, false) => Colours::Sixteen,
+            (false, true) => Colours::Own(Box::leak(Box::new(self.0.map(Look::plain)))),
+            (false, false) => Colours::Own(Box::leak(Box::new(self.0.map(Look::coloured)))),
         }
     }
 }
 
 impl Theme {
     fn of(self, role: Role) -> Style {
-        let (foreground, background, weight) = role.look();
-        let style = Style::new().add_modifier(weight);
-        match (self.colours, background) {
-            (Colours::None, None) => style,
-            (Colours::None, Some(_)) => style.add_modifier(REVERSED),
-            (Colours::Sixteen, _) => Style { fg: foreground, bg: background, ..style },
+        match self.colours {
+            Colours::Sixteen => Look::of(role).coloured(),
+            Colours::None => Look::of(role).plain(),
+            Colours::Own(styles) => styles[role as usize],
         }
     }
 
@@ -204,5 +422,62 @@ impl Theme {
             Kind::Fork => Role::Fork,
             Kind::Lost => Role::Loss,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_read_from_words() {
+        let look = |text: &str| text.parse::<Look>();
+        let on = |foreground, background, weight| Ok(Look { foreground, background, weight });
+        assert_eq!(look("green bold"), on(Some(Color::Green), None, BOLD));
+        assert_eq!(look(" bold  dim green "), on(Some(Color::Green), None, BOLD | DIM));
+        assert_eq!(look("black on bright-white"), on(Some(Color::Black), Some(Color::White), Modifier::empty()));
+        assert_eq!(
+            look("on 236 #a0B0c0"),
+            on(Some(Color::Rgb(160, 176, 192)), Some(Color::Indexed(236)), Modifier::empty())
+        );
+        assert_eq!(look("plain"), Ok(Look::default()));
+        for (text, at, wrong) in [
+            ("greem", 0..5, WrongLook::Word("greem".into())),
+            ("bold 256", 5..8, WrongLook::Word("256".into())),
+            ("+7", 0..2, WrongLook::Word("+7".into())),
+            ("#12345", 0..6, WrongLook::Word("#12345".into())),
+            ("#+12345", 0..7, WrongLook::Word("#+12345".into())),
+            ("red blue", 4..8, WrongLook::Second("blue".into())),
+            ("on red on blue", 10..14, WrongLook::Second("blue".into())),
+            ("red on", 4..6, WrongLook::On),
+            ("on bold red", 0..2, WrongLook::On),
+            ("on on red", 0..2, WrongLook::On),
+            ("plain red", 0..9, WrongLook::Plain),
+            ("", 0..0, WrongLook::Plain),
+        ] {
+            assert_eq!(look(text), Err(LookError { at, wrong }), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_look_of_each_role_is_written_as_it_is_read() {
+        for role in Role::ALL {
+            assert_eq!(Look::of(*role).to_string().parse(), Ok(Look::of(*role)), "{role:?}");
+        }
+        assert_eq!(Look::of(Role::Live).to_string(), "black on green");
+        assert_eq!(Look::default().to_string(), "plain");
+    }
+
+    #[test]
+    fn own_looks_have_the_styles_that_were_set_and_the_others_as_before() {
+        let mut looks = Looks::default();
+        assert_eq!((looks.colours(false), looks.colours(true)), (Colours::Sixteen, Colours::None));
+        looks.set(Role::Selection, "black on 214".parse().expect("a look"));
+        let theme = |plain| Theme { colours: looks.colours(plain), ..Theme::default() };
+        assert_eq!(theme(false).selected(), Style::new().fg(Color::Black).bg(Color::Indexed(214)));
+        assert_eq!(theme(true).selected(), Style::new().add_modifier(REVERSED), "a background without colours");
+        for role in Role::ALL.iter().filter(|role| **role != Role::Selection) {
+            assert_eq!(theme(false).of(*role), Theme::default().of(*role), "{role:?}");
+        }
     }
 }

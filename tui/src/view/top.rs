@@ -3,19 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-use super::events::selected;
+use super::events::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
 use super::{Piece, clock, duration, put};
 use crate::app::App;
-use crate::app::views::top::{By, Group};
-use crate::event::Tables as _;
+use crate::app::search::Pattern;
+use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
-use std::borrow::Cow;
-use tracetui_shared::id::Uid;
 
 /// The cells of the bars.
 const BAR: usize = 10;
@@ -109,21 +107,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
     let (now, most) = (app.top().now_ns(), app.top().most());
-    let value = text::value_in(&name(group, app), theme.charset, 4096);
+    let Figures { events, kinds, failed } = group.figures(now);
+    let value = text::value_in(&app.top().by().shown(&group.value, app.world()), theme.charset, 4096);
+    let found = app.search().pattern().and_then(Pattern::marked).filter(|pattern| pattern.is_match(value.as_bytes()));
     let value = text::cut_middle(&value, room, theme.charset);
     let mut line = Line::from(" ");
-    line.push_span(Piece::new(text::left(&value, room, theme.charset), theme.strong()));
+    let value = vec![Piece::new(text::left(&value, room, theme.charset), theme.strong())];
+    let value = found.map_or(value.clone(), |pattern| marked(value, pattern, theme));
+    value.into_iter().for_each(|part| line.push_span(part));
     for column in columns {
         let piece = match column {
-            Column::Events => Piece::plain(short(group.events)),
-            Column::Share => Piece::new(share(group.events, most, theme.charset), theme.note()),
+            Column::Events => Piece::plain(short(events)),
+            Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
             Column::Rate => Piece::plain(short(group.rate(now))),
             Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
-            Column::Exec => count(group.kinds[0], theme),
-            Column::Exit => count(group.kinds[1], theme),
-            Column::Open => count(group.kinds[2], theme),
-            Column::Bpf => count(group.kinds[3], theme),
-            Column::Failed => count(group.failed, theme),
+            Column::Exec => count(kinds[0], theme),
+            Column::Exit => count(kinds[1], theme),
+            Column::Open => count(kinds[2], theme),
+            Column::Bpf => count(kinds[3], theme),
+            Column::Failed => count(failed, theme),
             Column::Last => Piece::new(ago(now.saturating_sub(group.last_ns)), theme.quiet()),
             Column::History(seconds) => Piece::new(history(group, now, *seconds, theme.charset), theme.note()),
         };
@@ -136,16 +138,6 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
         line.push_span(Piece::new(text, piece.style));
     }
     line
-}
-
-/// The value as it is shown: a user's name for an id.
-fn name<'a>(group: &'a Group, app: &App) -> Cow<'a, [u8]> {
-    let uid = Some(&group.value).filter(|_| app.top().by() == By::Uid);
-    let uid = uid.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    match uid.and_then(|uid| app.world().user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
-        Some(named) => Cow::Owned(named.into_bytes()),
-        None => Cow::Borrowed(&group.value),
-    }
 }
 
 fn count(count: u64, theme: Theme) -> Piece {
@@ -181,12 +173,18 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if let Some(moment) = app.moment() {
         pieces.push(Piece::new(format!(" AS OF {} ", clock(moment.time.0)), theme.paused()));
     }
-    if width >= 130 {
+    if let Some(ns) = top.counted_since() {
+        let clock = clock(ns);
+        pieces.push(Piece::new(format!("from {}", clock.get(..8).unwrap_or_default()), theme.note()));
+    }
+    if top.window() == Window::Recent {
+        pieces.push(Piece::new(format!("{SECONDS} s"), theme.note()));
+    } else if width >= 130 {
         let since = top.since_ns().map(|ns| format!("since {}", clock(ns)));
         pieces.extend(since.map(|text| Piece::new(text, theme.quiet())));
-        if top.others > 0 {
-            pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
-        }
+    }
+    if width >= 130 && top.others > 0 {
+        pieces.push(Piece::new(format!("others {}", short(top.others)), theme.note()));
     }
     let room = if pieces.is_empty() { 80 } else { 110 };
     match width {

@@ -19,6 +19,8 @@ use tracetui_shared::kind::Kind;
 pub(crate) fn tracetui() -> Command {
     let program = std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tracetui").into());
     let mut command = Command::new(program);
+    // Without the configuration of whoever runs the tests.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     let reset = || {
         // A shell ignores these signals for background commands, and a script cannot trap signals that were ignored at
         // its start.

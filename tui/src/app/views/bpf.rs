@@ -4,9 +4,9 @@
 use super::tree::Moment;
 use crate::app::copy;
 use crate::app::keymap::Action;
-use crate::app::views::motion;
+use crate::app::views::{motion, next_match};
 use crate::bpf::report::{self, not_attached, place_text};
-use crate::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts};
+use crate::bpf::{AttachFacts, HeldBy, Hidden, NotScanned, ProgramFacts, VIEWS};
 use crate::enrich::World;
 use crate::enrich::bpf::Rate;
 use crate::event::names;
@@ -86,6 +86,8 @@ pub(crate) struct Seen<'a> {
     pub by: [Option<&'a BpfDoer>; 2],
     /// How often it runs now, if that is counted.
     pub rate: Option<Rate>,
+    /// Whether the inventory looked at everything.
+    pub all_seen: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -103,7 +105,8 @@ impl<'a> Seen<'a> {
             let rate = bpf.rate(id).filter(|_| moment.is_none());
             let program = known.map(|(program, ..)| program);
             let by = [None, bpf.loader(id)];
-            Seen { id, program, attachment: None, hidden: None, gone: None, new: false, held, by, rate }
+            let all_seen = bpf.taken().is_none_or(|taken| taken.unseen.iter().all(|text| text.starts_with(VIEWS)));
+            Seen { id, program, attachment: None, hidden: None, gone: None, new: false, held, by, rate, all_seen }
         };
         match key {
             Key::Hidden(at) => {
@@ -166,7 +169,10 @@ impl<'a> Seen<'a> {
         match self.attachment {
             Some(attachment) => place_text(&AttachFacts::from(attachment), charset, &mut out),
             None if self.gone.is_some() => return "unloaded".to_owned(),
-            None => return not_attached(self.program.map_or(0, |program| program.prog_type)).to_owned(),
+            None => {
+                let prog_type = self.program.map_or(0, |program| program.prog_type);
+                return not_attached(prog_type, self.all_seen).to_owned();
+            }
         }
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -181,6 +187,10 @@ impl<'a> Seen<'a> {
         let mut others = holders.filter(|holder| known.insert((holder.pid.0, holder.path.as_slice())));
         let escaped = |text: &[u8]| text::value_in(text, charset, 4096);
         let Some(first) = others.next() else {
+            let uncounted = self.held.iter().flatten().map(|all| u64::from(all.count)).sum::<u64>();
+            if uncounted > 0 {
+                return format!("{uncounted} holders");
+            }
             let by = self.by.iter().flatten().next();
             return by.map_or_else(|| "-".to_owned(), |by| format!("by {}[{}]", escaped(&by.comm), by.tgid.0));
         };
@@ -410,10 +420,9 @@ impl Bpf {
 
     /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
     pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Bpf, Key) -> bool) -> bool {
-        let count = self.rows.len();
-        let steps = if here { 0..count } else { 1..count + 1 };
-        let rows = steps.map(|step| if down { self.at + step } else { self.at + count - step } % count.max(1));
-        let found = rows.into_iter().find(|at| self.rows.get(*at).is_some_and(|key| is(self, *key)));
+        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
+            self.rows.get(at).is_some_and(|key| is(self, *key))
+        });
         found.map(|at| self.select(at, now)).is_some()
     }
 }

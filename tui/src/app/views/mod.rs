@@ -53,6 +53,18 @@ impl View {
     }
 }
 
+/// The next of `count` rows for which `is` holds, round the end, from the row `at` on; that one comes first if `here`, else last.
+pub(crate) fn next_match(
+    count: usize,
+    at: usize,
+    (down, here): (bool, bool),
+    is: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let steps = if here { 0..count } else { 1..count + 1 };
+    let row = |step| if down { at + step } else { at + count - step } % count.max(1);
+    steps.map(row).find(|row| is(*row))
+}
+
 /// By how many rows an action moves the selection on a screen of `height` rows; `None` if it does not move it.
 pub(crate) fn motion(action: Action, height: usize) -> Option<isize> {
     let page = isize::try_from(height).unwrap_or(isize::MAX).max(1);

@@ -4,15 +4,17 @@
 use crate::app::keymap::Action;
 use crate::app::row;
 use crate::app::views::events::EventList;
-use crate::app::views::motion;
+use crate::app::views::{motion, next_match};
 use crate::enrich::World;
-use crate::event::{Body, EventContext};
+use crate::event::{Body, EventContext, Tables as _};
 use crate::filter;
 use crate::limits;
 use crate::store::{Id, Store};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::Duration;
+use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 
 /// The seconds whose events are counted one by one.
@@ -59,13 +61,22 @@ impl By {
         }
     }
 
+    /// A value as it is shown: with the name of a user.
+    pub(crate) fn shown<'a>(self, value: &'a [u8], world: &World) -> Cow<'a, [u8]> {
+        let uid = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).filter(|_| self == By::Uid);
+        match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
+            Some(named) => Cow::Owned(named.into_bytes()),
+            None => Cow::Borrowed(value),
+        }
+    }
+
     fn step(self, by: usize) -> By {
         let at = By::ALL.iter().position(|known| *known == self).unwrap_or_default();
         By::ALL[(at + by) % By::ALL.len()]
     }
 
     /// Appends the value of an event. `false` if it has none.
-    fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
         let header = &seen.event.header;
         match self {
             By::Comm => out.extend_from_slice(header.comm()),
@@ -138,50 +149,96 @@ impl Order {
     }
 }
 
-/// The events with one value.
-#[derive(Clone, Debug)]
-pub(crate) struct Group {
-    /// The value.
-    pub value: Box<[u8]>,
+/// The time whose events are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Window {
+    /// All that is kept.
+    #[default]
+    All,
+    /// The last [`SECONDS`].
+    Recent,
+}
+
+/// The counts of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Figures {
     /// Its events.
     pub events: u64,
     /// By kind: exec, exit, open, bpf.
     pub kinds: [u64; 4],
     /// Those that failed.
     pub failed: u64,
+}
+
+impl Figures {
+    fn count(&mut self, kind: Kind, failed: bool) {
+        self.events += 1;
+        if let Some(count) = KINDS.iter().position(|known| *known == kind).and_then(|at| self.kinds.get_mut(at)) {
+            *count += 1;
+        }
+        self.failed += u64::from(failed);
+    }
+
+    fn add(&mut self, other: &Figures) {
+        self.events += other.events;
+        self.kinds.iter_mut().zip(other.kinds).for_each(|(count, more)| *count += more);
+        self.failed += other.failed;
+    }
+}
+
+/// The events with one value.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// The value.
+    pub value: Box<[u8]>,
+    /// The counts of all that was counted.
+    all: Figures,
     /// The time of the last one (CLOCK_BOOTTIME, ns).
     pub last_ns: u64,
     /// The last second of `seconds`.
     latest: u64,
     /// Events per second, at the place of the second.
     seconds: [u32; SECONDS],
+    /// The counts of each second, if only those of the last ones are shown.
+    recent: Option<Box<[Figures; SECONDS]>>,
 }
 
 /// The kinds that are counted one by one.
 const KINDS: [Kind; 4] = [Kind::Exec, Kind::Exit, Kind::Open, Kind::Bpf];
 
 impl Group {
-    fn new(value: &[u8], ns: u64) -> Group {
-        let latest = ns / SECOND;
-        Group { value: value.into(), events: 0, kinds: [0; 4], failed: 0, last_ns: 0, latest, seconds: [0; SECONDS] }
+    fn new(value: &[u8], ns: u64, window: Window) -> Group {
+        let recent = (window == Window::Recent).then(|| Box::new([Figures::default(); SECONDS]));
+        let (latest, seconds) = (ns / SECOND, [0; SECONDS]);
+        Group { value: value.into(), all: Figures::default(), last_ns: 0, latest, seconds, recent }
     }
 
     fn count(&mut self, kind: Kind, failed: bool, ns: u64) {
-        self.events += 1;
-        if let Some(count) = KINDS.iter().position(|known| *known == kind).and_then(|at| self.kinds.get_mut(at)) {
-            *count += 1;
-        }
-        self.failed += u64::from(failed);
+        self.all.count(kind, failed);
         self.last_ns = self.last_ns.max(ns);
         let second = ns / SECOND;
         while self.latest < second {
             // After a long pause, all of them are zero.
             self.latest = (self.latest + 1).max(second.saturating_sub(SECONDS as u64));
-            self.seconds[self.latest as usize % SECONDS] = 0;
+            let at = self.latest as usize % SECONDS;
+            self.seconds[at] = 0;
+            self.recent.iter_mut().for_each(|recent| recent[at] = Figures::default());
         }
         if second + SECONDS as u64 > self.latest {
-            self.seconds[second as usize % SECONDS] += 1;
+            let at = second as usize % SECONDS;
+            self.seconds[at] += 1;
+            self.recent.iter_mut().for_each(|recent| recent[at].count(kind, failed));
         }
+    }
+
+    /// What is shown at a time: the counts of the last seconds, or of all.
+    pub(crate) fn figures(&self, now_ns: u64) -> Figures {
+        let Some(recent) = &self.recent else { return self.all };
+        let now = now_ns / SECOND;
+        let oldest = (now + 1).saturating_sub(SECONDS as u64).max((self.latest + 1).saturating_sub(SECONDS as u64));
+        let mut sum = Figures::default();
+        (oldest..=self.latest.min(now)).for_each(|second| sum.add(&recent[second as usize % SECONDS]));
+        sum
     }
 
     /// The events of a second.
@@ -209,6 +266,9 @@ const GROUP: usize = 2 * size_of::<Group>() + 5 * size_of::<(Box<[u8]>, u32)>() 
 #[derive(Debug, Default)]
 pub(crate) struct Top {
     by: By,
+    window: Window,
+    /// Events from here on are counted: the first one, and its time.
+    since: Option<(Id, u64)>,
     order: Order,
     reverse: bool,
     groups: Vec<Group>,
@@ -217,7 +277,7 @@ pub(crate) struct Top {
     bound: usize,
     /// Events whose groups were removed.
     pub(crate) others: u64,
-    /// Events from here on are counted.
+    /// Events from here on have been counted.
     from: Id,
     /// Events from here on are not counted: they came after the moment that is shown.
     until: Option<Id>,
@@ -225,6 +285,8 @@ pub(crate) struct Top {
     /// The times of the first and of the last event that was counted (CLOCK_BOOTTIME, ns).
     span: Option<(u64, u64)>,
     rows: Vec<u32>,
+    /// The most events of a row.
+    most: u64,
     cursor: Option<Box<[u8]>>,
     at: usize,
     top: usize,
@@ -245,17 +307,8 @@ impl Top {
 
     /// Forgets what was counted, and counts again while the view is shown.
     pub(crate) fn restart(&mut self, until: Option<Id>, store: &Store) {
-        *self = Top {
-            by: self.by,
-            order: self.order,
-            reverse: self.reverse,
-            bound: self.bound,
-            cursor: self.cursor.take(),
-            from: until.unwrap_or(store.next_id()),
-            until,
-            running: true,
-            ..Top::default()
-        };
+        self.stop();
+        (self.from, self.until, self.running) = (until.unwrap_or(store.next_id()), until, true);
     }
 
     /// Goes on to a later moment; `false` if it is none, or too far away.
@@ -278,12 +331,24 @@ impl Top {
     pub(crate) fn stop(&mut self) {
         *self = Top {
             by: self.by,
+            window: self.window,
+            since: self.since,
             order: self.order,
             reverse: self.reverse,
             bound: self.bound,
             cursor: self.cursor.take(),
             ..Top::default()
         };
+    }
+
+    /// Counts the events of the last seconds only, or all again.
+    pub(crate) fn next_window(&mut self) {
+        self.window = if self.window == Window::All { Window::Recent } else { Window::All };
+    }
+
+    /// Counts from this event on, of this time; without one, all.
+    pub(crate) fn count_since(&mut self, since: Option<(Id, u64)>) {
+        self.since = since;
     }
 
     /// Whether the events of this moment are counted.
@@ -294,6 +359,7 @@ impl Top {
     /// Adds an event that was just stored and that is shown.
     pub(crate) fn append(&mut self, seen: &EventContext<'_>) {
         if self.running && self.until.is_none() {
+            // A later event is always within the time that is counted.
             self.count(seen);
         }
     }
@@ -314,24 +380,28 @@ impl Top {
     }
 
     fn add(&mut self, value: &[u8], ns: u64) -> u32 {
-        let bytes = GROUP + 2 * value.len();
+        let bytes = self.bytes_of(value);
         if self.bytes + bytes > self.bound || self.groups.len() >= limits::TOP_GROUPS {
             self.prune();
         }
         let at = self.groups.len() as u32;
-        self.groups.push(Group::new(value, ns));
+        self.groups.push(Group::new(value, ns, self.window));
         self.places.insert(value.into(), at);
         self.bytes += bytes;
         at
     }
 
+    fn bytes_of(&self, value: &[u8]) -> usize {
+        GROUP + 2 * value.len() + if self.window == Window::Recent { size_of::<[Figures; SECONDS]>() } else { 0 }
+    }
+
     /// Removes the half of the groups that has the fewest events.
     fn prune(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
-        groups.sort_by_key(|group| Reverse(group.events));
+        groups.sort_by_key(|group| Reverse(group.all.events));
         let removed = groups.split_off(groups.len() / 2);
-        self.others += removed.iter().map(|group| group.events).sum::<u64>();
-        self.bytes = groups.iter().map(|group| GROUP + 2 * group.value.len()).sum();
+        self.others += removed.iter().map(|group| group.all.events).sum::<u64>();
+        self.bytes = groups.iter().map(|group| self.bytes_of(&group.value)).sum();
         self.places = (0..).zip(&groups).map(|(at, group)| (group.value.clone(), at)).collect();
         self.groups = groups;
         self.rows.clear();
@@ -342,24 +412,41 @@ impl Top {
         if !self.running {
             return;
         }
+        let first = self.first_id(store);
         let mut place = list.place(self.from);
         for _ in 0..budget {
             let Some(id) = place.checked_sub(1).and_then(|at| list.listed(at)) else {
                 // Those before were not asked yet, or are not shown.
-                self.from = self.from.min(list.asked_from()).max(store.first_id());
+                self.from = self.from.min(list.asked_from()).max(first);
                 return;
             };
+            if id < first {
+                self.from = first;
+                return;
+            }
             place -= 1;
             self.from = id;
-            if let Some(stored) = store.get(id).filter(|stored| stored.kind != Kind::Lost) {
+            let Some(stored) = store.get(id) else { continue };
+            // Events are nearly in the order of time: what is a second older still may be followed by what is not.
+            let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
+            if self.window == Window::Recent && stored.frame.header.time.0 < oldest {
+                self.from = first;
+                return;
+            }
+            if stored.kind != Kind::Lost {
                 stored.with(world, |seen| self.count(seen));
             }
         }
     }
 
+    /// The first event that is to be counted, if that is kept.
+    fn first_id(&self, store: &Store) -> Id {
+        self.since.map_or(store.first_id(), |(since, _)| since.max(store.first_id()))
+    }
+
     /// Whether older events are to be counted.
     pub(crate) fn scanning(&self, store: &Store) -> bool {
-        self.running && self.from > store.first_id()
+        self.running && self.from > self.first_id(store)
     }
 
     /// Puts the groups in order, for a screen of `height` rows.
@@ -368,17 +455,19 @@ impl Top {
         if !held {
             let offset = self.at.saturating_sub(self.top);
             let (end, order) = (self.now_ns(), self.order);
-            let mut rows: Vec<u32> = (0..self.groups.len() as u32).collect();
-            rows.sort_by_cached_key(|at| {
-                let group = self.groups.get(*at as usize);
-                let measure = group.map_or(0, |group| match order {
-                    Order::Events => group.events,
+            let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
+            let mut rows: Vec<_> = groups.filter(|(.., figures)| figures.events > 0).collect();
+            rows.sort_by_cached_key(|(_, group, figures)| {
+                let measure = match order {
+                    Order::Events => figures.events,
                     Order::Rate => group.rate(end),
-                    Order::Failed => group.failed,
+                    Order::Failed => figures.failed,
                     Order::Last => group.last_ns,
-                });
-                (Reverse(measure), group.map(|group| Reverse(group.events)), group.map(|group| group.value.clone()))
+                };
+                (Reverse(measure), Reverse(figures.events), group.value.clone())
             });
+            self.most = rows.iter().map(|(.., figures)| figures.events).max().unwrap_or_default();
+            let mut rows: Vec<u32> = rows.into_iter().map(|(at, ..)| at).collect();
             if self.reverse {
                 rows.reverse();
             }
@@ -410,7 +499,17 @@ impl Top {
 
     /// The most events of a group.
     pub(crate) fn most(&self) -> u64 {
-        self.groups.iter().map(|group| group.events).max().unwrap_or_default()
+        self.most
+    }
+
+    /// The time whose events are counted.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The time of the first event that is to be counted, if not all are.
+    pub(crate) fn counted_since(&self) -> Option<u64> {
+        self.since.map(|(_, ns)| ns)
     }
 
     /// The property by which events are counted.
@@ -452,6 +551,14 @@ impl Top {
     /// Moves the selection down by `rows`.
     pub(crate) fn move_by(&mut self, rows: isize, now: Duration) {
         self.select(self.at.saturating_add_signed(rows), now);
+    }
+
+    /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
+    pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Group) -> bool) -> bool {
+        let found = next_match(self.rows.len(), self.at, (down, here), |at| {
+            self.rows.get(at).and_then(|at| self.groups.get(*at as usize)).is_some_and(&is)
+        });
+        found.map(|at| self.select(at, now)).is_some()
     }
 
     /// Counts by the next property, or by the one before.

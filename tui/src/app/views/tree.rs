@@ -6,7 +6,7 @@ pub(crate) mod columns;
 mod nodes;
 
 use crate::app::keymap::Action;
-use crate::app::views::motion;
+use crate::app::views::{motion, next_match};
 use crate::budget::Budget;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
@@ -558,10 +558,8 @@ impl Tree {
 
     /// Selects the next row for which `is` holds, round the end; the selected one too if `here`. `false` if there is none.
     pub(crate) fn find(&mut self, down: bool, here: bool, now: Duration, is: impl Fn(&Tree, &Row) -> bool) -> bool {
-        let count = self.rows.len();
-        let steps = if here { 0..count } else { 1..count + 1 };
-        let rows = steps.map(|step| if down { self.at + step } else { self.at + count - step } % count.max(1));
-        let found = rows.into_iter().find(|at| self.rows.get(*at).is_some_and(|row| is(self, row)));
+        let found =
+            next_match(self.rows.len(), self.at, (down, here), |at| self.rows.get(at).is_some_and(|row| is(self, row)));
         found.map(|at| self.select(at, now)).is_some()
     }
 }

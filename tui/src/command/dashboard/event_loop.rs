@@ -318,6 +318,9 @@ impl Loop {
         }
         let effects = self.app.update(input);
         self.trace.record_state(self.app.pipeline());
+        for notice in self.trace.notices(self.app.pipeline()) {
+            self.app.notice(notice);
+        }
         self.write_kept();
         while let Some(batch) = self.app.spare() {
             self.trace.feed().recycle(batch);

@@ -4,17 +4,18 @@ pub mod event_loop;
 mod looker;
 mod terminal;
 
+use super::config::Loaded;
 use super::say::{charset, name, say, wants_colours};
-use super::session::{self, Request};
+use super::session::{self, HostNames, Request};
 use super::signals;
 use super::write::{self, Existing, Opener};
-use crate::app::keymap::Keymap;
 use crate::app::{App, Settings, language};
 use crate::cli;
+use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::source::command::Streams;
 use crate::source::host::clock;
-use crate::view::theme::{Colours, Theme};
+use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
 use event_loop::{Appearance, DashboardExit, Trace};
 use std::ffi::OsString;
@@ -27,10 +28,13 @@ use tracetui_shared::kind::KindSet;
 /// # Errors
 /// If nothing can be traced, or the terminal fails.
 pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
+    let loaded = Loaded::read(&args.screen.config)?;
+    let names = HostNames::read();
+    let own_filter = loaded.filter(&args.trace.filters, &names)?;
     // Kinds that are not on by default (forks) are collected too, unless kinds were named, so that a key can show those that
     // were.
-    let Request { filters, held, options } =
-        Request::read(&args.trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
+    let trace = cli::TraceArgs { memory: args.trace.memory.or(loaded.config.memory), ..args.trace.clone() };
+    let Request { filters, held, options } = Request::read(&trace, &args.run, Streams::Captured, KindSet::ON_REQUEST)?;
     signals::ignore_file_size();
     let recorder = args.write.as_deref().map(|path| write::start(path, Existing::RefuseAlways)).transpose()?;
     let opener = Some(Opener::start()?);
@@ -40,9 +44,9 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         kinds: if args.trace.filters.kind.is_empty() { KindSet::BY_DEFAULT } else { filters.kinds },
         zone_s: clock::local_offset_now_s(),
         capture: capture_text(filters.whole.text(), &args.run.command),
-        filter: filters.rest.text().to_owned(),
+        filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
         parse: language::parse,
-        keymap: Keymap::default(),
+        preferences: loaded.config.preferences.clone(),
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("--filter: {}", error.message))?;
     let running = session::release(held)?;
@@ -50,7 +54,7 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         app.set_command(running.name().to_string_lossy());
     }
     let shown = Trace { feed: started.feed, command: running, shown: None, recorder, opener };
-    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen), shown).await?;
+    let DashboardExit { line, command } = event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
     args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
@@ -72,13 +76,13 @@ fn capture_text(filter: &str, command: &[OsString]) -> String {
     }
 }
 
-pub(super) fn look(screen: &cli::ScreenOptions) -> Appearance {
-    let plain = match screen.color.when {
+pub(super) fn look(screen: &cli::ScreenOptions, config: &Config) -> Appearance {
+    let plain = match screen.color.when.or(config.color).unwrap_or_default() {
         cli::Color::Always => false,
         cli::Color::Never => true,
         cli::Color::Auto => !wants_colours(),
     };
-    let colours = if plain { Colours::None } else { Colours::Sixteen };
-    let mouse = if screen.mouse { Mouse::Taken } else { Mouse::Left };
+    let colours = config.looks.colours(plain);
+    let mouse = if screen.mouse || config.mouse { Mouse::Taken } else { Mouse::Left };
     Appearance { theme: Theme { colours, charset: charset() }, mouse }
 }

@@ -20,7 +20,7 @@ use tracetui_shared::id::{LinkId, ProgId};
 
 /// How long changes are collected before an inventory is taken: a program that is loaded is usually attached at once.
 const QUIET: Duration = Duration::from_millis(100);
-/// An inventory is followed by a pause of this many times the processor time that it took.
+/// An inventory is followed by a pause of this many times the processor time that it took, but at most [`LONGEST`].
 const PAUSE: u32 = 10;
 /// The views of the kernel are compared at most this often.
 const COMPARE: Duration = Duration::from_secs(10);
@@ -197,7 +197,7 @@ impl Taker {
                 }
                 (due, last) = (None, Instant::now());
                 let took = clock::now_thread().saturating_sub(start) + self.collector.took_aside();
-                rested = last + took * PAUSE;
+                rested = last + (took * PAUSE).min(LONGEST);
             }
             if ends {
                 return;

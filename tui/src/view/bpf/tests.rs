@@ -256,6 +256,51 @@ fn who_attached_it_is_said_without_a_holder() {
 }
 
 #[test]
+fn what_was_not_looked_at_is_said() {
+    let mut made = inventory();
+    let unseen = vec!["network namespaces: there are more than 1024".to_owned()];
+    made.host(&HostFrame::BpfInventory(BpfInventory { unseen, ..BpfInventory::default() }));
+    made.open(1, "a", "/b", 3);
+    let mut app = view(100, 30, &mut made);
+    assert!(screen(&mut app)[1].contains("not all seen: !"), "{}", screen(&mut app)[1]);
+    assert!(rows(&mut app)[0].contains("not attached, as far as was looked at"), "{:#?}", rows(&mut app));
+    keys(&mut app, "!");
+    let report = screen(&mut app).join("\n");
+    assert!(report.contains("BPF inventory: not seen: network namespaces: there are more than 1024"), "{report}");
+}
+
+/// What holds programs takes no room from them, and what has no room is counted.
+#[test]
+fn many_holders_and_many_programs_are_bounded() {
+    let mut made = inventory();
+    for id in 100..300 {
+        made.host(&HostFrame::BpfProgram(program(id, "pinned")));
+        let pin = BpfHolder { by: 2, path: vec![b'x'; 4000], ..BpfHolder::default() };
+        let holders = vec![pin; crate::limits::BPF_HOLDERS_KEPT];
+        made.host(&HostFrame::BpfHolders(BpfHolders { program: ProgId(id), count: 64, holders, link: LinkId(0) }));
+    }
+    made.host(&HostFrame::BpfAttachment(attachment(9, 30, hook::KPROBE, "evil")));
+    taken(&mut made);
+    let mut app = view(100, 300, &mut made);
+    assert_eq!(app.world().bpf.left_out(), 0);
+    let shown = rows(&mut app);
+    assert!(shown.iter().any(|row| row.contains("evil")));
+    assert_eq!(shown.iter().filter(|row| row.ends_with("64 holders") || row.contains("64 holders")).count(), 192);
+    for key in 1000..4000 {
+        made.host(&HostFrame::BpfAttachment(attachment(key, 31, hook::KPROBE, &"y".repeat(4000))));
+    }
+    taken(&mut made);
+    feed(&mut app, &mut made);
+    let left_out = app.world().bpf.left_out();
+    assert!(left_out > 900, "{left_out}");
+    assert!(app.world().bpf.bytes() < 13 << 20, "{}", app.world().bpf.bytes());
+    assert!(screen(&mut app)[1].contains("not all seen: !"), "{}", screen(&mut app)[1]);
+    let mut again = crate::pipeline::Pipeline::default();
+    again.restore(&app.pipeline().state());
+    assert_eq!(again.world().bpf.left_out(), left_out);
+}
+
+#[test]
 fn the_keys_of_filters_are_for_events() {
     let mut app = view(120, 24, &mut inventory());
     for key in ["f", "e", "c", "P", "u", "x", "O"] {

@@ -189,9 +189,71 @@ fn many_values_are_counted_within_the_memory() {
     }
     feed(&mut app, &mut made);
     screen(&mut app);
-    let first = app.top().rows().next().map(|group| (group.value.to_vec(), group.events));
+    let first = app.top().rows().next().map(|group| (group.value.to_vec(), group.figures(0).events));
     assert_eq!(first, Some((b"/often".to_vec(), 20_000)));
     assert!(app.top().bytes() <= (8 << 20) / 32 && app.top().others > 0);
     keys(&mut app, "1");
     assert_eq!(app.top().bytes(), 0);
+}
+
+#[test]
+fn only_the_last_minute_is_counted() {
+    let mut made = Maker { step_ns: 1_000_000_000, ..Maker::default() };
+    (0..100).for_each(|i| made.open(1, "early", &format!("/a{i}"), -2));
+    (0..30).for_each(|_| made.open(2, "late", "/b", 3));
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 30)]));
+    keys(&mut app, "W");
+    assert_eq!(counts(&mut app), of(&[("early", 30), ("late", 30)]));
+    assert!(screen(&mut app)[1].contains("60 s"), "{}", screen(&mut app)[1]);
+    // Kinds and failures are those of the minute.
+    let row = rows(&mut app).remove(0);
+    assert_eq!(row.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["30", "30", "0"], "{row}");
+    // What has no event in it has no row.
+    (0..59).for_each(|_| made.open(2, "late", "/b", 3));
+    feed(&mut app, &mut made);
+    assert_eq!(counts(&mut app), of(&[("late", 60)]));
+    keys(&mut app, "W");
+    assert_eq!(counts(&mut app), of(&[("early", 100), ("late", 89)]));
+}
+
+#[test]
+fn counts_begin_anew_at_a_key() {
+    let mut app = top(80, 24);
+    keys(&mut app, "z");
+    assert!(rows(&mut app)[0].contains("no shown event has a comm"), "{:#?}", rows(&mut app));
+    assert!(screen(&mut app)[1].contains("from 14:02:"), "{}", screen(&mut app)[1]);
+    let mut made = opens();
+    made.open(9, "new", "/x", 3);
+    feed(&mut app, &mut made);
+    assert_eq!(counts(&mut app), of(&[("cc1", 150), ("udevd", 40), ("bash", 10), ("new", 1)]));
+    // Another property from the same event on.
+    keys(&mut app, "l");
+    assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 201);
+    keys(&mut app, "hz");
+    assert_eq!(counts(&mut app), of(&[("cc1", 300), ("udevd", 80), ("bash", 20), ("new", 1)]));
+}
+
+#[test]
+fn a_row_is_found() {
+    let mut app = top(80, 24);
+    keys(&mut app, "/bas");
+    assert!(rows(&mut app)[2].starts_with('>'), "{:#?}", rows(&mut app));
+    keys(&mut app, "h\n");
+    keys(&mut app, "\x1b/d\n");
+    assert!(rows(&mut app)[1].starts_with('>'), "{:#?}", rows(&mut app));
+    keys(&mut app, "\x1b/nothing\n");
+    assert!(screen(&mut app)[22].contains("no match"), "{}", screen(&mut app)[22]);
+}
+
+#[test]
+fn the_directory_of_an_event_is_a_filter() {
+    let mut app = top(80, 24);
+    keys(&mut app, "1/udevd\n\x1bd");
+    assert_eq!(app.filter().text(), crate::filter::directly_in(b"/sys/devices"));
+    assert!(rows(&mut app).iter().all(|row| row.contains("/sys/devices/a")));
+    keys(&mut app, "2d");
+    assert!(screen(&mut app)[22].contains("this is for events with a path"), "{}", screen(&mut app)[22]);
 }

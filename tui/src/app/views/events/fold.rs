@@ -84,7 +84,9 @@ pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
         return None;
     }
     let (one, other) = (row.event().ok()?, next.event().ok()?);
-    let who = |header: &FrameHeader| (header.comm, header.uid, header.ppid, header.cgroup);
+    let who = |header: &FrameHeader| {
+        (header.comm, header.uid, header.gid, header.ppid, header.cgroup, header.mnt_ns, header.pid_ns)
+    };
     let same = who(&one.header) == who(&other.header) && Arc::ptr_eq(&process.image, &its.image);
     if same && repeats(row, &one.body, next, &other.body) {
         return Some(if missed(&one.body) == Some(true) { Fold::Misses } else { Fold::Repeats });
@@ -95,13 +97,22 @@ pub(super) fn common(row: &Stored<'_>, next: &Stored<'_>) -> Option<Fold> {
 /// Whether the second one has the same result and details.
 fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_>) -> bool {
     match (body, other) {
-        // Flags that no column shows may differ.
+        // Flags that change nothing may differ.
         (Body::Open(one), Body::Open(other)) => {
-            let shown = |open: &Open<'_>| (open.record.ret, open.remark(), names::access_letters(open.flags()));
-            shown(one) == shown(other) && one.path == other.path && one.names.bytes == other.names.bytes
+            let truncates = |open: &Open<'_>| open.flags() & names::O_TRUNC != 0;
+            let shown = |open: &Open<'_>| {
+                (open.record.ret, open.remark(), names::access_letters(open.flags()), truncates(open))
+            };
+            let same_file = one.path == other.path && one.names.bytes == other.names.bytes;
+            shown(one) == shown(other) && same_file && (is_placed(one) || missed(body) == Some(true))
         }
         _ => row.frame.payload == next.frame.payload,
     }
+}
+
+/// Whether the file is known: a relative path alone may be another file each time, since the working directory may change.
+fn is_placed(open: &Open<'_>) -> bool {
+    open.path.first() == Some(&b'/') || open.record.ret >= 0 && open.names.absent().is_none()
 }
 
 /// Whether the first one did not find a name, and the second one looks for it elsewhere. Other failures, such as EACCES, always have a
@@ -129,9 +140,13 @@ mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys, lost, work};
     use crate::app::{App, Input};
-    use crate::source::synthetic::Maker;
+    use crate::source::synthetic::{Maker, payload};
     use crate::store::Id;
     use proptest::prelude::*;
+    use tracetui_shared::id::{Gid, NsInum};
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::mark;
+    use tracetui_shared::record::open::OpenRecord;
 
     const MEMORY: u64 = 64 << 20;
 
@@ -186,6 +201,33 @@ mod tests {
         // An exec begins another program, even if it is the same one.
         check(&app, &[(2, "x3"), (3, ""), (5, "x2"), (6, ""), (7, ""), (8, ""), (9, "")]);
         assert_eq!((app.events().rows(), app.events().events()), (10, 10), "nothing that is counted changes");
+    }
+
+    #[test]
+    fn what_may_be_another_file_is_not_folded() {
+        let mut made = Maker::default();
+        let open = |made: &mut Maker, flags: i32, path: &str, ret: i32| {
+            let flags = flags.cast_unsigned().into();
+            let record = OpenRecord { ret, flags, names_marks: mark::RACED, ..OpenRecord::default() };
+            made.event(Slot::OpenTp, 7, "sh", &payload::open(record, b"", path.as_bytes()));
+        };
+        // Refused in a working directory that is not known, and opened in one.
+        (0..2).for_each(|_| open(&mut made, 0, "shadow", -libc::EACCES));
+        (0..2).for_each(|_| open(&mut made, 0, "shadow", 3));
+        // Emptied in between.
+        for flags in [libc::O_WRONLY, libc::O_WRONLY | libc::O_TRUNC, libc::O_WRONLY] {
+            open(&mut made, flags, "/var/log/auth.log", 3);
+        }
+        // In other mount namespaces, and with another group.
+        for (mnt_ns, gid) in [(1, 0), (2, 0), (2, 5)] {
+            made.like = FrameHeader { mnt_ns: NsInum(mnt_ns), gid: Gid(gid), ..made.like };
+            open(&mut made, 0, "/etc/hostname", 3);
+        }
+        // What does not exist is no file, wherever it was looked for.
+        (0..3).for_each(|_| open(&mut made, 0, "none", -libc::ENOENT));
+        let app = of(&mut made);
+        let all = (0..10).map(|id| (id, "")).chain([(12, "x3")]);
+        check(&app, &all.collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,0 +1,393 @@
+//! The configuration file of the dashboard: its text, checked, as values for the dashboard. It is read and found by
+//! [`crate::command::config`].
+//!
+//! Every entry that is unknown or wrong is an error with its place ([`ConfigError`]).
+
+#[cfg(test)]
+mod tests;
+
+use crate::app::Preferences;
+use crate::app::keymap::{Action, Conflict, KeyError, Keymap, Press};
+use crate::app::row::{Column, TimeMode};
+use crate::cli::Color;
+use crate::cli::size::{ByteSize, SizeError};
+use crate::filter::FilterError;
+use crate::filter::error::{did_you_mean, escape, excerpt};
+use crate::view::theme::{COLOURS, Look, LookError, Looks, PLAIN, Role, WEIGHTS, WrongLook};
+use std::borrow::Cow;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What the file says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    /// Keys, columns, and the start of the dashboard.
+    pub preferences: Preferences,
+    /// The looks of what is drawn.
+    pub looks: Looks,
+    /// Whether to use colour.
+    pub color: Option<Color>,
+    /// Whether the mouse is captured.
+    pub mouse: bool,
+    /// The memory limit.
+    pub memory: Option<ByteSize>,
+    /// The display filter at the start.
+    pub filter: Option<Filter>,
+}
+
+/// A filter, and its place in the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Filter {
+    /// The expression.
+    pub text: String,
+    /// Its place. Each byte of it is one of the expression if nothing in it is escaped.
+    at: Range<usize>,
+    verbatim: bool,
+}
+
+/// An entry outside of the sections.
+pub(crate) struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub values: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+const fn entry(name: &'static str, values: &'static str, doc: &'static str) -> Entry {
+    Entry { name, values, doc }
+}
+
+/// The entries outside of the sections.
+pub(crate) const ENTRIES: [Entry; 6] = [
+    entry("filter", "a filter", "the display filter at the start; not used if filter options are given"),
+    entry("color", "`\"auto\"`, `\"always\"` or `\"never\"`", "as `--color`, which takes precedence"),
+    entry("memory", "a size such as `\"512MiB\"`", "as `--memory`, which takes precedence"),
+    entry("mouse", "`true` or `false`", "as `--mouse`"),
+    entry("fold", "`true` or `false`", "whether repeats and searches are folded at the start"),
+    entry("time", "`\"clock\"`, `\"start\"` or `\"delta\"`", "the time format at the start"),
+];
+
+/// The sections.
+pub(crate) const SECTIONS: [&str; 3] = ["columns", "colors", "keys"];
+
+/// The tables of columns that can be chosen.
+pub(crate) const LISTS: [&str; 1] = ["events"];
+
+const COLORS: [(&str, Color); 3] = [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)];
+const TIMES: [(&str, TimeMode); 3] =
+    [("clock", TimeMode::Clock), ("start", TimeMode::SinceStart), ("delta", TimeMode::Delta)];
+
+/// What is wrong with the file. One line each, safe to show on a terminal.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct ConfigError {
+    /// The place in the text, in bytes.
+    at: Option<Range<usize>>,
+    message: String,
+    /// The correction.
+    hint: Option<String>,
+}
+
+impl ConfigError {
+    fn new(at: Range<usize>, message: impl AsRef<str>) -> ConfigError {
+        ConfigError { at: Some(at), message: escape(message.as_ref()), hint: None }
+    }
+
+    fn hint(mut self, hint: impl AsRef<str>) -> ConfigError {
+        self.hint = Some(escape(hint.as_ref())).filter(|hint| !hint.is_empty());
+        self
+    }
+
+    /// The error for a filter that is not valid.
+    pub(crate) fn of_filter(filter: &Filter, error: &FilterError) -> ConfigError {
+        let within = filter.at.start + error.at.start..filter.at.start + error.at.end;
+        let at = if filter.verbatim { within } else { filter.at.clone() };
+        ConfigError::new(at, format!("filter: {}", error.message)).hint(error.hint.as_deref().unwrap_or_default())
+    }
+
+    /// The whole report: file, line and column, what is wrong there, and the correction. Lines and columns count from 1, columns in
+    /// characters.
+    pub(crate) fn render(&self, file: &str, text: &str) -> String {
+        let mut out = match &self.at {
+            None => format!("{file}: {}", self.message),
+            Some(at) => {
+                let start = (0..=at.start.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+                let (before, after) = text.split_at(start);
+                let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+                let line_end = start + after.find(['\n', '\r']).unwrap_or(after.len());
+                let line = &text[line_start..line_end];
+                let (number, column) = (before.matches('\n').count() + 1, text[line_start..start].chars().count() + 1);
+                let (shown, cells, under) =
+                    excerpt(line, &(start - line_start..at.end.min(line_end).max(start) - line_start));
+                let marks = format!("{}{}", " ".repeat(cells), "^".repeat(under));
+                format!("{file}:{number}:{column}: {}\n    {shown}\n    {marks}", self.message)
+            }
+        };
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!("\nhint: {hint}"));
+        }
+        out
+    }
+}
+
+type Key<'t> = Spanned<Cow<'t, str>>;
+type Value<'t> = Spanned<DeValue<'t>>;
+
+impl Config {
+    /// Reads the text of the file. The filter is not checked, which needs the names of users.
+    ///
+    /// # Errors
+    /// At the first entry that is unknown or wrong.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let at = error.valid_up_to();
+            ConfigError::new(at..at, "the file is not UTF-8 text")
+        })?;
+        let table = DeTable::parse(text).map_err(|error| ConfigError {
+            at: error.span(),
+            message: escape(error.message()),
+            hint: None,
+        })?;
+        let mut config = Config::default();
+        let reader = Reader { text };
+        for (key, value) in in_order(table.get_ref()) {
+            match key.get_ref().as_ref() {
+                "filter" => config.filter = Some(reader.filter(value)?),
+                "color" => config.color = Some(one_of(key, value, &COLORS)?),
+                "memory" => config.memory = Some(size(key, value)?),
+                "mouse" => config.mouse = flag(key, value)?,
+                "fold" => config.preferences.folds = flag(key, value)?,
+                "time" => config.preferences.time = one_of(key, value, &TIMES)?,
+                "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,
+                "colors" => reader.colors(section(key, value)?, &mut config.looks)?,
+                "columns" => config.preferences.columns = columns(section(key, value)?)?,
+                _ => return Err(unknown_entry(key)),
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// Entries in the order of the file, so that the first error is reported.
+fn in_order<'a, 't>(table: &'a DeTable<'t>) -> Vec<(&'a Key<'t>, &'a Value<'t>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn unknown_entry(key: &Key<'_>) -> ConfigError {
+    let name = key.get_ref().as_ref();
+    let error = ConfigError::new(key.span(), format!("unknown entry `{name}`"));
+    let names = || ENTRIES.iter().map(|entry| entry.name);
+    if let Some(section) = section_of(name) {
+        return error.hint(format!("it belongs below [{section}]"));
+    }
+    let near = did_you_mean(name, names().chain(SECTIONS));
+    let all =
+        format!("there are {}, and the sections [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
+    error.hint(if near.is_empty() { all } else { near })
+}
+
+/// The section to which an entry belongs that stands outside of it.
+fn section_of(name: &str) -> Option<&'static str> {
+    match name {
+        _ if LISTS.contains(&name) => Some("columns"),
+        _ if Role::ALL.iter().any(|role| role.name() == name) => Some("colors"),
+        _ if Keymap::default().action(name).is_some() => Some("keys"),
+        _ => None,
+    }
+}
+
+/// The error for an unknown name in a section.
+fn unknown_in<'n>(
+    section: &str,
+    what: &str,
+    key: &Key<'_>,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> ConfigError {
+    let name = key.get_ref().as_ref();
+    let error = ConfigError::new(key.span(), format!("unknown {what} `{name}`"));
+    if ENTRIES.iter().any(|entry| entry.name == name) {
+        return error.hint(format!("the entry `{name}` belongs before the first section, not below [{section}]"));
+    }
+    let near = did_you_mean(name, names.clone());
+    let all = || match section {
+        // They are too many for a message.
+        "keys" => "docs/CONFIG.md and the manual page (tracetui man) list the actions".to_owned(),
+        _ => format!("[{section}] may have {}", names.clone().collect::<Vec<_>>().join(", ")),
+    };
+    error.hint(if near.is_empty() { all() } else { near })
+}
+
+/// The name of the type of a value, for messages.
+fn type_of(value: &Value<'_>) -> &'static str {
+    match value.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+fn wrong_type(key: &Key<'_>, value: &Value<'_>, wanted: &str) -> ConfigError {
+    ConfigError::new(value.span(), format!("`{}` must be {wanted}, not {}", key.get_ref(), type_of(value)))
+}
+
+fn section<'a, 't>(key: &Key<'t>, value: &'a Value<'t>) -> Result<&'a DeTable<'t>, ConfigError> {
+    let wanted = || {
+        let error = wrong_type(key, value, "a section");
+        ConfigError { at: Some(key.span()), ..error }.hint(format!("write [{}] on a line of its own", key.get_ref()))
+    };
+    value.get_ref().as_table().ok_or_else(wanted)
+}
+
+fn flag(key: &Key<'_>, value: &Value<'_>) -> Result<bool, ConfigError> {
+    value.get_ref().as_bool().ok_or_else(|| wrong_type(key, value, "true or false"))
+}
+
+fn size(key: &Key<'_>, value: &Value<'_>) -> Result<ByteSize, ConfigError> {
+    let wrong = || wrong_type(key, value, "a size such as \"512MiB\"");
+    let text = value.get_ref().as_str().ok_or_else(wrong)?;
+    text.parse().map_err(|error: SizeError| ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())))
+}
+
+fn one_of<T: Copy>(key: &Key<'_>, value: &Value<'_>, all: &[(&str, T)]) -> Result<T, ConfigError> {
+    let names: Vec<String> = all.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let names = names.join(", ");
+    let text = value.get_ref().as_str().ok_or_else(|| wrong_type(key, value, &format!("one of {names}")))?;
+    let found = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        ConfigError::new(value.span(), format!("`{}` must be one of {names}, not \"{text}\"", key.get_ref()))
+    })
+}
+
+/// The texts of a list, each with its place.
+fn texts<'a>(key: &Key<'_>, value: &'a Value<'_>, wanted: &str) -> Result<Vec<(&'a str, Range<usize>)>, ConfigError> {
+    let text = |item: &'a Value<'_>| item.get_ref().as_str().map(|text| (text, item.span()));
+    match value.get_ref() {
+        DeValue::Array(list) => {
+            let texts = list.iter().map(|item| text(item).ok_or_else(|| wrong_type(key, item, wanted)));
+            texts.collect()
+        }
+        _ => Err(wrong_type(key, value, wanted)),
+    }
+}
+
+/// The columns of the lists.
+fn columns(table: &DeTable<'_>) -> Result<Option<Vec<Column>>, ConfigError> {
+    let mut chosen = None;
+    for (key, value) in in_order(table) {
+        if !LISTS.contains(&key.get_ref().as_ref()) {
+            return Err(unknown_in("columns", "list", key, LISTS.into_iter()));
+        }
+        let mut columns = Vec::new();
+        for (name, at) in texts(key, value, "a list of names of columns")? {
+            let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
+                let names = Column::ALL.map(Column::name);
+                let near = did_you_mean(name, names.iter().map(String::as_str));
+                let error = ConfigError::new(at, format!("unknown column `{name}`"));
+                return Err(error.hint(if near.is_empty() { format!("there are {}", names.join(", ")) } else { near }));
+            };
+            if columns.contains(&column) {
+                return Err(ConfigError::new(at, format!("the column `{name}` stands twice")));
+            }
+            columns.push(column);
+        }
+        if !columns.contains(&Column::Detail) {
+            return Err(ConfigError::new(value.span(), "the column `detail` must be among them"));
+        }
+        chosen = Some(columns);
+    }
+    Ok(chosen)
+}
+
+/// Reads values whose errors are at a place within.
+struct Reader<'t> {
+    text: &'t str,
+}
+
+impl Reader<'_> {
+    /// Whether a text stands in the file as it is, and where.
+    fn inside(&self, text: &str, at: Range<usize>) -> (Range<usize>, bool) {
+        let within = at.start + 1..at.end.saturating_sub(1);
+        match self.text.get(within.clone()) == Some(text) {
+            true => (within, true),
+            false => (at, false),
+        }
+    }
+
+    fn filter(&self, value: &Value<'_>) -> Result<Filter, ConfigError> {
+        let wrong = || ConfigError::new(value.span(), format!("`filter` must be a text, not {}", type_of(value)));
+        let text = value.get_ref().as_str().ok_or_else(wrong)?;
+        let (at, verbatim) = self.inside(text, value.span());
+        Ok(Filter { text: text.to_owned(), at, verbatim })
+    }
+
+    fn colors(&self, table: &DeTable<'_>, looks: &mut Looks) -> Result<(), ConfigError> {
+        for (key, value) in in_order(table) {
+            let Some(role) = Role::ALL.iter().find(|role| role.name() == key.get_ref().as_ref()) else {
+                return Err(unknown_in("colors", "role", key, Role::ALL.iter().map(|role| role.name())));
+            };
+            let wrong = || wrong_type(key, value, "a text such as \"black on green\" or \"red bold\"");
+            let text = value.get_ref().as_str().ok_or_else(wrong)?;
+            let look = text.parse::<Look>().map_err(|error| self.wrong_look(&error, text, value.span()))?;
+            looks.set(*role, look);
+        }
+        Ok(())
+    }
+
+    fn wrong_look(&self, error: &LookError, text: &str, span: Range<usize>) -> ConfigError {
+        let (whole, verbatim) = self.inside(text, span);
+        let at = if verbatim { whole.start + error.at.start..whole.start + error.at.end } else { whole };
+        let names = || WEIGHTS.iter().map(|(name, _)| *name).chain(COLOURS.iter().map(|(name, _)| *name));
+        let all = || format!("there are {}, colours from 0 to 255 and #rrggbb", names().collect::<Vec<_>>().join(", "));
+        match &error.wrong {
+            WrongLook::Word(word) => {
+                let near = did_you_mean(word, names().chain([PLAIN]));
+                ConfigError::new(at, format!("unknown colour or weight `{word}`")).hint(if near.is_empty() {
+                    all()
+                } else {
+                    near
+                })
+            }
+            WrongLook::Second(word) => ConfigError::new(at, format!("`{word}` is a second colour"))
+                .hint("the colour of the background stands after `on`: \"black on green\""),
+            WrongLook::On => ConfigError::new(at, "`on` needs the colour of the background after it"),
+            WrongLook::Plain => ConfigError::new(at, format!("`{PLAIN}` stands alone, for neither colour nor weight")),
+        }
+    }
+
+    fn keys(&self, table: &DeTable<'_>, keymap: &mut Keymap) -> Result<(), ConfigError> {
+        let mut assigned: Vec<(Action, Vec<Press>)> = Vec::new();
+        // The place of each entry, and of its keys.
+        let mut places: Vec<(Range<usize>, Vec<Range<usize>>)> = Vec::new();
+        for (key, value) in in_order(table) {
+            let Some(action) = keymap.action(key.get_ref()) else {
+                let names: Vec<String> = keymap.iter().map(|binding| binding.action.name()).collect();
+                return Err(unknown_in("keys", "action", key, names.iter().map(String::as_str)));
+            };
+            let named = match value.get_ref().as_str() {
+                Some(name) => vec![(name, value.span())],
+                None => texts(key, value, "a key such as \"Ctrl-F\", or a list of keys")?,
+            };
+            let mut keys = Vec::new();
+            for (name, at) in &named {
+                let wrong = |error: KeyError| ConfigError::new(at.clone(), error.to_string());
+                keys.push(name.parse::<Press>().map_err(wrong)?);
+            }
+            assigned.push((action, keys));
+            places.push((key.span(), named.into_iter().map(|(_, at)| at).collect()));
+        }
+        keymap.assign(&assigned).map_err(|Conflict { at, press, message }| {
+            let (entry, keys) = places.get(at).cloned().unwrap_or_default();
+            // The last one, where a key stands twice.
+            let of_key = assigned.get(at).and_then(|(_, all)| all.iter().rposition(|key| Some(*key) == press));
+            ConfigError::new(of_key.and_then(|at| keys.get(at).cloned()).unwrap_or(entry), message)
+        })
+    }
+}
