@@ -1,7 +1,6 @@
 //! The dashboard with synthetic events, to view the screen without root and probes.
 //!
-//! `cargo run --example dash_demo -- [EVENTS_PER_SECOND] [MEMORY_MIB]`. With `DASH_PANIC=thread` or `DASH_PANIC=main`
-//! in the environment it panics after two seconds, to check that the terminal is restored.
+//! `cargo run --example dash_demo -- [EVENTS_PER_SECOND] [MEMORY_MIB]`.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -120,9 +119,6 @@ impl Machine {
             self.polled = elapsed.as_secs();
             maker.ring = (500_000 + maker.ns % 7 * 10_000, limits::RING_DEFAULT);
             maker.counters(false);
-            if self.polled == 2 && std::env::var("DASH_PANIC").is_ok_and(|who| who == "thread") {
-                panic!("a thread of the demo panics");
-            }
         }
         Some(Duration::from_millis(20))
     }
@@ -150,14 +146,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut machine = Machine { pid: 0, step: 0, made: 0, polled: 0, rate, started: Instant::now() };
     let feed = Feed::start(Synthetic::new(maker, move |maker| machine.go_on(maker)), Vec::new(), None, budget)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let line = runtime.block_on(async {
-        let panics = std::env::var("DASH_PANIC").is_ok_and(|who| who == "main");
-        let show = event_loop::run(app, look, feed.into());
-        tokio::select! {
-            line = show => line,
-            () = tokio::time::sleep(Duration::from_secs(2)), if panics => panic!("the demo panics"),
-        }
-    })?;
+    let line = runtime.block_on(event_loop::run(app, look, feed.into()))?;
     println!("{}\n{}", line.line, line.line.account.line());
     Ok(())
 }

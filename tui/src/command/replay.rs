@@ -58,14 +58,31 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
         bail!("replay needs a terminal on stdout; tracetui print FILE writes the events as lines");
     }
     let loaded = Loaded::read(&args.screen.config)?;
+    let troubles = Troubles::default();
+    let (app, opened, feed) = start(args, &loaded, troubles.clone(), clock::local_offset_now_s())?;
+    let trace = Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) };
+    event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
+    let (holes, error) = troubles.take();
+    holes.iter().for_each(|(name, holes)| say_holes(name, holes));
+    match error {
+        Some(error) => {
+            say(format_args!("tracetui: {error}"));
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The dashboard, the recording, and the frames from the place on that is shown first.
+fn start(args: &cli::Replay, loaded: &Loaded, troubles: Troubles, zone_s: i32) -> Result<(App, Opened, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
-    let (budget, troubles) = (Budget::new(memory), Troubles::default());
+    let budget = Budget::new(memory);
     let mut input = Input::open(&args.files, AtEnd::Stop, SEVERAL)?;
     input.limit(budget);
     let mut opened = Opened::new(&input, budget, troubles.clone())?;
     let mut input = if opened.at_end == AtEnd::Wait { opened.input(START) } else { input };
     let recording = opened.recording();
-    let (span, zone_s) = (recording.span, clock::local_offset_now_s());
+    let span = recording.span;
     let settings = Settings {
         budget,
         kinds: KindSet::BY_DEFAULT,
@@ -77,7 +94,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     };
     let mut app = App::new(Pipeline::default(), settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(recording, Target::First, args.speed));
-    begin(&mut app, &mut input, &args.filters, &loaded)?;
+    begin(&mut app, &mut input, &args.filters, loaded)?;
     let feed = match args.from {
         Some(from) => {
             let ns = boot_ns(from, span, app.world(), zone_s)?;
@@ -86,23 +103,9 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
             app.update(app::Input::Restore(place.state, place.from_start));
             place.feed
         }
-        None => Feed::start(Source::new(input, troubles.clone()), Vec::new(), None, budget)?,
+        None => Feed::start(Source::new(input, troubles), Vec::new(), None, budget)?,
     };
-    event_loop::run(
-        app,
-        look(&args.screen, &loaded.config),
-        Trace { shown: Some(Box::new(opened)), ..Trace::from(feed) },
-    )
-    .await?;
-    let (holes, error) = troubles.take();
-    holes.iter().for_each(|(name, holes)| say_holes(name, holes));
-    match error {
-        Some(error) => {
-            say(format_args!("tracetui: {error}"));
-            Ok(ExitCode::FAILURE)
-        }
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok((app, opened, feed))
 }
 
 /// Shows the start of a recording, through the filter with which it was recorded and another one.
@@ -358,6 +361,17 @@ fn between(before: &Totals, after: &Totals) -> Density {
     let first_ns = if before.sum() == 0 { after.first_ns } else { before.last_ns };
     let events = after.sum().saturating_sub(before.sum());
     Density { first_ns, last_ns: after.last_ns, events, lost: after.lost.saturating_sub(before.lost) }
+}
+
+/// The dashboard with all of a recording, as far as it fits.
+#[cfg(test)]
+pub(crate) async fn loaded(args: &cli::Replay) -> Result<App> {
+    let (mut app, _, mut feed) = start(args, &Loaded::default(), Troubles::default(), 0)?;
+    while let Some(batch) = feed.next().await {
+        app.update(app::Input::Batch(batch));
+    }
+    app.update(app::Input::SourceEnded);
+    Ok(app)
 }
 
 #[cfg(test)]

@@ -157,7 +157,8 @@ pub(super) fn hex_digit(n: u8) -> u8 {
 
 /// Whether a non-ASCII character reorders, hides or joins text instead of showing something: controls (C1), format
 /// characters (Cf), Unicode's default-ignorable characters (joiners, fillers, variation selectors, tags), line and
-/// paragraph separators. Letters that look like other letters are not included.
+/// paragraph separators. Also halves of flags and skin tones: how many cells they take together depends on the terminal.
+/// Letters that look like other letters are not included.
 pub(super) fn deceives(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
@@ -166,7 +167,7 @@ pub(super) fn deceives(c: char) -> bool {
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{1d173}'..='\u{1d17a}' | '\u{1f1e6}'..='\u{1f1ff}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a terminal does not show a character as itself: controls, and characters that match [`deceives`].

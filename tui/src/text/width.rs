@@ -2,15 +2,18 @@
 
 use super::Charset;
 use super::escape::{Mode, escaped, printable_len};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
-/// The width of an escaped text in terminal cells.
+/// The width of an escaped text in terminal cells: the sum of those of its characters. A terminal places one after the other; the
+/// width of the whole is less where two of them can be one letter (lam and alef).
 pub(crate) fn width(text: &str) -> usize {
-    if printable_len(text.as_bytes(), []) == text.len() { text.len() } else { text.width() }
+    if printable_len(text.as_bytes(), []) == text.len() {
+        return text.len();
+    }
+    text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
 }
 
-/// The longest prefix of at most `cells` cells. The widths of its characters are added one by one; their sum is never
-/// less than the width of the whole text.
+/// The longest prefix of at most `cells` cells.
 pub(crate) fn head(text: &str, cells: usize) -> &str {
     let mut left = cells;
     for (at, c) in text.char_indices() {

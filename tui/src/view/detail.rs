@@ -20,6 +20,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
 
@@ -98,10 +99,8 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
         Subject::Process(_) => app.subject_process().map(|process| {
-            let name = format!("{} {}", process.key.tgid.0, safe(&process.comm, theme));
-            let mut pieces = vec![Piece::new(name, theme.strong())];
-            pieces.extend(relation(app, &process).map(|word| Piece::new(format!("({word})"), theme.quiet())));
-            pieces
+            let relation = relation(app, &process).map(|word| Piece::new(format!("({word})"), theme.quiet()));
+            who(process.key.tgid, &process.comm, theme).into_iter().chain(relation).collect()
         }),
     };
     let tab = |tab: &Tab| {
@@ -150,14 +149,19 @@ fn relation(app: &App, process: &Process) -> Option<&'static str> {
     })
 }
 
+/// The process id and the name, apart: the id is there at any width, and never cut.
+fn who(tgid: Tgid, comm: &[u8], theme: Theme) -> [Piece; 2] {
+    [tgid.0.to_string(), safe(comm, theme)].map(|text| Piece::new(text, theme.strong()))
+}
+
 /// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
 fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let kind = seen.event.kind();
     let mut pieces = Vec::new();
     if seen.process.is_some() {
-        let who = format!("{} {}", header.tgid.0, safe(header.comm(), theme));
-        pieces.extend([Piece::new(who, theme.strong()), Piece::new(theme.line().repeat(2), theme.quiet())]);
+        pieces.extend(who(header.tgid, header.comm(), theme));
+        pieces.push(Piece::new(theme.line().repeat(2), theme.quiet()));
     }
     pieces.push(Piece::new(kind.name().to_ascii_uppercase(), theme.kind(kind)));
     if seen.event.failed() {

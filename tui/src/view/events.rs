@@ -8,7 +8,7 @@ use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_t
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
 use crate::event::EventContext;
-use crate::text;
+use crate::text::{self, Charset};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -327,7 +327,9 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
         directories.text = match room {
             _ if own <= room => directories.text.clone(),
             8.. => text::cut_middle(&directories.text, room, theme.charset),
-            _ => format!("{}/", text::cut("..", 1, theme.charset)),
+            // One dot would be the working directory, and two its parent.
+            _ if theme.charset == Charset::Ascii => ".../".to_owned(),
+            _ => "…/".to_owned(),
         };
     }
     parts

@@ -17,7 +17,8 @@ pub(super) fn line(seen: &EventContext<'_>, base: &TimeBase, width: usize, app: 
     let dot = theme.dot();
     let why = format!(" {dot} {} why", app.key_of(Action::LossReport));
     let said = format!("{} {dot} {}{why}", what(lost), bounds(lost, seen, base, width, theme));
-    let said = text::cut(&said, width.saturating_sub(4), theme.charset);
+    // A dash is left at each end.
+    let said = text::cut(&said, width.saturating_sub(5), theme.charset);
     let dashes = width.saturating_sub(text::width(&said) + 3);
     let before = dashes.min(5).min(dashes / 2);
     let dash = theme.dash();

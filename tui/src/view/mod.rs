@@ -8,9 +8,13 @@ mod footer;
 mod gap;
 mod header;
 mod help;
+#[cfg(test)]
+mod hostile;
 mod loss;
 mod output;
 mod replay;
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod theme;
@@ -27,6 +31,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use theme::Theme;
+use unicode_width::UnicodeWidthChar;
 
 /// Draws the dashboard, and returns the scroll limits of the panes.
 pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
@@ -72,10 +77,36 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
 }
 
 /// Draws a line in an area of one row. The part outside of the screen is clipped.
+///
+/// Each character has cells of its own, except marks: they share those of the one before, also where that is in another span. This is how
+/// [`text::width`] measures, and how terminals write. The widgets of ratatui do it by syllables, and measure a whole span: where
+/// letters join, they leave out cells, or put marks where the terminal adds them again with each screen.
 fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     let area = area.intersection(frame.area());
-    if !area.is_empty() {
-        frame.render_widget(line, area);
+    if area.is_empty() {
+        return;
+    }
+    let buffer = frame.buffer_mut();
+    buffer.set_style(area, line.style);
+    let (mut x, mut last) = (area.x, None);
+    for span in &line.spans {
+        let style = line.style.patch(span.style);
+        for letter in span.content.chars() {
+            match (letter.width().map(|width| width as u16), last) {
+                // Controls were escaped.
+                (None, _) | (Some(0), None) => {}
+                (Some(0), Some(at)) => {
+                    let symbol = format!("{}{letter}", buffer[(at, area.y)].symbol());
+                    buffer[(at, area.y)].set_symbol(&symbol);
+                }
+                (Some(width), _) if width > area.right() - x => return,
+                (Some(width), _) => {
+                    buffer[(x, area.y)].set_char(letter).set_style(style);
+                    (x + 1..x + width).for_each(|rest| buffer[(rest, area.y)].reset());
+                    (x, last) = (x + width, Some(x));
+                }
+            }
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn check_screen(app: &mut App, want: &[&str]) {
 }
 
 /// A small compiler run.
-fn build() -> Maker {
+pub(super) fn build() -> Maker {
     let mut made = Maker::default();
     made.exec(48_213, "make", &["make", "-j8", "all"], 0);
     made.open(48_213, "make", "/home/ana/app/Makefile", 3);

@@ -382,9 +382,9 @@ impl Theme {
         self.of(Role::Loss)
     }
 
-    /// The text that a search matched.
+    /// The text that a search matched. Not dim, also where the rest is: terminals show dim and bold together as they like.
     pub fn found(self) -> Style {
-        self.of(Role::Found)
+        self.of(Role::Found).remove_modifier(DIM)
     }
 
     /// The state of a live source.

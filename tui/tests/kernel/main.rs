@@ -32,6 +32,8 @@ mod narrow;
 mod outputs;
 mod paths;
 mod programs;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod races;
 mod recording;
 mod rootkit;

@@ -1,6 +1,7 @@
 //! Outputs that are closed, full or not read, and the messages about them. tracetui ends as documented, and reports
 //! only lines that were written.
 
+use crate::pty;
 use crate::sys;
 use crate::traced::{Dir, Run, Traced, alone, cannot_run, emulated, may_trace, n, reads_ready, tracetui, wait_at_most};
 use std::fs::File;
@@ -187,7 +188,7 @@ fn a_command_is_signalled_though_nobody_reads() {
 
 /// Starts the dashboard on a terminal of 200 columns.
 fn dashboard(dir: &Dir, args: &[String]) -> (OwnedFd, Child) {
-    let (ours, theirs) = sys::terminal();
+    let (ours, theirs) = pty::open();
     let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `size` is a live local of the type that the request reads.
     assert_eq!(unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);

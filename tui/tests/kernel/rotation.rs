@@ -1,10 +1,10 @@
 //! Recordings in several files: together they are the recording, whatever happens to the directory.
 
+use crate::pty;
 use crate::recording::{read, text, traced};
 use crate::traced::{Dir, Mount, alone, may_trace, tracetui};
 use std::fs;
 use std::io::Read as _;
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
@@ -334,13 +334,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let dir = Dir::new();
     let out = dir.at("a.ttr");
     let args = ["record", "-o", &out, "--duration", "3s"];
-    let (mut ours, mut theirs) = (0, 0);
-    let none = std::ptr::null_mut();
-    // SAFETY: both pointers are to live numbers; the others may be null.
-    let opened = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
-    assert_eq!(opened, 0);
-    // SAFETY: openpty has just opened both, and nothing else has them.
-    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    let (ours, theirs) = pty::open();
     let on_terminal = traced(&args, |command| {
         command.stderr(theirs);
     });

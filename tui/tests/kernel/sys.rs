@@ -121,20 +121,6 @@ pub(crate) fn umount(target: &str) {
     while unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 {}
 }
 
-/// A pseudoterminal: the master, and the slave for the program.
-pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
-    let (mut ours, mut theirs) = (-1, -1);
-    let none = std::ptr::null_mut();
-    // SAFETY: both pointers are to live locals. openpty(3) accepts null for the name, the settings and the size.
-    let ret = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
-    assert_eq!(ret, 0, "openpty: {}", std::io::Error::last_os_error());
-    for fd in [ours, theirs] {
-        // SAFETY: fcntl(2) takes integers here. A program that inherited the master would never see it close.
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-    }
-    (owned(ours.into()), owned(theirs.into()))
-}
-
 /// The id of `nobody` on every distribution.
 pub(crate) const NOBODY: u32 = 65_534;
 

@@ -1,6 +1,7 @@
 //! Systems that lack requirements of tracetui. It reports in a sentence what is missing and what to do, and still shows
 //! all available events.
 
+use crate::pty;
 use crate::sys::{self, Actor};
 use crate::traced::{Dir, alone, cannot_run, may_trace, n, release, tracetui, wait_at_most, with_hidden_addresses};
 use crate::trees::{Shared, fork};
@@ -71,7 +72,7 @@ impl System {
     /// Runs the dashboard, which must fail before it changes the terminal. Returns its exit code and the output on the
     /// terminal.
     fn says_on_a_terminal(self) -> (Option<i32>, String) {
-        let (ours, theirs) = sys::terminal();
+        let (ours, theirs) = pty::open();
         let mut command = self.command(&[]);
         let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
         let mut child = command.stdin(to()).stdout(to()).stderr(to()).spawn().expect("tracetui starts");

@@ -1,0 +1,275 @@
+//! Every screen at four sizes, compared with the files in tests/snapshots. After a change that is meant, look at the difference, and
+//! have them written anew: `INSTA_UPDATE=always cargo test --lib snapshots`.
+
+use super::tests::{build, drawn};
+use super::theme::{Colours, Theme};
+use crate::app::testing::{self, feed, keys, work};
+use crate::app::{App, Input, Tick};
+use crate::bpf::frames::hook;
+use crate::cli::{Cli, Command};
+use crate::command::replay;
+use crate::frame::host::{
+    BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, HostFrame,
+};
+use crate::source::synthetic::Maker;
+use crate::text::Charset;
+use clap::Parser as _;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier};
+use std::time::Duration;
+use tracetui_shared::id::{LinkId, ProgId, Tgid};
+use tracetui_shared::time::BootNanos;
+
+const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (160, 50)];
+
+/// The example, from the directory of the package: its name is on the screen.
+const RECORDING: &str = "../assets/failed-build.ttr";
+
+/// How a cell looks, as a letter: the colour, large if bold; `L` and the like for a background.
+fn letter(cell: &Cell) -> char {
+    let bold = cell.modifier.contains(Modifier::BOLD);
+    let letter = match (cell.fg, cell.bg) {
+        (Color::Reset, Color::Reset) if bold => '*',
+        (Color::Reset, Color::Reset) => ' ',
+        (fore, Color::Reset) => {
+            let letter = match fore {
+                Color::Green => 'g',
+                Color::Magenta => 'm',
+                Color::Yellow => 'y',
+                Color::Cyan => 'c',
+                Color::Red => 'r',
+                other => panic!("{other:?} has no letter"),
+            };
+            if bold { letter.to_ascii_uppercase() } else { letter }
+        }
+        (Color::Black, Color::Green) => '1',
+        (Color::Black, Color::Yellow) => '2',
+        (Color::Black, Color::Cyan) => '3',
+        other => panic!("{other:?} has no letter"),
+    };
+    match cell.modifier.difference(Modifier::BOLD) {
+        rest if rest.is_empty() => letter,
+        Modifier::DIM if letter == ' ' => '.',
+        Modifier::REVERSED if letter == ' ' => '#',
+        Modifier::REVERSED if letter == '*' => '@',
+        Modifier::REVERSED if letter == 'R' => '!',
+        Modifier::UNDERLINED if letter == '*' => '_',
+        rest if rest == Modifier::DIM | Modifier::UNDERLINED && letter == '*' => ',',
+        Modifier::UNDERLINED if letter == 'R' => '^',
+        other => panic!("{other:?} with {letter:?} has no letter"),
+    }
+}
+
+/// The lines of a screen, each with a bar before it. With the looks of their cells below them if wanted: in colour after a `~`,
+/// without colours after a `=`.
+fn text(screen: &Buffer, looks: &[(char, &Buffer)]) -> String {
+    let width = usize::from(screen.area.width);
+    let line = |sign: char, cells: &mut dyn Iterator<Item = String>| {
+        let cells: String = cells.collect();
+        format!("{sign}{}\n", cells.trim_end())
+    };
+    let mut out = String::new();
+    for (row, cells) in screen.content().chunks(width).enumerate() {
+        out.push_str(&line('|', &mut cells.iter().map(|cell| cell.symbol().to_owned())));
+        for (sign, look) in looks {
+            let cells = &look.content()[row * width..(row + 1) * width];
+            // What nothing is written in looks like nothing, unless it has another ground.
+            let letters = line(*sign, &mut cells.iter().map(|cell| letter(cell).to_string()));
+            out.push_str(if letters.len() > 2 { &letters } else { "" });
+        }
+    }
+    out
+}
+
+/// The numbers of a text about memory depend on the sizes of structures.
+fn without_sizes(text: &str) -> String {
+    let about_memory = |line: &str| line.contains("memory: ") || line.contains(" MiB") || line.contains("queues up to");
+    let masked = |c: char| if c.is_ascii_digit() { '#' } else { c };
+    let lines =
+        text.lines().map(|line| if about_memory(line) { line.chars().map(masked).collect() } else { line.to_owned() });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Compares the screen after these keys with the files.
+fn check(name: &str, typed: &str, mut start: impl FnMut(u16, u16) -> App) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../tests/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _bound = settings.bind_to_scope();
+    for (width, height) in SIZES {
+        let mut app = start(width, height);
+        keys(&mut app, typed);
+        let in_colour = drawn(&mut app, Theme::default());
+        let plain = drawn(&mut app, Theme { colours: Colours::None, ..Theme::default() });
+        let ascii = drawn(&mut app, Theme { charset: Charset::Ascii, ..Theme::default() });
+        assert!(ascii.content().iter().all(|cell| cell.symbol().is_ascii()), "{name} at {width}x{height}");
+        assert!(plain.content().iter().zip(in_colour.content()).all(|(one, other)| one.symbol() == other.symbol()));
+        let looks = text(&in_colour, &[('~', &in_colour), ('=', &plain)]);
+        insta::assert_snapshot!(format!("{name}-{width}x{height}"), without_sizes(&looks));
+        insta::assert_snapshot!(format!("{name}-{width}x{height}-ascii"), without_sizes(&text(&ascii, &[])));
+    }
+}
+
+/// The dashboard with the example.
+fn recorded(width: u16, height: u16) -> App {
+    let cli = Cli::try_parse_from(["tracetui", "replay", RECORDING]).expect("arguments");
+    let Some(Command::Replay(args)) = cli.command else { panic!("a replay") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut app = runtime.block_on(replay::loaded(&args)).expect("a recording");
+    app.update(Input::Resize(width, height));
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    work(&mut app);
+    app
+}
+
+/// A live trace of a build, with a gap.
+fn live(width: u16, height: u16) -> App {
+    let mut app = testing::app(width, height, 64 << 20);
+    let mut made = build();
+    feed(&mut app, &mut made);
+    made.lose(1204);
+    made.counters(false);
+    feed(&mut app, &mut made);
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    app
+}
+
+/// A live trace with programs: some that are attached, one that is only pinned, one that came, one that went, one that is hidden.
+fn programs(width: u16, height: u16) -> App {
+    let mut app = testing::app(width, height, 64 << 20);
+    let mut made = Maker::default();
+    let program = |id: u32, prog_type: u32, name: &str| {
+        let tag = u64::from(id) << 40 | 0x00c0_ffee;
+        BpfProgram { id: ProgId(id), prog_type, name: name.into(), tag, ..BpfProgram::default() }
+    };
+    let attachment = |key: u32, program: u32, hook: u8, target: &str| {
+        let link = LinkId(key + 10);
+        BpfAttachment {
+            key,
+            program: ProgId(program),
+            link,
+            link_type: 7,
+            hook,
+            target: target.into(),
+            ..Default::default()
+        }
+    };
+    let held = |program: u32, link: u32, holder: BpfHolder| BpfHolders {
+        program: ProgId(program),
+        link: LinkId(link),
+        count: 1,
+        holders: vec![holder],
+    };
+    let process = |pid: u32, comm: &str| BpfHolder { pid: Tgid(pid), comm: comm.into(), fd: 9, ..BpfHolder::default() };
+    let take = |made: &mut Maker| {
+        let to = BootNanos(made.ns);
+        made.host(&HostFrame::BpfInventory(BpfInventory {
+            to,
+            whole: true,
+            complete: true,
+            ..BpfInventory::default()
+        }));
+    };
+    for program in [
+        program(30, 2, "on_unlink"),
+        BpfProgram { altering: 1, ..program(31, 5, "writer") },
+        BpfProgram { own: true, ..program(40, 5, "exec_tp") },
+        program(33, 2, ""),
+    ] {
+        made.host(&HostFrame::BpfProgram(program));
+    }
+    for attachment in [
+        attachment(1, 30, hook::KPROBE, "do_unlinkat"),
+        attachment(2, 40, hook::TRACEPOINT, "sched:sched_process_exec"),
+        attachment(4, 33, hook::UPROBE, "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"),
+    ] {
+        made.host(&HostFrame::BpfAttachment(attachment));
+    }
+    let pin = BpfHolder { by: 2, path: b"/sys/fs/bpf/writer".to_vec(), ..BpfHolder::default() };
+    made.host(&HostFrame::BpfHolders(held(0, 11, process(1207, "tracerd"))));
+    made.host(&HostFrame::BpfHolders(held(31, 0, pin)));
+    let name = b"bpf_prog_00000000000000ab_rk".to_vec();
+    made.host(&HostFrame::BpfHidden(BpfHidden { id: ProgId(7), name, seen_by: 2, ..BpfHidden::default() }));
+    take(&mut made);
+    made.open(1, "a", "/a", 3);
+    made.ns += 1_000_000_000;
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, 2, "fresh") }));
+    made.host(&HostFrame::BpfAttachment(BpfAttachment {
+        news: true,
+        ..attachment(3, 50, hook::KPROBE, "tcp_connect")
+    }));
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 4, gone: true, news: true, ..Default::default() }));
+    made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(33) }));
+    take(&mut made);
+    made.open(1, "a", "/b", 3);
+    feed(&mut app, &mut made);
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+    app
+}
+
+#[test]
+fn events() {
+    check("events", "", recorded);
+}
+
+#[test]
+fn events_that_failed() {
+    check("failed", "eG", recorded);
+}
+
+#[test]
+fn tree() {
+    check("tree", "2", recorded);
+}
+
+#[test]
+fn top() {
+    check("top", "3", recorded);
+}
+
+#[test]
+fn bpf() {
+    check("bpf", "4jj", programs);
+}
+
+#[test]
+fn no_inventory() {
+    check("bpf-none", "G4", recorded);
+}
+
+#[test]
+fn detail() {
+    check("detail", "/EPERM\n\n", recorded);
+}
+
+#[test]
+fn loss_report() {
+    check("loss", "!", recorded);
+}
+
+#[test]
+fn help() {
+    check("help", "?", recorded);
+}
+
+#[test]
+fn filter_with_an_error() {
+    check("filter", "fcomm=cc1 or (pid=", recorded);
+}
+
+#[test]
+fn search() {
+    check("search", "/LC_[NM]", recorded);
+}
+
+#[test]
+fn live_events() {
+    check("live", "k", live);
+}
+
+#[test]
+fn live_loss_report() {
+    check("live-loss", "!", live);
+}
