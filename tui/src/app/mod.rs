@@ -13,6 +13,7 @@ pub mod keymap;
 pub mod language;
 pub(crate) mod layout;
 pub(crate) mod output;
+pub(crate) mod pane;
 pub(crate) mod rates;
 pub mod replay;
 pub(crate) mod row;
@@ -165,6 +166,10 @@ pub struct Extent {
     pub overlay: usize,
     /// In the detail pane.
     pub detail: usize,
+    /// The first visible line of the detail pane.
+    pub scroll: usize,
+    /// Whether the selected row of the detail pane is not visible.
+    pub row_hidden: bool,
 }
 
 /// The part of the state that determines what is drawn, and how.

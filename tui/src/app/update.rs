@@ -10,7 +10,7 @@ use super::{
 use super::{copy, row};
 use crate::app::filter::{Change, FilterInputError};
 use crate::app::replay::Replay;
-use crate::app::views::detail::{Size, Subject, Tab};
+use crate::app::views::detail::{Size, Subject};
 use crate::app::views::events::Shown;
 use crate::app::views::top::By;
 use crate::event::EventContext;
@@ -96,6 +96,7 @@ impl App {
             self.count_top();
         }
         let of_event = self.detail.size().is_some() && self.view.current == View::Events;
+        self.detail.belong_to(self.events.selected());
         let process = self.subject_process().map(|process| process.key);
         self.detail.about(process.filter(|_| of_event), &self.store);
         if of_event {
@@ -139,8 +140,9 @@ impl App {
             Disposition::Delivered
         });
         self.bound_events();
-        let App { store, events, search, .. } = self;
+        let App { store, events, detail, search, .. } = self;
         events.evict(store);
+        detail.evict(store);
         search.evict(store);
         if store.next_id() == before { Vec::new() } else { vec![Effect::Redraw] }
     }
@@ -232,6 +234,7 @@ impl App {
     /// Stores what was drawn: the selected row, and the scroll limits of the panes.
     pub fn drew(&mut self, extent: Extent) {
         self.extent = extent;
+        self.detail.drew(extent.scroll, extent.row_hidden);
         self.drawn = self.events.selected();
     }
 
@@ -590,71 +593,10 @@ impl App {
         self.scroll_pane(rows.signum() * page.max(1));
     }
 
-    fn scroll_pane(&mut self, lines: isize) {
-        let to = self.detail.scroll.min(self.extent.detail).saturating_add_signed(lines);
-        self.detail.scroll = to.min(self.extent.detail);
-    }
-
     /// Stops following, at the row that was under the cursor.
-    fn stay(&mut self) {
+    pub(super) fn stay(&mut self) {
         if let Some(id) = self.aimed_at().filter(|_| self.events.follows()) {
             self.events.select(id, self.list_height(), &self.store);
-        }
-    }
-
-    /// Opens the pane at the explanation of the selected failure.
-    fn show_why(&mut self) {
-        match self.aimed_at().and_then(|id| self.store.get(id)).map(|stored| (stored.failed, stored.kind)) {
-            Some((true, kind)) => {
-                self.stay();
-                if self.detail.size().is_none() {
-                    self.detail.open();
-                }
-                self.detail.tab = Tab::Info;
-                self.detail.scroll = 0;
-                if kind == Kind::Exit {
-                    let (tree, failed) = (self.key_of(Action::OnlyTree), self.key_of(Action::Failures));
-                    self.say(format!(
-                        "the program or a signal decides this: {tree} and {failed} show what failed before"
-                    ));
-                }
-            }
-            Some((false, _)) => self.say("the selected event did not fail"),
-            None => self.say("no event selected"),
-        }
-    }
-
-    fn act_on_detail(&mut self, action: Action) {
-        match action {
-            Action::Enter if self.selected().is_some() => {
-                // Stops following, so that the selected event does not change.
-                self.stay();
-                self.detail.open();
-            }
-            Action::Why => self.show_why(),
-            Action::PaneDown => self.scroll_pane(1),
-            Action::PaneUp => self.scroll_pane(-1),
-            Action::NextTab => self.step_tab(1),
-            Action::PreviousTab => self.step_tab(Tab::ALL.len() - 1),
-            Action::ToParent => self.climb_to_parent(),
-            _ => {}
-        }
-    }
-
-    fn step_tab(&mut self, by: usize) {
-        self.detail.tab = self.detail.tab.step(by);
-        self.detail.scroll = 0;
-    }
-
-    fn climb_to_parent(&mut self) {
-        let parent = self.subject_process().and_then(|process| process.parent);
-        let known = parent.filter(|key| self.world().processes.get(*key).is_some());
-        match (self.events.selected(), known) {
-            (Some(selected), Some(parent)) => {
-                self.events.stay(self.list_height(), &self.store);
-                self.detail.climb(selected, parent);
-            }
-            _ => self.say("the parent process is unknown"),
         }
     }
 
@@ -696,7 +638,10 @@ impl App {
         if self.stop_finding() {
             return self.say("the search of the recording was stopped");
         }
-        if self.detail.back(self.events.selected()) || self.search.clear() || self.back_to_view() {
+        if self.detail.back(self.events.selected()) {
+            return self.select_behind_pane();
+        }
+        if self.search.clear() || self.back_to_view() {
             return;
         }
         let peeled = self.filter.peel(self.pipeline.world());
@@ -798,7 +743,7 @@ impl App {
     }
 
     /// The event in the row that was under the cursor when the key was pressed: others may have arrived since it was drawn.
-    fn aimed_at(&self) -> Option<Id> {
+    pub(super) fn aimed_at(&self) -> Option<Id> {
         let drawn = self.drawn.filter(|id| self.events.follows() && self.store.get(*id).is_some());
         drawn.or_else(|| self.events.selected())
     }
@@ -851,7 +796,7 @@ impl App {
 
     fn copy_command(&mut self) -> Effects {
         let subject = match self.subject() {
-            Some(Subject::Event(_)) => self.aimed_at().map(Subject::Event),
+            Some(Subject::Event(id)) if Some(id) == self.events.selected() => self.aimed_at().map(Subject::Event),
             subject => subject,
         };
         let command = match subject {

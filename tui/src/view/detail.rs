@@ -1,10 +1,12 @@
 //! The detail pane: the selected event and its process.
 
+use super::events::selected;
 use super::theme::Theme;
 use super::{Piece, clock, duration, page, put};
-use crate::app::App;
+use crate::app::pane::Family;
 use crate::app::views::View;
-use crate::app::views::detail::{Size, Subject, Tab};
+use crate::app::views::detail::{Detail, Size, Subject, Tab};
+use crate::app::{App, Extent};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
 use crate::event::exit::{Ended, Exit};
@@ -18,7 +20,6 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::ExitRecord;
@@ -26,35 +27,50 @@ use tracetui_shared::record::exit::ExitRecord;
 /// The width of field names in cells.
 const NAME: usize = 9;
 
-/// The maximum number of children that are listed.
-const CHILDREN: usize = 100;
+/// Lines, and the one of the selected row.
+type Listed = (Vec<Line<'static>>, Option<usize>);
 
-/// Draws the pane, and returns the scroll limit.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
+/// Draws the pane, and sets what is said of it in the extent.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, extent: &mut Extent) {
     if area.is_empty() {
-        return 0;
+        return;
     }
     if app.view() == View::Bpf {
-        return super::bpf::detail(frame, area, app, theme);
+        extent.detail = super::bpf::detail(frame, area, app, theme);
+        return;
     }
     let at_side = area.x > 0;
     let area = if at_side { border(frame, area, theme) } else { area };
-    let Some(subject) = app.subject() else { return 0 };
+    let Some(subject) = app.subject() else { return };
     put(frame, Rect { height: 1, ..area }, title(app, subject, area.width.into(), theme));
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let page_of = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
-    let (lines, more) = match app.detail().tab {
-        Tab::Info => (page_of.info(subject), 0),
-        Tab::Files => page_of.files(),
-        Tab::Parents => (page_of.parents(), 0),
-        Tab::Raw => (page_of.raw(subject), 0),
+    let (lines, selected) = match app.detail().tab {
+        Tab::Files => {
+            page(frame, body, page_of.files(extent), 0);
+            return mark_more(frame, body, extent.detail.saturating_sub(extent.scroll), theme);
+        }
+        Tab::Info => page_of.info(subject),
+        Tab::Parents => page_of.parents(),
+        Tab::Raw => (page_of.raw(subject), None),
     };
-    let most = match app.detail().tab {
-        Tab::Files => page(frame, body, lines, 0) + more,
-        _ => page(frame, body, lines, app.detail().scroll),
-    };
-    mark_more(frame, body, most.saturating_sub(app.detail().scroll), theme);
-    most
+    place(extent, app.detail(), selected, lines.len(), body.height.into());
+    page(frame, body, lines, extent.scroll);
+    mark_more(frame, body, extent.detail.saturating_sub(extent.scroll), theme);
+}
+
+/// Sets which part of so many lines is visible: with the selected one, unless the user scrolled away from it.
+fn place(extent: &mut Extent, detail: &Detail, selected: Option<usize>, lines: usize, height: usize) {
+    let most = lines.saturating_sub(height);
+    let mut first = detail.scroll.min(most);
+    if let Some(at) = selected.filter(|_| detail.reveals()) {
+        // How much there is below is said in the last line.
+        let below = usize::from(at + 1 < lines && height > 2);
+        first = first.min(at).max((at + 1 + below).saturating_sub(height)).min(most);
+    }
+    extent.detail = most;
+    extent.scroll = first;
+    extent.row_hidden = selected.is_some_and(|at| !(first..first + height).contains(&at));
 }
 
 /// Says at the right end of the last line how many lines follow it.
@@ -83,8 +99,8 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
         }
         Subject::Process(_) => app.subject_process().map(|process| {
-            let parent = Piece::new("(parent)".to_owned(), theme.quiet());
-            who(process.key.tgid, &process.comm, theme).into_iter().chain([parent]).collect()
+            let relation = relation(app, &process).map(|word| Piece::new(format!("({word})"), theme.quiet()));
+            who(process.key.tgid, &process.comm, theme).into_iter().chain(relation).collect()
         }),
     };
     let tab = |tab: &Tab| {
@@ -116,12 +132,29 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'stati
     line
 }
 
-/// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
+/// What a process is to the one of the selected event.
+fn relation(app: &App, process: &Process) -> Option<&'static str> {
+    let own = app.selected()?.process?;
+    let descends =
+        |of: &Process, from: &Process| app.world().processes.ancestors(of).any(|above| above.key == from.key);
+    if process.key == own.key {
+        return None;
+    }
+    Some(match (descends(own, process), descends(process, own)) {
+        (true, _) if own.parent == Some(process.key) => "parent",
+        (true, _) => "ancestor",
+        (_, true) if process.parent == Some(own.key) => "child",
+        (_, true) => "descendant",
+        _ => "relative",
+    })
+}
+
 /// The process id and the name, apart: the id is there at any width, and never cut.
 fn who(tgid: Tgid, comm: &[u8], theme: Theme) -> [Piece; 2] {
     [tgid.0.to_string(), safe(comm, theme)].map(|text| Piece::new(text, theme.strong()))
 }
 
+/// `48217 ld ── EXEC EACCES Permission denied 14:02:11.007`.
 fn event_title(seen: &EventContext<'_>, app: &App, theme: Theme) -> Vec<Piece> {
     let header = &seen.event.header;
     let kind = seen.event.kind();
@@ -216,6 +249,29 @@ impl Page<'_> {
         lines
     }
 
+    /// Texts, each with what follows it, on as many lines as they need. The selected one is marked.
+    fn flow(&self, name: &str, texts: &[(String, &str)], selected: Option<usize>) -> Listed {
+        let (mut lines, mut line): (Vec<Line<'static>>, _) = (Vec::new(), None);
+        for (at, (text, after)) in texts.iter().enumerate() {
+            let style = if selected == Some(at) { self.theme.selected() } else { Style::new() };
+            let width = text::width(text) + text::width(after.trim_end());
+            match lines.last_mut().filter(|last| last.width() + width <= self.width) {
+                Some(last) => last.push_span(Span::styled(text.clone(), style)),
+                None => lines.extend(self.named(if lines.is_empty() { name } else { "" }, text, style)),
+            }
+            if selected == Some(at) {
+                line = Some(lines.len().saturating_sub(1));
+            }
+            lines.iter_mut().last().into_iter().for_each(|last| last.push_span(Span::raw((*after).to_owned())));
+        }
+        if let Some(first) = line.and_then(|at| lines.get_mut(at)?.spans.first_mut()) {
+            let mut sign = std::mem::take(&mut first.content).into_owned();
+            sign.replace_range(..sign.len().min(1), ">");
+            first.content = sign.into();
+        }
+        (lines, line)
+    }
+
     /// The arguments, each by itself. Only the first lines of many are shown, unless the pane fills the body.
     fn args(&self, area: &[u8], note: &str) -> Vec<Line<'static>> {
         let room = self.width.saturating_sub(NAME + 2).max(1);
@@ -247,7 +303,7 @@ impl Page<'_> {
         lines
     }
 
-    fn info(&self, subject: Subject) -> Vec<Line<'static>> {
+    fn info(&self, subject: Subject) -> Listed {
         let process = self.app.subject_process();
         let mut lines = match subject {
             Subject::Event(id) => {
@@ -256,21 +312,27 @@ impl Page<'_> {
             }
             Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
         };
+        let mut selected = None;
         if let Some(process) = process {
-            lines.extend(self.of_process(&process));
+            let (of_process, at) = self.of_process(&process);
+            selected = at.map(|at| lines.len() + at);
+            lines.extend(of_process);
         }
         if let Subject::Event(id) = subject
             && let Some(stored) = self.app.store().get(id)
         {
             lines.extend(stored.with(self.app.world(), |seen| self.stack_of(seen)).unwrap_or_default());
         }
-        lines
+        if lines.is_empty() {
+            lines.push(Line::styled(" (not kept in memory any more)", self.theme.quiet()));
+        }
+        (lines, selected)
     }
 
     /// Every field, with its name in filters.
     fn raw(&self, subject: Subject) -> Vec<Line<'static>> {
         let Subject::Event(id) = subject else {
-            return vec![Line::styled(" (an ancestor: Raw has the fields of the selected event)", self.theme.quiet())];
+            return vec![Line::styled(" (a process: Raw has the fields of the selected event)", self.theme.quiet())];
         };
         let stored = self.app.store().get(id);
         stored.and_then(|stored| stored.with(self.app.world(), |seen| self.all_fields(seen))).unwrap_or_default()
@@ -415,9 +477,8 @@ impl Page<'_> {
         lines
     }
 
-    fn of_process(&self, process: &Process) -> Vec<Line<'static>> {
+    fn of_process(&self, process: &Process) -> Listed {
         let world = self.app.world();
-        let entry = world.processes.get(process.key);
         // Those of the event: a process may change its user without an exec.
         let of_event = match self.app.subject() {
             Some(Subject::Event(id)) => self.app.store().get(id).map(|stored| stored.frame.header),
@@ -431,14 +492,24 @@ impl Page<'_> {
             ("cwd", cwd, Style::new()),
             ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
         ]);
-        let mut chain: Vec<_> = world.processes.ancestors(process).map(|p| safe(&p.comm, self.theme)).collect();
-        chain.reverse();
-        chain.push(safe(&process.comm, self.theme));
+        let family = self.app.family(process);
         let arrow = if self.charset() == Charset::Utf8 { " › " } else { " > " };
-        lines.extend(self.named("chain", &chain.join(arrow), Style::new()));
-        lines.extend(self.named("then", &self.then(process, entry), Style::new()));
+        let mut chain: Vec<_> = family.ancestors.iter().map(|p| (safe(&p.comm, self.theme), arrow)).collect();
+        chain.push((safe(&process.comm, self.theme), ""));
+        let selected = family.ancestors.iter().position(|ancestor| self.is_selected(ancestor));
+        let (chain, in_chain) = self.flow("chain", &chain, selected);
+        let in_chain = in_chain.map(|at| lines.len() + at);
+        lines.extend(chain);
+        let (then, in_then) = self.then(process, &family);
+        let in_then = in_then.map(|at| lines.len() + at);
+        lines.extend(then);
         lines.extend(self.named("files", &self.opened(), Style::new()));
-        lines
+        (lines, in_chain.or(in_then))
+    }
+
+    /// Whether the selected row leads to a process.
+    fn is_selected(&self, process: &Process) -> bool {
+        self.app.detail().row() == Some(Subject::Process(process.key))
     }
 
     /// The working directory: at the event if it has one, otherwise at the exec.
@@ -462,9 +533,9 @@ impl Page<'_> {
     }
 
     /// How a process ended, and which processes it started.
-    fn then(&self, process: &Process, entry: Option<&Entry>) -> String {
+    fn then(&self, process: &Process, family: &Family<'_>) -> Listed {
         let offset = self.app.world().clock_offset();
-        let ended = match entry.map(|entry| entry.end) {
+        let ended = match self.app.world().processes.get(process.key).map(|entry| entry.end) {
             None => "ended long ago".to_owned(),
             Some(None) => "still running".to_owned(),
             Some(Some(end)) => {
@@ -472,16 +543,12 @@ impl Page<'_> {
                 format!("{} after {lived}, at {}", ended(end.status), clock(end.time.0, offset, self.app))
             }
         };
-        let mut children = self.app.world().processes.children(process.key);
-        let mut names: Vec<_> = children.by_ref().take(CHILDREN).map(|entry| self.child(entry)).collect();
-        let more = children.count();
-        if more > 0 {
-            names.push(format!("and {more} more"));
-        }
-        match names.is_empty() {
-            true => ended,
-            false => format!("{ended}; started {}", names.join(", ")),
-        }
+        let mut texts = vec![(ended, "; started ")];
+        texts.extend(family.children.iter().map(|entry| (self.child(entry), ", ")));
+        texts.extend((family.more > 0).then(|| (format!("and {} more", grouped(family.more as u64)), "")));
+        texts.iter_mut().last().into_iter().for_each(|(_, after)| *after = "");
+        let selected = family.children.iter().position(|entry| self.is_selected(&entry.process));
+        self.flow("then", &texts, selected.map(|at| at + 1))
     }
 
     fn child(&self, entry: &Entry) -> String {
@@ -560,15 +627,29 @@ impl Page<'_> {
     }
 
     /// The files, newest first. Only the visible ones are formatted.
-    fn files(&self) -> (Vec<Line<'static>>, usize) {
-        let Some(files) = self.app.detail().files() else { return (Vec::new(), 0) };
+    fn files(&self, extent: &mut Extent) -> Vec<Line<'static>> {
+        let Some(files) = self.app.detail().files() else { return Vec::new() };
         let room = self.height.saturating_sub(1);
-        let most = files.len().saturating_sub(room);
-        let first = self.app.detail().scroll.min(most);
+        let selected = match self.app.detail().row() {
+            Some(Subject::Event(id)) => files.position(id).filter(|at| files.newest(*at) == Some(id)),
+            _ => None,
+        };
+        place(extent, self.app.detail(), selected, files.len(), room);
         let mut lines = vec![Line::raw(format!(" {}, newest first", self.opened()))];
-        let ids = (first..files.len()).take(room).filter_map(|at| files.newest(at));
-        lines.extend(ids.filter_map(|id| self.app.store().get(id)?.with(self.app.world(), |seen| self.file(seen))));
-        (lines, most)
+        for at in (extent.scroll..files.len()).take(room) {
+            let stored = files.newest(at).and_then(|id| self.app.store().get(id));
+            let Some(line) = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.file(seen))) else {
+                continue;
+            };
+            lines.push(self.row(line, selected == Some(at)));
+        }
+        lines
+    }
+
+    /// A row, as the lists draw it.
+    fn row(&self, line: Line<'static>, is_selected: bool) -> Line<'static> {
+        let width = u16::try_from(self.width).unwrap_or(u16::MAX);
+        if is_selected { selected(&line, width, self.theme) } else { line }
     }
 
     fn file(&self, seen: &EventContext<'_>) -> Line<'static> {
@@ -586,29 +667,32 @@ impl Page<'_> {
     }
 
     /// The ancestors of the process, oldest first, the process itself, and its children.
-    fn parents(&self) -> Vec<Line<'static>> {
-        let Some(process) = self.app.subject_process() else { return Vec::new() };
+    fn parents(&self) -> Listed {
+        let Some(process) = self.app.subject_process() else { return (Vec::new(), None) };
         let world = self.app.world();
-        let mut chain: Vec<_> = world.processes.ancestors(&process).cloned().collect();
-        chain.reverse();
-        chain.push(Arc::clone(&process));
-        let last = chain.len() - 1;
-        let line = |(depth, process): (usize, &Arc<Process>)| {
-            let state = match world.processes.get(process.key).map(|entry| entry.end) {
+        let family = self.app.family(&process);
+        let own = family.ancestors.len();
+        let above = family.ancestors.iter().copied().enumerate();
+        let below = family.children.iter().map(|entry| (own + 1, &entry.process));
+        let (mut lines, mut at) = (Vec::new(), None);
+        for (depth, listed) in above.chain([(own, &process)]).chain(below) {
+            let state = match world.processes.get(listed.key).map(|entry| entry.end) {
                 None => "gone".to_owned(),
                 Some(None) => "running".to_owned(),
                 Some(Some(end)) => ended(end.status),
             };
             let indent = " ".repeat(depth.min(20));
-            let text = format!(" {:>7} {state:<10} {indent}{}", process.key.tgid.0, command(process, self.theme));
-            let style = if depth == last { self.theme.strong() } else { Style::new() };
-            Line::styled(text::cut(&text, self.width, self.charset()), style)
-        };
-        let key = process.key;
-        let mut lines: Vec<_> = chain.iter().enumerate().map(line).collect();
-        let children = world.processes.children(key).take(CHILDREN).map(|entry| (last + 1, &entry.process));
-        lines.extend(children.map(line));
-        lines
+            let text = format!(" {:>7} {state:<10} {indent}{}", listed.key.tgid.0, command(listed, self.theme));
+            let style = if depth == own { self.theme.strong() } else { Style::new() };
+            let line = Line::styled(text::cut(&text, self.width, self.charset()), style);
+            let is_selected = depth != own && self.is_selected(listed);
+            at = if is_selected { Some(lines.len()) } else { at };
+            lines.push(self.row(line, is_selected));
+        }
+        if family.more > 0 {
+            lines.push(Line::styled(format!(" and {} more children", grouped(family.more as u64)), self.theme.quiet()));
+        }
+        (lines, at)
     }
 }
 

@@ -188,7 +188,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
         }
         Action::EditFilter | Action::Failures if app.view() == View::Bpf => false,
         Action::Failures | Action::LossReport => !open,
-        Action::Enter => app.detail().size() != Some(Size::Full),
+        Action::Enter => app.detail().size() != Some(Size::Full) || app.detail().row().is_some(),
         Action::Follow if app.view() != View::Events => app.moment().is_some(),
         Action::OnlyPid | Action::OnlyTree | Action::OnlyComm | Action::OnlyUser | Action::Search => {
             action == Action::Search || !matches!(app.view(), View::Top | View::Bpf)
@@ -207,14 +207,17 @@ fn of_table(app: &App) -> Vec<(String, String)> {
     if offers_follow {
         all.sort_by_key(|b| (b.action != Action::Play, b.action != Action::Follow));
     }
-    let rest = all.into_iter().filter(|b| b.scope != Scope::Detail);
+    if app.detail().row().is_some() {
+        all.sort_by_key(|b| b.action != Action::Enter);
+    }
+    let rest = all.iter().copied().filter(|b| b.scope != Scope::Detail);
     let rest =
         rest.filter(|b| b.keys.first().and_then(|key| app.keymap().lookup(*key, app.scopes())) == Some(b.action));
     // The keys of the open pane come first.
     let of_pane = |b: &&Binding| {
         open && (b.scope == Scope::Detail || matches!(b.action, Action::Enter | Action::CopyLine | Action::CopyCommand))
     };
-    let first = app.keymap().iter().filter(of_pane);
+    let first = all.iter().copied().filter(of_pane);
     first
         .chain(rest.filter(|b| !of_pane(b)))
         .filter(|b| !b.label.is_empty() && shown(b.action))
@@ -231,8 +234,10 @@ fn label(action: Action, label: &str, app: &App) -> String {
         Action::Play if matches!(app.transport(), Some(Transport::Playing | Transport::Following)) => {
             "pause".to_owned()
         }
+        Action::Enter if app.detail().row().is_some() => "go there".to_owned(),
         Action::Enter if app.detail().size().is_some() => "full".to_owned(),
         Action::CopyLine if app.detail().size().is_some() => "copy line".to_owned(),
+        Action::Back if app.detail().has_steps() => "back".to_owned(),
         Action::Back if app.detail().size().is_some() => "close".to_owned(),
         _ => label.to_owned(),
     }

@@ -41,7 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         None => header::draw(frame, areas.header, app, theme),
     }
     filterline::draw(frame, areas.filter, app, theme);
-    let mut extent = Extent::default();
+    let mut extent = Extent { scroll: app.detail().scroll, ..Extent::default() };
     match app.overlay() {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
@@ -58,7 +58,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                 View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
                 View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
             }
-            extent.detail = detail::draw(frame, areas.detail, app, theme);
+            detail::draw(frame, areas.detail, app, theme, &mut extent);
         }
     }
     footer::status(frame, areas.status, app, theme);

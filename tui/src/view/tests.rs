@@ -3,10 +3,11 @@
 use super::theme::{Colours, Theme};
 use crate::app::replay::{End, Recording, Replay, Speed, Target};
 use crate::app::testing::{app, feed, keys, lost, work};
+use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
 use crate::source::synthetic::Maker;
-use crate::text::is_hostile;
+use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -315,7 +316,26 @@ fn every_size_can_be_drawn_in_every_state() {
     for (width, height) in
         [(1, 1), (2, 2), (3, 3), (5, 4), (10, 5), (20, 6), (40, 10), (80, 24), (139, 7), (160, 50), (500, 200)]
     {
-        for typed in ["", "\n", "\n\n", "\n\t", "\n\t\t", "?", "!", "fcomm=", "f(", "/x", "kkku", "et", " ", "llll"] {
+        for typed in [
+            "",
+            "\n",
+            "\n\n",
+            "\n\t",
+            "\n\t\t",
+            "?",
+            "!",
+            "fcomm=",
+            "f(",
+            "/x",
+            "kkku",
+            "et",
+            " ",
+            "llll",
+            "\nJ",
+            "\nJ\nK",
+            "\n\tJ\n",
+            "\n\t\tJ\n\n",
+        ] {
             let mut app = app(width, height, MEMORY);
             feed(&mut app, &mut build());
             keys(&mut app, typed);
@@ -375,7 +395,9 @@ fn names_from_outside_never_reach_the_terminal_as_they_are() {
     made.exec(7, hostile, &[hostile, hostile], 0);
     made.open(7, hostile, hostile, -2);
     made.open(7, "a", &hostile.repeat(100), 3);
-    for typed in ["", "\n", "\n\n", "\n\t", "\n\t\t", "c", "x", "fx\u{202e}", "/x\u{200b}", "kp\n"] {
+    for typed in
+        ["", "\n", "\n\n", "\n\t", "\n\t\t", "c", "x", "fx\u{202e}", "/x\u{200b}", "kp\n", "\nJ", "\n\tJ", "\n\tJ\n"]
+    {
         let mut app = app(100, 30, MEMORY);
         app.update(Input::Batch(made.made.clone()));
         app.update(Input::SourceEnded);
@@ -1097,4 +1119,233 @@ fn a_paste_presses_no_keys_and_is_text_where_text_is_typed() {
     keys(&mut app, "\x1b/");
     paste(&mut app, &"a".repeat(10_000));
     assert_eq!(app.search().line().expect("open").text().len(), 4096);
+}
+
+/// `make` starts `cc`, which starts `as`; `cc` opens files.
+fn family() -> Maker {
+    let mut made = Maker::default();
+    made.exec(1, "make", &["make", "all"], 0);
+    made.fork(1, "make", 7);
+    made.exec(7, "cc", &["cc", "-c", "main.c"], 0);
+    made.open(7, "cc", "/f/1", -2);
+    made.open(7, "cc", "/f/2", 3);
+    made.fork(7, "cc", 9);
+    made.exec(9, "as", &["as", "main.s"], 0);
+    made.exit(9, "as", 0);
+    made.exit(7, "cc", 0);
+    made
+}
+
+/// The title of the pane, and the line in it that has the sign of a selected row.
+fn pane(app: &mut App) -> (String, String) {
+    let shown = screen(app);
+    let at = shown.iter().position(|line| line.contains(" Raw ")).expect("the title of the pane");
+    let title = shown[at].split_once("── ").map_or("", |(_, title)| title).to_owned();
+    let selected = shown[at + 1..].iter().find(|line| line.starts_with('>')).cloned();
+    (title, selected.unwrap_or_default())
+}
+
+#[test]
+fn a_row_of_the_pane_leads_to_a_parent_or_a_child_and_esc_leads_back() {
+    for tab in ["", "\t\t"] {
+        let mut app = app(80, 30, MEMORY);
+        feed(&mut app, &mut family());
+        keys(&mut app, &format!("\n{tab}J"));
+        let (title, child) = pane(&mut app);
+        assert!(title.starts_with("7 cc ──") && child.contains("as "), "{title}: {child}");
+        keys(&mut app, "\n");
+        assert!(pane(&mut app).0.starts_with("9 as (child)"), "{:?}", pane(&mut app));
+        assert_eq!(pane(&mut app).1, "", "no row is selected there yet");
+        // It has no children: its parent is next. Its ancestors are above that.
+        keys(&mut app, "JK\n");
+        assert!(pane(&mut app).0.starts_with("1 make (parent)"), "{:?}", pane(&mut app));
+        assert!(selected(&mut app).contains("EXIT     7 cc"), "the list behind stays");
+        keys(&mut app, "\x1b");
+        let (title, parent) = pane(&mut app);
+        assert!(title.starts_with("9 as (child)") && parent.contains("make"), "{title}: {parent}");
+        // Esc: unselects the row, goes back, unselects the row, closes the pane.
+        keys(&mut app, "\x1b\x1b");
+        assert_eq!(pane(&mut app).1, child);
+        keys(&mut app, "\x1b");
+        assert_eq!(pane(&mut app).1, "");
+        keys(&mut app, "\x1b");
+        assert!(app.detail().size().is_none());
+    }
+}
+
+#[test]
+fn a_file_in_the_pane_leads_to_its_open() {
+    let mut app = app(80, 30, MEMORY);
+    feed(&mut app, &mut family());
+    keys(&mut app, "\n\tJJ");
+    assert!(pane(&mut app).1.starts_with(">14:02:11.004 ENOENT   r  /f/1"), "{:?}", pane(&mut app));
+    keys(&mut app, "\n");
+    assert!(selected(&mut app).contains("OPEN     7 cc        ENOENT  r  /f/1"), "{}", selected(&mut app));
+    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN ENOENT"), "{:?}", pane(&mut app));
+    keys(&mut app, "\x1b");
+    assert!(selected(&mut app).contains("EXIT     7 cc"), "{}", selected(&mut app));
+    assert!(pane(&mut app).1.contains("/f/1"), "the row is selected again: {:?}", pane(&mut app));
+    // The list does not show it: the pane does, and says so.
+    keys(&mut app, "fkind=exit\nJJ\n");
+    assert!(selected(&mut app).contains("EXIT     7 cc"), "{}", selected(&mut app));
+    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN ENOENT"), "{:?}", pane(&mut app));
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("the filters hide this open from the list") && shown.contains("tried     /f/1"), "{shown}");
+    keys(&mut app, "\x1b\x12 ");
+    // Neither does a paused list, if it came later.
+    let mut made = Maker { ns: 200_000_000_000, ..Maker::default() };
+    made.open(7, "cc", "/f/3", 3);
+    feed(&mut app, &mut made);
+    keys(&mut app, "\nJ\n");
+    let shown = screen(&mut app).join("\n");
+    assert!(shown.contains("came after the pause") && shown.contains("opened    /f/3"), "{shown}");
+}
+
+#[test]
+fn the_selected_row_of_the_pane_is_seen_wherever_it_is() {
+    let mut made = family();
+    for child in 0..14 {
+        made.fork(7, "cc", 100 + child);
+        made.open(7, "cc", &format!("/g/{child}"), 3);
+    }
+    let ascii = Theme { colours: Colours::None, charset: Charset::Ascii };
+    let coloured = Theme::default();
+    for (width, height, theme) in [(40, 10, ascii), (80, 24, coloured), (120, 40, coloured), (160, 50, ascii)] {
+        for tab in ["", "\t", "\t\t"] {
+            let mut app = app(width, height, MEMORY);
+            app.update(Input::Batch(made.made.clone()));
+            app.update(Input::SourceEnded);
+            work(&mut app);
+            keys(&mut app, &format!("\n{tab}"));
+            assert_eq!(rows_selected(&mut app, theme), 0);
+            let mut rows = Vec::new();
+            for key in ["J"; 18].into_iter().chain(["K"; 18]) {
+                let before = app.detail().row();
+                keys(&mut app, key);
+                let (row, seen) = (app.detail().row(), rows_selected(&mut app, theme));
+                // Beyond the last row, the pane scrolls.
+                let moved = row != before;
+                assert!(seen == 1 || !moved, "{width}x{height} {tab:?} {row:?}\n{}", screen(&mut app).join("\n"));
+                rows.extend(row.filter(|row| moved && !rows.contains(row)));
+            }
+            assert_eq!(rows.len(), 16, "{width}x{height} {tab:?}");
+        }
+    }
+}
+
+/// The number of rows of the pane with the sign of the selected one and reversed cells.
+fn rows_selected(app: &mut App, theme: Theme) -> usize {
+    let buffer = drawn(app, theme);
+    let area = app.areas().detail;
+    let at_side = u16::from(area.x > 0);
+    let is_reversed = |x, y| {
+        let cell: &ratatui::buffer::Cell = &buffer[(x, y)];
+        cell.modifier.contains(ratatui::style::Modifier::REVERSED) && cell.symbol() != " "
+    };
+    let has_sign = |y: &u16| buffer[(area.x + at_side, *y)].symbol() == ">";
+    let rows = (area.y + 1..area.bottom()).filter(has_sign);
+    rows.filter(|y| (area.x + at_side + 1..area.right()).any(|x| is_reversed(x, *y))).count()
+}
+
+#[test]
+fn the_row_of_the_pane_is_forgotten_with_its_event_and_its_tab() {
+    let mut app = app(80, 30, MEMORY);
+    feed(&mut app, &mut family());
+    keys(&mut app, "\n");
+    for away in ["k", "j", "\t", "\x1b"] {
+        keys(&mut app, "J");
+        assert!(app.detail().row().is_some(), "before {away:?}");
+        keys(&mut app, away);
+        assert!(app.detail().row().is_none(), "after {away:?}");
+    }
+    let footer = |app: &mut App| screen(app).pop().unwrap_or_default();
+    assert!(footer(&mut app).contains("Enter full") && footer(&mut app).ends_with("Esc close"), "{}", footer(&mut app));
+    // Without a row, Enter enlarges the pane. With one, it does not.
+    keys(&mut app, "\t\t\tJ\n");
+    assert!(pane(&mut app).0.contains("(child)") && app.areas().list.height > 0);
+    keys(&mut app, "\n");
+    assert_eq!(app.areas().list.height, 0);
+    keys(&mut app, "\x1b\x1bgjja\nJ\nJW");
+    assert!(pane(&mut app).0.starts_with("7 cc ── OPEN") && app.detail().row().is_none(), "{:?}", pane(&mut app));
+    // Raw has no rows: it scrolls.
+    keys(&mut app, "\x1b\x1bg\n\t\t\t");
+    screen(&mut app);
+    keys(&mut app, "J");
+    assert!(app.detail().row().is_none() && app.detail().scroll == 1);
+}
+
+#[test]
+fn beyond_its_last_row_the_pane_scrolls() {
+    let mut app = app(40, 10, MEMORY);
+    feed(&mut app, &mut family());
+    keys(&mut app, "k\nJ");
+    let before = screen(&mut app);
+    assert_eq!(before[9], " Enter go there u to parent Esc back");
+    assert!(before[3..].iter().any(|line| line.starts_with('>')), "{}", before.join("\n"));
+    keys(&mut app, "J");
+    let after = screen(&mut app);
+    assert_eq!(before[4], after[3], "{}", after.join("\n"));
+    for _ in 0..10 {
+        keys(&mut app, "J");
+        screen(&mut app);
+    }
+    let shown = screen(&mut app);
+    assert!(shown[7].starts_with(" files"), "{}", shown.join("\n"));
+    // What is not seen is not followed.
+    if !shown.iter().any(|line| line.starts_with('>')) {
+        keys(&mut app, "\n");
+        assert!(pane(&mut app).0.contains("9 as ──"), "{:?}", pane(&mut app));
+    }
+}
+
+#[test]
+fn a_row_of_the_pane_that_was_evicted_leads_nowhere_and_says_so() {
+    let mut made = Maker::default();
+    let mut app = app(80, 24, 4 << 20);
+    more_opens(&mut app, &mut made, 0..999);
+    keys(&mut app, "\n\t");
+    keys(&mut app, &"J".repeat(400));
+    let (_, row) = pane(&mut app);
+    assert!(row.ends_with("/f/2"), "the oldest: {row}");
+    let mut next = 999;
+    while app.store().first_id() < 3 {
+        more_opens(&mut app, &mut made, next..next + 30);
+        next += 30;
+    }
+    assert_eq!(pane(&mut app).1, "", "it is gone");
+    keys(&mut app, "\n");
+    let shown = screen(&mut app);
+    assert!(shown[22].starts_with(" this open was evicted from memory"), "{}", shown.join("\n"));
+    assert!(app.detail().row().is_none() && selected(&mut app).ends_with("/f/998"), "{}", selected(&mut app));
+    // From where it was, the nearest one that is left is next.
+    keys(&mut app, &"J".repeat(next));
+    let (_, row) = pane(&mut app);
+    keys(&mut app, "\n");
+    let path = row.rsplit(' ').next().unwrap_or_default();
+    assert!(selected(&mut app).ends_with(path) && path.starts_with("/f/"), "{}", selected(&mut app));
+}
+
+#[test]
+fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
+    let mut app = app(80, 30, 4 << 20);
+    let mut made = family();
+    feed(&mut app, &mut made);
+    keys(&mut app, "\n\t\tJ");
+    assert!(pane(&mut app).1.contains("as main.s"), "{:?}", pane(&mut app));
+    let Some(Subject::Process(child)) = app.detail().row() else { panic!("a process is selected") };
+    let mut pid = 1000;
+    while app.world().processes.get(child).is_some() {
+        for _ in 0..50 {
+            pid += 1;
+            made.fork(1, "make", pid);
+            made.exit(pid, "make", 0);
+        }
+        feed(&mut app, &mut made);
+    }
+    assert!(selected(&mut app).contains("EXIT     7 cc"), "it is still kept: {}", selected(&mut app));
+    assert_eq!(pane(&mut app).1, "");
+    keys(&mut app, "\n");
+    let shown = screen(&mut app);
+    assert!(shown[28].starts_with(" process 9 is not kept any more"), "{}", shown.join("\n"));
+    assert!(app.detail().row().is_none() && app.detail().size() == Some(Size::Part));
 }
