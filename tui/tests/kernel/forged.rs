@@ -6,6 +6,7 @@ use crate::bpf::{
     tracepoint_id,
 };
 use crate::fuse;
+use crate::pty;
 use crate::sys::{self, Actor, Pages};
 use crate::traced::{Dir, Traced, alone, not_checked};
 use serde_json::Value;
@@ -78,7 +79,7 @@ fn an_ioctl_of_another_file_attaches_nothing() {
         // SAFETY: `ends` has room for the two descriptors.
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
         let pipe = ends.map(|fd| sys::owned(fd.into()));
-        let (master, slave) = sys::terminal();
+        let (master, slave) = pty::open();
         let null = sys::owned(sys::open_path("/dev/null"));
         [&pipe[0], &master, &slave, &null, &prog].into_iter().map(|file| set_bpf(&prog, file)).collect()
     });
