@@ -29,7 +29,7 @@ use tracetui::source::synthetic::{Maker, Synthetic};
 use tracetui_shared::kind::KindSet;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ctrl-L: everything is drawn anew.
 const REDRAW: &str = "\x0c";
@@ -82,6 +82,10 @@ impl Terminal {
         // SAFETY: between fork and exec the closure only makes system calls.
         unsafe {
             command.pre_exec(|| {
+                // Whoever runs the tests may ignore some, as nohup(1) does, and children inherit that.
+                for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 setsid()?;
                 Ok(ioctl_tiocsctty(stdin())?)
             });
