@@ -228,6 +228,8 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             text = text::cut_middle(&text, cells, theme.charset);
             // The owner gets what is left of the columns that were taken.
             let left = cells.saturating_sub(width + 1);
+            // A time that is cut says nothing.
+            let left = if seen.gone.is_some() && left < text::width(&owner(seen, app, theme)) { 0 } else { left };
             if taken > 0 && left > 2 && columns.get(at + 1).is_some_and(|(next, _)| *next == Column::Owner) {
                 text.push(' ');
                 owner_piece = Some(text::cut(&owner(seen, app, theme), left, theme.charset));

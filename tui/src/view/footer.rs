@@ -31,6 +31,7 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     let left = match app.message() {
         Some(message) => {
             let message = text::escape_in(message.as_bytes(), theme.charset, usize::from(area.width));
+            let message = text::cut(&message, usize::from(area.width).saturating_sub(1), theme.charset);
             Piece::new(format!(" {message}"), theme.strong())
         }
         None => {

@@ -36,7 +36,11 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     lines.extend(styled(&verdict, if is_lost { theme.loss() } else { theme.strong() }));
     lines.extend(advice(&account, counters).into_iter().flat_map(said));
     lines.push(Line::default());
-    lines.extend(by_kind(&account).into_iter().map(Line::raw));
+    if room < TABLE {
+        lines.extend(in_words(&account).into_iter().flat_map(said));
+    } else {
+        lines.extend(by_kind(&account).into_iter().map(Line::raw));
+    }
     lines.extend(
         at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset(), app)))).into_iter().flatten(),
     );
@@ -141,6 +145,25 @@ fn by_kind(account: &Account) -> Vec<String> {
         row(name, [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped))
     };
     lines.extend(Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))));
+    lines.push(line("all", &account.sum()));
+    lines
+}
+
+/// The cells of the table of kinds.
+const TABLE: usize = 78;
+
+/// The numbers of the table of kinds, for a screen on which it has no room.
+fn in_words(account: &Account) -> Vec<String> {
+    let line = |name: &str, k: &crate::account::KindAccount| {
+        let lost =
+            [(k.lost.ring, "lost: ring full"), (k.lost.probe, "lost: skipped"), (k.lost.read, "lost: unreadable")];
+        let all = [(k.seen, "seen"), (k.delivered, "delivered"), (k.filtered, "filtered")];
+        let lost = lost.into_iter().filter(|(count, _)| *count > 0);
+        let words: Vec<_> =
+            all.into_iter().chain(lost).map(|(count, what)| format!("{} {what}", grouped(count))).collect();
+        format!("{name}: {}", words.join(", "))
+    };
+    let mut lines: Vec<_> = Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))).collect();
     lines.push(line("all", &account.sum()));
     lines
 }
