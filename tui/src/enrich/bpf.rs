@@ -348,8 +348,20 @@ impl Programs {
         while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
 
-    /// Records who loaded or attached a program.
+    /// Records who loaded or attached a program. What an event ends is gone from then on; the inventory says so later.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
+        match event.ended() {
+            Some(Made::Program(id)) => {
+                let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
+                keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
+                self.end_program(id, header.time);
+            }
+            Some(Made::Link(link)) => {
+                let key = self.links.get(&link).copied();
+                key.into_iter().for_each(|key| self.end_attachment(key, header.time));
+            }
+            _ => {}
+        }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
         let (program, link, via) = match made {
             Made::Program(id) => (id, LinkId(0), LOADED),
@@ -462,6 +474,10 @@ impl Programs {
             self.of_program.insert((attachment.program, attachment.key));
             self.attachments.insert(attachment.key, attachment);
         }
+    }
+
+    fn end_attachment(&mut self, key: u32, at: BootNanos) {
+        self.change_attachment(BpfAttachment { key, gone: true, ..BpfAttachment::default() }, at);
     }
 
     pub(super) fn hide(&mut self, mut hidden: BpfHidden) {

@@ -108,6 +108,17 @@ impl<'a> Bpf<'a> {
         }
     }
 
+    /// What it ended, if it succeeded: a program, or a link.
+    pub(crate) fn ended(&self) -> Option<Made> {
+        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
+        match (self.op(), self.via()) {
+            _ if ret < 0 => None,
+            ("unload", _) if prog_id != 0 => Some(Made::Program(ProgId(prog_id))),
+            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some(Made::Link(LinkId(link_id))),
+            _ => None,
+        }
+    }
+
     /// Whether it is about a program, not about an attachment.
     fn is_of_program(&self) -> bool {
         match self.op() {

@@ -88,6 +88,8 @@ pub(crate) struct Seen<'a> {
     pub rate: Option<Rate>,
     /// Whether the inventory looked at everything.
     pub all_seen: bool,
+    /// Whether it came after the last inventory was begun.
+    pub unlooked: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -106,7 +108,9 @@ impl<'a> Seen<'a> {
             let program = known.map(|(program, ..)| program);
             let by = [None, bpf.loader(id)];
             let all_seen = bpf.taken().is_none_or(|taken| taken.unseen.iter().all(|text| text.starts_with(VIEWS)));
-            Seen { id, program, attachment: None, hidden: None, gone: None, new: false, held, by, rate, all_seen }
+            let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
+            let (attachment, hidden, gone, new) = (None, None, None, false);
+            Seen { id, program, attachment, hidden, gone, new, held, by, rate, all_seen, unlooked }
         };
         match key {
             Key::Hidden(at) => {
@@ -171,6 +175,9 @@ impl<'a> Seen<'a> {
             None if self.gone.is_some() => return "unloaded".to_owned(),
             None => {
                 let prog_type = self.program.map_or(0, |program| program.prog_type);
+                if self.unlooked {
+                    return "not known yet".to_owned();
+                }
                 return not_attached(prog_type, self.all_seen).to_owned();
             }
         }

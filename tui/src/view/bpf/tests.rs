@@ -46,7 +46,13 @@ fn process(pid: u32, comm: &str) -> BpfHolder {
 
 fn taken(made: &mut Maker) {
     let to = BootNanos(made.ns);
-    made.host(&HostFrame::BpfInventory(BpfInventory { to, whole: true, complete: true, ..BpfInventory::default() }));
+    made.host(&HostFrame::BpfInventory(BpfInventory {
+        from: to,
+        to,
+        whole: true,
+        complete: true,
+        ..Default::default()
+    }));
 }
 
 /// A kprobe of a process, a program that is only pinned, and one of tracetui.
@@ -298,6 +304,31 @@ fn many_holders_and_many_programs_are_bounded() {
     let mut again = crate::pipeline::Pipeline::default();
     again.restore(&app.pipeline().state());
     assert_eq!(again.world().bpf.left_out(), left_out);
+}
+
+/// The events say at once what the inventory says later: when a link was detached and a program unloaded, and that a program which
+/// came since was not looked at yet.
+#[test]
+fn events_are_ahead_of_the_inventory() {
+    let mut made = inventory();
+    let mut app = view(100, 24, &mut made);
+    made.ns += 5_000_000_000;
+    let loaded = BootNanos(made.ns);
+    made.host(&HostFrame::BpfProgram(BpfProgram { loaded, ..program(50, "fresh") }));
+    let mut record = BpfRecord::new_zeroed();
+    (record.cmd, record.has, record.link_id) = (cmd::LINK_DETACH, has::LINK, 11);
+    made.event(Slot::BpfSysExit, 7, "tool", record.as_bytes());
+    feed(&mut app, &mut made);
+    let of = |app: &mut App, id: &str| rows(app).into_iter().find(|row| row.contains(id)).unwrap_or_default();
+    assert!(of(&mut app, "+50").contains("not known yet"), "{:#?}", rows(&mut app));
+    assert!(of(&mut app, "-30").contains("gone 14:02:1"), "{:#?}", rows(&mut app));
+    let at = app.world().bpf.gone_attachment(1).map(|gone| gone.at);
+    made.ns += 3_000_000_000;
+    made.host(&HostFrame::BpfAttachment(BpfAttachment { key: 1, gone: true, news: true, ..Default::default() }));
+    taken(&mut made);
+    feed(&mut app, &mut made);
+    assert_eq!(app.world().bpf.gone_attachment(1).map(|gone| gone.at), at, "the inventory came later");
+    assert!(of(&mut app, "+50").contains("not attached"), "{:#?}", rows(&mut app));
 }
 
 #[test]
