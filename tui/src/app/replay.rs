@@ -441,15 +441,16 @@ impl Replay {
             }
             Edited::Done => {
                 let text = line.text();
-                self.line = None;
-                if text.trim().is_empty() {
-                    return None;
+                let moment = Moment::parse(&text);
+                // What is wrong can be corrected.
+                if moment.is_none() && !text.trim().is_empty() {
+                    return Some(Err(format!("{text} is not a time; write 14:02:11, 3:12, 0.05 or 1h 5m")));
                 }
-                self.history.add(&text);
-                Some(
-                    Moment::parse(&text)
-                        .ok_or_else(|| format!("{text} is not a time; write 14:02:11, 3:12, 0.05 or 1h 5m")),
-                )
+                self.line = None;
+                moment.map(|moment| {
+                    self.history.add(&text);
+                    Ok(moment)
+                })
             }
         }
     }
@@ -926,6 +927,9 @@ mod tests {
         assert_eq!(row(&app), 0);
         keys(&mut app, "Tx\n");
         assert!(app.message().is_some_and(|message| message.contains("not a time")), "{:?}", app.message());
+        // It can be corrected.
+        assert!(app.replay().is_some_and(|replay| replay.line().is_some()));
+        keys(&mut app, "\x1b");
         // Not loaded yet: it is loaded, and no other part is asked for when the end is in reach.
         load(&mut app, &mut maker, 1_000);
         app.update(Input::SourceEnded);

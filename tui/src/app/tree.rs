@@ -84,11 +84,11 @@ impl App {
                 });
             }
             Action::TopZero => {
-                let moment = self.moment();
-                let now = || self.store.get(self.store.next_id().checked_sub(1)?).map(|last| last.frame.header.time);
-                let time = moment.map(|moment| moment.time).or_else(now);
-                let from = moment.map_or(self.store.next_id(), |moment| moment.until);
-                let since = time.filter(|_| self.top.counted_since().is_none()).map(|time| (from, time.0));
+                // From the selected event on, if one was selected; else from now on.
+                let next = self.store.next_id();
+                let from = self.events.selected().filter(|_| !self.events.follows()).unwrap_or(next);
+                let time = self.store.get(from.min(next.saturating_sub(1))).map(|event| event.frame.header.time.0);
+                let since = time.filter(|_| self.top.counted_since().is_none()).map(|time| (from, time));
                 self.top.count_since(since);
                 self.restart_top();
                 self.say(match since {

@@ -35,7 +35,7 @@ pub(super) fn check(args: &cli::Print) -> Result<()> {
 pub(super) fn from_events() -> Explain {
     Box::new(|seen| {
         why::is_asked_of(seen)
-            .then(|| why::proven(seen).unwrap_or_else(|| Answer::unknown("the recording does not say", 0)))
+            .then(|| why::proven(seen).unwrap_or_else(|| Answer::not_looked_up("the recording does not say")))
     })
 }
 

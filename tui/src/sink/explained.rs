@@ -44,6 +44,7 @@ impl Format for ExplainedText {
                 short_duration(after, out);
                 out.extend_from_slice(b" later");
             }
+            Basis::Nothing => return out.push(b'\n'),
         }
         if let Some(place) = &answer.place {
             out.extend_from_slice(b"; ");
@@ -98,6 +99,7 @@ impl ExplainedJson {
                 out.extend_from_slice(b",\"checked_after_ns\":");
                 integer(after, out);
             }
+            Basis::Nothing => out.extend_from_slice(b",\"checked_after_ns\":null"),
         }
         out.push(b'}');
     }

@@ -432,6 +432,7 @@ impl Page<'_> {
         let basis = match answer.basis {
             Basis::Proven => "proven".to_owned(),
             Basis::Checked(after) => format!("checked {} later", duration(after)),
+            Basis::Nothing => String::new(),
         };
         let known = answer.cause != Cause::Unknown;
         let style = if known { self.theme.strong() } else { Style::new() };

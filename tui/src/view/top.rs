@@ -8,6 +8,7 @@ use super::header::bar;
 use super::theme::Theme;
 use super::{Piece, clock, duration, put};
 use crate::app::App;
+use crate::app::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
 use crate::text::{self, Charset, short};
@@ -99,8 +100,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     if top.rows().next().is_none() {
-        let what =
-            if app.busy() { "counting...".to_owned() } else { format!("no shown event has a {}", top.by().name()) };
+        let what = match top.counted_since() {
+            _ if app.busy() => "counting...".to_owned(),
+            Some(ns) => {
+                let (time, key) = (clock(ns, app.world().clock_offset(), app), app.key_of(Action::TopZero));
+                format!("no shown event with a {} from {time} on; {key} counts all", top.by().name())
+            }
+            None => format!("no shown event has a {}", top.by().name()),
+        };
         put(frame, area, Line::raw(format!("  {what}")));
     }
 }
@@ -119,7 +126,7 @@ fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme)
         let piece = match column {
             Column::Events => Piece::plain(short(events)),
             Column::Share => Piece::new(share(events, most, theme.charset), theme.note()),
-            Column::Rate => Piece::plain(short(group.rate(now))),
+            Column::Rate => Piece::plain(short(group.rate(now, app.top().since_ns().unwrap_or_default()))),
             Column::Peak => Piece::plain(short(group.history(now, 60).max().unwrap_or_default().into())),
             Column::Exec => count(kinds[0], theme),
             Column::Exit => count(kinds[1], theme),

@@ -78,6 +78,8 @@ pub enum Basis {
     Proven,
     /// It was looked up so many nanoseconds after the event.
     Checked(u64),
+    /// Nothing says it.
+    Nothing,
 }
 
 /// Why a call failed. Texts are raw bytes, not escaped.
@@ -100,6 +102,11 @@ pub struct Answer {
 impl Answer {
     fn proven(cause: Cause, text: impl Into<Vec<u8>>) -> Answer {
         Answer { text: text.into(), component: None, cause, near: None, place: None, basis: Basis::Proven }
+    }
+
+    /// That the reason is not known, and why: nothing was looked up.
+    pub(crate) fn not_looked_up(text: impl Into<Vec<u8>>) -> Answer {
+        Answer { basis: Basis::Nothing, ..Answer::proven(Cause::Unknown, text) }
     }
 
     /// That the reason is not known, and why, so many nanoseconds after the event.

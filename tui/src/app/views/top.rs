@@ -253,9 +253,10 @@ impl Group {
         (0..count).rev().map(move |ago| now.checked_sub(ago).map_or(0, |second| self.in_second(second)))
     }
 
-    /// The events per second of late.
-    pub(crate) fn rate(&self, now_ns: u64) -> u64 {
-        self.history(now_ns, RATE).map(u64::from).sum::<u64>().div_ceil(RATE)
+    /// The events per second of late, of a time that began at `since_ns`.
+    pub(crate) fn rate(&self, now_ns: u64, since_ns: u64) -> u64 {
+        let seconds = (now_ns / SECOND).saturating_sub(since_ns / SECOND).saturating_add(1).min(RATE);
+        self.history(now_ns, seconds).map(u64::from).sum::<u64>().div_ceil(seconds)
     }
 }
 
@@ -454,13 +455,13 @@ impl Top {
         let held = self.moved.is_some_and(|moved| now < moved + HELD) && !self.rows.is_empty();
         if !held {
             let offset = self.at.saturating_sub(self.top);
-            let (end, order) = (self.now_ns(), self.order);
+            let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order);
             let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
             let mut rows: Vec<_> = groups.filter(|(.., figures)| figures.events > 0).collect();
             rows.sort_by_cached_key(|(_, group, figures)| {
                 let measure = match order {
                     Order::Events => figures.events,
-                    Order::Rate => group.rate(end),
+                    Order::Rate => group.rate(end, start),
                     Order::Failed => figures.failed,
                     Order::Last => group.last_ns,
                 };

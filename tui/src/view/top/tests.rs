@@ -223,7 +223,7 @@ fn only_the_last_minute_is_counted() {
 fn counts_begin_anew_at_a_key() {
     let mut app = top(80, 24);
     keys(&mut app, "z");
-    assert!(rows(&mut app)[0].contains("no shown event has a comm"), "{:#?}", rows(&mut app));
+    assert!(rows(&mut app)[0].contains("no shown event with a comm from 14:02:"), "{:#?}", rows(&mut app));
     assert!(screen(&mut app)[1].contains("from 14:02:"), "{}", screen(&mut app)[1]);
     let mut made = opens();
     made.open(9, "new", "/x", 3);
@@ -234,6 +234,30 @@ fn counts_begin_anew_at_a_key() {
     assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 201);
     keys(&mut app, "hz");
     assert_eq!(counts(&mut app), of(&[("cc1", 300), ("udevd", 80), ("bash", 20), ("new", 1)]));
+}
+
+#[test]
+fn counts_begin_anew_at_the_selected_event() {
+    let mut app = top(80, 24);
+    keys(&mut app, "1gjjjj");
+    let selected = app.events().selected().expect("a row");
+    keys(&mut app, "3z");
+    // As of that event it is the only one; from there to now it is the first.
+    assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 1);
+    keys(&mut app, "F");
+    assert_eq!(counts(&mut app).iter().map(|(_, count)| count).sum::<u64>(), 200 - selected);
+}
+
+#[test]
+fn rates_of_a_short_time_are_of_that_time() {
+    let mut made = Maker { step_ns: 1_000_000, ..Maker::default() };
+    (0..400).for_each(|_| made.open(1, "cc1", "/a", 3));
+    let mut app = app(80, 24, MEMORY);
+    feed(&mut app, &mut made);
+    keys(&mut app, "3");
+    let row = rows(&mut app).remove(0);
+    let rate = row.split_whitespace().nth(3).and_then(|rate| rate.parse::<u64>().ok());
+    assert!(rate.is_some_and(|rate| rate >= 200), "{row}");
 }
 
 #[test]
