@@ -1,9 +1,10 @@
-//! Creates maps. Whether maps count against locked memory, and whether ring buffers exist: tested by creating one.
+//! Creates and freezes maps. Whether maps count against locked memory, and whether ring buffers exist: tested by creating one.
 
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Whether the kernel has the BPF ring buffer (5.8+). `None` if no map can be created at all.
 pub(crate) fn ring_buffer() -> Option<bool> {
@@ -72,6 +73,31 @@ impl NewMap {
         // SAFETY: bpf(2) returned this descriptor, and nothing else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
+}
+
+/// Freezes a map: no process can change it by bpf(2) any more, this one included. Programs still can
+/// ([`map_freeze`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c), 5.2+).
+///
+/// # Errors
+/// The error of the kernel. EBUSY: another process is changing the map, or has frozen it.
+pub(crate) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    const BPF_MAP_FREEZE: libc::c_int = 22;
+    const TRIES: u32 = 50;
+    let fd = map.as_raw_fd();
+    let freeze = || {
+        // SAFETY: the `map_fd` of `union bpf_attr` is its first word. The descriptor is open during the call.
+        let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_FREEZE, &raw const fd, size_of_val(&fd)) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    let mut frozen = freeze();
+    for _ in 0..TRIES {
+        if !frozen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        frozen = freeze();
+    }
+    frozen
 }
 
 /// Creates a ring buffer of one page, and drops it.

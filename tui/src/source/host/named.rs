@@ -4,9 +4,10 @@
 //! attached. The answer is that of the time at which it is asked.
 
 use super::maps::NewMap;
+use super::maps::freeze;
 use super::program::{self, Instruction};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
 /// What the kernel says of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,6 @@ const FORMAT: [u8; 8] = *b"%pS\0\0\0\0\0";
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
-const BPF_MAP_FREEZE: libc::c_int = 22;
 
 /// bpf(2) with the start of `union bpf_attr`.
 fn bpf<const WORDS: usize>(command: libc::c_int, attr: &mut [u64; WORDS]) -> io::Result<libc::c_int> {
@@ -63,7 +63,9 @@ impl Namer {
         let key = 0u32;
         let mut update = [descriptor(&format), (&raw const key) as u64, FORMAT.as_ptr() as u64, 0];
         bpf(BPF_MAP_UPDATE_ELEM, &mut update)?;
-        bpf(BPF_MAP_FREEZE, &mut [descriptor(&format)])?;
+        freeze(format.as_fd())?;
+        // Only the program writes to it.
+        freeze(out.as_fd())?;
         /// `BPF_PSEUDO_MAP_VALUE` as the source register.
         const VALUE: u8 = 2 << 4;
         let rest: Instruction = (0, 0, 0, 0);

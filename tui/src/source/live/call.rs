@@ -1,10 +1,8 @@
-//! bpf(2) as a raw system call, retries of loads that a signal interrupted, and the freezing of maps.
+//! bpf(2) as a raw system call, and retries of loads that a signal interrupted.
 
-use aya::maps::MapData;
 use aya::programs::ProgramError;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// bpf(2) with a command that returns a descriptor.
 ///
@@ -18,31 +16,6 @@ pub(super) unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<OwnedF
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Freezes a map: no process can change it by bpf(2) any more, this one included. Programs still can
-/// ([`map_freeze`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c), 5.2+).
-///
-/// # Errors
-/// The error of the kernel. EBUSY: another process is changing the map, or has frozen it.
-pub(super) fn freeze(map: &MapData) -> io::Result<()> {
-    const BPF_MAP_FREEZE: libc::c_int = 22;
-    const TRIES: u32 = 50;
-    let fd = map.fd().as_fd().as_raw_fd();
-    let freeze = || {
-        // SAFETY: the `map_fd` of `union bpf_attr` is its first word. The descriptor is open during the call.
-        let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_FREEZE, &raw const fd, size_of_val(&fd)) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    };
-    let mut frozen = freeze();
-    for _ in 0..TRIES {
-        if !frozen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-        frozen = freeze();
-    }
-    frozen
 }
 
 /// Loads a program, and retries if a signal interrupted the verifier, which then fails with EAGAIN

@@ -14,16 +14,17 @@
 //! shows them as children of init. A second list, taken before the roots are in the map, covers processes that are
 //! reparented while the filter is set.
 
-use super::call::freeze;
 use super::tasks::{Task, Tasks, Unit};
 use super::{CaptureError, Plain, Started, elements, load};
 use crate::capture::{CaptureFilter, NAMELESS_CGROUPS};
 use crate::frame::host::Cgroup;
+use crate::source::host::maps::freeze;
 use crate::source::live::StartError;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
 use tracetui_shared::capture::{Capture, ProcessKey, test};
 use tracetui_shared::id::CgroupId;
 
@@ -175,10 +176,10 @@ impl CaptureMaps {
     /// Also if another process has changed a map.
     pub(super) fn freeze(&mut self) -> Result<(), CaptureError> {
         for map in [self.capture.map(), self.pids.map(), self.uids.map(), self.tree.map(), self.kin.map()] {
-            freeze(map).map_err(CaptureError::Freeze)?;
+            freeze(map.fd().as_fd()).map_err(CaptureError::Freeze)?;
         }
         if !self.asks_for_cgroups() {
-            freeze(self.cgroups.map()).map_err(CaptureError::Freeze)?;
+            freeze(self.cgroups.map().fd().as_fd()).map_err(CaptureError::Freeze)?;
         }
         let Plain(judge) = self.capture.get(&0, 0)?;
         let pids: BTreeSet<u32> = keys(&self.pids)?.into_iter().collect();

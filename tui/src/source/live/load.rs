@@ -1,6 +1,5 @@
 //! Loads the probe object: offsets, constants, map sizes; and the errors if the kernel rejects it.
 
-use super::call::freeze;
 use super::status::ProbeStatus;
 use super::{CaptureError, LiveOptions, attach_names};
 use crate::arch::{self, Arch};
@@ -8,11 +7,13 @@ use crate::capture;
 use crate::source::host::btf::resolve::{
     Absence, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved, TASK_HELPER,
 };
+use crate::source::host::maps::freeze;
 use crate::source::host::{btf, own_id};
 use aya::maps::{Map, MapError};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use aya_obj::Object;
 use std::io;
+use std::os::fd::AsFd as _;
 use tracetui_shared::offsets::{
     ABSENT, ARCH_PLACEHOLDER, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS,
     Field, OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
@@ -382,7 +383,7 @@ pub(super) fn freeze_maps_of_programs(object: &Ebpf) -> Result<(), StartError> {
         if let Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map) = map
             && !name.starts_with('.')
         {
-            freeze(map).map_err(StartError::Freeze)?;
+            freeze(map.fd().as_fd()).map_err(StartError::Freeze)?;
         }
     }
     Ok(())

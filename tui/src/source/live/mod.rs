@@ -47,12 +47,13 @@ pub use status::ProbeStatus;
 use crate::capture::CaptureFilter;
 use crate::frame::Batch;
 use crate::frame::host::Cgroup;
+use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
 use aya::maps::{Array, IterableMap as _, MapData, MapError};
 use rustc_hash::FxHashSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 use tracetui_shared::capture::{Capture, ProcessKey};
 use tracetui_shared::counters::CpuState;
@@ -186,7 +187,7 @@ impl Live {
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(load::map(&mut object, "CPUS")?)?;
         let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
-        call::freeze(cpus.map()).map_err(StartError::Freeze)?;
+        freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
         load::freeze_maps_of_programs(&object)?;
         capture.begin(&options.capture)?;
         let again = || load::object(options, facts, load::Verbosity::Log);
@@ -199,7 +200,7 @@ impl Live {
         if let Some(Ok(symbols)) = names.as_mut().map(stacks::Names::wait) {
             helpers.set(0, Plain(helpers::calls(&symbols)), 0)?;
         }
-        call::freeze(helpers.map()).map_err(StartError::Freeze)?;
+        freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
         if options.kinds.contains(Kind::Open) && !loss::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);

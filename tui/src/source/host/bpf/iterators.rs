@@ -13,7 +13,7 @@ use super::sys::{self, Kind};
 use crate::bpf::{Hidden, Inventory, Link, View};
 use crate::limits;
 use crate::source::host::btf::Btf;
-use crate::source::host::maps::NewMap;
+use crate::source::host::maps::{NewMap, freeze};
 use crate::source::host::program::{self, Instruction};
 use rustc_hash::FxHashMap;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -227,6 +227,8 @@ impl Lister {
         let count = NewMap::array(8).create()?;
         let ring = Ring::new(ring_size)?;
         let program = program::load_iterator(name, &whole(body, count.as_raw_fd(), ring.map.as_raw_fd()), function)?;
+        // Only the program counts.
+        freeze(count.as_fd())?;
         let link = sys::link_iterator(program.as_fd())?;
         let ids = (ProgId(sys::info(program.as_fd())?.u32(4)), LinkId(sys::info(link.as_fd())?.u32(4)));
         // The link keeps the program.
