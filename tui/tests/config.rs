@@ -23,7 +23,7 @@ fn write(home: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// Runs tracetui as the user with this home, who has not typed sudo.
+/// Runs tracetui with this home directory, not under sudo.
 fn tracetui(home: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui"));
     command.args(args).env("HOME", home).env("LC_ALL", "C.UTF-8");

@@ -454,7 +454,7 @@ fn a_stopped_job_leaves_the_terminal_and_takes_it_again() {
             _ => terminal.send("\x1a"),
         }
         terminal.until("it is stopped", |_| is_stopped(pid));
-        // Of SIGSTOP it is not told.
+        // SIGSTOP cannot be caught: nothing is restored.
         if way != "SIGSTOP" {
             terminal.until("the shell goes on", |terminal| terminal.text().matches("stopped").count() == times);
             terminal.check_left(way);

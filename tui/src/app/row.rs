@@ -35,18 +35,8 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    /// The columns that a search covers, in order.
-    pub(crate) const SEARCHED: [Column; 9] = [
-        Column::Kind,
-        Column::Pid,
-        Column::Ppid,
-        Column::User,
-        Column::Comm,
-        Column::Result,
-        Column::Detail,
-        Column::Cwd,
-        Column::Cgroup,
-    ];
+    /// The columns that a search covers, in order: all but the time.
+    pub(crate) const SEARCHED: &[Column] = Column::ALL.split_at(1).1;
 
     /// All columns.
     pub(crate) const ALL: [Column; 10] = [

@@ -1,4 +1,4 @@
-//! The configuration file of the user who is at the terminal: where it is, how it is read, and its documentation.
+//! The configuration file: its path, reading it with the ids of the invoking user, and its documentation.
 
 use super::say::name;
 use super::session::BadUsage;

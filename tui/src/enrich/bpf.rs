@@ -416,6 +416,7 @@ impl Programs {
             all.holders.clear();
         }
         let bytes = bytes_of_holders(&all);
+        // Numbers alone may take as much again.
         if all.count > 0 && self.holder_bytes + bytes <= 2 * limits::BPF_HOLDERS_BYTES {
             self.holder_bytes += bytes;
             self.holders.insert(of, all);

@@ -216,7 +216,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
         }
         let piece = piece(*column, seen, app, theme);
         let mut cells = *cells;
-        let (mut text, width, mut owner_piece) = (piece.text.clone(), piece.width(), None);
+        let (mut text, width, mut rest) = (piece.text.clone(), piece.width(), None);
         if *column == Column::Target {
             for (_, more) in columns.get(at + 1..).unwrap_or_default() {
                 if width <= cells {
@@ -226,13 +226,14 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
                 taken += 1;
             }
             text = text::cut_middle(&text, cells, theme.charset);
-            // The owner gets what is left of the columns that were taken.
+            // The owner gets what is left of the columns that were taken. A time that is cut says nothing.
             let left = cells.saturating_sub(width + 1);
-            // A time that is cut says nothing.
-            let left = if seen.gone.is_some() && left < text::width(&owner(seen, app, theme)) { 0 } else { left };
             if taken > 0 && left > 2 && columns.get(at + 1).is_some_and(|(next, _)| *next == Column::Owner) {
-                text.push(' ');
-                owner_piece = Some(text::cut(&owner(seen, app, theme), left, theme.charset));
+                let owner = owner(seen, app, theme);
+                if seen.gone.is_none() || text::width(&owner) <= left {
+                    text.push(' ');
+                    rest = Some(text::cut(&owner, left, theme.charset));
+                }
             }
         }
         let style = match *column {
@@ -240,7 +241,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
             Column::Id if style.is_none() && seen.new => theme.note(),
             _ => style.unwrap_or(piece.style),
         };
-        let pieces = [Some(text), owner_piece].into_iter().flatten().map(|text| Piece::new(text, style));
+        let pieces = [Some(text), rest].into_iter().flatten().map(|text| Piece::new(text, style));
         let mut parts = fitted(pieces.collect(), cells, column.is_right(), theme);
         if let Some(pattern) = found.filter(|pattern| pattern.is_match(piece.text.as_bytes())) {
             parts = marked(parts, pattern, theme);

@@ -107,7 +107,7 @@ impl<'a> Seen<'a> {
             let rate = bpf.rate(id).filter(|_| moment.is_none());
             let program = known.map(|(program, ..)| program);
             let by = [None, bpf.loader(id)];
-            let all_seen = bpf.taken().is_none_or(|taken| taken.unseen.iter().all(|text| text.starts_with(VIEWS)));
+            let all_seen = bpf.unseen().iter().all(|text| text.starts_with(VIEWS));
             let unlooked = bpf.taken().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
             let (attachment, hidden, gone, new) = (None, None, None, false);
             Seen { id, program, attachment, hidden, gone, new, held, by, rate, all_seen, unlooked }
