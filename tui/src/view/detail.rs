@@ -13,7 +13,7 @@ use crate::event::exit::{Ended, Exit};
 use crate::event::process::Process;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, Payload, Tables as _, fields_of, names};
-use crate::store::Id;
+use crate::store::{Id, Stored};
 use crate::text::{self, Charset, grouped};
 use crate::why::{self, Basis, Cause};
 use ratatui::Frame;
@@ -478,13 +478,18 @@ impl Page<'_> {
         lines
     }
 
+    /// The event of the page, if it is not the page of a process alone.
+    fn event(&self) -> Option<Stored<'_>> {
+        match self.app.subject() {
+            Some(Subject::Event(id)) => self.app.store().get(id),
+            _ => None,
+        }
+    }
+
     fn of_process(&self, process: &Process) -> Listed {
         let world = self.app.world();
         // Those of the event: a process may change its user without an exec.
-        let of_event = match self.app.subject() {
-            Some(Subject::Event(id)) => self.app.store().get(id).map(|stored| stored.frame.header),
-            _ => None,
-        };
+        let of_event = self.event().map(|stored| stored.frame.header);
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
         let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
         let cwd = self.cwd(process);
@@ -515,11 +520,7 @@ impl Page<'_> {
 
     /// The working directory: at the event if it has one, otherwise at the exec.
     fn cwd(&self, process: &Process) -> String {
-        let of_event = match self.app.subject() {
-            Some(Subject::Event(id)) => self.app.store().get(id),
-            _ => None,
-        };
-        let at_event = of_event.and_then(|stored| match stored.event().ok()?.body {
+        let at_event = self.event().and_then(|stored| match stored.event().ok()?.body {
             Body::Exec(exec) if exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() => {
                 let mut path = Vec::new();
                 exec.cwd.write(&mut path);
