@@ -2,6 +2,7 @@
 
 use super::App;
 use super::views::detail::Subject;
+use super::views::tree::{Failure, Seen};
 use crate::event::Body;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store, Stored};
@@ -31,8 +32,6 @@ pub struct Reasons {
     /// What is to be looked up.
     question: Option<(Id, Box<Question>)>,
     search: Option<(Id, Duration, Option<Searched>)>,
-    /// An exit, and the exec that failed before it.
-    failed_exec: Option<(Id, Option<Id>)>,
 }
 
 impl Reasons {
@@ -44,11 +43,6 @@ impl Reasons {
     /// Whether it is being looked up.
     pub fn asks(&self, id: Id) -> bool {
         self.asked == Some(id)
-    }
-
-    /// The last exec of a process that ended, if it failed.
-    pub fn failed_exec(&self, exit: Id) -> Option<Id> {
-        self.failed_exec.filter(|(of, _)| *of == exit)?.1
     }
 
     /// The search of an event.
@@ -115,15 +109,6 @@ fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> St
     }
 }
 
-/// The last exec of the process of an exit that failed, if that exec failed too.
-fn failed_exec(store: &Store, exit: Id) -> Option<Id> {
-    let process = store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?.process?.key;
-    let before = (store.first_id().max(exit.saturating_sub(WALK))..exit).rev().filter_map(|id| store.get(id));
-    let mut execs =
-        before.filter(|stored| stored.kind == Kind::Exec && stored.process.is_some_and(|its| its.key == process));
-    execs.next().filter(|exec| exec.failed).map(|exec| exec.id)
-}
-
 /// The search that an event belongs to, if it has more than one place.
 pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
     let stored = store.get(id).filter(|stored| matches!(stored.kind, Kind::Open | Kind::Exec))?;
@@ -177,10 +162,28 @@ impl App {
         &self.reasons
     }
 
+    /// The call that failed before an exit that is a failure, and shows what went wrong.
+    pub(crate) fn failed_before(&self, exit: Id) -> Option<Id> {
+        let stored = self.store.get(exit).filter(|stored| stored.kind == Kind::Exit && stored.failed)?;
+        Some(self.tree.process(stored.process?.key)?.failure()?.id).filter(|id| self.store.get(*id).is_some())
+    }
+
+    /// The path that an open that failed was for, as passed; of one that was not found, only the name: it may have been looked for in
+    /// several directories. `None` if it was an exec, or the event is not kept.
+    pub(crate) fn open_that_failed(&self, process: &Seen<'_>, failure: Failure) -> Option<&[u8]> {
+        let body = self.store.get(failure.id)?.event().ok()?.body;
+        match &body {
+            Body::Open(_) if process.lacked == Some(failure) => Some(place(&body)?.1),
+            Body::Open(open) => Some(open.path),
+            _ => None,
+        }
+    }
+
     /// Looks at the event in the detail pane: asks why it failed, and finds its search.
     pub(super) fn look_at_subject(&mut self) {
         let subject = self.subject().filter(|_| self.detail.size().is_some());
         let Some(Subject::Event(id)) = subject else { return };
+        let id = self.failed_before(id).unwrap_or(id);
         let known = self.reasons.search.as_ref().is_some_and(|(of, at, search)| {
             let ended = search.as_ref().is_some_and(|search| search.ended);
             *of == id && (ended || self.now < *at + AGAIN)
@@ -188,10 +191,6 @@ impl App {
         if !known {
             self.reasons.search = Some((id, self.now, searched(&self.store, id)));
         }
-        if self.reasons.failed_exec.is_none_or(|(of, _)| of != id) {
-            self.reasons.failed_exec = Some((id, failed_exec(&self.store, id)));
-        }
-        let id = self.reasons.failed_exec(id).unwrap_or(id);
         // A recording has no files to look at.
         if self.replay.is_some() || self.reasons.asks(id) || self.reasons.answer(id).is_some() {
             return;
@@ -287,10 +286,37 @@ mod tests {
         made.exit(8, "sh", 1 << 8);
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut made);
-        assert_eq!((failed_exec(app.store(), 3), failed_exec(app.store(), 6)), (Some(1), None));
-        assert_eq!(failed_exec(app.store(), 1), None);
+        assert_eq!((app.failed_before(3), app.failed_before(6), app.failed_before(1)), (Some(1), None, None));
         keys(&mut app, "gjjj\n");
-        assert_eq!((app.reasons().failed_exec(3), app.reasons().asks(1)), (Some(1), true));
+        assert!(app.reasons().asks(1));
+    }
+
+    #[test]
+    fn an_exit_after_a_name_that_was_not_found_is_explained_by_it() {
+        let mut made = Maker::default();
+        made.exec(7, "cc1", &["cc1", "x.c"], 0);
+        made.open(7, "cc1", "/usr/include/stdio.h", 3);
+        made.open(7, "cc1", "/a/config.h", -2);
+        made.open(7, "cc1", "/b/config.h", -2);
+        // For the message.
+        made.open(7, "cc1", "x.c", 4);
+        made.open(7, "cc1", "/usr/share/locale/de/LC_MESSAGES/gcc.mo", -2);
+        made.exit(7, "cc1", 1 << 8);
+        // What is found later, what much was opened after, and what is not followed by an error is no reason.
+        made.open(8, "a", "/a/x", -2);
+        made.open(8, "a", "/b/x", 3);
+        made.exit(8, "a", 1 << 8);
+        made.open(9, "b", "/a/x", -2);
+        (0..3).for_each(|_| made.open(9, "b", "/y", 3));
+        made.exit(9, "b", 1 << 8);
+        made.open(10, "c", "/a/x", -2);
+        made.exit(10, "c", 9);
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        assert_eq!(app.failed_before(6), Some(3));
+        assert_eq!([9, 14, 16].map(|exit| app.failed_before(exit)), [None; 3]);
+        keys(&mut app, "agjjjjjj\n");
+        assert!(app.reasons().search(3).is_some_and(|search| search.places == 2 && search.found.is_none()));
     }
 
     #[test]

@@ -306,10 +306,7 @@ impl Page<'_> {
     fn info(&self, subject: Subject) -> Listed {
         let process = self.app.subject_process();
         let mut lines = match subject {
-            Subject::Event(id) => {
-                let stored = self.app.store().get(id);
-                stored.and_then(|s| s.with(self.app.world(), |seen| self.of_event(id, seen))).unwrap_or_default()
-            }
+            Subject::Event(id) => self.of_kept(id),
             Subject::Process(_) => process.as_ref().map(|p| self.of_image(p)).unwrap_or_default(),
         };
         let mut selected = None;
@@ -386,9 +383,7 @@ impl Page<'_> {
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(_) => lines.extend(self.all_fields(seen)),
-            Body::Exit(_) if self.app.reasons().failed_exec(id).is_some() => {
-                lines.extend(self.before_exit(id));
-            }
+            Body::Exit(_) if let Some(failed) = self.app.failed_before(id) => lines.extend(self.of_kept(failed)),
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);
@@ -400,12 +395,9 @@ impl Page<'_> {
         lines
     }
 
-    /// The exec that failed before the process ended.
-    fn before_exit(&self, exit: Id) -> Vec<Line<'static>> {
-        let exec = self.app.reasons().failed_exec(exit);
-        let stored = exec.and_then(|exec| self.app.store().get(exec));
-        let lines = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(stored.id, seen)));
-        lines.unwrap_or_default()
+    fn of_kept(&self, id: Id) -> Vec<Line<'static>> {
+        let stored = self.app.store().get(id);
+        stored.and_then(|stored| stored.with(self.app.world(), |seen| self.of_event(id, seen))).unwrap_or_default()
     }
 
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
@@ -574,7 +566,7 @@ impl Page<'_> {
             return format!("not known: {what}{looking}");
         }
         let (all, failed) = (grouped(files.len() as u64), grouped(files.failed() as u64));
-        format!("{all} opened, {failed} failed{evicted}{looking}")
+        format!("{all} opens, {failed} failed{evicted}{looking}")
     }
 
     /// The kernel stack, if the event has one.

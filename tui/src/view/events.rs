@@ -7,8 +7,10 @@ use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
 use crate::app::search::Pattern;
 use crate::app::views::events::Line as Rows;
-use crate::event::EventContext;
-use crate::text::{self, Charset};
+use crate::app::views::tree::Counts;
+use crate::event::process::ProcessKey;
+use crate::event::{Body, EventContext};
+use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -230,6 +232,10 @@ fn event_line(
             Column::Time => time(*cells, seen, base, theme),
             _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
         };
+        if let (Column::Detail, Body::Exit(_), Some(process)) = (column, &seen.event.body, seen.process) {
+            let at = 1 + usize::from(result.is_none()) * 2;
+            process_that_ended(&mut parts, at, process.key, app, theme);
+        }
         let style = match column {
             _ if seen.event.is_alarm() => Some(theme.loss()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
@@ -264,6 +270,24 @@ fn event_line(
         line.push_span(if *column == Column::Detail { "  " } else { " " });
     }
     line
+}
+
+/// Adds to the detail of an exit what the process lacked, before its command, and how many files it opened, after it.
+fn process_that_ended(parts: &mut Vec<Piece>, at: usize, process: ProcessKey, app: &App, theme: Theme) {
+    let Some(process) = app.tree().process(process) else { return };
+    if let Some(failure) = process.failure()
+        && let Some(path) = app.open_that_failed(&process, failure)
+    {
+        let role = if failure.real { Role::Failure } else { Role::Expected };
+        let text = format!("  {} {}", failure.err, text::value_in(path, theme.charset, 64));
+        parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
+    }
+    let Counts { opens, failed, .. } = process.counts;
+    if opens > 0 {
+        let failed = if failed > 0 { format!(", {} failed", short(failed)) } else { String::new() };
+        let text = format!("  {} open{}{failed}", short(opens), if opens == 1 { "" } else { "s" });
+        parts.push(Piece::new(text, theme.part(Role::Quiet)));
+    }
 }
 
 /// The content of a column. Without a column for it, the result stands before the details, unless it is a success.

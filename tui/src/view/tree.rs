@@ -11,8 +11,8 @@ use crate::app::keymap::Action;
 use crate::app::row::{Cell, Role};
 use crate::app::search::Pattern;
 use crate::app::views::tree::{Row, Seen, columns};
+use crate::event::Tables as _;
 use crate::event::process::{Origin, Process};
-use crate::event::{Body, Tables as _};
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -236,15 +236,10 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
     if let Some(failure) = seen.failure() {
         let role = if failure.real { Role::Failure } else { Role::Expected };
         let mut text = failure.err.to_owned();
-        if seen.missed == Some(failure) {
+        if let Some(path) = app.open_that_failed(seen, failure) {
             let room = room.saturating_sub(text.len() + 1);
-            let path = app.store().get(failure.id).and_then(|stored| {
-                stored.with(app.world(), |seen| match &seen.event.body {
-                    Body::Open(open) => text::value_in(open.path, theme.charset, 4096),
-                    _ => String::new(),
-                })
-            });
-            text = format!("{text} {}", text::cut_middle(&path.unwrap_or_default(), room, theme.charset));
+            let path = text::value_in(path, theme.charset, 4096);
+            text = format!("{text} {}", text::cut_middle(&path, room, theme.charset));
         }
         remarks.push(Piece::new(text.trim_end().to_owned(), theme.part(role)));
     }

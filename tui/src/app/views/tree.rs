@@ -11,8 +11,8 @@ use crate::budget::Budget;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store};
+pub(crate) use nodes::{Counts, Failure, Moment, Seen};
 use nodes::{Flags, Nodes, Place};
-pub(crate) use nodes::{Moment, Seen};
 use std::time::Duration;
 
 /// Up to so many processes, nothing is folded unless the user does it. With more, what has ended as it should is.
@@ -440,6 +440,11 @@ impl Tree {
     /// The process of a row, as it was at the moment that is shown.
     pub(crate) fn seen(&self, row: &Row) -> Option<Seen<'_>> {
         self.nodes.seen(row.place, self.shown.moment)
+    }
+
+    /// A process as it is now. `None` if it is not in the tree.
+    pub(crate) fn process(&self, key: ProcessKey) -> Option<Seen<'_>> {
+        self.nodes.seen(self.nodes.place(key)?, None)
     }
 
     /// The time up to which a process ran, in nanoseconds.

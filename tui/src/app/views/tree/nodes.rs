@@ -3,15 +3,20 @@
 //! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
 
 use crate::budget::Budget;
+use crate::event::exit::{Ended, Exit};
+use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, Payload, Tables, names};
 use crate::limits;
 use crate::store::{Id, Store, Stored};
-use rustc_hash::FxHashMap;
+use memchr::memmem;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Tgid};
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::time::BootNanos;
 
 /// The index of a process.
@@ -79,6 +84,14 @@ pub(crate) struct End {
     id: Option<Id>,
 }
 
+impl End {
+    /// Whether it exited by itself with a code other than 0.
+    fn is_error(self) -> bool {
+        let exit = |status| Exit { record: ExitRecord { status, signal_flags: 0 } };
+        self.status.is_some_and(|status| matches!(exit(status).ended(), Ended::Code(1..)))
+    }
+}
+
 /// An open or an exec that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Failure {
@@ -95,6 +108,43 @@ impl Failure {
         let err = names::err(ret).unwrap_or("failed");
         Failure { id, err, real: !names::is_expected(err.as_bytes()) }
     }
+}
+
+/// The last name that a process tried to open and did not find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lacked {
+    failure: Failure,
+    /// The hash of the last component of the path as passed.
+    name: u64,
+    /// Opens of other names that succeeded since.
+    others: u32,
+}
+
+/// Opens that may succeed between a file that was not found and the exit because of it: compilers read the source again for the
+/// message.
+const AFTERWARDS: u32 = 2;
+
+impl Lacked {
+    /// What a process lacks after an open. Message catalogs are no part of it: they are opened for the text of the error.
+    fn after(lacked: Option<Lacked>, id: Id, open: &Open<'_>) -> Option<Lacked> {
+        let same = |lacked: &Lacked| lacked.name == hashed(open.path);
+        if open.record.ret >= 0 {
+            let lacked = lacked.filter(|lacked| lacked.others < AFTERWARDS && !same(lacked))?;
+            return Some(Lacked { others: lacked.others + 1, ..lacked });
+        }
+        let failure = Failure::of(id, open.record.ret);
+        if failure.real || memmem::find(open.path, b"/LC_MESSAGES/").is_some() {
+            return lacked;
+        }
+        Some(Lacked { failure, name: hashed(open.path), others: 0 })
+    }
+}
+
+/// The hash of the last component of a path.
+fn hashed(path: &[u8]) -> u64 {
+    let name =
+        path.iter().rposition(|byte| *byte == b'/').map_or(path, |slash| path.get(slash + 1..).unwrap_or_default());
+    FxBuildHasher.hash_one(name)
 }
 
 /// An exec that failed.
@@ -122,6 +172,8 @@ pub(super) struct Node {
     tried: Option<Tried>,
     /// The last open that failed for a reason that is no part of ordinary work.
     missed: Option<Failure>,
+    /// See [`Seen::lacked`].
+    lacked: Option<Lacked>,
     pub cgroup: CgroupId,
     /// Whether it has an event that passes the filter.
     pub matched: bool,
@@ -153,6 +205,7 @@ impl Node {
             end: None,
             tried: None,
             missed: None,
+            lacked: None,
             cgroup: CgroupId(0),
             matched: false,
             fold: None,
@@ -234,6 +287,9 @@ pub(crate) struct Seen<'a> {
     pub tried: Option<&'a Tried>,
     /// The last open that failed for a reason that is no part of ordinary work.
     pub missed: Option<Failure>,
+    /// The last open of a name that was not found, if the process exited soon after it with a code other than 0, and none of its
+    /// children failed in between.
+    pub lacked: Option<Failure>,
     /// The cgroup of its last event.
     pub cgroup: CgroupId,
 }
@@ -246,11 +302,11 @@ impl Seen<'_> {
             || self.tried.is_some_and(|tried| tried.failure.real)
     }
 
-    /// The call that shows what went wrong: the last exec that failed, if it was no part of ordinary work or the process failed; or the
-    /// last open.
+    /// The call that shows what went wrong: the last exec that failed, if it was no part of ordinary work or the process failed; or an
+    /// open.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let tried = self.tried.map(|tried| tried.failure).filter(|failure| failure.real || self.failed());
-        tried.or(self.missed)
+        tried.or(self.missed).or(self.lacked)
     }
 
     /// The event that shows what went wrong: the failed call, or the exit.
@@ -407,12 +463,17 @@ impl Nodes {
             _ => &node.process,
         };
         let after = self.travel.as_ref().and_then(|travel| travel.after.get(&node.process.key));
+        let end = node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time));
         Some(Seen {
             process,
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
-            end: node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time)),
+            end,
             tried: node.tried.as_ref().filter(|tried| known(&tried.failure)),
             missed: node.missed.filter(known),
+            lacked: node
+                .lacked
+                .map(|lacked| lacked.failure)
+                .filter(|failure| known(failure) && end.is_some_and(End::is_error)),
             cgroup: node.cgroup,
         })
     }
@@ -436,9 +497,12 @@ impl Nodes {
         node.counts = node.counts.and(counts);
         node.cgroup = header.cgroup;
         match &seen.event.body {
-            Body::Open(open) if failed => {
-                let failure = Failure::of(id, open.record.ret);
-                node.missed = Some(failure).filter(|failure| failure.real).or(node.missed);
+            Body::Open(open) => {
+                if failed {
+                    let failure = Failure::of(id, open.record.ret);
+                    node.missed = Some(failure).filter(|failure| failure.real).or(node.missed);
+                }
+                node.lacked = Lacked::after(node.lacked, id, open);
             }
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
@@ -490,6 +554,11 @@ impl Nodes {
         let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
         node.end = Some(end);
         let key = node.process.key;
+        if end.status != Some(0) {
+            // What the parent does next, it may do because of that.
+            let parent = self.parent(at).and_then(|parent| self.get_mut(parent));
+            parent.into_iter().for_each(|parent| parent.lacked = None);
+        }
         self.ended[usize::from(end.status != Some(0))].push_back(key);
         self.flag(at);
     }
