@@ -72,6 +72,9 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
             && runs
         {
             tips.push(match replay_of(word) {
+                _ if Cli::command().find_subcommand(word).is_some() => {
+                    format!("a subcommand comes before its options: tracetui {word} [OPTIONS]").into()
+                }
                 Some(command) => format!("to show a recording: {command}").into(),
                 None => format!("to trace a command, write -- before it: -- {word}").into(),
             });

@@ -105,6 +105,7 @@ fn a_missing_recording_is_taken_for_a_command_only_where_one_may_be_given() {
         (&["export", "make", "--format", "json", "-o", "-"], 1, None),
         (&[example], 2, Some(replay.as_str())),
         (&["no-such.ttr"], 2, Some("tracetui replay no-such.ttr")),
+        (&["--no-config", "keys"], 2, Some("a subcommand comes before its options: tracetui keys")),
     ] {
         let done = tracetui(args);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -142,6 +142,20 @@ pub(crate) enum Scope {
     Replay,
 }
 
+impl Scope {
+    /// Where it applies, for messages.
+    fn place(self) -> &'static str {
+        match self {
+            Scope::Everywhere => "everywhere",
+            Scope::Detail => "in the detail pane",
+            Scope::Tree => "in the tree",
+            Scope::Top => "in Top",
+            Scope::Bpf => "in BPF",
+            Scope::Replay => "in a replay",
+        }
+    }
+}
+
 /// The headings of the help overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // Named by `title`.
@@ -479,8 +493,34 @@ impl Keymap {
             let message = format!("`{key}` is the only key of `{name}`: give that another one, or write {name} = []");
             return Err(Conflict { at, press: Some(press), message });
         }
+        changed.check_precedence(self, assigned)?;
         changed.name_hidden_kinds();
         *self = changed;
+        Ok(())
+    }
+
+    /// Checks that a key that was assigned for everywhere has no other meaning in one view, unless that was assigned too, or was so
+    /// before.
+    fn check_precedence(&self, before: &Keymap, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
+        let of = |keymap: &Keymap, action| keymap.bindings.iter().find(|binding| binding.action == action).cloned();
+        for (at, (action, keys)) in assigned.iter().enumerate() {
+            let was = of(before, *action).filter(|binding| binding.scope == Scope::Everywhere);
+            let Some(was) = was else { continue };
+            for press in keys.iter().filter(|press| !was.keys.contains(press)) {
+                let narrower = self.iter().find(|binding| {
+                    binding.scope != Scope::Everywhere
+                        && binding.keys.contains(press)
+                        && assigned.iter().all(|(action, _)| *action != binding.action)
+                });
+                if let Some(other) = narrower {
+                    let (key, name, place) = (press.name(), other.action.name(), other.scope.place());
+                    let message = format!(
+                        "`{key}` is the key of `{name}` {place}: give that another one, or write {name} = \"{key}\" to keep both"
+                    );
+                    return Err(Conflict { at, press: Some(*press), message });
+                }
+            }
+        }
         Ok(())
     }
 

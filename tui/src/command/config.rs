@@ -156,7 +156,7 @@ quiet = "bright-black"
 
 [keys]
 pause = ["Space", "F9"]
-only-pid = "i"
+only-pid = "F2"
 record = []                   # no key
 "#;
 
@@ -169,11 +169,12 @@ const PLACE: [&str; 4] = [
 ];
 
 /// The rules for each section: its name, and what can be said of its entries.
-const KEYS: [&str; 4] = [
+const KEYS: [&str; 5] = [
     "An action gets the keys that are given, in place of those it had; [] is none. Keys are written as in the help: q, Ctrl-F,",
     "F1, Space, PgDn, Shift-Tab. Another action of the same place loses a key that is given here. It is an error if that was its",
     "only key, if two entries of a place have one key, or if no key is left for quit or help that has no other meaning in any view.",
-    "Keys of the tree, Top, BPF, the detail pane and replays take precedence over others while these are shown.",
+    "Keys of the tree, Top, BPF, the detail pane and replays take precedence over others while these are shown: a key of theirs that",
+    "is given to another action is an error, unless theirs is in the file too.",
 ];
 const COLORS: [&str; 3] = [
     "A look is the colour of the text, \"on\" with that of the background, and weights, as in \"red bold\" or \"black on green\".",

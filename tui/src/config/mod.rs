@@ -164,7 +164,7 @@ impl Config {
                 "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,
                 "colors" => reader.colors(section(key, value)?, &mut config.looks)?,
                 "columns" => config.preferences.columns = columns(section(key, value)?)?,
-                _ => return Err(unknown_entry(key)),
+                _ => return Err(unknown_entry(key, value)),
             }
         }
         Ok(config)
@@ -178,14 +178,19 @@ fn in_order<'a, 't>(table: &'a DeTable<'t>) -> Vec<(&'a Key<'t>, &'a Value<'t>)>
     entries
 }
 
-fn unknown_entry(key: &Key<'_>) -> ConfigError {
+fn unknown_entry(key: &Key<'_>, value: &Value<'_>) -> ConfigError {
     let name = key.get_ref().as_ref();
     let error = ConfigError::new(key.span(), format!("unknown entry `{name}`"));
     let names = || ENTRIES.iter().map(|entry| entry.name);
     if let Some(section) = section_of(name) {
         return error.hint(format!("it belongs below [{section}]"));
     }
-    let near = did_you_mean(name, names().chain(SECTIONS));
+    // What was written as a section was meant as one.
+    let near = match value.get_ref() {
+        DeValue::Table(_) => did_you_mean(name, SECTIONS.into_iter()),
+        _ => did_you_mean(name, names()),
+    };
+    let near = if near.is_empty() { did_you_mean(name, names().chain(SECTIONS)) } else { near };
     let all =
         format!("there are {}, and the sections [{}]", names().collect::<Vec<_>>().join(", "), SECTIONS.join("], ["));
     error.hint(if near.is_empty() { all } else { near })

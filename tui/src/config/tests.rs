@@ -67,7 +67,7 @@ fn a_file_without_entries_changes_nothing() {
 #[test]
 fn the_example_of_the_documentation_is_read() {
     let config = read(EXAMPLE);
-    assert_eq!(config.preferences.keymap.first(Action::OnlyPid), "i");
+    assert_eq!(config.preferences.keymap.first(Action::OnlyPid), "F2");
     assert_eq!(config.preferences.keymap.first(Action::Record), "-");
     assert!(config.mouse && config.filter.is_some());
 }
@@ -97,6 +97,7 @@ fn every_error_is_where_it_was_written() {
             "there are filter, color, memory, mouse, fold, time, and the sections [columns]",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
+        ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),
         ("«pause» = \"x\"", "unknown entry `pause`", "it belongs below [keys]"),
         ("«selection» = \"x\"", "unknown entry `selection`", "it belongs below [colors]"),
         ("«events» = []", "unknown entry `events`", "it belongs below [columns]"),
@@ -113,6 +114,11 @@ fn every_error_is_where_it_was_written() {
         (
             "[keys]\npause = «\"p\"»",
             "`p` is the only key of `only-pid`: give that another one, or write only-pid = []",
+            "",
+        ),
+        (
+            "[keys]\nsearch = «\"s\"»",
+            "`s` is the key of `sort` in the tree: give that another one, or write sort = \"s\" to keep both",
             "",
         ),
         ("[keys]\nup = \"F2\"\n«quit» = []", "no key would be left for `quit`", ""),
@@ -255,7 +261,7 @@ fn press(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
 #[test]
 fn the_configured_keys_are_pressed_and_shown() {
     let text = "[keys]\nquit = [\"Z\", \"Ctrl-Q\"]\npause = \"F9\"\nhelp = \"F1\"\nedit-filter = \"E\"\ntoggle-open = \"F2\"\nfailures = \"b\"\n\
-                toggle-exec = \"x\"\nnot-comm = \"E\"\n";
+                toggle-exec = \"x\"\ntop-hide = []\nidle = \"i\"\nnot-comm = \"E\"\n";
     assert!(report(text).contains("`E` is the key of `edit-filter` and of `not-comm`"));
     let mut app = dashboard(&text.replace("not-comm = \"E\"", "not-comm = \"i\""), 120);
     let none = KeyModifiers::NONE;

@@ -232,10 +232,6 @@ fn event_line(
             Column::Time => time(*cells, seen, base, theme),
             _ => cell.parts().map(|(role, raw)| piece(*column, role, raw, *cells, app, theme)).collect(),
         };
-        if let (Column::Detail, Body::Exit(_), Some(process)) = (column, &seen.event.body, seen.process) {
-            let at = 1 + usize::from(result.is_none()) * 2;
-            process_that_ended(&mut parts, at, process.key, app, theme);
-        }
         let style = match column {
             _ if seen.event.is_alarm() => Some(theme.loss()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
@@ -252,6 +248,10 @@ fn event_line(
         let folded = *column == Column::Detail && !remark.is_empty();
         // What is said of folded rows is never cut.
         let own = if folded { room.saturating_sub(remark.len() + 2) } else { room };
+        if let (Column::Detail, Body::Exit(_), Some(process)) = (column, &seen.event.body, seen.process) {
+            let at = 1 + usize::from(result.is_none()) * 2;
+            process_that_ended(&mut parts, at, own, process.key, app, theme);
+        }
         if *column == Column::Detail {
             parts = scrolled(parts, own, app.events().sideways(), theme);
         }
@@ -272,8 +272,9 @@ fn event_line(
     line
 }
 
-/// Adds to the detail of an exit what the process lacked, before its command, and how many files it opened, after it.
-fn process_that_ended(parts: &mut Vec<Piece>, at: usize, process: ProcessKey, app: &App, theme: Theme) {
+/// Adds to the detail of an exit: after its first `at` parts, the file that the process lacked; at the end, if there is room, how many
+/// files it opened.
+fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: ProcessKey, app: &App, theme: Theme) {
     let Some(process) = app.tree().process(process) else { return };
     if let Some(failure) = process.failure()
         && let Some(path) = app.open_that_failed(&process, failure)
@@ -283,11 +284,11 @@ fn process_that_ended(parts: &mut Vec<Piece>, at: usize, process: ProcessKey, ap
         parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
     }
     let Counts { opens, failed, .. } = process.counts;
-    if opens > 0 {
-        let failed = if failed > 0 { format!(", {} failed", short(failed)) } else { String::new() };
-        let text = format!("  {} open{}{failed}", short(opens), if opens == 1 { "" } else { "s" });
-        parts.push(Piece::new(text, theme.part(Role::Quiet)));
-    }
+    let width: usize = parts.iter().map(Piece::width).sum();
+    let all = format!("  {} open{}", short(opens), if opens == 1 { "" } else { "s" });
+    let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };
+    let text = [with_failed, all].into_iter().find(|text| opens > 0 && width + text.len() <= room);
+    parts.extend(text.map(|text| Piece::new(text, theme.part(Role::Quiet))));
 }
 
 /// The content of a column. Without a column for it, the result stands before the details, unless it is a success.

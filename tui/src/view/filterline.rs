@@ -58,7 +58,10 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     // What hides and what is searched for needs the room more than the titles of the other views, or the number of kept events.
     // The filter is for events, not for BPF programs.
     let filter = if app.view() == View::Bpf { String::new() } else { app.filter().text() };
-    let names = match (area.width, filter.is_empty() && app.search().pattern().is_none()) {
+    let searches = app.search().pattern().is_some();
+    // A filter and a search share the line.
+    let width = if searches && !filter.is_empty() && area.width < 100 { area.width.min(59) } else { area.width };
+    let names = match (width, filter.is_empty() && !searches) {
         (0..48, true) => Names::Current,
         (_, true) | (100.., _) => Names::All,
         (60.., _) => Names::Current,
@@ -66,7 +69,7 @@ fn shown(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     };
     let right = match app.view() {
         View::Events if names == Names::None => {
-            [chips(app, area.width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
+            [chips(app, width, theme), vec![Piece::plain(short(app.events().events()))]].concat()
         }
         View::Events => [chips(app, area.width, theme), vec![counts(app, area.width)]].concat(),
         View::Tree => super::tree::counts(app, area.width, theme),

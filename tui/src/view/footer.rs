@@ -6,7 +6,7 @@ use crate::app::keymap::{Action, Binding, Scope};
 use crate::app::replay::Transport;
 use crate::app::views::View;
 use crate::app::views::detail::Size;
-use crate::app::{App, OverlayKind};
+use crate::app::{App, OverlayKind, SourceState};
 use crate::text::{self, grouped, short};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -68,6 +68,10 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
         let cause = why.split([';', '\n']).next().and_then(|cause| cause.rsplit(": ").next()).unwrap_or(why);
         let cause = text::escape_in(cause.as_bytes(), theme.charset, usize::from(width) / 2);
         figures.push(format!("NOT RECORDING: {cause}"));
+    }
+    if app.output().is_some_and(|output| output.ended().is_some()) && app.source() == SourceState::Live {
+        // The COMMAND may have left processes behind.
+        figures.push("still tracing".to_owned());
     }
     let store = app.store();
     let memory = app.memory();

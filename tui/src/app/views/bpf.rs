@@ -312,8 +312,12 @@ impl Bpf {
         let order = self.order;
         let seen = |key| Seen::of(key, moment, world).map(|seen| (key, seen));
         let mut add = |tally: &mut Tally, key: Key, seen: &Seen<'_>| {
-            // What is hidden comes first, and what belongs to tracetui last.
-            let rank = if seen.hidden.is_some() { 0 } else { 1 + u8::from(seen.own()) };
+            // What is hidden comes first, what is gone follows what is there, and what belongs to tracetui is last.
+            let rank = match (seen.hidden.is_some(), seen.own()) {
+                (true, _) => 0,
+                (false, false) => 1 + u8::from(seen.gone.is_some()),
+                (false, true) => 3 + u8::from(seen.gone.is_some()),
+            };
             rows.push((rank, order.measure(seen), Reverse(seen.id), key));
             tally.new += usize::from(seen.new && seen.gone.is_none() && !seen.own());
             tally.gone += usize::from(seen.gone.is_some());

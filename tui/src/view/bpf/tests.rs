@@ -147,7 +147,7 @@ fn what_came_and_what_went_is_said() {
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
     keys(&mut app, "F");
-    assert_eq!(ids(&mut app), ["-50", "31", "30", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "-50", "40"]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_earlier_moment_shows_what_is_gone_by_now() {
     made.open(1, "a", "/c", 3);
     let mut app = view(120, 24, &mut made);
     // The program is there, without an attachment; and the attachment is gone.
-    assert_eq!(ids(&mut app), ["31", "-30", "30", "40"]);
+    assert_eq!(ids(&mut app), ["31", "30", "-30", "40"]);
     keys(&mut app, "1kkkj4");
     assert!(screen(&mut app)[1].contains(" AS OF "), "{}", screen(&mut app)[1]);
     assert_eq!(ids(&mut app), ["31", "30", "40"]);
