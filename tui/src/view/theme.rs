@@ -292,6 +292,11 @@ impl Looks {
 }
 
 impl Theme {
+    /// The style of text that chose its own.
+    pub(super) fn foreign(self, style: Style) -> Style {
+        if self.colours == Colours::None { Style { fg: None, bg: None, ..style } } else { style }
+    }
+
     fn of(self, role: Role) -> Style {
         match self.colours {
             Colours::Sixteen => Look::of(role).coloured(),
