@@ -383,7 +383,12 @@ impl Page<'_> {
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(_) => lines.extend(self.all_fields(seen)),
-            Body::Exit(_) if let Some(failed) = self.app.failed_before(id) => lines.extend(self.of_kept(failed)),
+            Body::Exit(_) if let Some(failed) = self.app.failed_before(id) => {
+                if self.app.store().get(failed).is_some_and(|failed| failed.kind == Kind::Open) {
+                    lines.extend(self.named("before", "this open failed; it may be why", self.theme.quiet()));
+                }
+                lines.extend(self.of_kept(failed));
+            }
             _ => {
                 let mut detail = Vec::new();
                 seen.detail(&mut detail);

@@ -113,7 +113,16 @@ fn check(name: &str, typed: &str, mut start: impl FnMut(u16, u16) -> App) {
 
 /// The dashboard with the example.
 fn recorded(width: u16, height: u16) -> App {
-    let cli = Cli::try_parse_from(["tracetui", "replay", RECORDING]).expect("arguments");
+    replay(RECORDING, width, height)
+}
+
+/// A part of a recording, which has no inventory of BPF programs.
+fn excerpt(width: u16, height: u16) -> App {
+    replay("tests/data/recordings/v1.ttr", width, height)
+}
+
+fn replay(file: &str, width: u16, height: u16) -> App {
+    let cli = Cli::try_parse_from(["tracetui", "replay", file]).expect("arguments");
     let Some(Command::Replay(args)) = cli.command else { panic!("a replay") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut app = runtime.block_on(replay::loaded(&args)).expect("a recording");
@@ -236,12 +245,17 @@ fn bpf() {
 
 #[test]
 fn no_inventory() {
-    check("bpf-none", "G4", recorded);
+    check("bpf-none", "G4", excerpt);
+}
+
+#[test]
+fn recorded_inventory() {
+    check("bpf-recorded", "G4", recorded);
 }
 
 #[test]
 fn detail() {
-    check("detail", "/EPERM\n\n", recorded);
+    check("detail", "/exit.1 \n\n", recorded);
 }
 
 #[test]

@@ -1047,7 +1047,7 @@ fn the_commands_output_is_shown_and_followed() {
     app.update(Input::Output((0..30).map(|i| format!("line {i}\x1b[1m\n")).collect::<String>().into_bytes()));
     keys(&mut app, "o");
     let shown = screen(&mut app).join("\n");
-    assert!(shown.contains("OUTPUT of make (running)") && shown.contains("line 29\\x1b[1m"), "{shown}");
+    assert!(shown.contains("OUTPUT of make (running)") && shown.contains("line 29\n"), "{shown}");
     app.update(Input::Output(b"newest\n".to_vec()));
     assert!(screen(&mut app).join("\n").contains("newest"), "it is followed");
     keys(&mut app, "g");
