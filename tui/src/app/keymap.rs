@@ -123,6 +123,7 @@ actions! {
     BpfEvents "bpf-events",
     BpfSort "bpf-sort",
     BpfReverse "bpf-reverse",
+    Columns "columns",
 }
 
 /// The scope of a key.
@@ -356,7 +357,8 @@ const BEFORE_KINDS: &[Binding] = &[
     bind(Section::Move, &[key('F')], Action::Follow, "follow", "go to the newest; follow"),
     bind(Section::Filter, &[key('e')], Action::Failures, "failed", "only failed; fold repeats"),
     bind(Section::Filter, &[key('a')], Action::FoldAll, "unfold", "only failed; fold repeats"),
-    bind(Section::View, &[key('t')], Action::TimeMode, "time", "cycle the time format"),
+    bind(Section::View, &[key('t')], Action::TimeMode, "time", "time format; columns"),
+    bind(Section::View, &[key('C')], Action::Columns, "", "time format; columns"),
     bind(Section::Selected, &[key('W')], Action::Why, "why", "hide comm; why it failed"),
     bind(Section::Selected, &[key('u')], Action::OnlyUser, "user", "pid tree comm dir user"),
     bind(Section::Selected, &[key('y')], Action::CopyLine, "copy", "copy line, command, JSON"),
@@ -741,7 +743,7 @@ mod tests {
         assert_eq!(assign(&mut keymap, &[("time-mode", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])]), Ok(()));
         assert_eq!(keymap.first(Action::TimeMode), "-");
         assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
-        assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "cycle the time format")));
+        assert!(keymap.rows(Section::View, false).contains(&("C".to_owned(), "time format; columns")));
         assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| *help == "toggle kinds; F2 forks"));
     }
 

@@ -2,6 +2,7 @@
 //! its result is a list of [`Effect`]s.
 
 mod bpf;
+pub(crate) mod columns;
 pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod edit;
@@ -35,6 +36,7 @@ use crate::frame::Batch;
 use crate::pipeline::Pipeline;
 use crate::store::{Id, Store, Stored};
 use crate::text::grouped;
+use columns::Columns;
 use filter::{FilterState, ParseFilter};
 pub use input::{Effect, Effects, Input, Signal, Tick, Usage};
 use kept::KeptEvents;
@@ -43,7 +45,7 @@ use layout::Areas;
 use output::Output;
 use rates::Rates;
 use replay::Replay;
-use row::{Column, TimeBase, TimeMode};
+use row::{TimeBase, TimeMode};
 use search::Search;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +84,8 @@ pub struct Settings {
 pub struct Preferences {
     /// The key bindings.
     pub(crate) keymap: Keymap,
-    /// The columns of the event list, in order, with DETAIL; `None`: those for which there is room.
-    pub(crate) columns: Option<Vec<Column>>,
+    /// The columns of the views at the start.
+    pub(crate) columns: Columns,
     /// Whether repeats and searches are folded at the start.
     pub(crate) folds: bool,
     /// The format of the TIME column at the start.
@@ -92,7 +94,7 @@ pub struct Preferences {
 
 impl Default for Preferences {
     fn default() -> Preferences {
-        Preferences { keymap: Keymap::default(), columns: None, folds: true, time: TimeMode::default() }
+        Preferences { keymap: Keymap::default(), columns: Columns::default(), folds: true, time: TimeMode::default() }
     }
 }
 
@@ -181,6 +183,7 @@ struct ViewState {
     kinds: KindSet,
     failures: bool,
     time: TimeMode,
+    columns: Columns,
     overlay: Option<Overlay>,
     help: HelpSearch,
     message: Option<(String, Duration)>,
@@ -213,6 +216,8 @@ pub enum OverlayKind {
     Loss,
     /// The output of the COMMAND.
     Output,
+    /// The choice of columns. Its scroll offset is the cursor.
+    Columns,
 }
 
 /// Whether the source is live.
@@ -314,6 +319,7 @@ impl App {
                 kinds: settings.kinds,
                 failures: false,
                 time: settings.preferences.time,
+                columns: settings.preferences.columns.clone(),
                 overlay: None,
                 help: HelpSearch::default(),
                 message: None,
@@ -442,11 +448,6 @@ impl App {
         &self.settings.preferences.keymap
     }
 
-    /// The chosen columns of the event list.
-    pub(crate) fn columns(&self) -> Option<&[Column]> {
-        self.settings.preferences.columns.as_deref()
-    }
-
     /// The name of the first key of an action.
     pub(crate) fn key_of(&self, action: Action) -> String {
         self.keymap().first(action)
@@ -523,6 +524,9 @@ impl App {
     /// The scopes of keys that are in force.
     pub(crate) fn scopes(&self) -> &'static [Scope] {
         let detail = self.detail.size().is_some() && self.view.overlay.is_none();
+        if self.view.overlay.is_some_and(|overlay| overlay.kind == OverlayKind::Columns) {
+            return &[Scope::Everywhere];
+        }
         match (self.view.current, detail, self.replay.is_some()) {
             (View::Tree, _, true) => &[Scope::Tree, Scope::Replay, Scope::Everywhere],
             (View::Tree, _, false) => &[Scope::Tree, Scope::Everywhere],

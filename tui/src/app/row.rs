@@ -53,8 +53,19 @@ impl Column {
     ];
 
     /// The name in the configuration file.
-    pub(crate) fn name(self) -> String {
-        self.title().to_ascii_lowercase()
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Column::Time => "time",
+            Column::Kind => "kind",
+            Column::Pid => "pid",
+            Column::Ppid => "ppid",
+            Column::User => "user",
+            Column::Comm => "comm",
+            Column::Result => "result",
+            Column::Detail => "detail",
+            Column::Cwd => "cwd",
+            Column::Cgroup => "cgroup",
+        }
     }
 
     /// The title.

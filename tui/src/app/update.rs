@@ -1,5 +1,6 @@
 //! The effect of each input on the state.
 
+use super::columns;
 use super::edit::{Edited, History, Line};
 use super::keymap::{self, Action, Press};
 use super::search::{Found, Rows, Way, Wrapped};
@@ -446,6 +447,19 @@ impl App {
     fn act_on_overlay(&mut self, action: Action) -> Effects {
         let page = isize::from(self.areas().body().height as i16).max(1);
         let Some(overlay) = &mut self.view.overlay else { return Vec::new() };
+        if overlay.kind == OverlayKind::Columns {
+            match action {
+                Action::Pause | Action::Enter => return self.redraw_after(App::toggle_column),
+                Action::Reset => {
+                    self.view.columns.reset(self.view.current, &self.settings.preferences.columns);
+                    return vec![Effect::Redraw];
+                }
+                Action::Left | Action::Right => {
+                    return self.redraw_after(|app| app.move_column(action == Action::Right));
+                }
+                _ => {}
+            }
+        }
         let by = match action {
             Action::Up => -1,
             Action::Down => 1,
@@ -458,6 +472,7 @@ impl App {
             Action::Help if overlay.kind != OverlayKind::Help => return self.act(action),
             Action::LossReport if overlay.kind != OverlayKind::Loss => return self.act(action),
             Action::Output if overlay.kind != OverlayKind::Output => return self.act(action),
+            Action::Columns if overlay.kind != OverlayKind::Columns => return self.act(action),
             Action::Search if overlay.kind == OverlayKind::Help => {
                 overlay.scroll = 0;
                 self.view.help = HelpSearch { line: Some(Line::default()), text: String::new() };
@@ -475,12 +490,20 @@ impl App {
                 return vec![Effect::Redraw];
             }
         };
-        let most = self.extent.overlay;
+        let most = match overlay.kind {
+            OverlayKind::Columns => columns::all(self.view.current).len() - 1,
+            _ => self.extent.overlay,
+        };
         overlay.scroll = match (overlay.scroll.min(most).saturating_add_signed(by), overlay.kind) {
             // An output overlay that is at its end follows the output.
             (to, OverlayKind::Output) if to >= most => usize::MAX,
             (to, _) => to.min(most),
         };
+        vec![Effect::Redraw]
+    }
+
+    fn redraw_after(&mut self, change: impl FnOnce(&mut App)) -> Effects {
+        change(self);
         vec![Effect::Redraw]
     }
 
@@ -519,6 +542,7 @@ impl App {
             }
             Action::LossReport => self.view.overlay = Some(Overlay { kind: OverlayKind::Loss, scroll: 0 }),
             Action::Output => self.show_output(),
+            Action::Columns => self.view.overlay = Some(Overlay { kind: OverlayKind::Columns, scroll: 0 }),
             Action::Record => return vec![Effect::Record, Effect::Redraw],
             Action::Pause => self.events.pause(&self.store),
             Action::TimeMode => self.next_time_mode(),
@@ -630,6 +654,7 @@ impl App {
         self.view.kinds = self.settings.kinds;
         self.view.failures = false;
         self.view.time = self.settings.preferences.time;
+        self.view.columns = self.settings.preferences.columns.clone();
         self.refilter();
     }
 

@@ -3,10 +3,10 @@
 use super::say::name;
 use super::session::BadUsage;
 use super::write::become_creator;
+use crate::app::columns;
 use crate::app::keymap::Keymap;
-use crate::app::row::Column;
 use crate::cli;
-use crate::config::{Config, ConfigError, ENTRIES};
+use crate::config::{Config, ConfigError, ENTRIES, LISTS};
 use crate::filter::{Compiled, FilterOptions, NameLookup};
 use crate::limits;
 use crate::source::host::invoker::Invoker;
@@ -181,9 +181,10 @@ const COLORS: [&str; 3] = [
     "\"plain\" is neither. A colour is one of the 16 of the terminal, a number from 0 to 255, or #rrggbb. Without colours",
     "(--color never, NO_COLOR) weights remain, and what has a background is reversed.",
 ];
-const COLUMNS: [&str; 2] = [
-    "`events` is the list of the columns of the events, in order, with `detail`. DETAIL has half of the width; those at the end of",
-    "the list that do not fit beside it are left out.",
+const COLUMNS: [&str; 3] = [
+    "The list of the columns of a view, in order. DETAIL, the command of the tree and the place of a BPF program have half of the",
+    "width; columns at the end of the list that do not fit beside it are left out. `detail` must be among those of the events, and",
+    "`target` among those of BPF. The key `C` chooses columns until tracetui ends.",
 ];
 
 /// The words of looks.
@@ -205,7 +206,11 @@ pub fn markdown() -> String {
         out.push_str(&format!("| `{}` | {} | {} |\n", entry.name, entry.values, entry.doc));
     }
     out.push_str(&format!("\n## `[columns]`\n\n{}", paragraph(&COLUMNS)));
-    out.push_str(&format!("\nColumns: {}.\n", Column::ALL.map(|column| code(&column.name())).join(", ")));
+    out.push_str("\n| list | columns |\n|---|---|\n");
+    for (list, view) in LISTS {
+        let names: Vec<_> = columns::all(view).iter().map(|name| code(name)).collect();
+        out.push_str(&format!("| `{list}` | {} |\n", names.join(" ")));
+    }
     let (colours, weights) = words();
     out.push_str(&format!("\n## `[colors]`\n\n{}", paragraph(&COLORS)));
     out.push_str(&format!("\nColours: {colours}.\nWeights: {weights}.\n\n| role | default | where |\n|---|---|---|\n"));
@@ -241,10 +246,10 @@ pub(super) fn parts() -> Vec<Part> {
     let keymap = Keymap::default();
     let keys = keymap.iter().map(|binding| row(&binding.action.name(), &binding.names()));
     let words = format!("Colours: {colours}. Weights: {weights}.");
-    let columns = format!("Columns: {}.", Column::ALL.map(Column::name).join(", "));
+    let lists = LISTS.map(|(list, view)| row(list, &columns::all(view).join(" ")));
     vec![
         part("Entries", &PLACE, entries.collect()),
-        part("[columns]", &[&COLUMNS[..], &[&columns]].concat(), String::new()),
+        part("[columns]", &COLUMNS, lists.concat()),
         part("[colors]", &[&COLORS[..], &[&words]].concat(), roles.collect()),
         part("[keys]", &KEYS, keys.collect()),
         part("Example", &[], EXAMPLE.to_owned()),

@@ -7,8 +7,10 @@
 mod tests;
 
 use crate::app::Preferences;
+use crate::app::columns::{self, Columns};
 use crate::app::keymap::{Action, Conflict, KeyError, Keymap, Press};
-use crate::app::row::{Column, TimeMode};
+use crate::app::row::TimeMode;
+use crate::app::views::View;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};
 use crate::filter::FilterError;
@@ -74,7 +76,8 @@ pub(crate) const ENTRIES: [Entry; 6] = [
 pub(crate) const SECTIONS: [&str; 3] = ["columns", "colors", "keys"];
 
 /// The tables of columns that can be chosen.
-pub(crate) const LISTS: [&str; 1] = ["events"];
+pub(crate) const LISTS: [(&str, View); 4] =
+    [("events", View::Events), ("tree", View::Tree), ("top", View::Top), ("bpf", View::Bpf)];
 
 const COLORS: [(&str, Color); 3] = [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)];
 const TIMES: [(&str, TimeMode); 3] =
@@ -163,7 +166,7 @@ impl Config {
                 "time" => config.preferences.time = one_of(key, value, &TIMES)?,
                 "keys" => reader.keys(section(key, value)?, &mut config.preferences.keymap)?,
                 "colors" => reader.colors(section(key, value)?, &mut config.looks)?,
-                "columns" => config.preferences.columns = columns(section(key, value)?)?,
+                "columns" => config.preferences.columns = choice(section(key, value)?)?,
                 _ => return Err(unknown_entry(key, value)),
             }
         }
@@ -199,7 +202,7 @@ fn unknown_entry(key: &Key<'_>, value: &Value<'_>) -> ConfigError {
 /// The section to which an entry belongs that stands outside of it.
 fn section_of(name: &str) -> Option<&'static str> {
     match name {
-        _ if LISTS.contains(&name) => Some("columns"),
+        _ if LISTS.iter().any(|(list, _)| *list == name) => Some("columns"),
         _ if Role::ALL.iter().any(|role| role.name() == name) => Some("colors"),
         _ if Keymap::default().action(name).is_some() => Some("keys"),
         _ => None,
@@ -283,30 +286,33 @@ fn texts<'a>(key: &Key<'_>, value: &'a Value<'_>, wanted: &str) -> Result<Vec<(&
     }
 }
 
-/// The columns of the lists.
-fn columns(table: &DeTable<'_>) -> Result<Option<Vec<Column>>, ConfigError> {
-    let mut chosen = None;
+/// The columns of the views.
+fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
+    let mut chosen = Columns::default();
     for (key, value) in in_order(table) {
-        if !LISTS.contains(&key.get_ref().as_ref()) {
-            return Err(unknown_in("columns", "list", key, LISTS.into_iter()));
-        }
-        let mut columns = Vec::new();
+        let Some((_, view)) = LISTS.into_iter().find(|(list, _)| *list == key.get_ref().as_ref()) else {
+            return Err(unknown_in("columns", "list", key, LISTS.into_iter().map(|(list, _)| list)));
+        };
+        let (all, needed) = (columns::all(view), columns::needed(view));
+        let mut list = Vec::new();
         for (name, at) in texts(key, value, "a list of names of columns")? {
-            let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
-                let names = Column::ALL.map(Column::name);
-                let near = did_you_mean(name, names.iter().map(String::as_str));
+            let Some(column) = all.iter().copied().find(|column| *column == name) else {
+                let near = did_you_mean(name, all.iter().copied());
                 let error = ConfigError::new(at, format!("unknown column `{name}`"));
-                return Err(error.hint(if near.is_empty() { format!("there are {}", names.join(", ")) } else { near }));
+                return Err(error.hint(if near.is_empty() { format!("there are {}", all.join(", ")) } else { near }));
             };
-            if columns.contains(&column) {
+            if list.contains(&column) {
                 return Err(ConfigError::new(at, format!("the column `{name}` stands twice")));
             }
-            columns.push(column);
+            list.push(column);
         }
-        if !columns.contains(&Column::Detail) {
-            return Err(ConfigError::new(value.span(), "the column `detail` must be among them"));
+        match needed.filter(|needed| !list.contains(needed)) {
+            Some(needed) => {
+                return Err(ConfigError::new(value.span(), format!("the column `{needed}` must be among them")));
+            }
+            None if list.is_empty() => return Err(ConfigError::new(value.span(), "a column must be among them")),
+            None => chosen.choose(view, list),
         }
-        chosen = Some(columns);
     }
     Ok(chosen)
 }

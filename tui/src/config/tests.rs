@@ -29,7 +29,7 @@ fn every_entry_is_read() {
     assert_eq!(config.filter.map(|filter| filter.text).as_deref(), Some("comm=cc1"));
     assert_eq!((config.color, config.mouse, config.memory), (Some(Color::Never), true, Some(ByteSize(64 << 20))));
     let Preferences { keymap, columns, folds, time } = config.preferences;
-    assert_eq!((columns, folds, time), (Some(vec![Column::Detail, Column::Pid]), false, TimeMode::Delta));
+    assert_eq!((columns.of(View::Events), folds, time), (Some(&["detail", "pid"][..]), false, TimeMode::Delta));
     assert_eq!((keymap.first(Action::Help).as_str(), keymap.first(Action::Up).as_str()), ("F9", "Up"));
     let mut looks = Looks::default();
     looks.set(Role::Exit, "blue".parse().expect("a look"));
@@ -45,9 +45,13 @@ fn every_entry_is_read() {
     for role in Role::ALL {
         assert_ne!(read(&format!("[colors]\n{} = \"on 17\"", role.name())).looks, Looks::default());
     }
-    for column in Column::ALL.into_iter().filter(|column| *column != Column::Detail) {
-        let columns = read(&format!("[columns]\nevents = [\"{}\", \"detail\"]", column.name())).preferences.columns;
-        assert_eq!(columns, Some(vec![column, Column::Detail]));
+    for (list, view) in LISTS {
+        let needed = columns::needed(view);
+        for name in columns::all(view).iter().copied().filter(|name| Some(*name) != needed) {
+            let names: Vec<_> = [name].into_iter().chain(needed).collect();
+            let columns = read(&format!("[columns]\n{list} = {names:?}")).preferences.columns;
+            assert_eq!(columns.of(view), Some(&names[..]));
+        }
     }
     for binding in Keymap::default().iter() {
         let name = binding.action.name();
@@ -140,6 +144,9 @@ fn every_error_is_where_it_was_written() {
         ("[columns]\nevents = [«\"pidd\"»]", "unknown column `pidd`", "did you mean `pid`"),
         ("[columns]\nevents = [\"pid\", \"detail\", «\"pid\"»]", "the column `pid` stands twice", ""),
         ("[columns]\nevents = «[\"pid\"]»", "the column `detail` must be among them", ""),
+        ("[columns]\nbpf = «[\"id\"]»", "the column `target` must be among them", ""),
+        ("[columns]\ntree = «[]»", "a column must be among them", ""),
+        ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "there are events, share, rate"),
         ("[columns]\nevents = «\"pid\"»", "`events` must be a list of names of columns, not a text", ""),
         ("color = «\"on\"»", "`color` must be one of \"auto\", \"always\", \"never\", not \"on\"", ""),
         ("color = «1»", "`color` must be one of \"auto\", \"always\", \"never\", not a number", ""),

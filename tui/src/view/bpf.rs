@@ -6,10 +6,12 @@ mod tests;
 use super::detail::{Page, border, mark_more};
 use super::events::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, page, put};
+use super::{Piece, clock, duration, fit, page, put};
 use crate::app::App;
+use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
+use crate::app::views::View;
 use crate::app::views::bpf::Seen;
 use crate::bpf::report::{alters, hidden_text, holder_text, loaded, place_text, way_text};
 use crate::bpf::{AttachFacts, HeldBy, Hidden, ProgramFacts};
@@ -41,6 +43,24 @@ enum Column {
 }
 
 impl Column {
+    fn named(name: &str) -> Option<Column> {
+        let column = match name {
+            "id" => Column::Id,
+            "type" => Column::Type,
+            "name" => Column::Name,
+            "writes" => Column::Writes,
+            "target" => Column::Target,
+            "owner" => Column::Owner,
+            "loaded" => Column::Loaded,
+            "runs" => Column::Runs,
+            "mean" => Column::Mean,
+            "jited" => Column::Size,
+            "tag" => Column::Tag,
+            _ => return None,
+        };
+        Some(column)
+    }
+
     fn title(self) -> &'static str {
         match self {
             Column::Id => "ID",
@@ -62,41 +82,48 @@ impl Column {
     }
 }
 
-/// The columns of a screen of this width, with their cells: no more than these rows need.
+/// The columns of a screen of this width, with their cells: no more than these rows need. The target takes the rest.
 fn columns_of(width: u16, rows: &[Seen<'_>], app: &App, theme: Theme) -> Vec<(Column, usize)> {
     let longest = |of: &dyn Fn(&Seen<'_>) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (type_most, name_most, owner_most) = match width {
-        0..60 => (0, 10, 0),
+        0..60 => (10, 10, 14),
         60..100 => (10, 13, 14),
         100..130 => (14, 20, 20),
         _ => (18, 28, 28),
     };
     let wide = |text: String| text::width(&text);
-    let mut columns = vec![(Column::Id, longest(&|seen| mark_and_id(seen).len()).max(4))];
-    if type_most > 0 {
-        columns.push((Column::Type, longest(&|seen| seen.type_name().len()).clamp(4, type_most)));
-    }
-    let name = longest(&|seen| wide(text::value_in(seen.name(), theme.charset, name_most)));
-    columns.push((Column::Name, name.clamp(4, name_most)));
-    if type_most > 0 && rows.iter().any(|seen| seen.write_user() != Ok(false)) {
-        columns.push((Column::Writes, 1));
-    }
-    let mut after = Vec::new();
-    if owner_most > 0 {
-        after.push((Column::Owner, longest(&|seen| wide(owner(seen, app, theme))).clamp(5, owner_most)));
-    }
-    if width >= 130 {
-        after.push((Column::Loaded, 12));
-    }
-    if owner_most > 0 && (width >= 100 || app.world().bpf.counts_runs()) {
-        after.extend([(Column::Runs, 6), (Column::Mean, 7)]);
-    }
-    if width >= 150 {
-        after.extend([(Column::Size, 7), (Column::Tag, 16)]);
-    }
-    let used: usize = columns.iter().chain(&after).map(|(_, cells)| cells + 1).sum();
-    columns.push((Column::Target, usize::from(width).saturating_sub(used + 2)));
-    columns.extend(after);
+    let cells = |column: Column| match column {
+        Column::Id => longest(&|seen| mark_and_id(seen).len()).max(4),
+        Column::Type => longest(&|seen| seen.type_name().len()).clamp(4, type_most),
+        Column::Name => {
+            longest(&|seen| wide(text::value_in(seen.name(), theme.charset, name_most))).clamp(4, name_most)
+        }
+        Column::Writes => 1,
+        Column::Target => 0,
+        Column::Owner => longest(&|seen| wide(owner(seen, app, theme))).clamp(5, owner_most),
+        Column::Loaded => 12,
+        Column::Runs => 6,
+        Column::Mean | Column::Size => 7,
+        Column::Tag => 16,
+    };
+    let with_cells = |name: &str| Column::named(name).map(|column| (column, cells(column)));
+    let mut columns: Vec<_> = match app.columns() {
+        Some(chosen) => {
+            let chosen = chosen.iter().filter_map(|name| with_cells(name));
+            fit(chosen, usize::from(width / 2), Some(Column::Target)).collect()
+        }
+        None => {
+            // They are being counted, so they are shown if the owner is.
+            let counted = width >= 60 && app.world().bpf.counts_runs();
+            let names = automatic(View::Bpf, if counted { width.max(100) } else { width });
+            let writes = rows.iter().any(|seen| seen.write_user() != Ok(false));
+            let columns = names.into_iter().filter_map(with_cells);
+            columns.filter(|(column, _)| *column != Column::Writes || writes).collect()
+        }
+    };
+    let used: usize = columns.iter().filter(|(column, _)| *column != Column::Target).map(|(_, cells)| cells + 1).sum();
+    let rest = usize::from(width).saturating_sub(used + 2);
+    columns.iter_mut().filter(|(column, _)| *column == Column::Target).for_each(|(_, cells)| *cells = rest);
     columns
 }
 

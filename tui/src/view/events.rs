@@ -1,7 +1,7 @@
 //! The event list.
 
 use super::theme::Theme;
-use super::{Piece, gap, put};
+use super::{Piece, fit, gap, put};
 use crate::app::App;
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Column, Parts as _, Role, TimeBase, TimeMode, time_text};
@@ -69,7 +69,9 @@ fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
 
 /// The columns of a list of this width that were chosen, in their order. DETAIL has at least half of the width: those at the end of
 /// the choice that do not fit beside it are left out.
-fn chosen_columns(width: u16, pid: usize, chosen: &[Column]) -> Widths {
+fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
+    let chosen: Vec<Column> =
+        chosen.iter().filter_map(|name| Column::ALL.into_iter().find(|column| column.name() == *name)).collect();
     let width = usize::from(width);
     let pid = pid.max(5);
     let least = |column: Column| match column {
@@ -84,20 +86,11 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[Column]) -> Widths {
     };
     // Nothing is needed after the last column.
     let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
-    let mut room = (width / 2).saturating_sub(1 + after);
-    let mut fits = true;
-    let mut columns: Widths = Vec::new();
-    for column in chosen {
-        let cells = least(*column);
-        if *column != Column::Detail {
-            fits &= cells < room;
-            if !fits {
-                continue;
-            }
-            room -= cells + 1;
-        }
-        columns.push((*column, cells));
-    }
+    let room = (width / 2).saturating_sub(1 + after);
+    let columns = chosen.iter().map(|column| (*column, least(*column)));
+    let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
+    let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
+    let mut room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
     // What is left: first COMM, then the time, as in the list without a choice.
     for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
         for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {

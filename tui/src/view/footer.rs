@@ -168,6 +168,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.overlay().map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
+        Some(OverlayKind::Columns) => of_overlay(app, Action::Enter, "on or off"),
         Some(OverlayKind::Output) => of_overlay(app, Action::End, "newest"),
         None => of_table(app),
     }

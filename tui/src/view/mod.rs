@@ -1,6 +1,7 @@
 //! Draws the state of the dashboard without changing it. Lines are formatted for visible rows only.
 
 mod bpf;
+mod columns;
 mod detail;
 mod events;
 mod filterline;
@@ -47,6 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
                 OverlayKind::Help => page(frame, body, help::lines(app, body.width, theme), scroll),
+                OverlayKind::Columns => columns::draw(frame, body, app, scroll, theme),
                 OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
                 OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };
@@ -74,6 +76,24 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     most
+}
+
+/// The columns, each with its cells and a space, that have room: those from the first that does not fit on are left out, but not the one
+/// that takes the rest.
+fn fit<C: PartialEq>(
+    columns: impl Iterator<Item = (C, usize)>,
+    mut room: usize,
+    rest: Option<C>,
+) -> impl Iterator<Item = (C, usize)> {
+    let mut fits = true;
+    columns.filter(move |(column, cells)| {
+        if rest.as_ref() == Some(column) {
+            return true;
+        }
+        fits &= *cells < room;
+        room = room.saturating_sub(cells + 1);
+        fits
+    })
 }
 
 /// Draws a line in an area of one row. The part outside of the screen is clipped.

@@ -269,6 +269,16 @@ fn help() {
 }
 
 #[test]
+fn choice_of_columns() {
+    check("columns", "2Cj l", recorded);
+}
+
+#[test]
+fn chosen_columns() {
+    check("columns-tree", "2Cj l\x1b", recorded);
+}
+
+#[test]
 fn filter_with_an_error() {
     check("filter", "fcomm=cc1 or (pid=", recorded);
 }

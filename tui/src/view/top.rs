@@ -6,10 +6,12 @@ mod tests;
 use super::events::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, clock, duration, put};
+use super::{Piece, clock, duration, fit, put};
 use crate::app::App;
+use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::search::Pattern;
+use crate::app::views::View;
 use crate::app::views::top::{By, Figures, Group, SECONDS, Window};
 use crate::text::{self, Charset, short};
 use ratatui::Frame;
@@ -21,6 +23,9 @@ const BAR: usize = 10;
 
 /// The cells of values that are not paths.
 const SHORT: usize = 24;
+
+/// The least cells of the value.
+const LEAST: usize = 12;
 
 /// A column after the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +45,24 @@ enum Column {
 }
 
 impl Column {
+    fn named(name: &str) -> Option<Column> {
+        let column = match name {
+            "events" => Column::Events,
+            "share" => Column::Share,
+            "rate" => Column::Rate,
+            "peak" => Column::Peak,
+            "exec" => Column::Exec,
+            "exit" => Column::Exit,
+            "open" => Column::Open,
+            "bpf" => Column::Bpf,
+            "failed" => Column::Failed,
+            "last" => Column::Last,
+            "history" => Column::History(60),
+            _ => return None,
+        };
+        Some(column)
+    }
+
     fn title(self) -> &'static str {
         match self {
             Column::Events => "EVENTS",
@@ -68,20 +91,16 @@ impl Column {
 }
 
 /// The columns of a table of this width.
-fn columns_of(width: u16) -> &'static [Column] {
-    use Column::{Bpf, Events, Exec, Exit, Failed, History, Last, Open, Peak, Rate, Share};
-    match width {
-        0..60 => &[Events, Failed],
-        60..100 => &[Events, Share, Rate, Exec, Open, Failed],
-        100..130 => &[Events, Share, Rate, Exec, Open, Failed, Last],
-        _ => &[Events, Share, Rate, Peak, Exec, Exit, Open, Bpf, Failed, Last, History(60)],
-    }
+fn columns_of(width: u16, chosen: Option<&[&str]>) -> Vec<Column> {
+    let names = chosen.map_or_else(|| automatic(View::Top, width), <[_]>::to_vec);
+    let columns = names.into_iter().filter_map(Column::named).map(|column| (column, column.cells()));
+    fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
 /// Draws the titles and the rows.
 pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
     let top = app.top();
-    let columns = columns_of(area.width);
+    let columns = columns_of(area.width, app.columns());
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     // The figures stand near what is short.
@@ -95,7 +114,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     put(frame, titles, Line::styled(text::cut(&title, titles.width.into(), theme.charset), theme.quiet()));
     let rows = top.rows().enumerate().skip(top.first_row()).take(area.height.into());
     for (y, (at, group)) in (area.y..area.bottom()).zip(rows) {
-        let line = line(group, columns, room, app, theme);
+        let line = line(group, &columns, room, app, theme);
         let line = if at == top.cursor() { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }

@@ -5,11 +5,13 @@ mod tests;
 
 use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, put};
+use super::{Piece, clock, duration, fit, put};
 use crate::app::App;
+use crate::app::columns::automatic;
 use crate::app::keymap::Action;
 use crate::app::row::{Cell, Role};
 use crate::app::search::Pattern;
+use crate::app::views::View;
 use crate::app::views::tree::{Row, Seen, columns};
 use crate::event::Tables as _;
 use crate::event::process::{Origin, Process};
@@ -34,6 +36,36 @@ enum Column {
 }
 
 impl Column {
+    fn named(name: &str) -> Option<Column> {
+        let column = match name {
+            "pid" => Column::Pid,
+            "ppid" => Column::Ppid,
+            "user" => Column::User,
+            "state" => Column::State,
+            "started" => Column::Started,
+            "lived" => Column::Lived,
+            "execs" => Column::Execs,
+            "opens" => Column::Opens,
+            "failed" => Column::Failed,
+            "cgroup" => Column::Cgroup,
+            _ => return None,
+        };
+        Some(column)
+    }
+
+    /// Its width, with the digits of the longest process id.
+    fn cells(self, pid: usize) -> usize {
+        match self {
+            Column::Pid | Column::Ppid => pid.max(5),
+            Column::User | Column::State => 8,
+            Column::Started => 12,
+            Column::Lived => 7,
+            Column::Execs | Column::Opens => 5,
+            Column::Failed => 6,
+            Column::Cgroup => CGROUP,
+        }
+    }
+
     fn title(self) -> &'static str {
         match self {
             Column::Pid => "PID",
@@ -59,21 +91,15 @@ const CGROUP: usize = 20;
 
 /// The columns of a tree of this width, in order, with their widths. The command takes the rest, at least half of it. `differ`: whether
 /// the rows differ in CGROUP.
-fn columns_of(width: u16, pid: usize, differ: bool) -> Vec<(Column, usize)> {
-    let pid = pid.max(5);
-    let mut columns = vec![(Column::Pid, pid), (Column::State, 8)];
-    if width >= 72 {
-        columns.extend([(Column::Lived, 7), (Column::Opens, 5), (Column::Failed, 6)]);
+fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
+    let with_cells = |name: &&str| Column::named(name).map(|column| (column, column.cells(pid)));
+    match chosen {
+        Some(chosen) => fit(chosen.iter().filter_map(with_cells), usize::from(width / 2), None).collect(),
+        None => {
+            let columns = automatic(View::Tree, width);
+            columns.iter().filter_map(with_cells).filter(|(column, _)| differ || *column != Column::Cgroup).collect()
+        }
     }
-    if width >= 130 {
-        columns.splice(1..1, [(Column::Ppid, pid), (Column::User, 8)]);
-        columns.splice(4..4, [(Column::Started, 12)]);
-        columns.insert(6, (Column::Execs, 5));
-    }
-    if width >= 160 && differ {
-        columns.push((Column::Cgroup, CGROUP));
-    }
-    columns
 }
 
 /// Draws the titles and the rows.
@@ -82,7 +108,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     let pid = app.store().widest_pid().to_string().len();
     let visible = || tree.rows().iter().enumerate().skip(tree.first_row()).take(area.height.into());
     let differ = area.width >= 160 && differ(visible().map(|(_, row)| row), app);
-    let columns = columns_of(area.width, pid, differ);
+    let columns = columns_of(area.width, pid, differ, app.columns());
     let mut title = String::from(" ");
     for (column, cells) in &columns {
         title.push_str(&aligned(column.title(), *cells, !column.is_left(), theme.charset));
