@@ -14,7 +14,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, 
     let columns = app.listed_columns();
     let key = |action| app.key_of(action);
     let title = format!(
-        " COLUMNS of {}  {} on or off  {} {} move it  {} back to the usual ones  {} closes",
+        " COLUMNS of {}  {} on or off  {} {} move it  {} the usual ones  {} closes",
         app.view().title(),
         key(Action::Enter),
         key(Action::Left),

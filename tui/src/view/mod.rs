@@ -25,8 +25,8 @@ mod tree;
 use crate::app::row::{TimeBase, TimeMode, time_text};
 use crate::app::views::View;
 use crate::app::{App, Extent, OverlayKind};
-use crate::text;
 use crate::text::time::short_duration;
+use crate::text::{self, Charset};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -47,9 +47,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
-                OverlayKind::Help => page(frame, body, help::lines(app, body.width, theme), scroll),
+                OverlayKind::Help => framed(frame, body, "KEYS", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => columns::draw(frame, body, app, scroll, theme),
-                OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
+                OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
                 OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };
         }
@@ -66,6 +66,47 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     footer::status(frame, areas.status, app, theme);
     footer::keys(frame, areas.footer, app, theme);
     extent
+}
+
+/// The width from which an overlay has a frame, and the most of a frame.
+const FRAMED: std::ops::RangeInclusive<u16> = 90..=120;
+
+/// Draws the lines for a width as [`page`], in a frame if there is room for all of them.
+fn framed(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: &str,
+    lines: impl Fn(u16) -> Vec<Line<'static>>,
+    scroll: usize,
+    theme: Theme,
+) -> usize {
+    let box_width = area.width.min(*FRAMED.end());
+    let inside = lines(box_width.saturating_sub(2));
+    let height = u16::try_from(inside.len() + 2).unwrap_or(u16::MAX);
+    if area.width < *FRAMED.start() || height > area.height {
+        return page(frame, area, lines(area.width), scroll);
+    }
+    let (corners, side, top) = match theme.charset {
+        Charset::Utf8 => (["┌", "┐", "└", "┘"], "│", "─"),
+        Charset::Ascii => (["+"; 4], "|", "-"),
+    };
+    let rule = |left: &str, title: &str, right: &str| {
+        let cells = usize::from(box_width).saturating_sub(2 + text::width(title));
+        Line::styled(format!("{left}{title}{}{right}", top.repeat(cells)), theme.quiet())
+    };
+    let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
+    put(frame, row(0), rule(corners[0], &format!("{top} {title} "), corners[1]));
+    for (y, line) in (1..).zip(inside) {
+        let fill = usize::from(box_width).saturating_sub(line.width() + 2);
+        let mut whole = Line::from(Span::styled(side, theme.quiet()));
+        let style = line.style;
+        whole.spans.extend(line.spans.into_iter().map(|span| Span { style: style.patch(span.style), ..span }));
+        whole.push_span(" ".repeat(fill));
+        whole.push_span(Span::styled(side, theme.quiet()));
+        put(frame, row(y), whole);
+    }
+    put(frame, row(height - 1), rule(corners[2], "", corners[3]));
+    0
 }
 
 /// Draws the lines from `scroll` on, and returns the scroll limit.
