@@ -9,9 +9,10 @@ cargo build --release --locked --example picture
 tmux() { command tmux -L tracetui-picture "$@"; }
 work=$(mktemp -d)
 trap 'tmux kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
-mkdir -p "$work/app/tools"
+mkdir -p "$work/app/tools" "$work/app/include"
 printf 'int main(void) { return 0; }\n' > "$work/app/main.c"
-printf 'all: main.o\n\t./tools/pack main.o -o app\n%%.o: %%.c\n\tcc -O2 -c $< -o $@\n' > "$work/app/Makefile"
+printf '#include "config.h"\nint port(void) { return PORT; }\n' > "$work/app/net.c"
+printf 'all: net.o app\napp: main.o\n\t./tools/pack main.o -o app\n%%.o: %%.c\n\tcc -O2 -Iinclude -c $< -o $@\n' > "$work/app/Makefile"
 printf '#!/usr/bin/pyhton3\n' > "$work/app/tools/pack"
 chmod 755 "$work/app/tools/pack"
 
@@ -23,7 +24,7 @@ picture() {
 }
 
 tmux new-session -d -x "$columns" -y "$rows" -s dashboard \
-  "cd $work/app && env -i PATH=$PATH HOME=/root LANG=C.UTF-8 TERM=tmux-256color $PWD/target/release/tracetui -- make"
+  "cd $work/app && env -i PATH=$PATH HOME=/root LANG=C.UTF-8 TERM=tmux-256color $PWD/target/release/tracetui -- make -k"
 sleep 4
 picture dashboard
 tmux send-keys -t dashboard 2
