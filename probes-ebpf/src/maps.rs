@@ -1,6 +1,7 @@
 //! Maps that several modules share, and the declaration of maps with one element per CPU. A map that only one module
 //! uses is declared in that module.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
@@ -31,10 +32,10 @@ macro_rules! per_cpu {
 }
 pub(crate) use per_cpu;
 
-per_cpu! {
-    /// The counters of each CPU.
-    CPUS: CpuState;
-}
+/// The counters of each CPU, with one element per possible CPU as those of [`per_cpu`]. User space maps them: a program of a function
+/// does not run while bpf(2) copies an element on its CPU.
+#[map]
+pub static CPUS: Array<CpuState> = Array::with_max_entries(0, BPF_F_MMAPABLE);
 
 /// The capture filter, a single element. User space may change it while the programs run, until it freezes it.
 #[map]

@@ -343,6 +343,10 @@ impl Pipeline {
                 self.drained = true;
                 self.order.drained(drained.at);
             }
+            HostFrame::Settled(settled) => {
+                self.drained = true;
+                self.order.settle(settled.at);
+            }
             // After the last counters there are no events.
             HostFrame::Hole(_) if !self.world.counters().last => self.gaps.hole(),
             HostFrame::Unfinished(_) => self.unfinished = true,

@@ -98,6 +98,7 @@ impl World {
             // The pipeline handles these.
             HostFrame::Trace(_)
             | HostFrame::Drained(_)
+            | HostFrame::Settled(_)
             | HostFrame::Hole(_)
             | HostFrame::Continues(_)
             | HostFrame::Window(_)

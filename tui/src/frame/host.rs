@@ -129,6 +129,13 @@ wire_struct! {
         at: BootNanos,
     }
 
+    /// Every event up to this time was read, or is lost: no probe was between meeting an event and sending it, and then the ring was
+    /// emptied.
+    Settled {
+        /// The time (CLOCK_BOOTTIME).
+        at: BootNanos,
+    }
+
     /// Frames are missing here: a part of a recording cannot be read.
     Hole {
         /// Bytes of the recording.
@@ -622,6 +629,8 @@ frames! {
         BpfRuns = 92;
         /// The runs of all programs were read.
         BpfCounted = 93;
+        /// Every event up to a time was read.
+        Settled = 94;
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod layout;
 pub mod state;
 mod wire;
 
-use host::{Drained, HostFrame, Unreadable};
+use host::{Drained, HostFrame, Settled, Unreadable};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::time::BootNanos;
 use zerocopy::{FromBytes, IntoBytes};
@@ -31,6 +31,11 @@ impl Batch {
     /// Records that the ring was empty at `time`, when this batch was read.
     pub fn set_drained_at(&mut self, time: BootNanos) {
         HostFrame::Drained(Drained { at: time }).push(time, self);
+    }
+
+    /// Records that every event up to `time` was read.
+    pub fn set_settled_at(&mut self, time: BootNanos) {
+        HostFrame::Settled(Settled { at: time }).push(time, self);
     }
 
     /// The frame at a byte offset from [`Batch::frames_with_offsets`].

@@ -55,6 +55,8 @@ pub(super) struct Order {
     spares: Vec<Batch>,
     latest: BootNanos,
     drained: BootNanos,
+    /// See [`Order::settle`].
+    settled: BootNanos,
     /// Whether an attached probe can be preempted.
     preemptible: bool,
 }
@@ -139,6 +141,11 @@ impl Order {
         self.drained = self.drained.max(at);
     }
 
+    /// Records that every frame up to this time has arrived.
+    pub(super) fn settle(&mut self, at: BootNanos) {
+        self.settled = self.settled.max(at);
+    }
+
     /// Records that an attached probe can be preempted: its records may arrive much later.
     pub(super) fn widen(&mut self) {
         self.preemptible = true;
@@ -147,7 +154,8 @@ impl Order {
     /// The time up to which the order is final. All events up to one window before the latest event, or before the time
     /// when the ring was empty, have arrived.
     pub(super) fn settled(&self) -> BootNanos {
-        BootNanos(self.latest.max(self.drained).0.saturating_sub(limits::order_window_ns(self.preemptible)))
+        let window = limits::order_window_ns(self.preemptible);
+        BootNanos(self.latest.max(self.drained).0.saturating_sub(window)).max(self.settled)
     }
 
     /// Delivers the frames up to `until`, in order. Returns their number.

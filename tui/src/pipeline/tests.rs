@@ -134,6 +134,24 @@ fn events_wait_as_long_as_the_attached_probes_ask_for() {
 }
 
 #[test]
+fn events_up_to_a_time_at_which_no_probe_ran_do_not_wait() {
+    let mut pipeline = Pipeline::default();
+    let read = |events: &[(u32, u64, u64, &str)], settled: Option<u64>| {
+        let mut batch = Batch::default();
+        events.iter().for_each(|(cpu, seq, ms, path)| open(&mut batch, *cpu, *seq, *ms, path.as_bytes()));
+        settled.into_iter().for_each(|ms| batch.set_settled_at(BootNanos(ms * MS)));
+        batch
+    };
+    pipeline.feed(read(&[(0, 0, 11, "b")], None));
+    assert_eq!(run(&mut pipeline, false), [""; 0], "an earlier one may come");
+    pipeline.feed(read(&[(1, 0, 10, "a"), (0, 1, 12, "c")], Some(11)));
+    assert_eq!(run(&mut pipeline, false), ["a", "b"]);
+    assert!(pipeline.is_drained());
+    pipeline.feed(read(&[], Some(12)));
+    assert_eq!(run(&mut pipeline, true), ["c"]);
+}
+
+#[test]
 fn a_missing_number_is_a_row_where_it_is_missing() {
     let mut pipeline = Pipeline::default();
     let mut batch = Batch::default();

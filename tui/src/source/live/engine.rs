@@ -20,11 +20,21 @@ use tracetui_shared::id::CgroupId;
 use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::WAKE_NS;
 use tracetui_shared::record::bpf::BpfRecord;
+use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
 /// The interval at which the ring is polled after records were found: slightly longer than the probes may omit a
 /// wake-up.
 const POLL: Duration = Duration::from_nanos(WAKE_NS + WAKE_NS / 20);
+
+/// The first interval at which the ring is polled after records were found. Each further one is twice as long, up to [`POLL`].
+const SOON: Duration = Duration::from_millis(1);
+
+/// The time after which the counters of an event that was met show it: what a CPU wrote is seen by others within microseconds.
+const VISIBLE: Duration = Duration::from_micros(100);
+
+/// A look at the counters of all CPUs, which may be many, takes at most this part (1/n) of the time.
+const LOOKS: u32 = 50;
 
 /// The interval at which the counters are read and the clock offset is checked.
 const COUNT: Duration = Duration::from_secs(1);
@@ -70,6 +80,9 @@ impl Source for LiveSource {
             clock_offset: i64::MIN,
             counters: Counters::default(),
             held: None,
+            next_look: Instant::now(),
+            found: Instant::now(),
+            settled: Instant::now(),
         };
         reader.run();
     }
@@ -104,6 +117,11 @@ struct Reader {
     counters: Counters,
     /// Records that were read but not sent yet.
     held: Option<Batch>,
+    /// No look at whether probes run before this.
+    next_look: Instant,
+    /// When records were last found, and the end of the last read before which no probe ran.
+    found: Instant,
+    settled: Instant,
 }
 
 impl Reader {
@@ -115,21 +133,21 @@ impl Reader {
             return;
         }
         let mut counted = Instant::now();
-        let mut looked = Instant::now();
-        // The time after which the order of all read records is final. Until a read starts after it, the ring is polled
-        // without a wake-up: the pipeline orders events by the times of these reads, and would hold the last events
-        // otherwise.
-        let mut settled = Instant::now();
+        // The order of the last events is final after the window, or once no probe ran before a read. Until then, the ring is polled
+        // without a wake-up: the pipeline orders events by the times of these reads, and would hold them otherwise.
         let window = Duration::from_nanos(limits::order_window_ns(self.live.preemptible()));
+        let mut nap = POLL;
+        let mut looked = Instant::now();
         while !self.stopped() {
-            let nap = if looked < settled { POLL } else { COUNT.saturating_sub(counted.elapsed()) };
+            let waits = self.settled < self.found && looked < self.found + window;
+            let _ = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
             // A failed wait does not end the loop: the next pass reads all available records.
-            let _ = self.live.wait(Some(nap));
             looked = Instant::now();
+            nap = (2 * nap).min(POLL);
             match self.read() {
                 Read::NobodyListens => return,
                 Read::Nothing => {}
-                Read::More | Read::All => settled = Instant::now() + window,
+                Read::More | Read::All => (self.found, nap) = (Instant::now(), SOON),
             }
             if counted.elapsed() >= COUNT {
                 counted = Instant::now();
@@ -149,15 +167,21 @@ impl Reader {
     fn read(&mut self) -> Read {
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
         let held = batch.len();
-        let before = clock::now_boot();
+        let (before, began) = (clock::now_boot(), Instant::now());
+        let quiet = self.is_quiet(began);
         let more = self.live.drain(&mut batch, self.out.budget().batch().saturating_sub(held));
         self.inventory(held, &mut batch);
         let any = batch.len() > held;
         self.name_cgroups(held, &mut batch);
         self.live.name_stacks(held, &mut batch);
         let filled = batch.len();
-        if !more {
-            batch.set_drained_at(before);
+        match (more, quiet) {
+            (true, _) => {}
+            (false, false) => batch.set_drained_at(before),
+            (false, true) => {
+                batch.set_settled_at(BootNanos(before.0.saturating_sub(VISIBLE.as_nanos() as u64)));
+                self.settled = began - VISIBLE;
+            }
         }
         if self.out.busy() && (1..self.out.budget().batch()).contains(&filled) {
             self.held = Some(batch);
@@ -169,6 +193,16 @@ impl Reader {
             true if any => Read::All,
             true => Read::Nothing,
         }
+    }
+
+    /// Whether no probe runs. What it sent before is then in the ring.
+    fn is_quiet(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        let quiet = self.live.is_quiet();
+        self.next_look = now + LOOKS * now.elapsed();
+        quiet
     }
 
     /// Adds the programs that came or went and the inventories that were taken, and asks for another one if something changed.
@@ -264,7 +298,7 @@ impl Reader {
     }
 
     fn count(&mut self, last: bool, batch: &mut Batch) {
-        let Ok(cpus) = self.live.counters() else { return };
+        let cpus = self.live.counters();
         let skips = self.live.skips();
         let programs = skips.into_iter().map(|(program, skips)| ProgramSkips {
             program: program.into(),

@@ -1,27 +1,96 @@
 //! The counters of the kernel side: events met, lost and skipped.
 
 use super::Plain;
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, IterableMap as _, MapData};
 use rustix::thread::{MembarrierCommand, membarrier};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tracetui_shared::counters::CpuState;
-use tracetui_shared::kind::{Kind, Shows, Slot};
+use tracetui_shared::counters::{CpuState, SlotCounters};
+use tracetui_shared::kind::{Kind, SLOTS, Shows, Slot};
 
-/// The counters of every CPU. Programs may run concurrently, so this is not a snapshot at one instant.
-pub(super) fn counters(cpus: &Array<MapData, Plain<CpuState>>) -> io::Result<Vec<CpuState>> {
-    (0..cpus.len()).map(|cpu| cpus.get(&cpu, 0).map(|state| state.0).map_err(io::Error::other)).collect()
+/// The counters of every possible CPU: the map `CPUS`, mapped read-only. bpf(2) would keep programs of functions from running on the CPU
+/// on which it copies them ([`Live::skips`](super::Live::skips)).
+#[derive(Debug)]
+pub(super) struct CpuStates {
+    states: NonNull<AtomicU64>,
+    cpus: usize,
+}
+
+/// The words of the counters of one CPU.
+const WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
+
+const _: () = assert!(size_of::<CpuState>() == WORDS * size_of::<u64>() && size_of::<SlotCounters>() % 8 == 0);
+
+// SAFETY: the mapping is not bound to a thread, and is only read by atomic loads.
+unsafe impl Send for CpuStates {}
+// SAFETY: concurrent access through `&CpuStates` consists only of atomic loads.
+unsafe impl Sync for CpuStates {}
+
+impl CpuStates {
+    /// Maps the counters.
+    ///
+    /// # Errors
+    /// The error of mmap(2).
+    pub(super) fn map(map: &Array<MapData, Plain<CpuState>>) -> io::Result<CpuStates> {
+        let cpus = map.len() as usize;
+        let fd = map.map().fd().as_fd().as_raw_fd();
+        // SAFETY: the kernel chooses the address, so the new mapping replaces no other one. `drop` unmaps it.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), CpuStates::bytes(cpus), libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+        };
+        match NonNull::new(at.cast()) {
+            Some(states) if at != libc::MAP_FAILED => Ok(CpuStates { states, cpus }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn bytes(cpus: usize) -> usize {
+        cpus * size_of::<CpuState>()
+    }
+
+    /// The words from this one on.
+    fn words<const N: usize>(&self, first: usize) -> [u64; N] {
+        std::array::from_fn(|at| {
+            assert!(first + at < self.cpus * WORDS, "there is no such word");
+            // SAFETY: the word is within the mapping and aligned. Programs write each as one word.
+            unsafe { self.states.add(first + at).as_ref() }.load(Ordering::Acquire)
+        })
+    }
+
+    /// The counters. Programs may run meanwhile, so this is not a snapshot at one instant.
+    pub(super) fn read(&self) -> Vec<CpuState> {
+        (0..self.cpus).map(|cpu| zerocopy::transmute!(self.words::<WORDS>(cpu * WORDS))).collect()
+    }
+
+    /// Whether every event that was met has its outcome: no program is between the two. An event that is met later takes its time later.
+    /// One that met its own before has its record in the ring, or is lost.
+    pub(super) fn are_balanced(&self) -> bool {
+        const SLOT: usize = size_of::<SlotCounters>() / size_of::<u64>();
+        (0..self.cpus).flat_map(|cpu| (0..SLOTS).map(move |slot| cpu * WORDS + slot * SLOT)).all(|first| {
+            let counters: SlotCounters = zerocopy::transmute!(self.words::<SLOT>(first));
+            let [met, ..] = counters.sums();
+            met.left == met.right
+        })
+    }
+}
+
+impl Drop for CpuStates {
+    fn drop(&mut self) {
+        // SAFETY: `states` is the mapping that `map` created, and no reference to it outlives `self`.
+        unsafe { libc::munmap(self.states.as_ptr().cast(), CpuStates::bytes(self.cpus)) };
+    }
 }
 
 /// Opens a file that does not exist, and returns whether a probe reported it. If a tracepoint is attached but never
 /// reached, there are no opens and no losses.
-pub(super) fn sees_an_open(cpus: &Array<MapData, Plain<CpuState>>) -> bool {
+pub(super) fn sees_an_open(cpus: &CpuStates) -> bool {
     const TRIES: u32 = 10;
-    let met = || -> Option<u64> {
+    let met = || -> u64 {
         let slots = || Slot::of_kind(Kind::Open).filter(|slot| slot.shows() == Shows::Most);
-        let cpus = counters(cpus).ok()?;
-        Some(cpus.iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum())
+        cpus.read().iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum()
     };
     let before = met();
     // Several attempts, because the kernel skips a program if a preempted task already runs it on this CPU.
@@ -74,17 +143,17 @@ pub(super) fn info<T>(object: &OwnedFd, into: &mut T) {
 /// Returns when no program of tracetui runs any more, after all were detached. Programs run in RCU read-side critical
 /// sections, and membarrier(2) waits for those that were running. Preemptible programs run under SRCU instead, for
 /// which user space cannot wait; in that case this waits until the counters stay unchanged.
-pub(super) fn settle(cpus: &Array<MapData, Plain<CpuState>>, preemptible: bool) {
+pub(super) fn settle(cpus: &CpuStates, preemptible: bool) {
     const STILL: Duration = Duration::from_millis(20);
     const TRIES: u32 = 50;
     let _ = membarrier(MembarrierCommand::Global);
     if !preemptible {
         return;
     }
-    let mut last = counters(cpus).ok();
+    let mut last = cpus.read();
     for _ in 0..TRIES {
         std::thread::sleep(STILL);
-        let now = counters(cpus).ok();
+        let now = cpus.read();
         if now == last {
             return;
         }

@@ -50,7 +50,8 @@ use crate::frame::host::Cgroup;
 use crate::source::host::maps::freeze;
 use crate::source::wake::Waker;
 use crate::symbols::Unavailable;
-use aya::maps::{Array, IterableMap as _, MapData, MapError};
+use aya::maps::{Array, IterableMap as _, MapError};
+use loss::CpuStates;
 use rustc_hash::FxHashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -155,7 +156,7 @@ unsafe impl aya::Pod for Plain<helpers::Calls> {}
 /// The running probes.
 pub struct Live {
     ring: ring::Ring,
-    cpus: Array<MapData, Plain<CpuState>>,
+    cpus: CpuStates,
     capture: capture::CaptureMaps,
     links: Vec<attach::Link>,
     /// Keeps the programs in the kernel, for their counters, until this is dropped.
@@ -188,6 +189,7 @@ impl Live {
         let mut helpers: Array<_, Plain<helpers::Calls>> = Array::try_from(load::map(&mut object, "HELPER_CALLS")?)?;
         let ring = ring::Ring::new(load::map(&mut object, "RING")?, options.ring_size)?;
         freeze(cpus.map().fd().as_fd()).map_err(StartError::Freeze)?;
+        let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         load::freeze_maps_of_programs(&object)?;
         capture.begin(&options.capture)?;
         let again = || load::object(options, facts, load::Verbosity::Log);
@@ -347,12 +349,17 @@ impl Live {
     }
 
     /// The counters of every possible CPU. Those of the first CPU include the counts of user space.
-    pub fn counters(&self) -> io::Result<Vec<CpuState>> {
-        let mut cpus = loss::counters(&self.cpus)?;
+    pub fn counters(&self) -> Vec<CpuState> {
+        let mut cpus = self.cpus.read();
         if let Some(cpu) = cpus.first_mut() {
             cpu.tree_full += self.capture.tree_full();
         }
-        Ok(cpus)
+        cpus
+    }
+
+    /// Whether no probe is between meeting an event and sending it. A record of an event before this is in the ring, or was read.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.cpus.are_balanced()
     }
 
     /// The number of times that the kernel skipped a program, because it was already running on that CPU (preempted),

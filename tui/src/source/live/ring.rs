@@ -12,11 +12,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The maximum wait after records were found: slightly more than `WAKE_NS`, for which the probes may leave records in
 /// the ring without a wake-up.
 const LOOK_AGAIN: Duration = Duration::from_millis(15);
+/// The interval at which the positions are read during that time.
+const LOOK: Duration = Duration::from_millis(5);
 /// The maximum wait without a read of the positions. If a program can be preempted between taking the time and writing
 /// the record, the probes can omit a wake-up. Records then wait at most this long.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -27,8 +29,8 @@ pub(super) struct Ring {
     positions: Positions,
     size: u64,
     waker: Waker,
-    /// Whether records were found since the last wait without any.
-    busy: Cell<bool>,
+    /// The time up to which records may be in the ring without a wake-up.
+    busy_until: Cell<Instant>,
 }
 
 impl Ring {
@@ -37,7 +39,7 @@ impl Ring {
         let system = |call| move |error| StartError::System { call, error };
         let positions = Positions::map(records.as_raw_fd()).map_err(system("mmap of the ring"))?;
         let waker = Waker::new().map_err(system("eventfd"))?;
-        Ok(Ring { records, positions, size: u64::from(size), waker, busy: Cell::new(false) })
+        Ok(Ring { records, positions, size: u64::from(size), waker, busy_until: Cell::new(Instant::now()) })
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -54,7 +56,7 @@ impl Ring {
         fds.extend(more.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let mut left = timeout;
         loop {
-            let longest = if self.busy.get() { LOOK_AGAIN } else { LONGEST_SLEEP };
+            let longest = if Instant::now() < self.busy_until.get() { LOOK } else { LONGEST_SLEEP };
             let now = left.map_or(longest, |left| left.min(longest));
             match poll(&mut fds, Timespec::try_from(now).ok().as_ref()) {
                 // A signal ends the wait as if no descriptor was ready; it is not an error.
@@ -68,14 +70,11 @@ impl Ring {
             // poll(2) compares the positions, regardless of wake-ups:
             // [`ringbuf_map_poll_kern`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/ringbuf.c).
             if !fds[0].revents().is_empty() {
-                self.busy.set(true);
+                self.busy_until.set(Instant::now() + LOOK_AGAIN);
                 return Ok(true);
             }
             if fds[2..].iter().any(|fd| !fd.revents().is_empty()) {
                 return Ok(true);
-            }
-            if now == longest {
-                self.busy.set(false);
             }
             left = left.map(|left| left.saturating_sub(now));
             if left == Some(Duration::ZERO) {
