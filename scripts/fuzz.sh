@@ -23,7 +23,7 @@ RUSTFLAGS=$flags CARGO_TARGET_DIR=$out cargo build --locked --release --manifest
 largest() {
   case $1 in
     recording) echo 32768 ;;
-    btf | frames) echo 16384 ;;
+    btf | diff | frames) echo 16384 ;;
     dashboard | symbols) echo 8192 ;;
     *) echo 2048 ;;
   esac

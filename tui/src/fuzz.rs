@@ -3,10 +3,12 @@
 //!
 //! A function panics if the bytes make the parser panic, or if what it gives breaks a rule that is stated there.
 
+use crate::app::replay::{Density, End, Recording, Replay, Speed, Target};
 use crate::app::{App, Effect, Input, Preferences, Settings, Tick, language};
 use crate::budget::Budget;
 use crate::cli::size::ByteSize;
 use crate::config::{Config, ConfigError};
+use crate::diff::{Run, compare};
 use crate::event::{EventContext, keys};
 use crate::filter::{Filter, FilterOptions, NoNames, Scratch};
 use crate::frame::host::{Cgroup, Clock, HostFrame, User};
@@ -143,9 +145,7 @@ fn events() -> Batch {
 /// written and read again between them, and a recording gives them back. Gives the lines of JSON, for the caller to parse.
 pub fn frames(bytes: &[u8]) -> String {
     let bytes = whole_frames(bytes);
-    let middle = Frames::of(&bytes).map(|frame| frame.bytes.len().next_multiple_of(8)).take(Frames::of(&bytes).count() / 2);
-    let middle = middle.sum::<usize>().min(bytes.len());
-    let batches = [&bytes[..middle], &bytes[middle..]].map(|bytes| Batch::from_bytes(bytes.to_vec()));
+    let batches = halves(&bytes);
     let print = |format, restored| lines(&batches, format, restored);
     let json = print(FormatName::Json, false);
     assert_eq!(json, print(FormatName::Json, true), "a state gives the same lines");
@@ -159,6 +159,14 @@ pub fn frames(bytes: &[u8]) -> String {
     sinks.into_iter().for_each(|sink| _ = print_to(&batches, sink, false));
     recorded(&bytes);
     json
+}
+
+/// Two batches of half of the frames each.
+fn halves(bytes: &[u8]) -> [Batch; 2] {
+    let half = Frames::of(bytes).count() / 2;
+    let middle: usize = Frames::of(bytes).take(half).map(|frame| frame.bytes.len().next_multiple_of(8)).sum();
+    let (first, second) = bytes.split_at(middle.min(bytes.len()));
+    [first, second].map(|bytes| Batch::from_bytes(bytes.to_vec()))
 }
 
 /// The bytes with the last frame cut to what there is.
@@ -230,6 +238,29 @@ fn recorded(bytes: &[u8]) {
     Frames::of(bytes).for_each(|frame| whole.append(frame.bytes));
     // A frame of the kind that ends batches is taken for one.
     assert!(Frames::of(bytes).any(|frame| frame.header.kind == BATCH_END) || read == whole.bytes());
+}
+
+/// Two runs, each of a half of the frames, that are compared. Gives the lines of JSON, for the caller to parse.
+pub fn diff(bytes: &[u8]) -> String {
+    let [mut a, mut b] = halves(&whole_frames(bytes)).map(|batch| {
+        let (mut run, mut pipeline) = (Run::new(1 << 20), Pipeline::default());
+        pipeline.feed(batch);
+        pipeline.finish(&mut |seen, _| {
+            run.take(seen);
+            Disposition::Delivered
+        });
+        run.close();
+        run
+    });
+    // What is absent cannot be compared, and is not a fault.
+    (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len() % 2 == 0, bytes.len() % 3 == 0);
+    let report = compare(a, b);
+    for charset in [Charset::Utf8, Charset::Ascii] {
+        check_shown(&report.text(true, charset));
+        check_shown(&report.text(false, charset));
+    }
+    assert!(report.equal() || !report.json(true).is_empty());
+    report.json(true)
 }
 
 /// A recording, with the checksums made right: what `print`, `info` and `replay` do. Gives the lines of JSON, for the caller to parse.
@@ -330,7 +361,8 @@ fn walk(bytes: &[u8]) {
 
 // ----------------------------------------------------------------------------------------------------------- dashboard
 
-/// A dashboard: columns, rows and the number of keys, the keys, and then frames. No cell of a screen has a control character.
+/// A dashboard: columns, rows and the number of keys, the keys, and then frames. No cell of a screen has a control character. With
+/// bit 6 of the number it shows a recording, whose span and density are in the frames, too; with bit 7 the frames are pasted.
 pub fn dashboard(bytes: &[u8]) {
     let [width, height, count, rest @ ..] = bytes else { return };
     let (pressed, frames) = rest.split_at(rest.len().min(usize::from(*count % 64)));
@@ -338,12 +370,30 @@ pub fn dashboard(bytes: &[u8]) {
     let theme = Theme { charset, colours: Colours::Sixteen };
     let size = (u16::from(*width).max(1), u16::from(*height % 80).max(1));
     let mut screen = Screen::new(size.0, size.1, theme, Preferences::default());
+    if count & 0x40 != 0 {
+        let number = |at: usize| frames.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+        let part = |at: &usize| Density { first_ns: number(*at), last_ns: number(at + 8), events: number(at + 16), lost: number(at + 24) };
+        let density = [0, 40, 80].iter().map(part).collect();
+        let recording = Recording {
+            // As a file says it; a pipe says nothing.
+            span: (number(0) <= number(8)).then_some((number(0), number(8))),
+            events: number(16),
+            end: End::Complete,
+            seekable: true,
+            density,
+            ..Recording::default()
+        };
+        screen.app.set_replay(Replay::new(recording, Target::At(number(24)), Speed::default()));
+    }
     screen.update(Input::Batch(Batch::from_bytes(whole_frames(frames))));
     screen.update(Input::Output(frames.to_vec()));
     screen.draw();
     for byte in pressed {
         screen.update(Input::Key(key(*byte)));
         screen.draw();
+    }
+    if count & 0x80 != 0 {
+        screen.update(Input::Paste(String::from_utf8_lossy(&frames[..frames.len().min(100)]).into_owned()));
     }
     screen.update(Input::SourceEnded);
     screen.draw();
@@ -586,6 +636,11 @@ mod tests {
     #[test]
     fn the_corpus_of_recording() {
         check("recording", |bytes| check_json(&super::recording(bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_diff() {
+        check("diff", |bytes| check_json(&super::diff(bytes)));
     }
 
     #[test]
