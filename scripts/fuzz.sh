@@ -3,7 +3,7 @@
 # or more than 1 GiB is kept in target/fuzz/artifacts/TARGET/, and fails.
 # usage: scripts/fuzz.sh [TARGET...]     TRACETUI_FUZZ_SECONDS: for each target (default 60)
 #        scripts/fuzz.sh --build         only builds them
-#        scripts/fuzz.sh --minimize      writes the inputs that were found to tui/fuzz/corpus/, without those that add nothing
+#        scripts/fuzz.sh --minimize [TARGET...]   writes to tui/fuzz/corpus/ what was found: small inputs that add many branches
 # It needs a C++ compiler, and neither a nightly toolchain nor cargo-fuzz. With both, `cargo +nightly fuzz run TARGET` adds the
 # address sanitizer.
 set -euo pipefail
@@ -57,14 +57,23 @@ fuzz() {
   fi
 }
 
+# The fuzzer lists the inputs from the smallest on, each with the branches that no smaller one took.
 minimize() {
-  local target=$1 new
-  new=$(mktemp -d)
-  run "$target" -merge=1 "$new" "tui/fuzz/corpus/$target" "$out/corpus/$target"
-  # What is named was put there by hand.
-  find "tui/fuzz/corpus/$target" -type f -regex '.*/[0-9a-f]+' -delete
-  cp -n "$new"/* "tui/fuzz/corpus/$target/"
-  rm -rf "$new"
+  local target=$1 corpus=tui/fuzz/corpus/$1 dir input
+  dir=$(mktemp -d)
+  mkdir "$dir/all" "$dir/few"
+  run "$target" -merge=1 -merge_control_file="$dir/control" "$dir/all" "$corpus" "$out/corpus/$target"
+  awk 'NR > 2 && !/^(STARTED|FT|COV) / { names[NR - 3] = $0 } /^COV / && NF >= 18 { print names[$2] }' "$dir/control" |
+    while read -r input; do
+      # A name that is no checksum was given by hand.
+      if [ "$(stat -c %s "$input")" -le 1536 ] && [[ ${input##*/} =~ ^[0-9a-f]{40}$ ]]; then
+        cp "$input" "$dir/few/"
+      fi
+    done
+  find "$corpus" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete
+  find "$dir/few" -type f -exec cp -t "$corpus" {} +
+  echo "$target: $(find "$corpus" -type f | wc -l) inputs, $(du -bs "$corpus" | cut -f1) bytes"
+  rm -rf "$dir"
 }
 
 work=fuzz

@@ -72,8 +72,9 @@ pub fn config(bytes: &[u8]) {
         Ok(config) => {
             // With these keys and columns, a screen can be drawn.
             Screen::new(80, 24, Theme::default(), config.preferences).draw();
-            if let Some((filter, error)) =
-                config.filter.and_then(|filter| Filter::parse(&filter.text, &NoNames).err().map(|error| (filter, error)))
+            if let Some((filter, error)) = config
+                .filter
+                .and_then(|filter| Filter::parse(&filter.text, &NoNames).err().map(|error| (filter, error)))
             {
                 refused(ConfigError::of_filter(&filter, &error));
             }
@@ -371,8 +372,14 @@ pub fn dashboard(bytes: &[u8]) {
     let size = (u16::from(*width).max(1), u16::from(*height % 80).max(1));
     let mut screen = Screen::new(size.0, size.1, theme, Preferences::default());
     if count & 0x40 != 0 {
-        let number = |at: usize| frames.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
-        let part = |at: &usize| Density { first_ns: number(*at), last_ns: number(at + 8), events: number(at + 16), lost: number(at + 24) };
+        let number =
+            |at: usize| frames.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+        let part = |at: &usize| Density {
+            first_ns: number(*at),
+            last_ns: number(at + 8),
+            events: number(at + 16),
+            lost: number(at + 24),
+        };
         let density = [0, 40, 80].iter().map(part).collect();
         let recording = Recording {
             // As a file says it; a pipe says nothing.
@@ -503,7 +510,10 @@ pub fn symbols(bytes: &[u8]) {
             for address in [start.wrapping_sub(1), start, start.saturating_add(size / 2), start.saturating_add(size)] {
                 for at in [0, second * 10, second * 10 + 9, u64::MAX] {
                     if let Ok(symbol) = symbols.lookup(KernelAddr(address), BootNanos(at), &mut name) {
-                        assert!(symbol.offset < symbol.size && symbol.start.0 <= address, "{symbol:?} has {address:#x}");
+                        assert!(
+                            symbol.offset < symbol.size && symbol.start.0 <= address,
+                            "{symbol:?} has {address:#x}"
+                        );
                     }
                 }
             }
