@@ -254,7 +254,7 @@ pub fn diff(bytes: &[u8]) -> String {
         run
     });
     // What is absent cannot be compared, and is not a fault.
-    (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len() % 2 == 0, bytes.len() % 3 == 0);
+    (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len().is_multiple_of(2), bytes.len().is_multiple_of(3));
     let report = compare(a, b);
     for charset in [Charset::Utf8, Charset::Ascii] {
         check_shown(&report.text(true, charset));
