@@ -49,7 +49,7 @@ fuzz() {
     recording) seeds+=(tui/tests/data/recordings) ;;
   esac
   if run "$target" -max_total_time="$seconds" -print_final_stats=1 "$out/corpus/$target" "${seeds[@]}"; then
-    echo "$target: $(grep -E '^#[0-9]+' "$out/$target.log" | tail -1 | tr '\t' ' ')"
+    echo "$target: $(grep -aE '^#[0-9]+' "$out/$target.log" | tail -1 | tr '\t' ' ')"
   else
     tail -40 "$out/$target.log"
     echo "$target: failed; its input is in $out/artifacts/$target/"
