@@ -24,6 +24,7 @@
 //! | `arch` | the differences between architectures |
 //! | [`budget`], [`limits`] | the division of memory, and all other limits |
 //! | `text` | formatting of bytes, numbers and times: escaping, widths |
+//! | `fuzz` | the parsers of bytes from outside, for the fuzz targets in `fuzz/` |
 //! | [`cli`], [`command`] | the command line, and one file per subcommand |
 pub mod account;
 pub mod app;
@@ -40,6 +41,9 @@ pub mod event;
 pub(crate) mod fifo;
 pub mod filter;
 pub mod frame;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod pipeline;
 pub mod recording;

@@ -662,7 +662,8 @@ impl App {
         let loaded = || Some((self.rates.start_ns()?, self.time_of(self.store.next_id().checked_sub(1)?)?));
         match (known, loaded()) {
             (Some((start, end)), Some((_, latest))) => Some((start, end.max(latest))),
-            (known, loaded) => known.or(loaded),
+            // The times of a pipe are not known to follow each other.
+            (known, loaded) => known.or(loaded.map(|(start, latest)| (start, latest.max(start)))),
         }
     }
 
@@ -839,6 +840,25 @@ mod tests {
 
     fn number(at: u64, of: u64) -> Option<Number> {
         Some(Number { at, of: Some(of) })
+    }
+
+    /// Of a pipe, nothing is known before it is read; and its times may be anything.
+    #[test]
+    fn times_that_go_back_have_a_position() {
+        let mut app = app(80, 24, 64 << 20);
+        app.set_replay(Replay::new(Recording::default(), Target::At(1), Speed::default()));
+        for ns in [200_000_000_000, 100_000_000_000] {
+            let mut made = Maker { ns, ..Maker::default() };
+            made.open(7, "cc1", "/x", 3);
+            app.update(Input::Batch(made.batch()));
+            app.update(Input::Batch(Maker { ns: ns + 50_000_000, ..Maker::default() }.batch()));
+            work(&mut app);
+        }
+        app.update(Input::SourceEnded);
+        let (start, end) = app.replay_span().expect("events");
+        assert!(start <= end, "{start} to {end}");
+        app.aim(1);
+        assert_eq!(app.replay_position(), Some(start));
     }
 
     /// A recording of 10,000 opens, 10 ms apart, from which batches are taken.

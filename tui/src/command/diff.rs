@@ -113,7 +113,7 @@ impl Side {
     /// Says what may be missing; whether anything may.
     fn say(&self) -> bool {
         let gaps = &self.run.gaps;
-        let lost = gaps.lost.iter().sum::<u64>().saturating_add(gaps.other);
+        let lost = gaps.sum();
         if lost > 0 {
             say(format_args!(
                 "{}: {} events were lost: what is missing because of it is unknown",

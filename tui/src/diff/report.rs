@@ -590,7 +590,7 @@ fn word(what: &What) -> &'static str {
 
 /// What may have been lost, for the end of a sentence.
 fn reason(gaps: &Gaps) -> String {
-    let lost = gaps.lost.iter().sum::<u64>().saturating_add(gaps.other);
+    let lost = gaps.sum();
     match (gaps.incomplete, gaps.full, lost) {
         (_, _, 1..) => format!("lost {} events", grouped(lost)),
         (true, _, _) => "is incomplete".into(),

@@ -105,6 +105,11 @@ pub struct Gaps {
 }
 
 impl Gaps {
+    /// All lost events, as far as they can be counted: a recording may say any number.
+    pub fn sum(&self) -> u64 {
+        self.lost.iter().fold(self.other, |sum, count| sum.saturating_add(*count))
+    }
+
     /// Whether an event of this kind may be missing.
     pub(super) fn may_lack(&self, kind: Kind) -> bool {
         let of = |counts: &[u64]| kind.place().and_then(|at| counts.get(at)).is_some_and(|count| *count > 0);

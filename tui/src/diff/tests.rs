@@ -1,11 +1,11 @@
-use super::{Report, Run, Status, compare};
+use super::{Gaps, Report, Run, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
 use crate::pipeline::{Disposition, Pipeline};
 use crate::source::synthetic::{Maker, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
 use tracetui_shared::id::Tgid;
-use tracetui_shared::kind::{KindSet, Slot};
+use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
 use tracetui_shared::record::open::OpenRecord;
 use zerocopy::IntoBytes;
@@ -399,6 +399,12 @@ fn any_run(steps: &[Step], command: bool) -> Run {
         }
     }
     made.run_in(if steps.len().is_multiple_of(7) { 5_000 } else { usize::MAX })
+}
+
+#[test]
+fn more_losses_than_can_be_counted_are_losses() {
+    let gaps = Gaps { lost: [1 << 63; Kind::PROBED.len()], other: 1, ..Gaps::default() };
+    assert_eq!((gaps.sum(), Gaps::default().sum()), (u64::MAX, 0));
 }
 
 /// Texts with what the rules look for.

@@ -492,6 +492,11 @@ impl Counters {
         losses.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
     }
 
+    /// How full the ring is, in percent; `None` if its size is not known. A recording may say anything.
+    pub fn ring_percent(&self) -> Option<u128> {
+        (u128::from(self.ring_used) * 100).checked_div(self.ring_size.into())
+    }
+
     /// Events that did not arrive: without room in the ring, dropped by a program, or skipped by the kernel.
     pub fn lost(&self) -> u64 {
         let slots = Slot::ALL.into_iter().filter(|slot| !slot.is_request());
@@ -677,6 +682,13 @@ mod tests {
             ProgramSkips { program: "b".into(), slots: vec![2], skips: 5 },
         ];
         Counters { cpus: cpus.iter().map(state).collect(), programs, ring_used: skips, ring_size: 9, last: skips > 1 }
+    }
+
+    #[test]
+    fn a_ring_of_any_size_has_a_percentage() {
+        let percent = |ring_used, ring_size| Counters { ring_used, ring_size, ..Counters::default() }.ring_percent();
+        assert_eq!((percent(5, 0), percent(3, 4), percent(1, u64::MAX)), (None, Some(75), Some(0)));
+        assert_eq!(percent(u64::MAX, 1), Some(u128::from(u64::MAX) * 100));
     }
 
     #[test]

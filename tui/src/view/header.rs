@@ -16,7 +16,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 const FULL: u64 = 50;
 
 /// The percentage of the ring from which it is shown as a warning.
-const NEARLY_FULL: u64 = 75;
+const NEARLY_FULL: u128 = 75;
 
 /// Draws the line. If there is not enough room, losses take precedence.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
@@ -134,7 +134,7 @@ fn rates(app: &App, theme: Theme) -> Vec<Piece> {
 /// The fill level of the ring between the kernel and tracetui.
 fn ring(app: &App, theme: Theme) -> Piece {
     let counters = app.world().counters();
-    let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return Piece::default() };
+    let Some(percent) = counters.ring_percent() else { return Piece::default() };
     let style = if percent >= NEARLY_FULL { theme.loss() } else { theme.quiet() };
     Piece::new(format!("ring {percent:>2}%"), style)
 }

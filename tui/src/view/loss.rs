@@ -189,7 +189,7 @@ fn by_cpu(counters: &Counters) -> Vec<String> {
 }
 
 fn ring(counters: &Counters) -> Vec<String> {
-    let Some(percent) = (counters.ring_used * 100).checked_div(counters.ring_size) else { return vec![] };
+    let Some(percent) = counters.ring_percent() else { return vec![] };
     vec![format!("ring: {} KiB, {percent}% full; counters are read once a second", counters.ring_size >> 10)]
 }
 

@@ -223,7 +223,7 @@ fn children(mount: &File, parent: &[u8]) -> Vec<(CgroupId, Vec<u8>)> {
 
 /// A mount of the v2 hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     number: u64,
     point: PathBuf,
     /// The prefix of the paths below the mount: the cgroup at the mount's root; empty for the root of the hierarchy.
@@ -238,7 +238,7 @@ impl Mount {
     }
 
     /// The path of the cgroup with the directory `absolute`; `None` if it is not below the mount.
-    fn path_at(&self, absolute: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn path_at(&self, absolute: &[u8]) -> Option<Vec<u8>> {
         let point = self.point.as_os_str().as_bytes();
         let below = absolute.strip_prefix(point.strip_suffix(b"/").unwrap_or(point))?;
         matches!(below, b"" | [b'/', ..]).then(|| self.path_of(if below == b"/" { b"" } else { below }))
@@ -247,7 +247,7 @@ impl Mount {
 
 /// The mounts of the v2 hierarchy in /proc/self/mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE
 /// OPTIONS`.
-fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
+pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
         let number = decimal(fields.next()?)?;

@@ -82,7 +82,7 @@ pub(crate) fn namespace_offset_ns() -> i64 {
 }
 
 /// Parses the boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`. Returns nanoseconds.
-fn parse_offsets(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_offsets(text: &[u8]) -> Option<i64> {
     let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"boottime"))?;
     let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     let seconds: i64 = decimal(fields.next()?)?;

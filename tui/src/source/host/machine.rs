@@ -96,7 +96,7 @@ impl Lockdown {
     }
 
     /// Parses the content of the file: all modes, with the current one in brackets.
-    fn parse(text: &[u8]) -> Option<Lockdown> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Lockdown> {
         let text = str::from_utf8(text).ok()?;
         let name = text.split_once('[')?.1.split_once(']')?.0;
         [Lockdown::None, Lockdown::Integrity, Lockdown::Confidentiality].into_iter().find(|l| l.name() == name)
@@ -189,7 +189,7 @@ impl Capabilities {
     }
 
     /// Parses the `CapEff` line of /proc/PID/status.
-    pub(super) fn parse(status: &[u8]) -> Option<Capabilities> {
+    pub(crate) fn parse(status: &[u8]) -> Option<Capabilities> {
         let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
         u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(Capabilities)
     }
@@ -284,7 +284,7 @@ pub(crate) fn possible_cpus() -> u32 {
 }
 
 /// Counts the CPUs of a list: `0-3,8,10-11`.
-fn count_cpus(text: &[u8]) -> Option<u32> {
+pub(crate) fn count_cpus(text: &[u8]) -> Option<u32> {
     let mut count = 0u32;
     for range in text.trim_ascii().split(|b| *b == b',') {
         let mut ends = range.splitn(2, |b| *b == b'-');

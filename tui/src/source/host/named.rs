@@ -105,7 +105,7 @@ impl Namer {
 }
 
 /// `name+0x1a2/0x400`, then maybe ` [module]`. An address without a symbol is printed as a number.
-fn parse(text: &[u8]) -> Option<Named> {
+pub(crate) fn parse(text: &[u8]) -> Option<Named> {
     let text = std::str::from_utf8(text).ok()?;
     let (place, module) = match text.split_once(" [") {
         // Some kernels add the build id to the module.

@@ -227,7 +227,7 @@ fn stat_of(tgid: Tgid) -> io::Result<Stat> {
 
 /// The used fields of /proc/PID/stat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     /// The name of the thread group leader. For kernel workers, it is longer and contains their current work.
     comm: Vec<u8>,
     state: u8,
@@ -241,7 +241,7 @@ struct Stat {
 impl Stat {
     /// Fields are counted from 1, as in proc(5). The name (field 2) can contain any byte, including `)` and newlines.
     /// It ends at the last `)`, because only numbers and one letter follow it.
-    fn parse(text: &[u8]) -> Option<Stat> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Stat> {
         let open = text.iter().position(|b| *b == b'(')?;
         let close = text.iter().rposition(|b| *b == b')')?;
         let comm = text.get(open + 1..close)?.to_vec();
@@ -267,7 +267,7 @@ impl Stat {
 
 /// The real ids from the lines `Uid:` and `Gid:` of /proc/PID/status, which contain the real, effective, saved and file
 /// system ids.
-fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
+pub(crate) fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
     let first = |name: &[u8]| {
         let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
         decimal(line.split(u8::is_ascii_whitespace).find(|field| !field.is_empty())?)
@@ -276,7 +276,7 @@ fn real_ids(status: &[u8]) -> Option<(Uid, Gid)> {
 }
 
 /// The v2 cgroup (line `0::PATH`). If that is only the root, the name=systemd one, if any.
-fn cgroup(text: &[u8]) -> &[u8] {
+pub(crate) fn cgroup(text: &[u8]) -> &[u8] {
     let lines = || text.split(|b| *b == b'\n');
     let unified = lines().find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
     if !matches!(unified, b"" | b"/") {

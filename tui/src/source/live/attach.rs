@@ -326,7 +326,7 @@ fn moved(category: &str, name: &str, record: Record) -> Option<Failure> {
 
 /// Whether a `format` file of tracefs has a field with this name, offset and size. An example is
 /// `\tfield:void * req;\toffset:16;\tsize:8;…`.
-fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
+pub(crate) fn has_field(format: &str, (name, at, size): &(&str, usize, usize)) -> bool {
     let place = [format!("offset:{at}"), format!("size:{size}")];
     format.lines().any(|line| {
         let mut parts = line.trim().split(';').map(str::trim);

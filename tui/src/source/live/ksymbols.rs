@@ -219,7 +219,7 @@ impl ProgramStream {
 }
 
 /// The numbers of a list of CPUs: `0-3,5`.
-fn parse_cpus(text: &[u8]) -> Vec<u32> {
+pub(crate) fn parse_cpus(text: &[u8]) -> Vec<u32> {
     let mut cpus = Vec::new();
     for range in text.trim_ascii().split(|byte| *byte == b',') {
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u32>().ok();
@@ -369,7 +369,7 @@ fn open_event(cpu: u32, read_format: u64) -> io::Result<OwnedFd> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Record<'a> {
+pub(crate) enum Record<'a> {
     Event(Event<'a>),
     Lost(u64),
 }
@@ -377,7 +377,7 @@ enum Record<'a> {
 /// A whole record of a CPU, with its header. What follows it ([`SAMPLE`]) is found from the front: the kernel adds the size of that
 /// once for each event on the CPU that gets the same record, so there may be other bytes at the end
 /// ([`perf_event_bpf_output`](https://elixir.bootlin.com/linux/v6.12/source/kernel/events/core.c)). `None` if it is of another kind, or too short for its kind.
-fn decode(record: &[u8], cpu: u32) -> Option<Record<'_>> {
+pub(crate) fn decode(record: &[u8], cpu: u32) -> Option<Record<'_>> {
     let kind = u32_at(record, 0)?;
     let body = record.get(HEADER..)?;
     let mut sample = body.get(BODY..)?;

@@ -20,7 +20,7 @@
 //! Only these files use aya. Of the threads, only the one that reads symbols outlives [`Live::start`]; the caller decides where
 //! [`Live::wait`] and [`Live::drain`] run.
 
-mod attach;
+pub(crate) mod attach;
 mod call;
 mod capture;
 mod changes;

@@ -24,7 +24,7 @@ const MOUNTS: u64 = 16 << 20;
 
 /// A mount: its number, its root in the file system, where it is, the type of the file system, the device.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     number: u64,
     root: Vec<u8>,
     point: PathBuf,
@@ -33,7 +33,7 @@ struct Mount {
 }
 
 /// The lines of mountinfo: `ID PARENT DEV ROOT POINT OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
-fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
+pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let number = decimal(fields.next()?)?;

@@ -133,15 +133,15 @@ impl Route {
     }
 }
 
-struct Message<'a> {
+pub(super) struct Message<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub(super) body: &'a [u8],
 }
 
 /// The messages in a datagram. It ends at a length that does not fit.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     pieces(bytes, HEADER, |bytes| u32_at(bytes, 0) as usize).map(|message| Message {
         kind: u16_at(message, 4),
         flags: u16_at(message, 6),

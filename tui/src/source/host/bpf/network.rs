@@ -270,6 +270,18 @@ impl Network {
     }
 }
 
+/// Reads a datagram as interfaces and as filters of the first one, for [`crate::fuzz`]: the number of programs.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn read_answers(datagram: &[u8]) -> usize {
+    let (mut network, namespace) = (Network::default(), NsInum(1));
+    for message in super::netlink::messages(datagram) {
+        network.interface(namespace, message.body);
+        let index = network.interfaces.first().map_or(0, |interface| interface.index);
+        network.filter(namespace, (index, INGRESS), message.body);
+    }
+    network.found.len()
+}
+
 /// Each interface with the parents of filters: its qdiscs, and the classes of those.
 fn parents(route: &mut Route) -> io::Result<Vec<(u32, u32)>> {
     let mut parents = Vec::new();

@@ -193,7 +193,7 @@ fn fdinfo(tid: u32, fd: u32) -> Option<Vec<u8>> {
 }
 
 /// The number in the line of fdinfo that starts with `name`.
-fn field(info: &[u8], name: &[u8]) -> Option<u32> {
+pub(crate) fn field(info: &[u8], name: &[u8]) -> Option<u32> {
     let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
     decimal(line.trim_ascii())
 }
@@ -204,7 +204,7 @@ fn comm_of(pid: u32) -> Vec<u8> {
 }
 
 /// The number in `net:[NUMBER]`.
-pub(super) fn net_inum(text: &[u8]) -> Option<NsInum> {
+pub(crate) fn net_inum(text: &[u8]) -> Option<NsInum> {
     decimal(text.strip_prefix(b"net:[")?.strip_suffix(b"]")?).map(NsInum)
 }
 

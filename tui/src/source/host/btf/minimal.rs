@@ -105,7 +105,9 @@ impl Kept<'_> {
     /// The id without typedefs and qualifiers; `None` for types that are not kept.
     fn shape(&self, id: u32) -> Option<u32> {
         let id = self.btf.peel(id).ok()?;
-        self.btf.get(id).filter(|ty| !matches!(ty.kind, Kind::Func | Kind::Fwd | Kind::Var | Kind::Datasec)).map(|_| id)
+        // A tag of a declaration is the type of nothing, whatever a damaged BTF says.
+        let left_out = |kind| matches!(kind, Kind::Func | Kind::Fwd | Kind::Var | Kind::Datasec | Kind::DeclTag);
+        self.btf.get(id).filter(|ty| !left_out(ty.kind)).map(|_| id)
     }
 
     fn write(&self) -> Vec<u8> {

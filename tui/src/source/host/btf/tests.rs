@@ -400,6 +400,15 @@ fn the_minimal_form_resolves_alike_and_is_its_own_minimal_form() {
 }
 
 #[test]
+fn the_minimal_form_of_a_damaged_btf_can_be_read() {
+    let mut b = Builder::new();
+    let int = b.int(4);
+    let tag = b.head(Kind::DeclTag, "tag", int, &[u32::MAX]);
+    b.composite(Kind::Struct, "task_struct", 8, &[("pid", tag, 0), ("tgid", int, 32)]);
+    check_minimal_is_enough(&b.finish());
+}
+
+#[test]
 fn the_minimal_form_keeps_bitfields_wide_enumerators_and_absences() {
     let mut b = Builder::new();
     let int = b.int(4);

@@ -1,0 +1,670 @@
+//! The parsers of bytes from outside, one function for each fuzz target (`fuzz/fuzz_targets/`). It exists only under
+//! `cfg(fuzzing)` and in the tests, which run every file of `fuzz/corpus/`.
+//!
+//! A function panics if the bytes make the parser panic, or if what it gives breaks a rule that is stated there.
+
+use crate::app::replay::{Density, End, Recording, Replay, Speed, Target};
+use crate::app::{App, Effect, Input, Preferences, Settings, Tick, language};
+use crate::budget::Budget;
+use crate::cli::size::ByteSize;
+use crate::config::{Config, ConfigError};
+use crate::diff::{Run, compare};
+use crate::event::{EventContext, keys};
+use crate::filter::{Filter, FilterOptions, NoNames, Scratch};
+use crate::frame::host::{Cgroup, Clock, HostFrame, User};
+use crate::frame::{Batch, FrameRef, Frames, HEADER as FRAME_HEADER};
+use crate::pipeline::{Disposition, Pipeline};
+use crate::recording::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, FILE_MAGIC, FileHeader, HEADER, VERSION};
+use crate::recording::frames::{FrameReader, Next};
+use crate::recording::index::Entry;
+use crate::recording::{Item, Map, Reader, Writer};
+use crate::sink::parquet::Parquet;
+use crate::sink::perfetto::{Files, Perfetto, Room};
+use crate::sink::{FormatName, Sink, to_writer};
+use crate::source::host::{bpf, btf, cgroup, clock, kallsyms, machine, named, procfs, users};
+use crate::source::live::{attach, attach_names, ksymbols};
+use crate::source::synthetic::Maker;
+use crate::symbols::{Image, ImageKind, Snapshot, SymbolChange, Symbols};
+use crate::text::time::Moment;
+use crate::text::{self, Charset, is_hostile};
+use crate::view::theme::{Colours, Theme};
+use crate::why::{access, image};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tracetui_shared::id::{CgroupId, KernelAddr, Tgid, Uid};
+use tracetui_shared::kind::KindSet;
+use tracetui_shared::time::BootNanos;
+use zerocopy::FromBytes as _;
+
+/// Memory for events of the dashboard, in bytes.
+const MEMORY: u64 = 16 << 20;
+
+// ----------------------------------------------------------------------------------------------------------------- BTF
+
+/// A BTF: all types are looked at, all fields resolved, and the part that is needed is written and read again.
+pub fn btf(bytes: &[u8]) {
+    let Ok(btf) = btf::Btf::parse(bytes.to_vec()) else { return };
+    for id in 0..btf.len() as u32 + 2 {
+        btf.size_of(id);
+        btf.name_of(id);
+    }
+    btf.arch();
+    let (resolved, attach) = (btf.resolve(), attach_names());
+    attach.tracepoints.iter().for_each(|name| _ = btf.tracepoint_args(name));
+    btf.funcs(&attach.functions);
+    let minimal = btf::Btf::parse(btf.minimal(&resolved, &attach)).expect("what is written can be read");
+    assert_eq!(minimal.resolve().offsets, resolved.offsets, "the minimal BTF has the same offsets");
+}
+
+// ------------------------------------------------------------------------------------------------- configuration, filter
+
+/// A configuration file: it is read, or refused with a message that can be shown.
+pub fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let refused = |error: ConfigError| check_shown(&error.render("f", &text));
+    match Config::parse(bytes) {
+        Err(error) => refused(error),
+        Ok(config) => {
+            // With these keys and columns, a screen can be drawn.
+            Screen::new(80, 24, Theme::default(), config.preferences).draw();
+            if let Some((filter, error)) = config
+                .filter
+                .and_then(|filter| Filter::parse(&filter.text, &NoNames).err().map(|error| (filter, error)))
+            {
+                refused(ConfigError::of_filter(&filter, &error));
+            }
+        }
+    }
+}
+
+/// An expression of the filter language, as the value of every option, and applied to events. What it is written as means the same.
+/// Also what the dashboard and the command line read of moments and sizes.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // Without dates: their parser is that of humantime.
+    _ = (Moment::parse(text).map(|moment| moment.unix_ns(0, -3600)), text.parse::<ByteSize>());
+    let one = || vec![text.to_owned()];
+    let options = [
+        FilterOptions { filter: one(), failed: true, ..FilterOptions::default() },
+        FilterOptions { pid: one(), uid: one(), ..FilterOptions::default() },
+        FilterOptions { comm: one(), ..FilterOptions::default() },
+        FilterOptions { cgroup: one(), kind: one(), ..FilterOptions::default() },
+    ];
+    let compiled: Vec<_> = options.iter().map(|options| options.compile(&NoNames)).collect();
+    compiled.iter().filter_map(|compiled| compiled.as_ref().err()).for_each(|error| check_shown(&error.render()));
+    let filter = match Filter::parse(text, &NoNames) {
+        Ok(filter) => filter,
+        Err(error) => return check_shown(&error.render()),
+    };
+    let written = filter.text_with_ids(&NoNames);
+    let same = [Filter::parse(&written, &NoNames), Filter::parse(&filter.parts().join(" "), &NoNames)];
+    let same = same.map(|again| again.unwrap_or_else(|error| panic!("{written}: {}", error.render())));
+    let mut scratch = Scratch::default();
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+        let holds = filter.matches(seen, &mut scratch);
+        let again = same.each_ref().map(|same| same.matches(seen, &mut scratch));
+        assert_eq!([holds; 2], again, "{written}");
+        filter.surely_matches(seen, &mut scratch);
+        for compiled in compiled.iter().flatten() {
+            compiled.passes(seen, &mut scratch);
+            compiled.passes_whole(seen, &mut scratch);
+        }
+        Disposition::Delivered
+    };
+    let mut pipeline = Pipeline::default();
+    pipeline.follow(&filter.roots());
+    pipeline.feed(events());
+    pipeline.finish(&mut take);
+}
+
+/// Some events.
+fn events() -> Batch {
+    let mut made = Maker::default();
+    made.host(&HostFrame::Clock(Clock { offset_ns: 1 << 60 }));
+    made.host(&HostFrame::User(User { uid: Uid(0), name: "root".into() }));
+    made.host(&HostFrame::Cgroup(Cgroup { id: CgroupId(5), path: b"/a/b.scope".to_vec() }));
+    made.like.cgroup = CgroupId(5);
+    made.exec(7, "make", &["make", "-j8", "\u{202e}"], 0);
+    made.fork(7, "make", 8);
+    made.exec(8, "cc1", &["cc1", "x.c"], -2);
+    made.open(8, "cc1", "/usr/include/stdio.h", 3);
+    made.open(8, "cc1", "x\x1b[2J", -13);
+    made.exit(8, "cc1", 256);
+    made.lose(3);
+    made.counters(true);
+    made.batch()
+}
+
+// ----------------------------------------------------------------------------------------------- frames and recordings
+
+/// The frames of a batch, as they are in a recording: what is printed of them is text, also when the state of the pipeline was
+/// written and read again between them, and a recording gives them back. Gives the lines of JSON, for the caller to parse.
+pub fn frames(bytes: &[u8]) -> String {
+    let bytes = whole_frames(bytes);
+    let batches = halves(&bytes);
+    let print = |format, restored| lines(&batches, format, restored);
+    let json = print(FormatName::Json, false);
+    assert_eq!(json, print(FormatName::Json, true), "a state gives the same lines");
+    print(FormatName::Text, false);
+    print(FormatName::Csv, false);
+    let files = || -> Files<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
+    let sinks: [Box<dyn Sink>; 2] = [
+        Box::new(Parquet::new(io::sink()).expect("room")),
+        Box::new(Perfetto::new(files(), Room { bytes: 2000, ..Room::ALL })),
+    ];
+    sinks.into_iter().for_each(|sink| _ = print_to(&batches, sink, false));
+    recorded(&bytes);
+    json
+}
+
+/// Two batches of half of the frames each.
+fn halves(bytes: &[u8]) -> [Batch; 2] {
+    let half = Frames::of(bytes).count() / 2;
+    let middle: usize = Frames::of(bytes).take(half).map(|frame| frame.bytes.len().next_multiple_of(8)).sum();
+    let (first, second) = bytes.split_at(middle.min(bytes.len()));
+    [first, second].map(|bytes| Batch::from_bytes(bytes.to_vec()))
+}
+
+/// The bytes with the last frame cut to what there is.
+fn whole_frames(bytes: &[u8]) -> Vec<u8> {
+    let mut whole = bytes.to_vec();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= FRAME_HEADER) {
+        let length = FrameRef::first(rest).map(|(frame, _)| frame.bytes.len()).unwrap_or_else(|| {
+            let length = (rest.len() as u32).to_le_bytes();
+            let place = std::mem::offset_of!(tracetui_shared::header::FrameHeader, len);
+            whole[at + place..at + place + length.len()].copy_from_slice(&length);
+            rest.len()
+        });
+        at += length.next_multiple_of(8);
+    }
+    whole
+}
+
+/// What is printed of batches, and the account. If `restored`, the second batch goes to a pipeline that starts from the state of
+/// the first.
+fn lines(batches: &[Batch], format: FormatName, restored: bool) -> String {
+    let mut out = Vec::new();
+    let account = print_to(batches, to_writer(format, &mut out), restored);
+    let text = String::from_utf8(out).expect("UTF-8");
+    // CSV contains names unescaped, but quoted: it is for programs.
+    assert!(format == FormatName::Csv || !text.contains(is_control), "a control character in {text:?}");
+    text + &account
+}
+
+fn print_to(batches: &[Batch], mut sink: Box<dyn Sink + '_>, restored: bool) -> String {
+    let mut pipeline = Pipeline::default();
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+        if let Some(process) = seen.process {
+            seen.world.in_tree(process, Tgid(8));
+        }
+        sink.event(seen).expect("it takes everything");
+        Disposition::Delivered
+    };
+    for (number, batch) in batches.iter().enumerate() {
+        if restored && number > 0 {
+            let state = pipeline.state();
+            pipeline = Pipeline::default();
+            pipeline.restore(&state);
+        }
+        pipeline.feed(batch.clone());
+        pipeline.release(&mut take);
+    }
+    pipeline.finish(&mut take);
+    sink.finish().expect("it takes everything");
+    drop(sink);
+    pipeline.account().json()
+}
+
+/// Columns give back what they took.
+fn recorded(bytes: &[u8]) {
+    let mut writer = Writer::new(Vec::new(), &FileHeader::new([1; 16], 7), keys::keys_of).expect("memory");
+    writer.batch(bytes).expect("memory");
+    let (file, _) = writer.end(&Batch::default()).expect("memory");
+    let mut reader = Reader::new(&file[..]).expect("a recording");
+    let mut read = Vec::new();
+    while let Some(item) = reader.next().expect("readable") {
+        match item {
+            Item::Batch(batch) => read.extend_from_slice(batch.bytes()),
+            Item::Hole(hole) => panic!("{hole:?}"),
+            Item::State(_) | Item::End(_) => {}
+        }
+    }
+    let mut whole = Batch::default();
+    Frames::of(bytes).for_each(|frame| whole.append(frame.bytes));
+    // A frame of the kind that ends batches is taken for one.
+    assert!(Frames::of(bytes).any(|frame| frame.header.kind == BATCH_END) || read == whole.bytes());
+}
+
+/// Two runs, each of a half of the frames, that are compared. Gives the lines of JSON, for the caller to parse.
+pub fn diff(bytes: &[u8]) -> String {
+    let [mut a, mut b] = halves(&whole_frames(bytes)).map(|batch| {
+        let (mut run, mut pipeline) = (Run::new(1 << 20), Pipeline::default());
+        pipeline.feed(batch);
+        pipeline.finish(&mut |seen, _| {
+            run.take(seen);
+            Disposition::Delivered
+        });
+        run.close();
+        run
+    });
+    // What is absent cannot be compared, and is not a fault.
+    (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len().is_multiple_of(2), bytes.len().is_multiple_of(3));
+    let report = compare(a, b);
+    for charset in [Charset::Utf8, Charset::Ascii] {
+        check_shown(&report.text(true, charset));
+        check_shown(&report.text(false, charset));
+    }
+    assert!(report.equal() || !report.json(true).is_empty());
+    report.json(true)
+}
+
+/// A recording, with the checksums made right: what `print`, `info` and `replay` do. Gives the lines of JSON, for the caller to parse.
+pub fn recording(bytes: &[u8]) -> String {
+    let file = sealed(bytes);
+    walk(&file);
+    let Ok(mut frames) = FrameReader::new(&file[..]) else { return String::new() };
+    let mut pipeline = Pipeline::default();
+    let mut out = Vec::new();
+    let mut sink = to_writer(FormatName::Json, &mut out);
+    let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| {
+        if let Some(process) = seen.process {
+            seen.world.in_tree(process, Tgid(8));
+        }
+        sink.event(seen).expect("a Vec takes everything");
+        Disposition::Delivered
+    };
+    while let Some(next) = frames.next().expect("readable") {
+        match next {
+            Next::NotYet => break,
+            Next::State(state) => pipeline.restore(&state),
+            Next::Frames(batch) => pipeline.feed(batch),
+        }
+        pipeline.release(&mut take);
+    }
+    pipeline.finish(&mut take);
+    let account = pipeline.account().json();
+    sink.finish().expect("a Vec takes everything");
+    drop(sink);
+    let text = String::from_utf8(out).expect("UTF-8");
+    assert!(!text.contains(is_control), "a control character in {text:?}");
+    text + &account
+}
+
+/// The file with the id and the checksums that its header and its blocks need. A payload that was meant to be compressed and is not
+/// is compressed.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let Ok((header, mut rest)) = FileHeader::read_from_prefix(bytes) else { return bytes.to_vec() };
+    let header = FileHeader { magic: FILE_MAGIC, version: header.version.min(VERSION + 1), ..header };
+    let mut file = with_checksum(&header);
+    while let Some(at) = rest.windows(BLOCK_MAGIC.len()).position(|bytes| bytes == BLOCK_MAGIC) {
+        file.extend_from_slice(&rest[..at]);
+        let Ok((block, after)) = BlockHeader::read_from_prefix(&rest[at..]) else { break };
+        let (payload, after) = after.split_at(after.len().min(block.stored as usize));
+        let packed = match block.codec {
+            1 | 2 if !payload.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()) => {
+                zstd::bulk::compress(payload, 1).expect("memory")
+            }
+            _ => payload.to_vec(),
+        };
+        let plain = if block.codec == 1 && packed.len() != payload.len() || block.codec == 0 {
+            payload.len() as u32
+        } else {
+            block.plain
+        };
+        let (stored, payload_crc) = (packed.len() as u32, crc32fast::hash(&packed));
+        let block = BlockHeader { file: header.short_id(), stored, plain, payload_crc, ..block };
+        file.extend_from_slice(&with_checksum(&block));
+        file.extend_from_slice(&packed);
+        file.resize(file.len().next_multiple_of(8), 0);
+        rest = &after[after.len().min(payload.len().next_multiple_of(8) - payload.len())..];
+    }
+    file.extend_from_slice(rest);
+    file
+}
+
+/// A header whose last four bytes are the checksum of those before.
+fn with_checksum(header: &(impl zerocopy::IntoBytes + zerocopy::Immutable)) -> Vec<u8> {
+    let bytes = &header.as_bytes()[..HEADER - 4];
+    [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat()
+}
+
+/// What a replay does.
+fn walk(bytes: &[u8]) {
+    let mut file = File::from(rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).expect("a file"));
+    file.write_all(bytes).expect("room");
+    let Ok(map) = Map::open(file) else { return };
+    let (overview, _) = map.overview().expect("readable");
+    for (at, _) in overview.iter().take(64) {
+        let wanted = |_: &Entry, has: &dyn Fn(u64) -> bool| has(7) && has(u64::MAX);
+        if let Some(block) = map.index_block(*at).expect("readable") {
+            block.marked(&wanted).iter().for_each(|(entry, _)| drop(map.frames(entry).expect("readable")));
+        }
+        map.index_entries(*at).expect("readable");
+    }
+    for ns in [0, 1, map.totals().last_ns, 100_010_000_000, u64::MAX] {
+        if let Some(at) = map.state_before(ns).expect("readable") {
+            let rest = bytes.get(at as usize..).unwrap_or_default();
+            if let Some(Item::State(state)) = Reader::resume(rest, *map.header(), at).next().expect("readable") {
+                Pipeline::default().restore(&state);
+            }
+        }
+    }
+    if let Ok(Some(mut search)) = crate::recording::search::Search::new(map, keys::keys_of, 0) {
+        while search.next(u64::MAX, &|_, _| true).is_some() {}
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- dashboard
+
+/// A dashboard: columns, rows and the number of keys, the keys, and then frames. No cell of a screen has a control character. With
+/// bit 6 of the number it shows a recording, whose span and density are in the frames, too; with bit 7 the frames are pasted.
+pub fn dashboard(bytes: &[u8]) {
+    let [width, height, count, rest @ ..] = bytes else { return };
+    let (pressed, frames) = rest.split_at(rest.len().min(usize::from(*count % 64)));
+    let charset = if width % 2 == 0 { Charset::Utf8 } else { Charset::Ascii };
+    let theme = Theme { charset, colours: Colours::Sixteen };
+    let size = (u16::from(*width).max(1), u16::from(*height % 80).max(1));
+    let mut screen = Screen::new(size.0, size.1, theme, Preferences::default());
+    if count & 0x40 != 0 {
+        let number =
+            |at: usize| frames.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+        let part = |at: &usize| Density {
+            first_ns: number(*at),
+            last_ns: number(at + 8),
+            events: number(at + 16),
+            lost: number(at + 24),
+        };
+        let density = [0, 40, 80].iter().map(part).collect();
+        let recording = Recording {
+            // As a file says it; a pipe says nothing.
+            span: (number(0) <= number(8)).then_some((number(0), number(8))),
+            events: number(16),
+            end: End::Complete,
+            seekable: true,
+            density,
+            ..Recording::default()
+        };
+        screen.app.set_replay(Replay::new(recording, Target::At(number(24)), Speed::default()));
+    }
+    screen.update(Input::Batch(Batch::from_bytes(whole_frames(frames))));
+    screen.update(Input::Output(frames.to_vec()));
+    screen.draw();
+    for byte in pressed {
+        screen.update(Input::Key(key(*byte)));
+        screen.draw();
+    }
+    if count & 0x80 != 0 {
+        screen.update(Input::Paste(String::from_utf8_lossy(&frames[..frames.len().min(100)]).into_owned()));
+    }
+    screen.update(Input::SourceEnded);
+    screen.draw();
+}
+
+/// The key of a byte: letters and control characters are themselves, and the others are the keys without a character.
+fn key(byte: u8) -> KeyEvent {
+    let others = [
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Delete,
+        KeyCode::Backspace,
+        KeyCode::BackTab,
+    ];
+    let (code, modifiers) = match byte {
+        b'\n' => (KeyCode::Enter, KeyModifiers::NONE),
+        b'\t' => (KeyCode::Tab, KeyModifiers::NONE),
+        0x1b => (KeyCode::Esc, KeyModifiers::NONE),
+        1..=26 => (KeyCode::Char(char::from(byte + b'a' - 1)), KeyModifiers::CONTROL),
+        b' '..=b'~' => (KeyCode::Char(char::from(byte)), KeyModifiers::NONE),
+        byte => (others[usize::from(byte) % others.len()], KeyModifiers::NONE),
+    };
+    KeyEvent::new(code, modifiers)
+}
+
+/// A dashboard in memory.
+struct Screen {
+    app: App,
+    theme: Theme,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Screen {
+    fn new(width: u16, height: u16, theme: Theme, preferences: Preferences) -> Screen {
+        let settings = Settings {
+            budget: Budget::new(MEMORY),
+            kinds: KindSet::BY_DEFAULT,
+            zone_s: 0,
+            capture: "all".to_owned(),
+            filter: String::new(),
+            parse: language::parse,
+            preferences,
+        };
+        let app = App::new(Pipeline::default(), settings).expect("an empty filter");
+        let terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
+        let mut screen = Screen { app, theme, terminal };
+        screen.update(Input::Resize(width, height));
+        screen
+    }
+
+    fn update(&mut self, input: Input) {
+        let mut effects = self.app.update(input);
+        for second in 1..100 {
+            if !self.app.busy() {
+                break;
+            }
+            effects.extend(self.app.update(Input::Tick(Tick { now: Duration::from_secs(second), usage: None })));
+        }
+        for effect in effects {
+            if let Effect::Copy(bytes) = effect {
+                assert!(bytes.len() < 64 << 20, "{} bytes to copy", bytes.len());
+            }
+        }
+    }
+
+    fn draw(&mut self) {
+        self.app.prepare();
+        let (app, theme, mut extent) = (&self.app, self.theme, Default::default());
+        self.terminal.draw(|frame| extent = crate::view::draw(frame, app, theme)).expect("a terminal in memory");
+        self.app.drew(extent);
+        for cell in self.terminal.backend().buffer().content() {
+            assert!(!cell.symbol().contains(is_hostile), "{:?} on the screen", cell.symbol());
+            assert!(self.theme.charset == Charset::Utf8 || cell.symbol().is_ascii(), "{:?}", cell.symbol());
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------- the kernel and the host
+
+/// Symbols of the kernel: the texts of /proc/kallsyms and /proc/modules, and the same at a later time, with lines `--` between
+/// them. Names have addresses, and the addresses have names.
+pub fn symbols(bytes: &[u8]) {
+    let mut parts = bytes.splitn(4, |byte| *byte == b'|');
+    let mut part = || parts.next().unwrap_or_default();
+    let (texts, mut symbols) = ([(part(), part()), (part(), part())], Symbols::default());
+    for (second, (text, modules)) in (1u64..).zip(texts) {
+        let Some((builder, images)) = kallsyms::parse(text, modules) else { continue };
+        let (began, ended) = (BootNanos(second * 10), BootNanos(second * 10 + 5));
+        let table = Arc::new(builder.build());
+        let mut name = Vec::new();
+        let names = text.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(2));
+        let places: Vec<_> = names.flat_map(|name| table.named(name)).map(|place| (place.start, place.size)).collect();
+        for image in &images {
+            let loaded = Image { length: image.length.wrapping_mul(3), ..image.clone() };
+            symbols.apply(BootNanos(second), SymbolChange::Loaded(loaded));
+        }
+        symbols.apply(BootNanos(second * 10 + 1), SymbolChange::ModuleLoaded(modules[..modules.len().min(4)].into()));
+        symbols.apply(ended, SymbolChange::Read(Snapshot { began, ended, table, images: images.clone() }));
+        symbols.apply(BootNanos(second * 10 + 7), SymbolChange::ModuleUnloaded(b"nf_tables"[..].into()));
+        for (start, size) in places.iter().copied().chain(images.iter().map(|image| (image.address.0, 1))) {
+            for address in [start.wrapping_sub(1), start, start.saturating_add(size / 2), start.saturating_add(size)] {
+                for at in [0, second * 10, second * 10 + 9, u64::MAX] {
+                    if let Ok(symbol) = symbols.lookup(KernelAddr(address), BootNanos(at), &mut name) {
+                        assert!(
+                            symbol.offset < symbol.size && symbol.start.0 <= address,
+                            "{symbol:?} has {address:#x}"
+                        );
+                    }
+                }
+            }
+        }
+        if let Some(image) = images.first() {
+            symbols.apply(BootNanos(second * 10 + 8), SymbolChange::Unloaded(image.clone()));
+            symbols.apply(BootNanos(second * 10 + 9), SymbolChange::Lost { since: BootNanos(second) });
+            assert!(matches!(image.kind, ImageKind::Bpf | ImageKind::OutOfLine));
+        }
+    }
+}
+
+/// What the kernel says of processes, mounts, descriptors, interfaces and files, in which names from outside stand. The first byte
+/// selects the parser.
+pub fn host(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    match which {
+        b's' => _ = procfs::Stat::parse(bytes),
+        b'u' => _ = (procfs::real_ids(bytes), machine::Capabilities::parse(bytes)),
+        b'g' => _ = procfs::cgroup(bytes),
+        b'm' => {
+            for mount in cgroup::mounts(bytes) {
+                mount.path_at(bytes);
+            }
+            bpf::mounts::mounts(bytes).for_each(drop);
+        }
+        b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), bpf::processes::net_inum(bytes)),
+        b'n' => {
+            if let Some(named) = named::parse(bytes) {
+                assert!(named.offset < named.size);
+            }
+        }
+        b'c' => {
+            machine::count_cpus(bytes);
+            ksymbols::parse_cpus(bytes);
+        }
+        b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
+        b'p' => {
+            let names = users::AccountNames::parse(bytes, bytes);
+            assert!(names.users().len() <= names.groups().len() && names.groups().len() <= crate::limits::ACCOUNTS);
+        }
+        b't' => _ = attach::has_field(&String::from_utf8_lossy(bytes), &("filename", 16, 8)),
+        b'l' => _ = bpf::network::read_answers(bytes),
+        b'r' => _ = ksymbols::decode(bytes, 0),
+        b'i' => _ = image::image(bytes),
+        b'a' => {
+            let rights = access::Rights { acl: access::acl(bytes), mode: 0o640, uid: 1, gid: 2 };
+            let who = |groups| access::Credentials { uid: 5, gid: 6, groups, capabilities: Some(0), mapped: None };
+            [None, Some(vec![2, 7])].into_iter().for_each(|groups| _ = rights.allow(access::READ, &who(groups)));
+        }
+        _ => escapes(bytes),
+    }
+}
+
+/// Text that is escaped and cut: no character of it controls a terminal, and it fits.
+fn escapes(bytes: &[u8]) {
+    for charset in [Charset::Utf8, Charset::Ascii] {
+        let whole = text::escaped(bytes, charset.reversible()).into_owned();
+        check_shown(&text::shell::word(bytes));
+        for cells in [0, 1, 2, 3, 7, 20, 80] {
+            let short = text::value_in(bytes, charset, cells);
+            let texts = [
+                text::cut(&short, cells, charset),
+                text::cut_middle(&whole, cells, charset),
+                text::left(&short, cells, charset),
+                text::right(&whole, cells, charset),
+            ];
+            for text in texts.iter() {
+                check_shown(text);
+                assert!(text::width(text) <= cells && (charset == Charset::Utf8 || text.is_ascii()), "{text:?}");
+            }
+            text::wrap(&whole, cells).iter().for_each(|line| check_shown(line));
+        }
+    }
+}
+
+fn check_shown(text: &str) {
+    assert!(!text.contains(|letter: char| letter != '\n' && is_hostile(letter)), "{text:?} cannot be shown");
+}
+
+fn is_control(letter: char) -> bool {
+    letter.is_control() && letter != '\n'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Runs a target on its corpus.
+    fn check(target: &str, run: impl Fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files = std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+        let mut count = 0;
+        for file in files {
+            let path = file.expect("a directory").path();
+            let bytes = std::fs::read(&path).expect("readable");
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&bytes)));
+            assert!(done.is_ok(), "{} fails", path.display());
+            count += 1;
+        }
+        assert!(count > 0, "{} is empty", corpus.display());
+    }
+
+    fn check_json(lines: &str) {
+        lines.lines().for_each(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
+        });
+    }
+
+    #[test]
+    fn the_corpus_of_btf() {
+        check("btf", super::btf);
+    }
+
+    #[test]
+    fn the_corpus_of_config() {
+        check("config", super::config);
+    }
+
+    #[test]
+    fn the_corpus_of_filter() {
+        check("filter", super::filter);
+    }
+
+    #[test]
+    fn the_corpus_of_frames() {
+        check("frames", |bytes| check_json(&super::frames(bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_recording() {
+        check("recording", |bytes| check_json(&super::recording(bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_diff() {
+        check("diff", |bytes| check_json(&super::diff(bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_dashboard() {
+        check("dashboard", super::dashboard);
+    }
+
+    #[test]
+    fn the_corpus_of_symbols() {
+        check("symbols", super::symbols);
+    }
+
+    #[test]
+    fn the_corpus_of_host() {
+        check("host", super::host);
+    }
+}
