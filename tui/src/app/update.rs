@@ -754,7 +754,7 @@ impl App {
             View::Events => {
                 let stored = self.aimed_at().and_then(|id| self.store.get(id))?;
                 let stored = Some(stored).filter(|stored| stored.kind != Kind::Lost)?;
-                let header = &stored.frame.header;
+                let header = stored.header();
                 let process = stored.process.map(|process| process.key);
                 Some(ActedOn { pid: header.tgid, uid: header.uid, comm: header.comm().to_vec(), process })
             }

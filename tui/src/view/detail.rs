@@ -482,7 +482,7 @@ impl Page<'_> {
         let world = self.app.world();
         // Those of the event: a process may change its user without an exec.
         let of_event = match self.app.subject() {
-            Some(Subject::Event(id)) => self.app.store().get(id).map(|stored| stored.frame.header),
+            Some(Subject::Event(id)) => self.app.store().get(id).map(|stored| stored.header()),
             _ => None,
         };
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));

@@ -430,7 +430,7 @@ impl Top {
             let Some(stored) = store.get(id) else { continue };
             // Events are nearly in the order of time: what is a second older still may be followed by what is not.
             let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
-            if self.window == Window::Recent && stored.frame.header.time.0 < oldest {
+            if self.window == Window::Recent && stored.header().time.0 < oldest {
                 self.from = first;
                 return;
             }
