@@ -279,7 +279,8 @@ impl App {
             }
             answer
         });
-        tree.travel(moment, store, SLICE * 4);
+        // No frame is looked at.
+        tree.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
