@@ -1,11 +1,13 @@
-//! The time to draw a screen of the dashboard, with a million events kept and 100,000 arriving a second:
-//! `cargo bench --bench dashboard`.
+//! The time to draw a screen of the dashboard, to filter, and to go to an earlier moment, with a million events kept and 100,000
+//! arriving a second: `cargo bench --bench dashboard`. Each by the wall clock, and as processor time of the thread, which other work of
+//! the machine changes less.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 use tracetui::app::{App, Input, Preferences, Settings, Tick, language};
 use tracetui::budget::Budget;
@@ -16,6 +18,9 @@ use tracetui_shared::kind::KindSet;
 
 const KEPT: u64 = 1_000_000;
 
+/// Bytes of the dashboard, in which a little more than a million events are kept.
+const MEMORY: u64 = 300 << 20;
+
 /// Events between two screens: 100,000 a second, 30 screens a second.
 const PER_SCREEN: u64 = 3_333;
 
@@ -24,38 +29,91 @@ const SCREENS: usize = 300;
 /// The opens of a process.
 const OPENS: u32 = 40;
 
+/// The different paths, where there are many.
+const PATHS: u32 = 4_000;
+
 /// The first process of the builds.
 const FIRST: u32 = 1_000;
 
 fn main() {
-    let mut churn = Churn { maker: Maker { step_ns: 10_000, ..Maker::default() }, pid: FIRST, events: 0 };
+    let mut churn =
+        Churn { maker: Maker { step_ns: 10_000, ..Maker::default() }, pid: FIRST, events: 0, paths: 1, together: 1 };
     let mut app = dashboard();
     churn.maker.exec(FIRST, "make", &["make", "-j8"], 0);
     while churn.events < KEPT {
-        churn.process();
+        churn.processes();
         if churn.events.is_multiple_of(100) {
             app.update(Input::Batch(churn.maker.batch()));
         }
     }
     app.update(Input::Batch(churn.maker.batch()));
-    println!("kept {KEPT} events, of {} processes", churn.pid - FIRST);
-    for (what, typed) in [
-        ("events", "1"),
-        ("events, unfolded", "a"),
-        ("tree, by start", "a2"),
-        ("tree, all unfolded", "2g"),
-        ("tree, by opens", "2ss"),
-        ("tree, only failed", "2sse"),
-        ("tree, filtered", "2efcomm=cc\n"),
+    println!("{} events of {} processes", app.store().kept(), churn.pid - FIRST);
+    for (what, paths, typed) in [
+        ("events", 1, "1"),
+        ("events, unfolded", 1, "a"),
+        ("tree, by start", 1, "a2"),
+        ("tree, all unfolded", 1, "2g"),
+        ("tree, by opens", 1, "2ss"),
+        ("tree, only failed", 1, "2sse"),
+        ("tree, filtered", 1, "2efcomm=cc\n"),
+        ("top, by comm", PATHS, "\u{12}3"),
+        ("top, by path", PATHS, "3l"),
+        ("BPF", PATHS, "3h4"),
     ] {
+        (churn.paths, churn.together) = (paths, if paths > 1 { 8 } else { 1 });
         press(&mut app, typed);
         screens(what, &mut app, &mut churn);
     }
-    press(&mut app, "\u{12}1g");
-    let start = Instant::now();
-    press(&mut app, "2");
-    work(&mut app);
-    println!("{:<20} {:>8.2} ms", "the oldest moment", start.elapsed().as_secs_f64() * 1e3);
+    println!("{} events kept", app.store().kept());
+    for filter in ["comm=cc", "kind=exit", "path~types", "comm=none"] {
+        filtered(filter, &mut app);
+    }
+    // With the filter for a process, one of its events is selected, and stays so without the filter.
+    let middle = churn.pid - KEPT as u32 / (OPENS + 3) / 2;
+    let (filter, select) = (format!("fpid={middle}\n"), "k\u{1b}".to_owned());
+    for (moment, typed) in [
+        ("the newest", ["G".to_owned(), "k".to_owned()]),
+        ("the middle", [filter, select]),
+        ("the oldest", ["g".to_owned(), String::new()]),
+    ] {
+        for (view, before, key) in [("tree", "", "2"), ("comm", "", "3"), ("path", "3l", "3"), ("BPF", "3h", "4")] {
+            for typed in [before, "\u{12}1", &typed[0], &typed[1]] {
+                press(&mut app, typed);
+                work(&mut app);
+            }
+            let at = Clocks::now();
+            press(&mut app, key);
+            work(&mut app);
+            let done = at.passed();
+            screen(&mut app);
+            let of = app.store().events_before(app.selected().map_or(0, |stored| stored.id));
+            println!("{view:<5} as of {moment} ({of} events) {done} ms, drawn after {} ms", at.passed());
+        }
+    }
+}
+
+/// Filters all, and prints the times until the first screen and until the end.
+fn filtered(filter: &str, app: &mut App) {
+    press(app, "\u{12}1f");
+    press(app, filter);
+    work(app);
+    press(app, "\u{1b}");
+    work(app);
+    press(app, "f");
+    press(app, filter);
+    let at = Clocks::now();
+    press(app, "\n");
+    while app.busy() && app.events().rows() < 50 {
+        tick(app);
+    }
+    screen(app);
+    let first = at.passed();
+    work(app);
+    println!(
+        "filter {filter:<12} a screen after {first} ms, all after {} ms: {} events",
+        at.passed(),
+        app.events().rows()
+    );
 }
 
 /// Draws screens while events arrive, and prints the times.
@@ -66,29 +124,73 @@ fn screens(what: &str, app: &mut App, churn: &mut Churn) {
     for _ in 0..SCREENS {
         let until = churn.events + PER_SCREEN;
         while churn.events < until {
-            churn.process();
+            churn.processes();
         }
         let batch = churn.maker.batch();
-        let start = Instant::now();
+        let at = Clocks::now();
         app.update(Input::Batch(batch));
-        taken.push(start.elapsed());
-        let start = Instant::now();
-        app.prepare();
-        let mut extent = Default::default();
-        terminal.draw(|frame| extent = view::draw(frame, app, Theme::default())).expect("draws");
-        app.drew(extent);
-        drawn.push(start.elapsed());
+        taken.push(at.passed());
+        let at = Clocks::now();
+        draw(app, &mut terminal);
+        drawn.push(at.passed());
     }
-    let figures = |times: &mut Vec<Duration>| {
+    println!("{what:<20} drawn in {}; {PER_SCREEN} events taken in {}", figures(&drawn), figures(&taken));
+}
+
+fn screen(app: &mut App) {
+    let mut terminal = Terminal::new(TestBackend::new(160, 50)).expect("a terminal in memory");
+    draw(app, &mut terminal);
+}
+
+fn draw(app: &mut App, terminal: &mut Terminal<TestBackend>) {
+    app.prepare();
+    let mut extent = Default::default();
+    terminal.draw(|frame| extent = view::draw(frame, app, Theme::default())).expect("draws");
+    app.drew(extent);
+}
+
+/// The median, the 99th percentile and the most, by both clocks.
+fn figures(times: &[Passed]) -> String {
+    let of = |time: fn(&Passed) -> Duration| {
+        let mut times: Vec<Duration> = times.iter().map(time).collect();
         times.sort_unstable();
         let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
-        format!("{:>6.2} {:>6.2} {:>6.2}", at(50), at(99), at(100))
+        format!("{:>5.2} {:>5.2} {:>6.2}", at(50), at(99), at(100))
     };
-    println!(
-        "{what:<20} drawn in {} ms, {PER_SCREEN} events taken in {} ms (median, 99 %, most)",
-        figures(&mut drawn),
-        figures(&mut taken)
-    );
+    format!("{} ms, cpu {} ms", of(|passed| passed.wall), of(|passed| passed.cpu))
+}
+
+/// The wall clock, and the processor time of the thread.
+struct Clocks {
+    wall: Instant,
+    cpu: Duration,
+}
+
+/// What passed by both.
+#[derive(Clone, Copy)]
+struct Passed {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Clocks {
+    fn now() -> Clocks {
+        Clocks { cpu: cpu(), wall: Instant::now() }
+    }
+
+    fn passed(&self) -> Passed {
+        Passed { wall: self.wall.elapsed(), cpu: cpu().saturating_sub(self.cpu) }
+    }
+}
+
+impl std::fmt::Display for Passed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>7.2} (cpu {:>7.2})", self.wall.as_secs_f64() * 1e3, self.cpu.as_secs_f64() * 1e3)
+    }
+}
+
+fn cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Short-lived processes of a build.
@@ -96,30 +198,52 @@ struct Churn {
     maker: Maker,
     pid: u32,
     events: u64,
+    /// The different paths of its opens.
+    paths: u32,
+    /// The processes that run at a time.
+    together: u32,
 }
 
 impl Churn {
-    fn process(&mut self) {
-        self.pid += 1;
-        let pid = self.pid;
+    /// Some processes at a time.
+    fn processes(&mut self) {
+        let first = self.pid + 1;
+        self.pid += self.together;
+        let pids = first..=self.pid;
+        pids.clone().for_each(|pid| self.start(pid));
+        for open in 0..OPENS {
+            pids.clone().for_each(|pid| self.open(pid, open));
+        }
+        pids.for_each(|pid| self.end(pid));
+        self.events += u64::from(OPENS + 3) * u64::from(self.together);
+    }
+
+    fn start(&mut self, pid: u32) {
         // Two of three are started by the one before.
         let parent = if pid.is_multiple_of(3) { FIRST } else { pid - 1 };
         self.maker.fork(parent, "make", pid);
         self.maker.exec(pid, "cc", &["cc", "-O2", "-c", "main.c", "-o", "main.o"], 0);
-        for open in 0..OPENS {
-            let missing = open.is_multiple_of(3);
-            self.maker.open(pid, "cc", "/usr/include/x86_64-linux-gnu/bits/types.h", if missing { -2 } else { 3 });
-        }
+    }
+
+    fn open(&mut self, pid: u32, open: u32) {
+        let missing = open.is_multiple_of(3);
+        let path = match (pid * 7 + open) % self.paths {
+            0 => "/usr/include/x86_64-linux-gnu/bits/types.h",
+            number => &format!("/usr/include/x86_64-linux-gnu/bits/types-{number}.h"),
+        };
+        self.maker.open(pid, "cc", path, if missing { -2 } else { 3 });
+    }
+
+    fn end(&mut self, pid: u32) {
         if !pid.is_multiple_of(50) {
             self.maker.exit(pid, "cc", if pid.is_multiple_of(97) { 256 } else { 0 });
         }
-        self.events += u64::from(OPENS) + 3;
     }
 }
 
 fn dashboard() -> App {
     let settings = Settings {
-        budget: Budget::new(1 << 30),
+        budget: Budget::new(MEMORY),
         kinds: KindSet::BY_DEFAULT,
         zone_s: 0,
         capture: "all".to_owned(),
@@ -137,6 +261,7 @@ fn press(app: &mut App, typed: &str) {
         let (code, modifiers) = match letter {
             '\n' => (KeyCode::Enter, KeyModifiers::NONE),
             '\u{12}' => (KeyCode::Char('r'), KeyModifiers::CONTROL),
+            '\u{1b}' => (KeyCode::Esc, KeyModifiers::NONE),
             letter => (KeyCode::Char(letter), KeyModifiers::NONE),
         };
         app.update(Input::Key(KeyEvent::new(code, modifiers)));
@@ -145,6 +270,10 @@ fn press(app: &mut App, typed: &str) {
 
 fn work(app: &mut App) {
     while app.busy() {
-        app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
+        tick(app);
     }
+}
+
+fn tick(app: &mut App) {
+    app.update(Input::Tick(Tick { now: Duration::from_secs(1), usage: None }));
 }

@@ -29,7 +29,7 @@ impl KeptEvents {
         self.next = self.next.max(store.first_id());
         while self.excerpt.bytes() < limits::BLOCK && self.next < store.next_id() {
             if let Some(stored) = store.get(self.next) {
-                stored.with(world, |seen| self.excerpt.add(seen, &stored.frame));
+                stored.with(world, |seen| self.excerpt.add(seen, &stored.frame()));
             }
             self.next += 1;
         }

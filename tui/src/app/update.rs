@@ -280,7 +280,8 @@ impl App {
             }
             answer
         });
-        tree.travel(moment, store, SLICE * 4);
+        // No frame is looked at.
+        tree.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, rows, store, world, SLICE);
@@ -779,7 +780,7 @@ impl App {
             View::Events => {
                 let stored = self.aimed_at().and_then(|id| self.store.get(id))?;
                 let stored = Some(stored).filter(|stored| stored.kind != Kind::Lost)?;
-                let header = &stored.frame.header;
+                let header = stored.header();
                 let process = stored.process.map(|process| process.key);
                 Some(ActedOn { pid: header.tgid, uid: header.uid, comm: header.comm().to_vec(), process })
             }

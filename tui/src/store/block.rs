@@ -56,12 +56,14 @@ impl Block {
         self.bytes.extend_from_slice(frame.bytes);
     }
 
+    #[inline]
     pub(super) fn get(&self, id: Id) -> Option<Stored<'_>> {
-        let meta = self.metas.get(usize::try_from(id.checked_sub(self.first)?).ok()?)?;
-        let (frame, _) = FrameRef::first(self.bytes.get(meta.offset as usize..)?)?;
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        let meta = self.metas.get(at)?;
+        let end = self.metas.get(at + 1).map_or(self.bytes.len(), |next| next.offset as usize);
         Some(Stored {
             id,
-            frame,
+            bytes: self.bytes.get(meta.offset as usize..end)?,
             process: meta.process.as_ref(),
             clock_offset: meta.clock_offset,
             failed: meta.failed,

@@ -47,18 +47,17 @@ impl Index {
 
     /// Tests up to `budget` older events, newest first.
     pub(crate) fn scan(&mut self, store: &Store, budget: usize, mut ask: impl FnMut(&Stored<'_>) -> Answer) {
-        let until = self.from.saturating_sub(budget as u64).max(store.first_id());
-        while self.from > until {
-            self.from -= 1;
-            let Some(stored) = store.get(self.from) else { continue };
+        let until = self.from.saturating_sub(budget as u64).max(store.first_id()).min(self.from);
+        for stored in store.range(until..self.from).rev() {
             match ask(&stored) {
                 Answer::No => continue,
                 Answer::Yes => {}
-                Answer::Marked => self.marked.push_front(self.from),
+                Answer::Marked => self.marked.push_front(stored.id),
             }
-            self.ids.push_front(self.from);
+            self.ids.push_front(stored.id);
             self.number -= 1;
         }
+        self.from = until;
     }
 
     /// Whether older events are still untested.

@@ -9,13 +9,16 @@ pub(crate) mod index;
 use crate::enrich::World;
 use crate::event::process::Process;
 use crate::event::{DecodeError, Event, EventContext};
-use crate::frame::FrameRef;
+use crate::frame::{FrameRef, HEADER};
 use block::Block;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+use zerocopy::FromBytes;
 
 /// The number of a kept event: counted from 0, and constant for the event.
 pub(crate) type Id = u64;
@@ -57,8 +60,8 @@ struct Charge {
 pub struct Stored<'a> {
     /// Its id.
     pub id: Id,
-    /// Its frame.
-    pub frame: FrameRef<'a>,
+    /// Its frame, as bytes: many questions are answered without it.
+    bytes: &'a [u8],
     /// The process as it was at the event.
     pub process: Option<&'a Arc<Process>>,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
@@ -70,15 +73,30 @@ pub struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
+    /// The header of the frame.
+    #[inline]
+    pub fn header(&self) -> FrameHeader {
+        // Only whole frames are pushed.
+        FrameHeader::read_from_prefix(self.bytes).map_or_else(|_| FrameHeader::default(), |(header, _)| header)
+    }
+
+    /// The frame.
+    #[inline]
+    pub fn frame(&self) -> FrameRef<'a> {
+        FrameRef { header: self.header(), payload: self.bytes.get(HEADER..).unwrap_or_default(), bytes: self.bytes }
+    }
+
     /// Decodes the frame.
     ///
     /// # Errors
     /// As [`Event::decode`]. Pushed frames have been decoded before, so this does not happen.
+    #[inline]
     pub fn event(&self) -> Result<Event<'a>, DecodeError> {
-        Event::decode(&self.frame)
+        Event::decode(&self.frame())
     }
 
     /// Calls a function with the event, its process and the tables.
+    #[inline]
     pub fn with<R>(&self, world: &World, look: impl FnOnce(&EventContext<'_>) -> R) -> Option<R> {
         let event = self.event().ok()?;
         Some(look(&EventContext { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
@@ -128,6 +146,16 @@ impl Store {
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
         let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
         self.blocks.get(at)?.get(id)
+    }
+
+    /// The kept events with these ids, in order.
+    pub fn range(&self, ids: Range<Id>) -> impl DoubleEndedIterator<Item = Stored<'_>> {
+        let from = self.blocks.partition_point(|block| block.next_id() <= ids.start);
+        let to = self.blocks.partition_point(|block| block.first_id() < ids.end).max(from);
+        self.blocks.range(from..to).flat_map(move |block| {
+            let own = ids.start.max(block.first_id())..ids.end.min(block.next_id());
+            own.filter_map(|id| block.get(id))
+        })
     }
 
     /// The id of the oldest kept event.

@@ -486,7 +486,7 @@ impl Page<'_> {
     fn of_process(&self, process: &Process) -> Listed {
         let world = self.app.world();
         // Those of the event: a process may change its user without an exec.
-        let of_event = self.event().map(|stored| stored.frame.header);
+        let of_event = self.event().map(|stored| stored.header());
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
         let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
         let cwd = self.cwd(process);

@@ -28,6 +28,7 @@ use crate::app::{App, Extent, OverlayKind};
 use crate::text::time::short_duration;
 use crate::text::{self, Charset};
 use ratatui::Frame;
+use ratatui::buffer::Cell;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -149,21 +150,26 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     }
     let buffer = frame.buffer_mut();
     buffer.set_style(area, line.style);
-    let (mut x, mut last) = (area.x, None);
+    let start = buffer.index_of(area.x, area.y);
+    let row = &mut buffer.content[start..start + usize::from(area.width)];
+    let (mut x, mut last) = (0, None::<usize>);
     for span in &line.spans {
         let style = line.style.patch(span.style);
         for letter in span.content.chars() {
-            match (letter.width().map(|width| width as u16), last) {
+            // Most of a screen is ASCII, whose width need not be looked up.
+            let width = if matches!(letter, ' '..='~') { Some(1) } else { letter.width() };
+            match (width, last) {
                 // Controls were escaped.
                 (None, _) | (Some(0), None) => {}
                 (Some(0), Some(at)) => {
-                    let symbol = format!("{}{letter}", buffer[(at, area.y)].symbol());
-                    buffer[(at, area.y)].set_symbol(&symbol);
+                    let symbol = format!("{}{letter}", row[at].symbol());
+                    row[at].set_symbol(&symbol);
                 }
-                (Some(width), _) if width > area.right() - x => return,
                 (Some(width), _) => {
-                    buffer[(x, area.y)].set_char(letter).set_style(style);
-                    (x + 1..x + width).for_each(|rest| buffer[(rest, area.y)].reset());
+                    let cells = row.get_mut(x..x + width).and_then(<[Cell]>::split_first_mut);
+                    let Some((first, rest)) = cells else { return };
+                    first.set_char(letter).set_style(style);
+                    rest.iter_mut().for_each(Cell::reset);
                     (x, last) = (x + width, Some(x));
                 }
             }

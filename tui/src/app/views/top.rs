@@ -9,11 +9,12 @@ use crate::enrich::World;
 use crate::event::{Body, EventContext, Tables as _};
 use crate::filter;
 use crate::limits;
-use crate::store::{Id, Store};
+use crate::store::{Id, Store, Stored};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::Duration;
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
 
@@ -75,13 +76,21 @@ impl By {
         By::ALL[(at + by) % By::ALL.len()]
     }
 
+    /// Appends the value of a kept event. `false` if it has none. It is decoded only if that is needed.
+    fn of_stored(self, stored: &Stored<'_>, world: &World, out: &mut Vec<u8>) -> bool {
+        let may_have = match self {
+            By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
+            By::Errno => stored.failed,
+            By::Path | By::Dir => matches!(stored.kind, Kind::Open | Kind::Exec),
+            By::Cgroup => true,
+        };
+        may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
+    }
+
     /// Appends the value of an event. `false` if it has none.
     pub(crate) fn of(self, seen: &EventContext<'_>, out: &mut Vec<u8>) -> bool {
-        let header = &seen.event.header;
         match self {
-            By::Comm => out.extend_from_slice(header.comm()),
-            By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
-            By::Kind => out.extend_from_slice(seen.event.kind().name().as_bytes()),
+            By::Comm | By::Uid | By::Kind => return self.of_header(seen.event.kind(), &seen.event.header, out),
             By::Errno => {
                 if seen.event.kind() == Kind::Exit || !seen.event.failed() {
                     return false;
@@ -102,6 +111,17 @@ impl By {
                 Some(slash) => out.truncate(slash.max(1)),
                 None => return false,
             }
+        }
+        !out.is_empty()
+    }
+
+    /// Appends the value of an event that its header has. `false` if it has none.
+    fn of_header(self, kind: Kind, header: &FrameHeader, out: &mut Vec<u8>) -> bool {
+        match self {
+            By::Comm => out.extend_from_slice(header.comm()),
+            By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
+            By::Kind => out.extend_from_slice(kind.name().as_bytes()),
+            By::Path | By::Dir | By::Cgroup | By::Errno => {}
         }
         !out.is_empty()
     }
@@ -320,9 +340,7 @@ impl Top {
             return false;
         }
         for stored in (from..to).filter_map(|at| list.listed(at)).filter_map(|id| store.get(id)) {
-            if stored.kind != Kind::Lost {
-                stored.with(world, |seen| self.count(seen));
-            }
+            self.count_stored(&stored, world);
         }
         self.until = until;
         true
@@ -361,23 +379,31 @@ impl Top {
     pub(crate) fn append(&mut self, seen: &EventContext<'_>) {
         if self.running && self.until.is_none() {
             // A later event is always within the time that is counted.
-            self.count(seen);
+            let event = seen.event;
+            self.count(event.kind(), event.failed(), event.header.time.0, |by, out| by.of(seen, out));
         }
     }
 
-    fn count(&mut self, seen: &EventContext<'_>) {
-        let ns = seen.event.header.time.0;
+    fn count_stored(&mut self, stored: &Stored<'_>, world: &World) {
+        if stored.kind != Kind::Lost {
+            let ns = stored.header().time.0;
+            self.count(stored.kind, stored.failed, ns, |by, out| by.of_stored(stored, world, out));
+        }
+    }
+
+    /// Counts an event, whose value a function appends if it has one.
+    fn count(&mut self, kind: Kind, failed: bool, ns: u64, value: impl FnOnce(By, &mut Vec<u8>) -> bool) {
         let (first, last) = self.span.get_or_insert((ns, ns));
         (*first, *last) = ((*first).min(ns), (*last).max(ns));
-        let mut value = std::mem::take(&mut self.scratch);
-        value.clear();
-        if self.by.of(seen, &mut value) {
-            let at = self.places.get(value.as_slice()).copied().unwrap_or_else(|| self.add(&value, ns));
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        if value(self.by, &mut scratch) {
+            let at = self.places.get(scratch.as_slice()).copied().unwrap_or_else(|| self.add(&scratch, ns));
             if let Some(group) = self.groups.get_mut(at as usize) {
-                group.count(seen.event.kind(), seen.event.failed(), ns);
+                group.count(kind, failed, ns);
             }
         }
-        self.scratch = value;
+        self.scratch = scratch;
     }
 
     fn add(&mut self, value: &[u8], ns: u64) -> u32 {
@@ -430,13 +456,11 @@ impl Top {
             let Some(stored) = store.get(id) else { continue };
             // Events are nearly in the order of time: what is a second older still may be followed by what is not.
             let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
-            if self.window == Window::Recent && stored.frame.header.time.0 < oldest {
+            if self.window == Window::Recent && stored.header().time.0 < oldest {
                 self.from = first;
                 return;
             }
-            if stored.kind != Kind::Lost {
-                stored.with(world, |seen| self.count(seen));
-            }
+            self.count_stored(&stored, world);
         }
     }
 
@@ -457,18 +481,19 @@ impl Top {
             let offset = self.at.saturating_sub(self.top);
             let (start, end, order) = (self.since_ns().unwrap_or_default(), self.now_ns(), self.order);
             let groups = (0u32..).zip(&self.groups).map(|(at, group)| (at, group, group.figures(end)));
-            let mut rows: Vec<_> = groups.filter(|(.., figures)| figures.events > 0).collect();
-            rows.sort_by_cached_key(|(_, group, figures)| {
+            let measured = groups.filter(|(.., figures)| figures.events > 0).map(|(at, group, figures)| {
                 let measure = match order {
                     Order::Events => figures.events,
                     Order::Rate => group.rate(end, start),
                     Order::Failed => figures.failed,
                     Order::Last => group.last_ns,
                 };
-                (Reverse(measure), Reverse(figures.events), group.value.clone())
+                (Reverse(measure), Reverse(figures.events), &group.value, at)
             });
-            self.most = rows.iter().map(|(.., figures)| figures.events).max().unwrap_or_default();
-            let mut rows: Vec<u32> = rows.into_iter().map(|(at, ..)| at).collect();
+            let mut rows: Vec<_> = measured.collect();
+            rows.sort_unstable();
+            self.most = rows.iter().map(|(_, Reverse(events), ..)| *events).max().unwrap_or_default();
+            let mut rows: Vec<u32> = rows.into_iter().map(|(.., at)| at).collect();
             if self.reverse {
                 rows.reverse();
             }

@@ -40,6 +40,9 @@ const NO_TRACE: &str = "this is a recording already; tracetui cut writes a part 
 /// The least time between two screens.
 const FRAME: Duration = Duration::from_millis(33);
 
+/// The same after a key: what it does is on the screen within 16 ms, also while events arrive.
+const KEY_FRAME: Duration = Duration::from_millis(8);
+
 /// The time between two ticks when nothing is to be gone on with.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -143,6 +146,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         gone: terminal::watch()?,
         started: Instant::now(),
         next_tick: Duration::ZERO,
+        apart: FRAME,
     };
     if recorder.is_some() {
         dashboard.record_with(recorder);
@@ -191,6 +195,8 @@ struct Loop {
     gone: Arc<Notify>,
     started: Instant,
     next_tick: Duration,
+    /// The least time between the last screen and the next one.
+    apart: Duration,
 }
 
 /// What is left to do when inputs were taken.
@@ -229,10 +235,10 @@ impl Loop {
         let mut dirty = true;
         let mut drawn = None::<Instant>;
         loop {
-            let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
+            let due = drawn.map_or(Duration::ZERO, |at| self.apart.saturating_sub(at.elapsed()));
             if dirty && due.is_zero() && screen.ready() {
                 self.draw(screen)?;
-                (dirty, drawn) = (false, Some(Instant::now()));
+                (dirty, drawn, self.apart) = (false, Some(Instant::now()), FRAME);
             }
             let until = match (dirty, screen.ready()) {
                 (false, _) => Draw::Never,
@@ -314,9 +320,15 @@ impl Loop {
         match input {
             Input::NotRecorded(_) => self.kept = None,
             Input::SourceEnded => self.look(),
+            Input::Key(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => self.apart = KEY_FRAME,
             _ => {}
         }
+        let busy = self.app.busy();
         let effects = self.app.update(input);
+        if busy && !self.app.busy() {
+            // What a key began is done.
+            self.apart = KEY_FRAME;
+        }
         self.trace.record_state(self.app.pipeline());
         for notice in self.trace.notices(self.app.pipeline()) {
             self.app.notice(notice);

@@ -106,7 +106,7 @@ fn repeats(row: &Stored<'_>, body: &Body<'_>, next: &Stored<'_>, other: &Body<'_
             let same_file = one.path == other.path && one.names.bytes == other.names.bytes;
             shown(one) == shown(other) && same_file && (is_placed(one) || missed(body) == Some(true))
         }
-        _ => row.frame.payload == next.frame.payload,
+        _ => row.frame().payload == next.frame().payload,
     }
 }
 

@@ -8,10 +8,11 @@ use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, Payload, Tables, names};
 use crate::limits;
-use crate::store::{Id, Store, Stored};
+use crate::store::{Id, Store};
 use memchr::memmem;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use tracetui_shared::id::{CgroupId, Tgid};
@@ -758,22 +759,31 @@ impl Nodes {
             *travel = Travel { at: next, after: FxHashMap::default() };
         }
         let until = moment.until.clamp(first, next);
-        let counted = |stored: &Stored<'_>| {
-            let key = stored.process?.key;
-            places.contains_key(&key).then(|| (key, Counts::of(stored.kind, stored.failed)))
+        let (back, budget) = (travel.at > until, budget as u64);
+        let to = if back { until.max(travel.at.saturating_sub(budget)) } else { until.min(travel.at + budget) };
+        let mut count = |key: ProcessKey, counts: Counts| {
+            let after = match travel.after.entry(key) {
+                Entry::Occupied(after) => after.into_mut(),
+                Entry::Vacant(_) if !places.contains_key(&key) => return,
+                Entry::Vacant(after) => after.insert(Counts::default()),
+            };
+            *after = if back { after.and(counts) } else { after.without(counts) };
         };
-        for _ in 0..budget {
-            let back = travel.at > until;
-            if travel.at == until {
-                break;
-            }
-            let id = if back { travel.at - 1 } else { travel.at };
-            if let Some((key, counts)) = store.get(id).as_ref().and_then(counted) {
-                let after = travel.after.entry(key).or_default();
-                *after = if back { after.and(counts) } else { after.without(counts) };
-            }
-            travel.at = if back { id } else { id + 1 };
+        // Events of a process often follow each other.
+        let mut run = None;
+        for stored in store.range(travel.at.min(to)..travel.at.max(to)) {
+            let Some(process) = stored.process else { continue };
+            let counts = Counts::of(stored.kind, stored.failed);
+            run = match run {
+                Some((key, sum)) if key == process.key => Some((key, counts.and(sum))),
+                before => {
+                    before.into_iter().for_each(|(key, sum)| count(key, sum));
+                    Some((process.key, counts))
+                }
+            };
         }
+        run.into_iter().for_each(|(key, sum)| count(key, sum));
+        travel.at = to;
     }
 
     /// Whether the counts are not yet those of the moment.
@@ -782,5 +792,76 @@ impl Nodes {
             let until = moment.until.clamp(store.first_id(), store.next_id());
             self.travel.as_ref().map_or(store.next_id(), |travel| travel.at) != until
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::app;
+    use crate::app::{App, Input};
+    use crate::source::synthetic::Maker;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// An event of one of some processes that run at the same time.
+    fn make(made: &mut Maker, number: u32) {
+        let pid = 100 + number % 7;
+        match number / 7 % 5 {
+            0 => made.open(pid, "cat", "/etc/passwd", -2),
+            1 => made.exec(pid, "cat", &["cat"], 0),
+            2 => made.exec(pid, "cat", &["cat"], -13),
+            3 => made.fork(pid, "cat", 100 + number / 35 % 7),
+            _ => made.open(pid, "cat", "/etc/passwd", 3),
+        }
+    }
+
+    /// The counts of the kept events from one id up to another, by a plain scan.
+    fn counted(app: &App, from: Id, until: Id) -> FxHashMap<ProcessKey, Counts> {
+        let mut counts: FxHashMap<ProcessKey, Counts> = FxHashMap::default();
+        for stored in (from..until).filter_map(|id| app.store.get(id)) {
+            if let Some(process) = stored.process {
+                let sum = counts.entry(process.key).or_default();
+                *sum = sum.and(Counts::of(stored.kind, stored.failed));
+            }
+        }
+        counts
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Also while events arrive and are evicted, and of a moment that is gone.
+        #[test]
+        fn the_counts_of_a_moment_are_those_of_a_plain_scan(
+            memory in prop_oneof![Just(1u64 << 20), Just(64 << 20)],
+            steps in vec((vec(any::<u32>(), 0..400), 0u64..=1000, 1usize..300), 1..12),
+        ) {
+            let mut app = app(80, 24, memory);
+            let mut made = Maker::default();
+            for (events, share, budget) in steps {
+                events.into_iter().for_each(|number| make(&mut made, number));
+                app.update(Input::Batch(made.batch()));
+                let (first, next) = (app.store.first_id(), app.store.next_id());
+                if first == next {
+                    continue;
+                }
+                app.events.select(first + (next - first - 1) * share / 1000, 20, &app.store);
+                let moment = app.moment().expect("an event is selected");
+                while app.tree.travelling(Some(moment), &app.store) {
+                    app.tree.nodes.travel(Some(moment), &app.store, budget);
+                }
+                let [kept, before] = [next, moment.until].map(|until| counted(&app, first, until));
+                for (key, at) in &app.tree.nodes.places {
+                    let of = |counts: &FxHashMap<_, _>| counts.get(key).copied().unwrap_or_default();
+                    let all = app.tree.nodes.get(*at).expect("in its place").counts;
+                    let evicted = all.without(of(&kept));
+                    prop_assert!(app.store.evicted() > 0 || evicted == Counts::default());
+                    let want = evicted.and(of(&before));
+                    let seen = app.tree.nodes.seen(*at, Some(moment)).map(|seen| seen.counts);
+                    prop_assert_eq!(seen.unwrap_or_default(), want);
+                }
+            }
+        }
     }
 }
