@@ -9,6 +9,8 @@
 //! written, and `clone` only for threads, while openat2(2) and clone3(2) have their flags in memory: the first is allowed where a
 //! walk must not enter other mounts, the second fails with ENOSYS, after which the C library uses `clone`.
 
+#![allow(clippy::unnecessary_cast, reason = "the types of these constants differ among C libraries")]
+
 use super::Role;
 use libc::c_long;
 use seccompiler::{

@@ -52,7 +52,6 @@ mod trial;
 use super::invoker::{Invoker, take_file_ids};
 use super::machine::{Capabilities, Capability};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
@@ -238,10 +237,19 @@ const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);
 fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
     let before = capabilities(None)?;
     let kept = CapabilitySet::from_bits_retain(kept.0);
-    if rustix::process::geteuid().is_root() && give_up_root()? {
-        // Off since the change, and needed for the ids.
-        set_capabilities(None, rustix::thread::CapabilitySets { effective: before.effective, ..before })?;
-        ids.map_or(Ok(()), |(uid, gid, groups)| take_file_ids(uid, gid, groups))?;
+    if rustix::process::geteuid().is_root() {
+        // Without these, as in some containers, root keeps its ids.
+        let changes_ids = before.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+        if changes_ids {
+            give_up_root()?;
+            // They are not in effect since the change.
+            set_capabilities(None, before)?;
+        }
+        if let Some((uid, gid, groups)) = ids
+            && (changes_ids || uid.0 != 0)
+        {
+            take_file_ids(uid, gid, groups)?;
+        }
     }
     let sets = rustix::thread::CapabilitySets {
         effective: before.effective & kept,
@@ -255,19 +263,13 @@ fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Makes [`USER`] the user of the calling thread, with the capabilities that are permitted. `false` where root may not change its
-/// ids, as in some containers.
-fn give_up_root() -> io::Result<bool> {
+/// Makes [`USER`] the user of the calling thread, with the capabilities that are permitted, of which none is in effect.
+fn give_up_root() -> io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
     set_keep_capabilities(true)?;
-    let done = set_thread_groups(&[])
-        .and_then(|()| set_thread_res_gid(gid, gid, gid))
-        .and_then(|()| set_thread_res_uid(uid, uid, uid));
-    match done {
-        Ok(()) => Ok(true),
-        Err(Errno::PERM | Errno::INVAL) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
 type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>);
