@@ -1,7 +1,7 @@
 //! The system calls that each role may make, as filters of seccomp(2).
 //!
 //! A call that is not on the list fails with EPERM: a trace that somebody depends on must not end because of a call that was
-//! forgotten here. It is not hidden either: SIGSYS counts it ([`denied`]), and the end of the trace says so, because what the call
+//! forgotten here. It is not hidden either: SIGSYS, which no thread blocks, counts it ([`denied`]), and the end of the trace says so, because what the call
 //! was for may be missing. Calls by another calling convention (i386) end the process; no part of tracetui makes any. x32 has other
 //! numbers on x86-64, so its calls are on no list.
 //!
@@ -84,8 +84,9 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_ppoll,
     libc::SYS_epoll_pwait,
-    // Another filter has it fail with ENOSYS.
+    // Other filters have these fail, except for a thread.
     libc::SYS_clone3,
+    libc::SYS_clone,
 ];
 
 /// Those that only some architectures have.
@@ -99,6 +100,8 @@ const EVERYWHERE_HERE: &[c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_dup2,
     libc::SYS_time,
+    libc::SYS_fork,
+    libc::SYS_vfork,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const EVERYWHERE_HERE: &[c_long] = &[];
@@ -179,12 +182,17 @@ pub(super) fn restrict(what: For) -> io::Result<bool> {
     }
 }
 
-fn programs(what: For) -> Result<[BpfProgram; 2], Error> {
+/// Of several filters, the strictest one decides; SIGSYS is stricter than an error.
+fn programs(what: For) -> Result<[BpfProgram; 3], Error> {
     let arch = std::env::consts::ARCH.try_into()?;
-    let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let unknown = SeccompFilter::new(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32), arch)?;
+    let fails = |list: List, errno: i32| -> Result<BpfProgram, Error> {
+        let errno = SeccompAction::Errno(errno.cast_unsigned());
+        Ok(SeccompFilter::new(list.0, SeccompAction::Allow, errno, arch)?.try_into()?)
+    };
+    let mut unknown = List::default();
+    unknown.calls(&[libc::SYS_clone3]);
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
-    Ok([unknown.try_into()?, list.try_into()?])
+    Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
 }
 
 /// A condition: the place of the argument, how many of its bytes are compared, how, and with what.
@@ -249,19 +257,31 @@ impl List {
         Ok(list)
     }
 
+    /// The calls that start a process, or a thread in other namespaces. They fail without SIGSYS: the C library has all signals
+    /// blocked then, and one that is blocked would end the process.
+    fn of_processes() -> Result<List, Error> {
+        let namespaces = [
+            libc::CLONE_NEWNS,
+            libc::CLONE_NEWCGROUP,
+            libc::CLONE_NEWUTS,
+            libc::CLONE_NEWIPC,
+            libc::CLONE_NEWUSER,
+            libc::CLONE_NEWPID,
+            libc::CLONE_NEWNET,
+        ];
+        let mut list = List::default();
+        list.when(libc::SYS_clone, &[none_of(0, libc::CLONE_THREAD)])?;
+        namespaces.iter().try_for_each(|flag| list.when(libc::SYS_clone, &[masked(0, *flag, *flag)]))?;
+        #[cfg(target_arch = "x86_64")]
+        list.calls(&[libc::SYS_fork, libc::SYS_vfork]);
+        Ok(list)
+    }
+
     fn everywhere_if(&mut self) -> Result<(), Error> {
         // No memory that is executed.
         for call in [libc::SYS_mmap, libc::SYS_mprotect] {
             self.when(call, &[none_of(2, libc::PROT_EXEC)])?;
         }
-        let namespaces = libc::CLONE_NEWNS
-            | libc::CLONE_NEWCGROUP
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUSER
-            | libc::CLONE_NEWPID
-            | libc::CLONE_NEWNET;
-        self.when(libc::SYS_clone, &[masked(0, namespaces | libc::CLONE_THREAD, libc::CLONE_THREAD)])?;
         self.when(libc::SYS_tgkill, &[is(0, std::process::id().into())])?;
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;

@@ -361,6 +361,18 @@ mod tests {
     }
 
     #[test]
+    fn no_process_is_started_and_the_attempt_ends_nothing() {
+        let thread = std::thread::spawn(|| {
+            let enforced = enter(Role::Events { signals: true }).expect("rights can always be given up");
+            // A thread can be.
+            std::thread::spawn(|| ()).join().expect("no panic");
+            (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))
+        });
+        let (restricted, error) = thread.join().expect("no panic");
+        assert_eq!(error, restricted.then_some(libc::EPERM));
+    }
+
+    #[test]
     fn files_are_created_as_the_invoker() {
         if !rustix::process::geteuid().is_root() {
             return;
