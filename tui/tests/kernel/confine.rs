@@ -90,28 +90,34 @@ struct Held {
     tid: i32,
     memory: File,
     saved: Registers,
+    /// The address of an instruction that enters the kernel.
+    enter: u64,
 }
 
 impl Held {
     /// `None` if it ended, or did not stop in a system call.
     fn new(tid: i32) -> Option<Held> {
-        let options = libc::PTRACE_O_TRACESYSGOOD as u64;
-        if ptrace(libc::PTRACE_SEIZE, tid, 0, options) != 0 {
+        /// `PTRACE_O_TRACESYSGOOD`.
+        const SAYS_CALLS: u64 = 1;
+        if ptrace(request::SEIZE, tid, 0, SAYS_CALLS) != 0 {
             return None;
         }
         let began = Instant::now();
         let memory = File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).ok()?;
         while began.elapsed() < PATIENCE {
-            ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0);
+            ptrace(request::INTERRUPT, tid, 0, 0);
             next_stop(tid)?;
             let saved = read_registers(tid);
-            let mut code = [0; 4];
-            let at = saved[INSTRUCTION] - ENTER.len() as u64;
-            let read = memory.read_exact_at(&mut code[..ENTER.len()], at);
-            if read.is_ok() && &code[..ENTER.len()] == ENTER {
-                return Some(Held { tid, memory, saved });
+            // aarch64 has set it back already where the call is restarted.
+            let places = [saved[INSTRUCTION] - ENTER.len() as u64, saved[INSTRUCTION]];
+            let enters = |place: &u64| {
+                let mut code = [0; ENTER.len()];
+                memory.read_exact_at(&mut code, *place).is_ok() && code == ENTER
+            };
+            if let Some(enter) = places.into_iter().find(enters) {
+                return Some(Held { tid, memory, saved, enter });
             }
-            ptrace(libc::PTRACE_CONT, tid, 0, 0);
+            ptrace(request::CONT, tid, 0, 0);
             std::thread::sleep(Duration::from_millis(20));
         }
         None
@@ -127,14 +133,14 @@ impl Held {
     /// Makes a system call: its result, or −errno.
     fn call(&self, number: i64, args: &[u64]) -> i64 {
         let mut registers = self.saved;
-        registers[INSTRUCTION] -= ENTER.len() as u64;
+        registers[INSTRUCTION] = self.enter;
         registers[NUMBER] = number as u64;
         RESTART.into_iter().for_each(|at| registers[at] = u64::MAX);
         ARGS.iter().zip(args).for_each(|(at, value)| registers[*at] = *value);
         write_registers(self.tid, &registers);
         // To its entry, and to its end.
         for _ in 0..2 {
-            ptrace(libc::PTRACE_SYSCALL, self.tid, 0, 0);
+            ptrace(request::SYSCALL, self.tid, 0, 0);
             assert_eq!(wait(self.tid), libc::SIGTRAP | 0x80, "of {number}");
         }
         let result = read_registers(self.tid)[RESULT] as i64;
@@ -142,9 +148,9 @@ impl Held {
         let trapped = pending.is_some_and(|thread| thread.hex("SigPnd:") >> (libc::SIGSYS - 1) & 1 == 1);
         // To a stop at which registers can be set: no call is restarted after it.
         if !trapped {
-            ptrace(libc::PTRACE_INTERRUPT, self.tid, 0, 0);
+            ptrace(request::INTERRUPT, self.tid, 0, 0);
         }
-        ptrace(libc::PTRACE_CONT, self.tid, 0, 0);
+        ptrace(request::CONT, self.tid, 0, 0);
         let stopped = wait(self.tid);
         if trapped {
             assert_eq!(stopped, libc::SIGSYS);
@@ -165,13 +171,23 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         write_registers(self.tid, &self.saved);
-        ptrace(libc::PTRACE_DETACH, self.tid, 0, 0);
+        ptrace(request::DETACH, self.tid, 0, 0);
     }
 }
 
-fn ptrace(request: libc::c_uint, tid: i32, address: u64, data: u64) -> i64 {
-    // SAFETY: the requests with addresses are given those of live values.
-    unsafe { libc::ptrace(request, tid, address, data) }
+/// Requests of ptrace(2), of which each C library has another type.
+mod request {
+    pub(super) const CONT: u64 = 7;
+    pub(super) const DETACH: u64 = 17;
+    pub(super) const SYSCALL: u64 = 24;
+    pub(super) const GETREGSET: u64 = 0x4204;
+    pub(super) const SETREGSET: u64 = 0x4205;
+    pub(super) const SEIZE: u64 = 0x4206;
+    pub(super) const INTERRUPT: u64 = 0x4207;
+}
+
+fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
+    sys::call(libc::SYS_ptrace, [request, tid as u64, address, data, 0])
 }
 
 /// Waits until a thread stops, and returns the signal. `None` if it ended.
@@ -192,13 +208,13 @@ const GENERAL: u64 = 1;
 fn read_registers(tid: i32) -> Registers {
     let mut registers: Registers = [0; _];
     let mut place = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
-    assert_eq!(ptrace(libc::PTRACE_GETREGSET, tid, GENERAL, &raw mut place as u64), 0);
+    assert_eq!(ptrace(request::GETREGSET, tid, GENERAL, &raw mut place as u64), 0);
     registers
 }
 
 fn write_registers(tid: i32, registers: &Registers) {
     let mut place = libc::iovec { iov_base: registers.as_ptr().cast_mut().cast(), iov_len: size_of::<Registers>() };
-    assert_eq!(ptrace(libc::PTRACE_SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
+    assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }
 
 /// What a thread tries, and what comes of it.
@@ -239,7 +255,7 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
     let attr = held.put(1408, &words.map(u64::to_ne_bytes).concat());
     let load = held.call(libc::SYS_bpf, &[5, attr, 48]);
     held.close(load);
-    let traced = held.call(libc::SYS_ptrace, &[u64::from(libc::PTRACE_SEIZE), victim as u64, 0, 0]);
+    let traced = held.call(libc::SYS_ptrace, &[request::SEIZE, victim as u64, 0, 0]);
     Some(Tried {
         write: open(file, libc::O_WRONLY),
         write_by_openat2: by_openat2,
