@@ -2,13 +2,13 @@
 
 use super::say::name;
 use super::session::BadUsage;
-use super::write::become_creator;
 use crate::app::columns;
 use crate::app::keymap::Keymap;
 use crate::cli;
 use crate::config::{Config, ConfigError, ENTRIES, LISTS};
 use crate::filter::{Compiled, FilterOptions, NameLookup};
 use crate::limits;
+use crate::source::host::confine::enter_files;
 use crate::source::host::invoker::Invoker;
 use crate::view::theme::{COLOURS, Look, Role, WEIGHTS};
 use anyhow::{Context, Result, anyhow};
@@ -108,7 +108,7 @@ enum Unread {
 fn read_as(invoker: Option<Invoker>, path: PathBuf) -> Result<Result<Vec<u8>, Unread>> {
     let Some(invoker) = invoker else { return Ok(read(&path)) };
     let thread = std::thread::Builder::new().spawn(move || -> io::Result<_> {
-        become_creator(Some(&invoker))?;
+        enter_files(Some(&invoker), None)?;
         Ok(read(&path))
     });
     let read = thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))?;

@@ -5,9 +5,10 @@ use super::say;
 use super::session::{self, Examined, Proof};
 use crate::cli::{self, ReportFormat};
 use crate::frame::host::Probe;
+use crate::source::host::confine::{ROLES, Role, Trial};
 use crate::source::host::machine::{Capabilities, Capability, Lockdown, Machine};
 use crate::source::host::named::Namer;
-use crate::source::host::privilege::{Cause, Severity};
+use crate::source::host::privilege::{self, Cause, Severity};
 use crate::text::json;
 use crate::text::paint::{Look, Paint};
 use std::fmt::{self, Write as _};
@@ -33,6 +34,8 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
         causes: &causes,
         probes: &probes,
         seen: seen.as_deref(),
+        // Where nothing can be traced, nothing is given up.
+        trial: if privilege::is_fatal(&causes) { None } else { Trial::run().ok() },
         paint: say::paint(args.color),
     };
     let text = match args.format {
@@ -64,6 +67,8 @@ pub struct Report<'a> {
     pub probes: &'a [Probe],
     /// The programs that reported a test event; `None` if no test event was made.
     pub seen: Option<&'a [&'static str]>,
+    /// What a trace gives up; `None` if that is not known.
+    pub trial: Option<Trial>,
     /// Whether the text is coloured.
     pub paint: Paint,
 }
@@ -106,6 +111,9 @@ impl Report<'_> {
             };
             writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); {names}")?;
         }
+        if let Some(trial) = &self.trial {
+            self.confinement(out, trial)?;
+        }
         for cause in self.causes {
             let (look, weight) = match cause.severity {
                 Severity::Fatal => (Look::Bad, "cannot trace"),
@@ -143,6 +151,31 @@ impl Report<'_> {
         }
     }
 
+    /// What a trace gives up, and what its threads hold.
+    fn confinement(&self, out: &mut String, trial: &Trial) -> fmt::Result {
+        let calls = match trial.calls {
+            true => "a list of system calls (seccomp)",
+            false => "any system call: the kernel has no seccomp filters",
+        };
+        let writes = match trial.writes {
+            true => "writes only to recordings (Landlock)",
+            false => "writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
+        };
+        writeln!(out, "\nwhile it traces: user {}; {calls}; {writes}", trial.user)?;
+        for (threads, role) in ROLES {
+            let names: Vec<_> = role.capabilities().names().collect();
+            self.below(out, 4, "held", &format!("{} ({threads})", names.join(" ")))?;
+        }
+        self.below(out, 4, "denied", &trial.denied.join(", "))?;
+        match trial.allowed.as_slice() {
+            [] => Ok(()),
+            allowed => {
+                let allowed = format!("not denied: {}", allowed.join(", "));
+                writeln!(out, "    {}", self.paint.text(Look::Bad, &allowed))
+            }
+        }
+    }
+
     fn reasons(&self, out: &mut String, probe: &Probe, indent: usize) -> fmt::Result {
         if let Some(why) = &probe.why {
             self.below(out, indent, "why", why)?;
@@ -173,16 +206,34 @@ impl Report<'_> {
         let causes = self.causes.iter().map(cause_json).collect();
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe))).collect();
         format!(
-            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"causes\":{},\"probes\":{}}}",
+            "{{\"kernel\":{},\"arch\":{},\"lockdown\":{},\"capabilities\":{},\"kptr_restrict\":{},\"confinement\":{},\"causes\":{},\"probes\":{}}}",
             json::ascii(self.kernel),
             json::ascii(self.arch),
             quoted_or_null(self.lockdown.map(Lockdown::name)),
             capabilities.as_deref().unwrap_or("null"),
             self.kptr_restrict.map_or("null".to_owned(), |value| value.to_string()),
+            self.trial.as_ref().map_or("null".to_owned(), trial_json),
             list(causes),
             list(probes),
         )
     }
+}
+
+fn trial_json(trial: &Trial) -> String {
+    let names = |names: Vec<&str>| names.into_iter().map(json::ascii).collect::<Vec<_>>().join(",");
+    let role = |(threads, role): (&str, Role)| {
+        let held = names(role.capabilities().names().collect());
+        format!("{{\"threads\":{},\"capabilities\":[{held}]}}", json::ascii(threads))
+    };
+    format!(
+        "{{\"user\":{},\"seccomp\":{},\"landlock\":{},\"held\":[{}],\"denied\":[{}],\"allowed\":[{}]}}",
+        trial.user,
+        trial.calls,
+        trial.writes,
+        ROLES.map(role).join(","),
+        names(trial.denied.clone()),
+        names(trial.allowed.clone()),
+    )
 }
 
 fn cause_json(cause: &Cause) -> String {
@@ -286,6 +337,7 @@ mod tests {
             causes: &[],
             probes,
             seen: None,
+            trial: None,
             paint: Paint::Off,
         }
     }
@@ -322,6 +374,37 @@ no working probe for: exit open fork bpf
     }
 
     #[test]
+    fn what_a_trace_gives_up_is_said() {
+        let trial = Trial {
+            user: 65_529,
+            calls: true,
+            writes: false,
+            denied: vec!["execute a program", "open a socket"],
+            allowed: vec!["read /etc/shadow"],
+        };
+        let report = Report { trial: Some(trial), ..report(&[]) };
+        let text = report.text();
+        for line in [
+            "while it traces: user 65529; a list of system calls (seccomp); \
+             writes as modes permit: the kernel has no Landlock (5.13+), or it is turned off",
+            "    held:    CAP_SYS_NICE (main)",
+            "    held:    CAP_DAC_READ_SEARCH CAP_SYS_PTRACE (scan, lookups, why)",
+            "    denied:  execute a program, open a socket",
+            "    not denied: read /etc/shadow",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+        let confinement = &json["confinement"];
+        assert_eq!((confinement["user"].as_u64(), confinement["landlock"].as_bool()), (Some(65_529), Some(false)));
+        assert_eq!(confinement["held"][0]["capabilities"][0], "CAP_SYS_NICE");
+        assert_eq!(
+            (&confinement["denied"][1], &confinement["allowed"][0]),
+            (&"open a socket".into(), &"read /etc/shadow".into())
+        );
+    }
+
+    #[test]
     fn the_object_has_the_keys_of_the_contract() {
         let probes = [attached("exec_btf", &[Kind::Exec]), refused("sys_exit_btf", &[Kind::Open, Kind::Bpf])];
         let cause = Cause {
@@ -333,7 +416,7 @@ no working probe for: exit open fork bpf
         let json = Report { causes: &[cause], ..report(&probes) }.json();
         let expected = concat!(
             r#"{"kernel":"6.12.1-amd64","arch":"x86_64","lockdown":"integrity","capabilities":["CAP_PERFMON","CAP_BPF"],"#,
-            r#""kptr_restrict":2,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
+            r#""kptr_restrict":2,"confinement":null,"causes":[{"fatal":false,"what":"missing CAP_SYS_PTRACE: a \"reason\"","missing":"CAP_SYS_PTRACE","#,
             r#""remedy":"sudo tracetui"}],"#,
             r#""probes":[{"name":"exec_btf","kind":"exec","attached":true,"how":"BTF tracepoint sched_process_exec","#,
             r#""why":null,"missing":null,"remedy":null},"#,
@@ -344,7 +427,9 @@ no working probe for: exit open fork bpf
         assert_eq!(json, expected);
         let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
         assert!(
-            unknown.contains(r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"causes":[],"probes":[]"#),
+            unknown.contains(
+                r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"confinement":null,"causes":[],"probes":[]"#
+            ),
             "{unknown}"
         );
     }

@@ -4,6 +4,7 @@ use super::session::BadUsage;
 use crate::cli;
 use crate::sink::FormatName;
 use crate::sink::explained::Explain;
+use crate::source::host::confine::Spawner;
 use crate::source::host::{clock, lookup};
 use crate::why::{self, Answer, Question};
 use anyhow::Result;
@@ -39,9 +40,9 @@ pub(super) fn from_events() -> Explain {
     })
 }
 
-/// What events prove, and lookups.
-pub(super) fn live() -> Explain {
-    let mut lookups = Lookups { thread: None, given_up: 0, since: Instant::now(), spent: Duration::ZERO };
+/// What events prove, and lookups on threads that `spawner` starts.
+pub(super) fn live(spawner: Spawner) -> Explain {
+    let mut lookups = Lookups { spawner, thread: None, given_up: 0, since: Instant::now(), spent: Duration::ZERO };
     Box::new(move |seen| {
         if !why::is_asked_of(seen) {
             return None;
@@ -56,6 +57,7 @@ pub(super) fn live() -> Explain {
 
 /// A thread that looks up, so that a file system that does not answer holds up nothing.
 struct Lookups {
+    spawner: Spawner,
     thread: Option<(SyncSender<Question>, Receiver<Answer>)>,
     given_up: u32,
     /// The start of the span, and the time spent in it.
@@ -83,7 +85,7 @@ impl Lookups {
         }
         let (ask, answers) = match self.thread.take() {
             Some(thread) => thread,
-            None => start()?,
+            None => start(&self.spawner)?,
         };
         let answer = ask.send(question).ok().and_then(|()| answers.recv_timeout(PATIENCE).ok());
         match answer {
@@ -94,7 +96,7 @@ impl Lookups {
     }
 }
 
-fn start() -> Option<(SyncSender<Question>, Receiver<Answer>)> {
+fn start(spawner: &Spawner) -> Option<(SyncSender<Question>, Receiver<Answer>)> {
     let (ask, questions) = sync_channel::<Question>(1);
     let (out, answers) = sync_channel(1);
     let run = move || {
@@ -104,6 +106,6 @@ fn start() -> Option<(SyncSender<Question>, Receiver<Answer>)> {
             }
         }
     };
-    std::thread::Builder::new().name("why".into()).spawn(run).ok()?;
+    spawner.spawn("why", run).ok()?;
     Some((ask, answers))
 }

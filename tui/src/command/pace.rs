@@ -2,8 +2,8 @@
 
 use super::signals::asked_to_end;
 use crate::limits;
-use crate::source::host::machine::{Capability, Machine};
 use crate::source::priority;
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// Batches in the queue from which on the time is taken back.
 const LONG: usize = limits::BATCHES_QUEUED / 4;
@@ -17,7 +17,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new() -> Pace {
-        let may_lend = Machine::read().capabilities.is_some_and(|held| held.has(Capability::SysNice));
+        let may_lend = capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_NICE));
         Pace { may_lend }
     }
 

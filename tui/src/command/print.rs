@@ -51,7 +51,12 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
     // After privileges were given up: it has a thread.
     let outlet = Outlet::to(rustix::stdio::stdout()).context("cannot write to stdout")?;
     let sink = match args.why {
-        true => sink::explained(args.format, explain::live(), outlet.inlet(), Some(outlet.progress())),
+        true => sink::explained(
+            args.format,
+            explain::live(started.spawner.clone()),
+            outlet.inlet(),
+            Some(outlet.progress()),
+        ),
         false => sink::to_queue(args.format, outlet.inlet(), outlet.progress()),
     };
     let mut scratch = Scratch::default();

@@ -4,13 +4,14 @@
 //! removed in it, whatever happens to its path. A file is never replaced, and only one that this trace wrote is removed.
 
 use super::say::name;
-use super::write::{become_creator, locked, random_id};
+use super::write::{locked, random_id};
 use crate::cli::Rotate;
 use crate::event::keys::keys_of;
 use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::recorder::Files;
 use crate::source::host::clock;
+use crate::source::host::confine::enter_files;
 use crate::source::host::invoker::Invoker;
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow};
@@ -39,6 +40,7 @@ const TRIES: u64 = 100;
 pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
     let names = Names::of(path).ok_or_else(|| anyhow!("{}: not the name of a file", name(path)))?;
     let invoker = Invoker::of_environment()?;
+    let directory = PathBuf::from(&names.directory);
     let files = Series {
         directory: None,
         number: 0,
@@ -54,7 +56,7 @@ pub(super) fn start(path: &Path, rotate: Rotate) -> Result<Recorder> {
         kept_on: Vec::new(),
         largest: 0,
     };
-    let prepare = move || become_creator(invoker.as_ref());
+    let prepare = move || enter_files(invoker.as_ref(), Some(&directory));
     let recorder = Recorder::start_files(files, name(path), keys_of, prepare);
     recorder.map_err(|error| anyhow!("cannot write {}: {error}", name(path)))
 }

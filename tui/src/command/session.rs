@@ -21,11 +21,12 @@ use crate::source::command::{Ended, Happened, HeldCommand, Running, Streams};
 use crate::source::feed::{Feed, Scan};
 use crate::source::host::btf::Btf;
 use crate::source::host::cgroup::CgroupResolver;
-use crate::source::host::machine::{Capability, Machine};
+use crate::source::host::clock;
+use crate::source::host::confine::{Role, STARTING, Spawner, denied, enter, hold};
+use crate::source::host::machine::Machine;
 use crate::source::host::privilege::{self, Cause, Facts, Severity};
 use crate::source::host::procfs::Scanner;
 use crate::source::host::users::AccountNames;
-use crate::source::host::{clock, confine};
 use crate::source::live::engine::LiveSource;
 use crate::source::live::inventory::Inventories;
 use crate::source::live::{BtfOrigin, KernelFacts, Live, LiveOptions, ProbeStatus, Started, Way};
@@ -59,6 +60,8 @@ pub struct TraceOptions {
     /// The COMMAND, held until all probes are attached. The pipeline restricts the output to its tree; so does the
     /// kernel side, unless it has another tree.
     pub command: Option<Tgid>,
+    /// Whether tracetui sends signals: to the COMMAND, or to its job.
+    pub signals: bool,
 }
 
 /// The parsed options of a command that traces.
@@ -96,6 +99,7 @@ impl Request {
             btf: args.btf.file.clone(),
             filter: filters.whole.text().to_owned(),
             command: held.as_ref().map(HeldCommand::tgid),
+            signals: held.is_some() || streams == Streams::Captured,
         };
         Ok(Request { filters, held, options })
     }
@@ -114,7 +118,7 @@ pub(crate) fn release(held: Option<HeldCommand>) -> Result<Option<Running>> {
 pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Option<String>) -> Vec<String> {
     let doubtful = doubtful_btf(options, account).map(str::to_owned);
     let more = shortage(account, options.budget);
-    [discrepancy, doubtful, overgrown_tree(account)].into_iter().flatten().chain(more).collect()
+    [discrepancy, doubtful, overgrown_tree(account), denied()].into_iter().flatten().chain(more).collect()
 }
 
 /// What happens while a trace runs.
@@ -498,6 +502,8 @@ pub struct Session {
     pub ready: String,
     /// Notes about missing probes and restrictions of the machine, one line each.
     pub notes: Vec<String>,
+    /// Starts threads that look up why calls failed.
+    pub spawner: Spawner,
 }
 
 /// The criterion by which `doctor` decides that a probe works.
@@ -546,6 +552,7 @@ pub fn examine(machine: &Machine, btf: Option<&Path>, proof: Proof) -> Examined 
         btf: btf.map(Path::to_owned),
         filter: String::new(),
         command: None,
+        signals: false,
     };
     match attach(&options) {
         Ok(mut live) => {
@@ -681,9 +688,7 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
         None
     });
     // Before the threads that read what others wrote.
-    // A COMMAND of another user is ended, too, when tracetui is.
-    let kept = if options.command.is_some() { confine::KEPT.with(Capability::Kill) } else { confine::KEPT };
-    confine::confine(kept).context("cannot drop privileges")?;
+    hold(STARTING).context("cannot drop privileges")?;
     notes.extend(live.probes().iter().filter_map(note));
     notes.extend(live.unnamed_stacks().map(|why| format!("stacks: {why}; functions have no names")));
     let ready = ready_line(live.probes(), options);
@@ -719,11 +724,21 @@ pub fn start(options: &TraceOptions) -> Result<Session> {
             }
             None
         }
-        false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| scan_processes(&starts, size, send))),
+        false => Some(Box::new(move |send: &mut dyn FnMut(Batch) -> bool| {
+            if enter(Role::Processes).is_ok() {
+                scan_processes(&starts, size, send);
+            }
+        })),
     };
+    if let Some(cgroups) = &mut cgroups {
+        cgroups.open_aside().context("cannot start a thread")?;
+    }
+    let spawner = Spawner::start("lookups", Role::Processes).context("cannot start a thread")?;
     let source = LiveSource::new(live, inventories, cgroups, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context("cannot start a thread")?;
-    Ok(Session { feed, ready, notes })
+    // Last, since threads inherit it.
+    enter(Role::Events { signals: options.signals }).context("cannot drop privileges")?;
+    Ok(Session { feed, ready, notes, spawner })
 }
 
 /// `tracing: exec exit open bpf; ring 16 MiB`: the requested kinds with a working probe.

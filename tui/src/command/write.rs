@@ -8,9 +8,9 @@ use crate::recording::Recorder;
 use crate::recording::block::FileHeader;
 use crate::recording::follow;
 use crate::recording::recorder::{Failed, Files};
+use crate::source::host::clock;
+use crate::source::host::confine::enter_files;
 use crate::source::host::invoker::Invoker;
-use crate::source::host::machine::{Capabilities, Capability};
-use crate::source::host::{clock, confine};
 use crate::text::grouped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
@@ -51,7 +51,8 @@ pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let made = Some((found.dev(), found.ino())).filter(|_| existing != Existing::Replace);
     let files = OneFile { path: path.to_owned(), made, file: Some((file.try_clone()?, header)) };
     let invoker = Invoker::of_environment()?;
-    let prepare = move || become_creator(invoker.as_ref());
+    let dir = directory(path).to_owned();
+    let prepare = move || enter_files(invoker.as_ref(), Some(&dir));
     Recorder::start_files(files, name.clone(), keys_of, prepare).map_err(|error| {
         // It is empty, also one that was there before. If that fails, it stays; the error that led here is what is said.
         let _ = remove(path, &file);
@@ -211,17 +212,9 @@ fn as_invoker<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 's
     thread.context("cannot start a thread")?.join().map_err(|_| anyhow!("the thread panicked"))
 }
 
-/// Lets the calling thread create files as the user who invoked sudo, and nothing else.
-///
-/// # Errors
-/// If the ids or the capabilities cannot be changed.
-pub(super) fn become_creator(invoker: Option<&Invoker>) -> io::Result<()> {
-    let none = Capabilities(0);
-    match invoker {
-        Some(invoker) => invoker.take_file_ids().and_then(|()| confine::confine(none)),
-        // Root itself may write into directories of others.
-        None => confine::confine(none.with(Capability::DacOverride)),
-    }
+/// The directory of a file.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn open(path: &Path, existing: Existing) -> io::Result<File> {
@@ -305,7 +298,7 @@ impl Opener {
         let (requests, asked) = mpsc::channel::<Act>();
         let (ready, started) = mpsc::channel();
         let run = move || {
-            let ids = become_creator(invoker.as_ref());
+            let ids = enter_files(invoker.as_ref(), Some(Path::new(".")));
             let fit = ids.is_ok();
             // An error means that nobody waits any more.
             let _ = ready.send(ids);

@@ -12,6 +12,7 @@ mod attachments;
 mod bpf;
 mod bpf_inventory;
 mod command;
+mod confine;
 mod crowd;
 mod cut;
 mod diff;

@@ -21,6 +21,7 @@ use crate::recording::Recorder;
 use crate::source::command::{Ended, Happened, Running};
 use crate::source::feed::Feed;
 use crate::source::host::clock;
+use crate::source::host::confine::Spawner;
 use crate::view;
 use crate::view::theme::Theme;
 use crossterm::event::{Event, EventStream};
@@ -106,11 +107,13 @@ pub struct Trace {
     pub recorder: Option<Recorder>,
     /// Opens recordings later.
     pub opener: Option<Opener>,
+    /// Starts threads that look up why calls failed.
+    pub spawner: Option<Spawner>,
 }
 
 impl From<Feed> for Trace {
     fn from(feed: Feed) -> Trace {
-        Trace { feed, command: None, shown: None, recorder: None, opener: None }
+        Trace { feed, command: None, shown: None, recorder: None, opener: None, spawner: None }
     }
 }
 
@@ -130,7 +133,7 @@ pub struct DashboardExit {
 /// # Errors
 /// When the terminal fails, and when a thread panicked (the terminal is given back and the panic reported by then).
 pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<DashboardExit> {
-    let Trace { feed, command, shown, recorder, opener } = trace;
+    let Trace { feed, command, shown, recorder, opener, spawner } = trace;
     let signals = Signals::take(Second::Counts, &[libc::SIGTSTP, libc::SIGCONT])?;
     // Should it fail, the COMMAND is ended and the account closed all the same.
     let screen = Screen::take(look.mouse);
@@ -140,7 +143,7 @@ pub async fn run(app: App, look: Appearance, trace: Trace) -> io::Result<Dashboa
         trace: RunningTrace::new(feed, command, signals),
         shown,
         finder: None,
-        looker: Looker::new(),
+        looker: Looker::new(spawner),
         opener,
         kept: None,
         gone: terminal::watch()?,

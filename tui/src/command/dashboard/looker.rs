@@ -1,6 +1,7 @@
 //! Looks up why calls failed, each on a thread of its own: a file system may not answer.
 
 use crate::app::Input;
+use crate::source::host::confine::Spawner;
 use crate::source::host::{clock, lookup};
 use crate::store::Id;
 use crate::why::{self, Answer, Question};
@@ -23,12 +24,14 @@ pub(super) struct Looker {
     next: Option<(Id, Box<Question>)>,
     /// Each thread has a reference.
     threads: Arc<()>,
+    /// Starts them. `None`: nothing is looked up, as of a recording.
+    spawner: Option<Spawner>,
 }
 
 impl Looker {
-    pub(super) fn new() -> Looker {
+    pub(super) fn new(spawner: Option<Spawner>) -> Looker {
         let (out, answers) = mpsc::unbounded_channel();
-        Looker { out, answers, running: None, next: None, threads: Arc::new(()) }
+        Looker { out, answers, running: None, next: None, threads: Arc::new(()), spawner }
     }
 
     /// Looks up why an event failed. A lookup that waits is dropped: its event is asked about again when it is shown.
@@ -51,9 +54,9 @@ impl Looker {
             // Nobody waits for it if the dashboard ended.
             let _ = out.send((id, lookup::look(&question)));
         };
-        match std::thread::Builder::new().name("why".into()).spawn(run) {
-            Ok(_) => self.running = Some((id, event_ns, Instant::now())),
-            Err(_) => self.no_answer(id, event_ns),
+        match self.spawner.as_ref().map(|spawner| spawner.spawn("why", run)) {
+            Some(Ok(())) => self.running = Some((id, event_ns, Instant::now())),
+            _ => self.no_answer(id, event_ns),
         }
     }
 

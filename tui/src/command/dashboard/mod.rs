@@ -53,9 +53,10 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     if let Some(running) = &running {
         app.set_command(running.name().to_string_lossy());
     }
-    let shown = Trace { feed: started.feed, command: running, shown: None, recorder, opener };
+    let session::Session { feed, notes, spawner, .. } = started;
+    let shown = Trace { feed, command: running, shown: None, recorder, opener, spawner: Some(spawner) };
     let DashboardExit { line, command } = event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
-    args.trace.ring_size.note().iter().chain(&started.notes).for_each(say);
+    args.trace.ring_size.note().iter().chain(&notes).for_each(say);
     session::remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);
     say(&line);

@@ -2,8 +2,10 @@
 //!
 //! The id of a cgroup is `kernfs_node.id`, the inode number of its directory on a 64-bit kernel, and is never reused. A
 //! file handle with this id opens the directory without a search (kernfs, 5.5+). This needs CAP_DAC_READ_SEARCH;
-//! without it the tree is walked again, at most once a second.
+//! without it the tree is walked again, at most once a second. During a trace only a thread of its own has it
+//! ([`CgroupResolver::open_aside`]).
 
+use super::confine::{Role, enter};
 use super::{at_mount, decimal, open_below, read_bounded};
 use crate::budget::{Budget, cgroup_bytes};
 use crate::frame::host::Cgroup;
@@ -18,6 +20,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tracetui_shared::id::CgroupId;
 
@@ -73,9 +76,14 @@ pub struct CgroupResolver {
     vanished: Vanished,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How cgroups are opened by handle.
+#[derive(Debug)]
 enum Access {
+    /// By the caller.
     Granted,
+    /// By a thread that has the capability.
+    Aside(SyncSender<CgroupId>, Receiver<io::Result<OwnedFd>>),
+    /// Not at all.
     Refused,
 }
 
@@ -126,6 +134,25 @@ impl CgroupResolver {
         self.room = budget.cgroups();
     }
 
+    /// From now on, a thread of its own opens cgroups by handle: the caller may then give up the capability.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(crate) fn open_aside(&mut self) -> io::Result<()> {
+        let (ask, asked) = sync_channel(1);
+        let (answer, answers) = sync_channel(1);
+        let mount = self.dir.try_clone()?;
+        let run = move || {
+            if enter(Role::Handles).is_ok() {
+                // The trace has ended when nobody takes an answer.
+                asked.iter().all(|id| answer.send(open_by_id(&mount, id)).is_ok());
+            }
+        };
+        std::thread::Builder::new().name("cgroups".to_owned()).spawn(run)?;
+        self.by_handle = Access::Aside(ask, answers);
+        Ok(())
+    }
+
     /// Every cgroup, from the root down, within the limit, except those that cannot be listed.
     pub fn seed(&self) -> Vec<Cgroup> {
         self.tree().0
@@ -163,9 +190,14 @@ impl CgroupResolver {
         if self.vanished.contains(id) {
             return None;
         }
-        let path = match self.by_handle {
-            Access::Granted => self.open(id),
-            Access::Refused => self.walk(id),
+        let opened = match &self.by_handle {
+            Access::Granted => Some(open_by_id(&self.dir, id)),
+            Access::Aside(ask, answers) => ask.send(id).ok().and_then(|()| answers.recv().ok()),
+            Access::Refused => None,
+        };
+        let path = match opened {
+            Some(opened) => self.path_of(id, opened),
+            None => self.walk(id),
         };
         if path.is_none() {
             self.vanished.insert(id);
@@ -173,9 +205,9 @@ impl CgroupResolver {
         path.map(|path| Cgroup { id, path })
     }
 
-    /// Looks up a cgroup by handle. After the first refusal, by a walk.
-    fn open(&mut self, id: CgroupId) -> Option<Vec<u8>> {
-        match open_by_id(&self.dir, id) {
+    /// The path of a cgroup that was opened by handle. After the first refusal, cgroups are found by a walk.
+    fn path_of(&mut self, id: CgroupId, opened: io::Result<OwnedFd>) -> Option<Vec<u8>> {
+        match opened {
             Ok(cgroup) => {
                 let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
                 // The link ends with " (deleted)" if the cgroup was removed after it was opened, or if a cgroup has
@@ -444,13 +476,17 @@ mod tests {
     fn a_cgroup_made_later_is_found_until_it_is_gone() {
         let Some(mut resolver) = resolver() else { return };
         let name = "tracetui test (deleted)";
-        for access in [Access::Granted, Access::Refused] {
+        for access in ["granted", "aside", "refused"] {
             let Some(made) = Made::new(&resolver, name) else { return };
             let id = made.id();
             let path = resolver.mount.path_at(made.0.as_os_str().as_bytes()).expect("below the mount");
-            resolver.by_handle = access;
+            match access {
+                "granted" => resolver.by_handle = Access::Granted,
+                "aside" => resolver.open_aside().expect("a thread"),
+                _ => resolver.by_handle = Access::Refused,
+            }
             resolver.walked = None;
-            assert_eq!(resolver.look_up(id), Some(Cgroup { id, path: path.clone() }), "{access:?}");
+            assert_eq!(resolver.look_up(id), Some(Cgroup { id, path: path.clone() }), "{access}");
             assert!(resolver.seed().contains(&Cgroup { id, path }));
             drop(made);
             resolver.found.clear();

@@ -86,24 +86,28 @@ impl Invoker {
     /// # Errors
     /// If the kernel refuses.
     pub(crate) fn take_file_ids(&self) -> io::Result<()> {
-        let groups: Vec<libc::gid_t> = self.groups.clone();
-        // SAFETY: setgroups(2) reads as many ids as there are in the list, which lives through the call.
-        if unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        for (call, id) in [(libc::SYS_setfsgid, self.gid.0), (libc::SYS_setfsuid, self.uid.0)] {
-            // SAFETY: the calls take a number. They return the id that was in force before, so the second one shows whether
-            // the first one took effect.
-            let now = unsafe {
-                libc::syscall(call, id);
-                libc::syscall(call, id)
-            };
-            if now as u32 != id {
-                return Err(io::Error::from_raw_os_error(libc::EPERM));
-            }
-        }
-        Ok(())
+        take_file_ids(self.uid, self.gid, &self.groups)
     }
+}
+
+/// As [`Invoker::take_file_ids`].
+pub(super) fn take_file_ids(uid: Uid, gid: Gid, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: setgroups(2) reads as many ids as there are in the list, which lives through the call.
+    if unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for (call, id) in [(libc::SYS_setfsgid, gid.0), (libc::SYS_setfsuid, uid.0)] {
+        // SAFETY: the calls take a number. They return the id that was in force before, so the second one shows whether the
+        // first one took effect.
+        let now = unsafe {
+            libc::syscall(call, id);
+            libc::syscall(call, id)
+        };
+        if now as u32 != id {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+    }
+    Ok(())
 }
 
 /// The single user other than root that the variables name.

@@ -1,6 +1,7 @@
 //! Reads the symbols of the kernel from /proc/kallsyms.
 
 use super::clock::{now_boot, now_thread};
+use super::confine::{Role, enter};
 use super::machine::{Capabilities, Capability};
 use super::{decimal, read_bounded};
 use crate::limits::{KALLSYMS_BYTES, KALLSYMS_PAUSE, KALLSYMS_SHARE};
@@ -47,6 +48,9 @@ impl Reader {
         let reader = Reader { requests, reads };
         reader.request();
         std::thread::Builder::new().name("symbols".to_owned()).spawn(move || {
+            if enter(Role::Symbols).is_err() {
+                return;
+            }
             let mut pending = wanted.recv().is_ok();
             while pending {
                 let began = now_thread();

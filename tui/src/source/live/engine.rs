@@ -12,6 +12,7 @@ use crate::frame::host::{Counters, HostFrame, ProgramSkips};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::source::feed::{Control, FrameSender, Source};
+use crate::source::host::confine::{Role, enter};
 use crate::source::host::{cgroup::CgroupResolver, clock};
 use crate::source::priority::raise_priority;
 use crate::source::wake::Waker;
@@ -69,6 +70,10 @@ impl Source for LiveSource {
     }
 
     fn run(self, out: FrameSender) {
+        // Without it, the trace ends here.
+        if enter(Role::Ring).is_err() {
+            return;
+        }
         let LiveSource { live, inventories, cgroups, known_cgroups } = self;
         let reader = Reader {
             live,

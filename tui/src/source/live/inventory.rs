@@ -4,10 +4,9 @@
 use super::Live;
 use crate::bpf::frames::Described;
 use crate::frame::Batch;
-use crate::source::host::bpf::{Collector, InventoryError, RouteChanges, RunStatistics, counters, link_ids};
+use crate::source::host::bpf::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, counters, link_ids};
 use crate::source::host::clock;
-use crate::source::host::confine::{KEPT, confine};
-use crate::source::host::machine::Capability;
+use crate::source::host::confine::{Role, enter, hold};
 use crate::source::wake::Waker;
 use rustc_hash::FxHashSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,7 +49,7 @@ pub(crate) struct Inventories {
 }
 
 impl Inventories {
-    /// Starts the thread, with the privileges that it needs. The reader of the ring is woken when an inventory was taken.
+    /// Starts the thread, with the rights that it needs. The reader of the ring is woken when an inventory was taken.
     ///
     /// # Errors
     /// The reason why no inventory can be taken.
@@ -73,7 +72,7 @@ impl Inventories {
             reader: live.waker(),
             send,
             routes: RouteChanges::open().ok(),
-            collector: Collector::default(),
+            collector: Collector::with_pins(Pins::start().map_err(|error| format!("cannot start a thread: {error}"))?),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,
@@ -81,9 +80,9 @@ impl Inventories {
             compared: None,
         };
         let run = move || {
-            // If that fails, it has all privileges that tracetui has.
-            let _ = confine(KEPT.with(Capability::SysAdmin).with(Capability::NetAdmin));
-            taker.run();
+            if hold(Role::Inventory.capabilities()).is_ok() {
+                taker.run();
+            }
         };
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
         thread.map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -171,8 +170,11 @@ struct Taker {
 
 impl Taker {
     fn run(mut self) {
-        // Before the first inventory: links that come while it is taken would repeat it.
-        self.collector.load_iterators();
+        // Before the first inventory: links that come while it is taken would repeat it. Afterwards no program is loaded.
+        self.collector.load_programs();
+        if enter(Role::Inventory).is_err() {
+            return;
+        }
         let mut due = Some(Instant::now());
         let mut rested = Instant::now();
         let mut last = Instant::now();
@@ -231,6 +233,7 @@ impl Taker {
         let mut batch = Batch::default();
         let own = self.own();
         for id in self.loaded.try_iter() {
+            self.collector.saw(id);
             if let Some(facts) = self.collector.program(id, &own) {
                 self.described.add_program(&facts, clock::now_boot(), &mut batch);
             }

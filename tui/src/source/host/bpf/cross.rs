@@ -47,15 +47,16 @@ impl Changes {
     }
 }
 
-/// The hidden programs: `Err` if so much changed that changes were lost.
+/// The hidden programs; no id is above `newest`, by much. `Err` if so much changed that changes were lost.
 pub(super) fn hidden(
     inventory: &Inventory,
+    newest: ProgId,
     symbols: Option<&Snapshot>,
     stream: &mut ProgramStream,
 ) -> Result<Vec<Hidden>, Churn> {
     let mut changes = Changes::default();
     changes.update(stream);
-    let mut found = missing(inventory, symbols);
+    let mut found = missing(inventory, newest, symbols);
     found.retain(|hidden| !changes.explain(hidden));
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
@@ -93,7 +94,7 @@ fn is_name(symbol: &[u8], known: &[u8]) -> bool {
 pub(super) struct Churn;
 
 /// Programs that a view shows and the walk over the ids does not. Each id and each address once.
-fn missing(inventory: &Inventory, symbols: Option<&Snapshot>) -> Vec<Hidden> {
+fn missing(inventory: &Inventory, newest: ProgId, symbols: Option<&Snapshot>) -> Vec<Hidden> {
     let mut found = Vec::new();
     let mut seen = FxHashSet::default();
     let mut add = |id: ProgId, seen_by: View| {
@@ -101,7 +102,7 @@ fn missing(inventory: &Inventory, symbols: Option<&Snapshot>) -> Vec<Hidden> {
             found.push(Hidden { id: Some(id), seen_by, missing_in: View::NextId, ..Hidden::default() });
         }
     };
-    by_number(inventory).for_each(|id| add(id, View::FdById));
+    by_number(inventory, newest).for_each(|id| add(id, View::FdById));
     for holder in &inventory.holders {
         if let (Object::Program(id), HeldBy::Process { .. }) = (holder.object, &holder.by) {
             add(id, View::Fdinfo);
@@ -133,14 +134,21 @@ fn functions(symbols: &Snapshot) -> impl Iterator<Item = &Image> {
 }
 
 /// The programs that can be opened by their number, among the numbers that the walk left out. Of many, the last.
-fn by_number(inventory: &Inventory) -> impl Iterator<Item = ProgId> {
-    // A program of ours has the highest number.
-    let ours =
-        program::load("tt_nothing", &NOTHING).and_then(|prog| sys::info(prog.as_fd())).map_or(0, |info| info.u32(4));
-    let last = inventory.programs.last().map_or(0, |program| program.id.0).max(ours);
+fn by_number(inventory: &Inventory, newest: ProgId) -> impl Iterator<Item = ProgId> {
+    let last = inventory.programs.last().map_or(0, |program| program.id.0).max(newest.0);
     let first = last.saturating_sub(limits::BPF_NUMBERS);
+    let last = last.saturating_add(AHEAD);
     let is_program = |id: &u32| sys::open(Kind::Program, *id).ok().flatten().is_some();
     (first..=last).filter(|id| inventory.program(ProgId(*id)).is_none()).filter(is_program).map(ProgId)
+}
+
+/// Numbers after the newest one that is known: it may be that of a program whose load was not seen yet.
+const AHEAD: u32 = 256;
+
+/// The highest number of a program, which is that of one of ours that was loaded last.
+pub(super) fn newest() -> ProgId {
+    let ours = program::load("tt_nothing", &NOTHING).and_then(|prog| sys::info(prog.as_fd()));
+    ProgId(ours.map_or(0, |info| info.u32(4)))
 }
 
 /// `return 0`.
@@ -185,7 +193,7 @@ mod tests {
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
         let symbols = kallsyms::snapshot().expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
-        let found = hidden(&inventory, Some(&symbols), &mut stream).expect("no churn");
+        let found = hidden(&inventory, newest(), Some(&symbols), &mut stream).expect("no churn");
         let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
         assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
         assert_eq!(by(View::FdById), 1, "{found:?}");

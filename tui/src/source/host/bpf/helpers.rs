@@ -33,8 +33,10 @@ pub(super) struct Helpers {
 
 impl Helpers {
     /// From the symbols, checked with a program of ours: its call must have the distance that the symbols give.
-    pub(super) fn new(symbols: Option<&Snapshot>) -> Helpers {
-        match symbols.ok_or(NotScanned::NoSymbols).and_then(distances) {
+    /// `known`: see [`known_distance`].
+    pub(super) fn new(symbols: Option<&Snapshot>, known: Result<i32, NotScanned>) -> Helpers {
+        let found = symbols.ok_or(NotScanned::NoSymbols).and_then(|symbols| distances(symbols, known?));
+        match found {
             Ok(distances) => Helpers { distances, why: None },
             Err(why) => Helpers { distances: Vec::new(), why: Some(why) },
         }
@@ -78,13 +80,17 @@ pub(super) fn called(instructions: &[u64]) -> Vec<i32> {
     called
 }
 
-fn distances(symbols: &Snapshot) -> Result<Vec<(i32, usize)>, NotScanned> {
+/// The distance of a known helper, as the kernel reports it of a program of ours that calls it.
+pub(super) fn known_distance() -> Result<i32, NotScanned> {
     let ours = program::load("tt_calls", &CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
     let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
-    let reported = match called(&ours).first() {
-        None | Some(0) => return Err(NotScanned::NotPermitted),
-        Some(distance) => *distance,
-    };
+    match called(&ours).first() {
+        None | Some(0) => Err(NotScanned::NotPermitted),
+        Some(distance) => Ok(*distance),
+    }
+}
+
+fn distances(symbols: &Snapshot, reported: i32) -> Result<Vec<(i32, usize)>, NotScanned> {
     let base = symbols.kernel_symbol(BASE).ok_or(NotScanned::NoSymbols)?;
     let distance = |addr: KernelAddr| addr.0.wrapping_sub(base.0) as i32;
     if symbols.kernel_symbol(KNOWN).map(distance) != Some(reported) {

@@ -296,7 +296,7 @@ impl Iterators {
     pub(super) fn load(layout: &Layout, most: usize) -> Result<Option<Iterators>, String> {
         let Some(of_programs) = &layout.programs else { return Ok(None) };
         crate::source::live::raise_memlock();
-        let entries = 2 * most.min(limits::BPF_PROGRAMS) + SPARE;
+        let entries = 2 * most.clamp(LEAST, limits::BPF_PROGRAMS) + SPARE;
         let ring_size = (entries * ENTRY).next_power_of_two().max(page_size()) as u32;
         let refused = |error: io::Error| format!("the kernel refuses them: {error}");
         let programs = Lister::load("tt_programs", of_programs.function, &of_program(of_programs), ring_size);
@@ -354,6 +354,11 @@ impl Iterators {
         Ok(found)
     }
 }
+
+/// Objects for which there is room at least, in 512 KiB: a trace loads no other program later ([`Role::Inventory`]).
+///
+/// [`Role::Inventory`]: crate::source::host::confine::Role::Inventory
+const LEAST: usize = 4096;
 
 /// More than are expected: objects that come meanwhile, or that nobody knows of.
 const SPARE: usize = 1024;

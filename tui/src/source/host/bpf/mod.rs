@@ -36,7 +36,7 @@ mod programs;
 mod sys;
 mod view;
 
-use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, Object, ProgramFacts, Unseen, Via};
+use crate::bpf::{AttachFacts, HeldBy, Hidden, Holder, Hook, Inventory, NotScanned, Object, ProgramFacts, Unseen, Via};
 use crate::limits;
 use crate::source::host::clock::now_thread;
 use crate::source::host::kallsyms;
@@ -46,6 +46,7 @@ use cross::Churn;
 pub(crate) use helpers::BASE;
 use helpers::Helpers;
 use iterators::{Iterators, Layout};
+pub(crate) use mounts::Pins;
 pub(crate) use netlink::RouteChanges;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
@@ -79,6 +80,18 @@ pub struct Collector {
     iterators: Option<Option<Iterators>>,
     /// The processor time of the threads that it started.
     aside: Duration,
+    /// The thread that looks for pins, if the caller may not do that itself.
+    pins: Option<Pins>,
+    /// What was learnt from programs that were loaded at the start, if none may be loaded later.
+    sealed: Option<Sealed>,
+}
+
+/// What takes programs of ours, which a trace loads at its start only.
+struct Sealed {
+    /// The distance of a known helper.
+    distance: Result<i32, NotScanned>,
+    /// The highest number of a program at the start.
+    newest: ProgId,
 }
 
 /// A thread's result, and the processor time that it used.
@@ -93,6 +106,11 @@ fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T
 const STREAM_PAGES: usize = 32;
 
 impl Collector {
+    /// A collector that has pins looked for by a thread of its own.
+    pub(crate) fn with_pins(pins: Pins) -> Collector {
+        Collector { pins: Some(pins), ..Collector::default() }
+    }
+
     /// All that exists now. `own`: the programs of tracetui.
     ///
     /// # Errors
@@ -120,16 +138,23 @@ impl Collector {
         Some(value)
     }
 
-    /// Loads the iterators now, so that they are part of each inventory.
-    pub(crate) fn load_iterators(&mut self) {
-        // What fails is reported by the comparison.
+    /// Loads programs now, the iterators among them, which are then part of each inventory, and none later.
+    pub(crate) fn load_programs(&mut self) {
+        // That they are not there is reported by the comparison.
         let _ = self.iterators();
+        self.sealed = Some(Sealed { distance: helpers::known_distance(), newest: cross::newest() });
+    }
+
+    /// A program was loaded. For a collector that loads none itself.
+    pub(crate) fn saw(&mut self, id: ProgId) {
+        self.sealed.iter_mut().for_each(|sealed| sealed.newest = sealed.newest.max(id));
     }
 
     /// The iterators, loaded; `None` inside if this kernel lacks them.
     fn iterators(&mut self) -> Result<&mut Option<Iterators>, String> {
         match &mut self.iterators {
             Some(iterators) => Ok(iterators),
+            None if self.sealed.is_some() => Err("they could not be loaded at the start".to_owned()),
             none => {
                 let layout = self.layout.get_or_insert_with(Layout::of_kernel).clone()?;
                 let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
@@ -147,7 +172,7 @@ impl Collector {
     fn compare_iterators(&mut self, inventory: &Inventory) -> Result<Vec<Hidden>, String> {
         let iterators = self.iterators()?.as_mut();
         let found = iterators.map_or_else(|| Ok(Vec::new()), |iterators| iterators.hidden(inventory));
-        if found.is_err() {
+        if found.is_err() && self.sealed.is_none() {
             // With new ones, and more room, the next comparison may succeed.
             self.iterators = None;
         }
@@ -167,9 +192,12 @@ impl Collector {
         }
         let listed = self.compare_iterators(&inventory);
         let compared = match stream {
-            Ok(mut stream) => cross::hidden(&inventory, symbols.as_ref(), &mut stream).map_err(|Churn| {
-                "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
-            }),
+            Ok(mut stream) => {
+                let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
+                cross::hidden(&inventory, newest, symbols.as_ref(), &mut stream).map_err(|Churn| {
+                    "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
+                })
+            }
             Err(error) => Err(format!("cannot follow changes meanwhile: {error}")),
         };
         let mut note = |what, why| inventory.unseen.push(Unseen { what, why, remedy: "" });
@@ -198,7 +226,10 @@ impl Collector {
         let mut holders = std::mem::take(&mut held.holders);
         if let Some(mounts) = unlooked.note("mounts", mounts::Mounts::read()) {
             mounts.add_namespaces(&mut held.namespaces);
-            holders.extend(mounts.pins(&mut unlooked));
+            holders.extend(match &self.pins {
+                Some(thread) => thread.of(mounts, &mut unlooked),
+                None => mounts.pins(&mut unlooked),
+            });
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
         let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
@@ -212,7 +243,10 @@ impl Collector {
         places::name_tracepoints(&mut links, &mut rest);
 
         let symbols = symbols.and_then(|thread| self.joined(thread)).and_then(Result::ok);
-        let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref()));
+        let helpers = self.helpers.get_or_insert_with(|| {
+            let known = self.sealed.as_ref().map_or_else(helpers::known_distance, |sealed| sealed.distance);
+            Helpers::new(symbols.as_ref(), known)
+        });
         for read in programs.values_mut() {
             read.facts.calls = helpers.at(&read.called);
         }

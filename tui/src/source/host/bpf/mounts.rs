@@ -7,6 +7,7 @@ use super::view::Unlooked;
 use crate::bpf::{HeldBy, Holder, Object};
 use crate::limits;
 use crate::source::host::cgroup::unescape;
+use crate::source::host::confine::{Role, enter};
 use crate::source::host::{at_mount, decimal, open_below, read_bounded};
 use rustc_hash::FxHashMap;
 use rustix::fs::{Dir, FileType, OFlags};
@@ -17,6 +18,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tracetui_shared::id::{LinkId, NsInum, ProgId};
 
 /// Bytes of /proc/self/mountinfo that are read.
@@ -84,6 +86,49 @@ impl Mounts {
                 pins_below(&top, &mount.point, &mut found, unlooked);
             }
         }
+        found
+    }
+}
+
+/// A thread that looks for pins with root's ids for files: bpffs belongs to root.
+pub(crate) struct Pins {
+    ask: SyncSender<Mounts>,
+    answers: Receiver<(Vec<Holder>, Unlooked)>,
+}
+
+impl Pins {
+    /// Starts the thread. Before root's ids are given up.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn start() -> io::Result<Pins> {
+        let (ask, asked) = sync_channel::<Mounts>(1);
+        let (answer, answers) = sync_channel(1);
+        let look = move |mounts: Mounts| {
+            let mut unlooked = Unlooked::default();
+            let found = mounts.pins(&mut unlooked);
+            answer.send((found, unlooked)).is_ok()
+        };
+        let run = move || {
+            if enter(Role::Pins).is_ok() {
+                asked.into_iter().all(look);
+            }
+        };
+        std::thread::Builder::new().name("pins".to_owned()).spawn(run)?;
+        Ok(Pins { ask, answers })
+    }
+
+    /// See [`Mounts::pins`].
+    pub(super) fn of(&self, mounts: Mounts, unlooked: &mut Unlooked) -> Vec<Holder> {
+        let ended = || io::Error::other("the thread has ended");
+        let answer = self.ask.send(mounts).ok().and_then(|()| self.answers.recv().ok());
+        let Some((found, more)) = unlooked.note("pinned programs and links", answer.ok_or_else(ended)) else {
+            return Vec::new();
+        };
+        for unseen in more.unseen {
+            unlooked.add(unseen.what, unseen.why, unseen.remedy);
+        }
+        unlooked.vanished += more.vanished;
         found
     }
 }

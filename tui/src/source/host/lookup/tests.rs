@@ -1,7 +1,7 @@
 //! Calls that fail for real, in children that have the mounts, the root and the ids of a case, and what is said of them. They
 //! need root; without it, they say so.
 
-use super::super::confine::{KEPT, confine};
+use super::super::confine::{Role, enter};
 use super::super::procfs::Scanner;
 use super::{answer, look, walk::Stop};
 use crate::event::names::{O_CREAT, O_EXCL};
@@ -251,9 +251,9 @@ fn said(case: &Case) -> Option<Answer> {
     let proven =
         proven_by(errno, &question.call, Some(&question.path), false).filter(|known| known.cause != Cause::ReadOnly);
     let answer = proven.unwrap_or_else(|| {
-        // With the capabilities that a trace has while it runs.
+        // With the rights of the thread of a trace that looks up.
         let looked = std::thread::spawn(move || {
-            confine(KEPT).expect("capabilities can always be given up");
+            enter(Role::Processes).expect("rights can always be given up");
             look(&question)
         });
         looked.join().expect("no panic")

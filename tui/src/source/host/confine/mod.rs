@@ -1,0 +1,404 @@
+//! What each thread of a trace may do. A trace reads what others wrote, so each thread keeps only what its work takes.
+//!
+//! | thread | role | capabilities |
+//! |---|---|---|
+//! | main, and those that it starts | [`Role::Events`] | SYS_NICE; KILL for a COMMAND and for Ctrl-Z |
+//! | `source` | [`Role::Ring`] | BPF, PERFMON, SYSLOG, SYS_NICE |
+//! | `cgroups` | [`Role::Handles`] | DAC_READ_SEARCH |
+//! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
+//! | `symbols` | [`Role::Symbols`] | SYSLOG |
+//! | `inventory`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
+//! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
+//! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
+//!
+//! Credentials belong to a thread. The functions of the C library change those of all threads, so the system calls are made
+//! directly. A thread inherits what its parent has given up: threads with more rights are started before the main thread gives up
+//! its own, or by one of them ([`Spawner`]).
+//!
+//! # The user
+//!
+//! The user id is [`USER`], not that of the user who typed sudo: the traced COMMAND runs as that user, and whoever has the same id
+//! may send signals, so a hostile build could stop or kill its tracer. `nobody` (65534) is the user of other daemons, and of
+//! containers without a user namespace, which could do the same. [`USER`] has no account and no processes but those of tracetui,
+//! so only root can send it signals, as before. Its limit of processes (`ulimit -u`) is not used up by others either.
+//!
+//! # Limits
+//!
+//! Threads share memory. What is given up stops a mistake: a path that leads elsewhere, a call that was not meant. It does not stop
+//! code that an attacker runs in one thread from writing to the memory of another one.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod calls;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod calls {
+    //! Nothing is traced on this architecture.
+    pub(super) enum For {
+        Role(#[allow(dead_code, reason = "it is not read here")] super::Role),
+        Files,
+    }
+
+    pub(super) fn restrict(_: For) -> std::io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) fn denied() -> Option<String> {
+        None
+    }
+}
+mod writes;
+
+mod trial;
+
+use super::invoker::{Invoker, take_file_ids};
+use super::machine::{Capabilities, Capability};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use tracetui_shared::id::{Gid, Uid};
+pub(crate) use trial::Trial;
+use writes::Place;
+
+/// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
+pub(crate) const USER: u32 = 65_529;
+
+/// What a thread of a trace does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Takes the events, and shows them or prints them.
+    Events {
+        /// Whether there is a COMMAND or a job to be signalled.
+        signals: bool,
+    },
+    /// Empties the ring, and reads the counters.
+    Ring,
+    /// Opens cgroups by handle.
+    Handles,
+    /// Reads /proc of all users: what runs at the start, and why calls failed.
+    Processes,
+    /// Reads the symbols of the kernel.
+    Symbols,
+    /// Takes inventories of BPF programs, links and attachments.
+    Inventory,
+    /// Looks through the pins of BPF objects.
+    Pins,
+}
+
+/// The roles and the threads that have them, for those who ask what a trace holds.
+pub(crate) const ROLES: [(&str, Role); 8] = [
+    ("main", Role::Events { signals: false }),
+    ("main, with a COMMAND or a screen", Role::Events { signals: true }),
+    ("source", Role::Ring),
+    ("cgroups", Role::Handles),
+    ("scan, lookups, why", Role::Processes),
+    ("symbols", Role::Symbols),
+    ("inventory", Role::Inventory),
+    ("pins", Role::Pins),
+];
+
+const NONE: Capabilities = Capabilities(0);
+
+/// The capabilities of a trace between the attach and the start of its threads. Those of [`Role::Inventory`] that are not among
+/// them are given to its thread before.
+pub(crate) const STARTING: Capabilities = NONE
+    .with(Capability::DacReadSearch)
+    .with(Capability::Kill)
+    .with(Capability::SysPtrace)
+    .with(Capability::SysNice)
+    .with(Capability::Syslog)
+    .with(Capability::Perfmon)
+    .with(Capability::Bpf);
+
+impl Role {
+    /// The capabilities that it takes.
+    pub(crate) const fn capabilities(self) -> Capabilities {
+        match self {
+            Role::Events { signals: false } => NONE.with(Capability::SysNice),
+            Role::Events { signals: true } => NONE.with(Capability::SysNice).with(Capability::Kill),
+            Role::Ring => {
+                NONE.with(Capability::Bpf).with(Capability::Perfmon).with(Capability::Syslog).with(Capability::SysNice)
+            }
+            Role::Handles => NONE.with(Capability::DacReadSearch),
+            Role::Processes => NONE.with(Capability::DacReadSearch).with(Capability::SysPtrace),
+            Role::Symbols => NONE.with(Capability::Syslog),
+            Role::Inventory => NONE
+                .with(Capability::SysAdmin)
+                .with(Capability::NetAdmin)
+                .with(Capability::Bpf)
+                .with(Capability::Perfmon)
+                .with(Capability::Syslog)
+                .with(Capability::SysPtrace)
+                .with(Capability::DacReadSearch),
+            Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
+        }
+    }
+}
+
+/// Permanently gives up what the role does not take, for the calling thread and those that it starts.
+///
+/// # Errors
+/// The error of the kernel. The thread must not go on.
+pub(crate) fn enter(role: Role) -> io::Result<Enforced> {
+    match role {
+        // bpffs belongs to root, and BPF_OBJ_GET asks for the right to write.
+        Role::Pins => hold_as(Some(ROOT), role.capabilities())?,
+        _ => hold(role.capabilities())?,
+    }
+    let writes = match role {
+        Role::Events { .. } => writes::restrict(Place::Terminal)?,
+        Role::Ring | Role::Handles | Role::Symbols | Role::Pins => writes::restrict(Place::Nowhere)?,
+        // They look into other processes, which such a restriction would forbid.
+        Role::Processes | Role::Inventory => false,
+    };
+    if !matches!(role, Role::Events { .. }) {
+        leave_signals_to_main()?;
+    }
+    Ok(Enforced { writes, calls: calls::restrict(calls::For::Role(role))? })
+}
+
+/// What the kernel enforces, beside ids and capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Enforced {
+    /// That nothing is written but what the role writes (Landlock).
+    pub(crate) writes: bool,
+    /// That no other system calls are made (seccomp).
+    pub(crate) calls: bool,
+}
+
+/// What is to be said of system calls that a filter denied; `None` if there were none.
+pub(crate) fn denied() -> Option<String> {
+    calls::denied()
+}
+
+/// Blocks the signals that are sent to the process: their handlers signal the COMMAND, which takes the role of the main thread.
+fn leave_signals_to_main() -> io::Result<()> {
+    let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
+    // SAFETY: the set is a live local, which sigfillset initialises.
+    let failed = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        faults.iter().for_each(|signal| _ = libc::sigdelset(&raw mut set, *signal));
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }
+}
+
+/// As [`enter`], for a thread that creates files as the user who typed sudo, otherwise as root, in a directory if one is given.
+///
+/// # Errors
+/// As [`enter`].
+pub(crate) fn enter_files(invoker: Option<&Invoker>, dir: Option<&Path>) -> io::Result<()> {
+    let Some(Invoker { uid, gid, groups, .. }) = invoker else {
+        // Root itself may write into directories of others, which takes the capability.
+        hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
+        if dir.is_none_or(|dir| is_writable_without(dir).unwrap_or(false)) {
+            hold(NONE)?;
+        }
+        return restrict_files(dir);
+    };
+    hold_as(Some((*uid, *gid, groups)), NONE)?;
+    restrict_files(dir)
+}
+
+fn restrict_files(dir: Option<&Path>) -> io::Result<()> {
+    writes::restrict(dir.map_or(Place::Nowhere, Place::Directory))?;
+    leave_signals_to_main()?;
+    calls::restrict(calls::For::Files).map(drop)
+}
+
+/// Whether the thread may create files in a directory without its capabilities.
+fn is_writable_without(dir: &Path) -> io::Result<bool> {
+    let held = capabilities(None)?;
+    set_capabilities(None, rustix::thread::CapabilitySets { effective: CapabilitySet::empty(), ..held })?;
+    // An error, also that of a kernel that does not know the call, is a no.
+    let writable = accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    set_capabilities(None, held)?;
+    Ok(writable)
+}
+
+/// Permanently gives up root's user id and all capabilities but these, for the calling thread and those that it starts.
+///
+/// # Errors
+/// The error of the kernel.
+pub(crate) fn hold(kept: Capabilities) -> io::Result<()> {
+    hold_as(None, kept)
+}
+
+/// The ids with which a thread uses files.
+type FileIds<'a> = (Uid, Gid, &'a [u32]);
+
+const ROOT: FileIds<'_> = (Uid(0), Gid(0), &[]);
+
+fn hold_as(ids: Option<FileIds<'_>>, kept: Capabilities) -> io::Result<()> {
+    let before = capabilities(None)?;
+    let kept = CapabilitySet::from_bits_retain(kept.0);
+    if rustix::process::geteuid().is_root() {
+        // Without these, as in some containers, root keeps its ids.
+        let changes_ids = before.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+        if changes_ids {
+            give_up_root()?;
+            // They are not in effect since the change.
+            set_capabilities(None, before)?;
+        }
+        if let Some((uid, gid, groups)) = ids
+            && (changes_ids || uid.0 != 0)
+        {
+            take_file_ids(uid, gid, groups)?;
+        }
+    }
+    let sets = rustix::thread::CapabilitySets {
+        effective: before.effective & kept,
+        permitted: before.permitted & kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets)?;
+    set_no_new_privs(true)?;
+    // The changes above allow it where the system keeps memory images of such processes (fs.suid_dumpable). It also keeps
+    // processes with the same id from looking into this one.
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Makes [`USER`] the user of the calling thread, with the capabilities that are permitted, of which none is in effect.
+fn give_up_root() -> io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+    set_keep_capabilities(true)?;
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
+}
+
+type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>);
+
+/// A thread with a role that starts others with the same role. The caller may have given up more meanwhile.
+#[derive(Clone, Debug)]
+pub struct Spawner(Sender<Task>);
+
+impl Spawner {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If it cannot be started, or cannot give up what its role does not take.
+    pub(crate) fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
+        let (tasks, todo) = channel::<Task>();
+        let (entered, ready) = sync_channel(1);
+        let run = move || {
+            let done = enter(role).map(drop);
+            let fit = done.is_ok();
+            // An error means that nobody waits any more.
+            let _ = entered.send(done);
+            while fit && let Ok((name, task, answer)) = todo.recv() {
+                let _ = answer.send(std::thread::Builder::new().name(name.into()).spawn(task).map(drop));
+            }
+        };
+        std::thread::Builder::new().name(name.into()).spawn(run)?;
+        ready.recv().map_err(|_| gone())??;
+        Ok(Spawner(tasks))
+    }
+
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let (answer, answered) = sync_channel(1);
+        self.0.send((name, Box::new(run), answer)).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread has ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host::machine::Machine;
+
+    /// The lines of /proc/thread-self/status after `act`, on a thread of its own, because the effect is permanent.
+    fn status_after(act: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
+        let thread = std::thread::spawn(|| {
+            act().expect("rights can always be given up");
+            std::fs::read_to_string("/proc/thread-self/status").expect("readable")
+        });
+        thread.join().expect("no panic")
+    }
+
+    fn line<'a>(status: &'a str, name: &str) -> &'a str {
+        status.lines().find_map(|line| line.strip_prefix(name)).expect("a line").trim()
+    }
+
+    fn hex(status: &str, name: &str) -> u64 {
+        u64::from_str_radix(line(status, name), 16).expect("hex")
+    }
+
+    #[test]
+    fn a_thread_has_only_what_its_role_takes() {
+        let had = Machine::read().capabilities.expect("readable").0;
+        for role in [Role::Events { signals: false }, Role::Ring, Role::Processes, Role::Inventory] {
+            let status = status_after(move || enter(role).map(drop));
+            assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().0, "{role:?}");
+            assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().0, 0);
+            assert_eq!((hex(&status, "CapInh:"), line(&status, "NoNewPrivs:")), (0, "1"));
+        }
+    }
+
+    #[test]
+    fn root_is_given_up_by_one_thread() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let status = status_after(|| enter(Role::Events { signals: false }).map(drop));
+        let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
+        assert_eq!((line(&status, "Uid:"), line(&status, "Gid:")), (four(USER).as_str(), four(USER).as_str()));
+        assert_eq!(line(&status, "Groups:"), "");
+        assert!(rustix::process::geteuid().is_root(), "this thread still is root");
+    }
+
+    #[test]
+    fn no_process_is_started_and_the_attempt_ends_nothing() {
+        let thread = std::thread::spawn(|| {
+            let enforced = enter(Role::Events { signals: true }).expect("rights can always be given up");
+            // A thread can be.
+            std::thread::spawn(|| ()).join().expect("no panic");
+            (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))
+        });
+        let (restricted, error) = thread.join().expect("no panic");
+        assert_eq!(error, restricted.then_some(libc::EPERM));
+    }
+
+    #[test]
+    fn files_are_created_as_the_invoker() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let invoker = Invoker {
+            uid: Uid(1234),
+            gid: Gid(1235),
+            groups: vec![1236],
+            name: "ana".into(),
+            home: "/home/ana".into(),
+        };
+        let status = status_after(move || enter_files(Some(&invoker), None));
+        assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t1234"));
+        assert_eq!(line(&status, "Gid:"), format!("{USER}\t{USER}\t{USER}\t1235"));
+        assert_eq!((line(&status, "Groups:"), hex(&status, "CapPrm:")), ("1236", 0));
+        // Root needs a capability for directories of others only.
+        let (own, of_another) =
+            (std::env::temp_dir(), std::env::temp_dir().join(format!("ana-{}", std::process::id())));
+        std::fs::create_dir(&of_another).expect("room");
+        std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
+        let overrides = NONE.with(Capability::DacOverride).0;
+        for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
+            let status = status_after(move || enter_files(None, Some(&dir)));
+            assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));
+            assert_eq!((hex(&status, "CapEff:"), hex(&status, "CapPrm:")), (kept, kept));
+        }
+        let _ = std::fs::remove_dir(of_another);
+    }
+}

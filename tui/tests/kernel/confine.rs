@@ -1,0 +1,476 @@
+//! What the threads of a trace can do. The test makes them try, by ptrace(2): so it is done with exactly their credentials, filters
+//! and restrictions. That each act is possible without them is shown by a process of root.
+
+use crate::pty;
+use crate::sys;
+use crate::traced::{Dir, alone, cannot_run, may_trace, not_checked, tracetui};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The user of a trace that root started.
+const USER: &str = "65529";
+const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// How long threads may take to give up what they do not need.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A thread.
+#[derive(Clone, Debug)]
+struct Thread {
+    tid: i32,
+    name: String,
+    status: String,
+}
+
+impl Thread {
+    /// All threads of a process.
+    fn all(pid: i32) -> Vec<Thread> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+        let thread = |task: fs::DirEntry| {
+            let read = |name: &str| fs::read_to_string(task.path().join(name)).ok();
+            let tid = task.file_name().to_str()?.parse().ok()?;
+            Some(Thread { tid, name: read("comm")?.trim().to_owned(), status: read("status")? })
+        };
+        tasks.filter_map(thread).collect()
+    }
+
+    fn line(&self, name: &str) -> &str {
+        let line = self.status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} of {}", self.name)).trim()
+    }
+
+    fn hex(&self, name: &str) -> u64 {
+        u64::from_str_radix(self.line(name), 16).expect("hex")
+    }
+
+    /// Whether it has given up all that it will.
+    fn is_confined(&self) -> bool {
+        self.line("NoNewPrivs:") == "1" && self.line("Seccomp:") == "2"
+    }
+}
+
+/// The registers of a thread, and the places of those that a system call uses.
+#[cfg(target_arch = "x86_64")]
+mod registers {
+    pub(super) type Registers = [u64; 27];
+    pub(super) const INSTRUCTION: usize = 16;
+    pub(super) const STACK: usize = 19;
+    pub(super) const NUMBER: usize = 10;
+    pub(super) const RESULT: usize = 10;
+    pub(super) const ARGS: [usize; 5] = [14, 13, 12, 7, 9];
+    /// Holds the number of the call that may be restarted.
+    pub(super) const RESTART: Option<usize> = Some(15);
+    /// The instruction that enters the kernel.
+    pub(super) const ENTER: &[u8] = &[0x0f, 0x05];
+}
+
+/// The registers of a thread, and the places of those that a system call uses.
+#[cfg(target_arch = "aarch64")]
+mod registers {
+    pub(super) type Registers = [u64; 34];
+    pub(super) const INSTRUCTION: usize = 32;
+    pub(super) const STACK: usize = 31;
+    pub(super) const NUMBER: usize = 8;
+    pub(super) const RESULT: usize = 0;
+    pub(super) const ARGS: [usize; 5] = [0, 1, 2, 3, 4];
+    pub(super) const RESTART: Option<usize> = None;
+    /// The instruction that enters the kernel.
+    pub(super) const ENTER: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
+}
+
+use registers::{ARGS, ENTER, INSTRUCTION, NUMBER, RESTART, RESULT, Registers, STACK};
+
+/// A thread that is stopped in a system call, and makes others.
+struct Held {
+    tid: i32,
+    memory: File,
+    saved: Registers,
+    /// The address of an instruction that enters the kernel.
+    enter: u64,
+}
+
+impl Held {
+    /// `None` if it ended, or did not stop in a system call.
+    fn new(tid: i32) -> Option<Held> {
+        /// `PTRACE_O_TRACESYSGOOD`.
+        const SAYS_CALLS: u64 = 1;
+        if ptrace(request::SEIZE, tid, 0, SAYS_CALLS) != 0 {
+            return None;
+        }
+        let began = Instant::now();
+        let memory = File::options().read(true).write(true).open(format!("/proc/{tid}/mem")).ok()?;
+        while began.elapsed() < PATIENCE {
+            ptrace(request::INTERRUPT, tid, 0, 0);
+            next_stop(tid)?;
+            let saved = read_registers(tid);
+            // aarch64 has set it back already where the call is restarted.
+            let places = [saved[INSTRUCTION] - ENTER.len() as u64, saved[INSTRUCTION]];
+            let enters = |place: &u64| {
+                let mut code = [0; ENTER.len()];
+                memory.read_exact_at(&mut code, *place).is_ok() && code == ENTER
+            };
+            if let Some(enter) = places.into_iter().find(enters) {
+                return Some(Held { tid, memory, saved, enter });
+            }
+            ptrace(request::CONT, tid, 0, 0);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// Puts bytes into its memory, below its stack.
+    fn put(&self, at: u64, bytes: &[u8]) -> u64 {
+        let address = (self.saved[STACK] & !0xfff) - 0x2000 + at;
+        self.memory.write_all_at(bytes, address).expect("its stack");
+        address
+    }
+
+    /// Makes a system call: its result, or −errno.
+    fn call(&self, number: i64, args: &[u64]) -> i64 {
+        let mut registers = self.saved;
+        registers[INSTRUCTION] = self.enter;
+        registers[NUMBER] = number as u64;
+        RESTART.into_iter().for_each(|at| registers[at] = u64::MAX);
+        ARGS.iter().zip(args).for_each(|(at, value)| registers[*at] = *value);
+        write_registers(self.tid, &registers);
+        // To its entry, and to its end.
+        for _ in 0..2 {
+            ptrace(request::SYSCALL, self.tid, 0, 0);
+            assert_eq!(wait(self.tid), libc::SIGTRAP | 0x80, "of {number}");
+        }
+        let result = read_registers(self.tid)[RESULT] as i64;
+        let pending = Thread::all(self.tid).into_iter().find(|thread| thread.tid == self.tid);
+        let trapped = pending.is_some_and(|thread| thread.hex("SigPnd:") >> (libc::SIGSYS - 1) & 1 == 1);
+        // To a stop at which registers can be set: no call is restarted after it.
+        if !trapped {
+            ptrace(request::INTERRUPT, self.tid, 0, 0);
+        }
+        ptrace(request::CONT, self.tid, 0, 0);
+        let stopped = wait(self.tid);
+        if trapped {
+            assert_eq!(stopped, libc::SIGSYS);
+            // What its handler would make of it.
+            return -i64::from(libc::EPERM);
+        }
+        result
+    }
+
+    /// Closes a descriptor that a call gave.
+    fn close(&self, fd: i64) {
+        if fd >= 0 {
+            self.call(libc::SYS_close, &[fd as u64]);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        write_registers(self.tid, &self.saved);
+        ptrace(request::DETACH, self.tid, 0, 0);
+    }
+}
+
+/// Requests of ptrace(2), of which each C library has another type.
+mod request {
+    pub(super) const CONT: u64 = 7;
+    pub(super) const DETACH: u64 = 17;
+    pub(super) const SYSCALL: u64 = 24;
+    pub(super) const GETREGSET: u64 = 0x4204;
+    pub(super) const SETREGSET: u64 = 0x4205;
+    pub(super) const SEIZE: u64 = 0x4206;
+    pub(super) const INTERRUPT: u64 = 0x4207;
+}
+
+fn ptrace(request: u64, tid: i32, address: u64, data: u64) -> i64 {
+    sys::call(libc::SYS_ptrace, [request, tid as u64, address, data, 0])
+}
+
+/// Waits until a thread stops, and returns the signal. `None` if it ended.
+fn next_stop(tid: i32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: the status is a live local.
+    let waited = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) };
+    (waited == tid && libc::WIFSTOPPED(status)).then(|| libc::WSTOPSIG(status))
+}
+
+fn wait(tid: i32) -> i32 {
+    next_stop(tid).unwrap_or_else(|| panic!("{tid} ended"))
+}
+
+/// `NT_PRSTATUS`.
+const GENERAL: u64 = 1;
+
+fn read_registers(tid: i32) -> Registers {
+    let mut registers: Registers = [0; _];
+    let mut place = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
+    assert_eq!(ptrace(request::GETREGSET, tid, GENERAL, &raw mut place as u64), 0);
+    registers
+}
+
+fn write_registers(tid: i32, registers: &Registers) {
+    let mut place = libc::iovec { iov_base: registers.as_ptr().cast_mut().cast(), iov_len: size_of::<Registers>() };
+    assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
+}
+
+/// What a thread tries, and what comes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tried {
+    write: i64,
+    write_by_openat2: i64,
+    create: i64,
+    shadow: i64,
+    ptrace: i64,
+    socket: i64,
+    load: i64,
+    exec: i64,
+}
+
+/// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
+/// of root.
+fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
+    let held = Held::new(tid)?;
+    let cwd = libc::AT_FDCWD as u64;
+    let path = |at: u64, text: &str| held.put(at, &[text.as_bytes(), b"\0"].concat());
+    let (file, new) = (path(0, file), path(512, &format!("{file}.new")));
+    let shadow = path(1024, "/etc/shadow");
+    let open = |path: u64, flags: i32| {
+        let fd = held.call(libc::SYS_openat, &[cwd, path, flags as u64, 0o600]);
+        held.close(fd);
+        fd
+    };
+    let how = held.put(1200, &[(libc::O_WRONLY as u64).to_ne_bytes(), [0; 8], [0; 8]].concat());
+    let by_openat2 = held.call(libc::SYS_openat2, &[cwd, file, how, 24]);
+    held.close(by_openat2);
+    let socket = held.call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0]);
+    held.close(socket);
+    // BPF_PROG_LOAD of a socket filter: r0 = 0; exit.
+    let instructions = held.put(1300, &[[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]].concat());
+    let license = path(1400, "GPL");
+    let words = [1 | 2 << 32, instructions, license, 0, 0, 0];
+    let attr = held.put(1408, &words.map(u64::to_ne_bytes).concat());
+    let load = held.call(libc::SYS_bpf, &[5, attr, 48]);
+    held.close(load);
+    let traced = held.call(libc::SYS_ptrace, &[request::SEIZE, victim as u64, 0, 0]);
+    Some(Tried {
+        write: open(file, libc::O_WRONLY),
+        write_by_openat2: by_openat2,
+        create: open(new, libc::O_WRONLY | libc::O_CREAT),
+        shadow: open(shadow, libc::O_RDONLY),
+        ptrace: traced,
+        socket,
+        load,
+        // Where it is possible, the kernel looks for a path at this address.
+        exec: held.call(libc::SYS_execve, &[1, 0, 0]),
+    })
+}
+
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Sleeper {
+        Sleeper(Command::new("sleep").arg("600").spawn().expect("sleep"))
+    }
+
+    fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn is_refused(result: i64) -> bool {
+    [libc::EPERM, libc::EACCES, libc::ENOSYS].contains(&-(result as i32))
+}
+
+/// Whether the kernel has Landlock, turned on.
+fn has_landlock() -> bool {
+    // LANDLOCK_CREATE_RULESET_VERSION
+    sys::call(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0]) > 0
+}
+
+/// A file of root, and /etc/shadow.
+fn file_of_root(dir: &Dir) -> String {
+    let file = dir.at("root");
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(&file).expect("a file");
+    file
+}
+
+/// Waits until all threads of a process have given up what they do not need.
+fn confined(pid: i32) -> Vec<Thread> {
+    let began = Instant::now();
+    loop {
+        let threads = Thread::all(pid);
+        if threads.iter().all(Thread::is_confined) && threads.len() > 3 {
+            return threads;
+        }
+        assert!(began.elapsed() < PATIENCE, "not confined: {threads:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Checks every thread of a trace. `writes`: the names of threads that create files, and as which user.
+fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
+    let (dir, victim) = (Dir::new(), Sleeper::new());
+    let file = file_of_root(&dir);
+    let landlock = has_landlock();
+    if !landlock {
+        not_checked("where threads with root's ids for files write: this kernel has no Landlock");
+    }
+    for thread in confined(pid) {
+        let (name, ids) = (thread.name.as_str(), thread.line("Uid:"));
+        let for_files = match name {
+            "pins" => "0",
+            name if writes.contains(&name) => as_user,
+            _ => USER,
+        };
+        assert_eq!(ids, format!("{USER}\t{USER}\t{USER}\t{for_files}"), "{name}");
+        let (held, permitted) = (thread.hex("CapEff:"), thread.hex("CapPrm:"));
+        assert_eq!(held, permitted, "{name}");
+        let sees_others = ["scan", "lookups", "why", "inventory", "netns"].contains(&name);
+        assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
+        let reads_all = sees_others || ["cgroups", "pins"].contains(&name);
+        assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
+        let Some(tried) = try_all(thread.tid, &file, victim.pid()) else {
+            not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
+            continue;
+        };
+        let (refused, no_root) = (-i64::from(libc::EPERM), for_files != "0");
+        let (ptrace, socket, load, exec) = (tried.ptrace, tried.socket, tried.load, tried.exec);
+        assert_eq!((ptrace, socket, load, exec), (refused, refused, refused, refused), "{name}: {tried:?}");
+        if no_root || landlock {
+            assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
+            assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
+        }
+        // With root's ids for files, its files can be read.
+        let reads_shadow = reads_all || !no_root;
+        assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
+    }
+    assert!(!Path::new(&format!("{file}.new")).exists());
+}
+
+/// A trace of its own in a directory of its own.
+fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Child> {
+    if !may_trace() {
+        return None;
+    }
+    let mut command = tracetui();
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"] {
+        command.env_remove(variable);
+    }
+    command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(File::create(dir.at("stderr")).expect("a file"));
+    change(&mut command);
+    let mut child = command.spawn().expect("tracetui starts");
+    let began = Instant::now();
+    while !fs::read_to_string(dir.at("stderr")).expect("a file").contains("tracing: ") && args.contains(&"print") {
+        if let Some(status) = child.try_wait().expect("a child") {
+            cannot_run(&format!("{status}: {}", fs::read_to_string(dir.at("stderr")).expect("a file")));
+            return None;
+        }
+        assert!(began.elapsed() < PATIENCE, "not ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(child)
+}
+
+/// Ends it by SIGINT. What it said.
+fn stop(mut child: Child, dir: &Dir) -> String {
+    sys::kill(child.id() as i32, libc::SIGINT);
+    let status = crate::traced::wait_at_most(&mut child, PATIENCE);
+    let said = fs::read_to_string(dir.at("stderr")).expect("a file");
+    assert!(status.success(), "{status}: {said}");
+    said
+}
+
+#[test]
+fn each_act_is_possible_for_root() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    // The actor ends before the victim: as its tracer it would hold up its end.
+    let (dir, victim, actor) = (Dir::new(), Sleeper::new(), Sleeper::new());
+    let file = file_of_root(&dir);
+    let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
+    let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
+    assert!(possible.iter().all(|result| *result >= 0), "{tried:?}");
+    assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
+    assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
+}
+
+#[test]
+fn no_thread_of_print_can_do_more_than_its_work() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let Some(child) = start(&["print", "--why"], &dir, |_| {}) else { return };
+    // A lookup has a thread.
+    let _ = File::open("/no/such/file");
+    std::thread::sleep(Duration::from_secs(1));
+    check_threads(child.id() as i32, &[], "");
+    let said = stop(child, &dir);
+    assert!(!said.contains("denied itself"), "{said}");
+}
+
+#[test]
+fn no_thread_of_record_can_do_more_than_its_work() {
+    let _alone = alone();
+    for (variables, user) in [(&[][..], "0"), (&[("SUDO_UID", "1234"), ("SUDO_GID", "1234")], "1234")] {
+        let dir = Dir::new();
+        std::os::unix::fs::chown(dir.path(), Some(user.parse().expect("a number")), None).expect("root");
+        for args in [&["record", "-o", "a.ttr"][..], &["record", "-o", "b.ttr", "--rotate", "64KiB,4"]] {
+            let Some(child) = start(args, &dir, |command| _ = command.envs(variables.iter().copied())) else { return };
+            std::thread::sleep(Duration::from_secs(1));
+            check_threads(child.id() as i32, &["recording"], user);
+            // Files that are rotated are made and removed by it.
+            for _ in 0..3000 {
+                let _ = File::open("/no/such/file");
+            }
+            let said = stop(child, &dir);
+            assert!(!said.contains("denied itself") && !said.contains("cannot"), "{said}");
+        }
+        let recordings = fs::read_dir(dir.path()).expect("ours").flatten();
+        let recordings = recordings.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr"));
+        let owners: Vec<u32> =
+            recordings.map(|file| std::os::unix::fs::MetadataExt::uid(&file.metadata().expect("there"))).collect();
+        assert!(owners.len() > 1 && owners.iter().all(|owner| owner.to_string() == user), "{owners:?}");
+    }
+}
+
+#[test]
+fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let (ours, theirs) = pty::open();
+    let start = start(&[], &dir, |command| {
+        let slave = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
+        command.env("TERM", "xterm").stdin(slave(&theirs)).stdout(slave(&theirs));
+    });
+    let Some(child) = start else { return };
+    drop(theirs);
+    let mut screen = File::from(ours.try_clone().expect("a descriptor"));
+    std::thread::spawn(move || while screen.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
+    std::thread::sleep(Duration::from_secs(2));
+    check_threads(child.id() as i32, &["opener"], "0");
+    // `w` begins a recording, and ends it.
+    for key in [b"w", b"w"] {
+        rustix::io::write(&ours, key).expect("a terminal");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    rustix::io::write(&ours, b"q").expect("a terminal");
+    let mut child = child;
+    crate::traced::wait_at_most(&mut child, PATIENCE);
+    let said = fs::read_to_string(dir.at("stderr")).expect("a file");
+    assert!(!said.contains("denied itself"), "{said}");
+    let made = fs::read_dir(dir.path()).expect("ours").flatten();
+    assert_eq!(made.filter(|entry| entry.path().extension().is_some_and(|name| name == "ttr")).count(), 1, "{said}");
+}
