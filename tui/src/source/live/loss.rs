@@ -22,7 +22,7 @@ pub(super) struct CpuStates {
 /// The words of the counters of one CPU.
 const WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
 
-const _: () = assert!(size_of::<CpuState>() == WORDS * size_of::<u64>() && size_of::<SlotCounters>() % 8 == 0);
+const _: () = assert!(size_of::<CpuState>() == WORDS * size_of::<u64>() && size_of::<SlotCounters>().is_multiple_of(8));
 
 // SAFETY: the mapping is not bound to a thread, and is only read by atomic loads.
 unsafe impl Send for CpuStates {}
