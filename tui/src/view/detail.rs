@@ -490,10 +490,11 @@ impl Page<'_> {
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
         let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
         let cwd = self.cwd(process);
+        let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
         let mut lines = self.pairs(&[
             ("who", safe(who.as_bytes(), self.theme), Style::new()),
             ("cwd", cwd, Style::new()),
-            ("cgroup", safe(&process.cgroup, self.theme), Style::new()),
+            ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
         let family = self.app.family(process);
         let arrow = if self.charset() == Charset::Utf8 { " › " } else { " > " };
