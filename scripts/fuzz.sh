@@ -4,7 +4,7 @@
 # usage: scripts/fuzz.sh [TARGET...]     TRACETUI_FUZZ_SECONDS: for each target (default 60)
 #        scripts/fuzz.sh --build         only builds them
 #        scripts/fuzz.sh --minimize [TARGET...]   writes to tui/fuzz/corpus/ what was found: small inputs that add many branches
-# It needs a C++ compiler, and neither a nightly toolchain nor cargo-fuzz. With both, `cargo +nightly fuzz run TARGET` adds the
+# It needs a C++ compiler (installed if it is missing), and neither a nightly toolchain nor cargo-fuzz. With both, `cargo +nightly fuzz run TARGET` adds the
 # address sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,15 @@ seconds=${TRACETUI_FUZZ_SECONDS:-60}
 host=$(rustc -vV | sed -n 's/^host: //p')
 out=$PWD/target/fuzz
 mapfile -t all < <(sed -n 's|^path = "fuzz_targets/\(.*\)\.rs"|\1|p' tui/fuzz/Cargo.toml)
+
+# libFuzzer is in C++.
+if ! command -v c++ >/dev/null; then
+  as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  echo "installing g++"
+  "${as_root[@]}" apt-get -qq update
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y g++ >/dev/null
+fi
 
 # The flags of cargo-fuzz, but those of the sanitizer, which are not stable. With --target, build scripts get none of them.
 flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
