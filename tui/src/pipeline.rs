@@ -298,7 +298,7 @@ impl Pipeline {
         }
         self.order.end(index, batch);
         // Here, not at the release: what becomes of a load depends on the frames alone.
-        self.programs.decide(self.order.settled(), &self.world, &mut made);
+        self.programs.decide(self.order.settled(self.assembler.first()), &self.world, &mut made);
         self.order.add_made(made);
         if let (state, 0) = &mut self.restart
             && !state.is_empty()
@@ -439,7 +439,7 @@ impl Pipeline {
 
     /// The time up to which the order is final.
     fn settled(&self) -> BootNanos {
-        let settled = self.order.settled();
+        let settled = self.order.settled(self.assembler.first());
         match self.programs.first_waiting() {
             Some(first) if first <= settled => BootNanos(first.0.saturating_sub(1)),
             _ => settled,

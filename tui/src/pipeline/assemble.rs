@@ -61,6 +61,11 @@ impl Assembler {
         self.bytes
     }
 
+    /// The time of the earliest exec that waits.
+    pub(super) fn first(&self) -> Option<BootNanos> {
+        self.waiting.values().map(|waiting| waiting.header.time).min()
+    }
+
     /// Whether a frame is a whole event. Parts are kept; an event that they complete is appended to `made`.
     pub(super) fn whole(&mut self, frame: &FrameRef<'_>, made: &mut Batch) -> bool {
         let header = frame.header;

@@ -152,10 +152,12 @@ impl Order {
     }
 
     /// The time up to which the order is final. All events up to one window before the latest event, or before the time
-    /// when the ring was empty, have arrived.
-    pub(super) fn settled(&self) -> BootNanos {
+    /// when the ring was empty, have arrived; and all up to [`Order::settle`], but those of which only a part has, the first at the time
+    /// `incomplete`.
+    pub(super) fn settled(&self, incomplete: Option<BootNanos>) -> BootNanos {
         let window = limits::order_window_ns(self.preemptible);
-        BootNanos(self.latest.max(self.drained).0.saturating_sub(window)).max(self.settled)
+        let whole = incomplete.map_or(self.settled, |first| self.settled.min(BootNanos(first.0.saturating_sub(1))));
+        BootNanos(self.latest.max(self.drained).0.saturating_sub(window)).max(whole)
     }
 
     /// Delivers the frames up to `until`, in order. Returns their number.

@@ -279,6 +279,31 @@ fn an_exec_in_pieces_is_one_event() {
     assert_eq!(run(&mut pipeline, true), ["exec 30 of 30 cut false", "exec 8 of 8 cut false"]);
 }
 
+/// The probe has sent its first piece, and sends the others.
+#[test]
+fn later_events_wait_for_an_exec_of_which_a_piece_is_missing() {
+    let mut pipeline = Pipeline::default();
+    let mut batch = Batch::default();
+    exec(&mut batch, 0, 10, 30, 10);
+    open(&mut batch, 1, 0, 11, b"a");
+    batch.set_settled_at(BootNanos(12 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), [""; 0]);
+    let mut batch = Batch::default();
+    chunk(&mut batch, 0, 10, 10, 20);
+    batch.set_settled_at(BootNanos(13 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["exec 30 of 30 cut false", "a"]);
+    // The others were lost: after the window nothing waits for them.
+    let mut batch = Batch::default();
+    exec(&mut batch, 1, 14, 30, 10);
+    open(&mut batch, 1, 1, 15, b"b");
+    batch.set_settled_at(BootNanos(36 * MS));
+    batch.set_drained_at(BootNanos(36 * MS));
+    pipeline.feed(batch);
+    assert_eq!(run(&mut pipeline, false), ["b"]);
+}
+
 #[test]
 fn an_exec_whose_pieces_were_lost_is_delivered_cut() {
     let mut pipeline = Pipeline::default();
