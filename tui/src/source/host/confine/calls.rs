@@ -71,7 +71,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_getgid,
     libc::SYS_getegid,
     libc::SYS_getpriority,
-    libc::SYS_setpriority,
     libc::SYS_getrusage,
     libc::SYS_sysinfo,
     libc::SYS_uname,
@@ -113,7 +112,6 @@ const EVENTS: &[c_long] = &[
     libc::SYS_eventfd2,
     libc::SYS_pipe2,
     // Signals come through a pair of sockets.
-    libc::SYS_sendto,
     libc::SYS_recvfrom,
     libc::SYS_shutdown,
     libc::SYS_getpgid,
@@ -191,6 +189,10 @@ fn programs(what: For) -> Result<[BpfProgram; 3], Error> {
     };
     let mut unknown = List::default();
     unknown.calls(&[libc::SYS_clone3]);
+    if what == For::Role(Role::Inventory) {
+        // It may not write. The caller walks with openat(2) then.
+        unknown.calls(&[libc::SYS_openat2]);
+    }
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
     Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
 }
@@ -240,7 +242,7 @@ impl List {
             }
             For::Role(Role::Handles) => {
                 list.reads()?;
-                list.calls(&[libc::SYS_open_by_handle_at]);
+                list.when(libc::SYS_open_by_handle_at, &[none_of(2, libc::O_ACCMODE | NEW)])?;
             }
             For::Role(Role::Processes) => {
                 list.reads()?;
@@ -283,6 +285,8 @@ impl List {
             self.when(call, &[none_of(2, libc::PROT_EXEC)])?;
         }
         self.when(libc::SYS_tgkill, &[is(0, std::process::id().into())])?;
+        // That of the thread itself, or of the main thread.
+        self.any_of(libc::SYS_setpriority, 1, &[0, std::process::id().into()])?;
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
         // Limits are read, not set.
@@ -312,8 +316,11 @@ impl List {
         self.calls(EVENTS_HERE);
         self.any_of(libc::SYS_ioctl, 1, TERMINAL)?;
         self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
+        // To the other one of the pair, not to an address.
+        self.when(libc::SYS_sendto, &[is_null(4)])?;
         if signals {
-            // CAP_KILL reaches only the own process group, and processes of which a descriptor is open.
+            // CAP_KILL reaches only the own process group, and processes of which a descriptor is open. A directory of /proc is such
+            // a descriptor, too: Landlock keeps the thread from opening directories.
             self.when(libc::SYS_kill, &[is(0, 0)])?;
             self.calls(&[libc::SYS_pidfd_send_signal]);
         }

@@ -58,6 +58,7 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use tracetui_shared::id::{Gid, Uid};
@@ -196,7 +197,7 @@ pub(crate) fn enter_files(invoker: Option<&Invoker>, dir: Option<&Path>) -> io::
     let Some(Invoker { uid, gid, groups, .. }) = invoker else {
         // Root itself may write into directories of others, which takes the capability.
         hold_as(Some(ROOT), NONE.with(Capability::DacOverride))?;
-        if dir.is_none_or(|dir| is_writable_without(dir).unwrap_or(false)) {
+        if dir.is_none_or(|dir| belongs_to_root(dir) && is_writable_without(dir).unwrap_or(false)) {
             hold(NONE)?;
         }
         return restrict_files(dir);
@@ -209,6 +210,11 @@ fn restrict_files(dir: Option<&Path>) -> io::Result<()> {
     writes::restrict(dir.map_or(Place::Nowhere, Place::Directory))?;
     leave_signals_to_main()?;
     calls::restrict(calls::For::Files).map(drop)
+}
+
+/// Whether only root can change the mode of a directory.
+fn belongs_to_root(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|dir| dir.uid() == 0)
 }
 
 /// Whether the thread may create files in a directory without its capabilities.

@@ -18,7 +18,7 @@ const KNOWN: ABI = ABI::V5;
 pub(super) enum Place<'a> {
     /// Nowhere.
     Nowhere,
-    /// The terminal.
+    /// The terminal. Directories are not opened either.
     Terminal,
     /// Files in a directory: it may create, write and remove them.
     Directory(&'a Path),
@@ -30,7 +30,11 @@ pub(super) enum Place<'a> {
 /// # Errors
 /// The error of the kernel.
 pub(super) fn restrict(place: Place<'_>) -> io::Result<bool> {
-    let restricted = AccessFs::from_write(KNOWN) | AccessFs::Execute;
+    let mut restricted = AccessFs::from_write(KNOWN) | AccessFs::Execute;
+    if matches!(place, Place::Terminal) {
+        // A directory of /proc names a process for pidfd_send_signal(2).
+        restricted |= AccessFs::ReadDir;
+    }
     let (path, access): (_, BitFlags<AccessFs>) = match place {
         Place::Nowhere => (None, BitFlags::EMPTY),
         Place::Terminal => (Some(Path::new("/dev/tty")), AccessFs::WriteFile | AccessFs::IoctlDev),
