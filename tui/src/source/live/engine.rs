@@ -145,12 +145,14 @@ impl Reader {
         let mut looked = Instant::now();
         while !self.stopped() {
             let waits = self.settled < self.found && looked < self.found + window;
-            let _ = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
+            let ready = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
             // A failed wait does not end the loop: the next pass reads all available records.
             looked = Instant::now();
             nap = (2 * nap).min(POLL);
             match self.read() {
                 Read::NobodyListens => return,
+                // A record that is not complete yet is ready, and cannot be read.
+                Read::Nothing if ready.is_ok_and(|ready| ready) => std::thread::sleep(SOON),
                 Read::Nothing => {}
                 Read::More | Read::All => (self.found, nap) = (Instant::now(), SOON),
             }
