@@ -9,12 +9,17 @@ mod child;
 use super::host::invoker::Invoker;
 use super::host::own_id::OwnId;
 use crate::source::host::procfs;
+use crate::why::image::{Elf, HEAD, Image, Interpreter, image};
 use child::{Failed, Prepared, Stage};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_shared::id::Tgid;
@@ -276,7 +281,30 @@ impl Process {
         };
         let error = io::Error::from_raw_os_error(errno).to_string();
         let error = error.split(" (os error").next().unwrap_or_default();
-        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}", self.name, stage.prefix()), status))
+        let because = if matches!(stage, Stage::Exec) { because(Path::new(&self.name), errno) } else { String::new() };
+        Some(Ended::NotRun(format!("cannot run {:?}: {}{error}{because}", self.name, stage.prefix()), status))
+    }
+}
+
+/// What a program that is named by a path shows of why it was not executed; empty if that says no more than the error.
+fn because(program: &Path, errno: i32) -> String {
+    let missing = |interpreter: &[u8]| {
+        let interpreter = Path::new(OsStr::from_bytes(interpreter));
+        let gone = fs::metadata(interpreter).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if gone { format!(": its interpreter {interpreter:?} does not exist") } else { String::new() }
+    };
+    match (errno, fs::metadata(program).map(|file| file.mode())) {
+        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {:04o}, not executable", mode & 0o7777),
+        (libc::ENOENT, Ok(_)) => {
+            let mut head = Vec::new();
+            let read = fs::File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+            match read.map(|_| image(&head)) {
+                Ok(Image::Script(interpreter)) => missing(&interpreter),
+                Ok(Image::Elf(Elf { interpreter: Interpreter::Path(interpreter), .. })) => missing(&interpreter),
+                _ => String::new(),
+            }
+        }
+        _ => String::new(),
     }
 }
 
