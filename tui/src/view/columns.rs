@@ -3,7 +3,6 @@
 use super::put;
 use super::theme::Theme;
 use crate::app::App;
-use crate::app::keymap::Action;
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -12,16 +11,7 @@ use ratatui::text::Line;
 /// Draws the columns, and returns the last place of the cursor.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, theme: Theme) -> usize {
     let columns = app.listed_columns();
-    let key = |action| app.key_of(action);
-    let title = format!(
-        " COLUMNS of {}  {} on or off  {} {} move it  {} the usual ones  {} closes",
-        app.view().title(),
-        key(Action::Enter),
-        key(Action::Left),
-        key(Action::Right),
-        key(Action::Reset),
-        key(Action::Back),
-    );
+    let title = format!(" COLUMNS of {}", app.view().title());
     let title = text::cut(&title, area.width.into(), theme.charset);
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title, theme.strong()));
     let rows = usize::from(area.height.saturating_sub(1));

@@ -273,10 +273,12 @@ fn process_that_ended(parts: &mut Vec<Piece>, at: usize, room: usize, process: P
         && let Some(path) = app.open_that_failed(&process, failure)
     {
         let role = if failure.real { Role::Failure } else { Role::Expected };
-        let text = format!("  {} {}", failure.err, text::value_in(path, theme.charset, 64));
+        // That it is missing is a fact, and that it is the cause is not.
+        let what = if process.lacked == Some(failure) { "last missing" } else { failure.err };
+        let text = format!("  {what} {}", text::value_in(path, theme.charset, 64));
         parts.insert(at.min(parts.len()), Piece::new(text, theme.part(role)));
     }
-    let Counts { opens, failed, .. } = process.counts;
+    let Counts { opens, failed_opens: failed, .. } = process.counts;
     let width: usize = parts.iter().map(Piece::width).sum();
     let all = format!("  {} open{}", short(opens), if opens == 1 { "" } else { "s" });
     let with_failed = if failed > 0 { format!("{all}, {} failed", short(failed)) } else { all.clone() };

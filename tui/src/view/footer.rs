@@ -71,7 +71,7 @@ fn figures(app: &App, width: u16, theme: Theme) -> Vec<String> {
     }
     if app.output().is_some_and(|output| output.ended().is_some()) && app.source() == SourceState::Live {
         // The COMMAND may have left processes behind.
-        figures.push("still tracing".to_owned());
+        figures.push(format!("still tracing, {} ends it", app.key_of(Action::Quit)));
     }
     let store = app.store();
     let memory = app.memory();
@@ -168,7 +168,19 @@ fn labels(app: &App) -> Vec<(String, String)> {
     match app.overlay().map(|overlay| overlay.kind) {
         Some(OverlayKind::Help) => of_overlay(app, Action::Search, "search"),
         Some(OverlayKind::Loss) => of_overlay(app, Action::Next, "next gap"),
-        Some(OverlayKind::Columns) => of_overlay(app, Action::Enter, "on or off"),
+        Some(OverlayKind::Columns) => {
+            let keys = |one, other| format!("{} {}", app.key_of(one), app.key_of(other));
+            let move_it = keys(Action::Left, Action::Right);
+            [
+                (keys(Action::Down, Action::Up), "select"),
+                (app.key_of(Action::Enter), "on or off"),
+                (move_it, "earlier, later"),
+                (app.key_of(Action::Reset), "the usual ones"),
+                (app.key_of(Action::Back), "close"),
+            ]
+            .map(|(key, label)| (key, label.to_owned()))
+            .into()
+        }
         Some(OverlayKind::Output) => of_overlay(app, Action::End, "newest"),
         None => of_table(app),
     }

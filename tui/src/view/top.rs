@@ -199,6 +199,9 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     if let Some(moment) = app.moment() {
         pieces.push(Piece::new(format!(" AS OF {} ", clock(moment.time.0)), theme.paused()));
     }
+    if app.only_failures() {
+        pieces.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
+    }
     if let Some(ns) = top.counted_since() {
         let clock = clock(ns);
         pieces.push(Piece::new(format!("from {}", clock.get(..8).unwrap_or_default()), theme.note()));

@@ -261,7 +261,8 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
     let mut remarks = Vec::new();
     if let Some(failure) = seen.failure() {
         let role = if failure.real { Role::Failure } else { Role::Expected };
-        let mut text = failure.err.to_owned();
+        // That it is missing is a fact, and that it is the cause is not.
+        let mut text = if seen.lacked == Some(failure) { "last missing".to_owned() } else { failure.err.to_owned() };
         if let Some(path) = app.open_that_failed(seen, failure) {
             let room = room.saturating_sub(text.len() + 1);
             let path = text::value_in(path, theme.charset, 4096);

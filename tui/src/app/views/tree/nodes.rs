@@ -43,6 +43,8 @@ pub(crate) struct Counts {
     pub opens: u64,
     /// Opens and execs that failed.
     pub failed: u64,
+    /// Opens that failed.
+    pub failed_opens: u64,
 }
 
 impl Counts {
@@ -53,6 +55,7 @@ impl Counts {
             execs: u64::from(kind == Kind::Exec && !failed),
             opens: u64::from(kind == Kind::Open),
             failed: u64::from(calls && failed),
+            failed_opens: u64::from(kind == Kind::Open && failed),
         }
     }
 
@@ -62,6 +65,7 @@ impl Counts {
             execs: with(self.execs, other.execs),
             opens: with(self.opens, other.opens),
             failed: with(self.failed, other.failed),
+            failed_opens: with(self.failed_opens, other.failed_opens),
         }
     }
 
@@ -134,18 +138,28 @@ impl Lacked {
             return Some(Lacked { others: lacked.others + 1, ..lacked });
         }
         let failure = Failure::of(id, open.record.ret);
-        if failure.real || memmem::find(open.path, b"/LC_MESSAGES/").is_some() {
+        let name = last_component(open.path);
+        // What programs open that need not be there: message catalogs, files of the user's preferences, what shells run at their end;
+        // and what is not a file.
+        let optional = name.first() == Some(&b'.') || memmem::find(name, b"logout").is_some();
+        let optional =
+            optional || memmem::find(open.path, b"/LC_MESSAGES/").is_some() || open.path.starts_with(b"/proc/");
+        if failure.real || optional {
             return lacked;
         }
         Some(Lacked { failure, name: hashed(open.path), others: 0 })
     }
 }
 
-/// The hash of the last component of a path.
+fn last_component(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(path, |slash| path.get(slash + 1..).unwrap_or_default())
+}
+
+/// The hash of the last component of a path; of a library without its suffix, since linkers take the static one in place of the other.
 fn hashed(path: &[u8]) -> u64 {
-    let name =
-        path.iter().rposition(|byte| *byte == b'/').map_or(path, |slash| path.get(slash + 1..).unwrap_or_default());
-    FxBuildHasher.hash_one(name)
+    let name = last_component(path);
+    let stem = name.split(|byte| *byte == b'.').next().filter(|stem| stem.starts_with(b"lib"));
+    FxBuildHasher.hash_one(stem.unwrap_or(name))
 }
 
 /// An exec that failed.
