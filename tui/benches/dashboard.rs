@@ -9,12 +9,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
-use tracetui::app::{App, Input, Preferences, Settings, Tick, language};
+use tracetui::app::{App, Input, Settings, Tick};
 use tracetui::budget::Budget;
 use tracetui::pipeline::Pipeline;
 use tracetui::source::synthetic::Maker;
 use tracetui::view::{self, theme::Theme};
-use tracetui_shared::kind::KindSet;
 
 const KEPT: u64 = 1_000_000;
 
@@ -242,15 +241,7 @@ impl Churn {
 }
 
 fn dashboard() -> App {
-    let settings = Settings {
-        budget: Budget::new(MEMORY),
-        kinds: KindSet::BY_DEFAULT,
-        zone_s: 0,
-        capture: "all".to_owned(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences: Preferences::default(),
-    };
+    let settings = Settings { budget: Budget::new(MEMORY), ..Settings::default() };
     let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(160, 50));
     app

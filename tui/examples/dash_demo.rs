@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
 use std::time::{Duration, Instant};
-use tracetui::app::{App, Settings, language};
+use tracetui::app::{App, Settings};
 use tracetui::budget::Budget;
 use tracetui::command::dashboard::event_loop::{self, Appearance};
 use tracetui::command::say::charset;
@@ -18,7 +18,7 @@ use tracetui::source::synthetic::{Maker, Synthetic};
 use tracetui::view::theme::{Colours, Theme};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::{Tgid, Uid};
-use tracetui_shared::kind::{KindSet, Slot};
+use tracetui_shared::kind::Slot;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::OpenRecord;
 
@@ -128,15 +128,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let rate = args.next().map_or(Ok(800), |rate| rate.parse())?;
     let memory: u64 = args.next().map_or(Ok(256), |memory| memory.parse())?;
-    let settings = Settings {
-        budget: Budget::new(memory << 20),
-        kinds: KindSet::BY_DEFAULT,
-        zone_s: 0,
-        capture: "all".into(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences: tracetui::app::Preferences::default(),
-    };
+    let settings = Settings { budget: Budget::new(memory << 20), ..Settings::default() };
     let budget = settings.budget;
     let app = App::new(Pipeline::default(), settings).map_err(|error| error.message)?;
     let colours = if std::env::var_os("NO_COLOR").is_some() { Colours::None } else { Colours::Sixteen };

@@ -4,7 +4,7 @@
 //! A function panics if the bytes make the parser panic, or if what it gives breaks a rule that is stated there.
 
 use crate::app::replay::{Density, End, Recording, Replay, Speed, Target};
-use crate::app::{App, Effect, Input, Preferences, Settings, Tick, language};
+use crate::app::{App, Effect, Input, Preferences, Settings, Tick};
 use crate::budget::Budget;
 use crate::cli::size::ByteSize;
 use crate::config::{Config, ConfigError};
@@ -37,7 +37,6 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::id::{CgroupId, KernelAddr, Tgid, Uid};
-use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
 
@@ -441,15 +440,7 @@ struct Screen {
 
 impl Screen {
     fn new(width: u16, height: u16, theme: Theme, preferences: Preferences) -> Screen {
-        let settings = Settings {
-            budget: Budget::new(MEMORY),
-            kinds: KindSet::BY_DEFAULT,
-            zone_s: 0,
-            capture: "all".to_owned(),
-            filter: String::new(),
-            parse: language::parse,
-            preferences,
-        };
+        let settings = Settings { budget: Budget::new(MEMORY), preferences, ..Settings::default() };
         let app = App::new(Pipeline::default(), settings).expect("an empty filter");
         let terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
         let mut screen = Screen { app, theme, terminal };

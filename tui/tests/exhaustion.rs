@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracetui::app::{App, Input, Settings, language};
+use tracetui::app::{App, Input, Settings};
 use tracetui::budget::Budget;
 use tracetui::frame::Batch;
 use tracetui::frame::host::{Cgroup, Group, Host, HostFrame, ProcessSeed, User};
@@ -14,7 +14,7 @@ use tracetui::pipeline::{Disposition, Pipeline};
 use tracetui::source::synthetic::Maker;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::{CgroupId, Gid, Tgid, Uid};
-use tracetui_shared::kind::{Kind, KindSet, Slot};
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord};
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::open::OpenRecord;
@@ -319,15 +319,7 @@ fn long_exec(churn: &mut Churn) {
 }
 
 fn dashboard(budget: Budget) -> App {
-    let settings = Settings {
-        budget,
-        kinds: KindSet::BY_DEFAULT,
-        zone_s: 0,
-        capture: "all".to_owned(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences: tracetui::app::Preferences::default(),
-    };
+    let settings = Settings { budget, ..Settings::default() };
     App::new(Pipeline::default(), settings).expect("an empty filter")
 }
 

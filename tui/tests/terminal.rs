@@ -20,13 +20,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use stream::Stream;
 use tracetui::app::keymap::Press;
-use tracetui::app::{App, Preferences, Settings, language};
-use tracetui::budget::Budget;
+use tracetui::app::{App, Settings};
 use tracetui::command::dashboard::event_loop::{self, Appearance};
 use tracetui::pipeline::Pipeline;
 use tracetui::source::feed::Feed;
 use tracetui::source::synthetic::{Maker, Synthetic};
-use tracetui_shared::kind::KindSet;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -487,15 +485,7 @@ const PANICS_IN: &str = "TRACETUI_TEST_PANICS_IN";
 #[test]
 fn a_dashboard_that_panics() {
     let Ok(place) = std::env::var(PANICS_IN) else { return };
-    let settings = Settings {
-        budget: Budget::default(),
-        kinds: KindSet::BY_DEFAULT,
-        zone_s: 0,
-        capture: "all".to_owned(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences: Preferences::default(),
-    };
+    let settings = Settings::default();
     let (budget, in_source, in_loop) = (settings.budget, place == "source", place == "loop");
     let app = App::new(Pipeline::default(), settings).expect("no filter");
     let mut calls = 0;

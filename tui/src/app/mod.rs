@@ -79,6 +79,21 @@ pub struct Settings {
     pub preferences: Preferences,
 }
 
+/// Everything is captured, and no filter hides anything.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            budget: Budget::default(),
+            kinds: KindSet::BY_DEFAULT,
+            zone_s: 0,
+            capture: "all".to_owned(),
+            filter: String::new(),
+            parse: language::parse,
+            preferences: Preferences::default(),
+        }
+    }
+}
+
 /// What the configuration file can change.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Preferences {

@@ -1,6 +1,6 @@
 //! Synthetic frames, for tests.
 
-use super::{App, Input, Preferences, Settings, Tick, language};
+use super::{App, Input, Preferences, Settings, Tick};
 use crate::budget::Budget;
 use crate::event::lost::{Cause, LostRecord};
 use crate::event::{Body, Event};
@@ -10,7 +10,7 @@ use crate::source::synthetic::Maker;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::{Kind, KindSet};
+use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
 
@@ -41,15 +41,7 @@ pub(crate) fn app(width: u16, height: u16, memory: u64) -> App {
 
 /// A dashboard of this size of a user with preferences.
 pub(crate) fn app_with(width: u16, height: u16, memory: u64, preferences: Preferences) -> App {
-    let settings = Settings {
-        budget: Budget::new(memory),
-        kinds: KindSet::BY_DEFAULT,
-        zone_s: 0,
-        capture: "all".to_owned(),
-        filter: String::new(),
-        parse: language::parse,
-        preferences,
-    };
+    let settings = Settings { budget: Budget::new(memory), preferences, ..Settings::default() };
     let mut app = App::new(Pipeline::default(), settings).expect("an empty filter");
     app.update(Input::Resize(width, height));
     let mut clock = Maker::default();
