@@ -4,7 +4,6 @@
 
 use crate::budget::Budget;
 use crate::event::exit::{Ended, Exit};
-use crate::event::open::Open;
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, Payload, Tables, names};
 use crate::limits;
@@ -130,24 +129,21 @@ struct Lacked {
 const AFTERWARDS: u32 = 2;
 
 impl Lacked {
-    /// What a process lacks after an open. Message catalogs are no part of it: they are opened for the text of the error.
-    fn after(lacked: Option<Lacked>, id: Id, open: &Open<'_>) -> Option<Lacked> {
-        let same = |lacked: &Lacked| lacked.name == hashed(open.path);
-        if open.record.ret >= 0 {
-            let lacked = lacked.filter(|lacked| lacked.others < AFTERWARDS && !same(lacked))?;
+    /// What a process lacks after an open of this path, which may have failed.
+    fn after(lacked: Option<Lacked>, path: &[u8], failure: Option<Failure>) -> Option<Lacked> {
+        let Some(failure) = failure else {
+            let lacked = lacked.filter(|lacked| lacked.others < AFTERWARDS && lacked.name != hashed(path))?;
             return Some(Lacked { others: lacked.others + 1, ..lacked });
-        }
-        let failure = Failure::of(id, open.record.ret);
-        let name = last_component(open.path);
+        };
+        let name = last_component(path);
         // What programs open that need not be there: message catalogs, files of the user's preferences, what shells run at their end;
         // and what is not a file.
         let optional = name.first() == Some(&b'.') || memmem::find(name, b"logout").is_some();
-        let optional =
-            optional || memmem::find(open.path, b"/LC_MESSAGES/").is_some() || open.path.starts_with(b"/proc/");
+        let optional = optional || memmem::find(path, b"/LC_MESSAGES/").is_some() || path.starts_with(b"/proc/");
         if failure.real || optional {
             return lacked;
         }
-        Some(Lacked { failure, name: hashed(open.path), others: 0 })
+        Some(Lacked { failure, name: hashed(path), others: 0 })
     }
 }
 
@@ -513,11 +509,9 @@ impl Nodes {
         node.cgroup = header.cgroup;
         match &seen.event.body {
             Body::Open(open) => {
-                if failed {
-                    let failure = Failure::of(id, open.record.ret);
-                    node.missed = Some(failure).filter(|failure| failure.real).or(node.missed);
-                }
-                node.lacked = Lacked::after(node.lacked, id, open);
+                let failure = failed.then(|| Failure::of(id, open.record.ret));
+                node.missed = failure.filter(|failure| failure.real).or(node.missed);
+                node.lacked = Lacked::after(node.lacked, open.path, failure);
             }
             Body::Exec(exec) if exec.failed() => {
                 let rest = exec.argv.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
