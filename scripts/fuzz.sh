@@ -4,8 +4,8 @@
 # usage: scripts/fuzz.sh [TARGET...]     TRACETUI_FUZZ_SECONDS: for each target (default 60)
 #        scripts/fuzz.sh --build         only builds them
 #        scripts/fuzz.sh --minimize [TARGET...]   writes to tui/fuzz/corpus/ what was found: small inputs that add many branches
-# It needs a C++ compiler (installed if it is missing), and neither a nightly toolchain nor cargo-fuzz. With both, `cargo +nightly fuzz run TARGET` adds the
-# address sanitizer.
+# It needs a C++ compiler (installed if it is missing), and neither a nightly toolchain nor cargo-fuzz. With both,
+# `cargo +nightly fuzz run TARGET` adds the address sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${TRACETUI_FUZZ_SECONDS:-60}

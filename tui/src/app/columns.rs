@@ -22,7 +22,7 @@ pub(crate) fn needed(view: View) -> Option<&'static str> {
     }
 }
 
-/// The columns of a screen of this width without a choice. A view leaves out those that tell nothing about its rows.
+/// The columns of a screen of this width without a choice. A view omits columns that are the same, or empty, in all of its rows.
 pub(crate) fn automatic(view: View, width: u16) -> Vec<&'static str> {
     let from = |name: &str| match (view, name) {
         (View::Events, "time" | "kind" | "comm" | "detail") => 0,
@@ -52,7 +52,7 @@ impl Columns {
         self.0[view as usize].as_deref()
     }
 
-    /// Chooses those of a view that were chosen in others.
+    /// Takes the choice for a view from `others`.
     pub(crate) fn reset(&mut self, view: View, others: &Columns) {
         self.0[view as usize].clone_from(&others.0[view as usize]);
     }

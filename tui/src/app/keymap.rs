@@ -740,10 +740,14 @@ mod tests {
         assert_eq!(assign(&mut keymap, &[("toggle-open", &["P"]), ("only-tree", &["O"])]), Ok(()));
         assert_eq!(keymap.lookup(key('P'), LIVE), Some(Action::Toggle(Kind::Open)));
         assert_eq!(keymap.lookup(key('O'), LIVE), Some(Action::OnlyTree));
-        assert_eq!(assign(&mut keymap, &[("time-mode", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])]), Ok(()));
+        assert_eq!(
+            assign(&mut keymap, &[("time-mode", &[]), ("pause", &[]), ("play", &["t"]), ("toggle-fork", &["F2"])]),
+            Ok(())
+        );
         assert_eq!(keymap.first(Action::TimeMode), "-");
         assert!(keymap.rows(Section::Move, false).iter().any(|(keys, _)| keys.starts_with("Ctrl-F j ")));
         assert!(keymap.rows(Section::View, false).contains(&("C".to_owned(), "time format; columns")));
+        assert!(keymap.rows(Section::View, false).contains(&("-".to_owned(), "pause (keeps tracing)")));
         assert!(keymap.rows(Section::Filter, false).iter().any(|(_, help)| *help == "toggle kinds; F2 forks"));
     }
 

@@ -8,8 +8,8 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-/// Draws the columns, and returns the last place of the cursor.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, theme: Theme) -> usize {
+/// Draws the columns that can be chosen.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, theme: Theme) {
     let columns = app.listed_columns();
     let title = format!(" COLUMNS of {}", app.view().title());
     let title = text::cut(&title, area.width.into(), theme.charset);
@@ -27,5 +27,4 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, 
         };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
-    columns.len().saturating_sub(1)
 }

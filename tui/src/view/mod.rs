@@ -49,7 +49,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
                 OverlayKind::Help => framed(frame, body, "KEYS", |width| help::lines(app, width, theme), scroll, theme),
-                OverlayKind::Columns => columns::draw(frame, body, app, scroll, theme),
+                OverlayKind::Columns => {
+                    columns::draw(frame, body, app, scroll, theme);
+                    0
+                }
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
                 OverlayKind::Output => app.output().map_or(0, |o| output::draw(frame, body, o, scroll, theme)),
             };

@@ -10,6 +10,7 @@ use super::host::invoker::Invoker;
 use super::host::own_id::OwnId;
 use crate::source::host::procfs;
 use crate::why::image::{Elf, HEAD, Image, Interpreter, image};
+use crate::why::name::octal;
 use child::{Failed, Prepared, Stage};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, waitpid};
@@ -294,7 +295,7 @@ fn because(program: &Path, errno: i32) -> String {
         if gone { format!(": its interpreter {interpreter:?} does not exist") } else { String::new() }
     };
     match (errno, fs::metadata(program).map(|file| file.mode())) {
-        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {:04o}, not executable", mode & 0o7777),
+        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {}, not executable", octal(mode & 0o7777)),
         (libc::ENOENT, Ok(_)) => {
             let mut head = Vec::new();
             let read = fs::File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));

@@ -145,8 +145,8 @@ impl Reader {
         let mut looked = Instant::now();
         while !self.stopped() {
             let waits = self.settled < self.found && looked < self.found + window;
-            let ready = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
             // A failed wait does not end the loop: the next pass reads all available records.
+            let ready = self.live.wait(Some(if waits { nap } else { COUNT.saturating_sub(counted.elapsed()) }));
             looked = Instant::now();
             nap = (2 * nap).min(POLL);
             match self.read() {

@@ -1,9 +1,9 @@
 //! The system calls that each role may make, as filters of seccomp(2).
 //!
 //! A call that is not on the list fails with EPERM: a trace that somebody depends on must not end because of a call that was
-//! forgotten here. It is not hidden either: SIGSYS, which no thread blocks, counts it ([`denied`]), and the end of the trace says so, because what the call
-//! was for may be missing. Calls by another calling convention (i386) end the process; no part of tracetui makes any. x32 has other
-//! numbers on x86-64, so its calls are on no list.
+//! forgotten here. It is not hidden either: SIGSYS, which no thread blocks, counts it ([`denied`]), and the end of the trace says
+//! so, because what the call was for may be missing. Calls by another calling convention (i386) end the process; no part of
+//! tracetui makes any. x32 has other numbers on x86-64, so its calls are on no list.
 //!
 //! Filters see numbers and arguments, no memory. So openat(2) is only allowed with flags for reading where nothing is to be
 //! written, and `clone` only for threads, while openat2(2) and clone3(2) have their flags in memory: the first is allowed where a

@@ -17,8 +17,8 @@
 //!
 //! # The user
 //!
-//! The user id is [`USER`], not that of the user who typed sudo: the traced COMMAND runs as that user, and whoever has the same id
-//! may send signals, so a hostile build could stop or kill its tracer. `nobody` (65534) is the user of other daemons, and of
+//! The user id is [`USER`], not that of the user who typed sudo. The traced COMMAND runs as that user, and a process may send signals
+//! to others with its user id: a hostile build could stop or kill its tracer. `nobody` (65534) is the user of other daemons, and of
 //! containers without a user namespace, which could do the same. [`USER`] has no account and no processes but those of tracetui,
 //! so only root can send it signals, as before. Its limit of processes (`ulimit -u`) is not used up by others either.
 //!
