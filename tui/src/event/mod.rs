@@ -153,11 +153,7 @@ impl<'a> Event<'a> {
         if frame.header.version > VERSION {
             return Err(DecodeError::Version(frame.header.version));
         }
-        let (record, stack) = match frame.header.has(flag::STACK) {
-            true => record::stack::split(frame.payload).map(|(record, stack)| (record, Some(stack))),
-            false => Some((frame.payload, None)),
-        }
-        .ok_or(DecodeError::Short(kind))?;
+        let (record, stack) = split(frame).ok_or(DecodeError::Short(kind))?;
         let body = Body::decode(kind, record).ok_or(DecodeError::Short(kind))?;
         Ok(Event { header: frame.header, body, stack })
     }
@@ -286,15 +282,29 @@ impl<'a> Components<'a> {
         if names.is_empty() {
             return out.push(b'/');
         }
-        for name in names.rsplit(|b| *b == 0) {
+        out.reserve(names.len() + 1);
+        let mut end = names.len();
+        for nul in memchr::memrchr_iter(0, names) {
             out.push(b'/');
-            out.extend_from_slice(name);
+            out.extend_from_slice(names.get(nul + 1..end).unwrap_or_default());
+            end = nul;
         }
+        out.push(b'/');
+        out.extend_from_slice(names.get(..end).unwrap_or_default());
     }
 
     /// The last component.
     pub fn leaf(&self) -> &'a [u8] {
         self.bytes.split(|b| *b == 0).next().unwrap_or(&[])
+    }
+}
+
+/// The record of a frame, and the kernel stack that follows it. `None` if it is shorter than it says.
+#[inline]
+pub(crate) fn split<'a>(frame: &FrameRef<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    match frame.header.has(flag::STACK) {
+        true => record::stack::split(frame.payload).map(|(record, stack)| (record, Some(stack))),
+        false => Some((frame.payload, None)),
     }
 }
 

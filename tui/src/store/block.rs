@@ -93,7 +93,6 @@ impl Block {
         self.lost_rows
     }
 
-    /// Bytes of the block, with its charged objects.
     /// Its `lost` rows before an id.
     pub(super) fn lost_rows_before(&self, id: Id) -> u64 {
         if self.lost_rows == 0 || self.next_id() <= id {
@@ -103,6 +102,7 @@ impl Block {
         metas.filter(|meta| meta.kind == Kind::Lost).count() as u64
     }
 
+    /// Bytes of the block, with its charged objects.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.metas.capacity() * PER_EVENT + self.charged
     }

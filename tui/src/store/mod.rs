@@ -7,11 +7,13 @@ mod block;
 pub(crate) mod index;
 
 use crate::enrich::World;
+use crate::event::open::Open;
 use crate::event::process::Process;
-use crate::event::{DecodeError, Event, EventContext};
+use crate::event::{self, DecodeError, Event, EventContext, Payload};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ const CHARGE: usize = (size_of::<(usize, Charge)>() + 1) * 8 / 7 + 1;
 #[derive(Debug)]
 pub struct Store {
     blocks: VecDeque<Block>,
+    /// The place of the block that was asked last: the next question is often about the same.
+    asked: Cell<usize>,
     /// The number of the first block in `blocks`, counted from 0.
     first_block: u64,
     bound: usize,
@@ -95,6 +99,17 @@ impl<'a> Stored<'a> {
         Event::decode(&self.frame())
     }
 
+    /// The data of an `open`, without the rest of the event; `None` if it is none.
+    #[inline]
+    pub(crate) fn open(&self) -> Option<Open<'a>> {
+        if self.kind != Kind::Open {
+            return None;
+        }
+        let frame = self.frame();
+        let (record, _) = event::split(&frame)?;
+        Payload::decode(record)
+    }
+
     /// Calls a function with the event, its process and the tables.
     #[inline]
     pub fn with<R>(&self, world: &World, look: impl FnOnce(&EventContext<'_>) -> R) -> Option<R> {
@@ -108,6 +123,7 @@ impl Store {
     pub fn new(bound: usize) -> Store {
         Store {
             blocks: VecDeque::new(),
+            asked: Cell::new(0),
             first_block: 0,
             bound,
             sealed: 0,
@@ -144,7 +160,11 @@ impl Store {
 
     /// The event with an id; `None` if it was evicted or does not exist yet.
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
+        if let Some(stored) = self.blocks.get(self.asked.get()).and_then(|block| block.get(id)) {
+            return Some(stored);
+        }
         let at = self.blocks.partition_point(|block| block.first_id() <= id).checked_sub(1)?;
+        self.asked.set(at);
         self.blocks.get(at)?.get(id)
     }
 

@@ -6,17 +6,21 @@ use crate::app::row;
 use crate::app::views::events::EventList;
 use crate::app::views::{motion, next_match};
 use crate::enrich::World;
+use crate::event::open::Open;
 use crate::event::{Body, EventContext, Tables as _};
 use crate::filter;
 use crate::limits;
 use crate::store::{Id, Store, Stored};
+use foldhash::fast::RandomState;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::mark;
 
 /// The seconds whose events are counted one by one.
 pub(crate) const SECONDS: usize = 60;
@@ -78,10 +82,13 @@ impl By {
 
     /// Appends the value of a kept event. `false` if it has none. It is decoded only if that is needed.
     fn of_stored(self, stored: &Stored<'_>, world: &World, out: &mut Vec<u8>) -> bool {
+        if let (By::Path | By::Dir, Some(open)) = (self, stored.open()) {
+            return self.of_open(&open, out);
+        }
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Path | By::Dir => matches!(stored.kind, Kind::Open | Kind::Exec),
+            By::Path | By::Dir => stored.kind == Kind::Exec,
             By::Cgroup => true,
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
@@ -99,15 +106,40 @@ impl By {
             }
             By::Cgroup => out.extend_from_slice(&row::field(seen, "cgroup").text().unwrap_or_default()),
             By::Path | By::Dir => match &seen.event.body {
-                Body::Open(open) if open.record.ret >= 0 && open.names.absent().is_none() => open.names.write(out),
-                Body::Open(open) => out.extend_from_slice(open.path),
+                Body::Open(open) => return self.of_open(open, out),
                 Body::Exec(exec) if exec.record.ret == 0 && exec.exe.absent().is_none() => exec.exe.write(out),
                 Body::Exec(exec) => out.extend_from_slice(exec.filename),
                 _ => return false,
             },
         }
+        self.of_path(out)
+    }
+
+    /// What of the record of an open tells its path, or its directory, from others, if it need not be written for that.
+    fn spelling<'a>(self, open: &Open<'a>) -> Option<&'a [u8]> {
+        let plain = open.record.ret >= 0 && open.names.absent().is_none() && open.names.marks & mark::PSEUDO == 0;
+        match self {
+            By::Path if plain => Some(open.names.bytes),
+            // The names begin with that of the file.
+            By::Dir if plain => memchr::memchr(0, open.names.bytes).and_then(|nul| open.names.bytes.get(nul + 1..)),
+            _ => None,
+        }
+    }
+
+    /// Appends the path of an open, or its directory. `false` if it has none.
+    fn of_open(self, open: &Open<'_>, out: &mut Vec<u8>) -> bool {
+        if open.record.ret >= 0 && open.names.absent().is_none() {
+            open.names.write(out);
+        } else {
+            out.extend_from_slice(open.path);
+        }
+        self.of_path(out)
+    }
+
+    /// Cuts a path to its directory, if that is the property. `false` if nothing is left.
+    fn of_path(self, out: &mut Vec<u8>) -> bool {
         if self == By::Dir {
-            match out.iter().rposition(|byte| *byte == b'/') {
+            match memchr::memrchr(b'/', out) {
                 Some(slash) => out.truncate(slash.max(1)),
                 None => return false,
             }
@@ -206,21 +238,22 @@ impl Figures {
     }
 }
 
-/// The events with one value.
+/// The events with one value. What each event changes lies in one cache line.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Group {
-    /// The value.
-    pub value: Box<[u8]>,
     /// The counts of all that was counted.
     all: Figures,
     /// The time of the last one (CLOCK_BOOTTIME, ns).
     pub last_ns: u64,
     /// The last second of `seconds`.
     latest: u64,
-    /// Events per second, at the place of the second.
-    seconds: [u32; SECONDS],
+    /// The value.
+    pub value: Box<[u8]>,
     /// The counts of each second, if only those of the last ones are shown.
     recent: Option<Box<[Figures; SECONDS]>>,
+    /// Events per second, at the place of the second.
+    seconds: [u32; SECONDS],
 }
 
 /// The kinds that are counted one by one.
@@ -280,8 +313,8 @@ impl Group {
     }
 }
 
-/// Bytes of a group beside its value: its place in the list, which may be half full, that in the table, and that in the rows.
-const GROUP: usize = 2 * size_of::<Group>() + 5 * size_of::<(Box<[u8]>, u32)>() + 16;
+/// Bytes of a group beside its value: its place in the list, which may be half full, those in the two tables, and that in the rows.
+const GROUP: usize = 2 * size_of::<Group>() + 8 * size_of::<(u64, u32)>() + 32;
 
 /// The view.
 #[derive(Debug, Default)]
@@ -293,7 +326,12 @@ pub(crate) struct Top {
     order: Order,
     reverse: bool,
     groups: Vec<Group>,
-    places: FxHashMap<Box<[u8]>, u32>,
+    /// The groups by the hashes of their values. Values with one hash would be one group, but nobody who chooses values knows the
+    /// key of the hash.
+    places: FxHashMap<u64, u32>,
+    /// The same by the hashes of [`By::spelling`].
+    spellings: FxHashMap<u64, u32>,
+    hasher: RandomState,
     bytes: usize,
     bound: usize,
     /// Events whose groups were removed.
@@ -380,46 +418,76 @@ impl Top {
         if self.running && self.until.is_none() {
             // A later event is always within the time that is counted.
             let event = seen.event;
-            self.count(event.kind(), event.failed(), event.header.time.0, |by, out| by.of(seen, out));
+            let spelling = match &event.body {
+                Body::Open(open) => self.by.spelling(open),
+                _ => None,
+            };
+            self.count(event.kind(), event.failed(), event.header.time.0, spelling, |by, out| by.of(seen, out));
         }
     }
 
     fn count_stored(&mut self, stored: &Stored<'_>, world: &World) {
         if stored.kind != Kind::Lost {
+            let open = if matches!(self.by, By::Path | By::Dir) { stored.open() } else { None };
+            let spelling = open.and_then(|open| self.by.spelling(&open));
             let ns = stored.header().time.0;
-            self.count(stored.kind, stored.failed, ns, |by, out| by.of_stored(stored, world, out));
+            self.count(stored.kind, stored.failed, ns, spelling, |by, out| by.of_stored(stored, world, out));
         }
     }
 
-    /// Counts an event, whose value a function appends if it has one.
-    fn count(&mut self, kind: Kind, failed: bool, ns: u64, value: impl FnOnce(By, &mut Vec<u8>) -> bool) {
+    /// Counts an event, whose value a function appends if it has one. It is not called for a spelling that is known.
+    fn count(
+        &mut self,
+        kind: Kind,
+        failed: bool,
+        ns: u64,
+        spelling: Option<&[u8]>,
+        value: impl FnOnce(By, &mut Vec<u8>) -> bool,
+    ) {
         let (first, last) = self.span.get_or_insert((ns, ns));
         (*first, *last) = ((*first).min(ns), (*last).max(ns));
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        if value(self.by, &mut scratch) {
-            let at = self.places.get(scratch.as_slice()).copied().unwrap_or_else(|| self.add(&scratch, ns));
-            if let Some(group) = self.groups.get_mut(at as usize) {
-                group.count(kind, failed, ns);
-            }
+        let spelling = spelling.map(|bytes| self.hasher.hash_one(bytes));
+        let known = spelling.and_then(|hash| self.spellings.get(&hash).copied());
+        let Some(at) = known.or_else(|| self.place_of(spelling, ns, value)) else { return };
+        if let Some(group) = self.groups.get_mut(at as usize) {
+            group.count(kind, failed, ns);
         }
-        self.scratch = scratch;
     }
 
-    fn add(&mut self, value: &[u8], ns: u64) -> u32 {
+    /// The group of a value, which is added if it is new.
+    fn place_of(
+        &mut self,
+        spelling: Option<u64>,
+        ns: u64,
+        value: impl FnOnce(By, &mut Vec<u8>) -> bool,
+    ) -> Option<u32> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let at = value(self.by, &mut scratch).then(|| {
+            let hash = self.hasher.hash_one(scratch.as_slice());
+            self.places.get(&hash).copied().unwrap_or_else(|| self.add(hash, &scratch, ns))
+        });
+        self.scratch = scratch;
+        if let (Some(spelling), Some(at)) = (spelling, at) {
+            self.spellings.insert(spelling, at);
+        }
+        at
+    }
+
+    fn add(&mut self, hash: u64, value: &[u8], ns: u64) -> u32 {
         let bytes = self.bytes_of(value);
         if self.bytes + bytes > self.bound || self.groups.len() >= limits::TOP_GROUPS {
             self.prune();
         }
         let at = self.groups.len() as u32;
         self.groups.push(Group::new(value, ns, self.window));
-        self.places.insert(value.into(), at);
+        self.places.insert(hash, at);
         self.bytes += bytes;
         at
     }
 
     fn bytes_of(&self, value: &[u8]) -> usize {
-        GROUP + 2 * value.len() + if self.window == Window::Recent { size_of::<[Figures; SECONDS]>() } else { 0 }
+        GROUP + value.len() + if self.window == Window::Recent { size_of::<[Figures; SECONDS]>() } else { 0 }
     }
 
     /// Removes the half of the groups that has the fewest events.
@@ -429,7 +497,8 @@ impl Top {
         let removed = groups.split_off(groups.len() / 2);
         self.others += removed.iter().map(|group| group.all.events).sum::<u64>();
         self.bytes = groups.iter().map(|group| self.bytes_of(&group.value)).sum();
-        self.places = (0..).zip(&groups).map(|(at, group)| (group.value.clone(), at)).collect();
+        self.places = (0..).zip(&groups).map(|(at, group)| (self.hasher.hash_one(&*group.value), at)).collect();
+        self.spellings.clear();
         self.groups = groups;
         self.rows.clear();
     }
