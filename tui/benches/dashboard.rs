@@ -1,6 +1,6 @@
 //! The time to draw a screen of the dashboard, to filter, and to go to an earlier moment, with a million events kept and 100,000
-//! arriving a second: `cargo bench --bench dashboard`. Each by the wall clock, and as processor time of the thread, which other work of
-//! the machine changes less.
+//! arriving a second: `cargo bench --bench dashboard`, or a part of it: `-- screens`, `-- filters`, `-- moments`. Each by the wall clock,
+//! and as processor time of the thread, which other work of the machine changes less.
 
 #![allow(clippy::print_stdout, reason = "for whoever runs it")]
 
@@ -35,8 +35,14 @@ const PATHS: u32 = 4_000;
 const FIRST: u32 = 1_000;
 
 fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let mut churn =
         Churn { maker: Maker { step_ns: 10_000, ..Maker::default() }, pid: FIRST, events: 0, paths: 1, together: 1 };
+    if !wanted("screens") {
+        // As after the last screens.
+        (churn.paths, churn.together) = (PATHS, 8);
+    }
     let mut app = dashboard();
     churn.maker.exec(FIRST, "make", &["make", "-j8"], 0);
     while churn.events < KEPT {
@@ -60,13 +66,24 @@ fn main() {
         ("BPF", PATHS, "3h4"),
     ] {
         (churn.paths, churn.together) = (paths, if paths > 1 { 8 } else { 1 });
-        press(&mut app, typed);
-        screens(what, &mut app, &mut churn);
+        if wanted("screens") {
+            press(&mut app, typed);
+            screens(what, &mut app, &mut churn);
+        }
     }
     println!("{} events kept", app.store().kept());
-    for filter in ["comm=cc", "kind=exit", "path~types", "comm=none"] {
-        filtered(filter, &mut app);
+    if wanted("filters") {
+        for filter in ["comm=cc", "kind=exit", "path~types", "comm=none"] {
+            filtered(filter, &mut app);
+        }
     }
+    if wanted("moments") {
+        moments(&mut app, &churn);
+    }
+}
+
+/// Goes to moments, and prints the times until the views are of them.
+fn moments(app: &mut App, churn: &Churn) {
     // With the filter for a process, one of its events is selected, and stays so without the filter.
     let middle = churn.pid - KEPT as u32 / (OPENS + 3) / 2;
     let (filter, select) = (format!("fpid={middle}\n"), "k\u{1b}".to_owned());
@@ -77,14 +94,14 @@ fn main() {
     ] {
         for (view, before, key) in [("tree", "", "2"), ("comm", "", "3"), ("path", "3l", "3"), ("BPF", "3h", "4")] {
             for typed in [before, "\u{12}1", &typed[0], &typed[1]] {
-                press(&mut app, typed);
-                work(&mut app);
+                press(app, typed);
+                work(app);
             }
             let at = Clocks::now();
-            press(&mut app, key);
-            work(&mut app);
+            press(app, key);
+            work(app);
             let done = at.passed();
-            screen(&mut app);
+            screen(app);
             let of = app.store().events_before(app.selected().map_or(0, |stored| stored.id));
             println!("{view:<5} as of {moment} ({of} events) {done} ms, drawn after {} ms", at.passed());
         }
