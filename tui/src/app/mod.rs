@@ -453,6 +453,12 @@ impl App {
         Some(Moment { until, time: self.store.get(last)?.header().time })
     }
 
+    /// Whether the views are of the whole recording, since its first event is selected: nothing was before that.
+    pub(crate) fn is_of_all(&self) -> bool {
+        let paused = self.replay.as_ref().is_some_and(|replay| !replay.plays());
+        paused && self.moment().is_none() && self.all_loaded() && self.at_end()
+    }
+
     /// The event list.
     pub fn events(&self) -> &EventList {
         &self.events

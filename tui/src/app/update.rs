@@ -458,6 +458,16 @@ impl App {
                 Action::Left | Action::Right => {
                     return self.redraw_after(|app| app.move_column(action == Action::Right));
                 }
+                // The choice of the other view.
+                Action::ShowEvents
+                | Action::ShowTree
+                | Action::ShowTop
+                | Action::ShowBpf
+                | Action::NextView
+                | Action::PreviousView => {
+                    overlay.scroll = 0;
+                    return self.act(action);
+                }
                 _ => {}
             }
         }

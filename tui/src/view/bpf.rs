@@ -6,7 +6,7 @@ mod tests;
 use super::detail::{Page, border, mark_more};
 use super::events::{fitted, marked, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, page, put};
+use super::{Piece, clock, duration, fit, moment, page, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
@@ -141,8 +141,8 @@ fn mark_and_id(seen: &Seen<'_>) -> String {
     }
 }
 
-/// Draws the titles and the rows.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let (bpf, world) = (app.bpf(), app.world());
     let visible = bpf.rows().iter().skip(bpf.first_row()).take(area.height.into());
     let visible: Vec<Seen<'_>> = visible.filter_map(|key| bpf.seen(*key, world)).collect();
@@ -162,6 +162,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if bpf.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
+    columns.iter().filter(|(column, _)| *column != Column::Target).count()
 }
 
 fn empty(app: &App) -> &'static str {
@@ -283,11 +284,7 @@ fn line(seen: &Seen<'_>, columns: &[(Column, usize)], app: &App, theme: Theme) -
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let (tally, bpf) = (app.bpf().tally(), &app.world().bpf);
     let mut pieces = Vec::new();
-    if let Some(moment) = app.moment() {
-        let time = clock(moment.time.0, app.world().clock_offset(), app);
-        let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
-        pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
-    }
+    pieces.extend(moment(app, width, theme));
     let many = |count: usize| short(count as u64);
     if !bpf.unseen().is_empty() || bpf.left_out() > 0 {
         pieces.push(Piece::new(format!("not all seen: {}", app.key_of(Action::LossReport)), theme.loss()));

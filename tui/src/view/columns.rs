@@ -1,25 +1,41 @@
-//! The choice of columns, as an overlay.
+//! The choice of columns, as an overlay: beside the view, if there is room.
 
 use super::put;
 use super::theme::Theme;
 use crate::app::App;
-use crate::text;
+use crate::app::columns::needed;
+use crate::text::{self, Charset};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
+use ratatui::widgets::Clear;
 
-/// Draws the columns that can be chosen.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, theme: Theme) {
+/// The cells of the choice beside the view.
+const PANEL: u16 = 26;
+
+/// The width from which the view is shown beside the choice.
+const BESIDE: u16 = 60;
+
+/// Draws the columns that can be chosen. The first `drawn` of the chosen ones are in the view, and the others have no room.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, drawn: usize, cursor: usize, theme: Theme) {
     let columns = app.listed_columns();
+    let rows = u16::try_from(columns.len() + 1).unwrap_or(u16::MAX);
+    let beside = area.width >= BESIDE;
+    let (width, height) = if beside { (PANEL, rows.min(area.height)) } else { (area.width, area.height) };
+    let area = Rect { x: area.right() - width, width, height, ..area };
+    frame.render_widget(Clear, area);
+    let area = if beside { edge(frame, area, theme) } else { area };
     let title = format!(" COLUMNS of {}", app.view().title());
     let title = text::cut(&title, area.width.into(), theme.charset);
     put(frame, Rect { height: area.height.min(1), ..area }, Line::styled(title, theme.strong()));
-    let rows = usize::from(area.height.saturating_sub(1));
-    let first = (cursor + 1).saturating_sub(rows);
-    for (y, (at, (name, shown))) in
-        (area.y.saturating_add(1)..area.bottom()).zip(columns.iter().enumerate().skip(first))
-    {
-        let row = format!("  [{}] {name}", if *shown { 'x' } else { ' ' });
+    let first = (cursor + 1).saturating_sub(usize::from(area.height.saturating_sub(1)));
+    let rest = needed(app.view());
+    let others = columns.iter().filter(|(name, _)| Some(*name) != rest).map(|(name, _)| *name);
+    let out: Vec<_> = others.skip(drawn).filter(|_| app.columns().is_some()).collect();
+    let listed = columns.iter().enumerate().skip(first);
+    for (y, (at, (name, shown))) in (area.y.saturating_add(1)..area.bottom()).zip(listed) {
+        let no_room = if *shown && out.contains(name) { "  no room" } else { "" };
+        let row = format!("  [{}] {name}{no_room}", if *shown { 'x' } else { ' ' });
         let line = match at == cursor {
             true => super::events::selected(&Line::raw(row), area.width, theme),
             false if *shown => Line::raw(row),
@@ -27,4 +43,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, cursor: usize, 
         };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
+}
+
+/// Draws the left edge of an area, and returns the rest.
+fn edge(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
+    let edge = if theme.charset == Charset::Utf8 { "│" } else { "|" };
+    for y in area.y..area.bottom() {
+        put(frame, Rect { y, height: 1, width: 1, ..area }, Line::styled(edge, theme.quiet()));
+    }
+    Rect { x: area.x + 1, width: area.width - 1, ..area }
 }

@@ -108,8 +108,8 @@ fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
     columns
 }
 
-/// Draws the titles and the rows.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let height = usize::from(area.height);
     let lines = app.events().screen(height, app.store());
     let cursor = app.events().cursor();
@@ -128,6 +128,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if app.events().rows() == 0 {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
+    columns.iter().filter(|(column, _)| *column != Column::Detail).count()
 }
 
 /// Whether the rows differ in CWD and in CGROUP.

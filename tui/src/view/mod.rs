@@ -44,13 +44,24 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
     }
     filterline::draw(frame, areas.filter, app, theme);
     let mut extent = Extent { scroll: app.detail().scroll, ..Extent::default() };
+    let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
+        let drawn = match app.view() {
+            View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
+            View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
+            View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
+            View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
+        };
+        detail::draw(frame, areas.detail, app, theme, extent);
+        drawn
+    };
     match app.overlay() {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
                 OverlayKind::Help => framed(frame, body, "KEYS", |width| help::lines(app, width, theme), scroll, theme),
                 OverlayKind::Columns => {
-                    columns::draw(frame, body, app, scroll, theme);
+                    let drawn = draw_view(frame, &mut extent);
+                    columns::draw(frame, body, app, drawn, scroll, theme);
                     0
                 }
                 OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
@@ -58,13 +69,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
             };
         }
         None => {
-            match app.view() {
-                View::Events => events::draw(frame, areas.titles, areas.list, app, theme),
-                View::Top => top::draw(frame, areas.titles, areas.list, app, theme),
-                View::Bpf => bpf::draw(frame, areas.titles, areas.list, app, theme),
-                View::Tree => tree::draw(frame, areas.titles, areas.list, app, theme),
-            }
-            detail::draw(frame, areas.detail, app, theme, &mut extent);
+            draw_view(frame, &mut extent);
         }
     }
     footer::status(frame, areas.status, app, theme);
@@ -121,6 +126,20 @@ fn page(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: us
         put(frame, Rect { y, height: 1, ..area }, line);
     }
     most
+}
+
+/// The moment of which a view is, for the line of the filter: `AS OF`, or that it is of the whole recording.
+fn moment(app: &App, width: u16, theme: Theme) -> Option<Piece> {
+    let text = match app.moment() {
+        Some(moment) => {
+            let time = clock(moment.time.0, app.world().clock_offset(), app);
+            let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
+            format!(" AS OF {time} ")
+        }
+        None if width < 110 || !app.is_of_all() => return None,
+        None => " WHOLE RECORDING ".to_owned(),
+    };
+    Some(Piece::new(text, theme.paused()))
 }
 
 /// The columns, each with its cells and a space, that have room: those from the first that does not fit on are left out, but not the one

@@ -1353,3 +1353,25 @@ fn a_process_in_the_pane_that_is_forgotten_leads_nowhere_and_says_so() {
     assert!(shown[28].starts_with(" process 9 is not kept any more"), "{}", shown.join("\n"));
     assert!(app.detail().row().is_none() && app.detail().size() == Some(Size::Part));
 }
+
+#[test]
+fn columns_are_chosen_beside_the_view() {
+    let mut app = app(80, 24, 64 << 20);
+    keys(&mut app, "C");
+    let lines = screen(&mut app);
+    assert!(lines[2].contains("TIME KIND") && lines[2].ends_with("│ COLUMNS of Events"), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("no room")));
+    // Others are added until the list has no room for all of them.
+    for _ in 0..4 {
+        keys(&mut app, "jjjjjjjjjjjj ");
+    }
+    let lines = screen(&mut app);
+    assert!(lines.iter().any(|line| line.contains("[x] cgroup  no room")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.ends_with("[x] detail")), "{lines:#?}");
+    // The other views have choices of their own.
+    keys(&mut app, "2");
+    let lines = screen(&mut app);
+    assert!(lines[2].contains("COMMAND") && lines[2].ends_with("│ COLUMNS of Tree"), "{lines:#?}");
+    keys(&mut app, "\x1b");
+    assert!(!screen(&mut app)[2].contains("COLUMNS"));
+}

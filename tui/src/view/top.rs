@@ -6,7 +6,7 @@ mod tests;
 use super::events::{marked, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, put};
+use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
@@ -97,8 +97,8 @@ fn columns_of(width: u16, chosen: Option<&[&str]>) -> Vec<Column> {
     fit(columns, usize::from(width).saturating_sub(LEAST), None).map(|(column, _)| column).collect()
 }
 
-/// Draws the titles and the rows.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let top = app.top();
     let columns = columns_of(area.width, app.columns());
     let used: usize = columns.iter().map(|column| column.cells() + 1).sum();
@@ -129,6 +129,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         };
         put(frame, area, Line::raw(format!("  {what}")));
     }
+    columns.len()
 }
 
 fn line(group: &Group, columns: &[Column], room: usize, app: &App, theme: Theme) -> Line<'static> {
@@ -196,9 +197,7 @@ pub(super) fn choice(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let top = app.top();
     let clock = |ns| clock(ns, app.world().clock_offset(), app);
     let mut pieces = Vec::new();
-    if let Some(moment) = app.moment() {
-        pieces.push(Piece::new(format!(" AS OF {} ", clock(moment.time.0)), theme.paused()));
-    }
+    pieces.extend(moment(app, width, theme));
     if app.only_failures() {
         pieces.push(Piece::new(format!("[{}]failed only", app.key_of(Action::Failures)), theme.failure()));
     }

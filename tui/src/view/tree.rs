@@ -5,7 +5,7 @@ mod tests;
 
 use super::events::{fitted, marked, scrolled, selected};
 use super::theme::Theme;
-use super::{Piece, clock, duration, fit, put};
+use super::{Piece, clock, duration, fit, moment, put};
 use crate::app::App;
 use crate::app::columns::automatic;
 use crate::app::keymap::Action;
@@ -102,8 +102,8 @@ fn columns_of(width: u16, pid: usize, differ: bool, chosen: Option<&[&str]>) -> 
     }
 }
 
-/// Draws the titles and the rows.
-pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) {
+/// Draws the titles and the rows. Returns the number of columns, without the one that takes the rest.
+pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, theme: Theme) -> usize {
     let tree = app.tree();
     let pid = app.store().widest_pid().to_string().len();
     let visible = || tree.rows().iter().enumerate().skip(tree.first_row()).take(area.height.into());
@@ -125,6 +125,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     if tree.rows().is_empty() {
         put(frame, area, Line::raw(format!("  {}", empty(app))));
     }
+    columns.len()
 }
 
 fn aligned(text: &str, cells: usize, right: bool, charset: Charset) -> String {
@@ -292,11 +293,7 @@ fn orphan(row: &Row, seen: &Seen<'_>, app: &App, theme: Theme) -> Option<Piece> 
 pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     let tally = app.tree().tally();
     let mut pieces = Vec::new();
-    if let Some(moment) = app.moment() {
-        let time = clock(moment.time.0, app.world().clock_offset(), app);
-        let time = if width < 60 { time.get(3..).unwrap_or_default() } else { &time };
-        pieces.push(Piece::new(format!(" AS OF {time} "), theme.paused()));
-    }
+    pieces.extend(moment(app, width, theme));
     if app.only_failures() {
         pieces.push(Piece::new("[e]failed only".to_owned(), theme.failure()));
     }
@@ -304,7 +301,12 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
         pieces.push(Piece::new(format!("{} left out", short(app.tree().left_out())), theme.note()));
     }
     if width >= 60 {
-        let word = if width >= 100 { "processes" } else { "procs" };
+        let word = match (width >= 100, tally.all) {
+            (true, 1) => "process",
+            (true, _) => "processes",
+            (false, 1) => "proc",
+            (false, _) => "procs",
+        };
         pieces.push(Piece::plain(format!(
             "{} {word}: {} running,",
             short(tally.all.into()),
