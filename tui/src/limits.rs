@@ -341,8 +341,8 @@ pub const BPF_HOLDERS_KEPT: usize = 64;
 /// Network namespaces that an inventory looks at. Further ones are left out, which is reported.
 pub const BPF_NAMESPACES: usize = 1024;
 
-/// Numbers, up to that of the last BPF program, that are tried to find programs that are not listed: about 1 us each. Older
-/// programs are found by the other views.
+/// Numbers, up to that of the last BPF program, that are tried at the start to find programs that are not listed: about 1 us each.
+/// Older programs are found by the other views.
 pub const BPF_NUMBERS: u32 = 16_384;
 
 /// Symbols in a table: the entries have numbers of 24 bits, and each symbol may need a second one for its end. Further

@@ -51,12 +51,14 @@ impl Changes {
 pub(super) fn hidden(
     inventory: &Inventory,
     newest: ProgId,
+    numbers: &mut Numbers,
     symbols: Option<&Snapshot>,
     stream: &mut ProgramStream,
 ) -> Result<Vec<Hidden>, Churn> {
     let mut changes = Changes::default();
     changes.update(stream);
-    let mut found = missing(inventory, newest, symbols);
+    let by_number = numbers.programs(inventory, newest);
+    let mut found = missing(inventory, by_number, symbols);
     found.retain(|hidden| !changes.explain(hidden));
     if !found.is_empty() {
         std::thread::sleep(SETTLED);
@@ -94,7 +96,7 @@ fn is_name(symbol: &[u8], known: &[u8]) -> bool {
 pub(super) struct Churn;
 
 /// Programs that a view shows and the walk over the ids does not. Each id and each address once.
-fn missing(inventory: &Inventory, newest: ProgId, symbols: Option<&Snapshot>) -> Vec<Hidden> {
+fn missing(inventory: &Inventory, by_number: Vec<ProgId>, symbols: Option<&Snapshot>) -> Vec<Hidden> {
     let mut found = Vec::new();
     let mut seen = FxHashSet::default();
     let mut add = |id: ProgId, seen_by: View| {
@@ -102,7 +104,7 @@ fn missing(inventory: &Inventory, newest: ProgId, symbols: Option<&Snapshot>) ->
             found.push(Hidden { id: Some(id), seen_by, missing_in: View::NextId, ..Hidden::default() });
         }
     };
-    by_number(inventory, newest).for_each(|id| add(id, View::FdById));
+    by_number.into_iter().for_each(|id| add(id, View::FdById));
     for holder in &inventory.holders {
         if let (Object::Program(id), HeldBy::Process { .. }) = (holder.object, &holder.by) {
             add(id, View::Fdinfo);
@@ -133,17 +135,57 @@ fn functions(symbols: &Snapshot) -> impl Iterator<Item = &Image> {
     symbols.images.iter().filter(of_program).take(limits::BPF_FUNCTIONS)
 }
 
-/// The programs that can be opened by their number, among the numbers that the walk left out. Of many, the last.
-fn by_number(inventory: &Inventory, newest: ProgId) -> impl Iterator<Item = ProgId> {
-    let last = inventory.programs.last().map_or(0, |program| program.id.0).max(newest.0);
-    let first = last.saturating_sub(limits::BPF_NUMBERS);
-    let last = last.saturating_add(AHEAD);
-    let is_program = |id: &u32| sys::open(Kind::Program, *id).ok().flatten().is_some();
-    (first..=last).filter(|id| inventory.program(ProgId(*id)).is_none()).filter(is_program).map(ProgId)
+/// The numbers that are tried to open programs that the walk left out: at first all, of many the last. The kernel gives a number only
+/// once (`idr_alloc_cyclic` in
+/// [`bpf_prog_alloc_id`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/syscall.c)), so later those that are new, those of the
+/// programs that existed, and some of the others in turn.
+#[derive(Default, Debug)]
+pub(super) struct Numbers {
+    /// Those before were tried.
+    tried: u32,
+    /// The numbers of programs that existed at the last comparison.
+    existed: FxHashSet<u32>,
+    /// The next of the others.
+    turn: u32,
+}
+
+impl Numbers {
+    /// The programs that can be opened, and are not in the inventory.
+    fn programs(&mut self, inventory: &Inventory, newest: ProgId) -> Vec<ProgId> {
+        let last = inventory.programs.last().map_or(0, |program| program.id.0).max(newest.0);
+        let first = last.saturating_sub(limits::BPF_NUMBERS);
+        if self.tried > last {
+            // The numbers began again.
+            *self = Numbers::default();
+        }
+        let new = self.tried.max(first);
+        let turn = if (first..new).contains(&self.turn) { self.turn } else { first };
+        let until = turn.saturating_add(IN_TURN).min(new);
+        let existed = self.existed.iter().copied().filter(|id| *id < new && !(turn..until).contains(id));
+        let candidates = existed.chain(turn..until).chain(new..=last.saturating_add(AHEAD));
+        let mut failed = false;
+        let mut is_program = |id: &u32| {
+            let open = sys::open(Kind::Program, *id);
+            failed |= open.is_err();
+            open.is_ok_and(|program| program.is_some())
+        };
+        let left_out = candidates.filter(|id| inventory.program(ProgId(*id)).is_none());
+        let found: Vec<ProgId> = left_out.filter(&mut is_program).map(ProgId).collect();
+        self.existed =
+            inventory.programs.iter().map(|program| program.id.0).chain(found.iter().map(|id| id.0)).collect();
+        self.turn = until;
+        if !failed {
+            self.tried = last;
+        }
+        found
+    }
 }
 
 /// Numbers after the newest one that is known: it may be that of a program whose load was not seen yet.
 const AHEAD: u32 = 256;
+
+/// The numbers that are tried again at each comparison.
+const IN_TURN: u32 = 512;
 
 /// The highest number of a program, which is that of one of ours that was loaded last.
 pub(super) fn newest() -> ProgId {
@@ -178,6 +220,10 @@ mod tests {
     use super::super::Collector;
     use super::*;
     use std::io::Write as _;
+    use std::time::Instant;
+
+    /// Longer than the kernel takes to free a program.
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// The inventory without a program that exists: what it looks like if bpf(2) is made to leave it out.
     #[test]
@@ -193,13 +239,25 @@ mod tests {
         let mut inventory = Collector::default().take(&FxHashSet::default()).expect("it may list programs");
         let symbols = kallsyms::snapshot().expect("kallsyms");
         inventory.programs.retain(|program| program.id != id);
-        let found = hidden(&inventory, newest(), Some(&symbols), &mut stream).expect("no churn");
+        let mut numbers = Numbers::default();
+        let found = hidden(&inventory, newest(), &mut numbers, Some(&symbols), &mut stream).expect("no churn");
         let by = |view: View| found.iter().filter(|hidden| hidden.seen_by == view).count();
         assert!(found.iter().any(|hidden| hidden.id == Some(id) && hidden.seen_by == View::FdById), "{found:?}");
         assert_eq!(by(View::FdById), 1, "{found:?}");
         if functions(&symbols).next().is_some() {
             assert_eq!(by(View::Kallsyms), 1, "its function: {found:?}");
         }
+        // It existed, so it is found again, and if it exists no more, it is not.
+        assert!(numbers.programs(&inventory, newest()).contains(&id));
+        drop(prog);
+        let end = Instant::now() + PATIENCE;
+        while numbers.programs(&inventory, newest()).contains(&id) {
+            assert!(Instant::now() < end, "the program is still there");
+        }
+        // What exists from now on is found among the new numbers, though all the others were tried.
+        let prog = program::load("tt_nothing", &NOTHING).expect("it was loaded before");
+        let id = ProgId(sys::info(prog.as_fd()).expect("a program").u32(4));
+        assert!(numbers.programs(&inventory, id).contains(&id));
         // With it, nothing is hidden.
         let whole = Collector::default().take_and_compare(&FxHashSet::default()).expect("it may list programs");
         assert_eq!(whole.hidden, []);

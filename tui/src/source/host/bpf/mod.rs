@@ -82,6 +82,8 @@ pub struct Collector {
     aside: Duration,
     /// The thread that looks for pins, if the caller may not do that itself.
     pins: Option<Pins>,
+    /// The numbers of programs that were tried.
+    numbers: cross::Numbers,
     /// What was learnt from programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -194,7 +196,7 @@ impl Collector {
         let compared = match stream {
             Ok(mut stream) => {
                 let newest = self.sealed.as_ref().map_or_else(cross::newest, |sealed| sealed.newest);
-                cross::hidden(&inventory, newest, symbols.as_ref(), &mut stream).map_err(|Churn| {
+                cross::hidden(&inventory, newest, &mut self.numbers, symbols.as_ref(), &mut stream).map_err(|Churn| {
                     "programs were loaded and unloaded too fast to compare the views of the kernel".to_owned()
                 })
             }
