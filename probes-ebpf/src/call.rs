@@ -1,12 +1,12 @@
 //! System calls that ended: numbers, arguments and registers of the tables of each architecture.
 
 use crate::arch::on_arm;
-use crate::read::{field, forgotten, has, ld, typed};
+use crate::read::{self, forgotten, has, ld, load_at};
 use crate::task::current;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::ProbeContext;
 use core::ffi::c_void;
-use tracetui_shared::offsets::Field;
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::option;
 use tracetui_shared::record::open::{abi, via};
 
@@ -107,21 +107,21 @@ pub unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, C
 #[inline(always)]
 pub unsafe fn fifth_argument(call: &Call) -> u64 {
     // SAFETY: `call.regs` is a BTF pointer to `struct pt_regs`.
-    unsafe { typed(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) }) }
+    unsafe { load_at(call.regs, if on_arm() { arm::X4 } else { x86::fifth_argument(call.abi) }) }
 }
 
 /// The return value of a function. The context is the registers at its return.
 #[inline(always)]
 pub unsafe fn returned(ctx: &ProbeContext) -> i64 {
     // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
-    unsafe { if on_arm() { first_word(ctx) as i64 } else { field(ctx, x86::AX as usize) } }
+    unsafe { if on_arm() { first_word(ctx) as i64 } else { read::field(ctx, x86::AX as usize) } }
 }
 
 /// The first argument of a function. The context is the registers at its entry.
 #[inline(always)]
 pub unsafe fn first_argument(ctx: &ProbeContext) -> u64 {
     // SAFETY: the verifier checks the offset against the size of `struct pt_regs`.
-    unsafe { if on_arm() { first_word(ctx) } else { field(ctx, x86::DI as usize) } }
+    unsafe { if on_arm() { first_word(ctx) } else { read::field(ctx, x86::DI as usize) } }
 }
 
 /// `regs[0]` of aarch64. It is read in assembly, because the compiler would join this load with the one of x86-64 and
@@ -156,10 +156,10 @@ unsafe fn is_trapped(task: u64) -> bool {
     const SECCOMP_MODE_FILTER: u32 = 2;
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
-        ld::<u64>(task, Field::TaskPending) & SIGSYS != 0
-            && has(Field::TaskSeccompMode)
-            && ld::<u32>(task, Field::TaskSeccompMode) == SECCOMP_MODE_FILTER
-            && ld::<u64>(task, Field::TaskBlocked) & SIGSYS == 0
+        ld::<u64>(task, field::TaskPending) & SIGSYS != 0
+            && has(field::TaskSeccompMode)
+            && ld::<u32>(task, field::TaskSeccompMode) == SECCOMP_MODE_FILTER
+            && ld::<u64>(task, field::TaskBlocked) & SIGSYS == 0
     }
 }
 
@@ -226,13 +226,13 @@ mod x86 {
     pub(super) unsafe fn select(context: *mut c_void, regs: u64, ret: i64) -> Option<(u8, Call)> {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`; `task` is the current task.
         unsafe {
-            let nr = typed::<u64>(regs, ORIG_AX) as u32;
+            let nr = load_at::<u64>(regs, ORIG_AX) as u32;
             let n = nr & !X32;
             match n {
                 nr64::OPENAT | nr64::OPEN | nr64::CREAT | nr64::BPF | OPENAT2 | nr64::OPEN_BY_HANDLE_AT => {}
                 nr64::EXECVE | nr64::EXECVEAT | nr64::EXECVE_X32 | nr64::EXECVEAT_X32 if ret < 0 => {}
                 nr32::EXECVE | nr32::EXECVEAT if ret < 0 => {}
-                nr64::IOCTL | nr64::IOCTL_X32 if typed::<u64>(regs, SI) & 0xffff_ffff == SET_BPF => {}
+                nr64::IOCTL | nr64::IOCTL_X32 if load_at::<u64>(regs, SI) & 0xffff_ffff == SET_BPF => {}
                 // 54 is setsockopt(2) of the 64-bit table and ioctl(2) of i386.
                 nr64::SETSOCKOPT | nr64::SETSOCKOPT_X32 | nr64::SECCOMP | nr64::PRCTL => {}
                 nr32::OPEN | nr32::CREAT | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
@@ -241,7 +241,7 @@ mod x86 {
             }
             let task = current();
             let x32 = nr & X32 != 0;
-            let (asked, abi) = if ld::<u32>(task, Field::TaskCompat) & TS_COMPAT != 0 {
+            let (asked, abi) = if ld::<u32>(task, field::TaskCompat) & TS_COMPAT != 0 {
                 (what32(n), abi::I386)
             } else {
                 (what64(n, x32), if x32 { abi::X32 } else { abi::X86_64 })
@@ -251,12 +251,12 @@ mod x86 {
             }
             let (asked, abi) = settled(asked, abi, ret);
             // After a trap the register of the result holds the number.
-            let trapped = ret as u32 == typed::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
+            let trapped = ret as u32 == load_at::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
             let args = if forgotten(abi.into(), ret as u64) as u8 == abi::I386 {
                 // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
                 [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
             } else {
-                [typed(regs, DI), typed(regs, SI), typed(regs, DX), typed(regs, R10)]
+                [load_at(regs, DI), load_at(regs, SI), load_at(regs, DX), load_at(regs, R10)]
             };
             if !concerns_bpf(asked, &args, ret) {
                 return None;
@@ -275,7 +275,7 @@ mod x86 {
     #[inline(always)]
     unsafe fn low(regs: u64, at: u64) -> u64 {
         // SAFETY: `regs` is a BTF pointer to `struct pt_regs`.
-        u64::from(unsafe { typed::<u32>(regs, at) })
+        u64::from(unsafe { load_at::<u32>(regs, at) })
     }
 
     #[inline(always)]
@@ -376,18 +376,18 @@ mod arm {
         unsafe {
             // Older kernels do not sign-extend the result of a 32-bit caller.
             let failed = (ret as i32) < 0;
-            let n: u32 = typed(regs, SYSCALLNO);
+            let n: u32 = load_at(regs, SYSCALLNO);
             match n {
                 nr64::OPENAT | nr64::BPF | OPENAT2 | nr64::OPEN_BY_HANDLE_AT => {}
                 nr64::EXECVE | nr64::EXECVEAT | nr32::EXECVE | nr32::EXECVEAT if failed => {}
-                nr64::IOCTL | nr32::IOCTL if typed::<u64>(regs, X1) & 0xffff_ffff == SET_BPF => {}
+                nr64::IOCTL | nr32::IOCTL if load_at::<u64>(regs, X1) & 0xffff_ffff == SET_BPF => {}
                 nr64::SETSOCKOPT | nr64::SECCOMP | nr64::PRCTL => {}
                 nr32::OPEN | nr32::CREAT | nr32::OPENAT | nr32::BPF | nr32::OPEN_BY_HANDLE_AT => {}
                 nr32::SETSOCKOPT | nr32::SECCOMP | nr32::PRCTL => {}
                 _ => return None,
             }
             let task = current();
-            let (asked, abi) = if ld::<u32>(task, Field::TaskCompat) & TIF_32BIT != 0 {
+            let (asked, abi) = if ld::<u32>(task, field::TaskCompat) & TIF_32BIT != 0 {
                 (what32(n), abi::ARM)
             } else {
                 (what64(n), abi::AARCH64)
@@ -396,10 +396,10 @@ mod arm {
                 return None;
             }
             let (asked, abi) = settled(asked, abi, ret);
-            let first: u64 = typed(regs, ORIG_X0);
+            let first: u64 = load_at(regs, ORIG_X0);
             // After a trap the register of the result holds the first argument.
             let trapped = ret as u32 == first as u32 && is_trapped(task);
-            let args = [first, typed(regs, X1), typed(regs, X2), typed(regs, X3)];
+            let args = [first, load_at(regs, X1), load_at(regs, X2), load_at(regs, X3)];
             let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
                 (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
             } else {

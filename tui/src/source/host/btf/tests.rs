@@ -216,7 +216,7 @@ fn a_field_of_another_width_is_absent_and_says_so() {
     assert_eq!((of(Field::TaskComm), of(Field::AuxName)), (Ok(0), width(Some(8))), "longer is as good, shorter is not");
     assert_eq!((of(Field::KiocbFlags), of(Field::KiocbOpcode)), (Ok(0), width(Some(4))));
     assert_eq!(resolved.missing(&[Field::CredUid, Field::CredGid, Field::TaskTgid]), [Field::CredUid]);
-    let odd = KernelFacts::of(&btf, BtfOrigin::File).odd_widths;
+    let odd = KernelFacts::of(&btf, BtfOrigin::File).odd;
     let said = odd.iter().find(|(field, _)| *field == Field::CredUid).map(|(_, what)| what.as_str());
     assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, expected 4")));
     // The minimal form also shows that the width is wrong.
