@@ -3,29 +3,14 @@
 //! The BPF instructions are the same on both, so one object serves both. The architecture is known when the object is
 //! loaded ([`on_arm`]); the verifier removes the code of the other one.
 
-#[cfg(target_arch = "bpf")]
-use tracetui_shared::offsets::ARCH_PLACEHOLDER;
+use crate::read::konst;
 use tracetui_shared::offsets::arch;
 use tracetui_shared::record::open::abi;
 
 /// Whether the kernel's architecture is aarch64.
 #[inline(always)]
 pub fn on_arm() -> bool {
-    #[cfg(target_arch = "bpf")]
-    let number = {
-        let number: u64;
-        // SAFETY: the instruction moves a number into a register; user space writes the number before the load. Not
-        // `pure`: the compiler would keep one result for all uses, on the stack, and every system call would pay for
-        // the store.
-        unsafe {
-            core::arch::asm!("{number} = {placeholder}", number = out(reg) number,
-                placeholder = const ARCH_PLACEHOLDER, options(nomem, nostack));
-        }
-        number
-    };
-    #[cfg(not(target_arch = "bpf"))]
-    let number = 0;
-    number == arch::AARCH64 as u64
+    konst!(Arch) == u64::from(arch::AARCH64)
 }
 
 /// The [`abi`] of the kernel's native system calls.

@@ -11,7 +11,7 @@
 //! | frame | share of the ring |
 //! |---|---|
 //! | more than [`SMALL`] bytes, or a continuation | half |
-//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | up to [`Const::OpenLimit`] |
+//! | an event of a kind that floods ([`floods`](tracetui_shared::kind::Kind::floods)) | up to [`OpenLimit`](tracetui_shared::offsets::Const::OpenLimit) |
 //! | any other | all |
 //!
 //! A program that makes large frames first asks for room ([`Event::ask_room`]). If the request is refused, it makes a
@@ -33,7 +33,7 @@ use core::ffi::c_void;
 use tracetui_shared::counters::{CpuState, Reason, SlotCounters};
 use tracetui_shared::header::{FrameHeader, flag};
 use tracetui_shared::kind::{Shows, Slot};
-use tracetui_shared::offsets::{Const, WAKE_NS};
+use tracetui_shared::offsets::WAKE_NS;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
 
@@ -105,7 +105,7 @@ impl Event {
         unsafe {
             let counters = slot_of(state, slot);
             (*counters).met += 1;
-            if u64::from(who.tgid) == konst(Const::SelfTgid) {
+            if u64::from(who.tgid) == konst!(SelfTgid) {
                 (*counters).own += 1;
                 return None;
             }
@@ -155,7 +155,7 @@ impl Event {
         unsafe {
             let counters = slot_of(state, slot);
             (*counters).met += 1;
-            if u64::from(who.tgid) == konst(Const::SelfTgid) {
+            if u64::from(who.tgid) == konst!(SelfTgid) {
                 (*counters).own += 1;
                 return None;
             }
@@ -268,7 +268,7 @@ impl Event {
     /// Whether the stack is sent with the event. The constant decides, so the verifier removes the code where it is not.
     #[inline(always)]
     fn has_stack(&self) -> bool {
-        !self.context.is_null() && konst(Const::Stacks) >> self.slot.kind() as u16 & 1 != 0
+        !self.context.is_null() && konst!(Stacks) >> self.slot.kind() as u16 & 1 != 0
     }
 
     /// Puts the kernel stack after the `len` bytes of a frame. Returns the new length.
@@ -345,12 +345,12 @@ impl Event {
                 return true;
             }
             let fill = bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA));
-            let limit = konst(Const::OpenLimit);
+            let limit = konst!(OpenLimit);
             if fill + need > limit {
                 return false;
             }
             let left = limit - fill;
-            let grant = if left < konst(Const::Credit) { left } else { konst(Const::Credit) };
+            let grant = if left < konst!(Credit) { left } else { konst!(Credit) };
             (*self.state).credit = grant.saturating_sub(need);
             true
         }
@@ -363,7 +363,7 @@ impl Event {
         // SAFETY: `state` is this CPU's element of the map; the verifier checks that `frame` has `len` bytes.
         unsafe {
             let unwoken = (*self.state).unwoken + room(frame);
-            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst(Const::WakeBytes);
+            let wake = self.time.wrapping_sub((*self.state).woken_ns) >= WAKE_NS || unwoken >= konst!(WakeBytes);
             let flags = if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
             if bpf_ringbuf_output(ring(), frame.cast(), len, u64::from(flags)) != 0 {
                 return false;
@@ -424,7 +424,7 @@ unsafe fn room(frame: *const FrameHeader) -> u64 {
 unsafe fn has_half(need: u64) -> bool {
     // SAFETY: the helper takes the ring buffer, a map of this object.
     let fill = unsafe { bpf_ringbuf_query(ring(), u64::from(BPF_RB_AVAIL_DATA)) };
-    fill + need <= konst(Const::RingSize) / 2
+    fill + need <= konst!(RingSize) / 2
 }
 
 fn ring() -> *mut core::ffi::c_void {

@@ -1,8 +1,8 @@
 //! Open files: from a descriptor to `struct file` (include/linux/fs.h) and its fields.
 
 use crate::path::{Place, SCRATCH, Walk};
-use crate::read::{any, casts, has, ld, offset, rd, rd_field, read_kernel, typed, typed_as};
-use tracetui_shared::offsets::{Field, Type};
+use crate::read::{any, casts, has, ld, load_at, offset, rd, rd_field, read_kernel, typed, typed_as};
+use tracetui_shared::offsets::{field, sum};
 
 /// Bytes of a file that are read at once if path and flags lie close enough together.
 const FILE: usize = 64;
@@ -21,24 +21,24 @@ pub struct FileView {
 /// every known kernel.
 #[inline(always)]
 pub unsafe fn view_file(file: u64, w: *mut Walk) -> FileView {
-    let (path, flags) = (offset(Field::FilePath), offset(Field::FileFlags));
-    let (mnt, dentry) = (path + offset(Field::PathMnt), path + offset(Field::PathDentry));
-    let low = if path < flags { path } else { flags };
     // SAFETY: `w` is in this program's map value. The offsets are constants to the verifier, which checks them against
     // the scratch.
     unsafe {
         if casts() {
-            let file = typed_as(file, Type::File);
+            let file = typed_as(file, field::FileFlags);
             return FileView {
-                path: Place { mnt: typed(file, mnt), dentry: typed(file, dentry) },
-                flags: typed(file, flags),
+                path: Place { mnt: typed(file, sum::FileMnt), dentry: typed(file, sum::FileDentry) },
+                flags: typed(file, field::FileFlags),
             };
         }
+        let (mnt, dentry) = (offset(sum::FileMnt), offset(sum::FileDentry));
+        let (path, flags) = (offset(field::FilePath), offset(field::FileFlags));
+        let low = if path < flags { path } else { flags };
         let bytes = Walk::scratch(w);
         if mnt - low <= FILE as u64 - 8 && dentry - low <= FILE as u64 - 8 && flags - low <= FILE as u64 - 4 {
             read_kernel(bytes, FILE as u64, file.wrapping_add(low));
-            let place = Place { mnt: typed(bytes as u64, mnt - low), dentry: typed(bytes as u64, dentry - low) };
-            return FileView { path: place, flags: typed(bytes as u64, flags - low) };
+            let place = Place { mnt: load_at(bytes as u64, mnt - low), dentry: load_at(bytes as u64, dentry - low) };
+            return FileView { path: place, flags: load_at(bytes as u64, flags - low) };
         }
         let place = Place { mnt: rd(file.wrapping_add(mnt)), dentry: rd(file.wrapping_add(dentry)) };
         FileView { path: place, flags: rd(file.wrapping_add(flags)) }
@@ -59,10 +59,10 @@ pub unsafe fn other_references(file: u64) -> u64 {
     // SAFETY: the file is read through a cast pointer or by helper; both yield zeros on a fault. `f_ref` (6.13+,
     // include/linux/file_ref.h) counts from 0, `f_count` from 1.
     unsafe {
-        if has(Field::FileRef) {
-            any::<u64>(file, Type::File, offset(Field::FileRef))
-        } else if has(Field::FileCount) {
-            any::<u64>(file, Type::File, offset(Field::FileCount)) >> 1
+        if has(field::FileRef) {
+            any::<u64>(file, field::FileRef)
+        } else if has(field::FileCount) {
+            any::<u64>(file, field::FileCount) >> 1
         } else {
             0
         }
@@ -96,14 +96,14 @@ impl Anonymous {
 #[inline(always)]
 pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
     const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
-    if !has(Field::DentrySb) || !has(Field::SbMagic) {
+    if !has(field::DentrySb) || !has(field::SbMagic) {
         return true;
     }
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
-        let dentry: u64 = rd(file.wrapping_add(offset(Field::FilePath) + offset(Field::PathDentry)));
-        let magic: u64 = rd_field(rd_field(dentry, Field::DentrySb), Field::SbMagic);
-        let name: [u64; 2] = rd(rd_field(dentry, Field::DentryName));
+        let dentry: u64 = rd(file.wrapping_add(offset(sum::FileDentry)));
+        let magic: u64 = rd_field(rd_field(dentry, field::DentrySb), field::SbMagic);
+        let name: [u64; 2] = rd(rd_field(dentry, field::DentryName));
         let differs = (name[0] ^ kind.name[0]) & kind.mask[0] | (name[1] ^ kind.name[1]) & kind.mask[1];
         // One test, which makes fewer paths for the verifier than three.
         differs | magic ^ ANON_INODE_FS_MAGIC == 0
@@ -114,7 +114,7 @@ pub unsafe fn is_anonymous(file: u64, kind: &Anonymous) -> bool {
 #[inline(always)]
 pub unsafe fn owns_table(task: u64) -> bool {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { has(Field::FilesCount) && ld::<u32>(ld(task, Field::TaskFiles), Field::FilesCount) == 1 }
+    unsafe { has(field::FilesCount) && ld::<u32>(ld(task, field::TaskFiles), field::FilesCount) == 1 }
 }
 
 /// The file behind a descriptor of the current task; 0 if there is none.
@@ -143,11 +143,11 @@ pub unsafe fn is_fresh(task: u64, fd: i64) -> bool {
 pub unsafe fn slot_of(task: u64, fd: u64) -> u64 {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
-        let table: u64 = ld(ld(task, Field::TaskFiles), Field::FilesFdt);
-        if fd >= u64::from(ld::<u32>(table, Field::FdtableMaxFds)) {
+        let table: u64 = ld(ld(task, field::TaskFiles), field::FilesFdt);
+        if fd >= u64::from(ld::<u32>(table, field::FdtableMaxFds)) {
             return 0;
         }
-        let slots: u64 = ld(table, Field::FdtableFd);
+        let slots: u64 = ld(table, field::FdtableFd);
         slots.wrapping_add(fd << 3)
     }
 }
@@ -160,5 +160,5 @@ pub unsafe fn at_slot(slot: u64) -> u64 {
     }
     // SAFETY: the entry is read through a cast pointer or by helper; both yield 0 on a fault. Any structure that starts
     // with a pointer serves for the cast.
-    unsafe { any(slot, Type::Path, offset(Field::PathMnt)) }
+    unsafe { any(slot, field::PathMnt) }
 }

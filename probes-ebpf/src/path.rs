@@ -11,11 +11,11 @@
 use crate::further::{self, further};
 use crate::maps::{per_cpu, this_cpu};
 use crate::read::{
-    any, at_most, casts, get, has, konst, ld, ld_at, may_turn, offset, opaque, rd, read_kernel, set, store_word, typed,
-    typed_as,
+    any, at_most, casts, get, has, konst, ld, may_turn, offset, opaque, rd, read_kernel, set, store_word, typed,
+    typed_as, typed_word,
 };
 use aya_ebpf::maps::Array;
-use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::offsets::{Member, field, sum};
 use tracetui_shared::record::mark;
 
 /// Limit of names in bytes, each with its NUL.
@@ -131,56 +131,53 @@ pub struct Names {
 #[inline(always)]
 pub unsafe fn root_of(fs: u64) -> Place {
     // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
-    unsafe { place_in(fs, offset(Field::FsRoot)) }
+    unsafe { place_in(fs, sum::RootMnt, sum::RootDentry) }
 }
 
 /// The working directory of a task: `fs->pwd`.
 #[inline(always)]
 pub unsafe fn cwd_of(fs: u64) -> Place {
     // SAFETY: `fs` is the current task's, a BTF pointer where the kernel has them.
-    unsafe { place_in(fs, offset(Field::FsPwd)) }
+    unsafe { place_in(fs, sum::PwdMnt, sum::PwdDentry) }
 }
 
 #[inline(always)]
-unsafe fn place_in(base: u64, at: u64) -> Place {
+unsafe fn place_in(base: u64, mnt: impl Member, dentry: impl Member) -> Place {
     // SAFETY: `base` is a BTF pointer where the kernel has them; elsewhere it is read by helper.
-    unsafe {
-        Place { mnt: ld_at(base, at + offset(Field::PathMnt)), dentry: ld_at(base, at + offset(Field::PathDentry)) }
-    }
+    unsafe { Place { mnt: ld(base, mnt), dentry: ld(base, dentry) } }
 }
 
 /// The first mount of the task's mount namespace (`mnt_namespace.root`, fs/mount.h), at which every path of the
 /// namespace begins; 0 if it is not known.
 #[inline(always)]
 pub unsafe fn top_of(task: u64) -> u64 {
-    if !has(Field::MntNsRoot) {
+    if !has(field::MntNsRoot) {
         return 0;
     }
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
-    unsafe { ld(ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs), Field::MntNsRoot) }
+    unsafe { ld(ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs), field::MntNsRoot) }
 }
 
 /// Whether nothing is above a task's root. It then is the root of the first mount of its mount namespace, or of a mount
 /// that covers that one (as `switch_root` leaves it). `false` may also mean that only a walk could find out.
 #[inline(always)]
 pub unsafe fn is_top(top: u64, place: Place) -> bool {
-    if !has(Field::MntNsRoot) {
+    if !has(field::MntNsRoot) {
         return false;
     }
     // SAFETY: `top` is a BTF pointer where the kernel has them. Other mounts are only read where they can be cast.
     unsafe {
-        let (mnt, root) = (offset(Field::MountMnt), offset(Field::MountMnt) + offset(Field::VfsmountRoot));
-        let mount = place.mnt.wrapping_sub(mnt);
+        let mount = place.mnt.wrapping_sub(offset(field::MountMnt));
         if mount == top {
-            return ld_at::<u64>(top, root) == place.dentry;
+            return ld::<u64>(top, sum::MountRoot) == place.dentry;
         }
         if !casts() {
             return false;
         }
-        let mount = typed_as(mount, Type::Mount);
-        typed::<u64>(mount, offset(Field::MountParent)) == top
-            && typed::<u64>(mount, root) == place.dentry
-            && typed::<u64>(mount, offset(Field::MountMountpoint)) == ld_at::<u64>(top, root)
+        let mount = typed_as(mount, field::MountParent);
+        typed::<u64>(mount, field::MountParent) == top
+            && typed::<u64>(mount, sum::MountRoot) == place.dentry
+            && typed::<u64>(mount, field::MountMountpoint) == ld::<u64>(top, sum::MountRoot)
     }
 }
 
@@ -217,13 +214,13 @@ pub unsafe fn walk<const MASK: u64, const PREEMPTIBLE: bool>(
         set(&raw mut (*w).marks, u64::from(mark::CUT));
         enter_mount(w, from.mnt);
         set(&raw mut (*w).turns, 0);
-        if !climb::<MASK>(w, buf) && konst(Const::MayGoto) == 0 {
+        if !climb::<MASK>(w, buf) && konst!(MayGoto) == 0 {
             climb_further::<MASK, PREEMPTIBLE>(w, buf);
         }
         let mut root = get(&raw const (*w).root_off);
         let mut marks = get(&raw const (*w).marks) as u8;
         if marks & (mark::CUT | mark::PSEUDO) == 0 {
-            let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(Field::MountMnt));
+            let last = get(&raw const (*w).vfsmount).wrapping_sub(offset(field::MountMnt));
             // If the first mount is not known, the walk must have met the caller's root.
             if if top == 0 { root == NOT_MET } else { last != top } {
                 root = NOT_MET;
@@ -314,20 +311,20 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
                 look_at_leaf(w, view_dentry(w, dentry), dentry);
             }
             let parent = get(&raw const (*w).mount_parent);
-            if parent.wrapping_add(offset(Field::MountMnt)) == vfsmount || parent == 0 {
+            if parent.wrapping_add(offset(field::MountMnt)) == vfsmount || parent == 0 {
                 unmark(w, mark::CUT);
                 return false;
             }
             set(&raw mut (*w).dentry, get(&raw const (*w).mountpoint));
-            enter_mount(w, parent.wrapping_add(offset(Field::MountMnt)));
+            enter_mount(w, parent.wrapping_add(offset(field::MountMnt)));
             return true;
         }
         if !FURTHER && turns >= LEVELS {
             return false;
         }
         let view = view_dentry(w, dentry);
-        let seq: u32 = typed(view, offset(Field::DentrySeq));
-        let parent: u64 = typed(view, offset(Field::DentryParent));
+        let seq: u32 = typed(view, field::DentrySeq);
+        let parent: u64 = typed(view, field::DentryParent);
         // Both are tested anew each time: the verifier then need not follow the two answers separately.
         let at_leaf = || !FURTHER && get(&raw const (*w).at_leaf) != 0;
         let is_top = || opaque(parent) == dentry || opaque(parent) == 0;
@@ -359,14 +356,14 @@ unsafe fn step<const MASK: u64, const FURTHER: bool>(w: *mut Walk, buf: *mut u8)
 #[inline(always)]
 unsafe fn seq_of(dentry: u64) -> u32 {
     // SAFETY: the dentry is read through a cast pointer or by helper; both yield zeros on a fault.
-    unsafe { any(dentry, Type::Dentry, offset(Field::DentrySeq)) }
+    unsafe { any(dentry, field::DentrySeq) }
 }
 
 /// The base address for reading a dentry's fields with [`typed`]: the cast dentry, or a copy of its first bytes.
 #[inline(always)]
 unsafe fn view_dentry(w: *mut Walk, dentry: u64) -> u64 {
     if casts() {
-        return typed_as(dentry, Type::Dentry);
+        return typed_as(dentry, field::DentryParent);
     }
     // SAFETY: `w` is in a map value; kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
@@ -387,26 +384,26 @@ unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
 ) -> bool {
     // SAFETY: a name has at most 255 bytes, and `NAME_SLACK` bytes follow any masked offset in `buf`.
     unsafe {
-        let name: u64 = typed(bytes, offset(Field::DentryName));
-        let len = u64::from(typed::<u32>(bytes, offset(Field::DentryNameLen)) & 0xff);
+        let name: u64 = typed(bytes, field::DentryName);
+        let len = u64::from(typed::<u32>(bytes, field::DentryNameLen) & 0xff);
         if off + len >= get(&raw const (*w).limit) - 1 {
             return false;
         }
-        let inline = offset(Field::DentryInline);
+        let inline = offset(field::DentryInline);
         let dst = buf.add((off & MASK) as usize);
-        let room = konst(Const::InlineNameLen);
+        let room = konst!(InlineNameLen);
         if !FURTHER
-            && has(Field::DentryInline)
+            && has(field::DentryInline)
             && inline.is_multiple_of(8)
             && inline + room <= DENTRY as u64
             && name == dentry.wrapping_add(inline)
         {
-            store_word(dst, typed(bytes, inline));
+            store_word(dst, typed_word::<0>(bytes, field::DentryInline));
             if len >= 8 {
-                copy_word(dst, bytes, inline, room, 8);
-                copy_word(dst, bytes, inline, room, 16);
-                copy_word(dst, bytes, inline, room, 24);
-                copy_word(dst, bytes, inline, room, 32);
+                copy_word::<1>(dst, bytes);
+                copy_word::<2>(dst, bytes);
+                copy_word::<3>(dst, bytes);
+                copy_word::<4>(dst, bytes);
             }
         } else {
             read_kernel(dst, len, name);
@@ -417,14 +414,14 @@ unsafe fn take_name<const MASK: u64, const FURTHER: bool>(
     }
 }
 
-/// Copies the word at `at` of the inline name, if the name extends to it. The last word may extend beyond the name's
-/// end.
+/// Copies a word of the inline name, if the name extends to it. The last word may extend beyond the name's end.
 #[inline(always)]
-unsafe fn copy_word(dst: *mut u8, bytes: u64, inline: u64, room: u64, at: u64) {
+unsafe fn copy_word<const WORD: usize>(dst: *mut u8, bytes: u64) {
+    let at = 8 * WORD as u64;
     // SAFETY: `NAME_SLACK` bytes follow `dst`. The word lies in the dentry's first `DENTRY` bytes.
     unsafe {
-        if at < room && inline + at + 8 <= DENTRY as u64 {
-            store_word(dst.add(at as usize), typed(bytes, inline + at));
+        if at < konst!(InlineNameLen) && offset(field::DentryInline) + at + 8 <= DENTRY as u64 {
+            store_word(dst.add(at as usize), typed_word::<WORD>(bytes, field::DentryInline));
         }
     }
 }
@@ -433,19 +430,21 @@ unsafe fn copy_word(dst: *mut u8, bytes: u64, inline: u64, room: u64, at: u64) {
 /// kernel, and are then read at once.
 #[inline(always)]
 unsafe fn enter_mount(w: *mut Walk, vfsmount: u64) {
-    let (mnt, parent, point) = (offset(Field::MountMnt), offset(Field::MountParent), offset(Field::MountMountpoint));
-    let root = mnt + offset(Field::VfsmountRoot);
-    let mount = vfsmount.wrapping_sub(mnt);
+    let mount = vfsmount.wrapping_sub(offset(field::MountMnt));
     // SAFETY: `w` is in a map value. The mount is read through a cast pointer or by helper; both yield zeros on a
     // fault.
     unsafe {
         set(&raw mut (*w).vfsmount, vfsmount);
         if casts() {
-            let mount = typed_as(mount, Type::Mount);
-            set(&raw mut (*w).mount_parent, typed(mount, parent));
-            set(&raw mut (*w).mountpoint, typed(mount, point));
-            set(&raw mut (*w).mount_root, typed(mount, root));
-        } else if point == parent + 8 && root == parent + 16 {
+            let mount = typed_as(mount, field::MountParent);
+            set(&raw mut (*w).mount_parent, typed(mount, field::MountParent));
+            set(&raw mut (*w).mountpoint, typed(mount, field::MountMountpoint));
+            set(&raw mut (*w).mount_root, typed(mount, sum::MountRoot));
+            return;
+        }
+        let (parent, point, root) =
+            (offset(field::MountParent), offset(field::MountMountpoint), offset(sum::MountRoot));
+        if point == parent + 8 && root == parent + 16 {
             let bytes = (&raw mut (*w).scratch).cast::<u64>();
             read_kernel(bytes.cast(), 24, mount.wrapping_add(parent));
             set(&raw mut (*w).mount_parent, get(bytes));
@@ -466,8 +465,8 @@ unsafe fn look_at_leaf(w: *mut Walk, bytes: u64, dentry: u64) {
     // SAFETY: `bytes` comes from `view_dentry`: a cast pointer, or a copy in the walk's scratch.
     unsafe {
         set(&raw mut (*w).at_leaf, 0);
-        let pprev: u64 = typed(bytes, offset(Field::DentryHashPprev));
-        let parent: u64 = typed(bytes, offset(Field::DentryParent));
+        let pprev: u64 = typed(bytes, field::DentryHashPprev);
+        let parent: u64 = typed(bytes, field::DentryParent);
         if pprev == 0 && parent != dentry {
             mark_as(w, mark::DELETED);
         }

@@ -1,7 +1,10 @@
-//! Reads of kernel and user memory, and the constants that user space sets before the load.
+//! Reads of kernel and user memory, and the numbers that user space sets before the load.
 //!
-//! A kernel field is read in one of three ways. Constants select the way ([`Const::Cast`], [`Const::TypedTask`]). They
-//! lie in frozen read-only data, so the other ways are dead code to the verifier.
+//! User space writes offsets, constants and type ids into the instructions, in place of placeholders
+//! ([`tracetui_shared::offsets`]). So a field is read by one load, and the verifier knows every number.
+//!
+//! A kernel field is read in one of three ways. Constants select the way ([`Const::Cast`], [`Const::ByHelper`]), and the
+//! other ways are dead code to the verifier.
 //!
 //! - 6.2 and later: [`typed_as`] casts any address to a typed pointer
 //!   ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c), compiled to a move). A
@@ -14,88 +17,95 @@
 //! - before 5.11: everything is read by helper.
 //!
 //! No null pointer needs a test in any of these ways: it reads as zeros.
+//!
+//! [`Const::Cast`]: tracetui_shared::offsets::Const::Cast
+//! [`Const::ByHelper`]: tracetui_shared::offsets::Const::ByHelper
 
 use crate::arch::{on_arm, untagged};
 use aya_ebpf::EbpfContext;
-use core::mem::{MaybeUninit, size_of, transmute};
-use core::ptr::{read_volatile, write_volatile};
 #[cfg(target_arch = "bpf")]
-use tracetui_shared::offsets::CAST_PLACEHOLDER;
-use tracetui_shared::offsets::{ABSENT, CONST_COUNT, Const, FIELD_COUNT, Field, TYPE_COUNT, Type};
+use core::hint::assert_unchecked;
+use core::mem::{MaybeUninit, size_of, transmute, transmute_copy};
+use core::ptr::{read_volatile, write_volatile};
+use tracetui_shared::offsets::Member;
+#[cfg(target_arch = "bpf")]
+use tracetui_shared::offsets::{
+    CAST_PLACEHOLDER, CONST_COUNT, MEMBER_COUNT, load_placeholder, move_placeholder, type_of,
+};
 
-/// Offsets of kernel fields in bytes, indexed by [`Field`]. User space writes them before the load.
-#[unsafe(no_mangle)]
-static OFFSETS: [u32; FIELD_COUNT] = [ABSENT; FIELD_COUNT];
-
-/// Constants, indexed by [`Const`]. User space writes them before the load.
-#[unsafe(no_mangle)]
-static CONSTS: [u32; CONST_COUNT] = [0; CONST_COUNT];
-
-/// BTF type ids, indexed by [`Type`]. User space writes them before the load.
-#[unsafe(no_mangle)]
-static TYPES: [u32; TYPE_COUNT] = [0; TYPE_COUNT];
-
-/// The offset of a field in its structure, in bytes; [`ABSENT`] if the kernel does not have the field.
-#[inline(always)]
-pub fn offset(field: Field) -> u64 {
-    // SAFETY: the array has an entry for each variant of `Field`. The read is volatile because the compiler would
-    // otherwise use the initial value.
-    u64::from(unsafe { read_volatile((&raw const OFFSETS).cast::<u32>().add(field as usize)) })
+/// The number with an index ([`move_placeholder`]), with sign. The instruction is not `pure`: the compiler would keep
+/// one result for all uses, on the stack.
+#[cfg(target_arch = "bpf")]
+macro_rules! number {
+    ($index:expr) => {{
+        let number: u64;
+        // SAFETY: the instruction moves a number into a register.
+        unsafe {
+            core::arch::asm!("{number} = {placeholder}", number = out(reg) number,
+                placeholder = const move_placeholder($index), options(nomem, nostack));
+        }
+        number
+    }};
+}
+#[cfg(not(target_arch = "bpf"))]
+macro_rules! number {
+    ($index:expr) => {
+        0
+    };
 }
 
-/// Fails the build if a field is read with a width other than the one in the table of offsets. The compiler removes
-/// this code if the width is right. If it is wrong, the assembler rejects the text below, which is not an instruction.
+/// The offset of a member in its structure, in bytes; all bits are set if the kernel does not have it.
 #[inline(always)]
-fn check_width<T>(field: Field) {
-    #[cfg(target_arch = "bpf")]
-    if !field.width().reads(size_of::<T>() as u32) {
-        // SAFETY: the text is never assembled, so nothing is executed.
-        unsafe { core::arch::asm!("a field is read with another width than shared/src/offsets.rs states") };
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    let _ = field;
+pub fn offset<M: Member>(_: M) -> u64 {
+    number!(M::INDEX)
 }
 
-/// Whether the running kernel has the field.
+/// Whether the running kernel has the member.
 #[inline(always)]
-pub fn has(field: Field) -> bool {
-    offset(field) != u64::from(ABSENT)
+pub fn has(member: impl Member) -> bool {
+    offset(member) != u64::MAX
 }
 
-/// A constant that user space wrote before the load.
+/// See [`konst`].
 #[inline(always)]
-pub fn konst(constant: Const) -> u64 {
-    // SAFETY: the array has an entry for each variant of `Const`. The read is volatile because the compiler would
-    // otherwise use the initial value.
-    u64::from(unsafe { read_volatile((&raw const CONSTS).cast::<u32>().add(constant as usize)) })
+pub fn constant<const INDEX: usize>() -> u64 {
+    number!(MEMBER_COUNT + INDEX)
 }
+
+/// A constant of [`Const`](tracetui_shared::offsets::Const) that user space wrote before the load.
+macro_rules! konst {
+    ($constant:ident) => {
+        $crate::read::constant::<{ tracetui_shared::offsets::Const::$constant as usize }>()
+    };
+}
+pub(crate) use konst;
 
 /// Whether the kernel can cast any address to a typed pointer (6.2+).
 #[inline(always)]
 pub fn casts() -> bool {
-    konst(Const::Cast) != 0
+    konst!(Cast) != 0
 }
 
-/// Casts an address to a typed pointer if the kernel can ([`casts`]); otherwise returns the address unchanged.
+/// Casts an address to a pointer to the structure of a member if the kernel can ([`casts`]); otherwise returns the
+/// address unchanged.
 #[inline(always)]
-pub fn typed_as(address: u64, structure: Type) -> u64 {
+pub fn typed_as<M: Member>(address: u64, _: M) -> u64 {
     if !casts() {
         return address;
     }
-    // SAFETY: the array has an entry for each variant of `Type`. The read is volatile because the compiler would
-    // otherwise use the initial value.
-    let id = u64::from(unsafe { read_volatile((&raw const TYPES).cast::<u32>().add(structure as usize)) });
     #[cfg(target_arch = "bpf")]
     // SAFETY: user space replaces this instruction by a call of `bpf_rdonly_cast(address, id)`. The operands name every
     // register that a call may change.
     unsafe {
         let pointer: u64;
         core::arch::asm!(
+            "r2 = {id}",
             "call {placeholder}",
+            id = const move_placeholder(MEMBER_COUNT + CONST_COUNT + type_of(M::STRUCTURE)),
             placeholder = const CAST_PLACEHOLDER,
             inlateout("r1") address => _,
-            inlateout("r2") id => _,
             lateout("r0") pointer,
+            out("r2") _,
             lateout("r3") _,
             lateout("r4") _,
             lateout("r5") _,
@@ -104,18 +114,121 @@ pub fn typed_as(address: u64, structure: Type) -> u64 {
         pointer
     }
     #[cfg(not(target_arch = "bpf"))]
-    {
-        let _ = id;
-        address
+    address
+}
+
+/// Fails the build if a member is read with a width other than the one in the table.
+#[inline(always)]
+fn check_width<T, M: Member>(_: M) {
+    const { assert!(M::WIDTH.reads(size_of::<T>() as u32), "shared/src/offsets.rs states another width") };
+}
+
+/// The word `WORD` of a member behind a typed pointer, or in a map value that holds a copy of the structure: one load.
+///
+/// It is written in assembly. The compiler would join loads in two branches and compute the address, but the verifier
+/// demands that the offset from a typed pointer is constant.
+#[inline(always)]
+unsafe fn load<T: Copy, M: Member, const WORD: usize>(base: u64, _: M) -> T {
+    const { assert!(size_of::<T>() <= 8) };
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the verifier checks that `base` is such a pointer and that the member lies in its structure or value. A load
+    // that faults yields 0 (`BPF_PROBE_MEM`, include/linux/filter.h). It clears the bytes beyond those that it reads,
+    // and BPF is little-endian here.
+    unsafe {
+        let value: u64;
+        macro_rules! load {
+            ($width:literal) => {
+                core::arch::asm!(concat!("{value} = *(", $width, " *)({base} - {at})"), value = out(reg) value,
+                    base = in(reg) base, at = const -(load_placeholder(M::INDEX, WORD) as i32), options(nostack, readonly))
+            };
+        }
+        match size_of::<T>() {
+            1 => load!("u8"),
+            2 => load!("u16"),
+            4 => load!("u32"),
+            _ => load!("u64"),
+        }
+        assert_unchecked(value <= u64::MAX >> (64 - 8 * size_of::<T>()));
+        transmute_copy(&value)
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: never run.
+    unsafe {
+        transmute_copy(&base)
     }
 }
 
-/// A field of a structure at any address, at the offset `at`.
+/// A member behind a typed pointer, or in a map value that holds a copy of the structure.
 #[inline(always)]
-pub unsafe fn any<T: Copy>(address: u64, structure: Type, at: u64) -> T {
+pub unsafe fn typed<T: Copy>(base: u64, member: impl Member) -> T {
+    check_width::<T, _>(member);
+    // SAFETY: as for `load`.
+    unsafe { load::<T, _, 0>(base, member) }
+}
+
+/// A word of a member, as [`typed`].
+#[inline(always)]
+pub unsafe fn typed_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
+    // SAFETY: as for `load`.
+    unsafe { load::<u64, _, WORD>(base, member) }
+}
+
+/// A member in a structure at any address.
+#[inline(always)]
+pub unsafe fn any<T: Copy>(address: u64, member: impl Member) -> T {
     // SAFETY: a cast pointer may be loaded from at any offset in its structure. A read by helper yields zeros on a
     // fault.
-    unsafe { if casts() { typed(typed_as(address, structure), at) } else { rd(address.wrapping_add(at)) } }
+    unsafe { if casts() { typed(typed_as(address, member), member) } else { rd(address.wrapping_add(offset(member))) } }
+}
+
+/// A member behind a typed pointer. It is loaded; before 5.11, where the current task is untyped, it is read by helper.
+#[inline(always)]
+pub unsafe fn ld<T: Copy>(base: u64, member: impl Member) -> T {
+    // SAFETY: `base` is a typed pointer where it is loaded through; elsewhere it is read by helper, which zero-fills on
+    // a fault.
+    unsafe { if konst!(ByHelper) == 0 { typed(base, member) } else { rd(base.wrapping_add(offset(member))) } }
+}
+
+/// A word of a member, as [`ld`].
+#[inline(always)]
+pub unsafe fn ld_word<const WORD: usize>(base: u64, member: impl Member) -> u64 {
+    // SAFETY: as for `ld`.
+    unsafe {
+        if konst!(ByHelper) == 0 {
+            typed_word::<WORD>(base, member)
+        } else {
+            rd(base.wrapping_add(offset(member) + 8 * WORD as u64))
+        }
+    }
+}
+
+/// A member behind any kernel address; zeros if it cannot be read or if the kernel does not have the member.
+#[inline(always)]
+pub unsafe fn rd_field<T: Copy>(base: u64, member: impl Member) -> T {
+    check_width::<T, _>(member);
+    let at = offset(member);
+    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault. Zeros are a valid value of every `T` in
+    // use.
+    unsafe { if at != u64::MAX { rd(base.wrapping_add(at)) } else { MaybeUninit::zeroed().assume_init() } }
+}
+
+/// A load at a constant offset from a typed pointer to `struct pt_regs`, or from a map value.
+#[inline(always)]
+pub unsafe fn load_at<T: Copy>(base: u64, at: u64) -> T {
+    // SAFETY: the verifier checks that `base` is such a pointer and that `at` lies in its structure or value.
+    unsafe { read_volatile((base as *const u8).wrapping_add(at as usize).cast()) }
+}
+
+/// A value at any kernel address; zeros if it cannot be read.
+#[inline(always)]
+pub unsafe fn rd<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes every byte of `value`, zeros on a fault. So its result needs no test, which would
+    // double the verifier's paths. `T` is a plain number or an array of them, for which every value is valid.
+    unsafe {
+        read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u64, address);
+        value.assume_init()
+    }
 }
 
 /// A volatile load from a map value or the stack. It keeps the verifier from tracking values across loop iterations.
@@ -131,52 +244,6 @@ pub unsafe fn get<T: Copy>(p: *const T) -> T {
 pub unsafe fn set<T: Copy>(p: *mut T, value: T) {
     // SAFETY: `p` points into a map value or the stack, which the verifier checks.
     unsafe { write_volatile(p, value) }
-}
-
-/// A plain load at a constant offset from a typed pointer, or from a map value that holds a copy of a structure.
-#[inline(always)]
-pub unsafe fn typed<T: Copy>(base: u64, at: u64) -> T {
-    // SAFETY: the verifier checks that `base` is such a pointer and that `at` lies in its structure or value. A load that
-    // faults yields 0 (`BPF_PROBE_MEM`, include/linux/filter.h).
-    unsafe { read_volatile((base as *const u8).wrapping_add(at as usize).cast()) }
-}
-
-/// A field behind a typed pointer. It is loaded; before 5.11, where the current task is untyped, it is read by helper.
-#[inline(always)]
-pub unsafe fn ld<T: Copy>(base: u64, field: Field) -> T {
-    check_width::<T>(field);
-    // SAFETY: `base` is a typed pointer where it is loaded through; elsewhere it is read by helper, which zero-fills on
-    // a fault.
-    unsafe { ld_at(base, offset(field)) }
-}
-
-/// [`ld`] at a sum of offsets, for a field in nested structures.
-#[inline(always)]
-pub unsafe fn ld_at<T: Copy>(base: u64, at: u64) -> T {
-    // SAFETY: `base` is typed where it is loaded through, which the verifier checks. A read by helper zero-fills on a
-    // fault.
-    unsafe { if konst(Const::TypedTask) != 0 { typed(base, at) } else { rd(base.wrapping_add(at)) } }
-}
-
-/// A value at any kernel address; zeros if it cannot be read.
-#[inline(always)]
-pub unsafe fn rd<T: Copy>(address: u64) -> T {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes every byte of `value`, zeros on a fault. So its result needs no test, which would
-    // double the verifier's paths. `T` is a plain number or an array of them, for which every value is valid.
-    unsafe {
-        read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u64, address);
-        value.assume_init()
-    }
-}
-
-/// A field behind any kernel address; zeros if it cannot be read or if the kernel does not have the field.
-#[inline(always)]
-pub unsafe fn rd_field<T: Copy>(base: u64, field: Field) -> T {
-    check_width::<T>(field);
-    // SAFETY: kernel addresses are read by helper, which zero-fills on a fault. Zeros are a valid value of every `T` in
-    // use.
-    unsafe { if has(field) { rd(base.wrapping_add(offset(field))) } else { MaybeUninit::zeroed().assume_init() } }
 }
 
 /// Limits a length to `most`, so that the verifier knows the bound. The origin of the length is hidden from the
@@ -229,7 +296,7 @@ pub fn forgotten(number: u64, by: u64) -> u64 {
 /// never taken.
 macro_rules! may_turn {
     ($turn:ident, $most:expr) => {
-        if $crate::read::konst(tracetui_shared::offsets::Const::MayGoto) != 0 {
+        if $crate::read::konst!(MayGoto) != 0 {
             #[cfg(target_arch = "bpf")]
             core::arch::asm!("may_goto {end}", end = label { break }, options(nostack));
         } else {

@@ -8,7 +8,7 @@ use crate::maps::{per_cpu, this_cpu};
 use crate::read::{at_most, get, may_turn, offset, opaque, rd_field, read_kernel, set};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use tracetui_shared::offsets::Field;
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::bpf::{HELPERS, scan};
 
 /// Bytes of a `struct bpf_insn` (include/uapi/linux/bpf.h).
@@ -64,8 +64,8 @@ pub unsafe fn helpers<const FURTHER: bool>(prog: u64) -> (u64, u8) {
         if get(calls.cast::<u32>()) == 0 {
             return (0, scan::NO_ADDRESSES);
         }
-        set(&raw mut (*s).at, prog.wrapping_add(offset(Field::ProgInsns)));
-        set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, Field::ProgLen)));
+        set(&raw mut (*s).at, prog.wrapping_add(offset(field::ProgInsns)));
+        set(&raw mut (*s).left, u64::from(rd_field::<u32>(prog, field::ProgLen)));
         set(&raw mut (*s).found, 0);
         set(&raw mut (*s).next, 0);
         set(&raw mut (*s).filled, 0);

@@ -1,10 +1,10 @@
 //! The identity of the calling thread, and the header of its records.
 
-use crate::read::{any, casts, has, konst, ld, ld_at, offset, typed_as};
+use crate::read::{any, casts, has, konst, ld, ld_word, offset, typed_as};
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use tracetui_shared::header::{FrameHeader, VERSION};
 use tracetui_shared::id::{CgroupId, Gid, NsInum, Tgid, Tid, Uid};
-use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::time::BootNanos;
 
 /// Bytes of `struct upid` (include/linux/pid.h), the element of `pid.numbers`: an int and a pointer.
@@ -30,10 +30,10 @@ pub struct Who {
 pub fn current() -> u64 {
     // SAFETY: the helpers have no arguments. Those that are not called on this kernel are dead code to the verifier.
     unsafe {
-        if konst(Const::TypedTask) != 0 && !casts() {
+        if konst!(ByHelper) == 0 && !casts() {
             bpf_get_current_task_btf() as u64
         } else {
-            typed_as(bpf_get_current_task(), Type::Task)
+            typed_as(bpf_get_current_task(), field::TaskTgid)
         }
     }
 }
@@ -44,8 +44,8 @@ impl Who {
     pub unsafe fn of(task: u64) -> Who {
         // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
         unsafe {
-            let cred: u64 = ld(task, Field::TaskCred);
-            Who { task, cred, tgid: ld(task, Field::TaskTgid), uid: ld(cred, Field::CredUid), comm: comm_of(task) }
+            let cred: u64 = ld(task, field::TaskCred);
+            Who { task, cred, tgid: ld(task, field::TaskTgid), uid: ld(cred, field::CredUid), comm: comm_of(task) }
         }
     }
 }
@@ -53,16 +53,15 @@ impl Who {
 /// A thread's name, as two words.
 #[inline(always)]
 pub unsafe fn comm_of(task: u64) -> [u64; 2] {
-    let comm = offset(Field::TaskComm);
     // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe { [ld_at(task, comm), ld_at(task, comm + 8)] }
+    unsafe { [ld_word::<0>(task, field::TaskComm), ld_word::<1>(task, field::TaskComm)] }
 }
 
 /// The start of a process in nanoseconds: its leader's `start_boottime`.
 #[inline(always)]
 pub unsafe fn start_of(task: u64) -> u64 {
     // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
-    unsafe { ld(ld(task, Field::TaskGroupLeader), Field::TaskStartBoottime) }
+    unsafe { ld(ld(task, field::TaskGroupLeader), field::TaskStartBoottime) }
 }
 
 /// Writes every field of a header except `len`, `kind`, `flags`, `slot` and `seq`.
@@ -75,15 +74,15 @@ pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
         (*header).cpu = cpu;
         (*header).time = BootNanos(time);
         (*header).tgid = Tgid(who.tgid);
-        (*header).tid = Tid(ld(task, Field::TaskPid));
+        (*header).tid = Tid(ld(task, field::TaskPid));
         (*header).uid = Uid(who.uid);
-        (*header).gid = Gid(ld(who.cred, Field::CredGid));
+        (*header).gid = Gid(ld(who.cred, field::CredGid));
         let comm = (&raw mut (*header).comm).cast::<u64>();
         comm.write(who.comm[0]);
         comm.add(1).write(who.comm[1]);
-        (*header).ppid = Tgid(ld(ld(task, Field::TaskRealParent), Field::TaskTgid));
-        let leader: u64 = ld(task, Field::TaskGroupLeader);
-        (*header).start = BootNanos(ld(leader, Field::TaskStartBoottime));
+        (*header).ppid = Tgid(ld(ld(task, field::TaskRealParent), field::TaskTgid));
+        let leader: u64 = ld(task, field::TaskGroupLeader);
+        (*header).start = BootNanos(ld(leader, field::TaskStartBoottime));
         pid_view(header, leader);
         (*header).mnt_ns = NsInum(mnt_ns(task));
         (*header).cgroup = CgroupId(cgroup(task));
@@ -95,8 +94,8 @@ pub unsafe fn fill(header: *mut FrameHeader, who: &Who, cpu: u32, time: u64) {
 unsafe fn mnt_ns(task: u64) -> u32 {
     // SAFETY: `task` is a task, a BTF pointer where the kernel has them. A null pointer reads as zeros.
     unsafe {
-        let ns: u64 = ld(ld(task, Field::TaskNsproxy), Field::NsproxyMntNs);
-        ld(ns, Field::MntNsInum)
+        let ns: u64 = ld(ld(task, field::TaskNsproxy), field::NsproxyMntNs);
+        ld(ns, field::MntNsInum)
     }
 }
 
@@ -105,11 +104,11 @@ unsafe fn mnt_ns(task: u64) -> u32 {
 pub unsafe fn cgroup(task: u64) -> u64 {
     // SAFETY: `task` is a task, a BTF pointer where the kernel has them.
     unsafe {
-        if !(has(Field::TaskCgroups) && has(Field::CssSetDflCgrp) && has(Field::CgroupKn) && has(Field::KernfsNodeId)) {
+        if !(has(field::TaskCgroups) && has(field::CssSetDflCgrp) && has(field::CgroupKn) && has(field::KernfsNodeId)) {
             return 0;
         }
-        let cgroup: u64 = ld(ld(task, Field::TaskCgroups), Field::CssSetDflCgrp);
-        ld(ld(cgroup, Field::CgroupKn), Field::KernfsNodeId)
+        let cgroup: u64 = ld(ld(task, field::TaskCgroups), field::CssSetDflCgrp);
+        ld(ld(cgroup, field::CgroupKn), field::KernfsNodeId)
     }
 }
 
@@ -119,18 +118,17 @@ unsafe fn pid_view(header: *mut FrameHeader, leader: u64) {
     // SAFETY: `header` points into a map value or the stack; `leader` is a BTF pointer where the kernel has them. Only
     // the first element of `numbers` is at a constant offset; any other is read through a cast pointer or by helper.
     unsafe {
-        let pid: u64 = ld(leader, Field::TaskThreadPid);
-        let level: u32 = ld(pid, Field::PidLevel);
-        let numbers = offset(Field::PidNumbers);
+        let pid: u64 = ld(leader, field::TaskThreadPid);
+        let level: u32 = ld(pid, field::PidLevel);
         let ns: u64;
         if level == 0 {
-            (*header).ns_pid = Tgid(ld_at(pid, numbers + offset(Field::UpidNr)));
-            ns = ld_at(pid, numbers + offset(Field::UpidNs));
+            (*header).ns_pid = Tgid(ld(pid, sum::PidNr));
+            ns = ld(pid, sum::PidNs);
         } else {
-            let upid = pid.wrapping_add(numbers).wrapping_add(u64::from(level) * UPID);
-            (*header).ns_pid = Tgid(any(upid, Type::Upid, offset(Field::UpidNr)));
-            ns = any(upid, Type::Upid, offset(Field::UpidNs));
+            let upid = pid.wrapping_add(offset(field::PidNumbers)).wrapping_add(u64::from(level) * UPID);
+            (*header).ns_pid = Tgid(any(upid, field::UpidNr));
+            ns = any(upid, field::UpidNs);
         }
-        (*header).pid_ns = NsInum(any(ns, Type::PidNs, offset(Field::PidNsInum)));
+        (*header).pid_ns = NsInum(any(ns, field::PidNsInum));
     }
 }

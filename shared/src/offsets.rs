@@ -1,11 +1,14 @@
 //! The kernel fields that the probes read. User space finds their offsets in the running kernel's BTF and writes them
-//! into the probes' frozen read-only data before the load ([`OFFSETS_SYMBOL`]), so they are constants to the verifier.
+//! into the probes' instructions before the load, so a field is read by one load.
+//!
+//! The object contains placeholders: loads whose offset is [`load_placeholder`], and moves of [`move_placeholder`].
 
 /// The offset of a field that the kernel does not have. Reads of it are dead code to the verifier.
 pub const ABSENT: u32 = u32::MAX;
 
-/// The name of the probes' array of offsets, indexed by [`Field`].
-pub const OFFSETS_SYMBOL: &str = "OFFSETS";
+/// The largest offset of a field that the probes can read, in bytes. The offset of a load is a signed number of 16 bits.
+/// The sum of two must fit ([`SUMS`]), and that of a word after it ([`WORDS`]).
+pub const FARTHEST: u32 = (1 << 14) - 8 * WORDS as u32;
 
 /// The location of a field: the first member path that the kernel has, in the first structure that has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +72,7 @@ impl core::fmt::Display for Width {
 
 macro_rules! fields {
     ($($field:ident = $structure:literal $($member:literal)|+ ;)*) => {
-        /// A kernel field; the index into the probes' array of offsets.
+        /// A kernel field.
         #[allow(missing_docs)]
         #[repr(usize)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -87,7 +90,32 @@ macro_rules! fields {
                 },
             ),)*
         ];
+
+        /// Each [`Field`] as a type: it decides on an instruction, so it is known when the probes are compiled.
+        pub mod field {
+            $(
+                #[allow(missing_docs)]
+                #[derive(Clone, Copy)]
+                pub struct $field;
+
+                impl super::Member for $field {
+                    const INDEX: usize = super::Field::$field as usize;
+                    const WIDTH: super::Width = super::Field::$field.width();
+                    const STRUCTURE: &'static str = $structure;
+                }
+            )*
+        }
     };
+}
+
+/// A member of a structure that the probes read: a field, or one of [`sum`].
+pub trait Member: Copy {
+    /// Its number: that of the [`Field`], or [`FIELD_COUNT`] and more for one of [`SUMS`].
+    const INDEX: usize;
+    /// The number of bytes.
+    const WIDTH: Width;
+    /// The structure.
+    const STRUCTURE: &'static str;
 }
 
 fields! {
@@ -299,8 +327,81 @@ widths! {
 /// How many fields there are.
 pub const FIELD_COUNT: usize = FIELDS.len();
 
-/// The name of the probes' array of constants, indexed by [`Const`].
-pub const CONSTS_SYMBOL: &str = "CONSTS";
+macro_rules! sums {
+    ($($sum:ident = $outer:ident + $inner:ident;)*) => {
+        /// The fields of [`sum`], in order.
+        pub const SUMS: &[[Field; 2]] = &[$([Field::$outer, Field::$inner],)*];
+
+        /// Fields in structures that are fields themselves: the offset is the sum of two.
+        pub mod sum {
+            enum Sum { $($sum,)* }
+
+            $(
+                #[allow(missing_docs)]
+                #[derive(Clone, Copy)]
+                pub struct $sum;
+
+                impl super::Member for $sum {
+                    const INDEX: usize = super::FIELD_COUNT + Sum::$sum as usize;
+                    const WIDTH: super::Width = super::Field::$inner.width();
+                    const STRUCTURE: &'static str = <super::field::$outer as super::Member>::STRUCTURE;
+                }
+            )*
+        }
+    };
+}
+
+sums! {
+    FileMnt = FilePath + PathMnt;
+    FileDentry = FilePath + PathDentry;
+    RootMnt = FsRoot + PathMnt;
+    RootDentry = FsRoot + PathDentry;
+    PwdMnt = FsPwd + PathMnt;
+    PwdDentry = FsPwd + PathDentry;
+    MountRoot = MountMnt + VfsmountRoot;
+    PidNr = PidNumbers + UpidNr;
+    PidNs = PidNumbers + UpidNs;
+}
+
+/// The number of words of 8 bytes of a [`Member`] that loads of their own can read.
+pub const WORDS: usize = 8;
+
+/// The offset in the placeholder of a load: a word of the member with this index. No other instruction of the probes
+/// has such an offset: a frame of the stack has 512 bytes, and offsets in maps are positive.
+pub const fn load_placeholder(index: usize, word: usize) -> i16 {
+    assert!(word < WORDS && index < MEMBER_COUNT);
+    i16::MIN + (index * WORDS + word) as i16
+}
+
+/// The index and the word of [`load_placeholder`]; `None` for another offset.
+pub const fn load_placed(offset: i16) -> Option<(usize, usize)> {
+    let code = offset.wrapping_sub(i16::MIN) as u16 as usize;
+    if code < MEMBER_COUNT * WORDS { Some((code / WORDS, code % WORDS)) } else { None }
+}
+
+/// The number in the placeholder of a move into a register. The index is that of a [`Member`] for its offset,
+/// [`MEMBER_COUNT`] and more for a [`Const`], and after those for one of [`TYPES`].
+pub const fn move_placeholder(index: usize) -> i32 {
+    assert!(index < NUMBER_COUNT);
+    FIRST_NUMBER + index as i32
+}
+
+/// The index of [`move_placeholder`]; `None` for another number.
+pub const fn move_placed(number: i32) -> Option<usize> {
+    let index = number.wrapping_sub(FIRST_NUMBER) as u32 as usize;
+    if index < NUMBER_COUNT { Some(index) } else { None }
+}
+
+const FIRST_NUMBER: i32 = 0x7e57_1000;
+
+/// How many members there are.
+pub const MEMBER_COUNT: usize = FIELD_COUNT + SUMS.len();
+
+/// How many numbers user space writes into the probes: offsets of members, constants, BTF type ids.
+pub const NUMBER_COUNT: usize = MEMBER_COUNT + CONST_COUNT + TYPE_COUNT;
+
+// Positive offsets stay for the instructions of the probes themselves.
+const _: () = assert!(MEMBER_COUNT * WORDS < i16::MAX as usize);
 
 /// Constants other than offsets that user space sets before the load.
 #[repr(usize)]
@@ -308,8 +409,9 @@ pub const CONSTS_SYMBOL: &str = "CONSTS";
 pub enum Const {
     /// tracetui's own process (tgid in the initial pid namespace).
     SelfTgid,
-    /// 1: tasks are read as typed pointers (5.11+), else by `bpf_probe_read_kernel`.
-    TypedTask,
+    /// 0: tasks are read as typed pointers (5.11+). 1: by `bpf_probe_read_kernel`. The instruction that a test of it
+    /// leaves behind is the cheapest if it is 0.
+    ByHelper,
     /// 1: `sched_process_exit` has the argument `group_dead` (6.16+).
     ExitHasGroupDead,
     /// Size of the ring in bytes.
@@ -333,65 +435,58 @@ pub enum Const {
     /// `TRACE_EVENT_FL_UPROBE` (same enum).
     TraceFlagUprobe,
     /// 1: addresses are read as typed pointers made by the kernel function [`CAST_FUNCTION`] (6.2+), else by
-    /// `bpf_probe_read_kernel`. If it is 1, [`Const::TypedTask`] is 1 too.
+    /// `bpf_probe_read_kernel`. If it is 1, [`Const::ByHelper`] is 0.
     Cast,
     /// 1: loops are bounded by the instruction `may_goto` (6.9+), else by counters that the verifier follows.
     MayGoto,
     /// The kinds whose events have the kernel stack, as a [`crate::kind::KindSet`].
     Stacks,
+    /// The architecture: one of [`arch`].
+    Arch,
 }
 
 /// How many constants there are.
-pub const CONST_COUNT: usize = Const::Stacks as usize + 1;
+pub const CONST_COUNT: usize = Const::Arch as usize + 1;
 
 /// The kernel function that casts an address to a typed pointer
 /// ([`bpf_rdonly_cast`](https://elixir.bootlin.com/linux/v6.12/source/kernel/bpf/helpers.c)). It is compiled to a move.
 pub const CAST_FUNCTION: &str = "bpf_rdonly_cast";
 
-/// The name of the probes' array of BTF type ids, indexed by [`Type`].
-pub const TYPES_SYMBOL: &str = "TYPES";
-
-macro_rules! types {
-    ($($name:ident = $structure:literal;)*) => {
-        /// A structure to which the probes cast addresses; the index into the probes' array of type ids.
-        #[allow(missing_docs)]
-        #[repr(usize)]
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Type { $($name,)* }
-
-        /// The kernel's name of each [`Type`], in order.
-        pub const TYPES: &[&str] = &[$($structure,)*];
-    };
-}
-
-types! {
-    Task = "task_struct";
-    Bprm = "linux_binprm";
-    File = "file";
-    Path = "path";
-    Dentry = "dentry";
-    Mount = "mount";
-    Upid = "upid";
-    PidNs = "pid_namespace";
-}
+/// The structures to which the probes cast addresses.
+pub const TYPES: &[&str] = &["task_struct", "linux_binprm", "file", "path", "dentry", "mount", "upid", "pid_namespace"];
 
 /// How many types there are.
 pub const TYPE_COUNT: usize = TYPES.len();
+
+/// The index of a structure in [`TYPES`].
+pub const fn type_of(structure: &str) -> usize {
+    let mut index = 0;
+    while !same(structure, TYPES[index]) {
+        index += 1;
+    }
+    index
+}
+
+/// Whether two texts are equal, for constants.
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
+}
 
 /// The immediate of the placeholder for a call of [`CAST_FUNCTION`] in the probes. User space replaces it by a call of
 /// the kernel function, or by `r0 = r1` if the kernel does not have it.
 pub const CAST_PLACEHOLDER: i32 = 0x7e57_0003;
 
-/// The immediate of the placeholder for the architecture in the probes: an instruction that moves a number into a
-/// register. User space writes one of [`arch`] there.
-pub const ARCH_PLACEHOLDER: i32 = 0x7e57_0004;
-
 /// The architectures that the probes support.
 pub mod arch {
     /// x86-64, with the tables of i386 and x32.
-    pub const X86_64: i32 = 0;
+    pub const X86_64: u32 = 0;
     /// aarch64, with the table of 32-bit ARM.
-    pub const AARCH64: i32 = 1;
+    pub const AARCH64: u32 = 1;
 }
 
 /// Nanoseconds after which a CPU wakes the consumer for any event. After a wake-up, the consumer polls for slightly

@@ -13,7 +13,7 @@ use crate::scan;
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Const, Field};
+use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::bpf::{
     BpfRecord, NAME_LEN, SYMBOL_LEN, TARGET_LEN, TEXT_LEN, call, cmd, has, link_type, on, option,
 };
@@ -224,8 +224,8 @@ unsafe fn is_reported(command: u16, call: &Call) -> bool {
                 let file = file_at(call.task, u64::from(fd));
                 let map = private_of(file);
                 map != 0
-                    && exists(Field::MapType)
-                    && rd_field::<u32>(map, Field::MapType) == MAP_STRUCT_OPS
+                    && exists(field::MapType)
+                    && rd_field::<u32>(map, field::MapType) == MAP_STRUCT_OPS
                     && is_anonymous(file, &Anonymous::BPF_MAP)
             }
         }
@@ -365,7 +365,7 @@ unsafe fn find(s: *mut BpfScratch, call: &Call) {
                 if succeeded && is_anonymous(get(&raw const (*s).found.file), &Anonymous::PERF_EVENT) {
                     // The event keeps its first program. If another one was passed, another thread has exchanged one of
                     // the descriptors, and nobody knows which.
-                    prog = rd_field(object, Field::PerfEventProg);
+                    prog = rd_field(object, field::PerfEventProg);
                     if prog == object2 || !is_program(object2) {
                         set(&raw mut (*s).found.event, object);
                     } else {
@@ -374,16 +374,16 @@ unsafe fn find(s: *mut BpfScratch, call: &Call) {
                 }
             }
             call::SETSOCKOPT => {
-                let file: u64 = rd_field(object, Field::SocketFile);
+                let file: u64 = rd_field(object, field::SocketFile);
                 if succeeded && object != 0 && file == get(&raw const (*s).found.file) {
-                    prog = filter_of(rd_field(object, Field::SocketSk), get(&raw const (*record).cmd));
+                    prog = filter_of(rd_field(object, field::SocketSk), get(&raw const (*record).cmd));
                 }
             }
             call::SECCOMP => {
                 // The filter that was installed last is the first of the task.
-                if succeeded && exists(Field::TaskSeccompFilter) {
-                    let filter: u64 = ld(call.task, Field::TaskSeccompFilter);
-                    prog = rd_field(filter, Field::SeccompFilterProg);
+                if succeeded && exists(field::TaskSeccompFilter) {
+                    let filter: u64 = ld(call.task, field::TaskSeccompFilter);
+                    prog = rd_field(filter, field::SeccompFilterProg);
                 }
             }
             _ => match get(&raw const (*record).cmd) {
@@ -497,18 +497,17 @@ unsafe fn attached_to(s: *mut BpfScratch, call: &Call, attach_type: u32) {
                 (*record).object = fd;
             }
             BPF_FLOW_DISSECTOR | BPF_SK_LOOKUP => {
-                let namespaces: u64 = ld(call.task, Field::TaskNsproxy);
-                net(s, rd_field(namespaces, Field::NsproxyNetNs));
+                let namespaces: u64 = ld(call.task, field::TaskNsproxy);
+                net(s, rd_field(namespaces, field::NsproxyNetNs));
             }
             BPF_LIRC_MODE2 => {}
             _ => {
                 // A directory of the cgroup filesystem: the number of its inode is the cgroup's
                 // (`kernfs_get_inode`, fs/kernfs/inode.c).
                 let file = file_at(call.task, u64::from(fd));
-                if file != 0 && exists(Field::DentryInode) && exists(Field::InodeIno) {
-                    let at = file.wrapping_add(offset(Field::FilePath));
-                    let inode: u64 = rd_field(rd_field(at, Field::PathDentry), Field::DentryInode);
-                    (*record).cgroup = rd_field(inode, Field::InodeIno);
+                if file != 0 && exists(field::DentryInode) && exists(field::InodeIno) {
+                    let inode: u64 = rd_field(rd_field(file, sum::FileDentry), field::DentryInode);
+                    (*record).cgroup = rd_field(inode, field::InodeIno);
                     (*record).on |= on::CGROUP;
                 }
             }
@@ -523,10 +522,10 @@ unsafe fn filter_of(sk: u64, option: u16) -> u64 {
     unsafe {
         match option {
             option::ATTACH_FILTER | option::ATTACH_BPF => {
-                rd_field(rd_field(sk, Field::SockFilter), Field::SkFilterProg)
+                rd_field(rd_field(sk, field::SockFilter), field::SkFilterProg)
             }
             option::ATTACH_REUSEPORT_CBPF | option::ATTACH_REUSEPORT_EBPF => {
-                rd_field(rd_field(sk, Field::SockReuseport), Field::ReuseportProg)
+                rd_field(rd_field(sk, field::SockReuseport), field::ReuseportProg)
             }
             _ => 0,
         }
@@ -538,14 +537,14 @@ unsafe fn filter_of(sk: u64, option: u16) -> u64 {
 unsafe fn map(s: *mut BpfScratch, map: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
     unsafe {
-        if map == 0 || !exists(Field::MapId) {
+        if map == 0 || !exists(field::MapId) {
             return;
         }
         let record = &raw mut (*s).frame.record;
         (*record).on |= on::MAP;
-        (*record).object = rd_field(map, Field::MapId);
-        if exists(Field::MapName) {
-            read_kernel((&raw mut (*record).target).cast(), NAME_LEN as u64, map.wrapping_add(offset(Field::MapName)));
+        (*record).object = rd_field(map, field::MapId);
+        if exists(field::MapName) {
+            read_kernel((&raw mut (*record).target).cast(), NAME_LEN as u64, map.wrapping_add(offset(field::MapName)));
         }
     }
 }
@@ -555,14 +554,14 @@ unsafe fn map(s: *mut BpfScratch, map: u64) {
 unsafe fn device(s: *mut BpfScratch, device: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
     unsafe {
-        if device == 0 || !exists(Field::NetDeviceIfindex) {
+        if device == 0 || !exists(field::NetDeviceIfindex) {
             return;
         }
         let record = &raw mut (*s).frame.record;
         (*record).on |= on::DEVICE;
-        (*record).object = rd_field(device, Field::NetDeviceIfindex);
-        if exists(Field::NetDeviceName) {
-            let name = device.wrapping_add(offset(Field::NetDeviceName));
+        (*record).object = rd_field(device, field::NetDeviceIfindex);
+        if exists(field::NetDeviceName) {
+            let name = device.wrapping_add(offset(field::NetDeviceName));
             read_kernel((&raw mut (*record).target).cast(), NAME_LEN as u64, name);
         }
     }
@@ -573,10 +572,10 @@ unsafe fn device(s: *mut BpfScratch, device: u64) {
 unsafe fn net(s: *mut BpfScratch, net: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper.
     unsafe {
-        if net != 0 && exists(Field::NetInum) {
+        if net != 0 && exists(field::NetInum) {
             let record = &raw mut (*s).frame.record;
             (*record).on |= on::NETNS;
-            (*record).object = rd_field(net, Field::NetInum);
+            (*record).object = rd_field(net, field::NetInum);
         }
     }
 }
@@ -585,7 +584,7 @@ unsafe fn net(s: *mut BpfScratch, net: u64) {
 #[inline(always)]
 unsafe fn private_of(file: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { if file == 0 { 0 } else { rd_field(file, Field::FilePrivate) } }
+    unsafe { if file == 0 { 0 } else { rd_field(file, field::FilePrivate) } }
 }
 
 /// Whether an object that a descriptor stands for is a `bpf_prog`, which is recognized by `aux->prog`: it points back.
@@ -593,8 +592,8 @@ unsafe fn private_of(file: u64) -> u64 {
 unsafe fn is_program(prog: u64) -> bool {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
-        let aux: u64 = rd_field(prog, Field::ProgAux);
-        prog != 0 && aux != 0 && rd_field::<u64>(aux, Field::AuxProg) == prog
+        let aux: u64 = rd_field(prog, field::ProgAux);
+        prog != 0 && aux != 0 && rd_field::<u64>(aux, field::AuxProg) == prog
     }
 }
 
@@ -602,7 +601,7 @@ unsafe fn is_program(prog: u64) -> bool {
 #[inline(always)]
 unsafe fn program_of_link(link: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { if link == 0 { 0 } else { rd_field(link, Field::LinkProg) } }
+    unsafe { if link == 0 { 0 } else { rd_field(link, field::LinkProg) } }
 }
 
 /// Writes the fields of the program, if there is one.
@@ -618,30 +617,30 @@ unsafe fn program<const FURTHER: bool>(s: *mut BpfScratch) {
             }
         }
         let prog = get(&raw const (*s).found.prog);
-        let aux: u64 = rd_field(prog, Field::ProgAux);
+        let aux: u64 = rd_field(prog, field::ProgAux);
         let record = &raw mut (*s).frame.record;
         set(&raw mut (*record).has, get(&raw const (*record).has) | has::PROG);
-        (*record).prog_type = rd_field(prog, Field::ProgType);
-        (*record).expected_attach_type = rd_field(prog, Field::ProgExpectedAttachType);
-        (*record).tag = rd_field(prog, Field::ProgTag);
-        (*record).prog_id = rd_field(aux, Field::AuxId);
-        if exists(Field::AuxName) {
-            read_kernel((&raw mut (*record).name).cast(), NAME_LEN as u64, aux.wrapping_add(offset(Field::AuxName)));
+        (*record).prog_type = rd_field(prog, field::ProgType);
+        (*record).expected_attach_type = rd_field(prog, field::ProgExpectedAttachType);
+        (*record).tag = rd_field(prog, field::ProgTag);
+        (*record).prog_id = rd_field(aux, field::AuxId);
+        if exists(field::AuxName) {
+            read_kernel((&raw mut (*record).name).cast(), NAME_LEN as u64, aux.wrapping_add(offset(field::AuxName)));
             (*record).name[NAME_LEN - 1] = 0;
         }
-        if exists(Field::AuxKsymName) {
+        if exists(field::AuxKsymName) {
             let symbol = (&raw mut (*record).symbol).cast();
-            read_kernel(symbol, SYMBOL_LEN as u64, aux.wrapping_add(offset(Field::AuxKsymName)));
+            read_kernel(symbol, SYMBOL_LEN as u64, aux.wrapping_add(offset(field::AuxKsymName)));
             (*record).symbol[SYMBOL_LEN - 1] = 0;
         }
-        (*record).attach_btf_id = rd_field(aux, Field::AuxAttachBtfId);
-        (*record).instructions = rd_field(prog, Field::ProgLen);
+        (*record).attach_btf_id = rd_field(aux, field::AuxAttachBtfId);
+        (*record).instructions = rd_field(prog, field::ProgLen);
         let (helpers, examined) = scan::helpers::<FURTHER>(prog);
         (*record).helpers = helpers;
         (*record).scan = examined;
-        let user: u64 = rd_field(aux, Field::AuxUser);
-        if user != 0 && exists(Field::UserUid) {
-            (*record).prog_uid = rd_field(user, Field::UserUid);
+        let user: u64 = rd_field(aux, field::AuxUser);
+        if user != 0 && exists(field::UserUid) {
+            (*record).prog_uid = rd_field(user, field::UserUid);
         }
     }
 }
@@ -659,14 +658,14 @@ unsafe fn link(s: *mut BpfScratch) {
         }
         let record = &raw mut (*s).frame.record;
         set(&raw mut (*record).has, get(&raw const (*record).has) | has::LINK);
-        (*record).link_id = rd_field(link, Field::LinkId);
-        set(&raw mut (*record).link_type, rd_field(link, Field::LinkType));
+        (*record).link_id = rd_field(link, field::LinkId);
+        set(&raw mut (*record).link_type, rd_field(link, field::LinkType));
         let kind = get(&raw const (*record).link_type);
-        if u64::from(kind) == konst(Const::LinkTypePerf) {
-            set(&raw mut (*s).found.event, private_of(rd_field(link, Field::PerfLinkFile)));
-        } else if u64::from(kind) == konst(Const::LinkTypeRawTp) {
-            let btp: u64 = rd_field(link, Field::RawTpLinkBtp);
-            set(&raw mut (*s).found.name, name_of_tracepoint(rd_field(btp, Field::RawEventMapTp)));
+        if u64::from(kind) == konst!(LinkTypePerf) {
+            set(&raw mut (*s).found.event, private_of(rd_field(link, field::PerfLinkFile)));
+        } else if u64::from(kind) == konst!(LinkTypeRawTp) {
+            let btp: u64 = rd_field(link, field::RawTpLinkBtp);
+            set(&raw mut (*s).found.name, name_of_tracepoint(rd_field(btp, field::RawEventMapTp)));
             set(&raw mut (*s).found.name_has, u64::from(has::RAW_TP));
         } else {
             target_of_link(s, link, prog, kind);
@@ -684,58 +683,58 @@ unsafe fn target_of_link(s: *mut BpfScratch, link: u64, prog: u64, kind: u32) {
         let record = &raw mut (*s).frame.record;
         match kind {
             link_type::CGROUP => {
-                let cgroup: u64 = rd_field(link, Field::CgroupLinkCgroup);
+                let cgroup: u64 = rd_field(link, field::CgroupLinkCgroup);
                 if cgroup != 0 {
                     (*record).on |= on::CGROUP;
-                    (*record).cgroup = rd_field(rd_field(cgroup, Field::CgroupKn), Field::KernfsNodeId);
+                    (*record).cgroup = rd_field(rd_field(cgroup, field::CgroupKn), field::KernfsNodeId);
                 }
             }
             link_type::ITER => {
-                let target: u64 = rd_field(rd_field(link, Field::IterLinkTinfo), Field::IterTargetRegInfo);
-                set(&raw mut (*s).found.name, rd_field(target, Field::IterRegTarget));
+                let target: u64 = rd_field(rd_field(link, field::IterLinkTinfo), field::IterTargetRegInfo);
+                set(&raw mut (*s).found.name, rd_field(target, field::IterRegTarget));
                 set(&raw mut (*s).found.name_on, u64::from(on::ITER));
             }
-            link_type::NETNS => net(s, rd_field(link, Field::NetnsLinkNet)),
+            link_type::NETNS => net(s, rd_field(link, field::NetnsLinkNet)),
             link_type::XDP | link_type::TCX | link_type::NETKIT => {
                 let to: u64 = match kind {
-                    link_type::XDP => rd_field(link, Field::XdpLinkDev),
-                    link_type::TCX => rd_field(link, Field::TcxLinkDev),
-                    _ => rd_field(link, Field::NetkitLinkDev),
+                    link_type::XDP => rd_field(link, field::XdpLinkDev),
+                    link_type::TCX => rd_field(link, field::TcxLinkDev),
+                    _ => rd_field(link, field::NetkitLinkDev),
                 };
                 device(s, to);
             }
             link_type::STRUCT_OPS | link_type::SOCKMAP => {
                 let to: u64 = match kind {
-                    link_type::STRUCT_OPS => rd_field(link, Field::StructOpsLinkMap),
-                    _ => rd_field(link, Field::SockmapLinkMap),
+                    link_type::STRUCT_OPS => rd_field(link, field::StructOpsLinkMap),
+                    _ => rd_field(link, field::SockmapLinkMap),
                 };
                 map(s, to);
             }
-            link_type::NETFILTER if exists(Field::NfLinkPf) => {
+            link_type::NETFILTER if exists(field::NfLinkPf) => {
                 (*record).on |= on::NETFILTER;
-                (*record).pf = rd_field(link, Field::NfLinkPf);
-                (*record).hooknum = rd_field(link, Field::NfLinkHooknum);
-                (*record).priority = rd_field(link, Field::NfLinkPriority);
+                (*record).pf = rd_field(link, field::NfLinkPf);
+                (*record).hooknum = rd_field(link, field::NfLinkHooknum);
+                (*record).priority = rd_field(link, field::NfLinkPriority);
             }
-            link_type::KPROBE_MULTI if exists(Field::KprobeMultiAddrs) => {
+            link_type::KPROBE_MULTI if exists(field::KprobeMultiAddrs) => {
                 (*record).on |= on::MULTI;
-                (*record).count = rd_field(link, Field::KprobeMultiCnt);
-                (*record).addr = rd(rd_field(link, Field::KprobeMultiAddrs));
+                (*record).count = rd_field(link, field::KprobeMultiCnt);
+                (*record).addr = rd(rd_field(link, field::KprobeMultiAddrs));
             }
-            link_type::UPROBE_MULTI if exists(Field::UprobeMultiLink) => {
-                let link = link.wrapping_sub(offset(Field::UprobeMultiLink));
+            link_type::UPROBE_MULTI if exists(field::UprobeMultiLink) => {
+                let link = link.wrapping_sub(offset(field::UprobeMultiLink));
                 (*record).on |= on::MULTI;
-                (*record).count = rd_field(link, Field::UprobeMultiCnt);
-                (*record).offset = rd_field(rd_field(link, Field::UprobeMultiUprobes), Field::UprobeOffset);
+                (*record).count = rd_field(link, field::UprobeMultiCnt);
+                (*record).offset = rd_field(rd_field(link, field::UprobeMultiUprobes), field::UprobeOffset);
             }
             _ => {
-                let aux: u64 = rd_field(prog, Field::ProgAux);
-                set(&raw mut (*s).found.name, rd_field(aux, Field::AuxAttachFuncName));
+                let aux: u64 = rd_field(prog, field::ProgAux);
+                set(&raw mut (*s).found.name, rd_field(aux, field::AuxAttachFuncName));
                 if kind == link_type::TRACING {
-                    let target: u64 = rd_field(link, Field::TracingLinkTgtProg);
+                    let target: u64 = rd_field(link, field::TracingLinkTgtProg);
                     if target != 0 {
                         (*record).on |= on::PROG;
-                        (*record).object = rd_field(rd_field(target, Field::ProgAux), Field::AuxId);
+                        (*record).object = rd_field(rd_field(target, field::ProgAux), field::AuxId);
                     }
                 }
             }
@@ -756,27 +755,27 @@ unsafe fn perf_event(s: *mut BpfScratch) {
         }
         let record = &raw mut (*s).frame.record;
         set(&raw mut (*record).has, get(&raw const (*record).has) | has::PERF);
-        (*record).perf_type = rd_field(event, Field::PerfEventAttrType);
-        (*record).perf_config = rd_field(event, Field::PerfEventAttrConfig);
-        let tp_event: u64 = rd_field(event, Field::PerfEventTpEvent);
+        (*record).perf_type = rd_field(event, field::PerfEventAttrType);
+        (*record).perf_config = rd_field(event, field::PerfEventAttrConfig);
+        let tp_event: u64 = rd_field(event, field::PerfEventTpEvent);
         if tp_event == 0 {
-            set(&raw mut (*s).found.name, rd_field(rd_field(event, Field::PerfEventPmu), Field::PmuName));
+            set(&raw mut (*s).found.name, rd_field(rd_field(event, field::PerfEventPmu), field::PmuName));
             return;
         }
-        set(&raw mut (*record).call_flags, rd_field(tp_event, Field::TraceCallFlags));
+        set(&raw mut (*record).call_flags, rd_field(tp_event, field::TraceCallFlags));
         let flags = &raw const (*record).call_flags;
-        let flag = |flag| u64::from(get(flags)) & konst(flag) != 0;
-        let class: u64 = rd_field(tp_event, Field::TraceCallClass);
-        set(&raw mut (*s).found.name, rd_field(class, Field::TraceClassSystem));
+        let is = |flag| u64::from(get(flags)) & flag != 0;
+        let class: u64 = rd_field(tp_event, field::TraceCallClass);
+        set(&raw mut (*s).found.name, rd_field(class, field::TraceClassSystem));
         // A union (`struct trace_event_call`, include/linux/trace_events.h): the tracepoint, or the event's own name.
-        let mut name: u64 = rd_field(tp_event, Field::TraceCallName);
-        if flag(Const::TraceFlagTracepoint) {
+        let mut name: u64 = rd_field(tp_event, field::TraceCallName);
+        if is(konst!(TraceFlagTracepoint)) {
             name = name_of_tracepoint(name);
         }
         string(&raw mut (*record).target2, name);
-        if flag(Const::TraceFlagKprobe) {
+        if is(konst!(TraceFlagKprobe)) {
             kprobe(s, tp_event);
-        } else if flag(Const::TraceFlagUprobe) {
+        } else if is(konst!(TraceFlagUprobe)) {
             uprobe(s, tp_event);
         }
     }
@@ -807,9 +806,9 @@ unsafe fn names(s: *mut BpfScratch) {
 unsafe fn trace_probe(tp_event: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper.
     unsafe {
-        let event = tp_event.wrapping_sub(offset(Field::TraceProbeEventCall));
-        let list: u64 = rd_field(event, Field::TraceProbeEventProbes);
-        list.wrapping_sub(offset(Field::TraceProbeList))
+        let event = tp_event.wrapping_sub(offset(field::TraceProbeEventCall));
+        let list: u64 = rd_field(event, field::TraceProbeEventProbes);
+        list.wrapping_sub(offset(field::TraceProbeList))
     }
 }
 
@@ -819,18 +818,18 @@ unsafe fn kprobe(s: *mut BpfScratch, tp_event: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        if !exists(Field::TraceKprobeTp) || !exists(Field::TraceProbeEventCall) || !exists(Field::TraceProbeList) {
+        if !exists(field::TraceKprobeTp) || !exists(field::TraceProbeEventCall) || !exists(field::TraceProbeList) {
             return;
         }
         let record = &raw mut (*s).frame.record;
-        let probe = trace_probe(tp_event).wrapping_sub(offset(Field::TraceKprobeTp));
+        let probe = trace_probe(tp_event).wrapping_sub(offset(field::TraceKprobeTp));
         (*record).has |= has::KPROBE;
-        if rd_field::<u64>(probe, Field::TraceKprobeHandler) != 0 {
+        if rd_field::<u64>(probe, field::TraceKprobeHandler) != 0 {
             (*record).has |= has::RETURNS;
         }
-        (*record).addr = rd_field(probe, Field::TraceKprobeAddr);
-        (*record).offset = u64::from(rd_field::<u32>(probe, Field::TraceKprobeOffset));
-        set(&raw mut (*s).found.text, rd_field(probe, Field::TraceKprobeSymbol));
+        (*record).addr = rd_field(probe, field::TraceKprobeAddr);
+        (*record).offset = u64::from(rd_field::<u32>(probe, field::TraceKprobeOffset));
+        set(&raw mut (*s).found.text, rd_field(probe, field::TraceKprobeSymbol));
     }
 }
 
@@ -840,17 +839,17 @@ unsafe fn uprobe(s: *mut BpfScratch, tp_event: u64) {
     // SAFETY: `s` is this CPU's element of this program's own map. Kernel addresses are read by helper, which
     // zero-fills on a fault.
     unsafe {
-        if !exists(Field::TraceUprobeTp) || !exists(Field::TraceProbeEventCall) || !exists(Field::TraceProbeList) {
+        if !exists(field::TraceUprobeTp) || !exists(field::TraceProbeEventCall) || !exists(field::TraceProbeList) {
             return;
         }
         let record = &raw mut (*s).frame.record;
-        let probe = trace_probe(tp_event).wrapping_sub(offset(Field::TraceUprobeTp));
+        let probe = trace_probe(tp_event).wrapping_sub(offset(field::TraceUprobeTp));
         (*record).has |= has::UPROBE;
-        if rd_field::<u64>(probe, Field::TraceUprobeRet) != 0 {
+        if rd_field::<u64>(probe, field::TraceUprobeRet) != 0 {
             (*record).has |= has::RETURNS;
         }
-        (*record).offset = rd_field(probe, Field::TraceUprobeOffset);
-        set(&raw mut (*s).found.text, rd_field(probe, Field::TraceUprobeFilename));
+        (*record).offset = rd_field(probe, field::TraceUprobeOffset);
+        set(&raw mut (*s).found.text, rd_field(probe, field::TraceUprobeFilename));
     }
 }
 
@@ -858,7 +857,7 @@ unsafe fn uprobe(s: *mut BpfScratch, tp_event: u64) {
 #[inline(always)]
 unsafe fn name_of_tracepoint(tracepoint: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper.
-    unsafe { if tracepoint == 0 { 0 } else { rd_field(tracepoint, Field::TracepointName) } }
+    unsafe { if tracepoint == 0 { 0 } else { rd_field(tracepoint, field::TracepointName) } }
 }
 
 /// Writes a kernel string. Returns whether there is one. `to` is never the first byte of a map value

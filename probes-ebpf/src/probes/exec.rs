@@ -17,7 +17,7 @@ use aya_ebpf::maps::{Array, LruHashMap};
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext, TracePointContext};
 use core::ffi::c_void;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::exec::{ARGV_CHUNK, ARGV_FIRST, ARGV_MAX, ExecChunk, ExecRecord, NO_ROOM};
 use tracetui_shared::record::open::abi;
 use tracetui_shared::record::{mark, stack};
@@ -114,16 +114,16 @@ struct Exec {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn exec_btf(ctx: BtfTracePointContext) -> i32 {
-    let bprm = typed_as(ctx.arg(2), Type::Bprm);
+    let bprm = typed_as(ctx.arg(2), field::BprmArgc);
     // SAFETY: the arguments are the tracepoint's, which the kernel types; `p` is the current task.
     unsafe {
         let exec = Exec {
             context: ctx.as_ptr(),
-            task: typed_as(ctx.arg(0), Type::Task),
+            task: typed_as(ctx.arg(0), field::TaskTgid),
             old_tid: ctx.arg::<u64>(1) as u32,
-            filename: ld(bprm, Field::BprmFilename),
-            interp: Some(ld(bprm, Field::BprmInterp)),
-            argc: ld(bprm, Field::BprmArgc),
+            filename: ld(bprm, field::BprmFilename),
+            interp: Some(ld(bprm, field::BprmInterp)),
+            argc: ld(bprm, field::BprmArgc),
         };
         emit(Slot::ExecBtf, &EXEC_BTF_SCRATCH, &exec);
     }
@@ -140,7 +140,7 @@ pub fn exec_bprm_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's entry; `current` is the current task, a BTF pointer where
     // the kernel has them.
     unsafe {
-        let tgid: u32 = ld(current(), Field::TaskTgid);
+        let tgid: u32 = ld(current(), field::TaskTgid);
         // If the insertion fails, the event is reported without the fields of `bprm`.
         let _ = EXEC_BPRMS.insert(tgid, first_argument(&ctx), 0);
     }
@@ -159,13 +159,13 @@ pub fn exec_tp(ctx: TracePointContext) -> u32 {
         let filename = (ctx.as_ptr() as u64).wrapping_add(u64::from(at));
         let (context, old_tid) = (ctx.as_ptr(), field(&ctx, 16));
         let mut exec = Exec { context, task: current(), old_tid, filename, interp: None, argc: u32::MAX };
-        let tgid: u32 = ld(exec.task, Field::TaskTgid);
+        let tgid: u32 = ld(exec.task, field::TaskTgid);
         if let Some(bprm) = EXEC_BPRMS.get_ptr(tgid) {
             // The exec owns `bprm` until it returns.
-            let bprm = typed_as(get(bprm), Type::Bprm);
-            exec.filename = ld(bprm, Field::BprmFilename);
-            exec.interp = Some(ld(bprm, Field::BprmInterp));
-            exec.argc = ld(bprm, Field::BprmArgc);
+            let bprm = typed_as(get(bprm), field::BprmArgc);
+            exec.filename = ld(bprm, field::BprmFilename);
+            exec.interp = Some(ld(bprm, field::BprmInterp));
+            exec.argc = ld(bprm, field::BprmArgc);
             let _ = EXEC_BPRMS.remove(tgid);
         }
         emit(Slot::ExecTp, &EXEC_TP_SCRATCH, &exec);
@@ -188,8 +188,8 @@ unsafe fn emit(slot: Slot, scratch: &Array<ExecScratch>, exec: &Exec) {
         (*record).ret = 0;
         (*record).argc = exec.argc;
         (*record).old_tid = if exec.old_tid != who.tgid { exec.old_tid } else { 0 };
-        (*record).euid = ld(who.cred, Field::CredEuid);
-        (*record).egid = ld(who.cred, Field::CredEgid);
+        (*record).euid = ld(who.cred, field::CredEuid);
+        (*record).egid = ld(who.cred, field::CredEgid);
         set(&raw mut (*s).off, 0);
         let (len, cut) = string(s, exec.filename);
         (*record).filename_len = len;
@@ -273,7 +273,7 @@ unsafe fn paths(s: *mut ExecScratch, task: u64) {
     // program's own map.
     unsafe {
         let record = &raw mut (*s).frame.record;
-        let fs: u64 = ld(task, Field::TaskFs);
+        let fs: u64 = ld(task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
         ((*record).exe_len, (*record).exe_marks) = names(s, exe_of(s, task), root, top);
         ((*record).cwd_len, (*record).cwd_marks) = names(s, path::cwd_of(fs), root, top);
@@ -286,7 +286,7 @@ unsafe fn exe_of(s: *mut ExecScratch, task: u64) -> Place {
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them; `s` is this CPU's element of this
     // program's own map.
     unsafe {
-        let file: u64 = ld(ld(task, Field::TaskMm), Field::MmExeFile);
+        let file: u64 = ld(ld(task, field::TaskMm), field::MmExeFile);
         files::view_file(file, &raw mut (*s).walk).path
     }
 }
@@ -315,9 +315,9 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
     // program's own map, and `ARGV_FIRST` bytes follow any masked offset in `buf`.
     unsafe {
         let record = &raw mut (*s).frame.record;
-        let mm: u64 = ld(task, Field::TaskMm);
-        let from: u64 = ld(mm, Field::MmArgStart);
-        let total = ld::<u64>(mm, Field::MmArgEnd).wrapping_sub(from);
+        let mm: u64 = ld(task, field::TaskMm);
+        let from: u64 = ld(mm, field::MmArgStart);
+        let total = ld::<u64>(mm, field::MmArgEnd).wrapping_sub(from);
         let carried = if total < u64::from(ARGV_MAX) { total } else { u64::from(ARGV_MAX) };
         set(&raw mut (*s).carried, carried);
         let most = if large(s) { u64::from(ARGV_FIRST) } else { ARGV_FEW };
@@ -472,13 +472,13 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         measure(s, &event);
         (*record).ret = call.ret as i32;
         (*record).old_tid = 0;
-        (*record).euid = ld(who.cred, Field::CredEuid);
-        (*record).egid = ld(who.cred, Field::CredEgid);
+        (*record).euid = ld(who.cred, field::CredEuid);
+        (*record).egid = ld(who.cred, field::CredEgid);
         (*record).interp_len = 0;
         set(&raw mut (*s).off, 0);
-        let fs: u64 = ld(call.task, Field::TaskFs);
+        let fs: u64 = ld(call.task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(call.task));
-        let gone = ld::<u64>(ld(call.task, Field::TaskMm), Field::MmArgEnd) == 0;
+        let gone = ld::<u64>(ld(call.task, field::TaskMm), field::MmArgEnd) == 0;
         if gone {
             // The new program may have something else at the path's address.
             (*record).filename_len = 0;
@@ -599,7 +599,7 @@ unsafe fn asked_arguments(slot: Slot, s: *mut ExecScratch, argv: u64, narrow: bo
             (*record).argv_marks = if gone { mark::FAULT } else { 0 };
             return;
         }
-        if !take_arguments(s, narrow) && konst(Const::MayGoto) == 0 {
+        if !take_arguments(s, narrow) && konst!(MayGoto) == 0 {
             set(&raw mut (*s).narrow, u64::from(narrow));
             match slot {
                 Slot::ExecSysExit => arguments_btf(),

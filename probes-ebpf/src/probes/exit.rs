@@ -13,7 +13,7 @@ use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use core::ffi::c_void;
 use tracetui_shared::id::Tid;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Const, Field, Type};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::exit::ExitRecord;
 use tracetui_shared::record::stack;
 
@@ -43,8 +43,8 @@ per_cpu! {
 #[btf_tracepoint]
 #[inline(always)]
 pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
-    let task = typed_as(ctx.arg(0), Type::Task);
-    let told = konst(Const::ExitHasGroupDead) != 0;
+    let task = typed_as(ctx.arg(0), field::TaskTgid);
+    let told = konst!(ExitHasGroupDead) != 0;
     let dead = told && ctx.arg::<u64>(1) & 1 != 0;
     // SAFETY: `task` is the tracepoint's argument, the current task, which the kernel types.
     unsafe { exit(Slot::ExitBtf, &EXIT_BTF_SCRATCH, ctx.as_ptr(), task, told, dead) };
@@ -56,7 +56,7 @@ pub fn exit_btf(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 #[inline(always)]
 pub fn exit_tp(ctx: TracePointContext) -> u32 {
-    let told = konst(Const::ExitHasGroupDead) != 0;
+    let told = konst!(ExitHasGroupDead) != 0;
     // SAFETY: the record has the field if the constant is set; the verifier checks the offset.
     let dead = told && unsafe { field::<u8>(&ctx, GROUP_DEAD_AT) } & 1 != 0;
     // SAFETY: `current` is the current task, a BTF pointer where the kernel has them.
@@ -72,11 +72,11 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
         if told && !dead {
             return;
         }
-        let signal: u64 = ld(task, Field::TaskSignal);
-        if !told && ld::<u32>(signal, Field::SignalLive) != 0 {
+        let signal: u64 = ld(task, field::TaskSignal);
+        if !told && ld::<u32>(signal, field::SignalLive) != 0 {
             return;
         }
-        let leader: u64 = ld(task, Field::TaskGroupLeader);
+        let leader: u64 = ld(task, field::TaskGroupLeader);
         // The process ended, whichever of its threads was the last. The event has the leader's name and id.
         let who = Who { comm: comm_of(leader), ..Who::of(task) };
         if !told && !first_exit(who.tgid, start_of(task)) {
@@ -101,11 +101,11 @@ unsafe fn exit(slot: Slot, scratch: &Array<ExitScratch>, context: *mut c_void, t
 unsafe fn status(task: u64, signal: u64) -> ExitRecord {
     // SAFETY: `task` is the current task and `signal` its `signal_struct`, BTF pointers where the kernel has them.
     unsafe {
-        let signal_flags: u32 = ld(signal, Field::SignalFlags);
+        let signal_flags: u32 = ld(signal, field::SignalFlags);
         let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
-            ld(signal, Field::SignalGroupExitCode)
+            ld(signal, field::SignalGroupExitCode)
         } else {
-            ld(ld(task, Field::TaskGroupLeader), Field::TaskExitCode)
+            ld(ld(task, field::TaskGroupLeader), field::TaskExitCode)
         };
         ExitRecord { status, signal_flags }
     }

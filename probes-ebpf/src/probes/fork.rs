@@ -13,7 +13,7 @@ use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
 use core::ffi::c_void;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::fork::ForkRecord;
 use tracetui_shared::record::stack;
 use tracetui_shared::time::BootNanos;
@@ -41,7 +41,7 @@ per_cpu! {
 pub fn fork_btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: both tasks are arguments of the tracepoint, which the kernel types.
     unsafe {
-        let (parent, child) = (typed_as(ctx.arg(0), Type::Task), typed_as(ctx.arg(1), Type::Task));
+        let (parent, child) = (typed_as(ctx.arg(0), field::TaskTgid), typed_as(ctx.arg(1), field::TaskTgid));
         fork(Slot::ForkBtf, &FORK_BTF_SCRATCH, ctx.as_ptr(), parent, child);
     }
     0
@@ -56,7 +56,7 @@ pub fn fork_multi(ctx: ProbeContext) -> u32 {
     // SAFETY: the context is the registers at the function's entry. The argument is a `struct task_struct`, to which it
     // is cast.
     unsafe {
-        let child = typed_as(first_argument(&ctx), Type::Task);
+        let child = typed_as(first_argument(&ctx), field::TaskTgid);
         fork(Slot::ForkMulti, &FORK_MULTI_SCRATCH, ctx.as_ptr(), current(), child);
     }
     0
@@ -67,16 +67,16 @@ unsafe fn fork(slot: Slot, scratch: &Array<ForkScratch>, context: *mut c_void, p
     // SAFETY: both tasks are typed pointers where the kernel has them; elsewhere they are read by helper, which
     // zero-fills on a fault. `s` is this CPU's element of this program's own map.
     unsafe {
-        let tgid: u32 = ld(child, Field::TaskTgid);
-        let tid: u32 = ld(child, Field::TaskPid);
+        let tgid: u32 = ld(child, field::TaskTgid);
+        let tid: u32 = ld(child, field::TaskPid);
         if tgid != tid {
             return;
         }
         // The child's parent is not the caller if `CLONE_PARENT` is set.
-        let real_parent: u64 = ld(child, Field::TaskRealParent);
-        let (parent_tgid, parent_start): (u32, u64) = (ld(real_parent, Field::TaskTgid), start_of(real_parent));
-        let start: u64 = ld(child, Field::TaskStartBoottime);
-        let maker = (ld(parent, Field::TaskTgid), start_of(parent));
+        let real_parent: u64 = ld(child, field::TaskRealParent);
+        let (parent_tgid, parent_start): (u32, u64) = (ld(real_parent, field::TaskTgid), start_of(real_parent));
+        let start: u64 = ld(child, field::TaskStartBoottime);
+        let maker = (ld(parent, field::TaskTgid), start_of(parent));
         if !capture::inherit(maker, (parent_tgid, parent_start), (tgid, start)) {
             emit::count_tree_full();
         }

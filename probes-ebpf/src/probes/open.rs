@@ -6,11 +6,11 @@ use crate::emit::{Event, Frame};
 use crate::files;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
-use crate::read::{any, get, has, ld, offset, opaque, read_passed, read_user_str, set};
+use crate::read::{any, get, has, ld, opaque, read_passed, read_user_str, set};
 use crate::task::Who;
 use aya_ebpf::maps::Array;
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, PATH_MAX, via};
 use tracetui_shared::record::{mark, stack};
 
@@ -153,7 +153,7 @@ pub unsafe fn resolved<const START: u64, const PREEMPTIBLE: bool>(
         let record = &raw mut (*s).frame.record;
         let ret = &raw const (*record).ret;
         let is_open = || get(ret) >= 0;
-        let fs: u64 = ld(task, Field::TaskFs);
+        let fs: u64 = ld(task, field::TaskFs);
         let (root, top) = (path::root_of(fs), path::top_of(task));
         (*record).names_len = 0;
         (*record).root_off = if is_open() || root.dentry == 0 { u16::MAX } else { 0 };
@@ -223,8 +223,8 @@ unsafe fn opened(s: *mut OpenScratch, task: u64, fd: i64) -> Place {
         // Nothing that is found is kept in a register, where it would multiply the verifier's paths.
         let marks = &raw mut (*s).frame.record.names_marks;
         set(marks, if same { 0 } else { mark::RACED });
-        if has(Field::FileMode) && (unproven || asked & O_CREAT != 0) {
-            let mode: u32 = any(file, Type::File, offset(Field::FileMode));
+        if has(field::FileMode) && (unproven || asked & O_CREAT != 0) {
+            let mode: u32 = any(file, field::FileMode);
             let how = &raw mut (*s).frame.record.how_marks;
             // By arithmetic: a branch would double the verifier's paths.
             set(how, get(how) | (EXISTED - (mode >> FMODE_CREATED & 1) as u8));
@@ -260,11 +260,11 @@ unsafe fn is_near(s: *mut OpenScratch, task: u64, dentry: u64) -> bool {
     unsafe {
         let dirfd = (*s).frame.record.dirfd;
         let start = if dirfd == AT_FDCWD {
-            path::cwd_of(ld(task, Field::TaskFs))
+            path::cwd_of(ld(task, field::TaskFs))
         } else {
             files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path
         };
-        let parent: u64 = any(dentry, Type::Dentry, offset(Field::DentryParent));
+        let parent: u64 = any(dentry, field::DentryParent);
         parent != 0 && parent == start.dentry
     }
 }

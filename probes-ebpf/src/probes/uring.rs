@@ -16,7 +16,7 @@ use aya_ebpf::macros::{btf_tracepoint, fexit, tracepoint};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext, TracePointContext};
 use tracetui_shared::kind::Slot;
-use tracetui_shared::offsets::{Field, Type};
+use tracetui_shared::offsets::field;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{OpenRecord, PATH_MAX, RequestPart, UNKNOWN, uring, via};
 
@@ -123,7 +123,7 @@ pub fn uring_quiet(ctx: FExitContext) -> i32 {
     // SAFETY: the first argument is the address of the request. Kernel addresses are read by helper, which zero-fills
     // on a fault.
     unsafe {
-        if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(Field::KiocbCqeRes))) >= 0 {
+        if ret as i32 == 0 && is_quiet(req) && rd::<i32>(req.wrapping_add(offset(field::KiocbCqeRes))) >= 0 {
             ended::<true>(Slot::OpenUringQuiet, &URING_QUIET_SCRATCH, req);
         }
     }
@@ -141,14 +141,14 @@ const CQE_SKIP: u32 = 1 << 6;
 #[inline(always)]
 unsafe fn is_quiet(req: u64) -> bool {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    unsafe { rd::<u32>(req.wrapping_add(offset(Field::KiocbFlags))) & CQE_SKIP != 0 }
+    unsafe { rd::<u32>(req.wrapping_add(offset(field::KiocbFlags))) & CQE_SKIP != 0 }
 }
 
 /// The opcode of a request that opens a file; `None` for other requests.
 #[inline(always)]
 unsafe fn opens(req: u64) -> Option<u8> {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
-    let opcode: u8 = unsafe { rd(req.wrapping_add(offset(Field::KiocbOpcode))) };
+    let opcode: u8 = unsafe { rd(req.wrapping_add(offset(field::KiocbOpcode))) };
     (opcode == OPENAT || opcode == OPENAT2).then_some(opcode)
 }
 
@@ -178,10 +178,10 @@ unsafe fn is_late(req: u64) -> bool {
 unsafe fn task_of(req: u64) -> u64 {
     // SAFETY: kernel addresses are read by helper, which zero-fills on a fault.
     unsafe {
-        if has(Field::KiocbTask) {
-            rd(req.wrapping_add(offset(Field::KiocbTask)))
-        } else if has(Field::KiocbTctx) && has(Field::IoUringTaskTask) {
-            rd(rd::<u64>(req.wrapping_add(offset(Field::KiocbTctx))).wrapping_add(offset(Field::IoUringTaskTask)))
+        if has(field::KiocbTask) {
+            rd(req.wrapping_add(offset(field::KiocbTask)))
+        } else if has(field::KiocbTctx) && has(field::IoUringTaskTask) {
+            rd(rd::<u64>(req.wrapping_add(offset(field::KiocbTctx))).wrapping_add(offset(field::IoUringTaskTask)))
         } else {
             current()
         }
@@ -195,7 +195,7 @@ unsafe fn submitter(req: u64) -> u64 {
     // SAFETY: the address is cast to a typed pointer, through which a load yields 0 on a fault.
     unsafe {
         let task = task_of(req);
-        if casts() && task != 0 { typed_as(task, Type::Task) } else { current() }
+        if casts() && task != 0 { typed_as(task, field::TaskTgid) } else { current() }
     }
 }
 
@@ -205,17 +205,17 @@ unsafe fn asked(record: *mut OpenRecord, req: u64, opcode: u8) {
     // SAFETY: `record` is in this program's map value; kernel addresses are read by helper, which zero-fills on a
     // fault.
     unsafe {
-        let how = req.wrapping_add(offset(Field::IoOpenHow));
+        let how = req.wrapping_add(offset(field::IoOpenHow));
         (*record).via = via::IO_URING;
         (*record).abi = native_abi();
         // The kernel adds this flag (`__io_openat_prep`, io_uring/openclose.c).
         (*record).flags = rd::<u64>(how) & !o_largefile();
         (*record).mode = rd::<u64>(how.wrapping_add(8)) as u32;
         (*record).resolve = rd(how.wrapping_add(16));
-        (*record).dirfd = rd(req.wrapping_add(offset(Field::IoOpenDfd)));
+        (*record).dirfd = rd(req.wrapping_add(offset(field::IoOpenDfd)));
         (*record).how_marks = 0;
         let by_openat2 = if opcode == OPENAT2 { uring::OPENAT2 } else { 0 };
-        let direct = if rd::<u32>(req.wrapping_add(offset(Field::IoOpenFileSlot))) != 0 { uring::DIRECT } else { 0 };
+        let direct = if rd::<u32>(req.wrapping_add(offset(field::IoOpenFileSlot))) != 0 { uring::DIRECT } else { 0 };
         let quiet = if is_quiet(req) { uring::QUIET } else { 0 };
         (*record).uring = by_openat2 | direct | quiet;
     }
@@ -269,15 +269,15 @@ unsafe fn submitted(slot: Slot, scratch: &Array<RequestScratch>, req: u64) {
         let Some(opcode) = opens(req) else { return };
         let Some((event, s, task)) = begin(slot, scratch, req, opcode) else { return };
         let record = &raw mut (*s).frame.record;
-        let filename: u64 = rd(req.wrapping_add(offset(Field::IoOpenFilename)));
-        let name: u64 = rd(filename.wrapping_add(offset(Field::FilenameName)));
+        let filename: u64 = rd(req.wrapping_add(offset(field::IoOpenFilename)));
+        let name: u64 = rd(filename.wrapping_add(offset(field::FilenameName)));
         let n = read_kernel_str((&raw mut (*s).path).cast(), u64::from(PATH_MAX), name);
         let len = if n > 0 { at_most(n as u64 - 1, u64::from(PATH_MAX) - 1) } else { 0 };
         (*record).path_len = len as u16;
         (*record).path_marks = if n > 0 { 0 } else { mark::FAULT };
         let dirfd = (*record).dirfd;
         let start = if dirfd == AT_FDCWD {
-            path::cwd_of(ld(task, Field::TaskFs)).dentry
+            path::cwd_of(ld(task, field::TaskFs)).dentry
         } else {
             files::view_file(files::file_at(task, u64::from(dirfd as u32)), &raw mut (*s).walk).path.dentry
         };
@@ -308,9 +308,9 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
     // zero-fills on a fault.
     unsafe {
         let Some(opcode) = opens(req) else { return };
-        let ret: i32 = rd(req.wrapping_add(offset(Field::KiocbCqeRes)));
+        let ret: i32 = rd(req.wrapping_add(offset(field::KiocbCqeRes)));
         let task = current();
-        let here: u32 = ld(task, Field::TaskTgid);
+        let here: u32 = ld(task, field::TaskTgid);
         let who = Who::of(submitter(req));
         let Some(event) = Event::begin(slot, core::ptr::null_mut(), &who, ret < 0) else { return };
         let Some(s) = event.place(scratch) else { return };
@@ -330,7 +330,7 @@ unsafe fn ended<const PREEMPTIBLE: bool>(slot: Slot, scratch: &Array<OpenScratch
         if !matches!(slot, Slot::OpenUringQuiet) && reach(open::Reach::Here) && get(&raw const (*record).ret) >= 0 {
             (*record).names_marks |= if is_late(req) { mark::RACED } else { mark::SHARED };
         }
-        let place = if file != 0 { any(file, Type::Dentry, offset(Field::DentryParent)) } else { 0 };
+        let place = if file != 0 { any(file, field::DentryParent) } else { 0 };
         set((&raw mut (*s).buf).cast(), RequestPart { request: req, place });
         (*record).path_len = 0;
         (*record).path_marks = mark::NOT_COLLECTED;

@@ -14,7 +14,7 @@ pub struct Arch {
     /// The name: `uname -m`, and [`std::env::consts::ARCH`].
     pub name: &'static str,
     /// Its number in the probes: [`tracetui_shared::offsets::arch`].
-    pub number: i32,
+    pub number: u32,
     /// The functions behind the system calls that open files, of every table. Every kernel for this architecture has
     /// the first one.
     pub opens: &'static [&'static str],

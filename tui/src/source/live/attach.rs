@@ -4,7 +4,7 @@ use super::Way;
 use super::call::unless_interrupted;
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
-use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, When, order};
+use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, order};
 use super::status::ProbeStatus;
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
@@ -76,12 +76,51 @@ pub(super) fn all(
     let order = order(first, preemptible);
     Ok(with_tracefs(|| {
         let mut attached = Attached::default();
-        let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
-        for group in GROUPS {
-            attacher.group(group, if group.when == When::Always { KindSet::ALL } else { kinds }, order);
+        let ahead = load_ahead(object, btf, functions, &best(kinds, order), facts, arch);
+        let into = &mut attached;
+        let mut attacher = Attacher { arch, object, btf, functions, ahead, facts, again, preemptible, into };
+        for (group, kinds) in GROUPS.iter().map(|group| (group, group.kinds(kinds))) {
+            attacher.group(group, kinds, order);
         }
         attached
     }))
+}
+
+/// The programs of the best way of each group.
+fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
+    let of = |group: &'static Group| {
+        let kinds = group.kinds(kinds);
+        group.ways(order).take(1).flatten().filter(move |probe| !(probe.kinds() & kinds).is_empty())
+    };
+    GROUPS.iter().flat_map(of).collect()
+}
+
+/// Loads programs in parallel: most of the start is the work of the verifier. Returns those at functions. An error is
+/// not reported here: what is not loaded is loaded again where it is attached.
+fn load_ahead(
+    object: &mut Ebpf,
+    btf: Option<&Btf>,
+    functions: &Functions<'_>,
+    probes: &[&'static Probe],
+    facts: &KernelFacts,
+    arch: &Arch,
+) -> Vec<(&'static str, OwnedFd)> {
+    let complete = |probe: &&&Probe| facts.lacks(probe.needs).is_none();
+    std::thread::scope(|scope| {
+        for (name, program) in object.programs_mut() {
+            if let Some(probe) = probes.iter().filter(complete).find(|probe| probe.name() == name) {
+                scope.spawn(move || unless_interrupted(|| load(program, btf, probe)).ok());
+            }
+        }
+        let at_functions = probes.iter().filter(complete).filter(|probe| match &probe.place {
+            AttachPoint::Functions(_, names) => facts.functions.contains(&names(arch)[0]),
+            _ => false,
+        });
+        let threads: Vec<_> = at_functions
+            .map(|probe| scope.spawn(|| functions.load(probe.name()).ok().map(|fd| (probe.name(), fd))))
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    })
 }
 
 struct Attacher<'a> {
@@ -89,6 +128,8 @@ struct Attacher<'a> {
     object: &'a mut Ebpf,
     btf: Option<&'a Btf>,
     functions: &'a Functions<'a>,
+    /// Programs at functions that are loaded.
+    ahead: Vec<(&'static str, OwnedFd)>,
     facts: &'a KernelFacts,
     again: Again<'a>,
     /// Whether programs at tracepoints can be preempted.
@@ -191,9 +232,11 @@ impl Attacher<'_> {
         {
             return Err(no_function(name));
         }
-        let loaded = unless_interrupted(|| load(self.object, self.btf, probe));
-        loaded.map_err(|error| self.refused(probe, &error))?;
         let program = program(self.object, probe).map_err(|error| plain(&error))?;
+        if program.fd().is_err() {
+            let loaded = unless_interrupted(|| load(program, self.btf, probe));
+            loaded.map_err(|error| refused(self.again, probe, &error))?;
+        }
         // Events that the kernel skips at a return are not counted here. Their requests have no completion and are
         // counted as such.
         let counted = !matches!(probe.place, AttachPoint::Exit(_));
@@ -208,23 +251,27 @@ impl Attacher<'_> {
         if there.first() != names.first() {
             return Err(no_function(names[0]));
         }
-        let program = self.functions.load(probe.name()).map_err(|error| refusal(probe, &error.0, &error.1))?;
+        let program = match self.ahead.iter().position(|(name, _)| *name == probe.name()) {
+            Some(at) => self.ahead.swap_remove(at).1,
+            None => self.functions.load(probe.name()).map_err(|error| refusal(probe, &error.0, &error.1))?,
+        };
         let link = Functions::attach(&program, at, &there)?;
         Ok(Running { links: vec![LinkHandle::Functions(link)], program: Some(program), note: None })
     }
+}
 
-    /// Loads again, for the end of the verifier's log. After EPERM there is no log, because the verifier did not run.
-    fn refused(&self, probe: &Probe, error: &ProgramError) -> Failure {
-        if let ProgramError::LoadError { io_error, .. } = error
-            && io_error.raw_os_error() == Some(libc::EPERM)
-        {
-            return refusal(probe, io_error, "");
-        }
-        let logged = (self.again)().ok().and_then(|(mut object, btf)| load(&mut object, btf.as_ref(), probe).err());
-        let error = logged.as_ref().unwrap_or(error);
-        let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
-        refusal(probe, io_error, &verifier_log.to_string())
+/// Loads again, for the end of the verifier's log. After EPERM there is no log, because the verifier did not run.
+fn refused(again: Again<'_>, probe: &Probe, error: &ProgramError) -> Failure {
+    if let ProgramError::LoadError { io_error, .. } = error
+        && io_error.raw_os_error() == Some(libc::EPERM)
+    {
+        return refusal(probe, io_error, "");
     }
+    let logged =
+        again().ok().and_then(|(mut object, btf)| load(program(&mut object, probe).ok()?, btf.as_ref(), probe).err());
+    let error = logged.as_ref().unwrap_or(error);
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return plain(error) };
+    refusal(probe, io_error, &verifier_log.to_string())
 }
 
 /// The error of a rejected program, with the end of the verifier's log.
@@ -260,8 +307,8 @@ fn program<'a>(object: &'a mut Ebpf, probe: &Probe) -> Result<&'a mut Program, P
     object.program_mut(probe.name()).ok_or_else(|| ProgramError::InvalidName { name: probe.name().to_string() })
 }
 
-fn load(object: &mut Ebpf, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
-    match (program(object, probe)?, &probe.place, btf) {
+fn load(program: &mut Program, btf: Option<&Btf>, probe: &Probe) -> Result<(), ProgramError> {
+    match (program, &probe.place, btf) {
         (Program::BtfTracePoint(program), AttachPoint::Btf(names), Some(btf)) => {
             let mut loaded = Err(ProgramError::UnexpectedProgramType);
             for name in *names {

@@ -15,8 +15,8 @@ use aya_obj::Object;
 use std::io;
 use std::os::fd::AsFd as _;
 use tracetui_shared::offsets::{
-    ABSENT, ARCH_PLACEHOLDER, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, CONSTS_SYMBOL, Const, FIELD_COUNT, FIELDS,
-    Field, OFFSETS_SYMBOL, TYPE_COUNT, TYPES, TYPES_SYMBOL,
+    ABSENT, CAST_FUNCTION, CAST_PLACEHOLDER, CONST_COUNT, Const, FARTHEST, FIELD_COUNT, FIELDS, Field, SUMS,
+    TYPE_COUNT, TYPES, load_placed, move_placed,
 };
 
 /// The probes, built by `scripts/build-probes.sh`.
@@ -40,8 +40,9 @@ pub enum BtfOrigin {
 pub struct KernelFacts {
     /// The offset of each field in bytes, or [`ABSENT`].
     pub offsets: [u32; FIELD_COUNT],
-    /// Fields with a width that the probes cannot read, with the reason. Their offsets are [`ABSENT`] too.
-    pub odd_widths: Vec<(Field, String)>,
+    /// Fields that the probes cannot read because of their width or their offset, with the reason. Their offsets are
+    /// [`ABSENT`] too.
+    pub odd: Vec<(Field, String)>,
     /// The helper [`bpf_get_current_task_btf`](https://elixir.bootlin.com/linux/v6.12/source/kernel/trace/bpf_trace.c)
     /// exists (5.11+).
     pub typed_task: bool,
@@ -108,17 +109,24 @@ fn there(btf: &btf::Btf, names: Vec<&'static str>) -> Vec<&'static str> {
 impl KernelFacts {
     /// Reads the facts from a BTF.
     pub fn of(btf: &btf::Btf, origin: BtfOrigin) -> KernelFacts {
-        let Resolved { offsets, consts, decisions } = btf.resolve();
+        let Resolved { mut offsets, consts, decisions } = btf.resolve();
         let odd = decisions.iter().filter_map(|decision| match decision.usable() {
             Err(absence @ Absence::Width { .. }) => {
                 Some((decision.field, format!("{absence}, expected {}", decision.spec.width)))
             }
             _ => None,
         });
+        let mut odd: Vec<_> = odd.collect();
+        for (offset, (field, _)) in offsets.iter_mut().zip(FIELDS).filter(|(offset, _)| **offset != ABSENT) {
+            if *offset > FARTHEST {
+                odd.push((*field, format!("its offset is {offset}, more than {FARTHEST}")));
+                *offset = ABSENT;
+            }
+        }
         let known = |value: Option<u32>| value.unwrap_or(ABSENT);
         KernelFacts {
             offsets,
-            odd_widths: odd.collect(),
+            odd,
             // The result of the helper has a type of the kernel's own BTF.
             typed_task: btf.enumerator(TASK_HELPER).is_some() && (origin == BtfOrigin::Kernel || kernel_has_btf()),
             exit_has_group_dead: consts.exit_has_group_dead.unwrap_or(false),
@@ -152,7 +160,7 @@ impl KernelFacts {
         let field = fields.iter().copied().flatten().find(|field| self.offsets[**field as usize] == ABSENT)?;
         let (_, spec) = FIELDS[*field as usize];
         let name = format!("{}.{}", spec.structure, spec.members.join("|"));
-        Some(match self.odd_widths.iter().find(|(odd, _)| odd == field) {
+        Some(match self.odd.iter().find(|(odd, _)| odd == field) {
             Some((_, what)) => format!("{name} does not match on this kernel: {what}"),
             None => format!("this kernel has no {name}"),
         })
@@ -229,8 +237,9 @@ pub(crate) fn raise_memlock() {
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
-/// Parses the object, creates the maps, and sets the constants for this kernel.
+/// Parses the object that [`for_this_kernel`] made, and creates the maps.
 pub(super) fn object(
+    bytes: &[u8],
     options: &LiveOptions,
     facts: &KernelFacts,
     verbosity: Verbosity,
@@ -239,8 +248,6 @@ pub(super) fn object(
         return Err(StartError::RingSize(options.ring_size));
     }
     let cpus = possible_cpus()?;
-    let constants = constants(options, facts, cpus);
-    let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
     // `EbpfLoader::new` parses the kernel's BTF for itself. The programs need it too, so both are parsed in parallel.
     let (mut loader, btf) = std::thread::scope(|scope| {
         let btf = scope.spawn(Btf::from_sys_fs);
@@ -259,14 +266,10 @@ pub(super) fn object(
             Verbosity::Quiet => VerifierLogLevel::DISABLE,
             Verbosity::Log => VerifierLogLevel::DEBUG,
         })
-        .override_global(OFFSETS_SYMBOL, &facts.offsets[..], true)
-        .override_global(CONSTS_SYMBOL, &constants[..], true)
-        .override_global(TYPES_SYMBOL, &types[..], true)
         .map_max_entries("RING", options.ring_size)
         .map_max_entries("CAPTURE_TREE", options.tree_size)
         .map_max_entries("CAPTURE_CGROUPS", capture::CGROUPS_MAP);
-    let bytes = for_this_kernel(facts);
-    let per_cpu = per_cpu_maps(&bytes)?;
+    let per_cpu = per_cpu_maps(bytes)?;
     for map in &per_cpu {
         let unused = facts.may_goto && FOR_LONG_LOOPS.contains(&map.as_str());
         loader.map_max_entries(map, if unused { 1 } else { cpus });
@@ -274,7 +277,7 @@ pub(super) fn object(
     if facts.exit_has_group_dead {
         loader.map_max_entries("EXITED", 1);
     }
-    let object = loader.load(&bytes)?;
+    let object = loader.load(bytes)?;
     drop(loader);
     Ok((object, btf))
 }
@@ -290,11 +293,15 @@ fn kernel_has_btf() -> bool {
     std::path::Path::new(btf::RUNNING).exists()
 }
 
-/// The object as this kernel accepts it. Placeholders become calls of the kernel's cast function, or moves if it has
-/// none, and the number of the architecture. If the kernel lacks `may_goto`, it becomes a jump that is never taken.
-/// Programs are arrays of 8-byte instructions in sections aligned to 8 bytes, and no helper has the number of a
-/// placeholder.
-pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
+/// The object for this kernel. Offsets, constants and type ids are written into its instructions, and placeholders become
+/// calls of the kernel's cast function, or moves if it has none. If the kernel lacks `may_goto`, it becomes a jump that
+/// is never taken. Programs are arrays of 8-byte instructions in sections aligned to 8 bytes, and no helper has the
+/// number of a placeholder.
+pub(super) fn for_this_kernel(options: &LiveOptions, facts: &KernelFacts) -> Result<Vec<u8>, StartError> {
+    Ok(with_numbers(facts, &numbers(options, facts, possible_cpus()?)))
+}
+
+fn with_numbers(facts: &KernelFacts, numbers: &[u32]) -> Vec<u8> {
     const CALL: u8 = 0x85;
     const KERNEL_FUNCTION: u8 = 0x20;
     /// `r0 = r1`.
@@ -302,13 +309,14 @@ pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     let placeholder = instruction(CALL, 0, CAST_PLACEHOLDER);
     let cast = facts.cast.as_ref();
     let wanted = cast.map_or(MOVE, |cast| instruction(CALL, KERNEL_FUNCTION, cast.function.cast_signed()));
-    let architecture = facts.arch.map_or(0, |arch| arch.number).to_le_bytes();
     let mut object = OBJECT.to_vec();
     for slot in object.chunks_exact_mut(8) {
         if *slot == placeholder {
             slot.copy_from_slice(&wanted);
-        } else if is_architecture(slot) {
-            slot[4..].copy_from_slice(&architecture);
+        } else if let Some(index) = is_move(slot) {
+            slot[4..].copy_from_slice(&numbers[index].to_le_bytes());
+        } else if let Some((index, word)) = is_load(slot) {
+            slot[2..4].copy_from_slice(&load_offset(numbers[index], word).to_le_bytes());
         } else if !facts.may_goto && is_may_goto(slot) {
             [slot[0], slot[1]] = NEVER;
         }
@@ -316,11 +324,39 @@ pub(super) fn for_this_kernel(facts: &KernelFacts) -> Vec<u8> {
     object
 }
 
-/// Whether these 8 bytes move the placeholder of the architecture into a register.
-fn is_architecture(slot: &[u8]) -> bool {
+/// The numbers that are written into the probes, by the index of their placeholders.
+fn numbers(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> Vec<u32> {
+    let of = |field: Field| Some(facts.offsets[field as usize]).filter(|offset| *offset != ABSENT);
+    let sums = SUMS.iter().map(|[outer, inner]| of(*outer).zip(of(*inner)).map_or(ABSENT, |(one, other)| one + other));
+    let types = facts.cast.as_ref().map_or([0; TYPE_COUNT], |cast| cast.types);
+    facts.offsets.into_iter().chain(sums).chain(constants(options, facts, cpus)).chain(types).collect()
+}
+
+/// The offset in a load of a word of a member. If the kernel does not have the member, it is one that the verifier
+/// rejects.
+fn load_offset(member: u32, word: usize) -> i16 {
+    i16::try_from(member as usize + 8 * word).unwrap_or(-1)
+}
+
+/// The index of the number, if these 8 bytes move a placeholder into a register.
+fn is_move(slot: &[u8]) -> Option<usize> {
     /// `BPF_ALU64 | BPF_MOV | BPF_K`.
     const MOVE_NUMBER: u8 = 0xb7;
-    slot[0] == MOVE_NUMBER && slot[2..4] == [0, 0] && slot[4..] == ARCH_PLACEHOLDER.to_le_bytes()
+    match *slot {
+        [MOVE_NUMBER, 0..=0xf, 0, 0, a, b, c, d] => move_placed(i32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// The index of the member and its word, if these 8 bytes load one. No data of the object looks like it, as the test
+/// `only_instructions_are_changed` checks.
+fn is_load(slot: &[u8]) -> Option<(usize, usize)> {
+    /// `BPF_LDX | BPF_MEM` of 1, 2, 4 and 8 bytes.
+    const LOADS: [u8; 4] = [0x71, 0x69, 0x61, 0x79];
+    match *slot {
+        [code, _, low, high, 0, 0, 0, 0] if LOADS.contains(&code) => load_placed(i16::from_le_bytes([low, high])),
+        _ => None,
+    }
 }
 
 /// Whether these 8 bytes are the instruction `may_goto`. No data of the object looks like it, as the test
@@ -351,7 +387,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     let mut constants = [0; CONST_COUNT];
     let mut put = |constant: Const, value: u32| constants[constant as usize] = value;
     put(Const::SelfTgid, own_tgid());
-    put(Const::TypedTask, u32::from(facts.typed_task));
+    put(Const::ByHelper, u32::from(!facts.typed_task));
     put(Const::MayGoto, u32::from(facts.may_goto));
     put(Const::Cast, u32::from(facts.cast.is_some()));
     put(Const::ExitHasGroupDead, u32::from(facts.exit_has_group_dead));
@@ -368,6 +404,7 @@ fn constants(options: &LiveOptions, facts: &KernelFacts, cpus: u32) -> [u32; CON
     put(Const::LinkTypePerf, facts.link_type_perf);
     put(Const::LinkTypeRawTp, facts.link_type_raw_tp);
     put(Const::Stacks, options.stacks.bits());
+    put(Const::Arch, facts.arch.map_or(0, |arch| arch.number));
     constants
 }
 
@@ -415,11 +452,12 @@ mod tests {
     use super::*;
     use aya_obj::ProgramSection;
     use tracetui_shared::kind::{KindSet, Slot};
+    use tracetui_shared::offsets::NUMBER_COUNT;
 
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
         KernelFacts {
             offsets: [0; FIELD_COUNT],
-            odd_widths: Vec::new(),
+            odd: Vec::new(),
             typed_task: true,
             exit_has_group_dead: true,
             inline_name_len: 40,
@@ -433,6 +471,17 @@ mod tests {
             functions: Vec::new(),
             arch: arch::here(),
             preemptible_tracepoints: Some(false),
+        }
+    }
+
+    fn options(ring_size: u32) -> LiveOptions {
+        LiveOptions {
+            ring_size,
+            kinds: KindSet::NONE,
+            stacks: KindSet::NONE,
+            capture: crate::capture::CaptureFilter::NOTHING,
+            tree_size: tracetui_shared::capture::MAX_TREE,
+            way: crate::source::live::Way::Auto,
         }
     }
 
@@ -450,10 +499,15 @@ mod tests {
         pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| i * 8).collect()
     }
 
+    /// Numbers of which none is that of a placeholder, and none is used twice.
+    fn distinct() -> Vec<u32> {
+        (0..NUMBER_COUNT as u32).map(|index| 3 + 8 * index).collect()
+    }
+
     #[test]
     fn only_instructions_are_changed() {
         for facts in [facts(None, false), facts(Some(Cast { function: 7, types: [1; TYPE_COUNT] }), true)] {
-            let object = for_this_kernel(&facts);
+            let object = with_numbers(&facts, &distinct());
             let (changed, code) = (changed(&object), code(OBJECT));
             assert!(!changed.is_empty());
             for at in changed {
@@ -464,25 +518,66 @@ mod tests {
 
     #[test]
     fn nothing_is_left_that_an_old_kernel_does_not_know() {
-        let object = for_this_kernel(&facts(None, false));
+        let object = with_numbers(&facts(None, false), &distinct());
         let left = object.chunks_exact(8).filter(|i| is_may_goto(i) || **i == instruction(0x85, 0, CAST_PLACEHOLDER));
         assert_eq!(left.count(), 0);
     }
 
+    /// Whatever the instruction, its immediate or its offset could be a placeholder that nothing replaces.
+    #[test]
+    fn no_placeholder_is_left() {
+        let of = |slot: &[u8]| {
+            let number = i32::from_le_bytes(slot[4..].try_into().unwrap());
+            let offset = i16::from_le_bytes([slot[2], slot[3]]);
+            // The second half of an instruction of 16 bytes has an immediate only.
+            (move_placed(number).is_some(), load_placed(offset).is_some() && slot[0] != 0)
+        };
+        let count = |object: &[u8]| {
+            let slots = code(object).into_iter().flat_map(|section| object[section].chunks_exact(8).map(of));
+            slots.fold((0, 0), |(moves, loads), (is_move, is_load)| {
+                (moves + usize::from(is_move), loads + usize::from(is_load))
+            })
+        };
+        let (moves, loads) = count(OBJECT);
+        assert!(moves > 100 && loads > 100, "{moves} {loads}");
+        assert_eq!(count(&with_numbers(&facts(None, true), &distinct())), (0, 0));
+    }
+
+    #[test]
+    fn each_placeholder_gets_its_number() {
+        let numbers = distinct();
+        let object = with_numbers(&facts(None, true), &numbers);
+        let mut used = std::collections::BTreeSet::new();
+        for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
+            if let Some(index) = is_move(before) {
+                assert_eq!(after[4..], numbers[index].to_le_bytes());
+                used.insert(index);
+            }
+            if let Some((index, word)) = is_load(before) {
+                assert_eq!(after[2..4], (numbers[index] as i16 + 8 * word as i16).to_le_bytes());
+                used.insert(index);
+            }
+        }
+        let unused: Vec<_> = FIELDS.iter().filter(|(field, _)| !used.contains(&(*field as usize))).collect();
+        // Read as a part of sums, and for the tests of user space alone.
+        assert!(unused.len() < 12, "{unused:?}");
+    }
+
+    #[test]
+    fn an_absent_member_cannot_be_loaded() {
+        assert_eq!(load_offset(ABSENT, 0), -1);
+        assert_eq!(load_offset(ABSENT, 1), -1);
+        assert_eq!(load_offset(2 * FARTHEST, 7), 2 * FARTHEST as i16 + 56);
+    }
+
     #[test]
     fn the_object_serves_every_architecture() {
-        let places = |object: &[u8]| -> Vec<i32> {
-            let pairs = OBJECT.chunks_exact(8).zip(object.chunks_exact(8));
-            let numbers = pairs.filter(|(before, _)| is_architecture(before)).map(|(_, after)| after[4..].try_into());
-            numbers.map(|bytes| i32::from_le_bytes(bytes.unwrap())).collect()
-        };
-        assert!(places(OBJECT).len() > 10, "{}", places(OBJECT).len());
+        let index = FIELD_COUNT + SUMS.len() + Const::Arch as usize;
         for arch in arch::ALL {
-            let object = for_this_kernel(&KernelFacts { arch: Some(arch), ..facts(None, true) });
-            assert!(places(&object).iter().all(|number| *number == arch.number), "{}", arch.name);
+            let facts = KernelFacts { arch: Some(arch), ..facts(None, true) };
+            assert_eq!(numbers(&options(1 << 20), &facts, 2)[index], arch.number, "{}", arch.name);
+            assert_eq!(numbers(&options(1 << 20), &facts, 2).len(), NUMBER_COUNT);
         }
-        let placeholder = OBJECT.windows(4).filter(|bytes| *bytes == ARCH_PLACEHOLDER.to_le_bytes());
-        assert_eq!(placeholder.count(), places(OBJECT).len(), "a placeholder that nothing replaces");
     }
 
     #[test]
@@ -495,14 +590,6 @@ mod tests {
 
     #[test]
     fn opens_leave_room_for_rare_events() {
-        let options = |ring_size| LiveOptions {
-            ring_size,
-            kinds: KindSet::NONE,
-            stacks: KindSet::NONE,
-            capture: crate::capture::CaptureFilter::NOTHING,
-            tree_size: tracetui_shared::capture::MAX_TREE,
-            way: crate::source::live::Way::Auto,
-        };
         for shift in 12..28 {
             for cpus in [1, 2, 64, 512] {
                 let ring = 1 << shift;
@@ -523,7 +610,7 @@ mod tests {
             facts.lacks(&[&[Field::TaskTgid], &[Field::MmExeFile]]).as_deref(),
             Some("this kernel has no mm_struct.exe_file")
         );
-        facts.odd_widths.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
+        facts.odd.push((Field::MmExeFile, "it has 4 bytes, expected 8".into()));
         assert_eq!(
             facts.lacks(&[&[Field::MmExeFile]]).as_deref(),
             Some("mm_struct.exe_file does not match on this kernel: it has 4 bytes, expected 8")

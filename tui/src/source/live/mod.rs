@@ -181,8 +181,9 @@ impl Live {
         let named = bpf || !(options.stacks & options.kinds).is_empty();
         let changes = named.then(|| changes::Changes::open(bpf));
         let mut names = named.then(stacks::Names::start);
-        let (mut object, btf) = load::object(options, facts, load::Verbosity::Quiet)?;
-        let functions = multi::Functions::of(&object, facts);
+        let bytes = load::for_this_kernel(options, facts)?;
+        let (mut object, btf) = load::object(&bytes, options, facts, load::Verbosity::Quiet)?;
+        let functions = multi::Functions::of(&object, &bytes);
         let tasks = tasks::Tasks::new(&mut object, btf.as_ref());
         let mut capture = capture::CaptureMaps::of(&mut object, tasks)?;
         let cpus: Array<_, Plain<CpuState>> = Array::try_from(load::map(&mut object, "CPUS")?)?;
@@ -192,7 +193,7 @@ impl Live {
         let cpus = CpuStates::map(&cpus).map_err(|error| StartError::System { call: "mmap of the counters", error })?;
         load::freeze_maps_of_programs(&object)?;
         capture.begin(&options.capture)?;
-        let again = || load::object(options, facts, load::Verbosity::Log);
+        let again = || load::object(&bytes, options, facts, load::Verbosity::Log);
         let attached = attach::all(&mut object, btf.as_ref(), &functions, options.kinds, facts, options.way, &again)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));

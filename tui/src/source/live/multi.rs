@@ -5,7 +5,7 @@
 //! those of aya.
 
 use super::call::{bpf, unless_interrupted};
-use super::load::{Failure, KernelFacts, for_this_kernel};
+use super::load::Failure;
 use super::loss;
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
@@ -35,7 +35,7 @@ impl At {
 
 /// The object and its maps, from which programs for functions are loaded.
 pub(super) struct Functions<'a> {
-    facts: &'a KernelFacts,
+    bytes: &'a [u8],
     maps: Vec<(String, OwnedFd)>,
     /// The parsed object; parsed at the first use.
     object: OnceLock<Result<Object, String>>,
@@ -46,12 +46,12 @@ const LOG: usize = 1 << 20;
 
 impl<'a> Functions<'a> {
     /// Duplicates the descriptors of the maps, before the maps are taken out of the object.
-    pub(super) fn of(object: &Ebpf, facts: &'a KernelFacts) -> Functions<'a> {
+    pub(super) fn of(object: &Ebpf, bytes: &'a [u8]) -> Functions<'a> {
         let maps = object.maps().filter_map(|(name, map)| {
             let fd = data(map)?.fd().as_fd().try_clone_to_owned().ok()?;
             Some((name.to_string(), fd))
         });
-        Functions { facts, maps: maps.collect(), object: OnceLock::new() }
+        Functions { bytes, maps: maps.collect(), object: OnceLock::new() }
     }
 
     /// Loads a program.
@@ -79,7 +79,7 @@ impl<'a> Functions<'a> {
     }
 
     fn relocated(&self) -> Result<Object, Box<dyn std::error::Error>> {
-        let mut object = Object::parse(&for_this_kernel(self.facts))?;
+        let mut object = Object::parse(self.bytes)?;
         let maps: Vec<_> = object.maps.drain().collect();
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let fd_of = |wanted: &str| self.maps.iter().find(|(name, _)| name == wanted).map(|(_, fd)| fd.as_raw_fd());

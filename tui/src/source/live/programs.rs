@@ -215,12 +215,12 @@ type Ways = &'static [(Way, &'static [Probe])];
 /// The ways to obtain the same events, one of which is used.
 pub(super) struct Group {
     ways: Ways,
-    pub(super) when: When,
+    when: When,
 }
 
 /// When a group is attached.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
+enum When {
     /// Always: the process table needs it.
     Always,
     /// If one of its kinds is requested.
@@ -253,6 +253,11 @@ impl Group {
 
     const fn wanted(ways: Ways) -> Group {
         Group { ways, when: When::Wanted }
+    }
+
+    /// The kinds for which it is attached if `kinds` are requested.
+    pub(super) fn kinds(&self, kinds: KindSet) -> KindSet {
+        if self.when == When::Always { KindSet::ALL } else { kinds }
     }
 
     /// The ways, the best first.

@@ -1,7 +1,7 @@
 //! The kernel's type information (BTF): where its fields are, which functions and tracepoints it has.
 //!
 //! Rust programs have no CO-RE relocations, so user space resolves the offsets before the load and writes them into the
-//! probes' constants. This module parses BTF; [`resolve`] resolves the offsets, [`minimal`] writes the part of a BTF
+//! probes' instructions. This module parses BTF; [`resolve`] resolves the offsets, [`minimal`] writes the part of a BTF
 //! that is needed, which is small enough for tests.
 //!
 //! BTF may come from an untrusted file: every length is checked by the parser, every reference when it is followed, and

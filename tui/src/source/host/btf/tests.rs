@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tracetui_shared::offsets::{ABSENT, FIELDS, Field};
+use tracetui_shared::offsets::{ABSENT, FARTHEST, FIELDS, Field};
 
 use super::raw::{HEADER, MAGIC};
 use super::resolve::{Absence, Resolved};
@@ -216,11 +216,24 @@ fn a_field_of_another_width_is_absent_and_says_so() {
     assert_eq!((of(Field::TaskComm), of(Field::AuxName)), (Ok(0), width(Some(8))), "longer is as good, shorter is not");
     assert_eq!((of(Field::KiocbFlags), of(Field::KiocbOpcode)), (Ok(0), width(Some(4))));
     assert_eq!(resolved.missing(&[Field::CredUid, Field::CredGid, Field::TaskTgid]), [Field::CredUid]);
-    let odd = KernelFacts::of(&btf, BtfOrigin::File).odd_widths;
+    let odd = KernelFacts::of(&btf, BtfOrigin::File).odd;
     let said = odd.iter().find(|(field, _)| *field == Field::CredUid).map(|(_, what)| what.as_str());
     assert_eq!((odd.len(), said), (5, Some("it has 8 bytes, expected 4")));
     // The minimal form also shows that the width is wrong.
     check_minimal_is_enough(&btf);
+}
+
+#[test]
+fn a_field_that_no_load_reaches_is_absent_and_says_so() {
+    let mut b = Builder::new();
+    let int = b.int(4);
+    let (reached, beyond) = (8 * FARTHEST, 8 * (FARTHEST + 4));
+    b.composite(Kind::Struct, "task_struct", 1 << 15, &[("pid", int, reached), ("tgid", int, beyond)]);
+    let facts = KernelFacts::of(&b.finish(), BtfOrigin::File);
+    let of = |field: Field| facts.offsets[field as usize];
+    assert_eq!((of(Field::TaskPid), of(Field::TaskTgid)), (FARTHEST, ABSENT));
+    let said = format!("its offset is {}, more than {FARTHEST}", FARTHEST + 4);
+    assert_eq!(facts.odd, [(Field::TaskTgid, said)]);
 }
 
 #[test]
