@@ -62,7 +62,7 @@ mod registers {
     pub(super) const STACK: usize = 19;
     pub(super) const NUMBER: usize = 10;
     pub(super) const RESULT: usize = 10;
-    pub(super) const ARGS: [usize; 5] = [14, 13, 12, 7, 9];
+    pub(super) const ARGS: [usize; 6] = [14, 13, 12, 7, 9, 8];
     /// Holds the number of the call that may be restarted.
     pub(super) const RESTART: Option<usize> = Some(15);
     /// The instruction that enters the kernel.
@@ -77,7 +77,7 @@ mod registers {
     pub(super) const STACK: usize = 31;
     pub(super) const NUMBER: usize = 8;
     pub(super) const RESULT: usize = 0;
-    pub(super) const ARGS: [usize; 5] = [0, 1, 2, 3, 4];
+    pub(super) const ARGS: [usize; 6] = [0, 1, 2, 3, 4, 5];
     pub(super) const RESTART: Option<usize> = None;
     /// The instruction that enters the kernel.
     pub(super) const ENTER: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
@@ -269,6 +269,62 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
     })
 }
 
+/// The alias of the loopback interface.
+const ALIAS: &str = "/sys/class/net/lo/ifalias";
+
+/// Lets a thread of `pid` try to change the alias of the loopback interface through rtnetlink: by a socket that it opens, and by those
+/// that the process has, in each way of sending. What succeeded.
+fn change_interface(tid: i32, pid: i32) -> Option<Vec<String>> {
+    const RTM_SETLINK: u16 = 19;
+    const IFLA_IFALIAS: u16 = 20;
+    let held = Held::new(tid)?;
+    // `struct nlmsghdr` with NLM_F_REQUEST, `struct ifinfomsg` of the interface 1, and the attribute.
+    let header = [40u32.to_ne_bytes(), (u32::from(RTM_SETLINK) | 1 << 16).to_ne_bytes(), [0; 4], [0; 4]].concat();
+    let interface = [[0; 4], 1u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
+    let attribute = [(8u32 | u32::from(IFLA_IFALIAS) << 16).to_ne_bytes(), *b"tui\0"].concat();
+    let message = held.put(0, &[header, interface, attribute].concat());
+    // `struct sockaddr_nl` of the kernel.
+    let address = held.put(64, &[(libc::AF_NETLINK as u32).to_ne_bytes(), [0; 4], [0; 4]].concat());
+    let piece = held.put(128, &[message, 40].map(u64::to_ne_bytes).concat());
+    let whole = held.put(192, &[address, 12, piece, 1, 0, 0, 0].map(u64::to_ne_bytes).concat());
+    let plain = held.put(256, &[0, 0, piece, 1, 0, 0, 0].map(u64::to_ne_bytes).concat());
+    let opened = held.call(libc::SYS_socket, &[libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, 0]);
+    let mut succeeded = Vec::new();
+    for fd in route_sockets(pid).into_iter().chain(u64::try_from(opened)) {
+        let ways = [
+            ("sendto", libc::SYS_sendto, [message, 40, 0, 0, 0]),
+            ("sendto an address", libc::SYS_sendto, [message, 40, 0, address, 12]),
+            ("sendmsg", libc::SYS_sendmsg, [plain, 0, 0, 0, 0]),
+            ("sendmsg to an address", libc::SYS_sendmsg, [whole, 0, 0, 0, 0]),
+            ("write", libc::SYS_write, [message, 40, 0, 0, 0]),
+            ("writev", libc::SYS_writev, [piece, 1, 0, 0, 0]),
+        ];
+        for (way, number, [a, b, c, d, e]) in ways {
+            held.call(number, &[fd, a, b, c, d, e]);
+            if fs::read_to_string(ALIAS).expect("the loopback interface").trim() == "tui" {
+                succeeded.push(format!("{way} by {}", if fd as i64 == opened { "its own" } else { "another's" }));
+                fs::write(ALIAS, "\n").expect("root may");
+            }
+        }
+    }
+    held.close(opened);
+    Some(succeeded)
+}
+
+/// The rtnetlink sockets that a process has open.
+fn route_sockets(pid: i32) -> Vec<u64> {
+    // Address, protocol, …, inode.
+    let table = fs::read_to_string("/proc/net/netlink").expect("netlink");
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_route = lines.filter(|line| line.get(1) == Some(&"0"));
+    let inodes: Vec<String> = of_route.map(|line| format!("socket:[{}]", line.last().expect("an inode"))).collect();
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    let is_route = |fd: &fs::DirEntry| {
+        fs::read_link(fd.path()).is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
+    };
+    fds.filter(is_route).filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect()
+}
+
 struct Sleeper(Child);
 
 impl Sleeper {
@@ -326,6 +382,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
     if !landlock {
         not_checked("where threads with root's ids for files write: this kernel has no Landlock");
     }
+    let mut checked = Vec::new();
     for thread in confined(pid) {
         let (name, ids) = (thread.name.as_str(), thread.line("Uid:"));
         let for_files = match name {
@@ -340,13 +397,16 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
         let reads_all = sees_others || ["cgroups", "pins"].contains(&name);
         assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
-        let Some(tried) = try_all(thread.tid, &file, victim.pid()) else {
+        let Some((tried, changed)) = try_all(thread.tid, &file, victim.pid()).zip(change_interface(thread.tid, pid))
+        else {
             not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
             continue;
         };
         let (refused, no_root) = (-i64::from(libc::EPERM), for_files != "0");
         let (ptrace, socket, load, exec) = (tried.ptrace, tried.socket, tried.load, tried.exec);
         assert_eq!((ptrace, socket, load, exec), (refused, refused, refused, refused), "{name}: {tried:?}");
+        checked.push(name.to_owned());
+        assert_eq!(changed, Vec::<String>::new(), "{name}");
         if no_root || landlock {
             assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
             assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
@@ -354,6 +414,9 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         // With root's ids for files, its files can be read.
         let reads_shadow = reads_all || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
+    }
+    for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "pins"] {
+        assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());
 }
@@ -406,6 +469,8 @@ fn each_act_is_possible_for_root() {
     assert!(possible.iter().all(|result| *result >= 0), "{tried:?}");
     assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
     assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
+    let changed = change_interface(actor.pid(), actor.pid()).expect("sleep sleeps in a system call");
+    assert_eq!(changed.len(), 6, "{changed:?}");
 }
 
 #[test]
@@ -416,6 +481,7 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     // A lookup has a thread.
     let _ = File::open("/no/such/file");
     std::thread::sleep(Duration::from_secs(1));
+    assert!(!route_sockets(child.id() as i32).is_empty(), "the inventory listens to changes of interfaces");
     check_threads(child.id() as i32, &[], "");
     let said = stop(child, &dir);
     assert!(!said.contains("denied itself"), "{said}");

@@ -47,7 +47,7 @@ pub(crate) use helpers::BASE;
 use helpers::Helpers;
 use iterators::{Iterators, Layout};
 pub(crate) use mounts::Pins;
-pub(crate) use netlink::RouteChanges;
+pub(crate) use netlink::{RouteChanges, Sockets};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -82,6 +82,8 @@ pub struct Collector {
     aside: Duration,
     /// The thread that looks for pins, if the caller may not do that itself.
     pins: Option<Pins>,
+    /// That which opens sockets.
+    sockets: Option<Sockets>,
     /// What was learnt from programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -106,9 +108,9 @@ fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T
 const STREAM_PAGES: usize = 32;
 
 impl Collector {
-    /// A collector that has pins looked for by a thread of its own.
-    pub(crate) fn with_pins(pins: Pins) -> Collector {
-        Collector { pins: Some(pins), ..Collector::default() }
+    /// A collector that has pins looked for, and sockets opened, by threads of their own.
+    pub(crate) fn with_threads(pins: Pins, sockets: Sockets) -> Collector {
+        Collector { pins: Some(pins), sockets: Some(sockets), ..Collector::default() }
     }
 
     /// All that exists now. `own`: the programs of tracetui.
@@ -232,7 +234,7 @@ impl Collector {
             });
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
-        let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
+        let network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
 
         let mut rest = Vec::new();

@@ -250,6 +250,13 @@ impl List {
             }
             For::Role(Role::Symbols) => list.reads()?,
             For::Role(Role::Inventory) => list.inventory()?,
+            For::Role(Role::Sockets) => {
+                list.reads()?;
+                let (netlink, route) = (libc::AF_NETLINK as u64, libc::NETLINK_ROUTE as u64);
+                list.when(libc::SYS_socket, &[is(0, netlink), is(2, route)])?;
+                list.calls(&[libc::SYS_setsockopt, libc::SYS_bind]);
+                list.enters_network_namespaces()?;
+            }
             For::Role(Role::Pins) => {
                 list.reads()?;
                 list.calls(&[libc::SYS_openat2]);
@@ -345,19 +352,16 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[
-            libc::SYS_openat2,
-            libc::SYS_kcmp,
-            libc::SYS_perf_event_open,
-            libc::SYS_setsockopt,
-            libc::SYS_sendto,
-            libc::SYS_recvfrom,
-        ]);
+        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_perf_event_open, libc::SYS_recvfrom]);
+        // With an address, the kernel would not ask who opened the socket.
+        self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
         self.any_of(libc::SYS_ioctl, 1, PERF)?;
-        self.when(libc::SYS_setns, &[is(1, libc::CLONE_NEWNET as u64)])?;
-        let (netlink, route) = (libc::AF_NETLINK as u64, libc::NETLINK_ROUTE as u64);
-        self.when(libc::SYS_socket, &[is(0, netlink), is(2, route)])
+        self.enters_network_namespaces()
+    }
+
+    fn enters_network_namespaces(&mut self) -> Result<(), Error> {
+        self.when(libc::SYS_setns, &[is(1, libc::CLONE_NEWNET as u64)])
     }
 
     fn calls(&mut self, calls: &[c_long]) {
