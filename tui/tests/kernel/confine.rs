@@ -217,6 +217,17 @@ fn write_registers(tid: i32, registers: &Registers) {
     assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }
 
+const AT_CWD: u64 = libc::AT_FDCWD as u64;
+
+/// `struct file_handle` of a file; `None` if its file system has none.
+fn handle_of(path: &str) -> Option<Vec<u8>> {
+    const MOST: usize = 128;
+    let mut handle = [&(MOST as u32).to_ne_bytes()[..], &[0; 4 + MOST]].concat();
+    let (path, mut mount) = (std::ffi::CString::new(path).expect("no NUL"), 0i32);
+    let at = [AT_CWD, path.as_ptr() as u64, handle.as_mut_ptr() as u64, &raw mut mount as u64, 0];
+    (sys::call(libc::SYS_name_to_handle_at, at) == 0).then_some(handle)
+}
+
 /// What a thread tries, and what comes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Tried {
@@ -228,23 +239,26 @@ struct Tried {
     socket: i64,
     load: i64,
     exec: i64,
+    /// Opens the file by its handle; `None`: the file system has none.
+    handle: Option<i64>,
+    /// As `handle`, without the right to read it, and then by the descriptor.
+    reopened: Option<i64>,
 }
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
 /// of root.
-fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
+fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     let held = Held::new(tid)?;
-    let cwd = libc::AT_FDCWD as u64;
     let path = |at: u64, text: &str| held.put(at, &[text.as_bytes(), b"\0"].concat());
-    let (file, new) = (path(0, file), path(512, &format!("{file}.new")));
+    let (file, new) = (path(0, file_path), path(512, &format!("{file_path}.new")));
     let shadow = path(1024, "/etc/shadow");
     let open = |path: u64, flags: i32| {
-        let fd = held.call(libc::SYS_openat, &[cwd, path, flags as u64, 0o600]);
+        let fd = held.call(libc::SYS_openat, &[AT_CWD, path, flags as u64, 0o600]);
         held.close(fd);
         fd
     };
     let how = held.put(1200, &[(libc::O_WRONLY as u64).to_ne_bytes(), [0; 8], [0; 8]].concat());
-    let by_openat2 = held.call(libc::SYS_openat2, &[cwd, file, how, 24]);
+    let by_openat2 = held.call(libc::SYS_openat2, &[AT_CWD, file, how, 24]);
     held.close(by_openat2);
     let socket = held.call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0]);
     held.close(socket);
@@ -256,6 +270,17 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
     let load = held.call(libc::SYS_bpf, &[5, attr, 48]);
     held.close(load);
     let traced = held.call(libc::SYS_ptrace, &[request::SEIZE, victim as u64, 0, 0]);
+    // Its working directory is that of the file.
+    let (handle, here) = (handle_of(file_path).map(|handle| held.put(1500, &handle)), AT_CWD);
+    let by_handle = |flags: i32| Some(held.call(libc::SYS_open_by_handle_at, &[here, handle?, flags as u64]));
+    let read = by_handle(libc::O_RDONLY);
+    held.close(read.unwrap_or(-1));
+    let named = by_handle(libc::O_PATH);
+    let reopened = named.map(|named| match named {
+        0.. => open(path(1700, &format!("/proc/self/fd/{named}")), libc::O_RDONLY),
+        refused => refused,
+    });
+    held.close(named.unwrap_or(-1));
     Some(Tried {
         write: open(file, libc::O_WRONLY),
         write_by_openat2: by_openat2,
@@ -266,6 +291,8 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
         load,
         // Where it is possible, the kernel looks for a path at this address.
         exec: held.call(libc::SYS_execve, &[1, 0, 0]),
+        handle: read,
+        reopened,
     })
 }
 
@@ -411,8 +438,10 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
             assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
             assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
         }
+        // Of any file, none is opened for reading: cgroups are opened by handle.
+        assert!(tried.handle.is_none_or(is_refused) && tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
-        let reads_shadow = reads_all || !no_root;
+        let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
     }
     for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "pins"] {
@@ -462,11 +491,16 @@ fn each_act_is_possible_for_root() {
         return;
     }
     // The actor ends before the victim: as its tracer it would hold up its end.
-    let (dir, victim, actor) = (Dir::new(), Sleeper::new(), Sleeper::new());
+    let (dir, victim) = (Dir::new(), Sleeper::new());
+    let actor = Sleeper(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
     let file = file_of_root(&dir);
+    if handle_of(&file).is_none() {
+        not_checked("files by handle: the file system of temporary files has no handles");
+    }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
     let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    assert!(possible.iter().all(|result| *result >= 0), "{tried:?}");
+    let possible = possible.into_iter().chain(tried.handle).chain(tried.reopened);
+    assert!(possible.min() >= Some(0), "{tried:?}");
     assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
     assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
     let changed = change_interface(actor.pid(), actor.pid()).expect("sleep sleeps in a system call");

@@ -193,8 +193,13 @@ fn programs(what: For) -> Result<[BpfProgram; 3], Error> {
         // It may not write. The caller walks with openat(2) then.
         unknown.calls(&[libc::SYS_openat2]);
     }
+    let mut refused = List::of_processes()?;
+    if what == For::Role(Role::Handles) {
+        // The C library may ask for the number of processors; without an answer it takes another one.
+        refused.opens(0)?;
+    }
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
-    Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
+    Ok([fails(unknown, libc::ENOSYS)?, fails(refused, libc::EPERM)?, list.try_into()?])
 }
 
 /// A condition: the place of the argument, how many of its bytes are compared, how, and with what.
@@ -241,8 +246,9 @@ impl List {
                 list.any_of(libc::SYS_ioctl, 1, PERF)?;
             }
             For::Role(Role::Handles) => {
-                list.reads()?;
-                list.when(libc::SYS_open_by_handle_at, &[none_of(2, libc::O_ACCMODE | NEW)])?;
+                // A handle can be that of any file. None is read, by its path neither: see `programs`.
+                list.opens(0)?;
+                list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
             }
             For::Role(Role::Processes) => {
                 list.reads()?;
