@@ -243,6 +243,8 @@ struct Tried {
     handle: Option<i64>,
     /// As `handle`, without the right to read it, and then by the descriptor.
     reopened: Option<i64>,
+    lease: i64,
+    owner: i64,
 }
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
@@ -281,6 +283,12 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
         refused => refused,
     });
     held.close(named.unwrap_or(-1));
+    // Any descriptor, if it cannot be opened: commands are refused for all.
+    let leased = held.call(libc::SYS_openat, &[AT_CWD, file, libc::O_RDONLY as u64, 0]);
+    let command = |command: i32, value: u64| held.call(libc::SYS_fcntl, &[leased.max(0) as u64, command as u64, value]);
+    let lease = command(libc::F_SETLEASE, libc::F_WRLCK as u64);
+    let owner = command(libc::F_SETOWN, victim as u64);
+    held.close(leased);
     Some(Tried {
         write: open(file, libc::O_WRONLY),
         write_by_openat2: by_openat2,
@@ -293,6 +301,8 @@ fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
         exec: held.call(libc::SYS_execve, &[1, 0, 0]),
         handle: read,
         reopened,
+        lease,
+        owner,
     })
 }
 
@@ -440,6 +450,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         }
         // Of any file, none is opened for reading: cgroups are opened by handle.
         assert!(tried.handle.is_none_or(is_refused) && tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
+        assert_eq!((tried.lease, tried.owner), (refused, refused), "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
         let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
@@ -499,7 +510,7 @@ fn each_act_is_possible_for_root() {
     }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
     let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    let possible = possible.into_iter().chain(tried.handle).chain(tried.reopened);
+    let possible = possible.into_iter().chain([tried.lease, tried.owner]).chain(tried.handle).chain(tried.reopened);
     assert!(possible.min() >= Some(0), "{tried:?}");
     assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
     assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");

@@ -34,7 +34,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_dup,
     libc::SYS_dup3,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -127,6 +126,18 @@ const EVENTS: &[c_long] = &[
 const EVENTS_HERE: &[c_long] = &[libc::SYS_getpgrp];
 #[cfg(not(target_arch = "x86_64"))]
 const EVENTS_HERE: &[c_long] = &[];
+
+/// Commands of fcntl(2) that every thread may use.
+const DESCRIPTORS: &[u64] = &[
+    libc::F_DUPFD as u64,
+    libc::F_DUPFD_CLOEXEC as u64,
+    libc::F_GETFD as u64,
+    libc::F_SETFD as u64,
+    libc::F_GETFL as u64,
+];
+
+/// Those of threads that have files to write: modes, and the lock of a recording.
+const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
 
 /// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground.
 const TERMINAL: &[u64] = &[
@@ -302,6 +313,8 @@ impl List {
         self.any_of(libc::SYS_setpriority, 1, &[0, std::process::id().into()])?;
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
+        // No leases, owners of signals and seals.
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTORS)?;
         // Limits are read, not set.
         self.when(libc::SYS_prlimit64, &[is(0, 0), is_null(2)])?;
         let descriptors =
@@ -328,6 +341,7 @@ impl List {
         self.calls(EVENTS);
         self.calls(EVENTS_HERE);
         self.any_of(libc::SYS_ioctl, 1, TERMINAL)?;
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
         // To the other one of the pair, not to an address.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
@@ -342,6 +356,7 @@ impl List {
 
     fn files(&mut self) -> Result<(), Error> {
         self.opens(0)?;
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.calls(&[
             libc::SYS_unlinkat,
             libc::SYS_fsync,
