@@ -75,7 +75,7 @@ impl Inventories {
             counted: Instant::now(),
             reader: live.waker(),
             send,
-            routes: sockets.changes().ok(),
+            routes: None,
             collector: Collector::with_threads(pins, sockets),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
@@ -174,6 +174,7 @@ struct Taker {
 
 impl Taker {
     fn run(mut self) {
+        self.routes = self.collector.changes();
         // Before the first inventory: links that come while it is taken would repeat it. Afterwards no program is loaded.
         self.collector.load_programs();
         if enter(Role::Inventory).is_err() {

@@ -113,6 +113,11 @@ impl Collector {
         Collector { pins: Some(pins), sockets: Some(sockets), ..Collector::default() }
     }
 
+    /// See [`RouteChanges`]; `None` if there is no thread that opens it, or it cannot be opened.
+    pub(crate) fn changes(&self) -> Option<RouteChanges> {
+        self.sockets.as_ref()?.changes().ok()
+    }
+
     /// All that exists now. `own`: the programs of tracetui.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ impl Sockets {
     ///
     /// # Errors
     /// Those of the system calls.
-    pub(crate) fn changes(&self) -> io::Result<RouteChanges> {
+    pub(super) fn changes(&self) -> io::Result<RouteChanges> {
         self.open(None, RouteChanges::open)
     }
 

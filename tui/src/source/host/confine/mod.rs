@@ -291,24 +291,20 @@ type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>)
 pub struct Spawner(Sender<Task>);
 
 impl Spawner {
-    /// Starts the thread.
+    /// Starts the thread, and does not wait for it: if it cannot give up what its role does not take, it ends.
     ///
     /// # Errors
-    /// If it cannot be started, or cannot give up what its role does not take.
+    /// If it cannot be started.
     pub(crate) fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
         let (tasks, todo) = channel::<Task>();
-        let (entered, ready) = sync_channel(1);
         let run = move || {
-            let done = enter(role).map(drop);
-            let fit = done.is_ok();
-            // An error means that nobody waits any more.
-            let _ = entered.send(done);
+            let fit = enter(role).is_ok();
             while fit && let Ok((name, task, answer)) = todo.recv() {
+                // An error means that nobody waits any more.
                 let _ = answer.send(std::thread::Builder::new().name(name.into()).spawn(task).map(drop));
             }
         };
         std::thread::Builder::new().name(name.into()).spawn(run)?;
-        ready.recv().map_err(|_| gone())??;
         Ok(Spawner(tasks))
     }
 
