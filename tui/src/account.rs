@@ -184,6 +184,8 @@ pub struct Account {
     pub unseen: u64,
     /// Events of the trace that are in files of its recording that were not read. They are in no other count.
     pub not_read: u64,
+    /// Events that came after a later one had been delivered or filtered, so that they are out of order.
+    pub late: u64,
     /// Data that did not fit into memory.
     pub shortage: Shortage,
     /// Events that did not pair up.
@@ -324,6 +326,7 @@ impl Account {
             (&mut self.tree_full, other.tree_full),
             (&mut self.unseen, other.unseen),
             (&mut self.not_read, other.not_read),
+            (&mut self.late, other.late),
             (&mut self.shortage.processes, other.shortage.processes),
             (&mut self.shortage.cgroups, other.shortage.cgroups),
             (&mut self.shortage.unsettled, other.shortage.unsettled),
@@ -524,7 +527,9 @@ impl Account {
         }
         let _ = write!(line, " cut {}", self.cut);
         let dropped = Reason::ALL.into_iter().zip(self.dropped).map(|(reason, count)| (reason.name(), count));
-        for (what, count) in dropped.chain([("hollow", self.hollow)]).filter(|(_, count)| *count > 0) {
+        for (what, count) in
+            dropped.chain([("hollow", self.hollow), ("late", self.late)]).filter(|(_, count)| *count > 0)
+        {
             let _ = write!(line, " {what} {count}");
         }
         line.push_str(" (");
@@ -587,7 +592,11 @@ impl Account {
         let dropped = Reason::ALL.into_iter().zip(self.dropped);
         let dropped: Vec<String> = dropped.map(|(reason, n)| format!("\"{}\":{n}", reason.name())).collect();
         out.push_str(&dropped.join(","));
-        let _ = write!(out, r#"}},"hollow":{},"not_read":{},"discrepancies":["#, self.hollow, self.not_read);
+        let _ = write!(
+            out,
+            r#"}},"hollow":{},"not_read":{},"late":{},"discrepancies":["#,
+            self.hollow, self.not_read, self.late
+        );
         // Nothing in these texts needs an escape.
         let sums = self.discrepancies.iter();
         let sums: Vec<String> = sums

@@ -67,6 +67,8 @@ pub struct Pipeline {
     drained: bool,
     /// Events that were delivered before they could be ordered.
     unsettled: u64,
+    /// Events that came after a later one had been handed on, and the time of the latest one that was.
+    late: (u64, BootNanos),
     /// The trace continues in another file, which has the events that wait.
     continues: bool,
     windows: Vec<Window>,
@@ -164,6 +166,7 @@ impl Pipeline {
             cgroups: self.world.cgroups_evicted(),
             unsettled: self.unsettled,
         };
+        account.late = self.late.0;
         account
     }
 
@@ -518,8 +521,13 @@ impl Pipeline {
     ) -> usize {
         self.give_up_before(until);
         let asked = self.asked();
-        let Pipeline { world, order, counted, command, programs, capture, asked: trace, .. } = self;
+        let Pipeline { world, order, counted, command, programs, capture, asked: trace, late, .. } = self;
         order.release(until, |frame| {
+            // A `lost` row is no event: it has the time up to which something was lost.
+            if !frame.header.has(flag::BOOKKEEPING) && frame.header.kind != Kind::Lost as u16 {
+                late.0 += u64::from(frame.header.time < late.1);
+                late.1 = late.1.max(frame.header.time);
+            }
             let mut command = command.as_mut().map(|tree| (tree, &mut *programs));
             match programs::is_made(frame) && !frame.header.has(flag::EXCERPT) {
                 true => {

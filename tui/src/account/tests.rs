@@ -62,6 +62,17 @@ fn what_is_dropped_has_a_name() {
 }
 
 #[test]
+fn late_events_are_said_where_there_are_any() {
+    let none = Account { asked: Kind::Open.into(), ..Account::default() };
+    let some = Account { late: 3, ..none.clone() };
+    assert_eq!(none.line(), "account: seen 0 delivered 0 filtered 0 lost 0 cut 0 (open 0)");
+    assert_eq!(some.line(), "account: seen 0 delivered 0 filtered 0 lost 0 cut 0 late 3 (open 0)");
+    let json: serde_json::Value = serde_json::from_str(&some.json()).expect("JSON");
+    assert_eq!(json["account"]["late"], 3);
+    assert_eq!((some.clone().and(&some).late, some.since(&none).late), (6, 3));
+}
+
+#[test]
 fn an_event_that_nobody_counted_makes_the_account_fail() {
     let open = SlotCounters { wanted: 100, ..SlotCounters::ZERO };
     let counters = Counters { cpus: vec![cpu(Slot::OpenTp, open)], ..Counters::default() };

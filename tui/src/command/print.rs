@@ -42,6 +42,9 @@ pub async fn run(args: &cli::Print) -> Result<ExitCode> {
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
+    if held.is_some() {
+        signals::write_in_background();
+    }
     if let Some(note) = args.trace.ring_size.note() {
         say(note);
     }

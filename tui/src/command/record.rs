@@ -42,6 +42,9 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
     let Request { filters, held, options } = Request::read(&args.trace, &args.run, Streams::Inherited, beside)?;
     let signals = Signals::take(Second::Ends(INTERRUPTED), &[]).context("cannot handle signals")?;
     signals::ignore_file_size();
+    if held.is_some() {
+        signals::write_in_background();
+    }
     args.trace.ring_size.note().into_iter().for_each(say);
     let recorder = match args.rotate {
         Some(rotate) => rotate::start(&path, rotate)?,

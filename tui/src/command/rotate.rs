@@ -30,8 +30,15 @@ const DIGITS: usize = 6;
 /// Digits of the largest number that is taken for one of a recording.
 const DIGITS_MOST: usize = 12;
 
-/// Numbers that are tried for a new file: another process may create files with these names.
-const TRIES: u64 = 100;
+/// Numbers that are tried for a new file, because another process may create files with these names.
+const TRIES: u32 = 32;
+
+/// How many of them follow each other. Each of the others is chosen from twice as many as the one before: whoever takes names in
+/// advance would have to take most of 2^31.
+const IN_ORDER: u32 = 8;
+
+/// Numbers from here on are not counted as those of files that are there: as many follow as can be tried.
+const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
 
 /// Starts a recording in files of which each begins when the one before has its size. Before privileges are dropped.
 ///
@@ -202,14 +209,16 @@ impl Series {
     fn latest(&self, directory: &OwnedFd) -> u64 {
         let Ok(entries) = Dir::read_from(directory) else { return 0 };
         let names = entries.filter_map(Result::ok);
-        names.filter_map(|entry| self.names.number(entry.file_name().to_bytes())).max().unwrap_or(0)
+        let numbers = names.filter_map(|entry| self.names.number(entry.file_name().to_bytes()));
+        numbers.filter(|number| *number < LAST).max().unwrap_or(0)
     }
 
     fn create(&mut self) -> io::Result<File> {
         let names = self.names.clone();
         self.directory()?;
-        let from = self.number.saturating_add(1);
-        for number in from..from.saturating_add(TRIES) {
+        let mut number = self.number;
+        for tried in 0..TRIES {
+            number = number.saturating_add(1 + among(if tried < IN_ORDER { 0 } else { tried })?);
             let directory = self.directory()?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(directory, names.file(number), flags, Mode::RUSR | Mode::WUSR) {
@@ -228,8 +237,8 @@ impl Series {
                 Err(error) => return Err(failed("cannot create", &names.file(number), error)),
             }
         }
-        let (first, last) = (names.file(from), names.file(from + TRIES - 1));
-        Err(io::Error::other(format!("{} to {} exist", name(&first), name(&last))))
+        let first = names.file(self.number.saturating_add(1));
+        Err(io::Error::other(format!("{} and {} later names are taken", name(&first), TRIES - 1)))
     }
 
     /// Removes the oldest files until at most `left` of those that are written are left.
@@ -331,6 +340,14 @@ impl Files for Series {
             format!("--rotate: files have up to {largest} bytes, not {size}: each begins and ends with the state of all processes")
         });
         self.kept_on.iter().cloned().chain([line]).chain(larger).collect()
+    }
+}
+
+/// A random number of this many bits.
+fn among(bits: u32) -> io::Result<u64> {
+    match bits {
+        0 => Ok(0),
+        bits => Ok(u64::from_ne_bytes(*random_id()?.first_chunk().unwrap_or(&[0; 8])) % (1 << bits)),
     }
 }
 
@@ -468,6 +485,26 @@ mod tests {
         assert!(dir.files().contains(&"a.000049.ttr".to_owned()));
         assert_eq!(fs::read(dir.0.join("a.000047.ttr")).expect("there"), b"other");
         assert_eq!(fs::read(dir.0.join("target")).expect("there"), b"precious");
+    }
+
+    #[test]
+    fn names_that_another_process_takes_in_advance_do_not_end_it() {
+        let dir = Scratch::new("taken");
+        let (mut series, mut current) = (dir.series(1), None);
+        // It leaves no numbers after it.
+        fs::write(dir.0.join(format!("a.{}.ttr", "9".repeat(DIGITS_MOST))), "other").expect("room");
+        for _ in 0..3 {
+            go_on(&mut series, &mut current).expect("a name");
+            let after = series.number;
+            for number in after + 1..=after + 200 {
+                fs::write(dir.0.join(series.names.file(number)), "other").expect("room");
+            }
+            go_on(&mut series, &mut current).expect("a name that is not taken");
+            assert!(series.number > after + 200);
+        }
+        assert!(series.number < LAST, "{}", series.number);
+        let others = dir.files().len() - 1;
+        assert_eq!(others, 601, "none of them was removed");
     }
 
     #[test]

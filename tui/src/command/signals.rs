@@ -139,6 +139,13 @@ pub(crate) fn ignore_file_size() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// A COMMAND on the same terminal that takes it for itself (tcsetpgrp(3)), and sets `tostop`, does not stop tracetui when that
+/// writes to it (SIGTTOU). To be called after the COMMAND was forked: it would inherit this.
+pub(crate) fn write_in_background() {
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+}
+
 fn hangup_is_ignored() -> bool {
     // SAFETY: the zeroed sigaction is a valid one, and the pointer is to a live local; nothing is changed.
     unsafe {

@@ -301,6 +301,10 @@ wire_struct! {
         holes: u64,
         /// Whether the last of them is after the last state: what was in it is not known yet.
         behind: bool,
+        /// The number of events that came after a later one had been handed on.
+        late: u64,
+        /// The time of the latest event that was handed on.
+        handed_on: BootNanos,
     }
 }
 

@@ -251,6 +251,8 @@ impl Pipeline {
             requests_counted: self.requests.counted_at(),
             holes: self.gaps.holes(),
             behind: self.gaps.is_behind(),
+            late: self.late.0,
+            handed_on: self.late.1,
         };
         StateFrame::Progress(progress).push(latest, out);
     }
@@ -307,6 +309,7 @@ impl Pipeline {
     fn restore_progress(&mut self, progress: &Progress) {
         self.order.restore(Batch::default(), (progress.latest, progress.drained));
         (self.unframed, self.unsettled) = (progress.unframed, progress.unsettled);
+        self.late = (progress.late, progress.handed_on);
         if let Some(command) = &mut self.command {
             command.restore(progress.command_runs);
         }

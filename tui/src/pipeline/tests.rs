@@ -794,6 +794,33 @@ fn when_too_much_waits_the_oldest_is_handed_on_and_counted() {
 }
 
 #[test]
+fn an_event_that_comes_late_is_handed_on_and_counted() {
+    let mut pipeline = Pipeline::default();
+    let fed = |pipeline: &mut Pipeline, seq: u64, times: &[u64], settled: u64| {
+        let mut batch = Batch::default();
+        for (seq, time) in (seq..).zip(times) {
+            open(&mut batch, 0, seq, *time, time.to_string().as_bytes());
+        }
+        batch.set_settled_at(BootNanos(settled));
+        pipeline.feed(batch);
+        run(pipeline, false)
+    };
+    const LATER: u64 = 1_000_000_000;
+    assert_eq!(fed(&mut pipeline, 0, &[120, 100], LATER), ["100", "120"]);
+    assert_eq!(pipeline.account().late, 0);
+    // One is from before what was handed on; one is not, though all up to its time was said to be there.
+    assert_eq!(fed(&mut pipeline, 2, &[110, 130], 2 * LATER), ["110", "130"]);
+    assert_eq!(pipeline.account().late, 1);
+    // A pipeline that goes on from the state counts on.
+    let mut other = Pipeline::default();
+    other.restore(&pipeline.state());
+    for pipeline in [&mut pipeline, &mut other] {
+        assert_eq!(fed(pipeline, 4, &[125, 131], 3 * LATER), ["125", "131"]);
+        assert_eq!(pipeline.account().late, 2);
+    }
+}
+
+#[test]
 fn only_batches_of_the_reader_come_back() {
     let mut pipeline = Pipeline::default();
     let mut batch = Batch::with_capacity(1000);

@@ -215,6 +215,8 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
     let named = named.chain([("hollow", account.hollow)]).filter(|(_, count)| *count > 0);
     let named: Vec<String> = named.map(|(name, count)| format!("{name} {}", grouped(count))).collect();
     let dropped = (!named.is_empty()).then(|| format!("dropped or incomplete: {}", named.join(", ")));
+    let late =
+        (account.late > 0).then(|| format!("order: {} events came after later ones were shown", grouped(account.late)));
     let others = format!(
         "not lost: hidden {} (filter), evicted {} (memory), cut {} (truncated field), own {}",
         grouped(app.hidden()),
@@ -222,7 +224,7 @@ fn apart(app: &App, account: &Account) -> Vec<String> {
         grouped(account.cut),
         grouped(account.own)
     );
-    skips.into_iter().chain(books).chain(tree).chain(dropped).chain([others]).collect()
+    skips.into_iter().chain(books).chain(tree).chain(dropped).chain(late).chain([others]).collect()
 }
 
 /// The usage of `--memory`, and the data for which there was no room.

@@ -1,9 +1,11 @@
 //! `-- COMMAND`: its user, its start, its events, and its end.
 
+use crate::pty;
 use crate::traced::{Dir, Run, alone, may_trace, n, tracetui};
 use serde_json::Value;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 
@@ -259,6 +261,67 @@ fn sudo_variables_that_make_no_sense_are_refused() {
     let done = command.args(["print", "--", "id"]).env("SUDO_UID", "ana").output().expect("tracetui runs");
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("SUDO_UID") && done.stdout.is_empty());
+}
+
+#[test]
+fn a_command_that_takes_the_terminal_does_not_stop_it() {
+    let _alone = alone();
+    if !may_trace() {
+        return;
+    }
+    let (dir, (ours, theirs)) = (Dir::new(), pty::open());
+    // SAFETY: the terminal is open, and the attributes are a live local that tcgetattr initialises.
+    unsafe {
+        let mut attributes: libc::termios = std::mem::zeroed();
+        assert_eq!(libc::tcgetattr(theirs.as_raw_fd(), &raw mut attributes), 0);
+        attributes.c_lflag |= libc::TOSTOP;
+        assert_eq!(libc::tcsetattr(theirs.as_raw_fd(), libc::TCSANOW, &raw const attributes), 0);
+    }
+    // The shell of a session, which runs tracetui as a job: one that can be stopped.
+    let (tracer, status) = (dir.at("tracer"), dir.at("status"));
+    let takes = format!("set -m; echo $PPID >{tracer}; for i in 1 2 3 4; do sleep 0.5; done; exit 3");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "set -m; \"$@\"; echo $? >$0", &status]).arg(tracetui().get_program());
+    shell.args(["print", "--", "sh", "-c", &takes]).env("XDG_CONFIG_HOME", "/nonexistent");
+    let to = || Stdio::from(theirs.try_clone().expect("a descriptor"));
+    shell.stdin(to()).stdout(to()).stderr(to());
+    let lead = || {
+        // SAFETY: both are system calls with integers.
+        match unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 } {
+            true => Ok(()),
+            false => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `lead` makes system calls only.
+    unsafe { shell.pre_exec(lead) };
+    let running = shell.spawn().expect("sh");
+    // Both have the terminal open.
+    drop((shell, theirs));
+    let mut shell = running;
+    let mut screen = File::from(ours.try_clone().expect("a descriptor"));
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // The error at the end says that the other side is closed.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let mut taken = false;
+    while shell.try_wait().expect("a child").is_none() {
+        let tracer = std::fs::read_to_string(&tracer).ok().and_then(|pid| pid.trim().parse().ok());
+        // SAFETY: the descriptor is that of a terminal.
+        let front = unsafe { libc::tcgetpgrp(ours.as_raw_fd()) };
+        taken |= tracer.is_some_and(|tracer: i32| front > 0 && front != tracer);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(ours);
+    let shown = shown.join().expect("no panic");
+    let Ok(status) = std::fs::read_to_string(&status) else { panic!("{shown}") };
+    if !shown.contains("tracing: ") {
+        return crate::traced::cannot_run(&shown);
+    }
+    assert!(taken, "the COMMAND did not take the terminal: {shown}");
+    assert_eq!(status.trim(), "3", "{shown}");
+    assert!(shown.contains("sleep") && shown.contains("account: "), "{shown}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ mod registers {
     pub(super) const STACK: usize = 19;
     pub(super) const NUMBER: usize = 10;
     pub(super) const RESULT: usize = 10;
-    pub(super) const ARGS: [usize; 5] = [14, 13, 12, 7, 9];
+    pub(super) const ARGS: [usize; 6] = [14, 13, 12, 7, 9, 8];
     /// Holds the number of the call that may be restarted.
     pub(super) const RESTART: Option<usize> = Some(15);
     /// The instruction that enters the kernel.
@@ -77,7 +77,7 @@ mod registers {
     pub(super) const STACK: usize = 31;
     pub(super) const NUMBER: usize = 8;
     pub(super) const RESULT: usize = 0;
-    pub(super) const ARGS: [usize; 5] = [0, 1, 2, 3, 4];
+    pub(super) const ARGS: [usize; 6] = [0, 1, 2, 3, 4, 5];
     pub(super) const RESTART: Option<usize> = None;
     /// The instruction that enters the kernel.
     pub(super) const ENTER: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
@@ -217,6 +217,17 @@ fn write_registers(tid: i32, registers: &Registers) {
     assert_eq!(ptrace(request::SETREGSET, tid, GENERAL, &raw mut place as u64), 0);
 }
 
+const AT_CWD: u64 = libc::AT_FDCWD as u64;
+
+/// `struct file_handle` of a file; `None` if its file system has none.
+fn handle_of(path: &str) -> Option<Vec<u8>> {
+    const MOST: usize = 128;
+    let mut handle = [&(MOST as u32).to_ne_bytes()[..], &[0; 4 + MOST]].concat();
+    let (path, mut mount) = (std::ffi::CString::new(path).expect("no NUL"), 0i32);
+    let at = [AT_CWD, path.as_ptr() as u64, handle.as_mut_ptr() as u64, &raw mut mount as u64, 0];
+    (sys::call(libc::SYS_name_to_handle_at, at) == 0).then_some(handle)
+}
+
 /// What a thread tries, and what comes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Tried {
@@ -228,23 +239,28 @@ struct Tried {
     socket: i64,
     load: i64,
     exec: i64,
+    /// Opens the file by its handle; `None`: the file system has none.
+    handle: Option<i64>,
+    /// As `handle`, without the right to read it, and then by the descriptor.
+    reopened: Option<i64>,
+    lease: i64,
+    owner: i64,
 }
 
 /// Lets a thread try to write `file`, which belongs to root, and to create another one beside it, and so on. `victim`: a process
 /// of root.
-fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
+fn try_all(tid: i32, file_path: &str, victim: i32) -> Option<Tried> {
     let held = Held::new(tid)?;
-    let cwd = libc::AT_FDCWD as u64;
     let path = |at: u64, text: &str| held.put(at, &[text.as_bytes(), b"\0"].concat());
-    let (file, new) = (path(0, file), path(512, &format!("{file}.new")));
+    let (file, new) = (path(0, file_path), path(512, &format!("{file_path}.new")));
     let shadow = path(1024, "/etc/shadow");
     let open = |path: u64, flags: i32| {
-        let fd = held.call(libc::SYS_openat, &[cwd, path, flags as u64, 0o600]);
+        let fd = held.call(libc::SYS_openat, &[AT_CWD, path, flags as u64, 0o600]);
         held.close(fd);
         fd
     };
     let how = held.put(1200, &[(libc::O_WRONLY as u64).to_ne_bytes(), [0; 8], [0; 8]].concat());
-    let by_openat2 = held.call(libc::SYS_openat2, &[cwd, file, how, 24]);
+    let by_openat2 = held.call(libc::SYS_openat2, &[AT_CWD, file, how, 24]);
     held.close(by_openat2);
     let socket = held.call(libc::SYS_socket, &[libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0]);
     held.close(socket);
@@ -256,6 +272,23 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
     let load = held.call(libc::SYS_bpf, &[5, attr, 48]);
     held.close(load);
     let traced = held.call(libc::SYS_ptrace, &[request::SEIZE, victim as u64, 0, 0]);
+    // Its working directory is that of the file.
+    let (handle, here) = (handle_of(file_path).map(|handle| held.put(1500, &handle)), AT_CWD);
+    let by_handle = |flags: i32| Some(held.call(libc::SYS_open_by_handle_at, &[here, handle?, flags as u64]));
+    let read = by_handle(libc::O_RDONLY);
+    held.close(read.unwrap_or(-1));
+    let named = by_handle(libc::O_PATH);
+    let reopened = named.map(|named| match named {
+        0.. => open(path(1700, &format!("/proc/self/fd/{named}")), libc::O_RDONLY),
+        refused => refused,
+    });
+    held.close(named.unwrap_or(-1));
+    // Any descriptor, if it cannot be opened: commands are refused for all.
+    let leased = held.call(libc::SYS_openat, &[AT_CWD, file, libc::O_RDONLY as u64, 0]);
+    let command = |command: i32, value: u64| held.call(libc::SYS_fcntl, &[leased.max(0) as u64, command as u64, value]);
+    let lease = command(libc::F_SETLEASE, libc::F_WRLCK as u64);
+    let owner = command(libc::F_SETOWN, victim as u64);
+    held.close(leased);
     Some(Tried {
         write: open(file, libc::O_WRONLY),
         write_by_openat2: by_openat2,
@@ -266,7 +299,67 @@ fn try_all(tid: i32, file: &str, victim: i32) -> Option<Tried> {
         load,
         // Where it is possible, the kernel looks for a path at this address.
         exec: held.call(libc::SYS_execve, &[1, 0, 0]),
+        handle: read,
+        reopened,
+        lease,
+        owner,
     })
+}
+
+/// The alias of the loopback interface.
+const ALIAS: &str = "/sys/class/net/lo/ifalias";
+
+/// Lets a thread of `pid` try to change the alias of the loopback interface through rtnetlink: by a socket that it opens, and by those
+/// that the process has, in each way of sending. What succeeded.
+fn change_interface(tid: i32, pid: i32) -> Option<Vec<String>> {
+    const RTM_SETLINK: u16 = 19;
+    const IFLA_IFALIAS: u16 = 20;
+    let held = Held::new(tid)?;
+    // `struct nlmsghdr` with NLM_F_REQUEST, `struct ifinfomsg` of the interface 1, and the attribute.
+    let header = [40u32.to_ne_bytes(), (u32::from(RTM_SETLINK) | 1 << 16).to_ne_bytes(), [0; 4], [0; 4]].concat();
+    let interface = [[0; 4], 1u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
+    let attribute = [(8u32 | u32::from(IFLA_IFALIAS) << 16).to_ne_bytes(), *b"tui\0"].concat();
+    let message = held.put(0, &[header, interface, attribute].concat());
+    // `struct sockaddr_nl` of the kernel.
+    let address = held.put(64, &[(libc::AF_NETLINK as u32).to_ne_bytes(), [0; 4], [0; 4]].concat());
+    let piece = held.put(128, &[message, 40].map(u64::to_ne_bytes).concat());
+    let whole = held.put(192, &[address, 12, piece, 1, 0, 0, 0].map(u64::to_ne_bytes).concat());
+    let plain = held.put(256, &[0, 0, piece, 1, 0, 0, 0].map(u64::to_ne_bytes).concat());
+    let opened = held.call(libc::SYS_socket, &[libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, 0]);
+    let mut succeeded = Vec::new();
+    for fd in route_sockets(pid).into_iter().chain(u64::try_from(opened)) {
+        let ways = [
+            ("sendto", libc::SYS_sendto, [message, 40, 0, 0, 0]),
+            ("sendto an address", libc::SYS_sendto, [message, 40, 0, address, 12]),
+            ("sendmsg", libc::SYS_sendmsg, [plain, 0, 0, 0, 0]),
+            ("sendmsg to an address", libc::SYS_sendmsg, [whole, 0, 0, 0, 0]),
+            ("write", libc::SYS_write, [message, 40, 0, 0, 0]),
+            ("writev", libc::SYS_writev, [piece, 1, 0, 0, 0]),
+        ];
+        for (way, number, [a, b, c, d, e]) in ways {
+            held.call(number, &[fd, a, b, c, d, e]);
+            if fs::read_to_string(ALIAS).expect("the loopback interface").trim() == "tui" {
+                succeeded.push(format!("{way} by {}", if fd as i64 == opened { "its own" } else { "another's" }));
+                fs::write(ALIAS, "\n").expect("root may");
+            }
+        }
+    }
+    held.close(opened);
+    Some(succeeded)
+}
+
+/// The rtnetlink sockets that a process has open.
+fn route_sockets(pid: i32) -> Vec<u64> {
+    // Address, protocol, …, inode.
+    let table = fs::read_to_string("/proc/net/netlink").expect("netlink");
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_route = lines.filter(|line| line.get(1) == Some(&"0"));
+    let inodes: Vec<String> = of_route.map(|line| format!("socket:[{}]", line.last().expect("an inode"))).collect();
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+    let is_route = |fd: &fs::DirEntry| {
+        fs::read_link(fd.path()).is_ok_and(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
+    };
+    fds.filter(is_route).filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect()
 }
 
 struct Sleeper(Child);
@@ -326,6 +419,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
     if !landlock {
         not_checked("where threads with root's ids for files write: this kernel has no Landlock");
     }
+    let mut checked = Vec::new();
     for thread in confined(pid) {
         let (name, ids) = (thread.name.as_str(), thread.line("Uid:"));
         let for_files = match name {
@@ -340,20 +434,29 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
         assert_eq!(held & CAP_SYS_PTRACE != 0, sees_others, "{name}");
         let reads_all = sees_others || ["cgroups", "pins"].contains(&name);
         assert_eq!(held & CAP_DAC_READ_SEARCH != 0, reads_all, "{name}");
-        let Some(tried) = try_all(thread.tid, &file, victim.pid()) else {
+        let Some((tried, changed)) = try_all(thread.tid, &file, victim.pid()).zip(change_interface(thread.tid, pid))
+        else {
             not_checked(&format!("thread {name}: it ended, or did not stop in a system call"));
             continue;
         };
         let (refused, no_root) = (-i64::from(libc::EPERM), for_files != "0");
         let (ptrace, socket, load, exec) = (tried.ptrace, tried.socket, tried.load, tried.exec);
         assert_eq!((ptrace, socket, load, exec), (refused, refused, refused, refused), "{name}: {tried:?}");
+        checked.push(name.to_owned());
+        assert_eq!(changed, Vec::<String>::new(), "{name}");
         if no_root || landlock {
             assert!(is_refused(tried.write) && is_refused(tried.create), "{name}: {tried:?}");
             assert!(is_refused(tried.write_by_openat2), "{name}: {tried:?}");
         }
+        // Of any file, none is opened for reading: cgroups are opened by handle.
+        assert!(tried.handle.is_none_or(is_refused) && tried.reopened.is_none_or(is_refused), "{name}: {tried:?}");
+        assert_eq!((tried.lease, tried.owner), (refused, refused), "{name}: {tried:?}");
         // With root's ids for files, its files can be read.
-        let reads_shadow = reads_all || !no_root;
+        let reads_shadow = reads_all && name != "cgroups" || !no_root;
         assert!(is_refused(tried.shadow) != reads_shadow || !Path::new("/etc/shadow").exists(), "{name}: {tried:?}");
+    }
+    for thread in ["tracetui", "source", "cgroups", "lookups", "inventory", "sockets", "pins"] {
+        assert!(checked.iter().any(|name| name == thread), "{thread} was not checked: {checked:?}");
     }
     assert!(!Path::new(&format!("{file}.new")).exists());
 }
@@ -399,13 +502,20 @@ fn each_act_is_possible_for_root() {
         return;
     }
     // The actor ends before the victim: as its tracer it would hold up its end.
-    let (dir, victim, actor) = (Dir::new(), Sleeper::new(), Sleeper::new());
+    let (dir, victim) = (Dir::new(), Sleeper::new());
+    let actor = Sleeper(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
     let file = file_of_root(&dir);
+    if handle_of(&file).is_none() {
+        not_checked("files by handle: the file system of temporary files has no handles");
+    }
     let tried = try_all(actor.pid(), &file, victim.pid()).expect("sleep sleeps in a system call");
     let possible = [tried.write, tried.write_by_openat2, tried.create, tried.ptrace, tried.socket, tried.load];
-    assert!(possible.iter().all(|result| *result >= 0), "{tried:?}");
+    let possible = possible.into_iter().chain([tried.lease, tried.owner]).chain(tried.handle).chain(tried.reopened);
+    assert!(possible.min() >= Some(0), "{tried:?}");
     assert!(tried.shadow >= 0 || !Path::new("/etc/shadow").exists(), "{tried:?}");
     assert_eq!(tried.exec, -i64::from(libc::EFAULT), "the kernel looks for the program");
+    let changed = change_interface(actor.pid(), actor.pid()).expect("sleep sleeps in a system call");
+    assert_eq!(changed.len(), 6, "{changed:?}");
 }
 
 #[test]
@@ -416,6 +526,7 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     // A lookup has a thread.
     let _ = File::open("/no/such/file");
     std::thread::sleep(Duration::from_secs(1));
+    assert!(!route_sockets(child.id() as i32).is_empty(), "the inventory listens to changes of interfaces");
     check_threads(child.id() as i32, &[], "");
     let said = stop(child, &dir);
     assert!(!said.contains("denied itself"), "{said}");

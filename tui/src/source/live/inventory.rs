@@ -4,7 +4,9 @@
 use super::Live;
 use crate::bpf::frames::Described;
 use crate::frame::Batch;
-use crate::source::host::bpf::{Collector, InventoryError, Pins, RouteChanges, RunStatistics, counters, link_ids};
+use crate::source::host::bpf::{
+    Collector, InventoryError, Pins, RouteChanges, RunStatistics, Sockets, counters, link_ids,
+};
 use crate::source::host::clock;
 use crate::source::host::confine::{Role, enter, hold};
 use crate::source::wake::Waker;
@@ -57,6 +59,8 @@ impl Inventories {
         let poke = Waker::new().map_err(|error| format!("eventfd: {error}"))?;
         let links = link_ids().map_err(|error| format!("cannot list BPF links: {error}"))?;
         let last = LinkId(links.last().copied().unwrap_or_default());
+        let no_thread = |error| format!("cannot start a thread: {error}");
+        let (pins, sockets) = (Pins::start().map_err(no_thread)?, Sockets::start().map_err(no_thread)?);
         let (send, taken) = channel();
         let (loads, loaded) = sync_channel(LOADS);
         let (own, ends) = (Own::new(Mutex::new(live.own_programs())), Arc::<AtomicBool>::default());
@@ -71,8 +75,8 @@ impl Inventories {
             counted: Instant::now(),
             reader: live.waker(),
             send,
-            routes: RouteChanges::open().ok(),
-            collector: Collector::with_pins(Pins::start().map_err(|error| format!("cannot start a thread: {error}"))?),
+            routes: None,
+            collector: Collector::with_threads(pins, sockets),
             described: Described::since(last, clock::now_boot()),
             links: Vec::new(),
             unsteady: false,
@@ -85,7 +89,7 @@ impl Inventories {
             }
         };
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(run);
-        thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        thread.map_err(no_thread)?;
         Ok(Inventories { poke, own, loads, taken, ends, counts })
     }
 
@@ -170,6 +174,7 @@ struct Taker {
 
 impl Taker {
     fn run(mut self) {
+        self.routes = self.collector.changes();
         // Before the first inventory: links that come while it is taken would repeat it. Afterwards no program is loaded.
         self.collector.load_programs();
         if enter(Role::Inventory).is_err() {

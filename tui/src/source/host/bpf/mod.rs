@@ -47,7 +47,7 @@ pub(crate) use helpers::BASE;
 use helpers::Helpers;
 use iterators::{Iterators, Layout};
 pub(crate) use mounts::Pins;
-pub(crate) use netlink::RouteChanges;
+pub(crate) use netlink::{RouteChanges, Sockets};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -84,6 +84,8 @@ pub struct Collector {
     pins: Option<Pins>,
     /// The numbers of programs that were tried.
     numbers: cross::Numbers,
+    /// That which opens sockets.
+    sockets: Option<Sockets>,
     /// What was learnt from programs that were loaded at the start, if none may be loaded later.
     sealed: Option<Sealed>,
 }
@@ -108,9 +110,14 @@ fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Aside<T
 const STREAM_PAGES: usize = 32;
 
 impl Collector {
-    /// A collector that has pins looked for by a thread of its own.
-    pub(crate) fn with_pins(pins: Pins) -> Collector {
-        Collector { pins: Some(pins), ..Collector::default() }
+    /// A collector that has pins looked for, and sockets opened, by threads of their own.
+    pub(crate) fn with_threads(pins: Pins, sockets: Sockets) -> Collector {
+        Collector { pins: Some(pins), sockets: Some(sockets), ..Collector::default() }
+    }
+
+    /// See [`RouteChanges`]; `None` if there is no thread that opens it, or it cannot be opened.
+    pub(crate) fn changes(&self) -> Option<RouteChanges> {
+        self.sockets.as_ref()?.changes().ok()
     }
 
     /// All that exists now. `own`: the programs of tracetui.
@@ -234,7 +241,7 @@ impl Collector {
             });
         }
         let own_namespace = places::own_network_namespace().unwrap_or(NsInum(0));
-        let network = network::read(&held.namespaces, own_namespace, &mut unlooked);
+        let network = network::read(&held.namespaces, own_namespace, self.sockets.as_ref(), &mut unlooked);
         self.aside += network.aside;
 
         let mut rest = Vec::new();

@@ -1,12 +1,16 @@
 //! rtnetlink: dumps, read with bounds checks. Messages come from the kernel, but lengths in them are not trusted.
 
+use crate::source::host::confine::{Role, Spawner};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// Bytes of a read. The kernel fills at most 32 KiB of a dump at once.
@@ -31,13 +35,54 @@ const DUMP_INTR: u16 = 0x10;
 /// The groups of changes of interfaces and of tc: `1 << (RTNLGRP_LINK - 1) | 1 << (RTNLGRP_TC - 1)`.
 const GROUPS: u32 = 1 | 1 << 3;
 
+/// A thread that opens sockets without CAP_NET_ADMIN. Through them, no thread can change anything: the kernel asks whether both who
+/// opened a socket and who sends have the capability, unless an address is passed
+/// ([`__netlink_ns_capable`](https://elixir.bootlin.com/linux/v6.12/source/net/netlink/af_netlink.c)), which filters of system calls
+/// forbid.
+pub(crate) struct Sockets(Spawner);
+
+impl Sockets {
+    /// Starts the thread. Before rights are given up.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn start() -> io::Result<Sockets> {
+        Spawner::start("sockets", Role::Sockets).map(Sockets)
+    }
+
+    /// See [`RouteChanges`].
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(super) fn changes(&self) -> io::Result<RouteChanges> {
+        self.open(None, RouteChanges::open)
+    }
+
+    /// A socket in a network namespace, or in that of the process.
+    pub(super) fn route(&self, namespace: Option<&File>) -> io::Result<Route> {
+        self.open(namespace, Route::open)
+    }
+
+    fn open<T: Send + 'static>(&self, namespace: Option<&File>, open: fn() -> io::Result<T>) -> io::Result<T> {
+        let namespace = namespace.map(File::try_clone).transpose()?;
+        let (answer, answered) = sync_channel(1);
+        self.0.spawn("sockets", move || {
+            let entered = namespace
+                .map_or(Ok(()), |file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?));
+            // Nobody else has the receiver, which waits.
+            let _ = answer.send(entered.and_then(|()| open()));
+        })?;
+        answered.recv().map_err(io::Error::other)?
+    }
+}
+
 /// Says when interfaces or tc change, in the namespace of the thread that opened it, and in those that have an id there.
 pub(crate) struct RouteChanges {
     socket: OwnedFd,
 }
 
 impl RouteChanges {
-    pub(crate) fn open() -> io::Result<RouteChanges> {
+    fn open() -> io::Result<RouteChanges> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, NETLINK_ROUTE)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;

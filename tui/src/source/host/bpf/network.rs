@@ -1,7 +1,7 @@
 //! Programs at network interfaces and network namespaces, without regard to links: XDP, tc, tcx, netkit, flow dissector,
 //! sk_lookup. Each namespace is entered by a thread of its own.
 
-use super::netlink::{Route, attribute, attributes, u32_at};
+use super::netlink::{Route, Sockets, attribute, attributes, u32_at};
 use super::sys::{self, NETKIT_PEER, NETKIT_PRIMARY, TCX_EGRESS, TCX_INGRESS};
 use super::view::Unlooked;
 use crate::bpf::place::AttachPoint;
@@ -87,16 +87,22 @@ pub(super) struct Network {
     pub(super) aside: Duration,
 }
 
-/// Looks at all namespaces, `own` without entering it.
-pub(super) fn read(namespaces: &FxHashMap<NsInum, File>, own: NsInum, unlooked: &mut Unlooked) -> Network {
+/// Looks at all namespaces, `own` without entering it. `sockets`: opens them, if the caller may not do that itself.
+pub(super) fn read(
+    namespaces: &FxHashMap<NsInum, File>,
+    own: NsInum,
+    sockets: Option<&Sockets>,
+    unlooked: &mut Unlooked,
+) -> Network {
     let mut network = Network::default();
-    let (queried, what) = (network.namespace(own, namespaces.get(&own)), "network interfaces");
-    unlooked.note(what, queried);
+    let route = |namespace| sockets.map_or_else(Route::open, |sockets| sockets.route(namespace));
+    let looked = route(None).and_then(|route| network.namespace(own, namespaces.get(&own), route));
+    unlooked.note("network interfaces", looked);
     for (inum, file) in namespaces.iter().filter(|(inum, _)| **inum != own) {
         let entered = std::thread::scope(|scope| {
             let enter = || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-                let done = network.namespace(*inum, Some(file));
+                let done = route(Some(file)).and_then(|route| network.namespace(*inum, Some(file), route));
                 network.aside += now_thread();
                 done
             };
@@ -112,12 +118,11 @@ pub(super) fn read(namespaces: &FxHashMap<NsInum, File>, own: NsInum, unlooked: 
 }
 
 impl Network {
-    /// Looks at the namespace of the calling thread.
-    fn namespace(&mut self, inum: NsInum, file: Option<&File>) -> io::Result<()> {
+    /// Looks at the namespace of the calling thread, and of the socket.
+    fn namespace(&mut self, inum: NsInum, file: Option<&File>, mut route: Route) -> io::Result<()> {
         if let Some(file) = file {
             self.of_namespace(inum, file);
         }
-        let mut route = Route::open()?;
         let first = self.interfaces.len();
         route.dump(RTM_GETLINK, &[0; IFINFO], |message| {
             if self.interfaces.len() - first < INTERFACES {

@@ -34,7 +34,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_dup,
     libc::SYS_dup3,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -128,6 +127,18 @@ const EVENTS_HERE: &[c_long] = &[libc::SYS_getpgrp];
 #[cfg(not(target_arch = "x86_64"))]
 const EVENTS_HERE: &[c_long] = &[];
 
+/// Commands of fcntl(2) that every thread may use.
+const DESCRIPTORS: &[u64] = &[
+    libc::F_DUPFD as u64,
+    libc::F_DUPFD_CLOEXEC as u64,
+    libc::F_GETFD as u64,
+    libc::F_SETFD as u64,
+    libc::F_GETFL as u64,
+];
+
+/// Those of threads that have files to write: modes, and the lock of a recording.
+const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64];
+
 /// What a role does with terminals: reads and sets modes, asks for the size and for the job in the foreground.
 const TERMINAL: &[u64] = &[
     libc::TCSETS as u64,
@@ -193,8 +204,13 @@ fn programs(what: For) -> Result<[BpfProgram; 3], Error> {
         // It may not write. The caller walks with openat(2) then.
         unknown.calls(&[libc::SYS_openat2]);
     }
+    let mut refused = List::of_processes()?;
+    if what == For::Role(Role::Handles) {
+        // The C library may ask for the number of processors; without an answer it takes another one.
+        refused.opens(0)?;
+    }
     let list = SeccompFilter::new(List::of(what)?.0, SeccompAction::Trap, SeccompAction::Allow, arch)?;
-    Ok([fails(unknown, libc::ENOSYS)?, fails(List::of_processes()?, libc::EPERM)?, list.try_into()?])
+    Ok([fails(unknown, libc::ENOSYS)?, fails(refused, libc::EPERM)?, list.try_into()?])
 }
 
 /// A condition: the place of the argument, how many of its bytes are compared, how, and with what.
@@ -241,8 +257,9 @@ impl List {
                 list.any_of(libc::SYS_ioctl, 1, PERF)?;
             }
             For::Role(Role::Handles) => {
-                list.reads()?;
-                list.when(libc::SYS_open_by_handle_at, &[none_of(2, libc::O_ACCMODE | NEW)])?;
+                // A handle can be that of any file. None is read, by its path neither: see `programs`.
+                list.opens(0)?;
+                list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
             }
             For::Role(Role::Processes) => {
                 list.reads()?;
@@ -250,6 +267,13 @@ impl List {
             }
             For::Role(Role::Symbols) => list.reads()?,
             For::Role(Role::Inventory) => list.inventory()?,
+            For::Role(Role::Sockets) => {
+                list.reads()?;
+                let (netlink, route) = (libc::AF_NETLINK as u64, libc::NETLINK_ROUTE as u64);
+                list.when(libc::SYS_socket, &[is(0, netlink), is(2, route)])?;
+                list.calls(&[libc::SYS_setsockopt, libc::SYS_bind]);
+                list.enters_network_namespaces()?;
+            }
             For::Role(Role::Pins) => {
                 list.reads()?;
                 list.calls(&[libc::SYS_openat2]);
@@ -289,6 +313,8 @@ impl List {
         self.any_of(libc::SYS_setpriority, 1, &[0, std::process::id().into()])?;
         // PR_SET_VMA names memory.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
+        // No leases, owners of signals and seals.
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTORS)?;
         // Limits are read, not set.
         self.when(libc::SYS_prlimit64, &[is(0, 0), is_null(2)])?;
         let descriptors =
@@ -315,6 +341,7 @@ impl List {
         self.calls(EVENTS);
         self.calls(EVENTS_HERE);
         self.any_of(libc::SYS_ioctl, 1, TERMINAL)?;
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
         // To the other one of the pair, not to an address.
         self.when(libc::SYS_sendto, &[is_null(4)])?;
@@ -329,6 +356,7 @@ impl List {
 
     fn files(&mut self) -> Result<(), Error> {
         self.opens(0)?;
+        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         self.calls(&[
             libc::SYS_unlinkat,
             libc::SYS_fsync,
@@ -345,19 +373,16 @@ impl List {
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[
-            libc::SYS_openat2,
-            libc::SYS_kcmp,
-            libc::SYS_perf_event_open,
-            libc::SYS_setsockopt,
-            libc::SYS_sendto,
-            libc::SYS_recvfrom,
-        ]);
+        self.calls(&[libc::SYS_openat2, libc::SYS_kcmp, libc::SYS_perf_event_open, libc::SYS_recvfrom]);
+        // With an address, the kernel would not ask who opened the socket.
+        self.when(libc::SYS_sendto, &[is_null(4)])?;
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
         self.any_of(libc::SYS_ioctl, 1, PERF)?;
-        self.when(libc::SYS_setns, &[is(1, libc::CLONE_NEWNET as u64)])?;
-        let (netlink, route) = (libc::AF_NETLINK as u64, libc::NETLINK_ROUTE as u64);
-        self.when(libc::SYS_socket, &[is(0, netlink), is(2, route)])
+        self.enters_network_namespaces()
+    }
+
+    fn enters_network_namespaces(&mut self) -> Result<(), Error> {
+        self.when(libc::SYS_setns, &[is(1, libc::CLONE_NEWNET as u64)])
     }
 
     fn calls(&mut self, calls: &[c_long]) {

@@ -8,6 +8,7 @@
 //! | `scan`, `lookups`, `why` | [`Role::Processes`] | SYS_PTRACE, DAC_READ_SEARCH |
 //! | `symbols` | [`Role::Symbols`] | SYSLOG |
 //! | `inventory`, `netns` | [`Role::Inventory`] | SYS_ADMIN, NET_ADMIN, BPF, PERFMON, SYSLOG, SYS_PTRACE, DAC_READ_SEARCH |
+//! | `sockets` | [`Role::Sockets`] | SYS_ADMIN, NET_BROADCAST |
 //! | `pins` | [`Role::Pins`] | BPF, DAC_READ_SEARCH; root's ids for files |
 //! | `recording`, `opener` | [`enter_files`] | none, or DAC_OVERRIDE; the file ids of the user who typed sudo, or root's |
 //!
@@ -86,12 +87,14 @@ pub(crate) enum Role {
     Symbols,
     /// Takes inventories of BPF programs, links and attachments.
     Inventory,
+    /// Opens netlink sockets for [`Role::Inventory`], which cannot: the rights of who opened a socket limit what can be sent by it.
+    Sockets,
     /// Looks through the pins of BPF objects.
     Pins,
 }
 
 /// The roles and the threads that have them, for those who ask what a trace holds.
-pub(crate) const ROLES: [(&str, Role); 8] = [
+pub(crate) const ROLES: [(&str, Role); 9] = [
     ("main", Role::Events { signals: false }),
     ("main, with a COMMAND or a screen", Role::Events { signals: true }),
     ("source", Role::Ring),
@@ -99,6 +102,7 @@ pub(crate) const ROLES: [(&str, Role); 8] = [
     ("scan, lookups, why", Role::Processes),
     ("symbols", Role::Symbols),
     ("inventory", Role::Inventory),
+    ("sockets", Role::Sockets),
     ("pins", Role::Pins),
 ];
 
@@ -135,6 +139,8 @@ impl Role {
                 .with(Capability::Syslog)
                 .with(Capability::SysPtrace)
                 .with(Capability::DacReadSearch),
+            // They are opened in each network namespace. Broadcasts are those of other namespaces, which are listened to.
+            Role::Sockets => NONE.with(Capability::SysAdmin).with(Capability::NetBroadcast),
             Role::Pins => NONE.with(Capability::Bpf).with(Capability::DacReadSearch),
         }
     }
@@ -152,7 +158,7 @@ pub(crate) fn enter(role: Role) -> io::Result<Enforced> {
     }
     let writes = match role {
         Role::Events { .. } => writes::restrict(Place::Terminal)?,
-        Role::Ring | Role::Handles | Role::Symbols | Role::Pins => writes::restrict(Place::Nowhere)?,
+        Role::Ring | Role::Handles | Role::Symbols | Role::Sockets | Role::Pins => writes::restrict(Place::Nowhere)?,
         // They look into other processes, which such a restriction would forbid.
         Role::Processes | Role::Inventory => false,
     };
@@ -285,24 +291,20 @@ type Task = (&'static str, Box<dyn FnOnce() + Send>, SyncSender<io::Result<()>>)
 pub struct Spawner(Sender<Task>);
 
 impl Spawner {
-    /// Starts the thread.
+    /// Starts the thread, and does not wait for it: if it cannot give up what its role does not take, it ends.
     ///
     /// # Errors
-    /// If it cannot be started, or cannot give up what its role does not take.
+    /// If it cannot be started.
     pub(crate) fn start(name: &'static str, role: Role) -> io::Result<Spawner> {
         let (tasks, todo) = channel::<Task>();
-        let (entered, ready) = sync_channel(1);
         let run = move || {
-            let done = enter(role).map(drop);
-            let fit = done.is_ok();
-            // An error means that nobody waits any more.
-            let _ = entered.send(done);
+            let fit = enter(role).is_ok();
             while fit && let Ok((name, task, answer)) = todo.recv() {
+                // An error means that nobody waits any more.
                 let _ = answer.send(std::thread::Builder::new().name(name.into()).spawn(task).map(drop));
             }
         };
         std::thread::Builder::new().name(name.into()).spawn(run)?;
-        ready.recv().map_err(|_| gone())??;
         Ok(Spawner(tasks))
     }
 
