@@ -4,7 +4,7 @@ use super::Way;
 use super::call::unless_interrupted;
 use super::load::{Failure, KernelFacts, StartError};
 use super::multi::{self, At, Functions};
-use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, When, order};
+use super::programs::{AttachPoint, GROUPS, Group, Probe, Record, order};
 use super::status::ProbeStatus;
 use crate::arch::Arch;
 use crate::source::host::btf::RUNNING;
@@ -78,7 +78,7 @@ pub(super) fn all(
         let mut attached = Attached::default();
         let mut attacher = Attacher { arch, object, btf, functions, facts, again, preemptible, into: &mut attached };
         for group in GROUPS {
-            attacher.group(group, if group.when == When::Always { KindSet::ALL } else { kinds }, order);
+            attacher.group(group, kinds, order);
         }
         attached
     }))
@@ -114,7 +114,7 @@ impl Attacher<'_> {
     fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|p| !(p.kinds() & kinds).is_empty()).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|probe| probe.is_wanted(group.when, kinds)).collect();
             if wanted.is_empty() {
                 return;
             }
