@@ -671,7 +671,7 @@ fn calls(options: &Options) -> Result<()> {
     let mut attached = vec![Vec::new(); CHOICES.len()];
     time_all();
     let mut before = time_all();
-    let untraced = before;
+    let mut untraced = before;
     let mut others = Vec::new();
     for _ in 0..options.rounds {
         for (choice, (kinds, _)) in CHOICES.iter().enumerate() {
@@ -682,6 +682,7 @@ fn calls(options: &Options) -> Result<()> {
             let after = time_all();
             others.push(programs()?.iter().filter(|program| program.traces).count());
             for call in 0..UNRELATED.len() {
+                untraced[call] = untraced[call].min(after[call]);
                 added[choice][call].push(traced[call] - before[call].midpoint(after[call]));
             }
             before = after;
