@@ -5,7 +5,8 @@
 //! and, into a file, record (`tracetui record`), perf, trace-cmd, sysdig. `TRACETUI_BIN` is another tracetui to measure, and
 //! `TRACETUI_OTHER` one for the tool `other`, which records too. With `cost` it
 //! prints the time per run of each program of tracetui according to the kernel (bpftool prog show,
-//! kernel.bpf_stats_enabled=1).
+//! kernel.bpf_stats_enabled=1). With `calls` it prints the nanoseconds that tracetui adds to a system call that makes no
+//! event, for several choices of kinds.
 //!
 //! Only ratios within one run are meaningful, because the baselines of two runs differ. Each round therefore has its
 //! own untraced storm as the baseline of the traced ones.
@@ -15,6 +16,7 @@
 use std::error::Error;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["storm", dir, opens] => storm(Path::new(dir), opens.parse()?),
         ["cost", rest @ ..] => cost(&Options::read(rest)?),
+        ["calls", rest @ ..] => calls(&Options::read(rest)?),
         rest => compare(&Options::read(rest)?),
     }
 }
@@ -231,6 +234,11 @@ struct Measured {
 
 impl Running {
     fn start(tool: Tool, program: &Path, place: &Place) -> Result<Running> {
+        Running::start_with(tool, program, place, &[])
+    }
+
+    /// Starts a tool with more arguments.
+    fn start_with(tool: Tool, program: &Path, place: &Place, more: &[&str]) -> Result<Running> {
         let (output, errors) = (place.output(), place.0.join("errors"));
         let mut command = Command::new(program);
         match tool {
@@ -242,6 +250,7 @@ impl Running {
             Tool::TraceCmd => command.args(["record", "-e", "syscalls:sys_enter_openat", "-o"]).arg(place.file()),
             Tool::Sysdig => command.args(["--modern-bpf", "-w"]).arg(place.file()).arg("evt.type=openat"),
         };
+        command.args(more);
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
         let began = Instant::now();
         let child = command.spawn()?;
@@ -578,6 +587,8 @@ struct Program {
     name: String,
     runs: u64,
     ns: u64,
+    /// Whether it is of a type that traces.
+    traces: bool,
 }
 
 fn programs() -> Result<Vec<Program>> {
@@ -589,6 +600,128 @@ fn programs() -> Result<Vec<Program>> {
         name: p["name"].as_str().unwrap_or("-").to_owned(),
         runs: number(p, "run_cnt"),
         ns: number(p, "run_time_ns"),
+        traces: matches!(
+            p["type"].as_str(),
+            Some("tracing" | "tracepoint" | "raw_tracepoint" | "kprobe" | "perf_event")
+        ),
     };
     Ok(list.as_array().map(|list| list.iter().map(program).collect()).unwrap_or_default())
+}
+
+/// A system call that makes no event.
+#[derive(Clone, Copy)]
+struct Unrelated {
+    name: &'static str,
+    call: fn(fd: i32),
+}
+
+/// Calls from the cheapest to one that does some work.
+const UNRELATED: [Unrelated; 3] = [
+    Unrelated {
+        name: "getppid",
+        call: |_| {
+            // SAFETY: getppid(2) takes no arguments. libc's function may not be a system call each time.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+        },
+    },
+    Unrelated {
+        name: "lseek",
+        call: |fd| {
+            // SAFETY: lseek(2) takes integers only.
+            unsafe { libc::lseek(fd, 0, libc::SEEK_SET) };
+        },
+    },
+    Unrelated {
+        name: "fstat",
+        call: |fd| {
+            let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+            // SAFETY: `stat` is writable memory of the type that fstat(2) writes.
+            unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
+        },
+    },
+];
+
+/// The choices of kinds: arguments, and the most nanoseconds that they should add to a call where system calls are
+/// traced at tracepoints. Where they are traced at functions, no choice should add any.
+const CHOICES: [(&[&str], f64); 4] =
+    [(&["--kind", "exit"], 0.0), (&["--kind", "exec"], 50.0), (&["--kind", "open"], 50.0), (&[], 50.0)];
+
+impl Unrelated {
+    /// Nanoseconds per call: the least of many short loops. Others on the machine only add to a loop, and most loops end
+    /// before the scheduler takes the processor away.
+    fn time(self, fd: i32) -> f64 {
+        const LOOPS: usize = 200;
+        const CALLS: u32 = 2_000;
+        let one = || {
+            let began = Instant::now();
+            (0..CALLS).for_each(|_| (self.call)(fd));
+            began.elapsed()
+        };
+        least((0..LOOPS).map(|_| one())) * 1e9 / f64::from(CALLS)
+    }
+}
+
+/// Prints the nanoseconds that each choice of kinds adds to each unrelated call. Each figure is a pair: the loop under
+/// tracetui, and the same loop untraced before and after it.
+fn calls(options: &Options) -> Result<()> {
+    let place = Place::new()?;
+    let file = File::open(place.0.join("there0"))?;
+    let time_all = || UNRELATED.map(|unrelated| unrelated.time(file.as_raw_fd()));
+    let mut added = vec![vec![Vec::new(); UNRELATED.len()]; CHOICES.len()];
+    let mut attached = vec![Vec::new(); CHOICES.len()];
+    time_all();
+    let mut before = time_all();
+    let mut untraced = before;
+    let mut others = Vec::new();
+    for _ in 0..options.rounds {
+        for (choice, (kinds, _)) in CHOICES.iter().enumerate() {
+            let running = Running::start_with(Tool::Tracetui, &tracetui()?, &place, kinds)?;
+            let traced = time_all();
+            attached[choice] = programs_of(&running)?;
+            running.end()?;
+            let after = time_all();
+            others.push(programs()?.iter().filter(|program| program.traces).count());
+            for call in 0..UNRELATED.len() {
+                untraced[call] = untraced[call].min(after[call]);
+                added[choice][call].push(traced[call] - before[call].midpoint(after[call]));
+            }
+            before = after;
+        }
+    }
+    let (few, many) = (others.iter().min().unwrap_or(&0), others.iter().max().unwrap_or(&0));
+    println!(
+        "other programs that trace: {few} to {many} (theirs may make the untraced calls slow too, and hide what is added)"
+    );
+    println!("ns added to a call that makes no event: median of {} pairs, (least, most)", options.rounds);
+    let cells = UNRELATED
+        .iter()
+        .zip(untraced)
+        .map(|(unrelated, ns)| format!("{:>22}", format!("{} {ns:.0} ns", unrelated.name)));
+    println!("{:<14}{}  goal", "untraced", cells.collect::<String>());
+    for (choice, (kinds, goal)) in CHOICES.iter().enumerate() {
+        let cells = added[choice].iter().map(|pairs| {
+            let most = pairs.iter().copied().fold(f64::MIN, f64::max);
+            let few = pairs.iter().copied().fold(f64::MAX, f64::min);
+            format!("{:>22}", format!("{:+.0} ({few:+.0}, {most:+.0})", median(pairs.iter().copied())))
+        });
+        let name = if kinds.is_empty() { "all kinds".to_owned() } else { kinds.join(" ") };
+        println!("{name:<14}{}  {goal:.0}  {}", cells.collect::<String>(), attached[choice].join(" "));
+    }
+    Ok(())
+}
+
+fn tracetui() -> Result<PathBuf> {
+    Tool::Tracetui.program().ok_or_else(|| "no tracetui".into())
+}
+
+/// The names of the programs that a tracer has loaded, by the descriptors that it holds.
+fn programs_of(running: &Running) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for fd in fs::read_dir(format!("/proc/{}/fdinfo", running.child.id()))? {
+        let text = fs::read_to_string(fd?.path()).unwrap_or_default();
+        ids.extend(text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse::<u64>().ok()));
+    }
+    let mut names: Vec<_> = programs()?.into_iter().filter(|p| ids.contains(&p.id)).map(|p| p.name).collect();
+    names.sort();
+    Ok(names)
 }

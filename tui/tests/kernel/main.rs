@@ -8,6 +8,7 @@
 
 mod arch;
 mod around;
+mod attached;
 mod attachments;
 mod bpf;
 mod bpf_inventory;

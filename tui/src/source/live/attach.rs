@@ -79,7 +79,7 @@ pub(super) fn all(
         let ahead = load_ahead(object, btf, functions, &best(kinds, order), facts, arch);
         let into = &mut attached;
         let mut attacher = Attacher { arch, object, btf, functions, ahead, facts, again, preemptible, into };
-        for (group, kinds) in GROUPS.iter().map(|group| (group, group.kinds(kinds))) {
+        for group in GROUPS {
             attacher.group(group, kinds, order);
         }
         attached
@@ -89,8 +89,7 @@ pub(super) fn all(
 /// The programs of the best way of each group.
 fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
     let of = |group: &'static Group| {
-        let kinds = group.kinds(kinds);
-        group.ways(order).take(1).flatten().filter(move |probe| !(probe.kinds() & kinds).is_empty())
+        group.ways(order).take(1).flatten().filter(move |probe| probe.is_wanted(group.when, kinds))
     };
     GROUPS.iter().flat_map(of).collect()
 }
@@ -155,7 +154,7 @@ impl Attacher<'_> {
     fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|p| !(p.kinds() & kinds).is_empty()).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|probe| probe.is_wanted(group.when, kinds)).collect();
             if wanted.is_empty() {
                 return;
             }

@@ -215,7 +215,7 @@ type Ways = &'static [(Way, &'static [Probe])];
 /// The ways to obtain the same events, one of which is used.
 pub(super) struct Group {
     ways: Ways,
-    when: When,
+    pub(super) when: When,
 }
 
 /// When a group is attached.
@@ -253,11 +253,6 @@ impl Group {
 
     const fn wanted(ways: Ways) -> Group {
         Group { ways, when: When::Wanted }
-    }
-
-    /// The kinds for which it is attached if `kinds` are requested.
-    pub(super) fn kinds(&self, kinds: KindSet) -> KindSet {
-        if self.when == When::Always { KindSet::ALL } else { kinds }
     }
 
     /// The ways, the best first.
@@ -368,6 +363,13 @@ impl Probe {
         }
     }
 
+    /// Whether it is attached in a group, for the requested kinds. What only adds data to events serves no process
+    /// table: it is attached only for its kind.
+    pub(super) fn is_wanted(&self, when: When, kinds: KindSet) -> bool {
+        let always = when == When::Always && matches!(self.makes, Makes::Events(_));
+        always || !(self.kinds() & kinds).is_empty()
+    }
+
     /// The kinds of the events that it makes or adds data to.
     pub(super) fn kinds(&self) -> KindSet {
         match self.makes {
@@ -456,6 +458,25 @@ mod tests {
             ["fork_btf", "exec_btf", "exit_btf", "sys_exit_btf"].iter().all(|name| typed.contains(name)),
             "{typed:?}"
         );
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_attached() {
+        let wanted = |kinds: KindSet, way: Way| -> Vec<&str> {
+            let probes = GROUPS.iter().flat_map(|group| {
+                let ways = group.ways.iter().filter(move |(of, _)| *of == way);
+                ways.flat_map(|(_, probes)| *probes).filter(move |probe| probe.is_wanted(group.when, kinds))
+            });
+            probes.map(Probe::name).collect()
+        };
+        assert_eq!(wanted(Kind::Exit.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf"]);
+        assert_eq!(wanted(Kind::Exit.into(), Way::Classic), ["exit_tp", "exec_tp"]);
+        assert_eq!(wanted(Kind::Exit.into(), Way::Functions), ["fork_multi"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Typed), ["exit_btf", "exec_btf", "fork_btf", "sys_exit_btf"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Classic), ["exit_tp", "exec_tp", "exec_bprm_multi", "exec_fail_tp"]);
+        assert_eq!(wanted(Kind::Exec.into(), Way::Functions), ["fork_multi", "exec_fail_multi"]);
+        assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["fork_multi", "bpf_multi"]);
+        assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["fork_multi", "open_multi", "uring_quiet"]);
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! The programs that are attached, according to the kernel: only those that the requested kinds need.
+
+use crate::bpf::Attr;
+use crate::sys;
+use crate::traced::{Traced, alone, release};
+use std::collections::BTreeSet;
+
+/// `BPF_PROG_GET_FD_BY_ID`, `BPF_OBJ_GET_INFO_BY_FD` (UAPI).
+const PROG: u64 = 13;
+const INFO: u64 = 15;
+
+/// The name of a program, of which the kernel keeps 15 bytes. Offset 64 of `struct bpf_prog_info` (UAPI).
+fn name(id: u32) -> String {
+    let program = sys::owned(Attr::new().u32(0, id).call(PROG));
+    let mut info = Attr::new();
+    let mut attr = Attr::new().u32(0, sys::raw(&program) as u32).u32(4, 128).u64(8, info.0.as_mut_ptr() as u64);
+    assert_eq!(attr.call(INFO), 0);
+    let name = info.0[64..80].split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8(name.to_vec()).expect("a name")
+}
+
+/// The programs to which a process holds links.
+fn linked(pid: i32) -> BTreeSet<String> {
+    let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("procfs").flatten();
+    let texts = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    let links = texts.filter(|text| text.lines().any(|line| line.starts_with("link_id:")));
+    let ids = links.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()));
+    ids.map(name).collect()
+}
+
+/// What a program serves.
+fn purpose(program: &str) -> &'static str {
+    match program {
+        "exit_btf" | "exit_tp" => "exits",
+        "exec_btf" | "exec_tp" => "execs",
+        "fork_btf" | "fork_multi" => "forks",
+        "exec_bprm_multi" => "interpreters",
+        "sys_exit_btf" => "all calls",
+        "exec_fail_tp" | "exec_fail_multi" => "failed execs",
+        "open_tp" | "open_multi" => "opens",
+        "bpf_tp" | "bpf_multi" => "bpf",
+        // Lists the processes: it runs when it is read.
+        "task_starts" => "processes",
+        uring if uring.starts_with("uring_") => "io_uring",
+        other => panic!("an unexpected program: {other}"),
+    }
+}
+
+/// What the process table needs, whatever is requested.
+const TABLE: [&str; 3] = ["execs", "exits", "forks"];
+
+/// Runs a trace with these arguments. Returns what its programs serve.
+fn attached(args: &[&str]) -> Option<(BTreeSet<&'static str>, BTreeSet<String>)> {
+    let traced = Traced::start(args)?;
+    let programs = linked(traced.pid());
+    traced.stop();
+    Some((programs.iter().map(|program| purpose(program)).collect(), programs))
+}
+
+/// Checks the programs of a trace: those of the process table, those for `calls`, those of io_uring with opens (5.19+),
+/// and no others.
+fn check(args: &[&str], calls: &[&str]) -> Option<()> {
+    let (mut served, programs) = attached(args)?;
+    for table in TABLE {
+        assert!(served.remove(table), "{args:?}: {table}: {programs:?}");
+    }
+    served.remove("processes");
+    let uring = served.remove("io_uring");
+    assert!(!uring || calls.contains(&"opens"), "{args:?}: no opens are wanted: {programs:?}");
+    assert!(uring || !calls.contains(&"opens") || release() < (5, 19), "{args:?}: io_uring is missing: {programs:?}");
+    let interpreters = served.remove("interpreters");
+    assert!(!interpreters || calls.contains(&"failed execs"), "{args:?}: no execs are wanted: {programs:?}");
+    // One program serves all calls where it is the best, unless nothing of it is wanted.
+    let expected: BTreeSet<&str> = match served.contains("all calls") {
+        true => (!calls.is_empty()).then_some("all calls").into_iter().collect(),
+        false => calls.iter().copied().collect(),
+    };
+    assert_eq!(served, expected, "{args:?}: {programs:?}");
+    println!("{args:?}: {programs:?}");
+    Some(())
+}
+
+#[test]
+fn only_what_the_requested_kinds_need_is_attached() {
+    let _alone = alone();
+    let tree = sys::pid().to_string();
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--kind", "exit"], &[]),
+        (&["--kind", "exit,fork", "--tree", &tree], &[]),
+        (&["--filter", "kind=exit and err"], &[]),
+        (&["--kind", "exec"], &["failed execs"]),
+        (&["--kind", "exec", "--failed"], &["failed execs"]),
+        (&["--kind", "open"], &["opens"]),
+        (&["--kind", "bpf"], &["bpf"]),
+        (&["--failed"], &["bpf", "failed execs", "opens"]),
+        (&[], &["bpf", "failed execs", "opens"]),
+    ];
+    for (args, calls) in cases {
+        if check(args, calls).is_none() {
+            return;
+        }
+    }
+}
