@@ -88,9 +88,7 @@ pub(super) fn all(
 
 /// The programs of the best way of each group.
 fn best(kinds: KindSet, order: [Way; 3]) -> Vec<&'static Probe> {
-    let of = |group: &'static Group| {
-        group.ways(order).take(1).flatten().filter(move |probe| probe.is_wanted(group.when, kinds))
-    };
+    let of = |group: &'static Group| group.ways(order).take(1).flatten().filter(move |probe| group.wants(probe, kinds));
     GROUPS.iter().flat_map(of).collect()
 }
 
@@ -154,7 +152,7 @@ impl Attacher<'_> {
     fn group(&mut self, group: &Group, kinds: KindSet, order: [Way; 3]) {
         let mut best: Vec<Outcome> = Vec::new();
         for way in group.ways(order) {
-            let wanted: Vec<&Probe> = way.iter().filter(|probe| probe.is_wanted(group.when, kinds)).collect();
+            let wanted: Vec<&Probe> = way.iter().filter(|probe| group.wants(probe, kinds)).collect();
             if wanted.is_empty() {
                 return;
             }

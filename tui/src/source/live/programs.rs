@@ -215,7 +215,7 @@ type Ways = &'static [(Way, &'static [Probe])];
 /// The ways to obtain the same events, one of which is used.
 pub(super) struct Group {
     ways: Ways,
-    pub(super) when: When,
+    when: When,
 }
 
 /// When a group is attached.
@@ -253,6 +253,13 @@ impl Group {
 
     const fn wanted(ways: Ways) -> Group {
         Group { ways, when: When::Wanted }
+    }
+
+    /// Whether one of its programs is attached for the requested kinds. What only adds data to events serves no process
+    /// table: it is attached only for its kind.
+    pub(super) fn wants(&self, probe: &Probe, kinds: KindSet) -> bool {
+        let always = self.when == When::Always && matches!(probe.makes, Makes::Events(_));
+        always || !(probe.kinds() & kinds).is_empty()
     }
 
     /// The ways, the best first.
@@ -363,13 +370,6 @@ impl Probe {
         }
     }
 
-    /// Whether it is attached in a group, for the requested kinds. What only adds data to events serves no process
-    /// table: it is attached only for its kind.
-    pub(super) fn is_wanted(&self, when: When, kinds: KindSet) -> bool {
-        let always = when == When::Always && matches!(self.makes, Makes::Events(_));
-        always || !(self.kinds() & kinds).is_empty()
-    }
-
     /// The kinds of the events that it makes or adds data to.
     pub(super) fn kinds(&self) -> KindSet {
         match self.makes {
@@ -465,7 +465,7 @@ mod tests {
         let wanted = |kinds: KindSet, way: Way| -> Vec<&str> {
             let probes = GROUPS.iter().flat_map(|group| {
                 let ways = group.ways.iter().filter(move |(of, _)| *of == way);
-                ways.flat_map(|(_, probes)| *probes).filter(move |probe| probe.is_wanted(group.when, kinds))
+                ways.flat_map(|(_, probes)| *probes).filter(move |probe| group.wants(probe, kinds))
             });
             probes.map(Probe::name).collect()
         };
