@@ -362,11 +362,12 @@ fn route_sockets(pid: i32) -> Vec<u64> {
     fds.filter(is_route).filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect()
 }
 
-struct Sleeper(Child);
+/// A child that is killed with its last use, also by a panic.
+struct Guarded(Child);
 
-impl Sleeper {
-    fn new() -> Sleeper {
-        Sleeper(Command::new("sleep").arg("600").spawn().expect("sleep"))
+impl Guarded {
+    fn sleeper() -> Guarded {
+        Guarded(Command::new("sleep").arg("600").spawn().expect("sleep"))
     }
 
     fn pid(&self) -> i32 {
@@ -374,7 +375,7 @@ impl Sleeper {
     }
 }
 
-impl Drop for Sleeper {
+impl Drop for Guarded {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -413,7 +414,7 @@ fn confined(pid: i32) -> Vec<Thread> {
 
 /// Checks every thread of a trace. `writes`: the names of threads that create files, and as which user.
 fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
-    let (dir, victim) = (Dir::new(), Sleeper::new());
+    let (dir, victim) = (Dir::new(), Guarded::sleeper());
     let file = file_of_root(&dir);
     let landlock = has_landlock();
     if !landlock {
@@ -462,7 +463,7 @@ fn check_threads(pid: i32, writes: &[&str], as_user: &str) {
 }
 
 /// A trace of its own in a directory of its own.
-fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Child> {
+fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<Guarded> {
     if !may_trace() {
         return None;
     }
@@ -473,10 +474,10 @@ fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<
     command.args(args).current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(File::create(dir.at("stderr")).expect("a file"));
     change(&mut command);
-    let mut child = command.spawn().expect("tracetui starts");
+    let mut child = Guarded(command.spawn().expect("tracetui starts"));
     let began = Instant::now();
     while !fs::read_to_string(dir.at("stderr")).expect("a file").contains("tracing: ") && args.contains(&"print") {
-        if let Some(status) = child.try_wait().expect("a child") {
+        if let Some(status) = child.0.try_wait().expect("a child") {
             cannot_run(&format!("{status}: {}", fs::read_to_string(dir.at("stderr")).expect("a file")));
             return None;
         }
@@ -487,9 +488,9 @@ fn start(args: &[&str], dir: &Dir, change: impl FnOnce(&mut Command)) -> Option<
 }
 
 /// Ends it by SIGINT. What it said.
-fn stop(mut child: Child, dir: &Dir) -> String {
-    sys::kill(child.id() as i32, libc::SIGINT);
-    let status = crate::traced::wait_at_most(&mut child, PATIENCE);
+fn stop(mut child: Guarded, dir: &Dir) -> String {
+    sys::kill(child.pid(), libc::SIGINT);
+    let status = crate::traced::wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(status.success(), "{status}: {said}");
     said
@@ -502,8 +503,8 @@ fn each_act_is_possible_for_root() {
         return;
     }
     // The actor ends before the victim: as its tracer it would hold up its end.
-    let (dir, victim) = (Dir::new(), Sleeper::new());
-    let actor = Sleeper(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
+    let (dir, victim) = (Dir::new(), Guarded::sleeper());
+    let actor = Guarded(Command::new("sleep").arg("600").current_dir(dir.path()).spawn().expect("sleep"));
     let file = file_of_root(&dir);
     if handle_of(&file).is_none() {
         not_checked("files by handle: the file system of temporary files has no handles");
@@ -526,8 +527,8 @@ fn no_thread_of_print_can_do_more_than_its_work() {
     // A lookup has a thread.
     let _ = File::open("/no/such/file");
     std::thread::sleep(Duration::from_secs(1));
-    assert!(!route_sockets(child.id() as i32).is_empty(), "the inventory listens to changes of interfaces");
-    check_threads(child.id() as i32, &[], "");
+    assert!(!route_sockets(child.pid()).is_empty(), "the inventory listens to changes of interfaces");
+    check_threads(child.pid(), &[], "");
     let said = stop(child, &dir);
     assert!(!said.contains("denied itself"), "{said}");
 }
@@ -541,7 +542,7 @@ fn no_thread_of_record_can_do_more_than_its_work() {
         for args in [&["record", "-o", "a.ttr"][..], &["record", "-o", "b.ttr", "--rotate", "64KiB,4"]] {
             let Some(child) = start(args, &dir, |command| _ = command.envs(variables.iter().copied())) else { return };
             std::thread::sleep(Duration::from_secs(1));
-            check_threads(child.id() as i32, &["recording"], user);
+            check_threads(child.pid(), &["recording"], user);
             // Files that are rotated are made and removed by it.
             for _ in 0..3000 {
                 let _ = File::open("/no/such/file");
@@ -571,7 +572,7 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     let mut screen = File::from(ours.try_clone().expect("a descriptor"));
     std::thread::spawn(move || while screen.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
     std::thread::sleep(Duration::from_secs(2));
-    check_threads(child.id() as i32, &["opener"], "0");
+    check_threads(child.pid(), &["opener"], "0");
     // `w` begins a recording, and ends it.
     for key in [b"w", b"w"] {
         rustix::io::write(&ours, key).expect("a terminal");
@@ -579,7 +580,7 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
     }
     rustix::io::write(&ours, b"q").expect("a terminal");
     let mut child = child;
-    crate::traced::wait_at_most(&mut child, PATIENCE);
+    crate::traced::wait_at_most(&mut child.0, PATIENCE);
     let said = fs::read_to_string(dir.at("stderr")).expect("a file");
     assert!(!said.contains("denied itself"), "{said}");
     let made = fs::read_dir(dir.path()).expect("ours").flatten();
