@@ -271,6 +271,8 @@ mod x86 {
     const IOCTL: u32 = 16;
     const IOCTL_X32: u32 = 514;
 
+    // Its name is in the object, and a mangled one would depend on where the object is built.
+    #[unsafe(export_name = "CALLS_X86")]
     static CALLS: [u32; 546] = by_number(&[NUMBERS, NUMBERS_I386, NUMBERS_X32]);
 
     /// See [`super::select`].
@@ -380,6 +382,7 @@ mod arm {
 
     const IOCTL: u32 = 29;
 
+    #[unsafe(export_name = "CALLS_ARM")]
     static CALLS: [u32; 438] = by_number(&[NUMBERS, NUMBERS_ARM]);
 
     /// See [`super::select`].

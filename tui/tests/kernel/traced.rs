@@ -178,7 +178,7 @@ impl Traced {
     /// incorrect usage or a crash is a bug.
     fn refusal(&mut self) -> String {
         let status = self.child.wait().expect("a status");
-        assert_eq!(status.code(), Some(1), "ended before it was ready: {:?}", self.said);
+        assert_eq!(status.code(), Some(1), "ended before it was ready: {status}, {:?}", self.said);
         self.said.join("; ")
     }
 
@@ -211,7 +211,7 @@ impl Traced {
     pub(crate) fn stop(self) -> Run {
         self.signal(libc::SIGINT);
         let run = self.ended();
-        assert_eq!(run.status.code(), Some(0), "SIGINT ends it well: {}", run.stderr.join("\n"));
+        assert_eq!(run.status.code(), Some(0), "SIGINT ends it well: {}, {}", run.status, run.stderr.join("\n"));
         run
     }
 
