@@ -220,8 +220,8 @@ pub fn markdown() -> String {
     out.push_str(&format!("\n## `[keys]`\n\n{}\n| action | keys | |\n|---|---|---|\n", paragraph(&KEYS)));
     for binding in Keymap::default().iter() {
         let keys: Vec<_> = binding.keys.iter().map(|key| code(&key.name())).collect();
-        let (place, help) = (binding.section.title(), &binding.help);
-        out.push_str(&format!("| `{}` | {} | {place}: {help} |\n", binding.action.name(), keys.join(" ")));
+        let (place, about) = (binding.section.title(), binding.action.about());
+        out.push_str(&format!("| `{}` | {} | {place}: {about} |\n", binding.action.name(), keys.join(" ")));
     }
     out
 }

@@ -23,14 +23,15 @@ pub fn run(args: &cli::Keys) -> Result<ExitCode> {
 
 /// The keys in aligned columns, a heading before each section.
 pub fn text(keymap: &Keymap, paint: Paint) -> String {
-    let rows = Section::ALL.iter().flat_map(|section| keymap.rows(*section, false));
-    let width = rows.map(|(keys, _)| text::width(&keys)).max().unwrap_or(0);
+    let width = keymap.iter().map(|binding| text::width(&binding.names())).max().unwrap_or(0).max(1);
     let mut out = String::new();
     for section in Section::ALL {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         out.push_str(&format!("{}\n", paint.text(Look::Strong, section.title())));
-        for (keys, help) in keymap.rows(section, false) {
-            out.push_str(&format!("  {}  {help}\n", paint.text(Look::Note, &text::left(&keys, width, Charset::Utf8))));
+        for binding in keymap.iter().filter(|binding| binding.section == section) {
+            let (names, about) = (binding.names(), binding.action.about());
+            let keys = if names.is_empty() { "-" } else { &names };
+            out.push_str(&format!("  {}  {about}\n", paint.text(Look::Note, &text::left(keys, width, Charset::Utf8))));
         }
     }
     out
@@ -46,7 +47,7 @@ pub fn markdown() -> String {
         out.push_str(&format!("\n## {}\n\n| key | action |\n|---|---|\n", section.title()));
         for binding in keymap.iter().filter(|binding| binding.section == section) {
             let keys: Vec<_> = binding.keys.iter().map(|key| format!("`{}`", key.name())).collect();
-            out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.help));
+            out.push_str(&format!("| {} | {} |\n", keys.join(" "), binding.action.about()));
         }
     }
     out
