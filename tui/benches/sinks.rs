@@ -59,9 +59,10 @@ fn round(format: &mut impl Format, out: &mut Vec<u8>, kind: Kind, payload: &[u8]
         let mut event = *seen.event;
         let start = Instant::now();
         for i in 0..EVENTS / 5 {
-            // Successive events differ in their times, by some microseconds, and in their process ids.
+            // Successive events differ in their times, by some microseconds. They are of two processes in turn, with 40 events each.
             event.header.time = BootNanos(seen.event.header.time.0 + i * 3_217);
-            event.header.tgid = Tgid(48_000 + (i % 1000) as u32);
+            let pid = 48_000 + (i / 80 * 2 + i % 2) as u32 % 1000;
+            (event.header.tgid, event.header.tid) = (Tgid(pid), Tid(pid));
             let seen = EventContext { event: &event, ..*seen };
             format.line(black_box(&seen), out);
             if out.len() >= BUFFER {

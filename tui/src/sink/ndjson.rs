@@ -12,17 +12,42 @@ use crate::event::stack::Call;
 use crate::text::Charset;
 use crate::text::json::{Strings, Utf8, hex};
 use crate::text::time::Rfc3339;
+use std::mem::offset_of;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::NsInum;
 use tracetui_shared::kind::Kind;
+use zerocopy::IntoBytes as _;
 
 /// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
 const FLAG_SETS: usize = 32;
 
+/// The number of threads whose fields are cached.
+const THREADS: usize = 64;
+
+/// The fields that depend on the thread only: on what a header has from its start time on, and on the pid namespace of tracetui.
+const OF_THREAD: [&str; 10] = ["pid", "tid", "ppid", "comm", "uid", "gid", "start_ns", "mnt_ns", "pid_ns", "ns_pid"];
+
+/// The parts of an event that these fields make: before and after the cgroup.
+const PARTS: usize = 2;
+
+/// The place of the thread in a header.
+const THREAD: usize = offset_of!(FrameHeader, start);
+
 /// Formats events as JSON.
 #[derive(Debug)]
 pub struct Json {
-    /// The steps of each kind, by the number of the kind.
-    plans: Vec<Vec<Step>>,
+    /// The parts of each kind, by the number of the kind.
+    plans: Vec<Vec<Part>>,
     values: Values,
+}
+
+/// Steps that follow each other.
+#[derive(Debug)]
+enum Part {
+    /// Others.
+    Of(Vec<Step>),
+    /// Those of [`OF_THREAD`], with the number of the part among such parts.
+    OfThread(usize, Vec<Step>),
 }
 
 /// A key with the bytes before it, and the getter of its value.
@@ -48,7 +73,7 @@ impl Json {
             if plans.len() <= at {
                 plans.resize_with(at + 1, Vec::new);
             }
-            plans[at] = plan(describe::fields(kind));
+            plans[at] = parts(plan(describe::fields(kind)));
         }
         Json { plans, values: Values::default() }
     }
@@ -56,8 +81,8 @@ impl Json {
     /// Appends the object of the event.
     pub fn object(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
         let Json { plans, values } = self;
-        if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {
-            values.object(steps, seen, out);
+        if let Some(parts) = plans.get(usize::from(seen.event.kind() as u16)) {
+            values.event(parts, seen, out);
         }
     }
 }
@@ -70,6 +95,7 @@ impl Format for Json {
 
     fn set_charset(&mut self, charset: Charset) {
         self.values.strings.set_charset(charset);
+        self.values.threads = Threads::default();
     }
 }
 
@@ -82,16 +108,58 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
     fields.enumerate().map(step).collect()
 }
 
+fn parts(steps: Vec<Step>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut of_threads = 0;
+    for step in steps {
+        match (parts.last_mut(), OF_THREAD.contains(&step.field.name)) {
+            (Some(Part::OfThread(_, steps)), true) | (Some(Part::Of(steps)), false) => steps.push(step),
+            (_, true) => {
+                parts.push(Part::OfThread(of_threads, vec![step]));
+                of_threads += 1;
+            }
+            (_, false) => parts.push(Part::Of(vec![step])),
+        }
+    }
+    parts
+}
+
 /// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
+    threads: Threads,
     time: Rfc3339,
     flags: Flags,
     strings: Strings,
 }
 
 impl Values {
+    fn event(&mut self, parts: &[Part], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        let thread = Thread::of(seen);
+        for part in parts {
+            match (part, &thread) {
+                (Part::OfThread(number, steps), Some(thread)) => {
+                    let place = usize::try_from(seen.event.header.tid.0).unwrap_or_default() % THREADS;
+                    if let Some(text) = self.threads.text(place, thread, *number) {
+                        out.extend_from_slice(text);
+                        continue;
+                    }
+                    let from = out.len();
+                    self.members(steps, seen, out);
+                    self.threads.set_text(place, *number, out.get(from..).unwrap_or_default());
+                }
+                (Part::OfThread(_, steps) | Part::Of(steps), _) => self.members(steps, seen, out),
+            }
+        }
+        out.push(b'}');
+    }
+
     fn object(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
+        self.members(steps, seen, out);
+        out.push(b'}');
+    }
+
+    fn members(&mut self, steps: &[Step], seen: &EventContext<'_>, out: &mut Vec<u8>) {
         for step in steps {
             let value = (step.field.get)(seen);
             if matches!(value, Value::Omitted) {
@@ -100,7 +168,6 @@ impl Values {
             out.extend_from_slice(&step.key);
             self.value(step, &value, seen, out);
         }
-        out.push(b'}');
     }
 
     fn value(&mut self, step: &Step, value: &Value<'_>, seen: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -242,6 +309,51 @@ fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// What the fields of a thread are made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Thread {
+    header: [u8; size_of::<FrameHeader>() - THREAD],
+    own_pid_ns: NsInum,
+}
+
+impl Thread {
+    /// `None` if the fields have other sources too: if there is no process, or a program was made by one that is known by its id.
+    fn of(seen: &EventContext<'_>) -> Option<Thread> {
+        let known = seen.process.is_some() && !matches!(seen.event.kind(), Kind::Bpf | Kind::Lost);
+        let header = seen.event.header.as_bytes().last_chunk().filter(|_| known)?;
+        Some(Thread { header: *header, own_pid_ns: seen.world.own_pid_ns() })
+    }
+}
+
+/// A cache of the members of threads. Each thread has one place; threads that share a place replace each other.
+#[derive(Debug, Default)]
+struct Threads {
+    places: Vec<Option<(Thread, [Vec<u8>; PARTS])>>,
+}
+
+impl Threads {
+    /// The members of a part, if they are known. The place is that of this thread from now on.
+    fn text(&mut self, place: usize, thread: &Thread, part: usize) -> Option<&[u8]> {
+        if self.places.is_empty() {
+            self.places.resize_with(THREADS, || None);
+        }
+        let (known, texts) = self.places.get_mut(place)?.get_or_insert_with(|| (thread.clone(), Default::default()));
+        if known != thread {
+            *known = thread.clone();
+            texts.iter_mut().for_each(Vec::clear);
+        }
+        texts.get(part).map(Vec::as_slice).filter(|text| !text.is_empty())
+    }
+
+    /// Keeps the members of a part, for the thread of [`text`](Self::text).
+    fn set_text(&mut self, place: usize, part: usize, text: &[u8]) {
+        let known = self.places.get_mut(place).and_then(Option::as_mut);
+        if let Some(kept) = known.and_then(|(_, texts)| texts.get_mut(part)) {
+            kept.extend_from_slice(text);
+        }
+    }
+}
+
 /// A cache of the names of sets of open flags, quoted. Each set has one place; sets that share a place replace each
 /// other.
 #[derive(Debug, Default)]
@@ -304,6 +416,38 @@ mod tests {
             kind.name()
         );
         assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("{common}{own}}}\n"));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_thread_is_its_own() {
+        let opened = sample::opened(b"/a");
+        let header = |change: fn(&mut FrameHeader)| {
+            let mut header = sample::header(Kind::Open);
+            change(&mut header);
+            header
+        };
+        let headers = [
+            header(|_| ()),
+            header(|_| ()),
+            header(|header| header.cpu = 7),
+            header(|header| header.uid.0 += 1),
+            header(|header| header.comm[0] = b'"'),
+            header(|header| header.comm[0] = 0xff),
+            header(|header| header.ns_pid = Tgid(5)),
+            header(|header| header.mnt_ns = NsInum(0)),
+            header(|header| header.start.0 += 1),
+            // It has the place of the first one.
+            header(|header| header.tid.0 += THREADS as u32),
+            header(|_| ()),
+        ];
+        let mut kept = super::Json::new();
+        for header in headers {
+            let mut line = Vec::new();
+            sample::with_seen(header, &opened, |seen| kept.line(seen, &mut line));
+            assert_eq!(line, sample::line(FormatName::Json, header, &opened), "{header:?}");
+        }
+        assert_eq!(kept.values.threads.places.iter().flatten().count(), 1);
+        assert!(kept.plans.iter().all(|parts| parts.iter().all(|part| !matches!(part, Part::OfThread(PARTS.., _)))));
     }
 
     #[test]
