@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const PAUSE: u32 = 10;
 /// The views of the kernel are compared at most this often.
 const COMPARE: Duration = Duration::from_secs(10);
+/// They are compared after this time also without a change. Most of the work is to read the kernel's symbols.
+const COMPARE_ANYWAY: Duration = Duration::from_secs(60);
 /// How often the first inventory is tried while links come and go.
 const FIRST: u32 = 5;
 /// Programs that are read as soon as they are loaded. If there are more at once, the others are left to the inventory.
@@ -82,6 +84,8 @@ impl Inventories {
             unsteady: false,
             loaded,
             compared: None,
+            changed: false,
+            listed: Vec::new(),
         };
         let run = move || {
             if hold(Role::Inventory.capabilities()).is_ok() {
@@ -170,6 +174,10 @@ struct Taker {
     loaded: Receiver<ProgId>,
     /// When views were last compared.
     compared: Option<Instant>,
+    /// Whether something changed since then.
+    changed: bool,
+    /// The programs of the last inventory. One that is missing later may have been hidden.
+    listed: Vec<ProgId>,
 }
 
 impl Taker {
@@ -186,11 +194,12 @@ impl Taker {
         loop {
             let now = Instant::now();
             let nap = due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK));
-            let changed = self.wait(nap) || self.unsteady || self.links_changed() || last.elapsed() > LONGEST;
+            let news = self.wait(nap) || self.unsteady || self.links_changed();
+            self.changed |= news;
             let ends = self.ends.load(Ordering::Acquire);
             self.read_loaded();
             self.count_runs();
-            if changed && due.is_none() {
+            if (news || self.compares() || last.elapsed() > LONGEST) && due.is_none() {
                 due = Some((Instant::now() + QUIET).max(rested));
             }
             if due.is_some_and(|due| ends || due <= Instant::now()) {
@@ -227,6 +236,12 @@ impl Taker {
             self.routes.iter_mut().for_each(RouteChanges::skip);
         }
         poked || routes
+    }
+
+    /// Whether the views of the kernel are to be compared again.
+    fn compares(&self) -> bool {
+        let pause = if self.changed { COMPARE } else { COMPARE_ANYWAY };
+        self.compared.is_none_or(|compared| compared.elapsed() >= pause)
     }
 
     fn links_changed(&self) -> bool {
@@ -281,7 +296,7 @@ impl Taker {
     fn take(&mut self, is_last: bool) -> Result<Option<()>, InventoryError> {
         self.links = link_ids().unwrap_or_default();
         let (own, from) = (self.own(), clock::now_boot());
-        let compares = self.compared.is_none_or(|compared| compared.elapsed() >= COMPARE);
+        let compares = self.compares();
         let inventory = match compares {
             true => self.collector.take_and_compare(&own)?,
             false => self.collector.take(&own)?,
@@ -292,9 +307,13 @@ impl Taker {
         if !steady && !is_last {
             return Ok(None);
         }
+        let listed: Vec<_> = inventory.programs.iter().map(|program| program.id).collect();
         if compares {
-            self.compared = Some(Instant::now());
+            (self.compared, self.changed) = (Some(Instant::now()), false);
+        } else if listed != self.listed {
+            self.changed = true;
         }
+        self.listed = listed;
         let mut batch = Batch::default();
         self.described.update(&inventory, steady, (from, clock::now_boot()), &mut batch);
         self.send(batch);
