@@ -159,6 +159,7 @@ impl Store {
     }
 
     /// The event with an id; `None` if it was evicted or does not exist yet.
+    #[inline]
     pub fn get(&self, id: Id) -> Option<Stored<'_>> {
         if let Some(stored) = self.blocks.get(self.asked.get()).and_then(|block| block.get(id)) {
             return Some(stored);
