@@ -97,15 +97,20 @@ type Numbers = [(u32, u8)];
 
 /// The calls of all tables of an architecture, by number. Each table has a byte, in the order of [`abi`]: the [`what`]
 /// plus one, 0 for a call that makes no events. So one load and one test dismiss most calls.
-const fn by_number<const COUNT: usize>(tables: &[&Numbers]) -> [u32; COUNT] {
+const fn by_number<const COUNT: usize>(tables: &[&[&Numbers]]) -> [u32; COUNT] {
     let mut calls = [0; COUNT];
     let mut table = 0;
     while table < tables.len() {
-        let mut i = 0;
-        while i < tables[table].len() {
-            let (number, what) = tables[table][i];
-            calls[number as usize] |= (what as u32 + 1) << (8 * table);
-            i += 1;
+        let mut part = 0;
+        while part < tables[table].len() {
+            let numbers = tables[table][part];
+            let mut i = 0;
+            while i < numbers.len() {
+                let (number, what) = numbers[i];
+                calls[number as usize] |= (what as u32 + 1) << (8 * table);
+                i += 1;
+            }
+            part += 1;
         }
         table += 1;
     }
@@ -215,41 +220,27 @@ mod x86 {
     /// 32-bit table.
     const TS_COMPAT: u32 = 2;
 
-    /// The 64-bit table
-    /// ([`syscall_64`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_64.tbl)). x32 has
-    /// the same numbers, except for its own setsockopt and execs, and a second ioctl.
+    /// What the 64-bit table
+    /// ([`syscall_64`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_64.tbl)) and that
+    /// of x32 have in common. The numbers of x32 are without the bit [`X32`].
     const NUMBERS: &Numbers = &[
         (2, via::OPEN),
         (IOCTL, what::IOCTL),
-        (54, what::SETSOCKOPT),
-        (59, what::EXECVE),
         (85, via::CREAT),
         (157, what::PRCTL),
         (257, via::OPENAT),
         (304, via::OPEN_BY_HANDLE_AT),
         (317, what::SECCOMP),
         (321, what::BPF),
-        (322, what::EXECVEAT),
         (OPENAT2, via::OPENAT2),
         (IOCTL_X32, what::IOCTL),
     ];
 
-    /// The table of x32, without the bit [`X32`].
-    const NUMBERS_X32: &Numbers = &[
-        (2, via::OPEN),
-        (IOCTL, what::IOCTL),
-        (85, via::CREAT),
-        (157, what::PRCTL),
-        (257, via::OPENAT),
-        (304, via::OPEN_BY_HANDLE_AT),
-        (317, what::SECCOMP),
-        (321, what::BPF),
-        (OPENAT2, via::OPENAT2),
-        (IOCTL_X32, what::IOCTL),
-        (520, what::EXECVE),
-        (541, what::SETSOCKOPT),
-        (545, what::EXECVEAT),
-    ];
+    /// What only the 64-bit table has.
+    const NUMBERS_64: &Numbers = &[(54, what::SETSOCKOPT), (59, what::EXECVE), (322, what::EXECVEAT)];
+
+    /// What only the table of x32 has.
+    const NUMBERS_X32: &Numbers = &[(520, what::EXECVE), (541, what::SETSOCKOPT), (545, what::EXECVEAT)];
 
     /// The table of i386
     /// ([`syscall_32`](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/entry/syscalls/syscall_32.tbl)).
@@ -273,7 +264,7 @@ mod x86 {
 
     // Its name is in the object, and a mangled one would depend on where the object is built.
     #[unsafe(export_name = "CALLS_X86")]
-    static CALLS: [u32; 546] = by_number(&[NUMBERS, NUMBERS_I386, NUMBERS_X32]);
+    static CALLS: [u32; 546] = by_number(&[&[NUMBERS, NUMBERS_64], &[NUMBERS_I386], &[NUMBERS, NUMBERS_X32]]);
 
     /// See [`super::select`].
     #[inline(always)]
@@ -383,7 +374,7 @@ mod arm {
     const IOCTL: u32 = 29;
 
     #[unsafe(export_name = "CALLS_ARM")]
-    static CALLS: [u32; 438] = by_number(&[NUMBERS, NUMBERS_ARM]);
+    static CALLS: [u32; 438] = by_number(&[&[NUMBERS], &[NUMBERS_ARM]]);
 
     /// See [`super::select`].
     #[inline(always)]
