@@ -115,7 +115,7 @@ impl By {
         self.of_path(out)
     }
 
-    /// What of the record of an open tells its path, or its directory, from others, if it need not be written for that.
+    /// The bytes in the record of an open that identify its path, or its directory. `None` if only the written path does.
     fn spelling<'a>(self, open: &Open<'a>) -> Option<&'a [u8]> {
         let plain = open.record.ret >= 0 && open.names.absent().is_none() && open.names.marks & mark::PSEUDO == 0;
         match self {
