@@ -309,7 +309,8 @@ impl Taker {
         }
         let listed: Vec<_> = inventory.programs.iter().map(|program| program.id).collect();
         if compares {
-            (self.compared, self.changed) = (Some(Instant::now()), false);
+            // What could not be looked at is looked at again soon.
+            (self.compared, self.changed) = (Some(Instant::now()), !inventory.unseen.is_empty());
         } else if listed != self.listed {
             self.changed = true;
         }
