@@ -446,8 +446,7 @@ impl App {
     /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` for now; in a replay
     /// that is at its start, Tree and Top show all that is loaded.
     pub(crate) fn moment(&self) -> Option<Moment> {
-        let paused = self.replay.as_ref().is_some_and(|replay| !replay.plays());
-        let at_start = paused && self.view.current != View::Bpf && self.events.at_top(&self.store);
+        let at_start = self.is_paused() && self.view.current != View::Bpf && self.events.at_top(&self.store);
         let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
         let last = until.saturating_sub(1).max(self.store.first_id());
         Some(Moment { until, time: self.store.get(last)?.header().time })
@@ -455,8 +454,12 @@ impl App {
 
     /// Whether the views are of the whole recording, since its first event is selected: nothing was before that.
     pub(crate) fn is_of_all(&self) -> bool {
-        let paused = self.replay.as_ref().is_some_and(|replay| !replay.plays());
-        paused && self.moment().is_none() && self.all_loaded() && self.at_end()
+        self.is_paused() && self.moment().is_none() && self.all_loaded() && self.at_end()
+    }
+
+    /// Whether a recording is shown and does not play.
+    fn is_paused(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| !replay.plays())
     }
 
     /// The event list.
