@@ -18,7 +18,7 @@ use tracetui::view::{self, theme::Theme};
 const KEPT: u64 = 1_000_000;
 
 /// Bytes of the dashboard, in which a little more than a million events are kept.
-const MEMORY: u64 = 300 << 20;
+const MEMORY: u64 = 310 << 20;
 
 /// Events between two screens: 100,000 a second, 30 screens a second.
 const PER_SCREEN: u64 = 3_333;

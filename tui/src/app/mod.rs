@@ -449,7 +449,7 @@ impl App {
         let at_start = self.is_paused() && self.view.current != View::Bpf && self.events.at_top(&self.store);
         let until = self.events.until().filter(|_| !at_start || !self.loaded_from_start())?;
         let last = until.saturating_sub(1).max(self.store.first_id());
-        Some(Moment { until, time: self.store.get(last)?.header().time })
+        Some(Moment { until, time: self.store.get(last)?.time })
     }
 
     /// Whether the views are of the whole recording, since its first event is selected: nothing was before that.
@@ -655,7 +655,7 @@ impl App {
 
     /// The reference of the TIME column for a row.
     pub fn time_base(&self, row: usize) -> TimeBase {
-        let ns = |id: Id| self.store.get(id).map(|stored| stored.header().time.0);
+        let ns = |id: Id| self.store.get(id).map(|stored| stored.time.0);
         TimeBase {
             mode: self.view.time,
             zone_s: self.settings.zone_s,

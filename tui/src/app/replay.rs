@@ -599,7 +599,7 @@ impl App {
     }
 
     pub(super) fn time_of(&self, id: Id) -> Option<u64> {
-        self.store.get(id).map(|stored| stored.header().time.0)
+        self.store.get(id).map(|stored| stored.time.0)
     }
 
     /// The position in a replay, or the time to which it goes: CLOCK_BOOTTIME in nanoseconds.

@@ -87,7 +87,7 @@ impl App {
                 // From the selected event on, if one was selected; else from now on.
                 let next = self.store.next_id();
                 let from = self.events.selected().filter(|_| !self.events.follows()).unwrap_or(next);
-                let time = self.store.get(from.min(next.saturating_sub(1))).map(|event| event.header().time.0);
+                let time = self.store.get(from.min(next.saturating_sub(1))).map(|event| event.time.0);
                 let since = time.filter(|_| self.top.counted_since().is_none()).map(|time| (from, time));
                 self.top.count_since(since);
                 self.restart_top();

@@ -129,14 +129,16 @@ impl App {
             let answer = shown.answer(seen);
             events.append(id, answer);
             tree.append(id, seen, answer == Answer::Yes);
-            if answer == Answer::Yes {
-                top.append(seen);
-            }
             if answer != Answer::No {
                 search.append(id, seen);
             }
-            if let Some(stored) = store.get(id).filter(|_| detail.files().is_some()) {
-                detail.append(&stored);
+            if let Some(stored) = store.get(id) {
+                if answer == Answer::Yes {
+                    top.append(&stored, seen.world);
+                }
+                if detail.files().is_some() {
+                    detail.append(&stored);
+                }
             }
             Disposition::Delivered
         });

@@ -244,7 +244,7 @@ pub trait Tables: std::fmt::Debug {
 }
 
 /// An absolute path as a probe walked it: components leaf first, each followed by NUL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Components<'a> {
     /// The components.
     pub bytes: &'a [u8],

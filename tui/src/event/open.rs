@@ -51,10 +51,9 @@ impl<'a> Payload<'a> for Open<'a> {
         let access = names::access_letters(self.flags());
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(if access.len() == 1 { b"  " } else { b" " });
-        if self.record.ret >= 0 && self.names.absent().is_none() {
-            self.names.write(out);
-        } else {
-            out.extend_from_slice(self.path);
+        match self.file() {
+            File::Opened(names) => names.write(out),
+            File::Asked(path) => out.extend_from_slice(path),
         }
         if let Some(remark) = self.remark() {
             out.extend_from_slice(remark.as_bytes());
@@ -62,7 +61,24 @@ impl<'a> Payload<'a> for Open<'a> {
     }
 }
 
+/// What names the file of an `open`.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum File<'a> {
+    /// The path of the opened file.
+    Opened(Components<'a>),
+    /// The path as asked: nothing was opened, or its path is unknown.
+    Asked(&'a [u8]),
+}
+
 impl<'a> Open<'a> {
+    /// What names the file.
+    pub(crate) fn file(&self) -> File<'a> {
+        match self.record.ret >= 0 && self.names.absent().is_none() {
+            true => File::Opened(self.names),
+            false => File::Asked(self.path),
+        }
+    }
+
     /// Whether the caller's root was not found on the path from the opened file up to the root of its mount namespace,
     /// or belongs to another mount namespace.
     fn root_unknown(&self) -> bool {

@@ -1,17 +1,20 @@
 //! A block of kept events: their frames and an index entry for each.
 
-use super::{Id, Stored};
+use super::{FileHash, Id, Stored};
 use crate::event::EventContext;
 use crate::event::process::Process;
 use crate::frame::FrameRef;
 use std::sync::Arc;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// The data that is kept beside a frame.
 #[derive(Debug)]
 struct Meta {
     process: Option<Arc<Process>>,
     clock_offset: i64,
+    file: Option<FileHash>,
+    time: BootNanos,
     offset: u32,
     kind: Kind,
     failed: bool,
@@ -42,12 +45,14 @@ impl Block {
         self.bytes.capacity() - self.bytes.len() >= frame
     }
 
-    pub(super) fn push(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>) {
+    pub(super) fn push(&mut self, seen: &EventContext<'_>, frame: &FrameRef<'_>, file: Option<FileHash>) {
         let kind = seen.event.kind();
         self.lost_rows += u64::from(kind == Kind::Lost);
         self.metas.push(Meta {
             process: seen.process.cloned(),
             clock_offset: seen.clock_offset,
+            file,
+            time: frame.header.time,
             // A block is at most as large as the largest frame or 1 MiB.
             offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
             kind,
@@ -66,8 +71,10 @@ impl Block {
             bytes: self.bytes.get(meta.offset as usize..end)?,
             process: meta.process.as_ref(),
             clock_offset: meta.clock_offset,
+            file: meta.file,
             failed: meta.failed,
             kind: meta.kind,
+            time: meta.time,
         })
     }
 

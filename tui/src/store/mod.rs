@@ -6,24 +6,31 @@
 mod block;
 pub(crate) mod index;
 
-use crate::enrich::World;
 use crate::event::open::Open;
 use crate::event::process::Process;
-use crate::event::{self, DecodeError, Event, EventContext, Payload};
+use crate::event::{self, Body, DecodeError, Event, EventContext, Payload, Tables};
 use crate::frame::{FrameRef, HEADER};
 use block::Block;
+use foldhash::fast::RandomState;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
 /// The number of a kept event: counted from 0, and constant for the event.
 pub(crate) type Id = u64;
+
+/// The hash of what names the file of an `open`: equal for equal names. Different names with one hash would be taken for one, but
+/// nobody who chooses names knows the key of the hash.
+pub(crate) type FileHash = NonZeroU64;
 
 /// Bytes of a block, unless the limit is too small for several blocks.
 const BLOCK: usize = 1 << 20;
@@ -47,6 +54,8 @@ pub struct Store {
     sealed: usize,
     /// The objects that the blocks refer to. Each is charged to the newest block that refers to it.
     charges: FxHashMap<usize, Charge>,
+    /// Makes the hashes of files.
+    hasher: RandomState,
     evicted: u64,
     /// The number of kept `lost` rows.
     lost_rows: u64,
@@ -70,10 +79,14 @@ pub struct Stored<'a> {
     pub process: Option<&'a Arc<Process>>,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME at the event.
     pub clock_offset: i64,
+    /// What names its file, if it is an open.
+    pub(crate) file: Option<FileHash>,
     /// Whether it failed.
     pub failed: bool,
     /// The kind.
     pub kind: Kind,
+    /// The time ([`FrameHeader::time`]).
+    pub time: BootNanos,
 }
 
 impl<'a> Stored<'a> {
@@ -112,7 +125,7 @@ impl<'a> Stored<'a> {
 
     /// Calls a function with the event, its process and the tables.
     #[inline]
-    pub fn with<R>(&self, world: &World, look: impl FnOnce(&EventContext<'_>) -> R) -> Option<R> {
+    pub fn with<R>(&self, world: &dyn Tables, look: impl FnOnce(&EventContext<'_>) -> R) -> Option<R> {
         let event = self.event().ok()?;
         Some(look(&EventContext { event: &event, world, process: self.process, clock_offset: self.clock_offset }))
     }
@@ -128,6 +141,7 @@ impl Store {
             bound,
             sealed: 0,
             charges: FxHashMap::default(),
+            hasher: RandomState::default(),
             evicted: 0,
             lost_rows: 0,
             widest_pid: Tgid(0),
@@ -151,8 +165,12 @@ impl Store {
         self.lost_rows += u64::from(seen.event.kind() == Kind::Lost);
         self.widest_pid = self.widest_pid.max(seen.event.header.tgid);
         let id = self.next_id();
+        let file = match &seen.event.body {
+            Body::Open(open) => NonZeroU64::new(self.hasher.hash_one(open.file())),
+            _ => None,
+        };
         if let Some(block) = self.blocks.back_mut() {
-            block.push(seen, frame);
+            block.push(seen, frame, file);
         }
         self.evict();
         id
@@ -280,6 +298,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::app::testing::open_path;
+    use crate::enrich::World;
     use crate::frame::host::FIRST_KIND;
     use crate::pipeline::{Disposition, Pipeline};
     use crate::source::synthetic::Maker;

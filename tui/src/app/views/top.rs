@@ -6,11 +6,11 @@ use crate::app::row;
 use crate::app::views::events::EventList;
 use crate::app::views::{motion, next_match};
 use crate::enrich::World;
-use crate::event::open::Open;
-use crate::event::{Body, EventContext, Tables as _};
+use crate::event::open::{File, Open};
+use crate::event::{Body, EventContext, Tables};
 use crate::filter;
 use crate::limits;
-use crate::store::{Id, Store, Stored};
+use crate::store::{FileHash, Id, Store, Stored};
 use foldhash::fast::RandomState;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
@@ -20,7 +20,6 @@ use std::time::Duration;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Uid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::mark;
 
 /// The seconds whose events are counted one by one.
 pub(crate) const SECONDS: usize = 60;
@@ -81,7 +80,7 @@ impl By {
     }
 
     /// Appends the value of a kept event. `false` if it has none. It is decoded only if that is needed.
-    fn of_stored(self, stored: &Stored<'_>, world: &World, out: &mut Vec<u8>) -> bool {
+    fn of_stored(self, stored: &Stored<'_>, world: &dyn Tables, out: &mut Vec<u8>) -> bool {
         if let (By::Path | By::Dir, Some(open)) = (self, stored.open()) {
             return self.of_open(&open, out);
         }
@@ -115,23 +114,11 @@ impl By {
         self.of_path(out)
     }
 
-    /// The bytes in the record of an open that identify its path, or its directory. `None` if only the written path does.
-    fn spelling<'a>(self, open: &Open<'a>) -> Option<&'a [u8]> {
-        let plain = open.record.ret >= 0 && open.names.absent().is_none() && open.names.marks & mark::PSEUDO == 0;
-        match self {
-            By::Path if plain => Some(open.names.bytes),
-            // The names begin with that of the file.
-            By::Dir if plain => memchr::memchr(0, open.names.bytes).and_then(|nul| open.names.bytes.get(nul + 1..)),
-            _ => None,
-        }
-    }
-
     /// Appends the path of an open, or its directory. `false` if it has none.
     fn of_open(self, open: &Open<'_>, out: &mut Vec<u8>) -> bool {
-        if open.record.ret >= 0 && open.names.absent().is_none() {
-            open.names.write(out);
-        } else {
-            out.extend_from_slice(open.path);
+        match open.file() {
+            File::Opened(names) => names.write(out),
+            File::Asked(path) => out.extend_from_slice(path),
         }
         self.of_path(out)
     }
@@ -329,8 +316,8 @@ pub(crate) struct Top {
     /// The groups by the hashes of their values. Values with one hash would be one group, but nobody who chooses values knows the
     /// key of the hash.
     places: FxHashMap<u64, u32>,
-    /// The same by the hashes of [`By::spelling`].
-    spellings: FxHashMap<u64, u32>,
+    /// The same by the files of opens ([`Stored::file`]).
+    files: FxHashMap<FileHash, u32>,
     hasher: RandomState,
     bytes: usize,
     bound: usize,
@@ -378,7 +365,7 @@ impl Top {
             return false;
         }
         for stored in (from..to).filter_map(|at| list.listed(at)).filter_map(|id| store.get(id)) {
-            self.count_stored(&stored, world);
+            self.count(&stored, world);
         }
         self.until = until;
         true
@@ -414,63 +401,40 @@ impl Top {
     }
 
     /// Adds an event that was just stored and that is shown.
-    pub(crate) fn append(&mut self, seen: &EventContext<'_>) {
+    pub(crate) fn append(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
         if self.running && self.until.is_none() {
             // A later event is always within the time that is counted.
-            let event = seen.event;
-            let spelling = match &event.body {
-                Body::Open(open) => self.by.spelling(open),
-                _ => None,
-            };
-            self.count(event.kind(), event.failed(), event.header.time.0, spelling, |by, out| by.of(seen, out));
+            self.count(stored, world);
         }
     }
 
-    fn count_stored(&mut self, stored: &Stored<'_>, world: &World) {
-        if stored.kind != Kind::Lost {
-            let open = if matches!(self.by, By::Path | By::Dir) { stored.open() } else { None };
-            let spelling = open.and_then(|open| self.by.spelling(&open));
-            let ns = stored.header().time.0;
-            self.count(stored.kind, stored.failed, ns, spelling, |by, out| by.of_stored(stored, world, out));
+    fn count(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
+        if stored.kind == Kind::Lost {
+            return;
         }
-    }
-
-    /// Counts an event, whose value a function appends if it has one. It is not called for a spelling that is known.
-    fn count(
-        &mut self,
-        kind: Kind,
-        failed: bool,
-        ns: u64,
-        spelling: Option<&[u8]>,
-        value: impl FnOnce(By, &mut Vec<u8>) -> bool,
-    ) {
+        let ns = stored.time.0;
         let (first, last) = self.span.get_or_insert((ns, ns));
         (*first, *last) = ((*first).min(ns), (*last).max(ns));
-        let spelling = spelling.map(|bytes| self.hasher.hash_one(bytes));
-        let known = spelling.and_then(|hash| self.spellings.get(&hash).copied());
-        let Some(at) = known.or_else(|| self.place_of(spelling, ns, value)) else { return };
+        let file = stored.file.filter(|_| matches!(self.by, By::Path | By::Dir));
+        let known = file.and_then(|file| self.files.get(&file).copied());
+        let Some(at) = known.or_else(|| self.place_of(stored, world)) else { return };
+        if let (Some(file), None) = (file, known) {
+            self.files.insert(file, at);
+        }
         if let Some(group) = self.groups.get_mut(at as usize) {
-            group.count(kind, failed, ns);
+            group.count(stored.kind, stored.failed, ns);
         }
     }
 
-    /// The group of a value, which is added if it is new.
-    fn place_of(
-        &mut self,
-        spelling: Option<u64>,
-        ns: u64,
-        value: impl FnOnce(By, &mut Vec<u8>) -> bool,
-    ) -> Option<u32> {
+    /// The group of an event, which is added if it is new. `None` if the event has no value.
+    fn place_of(&mut self, stored: &Stored<'_>, world: &dyn Tables) -> Option<u32> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let at = value(self.by, &mut scratch).then(|| {
+        let at = self.by.of_stored(stored, world, &mut scratch).then(|| {
             let hash = self.hasher.hash_one(scratch.as_slice());
-            self.places.get(&hash).copied().unwrap_or_else(|| self.add(hash, &scratch, ns))
+            self.places.get(&hash).copied().unwrap_or_else(|| self.add(hash, &scratch, stored.time.0))
         });
         self.scratch = scratch;
-        if let (Some(spelling), Some(at)) = (spelling, at) {
-            self.spellings.insert(spelling, at);
-        }
         at
     }
 
@@ -498,7 +462,7 @@ impl Top {
         self.others += removed.iter().map(|group| group.all.events).sum::<u64>();
         self.bytes = groups.iter().map(|group| self.bytes_of(&group.value)).sum();
         self.places = (0..).zip(&groups).map(|(at, group)| (self.hasher.hash_one(&*group.value), at)).collect();
-        self.spellings.clear();
+        self.files.clear();
         self.groups = groups;
         self.rows.clear();
     }
@@ -525,11 +489,11 @@ impl Top {
             let Some(stored) = store.get(id) else { continue };
             // Events are nearly in the order of time: what is a second older still may be followed by what is not.
             let oldest = self.now_ns().saturating_sub((SECONDS as u64 + 1) * SECOND);
-            if self.window == Window::Recent && stored.header().time.0 < oldest {
+            if self.window == Window::Recent && stored.time.0 < oldest {
                 self.from = first;
                 return;
             }
-            self.count_stored(&stored, world);
+            self.count(&stored, world);
         }
     }
 
