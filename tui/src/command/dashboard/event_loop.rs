@@ -1,5 +1,6 @@
 //! The dashboard's loop: input in, effects out, and a screen drawn when something changed.
 
+use super::keys::Keys;
 use super::looker::Looker;
 use super::terminal::{self, Mouse, Screen};
 use crate::app::copy::{self, Wrap};
@@ -24,13 +25,10 @@ use crate::source::host::clock;
 use crate::source::host::confine::Spawner;
 use crate::view;
 use crate::view::theme::Theme;
-use crossterm::event::{Event, EventStream};
-use futures_core::Stream;
+use crossterm::event::Event;
 use rustix::param::page_size;
 use rustix::time::{ClockId, clock_gettime};
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -230,9 +228,7 @@ async fn next_found(finder: &mut Option<Finder>) -> Option<Input> {
 
 impl Loop {
     async fn show(&mut self, screen: &mut Screen) -> io::Result<()> {
-        // The stream panics where the terminal is gone already; this says so.
-        crossterm::event::poll(Duration::ZERO).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let mut keys = EventStream::new();
+        let mut keys = Keys::read()?;
         let (width, height) = screen.size()?;
         self.app.update(Input::Resize(width, height));
         let mut dirty = true;
@@ -251,7 +247,7 @@ impl Loop {
             let input = self.input(&mut keys, until).await?;
             let Some(input) = input else { continue };
             let mut effects = self.take(input);
-            effects.extend(self.take_waiting(&mut keys).await?);
+            effects.extend(self.take_waiting(&mut keys)?);
             match self.perform(effects, screen, &mut dirty).await? {
                 Next::Go if !terminal::panicked() => {}
                 _ => return Ok(()),
@@ -274,7 +270,7 @@ impl Loop {
 
     /// Waits for an input; `None` when there is none for the state, and when it is time to draw. Whatever waits has its turn: no
     /// branch is preferred.
-    async fn input(&mut self, keys: &mut EventStream, until: Draw<'_>) -> io::Result<Option<Input>> {
+    async fn input(&mut self, keys: &mut Keys, until: Draw<'_>) -> io::Result<Option<Input>> {
         let frames = if self.app.wants_frames() { Frames::Taken } else { Frames::Left };
         let tick = self.next_tick.saturating_sub(self.started.elapsed());
         if tick.is_zero() {
@@ -292,16 +288,16 @@ impl Loop {
             found = next_found(&mut self.finder) => Ok(found),
             looked = self.looker.next() => Ok(Some(looked)),
             () = self.gone.notified() => Err(io::ErrorKind::UnexpectedEof.into()),
-            key = next_key(keys) => key.map(of_terminal),
+            key = keys.next() => key.map(of_terminal),
             () = pause(until_tick) => Ok(Some(self.tick())),
             () = until.due() => Ok(None),
         }
     }
 
     /// Takes everything that waits already, so that the next screen shows all of it.
-    async fn take_waiting(&mut self, keys: &mut EventStream) -> io::Result<Effects> {
+    fn take_waiting(&mut self, keys: &mut Keys) -> io::Result<Effects> {
         let mut effects = Vec::new();
-        while let Some(event) = waiting_key(keys).await {
+        while let Some(event) = keys.waiting() {
             if let Some(input) = of_terminal(event?) {
                 effects.extend(self.take(input));
             }
@@ -590,21 +586,6 @@ fn of_command(happened: Happened) -> Input {
         // Nothing was traced: the reason and the status are what is wanted.
         Happened::Ended(Ended::NotRun(..)) => Input::Signal(Signal::End),
         Happened::Ended(ended) => Input::CommandEnded(ended.to_string()),
-    }
-}
-
-async fn next_key(keys: &mut EventStream) -> io::Result<Event> {
-    // The stream ends when the terminal is gone.
-    let gone = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-    poll_fn(|context| Pin::new(&mut *keys).poll_next(context)).await.unwrap_or_else(gone)
-}
-
-/// A key that waits already.
-async fn waiting_key(keys: &mut EventStream) -> Option<io::Result<Event>> {
-    tokio::select! {
-        biased;
-        key = next_key(keys) => Some(key),
-        () = std::future::ready(()) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tracetui`: the dashboard over the running kernel.
 
 pub mod event_loop;
+mod keys;
 mod looker;
 mod terminal;
 
