@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped.
+# Boots Linux kernels under software emulation and runs the kernel tests in each, with the static binary that is shipped;
+# for --quick and --core it is built without link-time optimization, which takes minutes.
 # Writes the tables kernel × check to docs/KERNELS.md, and their summary into docs/PROBES.md.
 # usage: scripts/kernel-matrix.sh [--arch ARCH]… [--quick | --core] [--jobs N] [--out FILE] [KERNEL…]
 #   --arch ARCH x86_64, aarch64 or all; may be repeated; without it, the architecture of this machine
@@ -50,6 +51,9 @@ case ${archs[*]} in
 esac
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+if [ -n "$quick$core" ]; then
+  export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+fi
 # The kernels lie apart from the rest of `work`, so that they can be kept when the rest is removed.
 work=$CARGO_TARGET_DIR/kernel-matrix
 kernel_dir=$CARGO_TARGET_DIR/kernels
