@@ -1,9 +1,11 @@
-//! The cost of tracing compared with other tracers: a storm of opens under each of them in turn, on the running kernel.
+//! The cost of tracing compared with other tracers: a storm of opens or of execs under each of them in turn, on the running
+//! kernel.
 //!
-//! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table. The arguments after
-//! `--` are `--rounds N`, `--opens N` (per thread), and `--tools` with the names of tools: tracetui, bpftrace, opensnoop, strace;
-//! and, into a file, record (`tracetui record`), perf, trace-cmd, sysdig. `TRACETUI_BIN` is another tracetui to measure, and
-//! `TRACETUI_OTHER` one for the tool `other`, which records too. With `cost` it
+//! `cargo bench --bench peers` (as root) runs every tool in interleaved rounds and prints a table; with `execs`, of execs. The
+//! arguments after that are `--rounds N`, `--calls N` (per thread), and `--tools` with the names of tools: tracetui, kind-exec
+//! (`tracetui print --kind exec`), bpftrace, opensnoop, execsnoop, perf-trace, tracexec, strace; and, into a file, record
+//! (`tracetui record`), perf, trace-cmd, sysdig. `TRACETUI_BIN` is another tracetui to measure, and `TRACETUI_OTHER` one for the
+//! tool `other`, which records too. With `cost` it
 //! prints the time per run of each program of tracetui according to the kernel (bpftool prog show,
 //! kernel.bpf_stats_enabled=1). With `calls` it prints the nanoseconds that tracetui adds to a system call that makes no
 //! event, for several choices of kinds.
@@ -30,33 +32,140 @@ const THREADS: usize = 2;
 const SETTLED: Duration = Duration::from_secs(1);
 /// Longer than any tool needs to attach or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
-const BPFTRACE: &str = r#"tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); }"#;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["storm", dir, opens] => storm(Path::new(dir), opens.parse()?),
-        ["cost", rest @ ..] => cost(&Options::read(rest)?),
-        ["calls", rest @ ..] => calls(&Options::read(rest)?),
-        rest => compare(&Options::read(rest)?),
+        ["storm", storm, dir, calls] => Storm::named(storm)?.run(Path::new(dir), calls.parse()?),
+        ["execs", rest @ ..] => compare(&Options::read(Storm::Execs, rest)?),
+        ["cost", rest @ ..] => cost(&Options::read(Storm::Opens, rest)?),
+        ["calls", rest @ ..] => calls(&Options::read(Storm::Opens, rest)?),
+        rest => compare(&Options::read(Storm::Opens, rest)?),
     }
 }
 
+/// What is done while the tools trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storm {
+    /// Opens, half of which fail.
+    Opens,
+    /// Processes that execute a program that does nothing.
+    Execs,
+}
+
+impl Storm {
+    fn name(self) -> &'static str {
+        match self {
+            Storm::Opens => "opens",
+            Storm::Execs => "execs",
+        }
+    }
+
+    fn named(name: &str) -> Result<Storm> {
+        [Storm::Opens, Storm::Execs]
+            .into_iter()
+            .find(|storm| storm.name() == name)
+            .ok_or_else(|| "no such storm".into())
+    }
+
+    /// Calls per thread, if none are given.
+    fn calls(self) -> usize {
+        match self {
+            Storm::Opens => 100_000,
+            Storm::Execs => 1_000,
+        }
+    }
+
+    /// The tools that run if none are named. strace takes a hundred times as long for opens, so it runs only on request.
+    fn tools(self) -> &'static [Tool] {
+        match self {
+            Storm::Opens => &[Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop],
+            Storm::Execs => &[
+                Tool::Tracetui,
+                Tool::KindExec,
+                Tool::Bpftrace,
+                Tool::Execsnoop,
+                Tool::PerfTrace,
+                Tool::Tracexec,
+                Tool::Strace,
+            ],
+        }
+    }
+
+    /// The program of bpftrace.
+    fn bpftrace(self) -> &'static str {
+        match self {
+            Storm::Opens => r#"tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); }"#,
+            Storm::Execs => r#"tracepoint:sched:sched_process_exec { printf("%s %s\n", comm, str(args->filename)); }"#,
+        }
+    }
+
+    /// The system call, for tools that trace system calls.
+    fn call(self) -> &'static str {
+        match self {
+            Storm::Opens => "openat",
+            Storm::Execs => "execve",
+        }
+    }
+
+    /// Makes a call that a tool shows with the name of a path.
+    fn probe(self, path: &Path) {
+        match self {
+            Storm::Opens => drop(File::open(path)),
+            Storm::Execs => {
+                let _ = std::os::unix::fs::symlink(TRUE, path);
+                let _ = Command::new(path).status();
+            }
+        }
+    }
+
+    /// Runs in each thread, and prints the duration in nanoseconds.
+    fn run(self, dir: &Path, calls: usize) -> Result<()> {
+        let path = |name: String| CString::new(dir.join(name).into_os_string().into_encoded_bytes()).expect("no NUL");
+        let start = std::sync::Barrier::new(THREADS + 1);
+        let took = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let paths = ["there", "missing"].map(|name| path(format!("{name}{thread}")));
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        match self {
+                            Storm::Opens => open_all(&paths, calls),
+                            Storm::Execs => exec_all(calls),
+                        }
+                    })
+                })
+                .collect();
+            start.wait();
+            let began = Instant::now();
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            began.elapsed()
+        });
+        println!("{}", took.as_nanos());
+        Ok(())
+    }
+}
+
+/// The program that the storm of execs executes.
+const TRUE: &str = "/bin/true";
+
 /// The options of the command line.
 struct Options {
+    storm: Storm,
     rounds: usize,
-    opens: usize,
+    calls: usize,
     tools: Vec<Tool>,
 }
 
 impl Options {
-    fn read(words: &[&str]) -> Result<Options> {
-        let mut options = Options { rounds: 5, opens: 100_000, tools: Tool::DEFAULT.to_vec() };
+    fn read(storm: Storm, words: &[&str]) -> Result<Options> {
+        let mut options = Options { storm, rounds: 5, calls: storm.calls(), tools: storm.tools().to_vec() };
         for pair in words.chunks(2) {
             match pair {
                 ["--rounds", n] => options.rounds = n.parse()?,
-                ["--opens", n] => options.opens = n.parse()?,
+                ["--calls", n] => options.calls = n.parse()?,
                 ["--tools", names] => options.tools = names.split(',').map(Tool::named).collect::<Result<_>>()?,
                 other => return Err(format!("not understood: {}", other.join(" ")).into()),
             }
@@ -69,8 +178,14 @@ impl Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
     Tracetui,
+    /// `tracetui print --kind exec`.
+    KindExec,
     Bpftrace,
     Opensnoop,
+    Execsnoop,
+    PerfTrace,
+    /// By ptrace.
+    Tracexec,
     Strace,
     /// `tracetui record`.
     Record,
@@ -82,12 +197,14 @@ enum Tool {
 }
 
 impl Tool {
-    /// strace takes a hundred times as long, so it runs only on request.
-    const DEFAULT: [Tool; 3] = [Tool::Tracetui, Tool::Bpftrace, Tool::Opensnoop];
-    const ALL: [Tool; 9] = [
+    const ALL: [Tool; 13] = [
         Tool::Tracetui,
+        Tool::KindExec,
         Tool::Bpftrace,
         Tool::Opensnoop,
+        Tool::Execsnoop,
+        Tool::PerfTrace,
+        Tool::Tracexec,
         Tool::Strace,
         Tool::Record,
         Tool::Other,
@@ -99,8 +216,12 @@ impl Tool {
     fn name(self) -> &'static str {
         match self {
             Tool::Tracetui => "tracetui",
+            Tool::KindExec => "kind-exec",
             Tool::Bpftrace => "bpftrace",
             Tool::Opensnoop => "opensnoop",
+            Tool::Execsnoop => "execsnoop",
+            Tool::PerfTrace => "perf-trace",
+            Tool::Tracexec => "tracexec",
             Tool::Strace => "strace",
             Tool::Record => "record",
             Tool::Other => "other",
@@ -122,15 +243,17 @@ impl Tool {
     /// The path of the installed program, under one of its names.
     fn program(self) -> Option<PathBuf> {
         let names: &[&str] = match self {
-            Tool::Tracetui | Tool::Record => {
+            Tool::Tracetui | Tool::KindExec | Tool::Record => {
                 return Some(std::env::var_os("TRACETUI_BIN").unwrap_or_else(|| TRACETUI.into()).into());
             }
             Tool::Other => return std::env::var_os("TRACETUI_OTHER").map(PathBuf::from),
-            Tool::Perf => &["perf"],
+            Tool::Perf | Tool::PerfTrace => &["perf"],
             Tool::TraceCmd => &["trace-cmd"],
             Tool::Sysdig => &["sysdig"],
             Tool::Bpftrace => &["bpftrace"],
             Tool::Opensnoop => &["opensnoop", "libbpf-opensnoop", "opensnoop-libbpf", "opensnoop-bpfcc"],
+            Tool::Execsnoop => &["execsnoop", "libbpf-execsnoop", "execsnoop-libbpf", "execsnoop-bpfcc"],
+            Tool::Tracexec => &["tracexec"],
             Tool::Strace => &["strace"],
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -140,26 +263,8 @@ impl Tool {
     }
 }
 
-/// Opens files, half of which do not exist, and closes the opened ones. Prints the duration in nanoseconds.
-fn storm(dir: &Path, opens: usize) -> Result<()> {
-    let paths: Vec<[CString; 2]> = (0..THREADS)
-        .map(|thread| ["there", "missing"].map(|name| dir.join(format!("{name}{thread}"))))
-        .map(|paths| paths.map(|path| CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL")))
-        .collect();
-    let start = std::sync::Barrier::new(THREADS + 1);
-    let took = std::thread::scope(|scope| {
-        let threads: Vec<_> = paths.iter().map(|paths| scope.spawn(|| open_all(paths, opens, &start))).collect();
-        start.wait();
-        let began = Instant::now();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        began.elapsed()
-    });
-    println!("{}", took.as_nanos());
-    Ok(())
-}
-
-fn open_all([there, missing]: &[CString; 2], opens: usize, start: &std::sync::Barrier) {
-    start.wait();
+/// Opens two files in turn, of which the second does not exist, and closes the first.
+fn open_all([there, missing]: &[CString; 2], opens: usize) {
     for _ in 0..opens / 2 {
         // SAFETY: the paths are C strings that outlive the calls. Each descriptor is closed only once, right after its
         // open.
@@ -169,6 +274,13 @@ fn open_all([there, missing]: &[CString; 2], opens: usize, start: &std::sync::Ba
             libc::close(fd);
             libc::openat(libc::AT_FDCWD, missing.as_ptr(), libc::O_RDONLY);
         }
+    }
+}
+
+/// Starts processes one after the other.
+fn exec_all(execs: usize) {
+    for _ in 0..execs {
+        assert!(Command::new(TRUE).status().is_ok_and(|status| status.success()), "{TRUE} is executed");
     }
 }
 
@@ -193,9 +305,13 @@ impl Place {
     }
 
     /// Runs the storm as a separate process.
-    fn storm(&self, opens: usize) -> Result<Duration> {
-        let program = std::env::current_exe()?;
-        let output = Command::new(program).arg("storm").arg(&self.0).arg(opens.to_string()).output()?;
+    fn storm(&self, storm: Storm, calls: usize) -> Result<Duration> {
+        self.storm_under(Command::new(std::env::current_exe()?), storm, calls)
+    }
+
+    /// Runs the storm by a command that ends with the path of this program.
+    fn storm_under(&self, mut command: Command, storm: Storm, calls: usize) -> Result<Duration> {
+        let output = command.args(["storm", storm.name()]).arg(&self.0).arg(calls.to_string()).output()?;
         if !output.status.success() {
             return Err(format!("the storm failed: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
@@ -233,22 +349,27 @@ struct Measured {
 }
 
 impl Running {
-    fn start(tool: Tool, program: &Path, place: &Place) -> Result<Running> {
-        Running::start_with(tool, program, place, &[])
+    fn start(tool: Tool, program: &Path, place: &Place, storm: Storm) -> Result<Running> {
+        Running::start_with(tool, program, place, storm, &[])
     }
 
     /// Starts a tool with more arguments.
-    fn start_with(tool: Tool, program: &Path, place: &Place, more: &[&str]) -> Result<Running> {
+    fn start_with(tool: Tool, program: &Path, place: &Place, storm: Storm, more: &[&str]) -> Result<Running> {
+        let traced = format!("syscalls:sys_enter_{}", storm.call());
         let (output, errors) = (place.output(), place.0.join("errors"));
         let mut command = Command::new(program);
         match tool {
             Tool::Tracetui => command.args(["print", "--format", "json"]),
-            Tool::Bpftrace => command.args(["-e", BPFTRACE]),
-            Tool::Opensnoop | Tool::Strace => &mut command,
+            Tool::KindExec => command.args(["print", "--format", "json", "--kind", "exec"]),
+            Tool::Bpftrace => command.args(["-e", storm.bpftrace()]),
+            Tool::PerfTrace => command.args(["trace", "-a", "-e", storm.call()]),
+            Tool::Opensnoop | Tool::Execsnoop | Tool::Tracexec | Tool::Strace => &mut command,
             Tool::Record | Tool::Other => command.args(["record", "--force", "-o"]).arg(place.file()),
-            Tool::Perf => command.args(["record", "-a", "-e", "syscalls:sys_enter_openat", "-o"]).arg(place.file()),
-            Tool::TraceCmd => command.args(["record", "-e", "syscalls:sys_enter_openat", "-o"]).arg(place.file()),
-            Tool::Sysdig => command.args(["--modern-bpf", "-w"]).arg(place.file()).arg("evt.type=openat"),
+            Tool::Perf => command.args(["record", "-a", "-e", &traced, "-o"]).arg(place.file()),
+            Tool::TraceCmd => command.args(["record", "-e", &traced, "-o"]).arg(place.file()),
+            Tool::Sysdig => {
+                command.args(["--modern-bpf", "-w"]).arg(place.file()).arg(format!("evt.type={}", storm.call()))
+            }
         };
         command.args(more);
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
@@ -256,26 +377,30 @@ impl Running {
         let child = command.spawn()?;
         let mut running =
             Running { child, tool, ready_after: Duration::ZERO, start_cpu: Duration::ZERO, output, errors };
-        running.wait_until_ready(place)?;
+        running.wait_until_ready(place, storm)?;
         running.ready_after = began.elapsed();
         running.start_cpu = cpu_so_far(running.child.id());
         Ok(running)
     }
 
-    /// Waits until the tool traces. tracetui reports this itself. For others, an open must appear in the output.
-    fn wait_until_ready(&mut self, place: &Place) -> Result<()> {
+    /// Waits until the tool traces. tracetui reports this itself. For others, a call must appear in the output.
+    fn wait_until_ready(&mut self, place: &Place, storm: Storm) -> Result<()> {
         let probe = place.0.join("are-you-ready");
         let began = Instant::now();
         loop {
             let ready = match self.tool {
-                Tool::Tracetui | Tool::Record | Tool::Other => {
+                Tool::Tracetui | Tool::KindExec | Tool::Record | Tool::Other => {
                     fs::read_to_string(&self.errors)?.lines().any(|line| line.starts_with("tracing"))
                 }
                 // They do not say it.
                 tool if tool.records() => began.elapsed() > SETTLED,
                 _ => {
-                    let _ = File::open(&probe);
-                    fs::read_to_string(&self.output).unwrap_or_default().contains("are-you-ready")
+                    storm.probe(&probe);
+                    // perf trace writes to stderr.
+                    [&self.output, &self.errors]
+                        .map(|file| fs::read(file).unwrap_or_default())
+                        .iter()
+                        .any(|text| memchr::memmem::find(text, b"are-you-ready").is_some())
                 }
             };
             if ready {
@@ -384,28 +509,32 @@ fn duration(time: libc::timeval) -> Duration {
 }
 
 /// Runs the storm under a tool.
-fn under(tool: Tool, program: &Path, place: &Place, opens: usize) -> Result<Measured> {
-    if tool == Tool::Strace {
-        return under_strace(program, place, opens);
+fn under(tool: Tool, program: &Path, place: &Place, options: &Options) -> Result<Measured> {
+    let &Options { storm: kind, calls, .. } = options;
+    if matches!(tool, Tool::Strace | Tool::Tracexec) {
+        return started_by(tool, program, place, options);
     }
-    let running = Running::start(tool, program, place)?;
+    let running = Running::start(tool, program, place, kind)?;
     let over = AtomicBool::new(false);
     let (storm, rss_anon_kib) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| running.most_rss_anon_kib(&over));
-        let storm = place.storm(opens);
+        let storm = place.storm(kind, calls);
         over.store(true, Ordering::Relaxed);
         storm.map(|storm| (storm, watch.join().expect("no panic")))
     })?;
     Ok(Measured { storm, rss_anon_kib, ..running.end()? })
 }
 
-/// Runs the storm under strace, which starts the process that it traces.
-fn under_strace(program: &Path, place: &Place, opens: usize) -> Result<Measured> {
+/// Runs the storm under a tool that starts the process that it traces.
+fn started_by(tool: Tool, program: &Path, place: &Place, options: &Options) -> Result<Measured> {
+    let &Options { storm, calls, .. } = options;
     let mut command = Command::new(program);
-    command.args(["-f", "-e", "trace=openat", "-o"]).arg(place.output());
-    let output = command.arg(std::env::current_exe()?).arg("storm").arg(&place.0).arg(opens.to_string()).output()?;
-    let storm = Duration::from_nanos(String::from_utf8(output.stdout)?.trim().parse()?);
-    Ok(Measured { storm, ..Measured::default() })
+    match tool {
+        Tool::Tracexec => command.args(["log", "-o"]).arg(place.output()).arg("--"),
+        _ => command.args(["-f", "-e", &format!("trace={}", storm.call()), "-o"]).arg(place.output()),
+    };
+    command.arg(std::env::current_exe()?);
+    Ok(Measured { storm: place.storm_under(command, storm, calls)?, ..Measured::default() })
 }
 
 /// The results of a tool.
@@ -450,12 +579,12 @@ fn compare(options: &Options) -> Result<()> {
         }
     }
     // The first storm warms caches and clocks, and is not measured.
-    place.storm(options.opens)?;
+    place.storm(options.storm, options.calls)?;
     let mut untraced = Vec::new();
     for _ in 0..options.rounds {
-        untraced.push(place.storm(options.opens)?);
+        untraced.push(place.storm(options.storm, options.calls)?);
         for row in &mut rows {
-            match under(row.tool, &row.program, &place, options.opens) {
+            match under(row.tool, &row.program, &place, options) {
                 Ok(measured) => row.rounds.push(measured),
                 Err(error) => row.error = Some(error.to_string()),
             }
@@ -466,9 +595,13 @@ fn compare(options: &Options) -> Result<()> {
 }
 
 fn print_table(options: &Options, untraced: &[Duration], rows: &[Row]) {
-    let total = THREADS * options.opens;
+    let total = THREADS * options.calls;
     let base = median(untraced.iter().map(Duration::as_secs_f64));
-    println!("{THREADS} threads x {} opens, half of them ENOENT; {} interleaved rounds", options.opens, options.rounds);
+    let what = match options.storm {
+        Storm::Opens => "opens, half of them ENOENT",
+        Storm::Execs => "processes that execute /bin/true",
+    };
+    println!("{THREADS} threads x {} {what}; {} interleaved rounds", options.calls, options.rounds);
     let (fastest, load) = (least(untraced.iter().copied()), fs::read_to_string("/proc/loadavg").unwrap_or_default());
     println!("untraced: median {:.1} ms, fastest {:.1} ms", base * 1e3, fastest * 1e3);
     println!("load of the machine: {} (above {THREADS} others ran too, and ratios say little)", load.trim());
@@ -567,10 +700,10 @@ fn cost(options: &Options) -> Result<()> {
     let place = Place::new()?;
     let _stats = Stats::on()?;
     let before = programs()?;
-    let running = Running::start(Tool::Tracetui, Path::new(TRACETUI), &place)?;
+    let running = Running::start(Tool::Tracetui, Path::new(TRACETUI), &place, options.storm)?;
     let was_there = |program: &Program| before.iter().any(|other| other.id == program.id);
     let idle = programs()?;
-    place.storm(options.opens)?;
+    place.storm(options.storm, options.calls)?;
     println!("program            runs  ns/run");
     for program in programs()?.into_iter().filter(|program| !was_there(program)) {
         let earlier = idle.iter().find(|other| other.id == program.id);
@@ -675,7 +808,7 @@ fn calls(options: &Options) -> Result<()> {
     let mut others = Vec::new();
     for _ in 0..options.rounds {
         for (choice, (kinds, _)) in CHOICES.iter().enumerate() {
-            let running = Running::start_with(Tool::Tracetui, &tracetui()?, &place, kinds)?;
+            let running = Running::start_with(Tool::Tracetui, &tracetui()?, &place, options.storm, kinds)?;
             let traced = time_all();
             attached[choice] = programs_of(&running)?;
             running.end()?;
