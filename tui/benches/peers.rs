@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TRACETUI: &str = env!("CARGO_BIN_EXE_tracetui");
 const THREADS: usize = 2;
-/// What a tool that does not say when it traces needs to attach.
+/// What a tool that does not say when it traces needs to attach, and the time between ready and the storm.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Longer than any tool needs to attach or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -330,7 +330,7 @@ struct Running {
     child: Child,
     tool: Tool,
     ready_after: Duration,
-    /// CPU time until it was ready.
+    /// CPU time until the storm.
     start_cpu: Duration,
     output: PathBuf,
     errors: PathBuf,
@@ -341,7 +341,7 @@ struct Running {
 struct Measured {
     storm: Duration,
     ready_after: Duration,
-    /// User and system time of the tracer after it was ready.
+    /// User and system time of the tracer from the storm on.
     cpu: Duration,
     rss_anon_kib: u64,
     delivered: Option<u64>,
@@ -379,6 +379,8 @@ impl Running {
             Running { child, tool, ready_after: Duration::ZERO, start_cpu: Duration::ZERO, output, errors };
         running.wait_until_ready(place, storm)?;
         running.ready_after = began.elapsed();
+        // What a tool does once, as tracetui's first inventory, is over then.
+        std::thread::sleep(SETTLED);
         running.start_cpu = cpu_so_far(running.child.id());
         Ok(running)
     }
