@@ -6,10 +6,17 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The time in which a process sends the same signal again without a further meaning: timeout(1) signals its child, and then the
+/// process group, in which the child is too. In milliseconds.
+const REPEATS: u64 = 250;
+
+/// The signals that ask tracetui to end, besides SIGHUP.
+const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 
 /// What a further signal does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +30,11 @@ pub(crate) enum Second {
 /// Signals as they come: SIGINT, SIGTERM, SIGQUIT, SIGXCPU (`ulimit -t`), SIGHUP unless it is ignored (nohup(1)), and others
 /// that were named.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<(libc::c_int, Signal)>);
+pub(crate) struct Signals {
+    signals: Vec<(libc::c_int, Signal)>,
+    /// The signal that came last, and when.
+    last: Option<(libc::c_int, u64)>,
+}
 
 impl Signals {
     /// Takes the signals. From now on [`asked_to_end`] and [`addressee`] know of them.
@@ -32,31 +43,42 @@ impl Signals {
     /// When a handler cannot be set.
     pub(crate) fn take(second: Second, others: &[libc::c_int]) -> io::Result<Signals> {
         let hangup = (!hangup_is_ignored()).then_some(libc::SIGHUP);
-        let ends = || [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT].into_iter().chain(hangup);
+        let ends = || ENDING.into_iter().chain(hangup);
         // SIGXCPU comes again each second: it is never the second signal that ends tracetui.
         ends().try_for_each(|number| watch(number, second))?;
         let all = ends().chain([libc::SIGXCPU]).chain(others.iter().copied());
         let take = |number| Ok((number, signal(SignalKind::from_raw(number))?));
-        all.map(take).collect::<io::Result<_>>().map(Signals)
+        Ok(Signals { signals: all.map(take).collect::<io::Result<_>>()?, last: None })
     }
 
     /// Waits for the next one, and gives its number. Can be given up and called again.
     pub(crate) async fn next(&mut self) -> libc::c_int {
-        let next = |context: &mut Context<'_>| {
-            let mut came = self.0.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
+        let mut next = |context: &mut Context<'_>| {
+            let mut came = self.signals.iter_mut().filter_map(|(number, signal)| match signal.poll_recv(context) {
                 Poll::Ready(_) => Some(*number),
                 Poll::Pending => None,
             });
             came.next().map_or(Poll::Pending, Poll::Ready)
         };
-        poll_fn(next).await
+        loop {
+            let number = poll_fn(&mut next).await;
+            let now = now();
+            let again = self.last.is_some_and(|(last, at)| last == number && now.saturating_sub(at) < REPEATS);
+            self.last = Some((number, now));
+            if !(again && ENDING.contains(&number) && BY_PROCESS.load(Ordering::Relaxed)) {
+                return number;
+            }
+        }
     }
 }
 
 /// When the first signal came, milliseconds of CLOCK_MONOTONIC; 0: none did.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// How many came.
+/// The first signal.
+static FIRST: AtomicI32 = AtomicI32::new(0);
+
+/// How many came, without repeats.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the latest signal came from a process. One that the terminal sends reaches the COMMAND as well.
@@ -78,7 +100,12 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
     // Codes above 0 are the kernel's: SI_KERNEL for those of a terminal.
     let by_process = info.si_code <= 0;
     BY_PROCESS.store(by_process, Ordering::Relaxed);
-    let _ = ASKED.compare_exchange(0, now().max(1), Ordering::Relaxed, Ordering::Relaxed);
+    let now = now().max(1);
+    match ASKED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => FIRST.store(signal, Ordering::Relaxed),
+        Err(asked) if by_process && is_repeat(signal, now.saturating_sub(asked)) => return,
+        Err(_) => {}
+    }
     // The main thread is to answer. After the note, since nothing is lent any more from then on.
     priority::take_back();
     if let (1.., Second::Ends(status)) = (COUNT.fetch_add(1, Ordering::Relaxed), second) {
@@ -97,6 +124,11 @@ fn note(signal: libc::c_int, info: &libc::siginfo_t, second: Second) {
 /// A second signal that ends tracetui at once goes to this process as well, so that it does not outlive tracetui unasked.
 pub(crate) fn pass_on_to(pidfd: OwnedFd) {
     let _ = COMMAND.set(pidfd);
+}
+
+/// Whether a signal from a process only repeats the first, which came so many milliseconds ago.
+fn is_repeat(signal: libc::c_int, ago: u64) -> bool {
+    ago < REPEATS && FIRST.load(Ordering::Relaxed) == signal
 }
 
 /// Whether a signal came.

@@ -88,6 +88,24 @@ fn a_second_signal_ends_it_at_once() {
     assert!(began.elapsed() < Duration::from_secs(if emulated() { 10 } else { 2 }), "at once: {:?}", began.elapsed());
 }
 
+/// timeout(1) sends its signal to its child, and to the process group of both.
+#[test]
+fn a_signal_that_is_sent_twice_at_once_is_one() {
+    let _alone = alone();
+    let dir = Dir::new();
+    for pause in [0, 1, 20] {
+        let Some(traced) = Traced::start(&[]) else { return };
+        open_some(&dir, 10_000);
+        traced.signal(libc::SIGTERM);
+        std::thread::sleep(Duration::from_millis(pause));
+        traced.signal(libc::SIGTERM);
+        let run = traced.ended();
+        assert_eq!(run.status.code(), Some(0), "{:?}", run.stderr);
+        run.check();
+        run.open(sys::pid(), &dir.at("missing-9999"));
+    }
+}
+
 #[test]
 fn two_at_once_see_each_other_and_do_not_disturb_each_other() {
     let _alone = alone();
