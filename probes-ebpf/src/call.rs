@@ -179,13 +179,14 @@ unsafe fn first_word(ctx: &ProbeContext) -> u64 {
     }
 }
 
-/// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`,
-/// [`__seccomp_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c)), so it was never made. The
+/// Whether seccomp ended the call by a signal (`SECCOMP_RET_TRAP`, `SECCOMP_RET_KILL_PROCESS`, and `SECCOMP_RET_KILL_THREAD` in
+/// the last thread, [`__seccomp_filter`](https://elixir.bootlin.com/linux/v6.12/source/kernel/seccomp.c)), so it was never made. The
 /// register of the result then holds its value from before the call (`syscall_rollback` in
 /// [arch/x86](https://elixir.bootlin.com/linux/v6.12/source/arch/x86/include/asm/syscall.h) and
 /// [arch/arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall.h)). The task has a
 /// filter, and SIGSYS is pending and not blocked
-/// ([`force_sig_seccomp`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) unblocks it).
+/// ([`force_sig_seccomp`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) unblocks it). A killed task is in the mode
+/// after that of filters (`SECCOMP_MODE_DEAD`, 5.17+).
 #[inline(always)]
 unsafe fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
@@ -194,7 +195,7 @@ unsafe fn is_trapped(task: u64) -> bool {
     unsafe {
         ld::<u64>(task, field::TaskPending) & SIGSYS != 0
             && has(field::TaskSeccompMode)
-            && ld::<u32>(task, field::TaskSeccompMode) == SECCOMP_MODE_FILTER
+            && ld::<u32>(task, field::TaskSeccompMode) >= SECCOMP_MODE_FILTER
             && ld::<u64>(task, field::TaskBlocked) & SIGSYS == 0
     }
 }
@@ -280,6 +281,10 @@ mod x86 {
             }
             let task = current();
             let abi = if ld::<u32>(task, field::TaskCompat) & TS_COMPAT != 0 {
+                // That bit of a number means nothing to i386: there is no such call.
+                if nr != n {
+                    return None;
+                }
                 abi::I386
             } else if nr & X32 != 0 {
                 abi::X32

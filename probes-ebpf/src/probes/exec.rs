@@ -228,13 +228,19 @@ unsafe fn large(s: *mut ExecScratch) -> bool {
     unsafe { get(&raw const (*s).most) == STRING_MAX }
 }
 
-/// Counts the event as cut short, and marks its record.
+/// Sends the record, of which something may have been cut because the ring lacks room. Then it is marked so, and counted if it
+/// arrives.
 #[inline(always)]
-unsafe fn cut_short(s: *mut ExecScratch, event: &Event) {
+unsafe fn send(s: *mut ExecScratch, event: &Event, len: u64, cut: bool) -> bool {
     // SAFETY: `s` is this CPU's element of this program's own map; the verifier checks every offset into it.
     unsafe {
-        (*s).frame.record.argv_marks |= NO_ROOM;
-        event.count_cut_short();
+        let short = cut && !large(s);
+        (*s).frame.record.argv_marks |= if short { NO_ROOM } else { 0 };
+        let sent = event.send_if((&raw mut (*s).frame).cast(), len, LARGEST, || large(s));
+        if sent && short {
+            event.count_cut_short();
+        }
+        sent
     }
 }
 
@@ -334,12 +340,8 @@ unsafe fn arguments(s: *mut ExecScratch, task: u64, event: &Event) {
         let more = carried > first && have == first && large(s) && !is_bookkeeping(frame);
         set(&raw mut (*s).more, u64::from(more));
         (*record).argv_len = if more { carried as u32 } else { have as u32 };
-        if !large(s) && (carried > first || any_cut(s)) {
-            cut_short(s, event);
-        }
         let len = FIXED + (get(&raw const (*s).off) & MASK) + get(&raw const (*s).have);
-        let sent = event.send_if(frame, len, LARGEST, || large(s));
-        if sent && get(&raw const (*s).more) != 0 {
+        if send(s, event, len, carried > first || any_cut(s)) && get(&raw const (*s).more) != 0 {
             chunks(s, event, from);
         }
     }
@@ -498,10 +500,8 @@ pub unsafe fn failed(slot: Slot, scratch: &Array<ExecScratch>, call: &Call, aske
         let end = get(&raw const (*s).off);
         (*record).argv_total = (end - start) as u32;
         (*record).argv_len = (end - start) as u32;
-        if !large(s) && (get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s)) {
-            cut_short(s, &event);
-        }
-        event.send_if((&raw mut (*s).frame).cast(), FIXED + end, LARGEST, || large(s));
+        let cut = get(&raw const (*record).argv_marks) & mark::CUT != 0 || any_cut(s);
+        send(s, &event, FIXED + end, cut);
     }
 }
 

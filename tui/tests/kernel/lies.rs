@@ -3,6 +3,7 @@
 use crate::arch;
 use crate::sys::{self, Actor, Pages, c};
 use crate::traced::{Dir, Run, Traced, alone, release};
+use crate::trees::fork;
 use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
@@ -68,6 +69,29 @@ fn a_call_that_seccomp_traps_is_no_open() {
     let Some((run, pid, rets)) = acted else { return };
     let event = run.open(pid, &asked);
     assert_eq!((&event["via"], &event["ret"]), (&"openat2".into(), &rets[0].into()), "{event}");
+}
+
+/// As above, but the process, or its last thread, is killed: it is in a mode of seccomp that only killed tasks are in.
+#[test]
+fn a_call_that_seccomp_kills_is_no_open() {
+    let _alone = alone();
+    let dir = Dir::new();
+    let path = dir.file("asked");
+    let Some(traced) = Traced::start(&["--kind", "open,exit"]) else { return };
+    let killed = [libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_KILL_THREAD].map(|answer| {
+        let pid = fork(|| {
+            answer_openat_and_execve(answer);
+            sys::openat(libc::AT_FDCWD, &c(path.clone()), libc::O_RDONLY, 0);
+        });
+        assert_eq!(sys::wait(pid).signal(), Some(libc::SIGSYS));
+        pid
+    });
+    let run = traced.stop();
+    run.check();
+    for pid in killed {
+        assert_eq!(run.kind_of("exit", pid).len(), 1, "it was traced");
+        assert_eq!(run.kind_of("open", pid), Vec::<Value>::new());
+    }
 }
 
 /// A process can make a successful open look like one that seccomp trapped. SIGSYS, from an inotify watch, arrives
