@@ -3,14 +3,18 @@
 use crate::event::EventContext;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::time::BootNanos;
 
 /// What the account does not have of the delivered events of a COMMAND and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
     /// Opens and execs that failed.
     pub failed: u64,
-    /// How long the COMMAND ran, in nanoseconds. `None` until its exit was delivered.
+    /// How long the COMMAND ran, in nanoseconds, from its first exec: before that it waited for the probes. `None` until its exit
+    /// was delivered.
     pub lived_ns: Option<u64>,
+    /// Its first exec.
+    began: Option<BootNanos>,
 }
 
 impl Summary {
@@ -18,7 +22,10 @@ impl Summary {
     pub fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
         let (kind, header) = (seen.event.kind(), &seen.event.header);
         if kind == Kind::Exit && header.tgid == command {
-            self.lived_ns = Some(header.time.since(header.start));
+            self.lived_ns = Some(header.time.since(self.began.unwrap_or(header.start)));
+        }
+        if kind == Kind::Exec && header.tgid == command && !seen.event.failed() {
+            self.began.get_or_insert(header.time);
         }
         self.failed += u64::from(kind != Kind::Exit && seen.event.failed());
     }

@@ -80,7 +80,7 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<Vec<Piece>> {
     let how = output.ended()?;
     let name = text::escape_in(output.name().as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { failed, lived_ns } = *app.summary();
+    let Summary { failed, lived_ns, .. } = *app.summary();
     let lived = lived_ns.map_or(String::new(), |ns| format!("in {}", duration(ns)));
     let captured = app.pipeline().kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| captured.contains(kind).then(|| account.kind(kind).delivered);
