@@ -254,6 +254,9 @@ impl App {
             self.measure(tick.now, usage);
         }
         let released = !self.take(Pipeline::release).is_empty() | self.play();
+        if second {
+            self.tree.settle(&self.pipeline.world().processes);
+        }
         let worked = self.work();
         if second || expired || released || worked { vec![Effect::Redraw] } else { Vec::new() }
     }

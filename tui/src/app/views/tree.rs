@@ -8,6 +8,7 @@ mod nodes;
 use crate::app::keymap::Action;
 use crate::app::views::{motion, next_match};
 use crate::budget::Budget;
+use crate::enrich::process::ProcessTable;
 use crate::event::EventContext;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store};
@@ -204,6 +205,11 @@ impl Tree {
     /// Adds an event that was just stored. `matched`: it passes the filter.
     pub(crate) fn append(&mut self, id: Id, seen: &EventContext<'_>, matched: bool) {
         self.nodes.append(id, seen, matched);
+    }
+
+    /// Ends the processes that have ended without an event here.
+    pub(crate) fn settle(&mut self, processes: &ProcessTable) {
+        self.nodes.settle(processes);
     }
 
     /// Marks a process one of whose kept events passes the filter.

@@ -2,12 +2,14 @@
 
 use crate::app::testing::{app, feed, keys, work};
 use crate::app::views::View;
-use crate::app::{App, Input};
+use crate::app::{App, Input, Tick};
 use crate::source::synthetic::Maker;
 use crate::text::is_hostile;
 use crate::view::tests::{drawn, screen};
 use crate::view::theme::{Colours, Theme};
 use ratatui::style::{Color, Modifier};
+use std::time::Duration;
+use tracetui_shared::header::flag;
 use tracetui_shared::record::exec::ExecRecord;
 
 const MEMORY: u64 = 64 << 20;
@@ -100,6 +102,19 @@ fn a_failed_build_is_a_tree_with_one_red_branch() {
     let red: String =
         (0..80u16).filter(|x| buffer[(*x, 7)].fg == Color::Red).map(|x| buffer[(x, 7)].symbol()).collect();
     assert_eq!(red, "exit 126└ ! EACCES");
+}
+
+/// With `--comm make`, the exit of a child is none of the events, but a part of the process table.
+#[test]
+fn a_process_whose_exit_is_filtered_does_not_run_for_ever() {
+    let mut made = build();
+    made.like.flags |= flag::BOOKKEEPING;
+    made.exit(105, "sleep", 0);
+    let mut app = tree(80, 24, &mut made);
+    app.update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
+    work(&mut app);
+    assert!(screen(&mut app)[1].contains("6 procs: 1 running"), "{}", screen(&mut app)[1]);
+    assert!(rows(&mut app)[5].starts_with("   105 exit 0 "), "{:?}", rows(&mut app));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Counts are those of now. Those of an earlier moment are what remains without the kept events since then ([`Travel`]).
 
 use crate::budget::Budget;
+use crate::enrich::process::ProcessTable;
 use crate::event::exit::{Ended, Exit};
 use crate::event::process::{Origin, Process, ProcessKey};
 use crate::event::{Body, EventContext, Payload, Tables, names};
@@ -570,6 +571,17 @@ impl Nodes {
         }
         self.ended[usize::from(end.status != Some(0))].push_back(key);
         self.flag(at);
+    }
+
+    /// Ends the processes that have ended without an event here, since the capture filter leaves it out.
+    pub(super) fn settle(&mut self, processes: &ProcessTable) {
+        for at in 0..self.links.len() {
+            let running = self.links.get(at).is_some_and(|links| links.flags.running);
+            let entry = self.get(at as Place).filter(|_| running).and_then(|node| processes.get(node.process.key));
+            if let Some(end) = entry.and_then(|entry| entry.end) {
+                self.end(at as Place, End { time: end.time, status: Some(end.status), id: None });
+            }
+        }
     }
 
     /// Marks a process one of whose kept events passes the filter.
