@@ -41,6 +41,8 @@ pub struct Call {
     pub abi: u8,
     /// seccomp answered the call by a signal, so it was never made.
     pub trapped: bool,
+    /// That signal killed the process for certain.
+    pub killed: bool,
     /// The context of the program.
     pub context: *mut c_void,
     /// Address of the `struct pt_regs`.
@@ -186,11 +188,10 @@ unsafe fn first_word(ctx: &ProbeContext) -> u64 {
 /// [arch/arm64](https://elixir.bootlin.com/linux/v6.12/source/arch/arm64/include/asm/syscall.h)). The task has a
 /// filter, and SIGSYS is pending and not blocked
 /// ([`force_sig_seccomp`](https://elixir.bootlin.com/linux/v6.12/source/kernel/signal.c) unblocks it). A killed task is in the mode
-/// after that of filters (`SECCOMP_MODE_DEAD`, 5.17+).
+/// after that of filters ([`is_killed`]).
 #[inline(always)]
 unsafe fn is_trapped(task: u64) -> bool {
     const SIGSYS: u64 = 1 << 30;
-    const SECCOMP_MODE_FILTER: u32 = 2;
     // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
     unsafe {
         ld::<u64>(task, field::TaskPending) & SIGSYS != 0
@@ -199,6 +200,16 @@ unsafe fn is_trapped(task: u64) -> bool {
             && ld::<u64>(task, field::TaskBlocked) & SIGSYS == 0
     }
 }
+
+/// Whether seccomp killed the task in this call (`SECCOMP_MODE_DEAD`, 5.17+). Nothing else sets that mode.
+#[inline(always)]
+unsafe fn is_killed(task: u64) -> bool {
+    // SAFETY: `task` is the current task, a BTF pointer where the kernel has them.
+    unsafe { has(field::TaskSeccompMode) && ld::<u32>(task, field::TaskSeccompMode) > SECCOMP_MODE_FILTER }
+}
+
+/// The mode of a task with filters (include/uapi/linux/seccomp.h).
+const SECCOMP_MODE_FILTER: u32 = 2;
 
 /// x86-64, with the tables of i386 and x32.
 mod x86 {
@@ -298,6 +309,7 @@ mod x86 {
             let (asked, abi) = settled(asked, abi, ret);
             // After a trap the register of the result holds the number.
             let trapped = ret as u32 == load_at::<u64>(regs, ORIG_AX) as u32 && is_trapped(task);
+            let killed = trapped && is_killed(task);
             let args = if forgotten(abi.into(), ret as u64) as u8 == abi::I386 {
                 // The kernel ignores the upper halves, in which 64-bit code that makes 32-bit calls may leave anything.
                 [low(regs, BX), low(regs, CX), low(regs, DX), low(regs, SI)]
@@ -307,7 +319,7 @@ mod x86 {
             if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
-            Some((asked, Call { task, args, ret, abi, trapped, context, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, killed, context, regs }))
         }
     }
 
@@ -404,6 +416,7 @@ mod arm {
             let first: u64 = load_at(regs, ORIG_X0);
             // After a trap the register of the result holds the first argument.
             let trapped = ret as u32 == first as u32 && is_trapped(task);
+            let killed = trapped && is_killed(task);
             let args = [first, load_at(regs, X1), load_at(regs, X2), load_at(regs, X3)];
             let (args, ret) = if forgotten(abi.into(), ret as u64) as u8 == abi::ARM {
                 (args.map(|arg| arg & 0xffff_ffff), i64::from(ret as i32))
@@ -413,7 +426,7 @@ mod arm {
             if !concerns_bpf(asked, &args, ret) {
                 return None;
             }
-            Some((asked, Call { task, args, ret, abi, trapped, context, regs }))
+            Some((asked, Call { task, args, ret, abi, trapped, killed, context, regs }))
         }
     }
 }

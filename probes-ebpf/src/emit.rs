@@ -135,13 +135,14 @@ impl Event {
     /// [`begin`](Self::begin) for a system call. A call that seccomp trapped was never made, and is dropped.
     ///
     /// A process can make a successful call look trapped: by a filter that allows everything, a SIGSYS sent during the
-    /// call (`F_SETSIG`), and a result that equals the call's number. The result is then a new descriptor.
+    /// call (`F_SETSIG`), and a result that equals the call's number. The result is then a new descriptor. Nothing makes a call
+    /// look as if it killed the process.
     #[inline(always)]
     pub unsafe fn of_call(slot: Slot, who: &Who, call: &Call) -> Option<Event> {
         // SAFETY: `call.task` is the current task. The calling program fills the slot, so it alone changes the
         // counters.
         unsafe {
-            let trapped = u64::from(call.trapped && !is_fresh(call.task, call.ret));
+            let trapped = u64::from(call.killed || call.trapped && !is_fresh(call.task, call.ret));
             Event::begin_unless(slot, call.context, who, call.ret < 0, || forgotten(trapped, call.ret as u64) != 0)
         }
     }
