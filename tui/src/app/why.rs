@@ -4,13 +4,17 @@ use super::App;
 use super::views::detail::Subject;
 use super::views::tree::{Failure, Seen};
 use crate::event::Body;
+use crate::event::open::Open;
 use crate::event::process::ProcessKey;
 use crate::store::{Id, Store, Stored};
-use crate::why::{self, Answer, Question};
+use crate::why::{self, AT_FDCWD, Answer, Cwd, Question};
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tracetui_shared::kind::Kind;
+use tracetui_shared::record::mark;
+use tracetui_shared::record::open::UNKNOWN;
 
 /// The answers that are kept. The oldest is forgotten, and looked up again.
 const ANSWERS: usize = 64;
@@ -156,6 +160,38 @@ pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
     (places.len() > 1).then_some(Searched { name, places: places.len(), found, ended })
 }
 
+/// The directory at which the path of an open starts, if it is relative: where the file was opened, less the path. `None` if the
+/// event does not show it.
+fn base<'a>(open: &Open<'a>) -> Option<Vec<u8>> {
+    let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    let at_cwd = open.record.dirfd == AT_FDCWD && open.record.how_marks & (mark::FAULT | UNKNOWN) == 0;
+    let known = open.record.ret >= 0 && open.names.absent().is_none() && !open.names.deleted();
+    if !at_cwd || !known || open.root().is_some() || !open.path.split(|byte| *byte == b'/').all(plain) {
+        return None;
+    }
+    let mut file = Vec::new();
+    open.names.write(&mut file);
+    let above = file.strip_suffix(open.path)?.strip_suffix(b"/")?;
+    Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
+}
+
+/// The working directory at an open that failed, if other events prove it: the program started there, and the last relative path
+/// that the process opened before the event, if there is one, and the first one after it started there too.
+fn proven_base(store: &Store, id: Id) -> Option<Vec<u8>> {
+    let stored = store.get(id).filter(|stored| stored.open().is_some_and(|open| !open.path.starts_with(b"/")))?;
+    let (process, place) = (stored.process?, |of: &Stored<'_>| (of.header().tid, of.header().mnt_ns));
+    let at_exec = process.image.cwd.as_ref();
+    let base_at = |other: Id| {
+        let other = store.get(other).filter(|other| other.kind == Kind::Open && !other.failed)?;
+        let its = other.process.filter(|its| its.key == process.key)?;
+        let same = Arc::ptr_eq(&its.image, &process.image) && place(&other) == place(&stored);
+        base(&other.open().filter(|_| same)?)
+    };
+    let before = (store.first_id().max(id.saturating_sub(WALK))..id).rev().find_map(base_at);
+    let after = (id + 1..store.next_id().min(id.saturating_add(WALK))).find_map(base_at)?;
+    (!at_exec.is_empty() && after == at_exec && before.is_none_or(|before| before == at_exec)).then_some(after)
+}
+
 impl App {
     /// What is known of failures.
     pub fn reasons(&self) -> &Reasons {
@@ -198,7 +234,10 @@ impl App {
         let Some(stored) = self.store.get(id).filter(|stored| stored.failed) else { return };
         let world = self.pipeline.world();
         let question = stored.with(world, why::question).flatten();
-        if let Some(question) = question {
+        if let Some(mut question) = question {
+            if let Some(base) = proven_base(&self.store, id) {
+                question.cwd = Cwd::AtEvent(base);
+            }
             self.reasons.asked = Some(id);
             self.reasons.question = Some((id, Box::new(question)));
         }
@@ -227,9 +266,11 @@ mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys};
     use crate::app::{Effect, Input};
-    use crate::source::synthetic::Maker;
+    use crate::source::synthetic::{Maker, payload};
     use crate::why::{Basis, Cause};
     use crossterm::event::{KeyCode, KeyEvent};
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::open::OpenRecord;
 
     fn search_of(made: &mut Maker, at: Id) -> Option<Searched> {
         let mut app = app(80, 24, 64 << 20);
@@ -272,6 +313,39 @@ mod tests {
         assert!(search_of(&mut other, 0).is_some_and(|search| search.ended && search.found.is_none()));
         made.exit(7, "a", 0);
         assert!(search_of(&mut made, 1).is_some_and(|search| search.ended));
+    }
+
+    /// An open relative to the working directory, and where it led; of a failure, nowhere.
+    fn relative(made: &mut Maker, path: &str, file: &str) {
+        let ret = if file.is_empty() { -libc::ENOENT } else { 3 };
+        let names: Vec<u8> = file.split('/').rev().flat_map(|name| name.bytes().chain([0])).collect();
+        let record = OpenRecord { ret, dirfd: AT_FDCWD, ..OpenRecord::default() };
+        let names = names.strip_suffix(b"\0").unwrap_or_default();
+        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, names, path.as_bytes()));
+    }
+
+    #[test]
+    fn a_working_directory_is_proven_by_the_opens_around() {
+        let base_at = |calls: &[(&str, &str)]| {
+            let mut made = Maker::default();
+            let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
+            made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+            calls.iter().for_each(|(path, file)| relative(&mut made, path, file));
+            let mut app = app(80, 24, 64 << 20);
+            feed(&mut app, &mut made);
+            let missing = calls.iter().position(|(path, _)| *path == "x.h").expect("it is asked about");
+            proven_base(app.store(), missing as Id + 1).map(|base| String::from_utf8(base).expect("text"))
+        };
+        let at = Some("/w/a".to_owned());
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        assert_eq!(base_at(&[("x.h", ""), ("inc/y.h", "/w/a/inc/y.h")]), at);
+        // Nothing after it, another directory after it, or one before it.
+        assert_eq!(base_at(&[("main.c", "/w/a/main.c"), ("x.h", "")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/b/y.h"), ("y.h", "/w/a/y.h")]), None);
+        assert_eq!(base_at(&[("y.h", "/w/b/y.h"), ("x.h", ""), ("y.h", "/w/a/y.h")]), None);
+        // A link, and paths that do not start there.
+        assert_eq!(base_at(&[("x.h", ""), ("y.h", "/w/a/z.h")]), None);
+        assert_eq!(base_at(&[("x.h", ""), ("../a/y.h", "/w/a/y.h"), ("/w/a/y.h", "/w/a/y.h")]), None);
     }
 
     #[test]

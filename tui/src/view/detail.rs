@@ -489,11 +489,11 @@ impl Page<'_> {
         let of_event = self.event().map(|stored| stored.header());
         let (uid, gid) = of_event.map_or((process.uid, process.gid), |header| (header.uid, header.gid));
         let who = format!("{}:{}", named_id(world.user(uid), uid.0), named_id(world.group(gid), gid.0));
-        let cwd = self.cwd(process);
+        let (cwd_name, cwd) = self.cwd(process);
         let cgroup = of_event.and_then(|header| world.cgroup(header.cgroup, process)).unwrap_or(&process.cgroup);
         let mut lines = self.pairs(&[
             ("who", safe(who.as_bytes(), self.theme), Style::new()),
-            ("cwd", cwd, Style::new()),
+            (cwd_name, cwd, Style::new()),
             ("cgroup", safe(cgroup, self.theme), Style::new()),
         ]);
         let family = self.app.family(process);
@@ -516,8 +516,8 @@ impl Page<'_> {
         self.app.detail().row() == Some(Subject::Process(process.key))
     }
 
-    /// The working directory: at the event if it has one, otherwise at the exec.
-    fn cwd(&self, process: &Process) -> String {
+    /// The working directory, with its name: at the event if it has one, otherwise at the exec. A later chdir is not known.
+    fn cwd(&self, process: &Process) -> (&'static str, String) {
         let at_event = self.event().and_then(|stored| match stored.event().ok()?.body {
             Body::Exec(exec) if exec.cwd.absent().is_none() && !exec.cwd.bytes.is_empty() => {
                 let mut path = Vec::new();
@@ -526,10 +526,11 @@ impl Page<'_> {
             }
             _ => None,
         });
-        at_event.unwrap_or_else(|| match process.image.cwd.is_empty() {
-            true => String::new(),
-            false => safe(&process.image.cwd, self.theme),
-        })
+        match at_event {
+            Some(path) => ("cwd", path),
+            None if process.image.cwd.is_empty() => ("cwd", String::new()),
+            None => ("cwd at start", safe(&process.image.cwd, self.theme)),
+        }
     }
 
     /// How a process ended, and which processes it started.

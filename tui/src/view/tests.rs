@@ -6,7 +6,7 @@ use crate::app::testing::{app, feed, keys, lost, work};
 use crate::app::views::detail::{Size, Subject};
 use crate::app::{App, Effect, Extent, Input, Signal, SourceState, Tick, Usage};
 use crate::frame::host::{BpfHidden, Counters, Excerpt, HostFrame, Trace};
-use crate::source::synthetic::Maker;
+use crate::source::synthetic::{Maker, payload};
 use crate::text::{Charset, is_hostile};
 use crate::why::{Answer, Basis, Cause};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -844,6 +844,21 @@ fn a_failure_says_first_why_and_how_that_is_known() {
     keys(&mut app, "jj");
     let shown = screen(&mut app).join("\n");
     assert!(shown.contains("a name in the path has 300 bytes") && shown.contains("proven"), "{shown}");
+}
+
+#[test]
+fn a_directory_that_may_have_changed_is_named_so() {
+    let mut app = app(100, 30, MEMORY);
+    let mut made = Maker::default();
+    let exec = payload::Exec { exe: b"cc1\0bin\0", cwd: b"a\0w\0", argv: b"cc1\0", ..payload::Exec::default() };
+    made.event(Slot::ExecBtf, 7, "cc1", &exec.bytes());
+    made.open(7, "cc1", "app.conf", -2);
+    feed(&mut app, &mut made);
+    keys(&mut app, "g\n");
+    let who = |app: &mut App| screen(app).into_iter().find(|line| line.starts_with(" who ")).expect("whose it is");
+    assert!(who(&mut app).contains("   cwd /w/a"), "{}", who(&mut app));
+    keys(&mut app, "j");
+    assert!(who(&mut app).contains("   cwd at start /w/a"), "{}", who(&mut app));
 }
 
 #[test]

@@ -213,7 +213,14 @@ impl Child {
             path: path.as_bytes().to_vec(),
             errno: self.errno,
             root: (!is_exec).then(|| self.link("root")),
-            cwd: if is_exec { Cwd::AtEvent(self.link("cwd")) } else { Cwd::Unknown },
+            // As recorded at the start of the program: before any chdir.
+            cwd: match is_exec {
+                true => Cwd::AtEvent(self.link("cwd")),
+                false => {
+                    let here = std::env::current_dir().expect("it is there");
+                    Cwd::AtExec(here.as_os_str().as_bytes().to_vec())
+                }
+            },
             ids: (id, id),
             proven: None,
         }
@@ -529,7 +536,11 @@ fn opens(d: &Dir) -> Vec<Case> {
         open("missing, and the process ended", d.s("include/stdoi.h"), R, Missing, "no stdoi.h")
             .near("stdio.h")
             .ended(),
-        open("relative, and the process ended", "stdoi.h", R, Unknown, "not known")
+        // A near name, and a file of this name, are only where it started.
+        open("relative, and the process ended", "Cargo.tmol", R, Unknown, "is not known (it started in /")
+            .after([Step::Chdir(d.c("include"))])
+            .ended(),
+        open("relative, found where it started", "Cargo.toml", R, Unknown, "is not known (it started in /")
             .after([Step::Chdir(d.c("include"))])
             .ended(),
         open("a mount that ended with the process", d.s("tmp/x"), R, Unknown, "ended").after(own("tmp", 0)).ended(),

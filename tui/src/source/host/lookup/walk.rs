@@ -151,6 +151,9 @@ impl<'a> Walk<'a> {
                 }
                 node
             }
+            None if !self.subject.own => {
+                return unsure(&[b"the process ended, and its directory at the call is not known"]);
+            }
             None => {
                 let shown = subject::link(&self.subject.dir, "cwd").unwrap_or_default();
                 let shown = shown.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(shown);
