@@ -2,6 +2,7 @@
 
 use super::App;
 use super::views::detail::Subject;
+use super::views::events::missed;
 use super::views::tree::{Failure, Seen};
 use crate::event::Body;
 use crate::event::open::Open;
@@ -24,6 +25,9 @@ const WALK: u64 = 20_000;
 
 /// Failures with other names that may come within a search: compilers try `x.h.gch` before `x.h`.
 const BETWEEN: usize = 64;
+
+/// The kept events after a row of the list among which the end of its search is looked for.
+const AHEAD: u64 = 1_000;
 
 /// The time after which a search that may go on is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -107,10 +111,32 @@ fn step(stored: &Stored<'_>, process: ProcessKey, kind: Kind, name: &[u8]) -> St
     }
     match (place_of(stored).filter(|(_, last)| *last == name), stored.failed) {
         (Some((dir, _)), true) => Step::Place(dir.to_vec()),
-        (Some((dir, _)), false) => Step::Found(dir.to_vec()),
+        // What a call may have made was not found.
+        (Some((dir, _)), false) if stored.event().is_ok_and(|event| missed(&event.body).is_some()) => {
+            Step::Found(dir.to_vec())
+        }
+        (Some(_), false) => Step::End,
         (None, true) => Step::Other,
         (None, false) => Step::End,
     }
+}
+
+/// What the search of a call that did not find its name found: the event, and the directory.
+pub(crate) fn found_later(store: &Store, id: Id) -> Option<(Id, Vec<u8>)> {
+    let stored = store.get(id).filter(|stored| stored.failed && matches!(stored.kind, Kind::Open | Kind::Exec))?;
+    let (process, event) = (stored.process?.key, stored.event().ok()?);
+    let (_, name) = place(&event.body).filter(|_| missed(&event.body) == Some(true))?;
+    let mut others = 0;
+    for after in id + 1..store.next_id().min(id.saturating_add(AHEAD)) {
+        let Some(next) = store.get(after) else { continue };
+        match step(&next, process, stored.kind, name) {
+            Step::Found(dir) => return Some((after, dir)),
+            Step::Other if others < BETWEEN => others += 1,
+            Step::Other | Step::End => return None,
+            Step::Place(_) | Step::Apart => {}
+        }
+    }
+    None
 }
 
 /// The search that an event belongs to, if it has more than one place.
@@ -130,6 +156,10 @@ pub(super) fn searched(store: &Store, id: Id) -> Option<Searched> {
             None | Some(Step::Apart | Step::Place(_)) => {}
             _ => break,
         }
+    }
+    let made = stored.event().is_ok_and(|event| missed(&event.body).is_none());
+    if !stored.failed && made {
+        return None;
     }
     let mut found = (!stored.failed).then_some(dir);
     let mut ended = found.is_some();
@@ -266,6 +296,7 @@ mod tests {
     use super::*;
     use crate::app::testing::{app, feed, keys};
     use crate::app::{Effect, Input};
+    use crate::event::names::O_CREAT;
     use crate::source::synthetic::{Maker, payload};
     use crate::why::{Basis, Cause};
     use crossterm::event::{KeyCode, KeyEvent};
@@ -299,6 +330,29 @@ mod tests {
         }
         assert_eq!(searched(app.store(), 0), None);
         assert_eq!(searched(app.store(), 11), None);
+    }
+
+    #[test]
+    fn a_miss_knows_what_its_search_found_later() {
+        let mut made = Maker::default();
+        made.open(7, "cc1", "/a/x.h", -2);
+        made.open(8, "cc1", "/z/x.h", 3);
+        made.open(7, "cc1", "/b/x.h.gch", -2);
+        made.open(7, "cc1", "/b/x.h", 4);
+        made.open(7, "cc1", "/a/y.h", -2);
+        made.open(7, "cc1", "/a/z.h", 4);
+        made.open(7, "cc1", "/b/y.h", 4);
+        made.open(7, "cc1", "/a/denied", -13);
+        made.open(7, "cc1", "/b/denied", 4);
+        made.open(7, "cc1", "/a/log", -2);
+        let record = OpenRecord { ret: 4, flags: O_CREAT, names_marks: mark::RACED, ..OpenRecord::default() };
+        made.event(Slot::OpenTp, 7, "cc1", &payload::open(record, b"", b"/b/log"));
+        let mut app = app(80, 24, 64 << 20);
+        feed(&mut app, &mut made);
+        assert_eq!(found_later(app.store(), 0), Some((3, b"/b".to_vec())));
+        // Another call came between; it was refused; it may have been made.
+        assert_eq!([2, 3, 4, 7, 9].map(|id| found_later(app.store(), id)), [const { None }; 5]);
+        assert_eq!(searched(app.store(), 10), None);
     }
 
     #[test]

@@ -338,6 +338,15 @@ impl Page<'_> {
     /// What happened, the answer first.
     fn of_event(&self, id: Id, seen: &EventContext<'_>) -> Vec<Line<'static>> {
         let mut lines = self.why(id, seen);
+        let search = self.search(id);
+        // What the search found is the answer; why one of its calls failed comes after it.
+        let found = seen.event.failed() && self.app.reasons().search(id).is_some_and(|search| search.found.is_some());
+        let search = if found {
+            lines.splice(0..0, search);
+            Vec::new()
+        } else {
+            search
+        };
         let mut result = Vec::new();
         seen.result(&mut result);
         let mut result = safe(&result, self.theme);
@@ -354,7 +363,7 @@ impl Page<'_> {
                 };
                 let result = if failed { result } else { String::new() };
                 lines.extend(self.pairs(&[(name, path, Style::new()), ("result", result, style)]));
-                lines.extend(self.search(id));
+                lines.extend(search);
                 if exec.interp != exec.filename && !exec.interp.is_empty() {
                     lines.extend(self.named("script by", &safe(exec.interp, self.theme), Style::new()));
                 }
@@ -379,7 +388,7 @@ impl Page<'_> {
                     ("result", result, style),
                     ("flags", self.value(seen, "flags"), Style::new()),
                 ]));
-                lines.extend(self.search(id));
+                lines.extend(search);
                 lines.extend(seen.process.map(|process| self.of_image(process)).unwrap_or_default());
             }
             Body::Lost(_) => lines.extend(self.all_fields(seen)),
@@ -432,7 +441,8 @@ impl Page<'_> {
             Basis::Nothing => String::new(),
         };
         let known = answer.cause != Cause::Unknown;
-        let style = if known { self.theme.strong() } else { Style::new() };
+        let found = reasons.search(id).is_some_and(|search| search.found.is_some());
+        let style = if known && !found { self.theme.strong() } else { Style::new() };
         let text = safe(&answer.text, self.theme);
         let text = if known { text } else { format!("not known: {text}") };
         let mut lines = self.named("why", &text, style);
@@ -449,16 +459,20 @@ impl Page<'_> {
         lines
     }
 
-    /// `looked for stdio.h in 6 places, found in /usr/include`.
+    /// `stdio.h found in /usr/include after 5 places`, or `looked for stdio.h in 6 places, not found`.
     fn search(&self, id: Id) -> Vec<Line<'static>> {
         let Some(search) = self.app.reasons().search(id) else { return Vec::new() };
-        let outcome = match (&search.found, search.ended) {
-            (Some(dir), _) => format!("found in {}", safe(dir, self.theme)),
-            (None, true) => "not found".to_owned(),
-            (None, false) => "not found so far".to_owned(),
+        let (name, before) = (safe(&search.name, self.theme), search.places.saturating_sub(1));
+        let text = match (&search.found, search.ended) {
+            (Some(dir), _) => {
+                let places = if before == 1 { "place" } else { "places" };
+                format!("{name} found in {} after {before} {places}", safe(dir, self.theme))
+            }
+            (None, true) => format!("looked for {name} in {} places, not found", search.places),
+            (None, false) => format!("looked for {name} in {} places, not found so far", search.places),
         };
-        let text = format!("looked for {} in {} places, {outcome}", safe(&search.name, self.theme), search.places);
-        self.named("search", &text, Style::new())
+        let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
+        self.named("search", &text, style)
     }
 
     /// The program that a process runs.

@@ -282,6 +282,37 @@ fn repeats_and_searches_are_one_row_each() {
 }
 
 #[test]
+fn a_search_that_found_its_name_is_no_failure_where_that_row_is_hidden() {
+    for (width, height, wanted) in [
+        (40, 10, " 11.004 OPEN cc1      stdio.h  found"),
+        (80, 24, " 02:11.004 OPEN 48214 cc1       ENOENT  r  …/stdio.h  searched 3, found later"),
+        (160, 50, "/usr/include/x86_64-linux-gnu/stdio.h  searched 3, found in /usr/include"),
+    ] {
+        let mut app = app(width, height, MEMORY);
+        let mut made = header_search();
+        // A failure that stays one.
+        made.open(48_215, "cc1", "/a/none.h", -2);
+        made.open(48_215, "cc1", "/b/none.h", -2);
+        feed(&mut app, &mut made);
+        keys(&mut app, "e");
+        let shown = screen(&mut app);
+        let at = shown.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{}", shown.join("\n")));
+        let none = if width == 40 { "ENOENT none.h  x2" } else { "none.h  searched 2" };
+        assert!(shown.iter().any(|line| line.contains(none)), "{}", shown.join("\n"));
+        // Its result and its name are quiet.
+        let buffer = drawn(&mut app, Theme::default());
+        let row = buffer.content().chunks(usize::from(width)).nth(at).expect("the row");
+        let letter = row.iter().rposition(|cell| cell.symbol() == "h").expect("stdio.h, or the directory");
+        assert!(row[..letter].iter().filter(|cell| cell.symbol() == "E").all(|cell| cell.fg != Color::Yellow));
+        keys(&mut app, "gW");
+        let shown = screen(&mut app);
+        let search = shown.iter().position(|line| line.contains(" search    stdio.h found in /usr/include after 3"));
+        let why = shown.iter().position(|line| line.contains(" why       "));
+        assert!(search.is_some() && (search < why || why.is_none()), "{}", shown.join("\n"));
+    }
+}
+
+#[test]
 fn what_is_said_of_folded_rows_is_never_cut() {
     for (width, height) in [(40, 10), (60, 12), (80, 24), (120, 40), (160, 50)] {
         let mut app = app(width, height, MEMORY);
@@ -289,7 +320,13 @@ fn what_is_said_of_folded_rows_is_never_cut() {
         for typed in ["", "k", "jlll"] {
             keys(&mut app, typed);
             let shown = screen(&mut app).join("\n");
-            assert!(shown.contains("  searched 4") && shown.contains("  x12"), "{width}x{height}\n{shown}");
+            let searched = match (width, typed) {
+                (40, "jlll") => "  x4",
+                (40, _) => "…/stdio.h  x4",
+                (_, "jlll") => "  searched 4",
+                _ => "/stdio.h  searched 4",
+            };
+            assert!(shown.contains(searched) && shown.contains("  x12"), "{width}x{height}\n{shown}");
         }
         let (key, label) = ("a", if width >= 160 { "unfold" } else { "" });
         let footer = screen(&mut app).pop().unwrap_or_default();
