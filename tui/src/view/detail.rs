@@ -6,6 +6,7 @@ use super::{Piece, clock, duration, page, put};
 use crate::app::pane::Family;
 use crate::app::views::View;
 use crate::app::views::detail::{Detail, Size, Subject, Tab};
+use crate::app::why::Searched;
 use crate::app::{App, Extent};
 use crate::enrich::process::Entry;
 use crate::event::describe::{COMMON, Field, Value, args};
@@ -472,7 +473,26 @@ impl Page<'_> {
             (None, false) => format!("looked for {name} in {} places, not found so far", search.places),
         };
         let style = if search.found.is_some() { self.theme.strong() } else { Style::new() };
-        self.named("search", &text, style)
+        let mut lines = self.named("search", &text, style);
+        if search.found.is_none() {
+            lines.extend(self.places(search));
+        }
+        lines
+    }
+
+    /// Where a search looked: as many places as fit on a part of the pane.
+    fn places(&self, search: &Searched) -> Vec<Line<'static>> {
+        let full = self.app.detail().size() == Some(Size::Full);
+        let most = if full { usize::MAX } else { (self.height / 4).max(2) };
+        let lines = |shown: usize| {
+            let mut places: Vec<_> =
+                search.first.iter().take(shown).map(|place| safe(&place.dir, self.theme)).collect();
+            let more = search.places.saturating_sub(shown);
+            places.extend((more > 0).then(|| format!("and {} more", grouped(more as u64))));
+            self.named("in", &places.join(", "), Style::new())
+        };
+        let shown = (1..=search.first.len()).rev().find(|shown| lines(*shown).len() <= most);
+        lines(shown.unwrap_or(1))
     }
 
     /// The program that a process runs.

@@ -248,7 +248,10 @@ fn event_line(
         };
         // What is said of folded rows is never cut, and the name beside it is seen.
         let remark = match column {
-            Column::Detail => beside(&mut parts, &cell, &remarks, room, found_in.is_some(), app),
+            Column::Detail => {
+                let name = cell.name().filter(|_| app.events().sideways() == 0);
+                beside(&mut parts, name, &remarks, room, found_in.is_some(), theme)
+            }
             _ => "",
         };
         let folded = !remark.is_empty();
@@ -277,17 +280,24 @@ fn event_line(
     line
 }
 
-/// The longest of the remarks beside which the name of a path fits. If none does, takes from the parts what stands before the name:
-/// its directories, then how it was opened, and last the result, if the remark says that it does not count.
-fn beside<'a>(parts: &mut [Piece], cell: &Cell, remarks: &'a [String], room: usize, found: bool, app: &App) -> &'a str {
+/// The longest of the remarks beside which the name of a path, the part at `name`, fits. If none does, takes from the parts what stands
+/// before the name: its directories, then how it was opened, and last the result, if the remark says that it does not count.
+fn beside<'a>(
+    parts: &mut [Piece],
+    name: Option<usize>,
+    remarks: &'a [String],
+    room: usize,
+    found: bool,
+    theme: Theme,
+) -> &'a str {
     let Some(last) = remarks.last() else { return "" };
-    let at = cell.name().filter(|_| app.events().sideways() == 0);
-    let Some((at, name)) = at.and_then(|at| Some((at, parts.get(at)?.width()))) else {
+    let Some((at, name)) = name.and_then(|at| Some((at, parts.get(at)?.width()))) else {
         return remarks.iter().find(|remark| text::width(remark) + 2 <= room / 2).unwrap_or(last);
     };
+    let sign = if theme.charset == Charset::Ascii { 4 } else { 2 };
     let width = |parts: &[Piece]| -> usize {
         // Directories can be cut to a sign.
-        parts.iter().map(|part| if part.directories { part.width().min(4) } else { part.width() }).sum()
+        parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
     };
     let before = parts.get(..at).map_or(0, width);
     let fits = |remark: &str| before + name + 2 + text::width(remark) <= room;
